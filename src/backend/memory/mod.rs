@@ -1,0 +1,342 @@
+//! Stored responses in this process: bounded in bytes, invalidated in constant time.
+//!
+//! A resource's *plain* response (no query, no scheme, no variant) is reachable by its key alone. All others are valid
+//! only under the token of their resource's *record*: invalidating removes the plain response and the record, and what
+//! was stored under the old token can never be reached again. A record that is evicted does the same.
+//!
+//! The fence is the number of invalidations this backend has seen. Each stripe remembers the number of the last one that
+//! concerned it; a put under a fence older than that is refused. Compare and insert happen under the stripe's lock, as do
+//! number and removal, in that order (PROTOCOLS: "bump, then remove"). Lookups take no stripe. The order of locks is
+//! stripe, then shard; nothing that runs under a shard's lock takes a stripe.
+
+mod expiry;
+mod slots;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::OptionsBuilder;
+
+use self::expiry::Expiry;
+use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
+use super::{
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
+    Usage,
+};
+
+type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
+
+const STRIPES: usize = 1024;
+/// Enough that sweeping one of them never takes long.
+const EXPIRIES: usize = 64;
+const DEFAULT_CAPACITY: u64 = 64 * 1024 * 1024;
+const DEFAULT_LARGEST: u64 = 2 * 1024 * 1024;
+/// More shards than this bring nothing: a hot key is in one of them anyway.
+const MOST_SHARDS: u64 = 64;
+
+/// Keeps responses in this process's memory. Clones share what is stored.
+///
+/// Holds at most its capacity in bytes, counting keys, headers, bodies and bookkeeping; what is used least goes first
+/// (`quick_cache`'s Clock-PRO). Expired responses are reclaimed as new ones come in. Invalidating costs the same whatever
+/// the number of queries and variants.
+#[derive(Clone, Debug)]
+pub struct MemoryBackend(Arc<Memory>);
+
+/// The number of invalidations a [`MemoryBackend`] had seen at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MemoryFence(u64);
+
+#[derive(Debug)]
+struct Memory {
+    slots: Slots,
+    /// Invalidations so far; counts up under a stripe's lock, before that stripe's `last` is set.
+    invalidations: AtomicU64,
+    stripes: Box<[Stripe]>,
+    tokens: AtomicU64,
+    expiries: Box<[Mutex<Expiry>]>,
+    evictions: AtomicU64,
+    largest: u64,
+    seed: DigestSeed,
+}
+
+/// The number of the last invalidation of a resource of this stripe, and its lock.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Stripe(Mutex<u64>);
+
+impl MemoryBackend {
+    /// A backend that holds at most `capacity` bytes, and single responses of up to 2 MiB, or an eighth of the capacity
+    /// where that is less.
+    #[must_use]
+    pub fn new(capacity: u64) -> Self {
+        Self::with_largest(capacity, DEFAULT_LARGEST.min(capacity / 8))
+    }
+
+    /// A backend that holds at most `capacity` bytes and single responses of up to `largest` bytes, which is cut to half
+    /// the capacity. The larger it is, the fewer independent parts the store has: a response must fit into one.
+    #[must_use]
+    pub fn with_largest(capacity: u64, largest: u64) -> Self {
+        let largest = largest.min(capacity / 2);
+        let shards = 1
+            << (capacity / (2 * largest).max(1))
+                .clamp(1, MOST_SHARDS)
+                .ilog2();
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            // At least 32 a shard, or quick_cache takes fewer shards; what it remembers of evicted keys grows with it.
+            .estimated_items_capacity((capacity / 4096).clamp(32 * shards as u64, 1 << 20) as usize)
+            .weight_capacity(capacity)
+            .build()
+            .expect("capacity and estimate are set");
+        let slots = Slots::with_options(options, SlotWeight, KeyHash, SlotLifecycle);
+        Self(Arc::new(Memory {
+            slots,
+            invalidations: AtomicU64::new(0),
+            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            tokens: AtomicU64::new(1),
+            expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
+            evictions: AtomicU64::new(0),
+            largest,
+            seed: DigestSeed::random(),
+        }))
+    }
+}
+
+impl Default for MemoryBackend {
+    /// 64 MiB.
+    fn default() -> Self {
+        Self::new(DEFAULT_CAPACITY)
+    }
+}
+
+impl Memory {
+    fn fence_now(&self) -> MemoryFence {
+        // Acquire: whoever sees the number sees what its writer did before, a grace period that it set above all.
+        MemoryFence(self.invalidations.load(Ordering::Acquire))
+    }
+
+    fn stripe(&self, resource: &Resource) -> &Stripe {
+        &self.stripes[resource.digest() as usize % STRIPES]
+    }
+
+    fn look(&self, key: &CacheKey) -> Lookup<MemoryFence> {
+        let fence = self.fence_now();
+        match self.reachable(key).map(|slot| slot.held) {
+            Some(Held::Response(response)) => Lookup::Found(response, fence),
+            Some(Held::Rule(rule)) => Lookup::Varies(rule, fence),
+            Some(Held::Record) | None => Lookup::Miss(fence),
+        }
+    }
+
+    fn reachable(&self, key: &CacheKey) -> Option<Slot> {
+        if key.is_plain() {
+            return self.slots.get(key);
+        }
+        let record = self.slots.get(&CacheKey::record(*key.resource()))?;
+        self.slots
+            .get(key)
+            .filter(|slot| slot.token == record.token)
+    }
+
+    /// Under the stripe's lock.
+    fn insert(&self, key: &CacheKey, response: Arc<StoredResponse>, evicted: &mut Evicted) {
+        let token = self.token_for(key, evicted);
+        if let Some(selected) = response.selected() {
+            let rule = Slot::rule(token, selected.rule().clone());
+            self.slots
+                .insert_with_lifecycle(key.primary(), rule, evicted);
+        }
+        let slot = Slot::response(token, response);
+        self.slots.insert_with_lifecycle(*key, slot, evicted);
+    }
+
+    /// The token of the resource's record, which is made if there is none. Under the stripe's lock.
+    fn token_for(&self, key: &CacheKey, evicted: &mut Evicted) -> u64 {
+        if key.is_plain() {
+            return 0;
+        }
+        let record = CacheKey::record(*key.resource());
+        if let Some(slot) = self.slots.get(&record) {
+            return slot.token;
+        }
+        let token = self.tokens.fetch_add(1, Ordering::Relaxed);
+        self.slots
+            .insert_with_lifecycle(record, Slot::record(token), evicted);
+        token
+    }
+
+    /// Numbers an invalidation of the locked stripe.
+    fn bump(&self, last: &mut MutexGuard<'_, u64>) {
+        **last = self.invalidations.fetch_add(1, Ordering::AcqRel) + 1;
+    }
+
+    /// What to drop once the stripe is unlocked. Under the stripe's lock, after the bump.
+    fn remove(&self, resource: Resource) -> [Option<(CacheKey, Slot)>; 2] {
+        [
+            self.slots.remove(&CacheKey::record(resource)),
+            self.slots.remove(&CacheKey::plain(resource)),
+        ]
+    }
+
+    fn put(&self, key: &CacheKey, fence: MemoryFence, response: Arc<StoredResponse>) -> Put {
+        if response.weight() as u64 > self.largest {
+            return Put::TooLarge;
+        }
+        let times = *response.freshness();
+        let mut evicted = Evicted::default();
+        {
+            let last = self.stripe(key.resource()).lock();
+            if *last > fence.0 {
+                return Put::Superseded;
+            }
+            self.insert(key, response, &mut evicted);
+        }
+        self.tidy(key, times.expires(), times.received.monotonic(), evicted);
+        Put::Stored
+    }
+
+    fn replace(&self, key: &CacheKey, fence: MemoryFence, response: Arc<StoredResponse>) -> Put {
+        let fits = response.weight() as u64 <= self.largest;
+        let times = *response.freshness();
+        let mut evicted = Evicted::default();
+        let (held, removed) = {
+            let mut last = self.stripe(key.resource()).lock();
+            let held = *last <= fence.0;
+            self.bump(&mut last);
+            let removed = self.remove(*key.resource());
+            if held && fits {
+                self.insert(key, response, &mut evicted);
+            }
+            (held, removed)
+        };
+        drop(removed);
+        match (held, fits) {
+            (true, true) => {
+                self.tidy(key, times.expires(), times.received.monotonic(), evicted);
+                Put::Stored
+            }
+            (false, _) => Put::Superseded,
+            (true, false) => Put::TooLarge,
+        }
+    }
+
+    fn invalidate(&self, resource: Resource) {
+        let removed = {
+            let mut last = self.stripe(&resource).lock();
+            self.bump(&mut last);
+            self.remove(resource)
+        };
+        drop(removed);
+    }
+
+    fn clear(&self) {
+        for stripe in &self.stripes {
+            self.bump(&mut stripe.lock());
+        }
+        self.slots.clear();
+        for expiry in &self.expiries {
+            unpoisoned(expiry).clear();
+        }
+    }
+
+    /// After a put, with no lock held: counts and frees what it pushed out, reclaims what has expired by `now`.
+    fn tidy(
+        &self,
+        key: &CacheKey,
+        expires: Option<std::time::Duration>,
+        now: std::time::Duration,
+        evicted: Evicted,
+    ) {
+        self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
+        drop(evicted);
+        let due = {
+            let at = key.resource().digest() as usize % EXPIRIES;
+            let mut expiry = unpoisoned(&self.expiries[at]);
+            if let Some(at) = expires {
+                expiry.add(at, *key, |at, key| {
+                    self.slots
+                        .peek(key)
+                        .is_some_and(|slot| slot.expires() == Some(at))
+                });
+            }
+            expiry.due(now)
+        };
+        for key in due.into_iter().flatten() {
+            self.slots
+                .remove_if(&key, |slot| slot.expires().is_some_and(|at| at <= now));
+        }
+    }
+}
+
+impl Stripe {
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        unpoisoned(&self.0)
+    }
+}
+
+/// What these locks guard is true after every single step: a number that only grows, a list of hints.
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Backend for MemoryBackend {
+    type Fence = MemoryFence;
+
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<MemoryFence>> {
+        Some(self.0.look(key))
+    }
+
+    async fn get(&self, key: &CacheKey) -> Result<Lookup<MemoryFence>, BackendError> {
+        Ok(self.0.look(key))
+    }
+
+    async fn fence(&self, _: Option<&Resource>) -> Result<Option<MemoryFence>, BackendError> {
+        Ok(Some(self.0.fence_now()))
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+    ) -> Result<Put, BackendError> {
+        Ok(self.0.put(key, fence, response))
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+    ) -> Result<Put, BackendError> {
+        Ok(self.0.replace(key, fence, response))
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        match target {
+            Target::Resource(resource) => self.0.invalidate(*resource),
+        }
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear();
+        Ok(())
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.seed
+    }
+
+    fn largest(&self) -> u64 {
+        self.0.largest
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage {
+            entries: self.0.slots.len() as u64,
+            bytes: self.0.slots.weight(),
+            evictions: self.0.evictions.load(Ordering::Relaxed),
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! What the memory backend keeps in `quick_cache`, and how it is weighed, hashed and evicted.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::{Lifecycle, Weighter};
+
+use crate::backend::{CacheKey, StoredResponse, VaryRule};
+
+/// Bytes a slot costs beyond what it holds: its place in the store's slab and hash table with their spare room, its share
+/// of the keys remembered after eviction, its place among the expiries, the reference count.
+const OVERHEAD: u64 = 400;
+
+/// One thing stored, valid under the token of its resource's record (0: reachable without).
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) token: u64,
+    weight: u64,
+    pub(super) held: Held,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    Response(Arc<StoredResponse>),
+    Rule(Arc<VaryRule>),
+    Record,
+}
+
+impl Slot {
+    pub(super) fn response(token: u64, response: Arc<StoredResponse>) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD + response.weight() as u64,
+            held: Held::Response(response),
+        }
+    }
+
+    pub(super) fn rule(token: u64, rule: Arc<VaryRule>) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD + rule.weight() as u64,
+            held: Held::Rule(rule),
+        }
+    }
+
+    pub(super) fn record(token: u64) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD,
+            held: Held::Record,
+        }
+    }
+
+    /// When the response in it expires on the monotonic clock.
+    pub(super) fn expires(&self) -> Option<Duration> {
+        match &self.held {
+            Held::Response(response) => response.freshness().expires(),
+            Held::Rule(_) | Held::Record => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct SlotWeight;
+
+impl Weighter<CacheKey, Slot> for SlotWeight {
+    fn weight(&self, _: &CacheKey, slot: &Slot) -> u64 {
+        slot.weight
+    }
+}
+
+/// Collects what is pushed out, so that it is freed after all locks are released.
+#[derive(Clone, Debug)]
+pub(super) struct SlotLifecycle;
+
+#[derive(Debug, Default)]
+pub(super) struct Evicted(Vec<Slot>);
+
+impl Evicted {
+    pub(super) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+impl Lifecycle<CacheKey, Slot> for SlotLifecycle {
+    type RequestState = Evicted;
+
+    fn on_evict(&self, evicted: &mut Evicted, _: CacheKey, slot: Slot) {
+        evicted.0.push(slot);
+    }
+}
+
+/// A key is a keyed digest already: folding it is all the hashing there is to do.
+#[derive(Clone, Debug)]
+pub(super) struct KeyHash;
+
+#[derive(Debug, Default)]
+pub(super) struct Fold(u64);
+
+impl BuildHasher for KeyHash {
+    type Hasher = Fold;
+
+    fn build_hasher(&self) -> Fold {
+        Fold::default()
+    }
+}
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // Parts of a key are independent digests or constants: rotating keeps them from cancelling out.
+        self.0 = self.0.rotate_left(23) ^ word;
+    }
+
+    fn write_u128(&mut self, word: u128) {
+        self.write_u64(word as u64 ^ (word >> 64) as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

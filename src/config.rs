@@ -1,0 +1,98 @@
+//! The options of a layer as plain data.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{request, response};
+
+use crate::clock::{Clock, SystemClock};
+use crate::key::{Authority, MakeCacheKey, UriKey};
+use crate::semantics::freshness::{self, Ttl};
+use crate::semantics::status::CacheName;
+use crate::write::Write;
+
+pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
+pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
+pub(crate) type AlsoInvalidate = dyn Fn(&Write<'_>) -> Vec<String> + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) scope: Arc<str>,
+    pub(crate) authority: Authority,
+    pub(crate) key: Arc<dyn MakeCacheKey>,
+    pub(crate) skip: Option<Arc<Skip>>,
+    pub(crate) ttl: Option<Ttl>,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) ttl_by: Option<Arc<TtlBy>>,
+    pub(crate) max_body: u64,
+    pub(crate) max_capturing: u64,
+    pub(crate) status: Option<StatusName>,
+    pub(crate) obeys_client: bool,
+    pub(crate) store_set_cookie: bool,
+    pub(crate) also_invalidate: Option<Arc<AlsoInvalidate>>,
+    pub(crate) write_through: bool,
+    pub(crate) write_grace: Duration,
+    pub(crate) write_limit: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A name with a number that no other name in this process has, so that values made from it can be remembered.
+#[derive(Clone, Debug)]
+pub(crate) struct StatusName {
+    pub(crate) name: CacheName,
+    pub(crate) number: u64,
+}
+
+impl StatusName {
+    pub(crate) fn new(name: CacheName) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            name,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            scope: Arc::from(""),
+            authority: Authority::default(),
+            key: Arc::new(UriKey),
+            skip: None,
+            ttl: None,
+            negative_ttl: Duration::from_secs(5),
+            ttl_by: None,
+            max_body: 1024 * 1024,
+            max_capturing: 64 * 1024 * 1024,
+            status: Some(StatusName::new(CacheName::default())),
+            obeys_client: true,
+            store_set_cookie: false,
+            also_invalidate: None,
+            write_through: false,
+            write_grace: Duration::from_secs(5),
+            write_limit: Duration::from_secs(60),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Config {
+    /// The lifetime the configuration gives to a response that says nothing of its own.
+    pub(crate) fn assigned_ttl(&self, head: &response::Parts) -> Option<Ttl> {
+        if let Some(ttl_by) = &self.ttl_by
+            && let Some(ttl) = ttl_by(head)
+        {
+            return Some(ttl);
+        }
+        let ttl = self.ttl?;
+        if freshness::takes_assigned_lifetime(head.status) {
+            return Some(ttl);
+        }
+        freshness::takes_negative_lifetime(head.status).then_some(match ttl {
+            Ttl::For(ttl) => Ttl::For(ttl.min(self.negative_ttl)),
+            Ttl::UntilInvalidated => Ttl::For(self.negative_ttl),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! The cache from outside the request path.
+
+use std::fmt;
+
+use http::uri::InvalidUri;
+use http::{Request, Uri};
+
+use crate::backend::{Backend, BackendError};
+use crate::service::Shared;
+use crate::stats::Stats;
+
+/// Invalidates, clears and tells what a cache did. Clones are of the same cache.
+pub struct CacheHandle<B> {
+    shared: Shared<B>,
+}
+
+impl<B> Clone for CacheHandle<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for CacheHandle<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheHandle").finish_non_exhaustive()
+    }
+}
+
+/// Why a resource was not invalidated.
+#[derive(Debug)]
+pub struct InvalidateError {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Uri(InvalidUri),
+    NoAuthority,
+    Backend(BackendError),
+}
+
+impl InvalidateError {
+    /// Whether the URI names no resource of this cache; otherwise the backend did not acknowledge.
+    #[must_use]
+    pub fn is_invalid_uri(&self) -> bool {
+        !matches!(self.kind, Kind::Backend(_))
+    }
+}
+
+impl fmt::Display for InvalidateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Uri(_) => "not a URI",
+            Kind::NoAuthority => "a URI without a valid authority names no resource of this cache",
+            Kind::Backend(_) => "the invalidation was not acknowledged",
+        })
+    }
+}
+
+impl std::error::Error for InvalidateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::Uri(error) => Some(error),
+            Kind::NoAuthority => None,
+            Kind::Backend(error) => Some(error),
+        }
+    }
+}
+
+impl<B: Backend> CacheHandle<B> {
+    pub(crate) fn new(shared: Shared<B>) -> Self {
+        Self { shared }
+    }
+
+    /// Invalidates a resource of this layer's scope: its path with all queries and variants, and fills in flight.
+    ///
+    /// Takes an absolute URI, or just a path where the layer's authority is fixed. The `MakeCacheKey` hook is not asked:
+    /// name what it makes. When this returns `Ok`, no later request is answered with what was stored before.
+    ///
+    /// # Errors
+    /// When `uri` names no resource, or the backend did not acknowledge.
+    pub async fn invalidate(&self, uri: &str) -> Result<(), InvalidateError> {
+        let uri: Uri = uri.parse().map_err(Kind::Uri)?;
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.uri = uri;
+        let authority = self.shared.config.authority.of(&parts);
+        let authority = authority.ok_or(Kind::NoAuthority)?;
+        let resource = self.shared.resource(&authority, parts.uri.path());
+        self.shared
+            .invalidate(resource)
+            .await
+            .map_err(Kind::Backend)?;
+        Ok(())
+    }
+
+    /// Invalidates everything the backend holds, other layers' and other scopes' responses included.
+    ///
+    /// # Errors
+    /// When the backend did not acknowledge.
+    pub async fn clear(&self) -> Result<(), BackendError> {
+        self.shared.core.backend.clear().await
+    }
+
+    /// What the cache did and holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let usage = self.shared.core.backend.usage();
+        self.shared.core.counters.snapshot(usage)
+    }
+}
+
+impl From<Kind> for InvalidateError {
+    fn from(kind: Kind) -> Self {
+        Self { kind }
+    }
+}

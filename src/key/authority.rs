@@ -1,0 +1,183 @@
+//! Which authority a request is for.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::request;
+
+/// Where the authority in keys comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Authority {
+    /// The target's authority, else the one valid `Host`: in lower case, without the default port. A request whose
+    /// authority is missing, malformed, given twice or contradicts itself goes past the cache.
+    #[default]
+    FromRequest,
+    /// One site under many names and ports: every request is for this one, whatever it says.
+    Fixed(Arc<str>),
+}
+
+impl Authority {
+    /// One site under many names.
+    #[must_use]
+    pub fn fixed(authority: &str) -> Self {
+        Self::Fixed(authority.to_ascii_lowercase().into())
+    }
+
+    /// The authority of a request's key.
+    pub(crate) fn of<'r>(&'r self, request: &'r request::Parts) -> Option<Cow<'r, str>> {
+        match self {
+            Self::FromRequest => requested(request),
+            Self::Fixed(authority) => Some(Cow::Borrowed(authority)),
+        }
+    }
+
+    /// The key's authority for a name that a response to `request` carries; `None` if that names another site.
+    pub(crate) fn of_reference<'r>(
+        &'r self,
+        request: &'r request::Parts,
+        scheme: Option<&str>,
+        named: &str,
+    ) -> Option<Cow<'r, str>> {
+        let named = normalize(named, scheme)?;
+        let own = requested(request).filter(|own| *own == named);
+        match self {
+            Self::FromRequest => own,
+            Self::Fixed(fixed) => {
+                (own.is_some() || named == **fixed).then_some(Cow::Borrowed(&**fixed))
+            }
+        }
+    }
+}
+
+fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
+    let scheme = request.uri.scheme_str();
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return None;
+    }
+    let host = host
+        .map(|host| host.to_str().ok().and_then(|host| normalize(host, scheme)))
+        .map_or(Ok(None), |host| host.map(Some).ok_or(()))
+        .ok()?;
+    match request.uri.authority() {
+        None => host,
+        Some(target) => {
+            let target = normalize(target.as_str(), scheme)?;
+            host.is_none_or(|host| host == target).then_some(target)
+        }
+    }
+}
+
+/// An authority as keys hold it: in lower case, without the default port; `None` if it is no host with optional port
+/// (RFC 9110 §4.2, §7.2; user information is refused).
+fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
+    let port_at = match authority.strip_prefix('[') {
+        Some(_) => authority.find(']')? + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, port) = authority.split_at(port_at);
+    let port = match port.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits,
+        None if port.is_empty() => "",
+        _ => return None,
+    };
+    if host.is_empty() || !is_host(host) {
+        return None;
+    }
+    let is_https = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+    let is_default = port.is_empty() || port == if is_https { "443" } else { "80" };
+    let kept = if is_default { host } else { authority };
+    Some(if kept.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(kept.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(kept)
+    })
+}
+
+fn is_host(host: &str) -> bool {
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match literal {
+        Some(address) => {
+            !address.is_empty()
+                && address
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b":.-_~!$&'()*+,;=".contains(&byte))
+        }
+        None => host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn request(uri: &str, hosts: &[&str]) -> request::Parts {
+        let mut builder = Request::get(uri);
+        for host in hosts {
+            builder = builder.header(HOST, *host);
+        }
+        builder.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn rfc_9110_section_7_2_one_valid_authority_or_none() {
+        for (uri, hosts, expected) in [
+            ("/", &["Example.com"][..], Some("example.com")),
+            ("/", &["example.com:80"], Some("example.com")),
+            ("/", &["example.com:"], Some("example.com")),
+            ("/", &["example.com:443"], Some("example.com:443")),
+            ("/", &["example.com:8080"], Some("example.com:8080")),
+            ("/", &["127.0.0.1:3000"], Some("127.0.0.1:3000")),
+            ("/", &["[::1]:3000"], Some("[::1]:3000")),
+            ("/", &["[::1]"], Some("[::1]")),
+            ("http://a/", &[], Some("a")),
+            ("http://A:80/", &["a"], Some("a")),
+            ("https://a:443/", &["a"], Some("a")),
+            ("https://a:80/", &[], Some("a:80")),
+            ("http://a/", &["b"], None),
+            ("/", &[], None),
+            ("/", &["a", "a"], None),
+            ("/", &["a", "b"], None),
+            ("/", &[""], None),
+            ("/", &["user@a"], None),
+            ("/", &["a/b"], None),
+            ("/", &["a b"], None),
+            ("/", &["a:b"], None),
+            ("/", &["[::1"], None),
+            ("/", &["[]"], None),
+            ("/", &["::1"], None),
+        ] {
+            let request = request(uri, hosts);
+            let got = Authority::FromRequest.of(&request);
+            assert_eq!(got.as_deref(), expected, "{uri} {hosts:?}");
+        }
+    }
+
+    /// C14
+    #[test]
+    fn references_of_the_same_site() {
+        let site = Authority::fixed("Site");
+        let open = Authority::FromRequest;
+        for (rule, host, scheme, named, expected) in [
+            (&open, "a", None, "a", Some("a")),
+            (&open, "a:80", Some("http"), "A", Some("a")),
+            (&open, "a", None, "b", None),
+            (&open, "a:81", None, "a", None),
+            (&site, "a", None, "a", Some("site")),
+            (&site, "a", None, "SITE", Some("site")),
+            (&site, "a", None, "b", None),
+        ] {
+            let request = request("/", &[host]);
+            let got = rule.of_reference(&request, scheme, named);
+            assert_eq!(got.as_deref(), expected, "{rule:?} {host} {named}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Fixed-length, keyed digests of keys.
+
+use std::fmt;
+
+use http::HeaderMap;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::KeyParts;
+use crate::semantics::vary::VaryRule;
+
+/// The secret that digests are keyed with: the same for everyone who shares what a backend stores.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DigestSeed([u8; 16]);
+
+impl DigestSeed {
+    /// A given seed.
+    #[must_use]
+    pub const fn new(seed: [u8; 16]) -> Self {
+        Self(seed)
+    }
+
+    /// A seed nobody can guess, for what lives and dies with this process.
+    #[must_use]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let half = || {
+            RandomState::new()
+                .hash_one(std::process::id())
+                .to_le_bytes()
+        };
+        let mut seed = [0; 16];
+        seed[..8].copy_from_slice(&half());
+        seed[8..].copy_from_slice(&half());
+        Self(seed)
+    }
+
+    fn hasher(&self) -> Digester {
+        Digester(SipHasher13::new_with_key(&self.0))
+    }
+}
+
+impl Default for DigestSeed {
+    /// A fixed seed. Equal on every instance, but known to everyone: what is stored under a colliding digest is never
+    /// served (the full key is compared), but a patient stranger could make two keys push each other out.
+    fn default() -> Self {
+        Self(*b"response-cache-1")
+    }
+}
+
+impl fmt::Debug for DigestSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestSeed(..)")
+    }
+}
+
+/// No scheme and query, or no variant.
+const NONE: u128 = 0;
+/// The selector of a key that no request has: a resource's own record.
+const RECORD: u128 = u128::MAX;
+
+struct Digester(SipHasher13);
+
+impl Digester {
+    fn part(&mut self, part: &[u8]) {
+        use std::hash::Hasher;
+        self.0.write(&(part.len() as u64).to_le_bytes());
+        self.0.write(part);
+    }
+
+    /// Never one of the two values that have a meaning of their own.
+    fn finish(&self) -> u128 {
+        self.0.finish128().as_u128().clamp(NONE + 1, RECORD - 1)
+    }
+}
+
+/// What a write invalidates: scope, authority and path, with all queries and variants.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource(u128);
+
+impl Resource {
+    pub(crate) fn new(seed: &DigestSeed, scope: &str, authority: &str, path: &str) -> Self {
+        let mut digester = seed.hasher();
+        for part in [scope, authority, path] {
+            digester.part(part.as_bytes());
+        }
+        Self(digester.finish())
+    }
+
+    /// The digest.
+    #[must_use]
+    pub const fn digest(&self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resource({:032x})", self.0)
+    }
+}
+
+/// What one response is stored under: a resource, which of its representations by scheme and query, and which variant
+/// of that by `Vary`. 128 bits each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheKey {
+    resource: Resource,
+    selector: u128,
+    variant: u128,
+}
+
+impl CacheKey {
+    pub(crate) fn new(seed: &DigestSeed, scope: &str, parts: &KeyParts<'_>) -> Self {
+        let resource = Resource::new(seed, scope, parts.authority(), parts.path());
+        let selector = match (parts.scheme(), parts.query()) {
+            (None, None) => NONE,
+            (scheme, query) => {
+                let mut digester = seed.hasher();
+                for part in [scheme, query] {
+                    digester.part(&[u8::from(part.is_some())]);
+                    digester.part(part.unwrap_or_default().as_bytes());
+                }
+                digester.finish()
+            }
+        };
+        Self {
+            resource,
+            selector,
+            variant: NONE,
+        }
+    }
+
+    /// The key of a resource's response without scheme, query and variant.
+    #[must_use]
+    pub const fn plain(resource: Resource) -> Self {
+        Self {
+            resource,
+            selector: NONE,
+            variant: NONE,
+        }
+    }
+
+    /// A key that no request has: for what a backend keeps about a whole resource.
+    #[must_use]
+    pub const fn record(resource: Resource) -> Self {
+        Self {
+            resource,
+            selector: RECORD,
+            variant: NONE,
+        }
+    }
+
+    /// The key of the variant that a request with these header fields selects.
+    #[must_use]
+    pub fn variant_for(self, seed: &DigestSeed, rule: &VaryRule, request: &HeaderMap) -> Self {
+        let mut digester = seed.hasher();
+        for name in rule.names() {
+            digester.part(name.as_str().as_bytes());
+        }
+        rule.select(request, |bytes| digester.part(bytes));
+        Self {
+            variant: digester.finish(),
+            ..self
+        }
+    }
+
+    /// The same without variant: where the rule that selects one is kept.
+    #[must_use]
+    pub const fn primary(self) -> Self {
+        Self {
+            variant: NONE,
+            ..self
+        }
+    }
+
+    /// The resource it belongs to.
+    #[must_use]
+    pub const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The digest of scheme and query; 0 where there is neither.
+    #[must_use]
+    pub const fn selector(&self) -> u128 {
+        self.selector
+    }
+
+    /// The digest of the selecting fields; 0 for a response that does not vary.
+    #[must_use]
+    pub const fn variant(&self) -> u128 {
+        self.variant
+    }
+
+    /// Whether it has neither selector nor variant: the one key of a resource that can be told from the resource alone.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.selector == NONE && self.variant == NONE
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CacheKey({:032x}", self.resource.0)?;
+        for (sign, digest) in [('?', self.selector), ('~', self.variant)] {
+            if digest != NONE {
+                write!(f, "{sign}{digest:032x}")?;
+            }
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,251 @@
+//! The layer and its options.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{request, response};
+use tower_layer::Layer;
+
+use crate::backend::Backend;
+use crate::clock::Clock;
+use crate::config::{Config, StatusName};
+use crate::handle::CacheHandle;
+use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey};
+use crate::semantics::freshness::Ttl;
+use crate::semantics::status::{CacheName, InvalidCacheName};
+use crate::service::{Cache, Shared};
+use crate::write::Write;
+
+/// Puts a cache before a service.
+///
+/// All state lives in the layer: services it makes, and clones of it, share what is stored, counted and limited, whatever
+/// options they were given later. Every option can be set before [`layer`](Layer::layer) is called; those not set are
+/// safe.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::new(256 * 1024 * 1024))
+///     .ttl(Duration::from_secs(60))
+///     .max_body(4 * 1024 * 1024);
+/// ```
+pub struct CacheLayer<B> {
+    shared: Shared<B>,
+}
+
+impl<B> Clone for CacheLayer<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for CacheLayer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S, B> Layer<S> for CacheLayer<B> {
+    type Service = Cache<S, B>;
+
+    fn layer(&self, inner: S) -> Cache<S, B> {
+        Cache::new(inner, self.shared.clone())
+    }
+}
+
+impl<B: Backend> CacheLayer<B> {
+    /// A cache over a backend, which follows RFC 9111: it reuses responses with explicit freshness, or with a
+    /// `Last-Modified` to guess from where the status allows it. See [`ttl`](Self::ttl) for the others.
+    #[must_use]
+    pub fn new(backend: B) -> Self {
+        Self {
+            shared: Shared::new(backend),
+        }
+    }
+
+    /// The cache from outside the request path: invalidate, clear, statistics.
+    #[must_use]
+    pub fn handle(&self) -> CacheHandle<B> {
+        CacheHandle::new(self.shared.clone())
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(Arc::make_mut(&mut self.shared.config));
+        self
+    }
+
+    /// Gives 200, 203, 204, 301 and 308 responses that say nothing of their freshness a lifetime of this cache's own
+    /// (404 and 410: see [`negative_ttl`](Self::negative_ttl)). Default: none, such responses are not stored unless
+    /// `Last-Modified` allows a guess.
+    ///
+    /// `Cache-Control` and `Expires` are never added: browsers are beyond invalidation.
+    #[must_use]
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        let ttl = ttl.into();
+        self.with(|config| config.ttl = Some(ttl))
+    }
+
+    /// The longest lifetime that [`ttl`](Self::ttl) gives to 404 and 410 responses. Default: 5 seconds.
+    #[must_use]
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.with(|config| config.negative_ttl = ttl)
+    }
+
+    /// Gives lifetimes by a response's head, whatever its status; `None` leaves the choice to [`ttl`](Self::ttl).
+    /// Freshness that the response itself states wins. Default: none.
+    #[must_use]
+    pub fn ttl_by(
+        self,
+        ttl: impl Fn(&response::Parts) -> Option<Ttl> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
+    }
+
+    /// The largest body that is stored, in bytes. Default: 1 MiB. Larger ones stream through; one that is announced as
+    /// larger is not even captured. A backend may take less.
+    #[must_use]
+    pub fn max_body(self, bytes: u64) -> Self {
+        self.with(|config| config.max_body = bytes)
+    }
+
+    /// The most bytes that are captured at one time, over all fills. Default: 64 MiB. Fills beyond it stream unstored.
+    #[must_use]
+    pub fn max_capturing(self, bytes: u64) -> Self {
+        self.with(|config| config.max_capturing = bytes)
+    }
+
+    /// Keeps two mounts of one layer apart that see the same paths: what is stored in one scope is neither found nor
+    /// invalidated in another. Default: the empty scope.
+    ///
+    /// A clone with another scope shares everything else.
+    #[must_use]
+    pub fn scope(self, scope: &str) -> Self {
+        let scope = Arc::from(scope);
+        self.with(|config| config.scope = scope)
+    }
+
+    /// Where the authority in keys comes from. Default: [`Authority::FromRequest`].
+    #[must_use]
+    pub fn authority(self, authority: Authority) -> Self {
+        self.with(|config| config.authority = authority)
+    }
+
+    /// How keys are made. Default: [`UriKey`](crate::key::UriKey), the request's target as received.
+    #[must_use]
+    pub fn key(self, key: impl MakeCacheKey) -> Self {
+        self.with(|config| config.key = Arc::new(key))
+    }
+
+    /// How keys are made, by a closure: see [`MakeCacheKey`].
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// // One stored response per tenant, none for those without.
+    /// let layer = CacheLayer::new(MemoryBackend::default()).key_by(|request, key| {
+    ///     let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
+    ///     let authority = format!("{tenant}@{}", key.authority());
+    ///     Some(key.with_authority(authority))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn key_by<F>(self, key: F) -> Self
+    where
+        F: for<'r> Fn(&'r request::Parts, KeyParts<'r>) -> Option<KeyParts<'r>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.key(KeyBy(key))
+    }
+
+    /// GETs and HEADs that go past the cache. Default: none. Writes are never skipped.
+    #[must_use]
+    pub fn skip(self, skip: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.skip = Some(Arc::new(skip)))
+    }
+
+    /// This cache's name in `Cache-Status` (RFC 9211). Default: `tower-response-cache`.
+    ///
+    /// # Errors
+    /// When the name is empty or holds anything but visible ASCII and spaces.
+    pub fn cache_status(self, name: &str) -> Result<Self, InvalidCacheName> {
+        let status = StatusName::new(CacheName::new(name)?);
+        Ok(self.with(|config| config.status = Some(status)))
+    }
+
+    /// Adds no `Cache-Status` to answers. Default: it is added.
+    #[must_use]
+    pub fn cache_status_off(self) -> Self {
+        self.with(|config| config.status = None)
+    }
+
+    /// Lets requests' `no-cache`, `max-age`, `min-fresh` and `Pragma` change nothing: a flood of them is a cheap attack.
+    /// Default: they are obeyed (RFC 9111 §5.2.1). `no-store` and `only-if-cached` are obeyed always.
+    #[must_use]
+    pub fn ignore_client_freshness(self) -> Self {
+        self.with(|config| config.obeys_client = false)
+    }
+
+    /// Stores responses with `Set-Cookie`, as the RFC would: everybody gets the cookie then. Default: they are not stored.
+    #[must_use]
+    pub fn store_set_cookie(self) -> Self {
+        self.with(|config| config.store_set_cookie = true)
+    }
+
+    /// Names further resources that a write invalidates, as URI references that are resolved against the write's target:
+    /// a list, say, that shows what was written. Default: none.
+    ///
+    /// It is asked for every write that may have committed, also for those without an answer. It must not panic.
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// let layer = CacheLayer::new(MemoryBackend::default()).also_invalidate(|_| ["/products"]);
+    /// ```
+    #[must_use]
+    pub fn also_invalidate<I>(
+        self,
+        related: impl Fn(&Write<'_>) -> I + Send + Sync + 'static,
+    ) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.with(|config| {
+            config.also_invalidate = Some(Arc::new(move |write| {
+                related(write).into_iter().map(Into::into).collect()
+            }));
+        })
+    }
+
+    /// Stores a write's answer as the answer to later GETs, where it is the full new representation: a 200 or 201 to PUT,
+    /// POST or PATCH that names itself by `Content-Location`. Default: off, writes only invalidate.
+    ///
+    /// Such an answer is collected before its head is yielded. Of writes that overlap only the first to end may store.
+    #[must_use]
+    pub fn write_through(self) -> Self {
+        self.with(|config| config.write_through = true)
+    }
+
+    /// For how long nothing is stored for a resource after a write whose outcome is unknown (5xx, error, panic, or one
+    /// that ran into [`write_limit`](Self::write_limit)): it may commit late. Default: 5 seconds.
+    #[must_use]
+    pub fn write_grace(self, grace: Duration) -> Self {
+        self.with(|config| config.write_grace = grace)
+    }
+
+    /// For how long a write whose client left may run on. It was given to the inner service, so it may commit: it is
+    /// invalidated at once and again when it ends. Default: 60 seconds, then it is dropped.
+    #[must_use]
+    pub fn write_limit(self, limit: Duration) -> Self {
+        self.with(|config| config.write_limit = limit)
+    }
+
+    /// Where the time comes from. Default: [`SystemClock`](crate::clock::SystemClock).
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|config| config.clock = Arc::new(clock))
+    }
+}

@@ -1,0 +1,115 @@
+//! An HTTP response cache as one tower layer.
+//!
+//! [`CacheLayer`] wraps any `Service<Request<_>, Response = Response<_>>`: hyper, axum, anything tower. The service inside
+//! stays plain and knows nothing of caching. GET responses are stored in a [`Backend`](backend::Backend), in memory by
+//! default; every write to a resource invalidates it before the write's answer is seen.
+//!
+//! # What it promises
+//!
+//! * **No stale read after a write.** Once the head of a successful unsafe response (POST, PUT, PATCH, DELETE, an unknown
+//!   method) has been yielded, no request for that resource that starts later is answered with data older than that write,
+//!   fills in flight included. In one process this holds without exception for writes whose answer was yielded; a write
+//!   that was cancelled, panicked or answered 5xx invalidates when it ends.
+//! * **A broken cache is a slow cache, never a broken answer.** What the backend cannot do becomes a miss; it is counted
+//!   and logged, not returned.
+//! * **RFC 9111, as a shared cache,** with [defaults](CacheLayer) that are safer than its letter: nothing with `Set-Cookie`,
+//!   nothing asked for with `Authorization` or `Cookie` unless the response allows sharing.
+//! * **A good tower citizen.** Its error is the inner service's, hits take no permit of it, request bodies need be no more
+//!   than `Send + 'static`, and streams stay streams.
+//! * **It explains itself.** Every answer carries [`Cache-Status`](CacheLayer::cache_status) (RFC 9211), every decision is
+//!   one `tracing` event and one [counter](CacheHandle::stats), with the same reason.
+//!
+//! # Strategies
+//!
+//! *Cache-aside* is the way it works: look up, else ask the inner service and store. *Invalidation on write* is always
+//! on; [`also_invalidate`](CacheLayer::also_invalidate) names what else a write concerns.
+//! *[Write-through](CacheLayer::write_through)* stores what a write answers, so that the first GET after it is a hit.
+//!
+//! # On hyper
+//!
+//! ```no_run
+//! # use std::{convert::Infallible, time::Duration};
+//! # use bytes::Bytes;
+//! # use http::{Request, Response};
+//! # use http_body_util::Full;
+//! # use hyper::body::Incoming;
+//! # use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto, service::TowerToHyperService};
+//! # use tower_layer::Layer;
+//! # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+//! # #[tokio::main] async fn main() -> std::io::Result<()> {
+//! let hello = tower::service_fn(|_: Request<Incoming>| async {
+//!     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
+//! });
+//! let service = CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60)).layer(hello);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! loop {
+//!     let (stream, _) = listener.accept().await?;
+//!     let service = TowerToHyperService::new(service.clone());
+//!     tokio::spawn(async move {
+//!         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+//!     });
+//! }
+//! # }
+//! ```
+//!
+//! # On axum
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use axum::{Router, routing::get};
+//! # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+//! # #[tokio::main] async fn main() -> std::io::Result<()> {
+//! let app = Router::new()
+//!     .route("/", get(async || "hello").put(async || "changed"))
+//!     .layer(CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60)));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+//!
+//! Mount it outside of `nest`: a nested router sees the path without its prefix, and two of them under one layer would
+//! take each other's paths for their own. Where it must be inside, give each mount a [`scope`](CacheLayer::scope), or the
+//! whole path back with [`key_by`](CacheLayer::key_by):
+//!
+//! ```
+//! # use axum::extract::OriginalUri;
+//! # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+//! let layer = CacheLayer::new(MemoryBackend::default()).key_by(|request, key| {
+//!     match request.extensions.get::<OriginalUri>() {
+//!         Some(OriginalUri(whole)) => Some(key.with_path(whole.path())),
+//!         None => Some(key),
+//!     }
+//! });
+//! ```
+//!
+//! # Where it belongs in a stack
+//!
+//! It is always ready, so that hits are served while the inner service is saturated; pressure shows inside its futures.
+//! `LoadShed`, `ConcurrencyLimit`, `RateLimit` and a `Timeout` for fills belong *inside* of it; compression, too, unless
+//! every hit is to be compressed anew. What changes a response for one client alone belongs outside.
+//!
+//! # What it does not do
+//!
+//! It does not see what a handler reads besides the URI. A response that depends on a request field must say so by `Vary`
+//! (a reflected `Origin` too), or the field must be part of the [key](CacheLayer::key); the same goes for
+//! `X-Forwarded-Host`, `X-Original-URL` and their like, unless they are stripped before. What is stored is replayed whole:
+//! `Alt-Svc`, `Clear-Site-Data` and `Strict-Transport-Security` included. A GET's content is unknown to it where HTTP/2
+//! lets it come unannounced. Nobody can clear it over HTTP: mount a route that calls [`CacheHandle`] if you want that.
+
+pub mod backend;
+pub mod clock;
+mod config;
+mod handle;
+pub mod key;
+mod layer;
+mod semantics;
+mod service;
+pub mod stats;
+mod write;
+
+pub use handle::{CacheHandle, InvalidateError};
+pub use layer::CacheLayer;
+pub use semantics::freshness::Ttl;
+pub use semantics::status::InvalidCacheName;
+pub use service::{BoxError, Cache, ResponseBody, ResponseFuture};
+pub use write::Write;

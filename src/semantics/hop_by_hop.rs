@@ -1,0 +1,74 @@
+//! Fields that concern one connection only and are never stored (RFC 9110 §7.6.1, RFC 9111 §3.1).
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::fields;
+
+const ALWAYS: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const ALWAYS_NAMELESS: [&str; 3] = [
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authentication-info",
+];
+
+/// Removes them, those that `Connection` names included.
+pub fn remove(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = fields::list(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in ALWAYS {
+        headers.remove(name);
+    }
+    for name in ALWAYS_NAMELESS {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H17
+    #[test]
+    fn section_3_1_fields_of_the_connection_go() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "X-Hop, close"),
+            ("connection", "x-other"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-authentication-info", "x"),
+            ("proxy-connection", "close"),
+            ("content-type", "text/plain"),
+            ("x-end-to-end", "1"),
+        ] {
+            headers.append(
+                HeaderName::from_static(name),
+                value.parse().expect("a field value"),
+            );
+        }
+        remove(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-type", "x-end-to-end"]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Which methods invalidate, and which resources a response names (RFC 9111 §4.4).
+
+use std::borrow::Cow;
+
+use http::Method;
+
+/// Whether a method is safe (RFC 9110 §9.2.1, and the registered safe methods of other documents). Everything else,
+/// unknown methods included, is a write.
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
+    matches!(
+        method.as_str(),
+        "GET"
+            | "HEAD"
+            | "OPTIONS"
+            | "TRACE"
+            | "CONNECT"
+            | "QUERY"
+            | "PROPFIND"
+            | "REPORT"
+            | "SEARCH"
+    )
+}
+
+/// A resolved URI reference, without its fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference<'r> {
+    /// The scheme, where the reference has one.
+    pub scheme: Option<&'r str>,
+    /// The authority, where the reference has one; otherwise it is the base's.
+    pub authority: Option<&'r str>,
+    /// The absolute path, without dot segments.
+    pub path: Cow<'r, str>,
+    /// The query, where the reference has one.
+    pub query: Option<&'r str>,
+}
+
+/// Resolves a URI reference such as `Location` carries against the path of the request's target (RFC 3986 §5.2).
+///
+/// `None` for what names no resource of an HTTP authority: other schemes, paths without authority, an empty reference.
+#[must_use]
+pub fn resolve<'r>(base_path: &str, reference: &'r str) -> Option<Reference<'r>> {
+    let reference = reference
+        .split_once('#')
+        .map_or(reference, |(before, _)| before);
+    let (hierarchy, query) = match reference.split_once('?') {
+        Some((hierarchy, query)) => (hierarchy, Some(query)),
+        None => (reference, None),
+    };
+    let (scheme, rest) = split_scheme(hierarchy);
+    if scheme.is_some_and(|s| !s.eq_ignore_ascii_case("http") && !s.eq_ignore_ascii_case("https")) {
+        return None;
+    }
+    if let Some(rest) = rest.strip_prefix("//") {
+        let path_at = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(path_at);
+        let path = if path.is_empty() { "/" } else { path };
+        return (!authority.is_empty()).then(|| Reference {
+            scheme,
+            authority: Some(authority),
+            path: without_dot_segments(Cow::Borrowed(path)),
+            query,
+        });
+    }
+    if scheme.is_some() {
+        return None;
+    }
+    let path = match rest {
+        "" if query.is_some() => Cow::Owned(base_path.to_owned()),
+        "" => return None,
+        _ if rest.starts_with('/') => without_dot_segments(Cow::Borrowed(rest)),
+        _ => {
+            let directory = &base_path[..base_path.rfind('/').map_or(0, |at| at + 1)];
+            without_dot_segments(Cow::Owned(format!(
+                "/{}{rest}",
+                directory.trim_start_matches('/')
+            )))
+        }
+    };
+    Some(Reference {
+        scheme: None,
+        authority: None,
+        path,
+        query,
+    })
+}
+
+fn split_scheme(reference: &str) -> (Option<&str>, &str) {
+    match reference.find([':', '/']) {
+        Some(at) if reference.as_bytes()[at] == b':' && at > 0 => {
+            (Some(&reference[..at]), &reference[at + 1..])
+        }
+        _ => (None, reference),
+    }
+}
+
+/// RFC 3986 §5.2.4, of an absolute path.
+fn without_dot_segments(path: Cow<'_, str>) -> Cow<'_, str> {
+    if !path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return path;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    Cow::Owned(format!("/{}", kept.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_kept_and_a_fragment_is_not() {
+        for (reference, query) in [
+            ("/a?b#c?d", Some("b")),
+            ("/a#c?d", None),
+            ("?b", Some("b")),
+            ("//h?b/..", Some("b/..")),
+            ("a?", Some("")),
+        ] {
+            let got = resolve("/x", reference).expect("a reference");
+            assert_eq!(got.query, query, "{reference}");
+        }
+    }
+
+    /// C15
+    #[test]
+    fn section_4_4_unsafe_and_unknown_methods_invalidate() {
+        for (method, safe) in [
+            ("GET", true),
+            ("HEAD", true),
+            ("OPTIONS", true),
+            ("TRACE", true),
+            ("QUERY", true),
+            ("PUT", false),
+            ("POST", false),
+            ("PATCH", false),
+            ("DELETE", false),
+            ("PURGE", false),
+            ("BREW", false),
+            ("get", false),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(is_safe(&method), safe, "{method}");
+        }
+    }
+
+    #[test]
+    fn rfc_3986_section_5_2_references() {
+        let base = "/b/c/d";
+        for (reference, expected) in [
+            ("/products/1", Some((None, "/products/1"))),
+            ("g", Some((None, "/b/c/g"))),
+            ("./g", Some((None, "/b/c/g"))),
+            ("g/", Some((None, "/b/c/g/"))),
+            ("../g", Some((None, "/b/g"))),
+            ("../../../g", Some((None, "/g"))),
+            ("..", Some((None, "/b/"))),
+            ("/./g/../h", Some((None, "/h"))),
+            ("?y=1", Some((None, "/b/c/d"))),
+            ("g?y/./x", Some((None, "/b/c/g"))),
+            ("g#s/../x", Some((None, "/b/c/g"))),
+            ("//h/g", Some((Some("h"), "/g"))),
+            ("http://h:80/g", Some((Some("h:80"), "/g"))),
+            ("HTTPS://H", Some((Some("H"), "/"))),
+            ("http://h?q", Some((Some("h"), "/"))),
+            ("mailto:x@y", None),
+            ("ftp://h/g", None),
+            ("http:g", None),
+            ("http:///g", None),
+            ("//", None),
+            ("#top", None),
+            ("", None),
+        ] {
+            let got = resolve(base, reference);
+            let got = got.as_ref().map(|r| (r.authority, r.path.as_ref()));
+            assert_eq!(got, expected, "{reference}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One point in time, on two clocks.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks of this machine.
+///
+/// The monotonic clock never steps but may stand still while the machine is suspended; the wall clock goes on but may be
+/// set. Time that has passed is therefore whatever the one that moved further says, so that a stored response is never
+/// taken for younger than it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    monotonic: Duration,
+    wall: SystemTime,
+}
+
+impl Moment {
+    /// A moment from a monotonic reading (since any fixed point) and the wall clock.
+    #[must_use]
+    pub const fn new(monotonic: Duration, wall: SystemTime) -> Self {
+        Self { monotonic, wall }
+    }
+
+    /// The monotonic reading.
+    #[must_use]
+    pub const fn monotonic(self) -> Duration {
+        self.monotonic
+    }
+
+    /// The wall clock's reading.
+    #[must_use]
+    pub const fn wall(self) -> SystemTime {
+        self.wall
+    }
+
+    /// The wall clock in whole seconds since 1970, the resolution of HTTP's dates; 0 before 1970.
+    #[must_use]
+    pub fn unix_seconds(self) -> u64 {
+        self.wall
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    }
+
+    /// Time passed since `earlier`: the larger of what both clocks say, never negative.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        monotonic.max(wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(monotonic: u64, wall: u64) -> Moment {
+        Moment::new(
+            Duration::from_secs(monotonic),
+            UNIX_EPOCH + Duration::from_secs(wall),
+        )
+    }
+
+    /// F07, F10
+    #[test]
+    fn the_clock_that_moved_further_counts() {
+        let hour = 3600;
+        let start = at(100, 10 * hour);
+        for (case, now, seconds) in [
+            ("both advance", at(105, 10 * hour + 5), 5),
+            ("wall set back an hour", at(105, 9 * hour), 5),
+            (
+                "suspended: only wall advances",
+                at(100, 12 * hour),
+                2 * hour,
+            ),
+            ("wall before 1970 is no panic", at(101, 0), 1),
+            ("nothing moved", start, 0),
+        ] {
+            assert_eq!(now.since(start), Duration::from_secs(seconds), "{case}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AGE, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::storing::{Freshness, Grant};
+use super::vary::Selected;
+use super::{date, hop_by_hop};
+
+/// The field of RFC 9211.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// What `http`'s map spends on an entry and on a further value of one field, on a 64-bit machine.
+const MAP_ENTRY: usize = 104;
+const MAP_EXTRA_VALUE: usize = 72;
+/// What one allocation costs beyond its size: the allocator's header and a shared buffer's reference count.
+const SHARED_BUFFER: usize = 48;
+
+/// A response as a backend keeps it: never changed once made.
+///
+/// Its header map holds no field of a connection, has a `Date`, a `Content-Length` that is the body's, and ready slots
+/// for `Age` and `Cache-Status`, so that answering from it inserts nothing.
+#[derive(Debug)]
+pub struct StoredResponse {
+    head: StoredHead,
+    body: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+/// A stored response without its body: what is known once the head has arrived.
+#[derive(Debug)]
+pub struct StoredHead {
+    identity: Box<[u8]>,
+    status: StatusCode,
+    headers: HeaderMap,
+    grant: Grant,
+    has_upstream_status: bool,
+}
+
+impl StoredHead {
+    /// A head that is to be stored under the full key `identity`.
+    #[must_use]
+    pub fn new(identity: Box<[u8]>, status: StatusCode, headers: &HeaderMap, grant: Grant) -> Self {
+        let mut headers = headers.clone();
+        hop_by_hop::remove(&mut headers);
+        headers
+            .entry(DATE)
+            .or_insert_with(|| date::format(grant.freshness.received.wall()));
+        headers.insert(AGE, HeaderValue::from_static("0"));
+        let has_upstream_status = headers.contains_key(CACHE_STATUS);
+        if !has_upstream_status {
+            headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
+        }
+        Self {
+            identity,
+            status,
+            headers,
+            grant,
+            has_upstream_status,
+        }
+    }
+
+    /// The response, once its body is whole.
+    #[must_use]
+    pub fn with_body(mut self, body: Bytes, trailers: Option<HeaderMap>) -> StoredResponse {
+        if trailers.is_some() {
+            self.headers.remove(CONTENT_LENGTH);
+        } else if self.status != StatusCode::NO_CONTENT {
+            self.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        self.headers = compact(&self.headers);
+        StoredResponse {
+            head: self,
+            body,
+            trailers: trailers.as_ref().map(compact),
+        }
+    }
+}
+
+impl StoredResponse {
+    /// The full key it was stored under.
+    #[must_use]
+    pub fn identity(&self) -> &[u8] {
+        &self.head.identity
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// Its header fields, with the slots described above.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Its trailer fields, if it had any.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    /// Its times.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        &self.head.grant.freshness
+    }
+
+    /// The request fields that selected it, where it varies.
+    #[must_use]
+    pub fn selected(&self) -> Option<&Selected> {
+        self.head.grant.selected.as_ref()
+    }
+
+    /// Whether the `Cache-Status` line in its headers is an upstream's, to be kept, rather than our slot.
+    #[must_use]
+    pub fn has_upstream_status(&self) -> bool {
+        self.head.has_upstream_status
+    }
+
+    /// Bytes of memory it holds: key, headers, body, trailers and its own bookkeeping.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>()
+            + self.identity().len()
+            + map_weight(self.headers())
+            + self.trailers().map_or(0, map_weight)
+            + self.selected().map_or(0, Selected::weight)
+            + self.body.len()
+            + SHARED_BUFFER * 3
+    }
+}
+
+/// The same fields with all values in one buffer of their own.
+///
+/// Values as they arrive are slices of the connection's read buffer: kept as they are, each stored response would hold
+/// on to a whole one.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let length = headers.values().map(HeaderValue::len).sum();
+    let mut buffer = BytesMut::with_capacity(length);
+    for value in headers.values() {
+        buffer.extend_from_slice(value.as_bytes());
+    }
+    let mut buffer = buffer.freeze();
+    let mut compact = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        let own = buffer.split_to(value.len());
+        let mut own = HeaderValue::from_maybe_shared(own).expect("bytes of a header value");
+        own.set_sensitive(value.is_sensitive());
+        compact.append(name, own);
+    }
+    compact
+}
+
+fn map_weight(headers: &HeaderMap) -> usize {
+    let slots = headers.capacity();
+    let extra = headers.len() - headers.keys_len();
+    let text: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    slots * (MAP_ENTRY + 6) + extra * MAP_EXTRA_VALUE + text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::moment::Moment;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn store(
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> StoredResponse {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().expect("a field value"));
+        }
+        let received = Moment::new(
+            Duration::ZERO,
+            UNIX_EPOCH + Duration::from_secs(784_111_777),
+        );
+        let grant = Grant {
+            freshness: Freshness {
+                received,
+                initial_age: Duration::ZERO,
+                lifetime: None,
+            },
+            selected: None,
+        };
+        let status = StatusCode::from_u16(status).expect("a status");
+        StoredHead::new(Box::default(), status, &headers, grant).with_body(body.into(), None)
+    }
+
+    #[test]
+    fn the_head_is_completed() {
+        let stored = store(
+            200,
+            &[("age", "7"), ("connection", "x"), ("x", "1")],
+            "body",
+        );
+        let text = |name: &str| {
+            stored
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
+        assert_eq!(text("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(text("content-length"), Some("4"));
+        assert_eq!(text("age"), Some("0"));
+        assert_eq!(text("cache-status"), Some(""));
+        assert_eq!(text("x"), None);
+    }
+
+    /// B11
+    #[test]
+    fn no_content_has_no_length() {
+        assert!(!store(204, &[], "").headers().contains_key(CONTENT_LENGTH));
+        assert_eq!(store(200, &[], "").headers()[CONTENT_LENGTH], "0");
+    }
+
+    #[test]
+    fn every_line_and_its_order_survive_compaction() {
+        let stored = store(200, &[("via", "1.1 a"), ("x", ""), ("via", "1.1 b")], "");
+        let via: Vec<_> = stored.headers().get_all("via").iter().collect();
+        assert_eq!(via, ["1.1 a", "1.1 b"]);
+        assert_eq!(stored.headers()["x"], "");
+    }
+
+    #[test]
+    fn an_upstreams_status_is_kept() {
+        let stored = store(200, &[("cache-status", "up; hit")], "");
+        assert!(stored.has_upstream_status());
+        assert_eq!(stored.headers()[CACHE_STATUS], "up; hit");
+    }
+
+    #[test]
+    fn weight_grows_with_what_is_held() {
+        let small = store(200, &[], "").weight();
+        assert_eq!(
+            store(200, &[], "12345678").weight(),
+            small + 8 + "8".len() - "0".len()
+        );
+        assert!(store(200, &[("x-long", "0123456789")], "").weight() >= small + 16);
+    }
+}

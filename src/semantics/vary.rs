@@ -1,0 +1,189 @@
+//! `Vary`: which request fields selected a response, and whether another request selects the same (RFC 9111 §4.1).
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, VARY};
+
+use super::fields;
+
+/// What a response's `Vary` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// No `Vary`: every request selects it.
+    Nothing,
+    /// Selected by the values of these fields.
+    Fields(Arc<VaryRule>),
+    /// `*`, or a member that is no field name: no other request is known to select it.
+    Anything,
+}
+
+impl Vary {
+    /// Reads it from a response's headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut names = Vec::new();
+        for member in fields::list(headers, &VARY) {
+            match HeaderName::from_bytes(member) {
+                Ok(name) if member != b"*" => names.push(name),
+                _ => return Self::Anything,
+            }
+        }
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        if names.is_empty() {
+            return Self::Nothing;
+        }
+        Self::Fields(Arc::new(VaryRule {
+            names: names.into_boxed_slice(),
+        }))
+    }
+}
+
+/// The names of the selecting fields: sorted, each once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VaryRule {
+    names: Box<[HeaderName]>,
+}
+
+impl VaryRule {
+    /// The names.
+    #[must_use]
+    pub fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
+
+    /// Bytes this rule holds.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>()
+            + self
+                .names
+                .iter()
+                .map(|name| size_of::<HeaderName>() + name.as_str().len())
+                .sum::<usize>()
+    }
+
+    /// Feeds `sink` with the selecting values of a request, length-prefixed, so that two requests yield the same bytes
+    /// exactly when they select the same variant. An absent field differs from an empty one.
+    pub fn select(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
+        for name in &self.names {
+            let lines = request.get_all(name);
+            sink(&(lines.iter().count() as u32).to_le_bytes());
+            for line in lines {
+                let value = line.as_bytes().trim_ascii();
+                sink(&(value.len() as u64).to_le_bytes());
+                sink(value);
+            }
+        }
+    }
+}
+
+/// A rule with the values a stored response was selected by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    rule: Arc<VaryRule>,
+    values: Box<[u8]>,
+}
+
+impl Selected {
+    /// The values of the request that a response with this rule answers.
+    #[must_use]
+    pub fn by(rule: Arc<VaryRule>, request: &HeaderMap) -> Self {
+        let mut values = Vec::new();
+        rule.select(request, |bytes| values.extend_from_slice(bytes));
+        Self {
+            rule,
+            values: values.into_boxed_slice(),
+        }
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn rule(&self) -> &Arc<VaryRule> {
+        &self.rule
+    }
+
+    /// Whether `request` selects the same response. Allocates nothing.
+    #[must_use]
+    pub fn matches(&self, request: &HeaderMap) -> bool {
+        let mut rest = Some(&*self.values);
+        self.rule.select(request, |bytes| {
+            rest = rest.and_then(|rest| rest.strip_prefix(bytes));
+        });
+        rest.is_some_and(<[u8]>::is_empty)
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.rule.weight() + self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let value = value.parse().expect("a field value");
+            headers.append(HeaderName::from_static(name), value);
+        }
+        headers
+    }
+
+    fn names(lines: &[&'static str]) -> Option<Vec<String>> {
+        let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+        match Vary::of(&map(&lines)) {
+            Vary::Nothing => Some(Vec::new()),
+            Vary::Fields(rule) => Some(rule.names().iter().map(ToString::to_string).collect()),
+            Vary::Anything => None,
+        }
+    }
+
+    /// H05
+    #[test]
+    fn section_4_1_which_fields_select() {
+        let fields = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
+        for (lines, expected) in [
+            (&[][..], fields(&[])),
+            (&[""], fields(&[])),
+            (&["Accept"], fields(&["accept"])),
+            (&["B, a", "A"], fields(&["a", "b"])),
+            (&["*"], None),
+            (&["accept, *"], None),
+            (&["accept", "*"], None),
+            (&["not a name"], None),
+        ] {
+            assert_eq!(names(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn section_4_1_same_selection() {
+        let (a, b) = ("accept", "x-b");
+        for (stored, asked, same) in [
+            (&[][..], &[][..], true),
+            (&[(a, "x")], &[(a, "x")], true),
+            (&[(a, "x")], &[(a, " x ")], true),
+            (&[(a, "x")], &[(a, "y")], false),
+            (&[(a, "x")], &[], false),
+            (&[], &[(a, "")], false),
+            (&[(a, "x"), (a, "y")], &[(a, "x"), (a, "y")], true),
+            (&[(a, "x"), (a, "y")], &[(a, "y"), (a, "x")], false),
+            (&[(a, "x"), (b, "y")], &[(a, "xy"), (b, "")], false),
+            (
+                &[(a, "x"), ("other", "1")],
+                &[(a, "x"), ("other", "2")],
+                true,
+            ),
+        ] {
+            let Vary::Fields(rule) = Vary::of(&map(&[("vary", "accept, x-b")])) else {
+                panic!("names fields");
+            };
+            let selected = Selected::by(rule, &map(stored));
+            assert_eq!(selected.matches(&map(asked)), same, "{stored:?} {asked:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Which way a request goes, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{Method, request};
+
+use crate::backend::{Backend, CacheKey};
+use crate::key::{KeyParts, Resource};
+use crate::semantics::invalidation;
+use crate::semantics::reason::Bypass;
+
+use super::shared::Shared;
+
+/// A request's way.
+pub(super) enum Way<'r> {
+    /// GET or HEAD: the cache may have the answer.
+    Read(Read<'r>),
+    /// An unsafe request to this resource.
+    Write(Resource),
+    /// Untouched to the inner service.
+    Pass(Bypass),
+}
+
+/// A GET or HEAD and its key.
+pub(super) struct Read<'r> {
+    pub(super) parts: KeyParts<'r>,
+    pub(super) key: CacheKey,
+}
+
+/// The same key, independent of the request.
+pub(super) struct OwnKey {
+    pub(super) key: CacheKey,
+    pub(super) identity: Box<[u8]>,
+}
+
+impl<B: Backend> Shared<B> {
+    pub(in crate::service) fn way<'r>(&'r self, request: &'r request::Parts) -> Way<'r> {
+        // A write is a write whatever else it asks for: only reads may be kept from the cache.
+        let is_read = matches!(request.method, Method::GET | Method::HEAD);
+        if is_read {
+            if let Some(reason) = self.why_pass(request) {
+                return Way::Pass(reason);
+            }
+        } else if invalidation::is_safe(&request.method) {
+            return Way::Pass(Bypass::Method);
+        }
+        let Some(authority) = self.config.authority.of(request) else {
+            return Way::Pass(Bypass::Authority);
+        };
+        let parts = KeyParts::of(request, authority);
+        let Some(parts) = self.config.key.make_key(request, parts) else {
+            return Way::Pass(Bypass::NoKey);
+        };
+        if !is_read {
+            return Way::Write(self.resource(parts.authority(), parts.path()));
+        }
+        let key = CacheKey::new(&self.core.seed, &self.config.scope, &parts);
+        Way::Read(Read { parts, key })
+    }
+
+    fn why_pass(&self, request: &request::Parts) -> Option<Bypass> {
+        if request.headers.contains_key(UPGRADE) {
+            return Some(Bypass::Upgrade);
+        }
+        if announces_content(request) {
+            return Some(Bypass::RequestContent);
+        }
+        let skip = self.config.skip.as_ref()?;
+        skip(request).then_some(Bypass::Skipped)
+    }
+
+    pub(crate) fn resource(&self, authority: &str, path: &str) -> Resource {
+        Resource::new(&self.core.seed, &self.config.scope, authority, path)
+    }
+
+    pub(super) fn own(&self, read: &Read<'_>) -> OwnKey {
+        OwnKey {
+            key: read.key,
+            identity: read.parts.identity(&self.config.scope),
+        }
+    }
+}
+
+/// Content that is no part of the key must not shape what is stored under it ("fat GET").
+fn announces_content(request: &request::Parts) -> bool {
+    request.headers.contains_key(TRANSFER_ENCODING)
+        || request
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0")
+}

@@ -1,0 +1,171 @@
+//! The body of every answer.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::semantics::reason::Refusal;
+
+use super::capture::Capture;
+
+/// The error of a [`ResponseBody`].
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+pin_project! {
+    /// The body of a cache's answer: a stored one, or the inner service's, which streams through frame by frame.
+    ///
+    /// Data, trailers, size hint and end of stream are those of the body behind it. Its default is empty.
+    pub struct ResponseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        Whole {
+            data: Option<Bytes>,
+            trailers: Option<HeaderMap>,
+        },
+        Streaming {
+            #[pin]
+            body: B,
+            capture: Option<Box<Capture>>,
+        },
+        Failed {
+            error: Option<BoxError>,
+        },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    fn new(kind: Kind<B>) -> Self {
+        Self { kind }
+    }
+
+    /// A stored body.
+    pub(crate) fn whole(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::new(Kind::Whole {
+            data: Some(data).filter(|data| !data.is_empty()),
+            trailers,
+        })
+    }
+
+    /// The inner service's body, untouched.
+    pub(crate) fn streaming(body: B) -> Self {
+        Self::new(Kind::Streaming {
+            body,
+            capture: None,
+        })
+    }
+
+    /// A body that was being collected when it failed.
+    pub(crate) fn failed(error: BoxError) -> Self {
+        Self::new(Kind::Failed { error: Some(error) })
+    }
+}
+
+impl<B: Body> ResponseBody<B> {
+    /// The inner service's body, collected as it passes.
+    pub(crate) fn captured(body: B, mut capture: Capture) -> Self {
+        // Nobody polls a body that has ended before it began.
+        if body.is_end_stream() {
+            capture.end(None);
+        }
+        Self::new(Kind::Streaming {
+            body,
+            capture: Some(Box::new(capture)),
+        })
+    }
+}
+
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::whole(Bytes::new(), None)
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Whole { .. } => "stored",
+            Kind::Streaming { .. } => "streaming",
+            Kind::Failed { .. } => "failed",
+        };
+        f.debug_tuple("ResponseBody").field(&kind).finish()
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProjection::Whole { data, trailers } => {
+                let frame = match data.take() {
+                    Some(data) => Some(Frame::data(data)),
+                    None => trailers.take().map(Frame::trailers),
+                };
+                Poll::Ready(frame.map(Ok))
+            }
+            KindProjection::Failed { error } => Poll::Ready(error.take().map(Err)),
+            KindProjection::Streaming { mut body, capture } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                if let Some(capture) = capture {
+                    observe(capture, &frame, body.is_end_stream());
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            Kind::Streaming { body, .. } => body.is_end_stream(),
+            Kind::Failed { error } => error.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole { data, .. } => {
+                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
+            Kind::Streaming { body, .. } => body.size_hint(),
+            Kind::Failed { .. } => SizeHint::default(),
+        }
+    }
+}
+
+fn observe<E>(capture: &mut Capture, frame: &Option<Result<Frame<Bytes>, E>>, is_last: bool) {
+    match frame {
+        None => capture.end(None),
+        Some(Err(_)) => capture.give_up(Refusal::BodyFailed),
+        Some(Ok(frame)) => {
+            if let Some(data) = frame.data_ref() {
+                capture.data(data);
+                if is_last {
+                    capture.end(None);
+                }
+            } else if let Some(trailers) = frame.trailers_ref() {
+                capture.end(Some(trailers.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! One GET's or HEAD's way, where the backend needs waiting for: lookup, verdict, answer.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::backend::Backend;
+
+use super::admission::OwnKey;
+use super::body::{BoxError, ResponseBody};
+use super::fetch;
+use super::lookup::Seen;
+use super::shared::Shared;
+
+pub(super) async fn exchange<S, B, Req, Res>(
+    shared: Shared<B>,
+    inner: S,
+    request: Request<Req>,
+    key: OwnKey,
+) -> Result<Response<ResponseBody<Res>>, S::Error>
+where
+    S: Service<Request<Req>, Response = Response<Res>>,
+    B: Backend,
+    Res: Body<Data = Bytes> + Send + 'static,
+    Res::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    match shared.look(&key, &parts.headers).await {
+        Seen::Fresh(hit) => Ok(shared.hit(&hit, &parts)),
+        Seen::GatewayTimeout => Ok(shared.gateway_timeout()),
+        Seen::Fetch(miss) => {
+            let request = Request::from_parts(parts, body);
+            fetch::fetch(shared, inner, request, miss.of(key)).await
+        }
+    }
+}

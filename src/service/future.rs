@@ -1,0 +1,70 @@
+//! The future of every answer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Response;
+
+use super::body::ResponseBody;
+
+type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
+
+/// The future of a [`Cache`](super::Cache)'s answer.
+///
+/// Dropping it before it is ready drops the call to the inner service with it, except for a write that the inner service
+/// has been given: that one goes on by itself, see [`CacheLayer::write_limit`](crate::CacheLayer::write_limit).
+pub struct ResponseFuture<B, E> {
+    kind: Kind<B, E>,
+}
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "boxing the large one is what a hit must not pay for"
+)]
+enum Kind<B, E> {
+    /// A hit: nothing to wait for, nothing on the heap.
+    Ready(Option<Response<ResponseBody<B>>>),
+    Pending(Pin<Box<dyn Future<Output = Answer<B, E>> + Send>>),
+}
+
+impl<B, E> ResponseFuture<B, E> {
+    pub(super) fn ready(response: Response<ResponseBody<B>>) -> Self {
+        Self {
+            kind: Kind::Ready(Some(response)),
+        }
+    }
+
+    pub(super) fn pending(future: impl Future<Output = Answer<B, E>> + Send + 'static) -> Self {
+        Self {
+            kind: Kind::Pending(Box::pin(future)),
+        }
+    }
+}
+
+// The response is never pinned: it is only moved out.
+impl<B, E> Unpin for ResponseFuture<B, E> {}
+
+impl<B, E> Future for ResponseFuture<B, E> {
+    type Output = Answer<B, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.kind {
+            Kind::Ready(response) => {
+                Poll::Ready(Ok(response.take().expect("polled after completion")))
+            }
+            Kind::Pending(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<B, E> fmt::Debug for ResponseFuture<B, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Ready(_) => "ready",
+            Kind::Pending(_) => "pending",
+        };
+        f.debug_tuple("ResponseFuture").field(&kind).finish()
+    }
+}

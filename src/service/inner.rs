@@ -1,0 +1,42 @@
+//! Calling the inner service.
+
+use std::future::{Future, poll_fn};
+use std::task::{Context, Waker};
+
+use http::{Request, Response};
+use tokio::runtime::Handle;
+use tower_service::Service;
+
+/// Waits until a service is ready for one call.
+pub(super) async fn ready<S: Service<Request<Req>>, Req>(service: &mut S) -> Result<(), S::Error> {
+    poll_fn(|cx| service.poll_ready(cx)).await
+}
+
+/// Readies this very clone and calls it.
+pub(super) async fn call<S, Req, Res>(
+    mut service: S,
+    request: Request<Req>,
+) -> Result<Response<Res>, S::Error>
+where
+    S: Service<Request<Req>, Response = Response<Res>>,
+{
+    ready(&mut service).await?;
+    service.call(request).await
+}
+
+/// Runs what needs no waiting right here, and the rest, if there is one, in a task of its own.
+pub(super) fn run_aside(future: impl Future<Output = ()> + Send + 'static) {
+    run_on(Handle::try_current().ok().as_ref(), future);
+}
+
+/// The same with the runtime for the rest. Without one there is nobody to run it: it is given up, and said.
+pub(super) fn run_on(runtime: Option<&Handle>, future: impl Future<Output = ()> + Send + 'static) {
+    let mut future = Box::pin(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    if future.as_mut().poll(&mut cx).is_pending() {
+        match runtime {
+            Some(runtime) => drop(runtime.spawn(future)),
+            None => tracing::error!("no runtime: background work of the cache was given up"),
+        }
+    }
+}

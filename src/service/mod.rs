@@ -1,0 +1,119 @@
+//! The service: which way a request goes.
+//!
+//! Hits are answered on the spot, without a boxed future and without touching the inner service. Everything else becomes
+//! one future that owns a clone of the inner service and readies it itself, because a clone of a ready service is not
+//! ready.
+
+mod admission;
+mod answer;
+mod body;
+mod budget;
+mod capture;
+mod exchange;
+mod fetch;
+mod future;
+mod grace;
+mod inner;
+mod lookup;
+mod settlement;
+mod shared;
+mod write;
+mod write_guard;
+mod write_through;
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::backend::Backend;
+
+use self::admission::Way;
+use self::lookup::Seen;
+
+pub use body::{BoxError, ResponseBody};
+pub use future::ResponseFuture;
+pub(crate) use shared::Shared;
+
+/// A service with a cache before it. Made by [`CacheLayer`](crate::CacheLayer).
+///
+/// It is always ready: hits are served while the inner service is saturated, and a request that needs the inner service
+/// waits for its readiness inside its future. Its error is the inner service's.
+pub struct Cache<S, B> {
+    inner: S,
+    shared: Shared<B>,
+}
+
+impl<S, B> Cache<S, B> {
+    pub(crate) fn new(inner: S, shared: Shared<B>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S: Clone, B> Clone for Cache<S, B> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.shared.clone())
+    }
+}
+
+impl<S: fmt::Debug, B> fmt::Debug for Cache<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, B, Req, Res> Service<Request<Req>> for Cache<S, B>
+where
+    S: Service<Request<Req>, Response = Response<Res>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: Backend,
+    Req: Send + 'static,
+    Res: Body<Data = Bytes> + Send + 'static,
+    Res::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody<Res>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<Res, S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Req>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        match self.shared.way(&parts) {
+            Way::Read(read) => match self.shared.look_now(&read, &parts) {
+                Some(Seen::Fresh(hit)) => ResponseFuture::ready(self.shared.hit(&hit, &parts)),
+                Some(Seen::GatewayTimeout) => ResponseFuture::ready(self.shared.gateway_timeout()),
+                Some(Seen::Fetch(fill)) => {
+                    let fill = fill.of(self.shared.own(&read));
+                    let request = Request::from_parts(parts, body);
+                    let (shared, inner) = (self.shared.clone(), self.inner.clone());
+                    ResponseFuture::pending(fetch::fetch(shared, inner, request, fill))
+                }
+                None => {
+                    let key = self.shared.own(&read);
+                    let request = Request::from_parts(parts, body);
+                    let (shared, inner) = (self.shared.clone(), self.inner.clone());
+                    ResponseFuture::pending(exchange::exchange(shared, inner, request, key))
+                }
+            },
+            Way::Write(written) => {
+                let request = Request::from_parts(parts, body);
+                let (shared, inner) = (self.shared.clone(), self.inner.clone());
+                ResponseFuture::pending(write::write(shared, inner, request, written))
+            }
+            Way::Pass(reason) => {
+                let request = Request::from_parts(parts, body);
+                let (shared, inner) = (self.shared.clone(), self.inner.clone());
+                ResponseFuture::pending(fetch::pass(shared, inner, request, reason))
+            }
+        }
+    }
+}

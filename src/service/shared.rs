@@ -1,0 +1,105 @@
+//! What all clones of a cache share.
+
+use std::sync::Arc;
+
+use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
+use crate::config::Config;
+use crate::key::Resource;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::{Reason, Refusal};
+use crate::stats::{Counters, Event};
+
+use super::budget::Budget;
+use super::grace::Grace;
+
+/// One layer's options and everything that its services have in common.
+pub(crate) struct Shared<B> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) core: Arc<Core<B>>,
+}
+
+pub(crate) struct Core<B> {
+    pub(crate) backend: B,
+    pub(crate) seed: DigestSeed,
+    pub(crate) counters: Counters,
+    pub(crate) grace: Grace,
+    pub(crate) capturing: Arc<Budget>,
+}
+
+impl<B> Clone for Shared<B> {
+    fn clone(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    pub(crate) fn new(backend: B) -> Self {
+        Self {
+            config: Arc::default(),
+            core: Arc::new(Core {
+                seed: backend.seed(),
+                backend,
+                counters: Counters::default(),
+                grace: Grace::default(),
+                capturing: Arc::default(),
+            }),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.config.clock.now()
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.core.counters.count(event);
+    }
+
+    /// Counts and tells why a response is not stored.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        self.count(Event::Refusal(refusal));
+        tracing::debug!(reason = refusal.as_str(), "not stored");
+    }
+
+    /// Counts and tells what became of a response that was to be stored.
+    pub(crate) fn put(&self, put: &Result<Put, BackendError>) {
+        match put {
+            Ok(Put::Stored) => {
+                self.count(Event::Store);
+                tracing::debug!("stored");
+            }
+            Ok(Put::Superseded) => self.refused(Refusal::Superseded),
+            Ok(Put::TooLarge) => self.refused(Refusal::TooLarge),
+            Err(error) => {
+                self.refused(Refusal::BackendFailed);
+                tracing::warn!(error = error as &dyn std::error::Error, "a store failed");
+            }
+        }
+    }
+
+    /// Invalidates a resource; whether the backend acknowledged it.
+    pub(crate) async fn invalidate(&self, resource: Resource) -> Result<(), BackendError> {
+        let done = self
+            .core
+            .backend
+            .invalidate(&Target::Resource(resource))
+            .await;
+        match &done {
+            Ok(()) => {
+                self.count(Event::Invalidation);
+                tracing::debug!(?resource, "invalidated");
+            }
+            Err(error) => {
+                self.count(Event::InvalidationFailed);
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    ?resource,
+                    "an invalidation was not acknowledged: what is stored may be served until it expires"
+                );
+            }
+        }
+        done
+    }
+}

@@ -1,0 +1,66 @@
+//! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4).
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::backend::Backend;
+use crate::key::Resource;
+use crate::semantics::reason::WriteOutcome;
+
+use super::body::{BoxError, ResponseBody};
+use super::inner;
+use super::settlement::Settlement;
+use super::shared::Shared;
+use super::write_guard::WriteGuard;
+use super::write_through::{self, Replaced};
+
+pub(super) async fn write<S, B, Req, Res>(
+    shared: Shared<B>,
+    mut inner: S,
+    request: Request<Req>,
+    resource: Resource,
+) -> Result<Response<ResponseBody<Res>>, S::Error>
+where
+    S: Service<Request<Req>, Response = Response<Res>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: Backend,
+    Res: Body<Data = Bytes> + Send + 'static,
+    Res::Error: Into<BoxError>,
+{
+    let settlement = Settlement::new(shared.clone(), &request, resource);
+    let fence = write_through::fence(&settlement).await;
+    // Until here nothing was written: whoever leaves now, leaves nothing behind.
+    inner::ready(&mut inner).await?;
+    let mut guard = WriteGuard::arm(settlement, inner.call(request));
+    let response = match guard.answer().await {
+        Ok(response) => response,
+        Err(error) => {
+            guard.failed();
+            guard.settle(None).await;
+            return Err(error);
+        }
+    };
+    let (mut head, body) = response.into_parts();
+    let outcome = outcome(head.status);
+    guard.answered(outcome, &head);
+    let (body, replaced) = match write_through::wanted(guard.settlement(), fence, &head, &body) {
+        Some(wanted) => wanted.store(&shared, body).await,
+        None => (ResponseBody::streaming(body), Replaced::default()),
+    };
+    guard.settle(replaced.settled).await;
+    shared.written(&mut head.headers, outcome, replaced.stored);
+    Ok(Response::from_parts(head, body))
+}
+
+fn outcome(status: StatusCode) -> WriteOutcome {
+    if status.is_client_error() {
+        WriteOutcome::Rejected
+    } else if status.is_server_error() {
+        WriteOutcome::Unknown
+    } else {
+        WriteOutcome::Committed
+    }
+}

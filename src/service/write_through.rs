@@ -1,0 +1,239 @@
+//! Write-through: a write's answer that is the new representation is stored as such.
+//!
+//! It is when a 200 or 201 to PUT, POST or PATCH names itself by `Content-Location` (RFC 9110 §6.4.2) and all of it is
+//! there. It is then judged as the answer that a GET for it, with the write's header fields, would have had.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
+use http::{Method, Request, Response, StatusCode, Uri, request, response, uri};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+
+use crate::backend::{Backend, CacheKey, Put};
+use crate::key::Resource;
+use crate::semantics::invalidation::{Reference, resolve};
+use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Answered, Asked, Storing, StoringRules, storing};
+use crate::stats::Event;
+
+use super::admission::{OwnKey, Way};
+use super::body::{BoxError, ResponseBody};
+use super::budget::Share;
+use super::fetch::announced_length;
+use super::settlement::Settlement;
+use super::shared::Shared;
+
+/// Captured before the inner service is called; `None` where this write stores nothing.
+pub(super) async fn fence<B: Backend>(settlement: &Settlement<B>) -> Option<B::Fence> {
+    let shared = &settlement.shared;
+    if !shared.config.write_through {
+        return None;
+    }
+    let resource = match settlement.request.method {
+        // What it makes is named by its answer only.
+        Method::POST => None,
+        Method::PUT | Method::PATCH => Some(&settlement.resource),
+        _ => return None,
+    };
+    match shared.core.backend.fence(resource).await {
+        Ok(fence) => fence,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no fence for a write"
+            );
+            None
+        }
+    }
+}
+
+/// A representation that is to be stored once its body is here.
+pub(super) struct Wanted<F> {
+    key: CacheKey,
+    fence: F,
+    head: StoredHead,
+    length: u64,
+    share: Share,
+}
+
+/// What storing a representation did.
+#[derive(Default)]
+pub(super) struct Replaced {
+    /// The resource that needs no further invalidation.
+    pub(super) settled: Option<Resource>,
+    pub(super) stored: bool,
+}
+
+/// Whether a write's answer is a representation to be stored.
+pub(super) fn wanted<B: Backend, Res: Body>(
+    settlement: &Settlement<B>,
+    fence: Option<B::Fence>,
+    head: &response::Parts,
+    body: &Res,
+) -> Option<Wanted<B::Fence>> {
+    let fence = fence.filter(|_| head.status.is_success())?;
+    match judge(settlement, fence, head, body) {
+        Ok(wanted) => Some(wanted),
+        Err(refusal) => {
+            settlement.shared.refused(refusal);
+            None
+        }
+    }
+}
+
+fn judge<B: Backend, Res: Body>(
+    settlement: &Settlement<B>,
+    fence: B::Fence,
+    head: &response::Parts,
+    body: &Res,
+) -> Result<Wanted<B::Fence>, Refusal> {
+    let shared = &settlement.shared;
+    if !matches!(head.status, StatusCode::OK | StatusCode::CREATED) {
+        return Err(Refusal::NotRepresentation);
+    }
+    let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
+    let OwnKey { mut key, identity } = match shared.way(&get) {
+        Way::Read(read) => shared.own(&read),
+        Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
+    };
+    // The fence of a write with a known target was captured for that target alone.
+    if settlement.request.method != Method::POST && *key.resource() != settlement.resource {
+        return Err(Refusal::NotRepresentation);
+    }
+    let now = shared.now();
+    if shared.core.grace.is_active(key.resource(), now) {
+        return Err(Refusal::WriteGrace);
+    }
+    let answer = as_answer_to_get(head);
+    let asked = Asked {
+        method: &get.method,
+        headers: &get.headers,
+        at: now,
+    };
+    let answered = Answered {
+        status: answer.status,
+        headers: &answer.headers,
+        at: now,
+    };
+    let rules = StoringRules {
+        assigned: shared.config.assigned_ttl(&answer),
+        store_set_cookie: shared.config.store_set_cookie,
+        existing: None,
+    };
+    let grant = match storing(asked, answered, rules) {
+        Storing::Store(grant) => grant,
+        Storing::Refuse(refusal) => return Err(refusal),
+    };
+    if let Some(selected) = &grant.selected {
+        key = key.variant_for(&shared.core.seed, selected.rule(), &get.headers);
+    }
+    let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
+    if length > shared.limit() {
+        return Err(Refusal::TooLarge);
+    }
+    let mut share = Share::new(shared.core.capturing.clone(), shared.config.max_capturing);
+    if !share.take(length) {
+        return Err(Refusal::Budget);
+    }
+    Ok(Wanted {
+        key,
+        fence,
+        head: StoredHead::new(identity, answer.status, &answer.headers, grant),
+        length,
+        share,
+    })
+}
+
+impl<F> Wanted<F> {
+    /// Collects the body, then invalidates and stores in one step.
+    pub(super) async fn store<B, Res>(
+        self,
+        shared: &Shared<B>,
+        body: Res,
+    ) -> (ResponseBody<Res>, Replaced)
+    where
+        B: Backend<Fence = F>,
+        Res: Body<Data = Bytes>,
+        Res::Error: Into<BoxError>,
+    {
+        let limit = usize::try_from(self.length).unwrap_or(usize::MAX);
+        let collected = match Limited::new(body, limit).collect().await {
+            Ok(collected) => collected,
+            Err(error) => {
+                shared.refused(Refusal::BodyFailed);
+                return (ResponseBody::failed(error), Replaced::default());
+            }
+        };
+        let trailers = collected.trailers().cloned();
+        let data = collected.to_bytes();
+        let answer = ResponseBody::whole(data.clone(), trailers.clone());
+        if data.len() != limit {
+            shared.refused(Refusal::Truncated);
+            return (answer, Replaced::default());
+        }
+        let stored = self.head.with_body(Bytes::copy_from_slice(&data), trailers);
+        let put = shared
+            .core
+            .backend
+            .replace(&self.key, self.fence, Arc::new(stored))
+            .await;
+        drop(self.share);
+        shared.put(&put);
+        if put.is_ok() {
+            shared.count(Event::Invalidation);
+        }
+        let replaced = Replaced {
+            settled: put.is_ok().then_some(*self.key.resource()),
+            stored: matches!(put, Ok(Put::Stored)),
+        };
+        (answer, replaced)
+    }
+}
+
+/// The GET that the write's answer would also be the answer to.
+fn get_for<B: Backend>(
+    settlement: &Settlement<B>,
+    head: &response::Parts,
+) -> Option<request::Parts> {
+    let mut names = head.headers.get_all(CONTENT_LOCATION).iter();
+    let (name, None) = (names.next()?, names.next()) else {
+        return None;
+    };
+    let write = &settlement.request;
+    let reference = resolve(write.uri.path(), name.to_str().ok()?)?;
+    if let Some(named) = reference.authority {
+        let scheme = reference.scheme.or(write.uri.scheme_str());
+        let rule = &settlement.shared.config.authority;
+        rule.of_reference(write, scheme, named)?;
+    }
+    let (mut get, ()) = Request::new(()).into_parts();
+    get.uri = on_same_authority(&write.uri, &reference)?;
+    get.headers = write.headers.clone();
+    for content in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        get.headers.remove(content);
+    }
+    Some(get)
+}
+
+fn on_same_authority(target: &Uri, reference: &Reference<'_>) -> Option<Uri> {
+    let path_and_query = match reference.query {
+        Some(query) => format!("{}?{query}", reference.path),
+        None => reference.path.clone().into_owned(),
+    };
+    let mut parts = uri::Parts::default();
+    parts.scheme = target.scheme().cloned();
+    parts.authority = target.authority().cloned();
+    parts.path_and_query = Some(path_and_query.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn as_answer_to_get(head: &response::Parts) -> response::Parts {
+    let (mut answer, ()) = Response::new(()).into_parts();
+    answer.status = StatusCode::OK;
+    answer.headers = head.headers.clone();
+    answer.headers.remove(LOCATION);
+    answer
+}

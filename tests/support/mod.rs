@@ -1,0 +1,99 @@
+//! What the tests share: requests, answers, a scripted origin, backends that yield.
+#![allow(dead_code, reason = "every test file uses its part of it")]
+
+pub mod origin;
+pub mod schedule;
+pub mod yielding;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower::{Service, ServiceExt};
+use tower_response_cache::BoxError;
+
+/// A GET on the test's one host.
+pub fn get(path: &str) -> Request<()> {
+    request(Method::GET, path)
+}
+
+/// A PUT on the test's one host.
+pub fn put(path: &str) -> Request<()> {
+    request(Method::PUT, path)
+}
+
+pub fn request(method: Method, path: &str) -> Request<()> {
+    let builder = Request::builder().method(method).uri(path);
+    let request = builder.header("host", "test.example").body(());
+    request.expect("a request")
+}
+
+/// The same request with one more header line.
+pub fn with(mut request: Request<()>, name: &'static str, value: &str) -> Request<()> {
+    let value = value.parse().expect("a field value");
+    request.headers_mut().append(name, value);
+    request
+}
+
+/// An answer, collected.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    /// All lines of a field, joined.
+    pub fn header(&self, name: &str) -> String {
+        let lines = self.headers.get_all(name).iter();
+        let lines: Vec<_> = lines
+            .map(|line| String::from_utf8_lossy(line.as_bytes()))
+            .collect();
+        lines.join(", ")
+    }
+
+    /// `Cache-Status` without the cache's name.
+    pub fn cache_status(&self) -> String {
+        let status = self.header("cache-status");
+        status
+            .trim_start_matches("tower-response-cache; ")
+            .to_owned()
+    }
+
+    pub fn is_hit(&self) -> bool {
+        self.cache_status().starts_with("hit")
+    }
+}
+
+/// Sends a request to a clone of a service and collects the answer.
+pub async fn send<S, B>(service: &S, request: Request<()>) -> Answer
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let response = service.clone().oneshot(request).await;
+    collect(response.expect("an answer")).await
+}
+
+pub async fn collect<B>(response: Response<B>) -> Answer
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = response.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(Into::into)
+        .expect("a whole body");
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        trailers: body.trailers().cloned(),
+        body: String::from_utf8(body.to_bytes().into()).expect("UTF-8"),
+    }
+}

@@ -1,0 +1,130 @@
+//! A scripted origin: a closure from request to answer, which counts its calls.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tokio::sync::mpsc;
+use tower::Service;
+use tower_response_cache::BoxError;
+
+pub type OriginBody = UnsyncBoxBody<Bytes, BoxError>;
+pub type OriginFuture =
+    Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>;
+
+/// The origin's own error type, which must come through a cache untouched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OriginError(pub &'static str);
+
+impl std::fmt::Display for OriginError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+#[derive(Clone)]
+pub struct Origin {
+    answer: Arc<dyn Fn(Request<()>) -> OriginFuture + Send + Sync>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Origin {
+    /// Answers with what an async closure makes of the request.
+    pub fn new<F, Fut>(answer: F) -> Self
+    where
+        F: Fn(Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response<OriginBody>, OriginError>> + Send + 'static,
+    {
+        Self {
+            answer: Arc::new(move |request| Box::pin(answer(request))),
+            calls: Arc::default(),
+        }
+    }
+
+    /// Answers at once, with what a closure makes of the request.
+    pub fn at_once(
+        answer: impl Fn(&Request<()>) -> Response<OriginBody> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(move |request| std::future::ready(Ok(answer(&request))))
+    }
+
+    /// How often it was called.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Service<Request<()>> for Origin {
+    type Response = Response<OriginBody>;
+    type Error = OriginError;
+    type Future = OriginFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OriginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> OriginFuture {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        (self.answer)(request)
+    }
+}
+
+/// A body of known size.
+pub fn full(text: impl Into<Bytes>) -> OriginBody {
+    Full::new(text.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// 200 that may be stored for an hour.
+pub fn cacheable(text: impl Into<Bytes>) -> Response<OriginBody> {
+    let response = Response::builder().header("cache-control", "max-age=3600");
+    response.body(full(text)).expect("a response")
+}
+
+/// A response with these header lines.
+pub fn answer(
+    status: u16,
+    lines: &[(&'static str, &str)],
+    text: impl Into<Bytes>,
+) -> Response<OriginBody> {
+    let mut response = Response::builder().status(status);
+    for (name, value) in lines {
+        response = response.header(*name, *value);
+    }
+    response.body(full(text)).expect("a response")
+}
+
+/// What a scripted body is told to do next.
+pub type BodyStep = Result<Frame<Bytes>, BoxError>;
+
+/// A body of unknown size that yields what it is sent, and ends when the sender is dropped.
+pub fn scripted() -> (mpsc::UnboundedSender<BodyStep>, OriginBody) {
+    let (sender, steps) = mpsc::unbounded_channel();
+    (sender, ScriptedBody(steps).boxed_unsync())
+}
+
+struct ScriptedBody(mpsc::UnboundedReceiver<BodyStep>);
+
+impl Body for ScriptedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BodyStep>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// A data frame.
+pub fn data(text: &'static str) -> BodyStep {
+    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}

@@ -1,0 +1,80 @@
+//! A backend with await points before and after every effect, around any other: a backend without them proves little.
+
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
+    Usage,
+};
+
+#[derive(Clone, Debug)]
+pub struct Yielding<B>(pub B);
+
+impl<B: Backend> Backend for Yielding<B> {
+    type Fence = B::Fence;
+
+    async fn get(&self, key: &CacheKey) -> Result<Lookup<B::Fence>, BackendError> {
+        yield_now().await;
+        let found = self.0.get(key).await;
+        yield_now().await;
+        found
+    }
+
+    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
+        yield_now().await;
+        let fence = self.0.fence(resource).await;
+        yield_now().await;
+        fence
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+    ) -> Result<Put, BackendError> {
+        yield_now().await;
+        let put = self.0.put(key, fence, response).await;
+        yield_now().await;
+        put
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+    ) -> Result<Put, BackendError> {
+        yield_now().await;
+        let put = self.0.replace(key, fence, response).await;
+        yield_now().await;
+        put
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        yield_now().await;
+        let done = self.0.invalidate(target).await;
+        yield_now().await;
+        done
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        yield_now().await;
+        let done = self.0.clear().await;
+        yield_now().await;
+        done
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.seed()
+    }
+
+    fn largest(&self) -> u64 {
+        self.0.largest()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.usage()
+    }
+}
