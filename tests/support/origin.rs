@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -16,8 +16,8 @@ use tower::Service;
 use tower_response_cache::BoxError;
 
 pub type OriginBody = UnsyncBoxBody<Bytes, BoxError>;
-pub type OriginFuture =
-    Pin<Box<dyn Future<Output = Result<Response<OriginBody>, OriginError>> + Send>>;
+pub type Response = http::Response<OriginBody>;
+pub type OriginFuture = Pin<Box<dyn Future<Output = Result<Response, OriginError>> + Send>>;
 
 /// The origin's own error type, which must come through a cache untouched.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Origin {
     pub fn new<F, Fut>(answer: F) -> Self
     where
         F: Fn(Request<()>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Response<OriginBody>, OriginError>> + Send + 'static,
+        Fut: Future<Output = Result<Response, OriginError>> + Send + 'static,
     {
         Self {
             answer: Arc::new(move |request| Box::pin(answer(request))),
@@ -51,9 +51,7 @@ impl Origin {
     }
 
     /// Answers at once, with what a closure makes of the request.
-    pub fn at_once(
-        answer: impl Fn(&Request<()>) -> Response<OriginBody> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn at_once(answer: impl Fn(&Request<()>) -> Response + Send + Sync + 'static) -> Self {
         Self::new(move |request| std::future::ready(Ok(answer(&request))))
     }
 
@@ -64,7 +62,7 @@ impl Origin {
 }
 
 impl Service<Request<()>> for Origin {
-    type Response = Response<OriginBody>;
+    type Response = Response;
     type Error = OriginError;
     type Future = OriginFuture;
 
@@ -86,18 +84,14 @@ pub fn full(text: impl Into<Bytes>) -> OriginBody {
 }
 
 /// 200 that may be stored for an hour.
-pub fn cacheable(text: impl Into<Bytes>) -> Response<OriginBody> {
-    let response = Response::builder().header("cache-control", "max-age=3600");
+pub fn cacheable(text: impl Into<Bytes>) -> Response {
+    let response = http::Response::builder().header("cache-control", "max-age=3600");
     response.body(full(text)).expect("a response")
 }
 
 /// A response with these header lines.
-pub fn answer(
-    status: u16,
-    lines: &[(&'static str, &str)],
-    text: impl Into<Bytes>,
-) -> Response<OriginBody> {
-    let mut response = Response::builder().status(status);
+pub fn answer(status: u16, lines: &[(&'static str, &str)], text: impl Into<Bytes>) -> Response {
+    let mut response = http::Response::builder().status(status);
     for (name, value) in lines {
         response = response.header(*name, *value);
     }

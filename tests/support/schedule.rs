@@ -1,1 +1,111 @@
+//! Runs several futures in every possible order, one poll at a time.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::yield_now;
+
+pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
+
+/// More polls than any run here needs: beyond it somebody waits for ever.
+const MOST_POLLS: usize = 10_000;
+
+/// Runs what `world` makes once for every order in which its actors, and the tasks that they spawn, can be polled.
+/// Answers the number of orders.
+pub fn every_order(world: impl Fn() -> Vec<Actor>) -> usize {
+    every_order_within(usize::MAX, world)
+}
+
+/// The same, leaving out orders that take the turn from an unfinished actor more often than `switches` times: races need
+/// few switches, orders with many are astronomically many.
+pub fn every_order_within(switches: usize, world: impl Fn() -> Vec<Actor>) -> usize {
+    let runtime = runtime();
+    let mut prefix = Vec::new();
+    let mut runs = 0;
+    loop {
+        let mut taken = Vec::new();
+        runtime.block_on(run(world(), switches, |width| {
+            let choice = prefix.get(taken.len()).copied().unwrap_or(0);
+            taken.push((choice, width));
+            choice
+        }));
+        runs += 1;
+        while taken
+            .last()
+            .is_some_and(|(choice, width)| choice + 1 == *width)
+        {
+            taken.pop();
+        }
+        let Some((choice, _)) = taken.pop() else {
+            return runs;
+        };
+        prefix = taken.iter().map(|(choice, _)| *choice).collect();
+        prefix.push(choice + 1);
+    }
+}
+
+/// Runs what `world` makes in as many random orders. A failing one is named by its seed.
+pub fn random_orders(seeds: std::ops::Range<u64>, world: impl Fn() -> Vec<Actor>) {
+    let runtime = runtime();
+    for seed in seeds {
+        let told = Told(seed);
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        runtime.block_on(run(world(), usize::MAX, |width| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % width as u64) as usize
+        }));
+        std::mem::forget(told);
+    }
+}
+
+/// Names the seed when the test unwinds.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        eprintln!("failed with seed {}", self.0);
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+/// One run: `choose` picks who is polled next, 0 being whoever was polled last and has not finished. The tasks in the
+/// background are one more choice while there are any.
+async fn run(mut actors: Vec<Actor>, mut switches: usize, mut choose: impl FnMut(usize) -> usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut goes_on = false;
+    for _ in 0..MOST_POLLS {
+        let has_tasks = Handle::current().metrics().num_alive_tasks() > 0;
+        let width = actors.len() + usize::from(has_tasks);
+        if width == 0 {
+            return;
+        }
+        let is_free = width > 1 && (!goes_on || switches > 0);
+        let choice = if is_free { choose(width) } else { 0 };
+        if goes_on && choice != 0 {
+            switches -= 1;
+        }
+        if choice == actors.len() {
+            yield_now().await;
+            goes_on = false;
+            continue;
+        }
+        actors[..=choice].rotate_right(1);
+        goes_on = actors[0].as_mut().poll(&mut cx).is_pending();
+        if !goes_on {
+            drop(actors.remove(0));
+        }
+    }
+    panic!("somebody waits for ever");
+}

@@ -1,0 +1,97 @@
+//! The service: plain, as if there were no cache.
+
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::{CONTENT_LOCATION, LOCATION};
+use axum::http::{StatusCode, request};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::envelope::success;
+use crate::failure::{self, Failure};
+use crate::input::Draft;
+use crate::product::Product;
+
+pub const PRODUCTS: &str = "/products";
+
+pub fn routes(database: Database) -> Router {
+    Router::new()
+        .route(PRODUCTS, get(list).post(create))
+        .route("/products/{id}", get(show).put(change).delete(remove))
+        .method_not_allowed_fallback(failure::method_not_allowed)
+        .fallback(failure::not_found)
+        .with_state(database)
+}
+
+async fn list(State(database): State<Database>) -> Result<Response, Failure> {
+    success("all products", database.list().await?)
+}
+
+async fn create(State(database): State<Database>, draft: Draft) -> Result<Response, Failure> {
+    let product = database.insert(draft).await?;
+    let location = [(LOCATION, path(&product))];
+    Ok((StatusCode::CREATED, location, written(&product)?).into_response())
+}
+
+async fn show(State(database): State<Database>, id: ProductId) -> Result<Response, Failure> {
+    let product = database.get(id.0).await?.ok_or_else(|| id.unknown())?;
+    one(&product)
+}
+
+async fn change(
+    State(database): State<Database>,
+    id: ProductId,
+    draft: Draft,
+) -> Result<Response, Failure> {
+    let product = database.update(id.0, draft).await?;
+    Ok(written(&product.ok_or_else(|| id.unknown())?)?.into_response())
+}
+
+async fn remove(State(database): State<Database>, id: ProductId) -> Result<StatusCode, Failure> {
+    match database.delete(id.0).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(id.unknown()),
+    }
+}
+
+/// GET, POST and PUT say the same of the same product, byte for byte: a write's answer is what a GET would get.
+fn one(product: &Product) -> Result<Response, Failure> {
+    success("the product", product)
+}
+
+/// `Content-Location` says just that (RFC 9110 §8.7), to caches too: without it no write-through.
+fn written(product: &Product) -> Result<impl IntoResponse, Failure> {
+    Ok(([(CONTENT_LOCATION, path(product))], one(product)?))
+}
+
+fn path(product: &Product) -> String {
+    format!("{PRODUCTS}/{}", product.id)
+}
+
+struct ProductId(Uuid);
+
+impl ProductId {
+    fn unknown(&self) -> Failure {
+        let message = format!("there is no product {}", self.0);
+        Failure::new(StatusCode::NOT_FOUND, message)
+    }
+}
+
+/// One spelling only, and that of the path as it came: a cache takes every other one for another resource, which a write
+/// to the first would leave stale.
+impl<S: Sync> FromRequestParts<S> for ProductId {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Failure> {
+        let text = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        let id = Uuid::parse_str(text).ok();
+        id.filter(|id| id.to_string() == text)
+            .map(Self)
+            .ok_or_else(|| {
+                let message = format!("{text} is no product id: a lower-case UUID with hyphens");
+                Failure::new(StatusCode::BAD_REQUEST, message)
+            })
+    }
+}
