@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use support::origin::{Origin, OriginBody, answer};
 use support::schedule::{Actor, every_order, every_order_within, random_orders};
 use support::yielding::Yielding;
-use support::{collect, get, request};
+use support::{collect, get, put, request};
 use tokio::task::yield_now;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
@@ -68,11 +68,7 @@ impl<B: Backend> World<B> {
     fn writer(&self) -> Actor {
         let world = self.clone();
         Box::pin(async move {
-            let response = world
-                .service
-                .clone()
-                .oneshot(request(Method::PUT, "/a"))
-                .await;
+            let response = world.service.clone().oneshot(put("/a")).await;
             let head = response.expect("an answer");
             let version = head.headers()["x-version"].to_str().expect("a version");
             let version: u64 = version.parse().expect("a version");
@@ -239,6 +235,44 @@ fn queries_fall_with_their_resource_in_every_order() {
         };
         vec![world.writer(), Box::pin(read_query)]
     });
+}
+
+/// The locks inside the memory backend, which no single thread can test.
+#[test]
+fn real_threads_never_read_what_was_overwritten() {
+    for layer in [in_memory(), in_memory().write_through()] {
+        let service = layer.layer(versioned());
+        let promised = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..6 {
+                let (service, promised) = (service.clone(), &promised);
+                scope.spawn(move || client(&service, promised, thread < 2));
+            }
+        });
+        assert!(layer.handle().stats().stores > 0);
+    }
+}
+
+fn client<B: Backend>(service: &Cache<Origin, B>, promised: &AtomicU64, writes: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime");
+    for _ in 0..1500 {
+        let before = promised.load(Ordering::SeqCst);
+        let ask = if writes { put("/a") } else { get("/a") };
+        let response = runtime.block_on(service.clone().oneshot(ask));
+        let response = response.expect("an answer");
+        let version = response.headers()["x-version"].to_str().expect("a version");
+        let version: u64 = version.parse().expect("a version");
+        if writes {
+            promised.fetch_max(version, Ordering::SeqCst);
+        } else {
+            assert!(
+                version >= before,
+                "read version {version} after {before} was promised"
+            );
+            runtime.block_on(collect(response));
+        }
+    }
 }
 
 /// Nothing that the tests above rely on is vacuous: stored responses are served, also between writes.

@@ -91,15 +91,6 @@ fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Whether `bytes` is a token (RFC 9110 §5.6.2).
-#[must_use]
-pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

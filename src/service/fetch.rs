@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::DATE;
 use http::{HeaderMap, Method, Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::backend::{Backend, CacheKey};
+use crate::backend::{Backend, CacheKey, Resource};
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Bypass, Reason, Refusal};
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
+use crate::semantics::storing::{Asked, Grant};
 use crate::stats::Event;
 
 use super::body::{BoxError, ResponseBody};
-use super::budget::Share;
 use super::capture::{Capture, Captured};
 use super::inner;
+use super::judge::announced_length;
 use super::lookup::Fill;
 use super::shared::Shared;
 
@@ -56,23 +56,29 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
-    let reason = fill.miss.reason;
+    let Fill { miss, key } = fill;
+    let reason = miss.reason;
     shared.count(Event::Fetch(reason));
     tracing::debug!(reason = reason.as_str(), "fetch");
     let sent = Sent::of(&request, shared.now());
-    let unstorable = shared.unstorable(&fill, &sent);
+    let fence = shared.usable(miss.fence, key.key.resource(), sent.at);
     let response = inner::call(inner, request).await?;
     let (mut head, body) = response.into_parts();
-    let storing = match unstorable {
-        Some(refusal) => Err(refusal),
-        None => shared.grant(&fill, &sent, &head, &body),
-    };
+    let storing = fence.and_then(|fence| {
+        let grant = shared.grant(sent.asked(), &head, &body, miss.existing)?;
+        Ok((fence, grant))
+    });
     let body = match storing {
-        Ok(grant) => {
+        Ok((fence, grant)) => {
             stamp_date(&mut head, &grant);
-            let capture = shared.capture(fill, &sent, &head, &body, grant);
+            let key_of_variant = shared.key_of(key.key, &grant, &sent.headers);
+            let stored = StoredHead::new(key.identity, head.status, &head.headers, grant);
+            let announced = announced_length(&head, &body);
             shared.forwarded(&mut head.headers, reason, None);
-            ResponseBody::captured(body, capture)
+            ResponseBody::captured(
+                body,
+                shared.capture(key_of_variant, fence, stored, announced),
+            )
         }
         Err(refusal) => {
             shared.refused(refusal);
@@ -98,90 +104,42 @@ impl Sent {
             at,
         }
     }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            headers: &self.headers,
+            at: self.at,
+        }
+    }
 }
 
 impl<B: Backend> Shared<B> {
-    /// Why nothing that answers this fill can be stored, known before the inner service is called.
-    fn unstorable(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Option<Refusal> {
-        let resource = fill.key.key.resource();
-        if fill.miss.fence.is_none() {
-            Some(Refusal::BackendFailed)
-        } else if self.core.grace.is_active(resource, sent.at) {
-            Some(Refusal::WriteGrace)
-        } else {
-            None
-        }
-    }
-
-    fn grant<Res: Body>(
+    /// The fence, unless it is known before the inner service is called that its answer cannot be stored.
+    fn usable(
         &self,
-        fill: &Fill<B::Fence>,
-        sent: &Sent,
-        head: &response::Parts,
-        body: &Res,
-    ) -> Result<Grant, Refusal> {
-        let asked = Asked {
-            method: &sent.method,
-            headers: &sent.headers,
-            at: sent.at,
-        };
-        let answered = Answered {
-            status: head.status,
-            headers: &head.headers,
-            at: self.now(),
-        };
-        let rules = StoringRules {
-            assigned: self.config.assigned_ttl(head),
-            store_set_cookie: self.config.store_set_cookie,
-            existing: fill.miss.existing,
-        };
-        match storing(asked, answered, rules) {
-            Storing::Refuse(refusal) => Err(refusal),
-            Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
-            Storing::Store(grant) => Ok(grant),
+        fence: Option<B::Fence>,
+        resource: &Resource,
+        now: Moment,
+    ) -> Result<B::Fence, Refusal> {
+        let fence = fence.ok_or(Refusal::BackendFailed)?;
+        if self.core.grace.is_active(resource, now) {
+            return Err(Refusal::WriteGrace);
         }
+        Ok(fence)
     }
 
-    /// The largest body that is stored.
-    pub(super) fn limit(&self) -> u64 {
-        self.config.max_body.min(self.core.backend.largest())
-    }
-
-    fn is_too_large<Res: Body>(&self, head: &response::Parts, body: &Res) -> bool {
-        let least = body.size_hint().lower();
-        least.max(announced_length(head, body).unwrap_or(0)) > self.limit()
-    }
-
-    fn capture<Res: Body>(
+    fn capture(
         &self,
-        fill: Fill<B::Fence>,
-        sent: &Sent,
-        head: &response::Parts,
-        body: &Res,
-        grant: Grant,
+        key: CacheKey,
+        fence: B::Fence,
+        head: StoredHead,
+        announced: Option<u64>,
     ) -> Capture {
-        let key = match &grant.selected {
-            Some(selected) => {
-                fill.key
-                    .key
-                    .variant_for(&self.core.seed, selected.rule(), &sent.headers)
-            }
-            None => fill.key.key,
-        };
-        let stored = StoredHead::new(fill.key.identity, head.status, &head.headers, grant);
-        let share = Share::new(self.core.capturing.clone(), self.config.max_capturing);
-        let announced = announced_length(head, body);
         let shared = self.clone();
-        let fence = fill.miss.fence;
-        Capture::new(
-            self.limit(),
-            announced,
-            share,
-            move |captured| match fence {
-                Some(fence) => shared.commit(key, fence, stored, captured),
-                None => shared.refused(Refusal::BackendFailed),
-            },
-        )
+        Capture::new(self.limit(), announced, self.share(), move |captured| {
+            shared.commit(key, fence, head, captured);
+        })
     }
 
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
@@ -197,14 +155,6 @@ impl<B: Backend> Shared<B> {
             shared.put(&put);
         });
     }
-}
-
-/// The length the response has by its own account.
-pub(super) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) -> Option<u64> {
-    head.headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .or_else(|| body.size_hint().exact())
 }
 
 /// A response without `Date` gets the moment of its receipt, on its way to the client too (RFC 9110 §6.6.1).

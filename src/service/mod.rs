@@ -14,6 +14,7 @@ mod fetch;
 mod future;
 mod grace;
 mod inner;
+mod judge;
 mod lookup;
 mod settlement;
 mod shared;

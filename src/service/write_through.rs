@@ -16,13 +16,13 @@ use crate::key::Resource;
 use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Answered, Asked, Storing, StoringRules, storing};
+use crate::semantics::storing::Asked;
 use crate::stats::Event;
 
 use super::admission::{OwnKey, Way};
 use super::body::{BoxError, ResponseBody};
 use super::budget::Share;
-use super::fetch::announced_length;
+use super::judge::announced_length;
 use super::settlement::Settlement;
 use super::shared::Shared;
 
@@ -95,7 +95,7 @@ fn judge<B: Backend, Res: Body>(
         return Err(Refusal::NotRepresentation);
     }
     let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
-    let OwnKey { mut key, identity } = match shared.way(&get) {
+    let OwnKey { key, identity } = match shared.way(&get) {
         Way::Read(read) => shared.own(&read),
         Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
     };
@@ -113,28 +113,10 @@ fn judge<B: Backend, Res: Body>(
         headers: &get.headers,
         at: now,
     };
-    let answered = Answered {
-        status: answer.status,
-        headers: &answer.headers,
-        at: now,
-    };
-    let rules = StoringRules {
-        assigned: shared.config.assigned_ttl(&answer),
-        store_set_cookie: shared.config.store_set_cookie,
-        existing: None,
-    };
-    let grant = match storing(asked, answered, rules) {
-        Storing::Store(grant) => grant,
-        Storing::Refuse(refusal) => return Err(refusal),
-    };
-    if let Some(selected) = &grant.selected {
-        key = key.variant_for(&shared.core.seed, selected.rule(), &get.headers);
-    }
+    let grant = shared.grant(asked, &answer, body, None)?;
+    let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
-    if length > shared.limit() {
-        return Err(Refusal::TooLarge);
-    }
-    let mut share = Share::new(shared.core.capturing.clone(), shared.config.max_capturing);
+    let mut share = shared.share();
     if !share.take(length) {
         return Err(Refusal::Budget);
     }

@@ -54,6 +54,11 @@ impl Expiry {
         due
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }

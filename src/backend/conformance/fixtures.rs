@@ -1,0 +1,102 @@
+//! The keys, responses and small steps that the checks are made of.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+
+use crate::backend::{Backend, CacheKey, Lookup, Put, StoredResponse, Target};
+use crate::key::KeyParts;
+use crate::semantics::moment::Moment;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Freshness, Grant};
+use crate::semantics::vary::{Selected, Vary};
+
+pub(super) fn key<B: Backend>(
+    backend: &B,
+    path: &'static str,
+    query: Option<&'static str>,
+) -> CacheKey {
+    let (request, ()) = Request::new(()).into_parts();
+    let parts = KeyParts::of(&request, Cow::Borrowed("conformance.test"))
+        .with_path(path)
+        .with_query(query);
+    CacheKey::new(&backend.seed(), "", &parts)
+}
+
+pub(super) async fn miss<B: Backend>(backend: &B, key: &CacheKey) -> B::Fence {
+    match backend.get(key).await.expect("a lookup") {
+        Lookup::Miss(fence) => fence,
+        found => panic!("nothing was stored under this key, yet {found:?}"),
+    }
+}
+
+pub(super) async fn put<B: Backend>(
+    backend: &B,
+    key: &CacheKey,
+    fence: B::Fence,
+    body: &'static str,
+) -> Put {
+    let response = response(body, None);
+    backend.put(key, fence, response).await.expect("a put")
+}
+
+pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
+    match backend.get(key).await.expect("a lookup") {
+        Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into_owned()),
+        Lookup::Varies(..) | Lookup::Miss(_) => None,
+    }
+}
+
+pub(super) async fn invalidate<B: Backend>(backend: &B, key: &CacheKey) {
+    let target = Target::Resource(*key.resource());
+    backend.invalidate(&target).await.expect("an invalidation");
+}
+
+pub(super) async fn put_variant<B: Backend>(
+    backend: &B,
+    primary: &CacheKey,
+    language: &'static str,
+) -> CacheKey {
+    let selected = selected(language);
+    let key = primary.variant_for(&backend.seed(), selected.rule(), &asking_for(language));
+    let (Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence)) =
+        backend.get(&key).await.expect("a lookup");
+    let response = response(language, Some(selected));
+    let put = backend.put(&key, fence, response).await;
+    assert_eq!(put.expect("a put"), Put::Stored, "a variant is stored");
+    key
+}
+
+fn asking_for(language: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(
+        http::header::ACCEPT_LANGUAGE,
+        HeaderValue::from_static(language),
+    )])
+}
+
+fn selected(language: &'static str) -> Selected {
+    let vary = HeaderMap::from_iter([(
+        http::header::VARY,
+        HeaderValue::from_static("accept-language"),
+    )]);
+    match Vary::of(&vary) {
+        Vary::Fields(rule) => Selected::by(rule, &asking_for(language)),
+        Vary::Nothing | Vary::Anything => unreachable!("it names a field"),
+    }
+}
+
+pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<StoredResponse> {
+    let grant = Grant {
+        freshness: Freshness {
+            received: Moment::new(Duration::ZERO, SystemTime::now()),
+            initial_age: Duration::ZERO,
+            lifetime: Some(Duration::from_secs(3600)),
+        },
+        selected,
+    };
+    let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
+    Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None))
+}

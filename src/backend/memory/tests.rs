@@ -1,0 +1,147 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+
+use super::*;
+use crate::key::KeyParts;
+use crate::semantics::moment::Moment;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Freshness, Grant};
+
+fn key(backend: &MemoryBackend, path: &str) -> CacheKey {
+    let (request, ()) = Request::new(()).into_parts();
+    let parts = KeyParts::of(&request, Cow::Borrowed("test.example")).with_path(path.to_owned());
+    CacheKey::new(&backend.seed(), "", &parts)
+}
+
+fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> {
+    let received = Duration::from_secs(received);
+    let grant = Grant {
+        freshness: Freshness {
+            received: Moment::new(received, SystemTime::UNIX_EPOCH + received),
+            initial_age: Duration::ZERO,
+            lifetime: Some(Duration::from_secs(lifetime)),
+        },
+        selected: None,
+    };
+    let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
+    Arc::new(head.with_body(Bytes::from(vec![0; length]), None))
+}
+
+fn is_found(backend: &MemoryBackend, key: &CacheKey) -> bool {
+    matches!(backend.0.look(key), Lookup::Found(..))
+}
+
+/// C17
+#[test]
+fn a_collision_of_stripes_costs_a_store_and_never_a_stale_hit() {
+    let backend = MemoryBackend::default();
+    let stripe = |key: &CacheKey| key.resource().digest() as usize % STRIPES;
+    let a = key(&backend, "/a");
+    let b = (0..)
+        .map(|n| key(&backend, &format!("/b{n}")))
+        .find(|b| stripe(b) == stripe(&a))
+        .expect("there are few stripes");
+    let stored = backend.0.fence_now();
+    assert_eq!(backend.0.put(&b, stored, response(1, 0, 60)), Put::Stored);
+    let in_flight = backend.0.fence_now();
+    backend.0.invalidate(*a.resource());
+    assert!(is_found(&backend, &b), "what is stored stays");
+    assert_eq!(
+        backend.0.put(&b, in_flight, response(1, 0, 60)),
+        Put::Superseded
+    );
+}
+
+#[test]
+fn a_response_of_the_largest_size_is_always_storable() {
+    for capacity in [1 << 20, 8 << 20, 64 << 20, 1 << 30] {
+        for largest in [capacity / 2, capacity / 8, capacity / 64] {
+            let backend = MemoryBackend::with_largest(capacity, largest);
+            let overhead = response(0, 0, 60).weight() as u64;
+            for n in 0..20 {
+                let key = key(&backend, &format!("/{n}"));
+                let body = (backend.largest() - overhead - 16) as usize;
+                let put = backend
+                    .0
+                    .put(&key, backend.0.fence_now(), response(body, 0, 60));
+                assert_eq!(put, Put::Stored, "{capacity} {largest}");
+                assert!(
+                    is_found(&backend, &key),
+                    "{capacity} {largest}: response {n}"
+                );
+            }
+            let key = key(&backend, "/too-large");
+            let body = response(largest as usize + 1, 0, 60);
+            assert_eq!(
+                backend.0.put(&key, backend.0.fence_now(), body),
+                Put::TooLarge
+            );
+        }
+    }
+}
+
+#[test]
+fn no_capacity_stores_nothing_and_does_not_panic() {
+    for capacity in [0, 1, 100] {
+        let backend = MemoryBackend::new(capacity);
+        let key = key(&backend, "/a");
+        let put = backend
+            .0
+            .put(&key, backend.0.fence_now(), response(1, 0, 60));
+        assert_eq!(put, Put::TooLarge);
+        assert!(!is_found(&backend, &key));
+    }
+}
+
+/// M08
+#[test]
+fn what_has_expired_is_reclaimed_as_others_come() {
+    let backend = MemoryBackend::default();
+    for n in 0..10_000 {
+        let key = key(&backend, &format!("/old/{n}"));
+        let _ = backend
+            .0
+            .put(&key, backend.0.fence_now(), response(100, 0, 10));
+    }
+    for n in 0..10_000 {
+        let key = key(&backend, &format!("/new/{n}"));
+        let _ = backend
+            .0
+            .put(&key, backend.0.fence_now(), response(100, 20, 10));
+    }
+    let left = backend.usage().expect("it tells").entries;
+    assert!(left < 10_500, "{left} entries are left");
+}
+
+/// M06
+#[test]
+fn the_list_of_expiries_stays_bounded() {
+    let backend = MemoryBackend::new(1 << 20);
+    let listed = || {
+        let expiries = backend.0.expiries.iter();
+        expiries
+            .map(|expiry| unpoisoned(expiry).len())
+            .sum::<usize>()
+    };
+    for n in 0..100_000 {
+        let key = key(&backend, &format!("/{n}"));
+        let _ = backend
+            .0
+            .put(&key, backend.0.fence_now(), response(100, 0, 3600));
+        let hot = self::key(&backend, "/hot");
+        let _ = backend
+            .0
+            .put(&hot, backend.0.fence_now(), response(100, 0, 3600 + n));
+        backend.0.invalidate(*hot.resource());
+    }
+    let entries = backend.usage().expect("it tells").entries as usize;
+    assert!(
+        listed() <= 2 * entries + 64 * EXPIRIES,
+        "{} listed for {entries}",
+        listed()
+    );
+}

@@ -1,0 +1,70 @@
+//! Whether an answer may be stored, and under which key: the rules of `semantics` with this layer's options.
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode, response};
+use http_body::Body;
+
+use crate::backend::{Backend, CacheKey};
+use crate::semantics::reason::Refusal;
+use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
+
+use super::budget::Share;
+use super::shared::Shared;
+
+impl<B: Backend> Shared<B> {
+    /// May an answer be stored? `existing` is the status of what is stored already.
+    pub(super) fn grant<Res: Body>(
+        &self,
+        asked: Asked<'_>,
+        head: &response::Parts,
+        body: &Res,
+        existing: Option<StatusCode>,
+    ) -> Result<Grant, Refusal> {
+        let answered = Answered {
+            status: head.status,
+            headers: &head.headers,
+            at: self.now(),
+        };
+        let rules = StoringRules {
+            assigned: self.config.assigned_ttl(head),
+            store_set_cookie: self.config.store_set_cookie,
+            existing,
+        };
+        match storing(asked, answered, rules) {
+            Storing::Refuse(refusal) => Err(refusal),
+            Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
+            Storing::Store(grant) => Ok(grant),
+        }
+    }
+
+    /// The key of the variant that an answer to a request with these header fields is.
+    pub(super) fn key_of(&self, key: CacheKey, grant: &Grant, request: &HeaderMap) -> CacheKey {
+        match &grant.selected {
+            Some(selected) => key.variant_for(&self.core.seed, selected.rule(), request),
+            None => key,
+        }
+    }
+
+    /// The largest body that is stored.
+    pub(super) fn limit(&self) -> u64 {
+        self.config.max_body.min(self.core.backend.largest())
+    }
+
+    /// A share of the bytes that may be in capture, none taken yet.
+    pub(super) fn share(&self) -> Share {
+        Share::new(self.core.capturing.clone(), self.config.max_capturing)
+    }
+
+    fn is_too_large<Res: Body>(&self, head: &response::Parts, body: &Res) -> bool {
+        let least = body.size_hint().lower();
+        least.max(announced_length(head, body).unwrap_or(0)) > self.limit()
+    }
+}
+
+/// The length the response has by its own account.
+pub(super) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) -> Option<u64> {
+    head.headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .or_else(|| body.size_hint().exact())
+}
