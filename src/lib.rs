@@ -90,6 +90,9 @@
 //!
 //! # What it does not do
 //!
+//! A resource is a path as it was received, byte for byte: a handler that takes `/a%62` and `/ab` for the same thing must
+//! redirect or refuse all spellings but one, or name the others by [`also_invalidate`](CacheLayer::also_invalidate).
+//!
 //! It does not see what a handler reads besides the URI. A response that depends on a request field must say so by `Vary`
 //! (a reflected `Origin` too), or the field must be part of the [key](CacheLayer::key); the same goes for
 //! `X-Forwarded-Host`, `X-Original-URL` and their like, unless they are stripped before. What is stored is replayed whole:

@@ -4,6 +4,9 @@ use std::fmt;
 
 use http::HeaderValue;
 
+/// The largest integer of a structured field (RFC 8941 §3.3.1).
+const LARGEST_INTEGER: u64 = 999_999_999_999_999;
+
 /// This cache's name in `Cache-Status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheName(Box<str>);
@@ -41,7 +44,7 @@ impl CacheName {
     #[must_use]
     pub fn hit(&self, ttl: Option<u64>) -> HeaderValue {
         let name = &self.0;
-        value(match ttl {
+        value(match ttl.map(|ttl| ttl.min(LARGEST_INTEGER)) {
             Some(ttl) => format!("{name}; hit; ttl={ttl}"),
             None => format!("{name}; hit"),
         })
@@ -96,6 +99,10 @@ mod tests {
         for (value, expected) in [
             (name.hit(Some(57)), "tower-response-cache; hit; ttl=57"),
             (name.hit(None), "tower-response-cache; hit"),
+            (
+                name.hit(Some(u64::MAX)),
+                "tower-response-cache; hit; ttl=999999999999999",
+            ),
             (
                 name.forwarded("uri-miss", true, None),
                 "tower-response-cache; fwd=uri-miss; stored",

@@ -32,6 +32,7 @@ impl<B: Backend> Shared<B> {
         };
         match storing(asked, answered, rules) {
             Storing::Refuse(refusal) => Err(refusal),
+            Storing::Store(_) if self.limit() == 0 => Err(Refusal::NoRoom),
             Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
             Storing::Store(grant) => Ok(grant),
         }
