@@ -25,46 +25,18 @@
 //! on; [`also_invalidate`](CacheLayer::also_invalidate) names what else a write concerns.
 //! *[Write-through](CacheLayer::write_through)* stores what a write answers, so that the first GET after it is a hit.
 //!
-//! # On hyper
+//! # On hyper and axum
 //!
-//! ```no_run
-//! # use std::{convert::Infallible, time::Duration};
-//! # use bytes::Bytes;
-//! # use http::{Request, Response};
-//! # use http_body_util::Full;
-//! # use hyper::body::Incoming;
-//! # use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto, service::TowerToHyperService};
-//! # use tower_layer::Layer;
-//! # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
-//! # #[tokio::main] async fn main() -> std::io::Result<()> {
-//! let hello = tower::service_fn(|_: Request<Incoming>| async {
-//!     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
-//! });
-//! let service = CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60)).layer(hello);
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! loop {
-//!     let (stream, _) = listener.accept().await?;
-//!     let service = TowerToHyperService::new(service.clone());
-//!     tokio::spawn(async move {
-//!         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
-//!     });
-//! }
-//! # }
+//! It is a tower layer like any other, and its services work on hyper (by `TowerToHyperService`) and on an axum `Router`
+//! unadapted:
+//!
 //! ```
-//!
-//! # On axum
-//!
-//! ```no_run
 //! # use std::time::Duration;
 //! # use axum::{Router, routing::get};
 //! # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
-//! # #[tokio::main] async fn main() -> std::io::Result<()> {
-//! let app = Router::new()
+//! let app: Router = Router::new()
 //!     .route("/", get(async || "hello").put(async || "changed"))
 //!     .layer(CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60)));
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! axum::serve(listener, app).await
-//! # }
 //! ```
 //!
 //! Mount it outside of `nest`: a nested router sees the path without its prefix, and two of them under one layer would
@@ -116,3 +88,8 @@ pub use semantics::freshness::Ttl;
 pub use semantics::status::InvalidCacheName;
 pub use service::{BoxError, Cache, ResponseBody, ResponseFuture};
 pub use write::Write;
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -455,6 +455,7 @@ mod size {
                 tell(&first_script, data("12345678"));
                 next_data(&mut body).await;
                 end(body, first_script);
+                settled().await;
 
                 let mut next = open(&service, "/next").await.into_body();
                 tell(&script(), data("12345678"));
@@ -503,6 +504,7 @@ mod size {
                 .layer(Origin::at_once(|_| cacheable("12345678")));
             let mut kept = open(&service, "/kept").await.into_body();
             next_data(&mut kept).await;
+            settled().await;
             send(&service, get("/next")).await;
             settled().await;
             assert!(is_hit(&service, "/kept").await);

@@ -1,20 +1,12 @@
 //! The products example, end to end: the built program, spoken to over TCP.
 
-#[path = "products/client.rs"]
 mod client;
-#[path = "products/process.rs"]
 mod process;
-#[path = "products/rejection.rs"]
 mod rejection;
-#[path = "products/server.rs"]
 mod server;
-#[path = "products/sharing.rs"]
 mod sharing;
-#[path = "products/strategies.rs"]
 mod strategies;
-#[path = "products/wrong_bodies.rs"]
 mod wrong_bodies;
-#[path = "products/wrong_targets.rs"]
 mod wrong_targets;
 
 use http::Method;
