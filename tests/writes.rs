@@ -13,7 +13,7 @@ use support::origin::{Origin, OriginError, answer, cacheable, data, scripted};
 use support::yielding::Yielding;
 use support::{collect, get, put, request, send, with};
 use tokio::sync::Notify;
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::Authority;
@@ -354,7 +354,8 @@ async fn a_blocking_commit_that_lands_after_the_client_left_invalidates() {
     assert_eq!(send(&service, get("/a")).await.body, "/a v0");
     assert!(is_stored(&service, "/a").await);
     go_on.wait();
-    done.notified().await;
+    let ended = timeout(Duration::from_secs(10), done.notified()).await;
+    ended.expect("the write runs to its end");
     settle().await;
     assert_eq!(send(&service, get("/a")).await.body, "/a v1");
 }
