@@ -34,7 +34,32 @@ pub(crate) struct Config {
     pub(crate) write_through: bool,
     pub(crate) write_grace: Duration,
     pub(crate) write_limit: Duration,
+    pub(crate) flight: FlightLimits,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// How long one waits for another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlightLimits {
+    /// For a head.
+    pub(crate) wait: Duration,
+    /// For a fill to end, before it counts as dead.
+    pub(crate) fill: Duration,
+    /// For the slowest reader of a body that is not kept.
+    pub(crate) stall: Duration,
+    /// For a key that turned out to be uncacheable.
+    pub(crate) uncacheable: Duration,
+}
+
+impl Default for FlightLimits {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(10),
+            fill: Duration::from_secs(30),
+            stall: Duration::from_secs(10),
+            uncacheable: Duration::from_secs(10),
+        }
+    }
 }
 
 /// A name with a number that no other name in this process has, so that values made from it can be remembered.
@@ -73,6 +98,7 @@ impl Default for Config {
             write_through: false,
             write_grace: Duration::from_secs(5),
             write_limit: Duration::from_secs(60),
+            flight: FlightLimits::default(),
             clock: Arc::new(SystemClock),
         }
     }

@@ -10,11 +10,11 @@ use crate::service::Shared;
 use crate::stats::Stats;
 
 /// Invalidates, clears and tells what a cache did. Clones are of the same cache.
-pub struct CacheHandle<B> {
+pub struct CacheHandle<B: Backend> {
     shared: Shared<B>,
 }
 
-impl<B> Clone for CacheHandle<B> {
+impl<B: Backend> Clone for CacheHandle<B> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -22,7 +22,7 @@ impl<B> Clone for CacheHandle<B> {
     }
 }
 
-impl<B> fmt::Debug for CacheHandle<B> {
+impl<B: Backend> fmt::Debug for CacheHandle<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheHandle").finish_non_exhaustive()
     }

@@ -31,11 +31,11 @@ use crate::write::Write;
 ///     .ttl(Duration::from_secs(60))
 ///     .max_body(4 * 1024 * 1024);
 /// ```
-pub struct CacheLayer<B> {
+pub struct CacheLayer<B: Backend> {
     shared: Shared<B>,
 }
 
-impl<B> Clone for CacheLayer<B> {
+impl<B: Backend> Clone for CacheLayer<B> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
@@ -43,13 +43,13 @@ impl<B> Clone for CacheLayer<B> {
     }
 }
 
-impl<B> fmt::Debug for CacheLayer<B> {
+impl<B: Backend> fmt::Debug for CacheLayer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheLayer").finish_non_exhaustive()
     }
 }
 
-impl<S, B> Layer<S> for CacheLayer<B> {
+impl<S, B: Backend> Layer<S> for CacheLayer<B> {
     type Service = Cache<S, B>;
 
     fn layer(&self, inner: S) -> Cache<S, B> {
@@ -241,6 +241,34 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn write_limit(self, limit: Duration) -> Self {
         self.with(|config| config.write_limit = limit)
+    }
+
+    /// For how long a request waits for the head of a fill that another one began. Default: 10 seconds, then it asks the
+    /// inner service itself and is not stored.
+    #[must_use]
+    pub fn max_wait(self, wait: Duration) -> Self {
+        self.with(|config| config.flight.wait = wait)
+    }
+
+    /// For how long a fill may take. Default: 30 seconds; then it is not stored, and the next request begins another one.
+    /// Whoever reads it goes on reading.
+    #[must_use]
+    pub fn max_fill(self, fill: Duration) -> Self {
+        self.with(|config| config.flight.fill = fill)
+    }
+
+    /// For how long the slowest of several readers may hold up the others, where a body is too large to be kept.
+    /// Default: 10 seconds, then it is told an error.
+    #[must_use]
+    pub fn stall_timeout(self, stall: Duration) -> Self {
+        self.with(|config| config.flight.stall = stall)
+    }
+
+    /// For how long a key whose answer was for nobody else is not waited for ("hit-for-miss"). Default: 10 seconds. An
+    /// answer that may be stored ends it.
+    #[must_use]
+    pub fn uncacheable_ttl(self, time: Duration) -> Self {
+        self.with(|config| config.flight.uncacheable = time)
     }
 
     /// Where the time comes from. Default: [`SystemClock`](crate::clock::SystemClock).

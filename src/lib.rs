@@ -74,6 +74,7 @@
 pub mod backend;
 pub mod clock;
 mod config;
+mod flight;
 mod handle;
 pub mod key;
 mod layer;

@@ -11,6 +11,7 @@ pub use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, WriteOu
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     Hit,
+    Collapsed,
     GatewayTimeout,
     Fetch(FetchReason),
     Bypass(Bypass),
@@ -21,7 +22,7 @@ pub(crate) enum Event {
     InvalidationFailed,
 }
 
-const FETCHES: usize = 5;
+const FETCHES: usize = 6;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
@@ -35,6 +36,7 @@ impl Event {
             Self::Store => 2,
             Self::Invalidation => 3,
             Self::InvalidationFailed => 4,
+            Self::Collapsed => 5,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -87,6 +89,7 @@ impl Counters {
         let sum = |event: Event| self.sum(event.index());
         Stats {
             hits: sum(Event::Hit),
+            collapsed: sum(Event::Collapsed),
             gateway_timeouts: sum(Event::GatewayTimeout),
             fetches: self.tally(FETCHES),
             bypasses: self.tally(BYPASSES),
@@ -149,9 +152,11 @@ impl<R: Reason> fmt::Debug for Tally<R> {
 pub struct Stats {
     /// Answers from the store.
     pub hits: u64,
+    /// Answers that came from a call which another request had made. They are among the `fetches`.
+    pub collapsed: u64,
     /// 504 answers to `only-if-cached`.
     pub gateway_timeouts: u64,
-    /// GET and HEAD requests that went to the inner service, by reason; [`FetchReason::Stale`] counts those for which
+    /// GET and HEAD requests that the store did not answer, by reason; [`FetchReason::Stale`] counts those for which
     /// something stored was too old.
     pub fetches: Tally<FetchReason>,
     /// Requests that went past the cache, by reason.
@@ -189,6 +194,7 @@ mod tests {
     fn every_event_has_a_counter_of_its_own() {
         let simple = [
             Event::Hit,
+            Event::Collapsed,
             Event::GatewayTimeout,
             Event::Store,
             Event::Invalidation,

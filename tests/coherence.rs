@@ -14,20 +14,19 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use support::origin::{Origin, OriginBody, answer};
-use support::schedule::{Actor, every_order, every_order_within, random_orders};
+use support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
 use support::yielding::Yielding;
-use support::{collect, get, put, request};
-use tokio::task::yield_now;
+use support::{collect, get, put};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{BoxError, Cache, CacheLayer};
 
 /// Enough to take the turn in the middle of a lookup, a call, a store and an invalidation.
-const SWITCHES: usize = 3;
+const SWITCHES: usize = 4;
 
 /// An origin whose one resource has a version, a cache before it, and what clients have seen so far.
 #[derive(Clone)]
-struct World<B> {
+struct World<B: Backend> {
     service: Cache<Origin, B>,
     /// The newest version that a write's yielded answer has promised.
     promised: Rc<Cell<u64>>,
@@ -85,12 +84,12 @@ fn versioned() -> Origin {
         let version = version.clone();
         async move {
             let is_read = request.method() == Method::GET;
-            yield_now().await;
+            pause().await;
             let now = match is_read {
                 true => version.load(Ordering::SeqCst),
                 false => version.fetch_add(1, Ordering::SeqCst) + 1,
             };
-            yield_now().await;
+            pause().await;
             let lines = [
                 ("cache-control", "max-age=3600"),
                 ("content-location", "/a"),
@@ -194,7 +193,7 @@ fn writes_and_readers_in_random_orders_on_a_backend_that_waits() {
 
 #[test]
 fn overlapping_write_throughs_in_every_order_in_memory() {
-    let orders = every_order(|| {
+    let orders = every_order_within(2 * SWITCHES, || {
         let world = World::new(in_memory().write_through());
         vec![world.writer(), world.writer(), world.reader(1)]
     });
@@ -254,7 +253,9 @@ fn real_threads_never_read_what_was_overwritten() {
 }
 
 fn client<B: Backend>(service: &Cache<Origin, B>, promised: &AtomicU64, writes: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let runtime = runtime.expect("a runtime");
     for _ in 0..1500 {
         let before = promised.load(Ordering::SeqCst);

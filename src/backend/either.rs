@@ -54,6 +54,18 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        match (self, flight, own) {
+            (Self::Left(a), Either::Left(flight), Either::Left(own)) => {
+                a.may_join(resource, flight, own)
+            }
+            (Self::Right(b), Either::Right(flight), Either::Right(own)) => {
+                b.may_join(resource, flight, own)
+            }
+            _ => false,
+        }
+    }
+
     async fn put(
         &self,
         key: &CacheKey,
@@ -144,6 +156,13 @@ impl<B: Backend> Backend for Option<B> {
         match self {
             Some(backend) => Ok(backend.fence(resource).await?.map(Some)),
             None => Ok(None),
+        }
+    }
+
+    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        match (self, flight, own) {
+            (Some(backend), Some(flight), Some(own)) => backend.may_join(resource, flight, own),
+            _ => false,
         }
     }
 

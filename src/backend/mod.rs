@@ -165,7 +165,7 @@ pub struct Usage {
 /// ```
 pub trait Backend: Clone + Send + Sync + 'static {
     /// What a fill captured before it began and must still hold when it stores.
-    type Fence: Clone + Debug + Send + Sync + 'static;
+    type Fence: Clone + PartialEq + Debug + Send + Sync + 'static;
 
     /// A lookup that needs no waiting; `None` (the default) if this backend, or this lookup, needs some.
     ///
@@ -195,6 +195,16 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         resource: Option<&Resource>,
     ) -> impl Future<Output = Result<Option<Self::Fence>, BackendError>> + Send;
+
+    /// Whether a request whose own lookup gave it `own` may be answered by a fill that began under `flight`: no
+    /// invalidation of the resource took effect between the capture of `flight` and that of `own`.
+    ///
+    /// Asked after `own` was captured; may say no at any time, which costs a call to the inner service. By default equal
+    /// fences only.
+    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        let _ = resource;
+        flight == own
+    }
 
     /// Stores a response if its fence still holds.
     ///

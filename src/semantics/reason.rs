@@ -126,6 +126,10 @@ reasons! {
         Truncated => "truncated",
         /// The client left before the body's end.
         Abandoned => "abandoned",
+        /// Took longer than a fill may.
+        TooSlow => "too-slow",
+        /// The fill it waited for took too long; it asked on its own.
+        WaitedTooLong => "waited-too-long",
         /// Too many bytes are being captured at this moment.
         Budget => "budget",
         /// The backend could not be asked, or failed.
@@ -146,6 +150,28 @@ reasons! {
         Unknown => "outcome-unknown",
         /// Its client left: it was invalidated, goes on by itself and is invalidated again when it ends.
         Dropped => "dropped",
+    }
+}
+
+impl Refusal {
+    /// Whether it is the answer's doing, whoever asks, rather than this request's or this moment's.
+    #[must_use]
+    pub fn concerns_every_request(self) -> bool {
+        matches!(
+            self,
+            Self::NoStore
+                | Self::Private
+                | Self::NoCache
+                | Self::SetCookie
+                | Self::Vary
+                | Self::Status
+                | Self::NoLifetime
+                | Self::Expired
+                | Self::Stream
+                | Self::TooLarge
+                | Self::NoRoom
+                | Self::KeepsBetter
+        )
     }
 }
 

@@ -64,6 +64,12 @@ impl CacheName {
         value(text)
     }
 
+    /// Answered by what another request's forwarding brought.
+    #[must_use]
+    pub fn collapsed(&self, fwd: &str) -> HeaderValue {
+        value(format!("{}; fwd={fwd}; collapsed", self.0))
+    }
+
     /// Answered by the cache itself, without the store or the inner service.
     #[must_use]
     pub fn own_answer(&self, detail: &str) -> HeaderValue {

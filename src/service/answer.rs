@@ -84,6 +84,15 @@ impl<B: Backend> Shared<B> {
         self.append_status(headers, reason.fwd(), refusal.is_none(), detail);
     }
 
+    /// Says that an answer is shared with the request that fetched it (RFC 9211 §2.6).
+    pub(super) fn collapsed(&self, headers: &mut HeaderMap, reason: FetchReason) {
+        self.count(Event::Collapsed);
+        tracing::debug!(reason = reason.as_str(), "collapsed");
+        if let Some(status) = &self.config.status {
+            headers.append(CACHE_STATUS, status.name.collapsed(reason.fwd()));
+        }
+    }
+
     /// Says that an answer went past the cache.
     pub(super) fn bypassed(&self, headers: &mut HeaderMap, reason: Bypass) {
         self.append_status(headers, reason.fwd(), false, reason.detail());

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::flight::{Read, Reader};
 use crate::semantics::reason::Refusal;
 
 use super::capture::Capture;
@@ -39,6 +41,10 @@ pin_project! {
             body: B,
             capture: Option<Box<Capture>>,
         },
+        Shared {
+            reader: Reader,
+            left: Option<u64>,
+        },
         Failed {
             error: Option<BoxError>,
         },
@@ -64,6 +70,11 @@ impl<B> ResponseBody<B> {
             body,
             capture: None,
         })
+    }
+
+    /// A body that others read, too, of this length.
+    pub(crate) fn shared(reader: Reader, left: Option<u64>) -> Self {
+        Self::new(Kind::Shared { reader, left })
     }
 
     /// A body that was being collected when it failed.
@@ -97,6 +108,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
         let kind = match &self.kind {
             Kind::Whole { .. } => "stored",
             Kind::Streaming { .. } => "streaming",
+            Kind::Shared { .. } => "shared",
             Kind::Failed { .. } => "failed",
         };
         f.debug_tuple("ResponseBody").field(&kind).finish()
@@ -123,6 +135,10 @@ where
                 };
                 Poll::Ready(frame.map(Ok))
             }
+            KindProjection::Shared { reader, left } => {
+                let read = ready!(reader.poll_next(cx))?;
+                Poll::Ready(frame_of(read, left))
+            }
             KindProjection::Failed { error } => Poll::Ready(error.take().map(Err)),
             KindProjection::Streaming { mut body, capture } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
@@ -138,6 +154,7 @@ where
         match &self.kind {
             Kind::Whole { data, trailers } => data.is_none() && trailers.is_none(),
             Kind::Streaming { body, .. } => body.is_end_stream(),
+            Kind::Shared { reader, .. } => reader.is_at_end(),
             Kind::Failed { error } => error.is_none(),
         }
     }
@@ -148,8 +165,39 @@ where
                 SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
             }
             Kind::Streaming { body, .. } => body.size_hint(),
+            Kind::Shared { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Failed { .. } => SizeHint::default(),
         }
+    }
+}
+
+fn frame_of(read: Read, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
+    match read {
+        Read::Data(data) => {
+            if let Some(left) = left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+            Some(Ok(Frame::data(data)))
+        }
+        Read::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+        Read::End => None,
+        Read::Failed(error) => Some(Err(Box::new(SharedError(error)))),
+    }
+}
+
+/// An error that every reader of a body is told.
+#[derive(Debug)]
+struct SharedError(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for SharedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
     }
 }
 

@@ -41,6 +41,11 @@ impl Capture {
         }
     }
 
+    /// Whether there is nothing left to collect: it was handed over, or given up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.done.is_none()
+    }
+
     /// Bytes that pass.
     pub(crate) fn data(&mut self, data: &Bytes) {
         if self.done.is_none() || data.is_empty() {

@@ -9,7 +9,7 @@ use crate::backend::Backend;
 
 use super::admission::OwnKey;
 use super::body::{BoxError, ResponseBody};
-use super::fetch;
+use super::coalesce;
 use super::lookup::Seen;
 use super::shared::Shared;
 
@@ -20,8 +20,11 @@ pub(super) async fn exchange<S, B, Req, Res>(
     key: OwnKey,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
-    S: Service<Request<Req>, Response = Response<Res>>,
+    S: Service<Request<Req>, Response = Response<Res>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
     B: Backend,
+    Req: Send + 'static,
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
@@ -31,7 +34,7 @@ where
         Seen::GatewayTimeout => Ok(shared.gateway_timeout()),
         Seen::Fetch(miss) => {
             let request = Request::from_parts(parts, body);
-            fetch::fetch(shared, inner, request, miss.of(key)).await
+            coalesce::coalesce(shared, inner, request, miss.of(key)).await
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls the inner service, judges storing, hangs the capture.
+//! Calls the inner service for one request alone, judges storing, hangs the capture.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, Method, Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::backend::{Backend, CacheKey, Resource};
+use crate::backend::{Backend, CacheKey};
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{Bypass, Reason, Refusal};
+use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal};
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{Asked, Grant};
 use crate::stats::Event;
@@ -43,12 +43,14 @@ where
     Ok(response)
 }
 
-/// A fill: the answer goes to the client at once, and into the store when it has ended and the fence still holds.
-pub(super) async fn fetch<S, B, Req, Res>(
+/// A fill that nobody shares: the answer goes to the client at once, and into the store when it has ended and the fence
+/// still holds.
+pub(super) async fn alone<S, B, Req, Res>(
     shared: Shared<B>,
     inner: S,
     request: Request<Req>,
     fill: Fill<B::Fence>,
+    sent: Sent,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
@@ -56,48 +58,27 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
-    let Fill { miss, key } = fill;
-    let reason = miss.reason;
-    shared.count(Event::Fetch(reason));
-    tracing::debug!(reason = reason.as_str(), "fetch");
-    let sent = Sent::of(&request, shared.now());
-    let fence = shared.usable(miss.fence, key.key.resource(), sent.at);
+    let reason = fill.miss.reason;
+    let may_store = shared.may_store(&fill, sent.at);
     let response = inner::call(inner, request).await?;
     let (mut head, body) = response.into_parts();
-    let storing = fence.and_then(|fence| {
-        let grant = shared.grant(sent.asked(), &head, &body, miss.existing)?;
-        Ok((fence, grant))
-    });
-    let body = match storing {
-        Ok((fence, grant)) => {
-            stamp_date(&mut head, &grant);
-            let key_of_variant = shared.key_of(key.key, &grant, &sent.headers);
-            let stored = StoredHead::new(key.identity, head.status, &head.headers, grant);
-            let announced = announced_length(&head, &body);
-            shared.forwarded(&mut head.headers, reason, None);
-            ResponseBody::captured(
-                body,
-                shared.capture(key_of_variant, fence, stored, announced),
-            )
-        }
-        Err(refusal) => {
-            shared.refused(refusal);
-            shared.forwarded(&mut head.headers, reason, Some(refusal));
-            ResponseBody::streaming(body)
-        }
-    };
-    Ok(Response::from_parts(head, body))
+    let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
+    Ok(match storable {
+        Ok(storable) => shared.answer_alone(head, body, storable, reason),
+        Err(refusal) => shared.answer_unstored(head, body, refusal, reason),
+    })
 }
 
 /// What of a request is still needed when its answer comes.
-struct Sent {
-    method: Method,
-    headers: HeaderMap,
-    at: Moment,
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) at: Moment,
 }
 
 impl Sent {
-    fn of<Req>(request: &Request<Req>, at: Moment) -> Self {
+    pub(super) fn of<Req>(request: &Request<Req>, at: Moment) -> Self {
         Self {
             method: request.method().clone(),
             headers: request.headers().clone(),
@@ -105,7 +86,7 @@ impl Sent {
         }
     }
 
-    fn asked(&self) -> Asked<'_> {
+    pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
             method: &self.method,
             headers: &self.headers,
@@ -114,52 +95,110 @@ impl Sent {
     }
 }
 
+/// An answer that may be stored, once its body is here.
+pub(super) struct Storable<F> {
+    pub(super) key: CacheKey,
+    pub(super) fence: F,
+    pub(super) stored: StoredHead,
+    pub(super) grant: Grant,
+    /// The body's length, where it is announced.
+    pub(super) length: Option<u64>,
+}
+
 impl<B: Backend> Shared<B> {
-    /// The fence, unless it is known before the inner service is called that its answer cannot be stored.
-    fn usable(
-        &self,
-        fence: Option<B::Fence>,
-        resource: &Resource,
-        now: Moment,
-    ) -> Result<B::Fence, Refusal> {
-        let fence = fence.ok_or(Refusal::BackendFailed)?;
-        if self.core.grace.is_active(resource, now) {
+    /// Whether an answer to a fill that begins now may be stored at all. Asked before the inner service is called.
+    pub(super) fn may_store(&self, fill: &Fill<B::Fence>, now: Moment) -> Result<(), Refusal> {
+        if let Some(refusal) = fill.miss.barred {
+            return Err(refusal);
+        }
+        if fill.miss.fence.is_none() {
+            return Err(Refusal::BackendFailed);
+        }
+        if self.core.grace.is_active(fill.key.key.resource(), now) {
             return Err(Refusal::WriteGrace);
         }
-        Ok(fence)
+        Ok(())
     }
 
-    fn capture(
+    /// Judges an answer. One that may be stored and has no `Date` gets the moment of its receipt, on its way to the client
+    /// too (RFC 9110 §6.6.1).
+    pub(super) fn storable<Res: Body>(
         &self,
-        key: CacheKey,
-        fence: B::Fence,
-        head: StoredHead,
-        announced: Option<u64>,
+        fill: Fill<B::Fence>,
+        sent: &Sent,
+        head: &mut response::Parts,
+        body: &Res,
+    ) -> Result<Storable<B::Fence>, Refusal> {
+        let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
+        let grant = self.grant(sent.asked(), head, body, fill.miss.existing)?;
+        head.headers
+            .entry(DATE)
+            .or_insert_with(|| date::format(grant.freshness.received.wall()));
+        self.core.uncacheable.forget(&fill.key.key);
+        let identity = fill.key.identity;
+        Ok(Storable {
+            key: self.key_of(fill.key.key, &grant, &sent.headers),
+            fence,
+            stored: StoredHead::new(identity, head.status, &head.headers, grant.clone()),
+            grant,
+            length: announced_length(head, body),
+        })
+    }
+
+    /// The inner service's answer, captured as it passes.
+    pub(super) fn answer_alone<Res: Body>(
+        &self,
+        mut head: response::Parts,
+        body: Res,
+        storable: Storable<B::Fence>,
+        reason: FetchReason,
+    ) -> Response<ResponseBody<Res>> {
+        self.forwarded(&mut head.headers, reason, None);
+        let capture = self.capture(storable, ());
+        Response::from_parts(head, ResponseBody::captured(body, capture))
+    }
+
+    /// The inner service's answer, untouched but for what the cache says of it.
+    pub(super) fn answer_unstored<Res>(
+        &self,
+        mut head: response::Parts,
+        body: Res,
+        refusal: Refusal,
+        reason: FetchReason,
+    ) -> Response<ResponseBody<Res>> {
+        self.refused(refusal);
+        self.forwarded(&mut head.headers, reason, Some(refusal));
+        Response::from_parts(head, ResponseBody::streaming(body))
+    }
+
+    /// Collects a body for the store; `held` is let go of when that is done.
+    pub(super) fn capture(
+        &self,
+        storable: Storable<B::Fence>,
+        held: impl Send + 'static,
     ) -> Capture {
         let shared = self.clone();
-        Capture::new(self.limit(), announced, self.share(), move |captured| {
-            shared.commit(key, fence, head, captured);
+        let length = storable.length;
+        Capture::new(self.limit(), length, self.share(), move |captured| {
+            shared.commit(storable, captured, held);
         })
     }
 
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
-    fn commit(&self, key: CacheKey, fence: B::Fence, head: StoredHead, captured: Captured) {
+    fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Send + 'static) {
         let (body, trailers) = match captured {
             Ok(captured) => captured,
             Err(refusal) => return self.refused(refusal),
         };
-        let response = Arc::new(head.with_body(body, trailers));
+        let Storable {
+            key, fence, stored, ..
+        } = storable;
+        let response = Arc::new(stored.with_body(body, trailers));
         let shared = self.clone();
         inner::run_aside(async move {
             let put = shared.core.backend.put(&key, fence, response).await;
             shared.put(&put);
+            drop(held);
         });
     }
-}
-
-/// A response without `Date` gets the moment of its receipt, on its way to the client too (RFC 9110 §6.6.1).
-fn stamp_date(head: &mut response::Parts, grant: &Grant) {
-    head.headers
-        .entry(DATE)
-        .or_insert_with(|| date::format(grant.freshness.received.wall()));
 }

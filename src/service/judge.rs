@@ -25,16 +25,24 @@ impl<B: Backend> Shared<B> {
             headers: &head.headers,
             at: self.now(),
         };
-        let rules = StoringRules {
-            assigned: self.config.assigned_ttl(head),
-            store_set_cookie: self.config.store_set_cookie,
-            existing,
-        };
-        match storing(asked, answered, rules) {
+        match storing(asked, answered, self.rules(head, existing)) {
             Storing::Refuse(refusal) => Err(refusal),
             Storing::Store(_) if self.limit() == 0 => Err(Refusal::NoRoom),
             Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
             Storing::Store(grant) => Ok(grant),
+        }
+    }
+
+    /// This layer's rules for a response.
+    pub(super) fn rules(
+        &self,
+        head: &response::Parts,
+        existing: Option<StatusCode>,
+    ) -> StoringRules {
+        StoringRules {
+            assigned: self.config.assigned_ttl(head),
+            store_set_cookie: self.config.store_set_cookie,
+            existing,
         }
     }
 

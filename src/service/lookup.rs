@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, request};
 use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::FetchReason;
+use crate::semantics::reason::{FetchReason, Refusal};
 use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::admission::{OwnKey, Read};
@@ -34,6 +34,8 @@ pub(super) struct Miss<F> {
     pub(super) reason: FetchReason,
     pub(super) fence: Option<F>,
     pub(super) existing: Option<StatusCode>,
+    /// Why the answer is not stored, whatever it is.
+    pub(super) barred: Option<Refusal>,
 }
 
 /// A call to the inner service whose response may be stored.
@@ -92,6 +94,7 @@ impl<B: Backend> Shared<B> {
                     reason: FetchReason::BackendFailed,
                     fence: None,
                     existing: None,
+                    barred: None,
                 });
             }
         };
@@ -157,6 +160,7 @@ impl<B: Backend> Shared<B> {
                 existing: response
                     .filter(|_| reason != FetchReason::OtherKey)
                     .map(|response| response.status()),
+                barred: None,
             }),
             (Verdict::Fresh { .. }, None) => unreachable!("only a response is fresh"),
         }

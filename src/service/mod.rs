@@ -9,15 +9,19 @@ mod answer;
 mod body;
 mod budget;
 mod capture;
+mod coalesce;
 mod exchange;
 mod fetch;
 mod future;
 mod grace;
 mod inner;
 mod judge;
+mod lead;
 mod lookup;
+mod pump;
 mod settlement;
 mod shared;
+mod sharing;
 mod write;
 mod write_guard;
 mod write_through;
@@ -43,24 +47,24 @@ pub(crate) use shared::Shared;
 ///
 /// It is always ready: hits are served while the inner service is saturated, and a request that needs the inner service
 /// waits for its readiness inside its future. Its error is the inner service's.
-pub struct Cache<S, B> {
+pub struct Cache<S, B: Backend> {
     inner: S,
     shared: Shared<B>,
 }
 
-impl<S, B> Cache<S, B> {
+impl<S, B: Backend> Cache<S, B> {
     pub(crate) fn new(inner: S, shared: Shared<B>) -> Self {
         Self { inner, shared }
     }
 }
 
-impl<S: Clone, B> Clone for Cache<S, B> {
+impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.shared.clone())
     }
 }
 
-impl<S: fmt::Debug, B> fmt::Debug for Cache<S, B> {
+impl<S: fmt::Debug, B: Backend> fmt::Debug for Cache<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("inner", &self.inner)
@@ -96,7 +100,7 @@ where
                     let fill = fill.of(self.shared.own(&read));
                     let request = Request::from_parts(parts, body);
                     let (shared, inner) = (self.shared.clone(), self.inner.clone());
-                    ResponseFuture::pending(fetch::fetch(shared, inner, request, fill))
+                    ResponseFuture::pending(coalesce::coalesce(shared, inner, request, fill))
                 }
                 None => {
                     let key = self.shared.own(&read);

@@ -13,13 +13,13 @@ use crate::write::Write;
 use super::shared::Shared;
 
 /// A write's request and the resource it is aimed at, kept until the store is settled.
-pub(super) struct Settlement<B> {
+pub(super) struct Settlement<B: Backend> {
     pub(super) shared: Shared<B>,
     pub(super) request: request::Parts,
     pub(super) resource: Resource,
 }
 
-impl<B> Clone for Settlement<B> {
+impl<B: Backend> Clone for Settlement<B> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),

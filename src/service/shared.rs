@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
+use crate::flight::{Flights, Uncacheable};
 use crate::key::Resource;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
@@ -11,22 +12,25 @@ use crate::stats::{Counters, Event};
 
 use super::budget::Budget;
 use super::grace::Grace;
+use super::sharing::SharedHead;
 
 /// One layer's options and everything that its services have in common.
-pub(crate) struct Shared<B> {
+pub(crate) struct Shared<B: Backend> {
     pub(crate) config: Arc<Config>,
     pub(crate) core: Arc<Core<B>>,
 }
 
-pub(crate) struct Core<B> {
+pub(crate) struct Core<B: Backend> {
     pub(crate) backend: B,
     pub(crate) seed: DigestSeed,
     pub(crate) counters: Counters,
     pub(crate) grace: Grace,
     pub(crate) capturing: Arc<Budget>,
+    pub(crate) flights: Arc<Flights<B::Fence, SharedHead>>,
+    pub(crate) uncacheable: Uncacheable,
 }
 
-impl<B> Clone for Shared<B> {
+impl<B: Backend> Clone for Shared<B> {
     fn clone(&self) -> Self {
         Self {
             config: self.config.clone(),
@@ -45,6 +49,8 @@ impl<B: Backend> Shared<B> {
                 counters: Counters::default(),
                 grace: Grace::default(),
                 capturing: Arc::default(),
+                flights: Arc::default(),
+                uncacheable: Uncacheable::default(),
             }),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::yield_now;
@@ -80,15 +82,19 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// One run: `choose` picks who is polled next, 0 being whoever was polled last and has not finished. The tasks in the
-/// background are one more choice while there are any.
-async fn run(mut actors: Vec<Actor>, mut switches: usize, mut choose: impl FnMut(usize) -> usize) {
-    let mut cx = Context::from_waker(Waker::noop());
+/// One run: `choose` picks who is polled next among those who can go on, 0 being whoever was polled last if he is one of
+/// them. The tasks in the background are one more choice while there are any.
+async fn run(actors: Vec<Actor>, mut switches: usize, mut choose: impl FnMut(usize) -> usize) {
+    let mut actors: Vec<_> = actors.into_iter().map(Player::new).collect();
     let mut goes_on = false;
     for _ in 0..MOST_POLLS {
         let has_tasks = Handle::current().metrics().num_alive_tasks() > 0;
-        let width = actors.len() + usize::from(has_tasks);
+        // Stable: whoever was polled last stays the first.
+        actors.sort_by_key(|actor| !actor.is_woken());
+        let awake = actors.iter().filter(|actor| actor.is_woken()).count();
+        let width = awake + usize::from(has_tasks);
         if width == 0 {
+            assert!(actors.is_empty(), "somebody waits for ever");
             return;
         }
         let is_free = width > 1 && (!goes_on || switches > 0);
@@ -96,16 +102,64 @@ async fn run(mut actors: Vec<Actor>, mut switches: usize, mut choose: impl FnMut
         if goes_on && choice != 0 {
             switches -= 1;
         }
-        if choice == actors.len() {
+        if choice == awake {
             yield_now().await;
             goes_on = false;
             continue;
         }
         actors[..=choice].rotate_right(1);
-        goes_on = actors[0].as_mut().poll(&mut cx).is_pending();
-        if !goes_on {
+        if actors[0].poll() {
             drop(actors.remove(0));
+            goes_on = false;
+        } else {
+            goes_on = actors[0].is_woken();
         }
     }
-    panic!("somebody waits for ever");
+    panic!("somebody goes on for ever");
+}
+
+/// An actor and whether it can go on.
+struct Player {
+    actor: Actor,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Player {
+    fn new(actor: Actor) -> Self {
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        Self { actor, woken }
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.0.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is done.
+    fn poll(&mut self) -> bool {
+        self.woken.0.store(false, Ordering::SeqCst);
+        let waker = Waker::from(self.woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        self.actor.as_mut().poll(&mut cx).is_ready()
+    }
+}
+
+/// Lets others go first. Unlike tokio's, it can be polled again at once.
+pub async fn pause() {
+    let mut paused = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut paused, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

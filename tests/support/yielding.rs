@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::task::yield_now;
+use super::schedule::pause;
 use tower_response_cache::backend::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
     Usage,
@@ -15,17 +15,21 @@ impl<B: Backend> Backend for Yielding<B> {
     type Fence = B::Fence;
 
     async fn get(&self, key: &CacheKey) -> Result<Lookup<B::Fence>, BackendError> {
-        yield_now().await;
+        pause().await;
         let found = self.0.get(key).await;
-        yield_now().await;
+        pause().await;
         found
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
-        yield_now().await;
+        pause().await;
         let fence = self.0.fence(resource).await;
-        yield_now().await;
+        pause().await;
         fence
+    }
+
+    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
+        self.0.may_join(resource, flight, own)
     }
 
     async fn put(
@@ -34,9 +38,9 @@ impl<B: Backend> Backend for Yielding<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
     ) -> Result<Put, BackendError> {
-        yield_now().await;
+        pause().await;
         let put = self.0.put(key, fence, response).await;
-        yield_now().await;
+        pause().await;
         put
     }
 
@@ -46,23 +50,23 @@ impl<B: Backend> Backend for Yielding<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
     ) -> Result<Put, BackendError> {
-        yield_now().await;
+        pause().await;
         let put = self.0.replace(key, fence, response).await;
-        yield_now().await;
+        pause().await;
         put
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        yield_now().await;
+        pause().await;
         let done = self.0.invalidate(target).await;
-        yield_now().await;
+        pause().await;
         done
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        yield_now().await;
+        pause().await;
         let done = self.0.clear().await;
-        yield_now().await;
+        pause().await;
         done
     }
 

@@ -296,6 +296,11 @@ impl Backend for MemoryBackend {
         Ok(Some(self.0.fence_now()))
     }
 
+    /// Fences count the invalidations of all resources: what counts here is whether one of them was of this one's stripe.
+    fn may_join(&self, resource: &Resource, flight: &MemoryFence, _: &MemoryFence) -> bool {
+        *self.0.stripe(resource).lock() <= flight.0
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

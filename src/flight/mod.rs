@@ -1,0 +1,12 @@
+//! One fill per key: who leads, who follows, and the bytes as they arrive.
+//!
+//! Knows keys, fences and bytes. What a head may be shared with, and what is done with a finished body, is the service's
+//! business.
+
+mod stream;
+mod table;
+mod uncacheable;
+
+pub(crate) use stream::{Ended, Read, Reader, Room, Stream};
+pub(crate) use table::{Entered, Flights, Follower, Lead, Stage};
+pub(crate) use uncacheable::Uncacheable;
