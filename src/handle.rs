@@ -76,8 +76,9 @@ impl<B: Backend> CacheHandle<B> {
 
     /// Invalidates a resource of this layer's scope: its path with all queries and variants, and fills in flight.
     ///
-    /// Takes an absolute URI, or just a path where the layer's authority is fixed. The `MakeCacheKey` hook is not asked:
-    /// name what it makes. When this returns `Ok`, no later request is answered with what was stored before.
+    /// Takes an absolute URI, or just a path where the layer's authority is fixed. The `MakeCacheKey` hook is not asked;
+    /// where it makes authorities or paths of its own, see [`invalidate_key`](Self::invalidate_key). When this returns
+    /// `Ok`, no later request is answered with what was stored before.
     ///
     /// # Errors
     /// When `uri` names no resource, or the backend did not acknowledge.
@@ -95,12 +96,25 @@ impl<B: Backend> CacheHandle<B> {
         Ok(())
     }
 
+    /// Invalidates a resource by the authority and path of its key, as a `MakeCacheKey` hook makes them.
+    ///
+    /// # Errors
+    /// When the backend did not acknowledge.
+    pub async fn invalidate_key(&self, authority: &str, path: &str) -> Result<(), InvalidateError> {
+        let resource = self.shared.resource(authority, path);
+        self.shared
+            .invalidate(resource)
+            .await
+            .map_err(Kind::Backend)?;
+        Ok(())
+    }
+
     /// Invalidates everything the backend holds, other layers' and other scopes' responses included.
     ///
     /// # Errors
     /// When the backend did not acknowledge.
     pub async fn clear(&self) -> Result<(), BackendError> {
-        self.shared.core.backend.clear().await
+        self.shared.clear().await
     }
 
     /// What the cache did and holds.

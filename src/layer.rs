@@ -27,9 +27,10 @@ use crate::write::Write;
 /// use std::time::Duration;
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
 ///
-/// let layer = CacheLayer::new(MemoryBackend::new(256 * 1024 * 1024))
-///     .ttl(Duration::from_secs(60))
-///     .max_body(4 * 1024 * 1024);
+/// const MIB: u64 = 1024 * 1024;
+/// // Both ends must take what is to be stored: the layer captures it, the backend has room for it.
+/// let backend = MemoryBackend::with_largest(256 * MIB, 5 * MIB);
+/// let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60)).max_body(4 * MIB);
 /// ```
 pub struct CacheLayer<B: Backend> {
     shared: Shared<B>,
@@ -68,6 +69,8 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// The cache from outside the request path: invalidate, clear, statistics.
+    ///
+    /// It names resources by the scope and authority that the layer has at this moment: take it from the finished layer.
     #[must_use]
     pub fn handle(&self) -> CacheHandle<B> {
         CacheHandle::new(self.shared.clone())
@@ -106,7 +109,7 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// The largest body that is stored, in bytes. Default: 1 MiB. Larger ones stream through; one that is announced as
-    /// larger is not even captured. A backend may take less.
+    /// larger is not even captured. A backend may take less: a `MemoryBackend` 2 MiB unless it was made `with_largest`.
     #[must_use]
     pub fn max_body(self, bytes: u64) -> Self {
         self.with(|config| config.max_body = bytes)

@@ -482,3 +482,23 @@ async fn set_cookie_is_replayed_only_where_that_was_asked_for() {
         (true, "a=b")
     );
 }
+
+/// P05: nor is one of another variant, whose rule would go with it.
+#[tokio::test(start_paused = true)]
+async fn a_5xx_without_vary_does_not_push_out_the_variants() {
+    let origin = Origin::at_once(|request| match request.headers().contains_key("x-bomb") {
+        true => answer(503, &[("cache-control", "max-age=60")], "error"),
+        false => answer(
+            200,
+            &[("cache-control", "max-age=60"), ("vary", "accept-language")],
+            "good",
+        ),
+    });
+    let service = layer().layer(origin);
+    let german = || with(get("/a"), "accept-language", "de");
+    send(&service, german()).await;
+    let bomb = with(with(get("/a"), "x-bomb", "1"), "accept-language", "xx");
+    send(&service, bomb).await;
+    let got = send(&service, german()).await;
+    assert_eq!((got.is_hit(), got.body.as_str()), (true, "good"));
+}

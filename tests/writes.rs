@@ -726,3 +726,253 @@ async fn the_handle_invalidates_and_clears() {
     handle.clear().await.expect("acknowledged");
     assert!(!is_stored(&service, "/b").await);
 }
+
+/// An origin whose call itself, not its future, panics after it has committed.
+#[derive(Clone)]
+struct PanicsWhenCalled(Origin, Arc<AtomicU64>);
+
+impl Service<Request<()>> for PanicsWhenCalled {
+    type Response = support::origin::Response;
+    type Error = OriginError;
+    type Future = support::origin::OriginFuture;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), OriginError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        if request.method() == Method::PUT {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            panic!("the service's own panic");
+        }
+        self.0.call(request)
+    }
+}
+
+/// C11
+#[tokio::test(start_paused = true)]
+async fn a_service_that_panics_when_called_invalidates() {
+    let version = Arc::<AtomicU64>::default();
+    let inner = PanicsWhenCalled(
+        origin(&version, |_| std::future::pending()),
+        version.clone(),
+    );
+    let service = layer().layer(inner);
+    assert_eq!(send(&service, get("/a")).await.body, "/a v0");
+    let written = catch_unwind(AssertUnwindSafe(service.clone().oneshot(put("/a")))).await;
+    assert!(written.is_err());
+    assert_eq!(send(&service, get("/a")).await.body, "/a v1");
+}
+
+/// C11: a write whose client left counts for what it answers, although nobody hears it.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_write_that_ends_with_5xx_leaves_a_grace() {
+    let version = Arc::<AtomicU64>::default();
+    let commits = version.clone();
+    let service = layer().layer(origin(&version, move |_| {
+        let version = commits.clone();
+        async move {
+            sleep(Duration::from_secs(1)).await;
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(2)).await;
+                version.fetch_add(1, Ordering::SeqCst);
+            });
+            Ok(answer(504, &[], ""))
+        }
+    }));
+    let mut write = tokio_test_task::spawn(service.clone().oneshot(put("/a")));
+    assert!(!write.poll());
+    drop(write);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(
+        send(&service, get("/a")).await.cache_status(),
+        "fwd=uri-miss; detail=write-grace"
+    );
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(send(&service, get("/a")).await.body, "/a v1");
+}
+
+/// A backend that needs the runtime's timers for every invalidation.
+mod timed {
+    use super::*;
+    use tower_response_cache::backend::{
+        BackendError, CacheKey, Lookup, MemoryFence, Put, Resource, StoredResponse, Target,
+    };
+
+    #[derive(Clone)]
+    pub struct Timed(pub MemoryBackend);
+
+    impl Backend for Timed {
+        type Fence = MemoryFence;
+
+        async fn get(&self, key: &CacheKey) -> Result<Lookup<MemoryFence>, BackendError> {
+            self.0.get(key).await
+        }
+
+        async fn fence(
+            &self,
+            resource: Option<&Resource>,
+        ) -> Result<Option<MemoryFence>, BackendError> {
+            self.0.fence(resource).await
+        }
+
+        async fn put(
+            &self,
+            key: &CacheKey,
+            fence: MemoryFence,
+            response: Arc<StoredResponse>,
+        ) -> Result<Put, BackendError> {
+            self.0.put(key, fence, response).await
+        }
+
+        async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+            timeout(Duration::from_secs(1), self.0.invalidate(target))
+                .await
+                .map_err(BackendError::new)?
+        }
+
+        async fn clear(&self) -> Result<(), BackendError> {
+            self.0.clear().await
+        }
+    }
+}
+
+/// X06
+#[test]
+fn a_write_dropped_outside_of_its_runtime_is_settled_inside_of_it() {
+    let service = CacheLayer::new(timed::Timed(MemoryBackend::default()))
+        .layer(origin(&Arc::default(), |_| std::future::pending()));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(send(&service, get("/a")));
+    let mut write = tokio_test_task::spawn(service.clone().oneshot(put("/a")));
+    assert!(!runtime.block_on(async { write.poll() }));
+    drop(write);
+    assert!(!runtime.block_on(is_stored(&service, "/a")));
+}
+
+/// A write-through that begins within the grace of an earlier write may answer with what that one's late commit changes.
+#[tokio::test(start_paused = true)]
+async fn a_write_through_that_begins_in_a_grace_is_not_stored() {
+    let service = layer()
+        .write_through()
+        .layer(Origin::new(|request: Request<()>| async move {
+            if request.headers().contains_key("x-fails") {
+                return Ok(answer(504, &[], ""));
+            }
+            sleep(Duration::from_secs(6)).await;
+            let lines = [("cache-control", "max-age=60"), ("content-location", "/a")];
+            Ok(answer(200, &lines, "text"))
+        }));
+    send(&service, with(put("/a"), "x-fails", "1")).await;
+    let written = send(&service, put("/a")).await;
+    assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
+    assert!(!is_stored(&service, "/a").await);
+    send(&service, put("/a")).await;
+    assert!(is_stored(&service, "/a").await);
+}
+
+/// What the key hook makes of the target holds for what the write names, too.
+#[tokio::test(start_paused = true)]
+async fn what_a_write_names_is_named_with_its_own_authority() {
+    let layer = layer()
+        .also_invalidate(|_| ["/list"])
+        .key_by(|request, key| {
+            let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
+            let authority = format!("{tenant}@{}", key.authority());
+            Some(key.with_authority(authority))
+        });
+    let service = layer.layer(origin(&Arc::default(), |_| async {
+        Ok(answer(
+            201,
+            &[
+                ("location", "/other"),
+                ("content-location", "http://test.example/third"),
+            ],
+            "",
+        ))
+    }));
+    let mine = |ask| with(ask, "x-tenant", "t1");
+    let stored = async |path: &str| {
+        let only = with(mine(get(path)), "cache-control", "only-if-cached");
+        send(&service, only).await.status == StatusCode::OK
+    };
+    let paths = ["/a", "/list", "/other", "/third", "/fourth"];
+    for path in paths {
+        send(&service, mine(get(path))).await;
+    }
+    send(&service, mine(put("/a"))).await;
+    for path in paths {
+        assert_eq!(stored(path).await, path == "/fourth", "{path}");
+    }
+    let handle = layer.handle();
+    handle
+        .invalidate_key("t1@test.example", "/fourth")
+        .await
+        .expect("acknowledged");
+    assert!(!stored("/fourth").await);
+}
+
+/// The hook is the operator's: it may name other hosts of the same cache. Its panic costs only what it would have named.
+#[tokio::test(start_paused = true)]
+async fn the_hook_may_name_other_hosts_and_may_fail() {
+    let to_other = || {
+        let mut ask = get("/list");
+        let other = "other.example".parse().expect("a field value");
+        ask.headers_mut().insert("host", other);
+        ask
+    };
+    let named = layer().also_invalidate(|_| ["http://other.example/list"]);
+    let service = named.layer(origin(&Arc::default(), |_| async {
+        Ok(answer(200, &[], ""))
+    }));
+    send(&service, to_other()).await;
+    send(&service, put("/a")).await;
+    assert!(!send(&service, to_other()).await.is_hit());
+
+    let fails = layer().also_invalidate(|write| [write.status().expect("an answer").to_string()]);
+    let service = fails.layer(origin(&Arc::default(), |_| std::future::pending()));
+    send(&service, get("/a")).await;
+    let mut write = tokio_test_task::spawn(service.clone().oneshot(put("/a")));
+    assert!(!write.poll());
+    drop(write);
+    assert!(!is_stored(&service, "/a").await);
+}
+
+/// Hooks that decide by extensions see those of the write when its answer is to be stored.
+#[tokio::test(start_paused = true)]
+async fn write_through_asks_the_hooks_with_the_writes_extensions() {
+    #[derive(Clone)]
+    struct User;
+    let layer = layer()
+        .write_through()
+        .skip(|request| request.extensions.get::<User>().is_some());
+    let lines = [
+        ("cache-control", "max-age=60"),
+        ("content-location", "/profile"),
+    ];
+    let service = layer.layer(Origin::at_once(move |_| answer(200, &lines, "secret")));
+    let mut write = put("/profile");
+    write.extensions_mut().insert(User);
+    send(&service, write).await;
+    assert!(!is_stored(&service, "/profile").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refetch_is_no_eviction() {
+    let layer = layer();
+    let service = layer.layer(Origin::at_once(|_| {
+        answer(200, &[("cache-control", "max-age=1")], "x")
+    }));
+    for _ in 0..10 {
+        send(&service, get("/a")).await;
+        advance(Duration::from_secs(2)).await;
+    }
+    let stats = layer.handle().stats();
+    assert_eq!(
+        (stats.stores, stats.usage.expect("it tells").evictions),
+        (10, 0)
+    );
+}

@@ -33,21 +33,18 @@ impl Authority {
         }
     }
 
-    /// The key's authority for a name that a response to `request` carries; `None` if that names another site.
-    pub(crate) fn of_reference<'r>(
-        &'r self,
-        request: &'r request::Parts,
+    /// Whether a name that a response to `request` carries is that of the request's own site.
+    pub(crate) fn is_own(
+        &self,
+        request: &request::Parts,
         scheme: Option<&str>,
         named: &str,
-    ) -> Option<Cow<'r, str>> {
-        let named = normalize(named, scheme)?;
-        let own = requested(request).filter(|own| *own == named);
-        match self {
-            Self::FromRequest => own,
-            Self::Fixed(fixed) => {
-                (own.is_some() || named == **fixed).then_some(Cow::Borrowed(&**fixed))
-            }
-        }
+    ) -> bool {
+        let Some(named) = normalize(named, scheme) else {
+            return false;
+        };
+        let is_fixed = matches!(self, Self::Fixed(fixed) if *named == **fixed);
+        is_fixed || requested(request).is_some_and(|own| own == named)
     }
 }
 
@@ -71,9 +68,9 @@ fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
     }
 }
 
-/// An authority as keys hold it: in lower case, without the default port; `None` if it is no host with optional port
+/// An authority as keys hold it: in lower case, without the root's dot and the default port; `None` if it is no host with optional port
 /// (RFC 9110 §4.2, §7.2; user information is refused).
-fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
+pub(crate) fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     let port_at = match authority.strip_prefix('[') {
         Some(_) => authority.find(']')? + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -87,13 +84,21 @@ fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str
     if host.is_empty() || !is_host(host) {
         return None;
     }
+    let host_ends = host.len() - usize::from(host.ends_with('.'));
+    if host_ends == 0 {
+        return None;
+    }
     let is_https = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
     let is_default = port.is_empty() || port == if is_https { "443" } else { "80" };
-    let kept = if is_default { host } else { authority };
+    let kept = match (is_default, host_ends == host.len()) {
+        (true, _) => Cow::Borrowed(&host[..host_ends]),
+        (false, true) => Cow::Borrowed(authority),
+        (false, false) => Cow::Owned(format!("{}:{port}", &host[..host_ends])),
+    };
     Some(if kept.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(kept.to_ascii_lowercase())
     } else {
-        Cow::Borrowed(kept)
+        kept
     })
 }
 
@@ -133,6 +138,9 @@ mod tests {
             ("/", &["Example.com"][..], Some("example.com")),
             ("/", &["example.com:80"], Some("example.com")),
             ("/", &["example.com:"], Some("example.com")),
+            ("/", &["example.com."], Some("example.com")),
+            ("/", &["example.com.:8080"], Some("example.com:8080")),
+            ("/", &["."], None),
             ("/", &["example.com:443"], Some("example.com:443")),
             ("/", &["example.com:8080"], Some("example.com:8080")),
             ("/", &["127.0.0.1:3000"], Some("127.0.0.1:3000")),
@@ -166,18 +174,19 @@ mod tests {
     fn references_of_the_same_site() {
         let site = Authority::fixed("Site");
         let open = Authority::FromRequest;
-        for (rule, host, scheme, named, expected) in [
-            (&open, "a", None, "a", Some("a")),
-            (&open, "a:80", Some("http"), "A", Some("a")),
-            (&open, "a", None, "b", None),
-            (&open, "a:81", None, "a", None),
-            (&site, "a", None, "a", Some("site")),
-            (&site, "a", None, "SITE", Some("site")),
-            (&site, "a", None, "b", None),
+        for (rule, host, scheme, named, is_own) in [
+            (&open, "a", None, "a", true),
+            (&open, "a:80", Some("http"), "A", true),
+            (&open, "a", None, "b", false),
+            (&open, "a:81", None, "a", false),
+            (&open, "a", None, "not a host", false),
+            (&site, "a", None, "a", true),
+            (&site, "a", None, "SITE", true),
+            (&site, "a", None, "b", false),
         ] {
             let request = request("/", &[host]);
-            let got = rule.of_reference(&request, scheme, named);
-            assert_eq!(got.as_deref(), expected, "{rule:?} {host} {named}");
+            let got = rule.is_own(&request, scheme, named);
+            assert_eq!(got, is_own, "{rule:?} {host} {named}");
         }
     }
 }

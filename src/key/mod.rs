@@ -9,6 +9,7 @@ mod digest;
 mod parts;
 
 pub use authority::Authority;
+pub(crate) use authority::normalize;
 pub use digest::{CacheKey, DigestSeed, Resource};
 pub(crate) use parts::KeyBy;
 pub use parts::{KeyParts, MakeCacheKey, UriKey};

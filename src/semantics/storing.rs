@@ -180,9 +180,9 @@ fn grant(asked: Asked<'_>, answered: Answered<'_>, lifetime: Lifetime, vary: Var
     })
 }
 
-/// Not final, or a part, or no representation at all: never stored as an answer of its own.
+/// Not final, or an answer to the request's precondition, range or expectation rather than to its key.
 fn never_stored(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status.as_u16(), 206 | 304)
+    status.is_informational() || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
 }
 
 fn is_endless(headers: &HeaderMap) -> bool {
@@ -294,6 +294,8 @@ mod tests {
             ("206 is a part (H13)", &[("range", "bytes=0-1")], 206, FRESH, Err(R::Status)),
             ("304 is none", &[("if-none-match", "*")], 304, FRESH, Err(R::Status)),
             ("103", NONE, 103, FRESH, Err(R::Status)),
+            ("412 answers a precondition", NONE, 412, FRESH, Err(R::Status)),
+            ("416 answers a range", NONE, 416, FRESH, Err(R::Status)),
         ];
         for (case, request, status, response, expected) in rows {
             let got = decide(

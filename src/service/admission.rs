@@ -6,7 +6,7 @@ use http::{Method, request};
 use crate::backend::{Backend, CacheKey};
 use crate::key::{KeyParts, Resource};
 use crate::semantics::invalidation;
-use crate::semantics::reason::Bypass;
+use crate::semantics::reason::{Bypass, Reason};
 
 use super::shared::Shared;
 
@@ -14,8 +14,8 @@ use super::shared::Shared;
 pub(super) enum Way<'r> {
     /// GET or HEAD: the cache may have the answer.
     Read(Read<'r>),
-    /// An unsafe request to this resource.
-    Write(Resource),
+    /// An unsafe request.
+    Write(Written),
     /// Untouched to the inner service.
     Pass(Bypass),
 }
@@ -24,6 +24,13 @@ pub(super) enum Way<'r> {
 pub(super) struct Read<'r> {
     pub(super) parts: KeyParts<'r>,
     pub(super) key: CacheKey,
+}
+
+/// What an unsafe request is aimed at.
+pub(super) struct Written {
+    pub(super) resource: Resource,
+    /// The authority in its key, and so in the keys of what its answer names.
+    pub(super) authority: Box<str>,
 }
 
 /// The same key, independent of the request.
@@ -43,18 +50,34 @@ impl<B: Backend> Shared<B> {
         } else if invalidation::is_safe(&request.method) {
             return Way::Pass(Bypass::Method);
         }
-        let Some(authority) = self.config.authority.of(request) else {
-            return Way::Pass(Bypass::Authority);
-        };
-        let parts = KeyParts::of(request, authority);
-        let Some(parts) = self.config.key.make_key(request, parts) else {
-            return Way::Pass(Bypass::NoKey);
+        let parts = match self.key_parts(request) {
+            Ok(parts) => parts,
+            Err(reason) if is_read => return Way::Pass(reason),
+            Err(reason) => {
+                tracing::warn!(
+                    reason = reason.as_str(),
+                    "a write without a key invalidates nothing"
+                );
+                return Way::Pass(reason);
+            }
         };
         if !is_read {
-            return Way::Write(self.resource(parts.authority(), parts.path()));
+            return Way::Write(Written {
+                resource: self.resource(parts.authority(), parts.path()),
+                authority: parts.authority().into(),
+            });
         }
         let key = CacheKey::new(&self.core.seed, &self.config.scope, &parts);
         Way::Read(Read { parts, key })
+    }
+
+    fn key_parts<'r>(&'r self, request: &'r request::Parts) -> Result<KeyParts<'r>, Bypass> {
+        let authority = self.config.authority.of(request).ok_or(Bypass::Authority)?;
+        let parts = KeyParts::of(request, authority);
+        self.config
+            .key
+            .make_key(request, parts)
+            .ok_or(Bypass::NoKey)
     }
 
     fn why_pass(&self, request: &request::Parts) -> Option<Bypass> {

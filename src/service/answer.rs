@@ -99,8 +99,19 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Says what a write did to the store.
-    pub(super) fn written(&self, headers: &mut HeaderMap, outcome: WriteOutcome, stored: bool) {
-        self.append_status(headers, "method", stored, Some(outcome.as_str()));
+    pub(super) fn written(
+        &self,
+        headers: &mut HeaderMap,
+        outcome: WriteOutcome,
+        acknowledged: bool,
+        stored: bool,
+    ) {
+        let detail = if acknowledged {
+            outcome.as_str()
+        } else {
+            "invalidation-failed"
+        };
+        self.append_status(headers, "method", stored, Some(detail));
     }
 
     fn append_status(

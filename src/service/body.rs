@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use crate::flight::{Read, Reader};
 use crate::semantics::reason::Refusal;
 
-use super::capture::Capture;
+use super::capture::{Capture, keepable};
 
 /// The error of a [`ResponseBody`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -207,7 +207,9 @@ fn observe<E>(capture: &mut Capture, frame: &Option<Result<Frame<Bytes>, E>>, is
         Some(Err(_)) => capture.give_up(Refusal::BodyFailed),
         Some(Ok(frame)) => {
             if let Some(data) = frame.data_ref() {
-                capture.data(data);
+                if !capture.is_over() {
+                    capture.data(&keepable(data));
+                }
                 if is_last {
                     capture.end(None);
                 }

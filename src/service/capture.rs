@@ -8,7 +8,24 @@ use crate::semantics::reason::Refusal;
 use super::budget::Share;
 
 /// A body that arrived whole, or why there is none.
-pub(crate) type Captured = Result<(Bytes, Option<HeaderMap>), Refusal>;
+pub(crate) type Captured = Result<Whole, Refusal>;
+
+/// A whole body, with its share of the bytes that may be held until it is stored.
+pub(crate) struct Whole {
+    pub(crate) data: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) share: Share,
+}
+
+/// What a body must be like to be kept.
+pub(crate) struct Terms {
+    /// The most bytes.
+    pub(crate) limit: u64,
+    /// The length that was announced.
+    pub(crate) announced: Option<u64>,
+    /// Whether trailers were announced: then it has not ended before they are here.
+    pub(crate) has_trailers: bool,
+}
 
 /// Keeps what streams by, up to a limit, and hands it over exactly once: when the body has ended cleanly and its length
 /// is what was announced, or as soon as that can no longer be.
@@ -16,74 +33,87 @@ pub(crate) type Captured = Result<(Bytes, Option<HeaderMap>), Refusal>;
 /// Dropped before the end it hands over too: whole if all announced bytes have passed (a server may stop polling then),
 /// as abandoned otherwise.
 pub(crate) struct Capture {
-    chunks: Vec<Bytes>,
+    terms: Terms,
     length: u64,
-    limit: u64,
-    announced: Option<u64>,
+    collecting: Option<Collecting>,
+}
+
+struct Collecting {
+    chunks: Vec<Bytes>,
     share: Share,
-    done: Option<Box<dyn FnOnce(Captured) + Send>>,
+    done: Box<dyn FnOnce(Captured) + Send>,
 }
 
 impl Capture {
     pub(crate) fn new(
-        limit: u64,
-        announced: Option<u64>,
+        terms: Terms,
         share: Share,
         done: impl FnOnce(Captured) + Send + 'static,
     ) -> Self {
         Self {
-            chunks: Vec::new(),
+            terms,
             length: 0,
-            limit,
-            announced,
-            share,
-            done: Some(Box::new(done)),
+            collecting: Some(Collecting {
+                chunks: Vec::new(),
+                share,
+                done: Box::new(done),
+            }),
         }
     }
 
     /// Whether there is nothing left to collect: it was handed over, or given up.
     pub(crate) fn is_over(&self) -> bool {
-        self.done.is_none()
+        self.collecting.is_none()
     }
 
     /// Bytes that pass.
     pub(crate) fn data(&mut self, data: &Bytes) {
-        if self.done.is_none() || data.is_empty() {
+        let Some(collecting) = &mut self.collecting else {
             return;
-        }
+        };
         self.length = self.length.saturating_add(data.len() as u64);
-        if self.length > self.limit {
+        if self.length > self.terms.limit {
             self.give_up(Refusal::TooLarge);
         } else if self
+            .terms
             .announced
-            .is_some_and(|announced| self.length > announced)
+            .is_some_and(|length| self.length > length)
         {
             self.give_up(Refusal::Truncated);
-        } else if self.share.take(data.len() as u64) {
-            self.chunks.push(data.clone());
-        } else {
+        } else if !collecting.share.take(data.len() as u64) {
             self.give_up(Refusal::Budget);
+        } else if !data.is_empty() {
+            collecting.chunks.push(data.clone());
         }
     }
 
     /// The clean end, with the trailers if there were any.
     pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
         if self
+            .terms
             .announced
-            .is_some_and(|announced| self.length != announced)
+            .is_some_and(|length| self.length != length)
         {
             return self.give_up(Refusal::Truncated);
         }
-        if let Some(done) = self.done.take() {
-            let body = join(std::mem::take(&mut self.chunks), self.length as usize);
-            done(Ok((body, trailers)));
+        if let Some(collecting) = self.collecting.take() {
+            (collecting.done)(Ok(Whole {
+                data: join(&collecting.chunks, self.length as usize),
+                trailers,
+                share: collecting.share,
+            }));
         }
     }
 
     /// Nothing will come of it: what was collected is freed at once.
     pub(crate) fn give_up(&mut self, refusal: Refusal) {
-        self.chunks = Vec::new();
-        if let Some(done) = self.done.take() {
+        if let Some(Collecting {
+            chunks,
+            share,
+            done,
+        }) = self.collecting.take()
+        {
+            drop((chunks, share));
             done(Err(refusal));
         }
     }
@@ -91,7 +121,7 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        if self.announced == Some(self.length) {
+        if self.terms.announced == Some(self.length) && !self.terms.has_trailers {
             self.end(None);
         } else {
             self.give_up(Refusal::Abandoned);
@@ -99,11 +129,23 @@ impl Drop for Capture {
     }
 }
 
-/// One buffer of its own: a chunk may be a slice that keeps a much larger read buffer alive.
-fn join(chunks: Vec<Bytes>, length: usize) -> Bytes {
+/// Bytes below which a chunk is copied when it is kept.
+const SMALL: usize = 2048;
+
+/// A chunk that may be kept: a small one may be a slice of a much larger read buffer, which it would keep alive.
+pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
+    if chunk.len() < SMALL {
+        Bytes::copy_from_slice(chunk)
+    } else {
+        chunk.clone()
+    }
+}
+
+/// One buffer of its own, for the same reason.
+fn join(chunks: &[Bytes], length: usize) -> Bytes {
     let mut body = BytesMut::with_capacity(length);
     for chunk in chunks {
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(chunk);
     }
     body.freeze()
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::DATE;
+use http::header::{DATE, TRAILER};
 use http::{HeaderMap, Method, Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
@@ -17,7 +17,7 @@ use crate::semantics::storing::{Asked, Grant};
 use crate::stats::Event;
 
 use super::body::{BoxError, ResponseBody};
-use super::capture::{Capture, Captured};
+use super::capture::{Capture, Captured, Terms, Whole};
 use super::inner;
 use super::judge::announced_length;
 use super::lookup::Fill;
@@ -103,6 +103,7 @@ pub(super) struct Storable<F> {
     pub(super) grant: Grant,
     /// The body's length, where it is announced.
     pub(super) length: Option<u64>,
+    has_trailers: bool,
 }
 
 impl<B: Backend> Shared<B> {
@@ -142,6 +143,7 @@ impl<B: Backend> Shared<B> {
             stored: StoredHead::new(identity, head.status, &head.headers, grant.clone()),
             grant,
             length: announced_length(head, body),
+            has_trailers: head.headers.contains_key(TRAILER),
         })
     }
 
@@ -178,27 +180,35 @@ impl<B: Backend> Shared<B> {
         held: impl Send + 'static,
     ) -> Capture {
         let shared = self.clone();
-        let length = storable.length;
-        Capture::new(self.limit(), length, self.share(), move |captured| {
+        let terms = Terms {
+            limit: self.limit(),
+            announced: storable.length,
+            has_trailers: storable.has_trailers,
+        };
+        Capture::new(terms, self.share(), move |captured| {
             shared.commit(storable, captured, held);
         })
     }
 
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
     fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Send + 'static) {
-        let (body, trailers) = match captured {
-            Ok(captured) => captured,
+        let Whole {
+            data,
+            trailers,
+            share,
+        } = match captured {
+            Ok(whole) => whole,
             Err(refusal) => return self.refused(refusal),
         };
         let Storable {
             key, fence, stored, ..
         } = storable;
-        let response = Arc::new(stored.with_body(body, trailers));
+        let response = Arc::new(stored.with_body(data, trailers));
         let shared = self.clone();
         inner::run_aside(async move {
             let put = shared.core.backend.put(&key, fence, response).await;
             shared.put(&put);
-            drop(held);
+            drop((share, held));
         });
     }
 }

@@ -1,7 +1,8 @@
 //! Calling the inner service.
 
 use std::future::{Future, poll_fn};
-use std::task::{Context, Waker};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
 use tokio::runtime::Handle;
@@ -29,14 +30,20 @@ pub(super) fn run_aside(future: impl Future<Output = ()> + Send + 'static) {
     run_on(Handle::try_current().ok().as_ref(), future);
 }
 
-/// The same with the runtime for the rest. Without one there is nobody to run it: it is given up, and said.
+/// The same with the runtime for the rest, whose timers and sockets may be needed at once. Without one there is nobody to
+/// run it: it is given up, and said.
+///
+/// This is called while values are dropped, in a panic too: one of the future's own ends here.
 pub(super) fn run_on(runtime: Option<&Handle>, future: impl Future<Output = ()> + Send + 'static) {
+    let _entered = runtime.map(Handle::enter);
     let mut future = Box::pin(future);
     let mut cx = Context::from_waker(Waker::noop());
-    if future.as_mut().poll(&mut cx).is_pending() {
-        match runtime {
+    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
+        Ok(Poll::Ready(())) => {}
+        Ok(Poll::Pending) => match runtime {
             Some(runtime) => drop(runtime.spawn(future)),
             None => tracing::error!("no runtime: background work of the cache was given up"),
-        }
+        },
+        Err(_) => tracing::error!("background work of the cache panicked"),
     }
 }

@@ -90,6 +90,9 @@ impl<B: Backend> Shared<B> {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a lookup failed");
+                if RequestDirectives::of(headers).only_if_cached {
+                    return Seen::GatewayTimeout;
+                }
                 return Seen::Fetch(Miss {
                     reason: FetchReason::BackendFailed,
                     fence: None,
@@ -157,9 +160,13 @@ impl<B: Backend> Shared<B> {
             (Verdict::Fetch(reason), response) => Seen::Fetch(Miss {
                 reason,
                 fence: Some(fence),
-                existing: response
-                    .filter(|_| reason != FetchReason::OtherKey)
-                    .map(|response| response.status()),
+                existing: match (reason, response) {
+                    // What is stale cannot be served any more, what is another's is none of ours.
+                    (FetchReason::Stale | FetchReason::OtherKey, _) => None,
+                    (_, Some(response)) => Some(response.status()),
+                    // A rule stands for responses of its variants, which an answer without one would push out.
+                    (_, None) => looked.varies.then_some(StatusCode::OK),
+                },
                 barred: None,
             }),
             (Verdict::Fresh { .. }, None) => unreachable!("only a response is fresh"),

@@ -15,7 +15,7 @@ use crate::flight::{Ended, Lead, Room, Stream};
 use crate::semantics::reason::Refusal;
 
 use super::body::BoxError;
-use super::capture::Capture;
+use super::capture::{Capture, keepable};
 
 /// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that at
 /// the pace of its slowest reader.
@@ -89,6 +89,7 @@ where
     }
 
     fn pass_on(&mut self, data: Bytes) {
+        let data = keepable(&data);
         self.capture.data(&data);
         self.stream.push(data);
         if self.capture.is_over() {

@@ -1,22 +1,29 @@
 //! What a write owes the store, and paying it (RFC 9111 §4.4).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{Request, request, response};
 
 use crate::backend::Backend;
-use crate::key::Resource;
-use crate::semantics::invalidation::{Reference, resolve};
+use crate::key::{Resource, normalize};
+use crate::semantics::invalidation::resolve;
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, WriteOutcome};
 use crate::stats::Event;
 use crate::write::Write;
 
+use super::admission::Written;
 use super::shared::Shared;
 
-/// A write's request and the resource it is aimed at, kept until the store is settled.
+/// A write's request and what it is aimed at, kept until the store is settled.
 pub(super) struct Settlement<B: Backend> {
     pub(super) shared: Shared<B>,
     pub(super) request: request::Parts,
     pub(super) resource: Resource,
+    authority: Box<str>,
+    /// When it began.
+    pub(super) at: Moment,
 }
 
 impl<B: Backend> Clone for Settlement<B> {
@@ -25,22 +32,39 @@ impl<B: Backend> Clone for Settlement<B> {
             shared: self.shared.clone(),
             request: self.request.clone(),
             resource: self.resource,
+            authority: self.authority.clone(),
+            at: self.at,
         }
     }
 }
 
+/// Who names a resource.
+#[derive(Clone, Copy)]
+enum Namer {
+    /// The answer: only its own site is its business (RFC 9111 §4.4).
+    Answer,
+    /// The hook of whoever runs this cache.
+    Hook,
+}
+
 impl<B: Backend> Settlement<B> {
-    pub(super) fn new<Req>(shared: Shared<B>, request: &Request<Req>, resource: Resource) -> Self {
-        // Extensions stay out: what somebody hung there must not live longer for having been copied.
+    pub(super) fn new<Req>(shared: Shared<B>, request: &Request<Req>, written: Written) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
         parts.uri = request.uri().clone();
         parts.version = request.version();
         parts.headers = request.headers().clone();
+        // Hooks that judge the GET a write-through answers must see what they would see of it; otherwise extensions stay
+        // out: what somebody hung there must not live longer for having been copied.
+        if shared.config.write_through {
+            parts.extensions = request.extensions().clone();
+        }
         Self {
+            at: shared.now(),
             shared,
             request: parts,
-            resource,
+            resource: written.resource,
+            authority: written.authority,
         }
     }
 
@@ -54,8 +78,9 @@ impl<B: Backend> Settlement<B> {
         );
     }
 
-    /// Invalidates what the write concerns. All of it is attempted, whatever the backend says to each.
-    pub(super) async fn settle(&self, outcome: WriteOutcome, resources: &[Resource]) {
+    /// Invalidates what the write concerns; whether the backend acknowledged all of it. All is attempted, whatever it says
+    /// to each.
+    pub(super) async fn settle(&self, outcome: WriteOutcome, resources: &[Resource]) -> bool {
         if outcome == WriteOutcome::Unknown {
             let now = self.shared.now();
             for resource in resources {
@@ -64,45 +89,64 @@ impl<B: Backend> Settlement<B> {
                 self.shared.core.grace.begin(resource, now, grace);
             }
         }
+        let mut acknowledged = true;
         for resource in resources {
             // What failed is counted and logged; the answer is the write's, not the cache's.
-            let _ = self.shared.invalidate(*resource).await;
+            acknowledged &= self.shared.invalidate(*resource).await.is_ok();
         }
+        acknowledged
     }
 
     /// The target, what `Location` and `Content-Location` name on the same authority, and what the hook adds; each once.
     pub(super) fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
-        let mut add = |reference: &str| {
-            let resource = self.resource_of(reference);
+        let mut add = |reference: &str, namer: Namer| {
+            let resource = self.resource_of(reference, namer);
             resources.extend(resource.filter(|resource| !resources.contains(resource)));
+            resource.is_some()
         };
         for name in [LOCATION, CONTENT_LOCATION] {
             for value in response.iter().flat_map(|head| head.headers.get_all(&name)) {
-                value.to_str().map(&mut add).unwrap_or_default();
+                if let Ok(reference) = value.to_str() {
+                    add(reference, Namer::Answer);
+                }
             }
         }
-        if let Some(also) = &self.shared.config.also_invalidate {
-            for reference in also(&Write::new(&self.request, response)) {
-                add(&reference);
+        for reference in self.related(response) {
+            if !add(&reference, Namer::Hook) {
+                tracing::warn!(reference, "also_invalidate named no resource");
             }
         }
         resources
     }
 
-    fn resource_of(&self, reference: &str) -> Option<Resource> {
-        let reference = resolve(self.request.uri.path(), reference)?;
-        let authority = match reference.authority {
-            None => self.shared.config.authority.of(&self.request)?,
-            Some(named) => {
-                let rule = &self.shared.config.authority;
-                rule.of_reference(&self.request, scheme(&reference, &self.request), named)?
-            }
+    /// What the hook names. It may be asked while values are dropped: a panic of its own ends here.
+    fn related(&self, response: Option<&response::Parts>) -> Vec<String> {
+        let Some(also) = &self.shared.config.also_invalidate else {
+            return Vec::new();
         };
-        Some(self.shared.resource(&authority, &reference.path))
+        let write = Write::new(&self.request, response);
+        catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
+            tracing::error!("also_invalidate panicked: only the target is invalidated");
+            Vec::new()
+        })
     }
-}
 
-fn scheme<'a>(reference: &Reference<'a>, request: &'a request::Parts) -> Option<&'a str> {
-    reference.scheme.or(request.uri.scheme_str())
+    fn resource_of(&self, reference: &str, namer: Namer) -> Option<Resource> {
+        let reference = resolve(self.request.uri.path(), reference)?;
+        let shared = &self.shared;
+        let Some(named) = reference.authority else {
+            return Some(shared.resource(&self.authority, &reference.path));
+        };
+        let scheme = reference.scheme.or(self.request.uri.scheme_str());
+        let rule = &shared.config.authority;
+        match (rule.is_own(&self.request, scheme, named), namer) {
+            (true, _) => Some(shared.resource(&self.authority, &reference.path)),
+            (false, Namer::Hook) => {
+                let named = normalize(named, scheme)?;
+                Some(shared.resource(&named, &reference.path))
+            }
+            (false, Namer::Answer) => None,
+        }
+    }
 }

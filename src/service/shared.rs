@@ -63,8 +63,11 @@ impl<B: Backend> Shared<B> {
         self.core.counters.count(event);
     }
 
-    /// Counts and tells why a response is not stored.
+    /// Counts and tells why a response is not stored. That answers to HEAD are not is no event.
     pub(crate) fn refused(&self, refusal: Refusal) {
+        if refusal == Refusal::Method {
+            return;
+        }
         self.count(Event::Refusal(refusal));
         tracing::debug!(reason = refusal.as_str(), "not stored");
     }
@@ -83,6 +86,22 @@ impl<B: Backend> Shared<B> {
                 tracing::warn!(error = error as &dyn std::error::Error, "a store failed");
             }
         }
+    }
+
+    /// Invalidates everything.
+    pub(crate) async fn clear(&self) -> Result<(), BackendError> {
+        let done = self.core.backend.clear().await;
+        match &done {
+            Ok(()) => tracing::info!("cleared"),
+            Err(error) => {
+                self.count(Event::InvalidationFailed);
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "a clear was not acknowledged"
+                );
+            }
+        }
+        done
     }
 
     /// Invalidates a resource; whether the backend acknowledged it.

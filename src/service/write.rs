@@ -6,9 +6,9 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
+use super::admission::Written;
 use super::body::{BoxError, ResponseBody};
 use super::inner;
 use super::settlement::Settlement;
@@ -20,7 +20,7 @@ pub(super) async fn write<S, B, Req, Res>(
     shared: Shared<B>,
     mut inner: S,
     request: Request<Req>,
-    resource: Resource,
+    written: Written,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
@@ -30,16 +30,17 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
-    let settlement = Settlement::new(shared.clone(), &request, resource);
+    let settlement = Settlement::new(shared.clone(), &request, written);
     let fence = write_through::fence(&settlement).await;
     // Until here nothing was written: whoever leaves now, leaves nothing behind.
     inner::ready(&mut inner).await?;
-    let mut guard = WriteGuard::arm(settlement, inner.call(request));
+    let mut guard = WriteGuard::arm(settlement, outcome_of);
+    guard.call(|| inner.call(request));
     let response = match guard.answer().await {
         Ok(response) => response,
         Err(error) => {
             guard.failed();
-            guard.settle(None).await;
+            let _ = guard.settle(None).await;
             return Err(error);
         }
     };
@@ -50,9 +51,16 @@ where
         Some(wanted) => wanted.store(&shared, body).await,
         None => (ResponseBody::streaming(body), Replaced::default()),
     };
-    guard.settle(replaced.settled).await;
-    shared.written(&mut head.headers, outcome, replaced.stored);
+    let acknowledged = guard.settle(replaced.settled).await;
+    shared.written(&mut head.headers, outcome, acknowledged, replaced.stored);
     Ok(Response::from_parts(head, body))
+}
+
+fn outcome_of<Res, E>(answer: &Result<Response<Res>, E>) -> WriteOutcome {
+    match answer {
+        Ok(response) => outcome(response.status()),
+        Err(_) => WriteOutcome::Unknown,
+    }
 }
 
 fn outcome(status: StatusCode) -> WriteOutcome {

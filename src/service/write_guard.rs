@@ -26,14 +26,16 @@ where
     settlement: Settlement<B>,
     /// Where it goes on, if it must; the guard itself may be dropped outside of any runtime.
     runtime: Option<Handle>,
+    /// What an answer says of the outcome.
+    outcome: fn(&F::Output) -> WriteOutcome,
     phase: Phase<F>,
 }
 
 enum Phase<F> {
     /// The inner service has the request.
     Calling(Pin<Box<F>>),
-    /// Its future is being polled; whoever finds this phase finds a panic.
-    Polling,
+    /// It is being called, or its future polled; whoever finds this phase finds a panic.
+    Running,
     /// It has answered; these resources are still to be invalidated.
     Answered(WriteOutcome, Vec<Resource>),
     Settled,
@@ -44,12 +46,19 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    pub(super) fn arm(settlement: Settlement<B>, calling: F) -> Self {
+    pub(super) fn arm(settlement: Settlement<B>, outcome: fn(&F::Output) -> WriteOutcome) -> Self {
         Self {
             settlement,
             runtime: Handle::try_current().ok(),
-            phase: Phase::Calling(Box::pin(calling)),
+            outcome,
+            phase: Phase::Settled,
         }
+    }
+
+    /// Gives the inner service the request.
+    pub(super) fn call(&mut self, call: impl FnOnce() -> F) {
+        self.phase = Phase::Running;
+        self.phase = Phase::Calling(Box::pin(call()));
     }
 
     pub(super) fn settlement(&self) -> &Settlement<B> {
@@ -59,7 +68,7 @@ where
     /// The inner service's answer. Until told otherwise, its outcome counts as unknown.
     pub(super) async fn answer(&mut self) -> F::Output {
         poll_fn(|cx| {
-            let Phase::Calling(mut future) = std::mem::replace(&mut self.phase, Phase::Polling)
+            let Phase::Calling(mut future) = std::mem::replace(&mut self.phase, Phase::Running)
             else {
                 unreachable!("there is one answer");
             };
@@ -90,15 +99,17 @@ where
         self.phase = Phase::Answered(WriteOutcome::Unknown, resources);
     }
 
-    /// Invalidates what is to be invalidated, but for what was settled already.
-    pub(super) async fn settle(mut self, already: Option<Resource>) {
-        if let Phase::Answered(outcome, resources) = &mut self.phase {
-            resources.retain(|resource| Some(*resource) != already);
-            let (outcome, resources) = (*outcome, resources.clone());
-            self.settlement.ended(outcome);
-            self.settlement.settle(outcome, &resources).await;
-        }
+    /// Invalidates what is to be invalidated, but for what was settled already; whether all of it was acknowledged.
+    pub(super) async fn settle(mut self, already: Option<Resource>) -> bool {
+        let Phase::Answered(outcome, resources) = &mut self.phase else {
+            return true;
+        };
+        resources.retain(|resource| Some(*resource) != already);
+        let (outcome, resources) = (*outcome, resources.clone());
+        let acknowledged = self.settlement.settle(outcome, &resources).await;
+        self.settlement.ended(outcome);
         self.phase = Phase::Settled;
+        acknowledged
     }
 }
 
@@ -111,9 +122,10 @@ where
         match std::mem::replace(&mut self.phase, Phase::Settled) {
             Phase::Settled => {}
             Phase::Answered(outcome, resources) => {
+                self.settlement.ended(outcome);
                 self.settle_aside(outcome, resources);
             }
-            Phase::Polling => {
+            Phase::Running => {
                 self.settlement.ended(WriteOutcome::Unknown);
                 let resources = self.settlement.resources(None);
                 self.settle_aside(WriteOutcome::Unknown, resources);
@@ -148,8 +160,12 @@ where
             return;
         };
         let limit = self.settlement.shared.config.write_limit;
+        let outcome = self.outcome;
         runtime.spawn(async move {
-            if tokio::time::timeout(limit, future).await.is_ok() {
+            // Without an answer, or with one that leaves it open, the commit may be yet to come.
+            if let Ok(answer) = tokio::time::timeout(limit, future).await
+                && outcome(&answer) != WriteOutcome::Unknown
+            {
                 last.outcome = WriteOutcome::Dropped;
             }
             drop(last);
@@ -186,6 +202,7 @@ fn settle_aside<B: Backend>(
 ) {
     let settlement = settlement.clone();
     run_on(runtime, async move {
-        settlement.settle(outcome, &resources).await;
+        // Nobody is left to be told whether it was acknowledged; if not, that is counted and logged.
+        let _ = settlement.settle(outcome, &resources).await;
     });
 }

@@ -103,7 +103,8 @@ fn judge<B: Backend, Res: Body>(
     if settlement.request.method != Method::POST && *key.resource() != settlement.resource {
         return Err(Refusal::NotRepresentation);
     }
-    let now = shared.now();
+    // The grace that held when it began: a late commit may lie between its own and its answer.
+    let now = settlement.at;
     if shared.core.grace.is_active(key.resource(), now) {
         return Err(Refusal::WriteGrace);
     }
@@ -189,11 +190,14 @@ fn get_for<B: Backend>(
     if let Some(named) = reference.authority {
         let scheme = reference.scheme.or(write.uri.scheme_str());
         let rule = &settlement.shared.config.authority;
-        rule.of_reference(write, scheme, named)?;
+        if !rule.is_own(write, scheme, named) {
+            return None;
+        }
     }
     let (mut get, ()) = Request::new(()).into_parts();
     get.uri = on_same_authority(&write.uri, &reference)?;
     get.headers = write.headers.clone();
+    get.extensions = write.extensions.clone();
     for content in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
         get.headers.remove(content);
     }

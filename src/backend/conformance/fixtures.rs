@@ -1,7 +1,10 @@
 //! The keys, responses and small steps that the checks are made of.
 
 use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -24,6 +27,23 @@ pub(super) fn key<B: Backend>(
         .with_path(path)
         .with_query(query);
     CacheKey::new(&backend.seed(), "", &parts)
+}
+
+pub(super) fn fence_of<F>(found: Lookup<F>) -> F {
+    match found {
+        Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence) => fence,
+    }
+}
+
+/// Polls a future some times; whether it has ended.
+pub(super) async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> bool {
+    for _ in 0..times {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if polled.is_ready() {
+            return true;
+        }
+    }
+    false
 }
 
 pub(super) async fn miss<B: Backend>(backend: &B, key: &CacheKey) -> B::Fence {

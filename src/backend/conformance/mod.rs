@@ -10,22 +10,34 @@
 
 mod fixtures;
 
-use self::fixtures::{body, invalidate, key, miss, put, put_variant, response};
+use std::pin::pin;
+
+use self::fixtures::{
+    body, fence_of, invalidate, key, miss, poll_times, put, put_variant, response,
+};
 use super::{Backend, Lookup, Put};
 
 /// Runs every check on a backend of its own, made by `make`, which must be empty and take responses of 1 KiB.
+///
+/// It asks for a little more than the contract, so that what it checks can be seen: a backend that nobody else uses keeps
+/// what it is given, and an invalidation of one resource leaves a handful of others alone.
 ///
 /// # Panics
 /// When the contract is broken: the message names the rule.
 pub async fn check<B: Backend>(make: impl Fn() -> B) {
     stores_and_finds(make()).await;
     refuses_a_put_that_was_overtaken(make()).await;
+    refuses_every_kind_of_fence_from_before(make()).await;
+    for polls in 0..8 {
+        stores_nothing_old_when_a_put_is_overtaken_half_way(make(), polls).await;
+    }
     invalidates_queries_and_variants_together(make()).await;
     leaves_other_resources_alone(make()).await;
     keeps_variants_apart(make()).await;
     forgets_the_rule_of_what_no_longer_varies(make()).await;
     clears(make()).await;
     replaces_only_when_nothing_overlapped(make()).await;
+    replaces_the_whole_resource(make()).await;
     answers_now_what_it_answers_later(make()).await;
 }
 
@@ -38,9 +50,9 @@ async fn stores_and_finds<B: Backend>(backend: B) {
         "a put under a fence that holds is stored"
     );
     assert_eq!(
-        body(&backend, &key).await.as_deref(),
+        body(&backend.clone(), &key).await.as_deref(),
         Some("one"),
-        "what was stored is found"
+        "what was stored is found, through a clone as well"
     );
     let Ok(Lookup::Found(_, fence)) = backend.get(&key).await else {
         panic!("what was stored is found again");
@@ -97,6 +109,49 @@ async fn refuses_a_put_that_was_overtaken<B: Backend>(backend: B) {
         body(&backend, &key).await,
         None,
         "an invalidated response is not found"
+    );
+}
+
+async fn refuses_every_kind_of_fence_from_before<B: Backend>(backend: B) {
+    let key = key(&backend, "/a", None);
+    for clears in [false, true] {
+        let now = backend.get_now(&key).map(fence_of);
+        let of_the_resource = backend.fence(Some(key.resource())).await;
+        let of_any = backend.fence(None).await;
+        match clears {
+            true => backend.clear().await.expect("a clear"),
+            false => invalidate(&backend, &key).await,
+        }
+        let fences = [
+            ("get_now", now),
+            ("fence of the resource", of_the_resource.expect("a fence")),
+            ("fence of any resource", of_any.expect("a fence")),
+        ];
+        for (source, fence) in fences {
+            let Some(fence) = fence else { continue };
+            assert_eq!(
+                put(&backend, &key, fence, "old").await,
+                Put::Superseded,
+                "{source}: broken by what came after it (clear: {clears})"
+            );
+        }
+    }
+}
+
+/// A put that has been polled some times when an invalidation runs from beginning to end.
+async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backend>(backend: B, polls: usize) {
+    let key = key(&backend, "/a", None);
+    let fence = miss(&backend, &key).await;
+    let mut put = pin!(backend.put(&key, fence, response("old", None)));
+    let ended = poll_times(put.as_mut(), polls).await;
+    invalidate(&backend, &key).await;
+    if !ended {
+        let _ = put.await;
+    }
+    assert_eq!(
+        body(&backend, &key).await,
+        None,
+        "an invalidation counts wherever in a put it falls (after {polls} polls)"
     );
 }
 
@@ -254,6 +309,29 @@ async fn replaces_only_when_nothing_overlapped<B: Backend>(backend: B) {
             put(&backend, &key, of_a_fill, "old").await,
             Put::Superseded,
             "a replace breaks the fences of fills"
+        );
+    }
+}
+
+async fn replaces_the_whole_resource<B: Backend>(backend: B) {
+    let (plain, query) = (key(&backend, "/a", None), key(&backend, "/a", Some("q")));
+    let fence = miss(&backend, &query).await;
+    let _ = put(&backend, &query, fence, "old").await;
+    let variant = put_variant(&backend, &key(&backend, "/a", Some("v")), "de").await;
+    let Some(fence) = backend
+        .fence(Some(plain.resource()))
+        .await
+        .expect("a fence")
+    else {
+        return;
+    };
+    let replaced = backend.replace(&plain, fence, response("new", None)).await;
+    let _ = replaced.expect("a replace");
+    for key in [query, variant] {
+        assert_eq!(
+            body(&backend, &key).await,
+            None,
+            "a replace invalidates all queries and variants"
         );
     }
 }

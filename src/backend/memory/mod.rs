@@ -249,7 +249,8 @@ impl Memory {
         now: std::time::Duration,
         evicted: Evicted,
     ) {
-        self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
+        self.evictions
+            .fetch_add(evicted.count(key), Ordering::Relaxed);
         drop(evicted);
         let due = {
             let at = key.resource().digest() as usize % EXPIRIES;

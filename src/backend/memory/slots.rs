@@ -75,19 +75,22 @@ impl Weighter<CacheKey, Slot> for SlotWeight {
 pub(super) struct SlotLifecycle;
 
 #[derive(Debug, Default)]
-pub(super) struct Evicted(Vec<Slot>);
+pub(super) struct Evicted(Vec<(CacheKey, Slot)>);
 
 impl Evicted {
-    pub(super) fn count(&self) -> u64 {
-        self.0.len() as u64
+    /// Those that had to make room for `key`. What stood under that very key, or its rule, was replaced.
+    pub(super) fn count(&self, key: &CacheKey) -> u64 {
+        let replaced = [*key, key.primary()];
+        let pushed_out = self.0.iter().filter(|(other, _)| !replaced.contains(other));
+        pushed_out.count() as u64
     }
 }
 
 impl Lifecycle<CacheKey, Slot> for SlotLifecycle {
     type RequestState = Evicted;
 
-    fn on_evict(&self, evicted: &mut Evicted, _: CacheKey, slot: Slot) {
-        evicted.0.push(slot);
+    fn on_evict(&self, evicted: &mut Evicted, key: CacheKey, slot: Slot) {
+        evicted.0.push((key, slot));
     }
 }
 
