@@ -83,7 +83,7 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Gives 200, 203, 204, 301 and 308 responses that say nothing of their freshness a lifetime of this cache's own
     /// (404 and 410: see [`negative_ttl`](Self::negative_ttl)). Default: none, such responses are not stored unless
-    /// `Last-Modified` allows a guess.
+    /// `Last-Modified` allows a guess. Answers to requests with `Cookie` are not given one: they may be somebody's own.
     ///
     /// `Cache-Control` and `Expires` are never added: browsers are beyond invalidation.
     #[must_use]
@@ -172,6 +172,8 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// This cache's name in `Cache-Status` (RFC 9211). Default: `tower-response-cache`.
+    ///
+    /// `stored` on a miss says that the answer is being stored as it passes; if it then fails to end well, it is not.
     ///
     /// # Errors
     /// When the name is empty or holds anything but visible ASCII and spaces.

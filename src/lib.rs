@@ -10,10 +10,13 @@
 //!   method) has been yielded, no request for that resource that starts later is answered with data older than that write,
 //!   fills in flight included. In one process this holds without exception for writes whose answer was yielded; a write
 //!   that was cancelled, panicked or answered 5xx invalidates when it ends.
+//! * **One fill per key.** Concurrent misses are one call; its followers read the bytes as they arrive, and no client can
+//!   cancel or slow down what others wait for. What may not be stored is never shared, and makes no queue.
 //! * **A broken cache is a slow cache, never a broken answer.** What the backend cannot do becomes a miss; it is counted
 //!   and logged, not returned.
-//! * **RFC 9111, as a shared cache,** with [defaults](CacheLayer) that are safer than its letter: nothing with `Set-Cookie`,
-//!   nothing asked for with `Authorization` or `Cookie` unless the response allows sharing.
+//! * **RFC 9111's rules for storing and reusing, as a shared cache,** with defaults that are safer than its letter: nothing
+//!   with `Set-Cookie`, nothing asked for with `Authorization` unless the response says `public`, `s-maxage` or
+//!   `must-revalidate`, nothing asked for with `Cookie` unless the response states its own lifetime.
 //! * **A good tower citizen.** Its error is the inner service's, hits take no permit of it, request bodies need be no more
 //!   than `Send + 'static`, and streams stay streams.
 //! * **It explains itself.** Every answer carries [`Cache-Status`](CacheLayer::cache_status) (RFC 9211), every decision is
@@ -58,12 +61,23 @@
 //!
 //! It is always ready, so that hits are served while the inner service is saturated; pressure shows inside its futures.
 //! `LoadShed`, `ConcurrencyLimit`, `RateLimit` and a `Timeout` for fills belong *inside* of it; compression, too, unless
-//! every hit is to be compressed anew. What changes a response for one client alone belongs outside.
+//! every hit is to be compressed anew. What changes a response for one client alone belongs outside. To the cache a write
+//! that was shed is one of unknown outcome, which invalidates: where that matters, shed writes outside of it.
+//!
+//! It runs on tokio, with time enabled, as `#[tokio::main]` and `#[tokio::test]` do it. Outside of a runtime it serves and
+//! invalidates, but nothing goes on in the background: misses are not coalesced, a dropped write is not run to its end.
 //!
 //! # What it does not do
 //!
+//! It does not validate yet: a stale response is fetched anew, a condition (`If-None-Match`) or `Range` on a hit is answered
+//! with the whole response, which RFC 9110 allows.
+//!
 //! A resource is a path as it was received, byte for byte: a handler that takes `/a%62` and `/ab` for the same thing must
 //! redirect or refuse all spellings but one, or name the others by [`also_invalidate`](CacheLayer::also_invalidate).
+//!
+//! A host is what `Host` or the target says, without the default port where the scheme is known: where clients come by
+//! several names, or over HTTP/1.1 with `:443`, make it one site by [`Authority::fixed`](key::Authority::fixed). A write
+//! without a valid host, or for which the key hook declines, names no resource: it invalidates nothing and is logged.
 //!
 //! It does not see what a handler reads besides the URI. A response that depends on a request field must say so by `Vary`
 //! (a reflected `Origin` too), or the field must be part of the [key](CacheLayer::key); the same goes for

@@ -114,7 +114,10 @@ impl<'r> KeyParts<'r> {
 ///
 /// It is called once per GET, HEAD and write, so that what a write invalidates is named the same way as what a GET
 /// stores. It is handed the default key and answers the one to use, or `None` for "past the cache". It must depend on
-/// nothing but the request. A panic in it is a panic of the request.
+/// nothing but the request. A panic in it is a panic of the request. A write for which it declines invalidates nothing.
+///
+/// What a write's answer names (`Location`, `Content-Location`) and what `also_invalidate` adds is taken to be under the
+/// authority that it made for the write.
 ///
 /// For a closure of that shape there is [`CacheLayer::key_by`](crate::CacheLayer::key_by).
 pub trait MakeCacheKey: Send + Sync + 'static {
