@@ -234,7 +234,7 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.write_through = true)
     }
 
-    /// For how long nothing is stored for a resource after a write whose outcome is unknown (5xx, error, panic, or one
+    /// For how long nothing is stored for a resource after a write whose outcome is unknown (5xx, 408, error, panic, or one
     /// that ran into [`write_limit`](Self::write_limit)): it may commit late. Default: 5 seconds.
     #[must_use]
     pub fn write_grace(self, grace: Duration) -> Self {

@@ -146,7 +146,7 @@ reasons! {
         Committed => "invalidated",
         /// 4xx: nothing changed, nothing was invalidated.
         Rejected => "rejected",
-        /// 5xx, an error or a panic: it may have committed, so it was invalidated.
+        /// 5xx, 408, an error or a panic: it may have committed, so it was invalidated.
         Unknown => "outcome-unknown",
         /// Its client left: it was invalidated, goes on by itself and is invalidated again when it ends.
         Dropped => "dropped",

@@ -46,10 +46,10 @@ impl<B: Backend> Shared<B> {
                 }
             }
         }
-        let body = if request.method == Method::HEAD {
-            ResponseBody::default()
-        } else {
-            ResponseBody::whole(stored.body().clone(), stored.trailers().cloned())
+        let body = match (request.method == Method::HEAD, stored.trailers()) {
+            (true, None) => ResponseBody::default(),
+            (true, Some(_)) => ResponseBody::none_of_unknown_size(),
+            (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
         };
         let mut response = Response::new(body);
         *response.status_mut() = stored.status();

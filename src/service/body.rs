@@ -35,6 +35,8 @@ pin_project! {
         Whole {
             data: Option<Bytes>,
             trailers: Option<HeaderMap>,
+            // Whether the size hint may be taken for the `Content-Length`.
+            is_sized: bool,
         },
         Streaming {
             #[pin]
@@ -60,7 +62,18 @@ impl<B> ResponseBody<B> {
     pub(crate) fn whole(data: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self::new(Kind::Whole {
             data: Some(data).filter(|data| !data.is_empty()),
+            // Servers that know a length send no trailers.
+            is_sized: trailers.is_none(),
             trailers,
+        })
+    }
+
+    /// The body of an answer to HEAD whose GET would have one of unknown length.
+    pub(crate) fn none_of_unknown_size() -> Self {
+        Self::new(Kind::Whole {
+            data: None,
+            trailers: None,
+            is_sized: false,
         })
     }
 
@@ -128,7 +141,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
-            KindProjection::Whole { data, trailers } => {
+            KindProjection::Whole { data, trailers, .. } => {
                 let frame = match data.take() {
                     Some(data) => Some(Frame::data(data)),
                     None => trailers.take().map(Frame::trailers),
@@ -152,7 +165,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Whole { data, trailers } => data.is_none() && trailers.is_none(),
+            Kind::Whole { data, trailers, .. } => data.is_none() && trailers.is_none(),
             Kind::Streaming { body, .. } => body.is_end_stream(),
             Kind::Shared { reader, .. } => reader.is_at_end(),
             Kind::Failed { error } => error.is_none(),
@@ -161,8 +174,14 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Whole { data, .. } => {
-                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            Kind::Whole { data, is_sized, .. } => {
+                let length = data.as_ref().map_or(0, |data| data.len() as u64);
+                if *is_sized {
+                    return SizeHint::with_exact(length);
+                }
+                let mut at_least = SizeHint::default();
+                at_least.set_lower(length);
+                at_least
             }
             Kind::Streaming { body, .. } => body.size_hint(),
             Kind::Shared { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
@@ -197,7 +216,7 @@ impl fmt::Display for SharedError {
 
 impl Error for SharedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        Some(&*self.0)
     }
 }
 

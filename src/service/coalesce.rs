@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
-use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
@@ -13,6 +12,7 @@ use crate::stats::Event;
 
 use super::body::{BoxError, ResponseBody};
 use super::fetch::{self, Sent};
+use super::inner;
 use super::lead;
 use super::lookup::Fill;
 use super::shared::Shared;
@@ -97,10 +97,6 @@ impl<B: Backend> Shared<B> {
 
     /// Waits for what a flight has to tell; `None` if that takes too long.
     async fn told(&self, follower: Follower<SharedHead>) -> Option<Stage<SharedHead>> {
-        if Handle::try_current().is_err() {
-            return Some(follower.told().await);
-        }
-        let wait = self.config.flight.wait;
-        tokio::time::timeout(wait, follower.told()).await.ok()
+        inner::within(self.config.flight.wait, follower.told()).await
     }
 }

@@ -36,7 +36,7 @@ where
 {
     shared.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
-    let mut response = inner::call(inner, request)
+    let mut response = inner::call(inner, request, || ())
         .await?
         .map(ResponseBody::streaming);
     shared.bypassed(response.headers_mut(), reason);
@@ -50,7 +50,7 @@ pub(super) async fn alone<S, B, Req, Res>(
     inner: S,
     request: Request<Req>,
     fill: Fill<B::Fence>,
-    sent: Sent,
+    mut sent: Sent,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
@@ -60,7 +60,7 @@ where
 {
     let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
-    let response = inner::call(inner, request).await?;
+    let response = inner::call(inner, request, || sent.at = shared.now()).await?;
     let (mut head, body) = response.into_parts();
     let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
     Ok(match storable {
@@ -74,6 +74,7 @@ where
 pub(super) struct Sent {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
+    /// When it began, then when the inner service was called: waiting for readiness ages no response.
     pub(super) at: Moment,
 }
 

@@ -2,7 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::runtime::Handle;
@@ -13,16 +15,42 @@ pub(super) async fn ready<S: Service<Request<Req>>, Req>(service: &mut S) -> Res
     poll_fn(|cx| service.poll_ready(cx)).await
 }
 
-/// Readies this very clone and calls it.
+/// Readies this very clone and calls it; `called` is told when that is.
 pub(super) async fn call<S, Req, Res>(
     mut service: S,
     request: Request<Req>,
+    called: impl FnOnce(),
 ) -> Result<Response<Res>, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
 {
     ready(&mut service).await?;
+    called();
     service.call(request).await
+}
+
+/// Waits for a future, but no longer than `limit`; `None` if that is over first.
+///
+/// No timer is made for what needs no waiting. Where the runtime has none, or there is no runtime, nothing can end the
+/// wait: it is then without limit.
+pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    if let Poll::Ready(output) = first {
+        return Some(output);
+    }
+    // tokio tells whether there are timers in no other way.
+    match catch_unwind(|| tokio::time::sleep(limit)) {
+        Err(_) => Some(future.await),
+        Ok(timer) => {
+            let mut timer = pin!(timer);
+            poll_fn(|cx| match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
+            })
+            .await
+        }
+    }
 }
 
 /// Runs what needs no waiting right here, and the rest, if there is one, in a task of its own.

@@ -95,7 +95,7 @@ impl<F: Future<Output: Send> + Send + 'static, L: Followed> Drop for HandedOver<
         {
             let limit = self.limit;
             runtime.spawn(async move {
-                let _ = tokio::time::timeout(limit, fill).await;
+                let _ = inner::within(limit, fill).await;
             });
         }
     }
@@ -107,7 +107,7 @@ async fn drive<S, B, Req, Res>(
     inner: S,
     request: Request<Req>,
     fill: Fill<B::Fence>,
-    sent: Sent,
+    mut sent: Sent,
     lead: Arc<Lead<B::Fence, SharedHead>>,
 ) -> Answer<Res, S::Error>
 where
@@ -119,7 +119,7 @@ where
     let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
     // An error is the leader's alone: it leaves the flight vacant.
-    let response = inner::call(inner, request).await?;
+    let response = inner::call(inner, request, || sent.at = shared.now()).await?;
     let (mut head, body) = response.into_parts();
     let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
     Ok(match (storable, Handle::try_current()) {

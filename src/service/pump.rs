@@ -1,5 +1,7 @@
 //! Moves a body from the inner service to all who read it, and into the store.
 
+use std::error::Error;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::config::FlightLimits;
 use crate::flight::{Ended, Lead, Room, Stream};
@@ -16,6 +18,7 @@ use crate::semantics::reason::Refusal;
 
 use super::body::BoxError;
 use super::capture::{Capture, keepable};
+use super::inner::within;
 
 /// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that at
 /// the pace of its slowest reader.
@@ -29,10 +32,10 @@ pub(super) struct Pump<Res, F, H> {
 }
 
 /// What comes next.
-enum Next<E> {
+enum Next {
     Frame(Frame<Bytes>),
     End,
-    Failed(E),
+    Failed(BoxError),
     Abandoned,
     TooSlow,
 }
@@ -82,7 +85,7 @@ where
                 Next::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
                     self.lead.close();
-                    return self.stream.end(Ended::Failed(Arc::from(error.into())));
+                    return self.stream.end(Ended::Failed(Arc::from(error)));
                 }
             }
         }
@@ -107,7 +110,7 @@ where
         self.stream.drop_what_was_read();
     }
 
-    async fn next(&mut self) -> Next<Res::Error> {
+    async fn next(&mut self) -> Next {
         let is_kept = !self.capture.is_over();
         let next = poll_fn(|cx| {
             if self.stream.poll_abandoned(cx).is_ready() {
@@ -116,25 +119,43 @@ where
             self.body.as_mut().poll_frame(cx).map(|frame| match frame {
                 None => Next::End,
                 Some(Ok(frame)) => Next::Frame(frame),
-                Some(Err(error)) => Next::Failed(error),
+                Some(Err(error)) => Next::Failed(error.into()),
             })
         });
         if is_kept {
-            timeout_at(self.ends_by, next)
-                .await
-                .unwrap_or(Next::TooSlow)
+            let left = self.ends_by.saturating_duration_since(Instant::now());
+            within(left, next).await.unwrap_or(Next::TooSlow)
         } else {
             next.await
         }
     }
 }
 
+/// However it ends, by a panic of the body or with the runtime, its readers are told.
+impl<Res, F, H> Drop for Pump<Res, F, H> {
+    fn drop(&mut self) {
+        self.stream.end(Ended::Failed(Arc::new(GivenUp)));
+    }
+}
+
+/// The error of readers whose source is gone.
+#[derive(Debug)]
+struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the response ended before its body was whole")
+    }
+}
+
+impl Error for GivenUp {}
+
 /// Waits for the slowest reader, as long as that may take.
 async fn room(stream: &Stream, stall: Duration) -> Room {
     loop {
-        match timeout(stall, poll_fn(|cx| stream.poll_room(cx))).await {
-            Ok(room) => return room,
-            Err(_) => stream.give_up_slowest(),
+        match within(stall, poll_fn(|cx| stream.poll_room(cx))).await {
+            Some(room) => return room,
+            None => stream.give_up_slowest(),
         }
     }
 }

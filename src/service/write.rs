@@ -64,7 +64,10 @@ fn outcome_of<Res, E>(answer: &Result<Response<Res>, E>) -> WriteOutcome {
 }
 
 fn outcome(status: StatusCode) -> WriteOutcome {
-    if status.is_client_error() {
+    // A time-out layer inside answers 408 for a handler that it drops wherever it is, behind its commit too.
+    if status == StatusCode::REQUEST_TIMEOUT {
+        WriteOutcome::Unknown
+    } else if status.is_client_error() {
         WriteOutcome::Rejected
     } else if status.is_server_error() {
         WriteOutcome::Unknown

@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::inner::run_on;
+use super::inner::{run_on, within};
 use super::settlement::Settlement;
 
 /// Armed from the call to the inner service until the store is settled.
@@ -163,7 +163,7 @@ where
         let outcome = self.outcome;
         runtime.spawn(async move {
             // Without an answer, or with one that leaves it open, the commit may be yet to come.
-            if let Ok(answer) = tokio::time::timeout(limit, future).await
+            if let Some(answer) = within(limit, future).await
                 && outcome(&answer) != WriteOutcome::Unknown
             {
                 last.outcome = WriteOutcome::Dropped;
