@@ -78,36 +78,59 @@ impl<'r> KeyParts<'r> {
         }
     }
 
-    /// The full key: every part with its length, so that no two keys are the same bytes.
+    /// The full key: the lengths of all parts, then the parts, so that no two keys are the same bytes.
     pub(crate) fn identity(&self, scope: &str) -> Box<[u8]> {
-        let mut bytes =
-            Vec::with_capacity(40 + scope.len() + self.authority.len() + self.path.len());
-        self.visit(scope, |part| bytes.extend_from_slice(part));
+        let parts = self.all(scope);
+        let text: usize = parts.iter().flatten().map(|part| part.len()).sum();
+        let mut bytes = Vec::with_capacity(LENGTHS + text);
+        for part in parts {
+            bytes.extend_from_slice(&length(part).to_le_bytes());
+        }
+        for part in parts.into_iter().flatten() {
+            bytes.extend_from_slice(part.as_bytes());
+        }
         bytes.into_boxed_slice()
     }
 
     /// Whether `identity` is this key's. Allocates nothing.
     pub(crate) fn is(&self, scope: &str, identity: &[u8]) -> bool {
-        let mut rest = Some(identity);
-        self.visit(scope, |part| {
-            rest = rest.and_then(|rest| rest.strip_prefix(part));
-        });
-        rest.is_some_and(<[u8]>::is_empty)
+        let Some((lengths, mut rest)) = identity.split_first_chunk::<LENGTHS>() else {
+            return false;
+        };
+        let (lengths, _) = lengths.as_chunks::<8>();
+        for (part, stored) in self.all(scope).into_iter().zip(lengths) {
+            if length(part) != u64::from_le_bytes(*stored) {
+                return false;
+            }
+            // Most parts are absent or empty most of the time: those are not worth a comparison.
+            if let Some(part) = part.filter(|part| !part.is_empty()) {
+                match rest.strip_prefix(part.as_bytes()) {
+                    Some(behind) => rest = behind,
+                    None => return false,
+                }
+            }
+        }
+        rest.is_empty()
     }
 
-    fn visit(&self, scope: &str, mut sink: impl FnMut(&[u8])) {
-        const ABSENT: u64 = u64::MAX;
-        for part in [
+    fn all<'a>(&'a self, scope: &'a str) -> [Option<&'a str>; PARTS] {
+        [
             Some(scope),
             Some(self.authority()),
             Some(self.path()),
             self.scheme(),
             self.query(),
-        ] {
-            sink(&part.map_or(ABSENT, |part| part.len() as u64).to_le_bytes());
-            sink(part.unwrap_or_default().as_bytes());
-        }
+        ]
     }
+}
+
+const PARTS: usize = 5;
+/// Bytes that the lengths of all parts take.
+const LENGTHS: usize = PARTS * size_of::<u64>();
+
+/// A part's length as keys hold it; that of an absent one is no part's.
+fn length(part: Option<&str>) -> u64 {
+    part.map_or(u64::MAX, |part| part.len() as u64)
 }
 
 /// Makes a request's key: a hook for what the URI does not tell.

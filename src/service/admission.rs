@@ -1,10 +1,11 @@
 //! Which way a request goes, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{Method, request};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, request};
 
 use crate::backend::{Backend, CacheKey};
 use crate::key::{KeyParts, Resource};
+use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
 
@@ -24,6 +25,7 @@ pub(super) enum Way<'r> {
 pub(super) struct Read<'r> {
     pub(super) parts: KeyParts<'r>,
     pub(super) key: CacheKey,
+    pub(super) directives: RequestDirectives,
 }
 
 /// What an unsafe request is aimed at.
@@ -37,14 +39,16 @@ pub(super) struct Written {
 pub(super) struct OwnKey {
     pub(super) key: CacheKey,
     pub(super) identity: Box<[u8]>,
+    pub(super) directives: RequestDirectives,
 }
 
 impl<B: Backend> Shared<B> {
     pub(in crate::service) fn way<'r>(&'r self, request: &'r request::Parts) -> Way<'r> {
         // A write is a write whatever else it asks for: only reads may be kept from the cache.
         let is_read = matches!(request.method, Method::GET | Method::HEAD);
+        let fields = Fields::of(&request.headers);
         if is_read {
-            if let Some(reason) = self.why_pass(request) {
+            if let Some(reason) = self.why_pass(request, &fields) {
                 return Way::Pass(reason);
             }
         } else if invalidation::is_safe(&request.method) {
@@ -68,7 +72,16 @@ impl<B: Backend> Shared<B> {
             });
         }
         let key = CacheKey::new(&self.core.seed, &self.config.scope, &parts);
-        Way::Read(Read { parts, key })
+        let directives = if fields.has_directives {
+            RequestDirectives::of(&request.headers)
+        } else {
+            RequestDirectives::default()
+        };
+        Way::Read(Read {
+            parts,
+            key,
+            directives,
+        })
     }
 
     fn key_parts<'r>(&'r self, request: &'r request::Parts) -> Result<KeyParts<'r>, Bypass> {
@@ -80,11 +93,11 @@ impl<B: Backend> Shared<B> {
             .ok_or(Bypass::NoKey)
     }
 
-    fn why_pass(&self, request: &request::Parts) -> Option<Bypass> {
-        if request.headers.contains_key(UPGRADE) {
+    fn why_pass(&self, request: &request::Parts, fields: &Fields) -> Option<Bypass> {
+        if fields.upgrades {
             return Some(Bypass::Upgrade);
         }
-        if announces_content(request) {
+        if fields.has_content {
             return Some(Bypass::RequestContent);
         }
         let skip = self.config.skip.as_ref()?;
@@ -99,15 +112,32 @@ impl<B: Backend> Shared<B> {
         OwnKey {
             key: read.key,
             identity: read.parts.identity(&self.config.scope),
+            directives: read.directives,
         }
     }
 }
 
-/// Content that is no part of the key must not shape what is stored under it ("fat GET").
-fn announces_content(request: &request::Parts) -> bool {
-    request.headers.contains_key(TRANSFER_ENCODING)
-        || request
-            .headers
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length != "0")
+/// What the fields of a request's head say about its way, read in one pass: every hit pays for it.
+#[derive(Default)]
+struct Fields {
+    upgrades: bool,
+    /// Content that is no part of the key must not shape what is stored under it ("fat GET").
+    has_content: bool,
+    has_directives: bool,
+}
+
+impl Fields {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            match *name {
+                UPGRADE => fields.upgrades = true,
+                TRANSFER_ENCODING => fields.has_content = true,
+                CONTENT_LENGTH => fields.has_content |= value != "0",
+                CACHE_CONTROL | PRAGMA => fields.has_directives = true,
+                _ => {}
+            }
+        }
+        fields
+    }
 }

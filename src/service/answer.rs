@@ -24,28 +24,6 @@ impl<B: Backend> Shared<B> {
         self.count(Event::Hit);
         tracing::debug!(age = hit.age, "hit");
         let stored = &hit.response;
-        let mut headers = stored.headers().clone();
-        if let Some(age) = headers.get_mut(AGE) {
-            *age = remembered(0, hit.age, || HeaderValue::from(hit.age));
-        }
-        match &self.config.status {
-            None if stored.has_upstream_status() => {}
-            None => {
-                headers.remove(CACHE_STATUS);
-            }
-            Some(status) => {
-                let value = match hit.left {
-                    Some(left) => remembered(status.number, left, || status.name.hit(Some(left))),
-                    None => status.name.hit(None),
-                };
-                match headers.get_mut(CACHE_STATUS) {
-                    Some(slot) if !stored.has_upstream_status() => *slot = value,
-                    _ => {
-                        headers.append(CACHE_STATUS, value);
-                    }
-                }
-            }
-        }
         let body = match (request.method == Method::HEAD, stored.trailers()) {
             (true, None) => ResponseBody::default(),
             (true, Some(_)) => ResponseBody::none_of_unknown_size(),
@@ -53,8 +31,35 @@ impl<B: Backend> Shared<B> {
         };
         let mut response = Response::new(body);
         *response.status_mut() = stored.status();
-        *response.headers_mut() = headers;
+        *response.headers_mut() = stored.headers().clone();
+        if let Some(age) = response.headers_mut().get_mut(AGE) {
+            fill(age, 0, hit.age, || HeaderValue::from(hit.age));
+        }
+        self.stamp_status(response.headers_mut(), hit);
         response
+    }
+
+    fn stamp_status(&self, headers: &mut HeaderMap, hit: &Hit) {
+        let has_upstream = hit.response.has_upstream_status();
+        let Some(status) = &self.config.status else {
+            if !has_upstream {
+                headers.remove(CACHE_STATUS);
+            }
+            return;
+        };
+        let make = || status.name.hit(hit.left);
+        let stamp = |slot: &mut HeaderValue| match hit.left {
+            Some(left) => fill(slot, status.number, left, make),
+            None => *slot = make(),
+        };
+        match headers.get_mut(CACHE_STATUS) {
+            Some(slot) if !has_upstream => stamp(slot),
+            _ => {
+                let mut value = HeaderValue::from_static("");
+                stamp(&mut value);
+                headers.append(CACHE_STATUS, value);
+            }
+        }
     }
 
     /// 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
@@ -129,32 +134,26 @@ impl<B: Backend> Shared<B> {
 
 const REMEMBERED: usize = 64;
 
-/// A header value made from a number, remembered by this thread.
+/// Fills a slot with a header value made from a number, as remembered by this thread.
 ///
 /// Ages and lifetimes change once a second: formatting them on every hit would cost more than the lookup. `kind` tells
 /// values of different making apart.
-fn remembered(kind: u64, number: u64, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
-    type Entry = Option<(u64, u64, HeaderValue)>;
+fn fill(slot: &mut HeaderValue, kind: u64, number: u64, make: impl Fn() -> HeaderValue) {
+    type Entry = (u64, u64, HeaderValue);
     thread_local! {
-        static VALUES: RefCell<[Entry; REMEMBERED]> = const { RefCell::new([const { None }; REMEMBERED]) };
+        static VALUES: RefCell<[Option<Entry>; REMEMBERED]> =
+            const { RefCell::new([const { None }; REMEMBERED]) };
     }
     let place = (number.wrapping_add(kind.wrapping_mul(31)) % REMEMBERED as u64) as usize;
-    let mut make = Some(make);
-    let found = VALUES.try_with(|values| {
-        let mut values = values.borrow_mut();
-        match &values[place] {
-            Some((of, n, value)) if (*of, *n) == (kind, number) => Some(value.clone()),
-            _ => {
-                let value = make.take()?();
-                values[place] = Some((kind, number, value.clone()));
-                Some(value)
-            }
+    let filled = VALUES.try_with(|values| match &mut values.borrow_mut()[place] {
+        Some((of, n, value)) if (*of, *n) == (kind, number) => *slot = value.clone(),
+        other => {
+            *slot = make();
+            *other = Some((kind, number, slot.clone()));
         }
     });
-    match (found, make) {
-        (Ok(Some(value)), _) => value,
+    if filled.is_err() {
         // The thread is being torn down: its memory is gone, the value is not.
-        (_, Some(make)) => make(),
-        (_, None) => unreachable!("the value was made and kept"),
+        *slot = make();
     }
 }

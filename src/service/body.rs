@@ -34,7 +34,8 @@ pin_project! {
     enum Kind<B> {
         Whole {
             data: Option<Bytes>,
-            trailers: Option<HeaderMap>,
+            // Boxed: every answer is moved about with its body, and next to none has trailers.
+            trailers: Option<Box<HeaderMap>>,
             // Whether the size hint may be taken for the `Content-Length`.
             is_sized: bool,
         },
@@ -64,7 +65,7 @@ impl<B> ResponseBody<B> {
             data: Some(data).filter(|data| !data.is_empty()),
             // Servers that know a length send no trailers.
             is_sized: trailers.is_none(),
-            trailers,
+            trailers: trailers.map(Box::new),
         })
     }
 
@@ -144,7 +145,7 @@ where
             KindProjection::Whole { data, trailers, .. } => {
                 let frame = match data.take() {
                     Some(data) => Some(Frame::data(data)),
-                    None => trailers.take().map(Frame::trailers),
+                    None => trailers.take().map(|trailers| Frame::trailers(*trailers)),
                 };
                 Poll::Ready(frame.map(Ok))
             }

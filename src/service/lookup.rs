@@ -81,7 +81,7 @@ impl<B: Backend> Shared<B> {
             },
         };
         let same = |identity: &[u8]| read.parts.is(&self.config.scope, identity);
-        Some(self.judge(looked, same, &request.headers, now))
+        Some(self.judge(looked, same, &read.directives, &request.headers, now))
     }
 
     /// The lookup that waits. A backend that fails is a miss that is not stored.
@@ -90,7 +90,7 @@ impl<B: Backend> Shared<B> {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a lookup failed");
-                if RequestDirectives::of(headers).only_if_cached {
+                if key.directives.only_if_cached {
                     return Seen::GatewayTimeout;
                 }
                 return Seen::Fetch(Miss {
@@ -102,7 +102,7 @@ impl<B: Backend> Shared<B> {
             }
         };
         let same = |identity: &[u8]| identity == &*key.identity;
-        self.judge(looked, same, headers, self.now())
+        self.judge(looked, same, &key.directives, headers, self.now())
     }
 
     async fn look_twice(
@@ -131,6 +131,7 @@ impl<B: Backend> Shared<B> {
         &self,
         looked: Looked<B::Fence>,
         same: impl Fn(&[u8]) -> bool,
+        asked: &RequestDirectives,
         headers: &HeaderMap,
         now: Moment,
     ) -> Seen<B::Fence> {
@@ -145,9 +146,8 @@ impl<B: Backend> Shared<B> {
             Some(response) if !selects(response, headers) => Found::OtherVariant,
             Some(response) => Found::Response(response.freshness()),
         };
-        let asked = RequestDirectives::of(headers);
         match (
-            verdict(&asked, found, now, self.config.obeys_client),
+            verdict(asked, found, now, self.config.obeys_client),
             response,
         ) {
             (Verdict::Fresh { age, left }, Some(response)) => Seen::Fresh(Hit {

@@ -27,10 +27,11 @@ mod write_guard;
 mod write_through;
 
 use std::fmt;
+use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -55,6 +56,25 @@ pub struct Cache<S, B: Backend> {
 impl<S, B: Backend> Cache<S, B> {
     pub(crate) fn new(inner: S, shared: Shared<B>) -> Self {
         Self { inner, shared }
+    }
+}
+
+impl<S: Clone, B: Backend> Cache<S, B> {
+    /// What needs the inner service becomes a future that owns a clone of it. Out of line: such a future takes kilobytes,
+    /// which a hit should not reserve on its stack.
+    #[inline(never)]
+    fn forward<Req, Res, F>(
+        &self,
+        parts: request::Parts,
+        body: Req,
+        work: impl FnOnce(Shared<B>, S, Request<Req>) -> F,
+    ) -> ResponseFuture<Res, S::Error>
+    where
+        S: Service<Request<Req>, Response = Response<Res>>,
+        F: Future<Output = Result<Response<ResponseBody<Res>>, S::Error>> + Send + 'static,
+    {
+        let request = Request::from_parts(parts, body);
+        ResponseFuture::pending(work(self.shared.clone(), self.inner.clone(), request))
     }
 }
 
@@ -96,29 +116,25 @@ where
             Way::Read(read) => match self.shared.look_now(&read, &parts) {
                 Some(Seen::Fresh(hit)) => ResponseFuture::ready(self.shared.hit(&hit, &parts)),
                 Some(Seen::GatewayTimeout) => ResponseFuture::ready(self.shared.gateway_timeout()),
-                Some(Seen::Fetch(fill)) => {
-                    let fill = fill.of(self.shared.own(&read));
-                    let request = Request::from_parts(parts, body);
-                    let (shared, inner) = (self.shared.clone(), self.inner.clone());
-                    ResponseFuture::pending(coalesce::coalesce(shared, inner, request, fill))
+                Some(Seen::Fetch(miss)) => {
+                    let fill = miss.of(self.shared.own(&read));
+                    self.forward(parts, body, |shared, inner, request| {
+                        coalesce::coalesce(shared, inner, request, fill)
+                    })
                 }
                 None => {
                     let key = self.shared.own(&read);
-                    let request = Request::from_parts(parts, body);
-                    let (shared, inner) = (self.shared.clone(), self.inner.clone());
-                    ResponseFuture::pending(exchange::exchange(shared, inner, request, key))
+                    self.forward(parts, body, |shared, inner, request| {
+                        exchange::exchange(shared, inner, request, key)
+                    })
                 }
             },
-            Way::Write(written) => {
-                let request = Request::from_parts(parts, body);
-                let (shared, inner) = (self.shared.clone(), self.inner.clone());
-                ResponseFuture::pending(write::write(shared, inner, request, written))
-            }
-            Way::Pass(reason) => {
-                let request = Request::from_parts(parts, body);
-                let (shared, inner) = (self.shared.clone(), self.inner.clone());
-                ResponseFuture::pending(fetch::pass(shared, inner, request, reason))
-            }
+            Way::Write(written) => self.forward(parts, body, |shared, inner, request| {
+                write::write(shared, inner, request, written)
+            }),
+            Way::Pass(reason) => self.forward(parts, body, |shared, inner, request| {
+                fetch::pass(shared, inner, request, reason)
+            }),
         }
     }
 }

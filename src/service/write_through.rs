@@ -95,7 +95,7 @@ fn judge<B: Backend, Res: Body>(
         return Err(Refusal::NotRepresentation);
     }
     let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
-    let OwnKey { key, identity } = match shared.way(&get) {
+    let OwnKey { key, identity, .. } = match shared.way(&get) {
         Way::Read(read) => shared.own(&read),
         Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
     };
