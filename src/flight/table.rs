@@ -193,3 +193,64 @@ impl<H> Follower<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::key::{DigestSeed, Resource};
+
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    fn key() -> CacheKey {
+        let seed = DigestSeed::default();
+        CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
+    }
+
+    fn enter(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Entered<u64, ()> {
+        let now = Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH);
+        flights.enter(key(), fence, now, LONGEST, |flight| *flight == fence)
+    }
+
+    fn lead(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Lead<u64, ()> {
+        match enter(flights, fence, seconds) {
+            Entered::Leads(lead) => lead,
+            Entered::Follows(_) => panic!("there is nobody to follow"),
+        }
+    }
+
+    #[test]
+    fn a_flight_is_closed_by_its_own_leader_only() {
+        let flights = Arc::default();
+        let first = lead(&flights, 1, 0);
+        assert!(matches!(enter(&flights, 1, 0), Entered::Follows(_)));
+        // Another fence, then another age: each opens a flight of its own in its place.
+        let second = lead(&flights, 2, 0);
+        let third = lead(&flights, 2, 31);
+        drop((first, second));
+        assert!(matches!(enter(&flights, 2, 31), Entered::Follows(_)));
+        drop(third);
+        assert_eq!(flights.len(), 0, "no flight is leaked");
+    }
+
+    #[tokio::test]
+    async fn followers_of_a_leader_who_said_nothing_find_it_vacant() {
+        let flights = Arc::default();
+        let leader = lead(&flights, 1, 0);
+        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
+            panic!("there is a flight");
+        };
+        assert!(leader.is_followed());
+        drop(leader);
+        assert!(matches!(follower.told().await, Stage::Vacant));
+
+        let leader = lead(&flights, 1, 0);
+        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
+            panic!("there is a flight");
+        };
+        leader.tell(Stage::Apart);
+        drop(leader);
+        assert!(matches!(follower.told().await, Stage::Apart));
+    }
+}

@@ -53,3 +53,33 @@ impl Uncacheable {
         held & !u64::from(u32::MAX) == tag && now.monotonic().as_secs() < held & u64::from(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::key::{DigestSeed, Resource};
+
+    fn key(path: &str) -> CacheKey {
+        CacheKey::plain(Resource::new(&DigestSeed::default(), "", "h", path))
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_key_is_remembered_for_its_time_unless_it_is_forgotten() {
+        let memory = Uncacheable::default();
+        let (a, b) = (key("/a"), key("/b"));
+        assert!(!memory.is_remembered(&a, at(0)));
+        memory.remember(&a, at(0), Duration::from_secs(10));
+        assert!(memory.is_remembered(&a, at(9)) && !memory.is_remembered(&a, at(10)));
+        assert!(!memory.is_remembered(&b, at(0)));
+        memory.forget(&b);
+        assert!(memory.is_remembered(&a, at(0)));
+        memory.forget(&a);
+        assert!(!memory.is_remembered(&a, at(0)));
+    }
+}
