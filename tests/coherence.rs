@@ -22,7 +22,7 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{BoxError, Cache, CacheLayer};
 
 /// Enough to take the turn in the middle of a lookup, a call, a store and an invalidation.
-const SWITCHES: usize = 4;
+const SWITCHES: usize = 5;
 
 /// An origin whose one resource has a version, a cache before it, and what clients have seen so far.
 #[derive(Clone)]
@@ -149,7 +149,7 @@ fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
 fn one_write_and_readers_in_every_order_in_memory() {
     let orders = every_order(|| {
         let world = World::new(in_memory());
-        vec![world.writer(), world.reader(1), world.reader(1)]
+        vec![world.writer(), world.reader(2), world.reader(2)]
     });
     println!("{orders} orders");
     assert!(orders > 1000);
@@ -193,7 +193,7 @@ fn writes_and_readers_in_random_orders_on_a_backend_that_waits() {
 
 #[test]
 fn overlapping_write_throughs_in_every_order_in_memory() {
-    let orders = every_order_within(2 * SWITCHES, || {
+    let orders = every_order(|| {
         let world = World::new(in_memory().write_through());
         vec![world.writer(), world.writer(), world.reader(1)]
     });

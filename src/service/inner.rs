@@ -35,22 +35,20 @@ where
 /// wait: it is then without limit.
 pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-    if let Poll::Ready(output) = first {
-        return Some(output);
-    }
-    // tokio tells whether there are timers in no other way.
-    match catch_unwind(|| tokio::time::sleep(limit)) {
-        Err(_) => Some(future.await),
-        Ok(timer) => {
-            let mut timer = pin!(timer);
-            poll_fn(|cx| match future.as_mut().poll(cx) {
-                Poll::Ready(output) => Poll::Ready(Some(output)),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| None),
-            })
-            .await
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
-    }
+        // tokio tells whether there are timers in no other way.
+        let timer =
+            timer.get_or_insert_with(|| catch_unwind(|| Box::pin(tokio::time::sleep(limit))).ok());
+        match timer {
+            Some(timer) => timer.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Runs what needs no waiting right here, and the rest, if there is one, in a task of its own.
