@@ -77,7 +77,7 @@ impl<B: Backend> World<B> {
     }
 }
 
-/// GET samples the version and answers later; PUT commits and answers later. Bodies come in two frames.
+/// GET samples the version and answers later; PUT commits and answers later. Bodies come after a pause.
 fn versioned() -> Origin {
     let version = Arc::new(AtomicU64::new(1));
     Origin::new(move |request: Request<()>| {
@@ -101,7 +101,7 @@ fn versioned() -> Origin {
     })
 }
 
-/// A version as digits, one a frame, with a pause before each. Its length is announced, as write-through demands.
+/// A version, after a pause. Its length is announced, as write-through demands.
 fn trickle(version: u64) -> OriginBody {
     struct Trickle {
         left: Vec<Bytes>,
