@@ -8,7 +8,9 @@ use http::{request, response};
 
 use crate::clock::{Clock, SystemClock};
 use crate::key::{Authority, MakeCacheKey, UriKey};
+use crate::random::{Random, SeededRandom};
 use crate::semantics::freshness::{self, Ttl};
+use crate::semantics::staleness::StaleRules;
 use crate::semantics::status::CacheName;
 use crate::write::Write;
 
@@ -35,7 +37,14 @@ pub(crate) struct Config {
     pub(crate) write_grace: Duration,
     pub(crate) write_limit: Duration,
     pub(crate) flight: FlightLimits,
+    pub(crate) stale: StaleRules,
+    pub(crate) failure_pause: Duration,
+    /// XFetch's beta.
+    pub(crate) early: Option<f64>,
+    /// The largest part of a lifetime that chance may take off.
+    pub(crate) jitter: f64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
 }
 
 /// How long one waits for another.
@@ -49,6 +58,8 @@ pub(crate) struct FlightLimits {
     pub(crate) stall: Duration,
     /// For a key that turned out to be uncacheable.
     pub(crate) uncacheable: Duration,
+    /// How many may wait for the inner service to be ready.
+    pub(crate) waiting: usize,
 }
 
 impl Default for FlightLimits {
@@ -58,6 +69,7 @@ impl Default for FlightLimits {
             fill: Duration::from_secs(30),
             stall: Duration::from_secs(10),
             uncacheable: Duration::from_secs(10),
+            waiting: 4096,
         }
     }
 }
@@ -99,7 +111,15 @@ impl Default for Config {
             write_grace: Duration::from_secs(5),
             write_limit: Duration::from_secs(60),
             flight: FlightLimits::default(),
+            stale: StaleRules {
+                if_unreachable: Duration::from_secs(60),
+                ..StaleRules::default()
+            },
+            failure_pause: Duration::from_secs(5),
+            early: None,
+            jitter: 0.0,
             clock: Arc::new(SystemClock),
+            random: Arc::new(SeededRandom::default()),
         }
     }
 }

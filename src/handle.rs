@@ -1,13 +1,14 @@
 //! The cache from outside the request path.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::uri::InvalidUri;
 use http::{Request, Uri};
 
 use crate::backend::{Backend, BackendError};
-use crate::service::Shared;
-use crate::stats::Stats;
+use crate::service::{Shared, Shutdown};
+use crate::stats::{Stats, UnderWay};
 
 /// Invalidates, clears and tells what a cache did. Clones are of the same cache.
 pub struct CacheHandle<B: Backend> {
@@ -117,11 +118,27 @@ impl<B: Backend> CacheHandle<B> {
         self.shared.clear().await
     }
 
+    /// Ends what goes on in the background: refreshes, bodies on their way into the store, writes whose client left.
+    ///
+    /// From now on none of it begins any more: misses are neither coalesced nor refreshed, all else goes on as before. What
+    /// is under way has until `deadline` from now; then it is cancelled, which for a write means that it is invalidated as
+    /// far as that needs no waiting. Call it when the server has stopped serving, and wait for it before the runtime ends.
+    ///
+    /// Cancelling it leaves the background work going, with nothing new beginning; it can be called again.
+    pub async fn shutdown(&self, deadline: Duration) -> Shutdown {
+        self.shared.core.background.shutdown(deadline).await
+    }
+
     /// What the cache did and holds.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let usage = self.shared.core.backend.usage();
-        self.shared.core.counters.snapshot(usage)
+        let core = &self.shared.core;
+        let under_way = UnderWay {
+            fills: core.flights.len(),
+            tasks: core.background.len(),
+            bytes: core.capturing.held(),
+        };
+        core.counters.snapshot(under_way, core.backend.usage())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, StatusName};
 use crate::handle::CacheHandle;
 use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey};
+use crate::random::Random;
 use crate::semantics::freshness::Ttl;
 use crate::semantics::status::{CacheName, InvalidCacheName};
 use crate::service::{Cache, Shared};
@@ -274,6 +275,81 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn uncacheable_ttl(self, time: Duration) -> Self {
         self.with(|config| config.flight.uncacheable = time)
+    }
+
+    /// How many fills may wait for the inner service to be ready: this layer is always ready, so that its callers' pressure
+    /// ends here. Whoever comes when the queue is full gets something stale where
+    /// [`stale_if_error`](Self::stale_if_error) allows that, and 503 with `Retry-After` otherwise. Default: 4096. Writes,
+    /// and requests past the cache, are not counted.
+    #[must_use]
+    pub fn max_waiting_fills(self, most: usize) -> Self {
+        self.with(|config| config.flight.waiting = most)
+    }
+
+    /// For how long beyond its lifetime a response that does not say (`stale-while-revalidate`, RFC 5861 §3) is used at
+    /// once, while one request's worth of work fetches it anew in the background. Default: not at all.
+    ///
+    /// A response with `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage` is never used beyond its lifetime, a
+    /// request with `no-cache`, `max-age` or `min-fresh` never answered with such a one. What a write invalidated is gone,
+    /// not stale.
+    #[must_use]
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.with(|config| config.stale.while_revalidate = window)
+    }
+
+    /// For how long beyond its lifetime a response that does not say (`stale-if-error`, RFC 5861 §4) stands in where the
+    /// inner service answers 500, 502, 503 or 504, or fails. Default: not at all. The same things forbid it.
+    #[must_use]
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.with(|config| config.stale.if_error = window)
+    }
+
+    /// For how long beyond its lifetime a response stands in where the inner service fails without an answer (RFC 9111
+    /// §4.2.4). Default: 60 seconds. The same things forbid it; zero turns it off.
+    #[must_use]
+    pub fn stale_if_unreachable(self, window: Duration) -> Self {
+        self.with(|config| config.stale.if_unreachable = window)
+    }
+
+    /// Lets a response's own `stale-while-revalidate` and `stale-if-error` count beside its `s-maxage`, as many origins
+    /// mean it. Default: `s-maxage` forbids both (RFC 9111 §5.2.2.10).
+    #[must_use]
+    pub fn stale_despite_s_maxage(self) -> Self {
+        self.with(|config| config.stale.despite_s_maxage = true)
+    }
+
+    /// For how long the inner service is not asked again for something of which it failed to give a newer one, as long as
+    /// what is stored may be used. Default: 5 seconds. At most a few thousand such failures are remembered.
+    #[must_use]
+    pub fn failure_pause(self, pause: Duration) -> Self {
+        self.with(|config| config.failure_pause = pause)
+    }
+
+    /// Refreshes what is about to expire, in the background, with a chance that grows towards its expiry and with what the
+    /// last fill cost (XFetch): a hot key then never expires. `beta` is 1 for as early as is right, more for earlier.
+    /// Default: off, and so is it for anything but a positive number.
+    #[must_use]
+    pub fn early_refresh(self, beta: f64) -> Self {
+        let early = (beta > 0.0 && beta.is_finite()).then_some(beta);
+        self.with(|config| config.early = early)
+    }
+
+    /// Takes a random part, up to this one (0 to 1), off every lifetime, so that what was stored together does not expire
+    /// together. Default: 0.
+    #[must_use]
+    pub fn ttl_jitter(self, part: f64) -> Self {
+        let part = if part.is_nan() {
+            0.0
+        } else {
+            part.clamp(0.0, 1.0)
+        };
+        self.with(|config| config.jitter = part)
+    }
+
+    /// Where chance comes from. Default: [`SeededRandom`](crate::random::SeededRandom) with a seed of its own.
+    #[must_use]
+    pub fn random(self, random: impl Random) -> Self {
+        self.with(|config| config.random = Arc::new(random))
     }
 
     /// Where the time comes from. Default: [`SystemClock`](crate::clock::SystemClock).

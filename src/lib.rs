@@ -92,6 +92,7 @@ mod flight;
 mod handle;
 pub mod key;
 mod layer;
+pub mod random;
 mod semantics;
 mod service;
 pub mod stats;
@@ -101,7 +102,7 @@ pub use handle::{CacheHandle, InvalidateError};
 pub use layer::CacheLayer;
 pub use semantics::freshness::Ttl;
 pub use semantics::status::InvalidCacheName;
-pub use service::{BoxError, Cache, ResponseBody, ResponseFuture};
+pub use service::{BoxError, Cache, ResponseBody, ResponseFuture, Shutdown};
 pub use write::Write;
 
 /// What the README shows compiles.

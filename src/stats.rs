@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::backend::Usage;
-pub use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, WriteOutcome};
+pub use crate::semantics::reason::{
+    Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse, WriteOutcome,
+};
 
 /// What happened, once.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,9 @@ pub(crate) enum Event {
     Hit,
     Collapsed,
     GatewayTimeout,
+    Overload,
+    Stale(StaleUse),
+    Refresh(Refresh),
     Fetch(FetchReason),
     Bypass(Bypass),
     Store,
@@ -22,11 +27,13 @@ pub(crate) enum Event {
     InvalidationFailed,
 }
 
-const FETCHES: usize = 6;
+const FETCHES: usize = 7;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
-const COUNTERS: usize = WRITES + WriteOutcome::ALL.len();
+const STALE: usize = WRITES + WriteOutcome::ALL.len();
+const REFRESHES: usize = STALE + StaleUse::ALL.len();
+const COUNTERS: usize = REFRESHES + Refresh::ALL.len();
 
 impl Event {
     fn index(self) -> usize {
@@ -37,10 +44,13 @@ impl Event {
             Self::Invalidation => 3,
             Self::InvalidationFailed => 4,
             Self::Collapsed => 5,
+            Self::Overload => 6,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
             Self::Write(outcome) => WRITES + outcome.index(),
+            Self::Stale(of) => STALE + of.index(),
+            Self::Refresh(why) => REFRESHES + why.index(),
         }
     }
 }
@@ -85,12 +95,15 @@ impl Counters {
             .sum()
     }
 
-    pub(crate) fn snapshot(&self, usage: Option<Usage>) -> Stats {
+    pub(crate) fn snapshot(&self, under_way: UnderWay, usage: Option<Usage>) -> Stats {
         let sum = |event: Event| self.sum(event.index());
         Stats {
             hits: sum(Event::Hit),
             collapsed: sum(Event::Collapsed),
             gateway_timeouts: sum(Event::GatewayTimeout),
+            overloads: sum(Event::Overload),
+            stale: self.tally(STALE),
+            refreshes: self.tally(REFRESHES),
             fetches: self.tally(FETCHES),
             bypasses: self.tally(BYPASSES),
             stores: sum(Event::Store),
@@ -98,6 +111,7 @@ impl Counters {
             writes: self.tally(WRITES),
             invalidations: sum(Event::Invalidation),
             failed_invalidations: sum(Event::InvalidationFailed),
+            under_way,
             usage,
         }
     }
@@ -144,6 +158,18 @@ impl<R: Reason> fmt::Debug for Tally<R> {
     }
 }
 
+/// What a cache is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnderWay {
+    /// Fills that others can join.
+    pub fills: usize,
+    /// Tasks in the background: refreshes, bodies on their way into the store, writes whose client left.
+    pub tasks: usize,
+    /// Bytes of bodies in memory that are being read or collected, and are not stored yet.
+    pub bytes: u64,
+}
+
 /// What a cache did since its layer was made.
 ///
 /// Counters are read one by one while requests go on: sums may be off by what is happening at that moment.
@@ -156,6 +182,13 @@ pub struct Stats {
     pub collapsed: u64,
     /// 504 answers to `only-if-cached`.
     pub gateway_timeouts: u64,
+    /// 503 answers because too many fills were waiting for the inner service.
+    pub overloads: u64,
+    /// Answers from the store that were stale, by why they were used. Those for which the inner service was asked first
+    /// are among the `fetches`, the others among the `hits`.
+    pub stale: Tally<StaleUse>,
+    /// Fills in the background, by why.
+    pub refreshes: Tally<Refresh>,
     /// GET and HEAD requests that the store did not answer, by reason; [`FetchReason::Stale`] counts those for which
     /// something stored was too old.
     pub fetches: Tally<FetchReason>,
@@ -171,6 +204,8 @@ pub struct Stats {
     pub invalidations: u64,
     /// Invalidations that the backend did not acknowledge.
     pub failed_invalidations: u64,
+    /// What goes on at this moment.
+    pub under_way: UnderWay,
     /// What the backend holds, where it tells.
     pub usage: Option<Usage>,
 }
@@ -196,6 +231,7 @@ mod tests {
             Event::Hit,
             Event::Collapsed,
             Event::GatewayTimeout,
+            Event::Overload,
             Event::Store,
             Event::Invalidation,
             Event::InvalidationFailed,
@@ -206,6 +242,8 @@ mod tests {
             .chain(Bypass::ALL.iter().map(|r| Event::Bypass(*r)))
             .chain(Refusal::ALL.iter().map(|r| Event::Refusal(*r)))
             .chain(WriteOutcome::ALL.iter().map(|o| Event::Write(*o)))
+            .chain(StaleUse::ALL.iter().map(|of| Event::Stale(*of)))
+            .chain(Refresh::ALL.iter().map(|why| Event::Refresh(*why)))
             .map(Event::index)
             .collect();
         assert_eq!(indices, (0..COUNTERS).collect());
@@ -220,7 +258,7 @@ mod tests {
             }
         });
         counters.count(Event::Fetch(FetchReason::Stale));
-        let stats = counters.snapshot(None);
+        let stats = counters.snapshot(UnderWay::default(), None);
         assert_eq!(stats.hits, 8000);
         assert_eq!(stats.fetches.get(FetchReason::Stale), 1);
         assert!((stats.hit_ratio() - 8000.0 / 8001.0).abs() < 1e-9);

@@ -17,6 +17,7 @@ pub use error::BackendError;
 pub use memory::{MemoryBackend, MemoryFence};
 
 pub use crate::key::{CacheKey, DigestSeed, Resource};
+pub use crate::semantics::staleness::Staleness;
 pub use crate::semantics::stored::StoredResponse;
 pub use crate::semantics::storing::Freshness;
 pub use crate::semantics::vary::{Selected, VaryRule};

@@ -3,10 +3,10 @@
 //! Knows keys, fences and bytes. What a head may be shared with, and what is done with a finished body, is the service's
 //! business.
 
+mod memory;
 mod stream;
 mod table;
-mod uncacheable;
 
+pub(crate) use memory::ShortMemory;
 pub(crate) use stream::{Ended, Read, Reader, Room, Stream};
 pub(crate) use table::{Entered, Flights, Follower, Lead, Stage};
-pub(crate) use uncacheable::Uncacheable;

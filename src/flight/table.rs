@@ -89,7 +89,7 @@ impl<F, H> Flights<F, H> {
         longest: Duration,
         may_join: impl FnOnce(&F) -> bool,
     ) -> Entered<F, H> {
-        let mut open = self.stripe(&key);
+        let open = self.stripe(&key);
         if let Some(flight) = open.get(&key)
             && now.since(flight.began) < longest
             && may_join(&flight.fence)
@@ -98,23 +98,47 @@ impl<F, H> Flights<F, H> {
                 stage: flight.stage.subscribe(),
             });
         }
+        Entered::Leads(self.open(open, key, fence, now))
+    }
+
+    /// Opens a flight for a key unless there is one, of whatever fence.
+    pub(crate) fn lead(
+        self: &Arc<Self>,
+        key: CacheKey,
+        fence: F,
+        now: Moment,
+        longest: Duration,
+    ) -> Option<Lead<F, H>> {
+        let open = self.stripe(&key);
+        let is_taken = open
+            .get(&key)
+            .is_some_and(|flight| now.since(flight.began) < longest);
+        (!is_taken).then(|| self.open(open, key, fence, now))
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        mut open: MutexGuard<'_, Open<F, H>>,
+        key: CacheKey,
+        fence: F,
+        began: Moment,
+    ) -> Lead<F, H> {
         let flight = Arc::new(Flight {
             fence,
-            began: now,
+            began,
             stage: watch::Sender::new(Stage::Calling),
         });
         let replaced = open.insert(key, flight.clone());
         drop(open);
         drop(replaced);
-        Entered::Leads(Lead {
+        Lead {
             flights: self.clone(),
             key,
             flight,
-        })
+        }
     }
 
     /// How many are open.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let open = |stripe: &Mutex<Open<F, H>>| stripe.lock().map_or(0, |open| open.len());
         self.stripes.iter().map(open).sum()

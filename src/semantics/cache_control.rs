@@ -30,10 +30,16 @@ pub struct ResponseDirectives {
     pub no_store: bool,
     /// §5.2.2.7
     pub private: bool,
+    /// §5.2.2.8: the same for shared caches, but for what is said of `Authorization`.
+    pub proxy_revalidate: bool,
     /// §5.2.2.9
     pub public: bool,
     /// §5.2.2.10: explicit lifetime for shared caches; wins over `max-age` and `Expires`.
     pub s_maxage: Option<Duration>,
+    /// RFC 5861 §4: for how long it may be used, stale, in the place of an error.
+    pub stale_if_error: Option<Duration>,
+    /// RFC 5861 §3: for how long it may be used, stale, while it is fetched anew.
+    pub stale_while_revalidate: Option<Duration>,
 }
 
 impl ResponseDirectives {
@@ -50,6 +56,12 @@ impl ResponseDirectives {
                 smallest(&mut said.s_maxage, lifetime(value.as_deref()));
             } else if is("must-revalidate") {
                 said.must_revalidate = true;
+            } else if is("proxy-revalidate") {
+                said.proxy_revalidate = true;
+            } else if is("stale-if-error") {
+                smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
+            } else if is("stale-while-revalidate") {
+                smallest(&mut said.stale_while_revalidate, lifetime(value.as_deref()));
             } else if is("no-cache") {
                 said.no_cache = true;
             } else if is("no-store") {
@@ -77,6 +89,8 @@ pub struct RequestDirectives {
     pub no_store: bool,
     /// §5.2.1.7
     pub only_if_cached: bool,
+    /// RFC 5861 §4: what is stale by less than this will do in the place of an error.
+    pub stale_if_error: Option<Duration>,
 }
 
 impl RequestDirectives {
@@ -106,6 +120,8 @@ impl RequestDirectives {
                 said.no_store = true;
             } else if is("only-if-cached") {
                 said.only_if_cached = true;
+            } else if is("stale-if-error") {
+                smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
             }
         }
         said

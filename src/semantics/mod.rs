@@ -5,12 +5,14 @@
 
 pub mod cache_control;
 pub mod date;
+pub mod early;
 pub mod fields;
 pub mod freshness;
 pub mod hop_by_hop;
 pub mod invalidation;
 pub mod moment;
 pub mod reason;
+pub mod staleness;
 pub mod status;
 pub mod stored;
 pub mod storing;

@@ -140,6 +140,28 @@ reasons! {
 }
 
 reasons! {
+    /// Why a stored response was used beyond its lifetime (RFC 9111 §4.2.4).
+    StaleUse {
+        /// It is being fetched anew (RFC 5861 §3).
+        WhileRevalidate => "stale-while-revalidate",
+        /// The inner service answered 500, 502, 503 or 504 (RFC 5861 §4).
+        IfError => "stale-if-error",
+        /// The inner service did not answer but failed.
+        IfUnreachable => "stale-if-unreachable",
+    }
+}
+
+reasons! {
+    /// Why a stored response was fetched anew, in the background.
+    Refresh {
+        /// It is stale, and may be used while that is done.
+        Stale => "stale",
+        /// Its lifetime is about to end.
+        Early => "early",
+    }
+}
+
+reasons! {
     /// How a write ended, as far as the cache can know.
     WriteOutcome {
         /// 2xx or 3xx: its resources were invalidated before the head was yielded.
@@ -233,6 +255,8 @@ mod tests {
         names_are_distinct_tokens::<Bypass>();
         names_are_distinct_tokens::<Refusal>();
         names_are_distinct_tokens::<WriteOutcome>();
+        names_are_distinct_tokens::<StaleUse>();
+        names_are_distinct_tokens::<Refresh>();
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 /// The largest integer of a structured field (RFC 8941 §3.3.1).
-const LARGEST_INTEGER: u64 = 999_999_999_999_999;
+const LARGEST_INTEGER: i64 = 999_999_999_999_999;
 
 /// This cache's name in `Cache-Status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +40,27 @@ impl CacheName {
         Ok(Self(format!("\"{escaped}\"").into()))
     }
 
-    /// A hit; `ttl` in seconds, left out where the response stays until it is invalidated.
+    /// A hit; `ttl` in seconds, negative for what is stale, left out where the response stays until it is invalidated.
     #[must_use]
-    pub fn hit(&self, ttl: Option<u64>) -> HeaderValue {
-        let name = &self.0;
-        value(match ttl.map(|ttl| ttl.min(LARGEST_INTEGER)) {
-            Some(ttl) => format!("{name}; hit; ttl={ttl}"),
-            None => format!("{name}; hit"),
-        })
+    pub fn hit(&self, ttl: Option<i64>, detail: Option<&str>) -> HeaderValue {
+        value(format!("{}; hit{}{}", self.0, Ttl(ttl), Detail(detail)))
+    }
+
+    /// A stored response that was used because forwarding brought nothing better: an answer of this status, or none.
+    #[must_use]
+    pub fn stood_in(
+        &self,
+        fwd: &str,
+        status: Option<StatusCode>,
+        ttl: Option<i64>,
+        detail: &str,
+    ) -> HeaderValue {
+        let mut text = format!("{}; fwd={fwd}", self.0);
+        if let Some(status) = status {
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
+        }
+        value(format!("{text}{}{}", Ttl(ttl), Detail(Some(detail))))
     }
 
     /// Forwarded to the inner service.
@@ -57,11 +70,7 @@ impl CacheName {
         if stored {
             text.push_str("; stored");
         }
-        if let Some(detail) = detail {
-            text.push_str("; detail=");
-            text.push_str(detail);
-        }
-        value(text)
+        value(format!("{text}{}", Detail(detail)))
     }
 
     /// Answered by what another request's forwarding brought.
@@ -73,7 +82,29 @@ impl CacheName {
     /// Answered by the cache itself, without the store or the inner service.
     #[must_use]
     pub fn own_answer(&self, detail: &str) -> HeaderValue {
-        value(format!("{}; detail={detail}", self.0))
+        value(format!("{}{}", self.0, Detail(Some(detail))))
+    }
+}
+
+struct Ttl(Option<i64>);
+
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ttl) => write!(f, "; ttl={}", ttl.clamp(-LARGEST_INTEGER, LARGEST_INTEGER)),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Detail<'a>(Option<&'a str>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(detail) => write!(f, "; detail={detail}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -103,11 +134,27 @@ mod tests {
     fn section_2_members() {
         let name = CacheName::default();
         for (value, expected) in [
-            (name.hit(Some(57)), "tower-response-cache; hit; ttl=57"),
-            (name.hit(None), "tower-response-cache; hit"),
             (
-                name.hit(Some(u64::MAX)),
+                name.hit(Some(57), None),
+                "tower-response-cache; hit; ttl=57",
+            ),
+            (name.hit(None, None), "tower-response-cache; hit"),
+            (
+                name.hit(Some(i64::MAX), None),
                 "tower-response-cache; hit; ttl=999999999999999",
+            ),
+            (
+                name.hit(Some(-3), Some("stale-while-revalidate")),
+                "tower-response-cache; hit; ttl=-3; detail=stale-while-revalidate",
+            ),
+            (
+                name.stood_in(
+                    "stale",
+                    Some(StatusCode::BAD_GATEWAY),
+                    Some(-3),
+                    "stale-if-error",
+                ),
+                "tower-response-cache; fwd=stale; fwd-status=502; ttl=-3; detail=stale-if-error",
             ),
             (
                 name.forwarded("uri-miss", true, None),
@@ -138,7 +185,7 @@ mod tests {
             ("a\nb", None),
             ("caf\u{e9}", None),
         ] {
-            let got = CacheName::new(name).ok().map(|name| name.hit(None));
+            let got = CacheName::new(name).ok().map(|name| name.hit(None, None));
             assert_eq!(got, written.map(HeaderValue::from_static), "{name:?}");
         }
     }

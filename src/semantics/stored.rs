@@ -1,5 +1,7 @@
 //! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{AGE, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -26,6 +28,7 @@ pub struct StoredResponse {
     head: StoredHead,
     body: Bytes,
     trailers: Option<HeaderMap>,
+    cost: Duration,
 }
 
 /// A stored response without its body: what is known once the head has arrived.
@@ -61,9 +64,14 @@ impl StoredHead {
         }
     }
 
-    /// The response, once its body is whole.
+    /// The response, once its body is whole; `cost` is the time it took to get it.
     #[must_use]
-    pub fn with_body(mut self, body: Bytes, trailers: Option<HeaderMap>) -> StoredResponse {
+    pub fn with_body(
+        mut self,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        cost: Duration,
+    ) -> StoredResponse {
         if trailers.is_some() {
             self.headers.remove(CONTENT_LENGTH);
         } else if self.status != StatusCode::NO_CONTENT {
@@ -75,6 +83,7 @@ impl StoredHead {
             head: self,
             body,
             trailers: trailers.as_ref().map(compact),
+            cost,
         }
     }
 }
@@ -108,6 +117,12 @@ impl StoredResponse {
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
+    }
+
+    /// The time it took to get it, from the call to the body's end.
+    #[must_use]
+    pub fn cost(&self) -> Duration {
+        self.cost
     }
 
     /// Its times.
@@ -182,7 +197,8 @@ fn map_weight(headers: &HeaderMap) -> usize {
 mod tests {
     use super::*;
     use crate::semantics::moment::Moment;
-    use std::time::{Duration, UNIX_EPOCH};
+    use crate::semantics::staleness::Staleness;
+    use std::time::UNIX_EPOCH;
 
     fn store(
         status: u16,
@@ -202,11 +218,16 @@ mod tests {
                 received,
                 initial_age: Duration::ZERO,
                 lifetime: None,
+                stale: Staleness::default(),
             },
             selected: None,
         };
         let status = StatusCode::from_u16(status).expect("a status");
-        StoredHead::new(Box::default(), status, &headers, grant).with_body(body.into(), None)
+        StoredHead::new(Box::default(), status, &headers, grant).with_body(
+            body.into(),
+            None,
+            Duration::ZERO,
+        )
     }
 
     #[test]

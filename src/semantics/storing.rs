@@ -9,6 +9,7 @@ use super::cache_control::{RequestDirectives, ResponseDirectives};
 use super::freshness::{self, Lifetime, Ttl};
 use super::moment::Moment;
 use super::reason::Refusal;
+use super::staleness::{StaleRules, Staleness};
 use super::vary::{Selected, Vary};
 
 /// What storing depends on besides the two messages.
@@ -20,6 +21,10 @@ pub struct StoringRules {
     pub store_set_cookie: bool,
     /// The status of the response already stored under the key, if any.
     pub existing: Option<StatusCode>,
+    /// How long it may be used beyond its lifetime, where it does not say.
+    pub stale: StaleRules,
+    /// The part of what is left of its lifetime that is taken off, 0 to 1.
+    pub shortened_by: f64,
 }
 
 /// The request's part of the decision.
@@ -71,6 +76,8 @@ pub struct Freshness {
     pub initial_age: Duration,
     /// Its freshness lifetime; `None` is "until invalidated".
     pub lifetime: Option<Duration>,
+    /// What it may be used for beyond that.
+    pub stale: Staleness,
 }
 
 impl Freshness {
@@ -80,10 +87,12 @@ impl Freshness {
         self.initial_age.saturating_add(now.since(self.received))
     }
 
-    /// When it expires on the monotonic clock, if ever.
+    /// Until when, on the monotonic clock, it is of any use: its lifetime and the longest time it may be used beyond that.
+    /// `None` is for ever.
     #[must_use]
     pub fn expires(&self) -> Option<Duration> {
-        let left = self.lifetime?.saturating_sub(self.initial_age);
+        let whole = self.lifetime?.saturating_add(self.stale.longest());
+        let left = whole.saturating_sub(self.initial_age);
         Some(self.received.monotonic().saturating_add(left))
     }
 }
@@ -95,18 +104,28 @@ impl Freshness {
 /// freshness or over a good response. What could never be reused is not stored either.
 #[must_use]
 pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: StoringRules) -> Storing {
-    match refusal_or_lifetime(asked, answered, rules) {
+    let said = ResponseDirectives::of(answered.headers);
+    match refusal_or_lifetime(asked, answered, &said, rules) {
         Err(refusal) => Storing::Refuse(refusal),
-        Ok((lifetime, vary)) => grant(asked, answered, lifetime, vary),
+        Ok((lifetime, vary)) => match freshness(asked, answered, &said, lifetime, rules) {
+            Err(refusal) => Storing::Refuse(refusal),
+            Ok(freshness) => Storing::Store(Grant {
+                freshness,
+                selected: match vary {
+                    Vary::Fields(rule) => Some(Selected::by(rule, asked.headers)),
+                    Vary::Nothing | Vary::Anything => None,
+                },
+            }),
+        },
     }
 }
 
 fn refusal_or_lifetime(
     asked: Asked<'_>,
     answered: Answered<'_>,
+    said: &ResponseDirectives,
     rules: StoringRules,
 ) -> Result<(Lifetime, Vary), Refusal> {
-    let said = ResponseDirectives::of(answered.headers);
     let refuse_if = |refused: bool, refusal: Refusal| if refused { Err(refusal) } else { Ok(()) };
 
     refuse_if(asked.method != Method::GET, Refusal::Method)?;
@@ -134,7 +153,7 @@ fn refusal_or_lifetime(
     let lifetime = freshness::lifetime(
         answered.status,
         answered.headers,
-        &said,
+        said,
         rules.assigned,
         answered.at,
     );
@@ -154,30 +173,38 @@ fn refusal_or_lifetime(
     Ok((lifetime, vary))
 }
 
-fn grant(asked: Asked<'_>, answered: Answered<'_>, lifetime: Lifetime, vary: Vary) -> Storing {
+fn freshness(
+    asked: Asked<'_>,
+    answered: Answered<'_>,
+    said: &ResponseDirectives,
+    lifetime: Lifetime,
+    rules: StoringRules,
+) -> Result<Freshness, Refusal> {
     let lifetime = match lifetime {
         Lifetime::Explicit(time)
         | Lifetime::Heuristic(time)
         | Lifetime::Assigned(Ttl::For(time)) => Some(time),
         Lifetime::Assigned(Ttl::UntilInvalidated) => None,
-        Lifetime::Nothing => return Storing::Refuse(Refusal::NoLifetime),
+        Lifetime::Nothing => return Err(Refusal::NoLifetime),
     };
     let initial_age = freshness::corrected_initial_age(answered.headers, asked.at, answered.at);
-    if lifetime.is_some_and(|lifetime| lifetime <= initial_age) {
-        return Storing::Refuse(Refusal::Expired);
+    let stale = Staleness::of(said, rules.stale);
+    let is_spent = |lifetime: Duration| lifetime.saturating_add(stale.asked_for()) <= initial_age;
+    if lifetime.is_some_and(is_spent) {
+        return Err(Refusal::Expired);
     }
-    let selected = match vary {
-        Vary::Fields(rule) => Some(Selected::by(rule, asked.headers)),
-        Vary::Nothing | Vary::Anything => None,
-    };
-    Storing::Store(Grant {
-        freshness: Freshness {
-            received: answered.at,
-            initial_age,
-            lifetime,
-        },
-        selected,
+    Ok(Freshness {
+        received: answered.at,
+        initial_age,
+        lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
+        stale,
     })
+}
+
+/// A lifetime of which a part of what is left is taken off.
+fn shortened(lifetime: Duration, initial_age: Duration, by: f64) -> Duration {
+    let left = lifetime.saturating_sub(initial_age);
+    lifetime - left.mul_f64(by.clamp(0.0, 1.0)).min(left)
 }
 
 /// Not final, or an answer to the request's precondition, range or expectation rather than to its key.

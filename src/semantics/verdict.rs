@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::cache_control::RequestDirectives;
 use super::moment::Moment;
-use super::reason::FetchReason;
+use super::reason::{FetchReason, StaleUse};
+use super::staleness;
 use super::storing::Freshness;
 
 /// What a lookup found. "Not the one asked for" and "too old" are different things.
@@ -30,6 +31,8 @@ pub enum Verdict {
         /// What is left of its lifetime; `None` is "until invalidated".
         left: Option<Duration>,
     },
+    /// From the store, beyond its lifetime, while it is fetched anew (RFC 5861 §3).
+    StaleWhileRevalidate,
     /// From the inner service.
     Fetch(FetchReason),
     /// 504: the request said `only-if-cached` (§5.2.1.7) and nothing stored will do.
@@ -51,10 +54,16 @@ pub fn verdict(
         Found::Response(freshness) => {
             let age = freshness.age(now);
             let left = freshness.lifetime.map(|life| life.saturating_sub(age));
-            match why_not(asked, age, left, obeys_client) {
-                None => return Verdict::Fresh { age, left },
-                Some(reason) => reason,
+            let Some(reason) = why_not(asked, age, left, obeys_client) else {
+                return Verdict::Fresh { age, left };
+            };
+            let meanwhile = StaleUse::WhileRevalidate;
+            if reason == FetchReason::Stale
+                && staleness::may_be_used(asked, freshness, now, meanwhile, obeys_client)
+            {
+                return Verdict::StaleWhileRevalidate;
             }
+            reason
         }
     };
     if asked.only_if_cached {
@@ -95,6 +104,7 @@ fn why_not(
 
 #[cfg(test)]
 mod tests {
+    use super::super::staleness::Staleness;
     use super::*;
     use std::time::UNIX_EPOCH;
 
@@ -113,6 +123,7 @@ mod tests {
         no_cache: false,
         no_store: false,
         only_if_cached: false,
+        stale_if_error: None,
     };
 
     #[test]
@@ -167,6 +178,7 @@ mod tests {
                 received: at(0),
                 initial_age: Duration::from_secs(initial_age),
                 lifetime,
+                stale: Staleness::default(),
             };
             let got = verdict(&NOTHING, Found::Response(&stored), at(now), true);
             assert_eq!(got, expected, "{case}");
@@ -180,6 +192,7 @@ mod tests {
             received: at(0),
             initial_age: Duration::ZERO,
             lifetime: s(10),
+            stale: Staleness::default(),
         };
         let no_cache = RequestDirectives {
             no_cache: true,
@@ -266,6 +279,39 @@ mod tests {
             verdict(&only, Found::Nothing, at(4), true),
             Verdict::GatewayTimeout
         );
+    }
+
+    #[test]
+    fn rfc_5861_section_3_stale_while_it_is_fetched_anew() {
+        let stored = Freshness {
+            received: at(0),
+            initial_age: Duration::ZERO,
+            lifetime: s(10),
+            stale: Staleness {
+                while_revalidate: Duration::from_secs(5),
+                ..Staleness::default()
+            },
+        };
+        let only = RequestDirectives {
+            only_if_cached: true,
+            ..NOTHING
+        };
+        let no_cache = RequestDirectives {
+            no_cache: true,
+            ..NOTHING
+        };
+        let stale = Verdict::StaleWhileRevalidate;
+        for (case, asked, now, expected) in [
+            ("at expiry", NOTHING, 10, stale),
+            ("at its last second", NOTHING, 14, stale),
+            ("over", NOTHING, 15, Verdict::Fetch(FetchReason::Stale)),
+            ("no-cache", no_cache, 12, Verdict::Fetch(FetchReason::Stale)),
+            ("only-if-cached", only, 12, stale),
+            ("only-if-cached, over", only, 15, Verdict::GatewayTimeout),
+        ] {
+            let got = verdict(&asked, Found::Response(&stored), at(now), true);
+            assert_eq!(got, expected, "{case}");
+        }
     }
 
     #[test]

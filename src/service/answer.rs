@@ -2,29 +2,57 @@
 
 use std::cell::RefCell;
 
-use http::header::AGE;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request};
+use http::header::{AGE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::backend::Backend;
-use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, WriteOutcome};
+use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
+use crate::semantics::status::CacheName;
 use crate::semantics::stored::CACHE_STATUS;
 use crate::stats::Event;
 
 use super::body::ResponseBody;
+use super::fetch::Sent;
 use super::lookup::Hit;
 use super::shared::Shared;
 
 impl<B: Backend> Shared<B> {
     /// The stored response (RFC 9111 §4), without its body for HEAD.
-    pub(super) fn hit<Res>(
-        &self,
-        hit: &Hit,
-        request: &request::Parts,
-    ) -> Response<ResponseBody<Res>> {
+    pub(super) fn hit<Res>(&self, hit: &Hit, method: &Method) -> Response<ResponseBody<Res>> {
         self.count(Event::Hit);
         tracing::debug!(age = hit.age, "hit");
+        let mut response = self.stored(hit, method);
+        match hit.stale {
+            None => self.stamp_status(response.headers_mut(), hit),
+            Some(of) => {
+                let value = |name: &CacheName| name.hit(hit.ttl, Some(of.as_str()));
+                self.stamp_stale(response.headers_mut(), hit, of, value);
+            }
+        }
+        response
+    }
+
+    /// What is stored, in the place of the inner service's failure.
+    pub(super) fn stood_in<Res>(
+        &self,
+        hit: &Hit,
+        sent: &Sent,
+        reason: FetchReason,
+        status: Option<StatusCode>,
+    ) -> Response<ResponseBody<Res>> {
+        let mut response = self.stored(hit, &sent.method);
+        if let Some(of) = hit.stale {
+            let value =
+                |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, of.as_str());
+            self.stamp_stale(response.headers_mut(), hit, of, value);
+        }
+        response
+    }
+
+    /// The stored response, whose `Cache-Status` is still to be set.
+    fn stored<Res>(&self, hit: &Hit, method: &Method) -> Response<ResponseBody<Res>> {
         let stored = &hit.response;
-        let body = match (request.method == Method::HEAD, stored.trailers()) {
+        let body = match (method == Method::HEAD, stored.trailers()) {
             (true, None) => ResponseBody::default(),
             (true, Some(_)) => ResponseBody::none_of_unknown_size(),
             (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
@@ -35,7 +63,6 @@ impl<B: Backend> Shared<B> {
         if let Some(age) = response.headers_mut().get_mut(AGE) {
             fill(age, 0, hit.age, || HeaderValue::from(hit.age));
         }
-        self.stamp_status(response.headers_mut(), hit);
         response
     }
 
@@ -47,9 +74,9 @@ impl<B: Backend> Shared<B> {
             }
             return;
         };
-        let make = || status.name.hit(hit.left);
-        let stamp = |slot: &mut HeaderValue| match hit.left {
-            Some(left) => fill(slot, status.number, left, make),
+        let make = || status.name.hit(hit.ttl, None);
+        let stamp = |slot: &mut HeaderValue| match hit.ttl {
+            Some(ttl) => fill(slot, status.number, ttl as u64, make),
             None => *slot = make(),
         };
         match headers.get_mut(CACHE_STATUS) {
@@ -60,6 +87,39 @@ impl<B: Backend> Shared<B> {
                 headers.append(CACHE_STATUS, value);
             }
         }
+    }
+
+    /// Says that what is stale was used, and why: too rare to be remembered by this thread.
+    #[inline(never)]
+    fn stamp_stale(
+        &self,
+        headers: &mut HeaderMap,
+        hit: &Hit,
+        of: StaleUse,
+        value: impl Fn(&CacheName) -> HeaderValue,
+    ) {
+        self.count(Event::Stale(of));
+        tracing::debug!(reason = of.as_str(), age = hit.age, "stale");
+        if !hit.response.has_upstream_status() {
+            headers.remove(CACHE_STATUS);
+        }
+        if let Some(status) = &self.config.status {
+            headers.append(CACHE_STATUS, value(&status.name));
+        }
+    }
+
+    /// 503, because as many as may already wait for the inner service (RFC 9110 §15.6.4).
+    pub(super) fn too_many_waiting<Res>(&self) -> Response<ResponseBody<Res>> {
+        self.count(Event::Overload);
+        tracing::warn!("too many fills wait for the inner service");
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(status) = &self.config.status {
+            headers.insert(CACHE_STATUS, status.name.own_answer("too-many-waiting"));
+        }
+        response
     }
 
     /// 504 to `only-if-cached` (RFC 9111 §5.2.1.7).

@@ -7,6 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Budget(AtomicU64);
 
+impl Budget {
+    /// Bytes taken at this moment.
+    pub(crate) fn held(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One fill's share; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {

@@ -36,11 +36,14 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
+    if let Some(hit) = shared.stand_in_unasked(&fill) {
+        return Ok(shared.hit(&hit, request.method()));
+    }
     let reason = fill.miss.reason;
     shared.count(Event::Fetch(reason));
     tracing::debug!(reason = reason.as_str(), "fetch");
     let sent = Sent::of(&request, shared.now());
-    let mut flight_key = fill.key.key;
+    let mut flight_key = fill.miss.place;
     for _ in 0..MOST_FLIGHTS {
         let Some(entered) = shared.enter(&fill, flight_key, &sent) else {
             break;
@@ -58,7 +61,11 @@ where
                 Taken::NotForThis => break,
             },
             Some(Stage::Apart) => break,
-            Some(Stage::Calling | Stage::Vacant) => {}
+            Some(Stage::Calling | Stage::Vacant) => {
+                if let Some(hit) = shared.stand_in_unasked(&fill) {
+                    return Ok(shared.hit(&hit, &sent.method));
+                }
+            }
             None => {
                 fill.miss.barred = Some(Refusal::WaitedTooLong);
                 break;

@@ -30,7 +30,14 @@ where
 {
     let (parts, body) = request.into_parts();
     match shared.look(&key, &parts.headers).await {
-        Seen::Fresh(hit) => Ok(shared.hit(&hit, &parts)),
+        Seen::Usable(hit) => Ok(shared.hit(&hit, &parts.method)),
+        Seen::Renewable(hit, why, miss) => {
+            let response = shared.hit(&hit, &parts.method);
+            if let Some(renewal) = shared.renewal(why, miss) {
+                renewal.begin(inner, Request::from_parts(parts, body), key);
+            }
+            Ok(response)
+        }
         Seen::GatewayTimeout => Ok(shared.gateway_timeout()),
         Seen::Fetch(miss) => {
             let request = Request::from_parts(parts, body);

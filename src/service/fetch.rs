@@ -16,6 +16,7 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{Asked, Grant};
 use crate::stats::Event;
 
+use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
 use super::capture::{Capture, Captured, Terms, Whole};
 use super::inner;
@@ -36,7 +37,7 @@ where
 {
     shared.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
-    let mut response = inner::call(inner, request, || ())
+    let mut response = inner::call(inner, request)
         .await?
         .map(ResponseBody::streaming);
     shared.bypassed(response.headers_mut(), reason);
@@ -60,7 +61,11 @@ where
 {
     let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
-    let response = inner::call(inner, request, || sent.at = shared.now()).await?;
+    let response = match ask(&shared, inner, request, &fill, &mut sent).await {
+        Came::Answer(response) => response,
+        Came::Instead(response) => return Ok(response),
+        Came::Error(error) => return Err(error),
+    };
     let (mut head, body) = response.into_parts();
     let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
     Ok(match storable {
@@ -105,6 +110,8 @@ pub(super) struct Storable<F> {
     /// The body's length, where it is announced.
     pub(super) length: Option<u64>,
     has_trailers: bool,
+    /// When the inner service was called.
+    began: Moment,
 }
 
 impl<B: Backend> Shared<B> {
@@ -131,12 +138,12 @@ impl<B: Backend> Shared<B> {
         head: &mut response::Parts,
         body: &Res,
     ) -> Result<Storable<B::Fence>, Refusal> {
-        let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
         let grant = self.grant(sent.asked(), head, body, fill.miss.existing)?;
+        let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));
-        self.core.uncacheable.forget(&fill.key.key);
+        self.core.uncacheable.forget(&fill.miss.place);
         let identity = fill.key.identity;
         Ok(Storable {
             key: self.key_of(fill.key.key, &grant, &sent.headers),
@@ -145,6 +152,7 @@ impl<B: Backend> Shared<B> {
             grant,
             length: announced_length(head, body),
             has_trailers: head.headers.contains_key(TRAILER),
+            began: sent.at,
         })
     }
 
@@ -202,11 +210,16 @@ impl<B: Backend> Shared<B> {
             Err(refusal) => return self.refused(refusal),
         };
         let Storable {
-            key, fence, stored, ..
+            key,
+            fence,
+            stored,
+            began,
+            ..
         } = storable;
-        let response = Arc::new(stored.with_body(data, trailers));
+        let cost = self.now().since(began);
+        let response = Arc::new(stored.with_body(data, trailers, cost));
         let shared = self.clone();
-        inner::run_aside(async move {
+        self.core.background.run(async move {
             let put = shared.core.backend.put(&key, fence, response).await;
             shared.put(&put);
             drop((share, held));

@@ -1,31 +1,73 @@
 //! Calling the inner service.
 
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::runtime::Handle;
 use tower_service::Service;
+
+/// How many fills wait for the inner service to be ready.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(AtomicUsize);
+
+/// A place in the queue; left when dropped.
+struct Place<'q>(&'q Queue);
+
+impl Queue {
+    fn enter(&self, most: usize) -> Option<Place<'_>> {
+        let grow = |waiting: usize| (waiting < most).then_some(waiting + 1);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
+            .is_ok()
+            .then_some(Place(self))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits until a service is ready for one call, in a queue of at most `most`; `None` if that is full.
+pub(super) async fn ready_in<S: Service<Request<Req>>, Req>(
+    queue: &Queue,
+    most: usize,
+    service: &mut S,
+) -> Option<Result<(), S::Error>> {
+    let mut place = None;
+    poll_fn(|cx| match service.poll_ready(cx) {
+        Poll::Ready(ready) => Poll::Ready(Some(ready)),
+        Poll::Pending => {
+            // Whoever need not wait needs no place either.
+            place = place.take().or_else(|| queue.enter(most));
+            match place {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(None),
+            }
+        }
+    })
+    .await
+}
 
 /// Waits until a service is ready for one call.
 pub(super) async fn ready<S: Service<Request<Req>>, Req>(service: &mut S) -> Result<(), S::Error> {
     poll_fn(|cx| service.poll_ready(cx)).await
 }
 
-/// Readies this very clone and calls it; `called` is told when that is.
+/// Readies this very clone and calls it.
 pub(super) async fn call<S, Req, Res>(
     mut service: S,
     request: Request<Req>,
-    called: impl FnOnce(),
 ) -> Result<Response<Res>, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
 {
     ready(&mut service).await?;
-    called();
     service.call(request).await
 }
 
@@ -49,27 +91,4 @@ pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::O
         }
     })
     .await
-}
-
-/// Runs what needs no waiting right here, and the rest, if there is one, in a task of its own.
-pub(super) fn run_aside(future: impl Future<Output = ()> + Send + 'static) {
-    run_on(Handle::try_current().ok().as_ref(), future);
-}
-
-/// The same with the runtime for the rest, whose timers and sockets may be needed at once. Without one there is nobody to
-/// run it: it is given up, and said.
-///
-/// This is called while values are dropped, in a panic too: one of the future's own ends here.
-pub(super) fn run_on(runtime: Option<&Handle>, future: impl Future<Output = ()> + Send + 'static) {
-    let _entered = runtime.map(Handle::enter);
-    let mut future = Box::pin(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
-        Ok(Poll::Ready(())) => {}
-        Ok(Poll::Pending) => match runtime {
-            Some(runtime) => drop(runtime.spawn(future)),
-            None => tracing::error!("no runtime: background work of the cache was given up"),
-        },
-        Err(_) => tracing::error!("background work of the cache panicked"),
-    }
 }

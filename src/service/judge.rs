@@ -5,6 +5,7 @@ use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
+use crate::random::uniform;
 use crate::semantics::reason::Refusal;
 use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
 
@@ -43,6 +44,17 @@ impl<B: Backend> Shared<B> {
             assigned: self.config.assigned_ttl(head),
             store_set_cookie: self.config.store_set_cookie,
             existing,
+            stale: self.config.stale,
+            shortened_by: self.config.jitter * (1.0 - self.drawn()),
+        }
+    }
+
+    /// Between 0 and 1; 1 where chance has no part.
+    fn drawn(&self) -> f64 {
+        if self.config.jitter > 0.0 {
+            uniform(&*self.config.random)
+        } else {
+            1.0
         }
     }
 

@@ -15,9 +15,10 @@ use crate::backend::Backend;
 use crate::flight::{Lead, Stage, Stream};
 use crate::semantics::reason::FetchReason;
 
+use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
 use super::fetch::{Sent, Storable};
-use super::inner;
+use super::inner::within;
 use super::lookup::Fill;
 use super::pump::Pump;
 use super::shared::Shared;
@@ -46,6 +47,7 @@ where
     let limit = shared.config.flight.fill;
     let handed_over = HandedOver {
         runtime: Handle::try_current().ok(),
+        background: shared.clone(),
         lead: lead.clone(),
         limit,
         fill: Some(Box::pin(drive(shared, inner, request, fill, sent, lead))),
@@ -55,8 +57,14 @@ where
 
 /// A fill whose leader may leave: if somebody follows, it goes on in a task of its own, and is dropped with its leader
 /// otherwise.
-struct HandedOver<F: Future<Output: Send> + Send + 'static, L: Followed> {
+struct HandedOver<F, L, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    L: Followed,
+    B: Backend,
+{
     runtime: Option<Handle>,
+    background: Shared<B>,
     lead: Arc<L>,
     limit: Duration,
     fill: Option<Pin<Box<F>>>,
@@ -73,7 +81,12 @@ impl<F, H> Followed for Lead<F, H> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static, L: Followed> HandedOver<F, L> {
+impl<F, L, B> HandedOver<F, L, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    L: Followed,
+    B: Backend,
+{
     async fn answer(mut self) -> F::Output {
         poll_fn(|cx| {
             // Taken out while it is polled: after a panic there is nothing left to hand over.
@@ -88,21 +101,26 @@ impl<F: Future<Output: Send> + Send + 'static, L: Followed> HandedOver<F, L> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static, L: Followed> Drop for HandedOver<F, L> {
+impl<F, L, B> Drop for HandedOver<F, L, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    L: Followed,
+    B: Backend,
+{
     fn drop(&mut self) {
         if let (Some(fill), Some(runtime)) = (self.fill.take(), &self.runtime)
             && self.lead.is_followed()
         {
             let limit = self.limit;
-            runtime.spawn(async move {
-                let _ = inner::within(limit, fill).await;
+            self.background.core.background.spawn(runtime, async move {
+                drop(within(limit, fill).await);
             });
         }
     }
 }
 
 /// The fill itself.
-async fn drive<S, B, Req, Res>(
+pub(super) async fn drive<S, B, Req, Res>(
     shared: Shared<B>,
     inner: S,
     request: Request<Req>,
@@ -118,15 +136,19 @@ where
 {
     let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
-    // An error is the leader's alone: it leaves the flight vacant.
-    let response = inner::call(inner, request, || sent.at = shared.now()).await?;
+    let response = match ask(&shared, inner, request, &fill, &mut sent).await {
+        Came::Answer(response) => response,
+        // Both are the leader's alone: they leave the flight vacant.
+        Came::Instead(response) => return Ok(response),
+        Came::Error(error) => return Err(error),
+    };
     let (mut head, body) = response.into_parts();
     let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
-    Ok(match (storable, Handle::try_current()) {
-        (Ok(storable), Ok(runtime)) => {
+    Ok(match (storable, shared.core.background.open()) {
+        (Ok(storable), Some(runtime)) => {
             shared.answer_all(head, body, storable, reason, lead, &runtime)
         }
-        (Ok(storable), Err(_)) => {
+        (Ok(storable), None) => {
             lead.tell(Stage::Apart);
             shared.answer_alone(head, body, storable, reason)
         }
@@ -175,7 +197,7 @@ impl<B: Backend> Shared<B> {
         })));
         let capture = self.capture(storable, lead.clone());
         let pump = Pump::new(body, stream, capture, lead, self.config.flight);
-        inner::run_on(Some(runtime), pump.run());
+        self.core.background.run_on(Some(runtime), pump.run());
         self.forwarded(&mut head.headers, reason, None);
         match own {
             Some(reader) => Response::from_parts(head, ResponseBody::shared(reader, length)),

@@ -1,13 +1,14 @@
 //! Looking up and judging what was found.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, request};
 
-use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
+use crate::backend::{Backend, BackendError, CacheKey, Lookup, StoredResponse};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refusal};
+use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
 use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::admission::{OwnKey, Read};
@@ -15,7 +16,9 @@ use super::shared::Shared;
 
 /// What becomes of a request, once the store was asked.
 pub(super) enum Seen<F> {
-    Fresh(Hit),
+    Usable(Hit),
+    /// The same, and it is to be fetched anew in the background.
+    Renewable(Hit, Refresh, Miss<F>),
     Fetch(Miss<F>),
     GatewayTimeout,
 }
@@ -25,17 +28,56 @@ pub(super) struct Hit {
     pub(super) response: Arc<StoredResponse>,
     /// Seconds.
     pub(super) age: u64,
-    /// Seconds; `None` until invalidated.
-    pub(super) left: Option<u64>,
+    /// Seconds, negative once it is stale; `None` until invalidated.
+    pub(super) ttl: Option<i64>,
+    /// Why it is used, if it is stale.
+    pub(super) stale: Option<StaleUse>,
+}
+
+impl Hit {
+    fn fresh(response: Arc<StoredResponse>, age: Duration, left: Option<Duration>) -> Self {
+        let seconds = age.as_secs();
+        Self {
+            response,
+            age: seconds,
+            // Whole seconds that add up to the lifetime, whatever fraction has passed.
+            ttl: left.map(|left| ((age + left).as_secs() - seconds) as i64),
+            stale: None,
+        }
+    }
+
+    pub(super) fn stale(response: Arc<StoredResponse>, now: Moment, of: StaleUse) -> Self {
+        let freshness = response.freshness();
+        let age = freshness.age(now).as_secs();
+        let lifetime = freshness.lifetime;
+        Self {
+            age,
+            ttl: lifetime.map(|lifetime| lifetime.as_secs() as i64 - age as i64),
+            stale: Some(of),
+            response,
+        }
+    }
 }
 
 /// Why the inner service is asked, and what its answer may do to the store.
 pub(super) struct Miss<F> {
     pub(super) reason: FetchReason,
     pub(super) fence: Option<F>,
+    /// The key that was looked up last: the variant's, where it is known to be one.
+    pub(super) place: CacheKey,
     pub(super) existing: Option<StatusCode>,
+    pub(super) stored: Stored,
     /// Why the answer is not stored, whatever it is.
     pub(super) barred: Option<Refusal>,
+}
+
+/// What is stored for the very request that asks the inner service.
+pub(super) enum Stored {
+    Nothing,
+    /// It may stand in if that fails.
+    Stale(Arc<StoredResponse>),
+    /// The request was answered with it.
+    InUse,
 }
 
 /// A call to the inner service whose response may be stored.
@@ -45,14 +87,27 @@ pub(super) struct Fill<F> {
 }
 
 impl<F> Miss<F> {
+    fn new(reason: FetchReason, fence: F, place: CacheKey) -> Self {
+        Self {
+            reason,
+            fence: Some(fence),
+            place,
+            existing: None,
+            stored: Stored::Nothing,
+            barred: None,
+        }
+    }
+
     pub(super) fn of(self, key: OwnKey) -> Fill<F> {
         Fill { miss: self, key }
     }
 }
 
-/// A lookup's result, with whether a rule for variants stood in its way.
+/// A lookup's result, with the key it ended at.
 struct Looked<F> {
     lookup: Lookup<F>,
+    place: CacheKey,
+    /// Whether a rule for variants stood in its way.
     varies: bool,
 }
 
@@ -65,20 +120,18 @@ impl<B: Backend> Shared<B> {
     ) -> Option<Seen<B::Fence>> {
         let now = self.now();
         let backend = &self.core.backend;
-        let looked = match backend.get_now(&read.key)? {
+        let (lookup, place) = match backend.get_now(&read.key)? {
             Lookup::Varies(rule, _) => {
-                let key = read
-                    .key
-                    .variant_for(&self.core.seed, &rule, &request.headers);
-                Looked {
-                    lookup: backend.get_now(&key)?,
-                    varies: true,
-                }
+                let headers = &request.headers;
+                let key = read.key.variant_for(&self.core.seed, &rule, headers);
+                (backend.get_now(&key)?, key)
             }
-            lookup => Looked {
-                lookup,
-                varies: false,
-            },
+            lookup => (lookup, read.key),
+        };
+        let looked = Looked {
+            lookup,
+            varies: place != read.key,
+            place,
         };
         let same = |identity: &[u8]| read.parts.is(&self.config.scope, identity);
         Some(self.judge(looked, same, &read.directives, &request.headers, now))
@@ -96,7 +149,9 @@ impl<B: Backend> Shared<B> {
                 return Seen::Fetch(Miss {
                     reason: FetchReason::BackendFailed,
                     fence: None,
+                    place: key.key,
                     existing: None,
+                    stored: Stored::Nothing,
                     barred: None,
                 });
             }
@@ -109,22 +164,20 @@ impl<B: Backend> Shared<B> {
         &self,
         key: &CacheKey,
         headers: &HeaderMap,
-    ) -> Result<Looked<B::Fence>, crate::backend::BackendError> {
+    ) -> Result<Looked<B::Fence>, BackendError> {
         let backend = &self.core.backend;
-        match backend.get(key).await? {
+        let (lookup, place) = match backend.get(key).await? {
             Lookup::Varies(rule, _) => {
-                let key = key.variant_for(&self.core.seed, &rule, headers);
-                let lookup = backend.get(&key).await?;
-                Ok(Looked {
-                    lookup,
-                    varies: true,
-                })
+                let variant = key.variant_for(&self.core.seed, &rule, headers);
+                (backend.get(&variant).await?, variant)
             }
-            lookup => Ok(Looked {
-                lookup,
-                varies: false,
-            }),
-        }
+            lookup => (lookup, *key),
+        };
+        Ok(Looked {
+            lookup,
+            varies: place != *key,
+            place,
+        })
     }
 
     fn judge(
@@ -146,30 +199,40 @@ impl<B: Backend> Shared<B> {
             Some(response) if !selects(response, headers) => Found::OtherVariant,
             Some(response) => Found::Response(response.freshness()),
         };
-        match (
-            verdict(asked, found, now, self.config.obeys_client),
-            response,
-        ) {
-            (Verdict::Fresh { age, left }, Some(response)) => Seen::Fresh(Hit {
-                response,
-                age: age.as_secs(),
-                // Whole seconds that add up to the lifetime, whatever fraction has passed.
-                left: left.map(|left| (age + left).as_secs() - age.as_secs()),
-            }),
+        let verdict = verdict(asked, found, now, self.config.obeys_client);
+        let (place, varies) = (looked.place, looked.varies);
+        match (verdict, response) {
+            (Verdict::Fresh { age, left }, Some(response)) => {
+                let is_early = self.is_early(&response, &place, left, now);
+                let hit = Hit::fresh(response, age, left);
+                if !is_early {
+                    return Seen::Usable(hit);
+                }
+                let mut miss = Miss::new(FetchReason::Stale, fence, place);
+                miss.is_answered_with(&hit.response);
+                Seen::Renewable(hit, Refresh::Early, miss)
+            }
+            (Verdict::StaleWhileRevalidate, Some(response)) => {
+                let mut miss = Miss::new(FetchReason::Stale, fence, place);
+                miss.stored = Stored::Stale(response.clone());
+                let hit = Hit::stale(response, now, StaleUse::WhileRevalidate);
+                self.seen_while_revalidating(hit, miss, asked, now)
+            }
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
-            (Verdict::Fetch(reason), response) => Seen::Fetch(Miss {
-                reason,
-                fence: Some(fence),
-                existing: match (reason, response) {
-                    // What is stale cannot be served any more, what is another's is none of ours.
-                    (FetchReason::Stale | FetchReason::OtherKey, _) => None,
-                    (_, Some(response)) => Some(response.status()),
+            (Verdict::Fetch(reason), response) => {
+                let mut miss = Miss::new(reason, fence, place);
+                match (reason, response) {
+                    // What is stale is worth less than any answer.
+                    (FetchReason::Stale, Some(response)) => miss.stored = Stored::Stale(response),
+                    // What is another's is none of ours.
+                    (FetchReason::OtherKey, _) => {}
+                    (_, Some(response)) => miss.existing = Some(response.status()),
                     // A rule stands for responses of its variants, which an answer without one would push out.
-                    (_, None) => looked.varies.then_some(StatusCode::OK),
-                },
-                barred: None,
-            }),
-            (Verdict::Fresh { .. }, None) => unreachable!("only a response is fresh"),
+                    (_, None) => miss.existing = varies.then_some(StatusCode::OK),
+                }
+                Seen::Fetch(miss)
+            }
+            (_, None) => unreachable!("only a response can be used"),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 mod admission;
 mod answer;
+mod ask;
+mod background;
 mod body;
 mod budget;
 mod capture;
@@ -19,6 +21,7 @@ mod judge;
 mod lead;
 mod lookup;
 mod pump;
+mod refresh;
 mod settlement;
 mod shared;
 mod sharing;
@@ -40,6 +43,7 @@ use crate::backend::Backend;
 use self::admission::Way;
 use self::lookup::Seen;
 
+pub use background::Shutdown;
 pub use body::{BoxError, ResponseBody};
 pub use future::ResponseFuture;
 pub(crate) use shared::Shared;
@@ -114,7 +118,18 @@ where
         let (parts, body) = request.into_parts();
         match self.shared.way(&parts) {
             Way::Read(read) => match self.shared.look_now(&read, &parts) {
-                Some(Seen::Fresh(hit)) => ResponseFuture::ready(self.shared.hit(&hit, &parts)),
+                Some(Seen::Usable(hit)) => {
+                    ResponseFuture::ready(self.shared.hit(&hit, &parts.method))
+                }
+                Some(Seen::Renewable(hit, why, miss)) => {
+                    let response = self.shared.hit(&hit, &parts.method);
+                    if let Some(renewal) = self.shared.renewal(why, miss) {
+                        let key = self.shared.own(&read);
+                        let request = Request::from_parts(parts, body);
+                        renewal.begin(self.inner.clone(), request, key);
+                    }
+                    ResponseFuture::ready(response)
+                }
                 Some(Seen::GatewayTimeout) => ResponseFuture::ready(self.shared.gateway_timeout()),
                 Some(Seen::Fetch(miss)) => {
                     let fill = miss.of(self.shared.own(&read));

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
-use crate::flight::{Flights, Uncacheable};
+use crate::flight::{Flights, ShortMemory};
 use crate::key::Resource;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
 
+use super::ask::Failing;
+use super::background::Background;
 use super::budget::Budget;
 use super::grace::Grace;
+use super::inner::Queue;
 use super::sharing::SharedHead;
 
 /// One layer's options and everything that its services have in common.
@@ -27,7 +30,10 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) grace: Grace,
     pub(crate) capturing: Arc<Budget>,
     pub(crate) flights: Arc<Flights<B::Fence, SharedHead>>,
-    pub(crate) uncacheable: Uncacheable,
+    pub(crate) uncacheable: ShortMemory,
+    pub(crate) failing: Failing,
+    pub(crate) queue: Queue,
+    pub(crate) background: Background,
 }
 
 impl<B: Backend> Clone for Shared<B> {
@@ -50,7 +56,10 @@ impl<B: Backend> Shared<B> {
                 grace: Grace::default(),
                 capturing: Arc::default(),
                 flights: Arc::default(),
-                uncacheable: Uncacheable::default(),
+                uncacheable: ShortMemory::default(),
+                failing: Failing::default(),
+                queue: Queue::default(),
+                background: Background::default(),
             }),
         }
     }

@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::inner::{run_on, within};
+use super::inner::within;
 use super::settlement::Settlement;
 
 /// Armed from the call to the inner service until the store is settled.
@@ -161,7 +161,8 @@ where
         };
         let limit = self.settlement.shared.config.write_limit;
         let outcome = self.outcome;
-        runtime.spawn(async move {
+        let background = &self.settlement.shared.core.background;
+        background.spawn(runtime, async move {
             // Without an answer, or with one that leaves it open, the commit may be yet to come.
             if let Some(answer) = within(limit, future).await
                 && outcome(&answer) != WriteOutcome::Unknown
@@ -201,7 +202,8 @@ fn settle_aside<B: Backend>(
     resources: Vec<Resource>,
 ) {
     let settlement = settlement.clone();
-    run_on(runtime, async move {
+    let shared = settlement.shared.clone();
+    shared.core.background.run_on(runtime, async move {
         // Nobody is left to be told whether it was acknowledged; if not, that is counted and logged.
         let _ = settlement.settle(outcome, &resources).await;
     });

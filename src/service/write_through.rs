@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use crate::backend::{Backend, CacheKey, Put};
 use crate::key::Resource;
 use crate::semantics::invalidation::{Reference, resolve};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::Asked;
@@ -57,6 +58,7 @@ pub(super) struct Wanted<F> {
     head: StoredHead,
     length: u64,
     share: Share,
+    began: Moment,
 }
 
 /// What storing a representation did.
@@ -127,6 +129,7 @@ fn judge<B: Backend, Res: Body>(
         head: StoredHead::new(identity, answer.status, &answer.headers, grant),
         length,
         share,
+        began: now,
     })
 }
 
@@ -157,7 +160,11 @@ impl<F> Wanted<F> {
             shared.refused(Refusal::Truncated);
             return (answer, Replaced::default());
         }
-        let stored = self.head.with_body(Bytes::copy_from_slice(&data), trailers);
+        let stored = self.head.with_body(
+            Bytes::copy_from_slice(&data),
+            trailers,
+            shared.now().since(self.began),
+        );
         let put = shared
             .core
             .backend

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use crate::backend::{Backend, CacheKey, Lookup, Put, StoredResponse, Target};
 use crate::key::KeyParts;
 use crate::semantics::moment::Moment;
+use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{Freshness, Grant};
 use crate::semantics::vary::{Selected, Vary};
@@ -114,9 +115,10 @@ pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<St
             received: Moment::new(Duration::ZERO, SystemTime::now()),
             initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(3600)),
+            stale: Staleness::default(),
         },
         selected,
     };
     let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
-    Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None))
+    Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None, Duration::ZERO))
 }

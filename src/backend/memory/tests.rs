@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, StatusCode};
 use super::*;
 use crate::key::KeyParts;
 use crate::semantics::moment::Moment;
+use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{Freshness, Grant};
 
@@ -24,11 +25,12 @@ fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> 
             received: Moment::new(received, SystemTime::UNIX_EPOCH + received),
             initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(lifetime)),
+            stale: Staleness::default(),
         },
         selected: None,
     };
     let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
-    Arc::new(head.with_body(Bytes::from(vec![0; length]), None))
+    Arc::new(head.with_body(Bytes::from(vec![0; length]), None, Duration::ZERO))
 }
 
 fn is_found(backend: &MemoryBackend, key: &CacheKey) -> bool {

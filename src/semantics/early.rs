@@ -1,0 +1,57 @@
+//! Refreshing before expiry, with a chance that grows towards it (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal
+//! Probabilistic Cache Stampede Prevention", VLDB 2015).
+
+use std::time::Duration;
+
+/// Beyond this many costs (times beta) before expiry the chance is below one in two billion: nobody needs to draw.
+const FAR: f64 = 21.5;
+
+/// Whether the moment of expiry is so near that the dice are worth rolling.
+#[must_use]
+pub fn is_near(left: Duration, cost: Duration, beta: f64) -> bool {
+    left.as_secs_f64() < cost.as_secs_f64() * beta * FAR
+}
+
+/// `now - cost * beta * ln(drawn) >= expiry`, where `drawn` is uniform between 0 (excluded) and 1: whether a response with
+/// `left` of its lifetime, that took `cost` to get, is to be refreshed now.
+#[must_use]
+pub fn is_due(left: Duration, cost: Duration, beta: f64, drawn: f64) -> bool {
+    let ahead = -drawn.max(f64::MIN_POSITIVE).ln() * beta * cost.as_secs_f64();
+    ahead >= left.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_chance_is_exponential_in_what_is_left() {
+        let cost = ms(100);
+        let draws = 10_000;
+        for (left, beta, expected) in [
+            (ms(0), 1.0, 1.0),
+            (ms(100), 1.0, (-1.0_f64).exp()),
+            (ms(200), 1.0, (-2.0_f64).exp()),
+            (ms(200), 2.0, (-1.0_f64).exp()),
+        ] {
+            let due = (1..=draws)
+                .filter(|draw| is_due(left, cost, beta, f64::from(*draw) / f64::from(draws)))
+                .count();
+            let share = due as f64 / f64::from(draws);
+            assert!((share - expected).abs() < 0.001, "{left:?} {beta}: {share}");
+        }
+    }
+
+    #[test]
+    fn what_is_far_is_never_due() {
+        let smallest = 2.0_f64.powi(-30);
+        for left in (0..5_000).map(ms) {
+            assert!(is_near(left, ms(100), 1.0) || !is_due(left, ms(100), 1.0, smallest));
+        }
+        assert!(!is_near(ms(1), ms(0), 1.0) && !is_near(ms(1), ms(100), 0.0));
+    }
+}

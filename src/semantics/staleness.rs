@@ -1,0 +1,227 @@
+//! For how long a response may be used beyond its lifetime, and for what (RFC 9111 §4.2.4, RFC 5861).
+
+use std::time::Duration;
+
+use super::cache_control::{RequestDirectives, ResponseDirectives};
+use super::moment::Moment;
+use super::reason::StaleUse;
+use super::storing::Freshness;
+
+/// How long beyond its lifetime a stored response may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Staleness {
+    /// At once, while it is fetched anew (RFC 5861 §3).
+    pub while_revalidate: Duration,
+    /// In the place of a server error (RFC 5861 §4).
+    pub if_error: Duration,
+    /// Where there is no answer at all (RFC 9111 §4.2.4, "disconnected").
+    pub if_unreachable: Duration,
+}
+
+/// What the configuration gives to responses that say nothing of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StaleRules {
+    /// In the place of `stale-while-revalidate`.
+    pub while_revalidate: Duration,
+    /// In the place of `stale-if-error`.
+    pub if_error: Duration,
+    /// No field says this.
+    pub if_unreachable: Duration,
+    /// Whether `stale-while-revalidate` and `stale-if-error` count beside `s-maxage`, which forbids both by its letter
+    /// (RFC 9111 §5.2.2.10).
+    pub despite_s_maxage: bool,
+}
+
+impl Staleness {
+    /// What a response with these directives allows.
+    #[must_use]
+    pub fn of(said: &ResponseDirectives, rules: StaleRules) -> Self {
+        if said.must_revalidate || said.proxy_revalidate || said.no_cache {
+            return Self::default();
+        }
+        if said.s_maxage.is_some() {
+            let explicit = |window: Option<Duration>| {
+                window
+                    .filter(|_| rules.despite_s_maxage)
+                    .unwrap_or_default()
+            };
+            return Self {
+                while_revalidate: explicit(said.stale_while_revalidate),
+                if_error: explicit(said.stale_if_error),
+                if_unreachable: Duration::ZERO,
+            };
+        }
+        Self {
+            while_revalidate: said
+                .stale_while_revalidate
+                .unwrap_or(rules.while_revalidate),
+            if_error: said.stale_if_error.unwrap_or(rules.if_error),
+            if_unreachable: rules.if_unreachable,
+        }
+    }
+
+    /// The windows for which a response asked to be kept, rather than those it is kept for anyway.
+    #[must_use]
+    pub fn asked_for(&self) -> Duration {
+        self.while_revalidate.max(self.if_error)
+    }
+
+    /// The longest window.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.asked_for().max(self.if_unreachable)
+    }
+
+    /// Whether nothing in the response forbids any use beyond its lifetime.
+    fn is_allowed(&self) -> bool {
+        self.longest() > Duration::ZERO
+    }
+
+    fn window(&self, of: StaleUse) -> Duration {
+        match of {
+            StaleUse::WhileRevalidate => self.while_revalidate,
+            StaleUse::IfError => self.if_error,
+            // Who may stand in for an error may do so for none.
+            StaleUse::IfUnreachable => self.if_unreachable.max(self.if_error),
+        }
+    }
+}
+
+/// Whether a request takes what is stale. With `obeys_client` off it is not asked.
+///
+/// A request's `max-age` and `min-fresh` refuse it (§5.2.1.1, §5.2.1.3), and so does `no-cache`.
+#[must_use]
+pub fn is_accepted(asked: &RequestDirectives, obeys_client: bool) -> bool {
+    let refuses = asked.no_cache || asked.max_age.is_some() || asked.min_fresh.is_some();
+    !(refuses && obeys_client)
+}
+
+/// Whether a stored response that is stale may be used in this way now.
+///
+/// A request's own `stale-if-error` widens the response's window (RFC 5861 §4), but does not open one that is forbidden.
+#[must_use]
+pub fn may_be_used(
+    asked: &RequestDirectives,
+    stored: &Freshness,
+    now: Moment,
+    of: StaleUse,
+    obeys_client: bool,
+) -> bool {
+    let Some(lifetime) = stored.lifetime else {
+        return true;
+    };
+    if !is_accepted(asked, obeys_client) {
+        return false;
+    }
+    let mut window = stored.stale.window(of);
+    if of != StaleUse::WhileRevalidate && obeys_client && stored.stale.is_allowed() {
+        window = window.max(asked.stale_if_error.unwrap_or_default());
+    }
+    // Strictly within, so that a window of nothing allows nothing.
+    stored.age(now).saturating_sub(lifetime) < window
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use http::HeaderMap;
+    use http::header::CACHE_CONTROL;
+
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn headers(line: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, line.parse().expect("a field value"));
+        headers
+    }
+
+    fn windows(line: &'static str, rules: StaleRules) -> [u64; 3] {
+        let stale = Staleness::of(&ResponseDirectives::of(&headers(line)), rules);
+        [stale.while_revalidate, stale.if_error, stale.if_unreachable].map(|d| d.as_secs())
+    }
+
+    const NOTHING_GIVEN: StaleRules = StaleRules {
+        while_revalidate: Duration::ZERO,
+        if_error: Duration::ZERO,
+        if_unreachable: s(60),
+        despite_s_maxage: false,
+    };
+    const GIVEN: StaleRules = StaleRules {
+        while_revalidate: s(5),
+        if_error: s(6),
+        ..NOTHING_GIVEN
+    };
+
+    /// H19
+    #[test]
+    fn section_4_2_4_what_forbids_staleness_always_wins() {
+        #[rustfmt::skip]
+        let rows: &[(&str, StaleRules, [u64; 3])] = &[
+            ("max-age=1", NOTHING_GIVEN, [0, 0, 60]),
+            ("max-age=1", GIVEN, [5, 6, 60]),
+            ("max-age=1, stale-while-revalidate=30", NOTHING_GIVEN, [30, 0, 60]),
+            ("max-age=1, stale-while-revalidate=30, stale-if-error=90", GIVEN, [30, 90, 60]),
+            ("max-age=1, Stale-While-Revalidate=\"30\"", GIVEN, [30, 6, 60]),
+            ("max-age=1, stale-while-revalidate=0", GIVEN, [0, 6, 60]),
+            ("max-age=1, stale-while-revalidate=x", GIVEN, [0, 6, 60]),
+            ("max-age=1, stale-while-revalidate=9, stale-while-revalidate=3", GIVEN, [3, 6, 60]),
+            ("max-age=1, stale-if-error=9, must-revalidate", GIVEN, [0, 0, 0]),
+            ("max-age=1, stale-if-error=9, proxy-revalidate", GIVEN, [0, 0, 0]),
+            ("max-age=1, stale-if-error=9, no-cache", GIVEN, [0, 0, 0]),
+            ("s-maxage=1", GIVEN, [0, 0, 0]),
+            ("s-maxage=1, stale-while-revalidate=30", GIVEN, [0, 0, 0]),
+            ("s-maxage=1, stale-while-revalidate=30", StaleRules { despite_s_maxage: true, ..GIVEN }, [30, 0, 0]),
+            ("s-maxage=1, stale-if-error=30, must-revalidate", StaleRules { despite_s_maxage: true, ..GIVEN }, [0, 0, 0]),
+        ];
+        for (line, rules, expected) in rows {
+            assert_eq!(windows(line, *rules), *expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn rfc_5861_each_use_has_its_window() {
+        use StaleUse::{IfError, IfUnreachable, WhileRevalidate};
+        let at = |seconds: u64| Moment::new(s(seconds), UNIX_EPOCH + s(seconds));
+        let stored = |stale: Staleness| Freshness {
+            received: at(0),
+            initial_age: Duration::ZERO,
+            lifetime: Some(s(10)),
+            stale,
+        };
+        let all = stored(Staleness {
+            while_revalidate: s(5),
+            if_error: s(20),
+            if_unreachable: s(10),
+        });
+        let forbidden = stored(Staleness::default());
+        #[rustfmt::skip]
+        let rows: &[(&str, &Freshness, &'static str, u64, StaleUse, bool)] = &[
+            ("within", &all, "", 14, WhileRevalidate, true),
+            ("at its end", &all, "", 15, WhileRevalidate, false),
+            ("error, within", &all, "", 29, IfError, true),
+            ("error, at its end", &all, "", 30, IfError, false),
+            ("unreachable has the longer of two", &all, "", 29, IfUnreachable, true),
+            ("unreachable, over", &all, "", 30, IfUnreachable, false),
+            ("forbidden", &forbidden, "", 10, WhileRevalidate, false),
+            ("forbidden, error", &forbidden, "", 10, IfError, false),
+            ("client no-cache", &all, "no-cache", 12, IfError, false),
+            ("client max-age", &all, "max-age=99", 12, WhileRevalidate, false),
+            ("client min-fresh", &all, "min-fresh=0", 12, WhileRevalidate, false),
+            ("client stale-if-error widens", &all, "stale-if-error=50", 55, IfError, true),
+            ("not for revalidation", &all, "stale-if-error=50", 55, WhileRevalidate, false),
+            ("nor what is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
+        ];
+        for (case, stored, line, now, of, expected) in rows {
+            let asked = RequestDirectives::of(&headers(line));
+            let got = may_be_used(&asked, stored, at(*now), *of, true);
+            assert_eq!(got, *expected, "{case}");
+        }
+        let insistent = RequestDirectives::of(&headers("no-cache"));
+        assert!(may_be_used(&insistent, &all, at(12), IfError, false));
+    }
+}

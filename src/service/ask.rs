@@ -1,0 +1,144 @@
+//! Asks the inner service for a fill; a stored response may stand in where that fails (RFC 9111 §4.2.4, RFC 5861 §4).
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::backend::{Backend, CacheKey};
+use crate::flight::ShortMemory;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::StaleUse;
+use crate::semantics::staleness;
+
+use super::body::{BoxError, ResponseBody};
+use super::fetch::Sent;
+use super::inner;
+use super::lookup::{Fill, Hit, Stored};
+use super::shared::Shared;
+
+/// What came of asking the inner service.
+pub(super) enum Came<Res, E> {
+    Answer(Response<Res>),
+    /// The cache's own answer, in the place of an error.
+    Instead(Response<ResponseBody<Res>>),
+    Error(E),
+}
+
+/// Calls the inner service; `sent` is told when that is.
+pub(super) async fn ask<S, B, Req, Res>(
+    shared: &Shared<B>,
+    mut inner: S,
+    request: Request<Req>,
+    fill: &Fill<B::Fence>,
+    sent: &mut Sent,
+) -> Came<Res, S::Error>
+where
+    S: Service<Request<Req>, Response = Response<Res>>,
+    B: Backend,
+    Res: Body<Data = Bytes>,
+    Res::Error: Into<BoxError>,
+{
+    let most = shared.config.flight.waiting;
+    let called = match inner::ready_in(&shared.core.queue, most, &mut inner).await {
+        None => return Came::Instead(shared.overloaded(fill, sent)),
+        Some(Err(error)) => Err(error),
+        Some(Ok(())) => {
+            sent.at = shared.now();
+            inner.call(request).await
+        }
+    };
+    let failed = match &called {
+        Err(_) => Some((StaleUse::IfUnreachable, None)),
+        Ok(response) if is_failure(response.status()) => {
+            Some((StaleUse::IfError, Some(response.status())))
+        }
+        Ok(_) => None,
+    };
+    match failed {
+        None => shared.core.failing.forget(&fill.miss.place),
+        Some((of, status)) => {
+            shared.note_failure(fill, of);
+            if let Some(hit) = shared.stand_in(fill, of) {
+                return Came::Instead(shared.stood_in(&hit, sent, fill.miss.reason, status));
+            }
+        }
+    }
+    match called {
+        Ok(response) => Came::Answer(response),
+        Err(error) => Came::Error(error),
+    }
+}
+
+/// RFC 5861 §4
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Keys of which something is stored, and whose inner service failed a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Failing {
+    with_an_error: ShortMemory,
+    without_answer: ShortMemory,
+}
+
+impl Failing {
+    fn forget(&self, key: &CacheKey) {
+        self.with_an_error.forget(key);
+        self.without_answer.forget(key);
+    }
+
+    /// In which ways, if any: for what stale responses may stand in without another try.
+    pub(super) fn now(&self, key: &CacheKey, now: Moment) -> impl Iterator<Item = StaleUse> {
+        let error = self.with_an_error.is_remembered(key, now);
+        let nothing = self.without_answer.is_remembered(key, now);
+        let error = error.then_some(StaleUse::IfError);
+        error
+            .into_iter()
+            .chain(nothing.then_some(StaleUse::IfUnreachable))
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Where something may stand in, the inner service is left in peace for a while.
+    fn note_failure(&self, fill: &Fill<B::Fence>, of: StaleUse) {
+        if matches!(fill.miss.stored, Stored::Nothing) {
+            return;
+        }
+        let failing = &self.core.failing;
+        let memory = match of {
+            StaleUse::IfUnreachable => &failing.without_answer,
+            _ => &failing.with_an_error,
+        };
+        memory.remember(&fill.miss.place, self.now(), self.config.failure_pause);
+    }
+
+    /// What is stored, if it may be used in the place of a failure.
+    fn stand_in(&self, fill: &Fill<B::Fence>, of: StaleUse) -> Option<Hit> {
+        let Stored::Stale(stored) = &fill.miss.stored else {
+            return None;
+        };
+        let (asked, now) = (&fill.key.directives, self.now());
+        let obeys_client = self.config.obeys_client;
+        staleness::may_be_used(asked, stored.freshness(), now, of, obeys_client)
+            .then(|| Hit::stale(stored.clone(), now, of))
+    }
+
+    /// The same without asking, while the inner service is left in peace.
+    pub(super) fn stand_in_unasked(&self, fill: &Fill<B::Fence>) -> Option<Hit> {
+        if !matches!(fill.miss.stored, Stored::Stale(_)) {
+            return None;
+        }
+        let mut failed = self.core.failing.now(&fill.miss.place, self.now());
+        failed.find_map(|of| self.stand_in(fill, of))
+    }
+
+    /// The answer where too many wait for the inner service already.
+    fn overloaded<Res>(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Response<ResponseBody<Res>> {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match self.stand_in(fill, StaleUse::IfError) {
+            Some(hit) => self.stood_in(&hit, sent, fill.miss.reason, Some(unavailable)),
+            None => self.too_many_waiting(),
+        }
+    }
+}

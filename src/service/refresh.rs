@@ -1,0 +1,154 @@
+//! Fetching anew in the background what may be used meanwhile (RFC 5861 §3), or is about to expire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{Method, Request};
+use http_body::Body;
+use tokio::runtime::Handle;
+use tower_service::Service;
+
+use crate::backend::{Backend, CacheKey, StoredResponse};
+use crate::flight::Lead;
+use crate::random::uniform;
+use crate::semantics::cache_control::RequestDirectives;
+use crate::semantics::early;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::{Reason, Refresh};
+use crate::stats::Event;
+
+use super::admission::OwnKey;
+use super::body::BoxError;
+use super::fetch::Sent;
+use super::inner::within;
+use super::lead;
+use super::lookup::{Hit, Miss, Seen, Stored};
+use super::shared::Shared;
+use super::sharing::SharedHead;
+
+/// A refresh that nobody else is on.
+pub(super) struct Renewal<B: Backend> {
+    shared: Shared<B>,
+    miss: Miss<B::Fence>,
+    lead: Lead<B::Fence, SharedHead>,
+    runtime: Handle,
+}
+
+impl<B: Backend> Renewal<B> {
+    /// Goes on in the background. The request that was answered moves into it.
+    pub(super) fn begin<S, Req, Res>(self, inner: S, mut request: Request<Req>, key: OwnKey)
+    where
+        S: Service<Request<Req>, Response = http::Response<Res>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        Req: Send + 'static,
+        Res: Body<Data = Bytes> + Send + 'static,
+        Res::Error: Into<BoxError>,
+    {
+        make_whole(&mut request);
+        let Self {
+            shared,
+            miss,
+            lead,
+            runtime,
+        } = self;
+        let sent = Sent::of(&request, shared.now());
+        let background = shared.clone();
+        background.core.background.spawn(&runtime, async move {
+            let limit = shared.config.flight.fill;
+            let fill = miss.of(key);
+            let filled = lead::drive(shared, inner, request, fill, sent, Arc::new(lead));
+            // Whom it was for has been answered: an error is noted where it arises.
+            drop(within(limit, filled).await);
+        });
+    }
+}
+
+/// What is wanted is the whole response, whatever its trigger was content with.
+fn make_whole<Req>(request: &mut Request<Req>) {
+    *request.method_mut() = Method::GET;
+    for condition in [
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+    ] {
+        request.headers_mut().remove(condition);
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Takes on the refresh of what a request was answered with, unless a fill of that key is under way.
+    #[inline(never)]
+    pub(super) fn renewal(&self, why: Refresh, miss: Miss<B::Fence>) -> Option<Renewal<B>> {
+        let runtime = self.core.background.open()?;
+        let fence = miss.fence.clone()?;
+        let longest = self.config.flight.fill;
+        let lead = self
+            .core
+            .flights
+            .lead(miss.place, fence, self.now(), longest)?;
+        self.count(Event::Refresh(why));
+        tracing::debug!(reason = why.as_str(), "refresh");
+        Some(Renewal {
+            shared: self.clone(),
+            miss,
+            lead,
+            runtime,
+        })
+    }
+
+    /// What becomes of a request for which a stale response will do while it is fetched anew.
+    pub(super) fn seen_while_revalidating(
+        &self,
+        hit: Hit,
+        mut miss: Miss<B::Fence>,
+        asked: &RequestDirectives,
+        now: Moment,
+    ) -> Seen<B::Fence> {
+        let core = &self.core;
+        if asked.only_if_cached || core.failing.now(&miss.place, now).next().is_some() {
+            return Seen::Usable(hit);
+        }
+        // Nobody would fetch it anew, or nothing that came of it could be stored.
+        let is_in_vain = asked.no_store
+            || core.uncacheable.is_remembered(&miss.place, now)
+            || core.background.open().is_none();
+        if is_in_vain {
+            return Seen::Fetch(miss);
+        }
+        miss.is_answered_with(&hit.response);
+        Seen::Renewable(hit, Refresh::Stale, miss)
+    }
+
+    /// Whether a response that is still fresh is to be fetched anew.
+    pub(super) fn is_early(
+        &self,
+        response: &StoredResponse,
+        place: &CacheKey,
+        left: Option<Duration>,
+        now: Moment,
+    ) -> bool {
+        let (Some(beta), Some(left)) = (self.config.early, left) else {
+            return false;
+        };
+        let cost = response.cost();
+        early::is_near(left, cost, beta)
+            && early::is_due(left, cost, beta, uniform(&*self.config.random))
+            && self.core.failing.now(place, now).next().is_none()
+    }
+}
+
+impl<F> Miss<F> {
+    /// The request has its answer: nothing needs to stand in, and nothing worse may take its place.
+    pub(super) fn is_answered_with(&mut self, response: &StoredResponse) {
+        self.existing = Some(response.status());
+        self.stored = Stored::InUse;
+    }
+}
