@@ -50,7 +50,9 @@ pub(crate) struct Config {
 /// How long one waits for another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlightLimits {
-    /// For a head.
+    /// For a head, before somebody else calls, too.
+    pub(crate) patience: Duration,
+    /// For a head, in all.
     pub(crate) wait: Duration,
     /// For a fill to end, before it counts as dead.
     pub(crate) fill: Duration,
@@ -65,7 +67,8 @@ pub(crate) struct FlightLimits {
 impl Default for FlightLimits {
     fn default() -> Self {
         Self {
-            wait: Duration::from_secs(10),
+            patience: Duration::from_secs(10),
+            wait: Duration::from_secs(30),
             fill: Duration::from_secs(30),
             stall: Duration::from_secs(10),
             uncacheable: Duration::from_secs(10),

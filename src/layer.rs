@@ -249,7 +249,14 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.write_limit = limit)
     }
 
-    /// For how long a request waits for the head of a fill that another one began. Default: 10 seconds, then it asks the
+    /// For how long requests wait for the head of a fill before one of them calls the inner service, too; the others go on
+    /// waiting, for both. Default: 10 seconds.
+    #[must_use]
+    pub fn takeover_after(self, patience: Duration) -> Self {
+        self.with(|config| config.flight.patience = patience)
+    }
+
+    /// For how long a request waits in all for the heads of fills that others began. Default: 30 seconds, then it asks the
     /// inner service itself and is not stored.
     #[must_use]
     pub fn max_wait(self, wait: Duration) -> Self {

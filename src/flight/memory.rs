@@ -12,6 +12,14 @@ const WAYS: usize = 4;
 const UNTIL: u64 = u32::MAX as u64;
 const TICKS_PER_SECOND: u128 = 10;
 
+/// Of whose requests for a key something is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Everybodys,
+    WithAuthorization,
+    WithCookie,
+}
+
 /// Keys, each with a time until which it is remembered.
 ///
 /// Fixed memory: a key has four places, and pushes out who would be forgotten first when all are taken. Whoever asks must
@@ -32,27 +40,28 @@ fn ticks(time: Duration) -> u64 {
 }
 
 impl ShortMemory {
-    fn set(&self, key: &CacheKey) -> (&[AtomicU64; WAYS], u64) {
+    fn set(&self, key: &CacheKey, whose: Whose) -> (&[AtomicU64; WAYS], u64) {
         let digest = key.resource().digest() ^ key.selector() ^ key.variant();
+        let digest = digest.rotate_left(whose as u32 * 32);
         let set = &self.0[(digest >> 96) as usize % SETS];
         (set, (digest as u64) & !UNTIL)
     }
 
-    fn place(&self, key: &CacheKey) -> Option<(&AtomicU64, u64)> {
-        let (set, tag) = self.set(key);
+    fn place(&self, key: &CacheKey, whose: Whose) -> Option<(&AtomicU64, u64)> {
+        let (set, tag) = self.set(key, whose);
         set.iter()
             .map(|place| (place, place.load(Ordering::Relaxed)))
             .find(|(_, held)| held & !UNTIL == tag && *held != 0)
     }
 
     /// Remembers a key for a while.
-    pub(crate) fn remember(&self, key: &CacheKey, now: Moment, time: Duration) {
+    pub(crate) fn remember(&self, key: &CacheKey, whose: Whose, now: Moment, time: Duration) {
         if time.is_zero() {
-            return self.forget(key);
+            return self.forget(key, whose);
         }
         let until = ticks(now.monotonic().saturating_add(time));
-        let (set, tag) = self.set(key);
-        let own = self.place(key).map(|(place, _)| place);
+        let (set, tag) = self.set(key, whose);
+        let own = self.place(key, whose).map(|(place, _)| place);
         let first_to_go = || {
             set.iter()
                 .min_by_key(|place| place.load(Ordering::Relaxed) & UNTIL)
@@ -63,15 +72,15 @@ impl ShortMemory {
     }
 
     /// Forgets a key.
-    pub(crate) fn forget(&self, key: &CacheKey) {
-        if let Some((place, held)) = self.place(key) {
+    pub(crate) fn forget(&self, key: &CacheKey, whose: Whose) {
+        if let Some((place, held)) = self.place(key, whose) {
             let _ = place.compare_exchange(held, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// Whether a key is remembered.
-    pub(crate) fn is_remembered(&self, key: &CacheKey, now: Moment) -> bool {
-        self.place(key)
+    pub(crate) fn is_remembered(&self, key: &CacheKey, whose: Whose, now: Moment) -> bool {
+        self.place(key, whose)
             .is_some_and(|(_, held)| ticks(now.monotonic()) < held & UNTIL)
     }
 }
@@ -80,6 +89,7 @@ impl ShortMemory {
 mod tests {
     use std::time::SystemTime;
 
+    use super::Whose::{Everybodys, WithCookie};
     use super::*;
     use crate::key::{DigestSeed, Resource};
 
@@ -97,16 +107,20 @@ mod tests {
     fn a_key_is_remembered_for_its_time_unless_it_is_forgotten() {
         let memory = ShortMemory::default();
         let (a, b) = (key("/a"), key("/b"));
-        assert!(!memory.is_remembered(&a, at(0)));
-        memory.remember(&a, at(0), TEN);
-        assert!(memory.is_remembered(&a, at(9)) && !memory.is_remembered(&a, at(10)));
-        assert!(!memory.is_remembered(&b, at(0)));
-        memory.forget(&b);
-        assert!(memory.is_remembered(&a, at(0)));
-        memory.forget(&a);
-        assert!(!memory.is_remembered(&a, at(0)));
-        memory.remember(&a, at(0), Duration::ZERO);
-        assert!(!memory.is_remembered(&a, at(0)));
+        assert!(!memory.is_remembered(&a, Everybodys, at(0)));
+        memory.remember(&a, Everybodys, at(0), TEN);
+        assert!(
+            memory.is_remembered(&a, Everybodys, at(9))
+                && !memory.is_remembered(&a, Everybodys, at(10))
+        );
+        assert!(!memory.is_remembered(&b, Everybodys, at(0)));
+        assert!(!memory.is_remembered(&a, WithCookie, at(0)));
+        memory.forget(&b, Everybodys);
+        assert!(memory.is_remembered(&a, Everybodys, at(0)));
+        memory.forget(&a, Everybodys);
+        assert!(!memory.is_remembered(&a, Everybodys, at(0)));
+        memory.remember(&a, Everybodys, at(0), Duration::ZERO);
+        assert!(!memory.is_remembered(&a, Everybodys, at(0)));
     }
 
     /// M06
@@ -114,14 +128,17 @@ mod tests {
     fn many_keys_are_remembered_in_fixed_memory_and_the_latest_first() {
         let memory = ShortMemory::default();
         let keys: Vec<_> = (0..1024).map(|n| key(&format!("/{n}"))).collect();
-        keys.iter().for_each(|key| memory.remember(key, at(0), TEN));
-        let kept = keys.iter().filter(|key| memory.is_remembered(key, at(1)));
+        keys.iter()
+            .for_each(|key| memory.remember(key, Everybodys, at(0), TEN));
+        let kept = keys
+            .iter()
+            .filter(|key| memory.is_remembered(key, Everybodys, at(1)));
         assert!(kept.count() > 1000, "a quarter of the places is taken");
         let flood: Vec<_> = (0..100_000).map(|n| key(&format!("/flood/{n}"))).collect();
         for key in &flood {
-            memory.remember(key, at(1), TEN);
+            memory.remember(key, Everybodys, at(1), TEN);
         }
-        assert!(memory.is_remembered(&flood[99_999], at(1)));
+        assert!(memory.is_remembered(&flood[99_999], Everybodys, at(1)));
         assert_eq!(memory.0.len() * WAYS, 4096);
     }
 }

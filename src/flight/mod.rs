@@ -3,10 +3,12 @@
 //! Knows keys, fences and bytes. What a head may be shared with, and what is done with a finished body, is the service's
 //! business.
 
+mod budget;
 mod memory;
 mod stream;
 mod table;
 
-pub(crate) use memory::ShortMemory;
+pub(crate) use budget::{Budget, Share};
+pub(crate) use memory::{ShortMemory, Whose};
 pub(crate) use stream::{Ended, Read, Reader, Room, Stream};
-pub(crate) use table::{Entered, Flights, Follower, Lead, Stage};
+pub(crate) use table::{Entered, Flights, HandOver, Lead, Stage, Terms};

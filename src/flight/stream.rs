@@ -1,6 +1,6 @@
 //! A body that many read while it arrives, each at its own pace.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::budget::Share;
+
 /// How many bytes lie between the source and the slowest reader, once the body is not kept whole.
-const WINDOW: usize = 256 * 1024;
+const WINDOW: u64 = 256 * 1024;
+/// What a chunk costs beyond its bytes: its place, its buffer's reference count, the allocator's header.
+const PER_CHUNK: u64 = 96;
 
 /// How a body ended.
 #[derive(Clone, Debug)]
@@ -46,33 +50,33 @@ pub(crate) enum Room {
 ///
 /// While the body is kept whole, readers may join and none holds the source up. Afterwards only what the slowest reader
 /// has not had yet is held, and the source waits for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     chunks: VecDeque<Bytes>,
-    /// The number of the first chunk that is held.
+    /// The number of the first chunk that is held. A reader whose next one is before it was given up.
     first: u64,
-    /// Bytes in `chunks`.
-    held: usize,
+    /// How many readers want each of the chunks held next, and how many the one that is to come.
+    wanted: VecDeque<usize>,
+    /// What `chunks` costs.
+    held: u64,
+    share: Arc<Share>,
+    /// What of `held` the budget had no room for.
+    uncounted: u64,
     ended: Option<Ended>,
     dropping: bool,
-    readers: HashMap<u64, Place>,
+    readers: usize,
     next_reader: u64,
+    waiting: BTreeMap<u64, Waker>,
     source: Option<Waker>,
 }
 
-#[derive(Debug, Default)]
-struct Place {
-    /// The number of the chunk to read next.
-    next: u64,
-    waker: Option<Waker>,
-    stalled: bool,
-    /// Whether trailers or error have been told.
-    told: bool,
+fn cost(chunk: &Bytes) -> u64 {
+    chunk.len() as u64 + PER_CHUNK
 }
 
 impl State {
@@ -80,29 +84,37 @@ impl State {
         self.first + self.chunks.len() as u64
     }
 
-    fn slowest(&self) -> Option<u64> {
-        let places = self.readers.values().filter(|place| !place.stalled);
-        places.map(|place| place.next).min()
+    fn readers_at(&mut self, number: u64) -> Option<&mut usize> {
+        let place = number.checked_sub(self.first)?;
+        self.wanted.get_mut(place as usize)
     }
 
-    /// Frees what everybody has had, and tells the source if that made room.
+    /// Frees what everybody has had. Whom to wake if that made room.
     fn trim(&mut self) -> Option<Waker> {
         if !self.dropping {
             return None;
         }
-        let keep_from = self.slowest().unwrap_or(self.last());
-        while self.first < keep_from
+        while self.wanted.front() == Some(&0)
             && let Some(chunk) = self.chunks.pop_front()
         {
+            self.wanted.pop_front();
             self.first += 1;
-            self.held -= chunk.len();
+            self.release(cost(&chunk));
         }
-        self.source.take()
+        let has_room = self.has_room() || self.readers == 0;
+        if has_room { self.source.take() } else { None }
     }
 
-    fn wake_readers(&mut self) -> Vec<Waker> {
-        let places = self.readers.values_mut();
-        places.filter_map(|place| place.waker.take()).collect()
+    fn release(&mut self, cost: u64) {
+        let uncounted = cost.min(self.uncounted);
+        self.uncounted -= uncounted;
+        self.held -= cost;
+        self.share.give_back(cost - uncounted);
+    }
+
+    /// One chunk at a time where the budget is used up.
+    fn has_room(&self) -> bool {
+        self.chunks.is_empty() || (self.held < WINDOW && self.uncounted == 0)
     }
 }
 
@@ -111,44 +123,96 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
 }
 
 impl Stream {
+    /// A body of which nothing has arrived; what it holds is taken from a share.
+    pub(crate) fn new(share: Share) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                chunks: VecDeque::new(),
+                first: 0,
+                wanted: VecDeque::from([0]),
+                held: 0,
+                share: Arc::new(share),
+                uncounted: 0,
+                ended: None,
+                dropping: false,
+                readers: 0,
+                next_reader: 0,
+                waiting: BTreeMap::new(),
+                source: None,
+            })),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every step leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reader from the first byte on; `None` once these are gone.
+    /// The share that counts what is held.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        self.state().share.clone()
+    }
+
+    /// A reader from the first byte on; `None` once these are gone, or the body has failed.
     pub(crate) fn reader(&self) -> Option<Reader> {
         let mut state = self.state();
-        if state.dropping {
+        if state.dropping || matches!(state.ended, Some(Ended::Failed(_))) {
             return None;
         }
         let id = state.next_reader;
         state.next_reader += 1;
-        state.readers.insert(id, Place::default());
+        state.readers += 1;
+        *state.readers_at(0)? += 1;
         drop(state);
         Some(Reader {
             stream: self.clone(),
             id,
+            next: 0,
+            told: false,
         })
     }
 
-    /// Gives all readers a chunk.
-    pub(crate) fn push(&self, chunk: Bytes) {
+    /// Gives all readers a chunk; whether the budget had room for it.
+    pub(crate) fn push(&self, chunk: Bytes) -> bool {
         let mut state = self.state();
-        state.held += chunk.len();
+        let cost = cost(&chunk);
+        let has_room = state.share.take(cost);
+        if !has_room {
+            state.uncounted += cost;
+        }
+        state.held += cost;
         state.chunks.push_back(chunk);
-        let wakers = state.wake_readers();
+        state.wanted.push_back(0);
+        let wakers = std::mem::take(&mut state.waiting);
         drop(state);
-        wake(wakers);
+        wake(wakers.into_values());
+        has_room
+    }
+
+    /// Lets all readers read on in `whole`, which is all that was pushed, in one piece.
+    pub(crate) fn read_from(&self, whole: &Bytes) {
+        let mut state = self.state();
+        if state.dropping {
+            return;
+        }
+        let mut rest = whole.clone();
+        let slices = state.chunks.iter().map(|chunk| {
+            let length = chunk.len().min(rest.len());
+            rest.split_to(length)
+        });
+        let slices = slices.collect();
+        let replaced = std::mem::replace(&mut state.chunks, slices);
+        drop(state);
+        drop(replaced);
     }
 
     /// Tells all readers that this was all. The first end counts.
     pub(crate) fn end(&self, ended: Ended) {
         let mut state = self.state();
         state.ended.get_or_insert(ended);
-        let wakers = state.wake_readers();
+        let wakers = std::mem::take(&mut state.waiting);
         drop(state);
-        wake(wakers);
+        wake(wakers.into_values());
     }
 
     /// The body is no longer kept whole: nobody can join any more, and what everybody has had is freed.
@@ -166,39 +230,43 @@ impl Stream {
         if !state.dropping {
             return Poll::Ready(Room::Free);
         }
-        if state.readers.values().all(|place| place.stalled) {
+        if state.readers == 0 {
             return Poll::Ready(Room::Nobody);
         }
-        if state.held < WINDOW {
+        if state.has_room() {
             return Poll::Ready(Room::Free);
         }
-        state.source = Some(cx.waker().clone());
+        let replaced = state.source.replace(cx.waker().clone());
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
     /// Waits until nobody reads any more what is not kept either.
     pub(crate) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
-        if state.dropping && state.readers.values().all(|place| place.stalled) {
+        if state.dropping && state.readers == 0 {
             return Poll::Ready(());
         }
-        state.source = Some(cx.waker().clone());
+        let replaced = state.source.replace(cx.waker().clone());
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
-    /// Gives up the readers that hold up the source: they are told an error.
+    /// Gives up the readers that hold up the source, if others have read everything and wait: they are told an error.
     pub(crate) fn give_up_slowest(&self) {
         let mut state = self.state();
-        let Some(slowest) = state.slowest() else {
+        let someone_waits = state.wanted.back().is_some_and(|readers| *readers > 0);
+        if !state.dropping || !someone_waits || state.chunks.is_empty() {
             return;
-        };
-        for place in state.readers.values_mut() {
-            place.stalled |= place.next == slowest;
         }
+        let slowest = std::mem::take(&mut state.wanted[0]);
+        state.readers -= slowest;
         let source = state.trim();
-        let wakers = state.wake_readers();
+        let wakers = std::mem::take(&mut state.waiting);
         drop(state);
-        wake(wakers.into_iter().chain(source));
+        wake(wakers.into_values().chain(source));
     }
 }
 
@@ -207,6 +275,10 @@ impl Stream {
 pub(crate) struct Reader {
     stream: Stream,
     id: u64,
+    /// The number of the chunk to read next.
+    next: u64,
+    /// Whether trailers or error have been told.
+    told: bool,
 }
 
 /// What a reader gets.
@@ -225,52 +297,58 @@ pub(crate) enum Read {
 impl Reader {
     /// The next chunk, or the end.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Stalled>> {
-        let mut guard = self.stream.state();
-        let state = &mut *guard;
-        let Some(place) = state.readers.get_mut(&self.id) else {
-            unreachable!("a reader has a place until it is dropped");
-        };
-        if place.stalled {
+        let mut state = self.stream.state();
+        let Some(place) = self.next.checked_sub(state.first) else {
             return Poll::Ready(Err(Stalled));
-        }
-        if let Some(chunk) = state.chunks.get((place.next - state.first) as usize) {
+        };
+        let place = place as usize;
+        if let Some(chunk) = state.chunks.get(place) {
             let chunk = chunk.clone();
-            place.next += 1;
+            state.wanted[place] -= 1;
+            state.wanted[place + 1] += 1;
+            self.next += 1;
             let source = state.trim();
-            drop(guard);
+            drop(state);
             wake(source);
             return Poll::Ready(Ok(Read::Data(chunk)));
         }
         if let Some(ended) = &state.ended {
-            let is_told = std::mem::replace(&mut place.told, true);
+            let is_told = std::mem::replace(&mut self.told, true);
             return Poll::Ready(Ok(match ended {
                 Ended::Cleanly(Some(trailers)) if !is_told => Read::Trailers(trailers.clone()),
                 Ended::Failed(error) if !is_told => Read::Failed(error.clone()),
                 Ended::Cleanly(_) | Ended::Failed(_) => Read::End,
             }));
         }
-        place.waker = Some(cx.waker().clone());
+        let replaced = state.waiting.insert(self.id, cx.waker().clone());
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
     /// Whether there is nothing left to read.
     pub(crate) fn is_at_end(&self) -> bool {
         let state = self.stream.state();
-        let at_last = state
-            .readers
-            .get(&self.id)
-            .is_some_and(|place| !place.stalled && place.next == state.last());
-        at_last && matches!(state.ended, Some(Ended::Cleanly(None)))
+        self.next == state.last() && matches!(state.ended, Some(Ended::Cleanly(None)))
+    }
+
+    /// Whether the body failed before anything of it was read.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.next == 0 && matches!(self.stream.state().ended, Some(Ended::Failed(_)))
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.stream.state();
-        let left = state.readers.remove(&self.id);
+        if let Some(readers) = state.readers_at(self.next) {
+            *readers -= 1;
+            state.readers -= 1;
+        }
+        let waker = state.waiting.remove(&self.id);
         let source = state.trim();
         drop(state);
-        drop(left);
+        drop(waker);
         wake(source);
     }
 }

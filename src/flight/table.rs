@@ -1,13 +1,17 @@
 //! Which fills are under way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::stream::{Reader, Stream};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
 
 const STRIPES: usize = 64;
 
@@ -18,8 +22,8 @@ pub(crate) enum Stage<H> {
     Calling,
     /// There is a head that may be stored: take what is yours.
     Shared(Arc<H>),
-    /// The answer is for nobody else: everybody goes alone, at once.
-    Apart,
+    /// The answer is not for others: whom the reason concerns goes alone, at once.
+    Refused(Refusal),
     /// Nothing came of it: one of the followers takes over.
     Vacant,
 }
@@ -29,31 +33,54 @@ impl<H> Clone for Stage<H> {
         match self {
             Self::Calling => Self::Calling,
             Self::Shared(head) => Self::Shared(head.clone()),
-            Self::Apart => Self::Apart,
+            Self::Refused(refusal) => Self::Refused(*refusal),
             Self::Vacant => Self::Vacant,
         }
     }
 }
 
+/// Takes a fill out of its leader's hands, so that it goes on whatever becomes of him.
+pub(crate) trait HandOver: Send + Sync {
+    /// To a task of its own, if it is not in one yet.
+    fn hand_over(self: Arc<Self>);
+}
+
+/// How old a flight may be that one joins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) now: Moment,
+    /// When it must not have begun before.
+    pub(crate) not_before: Option<Moment>,
+    /// As long as it has no head: beyond this somebody else calls, too.
+    pub(crate) patience: Duration,
+    /// In any case: beyond this it is taken for dead.
+    pub(crate) longest: Duration,
+}
+
 /// The fills under way, by key: at most one a key is open to followers.
 ///
 /// Bounded by the requests in flight: an entry lives as long as its [`Lead`].
-#[derive(Debug)]
 pub(crate) struct Flights<F, H> {
-    stripes: Box<[Mutex<Open<F, H>>]>,
+    stripes: Box<[Stripe<F, H>]>,
+}
+
+struct Stripe<F, H> {
+    open: Mutex<Open<F, H>>,
+    /// How many flights have been closed.
+    closed: AtomicU64,
 }
 
 type Open<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
 
-#[derive(Debug)]
 struct Flight<F, H> {
     fence: F,
     began: Moment,
     stage: watch::Sender<Stage<H>>,
+    stream: Stream,
+    call: OnceLock<Weak<dyn HandOver>>,
 }
 
 /// A request's part in a flight.
-#[derive(Debug)]
 pub(crate) enum Entered<F, H> {
     /// Nobody else is on it: call the inner service.
     Leads(Lead<F, H>),
@@ -63,42 +90,78 @@ pub(crate) enum Entered<F, H> {
 
 impl<F, H> Default for Flights<F, H> {
     fn default() -> Self {
+        let stripe = || Stripe {
+            open: Mutex::default(),
+            closed: AtomicU64::new(0),
+        };
         Self {
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes: (0..STRIPES).map(|_| stripe()).collect(),
+        }
+    }
+}
+
+impl<F, H> Stripe<F, H> {
+    fn lock(&self) -> MutexGuard<'_, Open<F, H>> {
+        // Nothing in here panics between two steps that belong together.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F, H> Flight<F, H> {
+    fn is_alive(&self, terms: Terms) -> bool {
+        let age = terms.now.since(self.began);
+        let has_head = !matches!(*self.stage.borrow(), Stage::Calling);
+        let is_older = |than: Moment| self.began.monotonic() < than.monotonic();
+        !terms.not_before.is_some_and(is_older)
+            && age < terms.longest
+            && (has_head || age < terms.patience)
+    }
+
+    fn follower(&self) -> Follower<H> {
+        Follower {
+            stage: self.stage.subscribe(),
+            reader: self.stream.reader(),
+            call: self.call.get().cloned(),
         }
     }
 }
 
 impl<F, H> Flights<F, H> {
-    fn stripe(&self, key: &CacheKey) -> MutexGuard<'_, Open<F, H>> {
-        let stripe = &self.stripes[key.resource().digest() as usize % STRIPES];
-        // Nothing in here panics between two steps that belong together.
-        stripe.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stripe(&self, key: &CacheKey) -> &Stripe<F, H> {
+        &self.stripes[key.resource().digest() as usize % STRIPES]
     }
 
     /// Joins the flight that is open for a key, or opens one in its place.
     ///
     /// `may_join` tells whether a flight with that fence may answer this request: no write of the resource lies between
-    /// that fence's capture and the request's start. One older than `longest` is taken for dead and replaced. Whoever
-    /// follows a flight that is replaced goes on following it.
+    /// that fence's capture and the request's start. Whoever follows a flight that is replaced goes on following it.
     pub(crate) fn enter(
         self: &Arc<Self>,
         key: CacheKey,
         fence: F,
-        now: Moment,
-        longest: Duration,
+        terms: Terms,
         may_join: impl FnOnce(&F) -> bool,
+        stream: impl FnOnce() -> Stream,
     ) -> Entered<F, H> {
-        let open = self.stripe(&key);
-        if let Some(flight) = open.get(&key)
-            && now.since(flight.began) < longest
-            && may_join(&flight.fence)
-        {
-            return Entered::Follows(Follower {
-                stage: flight.stage.subscribe(),
-            });
+        let open = self.stripe(&key).lock();
+        match open.get(&key) {
+            Some(flight) if flight.is_alive(terms) && may_join(&flight.fence) => {
+                Entered::Follows(flight.follower())
+            }
+            _ => Entered::Leads(self.open(open, key, fence, terms, stream())),
         }
-        Entered::Leads(self.open(open, key, fence, now))
+    }
+
+    /// Joins the flight that is open for a key, if there is one.
+    pub(crate) fn follow(
+        &self,
+        key: CacheKey,
+        terms: Terms,
+        may_join: impl FnOnce(&F) -> bool,
+    ) -> Option<Follower<H>> {
+        let open = self.stripe(&key).lock();
+        let flight = open.get(&key)?;
+        (flight.is_alive(terms) && may_join(&flight.fence)).then(|| flight.follower())
     }
 
     /// Opens a flight for a key unless there is one, of whatever fence.
@@ -106,14 +169,14 @@ impl<F, H> Flights<F, H> {
         self: &Arc<Self>,
         key: CacheKey,
         fence: F,
-        now: Moment,
-        longest: Duration,
+        terms: Terms,
+        stream: impl FnOnce() -> Stream,
     ) -> Option<Lead<F, H>> {
-        let open = self.stripe(&key);
-        let is_taken = open
-            .get(&key)
-            .is_some_and(|flight| now.since(flight.began) < longest);
-        (!is_taken).then(|| self.open(open, key, fence, now))
+        let open = self.stripe(&key).lock();
+        if open.get(&key).is_some_and(|flight| flight.is_alive(terms)) {
+            return None;
+        }
+        Some(self.open(open, key, fence, terms, stream()))
     }
 
     fn open(
@@ -121,12 +184,15 @@ impl<F, H> Flights<F, H> {
         mut open: MutexGuard<'_, Open<F, H>>,
         key: CacheKey,
         fence: F,
-        began: Moment,
+        terms: Terms,
+        stream: Stream,
     ) -> Lead<F, H> {
         let flight = Arc::new(Flight {
             fence,
-            began,
+            began: terms.now,
             stage: watch::Sender::new(Stage::Calling),
+            stream,
+            call: OnceLock::new(),
         });
         let replaced = open.insert(key, flight.clone());
         drop(open);
@@ -138,16 +204,26 @@ impl<F, H> Flights<F, H> {
         }
     }
 
+    /// How many flights near this key have been closed: if that has not changed since before a lookup, no fill has ended
+    /// since that the lookup has not seen.
+    pub(crate) fn closed(&self, key: &CacheKey) -> u64 {
+        self.stripe(key).closed.load(Ordering::Acquire)
+    }
+
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
-        let open = |stripe: &Mutex<Open<F, H>>| stripe.lock().map_or(0, |open| open.len());
-        self.stripes.iter().map(open).sum()
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+}
+
+impl<F, H> fmt::Debug for Flights<F, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
     }
 }
 
 /// The leader's end of a flight. Dropped, it closes the flight; followers who were told nothing until then find it
 /// vacant.
-#[derive(Debug)]
 pub(crate) struct Lead<F, H> {
     flights: Arc<Flights<F, H>>,
     key: CacheKey,
@@ -160,9 +236,26 @@ impl<F, H> Lead<F, H> {
         self.key
     }
 
+    /// The body that all read.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.flight.stream
+    }
+
+    /// Names the call that followers may want to go on by itself. Whether somebody follows already.
+    pub(crate) fn calls(&self, call: Weak<dyn HandOver>) -> bool {
+        let _ = self.flight.call.set(call);
+        self.is_followed()
+    }
+
     /// Whether anybody follows.
     pub(crate) fn is_followed(&self) -> bool {
         self.flight.stage.receiver_count() > 0
+    }
+
+    /// Sends those away whom the reason concerns.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.tell(Stage::Refused(refusal));
+        self.close();
     }
 
     /// Tells the followers. Whoever enters later is told the same, until the flight closes.
@@ -170,51 +263,90 @@ impl<F, H> Lead<F, H> {
         self.flight.stage.send_replace(stage);
     }
 
+    /// Where nothing was told, nothing will be: one of the followers takes over at once.
+    pub(crate) fn leave_vacant(&self) {
+        if matches!(*self.flight.stage.borrow(), Stage::Calling) {
+            self.close();
+            self.flight.stage.send_if_modified(vacate);
+        }
+    }
+
     /// Lets nobody else in. Those who follow go on following.
     pub(crate) fn close(&self) {
-        let mut open = self.flights.stripe(&self.key);
+        let stripe = self.flights.stripe(&self.key);
+        let mut open = stripe.lock();
+        let closed = self.remove_from(&mut open);
+        stripe.closed.fetch_add(1, Ordering::Release);
+        drop(open);
+        drop(closed);
+    }
+
+    /// Waits until nobody follows any more, and lets nobody in then.
+    pub(crate) async fn abandoned(&self) {
+        loop {
+            self.flight.stage.closed().await;
+            let mut open = self.flights.stripe(&self.key).lock();
+            if !self.is_followed() {
+                let closed = self.remove_from(&mut open);
+                drop(open);
+                drop(closed);
+                return;
+            }
+        }
+    }
+
+    fn remove_from(&self, open: &mut Open<F, H>) -> Option<Arc<Flight<F, H>>> {
         let is_ours = open
             .get(&self.key)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
-        let closed = if is_ours {
+        if is_ours {
             open.remove(&self.key)
         } else {
             None
-        };
-        drop(open);
-        drop(closed);
+        }
     }
 }
 
 impl<F, H> Drop for Lead<F, H> {
     fn drop(&mut self) {
         self.close();
-        self.flight.stage.send_if_modified(|stage| {
-            let untold = matches!(stage, Stage::Calling);
-            if untold {
-                *stage = Stage::Vacant;
-            }
-            untold
-        });
+        self.flight.stage.send_if_modified(vacate);
     }
 }
 
+fn vacate<H>(stage: &mut Stage<H>) -> bool {
+    let untold = matches!(stage, Stage::Calling);
+    if untold {
+        *stage = Stage::Vacant;
+    }
+    untold
+}
+
 /// A follower's end of a flight.
-#[derive(Debug)]
 pub(crate) struct Follower<H> {
     stage: watch::Receiver<Stage<H>>,
+    reader: Option<Reader>,
+    call: Option<Weak<dyn HandOver>>,
 }
 
 impl<H> Follower<H> {
-    /// Waits until there is something to be told. Dropping the future is leaving.
-    pub(crate) async fn told(mut self) -> Stage<H> {
+    /// Sees to it that the call goes on, whatever its leader does.
+    pub(crate) fn hold(&self) {
+        if let Some(call) = self.call.as_ref().and_then(Weak::upgrade) {
+            call.hand_over();
+        }
+    }
+
+    /// Waits until there is something to be told, with a place to read the body from. Dropping the future is leaving.
+    pub(crate) async fn told(mut self) -> (Stage<H>, Option<Reader>) {
         let told = self
             .stage
             .wait_for(|stage| !matches!(stage, Stage::Calling));
-        match told.await {
+        let stage = match told.await {
             Ok(stage) => stage.clone(),
             Err(_) => Stage::Vacant,
-        }
+        };
+        (stage, self.reader)
     }
 }
 
@@ -225,16 +357,29 @@ mod tests {
     use super::*;
     use crate::key::{DigestSeed, Resource};
 
-    const LONGEST: Duration = Duration::from_secs(30);
+    use crate::flight::{Budget, Share};
 
     fn key() -> CacheKey {
         let seed = DigestSeed::default();
         CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
     }
 
+    fn terms(seconds: u64) -> Terms {
+        Terms {
+            now: Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH),
+            not_before: None,
+            patience: Duration::from_secs(10),
+            longest: Duration::from_secs(30),
+        }
+    }
+
+    fn stream() -> Stream {
+        Stream::new(Share::new(Arc::<Budget>::default(), u64::MAX))
+    }
+
     fn enter(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Entered<u64, ()> {
-        let now = Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH);
-        flights.enter(key(), fence, now, LONGEST, |flight| *flight == fence)
+        let may_join = |flight: &u64| *flight == fence;
+        flights.enter(key(), fence, terms(seconds), may_join, stream)
     }
 
     fn lead(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Lead<u64, ()> {
@@ -251,11 +396,52 @@ mod tests {
         assert!(matches!(enter(&flights, 1, 0), Entered::Follows(_)));
         // Another fence, then another age: each opens a flight of its own in its place.
         let second = lead(&flights, 2, 0);
-        let third = lead(&flights, 2, 31);
+        let third = lead(&flights, 2, 11);
         drop((first, second));
-        assert!(matches!(enter(&flights, 2, 31), Entered::Follows(_)));
+        assert!(matches!(enter(&flights, 2, 11), Entered::Follows(_)));
         drop(third);
         assert_eq!(flights.len(), 0, "no flight is leaked");
+    }
+
+    #[test]
+    fn patience_is_for_those_who_have_no_head_yet() {
+        let flights = Arc::default();
+        let leader = lead(&flights, 1, 0);
+        assert!(flights.lead(key(), 2, terms(9), stream).is_none());
+        leader.tell(Stage::Shared(Arc::new(())));
+        assert!(matches!(enter(&flights, 1, 29), Entered::Follows(_)));
+        assert!(flights.follow(key(), terms(29), |_| true).is_some());
+        assert!(flights.follow(key(), terms(30), |_| true).is_none());
+        assert!(flights.lead(key(), 2, terms(30), stream).is_some());
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_into_a_flight_that_was_abandoned() {
+        let flights = Arc::default();
+        let leader = lead(&flights, 1, 0);
+        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
+            panic!("there is a flight");
+        };
+        let mut abandoned = by_hand(leader.abandoned());
+        assert!(!abandoned.poll_once());
+        drop(follower);
+        assert!(abandoned.poll_once());
+        drop(abandoned);
+        assert_eq!(flights.len(), 0);
+    }
+
+    /// A future polled by hand.
+    struct ByHand<F>(std::pin::Pin<Box<F>>);
+
+    fn by_hand<F: Future>(future: F) -> ByHand<F> {
+        ByHand(Box::pin(future))
+    }
+
+    impl<F: Future> ByHand<F> {
+        fn poll_once(&mut self) -> bool {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            self.0.as_mut().poll(&mut cx).is_ready()
+        }
     }
 
     #[tokio::test]
@@ -267,14 +453,15 @@ mod tests {
         };
         assert!(leader.is_followed());
         drop(leader);
-        assert!(matches!(follower.told().await, Stage::Vacant));
+        assert!(matches!(follower.told().await, (Stage::Vacant, _)));
 
         let leader = lead(&flights, 1, 0);
         let Entered::Follows(follower) = enter(&flights, 1, 0) else {
             panic!("there is a flight");
         };
-        leader.tell(Stage::Apart);
+        leader.tell(Stage::Refused(Refusal::Private));
         drop(leader);
-        assert!(matches!(follower.told().await, Stage::Apart));
+        let told = follower.told().await;
+        assert!(matches!(told, (Stage::Refused(Refusal::Private), _)));
     }
 }

@@ -186,13 +186,11 @@ impl Refusal {
                 | Self::NoCache
                 | Self::SetCookie
                 | Self::Vary
-                | Self::Status
                 | Self::NoLifetime
                 | Self::Expired
                 | Self::Stream
                 | Self::TooLarge
                 | Self::NoRoom
-                | Self::KeepsBetter
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -34,7 +35,7 @@ pub struct StoredResponse {
 /// A stored response without its body: what is known once the head has arrived.
 #[derive(Debug)]
 pub struct StoredHead {
-    identity: Box<[u8]>,
+    identity: Arc<[u8]>,
     status: StatusCode,
     headers: HeaderMap,
     grant: Grant,
@@ -44,7 +45,7 @@ pub struct StoredHead {
 impl StoredHead {
     /// A head that is to be stored under the full key `identity`.
     #[must_use]
-    pub fn new(identity: Box<[u8]>, status: StatusCode, headers: &HeaderMap, grant: Grant) -> Self {
+    pub fn new(identity: Arc<[u8]>, status: StatusCode, headers: &HeaderMap, grant: Grant) -> Self {
         let mut headers = headers.clone();
         hop_by_hop::remove(&mut headers);
         headers
@@ -223,7 +224,7 @@ mod tests {
             selected: None,
         };
         let status = StatusCode::from_u16(status).expect("a status");
-        StoredHead::new(Box::default(), status, &headers, grant).with_body(
+        StoredHead::new(Arc::default(), status, &headers, grant).with_body(
             body.into(),
             None,
             Duration::ZERO,

@@ -1,5 +1,7 @@
 //! Which way a request goes, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
 
+use std::sync::Arc;
+
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, request};
 
@@ -38,7 +40,7 @@ pub(super) struct Written {
 /// The same key, independent of the request.
 pub(super) struct OwnKey {
     pub(super) key: CacheKey,
-    pub(super) identity: Box<[u8]>,
+    pub(super) identity: Arc<[u8]>,
     pub(super) directives: RequestDirectives,
 }
 
@@ -111,7 +113,7 @@ impl<B: Backend> Shared<B> {
     pub(super) fn own(&self, read: &Read<'_>) -> OwnKey {
         OwnKey {
             key: read.key,
-            identity: read.parts.identity(&self.config.scope),
+            identity: read.parts.identity(&self.config.scope).into(),
             directives: read.directives,
         }
     }

@@ -6,7 +6,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::ShortMemory;
+use crate::flight::{ShortMemory, Whose};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::staleness;
@@ -84,14 +84,18 @@ pub(crate) struct Failing {
 
 impl Failing {
     fn forget(&self, key: &CacheKey) {
-        self.with_an_error.forget(key);
-        self.without_answer.forget(key);
+        self.with_an_error.forget(key, Whose::Everybodys);
+        self.without_answer.forget(key, Whose::Everybodys);
     }
 
     /// In which ways, if any: for what stale responses may stand in without another try.
     pub(super) fn now(&self, key: &CacheKey, now: Moment) -> impl Iterator<Item = StaleUse> {
-        let error = self.with_an_error.is_remembered(key, now);
-        let nothing = self.without_answer.is_remembered(key, now);
+        let error = self
+            .with_an_error
+            .is_remembered(key, Whose::Everybodys, now);
+        let nothing = self
+            .without_answer
+            .is_remembered(key, Whose::Everybodys, now);
         let error = error.then_some(StaleUse::IfError);
         error
             .into_iter()
@@ -110,7 +114,8 @@ impl<B: Backend> Shared<B> {
             StaleUse::IfUnreachable => &failing.without_answer,
             _ => &failing.with_an_error,
         };
-        memory.remember(&fill.miss.place, self.now(), self.config.failure_pause);
+        let (now, pause) = (self.now(), self.config.failure_pause);
+        memory.remember(&fill.miss.place, Whose::Everybodys, now, pause);
     }
 
     /// What is stored, if it may be used in the place of a failure.

@@ -1,11 +1,12 @@
 //! Collects a body while it streams to its client.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
+use crate::flight::Share;
 use crate::semantics::reason::Refusal;
-
-use super::budget::Share;
 
 /// A body that arrived whole, or why there is none.
 pub(crate) type Captured = Result<Whole, Refusal>;
@@ -14,7 +15,7 @@ pub(crate) type Captured = Result<Whole, Refusal>;
 pub(crate) struct Whole {
     pub(crate) data: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    pub(crate) share: Share,
+    pub(crate) share: Arc<Share>,
 }
 
 /// What a body must be like to be kept.
@@ -25,6 +26,8 @@ pub(crate) struct Terms {
     pub(crate) announced: Option<u64>,
     /// Whether trailers were announced: then it has not ended before they are here.
     pub(crate) has_trailers: bool,
+    /// Whether somebody else holds the same bytes, and takes them from the share.
+    pub(crate) is_counted: bool,
 }
 
 /// Keeps what streams by, up to a limit, and hands it over exactly once: when the body has ended cleanly and its length
@@ -40,14 +43,14 @@ pub(crate) struct Capture {
 
 struct Collecting {
     chunks: Vec<Bytes>,
-    share: Share,
+    share: Arc<Share>,
     done: Box<dyn FnOnce(Captured) + Send>,
 }
 
 impl Capture {
     pub(crate) fn new(
         terms: Terms,
-        share: Share,
+        share: Arc<Share>,
         done: impl FnOnce(Captured) + Send + 'static,
     ) -> Self {
         Self {
@@ -80,7 +83,7 @@ impl Capture {
             .is_some_and(|length| self.length > length)
         {
             self.give_up(Refusal::Truncated);
-        } else if !collecting.share.take(data.len() as u64) {
+        } else if !self.terms.is_counted && !collecting.share.take(data.len() as u64) {
             self.give_up(Refusal::Budget);
         } else if !data.is_empty() {
             collecting.chunks.push(data.clone());
@@ -89,6 +92,11 @@ impl Capture {
 
     /// The clean end, with the trailers if there were any.
     pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.end_as(trailers, |_| ());
+    }
+
+    /// The same; `is_whole` is shown the body that is kept, before it is handed over.
+    pub(crate) fn end_as(&mut self, trailers: Option<HeaderMap>, is_whole: impl FnOnce(&Bytes)) {
         if self
             .terms
             .announced
@@ -96,13 +104,16 @@ impl Capture {
         {
             return self.give_up(Refusal::Truncated);
         }
-        if let Some(collecting) = self.collecting.take() {
-            (collecting.done)(Ok(Whole {
-                data: join(&collecting.chunks, self.length as usize),
-                trailers,
-                share: collecting.share,
-            }));
-        }
+        let Some(collecting) = self.collecting.take() else {
+            return;
+        };
+        let data = join(&collecting.chunks, self.length as usize);
+        is_whole(&data);
+        (collecting.done)(Ok(Whole {
+            data,
+            trailers,
+            share: collecting.share,
+        }));
     }
 
     /// Nothing will come of it: what was collected is freed at once.

@@ -1,4 +1,9 @@
-//! One fill per key: a miss leads a flight, or follows the one that is under way.
+//! One fill per key: a miss leads a flight, or follows those that are under way.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -6,15 +11,17 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Entered, Follower, Stage};
-use crate::semantics::reason::{FetchReason, Reason, Refusal};
+use crate::flight::{Entered, Lead, Reader, Stage, Stream, Terms};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::Event;
 
 use super::body::{BoxError, ResponseBody};
 use super::fetch::{self, Sent};
 use super::inner;
 use super::lead;
-use super::lookup::Fill;
+use super::lookup::{Fill, Hit, Seen};
+use super::refused;
 use super::shared::Shared;
 use super::sharing::{SharedHead, Taken};
 
@@ -39,71 +46,179 @@ where
     if let Some(hit) = shared.stand_in_unasked(&fill) {
         return Ok(shared.hit(&hit, request.method()));
     }
-    let reason = fill.miss.reason;
-    shared.count(Event::Fetch(reason));
-    tracing::debug!(reason = reason.as_str(), "fetch");
+    shared.count(Event::Fetch(fill.miss.reason));
+    tracing::debug!(reason = fill.miss.reason.as_str(), "fetch");
     let sent = Sent::of(&request, shared.now());
-    let mut flight_key = fill.miss.place;
-    for _ in 0..MOST_FLIGHTS {
-        let Some(entered) = shared.enter(&fill, flight_key, &sent) else {
-            break;
-        };
-        let follower = match entered {
-            Entered::Leads(lead) => {
-                return lead::lead(shared, inner, request, fill, sent, lead).await;
+    let mut party = Party::of(&shared, &fill, &sent);
+    loop {
+        match party.enter(&shared, &fill, &sent) {
+            Part::Alone => break,
+            Part::Follows => {}
+            Part::Leads(lead) => {
+                return match shared.look_again(&fill, &sent).await {
+                    Some(hit) => Ok(shared.hit(&hit, &sent.method)),
+                    None => lead::lead(shared, inner, request, fill, sent, lead).await,
+                };
             }
-            Entered::Follows(follower) => follower,
-        };
-        match shared.told(follower).await {
-            Some(Stage::Shared(head)) => match shared.take(&head, fill.key.key, &sent, reason) {
-                Taken::Answer(response) => return Ok(response),
-                Taken::OtherVariant(key) => flight_key = key,
-                Taken::NotForThis => break,
-            },
-            Some(Stage::Apart) => break,
-            Some(Stage::Calling | Stage::Vacant) => {
-                if let Some(hit) = shared.stand_in_unasked(&fill) {
-                    return Ok(shared.hit(&hit, &sent.method));
-                }
-            }
-            None => {
+        }
+        let Some((stage, reader)) = party.told(&shared).await else {
+            if party.time_left(&shared).is_zero() {
                 fill.miss.barred = Some(Refusal::WaitedTooLong);
                 break;
             }
+            // Whoever is first now calls, too; the others wait for both.
+            continue;
+        };
+        match stage {
+            Stage::Shared(head) => match shared.take(&head, reader, &fill, &sent) {
+                Taken::Answer(response) => return Ok(response),
+                Taken::NotForThis => break,
+                Taken::OtherVariant(key) => party.turns_to(key),
+                Taken::TooOld => party.wants_newer(),
+                Taken::Lost => party.lost(),
+            },
+            Stage::Refused(refusal) if refused::concerns(refusal, &sent.headers) => break,
+            Stage::Refused(_) | Stage::Calling | Stage::Vacant => party.lost(),
+        }
+        if let Some(hit) = shared.stand_in_unasked(&fill) {
+            return Ok(shared.hit(&hit, &sent.method));
         }
     }
     fetch::alone(shared, inner, request, fill, sent).await
 }
 
-impl<B: Backend> Shared<B> {
-    /// Takes part in the flight of a key; `None` where there is nothing to share.
-    fn enter(
-        &self,
-        fill: &Fill<B::Fence>,
-        key: CacheKey,
-        sent: &Sent,
-    ) -> Option<Entered<B::Fence, SharedHead>> {
-        let own = fill.miss.fence.clone()?;
-        let core = &self.core;
-        if sent.method != Method::GET || core.uncacheable.is_remembered(&key, sent.at) {
-            return None;
+type Told = Pin<Box<dyn Future<Output = (Stage<SharedHead>, Option<Reader>)> + Send>>;
+
+/// A request among the flights of its key.
+struct Party {
+    key: CacheKey,
+    began: Moment,
+    /// Whether it wants no answer to a call that began before it.
+    insists: bool,
+    flights_left: usize,
+    /// What it follows: whichever tells something first.
+    follows: Vec<Told>,
+}
+
+enum Part<F> {
+    /// Nobody's answer can be shared with it.
+    Alone,
+    Leads(Lead<F, SharedHead>),
+    Follows,
+}
+
+impl Party {
+    fn of<B: Backend>(shared: &Shared<B>, fill: &Fill<B::Fence>, sent: &Sent) -> Self {
+        let asked = &fill.key.directives;
+        let insists = asked.no_cache || asked.max_age.is_some_and(|age| age.is_zero());
+        let is_shareable = sent.method == Method::GET
+            && !asked.no_store
+            && shared.may_store(fill, sent.at).is_ok();
+        Self {
+            key: fill.miss.place,
+            began: sent.at,
+            insists: insists && shared.config.obeys_client,
+            flights_left: if is_shareable { MOST_FLIGHTS } else { 0 },
+            follows: Vec::new(),
         }
-        // Who asks for something newer than what is stored wants no answer to an earlier call either.
-        let wants_newer = matches!(
-            fill.miss.reason,
-            FetchReason::RequestNoCache | FetchReason::RequestMaxAge
-        );
-        let may_join =
-            |flight: &B::Fence| !wants_newer && core.backend.may_join(key.resource(), flight, &own);
-        let longest = self.config.flight.fill;
-        Some(
-            core.flights
-                .enter(key, own.clone(), sent.at, longest, may_join),
-        )
     }
 
-    /// Waits for what a flight has to tell; `None` if that takes too long.
-    async fn told(&self, follower: Follower<SharedHead>) -> Option<Stage<SharedHead>> {
-        inner::within(self.config.flight.wait, follower.told()).await
+    /// Takes part in the flight of its key.
+    fn enter<B: Backend>(
+        &mut self,
+        shared: &Shared<B>,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+    ) -> Part<B::Fence> {
+        let core = &shared.core;
+        let Some(own) = fill.miss.fence.clone() else {
+            return Part::Alone;
+        };
+        if self.flights_left == 0 || shared.is_refused(&self.key, &sent.headers) {
+            return Part::Alone;
+        }
+        let resource = *self.key.resource();
+        let may_join = |flight: &B::Fence| core.backend.may_join(&resource, flight, &own);
+        let terms = Terms {
+            not_before: self.insists.then_some(self.began),
+            ..shared.terms()
+        };
+        // An answer to conditions, or of a part, is for nobody else; one for all will do for these, too.
+        let entered = if sent.is_partial() {
+            match core.flights.follow(self.key, terms, may_join) {
+                Some(follower) => Entered::Follows(follower),
+                None => return Part::Alone,
+            }
+        } else {
+            let (fence, stream) = (own.clone(), || Stream::new(shared.share()));
+            core.flights.enter(self.key, fence, terms, may_join, stream)
+        };
+        match entered {
+            Entered::Leads(lead) => Part::Leads(lead),
+            Entered::Follows(follower) => {
+                follower.hold();
+                self.follows.push(Box::pin(follower.told()));
+                Part::Follows
+            }
+        }
+    }
+
+    fn time_left<B: Backend>(&self, shared: &Shared<B>) -> Duration {
+        let waited = shared.now().since(self.began);
+        shared.config.flight.wait.saturating_sub(waited)
+    }
+
+    /// Waits for what any of its flights has to tell; `None` if that takes too long.
+    async fn told<B: Backend>(
+        &mut self,
+        shared: &Shared<B>,
+    ) -> Option<(Stage<SharedHead>, Option<Reader>)> {
+        let patience = shared.config.flight.patience.min(self.time_left(shared));
+        let first = poll_fn(|cx| {
+            for place in 0..self.follows.len() {
+                if let Poll::Ready(told) = self.follows[place].as_mut().poll(cx) {
+                    drop(self.follows.swap_remove(place));
+                    return Poll::Ready(told);
+                }
+            }
+            Poll::Pending
+        });
+        inner::within(patience, first).await
+    }
+
+    fn lost(&mut self) {
+        self.flights_left -= 1;
+    }
+
+    fn turns_to(&mut self, variant: CacheKey) {
+        self.key = variant;
+        self.lost();
+    }
+
+    fn wants_newer(&mut self) {
+        self.insists = true;
+        self.lost();
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            now: self.now(),
+            not_before: None,
+            patience: self.config.flight.patience,
+            longest: self.config.flight.fill,
+        }
+    }
+
+    /// Looks once more, if a fill has ended since the lookup: it may have brought what this one is about to call for.
+    async fn look_again(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Option<Hit> {
+        if self.core.flights.closed(&fill.miss.place) == fill.miss.closed {
+            return None;
+        }
+        match self.look(&fill.key, &sent.headers).await {
+            Seen::Usable(hit) | Seen::Renewable(hit, ..) => Some(hit),
+            Seen::Fetch(_) | Seen::GatewayTimeout => None,
+        }
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{DATE, TRAILER};
-use http::{HeaderMap, Method, Request, Response, response};
+use http::header::{DATE, EXPECT, RANGE, TRAILER};
+use http::{HeaderMap, HeaderName, Method, Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
+use crate::flight::Share;
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal};
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Asked, Grant};
+use crate::semantics::storing::{Asked, Grant, StoringRules};
 use crate::stats::Event;
 
 use super::ask::{Came, ask};
@@ -92,6 +93,14 @@ impl Sent {
         }
     }
 
+    /// Whether its answer may be to conditions (RFC 9110 §13), or of a part (§14), rather than to its key.
+    pub(super) fn is_partial(&self) -> bool {
+        let partial = |name: &HeaderName| {
+            *name == RANGE || *name == EXPECT || name.as_str().starts_with("if-")
+        };
+        self.headers.keys().any(partial)
+    }
+
     pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
             method: &self.method,
@@ -104,6 +113,9 @@ impl Sent {
 /// An answer that may be stored, once its body is here.
 pub(super) struct Storable<F> {
     pub(super) key: CacheKey,
+    /// The key that it was looked for under, and the whole of it.
+    pub(super) place: CacheKey,
+    pub(super) identity: Arc<[u8]>,
     pub(super) fence: F,
     pub(super) stored: StoredHead,
     pub(super) grant: Grant,
@@ -111,7 +123,9 @@ pub(super) struct Storable<F> {
     pub(super) length: Option<u64>,
     has_trailers: bool,
     /// When the inner service was called.
-    began: Moment,
+    pub(super) began: Moment,
+    /// What it was judged by, whatever was stored before.
+    pub(super) rules: StoringRules,
 }
 
 impl<B: Backend> Shared<B> {
@@ -138,14 +152,18 @@ impl<B: Backend> Shared<B> {
         head: &mut response::Parts,
         body: &Res,
     ) -> Result<Storable<B::Fence>, Refusal> {
-        let grant = self.grant(sent.asked(), head, body, fill.miss.existing)?;
+        let rules = self.rules(head, None);
+        let existing = fill.miss.existing;
+        let grant = self.grant(sent.asked(), head, body, StoringRules { existing, ..rules })?;
         let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));
-        self.core.uncacheable.forget(&fill.miss.place);
+        self.no_longer_refused(&fill.miss.place, &sent.headers);
         let identity = fill.key.identity;
         Ok(Storable {
+            place: fill.miss.place,
+            identity: identity.clone(),
             key: self.key_of(fill.key.key, &grant, &sent.headers),
             fence,
             stored: StoredHead::new(identity, head.status, &head.headers, grant.clone()),
@@ -153,6 +171,7 @@ impl<B: Backend> Shared<B> {
             length: announced_length(head, body),
             has_trailers: head.headers.contains_key(TRAILER),
             began: sent.at,
+            rules,
         })
     }
 
@@ -165,7 +184,8 @@ impl<B: Backend> Shared<B> {
         reason: FetchReason,
     ) -> Response<ResponseBody<Res>> {
         self.forwarded(&mut head.headers, reason, None);
-        let capture = self.capture(storable, ());
+        let share = Arc::new(self.share());
+        let capture = self.capture(storable, share, false, ());
         Response::from_parts(head, ResponseBody::captured(body, capture))
     }
 
@@ -182,10 +202,13 @@ impl<B: Backend> Shared<B> {
         Response::from_parts(head, ResponseBody::streaming(body))
     }
 
-    /// Collects a body for the store; `held` is let go of when that is done.
+    /// Collects a body for the store, with a share of the budget that it takes from unless that is done for it; `held` is
+    /// let go of when all is done.
     pub(super) fn capture(
         &self,
         storable: Storable<B::Fence>,
+        share: Arc<Share>,
+        is_counted: bool,
         held: impl Send + 'static,
     ) -> Capture {
         let shared = self.clone();
@@ -193,8 +216,9 @@ impl<B: Backend> Shared<B> {
             limit: self.limit(),
             announced: storable.length,
             has_trailers: storable.has_trailers,
+            is_counted,
         };
-        Capture::new(terms, self.share(), move |captured| {
+        Capture::new(terms, share, move |captured| {
             shared.commit(storable, captured, held);
         })
     }
@@ -207,7 +231,13 @@ impl<B: Backend> Shared<B> {
             share,
         } = match captured {
             Ok(whole) => whole,
-            Err(refusal) => return self.refused(refusal),
+            Err(refusal) => {
+                // So that the next ones do not wait for what is not kept either.
+                if refusal == Refusal::TooLarge {
+                    self.remember_refused(&storable.place, refusal);
+                }
+                return self.refused(refusal);
+            }
         };
         let Storable {
             key,

@@ -5,28 +5,28 @@ use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
+use crate::flight::Share;
 use crate::random::uniform;
 use crate::semantics::reason::Refusal;
 use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
 
-use super::budget::Share;
 use super::shared::Shared;
 
 impl<B: Backend> Shared<B> {
-    /// May an answer be stored? `existing` is the status of what is stored already.
+    /// May an answer be stored?
     pub(super) fn grant<Res: Body>(
         &self,
         asked: Asked<'_>,
         head: &response::Parts,
         body: &Res,
-        existing: Option<StatusCode>,
+        rules: StoringRules,
     ) -> Result<Grant, Refusal> {
         let answered = Answered {
             status: head.status,
             headers: &head.headers,
             at: self.now(),
         };
-        match storing(asked, answered, self.rules(head, existing)) {
+        match storing(asked, answered, rules) {
             Storing::Refuse(refusal) => Err(refusal),
             Storing::Store(_) if self.limit() == 0 => Err(Refusal::NoRoom),
             Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),

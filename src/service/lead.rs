@@ -1,9 +1,6 @@
 //! Leads a flight: calls the inner service, tells the followers, and sees to it that they get the whole body.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, response};
@@ -17,8 +14,8 @@ use crate::semantics::reason::FetchReason;
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
+use super::driven::Driven;
 use super::fetch::{Sent, Storable};
-use super::inner::within;
 use super::lookup::Fill;
 use super::pump::Pump;
 use super::shared::Shared;
@@ -44,79 +41,8 @@ where
     Res::Error: Into<BoxError>,
 {
     let lead = Arc::new(lead);
-    let limit = shared.config.flight.fill;
-    let handed_over = HandedOver {
-        runtime: Handle::try_current().ok(),
-        background: shared.clone(),
-        lead: lead.clone(),
-        limit,
-        fill: Some(Box::pin(drive(shared, inner, request, fill, sent, lead))),
-    };
-    handed_over.answer().await
-}
-
-/// A fill whose leader may leave: if somebody follows, it goes on in a task of its own, and is dropped with its leader
-/// otherwise.
-struct HandedOver<F, L, B>
-where
-    F: Future<Output: Send> + Send + 'static,
-    L: Followed,
-    B: Backend,
-{
-    runtime: Option<Handle>,
-    background: Shared<B>,
-    lead: Arc<L>,
-    limit: Duration,
-    fill: Option<Pin<Box<F>>>,
-}
-
-/// Whether somebody follows.
-trait Followed {
-    fn is_followed(&self) -> bool;
-}
-
-impl<F, H> Followed for Lead<F, H> {
-    fn is_followed(&self) -> bool {
-        Lead::is_followed(self)
-    }
-}
-
-impl<F, L, B> HandedOver<F, L, B>
-where
-    F: Future<Output: Send> + Send + 'static,
-    L: Followed,
-    B: Backend,
-{
-    async fn answer(mut self) -> F::Output {
-        poll_fn(|cx| {
-            // Taken out while it is polled: after a panic there is nothing left to hand over.
-            let mut fill = self.fill.take().expect("polled after completion");
-            let polled = fill.as_mut().poll(cx);
-            if polled.is_pending() {
-                self.fill = Some(fill);
-            }
-            polled
-        })
-        .await
-    }
-}
-
-impl<F, L, B> Drop for HandedOver<F, L, B>
-where
-    F: Future<Output: Send> + Send + 'static,
-    L: Followed,
-    B: Backend,
-{
-    fn drop(&mut self) {
-        if let (Some(fill), Some(runtime)) = (self.fill.take(), &self.runtime)
-            && self.lead.is_followed()
-        {
-            let limit = self.limit;
-            self.background.core.background.spawn(runtime, async move {
-                drop(within(limit, fill).await);
-            });
-        }
-    }
+    let fill = drive(shared.clone(), inner, request, fill, sent, lead.clone());
+    Driven::new(shared, lead, fill).answer().await
 }
 
 /// The fill itself.
@@ -149,28 +75,17 @@ where
             shared.answer_all(head, body, storable, reason, lead, &runtime)
         }
         (Ok(storable), None) => {
-            lead.tell(Stage::Apart);
+            lead.leave_vacant();
             shared.answer_alone(head, body, storable, reason)
         }
         (Err(refusal), _) => {
-            if refusal.concerns_every_request() {
-                shared.release(&lead);
-            }
+            shared.release(&lead, refusal, head.status);
             shared.answer_unstored(head, body, refusal, reason)
         }
     })
 }
 
 impl<B: Backend> Shared<B> {
-    /// Sends all followers on their own ways at once, and lets those who come soon not wait at all.
-    fn release(&self, lead: &Lead<B::Fence, SharedHead>) {
-        let time = self.config.flight.uncacheable;
-        self.core
-            .uncacheable
-            .remember(&lead.key(), self.now(), time);
-        lead.tell(Stage::Apart);
-    }
-
     /// Shares an answer that may be stored: leader and followers read the same bytes, each at its own pace.
     fn answer_all<Res>(
         &self,
@@ -185,18 +100,26 @@ impl<B: Backend> Shared<B> {
         Res: Body<Data = Bytes> + Send + 'static,
         Res::Error: Into<BoxError>,
     {
-        self.core.uncacheable.forget(&lead.key());
-        let stream = Stream::default();
+        let stream = lead.stream().clone();
         let own = stream.reader();
         let length = storable.length;
-        lead.tell(Stage::Shared(Arc::new(SharedHead {
-            head: without_extensions(&head),
+        let shared_head = SharedHead {
+            status: head.status,
+            headers: SharedHead::headers_of(&head),
+            identity: storable.identity.clone(),
             grant: storable.grant.clone(),
+            rules: storable.rules,
+            called: storable.began,
             length,
+        };
+        let open = Open {
+            lead: lead.clone(),
             stream: stream.clone(),
-        })));
-        let capture = self.capture(storable, lead.clone());
-        let pump = Pump::new(body, stream, capture, lead, self.config.flight);
+        };
+        let capture = self.capture(storable, stream.share(), true, open);
+        // Made before anybody is told: whatever happens to it, it ends what they read.
+        let pump = Pump::new(body, stream, capture, lead.clone(), self.config.flight);
+        lead.tell(Stage::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(runtime), pump.run());
         self.forwarded(&mut head.headers, reason, None);
         match own {
@@ -206,11 +129,15 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-/// What one connection hung on a response is not for others.
-fn without_extensions(head: &response::Parts) -> response::Parts {
-    let (mut copy, ()) = Response::new(()).into_parts();
-    copy.status = head.status;
-    copy.version = head.version;
-    copy.headers = head.headers.clone();
-    copy
+/// A flight that others can join until its body is stored, or is known not to be.
+struct Open<F, H> {
+    lead: Arc<Lead<F, H>>,
+    stream: Stream,
+}
+
+impl<F, H> Drop for Open<F, H> {
+    fn drop(&mut self) {
+        self.lead.close();
+        self.stream.drop_what_was_read();
+    }
 }

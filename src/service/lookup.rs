@@ -65,6 +65,8 @@ pub(super) struct Miss<F> {
     pub(super) fence: Option<F>,
     /// The key that was looked up last: the variant's, where it is known to be one.
     pub(super) place: CacheKey,
+    /// How many flights near it had been closed before that.
+    pub(super) closed: u64,
     pub(super) existing: Option<StatusCode>,
     pub(super) stored: Stored,
     /// Why the answer is not stored, whatever it is.
@@ -87,11 +89,12 @@ pub(super) struct Fill<F> {
 }
 
 impl<F> Miss<F> {
-    fn new(reason: FetchReason, fence: F, place: CacheKey) -> Self {
+    fn new(reason: FetchReason, fence: F, place: CacheKey, closed: u64) -> Self {
         Self {
             reason,
             fence: Some(fence),
             place,
+            closed,
             existing: None,
             stored: Stored::Nothing,
             barred: None,
@@ -107,6 +110,7 @@ impl<F> Miss<F> {
 struct Looked<F> {
     lookup: Lookup<F>,
     place: CacheKey,
+    closed: u64,
     /// Whether a rule for variants stood in its way.
     varies: bool,
 }
@@ -119,6 +123,7 @@ impl<B: Backend> Shared<B> {
         request: &request::Parts,
     ) -> Option<Seen<B::Fence>> {
         let now = self.now();
+        let closed = self.core.flights.closed(&read.key);
         let backend = &self.core.backend;
         let (lookup, place) = match backend.get_now(&read.key)? {
             Lookup::Varies(rule, _) => {
@@ -132,6 +137,7 @@ impl<B: Backend> Shared<B> {
             lookup,
             varies: place != read.key,
             place,
+            closed,
         };
         let same = |identity: &[u8]| read.parts.is(&self.config.scope, identity);
         Some(self.judge(looked, same, &read.directives, &request.headers, now))
@@ -150,6 +156,7 @@ impl<B: Backend> Shared<B> {
                     reason: FetchReason::BackendFailed,
                     fence: None,
                     place: key.key,
+                    closed: 0,
                     existing: None,
                     stored: Stored::Nothing,
                     barred: None,
@@ -165,6 +172,7 @@ impl<B: Backend> Shared<B> {
         key: &CacheKey,
         headers: &HeaderMap,
     ) -> Result<Looked<B::Fence>, BackendError> {
+        let closed = self.core.flights.closed(key);
         let backend = &self.core.backend;
         let (lookup, place) = match backend.get(key).await? {
             Lookup::Varies(rule, _) => {
@@ -177,6 +185,7 @@ impl<B: Backend> Shared<B> {
             lookup,
             varies: place != *key,
             place,
+            closed,
         })
     }
 
@@ -201,6 +210,7 @@ impl<B: Backend> Shared<B> {
         };
         let verdict = verdict(asked, found, now, self.config.obeys_client);
         let (place, varies) = (looked.place, looked.varies);
+        let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.closed);
         match (verdict, response) {
             (Verdict::Fresh { age, left }, Some(response)) => {
                 let is_early = self.is_early(&response, &place, left, now);
@@ -208,19 +218,19 @@ impl<B: Backend> Shared<B> {
                 if !is_early {
                     return Seen::Usable(hit);
                 }
-                let mut miss = Miss::new(FetchReason::Stale, fence, place);
+                let mut miss = miss(FetchReason::Stale);
                 miss.is_answered_with(&hit.response);
                 Seen::Renewable(hit, Refresh::Early, miss)
             }
             (Verdict::StaleWhileRevalidate, Some(response)) => {
-                let mut miss = Miss::new(FetchReason::Stale, fence, place);
+                let mut miss = miss(FetchReason::Stale);
                 miss.stored = Stored::Stale(response.clone());
                 let hit = Hit::stale(response, now, StaleUse::WhileRevalidate);
-                self.seen_while_revalidating(hit, miss, asked, now)
+                self.seen_while_revalidating(hit, miss, asked, headers, now)
             }
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
             (Verdict::Fetch(reason), response) => {
-                let mut miss = Miss::new(reason, fence, place);
+                let mut miss = miss(reason);
                 match (reason, response) {
                     // What is stale is worth less than any answer.
                     (FetchReason::Stale, Some(response)) => miss.stored = Stored::Stale(response),

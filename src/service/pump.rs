@@ -9,7 +9,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
+use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::FlightLimits;
@@ -20,6 +23,9 @@ use super::body::BoxError;
 use super::capture::{Capture, keepable};
 use super::inner::within;
 
+/// Frames that are moved before the head is sent: all there are of a body that is here already.
+const AT_ONCE: usize = 2;
+
 /// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that at
 /// the pace of its slowest reader.
 pub(super) struct Pump<Res, F, H> {
@@ -27,7 +33,7 @@ pub(super) struct Pump<Res, F, H> {
     stream: Stream,
     capture: Capture,
     lead: Arc<Lead<F, H>>,
-    ends_by: Instant,
+    ends_by: Option<Instant>,
     stall: Duration,
 }
 
@@ -57,13 +63,20 @@ where
             stream,
             capture,
             lead,
-            ends_by: Instant::now() + limits.fill,
+            ends_by: Instant::now().checked_add(limits.fill),
             stall: limits.stall,
         }
     }
 
     pub(super) async fn run(mut self) {
+        let mut frames = 0_usize;
         loop {
+            frames = frames.saturating_add(1);
+            if frames == AT_ONCE + 1 {
+                // The rest is not for whoever is about to send the head.
+                yield_now().await;
+            }
+            consume_budget().await;
             if room(&self.stream, self.stall).await == Room::Nobody {
                 return;
             }
@@ -74,14 +87,10 @@ where
                     Ok(data) => self.pass_on(data),
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
-                        self.capture.end(trailers.clone());
-                        return self.stream.end(Ended::Cleanly(trailers));
+                        return self.end(trailers);
                     }
                 },
-                Next::End => {
-                    self.capture.end(None);
-                    return self.stream.end(Ended::Cleanly(None));
-                }
+                Next::End => return self.end(None),
                 Next::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
                     self.lead.close();
@@ -92,12 +101,26 @@ where
     }
 
     fn pass_on(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        let is_kept = !self.capture.is_over();
         let data = keepable(&data);
         self.capture.data(&data);
-        self.stream.push(data);
-        if self.capture.is_over() {
+        if !self.stream.push(data) {
+            self.capture.give_up(Refusal::Budget);
+        }
+        if is_kept && self.capture.is_over() {
             self.stop_keeping();
         }
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        // Slow readers then hold no more than what is stored.
+        let stream = &self.stream;
+        self.capture
+            .end_as(trailers.clone(), |whole| stream.read_from(whole));
+        self.stream.end(Ended::Cleanly(trailers));
     }
 
     fn give_up(&mut self, refusal: Refusal) {
@@ -123,7 +146,8 @@ where
             })
         });
         if is_kept {
-            let left = self.ends_by.saturating_duration_since(Instant::now());
+            let until = |at: Instant| at.saturating_duration_since(Instant::now());
+            let left = self.ends_by.map_or(Duration::MAX, until);
             within(left, next).await.unwrap_or(Next::TooSlow)
         } else {
             next.await

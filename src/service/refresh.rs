@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body::Body;
 use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey, StoredResponse};
-use crate::flight::Lead;
+use crate::flight::{Lead, Stream};
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::early;
@@ -89,11 +89,11 @@ impl<B: Backend> Shared<B> {
     pub(super) fn renewal(&self, why: Refresh, miss: Miss<B::Fence>) -> Option<Renewal<B>> {
         let runtime = self.core.background.open()?;
         let fence = miss.fence.clone()?;
-        let longest = self.config.flight.fill;
+        let stream = || Stream::new(self.share());
         let lead = self
             .core
             .flights
-            .lead(miss.place, fence, self.now(), longest)?;
+            .lead(miss.place, fence, self.terms(), stream)?;
         self.count(Event::Refresh(why));
         tracing::debug!(reason = why.as_str(), "refresh");
         Some(Renewal {
@@ -110,6 +110,7 @@ impl<B: Backend> Shared<B> {
         hit: Hit,
         mut miss: Miss<B::Fence>,
         asked: &RequestDirectives,
+        headers: &HeaderMap,
         now: Moment,
     ) -> Seen<B::Fence> {
         let core = &self.core;
@@ -118,7 +119,7 @@ impl<B: Backend> Shared<B> {
         }
         // Nobody would fetch it anew, or nothing that came of it could be stored.
         let is_in_vain = asked.no_store
-            || core.uncacheable.is_remembered(&miss.place, now)
+            || self.is_refused(&miss.place, headers)
             || core.background.open().is_none();
         if is_in_vain {
             return Seen::Fetch(miss);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
-use crate::flight::{Flights, ShortMemory};
+use crate::flight::{Budget, Flights, ShortMemory};
 use crate::key::Resource;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
@@ -12,7 +12,6 @@ use crate::stats::{Counters, Event};
 
 use super::ask::Failing;
 use super::background::Background;
-use super::budget::Budget;
 use super::grace::Grace;
 use super::inner::Queue;
 use super::sharing::SharedHead;

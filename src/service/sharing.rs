@@ -1,24 +1,36 @@
 //! What followers of a fill share, and who may have it.
 
-use http::{Response, response};
+use std::sync::Arc;
+
+use http::header::AGE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Reader, Stream};
-use crate::semantics::reason::FetchReason;
-use crate::semantics::storing::{Answered, Grant, Storing, storing};
+use crate::flight::Reader;
+use crate::semantics::hop_by_hop;
+use crate::semantics::moment::Moment;
+use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
+use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::body::ResponseBody;
 use super::fetch::Sent;
+use super::lookup::Fill;
 use super::shared::Shared;
 
-/// The head of an answer that is being stored, with its body as it arrives.
+/// The head of an answer that is being stored.
 #[derive(Debug)]
 pub(crate) struct SharedHead {
-    pub(super) head: response::Parts,
+    pub(super) status: StatusCode,
+    /// Without those that concern one connection.
+    pub(super) headers: HeaderMap,
+    pub(super) identity: Arc<[u8]>,
     pub(super) grant: Grant,
+    /// What it was judged by.
+    pub(super) rules: StoringRules,
+    /// When the inner service was called.
+    pub(super) called: Moment,
     /// The body's length, where it is announced.
     pub(super) length: Option<u64>,
-    pub(super) stream: Stream,
 }
 
 /// What a follower makes of a shared head.
@@ -27,17 +39,26 @@ pub(super) enum Taken<Res> {
     Answer(Response<ResponseBody<Res>>),
     /// Other fields selected it (RFC 9111 §4.1): this request's own variant has this key.
     OtherVariant(CacheKey),
-    /// It may not be shared with this request, or can no longer be read from its beginning.
+    /// Its body failed, or can no longer be read from its beginning.
+    Lost,
+    /// It is too old for this request by now.
+    TooOld,
+    /// It may not be shared with this request.
     NotForThis,
 }
 
 impl SharedHead {
-    /// An answer of its own for each who reads; the response's extensions are the leader's alone.
-    pub(super) fn answer<Res>(&self, reader: Reader) -> Response<ResponseBody<Res>> {
+    pub(super) fn headers_of(head: &http::response::Parts) -> HeaderMap {
+        let mut headers = head.headers.clone();
+        hop_by_hop::remove(&mut headers);
+        headers
+    }
+
+    /// An answer of its own for each who reads; version and extensions are the leader's alone.
+    fn answer<Res>(&self, reader: Reader) -> Response<ResponseBody<Res>> {
         let mut response = Response::new(ResponseBody::shared(reader, self.length));
-        *response.status_mut() = self.head.status;
-        *response.version_mut() = self.head.version;
-        *response.headers_mut() = self.head.headers.clone();
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
         response
     }
 }
@@ -47,35 +68,65 @@ impl<B: Backend> Shared<B> {
     pub(super) fn take<Res>(
         &self,
         shared: &SharedHead,
-        primary: CacheKey,
+        reader: Option<Reader>,
+        fill: &Fill<B::Fence>,
         sent: &Sent,
-        reason: FetchReason,
     ) -> Taken<Res> {
+        if shared.identity != fill.key.identity {
+            return Taken::NotForThis;
+        }
         if let Some(selected) = &shared.grant.selected
             && !selected.matches(&sent.headers)
         {
             let rule = selected.rule();
-            let key = primary.variant_for(&self.core.seed, rule, &sent.headers);
+            let key = fill
+                .key
+                .key
+                .variant_for(&self.core.seed, rule, &sent.headers);
             return Taken::OtherVariant(key);
         }
-        if !self.could_be_stored_for(shared, sent) {
+        if !could_be_stored_for(shared, sent) {
             return Taken::NotForThis;
         }
-        let Some(reader) = shared.stream.reader() else {
-            return Taken::NotForThis;
+        if !self.is_young_enough(shared, fill) {
+            return Taken::TooOld;
+        }
+        let Some(reader) = reader.filter(|reader| !reader.is_broken()) else {
+            return Taken::Lost;
         };
         let mut response = shared.answer(reader);
-        self.collapsed(response.headers_mut(), reason);
+        let freshness = &shared.grant.freshness;
+        // Whoever came when it was there already gets it from what is stored, if only for a moment (RFC 9111 §4).
+        if sent.at.monotonic() > freshness.received.monotonic() {
+            let age = freshness.age(self.now()).as_secs();
+            response.headers_mut().insert(AGE, HeaderValue::from(age));
+        }
+        self.collapsed(response.headers_mut(), fill.miss.reason);
         Taken::Answer(response)
     }
 
-    fn could_be_stored_for(&self, shared: &SharedHead, sent: &Sent) -> bool {
-        let answered = Answered {
-            status: shared.head.status,
-            headers: &shared.head.headers,
-            at: shared.grant.freshness.received,
-        };
-        let rules = self.rules(&shared.head, None);
-        matches!(storing(sent.asked(), answered, rules), Storing::Store(_))
+    fn is_young_enough(&self, shared: &SharedHead, fill: &Fill<B::Fence>) -> bool {
+        let found = Found::Response(&shared.grant.freshness);
+        let asked = &fill.key.directives;
+        matches!(
+            verdict(asked, found, self.now(), self.config.obeys_client),
+            Verdict::Fresh { .. } | Verdict::StaleWhileRevalidate
+        )
     }
+}
+
+/// Whether the same answer to this request's fields could have been stored. Time has no part in it: what was called, and
+/// judged, once is not judged anew.
+fn could_be_stored_for(shared: &SharedHead, sent: &Sent) -> bool {
+    let asked = Asked {
+        method: &sent.method,
+        headers: &sent.headers,
+        at: shared.called,
+    };
+    let answered = Answered {
+        status: shared.status,
+        headers: &shared.headers,
+        at: shared.grant.freshness.received,
+    };
+    matches!(storing(asked, answered, shared.rules), Storing::Store(_))
 }

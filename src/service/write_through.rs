@@ -12,6 +12,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 
 use crate::backend::{Backend, CacheKey, Put};
+use crate::flight::Share;
 use crate::key::Resource;
 use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::moment::Moment;
@@ -22,7 +23,6 @@ use crate::stats::Event;
 
 use super::admission::{OwnKey, Way};
 use super::body::{BoxError, ResponseBody};
-use super::budget::Share;
 use super::judge::announced_length;
 use super::settlement::Settlement;
 use super::shared::Shared;
@@ -116,10 +116,11 @@ fn judge<B: Backend, Res: Body>(
         headers: &get.headers,
         at: now,
     };
-    let grant = shared.grant(asked, &answer, body, None)?;
+    let rules = shared.rules(&answer, None);
+    let grant = shared.grant(asked, &answer, body, rules)?;
     let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
-    let mut share = shared.share();
+    let share = shared.share();
     if !share.take(length) {
         return Err(Refusal::Budget);
     }

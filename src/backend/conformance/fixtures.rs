@@ -119,6 +119,6 @@ pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<St
         },
         selected,
     };
-    let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
+    let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
     Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None, Duration::ZERO))
 }

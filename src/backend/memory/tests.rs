@@ -29,7 +29,7 @@ fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> 
         },
         selected: None,
     };
-    let head = StoredHead::new(Box::default(), StatusCode::OK, &HeaderMap::new(), grant);
+    let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
     Arc::new(head.with_body(Bytes::from(vec![0; length]), None, Duration::ZERO))
 }
 

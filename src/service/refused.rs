@@ -1,0 +1,82 @@
+//! What may not be shared: with whom, and for how long that is remembered ("hit-for-miss").
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, StatusCode};
+
+use crate::backend::{Backend, CacheKey};
+use crate::flight::{Lead, Whose};
+use crate::semantics::reason::Refusal;
+
+use super::shared::Shared;
+use super::sharing::SharedHead;
+
+/// Whether an answer that was refused for one request would have been for another, with these header fields, just as
+/// well.
+pub(super) fn concerns(refusal: Refusal, headers: &HeaderMap) -> bool {
+    match whose(refusal) {
+        Some(Whose::Everybodys) => true,
+        Some(Whose::WithAuthorization) => headers.contains_key(AUTHORIZATION),
+        Some(Whose::WithCookie) => headers.contains_key(COOKIE),
+        None => false,
+    }
+}
+
+fn whose(refusal: Refusal) -> Option<Whose> {
+    match refusal {
+        Refusal::Authorization => Some(Whose::WithAuthorization),
+        Refusal::Cookie => Some(Whose::WithCookie),
+        _ => refusal
+            .concerns_every_request()
+            .then_some(Whose::Everybodys),
+    }
+}
+
+/// The kinds of requests that one with these header fields is of.
+fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Whose> {
+    let authorization = headers.contains_key(AUTHORIZATION);
+    let cookie = headers.contains_key(COOKIE);
+    let mut kinds = [Some(Whose::Everybodys), None, None];
+    kinds[1] = authorization.then_some(Whose::WithAuthorization);
+    kinds[2] = cookie.then_some(Whose::WithCookie);
+    kinds.into_iter().flatten()
+}
+
+/// An error says nothing of the answers that come after it.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+impl<B: Backend> Shared<B> {
+    /// Sends followers whom it concerns on their own ways at once, and lets those who come soon not wait at all. The others
+    /// have one among them take over.
+    pub(super) fn release(
+        &self,
+        lead: &Lead<B::Fence, SharedHead>,
+        refusal: Refusal,
+        status: StatusCode,
+    ) {
+        if is_passing(status) || whose(refusal).is_none() {
+            return lead.leave_vacant();
+        }
+        self.remember_refused(&lead.key(), refusal);
+        lead.refuse(refusal);
+    }
+
+    pub(super) fn remember_refused(&self, key: &CacheKey, refusal: Refusal) {
+        if let Some(whose) = whose(refusal) {
+            let time = self.config.flight.uncacheable;
+            self.core.uncacheable.remember(key, whose, self.now(), time);
+        }
+    }
+
+    /// Whether a request with these header fields need not wait for what others get.
+    pub(super) fn is_refused(&self, key: &CacheKey, headers: &HeaderMap) -> bool {
+        let (memory, now) = (&self.core.uncacheable, self.now());
+        kinds(headers).any(|whose| memory.is_remembered(key, whose, now))
+    }
+
+    /// An answer to a request with these header fields turned out to be storable.
+    pub(super) fn no_longer_refused(&self, key: &CacheKey, headers: &HeaderMap) {
+        kinds(headers).for_each(|whose| self.core.uncacheable.forget(key, whose));
+    }
+}
