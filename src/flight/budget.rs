@@ -18,7 +18,10 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
+    /// All that was taken from the budget.
     held: AtomicU64,
+    /// What of it was taken ahead of need.
+    reserved: AtomicU64,
     most: u64,
 }
 
@@ -28,12 +31,32 @@ impl Share {
         Self {
             budget,
             held: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
             most,
         }
     }
 
+    /// Takes ahead of need, unless that exceeds the budget: of many that begin at once some will then be whole, where
+    /// otherwise all would run out of it half-way.
+    pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        let taken = self.take_anew(bytes);
+        if taken {
+            self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
     /// Takes more bytes, unless that exceeds the budget.
     pub(crate) fn take(&self, bytes: u64) -> bool {
+        let less = |reserved: u64| (reserved > 0).then(|| reserved.saturating_sub(bytes));
+        let reserved = self
+            .reserved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let covered = reserved.unwrap_or(0).min(bytes);
+        covered == bytes || self.take_anew(bytes - covered)
+    }
+
+    fn take_anew(&self, bytes: u64) -> bool {
         let within = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= self.most);
         let taken = self
             .budget

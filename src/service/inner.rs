@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 /// How many fills wait for the inner service to be ready.
@@ -23,7 +24,7 @@ impl Queue {
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
             .is_ok()
-            .then_some(Place(self))
+            .then(|| Place(self))
     }
 }
 
@@ -82,9 +83,11 @@ pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::O
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        // tokio tells whether there are timers in no other way.
-        let timer =
-            timer.get_or_insert_with(|| catch_unwind(|| Box::pin(tokio::time::sleep(limit))).ok());
+        let timer = timer.get_or_insert_with(|| {
+            Handle::try_current().ok()?;
+            // tokio tells whether there are timers in no other way.
+            catch_unwind(|| Box::pin(tokio::time::sleep(limit))).ok()
+        });
         match timer {
             Some(timer) => timer.as_mut().poll(cx).map(|()| None),
             None => Poll::Pending,

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::flight::{Lead, Stage, Stream};
-use crate::semantics::reason::FetchReason;
+use crate::semantics::reason::{FetchReason, Refusal};
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
@@ -116,7 +116,13 @@ impl<B: Backend> Shared<B> {
             lead: lead.clone(),
             stream: stream.clone(),
         };
-        let capture = self.capture(storable, stream.share(), true, open);
+        let share = stream.share();
+        // With some more for what it takes to keep it in pieces.
+        let has_room = share.reserve(length.map_or(0, |length| length + length / 16));
+        let mut capture = self.capture(storable, share, true, open);
+        if !has_room {
+            capture.give_up(Refusal::Budget);
+        }
         // Made before anybody is told: whatever happens to it, it ends what they read.
         let pump = Pump::new(body, stream, capture, lead.clone(), self.config.flight);
         lead.tell(Stage::Shared(Arc::new(shared_head)));
