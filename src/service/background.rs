@@ -32,9 +32,23 @@ pub struct Shutdown {
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 impl Background {
-    /// Where optional work may begin; `None` outside of a runtime, and once the cache is shutting down.
+    /// Whether the cache is shutting down: nothing optional begins any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Where work may begin; `None` outside of a runtime, and once the cache is shutting down.
     pub(super) fn open(&self) -> Option<Handle> {
-        if self.is_closing.load(Ordering::Acquire) {
+        if self.is_closing() {
+            None
+        } else {
+            self.runtime()
+        }
+    }
+
+    /// Where work that has begun may go on; `None` outside of a runtime, and behind the deadline.
+    pub(super) fn runtime(&self) -> Option<Handle> {
+        if self.deadline.is_cancelled() {
             return None;
         }
         Handle::try_current().ok()

@@ -113,6 +113,7 @@ impl Party {
         let insists = asked.no_cache || asked.max_age.is_some_and(|age| age.is_zero());
         let is_shareable = sent.method == Method::GET
             && !asked.no_store
+            && !shared.core.background.is_closing()
             && shared.may_store(fill, sent.at).is_ok();
         Self {
             key: fill.miss.place,

@@ -70,7 +70,7 @@ where
     };
     let (mut head, body) = response.into_parts();
     let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
-    Ok(match (storable, shared.core.background.open()) {
+    Ok(match (storable, shared.core.background.runtime()) {
         (Ok(storable), Some(runtime)) => {
             shared.answer_all(head, body, storable, reason, lead, &runtime)
         }
