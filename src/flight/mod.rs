@@ -5,10 +5,12 @@
 
 mod budget;
 mod memory;
+mod news;
 mod stream;
 mod table;
 
 pub(crate) use budget::{Budget, Share};
 pub(crate) use memory::{ShortMemory, Whose};
+pub(crate) use news::Stage;
 pub(crate) use stream::{Ended, Read, Reader, Room, Stream};
-pub(crate) use table::{Entered, Flights, HandOver, Lead, Stage, Terms};
+pub(crate) use table::{Entered, Flights, HandOver, Lead, Terms};

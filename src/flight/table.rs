@@ -2,42 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::news::{Listener, News, Stage};
 use super::stream::{Reader, Stream};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
 const STRIPES: usize = 64;
-
-/// What followers of a fill are told. `H` is what they share, once there is a head.
-#[derive(Debug)]
-pub(crate) enum Stage<H> {
-    /// The inner service has been, or is about to be, called.
-    Calling,
-    /// There is a head that may be stored: take what is yours.
-    Shared(Arc<H>),
-    /// The answer is not for others: whom the reason concerns goes alone, at once.
-    Refused(Refusal),
-    /// Nothing came of it: one of the followers takes over.
-    Vacant,
-}
-
-impl<H> Clone for Stage<H> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Calling => Self::Calling,
-            Self::Shared(head) => Self::Shared(head.clone()),
-            Self::Refused(refusal) => Self::Refused(*refusal),
-            Self::Vacant => Self::Vacant,
-        }
-    }
-}
 
 /// Takes a fill out of its leader's hands, so that it goes on whatever becomes of him.
 pub(crate) trait HandOver: Send + Sync {
@@ -75,9 +51,11 @@ type Open<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
 struct Flight<F, H> {
     fence: F,
     began: Moment,
-    stage: watch::Sender<Stage<H>>,
+    news: Arc<News<H>>,
     stream: Stream,
     call: OnceLock<Weak<dyn HandOver>>,
+    /// The key that it got later.
+    variant: OnceLock<CacheKey>,
 }
 
 /// A request's part in a flight.
@@ -110,20 +88,37 @@ impl<F, H> Stripe<F, H> {
 impl<F, H> Flight<F, H> {
     fn is_alive(&self, terms: Terms) -> bool {
         let age = terms.now.since(self.began);
-        let has_head = !matches!(*self.stage.borrow(), Stage::Calling);
         let is_older = |than: Moment| self.began.monotonic() < than.monotonic();
         !terms.not_before.is_some_and(is_older)
             && age < terms.longest
-            && (has_head || age < terms.patience)
+            && (age < terms.patience || self.news.is_out())
     }
 
     fn follower(&self) -> Follower<H> {
         Follower {
-            stage: self.stage.subscribe(),
+            listener: self.news.listen(),
             reader: self.stream.reader(),
             call: self.call.get().cloned(),
         }
     }
+}
+
+/// The flight of a key; for a variant's also the one under its primary key, as long as it may turn out to be the variant's:
+/// whoever leads it did not know yet that the responses vary.
+fn joinable<F, H>(
+    open: &Open<F, H>,
+    key: CacheKey,
+    terms: Terms,
+    may_join: impl Fn(&F) -> bool,
+) -> Option<&Flight<F, H>> {
+    let fits = |flight: &&Arc<Flight<F, H>>| flight.is_alive(terms) && may_join(&flight.fence);
+    let primary = key.primary();
+    let of_primary = || {
+        open.get(&primary)
+            .filter(|flight| primary != key && !flight.news.is_out() && fits(flight))
+    };
+    let flight = open.get(&key).filter(fits).or_else(of_primary)?;
+    Some(flight)
 }
 
 impl<F, H> Flights<F, H> {
@@ -140,15 +135,13 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         fence: F,
         terms: Terms,
-        may_join: impl FnOnce(&F) -> bool,
+        may_join: impl Fn(&F) -> bool,
         stream: impl FnOnce() -> Stream,
     ) -> Entered<F, H> {
         let open = self.stripe(&key).lock();
-        match open.get(&key) {
-            Some(flight) if flight.is_alive(terms) && may_join(&flight.fence) => {
-                Entered::Follows(flight.follower())
-            }
-            _ => Entered::Leads(self.open(open, key, fence, terms, stream())),
+        match joinable(&open, key, terms, may_join) {
+            Some(flight) => Entered::Follows(flight.follower()),
+            None => Entered::Leads(self.open(open, key, fence, terms, stream())),
         }
     }
 
@@ -157,11 +150,10 @@ impl<F, H> Flights<F, H> {
         &self,
         key: CacheKey,
         terms: Terms,
-        may_join: impl FnOnce(&F) -> bool,
+        may_join: impl Fn(&F) -> bool,
     ) -> Option<Follower<H>> {
         let open = self.stripe(&key).lock();
-        let flight = open.get(&key)?;
-        (flight.is_alive(terms) && may_join(&flight.fence)).then(|| flight.follower())
+        joinable(&open, key, terms, may_join).map(Flight::follower)
     }
 
     /// Opens a flight for a key unless there is one, of whatever fence.
@@ -190,9 +182,10 @@ impl<F, H> Flights<F, H> {
         let flight = Arc::new(Flight {
             fence,
             began: terms.now,
-            stage: watch::Sender::new(Stage::Calling),
+            news: Arc::default(),
             stream,
             call: OnceLock::new(),
+            variant: OnceLock::new(),
         });
         let replaced = open.insert(key, flight.clone());
         drop(open);
@@ -236,6 +229,15 @@ impl<F, H> Lead<F, H> {
         self.key
     }
 
+    /// Opens the same flight under another key of its resource, unless there is one: its answer turned out to be that of a
+    /// variant, which will be looked for there.
+    pub(crate) fn is_also(&self, key: CacheKey) {
+        let mut open = self.flights.stripe(&self.key).lock();
+        if self.flight.variant.set(key).is_ok() {
+            open.entry(key).or_insert_with(|| self.flight.clone());
+        }
+    }
+
     /// The body that all read.
     pub(crate) fn stream(&self) -> &Stream {
         &self.flight.stream
@@ -249,25 +251,25 @@ impl<F, H> Lead<F, H> {
 
     /// Whether anybody follows.
     pub(crate) fn is_followed(&self) -> bool {
-        self.flight.stage.receiver_count() > 0
+        self.flight.news.has_listeners()
     }
 
     /// Sends those away whom the reason concerns.
     pub(crate) fn refuse(&self, refusal: Refusal) {
-        self.tell(Stage::Refused(refusal));
         self.close();
+        self.tell(Stage::Refused(refusal));
     }
 
-    /// Tells the followers. Whoever enters later is told the same, until the flight closes.
+    /// Tells the followers, once. Whoever enters later is told the same, until the flight closes.
     pub(crate) fn tell(&self, stage: Stage<H>) {
-        self.flight.stage.send_replace(stage);
+        self.flight.news.tell(stage);
     }
 
     /// Where nothing was told, nothing will be: one of the followers takes over at once.
     pub(crate) fn leave_vacant(&self) {
-        if matches!(*self.flight.stage.borrow(), Stage::Calling) {
+        if !self.flight.news.is_out() {
             self.close();
-            self.flight.stage.send_if_modified(vacate);
+            self.flight.news.tell(Stage::Vacant);
         }
     }
 
@@ -284,7 +286,7 @@ impl<F, H> Lead<F, H> {
     /// Waits until nobody follows any more, and lets nobody in then.
     pub(crate) async fn abandoned(&self) {
         loop {
-            self.flight.stage.closed().await;
+            poll_fn(|cx| self.flight.news.poll_alone(cx)).await;
             let mut open = self.flights.stripe(&self.key).lock();
             if !self.is_followed() {
                 let closed = self.remove_from(&mut open);
@@ -295,36 +297,26 @@ impl<F, H> Lead<F, H> {
         }
     }
 
-    fn remove_from(&self, open: &mut Open<F, H>) -> Option<Arc<Flight<F, H>>> {
-        let is_ours = open
-            .get(&self.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
-        if is_ours {
-            open.remove(&self.key)
-        } else {
-            None
-        }
+    /// Under the stripe's lock. What to drop once that is released.
+    fn remove_from(&self, open: &mut Open<F, H>) -> [Option<Arc<Flight<F, H>>>; 2] {
+        [Some(self.key), self.flight.variant.get().copied()].map(|key| {
+            let key = key?;
+            let is_ours = Arc::ptr_eq(open.get(&key)?, &self.flight);
+            if is_ours { open.remove(&key) } else { None }
+        })
     }
 }
 
 impl<F, H> Drop for Lead<F, H> {
     fn drop(&mut self) {
         self.close();
-        self.flight.stage.send_if_modified(vacate);
+        self.flight.news.tell(Stage::Vacant);
     }
-}
-
-fn vacate<H>(stage: &mut Stage<H>) -> bool {
-    let untold = matches!(stage, Stage::Calling);
-    if untold {
-        *stage = Stage::Vacant;
-    }
-    untold
 }
 
 /// A follower's end of a flight.
 pub(crate) struct Follower<H> {
-    stage: watch::Receiver<Stage<H>>,
+    listener: Listener<H>,
     reader: Option<Reader>,
     call: Option<Weak<dyn HandOver>>,
 }
@@ -338,14 +330,8 @@ impl<H> Follower<H> {
     }
 
     /// Waits until there is something to be told, with a place to read the body from. Dropping the future is leaving.
-    pub(crate) async fn told(mut self) -> (Stage<H>, Option<Reader>) {
-        let told = self
-            .stage
-            .wait_for(|stage| !matches!(stage, Stage::Calling));
-        let stage = match told.await {
-            Ok(stage) => stage.clone(),
-            Err(_) => Stage::Vacant,
-        };
+    pub(crate) async fn told(self) -> (Stage<H>, Option<Reader>) {
+        let stage = self.listener.told().await;
         (stage, self.reader)
     }
 }
@@ -401,6 +387,22 @@ mod tests {
         assert!(matches!(enter(&flights, 2, 11), Entered::Follows(_)));
         drop(third);
         assert_eq!(flights.len(), 0, "no flight is leaked");
+    }
+
+    #[test]
+    fn a_flight_is_found_by_its_variants_key_too() {
+        let flights = Arc::default();
+        let variant = CacheKey::record(*key().resource());
+        let leader = lead(&flights, 1, 0);
+        leader.is_also(variant);
+        assert!(flights.lead(variant, 1, terms(0), stream).is_none());
+        drop(leader);
+        let other = flights.lead(variant, 1, terms(0), stream);
+        let leader = lead(&flights, 1, 0);
+        leader.is_also(variant);
+        drop(leader);
+        assert_eq!(flights.len(), 1, "the other one's place is not touched");
+        drop(other);
     }
 
     #[test]

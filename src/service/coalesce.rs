@@ -54,12 +54,17 @@ where
         match party.enter(&shared, &fill, &sent) {
             Part::Alone => break,
             Part::Follows => {}
-            Part::Leads(lead) => {
-                return match shared.look_again(&fill, &sent).await {
-                    Some(hit) => Ok(shared.hit(&hit, &sent.method)),
-                    None => lead::lead(shared, inner, request, fill, sent, lead).await,
-                };
-            }
+            Part::Leads(lead) => match shared.look_again(&mut fill, &sent).await {
+                Again::Found(hit) => return Ok(shared.hit(&hit, &sent.method)),
+                Again::Elsewhere(variant) => {
+                    drop(lead);
+                    party.turns_to(variant);
+                    continue;
+                }
+                Again::Nothing => {
+                    return lead::lead(shared, inner, request, fill, sent, lead).await;
+                }
+            },
         }
         let Some((stage, reader)) = party.told(&shared).await else {
             if party.time_left(&shared).is_zero() {
@@ -105,6 +110,14 @@ enum Part<F> {
     Alone,
     Leads(Lead<F, SharedHead>),
     Follows,
+}
+
+/// What a second lookup found.
+enum Again {
+    Found(Hit),
+    /// By now it is known that the responses vary: this is the request's own key.
+    Elsewhere(CacheKey),
+    Nothing,
 }
 
 impl Party {
@@ -213,13 +226,19 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Looks once more, if a fill has ended since the lookup: it may have brought what this one is about to call for.
-    async fn look_again(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Option<Hit> {
-        if self.core.flights.closed(&fill.miss.place) == fill.miss.closed {
-            return None;
+    async fn look_again(&self, fill: &mut Fill<B::Fence>, sent: &Sent) -> Again {
+        let closed = self.core.flights.closed(&fill.miss.place);
+        if closed == fill.miss.closed {
+            return Again::Nothing;
         }
+        fill.miss.closed = closed;
         match self.look(&fill.key, &sent.headers).await {
-            Seen::Usable(hit) | Seen::Renewable(hit, ..) => Some(hit),
-            Seen::Fetch(_) | Seen::GatewayTimeout => None,
+            Seen::Usable(hit) | Seen::Renewable(hit, ..) => Again::Found(hit),
+            Seen::Fetch(miss) if miss.place != fill.miss.place => {
+                fill.miss.place = miss.place;
+                Again::Elsewhere(miss.place)
+            }
+            Seen::Fetch(_) | Seen::GatewayTimeout => Again::Nothing,
         }
     }
 }

@@ -100,6 +100,7 @@ impl<B: Backend> Shared<B> {
         Res: Body<Data = Bytes> + Send + 'static,
         Res::Error: Into<BoxError>,
     {
+        lead.is_also(storable.key);
         let stream = lead.stream().clone();
         let own = stream.reader();
         let length = storable.length;

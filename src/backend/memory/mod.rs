@@ -78,6 +78,12 @@ impl MemoryBackend {
     /// the capacity. The larger it is, the fewer independent parts the store has: a response must fit into one.
     #[must_use]
     pub fn with_largest(capacity: u64, largest: u64) -> Self {
+        Self::with_seed(capacity, largest, DigestSeed::random())
+    }
+
+    /// The same with a seed of one's own: what is evicted, and what is taken for what, can then be repeated.
+    #[must_use]
+    pub fn with_seed(capacity: u64, largest: u64, seed: DigestSeed) -> Self {
         let largest = largest.min(capacity / 2);
         let shards = 1
             << (capacity / (2 * largest).max(1))
@@ -99,7 +105,7 @@ impl MemoryBackend {
             expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
             evictions: AtomicU64::new(0),
             largest,
-            seed: DigestSeed::random(),
+            seed,
         }))
     }
 }

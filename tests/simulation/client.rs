@@ -1,0 +1,184 @@
+//! Clients: readers that come, wait, leave and compare; writers that remember what they were promised.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower_response_cache::backend::Backend;
+use tower_response_cache::{BoxError, Cache};
+
+use crate::history::{History, resource_of};
+use crate::luck::{Ended, Luck, tossed};
+use crate::source::key_of;
+use crate::support::origin::Origin;
+use crate::support::{get, put, with};
+use crate::world::Plan;
+
+#[derive(Clone)]
+pub struct Client<B: Backend> {
+    pub service: Cache<Origin, B>,
+    pub plan: Plan,
+    pub history: Arc<History>,
+    pub luck: Arc<Luck>,
+}
+
+/// What a finished read was like.
+pub struct Got {
+    pub version: u64,
+}
+
+impl<B: Backend> Client<B> {
+    pub async fn reads(self) {
+        for _ in 0..=self.luck.below(4) {
+            self.luck.pause(self.plan.interval).await;
+            let request = self.any_get();
+            self.read(request, self.plan.cut).await;
+        }
+    }
+
+    pub async fn writes(self) {
+        for _ in 0..=self.luck.below(2) {
+            self.luck.pause(self.plan.interval).await;
+            self.write().await;
+        }
+    }
+
+    fn any_get(&self) -> Request<()> {
+        let luck = &self.luck;
+        let mut request = match luck.below(6) {
+            0 => get("/plain?q=1"),
+            1 => with(get("/varies"), "accept-language", "de"),
+            2 => with(get("/varies"), "accept-language", "fr"),
+            3 if self.plan.is_stormy => get(&format!("/other/{}", luck.below(20))),
+            _ => get("/plain"),
+        };
+        if !self.plan.is_stormy {
+            return request;
+        }
+        match luck.below(20) {
+            0 => *request.method_mut() = Method::HEAD,
+            1 => request = with(request, "cache-control", "no-cache"),
+            2 => request = with(request, "cache-control", "max-age=1"),
+            3 => request = with(request, "cache-control", "only-if-cached"),
+            4 => request = with(request, "authorization", "alice"),
+            5 => request = with(request, "authorization", "bob"),
+            6 => request = with(request, "cookie", "id=1"),
+            7 => request = with(request, "if-none-match", "\"x\""),
+            _ => {}
+        }
+        request
+    }
+
+    /// Sends a GET and checks what comes; `None` where it did not come to its end.
+    pub async fn read(&self, request: Request<()>, cut: u64) -> Option<Got> {
+        let promised = self.history.promised(resource_of(request.uri().path()));
+        let asked = request.clone();
+        let request = match self
+            .history
+            .settled_generation(resource_of(asked.uri().path()))
+        {
+            Some(generation) => with(request, "x-generation", &generation.to_string()),
+            None => request,
+        };
+        let call = self.service.clone().oneshot(request);
+        let response = match tossed(call, cut, &self.luck).await {
+            Ended::With(Ok(response)) => response,
+            Ended::With(Err(_)) | Ended::Panicked => {
+                assert!(self.plan.is_stormy, "an error out of nowhere");
+                return None;
+            }
+            Ended::Cut => return None,
+        };
+        if response.status() != 200 {
+            assert!(self.plan.is_stormy, "{} out of nowhere", response.status());
+            return None;
+        }
+        self.check(&asked, promised, response, cut).await
+    }
+
+    async fn check<R>(
+        &self,
+        asked: &Request<()>,
+        promised: u64,
+        response: Response<R>,
+        cut: u64,
+    ) -> Option<Got>
+    where
+        R: Body<Data = Bytes> + Unpin,
+        R::Error: Into<BoxError>,
+    {
+        let (head, mut body) = response.into_parts();
+        let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let number = |name: &str| {
+            field(name)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(u64::MAX)
+        };
+        let (version, call) = (number("x-version"), number("x-call") as usize);
+        let key = key_of(asked);
+        assert!(
+            version >= promised,
+            "{key}: version {version} after {promised} was promised"
+        );
+        assert_eq!(field("x-key"), Some(&*key), "another key's answer");
+        let owner = asked
+            .headers()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let theirs = field("x-owner").unwrap_or_default();
+        assert!(
+            theirs.is_empty() || Some(theirs) == owner,
+            "an answer for {theirs}"
+        );
+        let (text, is_whole) = self.history.text(call);
+        let mut read = Vec::new();
+        let mut frames = self.luck.chance(cut).then(|| self.luck.below(3));
+        while let Some(frame) = body.frame().await {
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(data)) => read.extend_from_slice(&data),
+                Ok(Err(_)) => {}
+                Err(error) => {
+                    let error = error.into();
+                    assert!(
+                        !is_whole || self.plan.is_stormy,
+                        "{key}: {error} out of nowhere"
+                    );
+                    assert!(text.as_bytes().starts_with(&read), "{key}: other bytes");
+                    return None;
+                }
+            }
+            match &mut frames {
+                Some(0) => return None,
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            if self.luck.chance(30) {
+                self.luck.pause(self.plan.interval).await;
+            }
+        }
+        if asked.method() == Method::HEAD {
+            assert!(read.is_empty());
+            return Some(Got { version });
+        }
+        assert!(is_whole, "{key}: a clean end of a broken body");
+        assert_eq!(String::from_utf8_lossy(&read), text, "{key}: other bytes");
+        Some(Got { version })
+    }
+
+    async fn write(&self) {
+        let resource = self.luck.pick(&["/plain", "/varies"]);
+        let call = self.service.clone().oneshot(put(resource));
+        if let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await
+            && response.status().is_success()
+        {
+            let version = response.headers()["x-version"].to_str().ok();
+            let version = version
+                .and_then(|text| text.parse().ok())
+                .expect("a version");
+            self.history.yielded(resource, version);
+        }
+    }
+}
