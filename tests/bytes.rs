@@ -2,14 +2,20 @@
 
 mod support;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use allocation_counter::measure;
+use bytes::Bytes;
 use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use support::origin::{Origin, answer};
 use support::{get, put, send, with};
 use tokio::runtime::{Builder, Runtime};
-use tower::Layer;
-use tower_response_cache::CacheLayer;
+use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{MemoryBackend, Usage};
+use tower_response_cache::{BoxError, CacheLayer};
 
 const CAPACITY: u64 = 8 * 1024 * 1024;
 /// What a layer holds before the first response: stripes, counters, tables.
@@ -138,4 +144,86 @@ fn a_write_costs_the_same_whatever_the_number_of_queries() {
         }
     }
     assert_eq!(costs[0], costs[1], "allocations, and entries touched");
+}
+
+/// A body of many pieces, each made when it is asked for.
+struct Pieces {
+    left: usize,
+    is_announced: bool,
+}
+
+const PIECE: usize = 4096;
+const PIECES: usize = 16;
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= 1;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; PIECE])))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.is_announced {
+            true => SizeHint::with_exact((self.left * PIECE) as u64),
+            false => SizeHint::default(),
+        }
+    }
+}
+
+/// B05: ten thousand fills of the largest size at once, none of whose clients reads. What may be held for them is the
+/// budget; beyond it each has one piece on its way, as it would have without a cache.
+#[test]
+fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
+    const FILLS: u64 = 10_000;
+    const BUDGET: u64 = 8 * 1024 * 1024;
+    /// What a response that nobody reads costs without any of its body: its heads, its place in each table, its task.
+    const EACH: u64 = 8 * 1024;
+    let runtime = runtime();
+    for is_announced in [false, true] {
+        let origin = Origin::at_once(move |_| {
+            let body = Pieces {
+                left: PIECES,
+                is_announced,
+            };
+            answer(200, &[("cache-control", "max-age=3600")], "").map(|_| body.boxed_unsync())
+        });
+        let layer = CacheLayer::new(MemoryBackend::new(CAPACITY))
+            .max_body((PIECE * PIECES) as u64)
+            .max_capturing(BUDGET);
+        let service = layer.layer(origin);
+        let mut responses = Vec::new();
+        let counted = measure(|| {
+            runtime.block_on(async {
+                for fill in 0..FILLS {
+                    let response = service.clone().oneshot(get(&format!("/{fill}")));
+                    responses.push(response.await.expect("a head"));
+                    tokio::task::yield_now().await;
+                }
+            });
+        });
+        let held = layer.handle().stats().under_way.bytes;
+        assert!(held <= BUDGET, "{held} of the budget");
+        println!("{} bytes at most, {held} counted", counted.bytes_max);
+        let most = BUDGET + CAPACITY + FILLS * (PIECE as u64 + EACH);
+        assert!(counted.bytes_max <= most, "{} > {most}", counted.bytes_max);
+        runtime.block_on(async {
+            for response in responses.drain(..) {
+                let whole = response.into_body().collect().await.expect("a whole body");
+                assert_eq!(whole.to_bytes().len(), PIECE * PIECES);
+            }
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert!(layer.handle().stats().stores > 0);
+    }
 }

@@ -97,7 +97,10 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     tracing::info!(?backend, ?ttl, ?write, database = path, "ready");
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
-    serve(listener, app(options, store, database), stop).await?;
+    let cache = cache(options, store);
+    let ends = cache.handle();
+    serve(listener, app(cache, database), stop).await?;
+    ends.shutdown(LAST_ANSWERS).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -106,8 +109,7 @@ fn not_there_yet(backend: &str) -> Box<dyn Error> {
     format!("--backend {backend} is not there yet: use memory or none").into()
 }
 
-fn app(options: &Options, backend: impl Backend, database: Database) -> Router {
-    let cache = cache(options, backend);
+fn app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
     let stats = stats::routes(cache.handle(), database.clone());
     api::routes(database)
         .layer(cache)

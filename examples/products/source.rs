@@ -58,7 +58,17 @@ fn is_hit(headers: &HeaderMap) -> bool {
         .iter()
         .next_back()
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(';').skip(1).any(|param| param.trim() == "hit"))
+        .is_some_and(|value| {
+            value
+                .split(';')
+                .skip(1)
+                .any(|param| is_stored(param.trim()))
+        })
+}
+
+/// A hit, or something stale in the place of an error.
+fn is_stored(param: &str) -> bool {
+    param == "hit" || param.starts_with("detail=stale-if-")
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

@@ -29,7 +29,11 @@ type Counts = BTreeMap<&'static str, u64>;
 #[derive(Serialize)]
 struct Report {
     hits: u64,
+    collapsed: u64,
+    stale: Counts,
+    refreshes: Counts,
     gateway_timeouts: u64,
+    overloads: u64,
     fetches: Counts,
     bypasses: Counts,
     stores: u64,
@@ -41,16 +45,28 @@ struct Report {
     entries: Option<u64>,
     bytes: Option<u64>,
     evictions: Option<u64>,
+    under_way: UnderWay,
     /// There is none around a backend that cannot fail.
     breaker: &'static str,
     database: CallCounts,
+}
+
+#[derive(Serialize)]
+struct UnderWay {
+    fills: usize,
+    tasks: usize,
+    bytes: u64,
 }
 
 impl Report {
     fn of(cache: &Stats, database: CallCounts) -> Self {
         Self {
             hits: cache.hits,
+            collapsed: cache.collapsed,
+            stale: counts(&cache.stale),
+            refreshes: counts(&cache.refreshes),
             gateway_timeouts: cache.gateway_timeouts,
+            overloads: cache.overloads,
             fetches: counts(&cache.fetches),
             bypasses: counts(&cache.bypasses),
             stores: cache.stores,
@@ -62,6 +78,11 @@ impl Report {
             entries: cache.usage.map(|usage| usage.entries),
             bytes: cache.usage.map(|usage| usage.bytes),
             evictions: cache.usage.map(|usage| usage.evictions),
+            under_way: UnderWay {
+                fills: cache.under_way.fills,
+                tasks: cache.under_way.tasks,
+                bytes: cache.under_way.bytes,
+            },
             breaker: "none",
             database,
         }
