@@ -116,7 +116,8 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// The most bytes that are captured at one time, over all fills. Default: 64 MiB. Fills beyond it stream unstored.
+    /// The most bytes of bodies in memory that are on their way into the store or to slow clients, over all fills. Default:
+    /// 64 MiB. Fills beyond it stream unstored, at the pace of whoever reads them.
     #[must_use]
     pub fn max_capturing(self, bytes: u64) -> Self {
         self.with(|config| config.max_capturing = bytes)

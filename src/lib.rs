@@ -12,6 +12,10 @@
 //!   that was cancelled, panicked or answered 5xx invalidates when it ends.
 //! * **One fill per key.** Concurrent misses are one call; its followers read the bytes as they arrive, and no client can
 //!   cancel or slow down what others wait for. What may not be stored is never shared, and makes no queue.
+//! * **Stale only where that is allowed.** [`stale-while-revalidate`](CacheLayer::stale_while_revalidate) answers at once
+//!   while one refresh runs, [`stale-if-error`](CacheLayer::stale_if_error) stands in for errors, and what is stored stands
+//!   in for an inner service that [fails](CacheLayer::stale_if_unreachable); what forbids it always wins. What a write
+//!   invalidated is gone, not stale.
 //! * **A broken cache is a slow cache, never a broken answer.** What the backend cannot do becomes a miss; it is counted
 //!   and logged, not returned.
 //! * **RFC 9111's rules for storing and reusing, as a shared cache,** with defaults that are safer than its letter: nothing
@@ -64,13 +68,18 @@
 //! every hit is to be compressed anew. What changes a response for one client alone belongs outside. To the cache a write
 //! that was shed is one of unknown outcome, which invalidates: where that matters, shed writes outside of it.
 //!
-//! It runs on tokio, with time enabled, as `#[tokio::main]` and `#[tokio::test]` do it. Outside of a runtime it serves and
-//! invalidates, but nothing goes on in the background: misses are not coalesced, a dropped write is not run to its end.
+//! It runs on tokio, with time enabled, as `#[tokio::main]` and `#[tokio::test]` do it; without time, nothing that should
+//! end a wait does. Outside of a runtime it serves and invalidates, but nothing goes on in the background: misses are not
+//! coalesced, what is stale is waited for, a dropped write is not run to its end.
+//!
+//! A call to the inner service is polled by the request it is for, with whatever that has around it (task-locals, spans),
+//! until others wait for it, too: then it goes on in a task of the cache's. Bodies that are being stored are read in such a
+//! task always. [`CacheHandle::shutdown`] ends these tasks.
 //!
 //! # What it does not do
 //!
-//! It does not validate yet: a stale response is fetched anew, a condition (`If-None-Match`) or `Range` on a hit is answered
-//! with the whole response, which RFC 9110 allows.
+//! It does not validate yet: a stale response is fetched anew as a whole, a condition (`If-None-Match`) or `Range` on a hit
+//! is answered with the whole response, which RFC 9110 allows. Misses with such fields are not coalesced with each other.
 //!
 //! A resource is a path as it was received, byte for byte: a handler that takes `/a%62` and `/ab` for the same thing must
 //! redirect or refuse all spellings but one, or name the others by [`also_invalidate`](CacheLayer::also_invalidate).

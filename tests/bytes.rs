@@ -227,3 +227,46 @@ fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
         assert!(layer.handle().stats().stores > 0);
     }
 }
+
+/// M06: whatever is asked for, and however often, the tables beside the store do not grow: flights, keys that are not worth
+/// waiting for, origins that fail, listed expiries, grace periods, the queue, the budget.
+#[test]
+fn side_tables_do_not_grow() {
+    let runtime = runtime();
+    let origin = Origin::at_once(|request| {
+        let lines: &[(&'static str, &str)] = match request.uri().path().as_bytes()[1] % 4 {
+            0 => &[("cache-control", "no-store")],
+            1 => &[("cache-control", "max-age=0, stale-if-error=60")],
+            2 => &[("cache-control", "max-age=3600"), ("vary", "x-variant")],
+            _ => return answer(503, &[("cache-control", "max-age=3600")], ""),
+        };
+        answer(
+            if request.method() == "PUT" { 500 } else { 200 },
+            lines,
+            vec![b'x'; 100],
+        )
+    });
+    let layer = CacheLayer::new(MemoryBackend::new(CAPACITY / 8));
+    let service = layer.layer(origin);
+    let soak = |from: u32, to: u32| {
+        measure(|| {
+            runtime.block_on(async {
+                for number in from..to {
+                    let kind = char::from(b'0' + (number % 4) as u8);
+                    let path = format!("/{kind}/{number}");
+                    send(&service, with(get(&path), "x-variant", &path)).await;
+                    send(&service, with(get(&path), "cookie", "id=1")).await;
+                    if number % 50 == 0 {
+                        send(&service, put(&path)).await;
+                    }
+                }
+            });
+        })
+    };
+    soak(0, 10_000);
+    let later = soak(10_000, 30_000);
+    let grown = later.bytes_current;
+    println!("{grown} bytes more after twenty thousand more");
+    assert!(grown < 200_000, "{grown}");
+    assert_eq!(layer.handle().stats().under_way, Default::default());
+}
