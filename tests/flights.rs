@@ -5,7 +5,7 @@ mod support;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -132,6 +132,73 @@ async fn a_leader_that_is_not_polled_does_not_keep_its_failure_from_being_seen()
             Err(error) => assert!(panics && error.is_panic()),
         }
     }
+}
+
+/// The leader is dropped after any number of polls, of its head or its body: followers complete, by its call if there were
+/// any while it lived.
+#[tokio::test(start_paused = true)]
+async fn a_leader_may_be_dropped_at_any_point() {
+    async fn check(backend: impl Backend, polls: usize) -> bool {
+        let origin = slow(|_, _| {
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for part in ["one ", "two ", "three"] {
+                    sleep(SLOW).await;
+                    let _ = script.send(support::origin::data(part));
+                }
+            });
+            cacheable("").map(|_| body)
+        });
+        let layer = layer_on(backend);
+        let service = layer.layer(origin.clone());
+        let own = service.clone();
+        let mut leader = Box::pin(async move {
+            let response = own.oneshot(get("/a")).await.expect("a head");
+            response.into_body().collect().await.expect("a whole body")
+        });
+        let leads = async move {
+            let mut left = polls;
+            // Whether it came to its end; dropped with the polls it had otherwise.
+            std::future::poll_fn(move |cx| {
+                if left == 0 {
+                    return Poll::Ready(false);
+                }
+                left -= 1;
+                leader.as_mut().poll(cx).map(|_| true)
+            })
+            .await
+        };
+        let local = LocalSet::new();
+        let follow = local.run_until(async {
+            let mut followers = JoinSet::new();
+            for _ in 0..3 {
+                let service = service.clone();
+                followers.spawn_local(async move { send(&service, get("/a")).await.body });
+            }
+            followers.join_all().await
+        });
+        let (over, bodies) = tokio::join!(biased; leads, follow);
+        assert!(
+            bodies.iter().all(|body| body == "one two three"),
+            "{polls}: {bodies:?}"
+        );
+        let most = if polls == 0 { 2 } else { 1 };
+        assert!(origin.calls() <= most, "{polls}: {} calls", origin.calls());
+        settle().await;
+        assert!(send(&service, get("/a")).await.is_hit(), "{polls}");
+        assert_eq!(layer.handle().stats().under_way, Default::default());
+        over
+    }
+    let mut polls = 0;
+    while !check(MemoryBackend::default(), polls).await {
+        polls += 1;
+    }
+    assert!(polls > 3, "several points, not {polls}");
+    let mut polls = 0;
+    while !check(Yielding(MemoryBackend::default()), polls).await {
+        polls += 1;
+    }
+    assert!(polls > 5, "more with a backend that waits, not {polls}");
 }
 
 /// When all who waited have left, so has the call.
