@@ -101,6 +101,30 @@ async fn nothing_is_refreshed_early_once_it_is_invalidated() {
     );
 }
 
+/// Nobody is asked on behalf of a request that wants nothing to be asked, or whose answer would not be stored.
+#[tokio::test(start_paused = true)]
+async fn early_refreshes_are_for_requests_that_help() {
+    for (name, value, calls) in [
+        ("x-plain", "1", 2),
+        ("cache-control", "no-store", 1),
+        ("cache-control", "only-if-cached", 1),
+        ("authorization", "Basic x", 2),
+    ] {
+        let layer = layer().early_refresh(1.0).random(|| 0);
+        let origin = slow("x");
+        let service = layer.layer(origin.clone());
+        send(&service, get("/a")).await;
+        settle().await;
+        advance(Duration::from_millis(9_500)).await;
+        for _ in 0..5 {
+            let asked = support::with(get("/a"), name, value);
+            assert!(send(&service, asked).await.is_hit());
+            sleep(SLOW * 2).await;
+        }
+        assert_eq!(origin.calls(), calls, "{name}: {value}");
+    }
+}
+
 /// S16: stored in the same second, expired over a quarter of their lifetime, evenly (chi-square at 0.1 %).
 #[tokio::test(start_paused = true)]
 async fn jitter_spreads_expiries() {

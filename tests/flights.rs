@@ -18,7 +18,9 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, Lookup, MemoryBackend, Put, Resource, StoredResponse, Target,
+};
 use tower_response_cache::clock::Moment;
 use tower_response_cache::stats::FetchReason;
 use tower_response_cache::{Cache, CacheLayer, Ttl};
@@ -238,6 +240,204 @@ async fn a_call_is_dropped_with_the_last_who_wanted_it() {
         })
         .await;
     assert_eq!(layer.handle().stats().under_way, Default::default());
+}
+
+/// A write makes the fills before it worthless, but not each of their followers a leader.
+#[tokio::test(start_paused = true)]
+async fn a_write_among_followers_costs_one_more_call() {
+    for (case, wait) in [("leader errs", SLOW), ("slow origin", SECOND * 12)] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let origin = Origin::new(move |request| {
+            let call = match request.method() == http::Method::GET {
+                true => count.fetch_add(1, Ordering::SeqCst) + 1,
+                false => 0,
+            };
+            async move {
+                if call == 0 {
+                    return Ok(answer(204, &[], ""));
+                }
+                sleep(wait).await;
+                match call {
+                    1 if wait == SLOW => Err(OriginError("the first")),
+                    _ => Ok(cacheable("x")),
+                }
+            }
+        });
+        let service = layer().layer(origin);
+        let writes = async {
+            sleep(SLOW / 2).await;
+            send(&service, support::put("/a")).await;
+        };
+        let ((_, answers), ()) = tokio::join!(burst(&service, gets(100)), writes);
+        assert!(answers.iter().filter(|answer| answer.is_ok()).count() >= 99);
+        let calls = calls.load(Ordering::SeqCst);
+        assert!(calls <= 3, "{case}: {calls} calls");
+        settle().await;
+        assert!(
+            send(&service, get("/a")).await.is_hit(),
+            "{case}: what came last is stored"
+        );
+    }
+}
+
+/// A request that calls for itself holds up nobody whom it followed before.
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_following_holds_up_nobody() {
+    for (patience, wait) in [(SLOW, SECOND * 30), (SECOND * 10, SLOW)] {
+        let origin = Origin::new({
+            let calls = Arc::new(AtomicUsize::new(0));
+            move |_| {
+                let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+                async move {
+                    if call > 1 {
+                        std::future::pending::<()>().await;
+                    }
+                    sleep(SLOW * 2).await;
+                    let (script, body) = scripted();
+                    for _ in 0..25 {
+                        let frame = Bytes::from(vec![7; 64 * 1024]);
+                        let _ = script.send(Ok(http_body::Frame::data(frame)));
+                    }
+                    Ok(cacheable("").map(|_| body))
+                }
+            }
+        });
+        let service = layer()
+            .max_body(1000)
+            .takeover_after(patience)
+            .max_wait(wait)
+            .layer(origin);
+        let begun = Instant::now();
+        let leader = async {
+            let response = service.clone().oneshot(get("/a")).await.expect("a head");
+            let body = response.into_body().collect().await.expect("a whole body");
+            assert_eq!(body.to_bytes().len(), 25 * 64 * 1024);
+            begun.elapsed()
+        };
+        let follower = timeout(SECOND, service.clone().oneshot(get("/a")));
+        let (took, hung) = tokio::join!(leader, follower);
+        assert!(hung.is_err());
+        assert_eq!(took, SLOW * 2);
+    }
+}
+
+/// A request that is none of the others' fault is none of their business.
+#[tokio::test(start_paused = true)]
+async fn a_bad_request_ends_nobodys_sharing() {
+    for status in [400, 403, 413, 414, 422, 431] {
+        let origin = slow(
+            move |request, _| match request.headers().contains_key("x-bad") {
+                true => answer(status, &[], "bad"),
+                false => cacheable("x"),
+            },
+        );
+        let service = layer().layer(origin.clone());
+        let bad = || with(get("/a"), "x-bad", "1");
+        burst(&service, std::iter::once(bad()).chain(gets(100))).await;
+        assert_eq!(origin.calls(), 2, "{status}");
+        burst(&service, [with(bad(), "cache-control", "no-cache")]).await;
+        let service = layer().layer(origin.clone());
+        burst(&service, [bad()]).await;
+        let before = origin.calls();
+        burst(&service, gets(100)).await;
+        assert_eq!(origin.calls(), before + 1, "{status}");
+    }
+    // What nobody may have makes a queue once, then none.
+    let origin = slow(|_, _| answer(401, &[], ""));
+    let service = layer().layer(origin);
+    let (first, _) = burst(&service, gets(100)).await;
+    let (second, _) = burst(&service, gets(100)).await;
+    assert_eq!((first, second), (SLOW * 4, SLOW));
+}
+
+/// However impatient: calls that hang are taken over ever more rarely.
+#[tokio::test(start_paused = true)]
+async fn takeovers_become_rarer() {
+    let origin = after(SECOND * 10_000, |_, _| cacheable("x"));
+    let service = layer().takeover_after(SLOW).layer(origin.clone());
+    let calls = burst(&service, gets(100));
+    assert!(timeout(SECOND * 29, calls).await.is_err());
+    assert!(origin.calls() <= 11, "{}", origin.calls());
+}
+
+/// What was set aside for a body that did not come is given back when it is given up.
+#[tokio::test(start_paused = true)]
+async fn a_reservation_ends_with_the_fill() {
+    let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = scripts.clone();
+    let origin = Origin::at_once(move |_| {
+        let (script, body) = scripted();
+        let _ = script.send(support::origin::data("x"));
+        kept.lock().expect("scripts").push(script);
+        let lines = [
+            ("cache-control", "max-age=60"),
+            ("content-length", "100000"),
+        ];
+        answer(200, &lines, "").map(|_| body)
+    });
+    let layer = layer().max_fill(SECOND * 5);
+    let service = layer.layer(origin);
+    let mut loris = service.oneshot(get("/a")).await.expect("a head");
+    loris.frame().await.expect("a frame").expect("no error");
+    assert!(layer.handle().stats().under_way.bytes > 100_000);
+    sleep(SECOND * 6).await;
+    assert!(layer.handle().stats().under_way.bytes < 1000);
+}
+
+/// A length that nobody can have is no reason to panic.
+#[tokio::test(start_paused = true)]
+async fn the_largest_announced_length_is_just_a_number() {
+    let origin = Origin::at_once(|_| {
+        let length = u64::MAX.to_string();
+        let lines = [
+            ("cache-control", "max-age=60"),
+            ("content-length", &*length),
+        ];
+        let (script, body) = scripted();
+        let _ = script.send(support::origin::data("x"));
+        answer(200, &lines, "").map(|_| body)
+    });
+    let service = layer_on(Endless(MemoryBackend::default()))
+        .max_body(u64::MAX)
+        .layer(origin);
+    let mut response = service.oneshot(get("/a")).await.expect("a head");
+    let status = response.headers()["cache-status"].to_str().expect("text");
+    assert!(status.contains("detail=budget"), "{status}");
+    assert!(response.frame().await.is_some());
+}
+
+/// A backend that takes everything.
+#[derive(Clone)]
+struct Endless(MemoryBackend);
+
+impl Backend for Endless {
+    type Fence = <MemoryBackend as Backend>::Fence;
+
+    async fn get(&self, key: &CacheKey) -> Result<Lookup<Self::Fence>, BackendError> {
+        self.0.get(key).await
+    }
+
+    async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
+        self.0.fence(of).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+    ) -> Result<Put, BackendError> {
+        self.0.put(key, fence, response).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear().await
+    }
 }
 
 /// Requests whose answers could never be shared do not queue, and do not keep others from sharing.

@@ -313,7 +313,7 @@ async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
     let service = layer.layer(origin);
     send(&service, get("/a")).await;
     settle().await;
-    for (wait, calls_then) in [(12, 2), (0, 3), (31, 4)] {
+    for (wait, calls_then) in [(12, 2), (6, 3), (31, 4)] {
         advance(SECOND * wait).await;
         assert_eq!(send(&service, get("/a")).await.body, "call 1");
         settle().await;
@@ -505,6 +505,60 @@ async fn the_pause_is_of_one_key_and_ends_with_an_answer() {
     settle().await;
     assert_eq!(send(&service, get("/a")).await.body, "call 5");
     assert_eq!(layer.handle().stats().fetches.get(FetchReason::Stale), 3);
+}
+
+/// Whatever keeps a refresh from bringing anything new, the next one is not tried at once.
+#[tokio::test(start_paused = true)]
+async fn refreshes_that_bring_nothing_pause_whatever_the_reason() {
+    for (case, kind) in ["429", "507", "panic", "broken", "length"].iter().zip(0..) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let origin = Origin::new(move |_| {
+            let call = count.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                let line = ("cache-control", "max-age=10, stale-while-revalidate=3600");
+                if call == 1 {
+                    return Ok(answer(200, &[line], "call 1"));
+                }
+                Ok(match kind {
+                    0 => answer(429, &[], ""),
+                    1 => answer(507, &[], ""),
+                    2 => std::panic::resume_unwind(Box::new("in a refresh")),
+                    3 => {
+                        let (script, body) = support::origin::scripted();
+                        let _ = script.send(Err(OriginError("broken off").into()));
+                        answer(200, &[line], "").map(|_| body)
+                    }
+                    _ => answer(200, &[line, ("content-length", "3")], "longer"),
+                })
+            }
+        });
+        let service = layer().failure_pause(SECOND * 5).layer(origin);
+        send(&service, get("/a")).await;
+        settle().await;
+        advance(SECOND * 12).await;
+        for _ in 0..100 {
+            assert_eq!(send(&service, get("/a")).await.body, "call 1", "{case}");
+            sleep(SECOND / 10).await;
+        }
+        let calls = calls.load(Ordering::SeqCst);
+        assert!(
+            (3..=4).contains(&calls),
+            "{case}: {calls} calls in ten seconds"
+        );
+    }
+}
+
+/// A dead origin is an error, too: what the response says of errors holds for it.
+#[tokio::test(start_paused = true)]
+async fn an_explicit_stale_if_error_is_the_last_word() {
+    let origin = Patient::new("max-age=10, stale-if-error=0");
+    let service = layer().layer(origin.origin.clone());
+    send(&service, get("/a")).await;
+    settle().await;
+    advance(SECOND * 12).await;
+    origin.is_now(Health::Dead);
+    assert!(service.clone().oneshot(get("/a")).await.is_err());
 }
 
 /// Each variant has its own refresh and its own pause.

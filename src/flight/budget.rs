@@ -53,7 +53,16 @@ impl Share {
             .reserved
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         let covered = reserved.unwrap_or(0).min(bytes);
-        covered == bytes || self.take_anew(bytes - covered)
+        let taken = covered == bytes || self.take_anew(bytes - covered);
+        if !taken {
+            self.reserved.fetch_add(covered, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Gives back what was reserved and is not needed any more.
+    pub(crate) fn release_reserved(&self) {
+        self.give_back(self.reserved.swap(0, Ordering::Relaxed));
     }
 
     fn take_anew(&self, bytes: u64) -> bool {

@@ -16,6 +16,8 @@ pub(crate) enum Stage<H> {
     Shared(Arc<H>),
     /// The answer is not for others: whom the reason concerns goes alone, at once.
     Refused(Refusal),
+    /// The answer may have been its leader's own doing: one of the followers takes over.
+    Declined,
     /// Nothing came of it: one of the followers takes over.
     Vacant,
 }
@@ -26,6 +28,7 @@ impl<H> Clone for Stage<H> {
             Self::Calling => Self::Calling,
             Self::Shared(head) => Self::Shared(head.clone()),
             Self::Refused(refusal) => Self::Refused(*refusal),
+            Self::Declined => Self::Declined,
             Self::Vacant => Self::Vacant,
         }
     }

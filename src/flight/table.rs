@@ -14,6 +14,8 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
 const STRIPES: usize = 64;
+/// From then on patience does not grow any more.
+const MOST_TAKEOVERS: u32 = 10;
 
 /// Takes a fill out of its leader's hands, so that it goes on whatever becomes of him.
 pub(crate) trait HandOver: Send + Sync {
@@ -27,7 +29,9 @@ pub(crate) struct Terms {
     pub(crate) now: Moment,
     /// When it must not have begun before.
     pub(crate) not_before: Option<Moment>,
-    /// As long as it has no head: beyond this somebody else calls, too.
+    /// How many flights must have been closed near the key, if one is to be led.
+    pub(crate) closed: Option<u64>,
+    /// As long as it has no head: beyond this somebody else calls, too. Twice as long for each that has no head either.
     pub(crate) patience: Duration,
     /// In any case: beyond this it is taken for dead.
     pub(crate) longest: Duration,
@@ -51,6 +55,9 @@ type Open<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
 struct Flight<F, H> {
     fence: F,
     began: Moment,
+    number: u64,
+    /// How many without a head it has taken over from.
+    takeovers: u32,
     news: Arc<News<H>>,
     stream: Stream,
     call: OnceLock<Weak<dyn HandOver>>,
@@ -64,6 +71,8 @@ pub(crate) enum Entered<F, H> {
     Leads(Lead<F, H>),
     /// Somebody else is.
     Follows(Follower<H>),
+    /// Nobody is, but others have been meanwhile.
+    Changed,
 }
 
 impl<F, H> Default for Flights<F, H> {
@@ -91,11 +100,12 @@ impl<F, H> Flight<F, H> {
         let is_older = |than: Moment| self.began.monotonic() < than.monotonic();
         !terms.not_before.is_some_and(is_older)
             && age < terms.longest
-            && (age < terms.patience || self.news.is_out())
+            && (age < terms.patience.saturating_mul(1 << self.takeovers) || self.news.is_out())
     }
 
     fn follower(&self) -> Follower<H> {
         Follower {
+            number: self.number,
             listener: self.news.listen(),
             reader: self.stream.reader(),
             call: self.call.get().cloned(),
@@ -141,6 +151,12 @@ impl<F, H> Flights<F, H> {
         let open = self.stripe(&key).lock();
         match joinable(&open, key, terms, may_join) {
             Some(flight) => Entered::Follows(flight.follower()),
+            None if terms
+                .closed
+                .is_some_and(|closed| closed != self.closed(&key)) =>
+            {
+                Entered::Changed
+            }
             None => Entered::Leads(self.open(open, key, fence, terms, stream())),
         }
     }
@@ -179,9 +195,14 @@ impl<F, H> Flights<F, H> {
         terms: Terms,
         stream: Stream,
     ) -> Lead<F, H> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let waits = |before: &Arc<Flight<F, H>>| !before.news.is_out();
+        let before = open.get(&key).filter(|before| waits(before));
         let flight = Arc::new(Flight {
             fence,
             began: terms.now,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            takeovers: before.map_or(0, |before| (before.takeovers + 1).min(MOST_TAKEOVERS)),
             news: Arc::default(),
             stream,
             call: OnceLock::new(),
@@ -260,6 +281,12 @@ impl<F, H> Lead<F, H> {
         self.tell(Stage::Refused(refusal));
     }
 
+    /// Has one of the followers try.
+    pub(crate) fn decline(&self) {
+        self.close();
+        self.tell(Stage::Declined);
+    }
+
     /// Tells the followers, once. Whoever enters later is told the same, until the flight closes.
     pub(crate) fn tell(&self, stage: Stage<H>) {
         self.flight.news.tell(stage);
@@ -316,12 +343,18 @@ impl<F, H> Drop for Lead<F, H> {
 
 /// A follower's end of a flight.
 pub(crate) struct Follower<H> {
+    number: u64,
     listener: Listener<H>,
     reader: Option<Reader>,
     call: Option<Weak<dyn HandOver>>,
 }
 
 impl<H> Follower<H> {
+    /// What tells this flight from others.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Sees to it that the call goes on, whatever its leader does.
     pub(crate) fn hold(&self) {
         if let Some(call) = self.call.as_ref().and_then(Weak::upgrade) {
@@ -354,6 +387,7 @@ mod tests {
         Terms {
             now: Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH),
             not_before: None,
+            closed: None,
             patience: Duration::from_secs(10),
             longest: Duration::from_secs(30),
         }
@@ -371,7 +405,7 @@ mod tests {
     fn lead(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Lead<u64, ()> {
         match enter(flights, fence, seconds) {
             Entered::Leads(lead) => lead,
-            Entered::Follows(_) => panic!("there is nobody to follow"),
+            Entered::Changed | Entered::Follows(_) => panic!("there is nobody to follow"),
         }
     }
 
@@ -382,9 +416,9 @@ mod tests {
         assert!(matches!(enter(&flights, 1, 0), Entered::Follows(_)));
         // Another fence, then another age: each opens a flight of its own in its place.
         let second = lead(&flights, 2, 0);
-        let third = lead(&flights, 2, 11);
+        let third = lead(&flights, 2, 21);
         drop((first, second));
-        assert!(matches!(enter(&flights, 2, 11), Entered::Follows(_)));
+        assert!(matches!(enter(&flights, 2, 21), Entered::Follows(_)));
         drop(third);
         assert_eq!(flights.len(), 0, "no flight is leaked");
     }

@@ -48,7 +48,7 @@ impl Staleness {
             return Self {
                 while_revalidate: explicit(said.stale_while_revalidate),
                 if_error: explicit(said.stale_if_error),
-                if_unreachable: Duration::ZERO,
+                if_unreachable: explicit(said.stale_if_error),
             };
         }
         Self {
@@ -56,7 +56,10 @@ impl Staleness {
                 .stale_while_revalidate
                 .unwrap_or(rules.while_revalidate),
             if_error: said.stale_if_error.unwrap_or(rules.if_error),
-            if_unreachable: rules.if_unreachable,
+            // No answer is an error, too, of which the response may speak for itself.
+            if_unreachable: said
+                .stale_if_error
+                .unwrap_or(rules.if_unreachable.max(rules.if_error)),
         }
     }
 
@@ -81,8 +84,7 @@ impl Staleness {
         match of {
             StaleUse::WhileRevalidate => self.while_revalidate,
             StaleUse::IfError => self.if_error,
-            // Who may stand in for an error may do so for none.
-            StaleUse::IfUnreachable => self.if_unreachable.max(self.if_error),
+            StaleUse::IfUnreachable => self.if_unreachable,
         }
     }
 }
@@ -165,7 +167,8 @@ mod tests {
             ("max-age=1", NOTHING_GIVEN, [0, 0, 60]),
             ("max-age=1", GIVEN, [5, 6, 60]),
             ("max-age=1, stale-while-revalidate=30", NOTHING_GIVEN, [30, 0, 60]),
-            ("max-age=1, stale-while-revalidate=30, stale-if-error=90", GIVEN, [30, 90, 60]),
+            ("max-age=1, stale-while-revalidate=30, stale-if-error=90", GIVEN, [30, 90, 90]),
+            ("max-age=1, stale-if-error=0", GIVEN, [5, 0, 0]),
             ("max-age=1, Stale-While-Revalidate=\"30\"", GIVEN, [30, 6, 60]),
             ("max-age=1, stale-while-revalidate=0", GIVEN, [0, 6, 60]),
             ("max-age=1, stale-while-revalidate=x", GIVEN, [0, 6, 60]),
@@ -196,7 +199,7 @@ mod tests {
         let all = stored(Staleness {
             while_revalidate: s(5),
             if_error: s(20),
-            if_unreachable: s(10),
+            if_unreachable: s(15),
         });
         let forbidden = stored(Staleness::default());
         #[rustfmt::skip]
@@ -205,8 +208,8 @@ mod tests {
             ("at its end", &all, "", 15, WhileRevalidate, false),
             ("error, within", &all, "", 29, IfError, true),
             ("error, at its end", &all, "", 30, IfError, false),
-            ("unreachable has the longer of two", &all, "", 29, IfUnreachable, true),
-            ("unreachable, over", &all, "", 30, IfUnreachable, false),
+            ("unreachable", &all, "", 24, IfUnreachable, true),
+            ("unreachable, over", &all, "", 25, IfUnreachable, false),
             ("forbidden", &forbidden, "", 10, WhileRevalidate, false),
             ("forbidden, error", &forbidden, "", 10, IfError, false),
             ("client no-cache", &all, "no-cache", 12, IfError, false),

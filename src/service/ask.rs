@@ -1,5 +1,7 @@
 //! Asks the inner service for a fill; a stored response may stand in where that fails (RFC 9111 §4.2.4, RFC 5861 §4).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -56,7 +58,7 @@ where
         Ok(_) => None,
     };
     match failed {
-        None => shared.core.failing.forget(&fill.miss.place),
+        None => {}
         Some((of, status)) => {
             shared.note_failure(fill, of);
             if let Some(hit) = shared.stand_in(fill, of) {
@@ -80,12 +82,26 @@ fn is_failure(status: StatusCode) -> bool {
 pub(crate) struct Failing {
     with_an_error: ShortMemory,
     without_answer: ShortMemory,
+    /// Whose refresh has begun, and has not brought anything yet.
+    refreshed: ShortMemory,
 }
 
 impl Failing {
-    fn forget(&self, key: &CacheKey) {
+    /// Something new is stored.
+    pub(super) fn forget(&self, key: &CacheKey) {
         self.with_an_error.forget(key, Whose::Everybodys);
         self.without_answer.forget(key, Whose::Everybodys);
+        self.refreshed.forget(key, Whose::Everybodys);
+    }
+
+    pub(super) fn refreshes(&self, key: &CacheKey, now: Moment, pause: Duration) {
+        self.refreshed.remember(key, Whose::Everybodys, now, pause);
+    }
+
+    /// Whether a refresh now would only repeat one that brought nothing.
+    pub(super) fn is_refreshed_in_vain(&self, key: &CacheKey, now: Moment) -> bool {
+        self.refreshed.is_remembered(key, Whose::Everybodys, now)
+            || self.now(key, now).next().is_some()
     }
 
     /// In which ways, if any: for what stale responses may stand in without another try.
@@ -140,10 +156,10 @@ impl<B: Backend> Shared<B> {
 
     /// The answer where too many wait for the inner service already.
     fn overloaded<Res>(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Response<ResponseBody<Res>> {
-        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        match self.stand_in(fill, StaleUse::IfError) {
-            Some(hit) => self.stood_in(&hit, sent, fill.miss.reason, Some(unavailable)),
-            None => self.too_many_waiting(),
+        match (self.stand_in(fill, StaleUse::IfError), &fill.miss.stored) {
+            (Some(hit), _) => self.hit(&hit, &sent.method),
+            (None, Stored::InUse) => Response::default(),
+            (None, _) => self.too_many_waiting(),
         }
     }
 }

@@ -103,23 +103,19 @@ where
 
     fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut state = self.state();
-        let polled = State::Polled { is_wanted: false };
-        let mut future = match std::mem::replace(&mut *state, polled) {
+        let next = match *state {
+            State::InTask(_) => State::InTask(Some(cx.waker().clone())),
+            _ => State::Polled { is_wanted: false },
+        };
+        let before = std::mem::replace(&mut *state, next);
+        drop(state);
+        let mut future = match before {
             State::WithClient(future, _) => future,
-            State::InTask(replaced) => {
-                *state = State::InTask(Some(cx.waker().clone()));
-                drop(state);
-                drop(replaced);
-                return Poll::Pending;
-            }
+            State::InTask(_) => return Poll::Pending,
             State::Done(output) => return Poll::Ready(output),
-            State::Panicked(panic) => {
-                drop(state);
-                resume_unwind(panic)
-            }
+            State::Panicked(panic) => resume_unwind(panic),
             State::Polled { .. } | State::Over => unreachable!("there is one answer"),
         };
-        drop(state);
         let output = future.as_mut().poll(cx);
         if output.is_pending() {
             self.keep(future, cx);

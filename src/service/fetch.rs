@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::backend::{Backend, CacheKey};
+use crate::backend::{Backend, CacheKey, Put};
 use crate::flight::Share;
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
@@ -244,13 +244,17 @@ impl<B: Backend> Shared<B> {
             fence,
             stored,
             began,
+            place,
             ..
         } = storable;
-        let cost = self.now().since(began);
+        let cost = self.now().monotonic().saturating_sub(began.monotonic());
         let response = Arc::new(stored.with_body(data, trailers, cost));
         let shared = self.clone();
         self.core.background.run(async move {
             let put = shared.core.backend.put(&key, fence, response).await;
+            if matches!(put, Ok(Put::Stored)) {
+                shared.core.failing.forget(&place);
+            }
             shared.put(&put);
             drop((share, held));
         });

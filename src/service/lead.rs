@@ -119,16 +119,25 @@ impl<B: Backend> Shared<B> {
         };
         let share = stream.share();
         // With some more for what it takes to keep it in pieces.
-        let has_room = share.reserve(length.map_or(0, |length| length + length / 16));
+        let has_room = share.reserve(length.map_or(0, |length| length.saturating_add(length / 16)));
+        let passed = self.now().since(storable.began);
         let mut capture = self.capture(storable, share, true, open);
         if !has_room {
             capture.give_up(Refusal::Budget);
         }
+        let refusal = (!has_room).then_some(Refusal::Budget);
         // Made before anybody is told: whatever happens to it, it ends what they read.
-        let pump = Pump::new(body, stream, capture, lead.clone(), self.config.flight);
+        let pump = Pump::new(
+            body,
+            stream,
+            capture,
+            lead.clone(),
+            self.config.flight,
+            passed,
+        );
         lead.tell(Stage::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(runtime), pump.run());
-        self.forwarded(&mut head.headers, reason, None);
+        self.forwarded(&mut head.headers, reason, refusal);
         match own {
             Some(reader) => Response::from_parts(head, ResponseBody::shared(reader, length)),
             None => unreachable!("nothing of a new stream is gone"),

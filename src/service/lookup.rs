@@ -89,6 +89,9 @@ pub(super) struct Fill<F> {
 }
 
 impl<F> Miss<F> {
+    /// A number of closed flights that there never is: the lookup counts as outdated.
+    pub(super) const LONG_AGO: u64 = u64::MAX;
+
     fn new(reason: FetchReason, fence: F, place: CacheKey, closed: u64) -> Self {
         Self {
             reason,
@@ -213,14 +216,12 @@ impl<B: Backend> Shared<B> {
         let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.closed);
         match (verdict, response) {
             (Verdict::Fresh { age, left }, Some(response)) => {
-                let is_early = self.is_early(&response, &place, left, now);
+                let is_early = self.is_early(&response, left);
                 let hit = Hit::fresh(response, age, left);
                 if !is_early {
                     return Seen::Usable(hit);
                 }
-                let mut miss = miss(FetchReason::Stale);
-                miss.is_answered_with(&hit.response);
-                Seen::Renewable(hit, Refresh::Early, miss)
+                self.seen_early(hit, miss(FetchReason::Stale), asked, headers, now)
             }
             (Verdict::StaleWhileRevalidate, Some(response)) => {
                 let mut miss = miss(FetchReason::Stale);

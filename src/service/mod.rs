@@ -20,6 +20,7 @@ mod inner;
 mod judge;
 mod lead;
 mod lookup;
+mod party;
 mod pump;
 mod refresh;
 mod refused;

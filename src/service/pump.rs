@@ -51,19 +51,21 @@ where
     Res: Body<Data = Bytes>,
     Res::Error: Into<BoxError>,
 {
+    /// `passed` is how long it has taken until the head.
     pub(super) fn new(
         body: Res,
         stream: Stream,
         capture: Capture,
         lead: Arc<Lead<F, H>>,
         limits: FlightLimits,
+        passed: Duration,
     ) -> Self {
         Self {
             body: Box::pin(body),
             stream,
             capture,
             lead,
-            ends_by: Instant::now().checked_add(limits.fill),
+            ends_by: Instant::now().checked_add(limits.fill.saturating_sub(passed)),
             stall: limits.stall,
         }
     }
@@ -116,6 +118,7 @@ where
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.stream.share().release_reserved();
         // Slow readers then hold no more than what is stored.
         let stream = &self.stream;
         self.capture
@@ -130,6 +133,7 @@ where
 
     fn stop_keeping(&self) {
         self.lead.close();
+        self.stream.share().release_reserved();
         self.stream.drop_what_was_read();
     }
 

@@ -12,7 +12,7 @@ use http_body::Body;
 use tokio::runtime::Handle;
 use tower_service::Service;
 
-use crate::backend::{Backend, CacheKey, StoredResponse};
+use crate::backend::{Backend, StoredResponse};
 use crate::flight::{Lead, Stream};
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
@@ -90,10 +90,11 @@ impl<B: Backend> Shared<B> {
         let runtime = self.core.background.open()?;
         let fence = miss.fence.clone()?;
         let stream = || Stream::new(self.share());
-        let lead = self
-            .core
-            .flights
-            .lead(miss.place, fence, self.terms(), stream)?;
+        let core = &self.core;
+        let lead = core.flights.lead(miss.place, fence, self.terms(), stream)?;
+        // Unless it brings something, whatever becomes of it, the next one is not tried at once.
+        core.failing
+            .refreshes(&miss.place, self.now(), self.config.failure_pause);
         self.count(Event::Refresh(why));
         tracing::debug!(reason = why.as_str(), "refresh");
         Some(Renewal {
@@ -114,7 +115,7 @@ impl<B: Backend> Shared<B> {
         now: Moment,
     ) -> Seen<B::Fence> {
         let core = &self.core;
-        if asked.only_if_cached || core.failing.now(&miss.place, now).next().is_some() {
+        if asked.only_if_cached {
             return Seen::Usable(hit);
         }
         // Nobody would fetch it anew, or nothing that came of it could be stored.
@@ -124,25 +125,44 @@ impl<B: Backend> Shared<B> {
         if is_in_vain {
             return Seen::Fetch(miss);
         }
+        if core.failing.is_refreshed_in_vain(&miss.place, now) {
+            return Seen::Usable(hit);
+        }
         miss.is_answered_with(&hit.response);
         Seen::Renewable(hit, Refresh::Stale, miss)
     }
 
     /// Whether a response that is still fresh is to be fetched anew.
-    pub(super) fn is_early(
-        &self,
-        response: &StoredResponse,
-        place: &CacheKey,
-        left: Option<Duration>,
-        now: Moment,
-    ) -> bool {
+    pub(super) fn is_early(&self, response: &StoredResponse, left: Option<Duration>) -> bool {
         let (Some(beta), Some(left)) = (self.config.early, left) else {
             return false;
         };
         let cost = response.cost();
         early::is_near(left, cost, beta)
             && early::is_due(left, cost, beta, uniform(&*self.config.random))
-            && self.core.failing.now(place, now).next().is_none()
+    }
+
+    /// What becomes of a request whose answer is fresh, but due.
+    #[inline(never)]
+    pub(super) fn seen_early(
+        &self,
+        hit: Hit,
+        mut miss: Miss<B::Fence>,
+        asked: &RequestDirectives,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Seen<B::Fence> {
+        let core = &self.core;
+        let is_in_vain = asked.only_if_cached
+            || asked.no_store
+            || core.failing.is_refreshed_in_vain(&miss.place, now)
+            || self.is_refused(&miss.place, headers)
+            || core.background.open().is_none();
+        if is_in_vain {
+            return Seen::Usable(hit);
+        }
+        miss.is_answered_with(&hit.response);
+        Seen::Renewable(hit, Refresh::Early, miss)
     }
 }
 

@@ -46,6 +46,11 @@ fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
+/// A request that is not what the inner service takes; all but those that say something of the resource.
+fn is_the_requests(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 404 | 405 | 410 | 451)
+}
+
 impl<B: Backend> Shared<B> {
     /// Sends followers whom it concerns on their own ways at once, and lets those who come soon not wait at all. The others
     /// have one among them take over.
@@ -57,6 +62,9 @@ impl<B: Backend> Shared<B> {
     ) {
         if is_passing(status) || whose(refusal).is_none() {
             return lead.leave_vacant();
+        }
+        if is_the_requests(status) {
+            return lead.decline();
         }
         self.remember_refused(&lead.key(), refusal);
         lead.refuse(refusal);

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::{BoxError, Cache};
@@ -84,6 +87,7 @@ impl<B: Backend> Client<B> {
             None => request,
         };
         let call = self.service.clone().oneshot(request);
+        let begun = Instant::now();
         let response = match tossed(call, cut, &self.luck).await {
             Ended::With(Ok(response)) => response,
             Ended::With(Err(_)) | Ended::Panicked => {
@@ -92,6 +96,13 @@ impl<B: Backend> Client<B> {
             }
             Ended::Cut => return None,
         };
+        // Three calls one after the other, with all their pauses, and not one of the cache's limits.
+        let longest = Duration::from_millis(300);
+        assert!(
+            self.plan.is_stormy || begun.elapsed() < longest,
+            "{:?} for a head",
+            begun.elapsed()
+        );
         if response.status() != 200 {
             assert!(self.plan.is_stormy, "{} out of nowhere", response.status());
             return None;

@@ -84,7 +84,7 @@ impl History {
 
     /// A call for a key begins, for a request that began in the generation `since`. Where nothing but a write can have made
     /// it necessary there is one per key and generation.
-    pub fn calls(&self, key: &str, since: Option<u64>) -> usize {
+    pub fn calls(&self, key: &str, since: Option<u64>, is_calm: bool) -> usize {
         let mut known = self.known();
         let resource = known.resource(resource_of(key));
         let generation = resource.generation;
@@ -95,6 +95,13 @@ impl History {
             !(is_clear && known.calls.iter().any(is_same)),
             "a second call for {key} without need"
         );
+        if is_calm {
+            let herd = known
+                .calls
+                .iter()
+                .filter(|call| call.key == key && call.generation == generation);
+            assert!(herd.count() < 4, "a herd of calls for {key}");
+        }
         known.calls.push(Call {
             key: key.to_owned(),
             generation,

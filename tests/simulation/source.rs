@@ -74,9 +74,9 @@ impl Source {
     async fn read(self, request: &Request<()>) -> Result<Response, OriginError> {
         let key = key_of(request);
         let since = text(request.headers(), "x-generation").parse().ok();
-        let call = self
-            .history
-            .calls(&key, since.filter(|_| !self.plan.is_stormy));
+        let is_calm = !self.plan.is_stormy && self.plan.cut == 0;
+        let since = since.filter(|_| !self.plan.is_stormy);
+        let call = self.history.calls(&key, since, is_calm);
         let mut under = Under(Some((self.history.clone(), call)));
         self.luck.pause(20).await;
         let version = self.history.version(resource_of(&key));
@@ -118,7 +118,12 @@ impl Source {
         let mut chunks = VecDeque::new();
         let mut whole = String::new();
         for piece in 0..pieces {
-            let size = self.luck.pick(&[0, 10, 300]);
+            let size = if self.plan.is_stormy && self.luck.chance(1) {
+                // More than lies between a source and its slowest reader.
+                100_000
+            } else {
+                self.luck.pick(&[0, 10, 300])
+            };
             let chunk = format!(
                 "{key} v{version} c{call} {owner} #{piece} {}",
                 "x".repeat(size)
@@ -176,7 +181,7 @@ impl Source {
             }
         }
         let mut response = if self.plan.write_through && resource == "/plain" {
-            let call = self.history.calls(&resource, None);
+            let call = self.history.calls(&resource, None, false);
             let mut response = self.representation(&resource, version, call, "");
             let location = resource.parse().expect("a field value");
             response.headers_mut().insert("content-location", location);

@@ -304,8 +304,8 @@ impl Backend for MemoryBackend {
     }
 
     /// Fences count the invalidations of all resources: what counts here is whether one of them was of this one's stripe.
-    fn may_join(&self, resource: &Resource, flight: &MemoryFence, _: &MemoryFence) -> bool {
-        *self.0.stripe(resource).lock() <= flight.0
+    fn may_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
+        own <= flight || *self.0.stripe(resource).lock() <= flight.0
     }
 
     async fn put(
