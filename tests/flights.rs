@@ -385,6 +385,46 @@ async fn a_reservation_ends_with_the_fill() {
     assert!(layer.handle().stats().under_way.bytes < 1000);
 }
 
+/// Those who have yet to read what is stored cost nothing more, as those of a hit; once it is evicted they count again, so
+/// that slow readers and the store together stay within their bounds.
+#[tokio::test(start_paused = true)]
+async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
+    let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
+    let layer = layer_on(MemoryBackend::with_largest(8 << 20, 1 << 20)).max_capturing(1_000_000);
+    let service = layer.layer(origin);
+    let mut slow = Vec::new();
+    for n in 0..50 {
+        slow.push(
+            service
+                .clone()
+                .oneshot(get(&format!("/{n}")))
+                .await
+                .expect("a head"),
+        );
+        settle().await;
+    }
+    let stats = layer.handle().stats();
+    assert_eq!((stats.stores, stats.under_way.bytes), (50, 0));
+    layer.handle().clear().await.expect("cleared");
+    let held = layer.handle().stats().under_way.bytes;
+    assert!(held >= 5_000_000, "{held}");
+    burst(&service, gets(1)).await;
+    settle().await;
+    assert_eq!(
+        layer.handle().stats().stores,
+        50,
+        "no room until they have read"
+    );
+    for response in slow {
+        let whole = response.into_body().collect().await.expect("a whole body");
+        assert_eq!(whole.to_bytes().len(), 100_000);
+    }
+    assert_eq!(layer.handle().stats().under_way, Default::default());
+    burst(&service, gets(1)).await;
+    settle().await;
+    assert_eq!(layer.handle().stats().stores, 51);
+}
+
 /// A length that nobody can have is no reason to panic.
 #[tokio::test(start_paused = true)]
 async fn the_largest_announced_length_is_just_a_number() {

@@ -12,5 +12,5 @@ mod table;
 pub(crate) use budget::{Budget, Share};
 pub(crate) use memory::{ShortMemory, Whose};
 pub(crate) use news::Stage;
-pub(crate) use stream::{Ended, Read, Reader, Room, Stream};
+pub(crate) use stream::{Ended, Read, Reader, Readers, Room, Stream};
 pub(crate) use table::{Entered, Flights, HandOver, Lead, Terms};

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::budget::Share;
+use crate::semantics::stored::Companion;
 
 /// How many bytes lie between the source and the slowest reader, once the body is not kept whole.
 const WINDOW: u64 = 256 * 1024;
@@ -68,6 +69,9 @@ struct State {
     /// What of `held` the budget had no room for.
     uncounted: u64,
     ended: Option<Ended>,
+    /// Told of the stored response that shares the bytes, and whether that is gone.
+    as_companion: Option<Arc<Readers>>,
+    is_copy_gone: bool,
     dropping: bool,
     readers: usize,
     next_reader: u64,
@@ -134,6 +138,8 @@ impl Stream {
                 share: Arc::new(share),
                 uncounted: 0,
                 ended: None,
+                as_companion: None,
+                is_copy_gone: false,
                 dropping: false,
                 readers: 0,
                 next_reader: 0,
@@ -206,6 +212,23 @@ impl Stream {
         drop(replaced);
     }
 
+    /// Who is to be told when a stored response that shares the bytes is gone.
+    pub(crate) fn companion(&self) -> Arc<Readers> {
+        let stream = Mutex::new(Arc::downgrade(&self.state));
+        let companion = Arc::new(Readers(stream));
+        self.state().as_companion = Some(companion.clone());
+        companion
+    }
+
+    /// A backend keeps the same bytes, and counts them: readers cost nothing more, like those of a hit.
+    pub(crate) fn is_stored(&self) {
+        let mut state = self.state();
+        if !state.is_copy_gone {
+            state.share.give_back(state.held - state.uncounted);
+            state.uncounted = state.held;
+        }
+    }
+
     /// Tells all readers that this was all. The first end counts.
     pub(crate) fn end(&self, ended: Ended) {
         let mut state = self.state();
@@ -267,6 +290,38 @@ impl Stream {
         let wakers = std::mem::take(&mut state.waiting);
         drop(state);
         wake(wakers.into_values().chain(source));
+    }
+}
+
+/// Between a stored response and those who still read the same bytes; neither keeps the other.
+#[derive(Debug)]
+pub(crate) struct Readers(Mutex<Weak<Mutex<State>>>);
+
+impl Readers {
+    fn take(&self) -> Weak<Mutex<State>> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *stream)
+    }
+}
+
+impl Companion for Readers {
+    /// From now on what they have yet to read is theirs alone, and counts again.
+    fn is_left(&self) {
+        let Some(state) = self.take().upgrade() else {
+            return;
+        };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_copy_gone = true;
+        let uncounted = std::mem::take(&mut state.uncounted);
+        state.share.take_anyway(uncounted);
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(readers) = &self.as_companion {
+            drop(readers.take());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub struct StoredResponse {
     body: Bytes,
     trailers: Option<HeaderMap>,
     cost: Duration,
+    companion: Option<Arc<dyn Companion>>,
 }
 
 /// A stored response without its body: what is known once the head has arrived.
@@ -85,11 +87,33 @@ impl StoredHead {
             body,
             trailers: trailers.as_ref().map(compact),
             cost,
+            companion: None,
+        }
+    }
+}
+
+/// Told when a stored response is gone from wherever it was.
+pub trait Companion: fmt::Debug + Send + Sync + 'static {
+    /// It is being dropped.
+    fn is_left(&self);
+}
+
+impl Drop for StoredResponse {
+    fn drop(&mut self) {
+        if let Some(companion) = &self.companion {
+            companion.is_left();
         }
     }
 }
 
 impl StoredResponse {
+    /// The same with somebody who is told when it is dropped.
+    #[must_use]
+    pub fn with_companion(mut self, companion: Arc<dyn Companion>) -> Self {
+        self.companion = Some(companion);
+        self
+    }
+
     /// The full key it was stored under.
     #[must_use]
     pub fn identity(&self) -> &[u8] {
@@ -154,6 +178,7 @@ impl StoredResponse {
             + self.selected().map_or(0, Selected::weight)
             + self.body.len()
             + SHARED_BUFFER * 3
+            + self.companion.as_ref().map_or(0, |_| SHARED_BUFFER + 32)
     }
 }
 

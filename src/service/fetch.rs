@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey, Put};
-use crate::flight::Share;
+use crate::flight::{Readers, Share};
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal};
@@ -128,6 +128,19 @@ pub(super) struct Storable<F> {
     pub(super) rules: StoringRules,
 }
 
+/// What is held until a body is stored, or is known not to be.
+pub(super) trait Held: Send + 'static {
+    /// Who is to be told when the stored response is gone.
+    fn companion(&self) -> Option<Arc<Readers>> {
+        None
+    }
+
+    /// It is stored.
+    fn is_stored(&self) {}
+}
+
+impl Held for () {}
+
 impl<B: Backend> Shared<B> {
     /// Whether an answer to a fill that begins now may be stored at all. Asked before the inner service is called.
     pub(super) fn may_store(&self, fill: &Fill<B::Fence>, now: Moment) -> Result<(), Refusal> {
@@ -209,7 +222,7 @@ impl<B: Backend> Shared<B> {
         storable: Storable<B::Fence>,
         share: Arc<Share>,
         is_counted: bool,
-        held: impl Send + 'static,
+        held: impl Held,
     ) -> Capture {
         let shared = self.clone();
         let terms = Terms {
@@ -224,7 +237,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
-    fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Send + 'static) {
+    fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Held) {
         let Whole {
             data,
             trailers,
@@ -248,12 +261,17 @@ impl<B: Backend> Shared<B> {
             ..
         } = storable;
         let cost = self.now().monotonic().saturating_sub(began.monotonic());
-        let response = Arc::new(stored.with_body(data, trailers, cost));
+        let mut response = stored.with_body(data, trailers, cost);
+        if let Some(companion) = held.companion() {
+            response = response.with_companion(companion);
+        }
+        let response = Arc::new(response);
         let shared = self.clone();
         self.core.background.run(async move {
             let put = shared.core.backend.put(&key, fence, response).await;
             if matches!(put, Ok(Put::Stored)) {
                 shared.core.failing.forget(&place);
+                held.is_stored();
             }
             shared.put(&put);
             drop((share, held));

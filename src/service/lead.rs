@@ -9,13 +9,13 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::flight::{Lead, Stage, Stream};
+use crate::flight::{Lead, Readers, Stage, Stream};
 use crate::semantics::reason::{FetchReason, Refusal};
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
 use super::driven::Driven;
-use super::fetch::{Sent, Storable};
+use super::fetch::{Held, Sent, Storable};
 use super::lookup::Fill;
 use super::pump::Pump;
 use super::shared::Shared;
@@ -149,6 +149,20 @@ impl<B: Backend> Shared<B> {
 struct Open<F, H> {
     lead: Arc<Lead<F, H>>,
     stream: Stream,
+}
+
+impl<F, H> Held for Open<F, H>
+where
+    F: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+{
+    fn companion(&self) -> Option<Arc<Readers>> {
+        Some(self.stream.companion())
+    }
+
+    fn is_stored(&self) {
+        self.stream.is_stored();
+    }
 }
 
 impl<F, H> Drop for Open<F, H> {
