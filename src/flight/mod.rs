@@ -6,11 +6,13 @@
 mod budget;
 mod memory;
 mod news;
+mod reader;
 mod stream;
 mod table;
 
 pub(crate) use budget::{Budget, Share};
 pub(crate) use memory::{ShortMemory, Whose};
 pub(crate) use news::Stage;
-pub(crate) use stream::{Ended, Read, Reader, Readers, Room, Stream};
+pub(crate) use reader::{Read, Reader};
+pub(crate) use stream::{Ended, Readers, Room, Stream};
 pub(crate) use table::{Entered, Flights, HandOver, Lead, Terms};

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::budget::Share;
+use super::reader::Reader;
 use crate::semantics::stored::Companion;
 
 /// How many bytes lie between the source and the slowest reader, once the body is not kept whole.
@@ -25,18 +25,6 @@ pub(crate) enum Ended {
     /// With an error, which every reader is told.
     Failed(Arc<dyn Error + Send + Sync>),
 }
-
-/// The error of a reader that held up all others for too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stalled;
-
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("read too slowly a response that others were waiting for")
-    }
-}
-
-impl Error for Stalled {}
 
 /// Whether the source may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,25 +45,25 @@ pub(crate) struct Stream {
 }
 
 #[derive(Debug)]
-struct State {
-    chunks: VecDeque<Bytes>,
+pub(super) struct State {
+    pub(super) chunks: VecDeque<Bytes>,
     /// The number of the first chunk that is held. A reader whose next one is before it was given up.
-    first: u64,
+    pub(super) first: u64,
     /// How many readers want each of the chunks held next, and how many the one that is to come.
-    wanted: VecDeque<usize>,
+    pub(super) wanted: VecDeque<usize>,
     /// What `chunks` costs.
     held: u64,
     share: Arc<Share>,
     /// What of `held` the budget had no room for.
     uncounted: u64,
-    ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
     /// Told of the stored response that shares the bytes, and whether that is gone.
     as_companion: Option<Arc<Readers>>,
     is_copy_gone: bool,
     dropping: bool,
-    readers: usize,
+    pub(super) readers: usize,
     next_reader: u64,
-    waiting: BTreeMap<u64, Waker>,
+    pub(super) waiting: BTreeMap<u64, Waker>,
     source: Option<Waker>,
 }
 
@@ -84,17 +72,17 @@ fn cost(chunk: &Bytes) -> u64 {
 }
 
 impl State {
-    fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.first + self.chunks.len() as u64
     }
 
-    fn readers_at(&mut self, number: u64) -> Option<&mut usize> {
+    pub(super) fn readers_at(&mut self, number: u64) -> Option<&mut usize> {
         let place = number.checked_sub(self.first)?;
         self.wanted.get_mut(place as usize)
     }
 
     /// Frees what everybody has had. Whom to wake if that made room.
-    fn trim(&mut self) -> Option<Waker> {
+    pub(super) fn trim(&mut self) -> Option<Waker> {
         if !self.dropping {
             return None;
         }
@@ -122,7 +110,7 @@ impl State {
     }
 }
 
-fn wake(wakers: impl IntoIterator<Item = Waker>) {
+pub(super) fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
@@ -149,7 +137,7 @@ impl Stream {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every step leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -322,88 +310,5 @@ impl Drop for State {
         if let Some(readers) = &self.as_companion {
             drop(readers.take());
         }
-    }
-}
-
-/// One reader's place in a [`Stream`]. Dropping it is leaving.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    stream: Stream,
-    id: u64,
-    /// The number of the chunk to read next.
-    next: u64,
-    /// Whether trailers or error have been told.
-    told: bool,
-}
-
-/// What a reader gets.
-#[derive(Debug)]
-pub(crate) enum Read {
-    /// A chunk.
-    Data(Bytes),
-    /// The trailers, behind the last chunk.
-    Trailers(HeaderMap),
-    /// Nothing more.
-    End,
-    /// Nothing more, for this reason.
-    Failed(Arc<dyn Error + Send + Sync>),
-}
-
-impl Reader {
-    /// The next chunk, or the end.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Stalled>> {
-        let mut state = self.stream.state();
-        let Some(place) = self.next.checked_sub(state.first) else {
-            return Poll::Ready(Err(Stalled));
-        };
-        let place = place as usize;
-        if let Some(chunk) = state.chunks.get(place) {
-            let chunk = chunk.clone();
-            state.wanted[place] -= 1;
-            state.wanted[place + 1] += 1;
-            self.next += 1;
-            let source = state.trim();
-            drop(state);
-            wake(source);
-            return Poll::Ready(Ok(Read::Data(chunk)));
-        }
-        if let Some(ended) = &state.ended {
-            let is_told = std::mem::replace(&mut self.told, true);
-            return Poll::Ready(Ok(match ended {
-                Ended::Cleanly(Some(trailers)) if !is_told => Read::Trailers(trailers.clone()),
-                Ended::Failed(error) if !is_told => Read::Failed(error.clone()),
-                Ended::Cleanly(_) | Ended::Failed(_) => Read::End,
-            }));
-        }
-        let replaced = state.waiting.insert(self.id, cx.waker().clone());
-        drop(state);
-        drop(replaced);
-        Poll::Pending
-    }
-
-    /// Whether there is nothing left to read.
-    pub(crate) fn is_at_end(&self) -> bool {
-        let state = self.stream.state();
-        self.next == state.last() && matches!(state.ended, Some(Ended::Cleanly(None)))
-    }
-
-    /// Whether the body failed before anything of it was read.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.next == 0 && matches!(self.stream.state().ended, Some(Ended::Failed(_)))
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.stream.state();
-        if let Some(readers) = state.readers_at(self.next) {
-            *readers -= 1;
-            state.readers -= 1;
-        }
-        let waker = state.waiting.remove(&self.id);
-        let source = state.trim();
-        drop(state);
-        drop(waker);
-        wake(source);
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use super::news::{Listener, News, Stage};
-use super::stream::{Reader, Stream};
+use super::reader::Reader;
+use super::stream::Stream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;

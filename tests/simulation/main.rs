@@ -8,7 +8,7 @@
 //! * nobody gets another key's, variant's or owner's answer,
 //! * in the end the cache answers what the database holds.
 //!
-//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 7,500), `SIMULATION_FROM` the first. A failing seed is
+//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 6,000), `SIMULATION_FROM` the first. A failing seed is
 //! printed; `SIMULATION_FROM=<seed> SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it.
 
 mod client;
@@ -42,7 +42,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn every_seed(is_stormy: bool, dawdles: bool) {
     let from = number("SIMULATION_FROM", 0);
-    for seed in from..from + number("SIMULATION_SEEDS", 7_500) {
+    for seed in from..from + number("SIMULATION_SEEDS", 6_000) {
         let _told = Told(seed);
         world::run(seed, is_stormy, dawdles);
     }
