@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use support::origin::{Origin, answer, cacheable, scripted};
 use support::yielding::Yielding;
 use support::{get, put, send};
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
@@ -248,7 +248,8 @@ async fn a_leader_keeps_its_call_through_the_shutdown() {
     let ended = layer.handle().shutdown(SECOND).await;
     assert_eq!(ended.cancelled, 1);
     for task in [leader, follower] {
-        let response = task.await.expect("no panic").expect("an answer");
+        let response = timeout(SECOND * 1000, task).await.expect("it is woken");
+        let response = response.expect("no panic").expect("an answer");
         let body = response.into_body().collect().await.expect("a whole body");
         assert_eq!(body.to_bytes(), "x");
     }

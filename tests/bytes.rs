@@ -270,3 +270,35 @@ fn side_tables_do_not_grow() {
     assert!(grown < 200_000, "{grown}");
     assert_eq!(layer.handle().stats().under_way, Default::default());
 }
+
+/// Whoever has yet to read what is stored holds the same bytes, not a copy.
+#[test]
+fn readers_of_a_fill_and_the_store_share_its_bytes() {
+    const LENGTH: u64 = (PIECE * PIECES) as u64;
+    const FILLS: u64 = 50;
+    let runtime = runtime();
+    let origin = Origin::at_once(move |_| {
+        let body = Pieces {
+            left: PIECES,
+            is_announced: true,
+        };
+        answer(200, &[("cache-control", "max-age=3600")], "").map(|_| body.boxed_unsync())
+    });
+    let layer = CacheLayer::new(MemoryBackend::new(CAPACITY));
+    let service = layer.layer(origin);
+    let mut unread = Vec::new();
+    let counted = measure(|| {
+        runtime.block_on(async {
+            for fill in 0..FILLS {
+                let response = service.clone().oneshot(get(&format!("/{fill}"))).await;
+                unread.push(response.expect("a head"));
+            }
+            while layer.handle().stats().stores < FILLS {
+                tokio::task::yield_now().await;
+            }
+        });
+    });
+    let live = u64::try_from(counted.bytes_current).expect("more taken than given back");
+    println!("{live} bytes live, {} of bodies", FILLS * LENGTH);
+    assert!(live < FILLS * (LENGTH + 8 * 1024), "{live}");
+}

@@ -27,6 +27,8 @@ use tower_response_cache::{Cache, CacheLayer, Ttl};
 
 const SLOW: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
+/// Longer than anything here takes: whoever is still waiting then was forgotten.
+const FOR_EVER: Duration = Duration::from_secs(100_000);
 
 /// Both clocks are tokio's, so that nothing but virtual time passes.
 fn layer() -> CacheLayer<MemoryBackend> {
@@ -89,8 +91,8 @@ async fn burst<B: Backend>(
         };
         tasks.spawn_local_on(one, &local);
     }
-    let answers = local.run_until(tasks.join_all()).await;
-    (begun.elapsed(), answers)
+    let all = timeout(FOR_EVER, local.run_until(tasks.join_all())).await;
+    (begun.elapsed(), all.expect("somebody waits for ever"))
 }
 
 fn gets(count: usize) -> impl Iterator<Item = Request<()>> {
@@ -106,9 +108,11 @@ async fn a_leader_that_is_not_polled_any_more_blocks_nobody() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(held.as_mut().poll(&mut cx).is_pending());
     let begun = Instant::now();
-    assert_eq!(send(&service, get("/a")).await.body, "x");
+    let follower = timeout(FOR_EVER, send(&service, get("/a"))).await;
+    assert_eq!(follower.expect("it is told").body, "x");
     assert_eq!(begun.elapsed(), SLOW);
-    assert_eq!(collect(held.await.expect("an answer")).await.body, "x");
+    let held = timeout(FOR_EVER, held).await.expect("it is woken");
+    assert_eq!(collect(held.expect("an answer")).await.body, "x");
     assert_eq!(origin.calls(), 1);
 }
 
