@@ -105,6 +105,7 @@ pub mod random;
 mod semantics;
 mod service;
 pub mod stats;
+mod sync;
 mod write;
 
 pub use handle::{CacheHandle, InvalidateError};

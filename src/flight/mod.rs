@@ -5,6 +5,8 @@
 
 mod budget;
 mod memory;
+#[cfg(all(test, trc_loom))]
+mod model;
 mod news;
 mod reader;
 mod stream;

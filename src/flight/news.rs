@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::semantics::reason::Refusal;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What followers of a fill are told. `H` is what they share, once there is a head.
 #[derive(Debug)]

@@ -4,12 +4,12 @@
 //! only under the token of their resource's *record*: invalidating removes the plain response and the record, and what
 //! was stored under the old token can never be reached again. A record that is evicted does the same.
 //!
-//! The fence is the number of invalidations this backend has seen. Each stripe remembers the number of the last one that
-//! concerned it; a put under a fence older than that is refused. Compare and insert happen under the stripe's lock, as do
-//! number and removal, in that order (PROTOCOLS: "bump, then remove"). Lookups take no stripe. The order of locks is
-//! stripe, then shard; nothing that runs under a shard's lock takes a stripe.
+//! The order of locks is a fence's stripe, then a shard; nothing that runs under a shard's lock takes a stripe.
 
 mod expiry;
+mod fence;
+#[cfg(all(test, trc_loom))]
+mod model;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quick_cache::OptionsBuilder;
 
 use self::expiry::Expiry;
+use self::fence::Fences;
+pub use self::fence::MemoryFence;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
@@ -28,7 +30,6 @@ use super::{
 
 type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
 
-const STRIPES: usize = 1024;
 /// Enough that sweeping one of them never takes long.
 const EXPIRIES: usize = 64;
 const DEFAULT_CAPACITY: u64 = 64 * 1024 * 1024;
@@ -44,27 +45,16 @@ const MOST_SHARDS: u64 = 64;
 #[derive(Clone, Debug)]
 pub struct MemoryBackend(Arc<Memory>);
 
-/// The number of invalidations a [`MemoryBackend`] had seen at some moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MemoryFence(u64);
-
 #[derive(Debug)]
 struct Memory {
     slots: Slots,
-    /// Invalidations so far; counts up under a stripe's lock, before that stripe's `last` is set.
-    invalidations: AtomicU64,
-    stripes: Box<[Stripe]>,
+    fences: Fences,
     tokens: AtomicU64,
     expiries: Box<[Mutex<Expiry>]>,
     evictions: AtomicU64,
     largest: u64,
     seed: DigestSeed,
 }
-
-/// The number of the last invalidation of a resource of this stripe, and its lock.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Stripe(Mutex<u64>);
 
 impl MemoryBackend {
     /// A backend that holds at most `capacity` bytes, and single responses of up to 2 MiB, or an eighth of the capacity
@@ -99,8 +89,7 @@ impl MemoryBackend {
         let slots = Slots::with_options(options, SlotWeight, KeyHash, SlotLifecycle);
         Self(Arc::new(Memory {
             slots,
-            invalidations: AtomicU64::new(0),
-            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            fences: Fences::default(),
             tokens: AtomicU64::new(1),
             expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
             evictions: AtomicU64::new(0),
@@ -118,17 +107,8 @@ impl Default for MemoryBackend {
 }
 
 impl Memory {
-    fn fence_now(&self) -> MemoryFence {
-        // Acquire: whoever sees the number sees what its writer did before, a grace period that it set above all.
-        MemoryFence(self.invalidations.load(Ordering::Acquire))
-    }
-
-    fn stripe(&self, resource: &Resource) -> &Stripe {
-        &self.stripes[resource.digest() as usize % STRIPES]
-    }
-
     fn look(&self, key: &CacheKey) -> Lookup<MemoryFence> {
-        let fence = self.fence_now();
+        let fence = self.fences.capture();
         match self.reachable(key).map(|slot| slot.held) {
             Some(Held::Response(response)) => Lookup::Found(response, fence),
             Some(Held::Rule(rule)) => Lookup::Varies(rule, fence),
@@ -173,11 +153,6 @@ impl Memory {
         token
     }
 
-    /// Numbers an invalidation of the locked stripe.
-    fn bump(&self, last: &mut MutexGuard<'_, u64>) {
-        **last = self.invalidations.fetch_add(1, Ordering::AcqRel) + 1;
-    }
-
     /// What to drop once the stripe is unlocked. Under the stripe's lock, after the bump.
     fn remove(&self, resource: Resource) -> [Option<(CacheKey, Slot)>; 2] {
         [
@@ -192,12 +167,9 @@ impl Memory {
         }
         let times = *response.freshness();
         let mut evicted = Evicted::default();
-        {
-            let last = self.stripe(key.resource()).lock();
-            if *last > fence.0 {
-                return Put::Superseded;
-            }
-            self.insert(key, response, &mut evicted);
+        let insert = || self.insert(key, response, &mut evicted);
+        if self.fences.store(key.resource(), fence, insert).is_none() {
+            return Put::Superseded;
         }
         self.tidy(key, times.expires(), times.received.monotonic(), evicted);
         Put::Stored
@@ -207,16 +179,13 @@ impl Memory {
         let fits = response.weight() as u64 <= self.largest;
         let times = *response.freshness();
         let mut evicted = Evicted::default();
-        let (held, removed) = {
-            let mut last = self.stripe(key.resource()).lock();
-            let held = *last <= fence.0;
-            self.bump(&mut last);
+        let (held, removed) = self.fences.replace(key.resource(), fence, |held| {
             let removed = self.remove(*key.resource());
             if held && fits {
                 self.insert(key, response, &mut evicted);
             }
             (held, removed)
-        };
+        });
         drop(removed);
         match (held, fits) {
             (true, true) => {
@@ -229,19 +198,12 @@ impl Memory {
     }
 
     fn invalidate(&self, resource: Resource) {
-        let removed = {
-            let mut last = self.stripe(&resource).lock();
-            self.bump(&mut last);
-            self.remove(resource)
-        };
+        let removed = self.fences.invalidate(&resource, || self.remove(resource));
         drop(removed);
     }
 
     fn clear(&self) {
-        for stripe in &self.stripes {
-            self.bump(&mut stripe.lock());
-        }
-        self.slots.clear();
+        self.fences.clear(|| self.slots.clear());
         for expiry in &self.expiries {
             unpoisoned(expiry).clear();
         }
@@ -277,13 +239,7 @@ impl Memory {
     }
 }
 
-impl Stripe {
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        unpoisoned(&self.0)
-    }
-}
-
-/// What these locks guard is true after every single step: a number that only grows, a list of hints.
+/// What these locks guard is true after every single step: a list of hints.
 fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -300,12 +256,11 @@ impl Backend for MemoryBackend {
     }
 
     async fn fence(&self, _: Option<&Resource>) -> Result<Option<MemoryFence>, BackendError> {
-        Ok(Some(self.0.fence_now()))
+        Ok(Some(self.0.fences.capture()))
     }
 
-    /// Fences count the invalidations of all resources: what counts here is whether one of them was of this one's stripe.
     fn may_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
-        own <= flight || *self.0.stripe(resource).lock() <= flight.0
+        self.0.fences.may_join(resource, *flight, *own)
     }
 
     async fn put(

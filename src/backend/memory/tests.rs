@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 
+use super::fence::STRIPES;
 use super::*;
 use crate::key::KeyParts;
 use crate::semantics::moment::Moment;
@@ -47,9 +48,9 @@ fn a_collision_of_stripes_costs_a_store_and_never_a_stale_hit() {
         .map(|n| key(&backend, &format!("/b{n}")))
         .find(|b| stripe(b) == stripe(&a))
         .expect("there are few stripes");
-    let stored = backend.0.fence_now();
+    let stored = backend.0.fences.capture();
     assert_eq!(backend.0.put(&b, stored, response(1, 0, 60)), Put::Stored);
-    let in_flight = backend.0.fence_now();
+    let in_flight = backend.0.fences.capture();
     backend.0.invalidate(*a.resource());
     assert!(is_found(&backend, &b), "what is stored stays");
     assert_eq!(
@@ -69,7 +70,7 @@ fn a_response_of_the_largest_size_is_always_storable() {
                 let body = (backend.largest() - overhead - 16) as usize;
                 let put = backend
                     .0
-                    .put(&key, backend.0.fence_now(), response(body, 0, 60));
+                    .put(&key, backend.0.fences.capture(), response(body, 0, 60));
                 assert_eq!(put, Put::Stored, "{capacity} {largest}");
                 assert!(
                     is_found(&backend, &key),
@@ -79,7 +80,7 @@ fn a_response_of_the_largest_size_is_always_storable() {
             let key = key(&backend, "/too-large");
             let body = response(largest as usize + 1, 0, 60);
             assert_eq!(
-                backend.0.put(&key, backend.0.fence_now(), body),
+                backend.0.put(&key, backend.0.fences.capture(), body),
                 Put::TooLarge
             );
         }
@@ -93,7 +94,7 @@ fn no_capacity_stores_nothing_and_does_not_panic() {
         let key = key(&backend, "/a");
         let put = backend
             .0
-            .put(&key, backend.0.fence_now(), response(1, 0, 60));
+            .put(&key, backend.0.fences.capture(), response(1, 0, 60));
         assert_eq!(put, Put::TooLarge);
         assert!(!is_found(&backend, &key));
     }
@@ -107,13 +108,13 @@ fn what_has_expired_is_reclaimed_as_others_come() {
         let key = key(&backend, &format!("/old/{n}"));
         let _ = backend
             .0
-            .put(&key, backend.0.fence_now(), response(100, 0, 10));
+            .put(&key, backend.0.fences.capture(), response(100, 0, 10));
     }
     for n in 0..10_000 {
         let key = key(&backend, &format!("/new/{n}"));
         let _ = backend
             .0
-            .put(&key, backend.0.fence_now(), response(100, 20, 10));
+            .put(&key, backend.0.fences.capture(), response(100, 20, 10));
     }
     let left = backend.usage().expect("it tells").entries;
     assert!(left < 10_500, "{left} entries are left");
@@ -133,11 +134,11 @@ fn the_list_of_expiries_stays_bounded() {
         let key = key(&backend, &format!("/{n}"));
         let _ = backend
             .0
-            .put(&key, backend.0.fence_now(), response(100, 0, 3600));
+            .put(&key, backend.0.fences.capture(), response(100, 0, 3600));
         let hot = self::key(&backend, "/hot");
         let _ = backend
             .0
-            .put(&hot, backend.0.fence_now(), response(100, 0, 3600 + n));
+            .put(&hot, backend.0.fences.capture(), response(100, 0, 3600 + n));
         backend.0.invalidate(*hot.resource());
     }
     let entries = backend.usage().expect("it tells").entries as usize;
