@@ -90,7 +90,7 @@ impl Freshness {
     /// Until when, on the monotonic clock, it is of any use: its lifetime and the longest time it may be used beyond that.
     /// `None` is for ever.
     #[must_use]
-    pub fn expires(&self) -> Option<Duration> {
+    pub fn useful_until(&self) -> Option<Duration> {
         let whole = self.lifetime?.saturating_add(self.stale.longest());
         let left = whole.saturating_sub(self.initial_age);
         Some(self.received.monotonic().saturating_add(left))

@@ -40,7 +40,8 @@ const MOST_SHARDS: u64 = 64;
 /// Keeps responses in this process's memory. Clones share what is stored.
 ///
 /// Holds at most its capacity in bytes, counting keys, headers, bodies and bookkeeping; what is used least goes first
-/// (`quick_cache`'s Clock-PRO). Expired responses are reclaimed as new ones come in. Invalidating costs the same whatever
+/// (`quick_cache`'s Clock-PRO). What has expired, and may not be used stale either, is reclaimed as new responses come in.
+/// Invalidating costs the same whatever
 /// the number of queries and variants.
 #[derive(Clone, Debug)]
 pub struct MemoryBackend(Arc<Memory>);
@@ -171,7 +172,12 @@ impl Memory {
         if self.fences.store(key.resource(), fence, insert).is_none() {
             return Put::Superseded;
         }
-        self.tidy(key, times.expires(), times.received.monotonic(), evicted);
+        self.tidy(
+            key,
+            times.useful_until(),
+            times.received.monotonic(),
+            evicted,
+        );
         Put::Stored
     }
 
@@ -189,7 +195,12 @@ impl Memory {
         drop(removed);
         match (held, fits) {
             (true, true) => {
-                self.tidy(key, times.expires(), times.received.monotonic(), evicted);
+                self.tidy(
+                    key,
+                    times.useful_until(),
+                    times.received.monotonic(),
+                    evicted,
+                );
                 Put::Stored
             }
             (false, _) => Put::Superseded,
@@ -227,14 +238,14 @@ impl Memory {
                 expiry.add(at, *key, |at, key| {
                     self.slots
                         .peek(key)
-                        .is_some_and(|slot| slot.expires() == Some(at))
+                        .is_some_and(|slot| slot.useful_until() == Some(at))
                 });
             }
             expiry.due(now)
         };
         for key in due.into_iter().flatten() {
             self.slots
-                .remove_if(&key, |slot| slot.expires().is_some_and(|at| at <= now));
+                .remove_if(&key, |slot| slot.useful_until().is_some_and(|at| at <= now));
         }
     }
 }

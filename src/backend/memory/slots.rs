@@ -52,10 +52,10 @@ impl Slot {
         }
     }
 
-    /// When the response in it expires on the monotonic clock.
-    pub(super) fn expires(&self) -> Option<Duration> {
+    /// Until when, on the monotonic clock, the response in it is of any use.
+    pub(super) fn useful_until(&self) -> Option<Duration> {
         match &self.held {
-            Held::Response(response) => response.freshness().expires(),
+            Held::Response(response) => response.freshness().useful_until(),
             Held::Rule(_) | Held::Record => None,
         }
     }
