@@ -285,6 +285,44 @@ async fn a_write_among_followers_costs_one_more_call() {
     }
 }
 
+/// The same where followers find that they want another variant than the one they waited for.
+#[tokio::test(start_paused = true)]
+async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let origin = Origin::new(move |request| {
+        let language = request.headers().get("accept-language").cloned();
+        let count = count.clone();
+        async move {
+            let Some(language) = language else {
+                return Ok(answer(204, &[], ""));
+            };
+            count.fetch_add(1, Ordering::SeqCst);
+            sleep(SLOW).await;
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                sleep(SLOW * 4).await;
+                let text = Bytes::copy_from_slice(language.as_bytes());
+                let _ = script.send(Ok(http_body::Frame::data(text)));
+            });
+            let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+            Ok(answer(200, &lines, "").map(|_| body))
+        }
+    });
+    let service = layer().layer(origin);
+    let ask = |language: &str| with(get("/a"), "accept-language", language);
+    let asks = std::iter::once(ask("de")).chain((0..50).map(|_| ask("fr")));
+    let writes = async {
+        sleep(SLOW / 2).await;
+        send(&service, support::put("/a")).await;
+    };
+    let ((_, answers), ()) = tokio::join!(burst(&service, asks), writes);
+    let french = answers
+        .iter()
+        .filter(|answer| answer.as_deref() == Ok("fr"));
+    assert_eq!((french.count(), calls.load(Ordering::SeqCst)), (50, 2));
+}
+
 /// A request that calls for itself holds up nobody whom it followed before.
 #[tokio::test(start_paused = true)]
 async fn whoever_stops_following_holds_up_nobody() {

@@ -41,8 +41,7 @@ const MOST_SHARDS: u64 = 64;
 ///
 /// Holds at most its capacity in bytes, counting keys, headers, bodies and bookkeeping; what is used least goes first
 /// (`quick_cache`'s Clock-PRO). What has expired, and may not be used stale either, is reclaimed as new responses come in.
-/// Invalidating costs the same whatever
-/// the number of queries and variants.
+/// Invalidating costs the same whatever the number of queries and variants.
 #[derive(Clone, Debug)]
 pub struct MemoryBackend(Arc<Memory>);
 
