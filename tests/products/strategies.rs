@@ -96,3 +96,29 @@ async fn stats_count_what_happened_and_are_never_cached() {
     server.get(&path).await;
     assert_eq!(server.stats().await["hits"], 4);
 }
+
+/// S01, over the wire: however many ask for what is not stored, the database is asked once.
+#[tokio::test]
+async fn a_crowd_costs_one_database_call() {
+    let server = Server::start(&["--database-delay", "200ms"]).await;
+    let path = server.post("Lamp", 39.5).await.header("location");
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (client, path) = ((*server).clone(), path.clone());
+        crowd.spawn(async move { client.get(&path).await });
+    }
+    for answer in crowd.join_all().await {
+        assert_eq!(
+            (answer.status.as_u16(), &answer.data()["name"]),
+            (200, &json!("Lamp"))
+        );
+    }
+    let stats = server.stats().await;
+    assert_eq!(stats["database"], json!({"reads": 1, "writes": 1}));
+    let shared = stats["collapsed"].as_u64().unwrap_or(0) + stats["hits"].as_u64().unwrap_or(0);
+    assert_eq!(shared, 49);
+    assert_eq!(
+        stats["under_way"],
+        json!({"fills": 0, "tasks": 0, "bytes": 0})
+    );
+}
