@@ -154,6 +154,12 @@ pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
 
 /// One buffer of its own, for the same reason.
 fn join(chunks: &[Bytes], length: usize) -> Bytes {
+    if let [chunk] = chunks
+        && chunk.len() < SMALL
+    {
+        // See `keepable`: it has one already.
+        return chunk.clone();
+    }
     let mut body = BytesMut::with_capacity(length);
     for chunk in chunks {
         body.extend_from_slice(chunk);
