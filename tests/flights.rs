@@ -736,7 +736,8 @@ async fn nothing_of_the_leaders_connection_reaches_followers() {
     let service = layer().layer(origin);
     let lead = service.clone().oneshot(get("/a"));
     let follow = service.clone().oneshot(get("/a"));
-    let (_, followed) = tokio::join!(lead, follow);
+    let both = async { tokio::join!(lead, follow) };
+    let (_, followed) = timeout(FOR_EVER, both).await.expect("both are woken");
     let followed = followed.expect("an answer");
     for name in ["connection", "x-hop", "keep-alive"] {
         assert!(!followed.headers().contains_key(name), "{name}");
