@@ -3,6 +3,7 @@
 //! Knows keys and stored responses. Does not know requests, freshness or who asks: whether what is found may be used is
 //! the verdict's business.
 
+pub mod codec;
 pub mod conformance;
 mod either;
 mod error;

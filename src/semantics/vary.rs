@@ -97,6 +97,19 @@ impl Selected {
         }
     }
 
+    /// The same values as they were written down, see [`values`](Self::values).
+    #[must_use]
+    pub fn from_values(rule: Arc<VaryRule>, values: &[u8]) -> Self {
+        let values = values.into();
+        Self { rule, values }
+    }
+
+    /// The values, to be written down. Never to be read by anything but [`matches`](Self::matches).
+    #[must_use]
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
     /// The rule.
     #[must_use]
     pub fn rule(&self) -> &Arc<VaryRule> {

@@ -1,0 +1,224 @@
+//! A stored response as bytes, for backends outside of this process.
+//!
+//! ```text
+//! magic 3 | version 1 | checksum 8 | length of meta 4 | meta | body
+//! ```
+//!
+//! The checksum is over all that follows it. Everything is little-endian, text and lists are prefixed by their length.
+//! Times are durations: no two machines' clocks are compared, so a response is as old as it was when it was written, plus
+//! what the backend says it has been kept for. The body stands last, so that it is a slice of what was read.
+//!
+//! What cannot be read is refused whole: another version, a flipped bit, a length that leads astray.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::header::AGE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use siphasher::sip::SipHasher13;
+
+use crate::semantics::moment::Moment;
+use crate::semantics::staleness::Staleness;
+use crate::semantics::stored::{CACHE_STATUS, StoredHead, StoredResponse};
+use crate::semantics::storing::{Freshness, Grant};
+use crate::semantics::vary::{Selected, Vary};
+
+const MAGIC: &[u8; 3] = b"trc";
+/// Changes with everything below: what another version wrote is a miss.
+const VERSION: u8 = 1;
+const HEAD: usize = MAGIC.len() + 1 + 8 + 4;
+
+/// Why bytes are no stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// They do not begin like one.
+    Magic,
+    /// They are one of another version of this format.
+    Version(u8),
+    /// They are not what was written.
+    Checksum,
+    /// They contradict themselves.
+    Malformed,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("not a stored response"),
+            Self::Version(version) => write!(f, "a stored response of version {version}"),
+            Self::Checksum => f.write_str("a stored response that was damaged"),
+            Self::Malformed => f.write_str("a stored response that contradicts itself"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Writes a response as it is at `now`.
+#[must_use]
+pub fn encode(response: &StoredResponse, now: Moment) -> Bytes {
+    let mut meta = BytesMut::with_capacity(1024);
+    let freshness = response.freshness();
+    put_bytes(&mut meta, response.identity());
+    meta.put_u16_le(response.status().as_u16());
+    put_duration(&mut meta, freshness.age(now));
+    put_duration(&mut meta, freshness.lifetime.unwrap_or(Duration::MAX));
+    let stale = &freshness.stale;
+    for window in [stale.while_revalidate, stale.if_error, stale.if_unreachable] {
+        put_duration(&mut meta, window);
+    }
+    put_duration(&mut meta, response.cost());
+    put_bytes(&mut meta, response.selected().map_or(&[], Selected::values));
+    put_headers(&mut meta, response.headers(), |name| {
+        // The slots are made anew.
+        name == AGE || (name == CACHE_STATUS && !response.has_upstream_status())
+    });
+    meta.put_u8(u8::from(response.trailers().is_some()));
+    if let Some(trailers) = response.trailers() {
+        put_headers(&mut meta, trailers, |_| false);
+    }
+    let body = response.body();
+    let mut whole = BytesMut::with_capacity(HEAD + meta.len() + body.len());
+    whole.put_slice(MAGIC);
+    whole.put_u8(VERSION);
+    whole.put_u64_le(0);
+    whole.put_u32_le(meta.len() as u32);
+    whole.put_slice(&meta);
+    whole.put_slice(body);
+    let checksum = checksum(&whole[12..]);
+    whole[4..12].copy_from_slice(&checksum.to_le_bytes());
+    whole.freeze()
+}
+
+/// Reads a response that has been kept for `kept` since it was written. Its body is a slice of `bytes`.
+///
+/// # Errors
+/// When `bytes` are not what [`encode`] of this version has written. Never panics, whatever they are.
+pub fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<StoredResponse, DecodeError> {
+    let mut rest = bytes.clone();
+    if rest.len() < HEAD || &rest[..3] != MAGIC {
+        return Err(DecodeError::Magic);
+    }
+    if rest[3] != VERSION {
+        return Err(DecodeError::Version(rest[3]));
+    }
+    rest.advance(4);
+    if rest.get_u64_le() != checksum(&rest) {
+        return Err(DecodeError::Checksum);
+    }
+    let length = rest.get_u32_le() as usize;
+    if length > rest.len() {
+        return Err(DecodeError::Malformed);
+    }
+    let meta = rest.split_to(length);
+    read(meta, rest, kept, now).ok_or(DecodeError::Malformed)
+}
+
+fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredResponse> {
+    let mut meta = Reader(meta);
+    let identity: Arc<[u8]> = meta.bytes()?.as_ref().into();
+    let status = StatusCode::from_u16(meta.0.try_get_u16_le().ok()?).ok()?;
+    let age = meta.duration()?;
+    let lifetime = Some(meta.duration()?).filter(|lifetime| *lifetime != Duration::MAX);
+    let stale = Staleness {
+        while_revalidate: meta.duration()?,
+        if_error: meta.duration()?,
+        if_unreachable: meta.duration()?,
+    };
+    let cost = meta.duration()?;
+    let values = meta.bytes()?;
+    let headers = meta.headers()?;
+    let trailers = match meta.0.try_get_u8().ok()? {
+        0 => None,
+        1 => Some(meta.headers()?),
+        _ => return None,
+    };
+    let selected = match Vary::of(&headers) {
+        Vary::Nothing => None,
+        Vary::Fields(rule) => Some(Selected::from_values(rule, &values)),
+        Vary::Anything => return None,
+    };
+    if !meta.0.is_empty() || (selected.is_none() && !values.is_empty()) {
+        return None;
+    }
+    let freshness = Freshness {
+        received: now,
+        initial_age: age.saturating_add(kept),
+        lifetime,
+        stale,
+    };
+    let grant = Grant {
+        freshness,
+        selected,
+    };
+    let head = StoredHead::new(identity, status, &headers, grant);
+    Some(head.with_body(body, trailers, cost))
+}
+
+/// Against accidents, not against whoever can write to the backend: he could store what he likes.
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+fn put_bytes(to: &mut BytesMut, bytes: &[u8]) {
+    to.put_u32_le(bytes.len() as u32);
+    to.put_slice(bytes);
+}
+
+/// In nanoseconds; the largest stands for all that is larger.
+fn put_duration(to: &mut BytesMut, duration: Duration) {
+    to.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
+fn put_headers(to: &mut BytesMut, headers: &HeaderMap, skip: impl Fn(&HeaderName) -> bool) {
+    let lines = || headers.iter().filter(|(name, _)| !skip(name));
+    to.put_u32_le(lines().count() as u32);
+    for (name, value) in lines() {
+        put_bytes(to, name.as_str().as_bytes());
+        put_bytes(to, value.as_bytes());
+        to.put_u8(u8::from(value.is_sensitive()));
+    }
+}
+
+/// Reads what may be anything.
+struct Reader(Bytes);
+
+impl Reader {
+    fn bytes(&mut self) -> Option<Bytes> {
+        let length = self.0.try_get_u32_le().ok()? as usize;
+        (length <= self.0.len()).then(|| self.0.split_to(length))
+    }
+
+    fn duration(&mut self) -> Option<Duration> {
+        let nanoseconds = self.0.try_get_u64_le().ok()?;
+        Some(match nanoseconds {
+            u64::MAX => Duration::MAX,
+            _ => Duration::from_nanos(nanoseconds),
+        })
+    }
+
+    fn headers(&mut self) -> Option<HeaderMap> {
+        let count = self.0.try_get_u32_le().ok()? as usize;
+        // A line takes nine bytes at least: no room is made for more lines than there can be.
+        if count > self.0.len() / 9 {
+            return None;
+        }
+        let mut headers = HeaderMap::try_with_capacity(count).ok()?;
+        for _ in 0..count {
+            let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
+            let mut value = HeaderValue::from_maybe_shared(self.bytes()?).ok()?;
+            value.set_sensitive(self.0.try_get_u8().ok()? == 1);
+            headers.try_append(name, value).ok()?;
+        }
+        Some(headers)
+    }
+}

@@ -1,0 +1,176 @@
+use std::time::UNIX_EPOCH;
+
+use super::*;
+
+fn at(seconds: u64) -> Moment {
+    let passed = Duration::from_secs(seconds);
+    Moment::new(passed, UNIX_EPOCH + passed)
+}
+
+fn fields(lines: &[(&'static str, &[u8])]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let value = HeaderValue::from_bytes(value).expect("a field value");
+        headers.append(*name, value);
+    }
+    headers
+}
+
+/// With all that a response can have: bytes that are no text, lines of one name, a variant, trailers.
+fn rich() -> StoredResponse {
+    let mut headers = fields(&[
+        ("content-type", b"text/plain"),
+        ("x-bytes", b"\x80\xff caf\xe9"),
+        ("via", b"1.1 a"),
+        ("via", b"1.1 b"),
+        ("empty", b""),
+        ("vary", b"accept-language, x-none"),
+        ("date", b"Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("cache-status", b"upstream; hit"),
+    ]);
+    let mut secret = HeaderValue::from_static("secret");
+    secret.set_sensitive(true);
+    headers.append("x-secret", secret);
+    let request = fields(&[("accept-language", b"de")]);
+    let selected = match Vary::of(&headers) {
+        Vary::Fields(rule) => Some(Selected::by(rule, &request)),
+        _ => None,
+    };
+    let grant = Grant {
+        freshness: Freshness {
+            received: at(100),
+            initial_age: Duration::from_millis(2500),
+            lifetime: Some(Duration::from_secs(60)),
+            stale: Staleness {
+                while_revalidate: Duration::from_secs(1),
+                if_error: Duration::from_secs(2),
+                if_unreachable: Duration::MAX,
+            },
+        },
+        selected,
+    };
+    let identity: Arc<[u8]> = (*b"the whole key").into();
+    let trailers = fields(&[("x-checksum", b"0123")]);
+    let body = Bytes::from_static(b"\0body\xff");
+    StoredHead::new(identity, StatusCode::NOT_FOUND, &headers, grant).with_body(
+        body,
+        Some(trailers),
+        Duration::from_millis(7),
+    )
+}
+
+fn plain() -> StoredResponse {
+    let grant = Grant {
+        freshness: Freshness {
+            received: at(100),
+            initial_age: Duration::ZERO,
+            lifetime: None,
+            stale: Staleness::default(),
+        },
+        selected: None,
+    };
+    let headers = fields(&[("date", b"Sun, 06 Nov 1994 08:49:37 GMT")]);
+    StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant).with_body(
+        Bytes::new(),
+        None,
+        Duration::ZERO,
+    )
+}
+
+#[test]
+fn what_was_written_is_read() {
+    for written in [rich(), plain()] {
+        let bytes = encode(&written, at(110));
+        let read = decode(&bytes, Duration::from_secs(5), at(3)).expect("it is whole");
+        assert_eq!(read.identity(), written.identity());
+        assert_eq!(read.status(), written.status());
+        assert_eq!(read.headers(), written.headers());
+        assert_eq!(read.body(), written.body());
+        assert_eq!(read.trailers(), written.trailers());
+        assert_eq!(read.cost(), written.cost());
+        assert_eq!(read.selected(), written.selected());
+        assert_eq!(read.has_upstream_status(), written.has_upstream_status());
+        let (new, old) = (read.freshness(), written.freshness());
+        assert_eq!((new.lifetime, new.stale), (old.lifetime, old.stale));
+        let aged = old.age(at(110)) + Duration::from_secs(5);
+        assert_eq!(
+            (new.initial_age, new.received),
+            (aged, at(3)),
+            "no clock is compared"
+        );
+    }
+    let read = decode(&encode(&rich(), at(100)), Duration::ZERO, at(0)).expect("it is whole");
+    assert!(read.headers()["x-secret"].is_sensitive());
+}
+
+/// The body is not copied.
+#[test]
+fn the_body_is_a_slice_of_what_was_read() {
+    let bytes = encode(&rich(), at(110));
+    let read = decode(&bytes, Duration::ZERO, at(0)).expect("it is whole");
+    assert!(bytes.as_ptr_range().contains(&read.body().as_ptr()));
+}
+
+/// F02
+#[test]
+fn what_is_cut_short_is_refused_wherever() {
+    let bytes = encode(&rich(), at(110));
+    for length in 0..bytes.len() {
+        let cut = bytes.slice(..length);
+        assert!(decode(&cut, Duration::ZERO, at(0)).is_err(), "{length}");
+    }
+}
+
+/// F03
+#[test]
+fn a_flipped_bit_is_refused_wherever() {
+    let bytes = encode(&rich(), at(110));
+    for place in 0..bytes.len() * 8 {
+        let mut flipped = bytes.to_vec();
+        flipped[place / 8] ^= 1 << (place % 8);
+        assert!(
+            decode(&flipped.into(), Duration::ZERO, at(0)).is_err(),
+            "{place}"
+        );
+    }
+}
+
+/// The checksum keeps accidents out; what has a right one and is nonsense all the same must not panic either.
+#[test]
+fn nonsense_with_a_right_checksum_is_refused() {
+    let bytes = encode(&rich(), at(110));
+    let mut refused = 0;
+    for place in 12..bytes.len() {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut forged = bytes.to_vec();
+            forged[place] = value;
+            let right = checksum(&forged[12..]);
+            forged[4..12].copy_from_slice(&right.to_le_bytes());
+            refused += usize::from(decode(&forged.into(), Duration::MAX, at(0)).is_err());
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+/// F01
+#[test]
+fn another_version_says_so() {
+    let mut bytes = encode(&plain(), at(110)).to_vec();
+    bytes[3] = 2;
+    let refused = decode(&bytes.clone().into(), Duration::ZERO, at(0));
+    assert_eq!(refused.err(), Some(DecodeError::Version(2)));
+    bytes[0] = b'x';
+    let refused = decode(&bytes.into(), Duration::ZERO, at(0));
+    assert_eq!(refused.err(), Some(DecodeError::Magic));
+}
+
+/// What this version once wrote it reads for ever: a payload that was written down.
+#[test]
+fn a_golden_payload_is_read() {
+    let golden = Bytes::from_static(include_bytes!(
+        "../../../tests/golden/stored-response-1.bin"
+    ));
+    let read = decode(&golden, Duration::ZERO, at(0)).expect("it is whole");
+    assert_eq!(read.headers(), rich().headers());
+    assert_eq!(encode(&rich(), at(110)), golden, "and written the same way");
+}
