@@ -91,7 +91,8 @@ pub struct Usage {
 /// All methods may be cancelled at any await point and may then have taken effect or not. None may block the thread.
 /// Errors never reach a client: a failed lookup is a miss that is not stored.
 ///
-/// [`conformance::check`] holds a backend against all of this.
+/// [`conformance::check`] holds a backend against all of this; [`codec`] makes bytes of a response for those that keep it
+/// elsewhere.
 ///
 /// # A whole backend
 ///
