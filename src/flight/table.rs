@@ -254,12 +254,17 @@ impl<F, H> Lead<F, H> {
         self.key
     }
 
-    /// Opens the same flight under another key of its resource, unless there is one: its answer turned out to be that of a
-    /// variant, which will be looked for there.
+    /// Opens the same flight under another key of its resource, unless there is a later one: its answer turned out to be that
+    /// of a variant, which will be looked for there.
     pub(crate) fn is_also(&self, key: CacheKey) {
         let mut open = self.flights.stripe(&self.key).lock();
         if self.flight.variant.set(key).is_ok() {
-            open.entry(key).or_insert_with(|| self.flight.clone());
+            let is_later = |other: &Arc<Flight<F, H>>| other.number > self.flight.number;
+            if !open.get(&key).is_some_and(is_later) {
+                let replaced = open.insert(key, self.flight.clone());
+                drop(open);
+                drop(replaced);
+            }
         }
     }
 
@@ -439,8 +444,18 @@ mod tests {
         let leader = lead(&flights, 1, 0);
         leader.is_also(variant);
         drop(leader);
-        assert_eq!(flights.len(), 1, "the other one's place is not touched");
+        assert_eq!(
+            flights.len(),
+            0,
+            "the later one took the place, and left it"
+        );
         drop(other);
+        let earlier = lead(&flights, 1, 0);
+        let later = flights.lead(variant, 1, terms(0), stream);
+        earlier.is_also(variant);
+        drop(earlier);
+        assert_eq!(flights.len(), 1, "the later one's place is not touched");
+        drop(later);
     }
 
     #[test]
