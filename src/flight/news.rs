@@ -85,17 +85,16 @@ impl<H> News<H> {
         }
     }
 
-    /// Tells it, unless something was told before. Whether it was the first.
-    pub(super) fn tell(&self, stage: Stage<H>) -> bool {
+    /// Tells it, unless something was told before.
+    pub(super) fn tell(&self, stage: Stage<H>) {
         let mut state = self.state();
         if !matches!(state.stage, Stage::Calling) {
-            return false;
+            return;
         }
         state.stage = stage;
         let wakers = std::mem::take(&mut state.waiting);
         drop(state);
         wakers.into_values().for_each(Waker::wake);
-        true
     }
 
     /// Waits until nobody listens.

@@ -12,7 +12,6 @@ use super::reader::Reader;
 use super::stream::Stream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// Few under loom, which makes each of them anew in every interleaving.
@@ -284,28 +283,16 @@ impl<F, H> Lead<F, H> {
         self.flight.news.has_listeners()
     }
 
-    /// Sends those away whom the reason concerns.
-    pub(crate) fn refuse(&self, refusal: Refusal) {
-        self.close();
-        self.tell(Stage::Refused(refusal));
-    }
-
-    /// Has one of the followers try.
-    pub(crate) fn decline(&self) {
-        self.close();
-        self.tell(Stage::Declined);
-    }
-
     /// Tells the followers, once. Whoever enters later is told the same, until the flight closes.
     pub(crate) fn tell(&self, stage: Stage<H>) {
         self.flight.news.tell(stage);
     }
 
-    /// Where nothing was told, nothing will be: one of the followers takes over at once.
-    pub(crate) fn leave_vacant(&self) {
+    /// The same, and lets nobody else in; unless something was told before, which stands.
+    pub(crate) fn ends_with(&self, stage: Stage<H>) {
         if !self.flight.news.is_out() {
             self.close();
-            self.flight.news.tell(Stage::Vacant);
+            self.tell(stage);
         }
     }
 
@@ -346,7 +333,7 @@ impl<F, H> Lead<F, H> {
 impl<F, H> Drop for Lead<F, H> {
     fn drop(&mut self) {
         self.close();
-        self.flight.news.tell(Stage::Vacant);
+        self.tell(Stage::Vacant);
     }
 }
 
@@ -384,6 +371,7 @@ mod tests {
 
     use super::*;
     use crate::key::{DigestSeed, Resource};
+    use crate::semantics::reason::Refusal;
 
     use crate::flight::{Budget, Share};
 
@@ -409,6 +397,13 @@ mod tests {
     fn enter(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Entered<u64, ()> {
         let may_join = |flight: &u64| *flight == fence;
         flights.enter(key(), fence, terms(seconds), may_join, stream)
+    }
+
+    fn follow(flights: &Arc<Flights<u64, ()>>) -> Follower<()> {
+        match enter(flights, 1, 0) {
+            Entered::Follows(follower) => follower,
+            Entered::Changed | Entered::Leads(_) => panic!("there is a flight"),
+        }
     }
 
     fn lead(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Lead<u64, ()> {
@@ -474,9 +469,7 @@ mod tests {
     fn nobody_gets_into_a_flight_that_was_abandoned() {
         let flights = Arc::default();
         let leader = lead(&flights, 1, 0);
-        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
-            panic!("there is a flight");
-        };
+        let follower = follow(&flights);
         let mut abandoned = by_hand(leader.abandoned());
         assert!(!abandoned.poll_once());
         drop(follower);
@@ -511,18 +504,14 @@ mod tests {
     fn followers_of_a_leader_who_said_nothing_find_it_vacant() {
         let flights = Arc::default();
         let leader = lead(&flights, 1, 0);
-        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
-            panic!("there is a flight");
-        };
+        let follower = follow(&flights);
         assert!(leader.is_followed());
         drop(leader);
         let told = by_hand(follower.told()).now();
         assert!(matches!(told, Some((Stage::Vacant, _))));
 
         let leader = lead(&flights, 1, 0);
-        let Entered::Follows(follower) = enter(&flights, 1, 0) else {
-            panic!("there is a flight");
-        };
+        let follower = follow(&flights);
         leader.tell(Stage::Refused(Refusal::Private));
         drop(leader);
         let told = by_hand(follower.told()).now();

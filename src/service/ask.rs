@@ -50,22 +50,22 @@ where
             inner.call(request).await
         }
     };
-    let failed = match &called {
-        Err(_) => Some((StaleUse::IfUnreachable, None)),
+    let (of, status) = match &called {
+        Err(_) => (StaleUse::IfUnreachable, None),
         Ok(response) if is_failure(response.status()) => {
-            Some((StaleUse::IfError, Some(response.status())))
+            (StaleUse::IfError, Some(response.status()))
         }
-        Ok(_) => None,
+        Ok(_) => return came(called),
     };
-    match failed {
-        None => {}
-        Some((of, status)) => {
-            shared.note_failure(fill, of);
-            if let Some(hit) = shared.stand_in(fill, of) {
-                return Came::Instead(shared.stood_in(&hit, sent, fill.miss.reason, status));
-            }
-        }
+    let now = shared.now();
+    shared.note_failure(fill, of, now);
+    match shared.stand_in(fill, of, now) {
+        Some(hit) => Came::Instead(shared.stood_in(&hit, sent, fill.miss.reason, status)),
+        None => came(called),
     }
+}
+
+fn came<Res, E>(called: Result<Response<Res>, E>) -> Came<Res, E> {
     match called {
         Ok(response) => Came::Answer(response),
         Err(error) => Came::Error(error),
@@ -106,41 +106,36 @@ impl Failing {
 
     /// In which ways, if any: for what stale responses may stand in without another try.
     pub(super) fn now(&self, key: &CacheKey, now: Moment) -> impl Iterator<Item = StaleUse> {
-        let error = self
-            .with_an_error
-            .is_remembered(key, Whose::Everybodys, now);
-        let nothing = self
-            .without_answer
-            .is_remembered(key, Whose::Everybodys, now);
-        let error = error.then_some(StaleUse::IfError);
-        error
+        let failed = move |of: &StaleUse| self.of(*of).is_remembered(key, Whose::Everybodys, now);
+        [StaleUse::IfError, StaleUse::IfUnreachable]
             .into_iter()
-            .chain(nothing.then_some(StaleUse::IfUnreachable))
+            .filter(failed)
+    }
+
+    fn of(&self, of: StaleUse) -> &ShortMemory {
+        match of {
+            StaleUse::IfUnreachable => &self.without_answer,
+            StaleUse::IfError | StaleUse::WhileRevalidate => &self.with_an_error,
+        }
     }
 }
 
 impl<B: Backend> Shared<B> {
     /// Where something may stand in, the inner service is left in peace for a while.
-    fn note_failure(&self, fill: &Fill<B::Fence>, of: StaleUse) {
+    fn note_failure(&self, fill: &Fill<B::Fence>, of: StaleUse, now: Moment) {
         if matches!(fill.miss.stored, Stored::Nothing) {
             return;
         }
-        let failing = &self.core.failing;
-        let memory = match of {
-            StaleUse::IfUnreachable => &failing.without_answer,
-            _ => &failing.with_an_error,
-        };
-        let (now, pause) = (self.now(), self.config.failure_pause);
+        let (memory, pause) = (self.core.failing.of(of), self.config.failure_pause);
         memory.remember(&fill.miss.place, Whose::Everybodys, now, pause);
     }
 
     /// What is stored, if it may be used in the place of a failure.
-    fn stand_in(&self, fill: &Fill<B::Fence>, of: StaleUse) -> Option<Hit> {
+    fn stand_in(&self, fill: &Fill<B::Fence>, of: StaleUse, now: Moment) -> Option<Hit> {
         let Stored::Stale(stored) = &fill.miss.stored else {
             return None;
         };
-        let (asked, now) = (&fill.key.directives, self.now());
-        let obeys_client = self.config.obeys_client;
+        let (asked, obeys_client) = (&fill.key.directives, self.config.obeys_client);
         staleness::may_be_used(asked, stored.freshness(), now, of, obeys_client)
             .then(|| Hit::stale(stored.clone(), now, of))
     }
@@ -150,13 +145,17 @@ impl<B: Backend> Shared<B> {
         if !matches!(fill.miss.stored, Stored::Stale(_)) {
             return None;
         }
-        let mut failed = self.core.failing.now(&fill.miss.place, self.now());
-        failed.find_map(|of| self.stand_in(fill, of))
+        let now = self.now();
+        let mut failed = self.core.failing.now(&fill.miss.place, now);
+        failed.find_map(|of| self.stand_in(fill, of, now))
     }
 
     /// The answer where too many wait for the inner service already.
     fn overloaded<Res>(&self, fill: &Fill<B::Fence>, sent: &Sent) -> Response<ResponseBody<Res>> {
-        match (self.stand_in(fill, StaleUse::IfError), &fill.miss.stored) {
+        match (
+            self.stand_in(fill, StaleUse::IfError, self.now()),
+            &fill.miss.stored,
+        ) {
             (Some(hit), _) => self.hit(&hit, &sent.method),
             (None, Stored::InUse) => Response::default(),
             (None, _) => self.too_many_waiting(),

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::flight::{Lead, Stage, Terms};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::stats::Event;
 
@@ -115,9 +116,9 @@ where
 }
 
 impl<B: Backend> Shared<B> {
-    pub(super) fn terms(&self) -> Terms {
+    pub(super) fn terms(&self, now: Moment) -> Terms {
         Terms {
-            now: self.now(),
+            now,
             not_before: None,
             closed: None,
             patience: self.config.flight.patience,

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::flight::{HandOver, Lead};
+use crate::flight::{HandOver, Lead, Stage};
 
 use super::inner::within;
 use super::shared::Shared;
@@ -153,7 +153,7 @@ where
 
     fn finish(&self, end: State<F>) {
         if !matches!(end, State::WithClient(..)) {
-            self.lead.leave_vacant();
+            self.lead.ends_with(Stage::Vacant);
         }
         let mut state = self.state();
         let before = std::mem::replace(&mut *state, end);

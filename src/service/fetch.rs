@@ -1,6 +1,7 @@
 //! Calls the inner service for one request alone, judges storing, hangs the capture.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{DATE, EXPECT, RANGE, TRAILER};
@@ -75,6 +76,11 @@ where
     })
 }
 
+/// Whether a request's field makes its answer one to conditions (RFC 9110 §13), or of a part (§14).
+pub(super) fn is_condition_or_range(name: &HeaderName) -> bool {
+    *name == RANGE || name.as_str().starts_with("if-")
+}
+
 /// What of a request is still needed when its answer comes.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -93,11 +99,9 @@ impl Sent {
         }
     }
 
-    /// Whether its answer may be to conditions (RFC 9110 §13), or of a part (§14), rather than to its key.
+    /// Whether its answer may be to something else than its key.
     pub(super) fn is_partial(&self) -> bool {
-        let partial = |name: &HeaderName| {
-            *name == RANGE || *name == EXPECT || name.as_str().starts_with("if-")
-        };
+        let partial = |name: &HeaderName| *name == EXPECT || is_condition_or_range(name);
         self.headers.keys().any(partial)
     }
 
@@ -165,7 +169,7 @@ impl<B: Backend> Shared<B> {
         head: &mut response::Parts,
         body: &Res,
     ) -> Result<Storable<B::Fence>, Refusal> {
-        let rules = self.rules(head, None);
+        let rules = self.rules(head);
         let existing = fill.miss.existing;
         let grant = self.grant(sent.asked(), head, body, StoringRules { existing, ..rules })?;
         let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
@@ -236,6 +240,12 @@ impl<B: Backend> Shared<B> {
         })
     }
 
+    /// What a fill has cost by now. A wall clock that was set has no part in it.
+    pub(super) fn cost_since(&self, began: Moment) -> Duration {
+        let now = self.now().monotonic();
+        now.saturating_sub(began.monotonic())
+    }
+
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
     fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Held) {
         let Whole {
@@ -260,7 +270,7 @@ impl<B: Backend> Shared<B> {
             place,
             ..
         } = storable;
-        let cost = self.now().monotonic().saturating_sub(began.monotonic());
+        let cost = self.cost_since(began);
         let mut response = stored.with_body(data, trailers, cost);
         if let Some(companion) = held.companion() {
             response = response.with_companion(companion);

@@ -1,7 +1,7 @@
 //! Whether an answer may be stored, and under which key: the rules of `semantics` with this layer's options.
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
@@ -34,16 +34,12 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// This layer's rules for a response.
-    pub(super) fn rules(
-        &self,
-        head: &response::Parts,
-        existing: Option<StatusCode>,
-    ) -> StoringRules {
+    /// This layer's rules for a response, whatever is stored already.
+    pub(super) fn rules(&self, head: &response::Parts) -> StoringRules {
         StoringRules {
             assigned: self.config.assigned_ttl(head),
             store_set_cookie: self.config.store_set_cookie,
-            existing,
+            existing: None,
             stale: self.config.stale,
             shortened_by: self.config.jitter * (1.0 - self.drawn()),
         }

@@ -75,7 +75,7 @@ where
             shared.answer_all(head, body, storable, reason, lead, &runtime)
         }
         (Ok(storable), None) => {
-            lead.leave_vacant();
+            lead.ends_with(Stage::Vacant);
             shared.answer_alone(head, body, storable, reason)
         }
         (Err(refusal), _) => {
@@ -127,14 +127,7 @@ impl<B: Backend> Shared<B> {
         }
         let refusal = (!has_room).then_some(Refusal::Budget);
         // Made before anybody is told: whatever happens to it, it ends what they read.
-        let pump = Pump::new(
-            body,
-            stream,
-            capture,
-            lead.clone(),
-            self.config.flight,
-            passed,
-        );
+        let pump = Pump::new(body, stream, capture, self.config.flight, passed);
         lead.tell(Stage::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(runtime), pump.run());
         self.forwarded(&mut head.headers, reason, refusal);
@@ -168,6 +161,7 @@ where
 impl<F, H> Drop for Open<F, H> {
     fn drop(&mut self) {
         self.lead.close();
+        self.stream.share().release_reserved();
         self.stream.drop_what_was_read();
     }
 }

@@ -114,8 +114,6 @@ struct Looked<F> {
     lookup: Lookup<F>,
     place: CacheKey,
     closed: u64,
-    /// Whether a rule for variants stood in its way.
-    varies: bool,
 }
 
 impl<B: Backend> Shared<B> {
@@ -138,7 +136,6 @@ impl<B: Backend> Shared<B> {
         };
         let looked = Looked {
             lookup,
-            varies: place != read.key,
             place,
             closed,
         };
@@ -186,7 +183,6 @@ impl<B: Backend> Shared<B> {
         };
         Ok(Looked {
             lookup,
-            varies: place != *key,
             place,
             closed,
         })
@@ -204,15 +200,17 @@ impl<B: Backend> Shared<B> {
             Lookup::Found(response, fence) => (Some(response), fence),
             Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, fence),
         };
+        // Then a rule for variants stood in the way.
+        let varies = looked.place != looked.place.primary();
         let found = match &response {
-            None if looked.varies => Found::OtherVariant,
+            None if varies => Found::OtherVariant,
             None => Found::Nothing,
             Some(response) if !same(response.identity()) => Found::OtherKey,
             Some(response) if !selects(response, headers) => Found::OtherVariant,
             Some(response) => Found::Response(response.freshness()),
         };
         let verdict = verdict(asked, found, now, self.config.obeys_client);
-        let (place, varies) = (looked.place, looked.varies);
+        let place = looked.place;
         let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.closed);
         match (verdict, response) {
             (Verdict::Fresh { age, left }, Some(response)) => {
@@ -221,13 +219,14 @@ impl<B: Backend> Shared<B> {
                 if !is_early {
                     return Seen::Usable(hit);
                 }
-                self.seen_early(hit, miss(FetchReason::Stale), asked, headers, now)
+                let miss = miss(FetchReason::Stale);
+                self.seen_due(hit, Refresh::Early, miss, asked, headers, now)
             }
             (Verdict::StaleWhileRevalidate, Some(response)) => {
                 let mut miss = miss(FetchReason::Stale);
                 miss.stored = Stored::Stale(response.clone());
                 let hit = Hit::stale(response, now, StaleUse::WhileRevalidate);
-                self.seen_while_revalidating(hit, miss, asked, headers, now)
+                self.seen_due(hit, Refresh::Stale, miss, asked, headers, now)
             }
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
             (Verdict::Fetch(reason), response) => {

@@ -73,11 +73,11 @@ impl Party {
         fill: &Fill<B::Fence>,
         sent: &Sent,
     ) -> Part<B::Fence> {
-        let core = &shared.core;
+        let (core, now) = (&shared.core, shared.now());
         let Some(own) = fill.miss.fence.clone() else {
             return Part::Alone;
         };
-        if self.flights_left == 0 || shared.is_refused(&self.key, &sent.headers) {
+        if self.flights_left == 0 || shared.is_refused(&self.key, &sent.headers, now) {
             return Part::Alone;
         }
         let resource = *self.key.resource();
@@ -85,7 +85,7 @@ impl Party {
         let terms = Terms {
             not_before: self.insists.then_some(self.began),
             closed: (self.looks_left > 0).then_some(fill.miss.closed),
-            ..shared.terms()
+            ..shared.terms(now)
         };
         // An answer to conditions, or of a part, is for nobody else; one for all will do for these, too.
         let entered = if sent.is_partial() {

@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::FlightLimits;
-use crate::flight::{Ended, Lead, Room, Stream};
+use crate::flight::{Ended, Room, Stream};
 use crate::semantics::reason::Refusal;
 
 use super::body::BoxError;
@@ -26,13 +26,12 @@ use super::inner::within;
 /// Frames that are moved before the head is sent: all there are of a body that is here already.
 const AT_ONCE: usize = 2;
 
-/// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that at
-/// the pace of its slowest reader.
-pub(super) struct Pump<Res, F, H> {
+/// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that, when
+/// what the capture held has been let go of, at the pace of its slowest reader.
+pub(super) struct Pump<Res> {
     body: Pin<Box<Res>>,
     stream: Stream,
     capture: Capture,
-    lead: Arc<Lead<F, H>>,
     ends_by: Option<Instant>,
     stall: Duration,
 }
@@ -46,7 +45,7 @@ enum Next {
     TooSlow,
 }
 
-impl<Res, F, H> Pump<Res, F, H>
+impl<Res> Pump<Res>
 where
     Res: Body<Data = Bytes>,
     Res::Error: Into<BoxError>,
@@ -56,7 +55,6 @@ where
         body: Res,
         stream: Stream,
         capture: Capture,
-        lead: Arc<Lead<F, H>>,
         limits: FlightLimits,
         passed: Duration,
     ) -> Self {
@@ -64,7 +62,6 @@ where
             body: Box::pin(body),
             stream,
             capture,
-            lead,
             ends_by: Instant::now().checked_add(limits.fill.saturating_sub(passed)),
             stall: limits.stall,
         }
@@ -84,7 +81,7 @@ where
             }
             match self.next().await {
                 Next::Abandoned => return,
-                Next::TooSlow => self.give_up(Refusal::TooSlow),
+                Next::TooSlow => self.capture.give_up(Refusal::TooSlow),
                 Next::Frame(frame) => match frame.into_data() {
                     Ok(data) => self.pass_on(data),
                     Err(frame) => {
@@ -95,7 +92,6 @@ where
                 Next::End => return self.end(None),
                 Next::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
-                    self.lead.close();
                     return self.stream.end(Ended::Failed(Arc::from(error)));
                 }
             }
@@ -106,14 +102,10 @@ where
         if data.is_empty() {
             return;
         }
-        let is_kept = !self.capture.is_over();
         let data = keepable(&data);
         self.capture.data(&data);
         if !self.stream.push(data) {
             self.capture.give_up(Refusal::Budget);
-        }
-        if is_kept && self.capture.is_over() {
-            self.stop_keeping();
         }
     }
 
@@ -124,17 +116,6 @@ where
         self.capture
             .end_as(trailers.clone(), |whole| stream.read_from(whole));
         self.stream.end(Ended::Cleanly(trailers));
-    }
-
-    fn give_up(&mut self, refusal: Refusal) {
-        self.capture.give_up(refusal);
-        self.stop_keeping();
-    }
-
-    fn stop_keeping(&self) {
-        self.lead.close();
-        self.stream.share().release_reserved();
-        self.stream.drop_what_was_read();
     }
 
     async fn next(&mut self) -> Next {
@@ -160,7 +141,7 @@ where
 }
 
 /// However it ends, by a panic of the body or with the runtime, its readers are told.
-impl<Res, F, H> Drop for Pump<Res, F, H> {
+impl<Res> Drop for Pump<Res> {
     fn drop(&mut self) {
         self.stream.end(Ended::Failed(Arc::new(GivenUp)));
     }

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
 use http::{HeaderMap, Method, Request};
 use http_body::Body;
 use tokio::runtime::Handle;
@@ -23,7 +20,7 @@ use crate::stats::Event;
 
 use super::admission::OwnKey;
 use super::body::BoxError;
-use super::fetch::Sent;
+use super::fetch::{Sent, is_condition_or_range};
 use super::inner::within;
 use super::lead;
 use super::lookup::{Hit, Miss, Seen, Stored};
@@ -71,15 +68,10 @@ impl<B: Backend> Renewal<B> {
 /// What is wanted is the whole response, whatever its trigger was content with.
 fn make_whole<Req>(request: &mut Request<Req>) {
     *request.method_mut() = Method::GET;
-    for condition in [
-        IF_MATCH,
-        IF_MODIFIED_SINCE,
-        IF_NONE_MATCH,
-        IF_RANGE,
-        IF_UNMODIFIED_SINCE,
-        RANGE,
-    ] {
-        request.headers_mut().remove(condition);
+    let headers = request.headers_mut();
+    let conditions = headers.keys().filter(|name| is_condition_or_range(name));
+    for name in conditions.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
 }
 
@@ -89,12 +81,12 @@ impl<B: Backend> Shared<B> {
     pub(super) fn renewal(&self, why: Refresh, miss: Miss<B::Fence>) -> Option<Renewal<B>> {
         let runtime = self.core.background.open()?;
         let fence = miss.fence.clone()?;
-        let stream = || Stream::new(self.share());
-        let core = &self.core;
-        let lead = core.flights.lead(miss.place, fence, self.terms(), stream)?;
+        let (core, now) = (&self.core, self.now());
+        let (terms, stream) = (self.terms(now), || Stream::new(self.share()));
+        let lead = core.flights.lead(miss.place, fence, terms, stream)?;
         // Unless it brings something, whatever becomes of it, the next one is not tried at once.
         core.failing
-            .refreshes(&miss.place, self.now(), self.config.failure_pause);
+            .refreshes(&miss.place, now, self.config.failure_pause);
         self.count(Event::Refresh(why));
         tracing::debug!(reason = why.as_str(), "refresh");
         Some(Renewal {
@@ -103,33 +95,6 @@ impl<B: Backend> Shared<B> {
             lead,
             runtime,
         })
-    }
-
-    /// What becomes of a request for which a stale response will do while it is fetched anew.
-    pub(super) fn seen_while_revalidating(
-        &self,
-        hit: Hit,
-        mut miss: Miss<B::Fence>,
-        asked: &RequestDirectives,
-        headers: &HeaderMap,
-        now: Moment,
-    ) -> Seen<B::Fence> {
-        let core = &self.core;
-        if asked.only_if_cached {
-            return Seen::Usable(hit);
-        }
-        // Nobody would fetch it anew, or nothing that came of it could be stored.
-        let is_in_vain = asked.no_store
-            || self.is_refused(&miss.place, headers)
-            || core.background.open().is_none();
-        if is_in_vain {
-            return Seen::Fetch(miss);
-        }
-        if core.failing.is_refreshed_in_vain(&miss.place, now) {
-            return Seen::Usable(hit);
-        }
-        miss.is_answered_with(&hit.response);
-        Seen::Renewable(hit, Refresh::Stale, miss)
     }
 
     /// Whether a response that is still fresh is to be fetched anew.
@@ -142,27 +107,33 @@ impl<B: Backend> Shared<B> {
             && early::is_due(left, cost, beta, uniform(&*self.config.random))
     }
 
-    /// What becomes of a request whose answer is fresh, but due.
+    /// What becomes of a request whose answer will do, but is to be fetched anew.
     #[inline(never)]
-    pub(super) fn seen_early(
+    pub(super) fn seen_due(
         &self,
         hit: Hit,
+        why: Refresh,
         mut miss: Miss<B::Fence>,
         asked: &RequestDirectives,
         headers: &HeaderMap,
         now: Moment,
     ) -> Seen<B::Fence> {
         let core = &self.core;
-        let is_in_vain = asked.only_if_cached
-            || asked.no_store
-            || core.failing.is_refreshed_in_vain(&miss.place, now)
-            || self.is_refused(&miss.place, headers)
-            || core.background.open().is_none();
-        if is_in_vain {
+        if asked.only_if_cached {
             return Seen::Usable(hit);
         }
+        // Nobody would fetch it anew, or nothing that came of it could be stored.
+        let is_in_vain = asked.no_store
+            || self.is_refused(&miss.place, headers, now)
+            || core.background.open().is_none();
+        match why {
+            Refresh::Stale if is_in_vain => return Seen::Fetch(miss),
+            Refresh::Early if is_in_vain => return Seen::Usable(hit),
+            _ if core.failing.is_refreshed_in_vain(&miss.place, now) => return Seen::Usable(hit),
+            _ => {}
+        }
         miss.is_answered_with(&hit.response);
-        Seen::Renewable(hit, Refresh::Early, miss)
+        Seen::Renewable(hit, why, miss)
     }
 }
 

@@ -4,7 +4,8 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, StatusCode};
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Lead, Whose};
+use crate::flight::{Lead, Stage, Whose};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
 use super::shared::Shared;
@@ -13,12 +14,7 @@ use super::sharing::SharedHead;
 /// Whether an answer that was refused for one request would have been for another, with these header fields, just as
 /// well.
 pub(super) fn concerns(refusal: Refusal, headers: &HeaderMap) -> bool {
-    match whose(refusal) {
-        Some(Whose::Everybodys) => true,
-        Some(Whose::WithAuthorization) => headers.contains_key(AUTHORIZATION),
-        Some(Whose::WithCookie) => headers.contains_key(COOKIE),
-        None => false,
-    }
+    whose(refusal).is_some_and(|whose| kinds(headers).any(|kind| kind == whose))
 }
 
 fn whose(refusal: Refusal) -> Option<Whose> {
@@ -35,9 +31,11 @@ fn whose(refusal: Refusal) -> Option<Whose> {
 fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Whose> {
     let authorization = headers.contains_key(AUTHORIZATION);
     let cookie = headers.contains_key(COOKIE);
-    let mut kinds = [Some(Whose::Everybodys), None, None];
-    kinds[1] = authorization.then_some(Whose::WithAuthorization);
-    kinds[2] = cookie.then_some(Whose::WithCookie);
+    let kinds = [
+        Some(Whose::Everybodys),
+        authorization.then_some(Whose::WithAuthorization),
+        cookie.then_some(Whose::WithCookie),
+    ];
     kinds.into_iter().flatten()
 }
 
@@ -61,13 +59,13 @@ impl<B: Backend> Shared<B> {
         status: StatusCode,
     ) {
         if is_passing(status) || whose(refusal).is_none() {
-            return lead.leave_vacant();
+            return lead.ends_with(Stage::Vacant);
         }
         if is_the_requests(status) {
-            return lead.decline();
+            return lead.ends_with(Stage::Declined);
         }
         self.remember_refused(&lead.key(), refusal);
-        lead.refuse(refusal);
+        lead.ends_with(Stage::Refused(refusal));
     }
 
     pub(super) fn remember_refused(&self, key: &CacheKey, refusal: Refusal) {
@@ -78,8 +76,8 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Whether a request with these header fields need not wait for what others get.
-    pub(super) fn is_refused(&self, key: &CacheKey, headers: &HeaderMap) -> bool {
-        let (memory, now) = (&self.core.uncacheable, self.now());
+    pub(super) fn is_refused(&self, key: &CacheKey, headers: &HeaderMap, now: Moment) -> bool {
+        let memory = &self.core.uncacheable;
         kinds(headers).any(|whose| memory.is_remembered(key, whose, now))
     }
 

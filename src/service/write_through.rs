@@ -116,7 +116,7 @@ fn judge<B: Backend, Res: Body>(
         headers: &get.headers,
         at: now,
     };
-    let rules = shared.rules(&answer, None);
+    let rules = shared.rules(&answer);
     let grant = shared.grant(asked, &answer, body, rules)?;
     let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
@@ -164,7 +164,7 @@ impl<F> Wanted<F> {
         let stored = self.head.with_body(
             Bytes::copy_from_slice(&data),
             trailers,
-            shared.now().since(self.began),
+            shared.cost_since(self.began),
         );
         let put = shared
             .core
