@@ -122,11 +122,12 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// From now on none of it begins any more: misses are neither coalesced nor refreshed, all else goes on as before. What
     /// is under way has until `deadline` from now; then it is cancelled, which for a write means that it is invalidated as
-    /// far as that needs no waiting. Call it when the server has stopped serving, and wait for it before the runtime ends.
+    /// far as that needs no waiting. The backend then delivers what it owes to others who share it, as far as there is time
+    /// left. Call it when the server has stopped serving, and wait for it before the runtime ends.
     ///
     /// Cancelling it leaves the background work going, with nothing new beginning; it can be called again.
     pub async fn shutdown(&self, deadline: Duration) -> Shutdown {
-        self.shared.core.background.shutdown(deadline).await
+        self.shared.shutdown(deadline).await
     }
 
     /// What the cache did and holds.
@@ -138,7 +139,8 @@ impl<B: Backend> CacheHandle<B> {
             tasks: core.background.len(),
             bytes: core.capturing.held(),
         };
-        core.counters.snapshot(under_way, core.backend.usage())
+        let (usage, health) = (core.backend.usage(), core.backend.health());
+        core.counters.snapshot(under_way, usage, health)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::backend::Usage;
+use crate::backend::{Health, Usage};
 pub use crate::semantics::reason::{
     Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse, WriteOutcome,
 };
@@ -95,7 +95,12 @@ impl Counters {
             .sum()
     }
 
-    pub(crate) fn snapshot(&self, under_way: UnderWay, usage: Option<Usage>) -> Stats {
+    pub(crate) fn snapshot(
+        &self,
+        under_way: UnderWay,
+        usage: Option<Usage>,
+        health: Option<Health>,
+    ) -> Stats {
         let sum = |event: Event| self.sum(event.index());
         Stats {
             hits: sum(Event::Hit),
@@ -113,6 +118,7 @@ impl Counters {
             failed_invalidations: sum(Event::InvalidationFailed),
             under_way,
             usage,
+            health,
         }
     }
 
@@ -208,6 +214,8 @@ pub struct Stats {
     pub under_way: UnderWay,
     /// What the backend holds, where it tells.
     pub usage: Option<Usage>,
+    /// How the backend is doing, where it can fail and is guarded.
+    pub health: Option<Health>,
 }
 
 impl Stats {
@@ -258,7 +266,7 @@ mod tests {
             }
         });
         counters.count(Event::Fetch(FetchReason::Stale));
-        let stats = counters.snapshot(UnderWay::default(), None);
+        let stats = counters.snapshot(UnderWay::default(), None, None);
         assert_eq!(stats.hits, 8000);
         assert_eq!(stats.fetches.get(FetchReason::Stale), 1);
         assert!((stats.hit_ratio() - 8000.0 / 8001.0).abs() < 1e-9);

@@ -29,10 +29,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Either, Lookup, MemoryBackend, Put, Resource,
-    StoredResponse, Target,
+    Backend, BackendError, CacheKey, DigestSeed, Either, Lookup, MemoryBackend, Moment, Put,
+    Resource, StoredResponse, Target,
 };
-use tower_response_cache::clock::{Clock, Moment};
+use tower_response_cache::clock::Clock;
 use tower_response_cache::stats::{Reason, Refusal};
 use tower_response_cache::{BoxError, Cache, CacheLayer, ResponseBody};
 
@@ -1140,8 +1140,8 @@ struct SlowToStore(MemoryBackend);
 impl Backend for SlowToStore {
     type Fence = <MemoryBackend as Backend>::Fence;
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<Self::Fence>, BackendError> {
-        self.0.get(key).await
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        self.0.get(key, now).await
     }
 
     async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
@@ -1153,9 +1153,10 @@ impl Backend for SlowToStore {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         sleep(SLOW).await;
-        self.0.put(key, fence, response).await
+        self.0.put(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, Lookup, MemoryBackend, Put, Resource, StoredResponse, Target,
+    Backend, BackendError, CacheKey, Lookup, MemoryBackend, Moment, Put, Resource, StoredResponse,
+    Target,
 };
-use tower_response_cache::clock::Moment;
 use tower_response_cache::stats::FetchReason;
 use tower_response_cache::{Cache, CacheLayer, Ttl};
 
@@ -496,8 +496,8 @@ struct Endless(MemoryBackend);
 impl Backend for Endless {
     type Fence = <MemoryBackend as Backend>::Fence;
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<Self::Fence>, BackendError> {
-        self.0.get(key).await
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        self.0.get(key, now).await
     }
 
     async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
@@ -509,8 +509,9 @@ impl Backend for Endless {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
-        self.0.put(key, fence, response).await
+        self.0.put(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {

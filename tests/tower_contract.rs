@@ -26,8 +26,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Either, Lookup, MemoryBackend, Put, Resource,
-    StoredResponse, Target,
+    Backend, BackendError, CacheKey, DigestSeed, Either, Lookup, MemoryBackend, Moment, Put,
+    Resource, StoredResponse, Target,
 };
 use tower_response_cache::stats::{Bypass, WriteOutcome};
 use tower_response_cache::{BoxError, Cache, CacheLayer, ResponseBody};
@@ -2126,9 +2126,9 @@ struct Slow<B>(B);
 impl<B: Backend> Backend for Slow<B> {
     type Fence = B::Fence;
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<B::Fence>, BackendError> {
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         sleep(SLOW).await;
-        self.0.get(key).await
+        self.0.get(key, now).await
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
@@ -2141,9 +2141,10 @@ impl<B: Backend> Backend for Slow<B> {
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         sleep(SLOW).await;
-        self.0.put(key, fence, response).await
+        self.0.put(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {

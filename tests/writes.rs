@@ -799,7 +799,7 @@ async fn a_dropped_write_that_ends_with_5xx_leaves_a_grace() {
 mod timed {
     use super::*;
     use tower_response_cache::backend::{
-        BackendError, CacheKey, Lookup, MemoryFence, Put, Resource, StoredResponse, Target,
+        BackendError, CacheKey, Lookup, MemoryFence, Moment, Put, Resource, StoredResponse, Target,
     };
 
     #[derive(Clone)]
@@ -808,8 +808,12 @@ mod timed {
     impl Backend for Timed {
         type Fence = MemoryFence;
 
-        async fn get(&self, key: &CacheKey) -> Result<Lookup<MemoryFence>, BackendError> {
-            self.0.get(key).await
+        async fn get(
+            &self,
+            key: &CacheKey,
+            now: Moment,
+        ) -> Result<Lookup<MemoryFence>, BackendError> {
+            self.0.get(key, now).await
         }
 
         async fn fence(
@@ -824,8 +828,9 @@ mod timed {
             key: &CacheKey,
             fence: MemoryFence,
             response: Arc<StoredResponse>,
+            now: Moment,
         ) -> Result<Put, BackendError> {
-            self.0.put(key, fence, response).await
+            self.0.put(key, fence, response, now).await
         }
 
         async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
-    Usage,
+    Backend, BackendError, CacheKey, DigestSeed, Health, Lookup, Moment, Put, Resource,
+    StoredResponse, Target, Usage,
 };
 
 /// One of two backends, or one of two backends' fences.
@@ -37,10 +37,10 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<Self::Fence>, BackendError> {
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
         match self {
-            Self::Left(a) => Ok(a.get(key).await?.map_fence(Either::Left)),
-            Self::Right(b) => Ok(b.get(key).await?.map_fence(Either::Right)),
+            Self::Left(a) => Ok(a.get(key, now).await?.map_fence(Either::Left)),
+            Self::Right(b) => Ok(b.get(key, now).await?.map_fence(Either::Right)),
         }
     }
 
@@ -71,10 +71,11 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         match (self, fence) {
-            (Self::Left(a), Either::Left(fence)) => a.put(key, fence, response).await,
-            (Self::Right(b), Either::Right(fence)) => b.put(key, fence, response).await,
+            (Self::Left(a), Either::Left(fence)) => a.put(key, fence, response, now).await,
+            (Self::Right(b), Either::Right(fence)) => b.put(key, fence, response, now).await,
             _ => Ok(Put::Superseded),
         }
     }
@@ -84,10 +85,11 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         match (self, fence) {
-            (Self::Left(a), Either::Left(fence)) => a.replace(key, fence, response).await,
-            (Self::Right(b), Either::Right(fence)) => b.replace(key, fence, response).await,
+            (Self::Left(a), Either::Left(fence)) => a.replace(key, fence, response, now).await,
+            (Self::Right(b), Either::Right(fence)) => b.replace(key, fence, response, now).await,
             _ => {
                 self.invalidate(&Target::Resource(*key.resource())).await?;
                 Ok(Put::Superseded)
@@ -129,6 +131,20 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
             Self::Right(b) => b.usage(),
         }
     }
+
+    fn health(&self) -> Option<Health> {
+        match self {
+            Self::Left(a) => a.health(),
+            Self::Right(b) => b.health(),
+        }
+    }
+
+    async fn drain(&self) {
+        match self {
+            Self::Left(a) => a.drain().await,
+            Self::Right(b) => b.drain().await,
+        }
+    }
 }
 
 /// A backend or none: without one every lookup is a miss and nothing is stored or captured.
@@ -142,9 +158,9 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<Self::Fence>, BackendError> {
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
         match self {
-            Some(backend) => Ok(backend.get(key).await?.map_fence(Some)),
+            Some(backend) => Ok(backend.get(key, now).await?.map_fence(Some)),
             None => Ok(Lookup::Miss(None)),
         }
     }
@@ -171,9 +187,10 @@ impl<B: Backend> Backend for Option<B> {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         match (self, fence) {
-            (Some(backend), Some(fence)) => backend.put(key, fence, response).await,
+            (Some(backend), Some(fence)) => backend.put(key, fence, response, now).await,
             _ => Ok(Put::TooLarge),
         }
     }
@@ -183,9 +200,10 @@ impl<B: Backend> Backend for Option<B> {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         match (self, fence) {
-            (Some(backend), Some(fence)) => backend.replace(key, fence, response).await,
+            (Some(backend), Some(fence)) => backend.replace(key, fence, response, now).await,
             _ => {
                 self.invalidate(&Target::Resource(*key.resource())).await?;
                 Ok(Put::TooLarge)
@@ -217,5 +235,15 @@ impl<B: Backend> Backend for Option<B> {
 
     fn usage(&self) -> Option<Usage> {
         self.as_ref().map_or(Some(Usage::default()), B::usage)
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.as_ref()?.health()
+    }
+
+    async fn drain(&self) {
+        if let Some(backend) = self {
+            backend.drain().await;
+        }
     }
 }

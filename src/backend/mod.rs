@@ -7,6 +7,7 @@ pub mod codec;
 pub mod conformance;
 mod either;
 mod error;
+mod health;
 mod memory;
 
 use std::fmt::Debug;
@@ -15,9 +16,11 @@ use std::sync::Arc;
 
 pub use either::Either;
 pub use error::BackendError;
+pub use health::{BreakerState, Health};
 pub use memory::{MemoryBackend, MemoryFence};
 
 pub use crate::key::{CacheKey, DigestSeed, Resource};
+pub use crate::semantics::moment::Moment;
 pub use crate::semantics::staleness::Staleness;
 pub use crate::semantics::stored::StoredResponse;
 pub use crate::semantics::storing::Freshness;
@@ -117,7 +120,7 @@ pub struct Usage {
 /// impl Backend for OneMap {
 ///     type Fence = u64;
 ///
-///     async fn get(&self, key: &CacheKey) -> Result<Lookup<u64>, BackendError> {
+///     async fn get(&self, key: &CacheKey, _: Moment) -> Result<Lookup<u64>, BackendError> {
 ///         let state = self.0.lock().unwrap();
 ///         let fence = state.invalidations;
 ///         Ok(match (state.responses.get(key), state.rules.get(key)) {
@@ -131,7 +134,7 @@ pub struct Usage {
 ///         Ok(Some(self.0.lock().unwrap().invalidations))
 ///     }
 ///
-///     async fn put(&self, key: &CacheKey, fence: u64, response: Arc<StoredResponse>) -> Result<Put, BackendError> {
+///     async fn put(&self, key: &CacheKey, fence: u64, response: Arc<StoredResponse>, _: Moment) -> Result<Put, BackendError> {
 ///         let mut state = self.0.lock().unwrap();
 ///         if state.invalidations != fence {
 ///             return Ok(Put::Superseded);
@@ -178,13 +181,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Looks a key up.
+    /// Looks a key up; `now` is the moment a response that is kept elsewhere is read at, see [`codec::decode`].
     ///
     /// # Errors
     /// When the backend cannot be asked.
     fn get(
         &self,
         key: &CacheKey,
+        now: Moment,
     ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send;
 
     /// Captures a fence without a lookup, for a write that may store its own answer.
@@ -209,7 +213,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
         flight == own
     }
 
-    /// Stores a response if its fence still holds.
+    /// Stores a response if its fence still holds; `now` is the moment it is written at, see [`codec::encode`].
     ///
     /// # Errors
     /// When the backend could not be asked; the response may be stored all the same.
@@ -218,6 +222,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> impl Future<Output = Result<Put, BackendError>> + Send;
 
     /// Invalidates the key's resource and, if the fence held until then, stores the response: both in one step.
@@ -231,8 +236,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
         key: &CacheKey,
         fence: Self::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> impl Future<Output = Result<Put, BackendError>> + Send {
-        let _ = (fence, response);
+        let _ = (fence, response, now);
         let target = Target::Resource(*key.resource());
         async move { self.invalidate(&target).await.map(|()| Put::Superseded) }
     }
@@ -263,5 +269,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// What is held, where that can be told at no cost.
     fn usage(&self) -> Option<Usage> {
         None
+    }
+
+    /// How it is doing, for one that can fail.
+    fn health(&self) -> Option<Health> {
+        None
+    }
+
+    /// Delivers what it still owes to whoever shares it. Called when the cache shuts down, which limits it in time.
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        async {}
     }
 }

@@ -278,7 +278,8 @@ impl<B: Backend> Shared<B> {
         let response = Arc::new(response);
         let shared = self.clone();
         self.core.background.run(async move {
-            let put = shared.core.backend.put(&key, fence, response).await;
+            let backend = &shared.core.backend;
+            let put = backend.put(&key, fence, response, shared.now()).await;
             if matches!(put, Ok(Put::Stored)) {
                 shared.core.failing.forget(&place);
                 held.is_stored();

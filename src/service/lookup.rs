@@ -12,6 +12,7 @@ use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
 use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::admission::{OwnKey, Read};
+use super::complaints::Failed;
 use super::shared::Shared;
 
 /// What becomes of a request, once the store was asked.
@@ -145,10 +146,10 @@ impl<B: Backend> Shared<B> {
 
     /// The lookup that waits. A backend that fails is a miss that is not stored.
     pub(super) async fn look(&self, key: &OwnKey, headers: &HeaderMap) -> Seen<B::Fence> {
-        let looked = match self.look_twice(&key.key, headers).await {
+        let looked = match self.look_twice(&key.key, headers, self.now()).await {
             Ok(looked) => looked,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a lookup failed");
+                self.backend_failed(Failed::Lookup, &error);
                 if key.directives.only_if_cached {
                     return Seen::GatewayTimeout;
                 }
@@ -171,13 +172,14 @@ impl<B: Backend> Shared<B> {
         &self,
         key: &CacheKey,
         headers: &HeaderMap,
+        now: Moment,
     ) -> Result<Looked<B::Fence>, BackendError> {
         let closed = self.core.flights.closed(key);
         let backend = &self.core.backend;
-        let (lookup, place) = match backend.get(key).await? {
+        let (lookup, place) = match backend.get(key, now).await? {
             Lookup::Varies(rule, _) => {
                 let variant = key.variant_for(&self.core.seed, &rule, headers);
-                (backend.get(&variant).await?, variant)
+                (backend.get(&variant, now).await?, variant)
             }
             lookup => (lookup, *key),
         };

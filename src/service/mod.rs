@@ -11,6 +11,7 @@ mod background;
 mod body;
 mod capture;
 mod coalesce;
+mod complaints;
 mod driven;
 mod exchange;
 mod fetch;

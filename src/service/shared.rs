@@ -1,6 +1,7 @@
 //! What all clones of a cache share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
@@ -11,9 +12,10 @@ use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
 
 use super::ask::Failing;
-use super::background::Background;
+use super::background::{Background, Shutdown};
+use super::complaints::{Complaints, Failed};
 use super::grace::Grace;
-use super::inner::Queue;
+use super::inner::{Queue, within};
 use super::sharing::SharedHead;
 
 /// One layer's options and everything that its services have in common.
@@ -33,6 +35,7 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) failing: Failing,
     pub(crate) queue: Queue,
     pub(crate) background: Background,
+    pub(super) complaints: Complaints,
 }
 
 impl<B: Backend> Clone for Shared<B> {
@@ -59,6 +62,7 @@ impl<B: Backend> Shared<B> {
                 failing: Failing::default(),
                 queue: Queue::default(),
                 background: Background::default(),
+                complaints: Complaints::default(),
             }),
         }
     }
@@ -91,9 +95,20 @@ impl<B: Backend> Shared<B> {
             Ok(Put::TooLarge) => self.refused(Refusal::TooLarge),
             Err(error) => {
                 self.refused(Refusal::BackendFailed);
-                tracing::warn!(error = error as &dyn std::error::Error, "a store failed");
+                self.backend_failed(Failed::Store, error);
             }
         }
+    }
+
+    /// Ends what goes on in the background, then lets the backend deliver what it owes in the time that is left.
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> Shutdown {
+        let began = self.now();
+        let done = self.core.background.shutdown(deadline).await;
+        let left = deadline.saturating_sub(self.now().since(began));
+        if within(left, self.core.backend.drain()).await.is_none() {
+            tracing::error!("stopped before the backend has delivered what it owes");
+        }
+        done
     }
 
     /// Invalidates everything.
@@ -103,10 +118,7 @@ impl<B: Backend> Shared<B> {
             Ok(()) => tracing::info!("cleared"),
             Err(error) => {
                 self.count(Event::InvalidationFailed);
-                tracing::error!(
-                    error = error as &dyn std::error::Error,
-                    "a clear was not acknowledged"
-                );
+                self.backend_failed(Failed::Clear, error);
             }
         }
         done
@@ -126,11 +138,8 @@ impl<B: Backend> Shared<B> {
             }
             Err(error) => {
                 self.count(Event::InvalidationFailed);
-                tracing::error!(
-                    error = error as &dyn std::error::Error,
-                    ?resource,
-                    "an invalidation was not acknowledged: what is stored may be served until it expires"
-                );
+                self.backend_failed(Failed::Invalidation, error);
+                tracing::debug!(?resource, "not invalidated");
             }
         }
         done

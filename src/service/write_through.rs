@@ -23,6 +23,7 @@ use crate::stats::Event;
 
 use super::admission::{OwnKey, Way};
 use super::body::{BoxError, ResponseBody};
+use super::complaints::Failed;
 use super::judge::announced_length;
 use super::settlement::Settlement;
 use super::shared::Shared;
@@ -42,10 +43,7 @@ pub(super) async fn fence<B: Backend>(settlement: &Settlement<B>) -> Option<B::F
     match shared.core.backend.fence(resource).await {
         Ok(fence) => fence,
         Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no fence for a write"
-            );
+            shared.backend_failed(Failed::Fence, &error);
             None
         }
     }
@@ -169,7 +167,7 @@ impl<F> Wanted<F> {
         let put = shared
             .core
             .backend
-            .replace(&self.key, self.fence, Arc::new(stored))
+            .replace(&self.key, self.fence, Arc::new(stored), shared.now())
             .await;
         drop(self.share);
         shared.put(&put);

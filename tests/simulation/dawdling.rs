@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
-    Usage,
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
+    Target, Usage,
 };
 
 use crate::luck::Luck;
@@ -27,8 +27,8 @@ impl<B: Backend> Dawdling<B> {
 impl<B: Backend> Backend for Dawdling<B> {
     type Fence = B::Fence;
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<B::Fence>, BackendError> {
-        self.around(self.backend.get(key)).await
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
+        self.around(self.backend.get(key, now)).await
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
@@ -44,8 +44,10 @@ impl<B: Backend> Backend for Dawdling<B> {
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
-        self.around(self.backend.put(key, fence, response)).await
+        self.around(self.backend.put(key, fence, response, now))
+            .await
     }
 
     async fn replace(
@@ -53,8 +55,9 @@ impl<B: Backend> Backend for Dawdling<B> {
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
-        self.around(self.backend.replace(key, fence, response))
+        self.around(self.backend.replace(key, fence, response, now))
             .await
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::schedule::pause;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
-    Usage,
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
+    Target, Usage,
 };
 
 #[derive(Clone, Debug)]
@@ -14,9 +14,9 @@ pub struct Yielding<B>(pub B);
 impl<B: Backend> Backend for Yielding<B> {
     type Fence = B::Fence;
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<B::Fence>, BackendError> {
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         pause().await;
-        let found = self.0.get(key).await;
+        let found = self.0.get(key, now).await;
         pause().await;
         found
     }
@@ -37,9 +37,10 @@ impl<B: Backend> Backend for Yielding<B> {
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         pause().await;
-        let put = self.0.put(key, fence, response).await;
+        let put = self.0.put(key, fence, response, now).await;
         pause().await;
         put
     }
@@ -49,9 +50,10 @@ impl<B: Backend> Backend for Yielding<B> {
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
+        now: Moment,
     ) -> Result<Put, BackendError> {
         pause().await;
-        let put = self.0.replace(key, fence, response).await;
+        let put = self.0.replace(key, fence, response, now).await;
         pause().await;
         put
     }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use super::fixtures::{
-    body, fence_of, invalidate, key, miss, poll_times, put, put_variant, response,
+    body, fence_of, invalidate, key, miss, now, poll_times, put, put_variant, response,
 };
 use crate::backend::{Backend, Put};
 
@@ -57,7 +57,7 @@ pub(super) async fn refuses_a_put_that_was_overtaken<B: Backend>(backend: B) {
 pub(super) async fn refuses_every_kind_of_fence_from_before<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     for clears in [false, true] {
-        let now = backend.get_now(&key).map(fence_of);
+        let at_once = backend.get_now(&key).map(fence_of);
         let of_the_resource = backend.fence(Some(key.resource())).await;
         let of_any = backend.fence(None).await;
         match clears {
@@ -65,7 +65,7 @@ pub(super) async fn refuses_every_kind_of_fence_from_before<B: Backend>(backend:
             false => invalidate(&backend, &key).await,
         }
         let fences = [
-            ("get_now", now),
+            ("get_now", at_once),
             ("fence of the resource", of_the_resource.expect("a fence")),
             ("fence of any resource", of_any.expect("a fence")),
         ];
@@ -87,7 +87,7 @@ pub(super) async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backe
 ) {
     let key = key(&backend, "/a", None);
     let fence = miss(&backend, &key).await;
-    let mut put = pin!(backend.put(&key, fence, response("old", None)));
+    let mut put = pin!(backend.put(&key, fence, response("old", None), now()));
     let ended = poll_times(put.as_mut(), polls).await;
     invalidate(&backend, &key).await;
     if !ended {
@@ -126,14 +126,16 @@ pub(super) async fn replaces_only_when_nothing_overlapped<B: Backend>(backend: B
             continue;
         };
         let second = first.clone();
-        let replaced = backend.replace(&key, first, response("first", None)).await;
+        let replaced = backend
+            .replace(&key, first, response("first", None), now())
+            .await;
         let found = body(&backend, &key).await;
         match replaced.expect("a replace") {
             Put::Stored => assert_eq!(found.as_deref(), Some("first"), "what replaces is found"),
             Put::Superseded | Put::TooLarge => assert_eq!(found, None, "or nothing is"),
         }
         let overlapped = backend
-            .replace(&key, second, response("second", None))
+            .replace(&key, second, response("second", None), now())
             .await;
         assert_eq!(
             overlapped.expect("a replace"),
@@ -167,7 +169,9 @@ pub(super) async fn replaces_the_whole_resource<B: Backend>(backend: B) {
     else {
         return;
     };
-    let replaced = backend.replace(&plain, fence, response("new", None)).await;
+    let replaced = backend
+        .replace(&plain, fence, response("new", None), now())
+        .await;
     let _ = replaced.expect("a replace");
     for key in [query, variant] {
         assert_eq!(

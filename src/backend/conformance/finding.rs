@@ -1,6 +1,6 @@
 //! What must be found, under which key, and what must not.
 
-use super::fixtures::{body, invalidate, key, miss, put, put_variant};
+use super::fixtures::{body, invalidate, key, miss, now, put, put_variant};
 use crate::backend::{Backend, Lookup, Put};
 
 pub(super) async fn stores_and_finds<B: Backend>(backend: B) {
@@ -16,7 +16,7 @@ pub(super) async fn stores_and_finds<B: Backend>(backend: B) {
         Some("one"),
         "what was stored is found, through a clone as well"
     );
-    let Ok(Lookup::Found(_, fence)) = backend.get(&key).await else {
+    let Ok(Lookup::Found(_, fence)) = backend.get(&key, now()).await else {
         panic!("what was stored is found again");
     };
     let _ = put(&backend, &key, fence, "two").await;
@@ -103,14 +103,14 @@ pub(super) async fn keeps_variants_apart<B: Backend>(backend: B) {
             Some("en"),
             "variants are apart"
         );
-        match backend.get(&primary).await.expect("a lookup") {
+        match backend.get(&primary, now()).await.expect("a lookup") {
             Lookup::Varies(rule, _) => assert_eq!(rule.names(), ["accept-language"]),
             other => panic!("the primary key of variants answers with their rule, not {other:?}"),
         }
         invalidate(&backend, &primary).await;
         for key in [primary, german, english] {
             assert!(
-                matches!(backend.get(&key).await, Ok(Lookup::Miss(_))),
+                matches!(backend.get(&key, now()).await, Ok(Lookup::Miss(_))),
                 "an invalidation takes the variants and their rule"
             );
         }
@@ -121,7 +121,7 @@ pub(super) async fn forgets_the_rule_of_what_no_longer_varies<B: Backend>(backen
     let primary = key(&backend, "/a", None);
     put_variant(&backend, &primary, "de").await;
     let (Lookup::Varies(_, fence) | Lookup::Found(_, fence) | Lookup::Miss(fence)) =
-        backend.get(&primary).await.expect("a lookup");
+        backend.get(&primary, now()).await.expect("a lookup");
     let _ = put(&backend, &primary, fence, "for all").await;
     assert_eq!(
         body(&backend, &primary).await.as_deref(),

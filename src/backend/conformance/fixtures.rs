@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::backend::{Backend, CacheKey, Lookup, Put, StoredResponse, Target};
@@ -30,6 +31,11 @@ pub(super) fn key<B: Backend>(
     CacheKey::new(&backend.seed(), "", &parts)
 }
 
+/// When everything happens.
+pub(super) fn now() -> Moment {
+    Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
+}
+
 pub(super) fn fence_of<F>(found: Lookup<F>) -> F {
     match found {
         Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence) => fence,
@@ -48,7 +54,7 @@ pub(super) async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize)
 }
 
 pub(super) async fn miss<B: Backend>(backend: &B, key: &CacheKey) -> B::Fence {
-    match backend.get(key).await.expect("a lookup") {
+    match backend.get(key, now()).await.expect("a lookup") {
         Lookup::Miss(fence) => fence,
         found => panic!("nothing was stored under this key, yet {found:?}"),
     }
@@ -61,11 +67,14 @@ pub(super) async fn put<B: Backend>(
     body: &'static str,
 ) -> Put {
     let response = response(body, None);
-    backend.put(key, fence, response).await.expect("a put")
+    backend
+        .put(key, fence, response, now())
+        .await
+        .expect("a put")
 }
 
 pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
-    match backend.get(key).await.expect("a lookup") {
+    match backend.get(key, now()).await.expect("a lookup") {
         Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into_owned()),
         Lookup::Varies(..) | Lookup::Miss(_) => None,
     }
@@ -84,25 +93,19 @@ pub(super) async fn put_variant<B: Backend>(
     let selected = selected(language);
     let key = primary.variant_for(&backend.seed(), selected.rule(), &asking_for(language));
     let (Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence)) =
-        backend.get(&key).await.expect("a lookup");
+        backend.get(&key, now()).await.expect("a lookup");
     let response = response(language, Some(selected));
-    let put = backend.put(&key, fence, response).await;
+    let put = backend.put(&key, fence, response, now()).await;
     assert_eq!(put.expect("a put"), Put::Stored, "a variant is stored");
     key
 }
 
 fn asking_for(language: &'static str) -> HeaderMap {
-    HeaderMap::from_iter([(
-        http::header::ACCEPT_LANGUAGE,
-        HeaderValue::from_static(language),
-    )])
+    HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(language))])
 }
 
 fn selected(language: &'static str) -> Selected {
-    let vary = HeaderMap::from_iter([(
-        http::header::VARY,
-        HeaderValue::from_static("accept-language"),
-    )]);
+    let vary = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept-language"))]);
     match Vary::of(&vary) {
         Vary::Fields(rule) => Selected::by(rule, &asking_for(language)),
         Vary::Nothing | Vary::Anything => unreachable!("it names a field"),
@@ -110,15 +113,21 @@ fn selected(language: &'static str) -> Selected {
 }
 
 pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<StoredResponse> {
+    let vary = match &selected {
+        Some(selected) => selected.rule().names(),
+        None => &[],
+    };
+    let headers = vary.iter().map(|name| (VARY, name.clone().into()));
+    let headers = headers.collect();
     let grant = Grant {
         freshness: Freshness {
-            received: Moment::new(Duration::ZERO, SystemTime::now()),
+            received: now(),
             initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(3600)),
             stale: Staleness::default(),
         },
         selected,
     };
-    let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
+    let head = StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant);
     Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None, Duration::ZERO))
 }

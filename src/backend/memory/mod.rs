@@ -24,8 +24,8 @@ use self::fence::Fences;
 pub use self::fence::MemoryFence;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
 use super::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Resource, StoredResponse, Target,
-    Usage,
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
+    Target, Usage,
 };
 
 type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
@@ -261,7 +261,7 @@ impl Backend for MemoryBackend {
         Some(self.0.look(key))
     }
 
-    async fn get(&self, key: &CacheKey) -> Result<Lookup<MemoryFence>, BackendError> {
+    async fn get(&self, key: &CacheKey, _: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
         Ok(self.0.look(key))
     }
 
@@ -278,6 +278,7 @@ impl Backend for MemoryBackend {
         key: &CacheKey,
         fence: MemoryFence,
         response: Arc<StoredResponse>,
+        _: Moment,
     ) -> Result<Put, BackendError> {
         Ok(self.0.put(key, fence, response))
     }
@@ -287,6 +288,7 @@ impl Backend for MemoryBackend {
         key: &CacheKey,
         fence: MemoryFence,
         response: Arc<StoredResponse>,
+        _: Moment,
     ) -> Result<Put, BackendError> {
         Ok(self.0.replace(key, fence, response))
     }
