@@ -1,12 +1,13 @@
 //! A stored response as bytes, for backends outside of this process.
 //!
 //! ```text
-//! magic 3 | version 1 | checksum 8 | length of meta 4 | meta | body
+//! magic 3 | version 1 | checksum 8 | stamp 8 | kind 1 | length of meta 4 | meta | body
 //! ```
 //!
 //! The checksum is over all that follows it. Everything is little-endian, text and lists are prefixed by their length.
 //! Times are durations: no two machines' clocks are compared, so a response is as old as it was when it was written, plus
-//! what the backend says it has been kept for. The body stands last, so that it is a slice of what was read.
+//! what the backend says it has been kept for, which it tells by the stamp that it gave. The body stands last, so that it
+//! is a slice of what was read. A rule of responses that vary is kept in the same way: another kind, without body.
 //!
 //! What cannot be read is refused whole: another version, a flipped bit, a length that leads astray.
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::header::AGE;
+use http::header::{AGE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use siphasher::sip::SipHasher13;
 
@@ -27,12 +28,25 @@ use crate::semantics::moment::Moment;
 use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::{CACHE_STATUS, StoredHead, StoredResponse};
 use crate::semantics::storing::{Freshness, Grant};
-use crate::semantics::vary::{Selected, Vary};
+use crate::semantics::vary::{Selected, Vary, VaryRule};
 
 const MAGIC: &[u8; 3] = b"trc";
 /// Changes with everything below: what another version wrote is a miss.
-const VERSION: u8 = 1;
-const HEAD: usize = MAGIC.len() + 1 + 8 + 4;
+const VERSION: u8 = 2;
+const CHECKED: usize = MAGIC.len() + 1 + 8;
+const HEAD: usize = CHECKED + 8 + 1 + 4;
+const RESPONSE: u8 = 0;
+const RULE: u8 = 1;
+
+/// What was written down.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decoded {
+    /// A response.
+    Response(StoredResponse),
+    /// The rule of responses that vary.
+    Rule(Arc<VaryRule>),
+}
 
 /// Why bytes are no stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +60,8 @@ pub enum DecodeError {
     Checksum,
     /// They contradict themselves.
     Malformed,
+    /// There is no telling for how long they have been kept.
+    Undated,
 }
 
 impl fmt::Display for DecodeError {
@@ -55,15 +71,17 @@ impl fmt::Display for DecodeError {
             Self::Version(version) => write!(f, "a stored response of version {version}"),
             Self::Checksum => f.write_str("a stored response that was damaged"),
             Self::Malformed => f.write_str("a stored response that contradicts itself"),
+            Self::Undated => f.write_str("a stored response of unknown age"),
         }
     }
 }
 
 impl std::error::Error for DecodeError {}
 
-/// Writes a response as it is at `now`.
+/// Writes a response as it is at `now`, behind `prefix`; `stamp` is for whoever keeps it, who will be asked by it for how
+/// long that was.
 #[must_use]
-pub fn encode(response: &StoredResponse, now: Moment) -> Bytes {
+pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8]) -> Bytes {
     let mut meta = BytesMut::with_capacity(1024);
     let freshness = response.freshness();
     put_bytes(&mut meta, response.identity());
@@ -84,24 +102,48 @@ pub fn encode(response: &StoredResponse, now: Moment) -> Bytes {
     if let Some(trailers) = response.trailers() {
         put_headers(&mut meta, trailers, |_| false);
     }
-    let body = response.body();
-    let mut whole = BytesMut::with_capacity(HEAD + meta.len() + body.len());
+    wrap(RESPONSE, stamp, prefix, &meta, response.body())
+}
+
+/// Writes the rule of responses that vary, behind `prefix`.
+#[must_use]
+pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
+    let mut meta = BytesMut::new();
+    meta.put_u32_le(rule.names().len() as u32);
+    for name in rule.names() {
+        put_bytes(&mut meta, name.as_str().as_bytes());
+    }
+    wrap(RULE, stamp, prefix, &meta, &[])
+}
+
+fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes {
+    let length = prefix.len() + HEAD + meta.len() + body.len();
+    let mut whole = BytesMut::with_capacity(length);
+    whole.put_slice(prefix);
     whole.put_slice(MAGIC);
     whole.put_u8(VERSION);
     whole.put_u64_le(0);
+    whole.put_u64_le(stamp);
+    whole.put_u8(kind);
     whole.put_u32_le(meta.len() as u32);
-    whole.put_slice(&meta);
+    whole.put_slice(meta);
     whole.put_slice(body);
-    let checksum = checksum(&whole[12..]);
-    whole[4..12].copy_from_slice(&checksum.to_le_bytes());
+    let checked = prefix.len() + CHECKED;
+    let checksum = checksum(&whole[checked..]);
+    whole[checked - 8..checked].copy_from_slice(&checksum.to_le_bytes());
     whole.freeze()
 }
 
-/// Reads a response that has been kept for `kept` since it was written. Its body is a slice of `bytes`.
+/// Reads what was written down; `kept` tells by its stamp for how long that has been, `None` if it cannot. A response's
+/// body is a slice of `bytes`.
 ///
 /// # Errors
-/// When `bytes` are not what [`encode`] of this version has written. Never panics, whatever they are.
-pub fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<StoredResponse, DecodeError> {
+/// When `bytes` are not what [`encode`] or [`encode_rule`] of this version has written. Never panics, whatever they are.
+pub fn decode(
+    bytes: &Bytes,
+    now: Moment,
+    kept: impl FnOnce(u64) -> Option<Duration>,
+) -> Result<Decoded, DecodeError> {
     let mut rest = bytes.clone();
     if rest.len() < HEAD || &rest[..3] != MAGIC {
         return Err(DecodeError::Magic);
@@ -113,12 +155,32 @@ pub fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<StoredRespon
     if rest.get_u64_le() != checksum(&rest) {
         return Err(DecodeError::Checksum);
     }
+    let kept = kept(rest.get_u64_le()).ok_or(DecodeError::Undated)?;
+    let kind = rest.get_u8();
     let length = rest.get_u32_le() as usize;
     if length > rest.len() {
         return Err(DecodeError::Malformed);
     }
     let meta = rest.split_to(length);
-    read(meta, rest, kept, now).ok_or(DecodeError::Malformed)
+    let decoded = match kind {
+        RESPONSE => read(meta, rest, kept, now).map(Decoded::Response),
+        RULE if rest.is_empty() => read_rule(meta).map(Decoded::Rule),
+        _ => None,
+    };
+    decoded.ok_or(DecodeError::Malformed)
+}
+
+fn read_rule(meta: Bytes) -> Option<Arc<VaryRule>> {
+    let mut meta = Reader(meta);
+    let mut names = HeaderMap::new();
+    for _ in 0..meta.0.try_get_u32_le().ok()? {
+        let name = HeaderName::from_bytes(&meta.bytes()?).ok()?;
+        names.try_append(VARY, name.into()).ok()?;
+    }
+    match Vary::of(&names) {
+        Vary::Fields(rule) if meta.0.is_empty() => Some(rule),
+        _ => None,
+    }
 }
 
 fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredResponse> {

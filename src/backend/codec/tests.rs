@@ -77,6 +77,23 @@ fn plain() -> StoredResponse {
     )
 }
 
+/// Behind what another backend may put there.
+fn encode(response: &StoredResponse, now: Moment) -> Bytes {
+    let bytes = super::encode(response, now, STAMP, b"prefix");
+    assert_eq!(bytes[..6], *b"prefix");
+    bytes.slice(6..)
+}
+
+fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<StoredResponse, DecodeError> {
+    let kept = |stamp| (stamp == STAMP).then_some(kept);
+    match super::decode(bytes, now, kept)? {
+        Decoded::Response(response) => Ok(response),
+        Decoded::Rule(rule) => panic!("a response was written, not {rule:?}"),
+    }
+}
+
+const STAMP: u64 = 0x0123_4567_89ab_cdef;
+
 #[test]
 fn what_was_written_is_read() {
     for written in [rich(), plain()] {
@@ -128,10 +145,8 @@ fn a_flipped_bit_is_refused_wherever() {
     for place in 0..bytes.len() * 8 {
         let mut flipped = bytes.to_vec();
         flipped[place / 8] ^= 1 << (place % 8);
-        assert!(
-            decode(&flipped.into(), Duration::ZERO, at(0)).is_err(),
-            "{place}"
-        );
+        let read = super::decode(&flipped.into(), at(0), |_| Some(Duration::ZERO));
+        assert!(read.is_err(), "{place}");
     }
 }
 
@@ -146,7 +161,8 @@ fn nonsense_with_a_right_checksum_is_refused() {
             forged[place] = value;
             let right = checksum(&forged[12..]);
             forged[4..12].copy_from_slice(&right.to_le_bytes());
-            refused += usize::from(decode(&forged.into(), Duration::MAX, at(0)).is_err());
+            let read = super::decode(&forged.into(), at(0), |_| Some(Duration::MAX));
+            refused += usize::from(read.is_err());
         }
     }
     assert!(refused > 100, "{refused}");
@@ -156,9 +172,9 @@ fn nonsense_with_a_right_checksum_is_refused() {
 #[test]
 fn another_version_says_so() {
     let mut bytes = encode(&plain(), at(110)).to_vec();
-    bytes[3] = 2;
+    bytes[3] = 3;
     let refused = decode(&bytes.clone().into(), Duration::ZERO, at(0));
-    assert_eq!(refused.err(), Some(DecodeError::Version(2)));
+    assert_eq!(refused.err(), Some(DecodeError::Version(3)));
     bytes[0] = b'x';
     let refused = decode(&bytes.into(), Duration::ZERO, at(0));
     assert_eq!(refused.err(), Some(DecodeError::Magic));
@@ -168,9 +184,39 @@ fn another_version_says_so() {
 #[test]
 fn a_golden_payload_is_read() {
     let golden = Bytes::from_static(include_bytes!(
-        "../../../tests/golden/stored-response-1.bin"
+        "../../../tests/golden/stored-response-2.bin"
     ));
     let read = decode(&golden, Duration::ZERO, at(0)).expect("it is whole");
     assert_eq!(read.headers(), rich().headers());
     assert_eq!(encode(&rich(), at(110)), golden, "and written the same way");
+}
+
+/// F01: what the version before wrote is a miss.
+#[test]
+fn an_older_golden_payload_is_refused() {
+    let golden = Bytes::from_static(include_bytes!(
+        "../../../tests/golden/stored-response-1.bin"
+    ));
+    let read = decode(&golden, Duration::ZERO, at(0));
+    assert_eq!(read.err(), Some(DecodeError::Version(1)));
+}
+
+#[test]
+fn what_has_no_age_is_refused() {
+    let read = super::decode(&encode(&plain(), at(110)), at(0), |_| None);
+    assert_eq!(read.err(), Some(DecodeError::Undated));
+}
+
+#[test]
+fn a_rule_is_read() {
+    let rule = rich().selected().expect("it varies").rule().clone();
+    let bytes = encode_rule(&rule, STAMP, b"");
+    match super::decode(&bytes, at(0), |_| Some(Duration::ZERO)) {
+        Ok(Decoded::Rule(read)) => assert_eq!(read, rule),
+        other => panic!("{other:?}"),
+    }
+    for length in 0..bytes.len() {
+        let cut = bytes.slice(..length);
+        assert!(super::decode(&cut, at(0), |_| Some(Duration::ZERO)).is_err());
+    }
 }
