@@ -106,6 +106,7 @@ mod semantics;
 mod service;
 pub mod stats;
 mod sync;
+mod wait;
 mod write;
 
 pub use handle::{CacheHandle, InvalidateError};

@@ -9,6 +9,8 @@ mod either;
 mod error;
 mod health;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -18,6 +20,8 @@ pub use either::Either;
 pub use error::BackendError;
 pub use health::{BreakerState, Health};
 pub use memory::{MemoryBackend, MemoryFence};
+#[cfg(feature = "redis")]
+pub use redis::RedisBackend;
 
 pub use crate::key::{CacheKey, DigestSeed, Resource};
 pub use crate::semantics::moment::Moment;

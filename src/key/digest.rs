@@ -35,6 +35,16 @@ impl DigestSeed {
         Self(seed)
     }
 
+    /// The seed that these names stand for.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let mut digester = Self::default().hasher();
+        for name in names {
+            digester.part(name.as_bytes());
+        }
+        Self(digester.finish().to_le_bytes())
+    }
+
     fn hasher(&self) -> Digester {
         Digester(SipHasher13::new_with_key(&self.0))
     }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::inner::within;
+use crate::wait::within;
 
 /// All tasks of one cache.
 #[derive(Debug, Default)]

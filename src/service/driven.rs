@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::flight::{HandOver, Lead, Stage};
 
-use super::inner::within;
 use super::shared::Shared;
 use super::sharing::SharedHead;
+use crate::wait::within;
 
 /// The client's end. Dropped, it leaves the call to those who follow, or drops it if nobody does.
 pub(super) struct Driven<F: Future<Output: Send> + Send + 'static, B: Backend> {

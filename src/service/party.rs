@@ -13,10 +13,10 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
 use super::fetch::Sent;
-use super::inner;
 use super::lookup::Fill;
 use super::shared::Shared;
 use super::sharing::SharedHead;
+use crate::wait::within;
 
 /// How often a request takes part in a flight of which nothing came, before it goes alone.
 const MOST_FLIGHTS: usize = 3;
@@ -134,7 +134,7 @@ impl Party {
             }
             Poll::Pending
         });
-        inner::within(patience, first).await
+        within(patience, first).await
     }
 
     pub(super) fn lost(&mut self) {

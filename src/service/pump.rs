@@ -21,7 +21,7 @@ use crate::semantics::reason::Refusal;
 
 use super::body::BoxError;
 use super::capture::{Capture, keepable};
-use super::inner::within;
+use crate::wait::within;
 
 /// Frames that are moved before the head is sent: all there are of a body that is here already.
 const AT_ONCE: usize = 2;

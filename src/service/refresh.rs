@@ -21,11 +21,11 @@ use crate::stats::Event;
 use super::admission::OwnKey;
 use super::body::BoxError;
 use super::fetch::{Sent, is_condition_or_range};
-use super::inner::within;
 use super::lead;
 use super::lookup::{Hit, Miss, Seen, Stored};
 use super::shared::Shared;
 use super::sharing::SharedHead;
+use crate::wait::within;
 
 /// A refresh that nobody else is on.
 pub(super) struct Renewal<B: Backend> {

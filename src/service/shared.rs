@@ -15,8 +15,9 @@ use super::ask::Failing;
 use super::background::{Background, Shutdown};
 use super::complaints::{Complaints, Failed};
 use super::grace::Grace;
-use super::inner::{Queue, within};
+use super::inner::Queue;
 use super::sharing::SharedHead;
+use crate::wait::within;
 
 /// One layer's options and everything that its services have in common.
 pub(crate) struct Shared<B: Backend> {

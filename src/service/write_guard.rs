@@ -11,8 +11,8 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::inner::within;
 use super::settlement::Settlement;
+use crate::wait::within;
 
 /// Armed from the call to the inner service until the store is settled.
 ///

@@ -1,0 +1,335 @@
+//! One connection, and what is known of the server at its other end.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::fault::Fault;
+use super::token::Identity;
+use crate::wait::within;
+
+/// How often a connection in use is asked whether its server still is what it was.
+const PULSE: Duration = Duration::from_secs(1);
+/// Whoever leaves earlier than that was in a hurry; after that, it is the server that is slow.
+const SUSPICIOUS: Duration = Duration::from_millis(20);
+/// How far the server's clock may step back before what it has kept counts as of unknown age.
+const TOLERANCE: u64 = 1000;
+/// Commands that wait to be written.
+const QUEUE: usize = 1024;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since the first reading, counted from 1.
+fn millis(at: Instant) -> u64 {
+    at.saturating_duration_since(*START).as_millis() as u64 + 1
+}
+
+/// How a link is made, and for how long it waits.
+#[derive(Clone, Debug)]
+pub(super) struct LinkOptions {
+    pub(super) connect_timeout: Duration,
+    pub(super) response_timeout: Duration,
+    /// Whether what a server kept over a restart counts, and a failover is none.
+    pub(super) trusts_restarts: bool,
+    /// A key that is kept alive.
+    pub(super) epoch: Arc<str>,
+    pub(super) epoch_life: Duration,
+}
+
+/// One connection. It is used by many at once.
+#[derive(Debug)]
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    identity: Identity,
+    /// What is expected of `INFO replication` as long as the identity holds.
+    replication: String,
+    /// The server's clock less ours, in milliseconds.
+    offset: AtomicI64,
+    options: LinkOptions,
+    is_broken: AtomicBool,
+    /// When the last reply came.
+    answered: AtomicU64,
+    /// Since when somebody has waited in vain; 0 if nobody has.
+    silent: AtomicU64,
+    /// When its pulse was last felt.
+    pulse: AtomicU64,
+}
+
+impl Link {
+    /// Connects, and asks the server who it is.
+    pub(super) async fn open(client: &Client, options: &LinkOptions) -> Result<Self, Fault> {
+        let opened = within(options.connect_timeout, Self::connect(client, options)).await;
+        opened.unwrap_or(Err(Fault::ConnectTimeout))
+    }
+
+    async fn connect(client: &Client, options: &LinkOptions) -> Result<Self, Fault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(QUEUE);
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connection.await.map_err(Fault::Connect)?;
+        let mut ask = standing();
+        ask.cmd("INFO").arg("server");
+        let asked = millis(Instant::now());
+        let said = connection.send_packed_commands(&ask, 0, 3).await;
+        let said = said.map_err(Fault::Connect)?;
+        let standing = Standing::of(&said).ok_or(Fault::Unexpected)?;
+        let run = said.get(2).and_then(text);
+        let run = run.and_then(|info| field(info, "run_id"));
+        let identity = match (options.trusts_restarts, run, standing.replication) {
+            (true, ..) => Identity::any(),
+            (false, Some(run), Some(replication)) => Identity::of(run, replication),
+            (false, ..) => return Err(Fault::Anonymous),
+        };
+        if standing.is_replica {
+            return Err(Fault::NotPrimary);
+        }
+        let now = millis(Instant::now());
+        Ok(Self {
+            identity,
+            replication: standing.replication.unwrap_or_default().to_owned(),
+            offset: AtomicI64::new(standing.clock.wrapping_sub(asked) as i64),
+            options: options.clone(),
+            connection,
+            is_broken: AtomicBool::new(false),
+            answered: AtomicU64::new(now),
+            silent: AtomicU64::new(0),
+            pulse: AtomicU64::new(now),
+        })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The server's clock, in milliseconds since 1970.
+    pub(super) fn stamp(&self) -> u64 {
+        let now = millis(Instant::now()) as i64;
+        (now + self.offset.load(Ordering::Relaxed)).max(0) as u64
+    }
+
+    /// How long ago the server's clock said `stamp`; `None` if it must have been set since.
+    pub(super) fn since(&self, stamp: u64) -> Option<Duration> {
+        let now = self.stamp();
+        (stamp <= now.saturating_add(TOLERANCE))
+            .then(|| Duration::from_millis(now.saturating_sub(stamp)))
+    }
+
+    /// Whether it is worth trying. Has the server's standing looked after, now and then.
+    pub(super) fn is_usable(self: &Arc<Self>) -> bool {
+        let now = millis(Instant::now());
+        let silent = self.silent.load(Ordering::Relaxed);
+        let patience = self.options.response_timeout.as_millis() as u64;
+        if silent != 0 && now.saturating_sub(silent) >= patience {
+            self.breaks();
+        }
+        if self.is_broken.load(Ordering::Acquire) {
+            return false;
+        }
+        let felt = self.pulse.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(felt) >= PULSE.as_millis() as u64;
+        let mark = |felt| {
+            self.pulse
+                .compare_exchange(felt, now, Ordering::Relaxed, Ordering::Relaxed)
+        };
+        if is_due
+            && mark(felt).is_ok()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let link = self.clone();
+            drop(runtime.spawn(async move { link.feel_pulse().await }));
+        }
+        true
+    }
+
+    /// Nobody is to use it any more.
+    pub(super) fn breaks(&self) {
+        self.is_broken.store(true, Ordering::Release);
+    }
+
+    /// Sends a command and waits for its reply.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
+        let mut connection = self.connection.clone();
+        self.reply(connection.send_packed_command(command)).await
+    }
+
+    async fn reply<T>(
+        &self,
+        reply: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Fault> {
+        let waiting = Waiting {
+            link: self,
+            since: Instant::now(),
+        };
+        let reply = within(self.options.response_timeout, reply).await;
+        let Some(reply) = reply else {
+            waiting.in_vain();
+            return Err(Fault::Timeout);
+        };
+        waiting.is_over();
+        reply.map_err(|error| {
+            let fault = Fault::of(error);
+            if !fault.spares_the_connection() {
+                self.breaks();
+            }
+            fault
+        })
+    }
+
+    /// Looks whether the server still is the one that was connected to, and what its clock says.
+    async fn feel_pulse(&self) {
+        let life = self.options.epoch_life.as_millis() as u64;
+        let mut ask = standing();
+        ask.cmd("PEXPIRE").arg(&*self.options.epoch).arg(life);
+        let mut connection = self.connection.clone();
+        let asked = millis(Instant::now());
+        let said = match self
+            .reply(connection.send_packed_commands(&ask, 0, 3))
+            .await
+        {
+            Ok(said) => said,
+            Err(fault) => {
+                tracing::debug!(%fault, "no pulse");
+                return self.breaks();
+            }
+        };
+        match Standing::of(&said) {
+            Some(standing) if self.is_as_before(&standing) => {
+                let offset = standing.clock.wrapping_sub(asked) as i64;
+                self.offset.store(offset, Ordering::Relaxed);
+            }
+            _ => {
+                tracing::warn!("this Redis is not what it was: connecting anew");
+                self.breaks();
+            }
+        }
+    }
+
+    fn is_as_before(&self, standing: &Standing<'_>) -> bool {
+        let is_known = standing.replication.unwrap_or_default() == self.replication;
+        !standing.is_replica && (is_known || self.options.trusts_restarts)
+    }
+}
+
+/// Somebody who waits for a reply. Dropped before there is one, it notes how long nothing came.
+struct Waiting<'l> {
+    link: &'l Link,
+    since: Instant,
+}
+
+impl Waiting<'_> {
+    /// There is a reply.
+    fn is_over(self) {
+        let answered = millis(Instant::now());
+        self.link.answered.store(answered, Ordering::Relaxed);
+        self.link.silent.store(0, Ordering::Relaxed);
+        std::mem::forget(self);
+    }
+
+    /// It took too long. Where nothing at all came meanwhile, nothing will.
+    fn in_vain(self) {
+        if self.heard_nothing() {
+            self.link.breaks();
+        }
+    }
+
+    fn heard_nothing(&self) -> bool {
+        self.link.answered.load(Ordering::Relaxed) < millis(self.since)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= SUSPICIOUS && self.heard_nothing() {
+            let (silent, since) = (&self.link.silent, millis(self.since));
+            let _ = silent.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a server says of its place among others, and of the time.
+struct Standing<'v> {
+    /// Milliseconds since 1970.
+    clock: u64,
+    is_replica: bool,
+    replication: Option<&'v str>,
+}
+
+/// Asks for it.
+fn standing() -> Pipeline {
+    let mut ask = Pipeline::new();
+    ask.cmd("TIME").cmd("INFO").arg("replication");
+    ask
+}
+
+impl<'v> Standing<'v> {
+    fn of(said: &'v [Value]) -> Option<Self> {
+        let [Value::Array(time), info, ..] = said else {
+            return None;
+        };
+        let [seconds, micros] = &time[..] else {
+            return None;
+        };
+        let number = |value| text(value)?.parse::<u64>().ok();
+        let clock = number(seconds)?.checked_mul(1000)? + number(micros)? / 1000;
+        let info = text(info).unwrap_or_default();
+        Some(Self {
+            clock,
+            is_replica: field(info, "role").is_some_and(|role| role != "master"),
+            replication: field(info, "master_replid"),
+        })
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
+        _ => None,
+    }
+}
+
+/// A line of `INFO`.
+fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    let of = |line: &'i str| line.strip_prefix(name)?.strip_prefix(':');
+    info.lines().find_map(of).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_server_tells_its_standing() {
+        let time = || Value::Array(vec![bulk("1700000000"), bulk("123456")]);
+        let primary = [
+            time(),
+            bulk("# Replication\r\nrole:master\r\nmaster_replid:abc\r\n"),
+        ];
+        let told = Standing::of(&primary).expect("it tells");
+        assert_eq!(
+            (told.clock, told.is_replica, told.replication),
+            (1_700_000_000_123, false, Some("abc"))
+        );
+        let replica = [time(), bulk("role:slave\r\nmaster_replid:abc\r\n")];
+        assert!(Standing::of(&replica).is_some_and(|told| told.is_replica));
+        let mute = [time(), Value::Nil];
+        assert!(Standing::of(&mute).is_some_and(|told| told.replication.is_none()));
+        for nonsense in [
+            vec![],
+            vec![Value::Okay, Value::Nil],
+            vec![Value::Array(vec![]), Value::Nil],
+        ] {
+            assert!(Standing::of(&nonsense).is_none());
+        }
+    }
+}

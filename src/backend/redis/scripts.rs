@@ -1,0 +1,94 @@
+//! What Redis does in one step. Each touches the keys of one resource only.
+
+use redis::Cmd;
+
+/// A script with the name that Redis knows it by.
+#[derive(Debug)]
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        let hash = redis::Script::new(text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// Runs it by its name, which Redis may have forgotten.
+    pub(super) fn by_name(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+        call("EVALSHA", &self.hash, keys, arguments)
+    }
+
+    /// Runs it by its text, and has Redis remember it.
+    pub(super) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+        call("EVAL", self.text, keys, arguments)
+    }
+}
+
+fn call(command: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+    let mut cmd = redis::cmd(command);
+    cmd.arg(script).arg(keys.len()).arg(keys);
+    for argument in arguments {
+        cmd.arg(*argument);
+    }
+    cmd
+}
+
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) begin: Script,
+    pub(super) open: Script,
+    pub(super) put: Script,
+    pub(super) replace: Script,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            begin: Script::new(BEGIN),
+            open: Script::new(OPEN),
+            put: Script::new(PUT),
+            replace: Script::new(REPLACE),
+        }
+    }
+}
+
+/// The namespace's token: what there is, or the one offered.
+///
+/// `pcall`, here and below, because what has our name may be of any type.
+const BEGIN: &str = "\
+local epoch = redis.pcall('GET', KEYS[1])
+if type(epoch) == 'string' and #epoch == #ARGV[1] then return epoch end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// A resource's token: what there is, if it has the same seal and epoch, or the one offered.
+const OPEN: &str = "\
+local lease = redis.pcall('GET', KEYS[1])
+if type(lease) == 'string' and #lease == #ARGV[1]
+  and string.sub(lease, 1, 32) == string.sub(ARGV[1], 1, 32) then return lease end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Stores under a token that still holds: lease, entry and perhaps rule; token, entry, its life, the lease's, rule.
+const PUT: &str = "\
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+if KEYS[3] then
+  local life = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[3]))
+  redis.call('SET', KEYS[3], ARGV[5], 'PX', string.format('%.0f', life))
+end
+return 1";
+
+/// Invalidates, and stores under the token's successor if it held until then; the same, and the successor.
+const REPLACE: &str = "\
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
+  redis.call('UNLINK', KEYS[1])
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if KEYS[3] then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[3]) end
+return 1";
