@@ -14,7 +14,8 @@
 //! ```
 //!
 //! With `--write write-through` the first GET after a POST or PUT says `cache` already; `--backend none` is the same
-//! service without a cache. `--help` tells the rest.
+//! service without a cache. With `--features redis`, `--backend redis` and one `--database` file, several instances share
+//! what they cache. `--help` tells the rest.
 
 mod api;
 mod database;
@@ -27,6 +28,7 @@ mod quantity;
 mod source;
 mod stats;
 mod stop;
+mod store;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
@@ -41,13 +43,13 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::backend::Backend;
 use tower_response_cache::key::Authority;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use database::Database;
-use options::{BackendKind, Options, WriteStrategy};
+use options::{Options, WriteStrategy};
 use stop::Stop;
 
 /// For how long requests in flight may hold up the end.
@@ -78,12 +80,7 @@ fn log_to_stderr() {
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let store = match options.backend {
-        BackendKind::None => None,
-        BackendKind::Memory => Some(MemoryBackend::new(options.capacity)),
-        BackendKind::Redis => return Err(not_there_yet("redis")),
-        BackendKind::Tiered => return Err(not_there_yet("tiered")),
-    };
+    let store = store::open(options).await?;
     let path = &options.database;
     let database = Database::open(path, options.database_delay)
         .map_err(|error| format!("cannot open the database {path}: {error}"))?;
@@ -103,10 +100,6 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     ends.shutdown(LAST_ANSWERS).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-fn not_there_yet(backend: &str) -> Box<dyn Error> {
-    format!("--backend {backend} is not there yet: use memory or none").into()
 }
 
 fn app(cache: CacheLayer<impl Backend>, database: Database) -> Router {

@@ -15,7 +15,7 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     pub listen: String,
 
-    /// Where responses are stored; redis and tiered are not there yet
+    /// Where responses are stored; redis needs the feature of that name, tiered is not there yet
     #[arg(long, value_enum, default_value_t = BackendKind::Memory)]
     pub backend: BackendKind,
 
@@ -44,7 +44,7 @@ pub struct Options {
     pub database_delay: Duration,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendKind {
     Memory,
     Redis,

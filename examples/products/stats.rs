@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde::Serialize;
 use tower_response_cache::CacheHandle;
-use tower_response_cache::backend::Backend;
+use tower_response_cache::backend::{Backend, Health};
 use tower_response_cache::stats::{Reason, Stats, Tally};
 
 use crate::database::{CallCounts, Database};
@@ -46,8 +46,9 @@ struct Report {
     bytes: Option<u64>,
     evictions: Option<u64>,
     under_way: UnderWay,
-    /// There is none around a backend that cannot fail.
+    /// `none` around a backend that cannot fail.
     breaker: &'static str,
+    backend: Option<Backing>,
     database: CallCounts,
 }
 
@@ -56,6 +57,32 @@ struct UnderWay {
     fills: usize,
     tasks: usize,
     bytes: u64,
+}
+
+/// How a backend that can fail is doing.
+#[derive(Serialize)]
+struct Backing {
+    opened: u64,
+    failures: u64,
+    timeouts: u64,
+    rejected: u64,
+    replayed: u64,
+    undelivered: usize,
+    to_be_cleared: bool,
+}
+
+impl Backing {
+    fn of(health: Health) -> Self {
+        Self {
+            opened: health.opened,
+            failures: health.failures,
+            timeouts: health.timeouts,
+            rejected: health.rejected,
+            replayed: health.replayed,
+            undelivered: health.undelivered,
+            to_be_cleared: health.to_be_cleared,
+        }
+    }
 }
 
 impl Report {
@@ -83,7 +110,10 @@ impl Report {
                 tasks: cache.under_way.tasks,
                 bytes: cache.under_way.bytes,
             },
-            breaker: "none",
+            breaker: cache
+                .health
+                .map_or("none", |health| health.breaker.as_str()),
+            backend: cache.health.map(Backing::of),
             database,
         }
     }

@@ -32,7 +32,7 @@ impl fmt::Display for BreakerState {
     }
 }
 
-/// What is known of a backend that can fail, see `Guarded`.
+/// What is known of a backend that can fail, see [`Guarded`](super::Guarded).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {

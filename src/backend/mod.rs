@@ -7,6 +7,7 @@ pub mod codec;
 pub mod conformance;
 mod either;
 mod error;
+mod guarded;
 mod health;
 mod memory;
 #[cfg(feature = "redis")]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use either::Either;
 pub use error::BackendError;
+pub use guarded::Guarded;
 pub use health::{BreakerState, Health};
 pub use memory::{MemoryBackend, MemoryFence};
 #[cfg(feature = "redis")]

@@ -9,7 +9,8 @@ use crate::sharing::Folder;
 #[tokio::test]
 async fn wrong_options_are_explained() {
     for (arguments, message) in [
-        (["--backend", "redis"], "--backend redis is not there yet"),
+        #[cfg(not(feature = "redis"))]
+        (["--backend", "redis"], "--backend redis needs the feature"),
         (["--backend", "tiered"], "--backend tiered is not there yet"),
         (
             ["--backend", "disk"],

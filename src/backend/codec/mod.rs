@@ -43,7 +43,7 @@ const RULE: u8 = 1;
 #[non_exhaustive]
 pub enum Decoded {
     /// A response.
-    Response(StoredResponse),
+    Response(Arc<StoredResponse>),
     /// The rule of responses that vary.
     Rule(Arc<VaryRule>),
 }
@@ -163,7 +163,7 @@ pub fn decode(
     }
     let meta = rest.split_to(length);
     let decoded = match kind {
-        RESPONSE => read(meta, rest, kept, now).map(Decoded::Response),
+        RESPONSE => read(meta, rest, kept, now).map(|read| Decoded::Response(Arc::new(read))),
         RULE if rest.is_empty() => read_rule(meta).map(Decoded::Rule),
         _ => None,
     };

@@ -84,7 +84,7 @@ fn encode(response: &StoredResponse, now: Moment) -> Bytes {
     bytes.slice(6..)
 }
 
-fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<StoredResponse, DecodeError> {
+fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<Arc<StoredResponse>, DecodeError> {
     let kept = |stamp| (stamp == STAMP).then_some(kept);
     match super::decode(bytes, now, kept)? {
         Decoded::Response(response) => Ok(response),

@@ -156,7 +156,13 @@ impl Link {
     /// Sends a command and waits for its reply.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
         let mut connection = self.connection.clone();
-        self.reply(connection.send_packed_command(command)).await
+        let reply = async {
+            match connection.send_packed_command(command).await? {
+                Value::ServerError(error) => Err(error.into()),
+                value => Ok(value),
+            }
+        };
+        self.reply(reply).await
     }
 
     async fn reply<T>(
@@ -172,7 +178,7 @@ impl Link {
             waiting.in_vain();
             return Err(Fault::Timeout);
         };
-        waiting.is_over();
+        waiting.ended();
         reply.map_err(|error| {
             let fault = Fault::of(error);
             if !fault.spares_the_connection() {
@@ -225,7 +231,7 @@ struct Waiting<'l> {
 
 impl Waiting<'_> {
     /// There is a reply.
-    fn is_over(self) {
+    fn ended(self) {
         let answered = millis(Instant::now());
         self.link.answered.store(answered, Ordering::Relaxed);
         self.link.silent.store(0, Ordering::Relaxed);

@@ -198,14 +198,34 @@ impl Inner {
     }
 
     async fn fence(&self, resource: &Resource) -> Result<RedisFence, Fault> {
-        let mut ask = redis::cmd("GET");
-        ask.arg(&*self.epoch);
-        let (epoch, link) = self.pool.send(&ask).await?;
-        let epoch = match string(epoch).and_then(|epoch| Epoch::read(&epoch)) {
+        let (epoch, link) = self.epoch().await?;
+        let epoch = match epoch {
             Some(epoch) => epoch,
             None => self.begin().await?,
         };
         self.open(&link, epoch, resource).await
+    }
+
+    async fn epoch(&self) -> Result<(Option<Epoch>, Arc<Link>), Fault> {
+        let mut ask = redis::cmd("GET");
+        ask.arg(&*self.epoch);
+        let (epoch, link) = self.pool.send(&ask).await?;
+        Ok((string(epoch).and_then(|epoch| Epoch::read(&epoch)), link))
+    }
+
+    /// A connection to the server that a token was captured from, if it is still of this epoch. What was captured from
+    /// another server says nothing of this one.
+    ///
+    /// A step of its own, because the epoch is in another slot: a clear that comes between this and the store makes what
+    /// is stored unreachable.
+    async fn link_for(
+        &self,
+        fence: &RedisFence,
+        resource: &Resource,
+    ) -> Result<Option<Arc<Link>>, Fault> {
+        let (epoch, link) = self.epoch().await?;
+        let holds = epoch.is_some_and(|epoch| fence.is_of(link.identity(), epoch, resource));
+        Ok(holds.then_some(link))
     }
 
     async fn put(
@@ -215,11 +235,9 @@ impl Inner {
         response: &StoredResponse,
         now: Moment,
     ) -> Result<Put, Fault> {
-        let link = self.pool.link().await?;
-        // What was captured from another server says nothing of this one.
-        if !fence.is_sealed(link.identity(), key.resource()) {
+        let Some(link) = self.link_for(&fence, key.resource()).await? else {
             return Ok(Put::Superseded);
-        }
+        };
         let written = Written::of(response, fence, &link, now);
         let keys = self.keys(key, &written);
         let arguments = [
@@ -240,11 +258,10 @@ impl Inner {
         response: &StoredResponse,
         now: Moment,
     ) -> Result<Put, Fault> {
-        let link = self.pool.link().await?;
-        if !fence.is_sealed(link.identity(), key.resource()) {
+        let Some(link) = self.link_for(&fence, key.resource()).await? else {
             self.invalidate(key.resource()).await?;
             return Ok(Put::Superseded);
-        }
+        };
         let next = fence.successor();
         let written = Written::of(response, next, &link, now);
         let keys = self.keys(key, &written);
@@ -301,7 +318,7 @@ fn found_under(
     }
     let entry = entry.slice(RedisFence::LENGTH..);
     match codec::decode(&entry, now, |stamp| link.since(stamp)) {
-        Ok(Decoded::Response(response)) => Lookup::Found(Arc::new(response), fence),
+        Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
         Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
         Err(error) => {
             tracing::debug!(%error, "what Redis holds is a miss");

@@ -78,7 +78,7 @@ impl RedisFence {
         resource: &Resource,
     ) -> Option<Self> {
         let fence = Self(bytes.try_into().ok()?);
-        (fence.is_sealed(identity, resource) && fence.0[16..32] == epoch.0).then_some(fence)
+        fence.is_of(identity, epoch, resource).then_some(fence)
     }
 
     /// The same token's successor.
@@ -88,8 +88,8 @@ impl RedisFence {
         Self(bytes)
     }
 
-    pub(super) fn is_sealed(&self, identity: Identity, resource: &Resource) -> bool {
-        self.0[..16] == identity.seal(resource)
+    pub(super) fn is_of(&self, identity: Identity, epoch: Epoch, resource: &Resource) -> bool {
+        self.0[16..32] == epoch.0 && self.0[..16] == identity.seal(resource)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -1,0 +1,319 @@
+//! A backend that may fail, guarded: it costs a bounded time, and what it could not be told is not forgotten.
+
+mod breaker;
+mod options;
+mod replay;
+mod undelivered;
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::breaker::Breaker;
+use self::options::Options;
+use self::undelivered::{Due, Undelivered};
+use super::{
+    Backend, BackendError, CacheKey, DigestSeed, Health, Lookup, Moment, Put, Resource,
+    StoredResponse, Target, Usage,
+};
+use crate::wait::within;
+
+/// Puts a limit to what a backend that fails costs, and sees to it that it is told in the end what it could not be told.
+///
+/// * Every operation has a **deadline**: 50 ms for a lookup, 250 ms for an invalidation (which a write waits for), 2 s for
+///   a store (which nobody waits for).
+/// * A **circuit breaker**: when of the operations of the last ten seconds (ten at least) half have failed or taken more
+///   than half of their deadline, the backend is not asked any more; every operation then fails at once. After half a
+///   second, then after twice as long each time up to five seconds, one operation is let through to find out; by chance a
+///   little earlier or later, so that instances do not come back together. Each change is one line in the log.
+/// * **Undelivered invalidations** are remembered, up to 16,384 resources: one that was not acknowledged (a reply that was
+///   lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read for
+///   that resource until it has acknowledged. They are delivered in the background as soon as it answers again, before
+///   anything else that concerns them is read. If there are more, the backend is cleared instead, and not read at all
+///   until then. [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers what is left; what it could not is
+///   logged.
+///
+/// So while the backend is away the cache is a slow cache, not a broken one. The inner service answers; concurrent misses
+/// of a key are two calls at most, because only a call that has not begun may be shared: nobody would tell of a write
+/// elsewhere.
+///
+/// A write that was answered while its instance could not reach the backend is never followed by older data *at that
+/// instance*. Others that still reach it may serve what is stored until that instance delivers, or, if it dies first,
+/// until it expires.
+///
+/// ```
+/// # use std::time::Duration;
+/// use tower_response_cache::backend::{Guarded, MemoryBackend};
+///
+/// let backend = Guarded::new(MemoryBackend::default()).lookup_deadline(Duration::from_millis(20));
+/// ```
+///
+/// It guards the cache against its backend. For the inner service there are tower's own layers, *inside* of the cache, so
+/// that hits and stale responses are answered whatever becomes of it:
+///
+/// ```
+/// # use std::{convert::Infallible, time::Duration};
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// # use tower_response_cache::{CacheLayer, backend::{Guarded, MemoryBackend}};
+/// # let origin = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+/// let service = ServiceBuilder::new()
+///     .layer(CacheLayer::new(Guarded::new(MemoryBackend::default())))
+///     .load_shed()                                // an error, at once, for what finds no place below
+///     .concurrency_limit(64)
+///     .timeout(Duration::from_secs(5))            // an error: what is stored may stand in for it
+///     .service(origin);
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # service.oneshot(Request::get("http://test.example/").body(()).unwrap()).await.unwrap();
+/// # });
+/// ```
+pub struct Guarded<B: Backend>(Arc<Guard<B>>);
+
+struct Guard<B: Backend> {
+    backend: B,
+    options: Options,
+    breaker: Breaker,
+    undelivered: Undelivered,
+    is_replaying: AtomicBool,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    failures: AtomicU64,
+    timeouts: AtomicU64,
+    rejected: AtomicU64,
+    replayed: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Why the backend was not asked, or did not answer.
+#[derive(Clone, Copy, Debug)]
+enum Guarding {
+    Open,
+    Undelivered,
+    Late,
+}
+
+impl fmt::Display for Guarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "it has failed too often",
+            Self::Undelivered => "an invalidation is still to be delivered",
+            Self::Late => "it did not answer in time",
+        })
+    }
+}
+
+impl Error for Guarding {}
+
+impl<B: Backend> Clone for Guarded<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: Backend> fmt::Debug for Guarded<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("breaker", &self.0.breaker.state())
+            .field("undelivered", &self.0.undelivered.count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Guard<B> {
+    /// Lets the breaker and the clock have a say.
+    async fn guarded<T>(
+        &self,
+        deadline: Duration,
+        operation: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        let Ok(permit) = self.breaker.admit() else {
+            count(&self.counts.rejected);
+            return Err(BackendError::unavailable(Guarding::Open));
+        };
+        let began = Instant::now();
+        let done = within(deadline, operation).await;
+        let is_slow = began.elapsed() > deadline / 2;
+        let done = done.unwrap_or_else(|| {
+            count(&self.counts.timeouts);
+            Err(BackendError::new(Guarding::Late))
+        });
+        // One that refuses is well.
+        let has_failed = done.as_ref().is_err_and(|error| !error.is_refused());
+        if has_failed {
+            count(&self.counts.failures);
+        }
+        permit.went(has_failed || is_slow);
+        done
+    }
+
+    /// An error if what the backend holds may be too old to be read.
+    fn is_settled(self: &Arc<Self>, resource: Option<&Resource>) -> Result<(), BackendError> {
+        let concerns = match resource {
+            Some(resource) => self.undelivered.concerns(resource),
+            None => self.undelivered.is_any(),
+        };
+        if !concerns {
+            return Ok(());
+        }
+        self.replay_aside();
+        count(&self.counts.rejected);
+        Err(BackendError::unavailable(Guarding::Undelivered))
+    }
+
+    /// Owes the backend an invalidation until it is told that that was delivered.
+    fn owe(self: &Arc<Self>, due: Due) -> Debt<B> {
+        Debt {
+            begun: self.undelivered.begin(),
+            guard: self.clone(),
+            due,
+            is_settled: false,
+        }
+    }
+
+    /// Tells the backend, or notes that it is still to be told: whatever happens, also if nobody waits any more.
+    async fn deliver<T>(
+        self: &Arc<Self>,
+        due: Due,
+        operation: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        let mut debt = self.owe(due);
+        let done = self.guarded(self.options.invalidation, operation).await;
+        debt.is_settled = done.is_ok();
+        done
+    }
+}
+
+/// An invalidation on its way.
+struct Debt<B: Backend> {
+    guard: Arc<Guard<B>>,
+    due: Due,
+    begun: u64,
+    is_settled: bool,
+}
+
+impl<B: Backend> Drop for Debt<B> {
+    fn drop(&mut self) {
+        if self.is_settled {
+            self.guard.undelivered.settle(self.due, self.begun);
+        } else {
+            self.guard.undelivered.add(self.due);
+            self.guard.replay_aside();
+        }
+    }
+}
+
+impl<B: Backend> Backend for Guarded<B> {
+    type Fence = B::Fence;
+
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<B::Fence>> {
+        // What cannot be read is for `get` to say.
+        if self.0.undelivered.concerns(key.resource()) {
+            return None;
+        }
+        self.0.backend.get_now(key)
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
+        let guard = &self.0;
+        guard.is_settled(Some(key.resource()))?;
+        let lookup = guard.backend.get(key, now);
+        guard.guarded(guard.options.lookup, lookup).await
+    }
+
+    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
+        let guard = &self.0;
+        guard.is_settled(resource)?;
+        let fence = guard.backend.fence(resource);
+        guard.guarded(guard.options.lookup, fence).await
+    }
+
+    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
+        self.0.backend.may_join(resource, flight, own)
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        let guard = &self.0;
+        if guard.undelivered.concerns(key.resource()) {
+            return Ok(Put::Superseded);
+        }
+        let put = guard.backend.put(key, fence, response, now);
+        guard.guarded(guard.options.store, put).await
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        let replace = self.0.backend.replace(key, fence, response, now);
+        self.0
+            .deliver(Due::Resource(*key.resource()), replace)
+            .await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        let invalidation = self.0.backend.invalidate(target);
+        self.0.deliver(target.into(), invalidation).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0
+            .deliver(Due::Everything, self.0.backend.clear())
+            .await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.backend.seed()
+    }
+
+    fn largest(&self) -> u64 {
+        self.0.backend.largest()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.backend.usage()
+    }
+
+    fn health(&self) -> Option<Health> {
+        let (guard, read) = (&self.0, |counter: &AtomicU64| {
+            counter.load(Ordering::Relaxed)
+        });
+        let (undelivered, to_be_cleared) = guard.undelivered.count();
+        Some(Health {
+            breaker: guard.breaker.state(),
+            opened: guard.breaker.opened(),
+            failures: read(&guard.counts.failures),
+            timeouts: read(&guard.counts.timeouts),
+            rejected: read(&guard.counts.rejected),
+            replayed: read(&guard.counts.replayed),
+            undelivered,
+            to_be_cleared,
+        })
+    }
+
+    async fn drain(&self) {
+        self.0.replay().await;
+        self.0.backend.drain().await;
+    }
+}

@@ -1,0 +1,108 @@
+//! The limits.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::breaker::{Breaker, BreakerOptions};
+use super::undelivered::Undelivered;
+use super::{Backend, Counts, Guard, Guarded};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    pub(super) lookup: Duration,
+    pub(super) invalidation: Duration,
+    pub(super) store: Duration,
+    pub(super) most_undelivered: usize,
+    pub(super) breaker: BreakerOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lookup: Duration::from_millis(50),
+            invalidation: Duration::from_millis(250),
+            store: Duration::from_secs(2),
+            most_undelivered: 16_384,
+            breaker: BreakerOptions::default(),
+        }
+    }
+}
+
+impl<B: Backend> Guarded<B> {
+    /// Guards a backend with the default limits.
+    #[must_use]
+    pub fn new(backend: B) -> Self {
+        Self::with(backend, Options::default())
+    }
+
+    fn with(backend: B, options: Options) -> Self {
+        Self(Arc::new(Guard {
+            backend,
+            breaker: Breaker::new(options.breaker),
+            undelivered: Undelivered::new(options.most_undelivered),
+            is_replaying: AtomicBool::new(false),
+            counts: Counts::default(),
+            options,
+        }))
+    }
+
+    /// The same backend with other limits, as if it had never been asked: clones made before keep theirs, and what they
+    /// still have to deliver.
+    fn change(self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = self.0.options;
+        change(&mut options);
+        Self::with(self.0.backend.clone(), options)
+    }
+
+    /// How long a lookup may take, and with it a request longer than without a backend; 50 ms by default.
+    #[must_use]
+    pub fn lookup_deadline(self, deadline: Duration) -> Self {
+        self.change(|options| options.lookup = deadline)
+    }
+
+    /// How long an invalidation may take, and with it a write longer than without a backend, for each resource that it
+    /// invalidates; 250 ms by default. A write that is not acknowledged by then is answered, and delivered later.
+    #[must_use]
+    pub fn invalidation_deadline(self, deadline: Duration) -> Self {
+        self.change(|options| options.invalidation = deadline)
+    }
+
+    /// How long a store may take, which no request waits for; 2 s by default.
+    #[must_use]
+    pub fn store_deadline(self, deadline: Duration) -> Self {
+        self.change(|options| options.store = deadline)
+    }
+
+    /// The part of the operations (0 to 1) that must have failed or been slow, and how many there must have been, for the
+    /// backend not to be asked any more; half of ten by default.
+    ///
+    /// # Panics
+    /// When `ratio` is not above 0 and at most 1, or `least` is 0.
+    #[must_use]
+    pub fn breaker(self, ratio: f64, least: u32) -> Self {
+        assert!(ratio > 0.0 && ratio <= 1.0, "a part of the operations");
+        assert!(least > 0, "at least one");
+        self.change(|options| {
+            options.breaker.ratio = ratio;
+            options.breaker.least = least;
+        })
+    }
+
+    /// After which time one operation finds out whether the backend is well again; twice as long after each that fails, up
+    /// to `longest`. 500 ms and 5 s by default.
+    #[must_use]
+    pub fn reopen_after(self, pause: Duration, longest: Duration) -> Self {
+        self.change(|options| {
+            options.breaker.pause = pause;
+            options.breaker.longest_pause = longest.max(pause);
+        })
+    }
+
+    /// For how many resources undelivered invalidations are remembered, before everything is cleared instead; 16,384 by
+    /// default, of about 40 bytes each.
+    #[must_use]
+    pub fn most_undelivered(self, most: usize) -> Self {
+        self.change(|options| options.most_undelivered = most)
+    }
+}
