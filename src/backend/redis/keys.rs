@@ -3,6 +3,7 @@
 //! All keys of one resource share a hash tag, so that a cluster keeps them in one slot.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::key::{CacheKey, Resource};
 
@@ -12,7 +13,7 @@ pub(super) const LONGEST: usize = 64;
 /// What all keys begin with: 1 to 64 letters, digits, `.`, `_` and `-`, so that no namespace is the beginning of another's
 /// keys.
 #[derive(Clone, Debug)]
-pub(super) struct Namespace(Box<str>);
+pub(super) struct Namespace(Arc<str>);
 
 impl Namespace {
     pub(super) fn new(name: &str) -> Option<Self> {

@@ -59,6 +59,7 @@
 mod fault;
 mod keys;
 mod link;
+mod lookups;
 mod options;
 mod pool;
 mod scripts;
@@ -73,10 +74,11 @@ use redis::Value;
 
 use self::fault::Fault;
 use self::link::{Link, LinkOptions};
+use self::lookups::{Asker, Looked, Lookups};
 use self::pool::Pool;
 use self::scripts::Scripts;
-use self::token::Epoch;
-use super::codec::{self, Decoded};
+use self::token::{Epoch, Identity};
+use super::codec;
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
     Target,
@@ -100,7 +102,8 @@ const LEASE_LIFE: Duration = Duration::from_secs(10 * 60);
 pub struct RedisBackend(Arc<Inner>);
 
 struct Inner {
-    pool: Pool,
+    pool: Arc<Pool>,
+    asker: Asker,
     scripts: Scripts,
     options: RedisOptions,
     epoch: Arc<str>,
@@ -124,8 +127,17 @@ impl RedisBackend {
             epoch: epoch.clone(),
             epoch_life: EPOCH_LIFE,
         };
+        let pool = Pool::new(options.prompt_client(), options.connections, link);
+        let pool = Arc::new(pool);
+        let asker = Asker {
+            pool: pool.clone(),
+            lookups: Arc::new(Lookups::new(options.connections)),
+            names: options.namespace.clone(),
+            epoch: epoch.clone(),
+        };
         Self(Arc::new(Inner {
-            pool: Pool::new(options.prompt_client(), options.connections, link),
+            pool,
+            asker,
             scripts: Scripts::default(),
             options,
             epoch,
@@ -152,22 +164,12 @@ impl fmt::Debug for RedisBackend {
 
 impl Inner {
     async fn look(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, Fault> {
-        let (resource, names) = (key.resource(), &self.options.namespace);
-        let mut ask = redis::cmd("MGET");
-        ask.arg(&*self.epoch)
-            .arg(names.lease(resource))
-            .arg(names.entry(key));
-        let (found, link) = self.pool.send(&ask).await?;
-        let [epoch, lease, entry] = strings(found).ok_or_else(|| unexpected(&link))?;
-        let epoch = match epoch.and_then(|epoch| Epoch::read(&epoch)) {
-            Some(epoch) => epoch,
-            None => self.begin().await?,
+        let (identity, epoch) = match self.asker.look(key, now).await? {
+            Looked::Known(lookup) => return Ok(lookup),
+            Looked::Unleased(identity, epoch) => (identity, epoch),
         };
-        let read = |lease: Vec<u8>| RedisFence::read(&lease, link.identity(), epoch, resource);
-        match lease.and_then(read) {
-            Some(fence) => Ok(found_under(fence, entry, &link, now)),
-            None => Ok(Lookup::Miss(self.open(&link, epoch, resource).await?)),
-        }
+        let fence = self.open(identity, epoch, key.resource()).await?;
+        Ok(Lookup::Miss(fence))
     }
 
     /// The token of the namespace, made if there is none.
@@ -183,27 +185,27 @@ impl Inner {
     /// The token of a resource, made if there is none that counts on this connection's server.
     async fn open(
         &self,
-        link: &Link,
-        epoch: Epoch,
+        identity: Identity,
+        epoch: Option<Epoch>,
         resource: &Resource,
     ) -> Result<RedisFence, Fault> {
-        let (script, keys) = (&self.scripts.open, [self.options.namespace.lease(resource)]);
-        let offered = RedisFence::random(link.identity(), epoch, resource);
-        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
-        let (lease, replier) = self.pool.run(script, &keys, &arguments).await?;
-        let read = |lease: Vec<u8>| RedisFence::read(&lease, link.identity(), epoch, resource);
-        string(lease)
-            .and_then(read)
-            .ok_or_else(|| unexpected(&replier))
-    }
-
-    async fn fence(&self, resource: &Resource) -> Result<RedisFence, Fault> {
-        let (epoch, link) = self.epoch().await?;
         let epoch = match epoch {
             Some(epoch) => epoch,
             None => self.begin().await?,
         };
-        self.open(&link, epoch, resource).await
+        let (script, keys) = (&self.scripts.open, [self.options.namespace.lease(resource)]);
+        let offered = RedisFence::random(identity, epoch, resource);
+        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
+        let (lease, link) = self.pool.run(script, &keys, &arguments).await?;
+        let read = |lease: Vec<u8>| RedisFence::read(&lease, identity, epoch, resource);
+        string(lease)
+            .and_then(read)
+            .ok_or_else(|| unexpected(&link))
+    }
+
+    async fn fence(&self, resource: &Resource) -> Result<RedisFence, Fault> {
+        let (epoch, link) = self.epoch().await?;
+        self.open(link.identity(), epoch, resource).await
     }
 
     async fn epoch(&self) -> Result<(Option<Epoch>, Arc<Link>), Fault> {
@@ -303,30 +305,6 @@ impl Inner {
     }
 }
 
-/// What is kept under a key, if that was stored under this very token.
-fn found_under(
-    fence: RedisFence,
-    entry: Option<Vec<u8>>,
-    link: &Link,
-    now: Moment,
-) -> Lookup<RedisFence> {
-    let Some(entry) = entry.map(Bytes::from) else {
-        return Lookup::Miss(fence);
-    };
-    if !entry.starts_with(fence.as_bytes()) {
-        return Lookup::Miss(fence);
-    }
-    let entry = entry.slice(RedisFence::LENGTH..);
-    match codec::decode(&entry, now, |stamp| link.since(stamp)) {
-        Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
-        Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
-        Err(error) => {
-            tracing::debug!(%error, "what Redis holds is a miss");
-            Lookup::Miss(fence)
-        }
-    }
-}
-
 /// A response as Redis keeps it.
 struct Written {
     entry: Bytes,
@@ -362,16 +340,6 @@ fn string(value: Value) -> Option<Vec<u8>> {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,
     }
-}
-
-/// As many strings as asked for, each of which may be missing.
-fn strings<const N: usize>(value: Value) -> Option<[Option<Vec<u8>>; N]> {
-    let Value::Array(values) = value else {
-        return None;
-    };
-    let values: [Value; N] = values.try_into().ok()?;
-    let is_string = |value: &Value| matches!(value, Value::BulkString(_) | Value::Nil);
-    values.iter().all(is_string).then(|| values.map(string))
 }
 
 fn done_or_superseded(value: &Value) -> Option<Put> {

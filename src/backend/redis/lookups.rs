@@ -1,0 +1,267 @@
+//! Lookups that are on their way at the same time share a round trip, and those of one key a reply.
+//!
+//! Nobody waits for company: what comes while as many are under way as there are connections is asked for together as soon
+//! as one of them is back. A lookup takes part only in what is sent after it began, so that its answer is not older than
+//! it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Cmd, Value};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::fault::Fault;
+use super::keys::Namespace;
+use super::link::Link;
+use super::pool::Pool;
+use super::token::{Epoch, Identity, RedisFence};
+use super::unexpected;
+use crate::backend::codec::{self, Decoded};
+use crate::backend::{CacheKey, Lookup, Moment};
+
+/// Of different keys: a reply is read as a whole before anybody has his part of it.
+const MOST_KEYS: usize = 16;
+/// How far apart two moments may be to be taken for one: a response counts as older by as much.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// What came of a lookup.
+#[derive(Clone, Debug)]
+pub(super) enum Looked {
+    /// Its resource has a token.
+    Known(Lookup<RedisFence>),
+    /// It has none that counts on this server, under this epoch, if there is one.
+    Unleased(Identity, Option<Epoch>),
+}
+
+type Told = Result<Looked, Fault>;
+
+#[derive(Debug)]
+pub(super) struct Lookups {
+    queue: Mutex<Queue>,
+    /// How many may be under way.
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<Batch>,
+    under_way: usize,
+}
+
+type Batch = Vec<Group>;
+
+/// Those who ask for the same.
+#[derive(Debug)]
+struct Group {
+    key: CacheKey,
+    now: Moment,
+    waiting: Vec<oneshot::Sender<Told>>,
+}
+
+/// What a batch needs.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    pub(super) pool: Arc<Pool>,
+    pub(super) lookups: Arc<Lookups>,
+    pub(super) names: Namespace,
+    pub(super) epoch: Arc<str>,
+}
+
+impl Queue {
+    fn join(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<Told> {
+        let (teller, told) = oneshot::channel();
+        let is_near = |other: Moment| other.since(now).max(now.since(other)) <= TOGETHER;
+        let last = self.batches.back_mut();
+        let group = last.and_then(|batch| {
+            let mut groups = batch.iter_mut();
+            groups.find(|group| group.key == *key && is_near(group.now))
+        });
+        if let Some(group) = group {
+            group.waiting.push(teller);
+            return told;
+        }
+        let group = Group {
+            key: *key,
+            now,
+            waiting: vec![teller],
+        };
+        match self.batches.back_mut() {
+            Some(batch) if batch.len() < MOST_KEYS => batch.push(group),
+            _ => self.batches.push_back(vec![group]),
+        }
+        told
+    }
+
+    /// The next batch of which somebody still waits for something.
+    fn next(&mut self) -> Option<Batch> {
+        loop {
+            let mut batch = self.batches.pop_front()?;
+            batch.retain(|group| group.waiting.iter().any(|waiting| !waiting.is_closed()));
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+    }
+}
+
+impl Lookups {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            most,
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics between two steps that belong together.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asker {
+    pub(super) async fn look(&self, key: &CacheKey, now: Moment) -> Told {
+        let runtime = Handle::try_current().map_err(|_| Fault::NoRuntime)?;
+        let told = {
+            let mut queue = self.lookups.queue();
+            let told = queue.join(key, now);
+            if queue.under_way < self.lookups.most
+                && let Some(batch) = queue.next()
+            {
+                queue.under_way += 1;
+                drop(queue);
+                let turn = Turn(self.lookups.clone());
+                drop(runtime.spawn(self.clone().run(batch, turn)));
+            }
+            told
+        };
+        // Whoever was on it ended with his runtime.
+        told.await.unwrap_or(Err(Fault::NoRuntime))
+    }
+
+    /// Asks for one batch after another, as long as there are any.
+    async fn run(self, mut batch: Batch, turn: Turn) {
+        loop {
+            self.ask(batch).await;
+            match turn.next() {
+                Some(next) => batch = next,
+                None => return,
+            }
+        }
+    }
+
+    async fn ask(&self, batch: Batch) {
+        match self.pool.send(&self.command(&batch)).await {
+            Ok((reply, link)) => self.tell_all(batch, reply, &link),
+            Err(fault) => tell_fault(batch, &fault),
+        }
+    }
+
+    fn command(&self, batch: &Batch) -> Cmd {
+        let mut ask = Cmd::with_capacity(2 + 2 * batch.len(), 32 + 256 * batch.len());
+        ask.arg("MGET").arg(&*self.epoch);
+        for group in batch {
+            ask.arg(self.names.lease(group.key.resource()));
+            ask.arg(self.names.entry(&group.key));
+        }
+        ask
+    }
+
+    fn tell_all(&self, batch: Batch, reply: Value, link: &Link) {
+        let Some(strings) = strings(reply, 1 + 2 * batch.len()) else {
+            return tell_fault(batch, &unexpected(link));
+        };
+        let mut strings = strings.into_iter();
+        let epoch = strings.next().flatten();
+        let epoch = epoch.and_then(|epoch| Epoch::read(&epoch));
+        for group in batch {
+            let (lease, entry) = (strings.next().flatten(), strings.next().flatten());
+            let looked = looked(&group, epoch, lease, entry, link);
+            group.tell(&Ok(looked));
+        }
+    }
+}
+
+impl Group {
+    fn tell(self, told: &Told) {
+        for waiting in self.waiting {
+            let _ = waiting.send(told.clone());
+        }
+    }
+}
+
+fn tell_fault(batch: Batch, fault: &Fault) {
+    for group in batch {
+        group.tell(&Err(fault.clone()));
+    }
+}
+
+fn looked(
+    group: &Group,
+    epoch: Option<Epoch>,
+    lease: Option<Vec<u8>>,
+    entry: Option<Vec<u8>>,
+    link: &Link,
+) -> Looked {
+    let (identity, resource) = (link.identity(), group.key.resource());
+    let fence = epoch.and_then(|epoch| RedisFence::read(&lease?, identity, epoch, resource));
+    match fence {
+        Some(fence) => Looked::Known(found_under(fence, entry, link, group.now)),
+        None => Looked::Unleased(identity, epoch),
+    }
+}
+
+/// What is kept under a key, if that was stored under this very token.
+fn found_under(
+    fence: RedisFence,
+    entry: Option<Vec<u8>>,
+    link: &Link,
+    now: Moment,
+) -> Lookup<RedisFence> {
+    let Some(entry) = entry.map(Bytes::from) else {
+        return Lookup::Miss(fence);
+    };
+    if !entry.starts_with(fence.as_bytes()) {
+        return Lookup::Miss(fence);
+    }
+    let entry = entry.slice(RedisFence::LENGTH..);
+    match codec::decode(&entry, now, |stamp| link.since(stamp)) {
+        Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
+        Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
+        Err(error) => {
+            tracing::debug!(%error, "what Redis holds is a miss");
+            Lookup::Miss(fence)
+        }
+    }
+}
+
+/// As many strings as asked for, each of which may be missing.
+fn strings(value: Value, count: usize) -> Option<Vec<Option<Vec<u8>>>> {
+    let Value::Array(values) = value else {
+        return None;
+    };
+    let string = |value| match value {
+        Value::BulkString(bytes) => Some(Some(bytes)),
+        Value::Nil => Some(None),
+        _ => None,
+    };
+    let strings: Option<Vec<_>> = values.into_iter().map(string).collect();
+    strings.filter(|strings| strings.len() == count)
+}
+
+/// One of those that are under way. However it ends, its place is free again.
+struct Turn(Arc<Lookups>);
+
+impl Turn {
+    fn next(&self) -> Option<Batch> {
+        self.0.queue().next()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.queue().under_way -= 1;
+    }
+}
