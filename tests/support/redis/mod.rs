@@ -1,0 +1,35 @@
+//! Redis for the tests: real servers that can be killed, stopped and restarted, a wire that can be cut, and a server that
+//! says whatever a test wants.
+//!
+//! Everything listens on loopback and needs tokio alone, no client of Redis. A test file takes it by
+//! `#[path = "support/redis/mod.rs"] mod redis;` or as a module of `support`. `tests/redis_support` shows that it
+//! does what it says.
+#![allow(dead_code, reason = "every test file uses its part of it")]
+#![allow(unused_imports, reason = "every test file uses its part of it")]
+
+mod config;
+mod fake;
+mod process;
+mod resp;
+mod server;
+mod tap;
+
+pub use config::Config;
+pub use fake::{FakeRedis, Said};
+pub use resp::Reply;
+pub use server::RedisServer;
+pub use tap::Tap;
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes: beyond it, something hangs.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until something is so. Panics, with what it waits for, when that takes too long.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
