@@ -85,7 +85,8 @@ pub(crate) fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<
         return None;
     }
     let host_ends = host.len() - usize::from(host.ends_with('.'));
-    if host_ends == 0 {
+    // More than the root's dot: no name ends so, and taking one off would leave another name that needs it.
+    if host_ends == 0 || host[..host_ends].ends_with('.') {
         return None;
     }
     let is_https = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
@@ -141,6 +142,8 @@ mod tests {
             ("/", &["example.com."], Some("example.com")),
             ("/", &["example.com.:8080"], Some("example.com:8080")),
             ("/", &["."], None),
+            ("/", &["example.com.."], None),
+            ("/", &["example.com..:8080"], None),
             ("/", &["example.com:443"], Some("example.com:443")),
             ("/", &["example.com:8080"], Some("example.com:8080")),
             ("/", &["127.0.0.1:3000"], Some("127.0.0.1:3000")),

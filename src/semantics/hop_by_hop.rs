@@ -19,6 +19,10 @@ const ALWAYS_NAMELESS: [&str; 3] = [
     "proxy-authentication-info",
 ];
 
+/// Meant for everyone whatever `Connection` says (RFC 9110 §7.6.1): without them a response would be reused where it must
+/// not.
+const NEVER: [HeaderName; 2] = [header::CACHE_CONTROL, header::VARY];
+
 /// Removes them, those that `Connection` names included.
 pub fn remove(headers: &mut HeaderMap) {
     // One pass over the names is cheaper than nine lookups, and next to no response has any.
@@ -27,6 +31,7 @@ pub fn remove(headers: &mut HeaderMap) {
     }
     let named: Vec<HeaderName> = fields::list(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !NEVER.contains(name))
         .collect();
     for name in named {
         headers.remove(name);
@@ -53,7 +58,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "X-Hop, close"),
-            ("connection", "x-other"),
+            ("connection", "x-other, Cache-Control, vary"),
             ("x-hop", "1"),
             ("x-other", "1"),
             ("keep-alive", "timeout=5"),
@@ -67,6 +72,8 @@ mod tests {
             ("proxy-connection", "close"),
             ("content-type", "text/plain"),
             ("x-end-to-end", "1"),
+            ("cache-control", "private"),
+            ("vary", "accept"),
         ] {
             headers.append(
                 HeaderName::from_static(name),
@@ -76,6 +83,13 @@ mod tests {
         remove(&mut headers);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["content-type", "trailer", "x-end-to-end"]);
+        let kept = [
+            "cache-control",
+            "content-type",
+            "trailer",
+            "vary",
+            "x-end-to-end",
+        ];
+        assert_eq!(left, kept);
     }
 }
