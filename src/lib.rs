@@ -98,6 +98,9 @@ pub mod backend;
 pub mod clock;
 mod config;
 mod flight;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 pub mod key;
 mod layer;

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its part of it")]
 
 pub mod origin;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod schedule;
 pub mod yielding;
 

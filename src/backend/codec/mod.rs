@@ -134,6 +134,15 @@ fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes 
     whole.freeze()
 }
 
+/// What is behind the checksum, whatever it is, with a right one.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+#[must_use]
+pub fn sealed(rest: &[u8]) -> Bytes {
+    let checksum = checksum(rest).to_le_bytes();
+    Bytes::from([&MAGIC[..], &[VERSION], &checksum, rest].concat())
+}
+
 /// Reads what was written down; `kept` tells by its stamp for how long that has been, `None` if it cannot. A response's
 /// body is a slice of `bytes`.
 ///

@@ -1,0 +1,122 @@
+//! `Cache-Control` of any bytes: no panic, letter case and list white space say nothing, no directive takes back another.
+#![no_main]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use libfuzzer_sys::fuzz_target;
+use tower_response_cache::Ttl;
+use tower_response_cache::fuzzing::cache_control::{RequestDirectives, ResponseDirectives};
+use tower_response_cache::fuzzing::moment::Moment;
+use tower_response_cache::fuzzing::storing::{Answered, Asked, Storing, StoringRules, storing};
+
+fuzz_target!(|bytes: &[u8]| {
+    let lines: Vec<Vec<u8>> = bytes
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    let Some(said) = Said::of(&lines) else {
+        return;
+    };
+    let each = |change: &dyn Fn(&Vec<u8>) -> Vec<u8>| lines.iter().map(change).collect::<Vec<_>>();
+    for same in [
+        each(&|line| line.to_ascii_uppercase()),
+        each(&|line| line.to_ascii_lowercase()),
+        each(&|line| [b"\t ,, ", &line[..], b" , \t"].concat()),
+    ] {
+        assert_eq!(Said::of(&same).as_ref(), Some(&said));
+    }
+    if !bytes.contains(&b'"') {
+        let spaced = each(&|line| {
+            let members: Vec<_> = line.split(|byte| *byte == b',').collect();
+            members.join(&b"\t , "[..])
+        });
+        assert_eq!(Said::of(&spaced).as_ref(), Some(&said));
+        assert_eq!(Said::of(&[lines.join(&b","[..])]).as_ref(), Some(&said));
+    }
+    for forbids in ["no-store", "private", "no-cache", "No-Cache=\"a, b\""] {
+        forbidden(&lines, &said, forbids.as_bytes());
+    }
+    shorter(&lines, &said);
+});
+
+#[derive(Debug, PartialEq, Eq)]
+struct Said {
+    response: ResponseDirectives,
+    request: RequestDirectives,
+}
+
+impl Said {
+    fn of(lines: &[Vec<u8>]) -> Option<Self> {
+        let headers = headers(lines)?;
+        Some(Self {
+            response: ResponseDirectives::of(&headers),
+            request: RequestDirectives::of(&headers),
+        })
+    }
+}
+
+fn headers(lines: &[Vec<u8>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        headers.append(CACHE_CONTROL, HeaderValue::from_bytes(line).ok()?);
+    }
+    Some(headers)
+}
+
+/// Wherever it stands, it is heard, and the response is not stored.
+fn forbidden(lines: &[Vec<u8>], said: &Said, directive: &[u8]) {
+    let mut places = vec![lines.to_vec(); 4];
+    places[0].insert(0, directive.to_vec());
+    places[1].push(directive.to_vec());
+    places[2][0] = [directive, b",", &lines[0]].concat();
+    // A quote that never closes must not swallow what stands behind it; a directive with quotes of its own would close it.
+    if directive.contains(&b'"') {
+        places.truncate(3);
+    } else {
+        places[3][0] = [&lines[0], &b","[..], directive].concat();
+    }
+    for lines in places {
+        let headers = headers(&lines).expect("still values");
+        assert!(is_refused(&headers), "{lines:?}");
+        let response = ResponseDirectives::of(&headers);
+        let lifetimes = (response.max_age, response.s_maxage);
+        assert_eq!(lifetimes, (said.response.max_age, said.response.s_maxage));
+    }
+}
+
+fn is_refused(headers: &HeaderMap) -> bool {
+    let at = Moment::new(
+        Duration::ZERO,
+        UNIX_EPOCH + Duration::from_secs(784_111_777),
+    );
+    let asked = Asked {
+        method: &Method::GET,
+        headers: &HeaderMap::new(),
+        at,
+    };
+    let answered = Answered {
+        status: StatusCode::OK,
+        headers,
+        at,
+    };
+    let rules = StoringRules {
+        assigned: Some(Ttl::UntilInvalidated),
+        store_set_cookie: true,
+        ..StoringRules::default()
+    };
+    matches!(storing(asked, answered, rules), Storing::Refuse(_))
+}
+
+/// A second lifetime never makes the first one longer.
+fn shorter(lines: &[Vec<u8>], said: &Said) {
+    let more = [lines, &[b"max-age=5, s-maxage=x".to_vec()]].concat();
+    let both = Said::of(&more).expect("still values");
+    let before = said.response.max_age.unwrap_or(Duration::MAX);
+    assert_eq!(
+        both.response.max_age,
+        Some(before.min(Duration::from_secs(5)))
+    );
+    assert_eq!(both.response.s_maxage, Some(Duration::ZERO));
+}

@@ -1,0 +1,119 @@
+//! Keys of any parts: two are the same exactly when all their parts are, by bytes and by digest; an authority that was
+//! normalized is normal.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use http::Request;
+use libfuzzer_sys::fuzz_target;
+use tower_response_cache::fuzzing;
+use tower_response_cache::key::{CacheKey, DigestSeed, KeyParts};
+
+/// From few letters, so that two of them are often alike.
+#[derive(Arbitrary, Clone, Debug, PartialEq, Eq)]
+struct Key<'a> {
+    scope: &'a str,
+    scheme: Option<Scheme>,
+    authority: &'a str,
+    path: &'a str,
+    query: Option<&'a str>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Other,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Other => "ws+x",
+        }
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+enum Change<'a> {
+    Nothing,
+    Scope(&'a str),
+    Scheme(Option<Scheme>),
+    Path(&'a str),
+    Query(Option<&'a str>),
+    /// As many bytes as they are taken from one part's end and put before the next part.
+    Shift(u8),
+    All(Key<'a>),
+}
+
+impl<'a> Key<'a> {
+    fn changed(&self, change: Change<'a>) -> Self {
+        let mut key = self.clone();
+        match change {
+            Change::Nothing => {}
+            Change::Scope(scope) => key.scope = scope,
+            Change::Scheme(scheme) => key.scheme = scheme,
+            Change::Path(path) => key.path = path,
+            Change::Query(query) => key.query = query,
+            Change::Shift(by) => {
+                let at = usize::from(by);
+                if key.authority.is_char_boundary(at) {
+                    (key.authority, key.path) = key.authority.split_at(at);
+                }
+            }
+            Change::All(other) => key = other,
+        }
+        key
+    }
+
+    fn with<T>(&self, look: impl FnOnce(KeyParts<'_>) -> T) -> T {
+        let uri = match self.scheme {
+            Some(scheme) => format!("{}://h/", scheme.name()),
+            None => "/".to_owned(),
+        };
+        let (request, ()) = Request::get(uri).body(()).expect("a request").into_parts();
+        let parts = fuzzing::key_parts(&request, self.authority);
+        look(parts.with_path(self.path).with_query(self.query))
+    }
+
+    fn identity(&self) -> Box<[u8]> {
+        self.with(|parts| fuzzing::identity(&parts, self.scope))
+    }
+
+    fn digest(&self) -> CacheKey {
+        self.with(|parts| fuzzing::cache_key(&DigestSeed::default(), self.scope, &parts))
+    }
+
+    fn is(&self, identity: &[u8]) -> bool {
+        self.with(|parts| fuzzing::is(&parts, self.scope, identity))
+    }
+}
+
+fuzz_target!(|input: (Key<'_>, Change<'_>, &[u8])| {
+    let (one, change, bytes) = input;
+    let other = one.changed(change);
+    let is_same = one == other;
+    assert!(one.is(&one.identity()));
+    assert_eq!(one.is(&other.identity()), is_same);
+    assert_eq!(one.identity() == other.identity(), is_same);
+    assert_eq!(one.digest() == other.digest(), is_same);
+    assert_eq!(one.is(bytes), *bytes == *one.identity());
+    let resource = |key: &Key<'_>| *key.digest().resource();
+    let is_same =
+        (one.scope, one.authority, one.path) == (other.scope, other.authority, other.path);
+    assert_eq!(resource(&one) == resource(&other), is_same);
+    for scheme in [None, Some("http"), Some("https")] {
+        normal(one.authority, scheme);
+    }
+});
+
+fn normal(authority: &str, scheme: Option<&str>) {
+    let Some(normal) = fuzzing::normalize(authority, scheme) else {
+        return;
+    };
+    let again = fuzzing::normalize(&normal, scheme);
+    assert_eq!(again.as_deref(), Some(&*normal), "{authority}");
+    let louder = authority.to_ascii_uppercase();
+    assert_eq!(fuzzing::normalize(&louder, scheme), Some(normal));
+}
