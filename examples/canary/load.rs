@@ -8,7 +8,7 @@ use http::Method;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Address, Answer, Connection};
+use crate::client::{Address, Connection};
 use crate::options::Options;
 use crate::product::{Judgement, Product, document};
 use crate::screen::Screen;
@@ -97,7 +97,7 @@ impl Load {
             let instance = (turn / 2 / products + turn / 2 % products + reader) % instances;
             let (product, connection) = (&self.products[number], &mut connections[instance]);
             if let Err(error) = self.read(product, connection).await {
-                self.screen.error(&connection.address, &error);
+                self.screen.error(error);
                 sleep(PAUSE).await;
             }
             turn += 1;
@@ -110,7 +110,7 @@ impl Load {
         let answer = connection.ask(Method::GET, &product.path, "").await;
         let answer = answer.map_err(|trouble| {
             self.tally.errors.add(&trouble);
-            format!("GET {}: {trouble}", product.path)
+            format!("GET {}{}: {trouble}", connection.address, product.path)
         })?;
         self.tally.read_times.add(started.elapsed());
         let seen = product.read(&answer).inspect_err(|_| {
@@ -124,8 +124,11 @@ impl Load {
             Judgement::Undecided => _ = self.tally.undecided.add(),
             Judgement::Stale => {
                 self.tally.stale.add();
-                let what = told(product, seen.version, promised, &answer);
-                self.screen.stale(&connection.address, &what);
+                let (address, path, got) = (&connection.address, &product.path, seen.version);
+                let (status, age) = (answer.field("cache-status"), answer.field("age"));
+                self.screen.stale(format!(
+                    "{address}{path}, got {got}, promised {promised}, cache-status: {status}, age: {age}"
+                ));
             }
         }
         self.tally.reads.add();
@@ -146,7 +149,7 @@ impl Load {
                 let version = self.products[number].issue();
                 let connection = &mut connections[(version % instances) as usize];
                 if let Err(error) = self.write(number, version, connection).await {
-                    self.screen.error(&connection.address, &error);
+                    self.screen.error(error);
                     sleep(PAUSE).await;
                 }
             }
@@ -161,7 +164,7 @@ impl Load {
         answer.map_err(|trouble| {
             product.leave_unsettled(version);
             self.tally.errors.add(&trouble);
-            format!("PUT {}: {trouble}", product.path)
+            format!("PUT {}{}: {trouble}", to.address, product.path)
         })?;
         product.promise(version);
         self.tally.write_times.add(started.elapsed());
@@ -188,10 +191,4 @@ impl Load {
 
 fn connect(addresses: &[Address]) -> Vec<Connection> {
     addresses.iter().map(Connection::to).collect()
-}
-
-fn told(product: &Product, version: f64, promised: u64, answer: &Answer) -> String {
-    let (status, age) = (answer.field("cache-status"), answer.field("age"));
-    let path = &product.path;
-    format!("{path}, got {version}, promised {promised}, cache-status: {status}, age: {age}")
 }

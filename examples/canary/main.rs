@@ -3,7 +3,8 @@
 //! It starts several instances of the products example over one database (and a Redis for them to share), or is pointed
 //! at running ones. Writers PUT ever higher versions, the writes of one product in turn through every instance; readers
 //! GET from all of them meanwhile. Before a reader asks, it notes the last version whose PUT had been answered: an answer
-//! with a lower one is a *stale read*, and there must be none.
+//! with a lower one is a *stale read*, and there must be none. A PUT that was not answered with 2xx may still take effect,
+//! at any time: what is older but might be of such a write is counted apart, as undecided.
 //!
 //! ```text
 //! cargo build --release --features redis --example products --example canary
@@ -18,7 +19,7 @@
 //! with 1 if not; with 2 if it was called wrongly. A run that fails says what it saw, the first few times as it happens:
 //!
 //! ```text
-//! stale read: product 0b6e…, instance http://127.0.0.1:3001, got 41, promised 42, cache-status: tower-response-cache; hit, age: 3
+//! stale read: http://127.0.0.1:3001/products/0b6e…, got 41, promised 42, cache-status: tower-response-cache; hit, age: 3
 //! …
 //! result                  failed: 12 stale reads
 //! ```

@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::client::Address;
 use crate::load::Load;
 
 /// Of stale reads and of errors each: the rest is only counted.
@@ -27,12 +26,12 @@ impl Default for Screen {
 }
 
 impl Screen {
-    pub fn stale(&self, instance: &Address, what: &str) {
-        self.tell(&self.stale, "stale read", instance, what);
+    pub fn stale(&self, what: String) {
+        self.tell(&self.stale, "stale read", what);
     }
 
-    pub fn error(&self, instance: &Address, what: &str) {
-        self.tell(&self.errors, "error", instance, what);
+    pub fn error(&self, what: String) {
+        self.tell(&self.errors, "error", what);
     }
 
     /// The first stale reads, as they were told.
@@ -44,17 +43,18 @@ impl Screen {
         lock(&self.errors).clone()
     }
 
-    fn tell(&self, told: &Mutex<Vec<String>>, kind: &str, instance: &Address, what: &str) {
+    fn tell(&self, told: &Mutex<Vec<String>>, kind: &str, what: String) {
         let mut told = lock(told);
         if told.len() < TOLD {
-            told.push(format!("{instance}{what}"));
-            self.line(&format!("{kind}: {instance}{what}"));
+            self.line(&format!("{kind}: {what}"));
+            told.push(what);
         }
     }
 
     /// In the place of the progress, which comes again below it.
     fn line(&self, text: &str) {
-        eprintln!("{}{text}", if self.is_terminal { "\r\x1b[K" } else { "" });
+        let clear = if self.is_terminal { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{text}");
     }
 
     fn progress(&self, text: &str) {
