@@ -15,8 +15,8 @@
 //! ```
 //!
 //! How it goes is told once a second on stderr, the result on stdout: one figure per line, or with `--json` an object.
-//! It exits with 0 if every read and write was answered, all that was asked for was done in time and nothing was stale;
-//! with 1 if not; with 2 if it was called wrongly. A run that fails says what it saw, the first few times as it happens:
+//! It exits with 0 if every read and write was answered, all that was asked for was done in time, some of it came from a
+//! cache and nothing was stale; with 1 if not; with 2 if it was called wrongly. A run that fails says what it saw, the first few times as it happens:
 //!
 //! ```text
 //! stale read: http://127.0.0.1:3001/products/0b6e…, got 41, promised 42, cache-status: tower-response-cache; hit, age: 3

@@ -90,6 +90,9 @@ fn failures(load: &Load, end: End) -> Vec<String> {
     if errors > 0 {
         failures.push(format!("{errors} errors"));
     }
+    if tally.hits.get() == 0 {
+        failures.push("nothing came from a cache, which shows nothing of it".to_owned());
+    }
     let why = match end {
         End::Reached => return failures,
         End::TimeLimit(limit) => format!("the time limit of {limit:?} was reached"),
