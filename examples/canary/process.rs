@@ -103,9 +103,14 @@ impl Process {
         let said = fs::read(&self.log).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<_> = said.lines().collect();
-        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        let status = status.map_or_else(String::new, |status| format!(" ({status})"));
-        format!("{} ended early{status}: {last}", self.name)
+        let mut epitaph = format!("{} ended early", self.name);
+        if let Some(status) = status {
+            epitaph += &format!(" ({status})");
+        }
+        for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
+            epitaph += &format!("\n  {line}");
+        }
+        epitaph
     }
 }
 
