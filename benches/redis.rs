@@ -1,169 +1,231 @@
 //! What a hit from Redis costs, next to a bare `GET` of the same bytes by the same crate.
 //!
-//! Contestants run interleaved, in short rounds of one run, 64 requests at a time over as many connections; ratios are
-//! medians of each round's own. Time is the clock's: the server works meanwhile. It is one that this starts, on a port of
-//! its own.
+//! Contestants run interleaved, in short rounds of one run, 64 requests at a time over two connections each, on a runtime
+//! with a thread per core; ratios are medians of each round's own. Time is the clock's, because the server works
+//! meanwhile: it is one that this starts, on the same machine.
 //!
-//! * *bare GET*: `GET` of the very entry that a hit reads;
-//! * *bare MGET*: of the three keys that a hit reads;
-//! * *backend*: `RedisBackend::get`;
-//! * *guarded*: the same in a `Guarded`;
-//! * *hit*: a request through a `CacheLayer` over that, its body read to its end.
+//! * *bare GET*: of the entry that a hit reads, and nothing done with it;
+//! * *hit*: a request through a `CacheLayer` over a `Guarded` `RedisBackend`, its body read to its end.
+//!
+//! Each once with one key that all ask for, once with a thousand that are asked for in turn.
 //!
 //! `cargo bench --features redis --bench redis` measures; with `--quick`, or run by `cargo test`, it only shows that it
 //! works.
 
+#[path = "../tests/support/redis/mod.rs"]
+mod server;
+
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{Future, Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, Value};
-use tokio::runtime::Builder;
+use redis::{AsyncConnectionConfig, Client, Value};
+use server::RedisServer;
 use tokio::task::JoinSet;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::Guarded;
 use tower_response_cache::backend::redis::RedisOptions;
-use tower_response_cache::backend::{Backend, CacheKey, Guarded, Lookup, RedisBackend};
-use tower_response_cache::clock::{Clock, SystemClock};
+
+const BODY: usize = 1024;
+const AT_ONCE: usize = 64;
+const CONNECTIONS: usize = 2;
+const KEYS: usize = 1000;
 
 fn main() {
-    let port = std::env::var("PORT").unwrap();
-    let url = format!("redis://127.0.0.1:{port}/");
-    let body: usize = std::env::var("BODY")
-        .ok()
-        .and_then(|b| b.parse().ok())
-        .unwrap_or(1024);
-    let conns: usize = std::env::var("CONNS")
-        .ok()
-        .and_then(|b| b.parse().ok())
-        .unwrap_or(2);
-    let rt = if std::env::var("MT").is_ok() {
-        Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-    } else {
-        Builder::new_current_thread().enable_all().build()
-    }
-    .unwrap();
-    rt.block_on(async {
-        let make = || {
-            RedisOptions::new(&url)
-                .unwrap()
-                .namespace("bench")
-                .unwrap()
-                .connections(conns)
-                .open()
-        };
-        let layer = CacheLayer::new(Guarded::new(make()));
-        let origin = service_fn(move |_: Request<()>| {
-            ready(Ok::<_, Infallible>(
-                Response::builder()
-                    .header("cache-control", "max-age=3600")
-                    .header("content-type", "application/json")
-                    .header("etag", "\"abcdefgh\"")
-                    .body(Full::new(Bytes::from(vec![b'x'; body])))
-                    .unwrap(),
-            ))
-        });
-        let service = layer.layer(origin);
-        let get = || Request::get("http://bench.test/a").body(()).unwrap();
-        for _ in 0..3 {
-            let r = service.clone().oneshot(get()).await.unwrap();
-            eprintln!("{:?}", r.headers());
-            r.into_body().collect().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let client = Client::open(&*url).unwrap();
-        let mut bare = Vec::new();
-        for _ in 0..conns {
-            bare.push(client.get_multiplexed_async_connection().await.unwrap());
-        }
-        let keys: Value = redis::cmd("KEYS")
-            .arg("bench:*")
-            .query_async(&mut bare[0])
-            .await
-            .unwrap();
-        let keys: Vec<String> = redis::from_redis_value(keys).unwrap();
-        let entry = keys
-            .iter()
-            .find(|k| k.starts_with("bench:e"))
-            .unwrap()
-            .clone();
-        let lease = keys
-            .iter()
-            .find(|k| k.starts_with("bench:l"))
-            .unwrap()
-            .clone();
-        const N: usize = 300;
-        let mut rows: Vec<Vec<f64>> = vec![];
-        for _round in 0..30 {
-            let mut row = vec![];
-            for mget in [false, true] {
-                let began = Instant::now();
-                let mut set = JoinSet::new();
-                for i in 0..64 {
-                    let mut c = bare[i % conns].clone();
-                    let (entry, lease) = (entry.clone(), lease.clone());
-                    set.spawn(async move {
-                        for _ in 0..N {
-                            let mut cmd = if mget {
-                                let mut c = redis::cmd("MGET");
-                                c.arg("bench:n").arg(&lease);
-                                c
-                            } else {
-                                redis::cmd("GET")
-                            };
-                            cmd.arg(&entry);
-                            let v = c.send_packed_command(&cmd).await.unwrap();
-                            assert!(!matches!(v, Value::Nil));
-                        }
-                    });
-                }
-                while set.join_next().await.is_some() {}
-                row.push((64 * N) as f64 / began.elapsed().as_secs_f64());
-            }
-            {
-                let began = Instant::now();
-                let mut set = JoinSet::new();
-                for _ in 0..64 {
-                    let service = service.clone();
-                    set.spawn(async move {
-                        for _ in 0..N {
-                            let r = service
-                                .clone()
-                                .oneshot(Request::get("http://bench.test/a").body(()).unwrap())
-                                .await
-                                .unwrap();
-                            assert!(
-                                r.headers()["cache-status"]
-                                    .to_str()
-                                    .unwrap()
-                                    .contains("hit"),
-                                "{:?}",
-                                r.headers()
-                            );
-                            r.into_body().collect().await.unwrap();
-                        }
-                    });
-                }
-                while let Some(r) = set.join_next().await {
-                    r.unwrap();
-                }
-                row.push((64 * N) as f64 / began.elapsed().as_secs_f64());
+    let args: Vec<String> = std::env::args().collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let is_measured = has("--bench") && !has("--quick") && !has("--test");
+    let rounds = if is_measured { 100 } else { 2 };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let server = RedisServer::start().await;
+        let uris: Arc<[Uri]> = uris().into();
+        let hits = Hits::new(&server, &uris).await;
+        let bare = Bare::new(&server).await;
+        let mut rows = Vec::new();
+        for _ in 0..rounds {
+            let mut row = Vec::new();
+            for keys in [1, KEYS] {
+                row.push(bare.round(keys).await);
+                row.push(hits.round(&uris, keys).await);
             }
             rows.push(row);
         }
-        for c in 0..3 {
-            let mut v: Vec<f64> = rows.iter().map(|r| r[c]).collect();
-            v.sort_by(f64::total_cmp);
-            let mut q: Vec<f64> = rows.iter().map(|r| r[c] / r[0]).collect();
-            q.sort_by(f64::total_cmp);
-            println!("{c}: {:.0}/s ratio {:.3}", v[v.len() / 2], q[q.len() / 2]);
-        }
+        report(&rows);
     });
+}
+
+fn uris() -> Vec<Uri> {
+    let uri = |number| format!("/{number}").parse().expect("a path");
+    (0..KEYS).map(uri).collect()
+}
+
+fn report(rows: &[Vec<f64>]) {
+    let names = ["bare GET", "hit", "bare GET, 1,000 keys", "hit, 1,000 keys"];
+    for (place, name) in names.into_iter().enumerate() {
+        let base = place / 2 * 2;
+        let rate = median(rows.iter().map(|row| row[place]));
+        let ratio = median(rows.iter().map(|row| row[place] / row[base]));
+        println!("{name:24} {rate:>9.0} /s   {ratio:.2} x");
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// How many a second, when so many tasks ask `each` so often.
+async fn rate<F, Fut>(each: F) -> f64
+where
+    F: Fn(usize) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    const EACH: usize = 200;
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for task in 0..AT_ONCE {
+        tasks.spawn(each(task * EACH));
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.expect("no failure");
+    }
+    (AT_ONCE * EACH) as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Calls `ask` with as many numbers as a task asks for.
+async fn often<Fut: Future<Output = ()>>(first: usize, keys: usize, ask: impl Fn(usize) -> Fut) {
+    for number in first..first + 200 {
+        ask(number % keys).await;
+    }
+}
+
+/// The crate's own connections, and the names of the entries.
+struct Bare {
+    connections: Vec<MultiplexedConnection>,
+    entries: Arc<[String]>,
+    next: AtomicUsize,
+}
+
+impl Bare {
+    async fn new(server: &RedisServer) -> Self {
+        let info = redis::IntoConnectionInfo::into_connection_info(server.url()).expect("a URL");
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let client = Client::open(info.set_tcp_settings(tcp)).expect("a URL");
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(1024);
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            connections.push(connection.await.expect("a connection"));
+        }
+        let found = server.command(&["KEYS", "trc:e:*"]).await;
+        let entries: Vec<String> = found.array().iter().map(|name| name.text()).collect();
+        assert_eq!(entries.len(), KEYS, "all are stored");
+        Self {
+            connections,
+            entries: entries.into(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    async fn round(&self, keys: usize) -> f64 {
+        rate(|first| {
+            let next = self.next.fetch_add(1, Ordering::Relaxed);
+            let connection = self.connections[next % CONNECTIONS].clone();
+            let entries = self.entries.clone();
+            often(first, keys, move |number| {
+                let (mut connection, entries) = (connection.clone(), entries.clone());
+                async move {
+                    let mut get = redis::cmd("GET");
+                    get.arg(&entries[number]);
+                    match connection.send_packed_command(&get).await {
+                        Ok(Value::BulkString(entry)) => assert!(entry.len() > BODY),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .await
+    }
+}
+
+type Inner =
+    tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>>>;
+
+/// The layer over an origin that is asked once a key.
+struct Hits {
+    service:
+        tower_response_cache::Cache<Inner, Guarded<tower_response_cache::backend::RedisBackend>>,
+}
+
+impl Hits {
+    async fn new(server: &RedisServer, uris: &[Uri]) -> Self {
+        let redis = RedisOptions::new(&server.url()).expect("a URL");
+        let redis = redis.connections(CONNECTIONS).open();
+        redis.check().await.expect("a connection");
+        // On a machine that is busy with something else, a lookup may take longer than by default it may.
+        let redis = Guarded::new(redis).lookup_deadline(Duration::from_secs(1));
+        let layer = CacheLayer::new(redis);
+        let hits = Self {
+            service: layer.layer(service_fn(origin as _)),
+        };
+        for uri in uris {
+            while !hits.clone_ask(uri).await {}
+        }
+        hits
+    }
+
+    async fn clone_ask(&self, uri: &Uri) -> bool {
+        ask(self.service.clone(), uri.clone()).await
+    }
+
+    async fn round(&self, uris: &Arc<[Uri]>, keys: usize) -> f64 {
+        rate(|first| {
+            let (service, uris) = (self.service.clone(), uris.clone());
+            often(first, keys, move |number| {
+                let (service, uri) = (service.clone(), uris[number].clone());
+                async move { assert!(ask(service, uri).await, "a hit") }
+            })
+        })
+        .await
+    }
+}
+
+fn origin(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+    let response = Response::builder()
+        .header("cache-control", "max-age=3600")
+        .header("content-type", "application/json")
+        .header("etag", "\"0123456789abcdef\"")
+        .header("x-request-id", "0123456789abcdef")
+        .body(Full::new(Bytes::from(vec![b'x'; BODY])));
+    ready(Ok(response.expect("a response")))
+}
+
+/// Whether it was a hit.
+async fn ask<S, B>(service: S, uri: Uri) -> bool
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let mut request = Request::new(());
+    *request.uri_mut() = uri;
+    let host = http::HeaderValue::from_static("bench.test");
+    request.headers_mut().insert(http::header::HOST, host);
+    let response = service.oneshot(request).await.expect("an answer");
+    let status = response.headers()["cache-status"].as_bytes();
+    let is_hit = status.starts_with(b"tower-response-cache; hit");
+    let body = response.into_body().collect().await.expect("a body");
+    assert_eq!(body.to_bytes().len(), BODY);
+    is_hit
 }
