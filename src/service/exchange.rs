@@ -41,7 +41,8 @@ where
         Seen::GatewayTimeout => Ok(shared.gateway_timeout()),
         Seen::Fetch(miss) => {
             let request = Request::from_parts(parts, body);
-            coalesce::coalesce(shared, inner, request, miss.of(key)).await
+            // Apart: it takes kilobytes, which a hit should not move about.
+            Box::pin(coalesce::coalesce(shared, inner, request, miss.of(key))).await
         }
     }
 }

@@ -147,8 +147,7 @@ impl Breaker {
         })
     }
 
-    fn note(&self, is_bad: bool) {
-        let now = Instant::now();
+    fn note(&self, is_bad: bool, now: Instant) {
         let mut phase = self.phase();
         let Phase::Closed(window) = &mut *phase else {
             return;
@@ -173,8 +172,7 @@ impl Breaker {
         Phase::Open { until, pause }
     }
 
-    fn probed(&self, is_bad: bool) {
-        let now = Instant::now();
+    fn probed(&self, is_bad: bool, now: Instant) {
         let mut phase = self.phase();
         let Phase::HalfOpen { pause } = *phase else {
             return;
@@ -194,11 +192,11 @@ impl Breaker {
 
 impl Permit<'_> {
     /// How it went.
-    pub(super) fn went(self, is_bad: bool) {
+    pub(super) fn went(self, is_bad: bool, now: Instant) {
         if self.is_probe {
-            self.breaker.probed(is_bad);
+            self.breaker.probed(is_bad, now);
         } else {
-            self.breaker.note(is_bad);
+            self.breaker.note(is_bad, now);
         }
         std::mem::forget(self);
     }
@@ -234,7 +232,10 @@ mod tests {
 
     fn go(breaker: &Breaker, bad: &[bool]) {
         for is_bad in bad {
-            breaker.admit().expect("it is closed").went(*is_bad);
+            breaker
+                .admit()
+                .expect("it is closed")
+                .went(*is_bad, Instant::now());
         }
     }
 
@@ -275,7 +276,7 @@ mod tests {
         let probe = breaker.admit().expect("it is time");
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         assert!((0..64).all(|_| breaker.admit().is_err()));
-        probe.went(false);
+        probe.went(false, Instant::now());
         assert_eq!(breaker.state(), BreakerState::Closed);
         go(&breaker, &[true; 3]);
         assert_eq!(
@@ -296,7 +297,10 @@ mod tests {
                 "{wait} of {pause}"
             );
             advance(Duration::from_secs_f64(wait + 0.001)).await;
-            breaker.admit().expect("it is time").went(true);
+            breaker
+                .admit()
+                .expect("it is time")
+                .went(true, Instant::now());
         }
     }
 
@@ -306,7 +310,10 @@ mod tests {
         go(&breaker, &[true; 4]);
         advance(Duration::from_millis(1300)).await;
         drop(breaker.admit().expect("it is time"));
-        breaker.admit().expect("the next at once").went(false);
+        breaker
+            .admit()
+            .expect("the next at once")
+            .went(false, Instant::now());
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::breaker::Breaker;
+use self::breaker::{Breaker, Permit};
 use self::options::Options;
 use self::undelivered::{Due, Undelivered};
 use super::{
@@ -133,30 +133,18 @@ impl<B: Backend> fmt::Debug for Guarded<B> {
 }
 
 impl<B: Backend> Guard<B> {
-    /// Lets the breaker and the clock have a say.
-    async fn guarded<T>(
-        &self,
-        deadline: Duration,
-        operation: impl Future<Output = Result<T, BackendError>>,
-    ) -> Result<T, BackendError> {
+    /// Leave to ask once.
+    fn turn(&self, deadline: Duration) -> Result<Turn<'_>, BackendError> {
         let Ok(permit) = self.breaker.admit() else {
             count(&self.counts.rejected);
             return Err(BackendError::unavailable(Guarding::Open));
         };
-        let began = Instant::now();
-        let done = within(deadline, operation).await;
-        let is_slow = began.elapsed() > deadline / 2;
-        let done = done.unwrap_or_else(|| {
-            count(&self.counts.timeouts);
-            Err(BackendError::new(Guarding::Late))
-        });
-        // One that refuses is well.
-        let has_failed = done.as_ref().is_err_and(|error| !error.is_refused());
-        if has_failed {
-            count(&self.counts.failures);
-        }
-        permit.went(has_failed || is_slow);
-        done
+        Ok(Turn {
+            permit,
+            counts: &self.counts,
+            deadline,
+            began: Instant::now(),
+        })
     }
 
     /// An error if what the backend holds may be too old to be read.
@@ -190,8 +178,37 @@ impl<B: Backend> Guard<B> {
         operation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
         let mut debt = self.owe(due);
-        let done = self.guarded(self.options.invalidation, operation).await;
+        let turn = self.turn(self.options.invalidation)?;
+        let done = within(self.options.invalidation, operation).await;
+        let done = turn.ended(done);
         debt.is_settled = done.is_ok();
+        done
+    }
+}
+
+/// One operation on its way. Dropped before its end it says nothing of the backend.
+struct Turn<'g> {
+    permit: Permit<'g>,
+    counts: &'g Counts,
+    deadline: Duration,
+    began: Instant,
+}
+
+impl Turn<'_> {
+    /// What came of it, if anything did in time.
+    fn ended<T>(self, done: Option<Result<T, BackendError>>) -> Result<T, BackendError> {
+        let now = Instant::now();
+        let is_slow = now.saturating_duration_since(self.began) > self.deadline / 2;
+        let done = done.unwrap_or_else(|| {
+            count(&self.counts.timeouts);
+            Err(BackendError::new(Guarding::Late))
+        });
+        // One that refuses is well.
+        let has_failed = done.as_ref().is_err_and(|error| !error.is_refused());
+        if has_failed {
+            count(&self.counts.failures);
+        }
+        self.permit.went(has_failed || is_slow, now);
         done
     }
 }
@@ -229,15 +246,17 @@ impl<B: Backend> Backend for Guarded<B> {
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         let guard = &self.0;
         guard.is_settled(Some(key.resource()))?;
-        let lookup = guard.backend.get(key, now);
-        guard.guarded(guard.options.lookup, lookup).await
+        let turn = guard.turn(guard.options.lookup)?;
+        let found = within(guard.options.lookup, guard.backend.get(key, now)).await;
+        turn.ended(found)
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
         let guard = &self.0;
         guard.is_settled(resource)?;
-        let fence = guard.backend.fence(resource);
-        guard.guarded(guard.options.lookup, fence).await
+        let turn = guard.turn(guard.options.lookup)?;
+        let fence = within(guard.options.lookup, guard.backend.fence(resource)).await;
+        turn.ended(fence)
     }
 
     fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
@@ -255,8 +274,9 @@ impl<B: Backend> Backend for Guarded<B> {
         if guard.undelivered.concerns(key.resource()) {
             return Ok(Put::Superseded);
         }
+        let turn = guard.turn(guard.options.store)?;
         let put = guard.backend.put(key, fence, response, now);
-        guard.guarded(guard.options.store, put).await
+        turn.ended(within(guard.options.store, put).await)
     }
 
     async fn replace(

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::undelivered::Due;
 use super::{Backend, Guard, count};
 use crate::backend::{BackendError, Target};
+use crate::wait::within;
 
 /// After an attempt that failed, beyond what the breaker says.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,10 +55,11 @@ impl<B: Backend> Guard<B> {
             return Next::Done;
         };
         let begun = self.undelivered.begin();
-        match self
-            .guarded(self.options.invalidation, self.tell(due))
-            .await
-        {
+        let told = match self.turn(self.options.invalidation) {
+            Ok(turn) => turn.ended(within(self.options.invalidation, self.tell(due)).await),
+            Err(error) => Err(error),
+        };
+        match told {
             Ok(()) => {
                 self.undelivered.settle(due, begun);
                 count(&self.counts.replayed);

@@ -168,8 +168,9 @@ impl Inner {
             Looked::Known(lookup) => return Ok(lookup),
             Looked::Unleased(identity, epoch) => (identity, epoch),
         };
-        let fence = self.open(identity, epoch, key.resource()).await?;
-        Ok(Lookup::Miss(fence))
+        // Apart: it takes kilobytes, which a hit should not move about.
+        let opened = Box::pin(self.open(identity, epoch, key.resource()));
+        Ok(Lookup::Miss(opened.await?))
     }
 
     /// The token of the namespace, made if there is none.
