@@ -13,7 +13,7 @@
 //! works.
 
 #[path = "../tests/support/redis/mod.rs"]
-mod server;
+mod on_this_machine;
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
+use on_this_machine::RedisServer;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Value};
-use server::RedisServer;
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_response_cache::CacheLayer;

@@ -73,6 +73,15 @@ impl Client {
         self.write(request, name, price).await
     }
 
+    /// Whatever becomes of it.
+    #[cfg(feature = "redis")]
+    pub async fn try_put(&self, path: &str, product: String) {
+        let request = self.request(Method::PUT, path);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = request.body(Full::new(product.into()));
+        let _ = self.http.request(request.expect("a request")).await;
+    }
+
     async fn write(&self, request: request::Builder, name: &str, price: f64) -> Answer {
         let product = json!({"name": name, "price": price}).to_string();
         let request = request.header(CONTENT_TYPE, "application/json");

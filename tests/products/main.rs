@@ -2,8 +2,13 @@
 
 mod client;
 mod process;
+#[cfg(feature = "redis")]
+#[path = "../support/redis/mod.rs"]
+mod redis;
 mod rejection;
 mod server;
+#[cfg(feature = "redis")]
+mod shared;
 mod sharing;
 mod strategies;
 mod wrong_bodies;

@@ -1,0 +1,114 @@
+//! Instances that share one Redis.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::redis::{RedisServer, Tap, until};
+use crate::server::Server;
+use crate::sharing::Folder;
+
+async fn instance(redis: &str, database: &str, more: &[&str]) -> Server {
+    let mut arguments = vec!["--backend", "redis", "--redis-url", redis];
+    arguments.extend(["--database", database]);
+    arguments.extend(more);
+    Server::start(&arguments).await
+}
+
+/// What the database file says of a product's price.
+fn price(database: &str) -> f64 {
+    let connection = Connection::open(database).expect("the database");
+    connection
+        .query_row("SELECT price FROM products", (), |row| row.get(0))
+        .expect("a product")
+}
+
+#[tokio::test]
+async fn a_write_by_one_is_read_by_all() {
+    let (redis, folder) = (RedisServer::start().await, Folder::new("two"));
+    for write in ["invalidate", "write-through"] {
+        redis.command(&["FLUSHALL"]).await;
+        let database = folder.database();
+        let options = ["--write", write];
+        let one = instance(&redis.url(), &database, &options).await;
+        let other = instance(&redis.url(), &database, &options).await;
+        let path = one.post("Lamp", 1.0).await.header("location");
+        one.get(&path).await;
+        one.until("/under_way/tasks", 0).await;
+        assert_eq!(other.get(&path).await.source(), "cache", "{write}");
+        for round in 2..10 {
+            let (writer, reader) = if round % 2 == 0 {
+                (&one, &other)
+            } else {
+                (&other, &one)
+            };
+            let put = writer.put(&path, "Lamp", f64::from(round)).await;
+            let read = reader.get(&path).await;
+            assert_eq!(read.data(), put.data(), "{write}");
+            let is_stored = write == "write-through";
+            assert_eq!(read.source() == "cache", is_stored, "{write}");
+            reader.until("/under_way/tasks", 0).await;
+            assert_eq!(writer.get(&path).await.source(), "cache", "{write}");
+        }
+    }
+}
+
+/// R01
+#[tokio::test]
+async fn an_instance_serves_before_redis_is_there() {
+    let (mut redis, folder) = (RedisServer::start().await, Folder::new("before"));
+    redis.kill();
+    let server = instance(&redis.url(), &folder.database(), &[]).await;
+    let path = server.post("Lamp", 1.0).await.header("location");
+    assert_eq!(server.get(&path).await.source(), "database");
+    redis.restart().await;
+    let is_used = async || server.get(&path).await.source() == "cache";
+    until("Redis is used", is_used).await;
+    server.until("/backend/undelivered", 0).await;
+    assert_eq!(server.stats().await["breaker"], "closed");
+}
+
+/// What can be read when an instance dies after its database has committed and before Redis was told: nobody was answered,
+/// and what was stored before stays until its lifetime ends, and no longer.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_dead_instance_left_stored_ends_with_its_lifetime() {
+    const LIFETIME: Duration = Duration::from_secs(4);
+    let (redis, folder) = (RedisServer::start().await, Folder::new("killed"));
+    let (database, tap) = (folder.database(), Tap::to(redis.port()).await);
+    let one = instance(&tap.url(), &database, &["--ttl", "4s"]).await;
+    let other = instance(&redis.url(), &database, &["--ttl", "4s"]).await;
+    let path = one.post("Lamp", 1.0).await.header("location");
+    let stored = Instant::now();
+    other.get(&path).await;
+    other.until("/under_way/tasks", 0).await;
+    assert_eq!(other.get(&path).await.source(), "cache");
+
+    tap.black_hole();
+    let client = (*one).clone();
+    let (target, body) = (
+        path.clone(),
+        json!({"name": "Lamp", "price": 2.0}).to_string(),
+    );
+    let write = tokio::spawn(async move { client.try_put(&target, body).await });
+    until("the database has it", async || price(&database) == 2.0).await;
+    one.signal("KILL").await;
+    write.await.expect("no panic");
+    one.exit().await;
+
+    // It may have been answered all the same, by a machine so slow that it gave Redis up before: nothing else follows.
+    // Within the lifetime of what was stored either may be read; once that is over, the new one alone.
+    let read = other.get(&path).await;
+    let (source, old) = (read.source(), read.data()["price"] == json!(1.0));
+    assert!(old == (source == "cache"), "{source} {old}");
+    sleep(LIFETIME.saturating_sub(stored.elapsed())).await;
+    until("its lifetime is over", async || {
+        let read = other.get(&path).await;
+        let bound = LIFETIME + Duration::from_secs(2);
+        assert!(stored.elapsed() < bound || read.data()["price"] == json!(2.0));
+        read.data()["price"] == json!(2.0)
+    })
+    .await;
+}
