@@ -38,6 +38,11 @@ impl Namespace {
         name
     }
 
+    /// Where the token of a stripe is.
+    pub(super) fn stripe(&self, number: usize) -> String {
+        format!("{}:w:{number:02x}", self.0)
+    }
+
     /// Where a response is, or the rule of those that vary.
     pub(super) fn entry(&self, key: &CacheKey) -> String {
         let mut name = self.begin('e', key.resource(), 64);

@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::keys::Namespace;
 use super::link::Link;
 use super::pool::Pool;
-use super::token::{Epoch, Identity, RedisFence};
+use super::token::{Epoch, Identity, RedisFence, Sealed, Token};
 use super::unexpected;
 use crate::backend::codec::{self, Decoded};
 use crate::backend::{CacheKey, Lookup, Moment};
@@ -205,28 +205,29 @@ fn looked(
     entry: Option<Vec<u8>>,
     link: &Link,
 ) -> Looked {
-    let (identity, resource) = (link.identity(), group.key.resource());
-    let fence = epoch.and_then(|epoch| RedisFence::read(&lease?, identity, epoch, resource));
-    match fence {
-        Some(fence) => Looked::Known(found_under(fence, entry, link, group.now)),
+    let (identity, of) = (link.identity(), Sealed::Resource(group.key.resource()));
+    let token = epoch.and_then(|epoch| Token::read(&lease?, identity, epoch, of));
+    match token {
+        Some(token) => Looked::Known(found_under(token, entry, link, group.now)),
         None => Looked::Unleased(identity, epoch),
     }
 }
 
 /// What is kept under a key, if that was stored under this very token.
 fn found_under(
-    fence: RedisFence,
+    token: Token,
     entry: Option<Vec<u8>>,
     link: &Link,
     now: Moment,
 ) -> Lookup<RedisFence> {
+    let fence = token.into();
     let Some(entry) = entry.map(Bytes::from) else {
         return Lookup::Miss(fence);
     };
-    if !entry.starts_with(fence.as_bytes()) {
+    if !entry.starts_with(token.as_bytes()) {
         return Lookup::Miss(fence);
     }
-    let entry = entry.slice(RedisFence::LENGTH..);
+    let entry = entry.slice(Token::LENGTH..);
     match codec::decode(&entry, now, |stamp| link.since(stamp)) {
         Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
         Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
@@ -238,7 +239,7 @@ fn found_under(
 }
 
 /// As many strings as asked for, each of which may be missing.
-fn strings(value: Value, count: usize) -> Option<Vec<Option<Vec<u8>>>> {
+pub(super) fn strings(value: Value, count: usize) -> Option<Vec<Option<Vec<u8>>>> {
     let Value::Array(values) = value else {
         return None;
     };

@@ -32,6 +32,10 @@
 //! * no two clocks are compared: an entry is as old as the server's clock, read by whoever stored it and by whoever finds
 //!   it, says.
 //!
+//! The answer to a POST, which names its resource itself, is stored by write-through under a fence of another kind: the
+//! tokens of 64 *stripes*, one of which every invalidation removes with its lease. If that of the resource is still the
+//! one that was captured, no invalidation of the resource lies between; that of another one of the same stripe costs a store.
+//!
 //! Steps and counterexamples were checked on models: readers, fills and writers on several instances, with eviction of
 //! every key at any time, commands that are lost, late or repeated, and processes that die between any two steps.
 //!
@@ -44,14 +48,12 @@
 //! * A primary that was demoted without its connections being cut is noticed within a second, or at the first write. A
 //!   primary that goes on acknowledging although another one was elected (split brain) is not noticed at all:
 //!   `min-replicas-to-write 1` bounds that.
-//! * The answer to a POST is not stored by write-through: its resource is not known before the call, and so neither is
-//!   its lease.
 //! * Cluster and Sentinel are not spoken yet; the keys of one resource share a slot, so that they can be.
 //!
 //! # What Redis holds
 //!
-//! Three kinds of keys, all of which expire: `trc:n` (the namespace), `trc:l:{..}` (a lease, 48 bytes), `trc:e:{..}` (an
-//! entry: token, then [`codec`]). Nothing of a request is in a name. Use a database or an instance whose
+//! Four kinds of keys, all of which expire: `trc:n` (the namespace), `trc:l:{..}` (a lease, 48 bytes), `trc:e:{..}` (an
+//! entry: token, then [`codec`](super::codec)), and with write-through up to 64 of `trc:w:..` (a stripe, 48 bytes). Nothing of a request is in a name. Use a database or an instance whose
 //! `maxmemory-policy` is `allkeys-lru` or `allkeys-lfu`; any other works, too, but stops storing when memory is full.
 //! It needs Redis 4 or later, and the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL` with `GET`, `SET`, `PTTL`, `PEXPIRE`,
 //! and `INFO`, `TIME`.
@@ -63,22 +65,23 @@ mod lookups;
 mod options;
 mod pool;
 mod scripts;
+mod store;
 mod token;
+mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::Value;
 
 use self::fault::Fault;
+use self::keys::Namespace;
 use self::link::{Link, LinkOptions};
-use self::lookups::{Asker, Looked, Lookups};
+use self::lookups::{Asker, Lookups};
 use self::pool::Pool;
 use self::scripts::Scripts;
-use self::token::{Epoch, Identity};
-use super::codec;
+use self::token::Captured;
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
     Target,
@@ -163,171 +166,8 @@ impl fmt::Debug for RedisBackend {
 }
 
 impl Inner {
-    async fn look(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, Fault> {
-        let (identity, epoch) = match self.asker.look(key, now).await? {
-            Looked::Known(lookup) => return Ok(lookup),
-            Looked::Unleased(identity, epoch) => (identity, epoch),
-        };
-        // Apart: it takes kilobytes, which a hit should not move about.
-        let opened = Box::pin(self.open(identity, epoch, key.resource()));
-        Ok(Lookup::Miss(opened.await?))
-    }
-
-    /// The token of the namespace, made if there is none.
-    async fn begin(&self) -> Result<Epoch, Fault> {
-        let (script, keys) = (&self.scripts.begin, [self.epoch.to_string()]);
-        let offered = Epoch::random();
-        let arguments = [offered.as_bytes(), &life(EPOCH_LIFE)];
-        let (epoch, link) = self.pool.run(script, &keys, &arguments).await?;
-        let epoch = string(epoch).and_then(|epoch| Epoch::read(&epoch));
-        epoch.ok_or_else(|| unexpected(&link))
-    }
-
-    /// The token of a resource, made if there is none that counts on this connection's server.
-    async fn open(
-        &self,
-        identity: Identity,
-        epoch: Option<Epoch>,
-        resource: &Resource,
-    ) -> Result<RedisFence, Fault> {
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => self.begin().await?,
-        };
-        let (script, keys) = (&self.scripts.open, [self.options.namespace.lease(resource)]);
-        let offered = RedisFence::random(identity, epoch, resource);
-        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
-        let (lease, link) = self.pool.run(script, &keys, &arguments).await?;
-        let read = |lease: Vec<u8>| RedisFence::read(&lease, identity, epoch, resource);
-        string(lease)
-            .and_then(read)
-            .ok_or_else(|| unexpected(&link))
-    }
-
-    async fn fence(&self, resource: &Resource) -> Result<RedisFence, Fault> {
-        let (epoch, link) = self.epoch().await?;
-        self.open(link.identity(), epoch, resource).await
-    }
-
-    async fn epoch(&self) -> Result<(Option<Epoch>, Arc<Link>), Fault> {
-        let mut ask = redis::cmd("GET");
-        ask.arg(&*self.epoch);
-        let (epoch, link) = self.pool.send(&ask).await?;
-        Ok((string(epoch).and_then(|epoch| Epoch::read(&epoch)), link))
-    }
-
-    /// A connection to the server that a token was captured from, if it is still of this epoch. What was captured from
-    /// another server says nothing of this one.
-    ///
-    /// A step of its own, because the epoch is in another slot: a clear that comes between this and the store makes what
-    /// is stored unreachable.
-    async fn link_for(
-        &self,
-        fence: &RedisFence,
-        resource: &Resource,
-    ) -> Result<Option<Arc<Link>>, Fault> {
-        let (epoch, link) = self.epoch().await?;
-        let holds = epoch.is_some_and(|epoch| fence.is_of(link.identity(), epoch, resource));
-        Ok(holds.then_some(link))
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: &StoredResponse,
-        now: Moment,
-    ) -> Result<Put, Fault> {
-        let Some(link) = self.link_for(&fence, key.resource()).await? else {
-            return Ok(Put::Superseded);
-        };
-        let written = Written::of(response, fence, &link, now);
-        let keys = self.keys(key, &written);
-        let arguments = [
-            fence.as_bytes(),
-            &written.entry,
-            &written.life,
-            &written.lease_life,
-            &written.rule,
-        ];
-        let (done, link) = self.pool.run(&self.scripts.put, &keys, &arguments).await?;
-        done_or_superseded(&done).ok_or_else(|| unexpected(&link))
-    }
-
-    async fn replace(
-        &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: &StoredResponse,
-        now: Moment,
-    ) -> Result<Put, Fault> {
-        let Some(link) = self.link_for(&fence, key.resource()).await? else {
-            self.invalidate(key.resource()).await?;
-            return Ok(Put::Superseded);
-        };
-        let next = fence.successor();
-        let written = Written::of(response, next, &link, now);
-        let keys = self.keys(key, &written);
-        let arguments = [
-            fence.as_bytes(),
-            &written.entry,
-            &written.life,
-            &written.lease_life,
-            &written.rule,
-            next.as_bytes(),
-        ];
-        let (done, link) = self
-            .pool
-            .run(&self.scripts.replace, &keys, &arguments)
-            .await?;
-        done_or_superseded(&done).ok_or_else(|| unexpected(&link))
-    }
-
-    fn keys(&self, key: &CacheKey, written: &Written) -> Vec<String> {
-        let names = &self.options.namespace;
-        let mut keys = vec![names.lease(key.resource()), names.entry(key)];
-        if !written.rule.is_empty() {
-            keys.push(names.entry(&key.primary()));
-        }
-        keys
-    }
-
-    async fn invalidate(&self, resource: &Resource) -> Result<(), Fault> {
-        self.unlink(&self.options.namespace.lease(resource)).await
-    }
-
-    async fn unlink(&self, name: &str) -> Result<(), Fault> {
-        let mut command = redis::cmd("UNLINK");
-        command.arg(name);
-        match self.pool.send(&command).await? {
-            (Value::Int(0 | 1), _) => Ok(()),
-            (_, link) => Err(unexpected(&link)),
-        }
-    }
-}
-
-/// A response as Redis keeps it.
-struct Written {
-    entry: Bytes,
-    /// Empty for a response that does not vary.
-    rule: Bytes,
-    life: Vec<u8>,
-    lease_life: Vec<u8>,
-}
-
-impl Written {
-    fn of(response: &StoredResponse, fence: RedisFence, link: &Link, now: Moment) -> Self {
-        let (stamp, prefix) = (link.stamp(), fence.as_bytes());
-        let rule = response.selected().map(|selected| selected.rule());
-        let until = response.freshness().useful_until();
-        let left = until.map(|until| until.saturating_sub(now.monotonic()));
-        let left = left.unwrap_or(LONGEST_LIFE).min(LONGEST_LIFE);
-        Self {
-            entry: codec::encode(response, now, stamp, prefix),
-            rule: rule.map_or_else(Bytes::new, |rule| codec::encode_rule(rule, stamp, prefix)),
-            life: life(left),
-            lease_life: life(left + LEASE_LIFE),
-        }
+    fn names(&self) -> &Namespace {
+        &self.options.namespace
     }
 }
 
@@ -339,14 +179,6 @@ fn life(of: Duration) -> Vec<u8> {
 fn string(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-fn done_or_superseded(value: &Value) -> Option<Put> {
-    match value {
-        Value::Int(1) => Some(Put::Stored),
-        Value::Int(0) => Some(Put::Superseded),
         _ => None,
     }
 }
@@ -365,10 +197,10 @@ impl Backend for RedisBackend {
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
-        match resource {
-            Some(resource) => Ok(Some(self.0.fence(resource).await?)),
-            None => Ok(None),
-        }
+        Ok(Some(match resource {
+            Some(resource) => self.0.token(resource).await?.into(),
+            None => RedisFence(Captured::All(self.0.all_tokens().await?)),
+        }))
     }
 
     async fn put(
@@ -405,7 +237,7 @@ impl Backend for RedisBackend {
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        Ok(self.0.unlink(&self.0.epoch).await?)
+        Ok(self.0.unlink(&[self.0.epoch.to_string()]).await?)
     }
 
     fn seed(&self) -> DigestSeed {

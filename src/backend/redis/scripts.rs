@@ -1,4 +1,4 @@
-//! What Redis does in one step. Each touches the keys of one resource only.
+//! What Redis does in one step.
 
 use redis::Cmd;
 
@@ -39,6 +39,7 @@ fn call(command: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cm
 pub(super) struct Scripts {
     pub(super) begin: Script,
     pub(super) open: Script,
+    pub(super) open_all: Script,
     pub(super) put: Script,
     pub(super) replace: Script,
 }
@@ -48,6 +49,7 @@ impl Default for Scripts {
         Self {
             begin: Script::new(BEGIN),
             open: Script::new(OPEN),
+            open_all: Script::new(OPEN_ALL),
             put: Script::new(PUT),
             replace: Script::new(REPLACE),
         }
@@ -71,6 +73,20 @@ if type(lease) == 'string' and #lease == #ARGV[1]
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]";
 
+/// The tokens of all stripes, in order: what there is, or the one offered with the place as its last byte.
+const OPEN_ALL: &str = "\
+local tokens = {}
+for place, key in ipairs(KEYS) do
+  local token = redis.pcall('GET', key)
+  if type(token) ~= 'string' or #token ~= #ARGV[1]
+    or string.sub(token, 1, 32) ~= string.sub(ARGV[1], 1, 32) then
+    token = string.sub(ARGV[1], 1, -2) .. string.char(place)
+    redis.call('SET', key, token, 'PX', ARGV[2])
+  end
+  tokens[place] = token
+end
+return tokens";
+
 /// Stores under a token that still holds: lease, entry and perhaps rule; token, entry, its life, the lease's, rule.
 const PUT: &str = "\
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -82,13 +98,13 @@ if KEYS[3] then
 end
 return 1";
 
-/// Invalidates, and stores under the token's successor if it held until then; the same, and the successor.
+/// Invalidates, and stores under a new token if the captured one held until then: where that is, lease, stripe, entry and
+/// perhaps rule; the captured token, entry, its life, the lease's, rule, the new token.
 const REPLACE: &str = "\
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
-  redis.call('UNLINK', KEYS[1])
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[4])
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-if KEYS[3] then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[3]) end
+local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
+redis.call('UNLINK', KEYS[2], KEYS[3])
+if not held then return 0 end
+redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[4])
+redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
+if KEYS[5] then redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3]) end
 return 1";

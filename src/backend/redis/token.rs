@@ -1,8 +1,10 @@
 //! The fence: a random token that every read compares.
 
-use siphasher::sip128::{Hasher128, SipHasher13};
 use std::fmt;
 use std::hash::Hasher;
+use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use uuid::Uuid;
 
@@ -28,12 +30,22 @@ impl Identity {
         Self([0; 16])
     }
 
-    /// What only a token of this resource on this server begins with.
-    fn seal(&self, resource: &Resource) -> [u8; 16] {
+    /// What only a token of this, on this server, begins with.
+    fn seal(&self, of: Sealed<'_>) -> [u8; 16] {
         let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write(&resource.digest().to_le_bytes());
+        match of {
+            Sealed::Resource(resource) => hasher.write(&resource.digest().to_le_bytes()),
+            Sealed::Stripe => hasher.write(b"stripe"),
+        }
         hasher.finish128().as_bytes()
     }
+}
+
+/// What a token is of.
+#[derive(Clone, Copy)]
+pub(super) enum Sealed<'r> {
+    Resource(&'r Resource),
+    Stripe,
 }
 
 /// The token of a whole namespace: a clear replaces it.
@@ -55,16 +67,34 @@ impl Epoch {
 }
 
 /// What a fill captured before it began: the token of its resource, which the next invalidation takes away.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct RedisFence([u8; Self::LENGTH]);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisFence(pub(super) Captured);
 
-impl RedisFence {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Captured {
+    /// Of the one resource.
+    One(Token),
+    /// Of all stripes, because the resource is not known yet.
+    All(Arc<[Token]>),
+}
+
+impl From<Token> for RedisFence {
+    fn from(token: Token) -> Self {
+        Self(Captured::One(token))
+    }
+}
+
+/// A random token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token([u8; Self::LENGTH]);
+
+impl Token {
     /// Seal, epoch, and what is random.
     pub(super) const LENGTH: usize = 48;
 
-    pub(super) fn random(identity: Identity, epoch: Epoch, resource: &Resource) -> Self {
+    pub(super) fn random(identity: Identity, epoch: Epoch, of: Sealed<'_>) -> Self {
         let mut bytes = [0; Self::LENGTH];
-        bytes[..16].copy_from_slice(&identity.seal(resource));
+        bytes[..16].copy_from_slice(&identity.seal(of));
         bytes[16..32].copy_from_slice(&epoch.0);
         bytes[32..].copy_from_slice(Uuid::new_v4().as_bytes());
         Self(bytes)
@@ -75,21 +105,14 @@ impl RedisFence {
         bytes: &[u8],
         identity: Identity,
         epoch: Epoch,
-        resource: &Resource,
+        of: Sealed<'_>,
     ) -> Option<Self> {
-        let fence = Self(bytes.try_into().ok()?);
-        fence.is_of(identity, epoch, resource).then_some(fence)
+        let token = Self(bytes.try_into().ok()?);
+        token.is_of(identity, epoch, of).then_some(token)
     }
 
-    /// The same token's successor.
-    pub(super) fn successor(&self) -> Self {
-        let mut bytes = self.0;
-        bytes[32..].copy_from_slice(Uuid::new_v4().as_bytes());
-        Self(bytes)
-    }
-
-    pub(super) fn is_of(&self, identity: Identity, epoch: Epoch, resource: &Resource) -> bool {
-        self.0[16..32] == epoch.0 && self.0[..16] == identity.seal(resource)
+    pub(super) fn is_of(&self, identity: Identity, epoch: Epoch, of: Sealed<'_>) -> bool {
+        self.0[16..32] == epoch.0 && self.0[..16] == identity.seal(of)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -97,10 +120,10 @@ impl RedisFence {
     }
 }
 
-impl fmt::Debug for RedisFence {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let random = u128::from_be_bytes(self.0[32..].try_into().expect("16 bytes"));
-        write!(f, "RedisFence({random:032x})")
+        write!(f, "Token({random:032x})")
     }
 }
 
@@ -117,9 +140,14 @@ mod tests {
     #[test]
     fn a_token_counts_where_it_was_made_only() {
         let (here, epoch, a) = (Identity::of("run", "repl"), Epoch::random(), resource("/a"));
-        let token = RedisFence::random(here, epoch, &a);
+        let token = Token::random(here, epoch, Sealed::Resource(&a));
         let read = |identity, epoch, resource| {
-            RedisFence::read(token.as_bytes(), identity, epoch, &resource)
+            Token::read(
+                token.as_bytes(),
+                identity,
+                epoch,
+                Sealed::Resource(&resource),
+            )
         };
         assert_eq!(read(here, epoch, a), Some(token));
         assert_eq!(read(Identity::of("run2", "repl"), epoch, a), None);
@@ -127,10 +155,11 @@ mod tests {
         assert_eq!(read(Identity::of("runr", "epl"), epoch, a), None);
         assert_eq!(read(here, Epoch::random(), a), None);
         assert_eq!(read(here, epoch, resource("/b")), None);
-        let next = token.successor();
-        assert_ne!(next, token);
-        assert!(RedisFence::read(next.as_bytes(), here, epoch, &a).is_some());
-        assert_eq!(RedisFence::read(b"", here, epoch, &a), None);
-        assert_ne!(RedisFence::random(here, epoch, &a), token);
+        assert_eq!(
+            Token::read(token.as_bytes(), here, epoch, Sealed::Stripe),
+            None
+        );
+        assert_eq!(Token::read(b"", here, epoch, Sealed::Resource(&a)), None);
+        assert_ne!(Token::random(here, epoch, Sealed::Resource(&a)), token);
     }
 }

@@ -1,0 +1,95 @@
+//! Getting hold of tokens: what there is, or made where there is none.
+
+use std::sync::Arc;
+
+use super::fault::Fault;
+use super::link::Link;
+use super::lookups::{Looked, strings};
+use super::token::{Epoch, Identity, RedisFence, Sealed, Token};
+use super::{EPOCH_LIFE, Inner, LEASE_LIFE, life, string, unexpected};
+use crate::backend::{CacheKey, Lookup, Moment, Resource};
+
+/// Resources of one stripe break each other's fences of writes whose resource is not known: a store is skipped, then.
+const STRIPES: usize = 64;
+
+/// The stripe of a resource.
+pub(super) fn stripe_of(resource: &Resource) -> usize {
+    // Other bits than a memory backend's stripes use.
+    (resource.digest() >> 32) as usize % STRIPES
+}
+
+impl Inner {
+    pub(super) async fn look(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> Result<Lookup<RedisFence>, Fault> {
+        let (identity, epoch) = match self.asker.look(key, now).await? {
+            Looked::Known(lookup) => return Ok(lookup),
+            Looked::Unleased(identity, epoch) => (identity, epoch),
+        };
+        // Apart: it takes kilobytes, which a hit should not move about.
+        let opened = Box::pin(self.open(identity, epoch, key.resource()));
+        Ok(Lookup::Miss(opened.await?.into()))
+    }
+
+    /// The token of a resource, for a write.
+    pub(super) async fn token(&self, resource: &Resource) -> Result<Token, Fault> {
+        let (epoch, link) = self.epoch().await?;
+        self.open(link.identity(), epoch, resource).await
+    }
+
+    /// The tokens of all stripes, for a write that will tell its resource only when it is done.
+    pub(super) async fn all_tokens(&self) -> Result<Arc<[Token]>, Fault> {
+        let (epoch, link) = self.epoch().await?;
+        let (identity, epoch) = (link.identity(), self.begun(epoch).await?);
+        let offered = Token::random(identity, epoch, Sealed::Stripe);
+        let stripes = 0..STRIPES;
+        let keys: Vec<_> = stripes.map(|number| self.names().stripe(number)).collect();
+        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
+        let script = &self.scripts.open_all;
+        let (tokens, link) = self.pool.run(script, &keys, &arguments).await?;
+        let read = |token: Option<Vec<u8>>| Token::read(&token?, identity, epoch, Sealed::Stripe);
+        let tokens = strings(tokens, STRIPES).unwrap_or_default();
+        let tokens: Option<Arc<[Token]>> = tokens.into_iter().map(read).collect();
+        let tokens = tokens.filter(|tokens| tokens.len() == STRIPES);
+        tokens.ok_or_else(|| unexpected(&link))
+    }
+
+    /// The token of a resource, made if there is none that counts on this server.
+    async fn open(
+        &self,
+        identity: Identity,
+        epoch: Option<Epoch>,
+        resource: &Resource,
+    ) -> Result<Token, Fault> {
+        let (epoch, of) = (self.begun(epoch).await?, Sealed::Resource(resource));
+        let (script, keys) = (&self.scripts.open, [self.names().lease(resource)]);
+        let offered = Token::random(identity, epoch, of);
+        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
+        let (lease, link) = self.pool.run(script, &keys, &arguments).await?;
+        let lease = string(lease).and_then(|lease| Token::read(&lease, identity, epoch, of));
+        lease.ok_or_else(|| unexpected(&link))
+    }
+
+    /// The token of the namespace, made if there is none.
+    async fn begun(&self, epoch: Option<Epoch>) -> Result<Epoch, Fault> {
+        if let Some(epoch) = epoch {
+            return Ok(epoch);
+        }
+        let (script, keys) = (&self.scripts.begin, [self.epoch.to_string()]);
+        let offered = Epoch::random();
+        let arguments = [offered.as_bytes(), &life(EPOCH_LIFE)];
+        let (epoch, link) = self.pool.run(script, &keys, &arguments).await?;
+        let epoch = string(epoch).and_then(|epoch| Epoch::read(&epoch));
+        epoch.ok_or_else(|| unexpected(&link))
+    }
+
+    /// The token of the namespace, if there is one, and from where.
+    pub(super) async fn epoch(&self) -> Result<(Option<Epoch>, Arc<Link>), Fault> {
+        let mut ask = redis::cmd("GET");
+        ask.arg(&*self.epoch);
+        let (epoch, link) = self.pool.send(&ask).await?;
+        Ok((string(epoch).and_then(|epoch| Epoch::read(&epoch)), link))
+    }
+}
