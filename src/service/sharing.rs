@@ -88,7 +88,9 @@ impl<B: Backend> Shared<B> {
         if !could_be_stored_for(shared, sent) {
             return Taken::NotForThis;
         }
-        if !self.is_young_enough(shared, fill) {
+        // Whatever it insists on, its own call would have brought nothing younger.
+        let is_called_since = shared.called.monotonic() > sent.at.monotonic();
+        if !is_called_since && !self.is_young_enough(shared, fill) {
             return Taken::TooOld;
         }
         let Some(reader) = reader.filter(|reader| !reader.is_broken()) else {
