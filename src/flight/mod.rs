@@ -4,17 +4,21 @@
 //! business.
 
 mod budget;
+mod follower;
 mod memory;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod news;
+mod open;
 mod reader;
 mod stream;
 mod table;
 
 pub(crate) use budget::{Budget, Share};
+pub(crate) use follower::HandOver;
 pub(crate) use memory::{ShortMemory, Whose};
 pub(crate) use news::Stage;
+pub(crate) use open::Terms;
 pub(crate) use reader::{Read, Reader};
 pub(crate) use stream::{Ended, Readers, Room, Stream};
-pub(crate) use table::{Entered, Flights, HandOver, Lead, Terms};
+pub(crate) use table::{Entered, Flights, Lead};

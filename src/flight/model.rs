@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::table::Follower;
+use super::follower::Follower;
 use super::{Budget, Entered, Flights, Share, Stage, Stream, Terms};
 use crate::backend::{Backend, MemoryBackend, MemoryFence, Target};
 use crate::key::{CacheKey, DigestSeed, Resource};
@@ -31,19 +31,27 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn enter<F: Copy, H>(
-    flights: &Arc<Flights<F, H>>,
-    fence: F,
-    closed: Option<u64>,
-    may_join: impl Fn(&F) -> bool,
-) -> Entered<F, H> {
-    let terms = Terms {
-        now: Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH),
+fn now() -> Moment {
+    Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
+}
+
+fn terms(closed: Option<u64>) -> Terms {
+    Terms {
+        now: now(),
         not_before: None,
         closed,
         patience: Duration::MAX,
         longest: Duration::MAX,
-    };
+    }
+}
+
+fn enter<F: Copy, H>(
+    flights: &Arc<Flights<F, H>>,
+    fence: Option<F>,
+    closed: Option<u64>,
+    may_join: impl Fn(&F) -> bool,
+) -> Entered<F, H> {
+    let terms = terms(closed);
     let stream = || Stream::new(Share::new(Arc::<Budget>::default(), u64::MAX));
     flights.enter(key(), fence, terms, may_join, stream)
 }
@@ -58,6 +66,7 @@ struct World {
 
 /// One who follows, with the writes that were yielded when it began.
 type Follows = (usize, Follower<usize>);
+type Part = fn(&World) -> Option<Follows>;
 
 impl World {
     fn new() -> Arc<Self> {
@@ -82,8 +91,19 @@ impl World {
         let own = at_once(self.backend.fence(None)).expect("memory answers");
         let own = own.expect("memory has fences");
         let may_join = |fence: &_| self.backend.may_join(key().resource(), fence, &own);
-        match enter(&self.flights, own, None, may_join) {
+        self.takes_part(yielded, enter(&self.flights, Some(own), None, may_join))
+    }
+
+    /// The backend cannot be asked.
+    fn request_without_fence(&self) -> Option<Follows> {
+        let yielded = self.yielded.load(Ordering::Acquire);
+        self.takes_part(yielded, enter(&self.flights, None, None, |_| false))
+    }
+
+    fn takes_part(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Follows> {
+        match entered {
             Entered::Leads(lead) => {
+                lead.begins(now());
                 let sampled = self.database.load(Ordering::Relaxed);
                 check(yielded, sampled);
                 lead.tell(Stage::Shared(Arc::new(sampled)));
@@ -92,6 +112,13 @@ impl World {
             Entered::Follows(follower) => Some((yielded, follower)),
             Entered::Changed => unreachable!("it did not ask for that"),
         }
+    }
+
+    /// A write through another instance, of which nobody here is told.
+    fn remote_write<const WRITE: usize>(&self) -> Option<Follows> {
+        self.database.fetch_or(WRITE, Ordering::Relaxed);
+        self.yielded.fetch_or(WRITE, Ordering::Release);
+        None
     }
 
     /// Once all leaders have left.
@@ -110,7 +137,11 @@ fn check(yielded: usize, sampled: usize) {
 /// Runs these side by side with a request, in every interleaving.
 ///
 /// All of theirs are too many: none takes the turn from a running thread more than four times, or twice where three run.
-fn explore<const N: usize>(beside: [fn(&World) -> Option<Follows>; N]) {
+fn explore<const N: usize>(beside: [Part; N]) {
+    explore_with(World::request, beside);
+}
+
+fn explore_with<const N: usize>(own: Part, beside: [Part; N]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(if N > 2 { 2 } else { 4 });
     model.check(move || {
@@ -119,7 +150,7 @@ fn explore<const N: usize>(beside: [fn(&World) -> Option<Follows>; N]) {
             let world = world.clone();
             thread::spawn(move || part(&world))
         });
-        let own = world.request();
+        let own = own(&world);
         let others = threads.map(|thread| thread.join().expect("it does not panic"));
         for follows in others.into_iter().chain([own]).flatten() {
             world.end(follows);
@@ -141,4 +172,17 @@ fn two_requests_beside_two_writes() {
 #[test]
 fn three_requests_beside_a_write() {
     explore([World::request, World::request, World::write::<ONE>]);
+}
+
+#[test]
+fn without_fences_nobody_joins_a_call_that_has_begun() {
+    let own = World::request_without_fence;
+    explore_with(own, [own, World::remote_write::<ONE>]);
+    explore_with(own, [own, own, World::remote_write::<ONE>]);
+}
+
+#[test]
+fn with_and_without_a_fence_beside_a_write() {
+    let own = World::request_without_fence;
+    explore_with(own, [World::request, World::write::<ONE>]);
 }

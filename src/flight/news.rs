@@ -75,12 +75,27 @@ impl<H> News<H> {
         self.state().listeners > 0
     }
 
+    /// Whether anybody was ever interested.
+    pub(super) fn was_asked_for(&self) -> bool {
+        self.state().next > 0
+    }
+
     pub(super) fn listen(self: &Arc<Self>) -> Listener<H> {
+        self.listener(true)
+    }
+
+    /// The same for somebody who does not want what is told, but to know when it is: nobody goes on for his sake.
+    pub(super) fn watch(self: &Arc<Self>) -> Listener<H> {
+        self.listener(false)
+    }
+
+    fn listener(self: &Arc<Self>, counts: bool) -> Listener<H> {
         let mut state = self.state();
-        state.listeners += 1;
+        state.listeners += usize::from(counts);
         state.next += 1;
         Listener {
             id: state.next,
+            counts,
             news: self.clone(),
         }
     }
@@ -114,10 +129,15 @@ impl<H> News<H> {
 #[derive(Debug)]
 pub(super) struct Listener<H> {
     id: u64,
+    counts: bool,
     news: Arc<News<H>>,
 }
 
 impl<H> Listener<H> {
+    pub(super) fn is_told(&self) -> bool {
+        self.news.is_out()
+    }
+
     pub(super) async fn told(&self) -> Stage<H> {
         poll_fn(|cx| {
             let mut state = self.news.state();
@@ -136,7 +156,7 @@ impl<H> Listener<H> {
 impl<H> Drop for Listener<H> {
     fn drop(&mut self) {
         let mut state = self.news.state();
-        state.listeners -= 1;
+        state.listeners -= usize::from(self.counts);
         let waker = state.waiting.remove(&self.id);
         let alone = if state.listeners == 0 {
             state.alone.take()

@@ -1,14 +1,14 @@
 //! Which fills are under way.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{self, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use super::news::{Listener, News, Stage};
-use super::reader::Reader;
+use super::follower::{Follower, HandOver};
+use super::news::Stage;
+use super::open::{Flight, Open, Terms};
 use super::stream::Stream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -16,30 +16,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// Few under loom, which makes each of them anew in every interleaving.
 const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
-/// From then on patience does not grow any more.
-const MOST_TAKEOVERS: u32 = 10;
 
-/// Takes a fill out of its leader's hands, so that it goes on whatever becomes of him.
-pub(crate) trait HandOver: Send + Sync {
-    /// To a task of its own, if it is not in one yet.
-    fn hand_over(self: Arc<Self>);
-}
-
-/// How old a flight may be that one joins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) now: Moment,
-    /// When it must not have begun before.
-    pub(crate) not_before: Option<Moment>,
-    /// How many flights must have been closed near the key, if one is to be led.
-    pub(crate) closed: Option<u64>,
-    /// As long as it has no head: beyond this somebody else calls, too. Twice as long for each that has no head either.
-    pub(crate) patience: Duration,
-    /// In any case: beyond this it is taken for dead.
-    pub(crate) longest: Duration,
-}
-
-/// The fills under way, by key: at most one a key is open to followers.
+/// The fills under way, by key: at most one a key is open to followers who come after its call has begun.
 ///
 /// Bounded by the requests in flight: an entry lives as long as its [`Lead`].
 pub(crate) struct Flights<F, H> {
@@ -50,21 +28,6 @@ struct Stripe<F, H> {
     open: Mutex<Open<F, H>>,
     /// How many flights have been closed.
     closed: AtomicU64,
-}
-
-type Open<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
-
-struct Flight<F, H> {
-    fence: F,
-    began: Moment,
-    number: u64,
-    /// How many without a head it has taken over from.
-    takeovers: u32,
-    news: Arc<News<H>>,
-    stream: Stream,
-    call: OnceLock<Weak<dyn HandOver>>,
-    /// The key that it got later.
-    variant: OnceLock<CacheKey>,
 }
 
 /// A request's part in a flight.
@@ -96,43 +59,6 @@ impl<F, H> Stripe<F, H> {
     }
 }
 
-impl<F, H> Flight<F, H> {
-    fn is_alive(&self, terms: Terms) -> bool {
-        let age = terms.now.since(self.began);
-        let is_older = |than: Moment| self.began.monotonic() < than.monotonic();
-        !terms.not_before.is_some_and(is_older)
-            && age < terms.longest
-            && (age < terms.patience.saturating_mul(1 << self.takeovers) || self.news.is_out())
-    }
-
-    fn follower(&self) -> Follower<H> {
-        Follower {
-            number: self.number,
-            listener: self.news.listen(),
-            reader: self.stream.reader(),
-            call: self.call.get().cloned(),
-        }
-    }
-}
-
-/// The flight of a key; for a variant's also the one under its primary key, as long as it may turn out to be the variant's:
-/// whoever leads it did not know yet that the responses vary.
-fn joinable<F, H>(
-    open: &Open<F, H>,
-    key: CacheKey,
-    terms: Terms,
-    may_join: impl Fn(&F) -> bool,
-) -> Option<&Flight<F, H>> {
-    let fits = |flight: &&Arc<Flight<F, H>>| flight.is_alive(terms) && may_join(&flight.fence);
-    let primary = key.primary();
-    let of_primary = || {
-        open.get(&primary)
-            .filter(|flight| primary != key && !flight.news.is_out() && fits(flight))
-    };
-    let flight = open.get(&key).filter(fits).or_else(of_primary)?;
-    Some(flight)
-}
-
 impl<F, H> Flights<F, H> {
     fn stripe(&self, key: &CacheKey) -> &Stripe<F, H> {
         &self.stripes[key.resource().digest() as usize % STRIPES]
@@ -142,16 +68,18 @@ impl<F, H> Flights<F, H> {
     ///
     /// `may_join` tells whether a flight with that fence may answer this request: no write of the resource lies between
     /// that fence's capture and the request's start. Whoever follows a flight that is replaced goes on following it.
+    ///
+    /// Without a fence nobody can tell: then it takes a flight whose call has not begun, and the new one waits for its turn.
     pub(crate) fn enter(
         self: &Arc<Self>,
         key: CacheKey,
-        fence: F,
+        fence: Option<F>,
         terms: Terms,
         may_join: impl Fn(&F) -> bool,
         stream: impl FnOnce() -> Stream,
     ) -> Entered<F, H> {
         let open = self.stripe(&key).lock();
-        match joinable(&open, key, terms, may_join) {
+        match open.joinable(key, terms, may_join) {
             Some(flight) => Entered::Follows(flight.follower()),
             None if terms
                 .closed
@@ -171,7 +99,7 @@ impl<F, H> Flights<F, H> {
         may_join: impl Fn(&F) -> bool,
     ) -> Option<Follower<H>> {
         let open = self.stripe(&key).lock();
-        joinable(&open, key, terms, may_join).map(Flight::follower)
+        open.joinable(key, terms, may_join).map(Flight::follower)
     }
 
     /// Opens a flight for a key unless there is one, of whatever fence.
@@ -183,35 +111,24 @@ impl<F, H> Flights<F, H> {
         stream: impl FnOnce() -> Stream,
     ) -> Option<Lead<F, H>> {
         let open = self.stripe(&key).lock();
-        if open.get(&key).is_some_and(|flight| flight.is_alive(terms)) {
+        if open.is_on(&key, terms) {
             return None;
         }
-        Some(self.open(open, key, fence, terms, stream()))
+        Some(self.open(open, key, Some(fence), terms, stream()))
     }
 
     fn open(
         self: &Arc<Self>,
         mut open: MutexGuard<'_, Open<F, H>>,
         key: CacheKey,
-        fence: F,
+        fence: Option<F>,
         terms: Terms,
         stream: Stream,
     ) -> Lead<F, H> {
         // std's: loom's cannot be static, and nothing depends on its order.
         static NUMBERS: atomic::AtomicU64 = atomic::AtomicU64::new(0);
-        let waits = |before: &Arc<Flight<F, H>>| !before.news.is_out();
-        let before = open.get(&key).filter(|before| waits(before));
-        let flight = Arc::new(Flight {
-            fence,
-            began: terms.now,
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            takeovers: before.map_or(0, |before| (before.takeovers + 1).min(MOST_TAKEOVERS)),
-            news: Arc::default(),
-            stream,
-            call: OnceLock::new(),
-            variant: OnceLock::new(),
-        });
-        let replaced = open.insert(key, flight.clone());
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (flight, replaced) = open.open(key, fence, number, terms, stream);
         drop(open);
         drop(replaced);
         Lead {
@@ -258,13 +175,25 @@ impl<F, H> Lead<F, H> {
     pub(crate) fn is_also(&self, key: CacheKey) {
         let mut open = self.flights.stripe(&self.key).lock();
         if self.flight.variant.set(key).is_ok() {
-            let is_later = |other: &Arc<Flight<F, H>>| other.number > self.flight.number;
-            if !open.get(&key).is_some_and(is_later) {
-                let replaced = open.insert(key, self.flight.clone());
-                drop(open);
-                drop(replaced);
-            }
+            let replaced = open.is_also(key, &self.flight);
+            drop(open);
+            drop(replaced);
         }
+    }
+
+    /// What must be waited for before [`begins`](Self::begins), and for how long at most.
+    pub(crate) fn turn(&self) -> Option<(Duration, impl Future<Output = Stage<H>>)> {
+        let turn = self.flight.turn.as_ref()?;
+        turn.before.hold();
+        Some((turn.patience, turn.before.listener.told()))
+    }
+
+    /// The call begins as soon as this has returned: whoever needs a later one does not get in any more.
+    pub(crate) fn begins(&self, now: Moment) {
+        let mut open = self.flights.stripe(&self.key).lock();
+        let replaced = open.begins(self.key, &self.flight, now);
+        drop(open);
+        drop(replaced);
     }
 
     /// The body that all read.
@@ -272,10 +201,10 @@ impl<F, H> Lead<F, H> {
         &self.flight.stream
     }
 
-    /// Names the call that followers may want to go on by itself. Whether somebody follows already.
+    /// Names the call that followers may want to go on by itself. Whether somebody waits for it already.
     pub(crate) fn calls(&self, call: Weak<dyn HandOver>) -> bool {
         let _ = self.flight.call.set(call);
-        self.is_followed()
+        self.flight.news.was_asked_for()
     }
 
     /// Whether anybody follows.
@@ -300,7 +229,7 @@ impl<F, H> Lead<F, H> {
     pub(crate) fn close(&self) {
         let stripe = self.flights.stripe(&self.key);
         let mut open = stripe.lock();
-        let closed = self.remove_from(&mut open);
+        let closed = open.remove(self.key, &self.flight);
         stripe.closed.fetch_add(1, Ordering::Release);
         drop(open);
         drop(closed);
@@ -312,21 +241,12 @@ impl<F, H> Lead<F, H> {
             poll_fn(|cx| self.flight.news.poll_alone(cx)).await;
             let mut open = self.flights.stripe(&self.key).lock();
             if !self.is_followed() {
-                let closed = self.remove_from(&mut open);
+                let closed = open.remove(self.key, &self.flight);
                 drop(open);
                 drop(closed);
                 return;
             }
         }
-    }
-
-    /// Under the stripe's lock. What to drop once that is released.
-    fn remove_from(&self, open: &mut Open<F, H>) -> [Option<Arc<Flight<F, H>>>; 2] {
-        [Some(self.key), self.flight.variant.get().copied()].map(|key| {
-            let key = key?;
-            let is_ours = Arc::ptr_eq(open.get(&key)?, &self.flight);
-            if is_ours { open.remove(&key) } else { None }
-        })
     }
 }
 
@@ -334,34 +254,6 @@ impl<F, H> Drop for Lead<F, H> {
     fn drop(&mut self) {
         self.close();
         self.tell(Stage::Vacant);
-    }
-}
-
-/// A follower's end of a flight.
-pub(crate) struct Follower<H> {
-    number: u64,
-    listener: Listener<H>,
-    reader: Option<Reader>,
-    call: Option<Weak<dyn HandOver>>,
-}
-
-impl<H> Follower<H> {
-    /// What tells this flight from others.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Sees to it that the call goes on, whatever its leader does.
-    pub(crate) fn hold(&self) {
-        if let Some(call) = self.call.as_ref().and_then(Weak::upgrade) {
-            call.hand_over();
-        }
-    }
-
-    /// Waits until there is something to be told, with a place to read the body from. Dropping the future is leaving.
-    pub(crate) async fn told(self) -> (Stage<H>, Option<Reader>) {
-        let stage = self.listener.told().await;
-        (stage, self.reader)
     }
 }
 
@@ -396,7 +288,7 @@ mod tests {
 
     fn enter(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Entered<u64, ()> {
         let may_join = |flight: &u64| *flight == fence;
-        flights.enter(key(), fence, terms(seconds), may_join, stream)
+        flights.enter(key(), Some(fence), terms(seconds), may_join, stream)
     }
 
     fn follow(flights: &Arc<Flights<u64, ()>>) -> Follower<()> {
@@ -408,7 +300,10 @@ mod tests {
 
     fn lead(flights: &Arc<Flights<u64, ()>>, fence: u64, seconds: u64) -> Lead<u64, ()> {
         match enter(flights, fence, seconds) {
-            Entered::Leads(lead) => lead,
+            Entered::Leads(lead) => {
+                lead.begins(terms(seconds).now);
+                lead
+            }
             Entered::Changed | Entered::Follows(_) => panic!("there is nobody to follow"),
         }
     }
@@ -463,6 +358,99 @@ mod tests {
         assert!(flights.follow(key(), terms(29), |_| true).is_some());
         assert!(flights.follow(key(), terms(30), |_| true).is_none());
         assert!(flights.lead(key(), 2, terms(30), stream).is_some());
+    }
+
+    fn without_fence(flights: &Arc<Flights<u64, ()>>, seconds: u64) -> Entered<u64, ()> {
+        flights.enter(key(), None, terms(seconds), |_| false, stream)
+    }
+
+    fn next_lead(flights: &Arc<Flights<u64, ()>>, seconds: u64) -> Lead<u64, ()> {
+        match without_fence(flights, seconds) {
+            Entered::Leads(lead) => lead,
+            Entered::Changed | Entered::Follows(_) => panic!("there is nobody to follow"),
+        }
+    }
+
+    #[test]
+    fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
+        let flights = Arc::default();
+        let running = next_lead(&flights, 0);
+        assert!(running.turn().is_none(), "nobody was there");
+        assert!(matches!(without_fence(&flights, 0), Entered::Follows(_)));
+        assert!(matches!(enter(&flights, 1, 0), Entered::Follows(_)));
+        running.begins(terms(0).now);
+        let next = next_lead(&flights, 0);
+        assert!(matches!(without_fence(&flights, 0), Entered::Follows(_)));
+        let Some((patience, turn)) = next.turn() else {
+            panic!("the other one is running");
+        };
+        assert_eq!(patience, Duration::from_secs(10));
+        let mut turn = by_hand(turn);
+        assert!(!turn.poll_once());
+        assert_eq!(flights.len(), 2);
+        running.tell(Stage::Shared(Arc::new(())));
+        assert!(turn.poll_once());
+        drop(turn);
+        next.begins(terms(1).now);
+        drop(running);
+        assert_eq!(flights.len(), 1, "it has taken the place of the other one");
+        drop(next_lead(&flights, 1));
+        drop(next);
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
+        let flights = Arc::default();
+        let running = next_lead(&flights, 0);
+        running.begins(terms(0).now);
+        assert!(flights.follow(key(), terms(0), |_| true).is_none());
+        let fenced = lead(&flights, 1, 0);
+        assert!(fenced.turn().is_none(), "it waits for nobody");
+        // Nor does what waits take anything from those who have one.
+        let next = next_lead(&flights, 0);
+        assert!(next.turn().is_some());
+        let follower = follow(&flights);
+        fenced.tell(Stage::Shared(Arc::new(())));
+        assert!(matches!(
+            by_hand(follower.told()).now(),
+            Some((Stage::Shared(_), _))
+        ));
+        drop((running, fenced, next));
+        assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_turn_is_no_follower() {
+        let flights = Arc::default();
+        let running = next_lead(&flights, 0);
+        running.begins(terms(0).now);
+        let next = next_lead(&flights, 4);
+        assert!(!running.is_followed());
+        let turn = next.turn().map(|(patience, _)| patience);
+        assert_eq!(turn, Some(Duration::from_secs(6)), "what is left");
+        drop(next);
+        assert!(next_lead(&flights, 10).turn().is_none(), "it hangs");
+        drop(running);
+    }
+
+    #[test]
+    fn only_calls_that_hang_make_patience_grow() {
+        let flights = Arc::default();
+        let mut running = next_lead(&flights, 0);
+        running.begins(terms(0).now);
+        for seconds in 1..5 {
+            let next = next_lead(&flights, seconds);
+            running.tell(Stage::Vacant);
+            next.begins(terms(seconds).now);
+            running = next;
+        }
+        let patience = |lead: &Lead<u64, ()>| lead.turn().map(|(patience, _)| patience);
+        let next = next_lead(&flights, 5);
+        assert_eq!(patience(&next), Some(Duration::from_secs(9)));
+        next.begins(terms(14).now);
+        let later = next_lead(&flights, 14);
+        assert_eq!(patience(&later), Some(Duration::from_secs(20)));
     }
 
     #[test]

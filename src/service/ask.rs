@@ -27,13 +27,14 @@ pub(super) enum Came<Res, E> {
     Error(E),
 }
 
-/// Calls the inner service; `sent` is told when that is.
+/// Calls the inner service; `sent` is told when that is, and `begins` right before.
 pub(super) async fn ask<S, B, Req, Res>(
     shared: &Shared<B>,
     mut inner: S,
     request: Request<Req>,
     fill: &Fill<B::Fence>,
     sent: &mut Sent,
+    begins: impl FnOnce(Moment),
 ) -> Came<Res, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
@@ -47,6 +48,7 @@ where
         Some(Err(error)) => Err(error),
         Some(Ok(())) => {
             sent.at = shared.now();
+            begins(sent.at);
             inner.call(request).await
         }
     };

@@ -63,13 +63,14 @@ where
 {
     let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
-    let response = match ask(&shared, inner, request, &fill, &mut sent).await {
+    let response = match ask(&shared, inner, request, &fill, &mut sent, |_| ()).await {
         Came::Answer(response) => response,
         Came::Instead(response) => return Ok(response),
         Came::Error(error) => return Err(error),
     };
     let (mut head, body) = response.into_parts();
-    let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
+    let storable =
+        may_store.and_then(|fence| shared.storable(fill, Ok(fence), &sent, &mut head, &body));
     Ok(match storable {
         Ok(storable) => shared.answer_alone(head, body, storable, reason),
         Err(refusal) => shared.answer_unstored(head, body, refusal, reason),
@@ -120,7 +121,8 @@ pub(super) struct Storable<F> {
     /// The key that it was looked for under, and the whole of it.
     pub(super) place: CacheKey,
     pub(super) identity: Arc<[u8]>,
-    pub(super) fence: F,
+    /// What must hold when it is stored, or why it is shared only.
+    pub(super) fence: Result<F, Refusal>,
     pub(super) stored: StoredHead,
     pub(super) grant: Grant,
     /// The body's length, where it is announced.
@@ -146,18 +148,21 @@ pub(super) trait Held: Send + 'static {
 impl Held for () {}
 
 impl<B: Backend> Shared<B> {
-    /// Whether an answer to a fill that begins now may be stored at all. Asked before the inner service is called.
-    pub(super) fn may_store(&self, fill: &Fill<B::Fence>, now: Moment) -> Result<(), Refusal> {
+    /// Under which fence an answer to a fill that begins now may be stored, if it may at all. Asked before the inner service
+    /// is called.
+    pub(super) fn may_store(
+        &self,
+        fill: &Fill<B::Fence>,
+        now: Moment,
+    ) -> Result<B::Fence, Refusal> {
         if let Some(refusal) = fill.miss.barred {
             return Err(refusal);
         }
-        if fill.miss.fence.is_none() {
-            return Err(Refusal::BackendFailed);
-        }
+        let fence = fill.miss.fence.clone().ok_or(Refusal::BackendFailed)?;
         if self.core.grace.is_active(fill.key.key.resource(), now) {
             return Err(Refusal::WriteGrace);
         }
-        Ok(())
+        Ok(fence)
     }
 
     /// Judges an answer. One that may be stored and has no `Date` gets the moment of its receipt, on its way to the client
@@ -165,6 +170,7 @@ impl<B: Backend> Shared<B> {
     pub(super) fn storable<Res: Body>(
         &self,
         fill: Fill<B::Fence>,
+        fence: Result<B::Fence, Refusal>,
         sent: &Sent,
         head: &mut response::Parts,
         body: &Res,
@@ -172,7 +178,6 @@ impl<B: Backend> Shared<B> {
         let rules = self.rules(head);
         let existing = fill.miss.existing;
         let grant = self.grant(sent.asked(), head, body, StoringRules { existing, ..rules })?;
-        let fence = fill.miss.fence.ok_or(Refusal::BackendFailed)?;
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));
@@ -248,12 +253,8 @@ impl<B: Backend> Shared<B> {
 
     /// Stores at the body's clean end; where the backend needs waiting for, off the request's way.
     fn commit(&self, storable: Storable<B::Fence>, captured: Captured, held: impl Held) {
-        let Whole {
-            data,
-            trailers,
-            share,
-        } = match captured {
-            Ok(whole) => whole,
+        let (whole, fence) = match captured.and_then(|whole| Ok((whole, storable.fence?))) {
+            Ok(may_be_stored) => may_be_stored,
             Err(refusal) => {
                 // So that the next ones do not wait for what is not kept either.
                 if refusal == Refusal::TooLarge {
@@ -262,9 +263,13 @@ impl<B: Backend> Shared<B> {
                 return self.refused(refusal);
             }
         };
+        let Whole {
+            data,
+            trailers,
+            share,
+        } = whole;
         let Storable {
             key,
-            fence,
             stored,
             began,
             place,

@@ -11,6 +11,7 @@ use tower_service::Service;
 use crate::backend::Backend;
 use crate::flight::{Lead, Readers, Stage, Stream};
 use crate::semantics::reason::{FetchReason, Refusal};
+use crate::wait::within;
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
@@ -61,15 +62,17 @@ where
     Res::Error: Into<BoxError>,
 {
     let reason = fill.miss.reason;
-    let may_store = shared.may_store(&fill, sent.at);
-    let response = match ask(&shared, inner, request, &fill, &mut sent).await {
+    let fence = shared.may_store(&fill, sent.at);
+    shared.takes_turn(&lead).await;
+    let begins = |now| lead.begins(now);
+    let response = match ask(&shared, inner, request, &fill, &mut sent, begins).await {
         Came::Answer(response) => response,
         // Both are the leader's alone: they leave the flight vacant.
         Came::Instead(response) => return Ok(response),
         Came::Error(error) => return Err(error),
     };
     let (mut head, body) = response.into_parts();
-    let storable = may_store.and_then(|()| shared.storable(fill, &sent, &mut head, &body));
+    let storable = shared.storable(fill, fence, &sent, &mut head, &body);
     Ok(match (storable, shared.core.background.runtime()) {
         (Ok(storable), Some(runtime)) => {
             shared.answer_all(head, body, storable, reason, lead, &runtime)
@@ -86,7 +89,21 @@ where
 }
 
 impl<B: Backend> Shared<B> {
-    /// Shares an answer that may be stored: leader and followers read the same bytes, each at its own pace.
+    /// Waits until the call before has come to something, if there is one that must be waited for.
+    async fn takes_turn(&self, lead: &Lead<B::Fence, SharedHead>) {
+        let Some((patience, comes)) = lead.turn() else {
+            return;
+        };
+        if let Some(Stage::Refused(refusal)) = within(patience, comes).await
+            && refusal.concerns_every_request()
+        {
+            // Nor will this call's answer be for all who wait for it.
+            lead.ends_with(Stage::Refused(refusal));
+        }
+    }
+
+    /// Shares an answer that may be stored, or might be if there were a fence: leader and followers read the same bytes, each
+    /// at its own pace.
     fn answer_all<Res>(
         &self,
         mut head: response::Parts,
@@ -119,13 +136,17 @@ impl<B: Backend> Shared<B> {
         };
         let share = stream.share();
         // With some more for what it takes to keep it in pieces.
-        let has_room = share.reserve(length.map_or(0, |length| length.saturating_add(length / 16)));
+        let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
+        let refusal = match &storable.fence {
+            Err(refusal) => Some(*refusal),
+            Ok(_) if !share.reserve(reserved) => Some(Refusal::Budget),
+            Ok(_) => None,
+        };
         let passed = self.now().since(storable.began);
         let mut capture = self.capture(storable, share, true, open);
-        if !has_room {
-            capture.give_up(Refusal::Budget);
+        if let Some(refusal) = refusal {
+            capture.give_up(refusal);
         }
-        let refusal = (!has_room).then_some(Refusal::Budget);
         // Made before anybody is told: whatever happens to it, it ends what they read.
         let pump = Pump::new(body, stream, capture, self.config.flight, passed);
         lead.tell(Stage::Shared(Arc::new(shared_head)));

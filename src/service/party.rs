@@ -54,7 +54,7 @@ impl Party {
         let is_shareable = sent.method == Method::GET
             && !asked.no_store
             && !shared.core.background.is_closing()
-            && shared.may_store(fill, sent.at).is_ok();
+            && fill.miss.barred.is_none();
         Self {
             key: fill.miss.place,
             began: sent.at,
@@ -74,17 +74,20 @@ impl Party {
         sent: &Sent,
     ) -> Part<B::Fence> {
         let (core, now) = (&shared.core, shared.now());
-        let Some(own) = fill.miss.fence.clone() else {
-            return Part::Alone;
-        };
         if self.flights_left == 0 || shared.is_refused(&self.key, &sent.headers, now) {
             return Part::Alone;
         }
         let resource = *self.key.resource();
-        let may_join = |flight: &B::Fence| core.backend.may_join(&resource, flight, &own);
+        // Where nothing may be stored, nobody can tell of the writes that concern those who share it either.
+        let own = shared.may_store(fill, sent.at).ok();
+        let may_join = |flight: &B::Fence| {
+            let may_join = |own| core.backend.may_join(&resource, flight, own);
+            own.as_ref().is_some_and(may_join)
+        };
+        let looks = own.is_some() && self.looks_left > 0;
         let terms = Terms {
             not_before: self.insists.then_some(self.began),
-            closed: (self.looks_left > 0).then_some(fill.miss.closed),
+            closed: looks.then_some(fill.miss.closed),
             ..shared.terms(now)
         };
         // An answer to conditions, or of a part, is for nobody else; one for all will do for these, too.

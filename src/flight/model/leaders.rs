@@ -8,21 +8,24 @@ use std::task::{Context, Poll, Wake, Waker};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::{at_once, enter, key};
-use crate::flight::table::Follower;
+use super::{at_once, enter, key, now, terms};
+use crate::flight::follower::Follower;
 use crate::flight::{Entered, Flights, Lead, Reader, Stage};
 
 type Table = Arc<Flights<usize, ()>>;
 
 fn lead(flights: &Table, fence: usize) -> Lead<usize, ()> {
-    match enter(flights, fence, None, |_| false) {
-        Entered::Leads(lead) => lead,
+    match enter(flights, Some(fence), None, |_| false) {
+        Entered::Leads(lead) => {
+            lead.begins(now());
+            lead
+        }
         Entered::Changed | Entered::Follows(_) => panic!("followed what may not be joined"),
     }
 }
 
 fn follow(flights: &Table) -> Option<Follower<()>> {
-    match enter(flights, 0, None, |_| true) {
+    match enter(flights, Some(0), None, |_| true) {
         Entered::Changed | Entered::Leads(_) => None,
         Entered::Follows(follower) => Some(follower),
     }
@@ -123,7 +126,8 @@ fn a_leader_that_was_replaced_leaves_its_successor_alone() {
             drop(successor);
             follower
         });
-        let own = ask(&flights);
+        let own = flights.follow(key(), terms(None), |_| true);
+        let own = own.map(|follower| Asked::of(follower.told()));
         leaves.join().expect("it does not panic");
         is_told(replaces.join().expect("it does not panic"));
         is_told(own);
@@ -147,7 +151,7 @@ fn a_fill_that_a_lookup_missed_counts_as_closed_since() {
         });
         let closed = flights.closed(&key());
         let found = stored.load(Ordering::Relaxed);
-        if let Entered::Leads(_) = enter(&flights, 1, Some(closed), |_| true) {
+        if let Entered::Leads(_) = enter(&flights, Some(1), Some(closed), |_| true) {
             assert!(found, "whoever leads now would call once more");
         }
         fills.join().expect("it does not panic");
