@@ -9,7 +9,9 @@
 //! * **No stale read after a write.** Once the head of a successful unsafe response (POST, PUT, PATCH, DELETE, an unknown
 //!   method) has been yielded, no request for that resource that starts later is answered with data older than that write,
 //!   fills in flight included. In one process this holds without exception for writes whose answer was yielded; a write
-//!   that was cancelled, panicked or answered 5xx invalidates when it ends.
+//!   that was cancelled, panicked or answered 5xx invalidates when it ends. Instances that share a Redis keep it among each
+//!   other as long as Redis acknowledges invalidations; what happens when it does not is said with
+//!   [`Guarded`](backend::Guarded) and `RedisBackend`.
 //! * **One fill per key.** Concurrent misses are one call; its followers read the bytes as they arrive, and no client can
 //!   cancel or slow down what others wait for. What may not be stored is never shared, and makes no queue.
 //! * **Stale only where that is allowed.** [`stale-while-revalidate`](CacheLayer::stale_while_revalidate) answers at once
@@ -17,7 +19,8 @@
 //!   in for an inner service that [fails](CacheLayer::stale_if_unreachable); what forbids it always wins. What a write
 //!   invalidated is gone, not stale.
 //! * **A broken cache is a slow cache, never a broken answer.** What the backend cannot do becomes a miss; it is counted
-//!   and logged, not returned.
+//!   and logged, not returned. [`Guarded`](backend::Guarded) bounds what that costs, and remembers what the backend could
+//!   not be told. Concurrent misses are still shared, but only calls that have not begun: two at most.
 //! * **RFC 9111's rules for storing and reusing, as a shared cache,** with defaults that are safer than its letter: nothing
 //!   with `Set-Cookie`, nothing asked for with `Authorization` unless the response says `public`, `s-maxage` or
 //!   `must-revalidate`, nothing asked for with `Cookie` unless the response states its own lifetime.
@@ -31,6 +34,13 @@
 //! *Cache-aside* is the way it works: look up, else ask the inner service and store. *Invalidation on write* is always
 //! on; [`also_invalidate`](CacheLayer::also_invalidate) names what else a write concerns.
 //! *[Write-through](CacheLayer::write_through)* stores what a write answers, so that the first GET after it is a hit.
+//!
+//! # Backends
+//!
+//! [`MemoryBackend`](backend::MemoryBackend) is for one process. `RedisBackend` (feature `redis`; `redis-tls` for
+//! `rediss://`) is for many that share what they store, inside of a [`Guarded`](backend::Guarded).
+//! [`Either`](backend::Either) and `Option` choose when the program runs, and [`Backend`](backend::Backend) is the contract
+//! for those you write.
 //!
 //! # On hyper and axum
 //!
