@@ -23,7 +23,7 @@ use crate::backend::codec::{self, Decoded};
 use crate::backend::{CacheKey, Lookup, Moment};
 
 /// Of different keys: a reply is read as a whole before anybody has his part of it.
-const MOST_KEYS: usize = 16;
+const MOST_KEYS: usize = 32;
 /// How far apart two moments may be to be taken for one: a response counts as older by as much.
 const TOGETHER: Duration = Duration::from_millis(100);
 
