@@ -11,6 +11,9 @@ use crate::random::{SeededRandom, uniform};
 
 /// Over how much of the past it judges.
 const BUCKETS: usize = 10;
+/// For how long nothing must have gone well for that alone to be enough: what went well before would outweigh it for as
+/// long as it is remembered.
+const HOPELESS: Duration = Duration::from_millis(250);
 /// How long whoever finds a probe under way waits for what becomes of it.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -59,6 +62,8 @@ enum Phase {
 struct Window {
     began: Instant,
     buckets: [(usize, Tally); BUCKETS],
+    /// Since when nothing has gone well, and how often.
+    row: Option<(Instant, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +77,7 @@ impl Window {
         Self {
             began: now,
             buckets: [(0, Tally::default()); BUCKETS],
+            row: None,
         }
     }
 
@@ -84,11 +90,22 @@ impl Window {
         }
         tally.all += 1;
         tally.bad += u32::from(is_bad);
+        self.row = is_bad.then(|| match self.row {
+            Some((since, count)) => (since, count.saturating_add(1)),
+            None => (now, 1),
+        });
         let recent = self.buckets.iter().filter(|(of, _)| of + BUCKETS > number);
         recent.fold(Tally::default(), |sum, (_, tally)| Tally {
             all: sum.all + tally.all,
             bad: sum.bad + tally.bad,
         })
+    }
+
+    /// Whether so many in a row have failed, over some time.
+    fn is_hopeless(&self, least: u32, now: Instant) -> bool {
+        let is_long = |since| now.saturating_duration_since(since) >= HOPELESS;
+        self.row
+            .is_some_and(|(since, count)| count >= least && is_long(since))
     }
 }
 
@@ -154,7 +171,8 @@ impl Breaker {
         };
         let options = &self.options;
         let Tally { all, bad } = window.note(is_bad, now, options.window);
-        if all >= options.least && f64::from(bad) >= options.ratio * f64::from(all) {
+        let is_too_much = f64::from(bad) >= options.ratio * f64::from(all);
+        if all >= options.least && (is_too_much || window.is_hopeless(options.least, now)) {
             *phase = self.open(options.pause, now);
             drop(phase);
             self.opened.fetch_add(1, Ordering::Relaxed);
@@ -265,6 +283,21 @@ mod tests {
             BreakerState::Closed,
             "three in ten seconds at most"
         );
+    }
+
+    /// R02: however well it went before.
+    #[tokio::test(start_paused = true)]
+    async fn opens_when_nothing_goes_well_any_more() {
+        let breaker = Breaker::new(OPTIONS);
+        go(&breaker, &[false; 1000]);
+        go(&breaker, &[true; 20]);
+        assert_eq!(breaker.state(), BreakerState::Closed, "a moment only");
+        advance(HOPELESS).await;
+        go(&breaker, &[false, true, true, true]);
+        advance(HOPELESS).await;
+        assert_eq!(breaker.state(), BreakerState::Closed, "one went well");
+        go(&breaker, &[true]);
+        assert_eq!(breaker.state(), BreakerState::Open);
     }
 
     /// R05

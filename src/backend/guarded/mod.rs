@@ -28,8 +28,8 @@ use crate::wait::within;
 /// * Every operation has a **deadline**: 50 ms for a lookup, 250 ms for an invalidation (which a write waits for), 2 s for
 ///   a store (which nobody waits for).
 /// * A **circuit breaker**: when of the operations of the last ten seconds (ten at least) half have failed or taken more
-///   than half of their deadline, the backend is not asked any more; every operation then fails at once. After half a
-///   second, then after twice as long each time up to five seconds, one operation is let through to find out; by chance a
+///   than half of their deadline, or ten in a row and nothing has gone well for a quarter of a second, the backend is not
+///   asked any more; every operation then fails at once. After half a second, then after twice as long each time up to five seconds, one operation is let through to find out; by chance a
 ///   little earlier or later, so that instances do not come back together. Each change is one line in the log.
 /// * **Undelivered invalidations** are remembered, up to 16,384 resources: one that was not acknowledged (a reply that was
 ///   lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read for
