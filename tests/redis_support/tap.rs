@@ -109,3 +109,26 @@ async fn a_tap_leads_elsewhere() {
     assert_eq!(one.command(&["GET", "a"]).await, "1".into());
     assert_eq!(other.command(&["GET", "a"]).await, "2".into());
 }
+
+#[tokio::test]
+async fn a_tap_strands_those_who_are_there() {
+    let (_server, tap) = server_and_tap().await;
+    let mut old = Client::to(tap.port()).await;
+    assert_eq!(old.asks("PING").await, some(PONG));
+    tap.strand();
+    old.say("PING").await;
+    let mut new = Client::to(tap.port()).await;
+    assert_eq!(new.asks("PING").await, some(PONG));
+    old.hears_nothing().await;
+    drop(old);
+    until("it has left", async || tap.open() == 1).await;
+}
+
+#[tokio::test]
+async fn a_tap_says_what_nobody_asked_for() {
+    let (_server, tap) = server_and_tap().await;
+    let mut client = Client::to(tap.port()).await;
+    tap.interject(b":1\r\n");
+    assert_eq!(client.asks("PING").await, some(":1\r\n+PONG\r\n"));
+    assert_eq!(client.asks("PING").await, some(PONG));
+}

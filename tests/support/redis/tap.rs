@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +31,17 @@ struct State {
     mode: Mode,
     /// Connections of an earlier time than this are cut.
     time: u64,
+    /// So many connections, the first ones, lead nowhere any more.
+    stranded: usize,
+}
+
+impl State {
+    fn mode_of(&self, number: usize) -> Mode {
+        match number <= self.stranded {
+            true => Mode::BlackHole,
+            false => self.mode.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +53,7 @@ enum Mode {
     Garble(Arc<[u8]>),
     Truncate(Arc<AtomicUsize>),
     LoseReplies,
+    Interject(Arc<Mutex<Vec<u8>>>),
 }
 
 impl Tap {
@@ -53,6 +65,7 @@ impl Tap {
             upstream: local(upstream),
             mode: Mode::Pass,
             time: 0,
+            stranded: 0,
         };
         let tap = Self(Arc::new(Shared {
             port: listener.local_addr().expect("an address").port(),
@@ -109,6 +122,17 @@ impl Tap {
         self.set(Mode::LoseReplies);
     }
 
+    /// Has the server say these bytes, which nobody has asked for, before the next thing that it says; once.
+    pub fn interject(&self, bytes: &[u8]) {
+        self.set(Mode::Interject(Arc::new(Mutex::new(bytes.to_vec()))));
+    }
+
+    /// A black hole for the connections that there are, and for ever; those to come are none of them.
+    pub fn strand(&self) {
+        let accepted = self.accepted();
+        self.0.state.send_modify(|state| state.stranded = accepted);
+    }
+
     /// Cuts the connections there are.
     pub fn cut(&self) {
         self.0.state.send_modify(|state| state.time += 1);
@@ -143,7 +167,7 @@ fn local(port: u16) -> SocketAddr {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((client, _)) = listener.accept().await {
-        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst) + 1;
         shared.open.fetch_add(1, Ordering::SeqCst);
         let state = shared.state.subscribe();
         let time = state.borrow().time;
@@ -155,20 +179,24 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             tokio::select! {
                 biased;
                 _ = is_cut => {}
-                _ = connect(client, state) => {}
+                _ = connect(client, number, state) => {}
             }
             shared.open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
-async fn connect(client: TcpStream, mut state: watch::Receiver<State>) -> io::Result<()> {
+async fn connect(
+    client: TcpStream,
+    number: usize,
+    mut state: watch::Receiver<State>,
+) -> io::Result<()> {
     client.set_nodelay(true)?;
     let (mut from_client, to_client) = client.into_split();
     let mut held = Vec::new();
     let upstream = loop {
         tokio::select! {
-            state = state.wait_for(|state| !matches!(state.mode, Mode::BlackHole)) => {
+            state = state.wait_for(|state| !matches!(state.mode_of(number), Mode::BlackHole)) => {
                 break state.map_err(io::Error::other)?.upstream;
             }
             read = from_client.read_buf(&mut held) => if read? == 0 { return Ok(()) },
@@ -178,19 +206,20 @@ async fn connect(client: TcpStream, mut state: watch::Receiver<State>) -> io::Re
     upstream.set_nodelay(true)?;
     let (from_server, to_server) = upstream.into_split();
     tokio::select! {
-        ended = requests(from_client, held, to_server, state.clone()) => ended,
-        ended = replies(from_server, to_client, state) => ended,
+        ended = requests(from_client, number, held, to_server, state.clone()) => ended,
+        ended = replies(from_server, number, to_client, state) => ended,
     }
 }
 
 async fn requests(
     mut from: OwnedReadHalf,
+    number: usize,
     mut held: Vec<u8>,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     loop {
-        let mode = state.borrow_and_update().mode.clone();
+        let mode = state.borrow_and_update().mode_of(number);
         if !held.is_empty() && !matches!(mode, Mode::BlackHole) {
             if let Mode::Delay(time) = mode {
                 sleep(time).await;
@@ -207,13 +236,14 @@ async fn requests(
 
 async fn replies(
     mut from: OwnedReadHalf,
+    number: usize,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
 ) -> io::Result<()> {
     let mut held = Vec::new();
     let mut is_closed = false;
     loop {
-        let mode = state.borrow_and_update().mode.clone();
+        let mode = state.borrow_and_update().mode_of(number);
         if !matches!(mode, Mode::BlackHole) {
             if !held.is_empty() {
                 let held = std::mem::take(&mut held);
@@ -248,6 +278,10 @@ async fn answer(to: &mut OwnedWriteHalf, said: Vec<u8>, mode: Mode) -> io::Resul
         Mode::Delay(time) => {
             sleep(time).await;
             to.write_all(&said).await
+        }
+        Mode::Interject(bytes) => {
+            let bytes = std::mem::take(&mut *bytes.lock().expect("no panic"));
+            to.write_all(&[bytes, said].concat()).await
         }
         Mode::Pass | Mode::BlackHole | Mode::Refuse => to.write_all(&said).await,
     }
