@@ -1,0 +1,51 @@
+//! What is logged, for tests on one thread.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use tracing::Level;
+use tracing::subscriber::{DefaultGuard, set_default};
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+/// All that this thread logs, from warnings on, as long as it lives.
+pub struct Logs {
+    written: Written,
+    _guard: DefaultGuard,
+}
+
+impl Logs {
+    pub fn new() -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            written,
+            _guard: set_default(subscriber),
+        }
+    }
+
+    /// The lines with this text.
+    pub fn lines(&self, text: &str) -> Vec<String> {
+        let written = self.written.0.lock().expect("no panic").clone();
+        let written = String::from_utf8(written).expect("text");
+        let lines = written.lines().filter(|line| line.contains(text));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
