@@ -79,6 +79,10 @@ impl Link {
         let asked = millis(Instant::now());
         let said = connection.send_packed_commands(&ask, 0, 3).await;
         let said = said.map_err(Fault::Connect)?;
+        // What even this is refused for (`NOAUTH`, `BUSY`) is for the log.
+        if let Some(Value::ServerError(error)) = said.first() {
+            return Err(Fault::Connect(error.clone().into()));
+        }
         let standing = Standing::of(&said).ok_or(Fault::Unexpected)?;
         let run = said.get(2).and_then(text);
         let run = run.and_then(|info| field(info, "run_id"));
