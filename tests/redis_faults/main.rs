@@ -7,9 +7,17 @@
 //!
 //! Nothing here depends on being fast: what is waited for is a condition.
 
+mod access;
+mod debts;
+mod failovers;
+mod keys;
 mod load;
 mod logs;
+mod losses;
+mod nonsense;
 mod outages;
+mod slowness;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -42,7 +42,8 @@ impl Versions {
 #[derive(Clone, Default)]
 pub struct World {
     database: Arc<Versions>,
-    promised: Arc<Versions>,
+    /// What all instances have promised, because Redis has acknowledged it.
+    acknowledged: Arc<Versions>,
     padding: usize,
 }
 
@@ -53,6 +54,8 @@ pub struct Instance {
     pub handle: CacheHandle<Guarded<RedisBackend>>,
     pub origin: Origin,
     world: World,
+    /// What this one has promised.
+    promised: Arc<Versions>,
 }
 
 /// A namespace of a test's own.
@@ -97,6 +100,14 @@ impl World {
             service: BoxCloneSyncService::new(service),
             origin,
             world: self.clone(),
+            promised: Arc::default(),
+        }
+    }
+
+    /// From now on nobody is to be answered with less than there is.
+    pub fn promises_all(&self) {
+        for path in 0..PATHS {
+            self.acknowledged.at_least(path, self.database.get(path));
         }
     }
 
@@ -162,7 +173,8 @@ impl Instance {
 
     /// Reads, and holds the answer against what was promised before.
     pub async fn read(&self, path: usize, number: usize) -> Answer {
-        let least = self.world.promised.get(path);
+        let acknowledged = self.world.acknowledged.get(path);
+        let least = self.promised.get(path).max(acknowledged);
         let request = Self::request(path, number);
         let wanted = wanted(&request);
         let answer = self.ask(request).await;
@@ -184,10 +196,15 @@ impl Instance {
 
     /// Writes, and promises what came of it.
     pub async fn write(&self, path: usize) -> Answer {
+        let failed = || self.handle.stats().failed_invalidations;
+        let before = failed();
         let answer = self.ask(put(&format!("/{path}"))).await;
         assert!(answer.status.is_success(), "{answer:?}");
         let version = answer.header("x-version").parse().expect("a version");
-        self.world.promised.at_least(path, version);
+        self.promised.at_least(path, version);
+        if failed() == before {
+            self.world.acknowledged.at_least(path, version);
+        }
         answer
     }
 
