@@ -76,7 +76,6 @@ async fn one_that_was_killed_and_comes_back_empty_is_used_again() {
         server.restart().await;
         instance.recovers().await;
     }
-    assert!(instance.health().replayed > 0);
     load.end("killed, restarted empty").await;
 }
 
