@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tower_response_cache::backend::BreakerState;
+use tower_response_cache::stats::Refusal;
 
 use crate::load::Load;
 use crate::support::redis::{RedisServer, Reply, Tap, until};
@@ -145,4 +146,26 @@ async fn a_shutdown_delivers_what_is_owed_once_that_is_possible() {
     for path in 0..PATHS {
         staying.read(path, 0).await;
     }
+}
+
+/// A write that stores its answer invalidates in the same step, which may be carried out late, twice or not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_write_stores_is_not_older_than_another_write() {
+    let server = RedisServer::start().await;
+    let tap = Tap::to(server.port()).await;
+    let instance = World::writing_through().instance(guarded(options(&tap.url())));
+    instance.warm().await;
+    let load = Load::on(&instance).writers(&instance, 2);
+    load.writes(PATHS * 4).await;
+    assert!(instance.handle.stats().refusals.get(Refusal::Superseded) < PATHS as u64 * 4);
+    for spoil in [Tap::lose_replies, Tap::black_hole, Tap::cut, Tap::refuse] {
+        for _ in 0..3 {
+            load.goes_on(30).await;
+            spoil(&tap);
+            load.writes(6).await;
+            tap.pass();
+        }
+        instance.recovers().await;
+    }
+    load.end("write-through").await;
 }

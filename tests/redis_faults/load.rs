@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::instance::Instance;
 use crate::support::redis::until;
-use crate::world::{Instance, PATHS};
+use crate::world::PATHS;
 
 /// Nobody goes on for longer, whatever becomes of his test.
 const LONGEST: Duration = Duration::from_secs(120);

@@ -2,9 +2,10 @@
 
 use tower_response_cache::backend::BreakerState;
 
+use crate::instance::Instance;
 use crate::load::Load;
 use crate::support::redis::RedisServer;
-use crate::world::{Instance, PATHS, World, options, patient};
+use crate::world::{PATHS, World, options, patient};
 
 /// Nothing of this counts as a failure.
 fn is_well(instance: &Instance) {

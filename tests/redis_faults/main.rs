@@ -8,8 +8,10 @@
 //! Nothing here depends on being fast: what is waited for is a condition.
 
 mod access;
+mod chaos;
 mod debts;
 mod failovers;
+mod instance;
 mod keys;
 mod load;
 mod logs;

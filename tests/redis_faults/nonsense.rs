@@ -1,8 +1,9 @@
 //! Redis says strange things.
 
+use crate::instance::Instance;
 use crate::load::Load;
 use crate::support::redis::{FakeRedis, RedisServer, Reply, Said, Tap};
-use crate::world::{Instance, PATHS, World, guarded, options};
+use crate::world::{PATHS, World, guarded, options};
 
 /// What is done to a wire.
 type Spoil = fn(&Tap);

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::instance::Instance;
 use crate::load::Load;
 use crate::logs::Logs;
 use crate::support::redis::{RedisServer, Tap, until};
-use crate::world::{Instance, PATHS, PAUSE, World, guarded, options};
+use crate::world::{PATHS, PAUSE, World, guarded, options, patient};
 
 /// While the breaker is open, no more is asked than what finds out.
 async fn asks_little(load: &Load, instance: &Instance) {
@@ -26,7 +27,7 @@ async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
     let (logs, start) = (Logs::new(), Instant::now());
     let mut server = RedisServer::start().await;
     server.kill();
-    let instance = World::default().instance(guarded(options(&server.url())));
+    let instance = World::default().instance(patient(options(&server.url())));
     let before = instance.health();
     let load = Load::on(&instance);
     instance.gives_up(before).await;
@@ -55,7 +56,7 @@ async fn one_that_dies_for_good_is_not_missed() {
     server.kill();
     instance.gives_up(before).await;
     asks_little(&load, &instance).await;
-    load.writes(PATHS).await;
+    instance.write_all().await;
     assert_eq!(instance.health().undelivered, PATHS);
     load.end("killed for good").await;
 }

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
+use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::redis::RedisOptions;
-use tower_response_cache::backend::{BreakerState, Guarded, Health, RedisBackend};
-use tower_response_cache::{CacheHandle, CacheLayer};
+use tower_response_cache::backend::{Guarded, RedisBackend};
 
-use crate::support::origin::{Origin, OriginError, Response, answer};
-use crate::support::redis::{PATIENCE, until};
-use crate::support::{Answer, get, put, with};
+use crate::instance::Instance;
+use crate::support::origin::{Origin, answer};
 
 pub const PATHS: usize = 4;
 /// The one whose responses vary.
@@ -34,28 +33,18 @@ impl Versions {
         self.0[path].fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    fn at_least(&self, path: usize, version: u64) {
+    pub fn at_least(&self, path: usize, version: u64) {
         self.0[path].fetch_max(version, Ordering::SeqCst);
     }
 }
 
 #[derive(Clone, Default)]
 pub struct World {
-    database: Arc<Versions>,
+    pub database: Arc<Versions>,
     /// What all instances have promised, because Redis has acknowledged it.
-    acknowledged: Arc<Versions>,
-    padding: usize,
-}
-
-/// A service with its cache.
-#[derive(Clone)]
-pub struct Instance {
-    service: BoxCloneSyncService<Request<()>, Response, OriginError>,
-    pub handle: CacheHandle<Guarded<RedisBackend>>,
-    pub origin: Origin,
-    world: World,
-    /// What this one has promised.
-    promised: Arc<Versions>,
+    pub acknowledged: Arc<Versions>,
+    pub padding: usize,
+    writes_through: bool,
 }
 
 /// A namespace of a test's own.
@@ -90,15 +79,25 @@ impl World {
         }
     }
 
+    /// Where what a write answers is stored.
+    pub fn writing_through() -> Self {
+        Self {
+            writes_through: true,
+            ..Self::default()
+        }
+    }
+
     pub fn instance(&self, backend: Guarded<RedisBackend>) -> Instance {
         let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60));
-        let origin = self.origin();
-        let service = layer.layer(origin.clone());
+        let layer = match self.writes_through {
+            true => layer.write_through(),
+            false => layer,
+        };
+        let service = layer.layer(self.origin());
         let service = service.map_response(|answer| answer.map(BodyExt::boxed_unsync));
         Instance {
             handle: layer.handle(),
             service: BoxCloneSyncService::new(service),
-            origin,
             world: self.clone(),
             promised: Arc::default(),
         }
@@ -124,12 +123,11 @@ impl World {
                     false => world.database.next(path),
                 };
                 pause().await;
-                let (text, vary) = (version.to_string(), [("vary", "accept-language")]);
-                let lines = [("x-version", &*text)];
-                let lines: Vec<_> = match path == VARYING {
-                    true => lines.into_iter().chain(vary).collect(),
-                    false => lines.into(),
-                };
+                let (text, location) = (version.to_string(), request.uri().path());
+                let mut lines = vec![("x-version", &*text), ("content-location", location)];
+                if path == VARYING {
+                    lines.push(("vary", "accept-language"));
+                }
                 let padding = "x".repeat(world.padding);
                 Ok(answer(
                     200,
@@ -151,133 +149,11 @@ fn path_of(request: &Request<()>) -> usize {
 }
 
 /// What an answer must be to: the target, and the language where responses vary.
-fn wanted(request: &Request<()>) -> String {
+pub fn wanted(request: &Request<()>) -> String {
     let language = request.headers().get("accept-language");
     let language = language.map_or("-", |language| language.to_str().expect("text"));
     match path_of(request) == VARYING {
         true => format!("{}:{language}", request.uri()),
         false => request.uri().to_string(),
-    }
-}
-
-impl Instance {
-    /// The request of a number: over some queries and two languages.
-    pub fn request(path: usize, number: usize) -> Request<()> {
-        let target = match number {
-            0 => format!("/{path}"),
-            _ => format!("/{path}?q={number}"),
-        };
-        let language = if number.is_multiple_of(2) { "en" } else { "de" };
-        with(get(&target), "accept-language", language)
-    }
-
-    /// Reads, and holds the answer against what was promised before.
-    pub async fn read(&self, path: usize, number: usize) -> Answer {
-        let acknowledged = self.world.acknowledged.get(path);
-        let least = self.promised.get(path).max(acknowledged);
-        let request = Self::request(path, number);
-        let wanted = wanted(&request);
-        let answer = self.ask(request).await;
-        assert!(answer.status.is_success(), "{answer:?}");
-        let parts: Vec<_> = answer.body.split(' ').collect();
-        let [of, version, padding] = parts[..] else {
-            panic!("{answer:?}");
-        };
-        assert_eq!(of, wanted);
-        assert_eq!(padding.len(), self.world.padding);
-        let version: u64 = version.parse().expect("a version");
-        assert!(
-            version >= least,
-            "stale: version {version} of {wanted} after {least} was promised: {answer:?}"
-        );
-        assert!(version <= self.world.database.get(path), "{answer:?}");
-        answer
-    }
-
-    /// Writes, and promises what came of it.
-    pub async fn write(&self, path: usize) -> Answer {
-        let failed = || self.handle.stats().failed_invalidations;
-        let before = failed();
-        let answer = self.ask(put(&format!("/{path}"))).await;
-        assert!(answer.status.is_success(), "{answer:?}");
-        let version = answer.header("x-version").parse().expect("a version");
-        self.promised.at_least(path, version);
-        if failed() == before {
-            self.world.acknowledged.at_least(path, version);
-        }
-        answer
-    }
-
-    async fn ask(&self, request: Request<()>) -> Answer {
-        let response = self.service.clone().oneshot(request).await;
-        let (head, body) = response.expect("an answer").into_parts();
-        let body = body.collect().await.expect("a whole body");
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            trailers: body.trailers().cloned(),
-            body: String::from_utf8(body.to_bytes().into()).expect("text"),
-        }
-    }
-
-    pub async fn write_all(&self) {
-        for path in 0..PATHS {
-            self.write(path).await;
-        }
-    }
-
-    /// Reads every path twice, so that it is stored.
-    pub async fn warm(&self) {
-        until("all are hits", async || {
-            let mut are_hits = true;
-            for path in 0..PATHS {
-                are_hits &= self.read(path, 0).await.is_hit();
-            }
-            are_hits
-        })
-        .await;
-    }
-
-    pub fn health(&self) -> Health {
-        self.handle.stats().health.expect("it is guarded")
-    }
-
-    pub fn hits(&self) -> u64 {
-        self.handle.stats().hits
-    }
-
-    pub fn owes_nothing(&self) -> bool {
-        let health = self.health();
-        health.undelivered == 0 && !health.to_be_cleared
-    }
-
-    /// Waits until something is so; tells the cache's counters when that takes too long.
-    pub async fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let start = Instant::now();
-        while !is_so(self) {
-            let stats = || self.handle.stats();
-            assert!(
-                start.elapsed() < PATIENCE * 3,
-                "until {what}: {:?}",
-                stats()
-            );
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// Waits until the breaker has opened once more than at `before`.
-    pub async fn gives_up(&self, before: Health) {
-        let has_opened = |instance: &Self| instance.health().opened > before.opened;
-        self.until("the breaker opens", has_opened).await;
-    }
-
-    /// Waits, while a load is on, until all is well: asked again, nothing owed, hits.
-    pub async fn recovers(&self) {
-        let hits = self.hits();
-        let is_well = |instance: &Self| {
-            let is_closed = instance.health().breaker == BreakerState::Closed;
-            is_closed && instance.owes_nothing() && instance.hits() > hits + 20
-        };
-        self.until("all is well again", is_well).await;
     }
 }

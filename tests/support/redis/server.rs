@@ -130,6 +130,11 @@ impl RedisServer {
         self.process = None;
     }
 
+    /// Whether it was started, and not killed since.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Lets it stand still: it holds its connections, accepts more and answers nothing.
     pub fn stop(&self) {
         self.running().stop();
