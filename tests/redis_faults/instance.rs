@@ -10,7 +10,7 @@ use tower::util::BoxCloneSyncService;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::{BreakerState, Guarded, Health, RedisBackend};
 
-use crate::support::origin::{OriginError, Response};
+use crate::support::origin::{Origin, OriginError, Response};
 use crate::support::redis::{PATIENCE, until};
 use crate::support::{Answer, get, put, with};
 use crate::world::{PATHS, Versions, World, wanted};
@@ -20,6 +20,7 @@ use crate::world::{PATHS, Versions, World, wanted};
 pub struct Instance {
     pub(super) service: BoxCloneSyncService<Request<()>, Response, OriginError>,
     pub handle: CacheHandle<Guarded<RedisBackend>>,
+    pub origin: Origin,
     pub(super) world: World,
     /// What this one has promised.
     pub(super) promised: Arc<Versions>,
@@ -121,11 +122,7 @@ impl Instance {
         let start = Instant::now();
         while !is_so(self) {
             let stats = || self.handle.stats();
-            assert!(
-                start.elapsed() < PATIENCE * 3,
-                "until {what}: {:?}",
-                stats()
-            );
+            assert!(start.elapsed() < PATIENCE, "until {what}: {:?}", stats());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -15,7 +15,7 @@ use crate::world::PATHS;
 /// Nobody goes on for longer, whatever becomes of his test.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Far more than any deadline, far less than what a client of Redis waits by itself.
-const NOBODY_WAITS: Duration = Duration::from_secs(5);
+const NOBODY_WAITS: Duration = Duration::from_secs(8);
 
 /// Reads and writes until it is ended. All answers are checked.
 pub struct Load {

@@ -19,6 +19,7 @@ mod losses;
 mod nonsense;
 mod outages;
 mod slowness;
+mod stampedes;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::BodyExt;
+use tokio::time::sleep;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::CacheLayer;
@@ -18,6 +19,7 @@ use crate::support::origin::{Origin, answer};
 pub const PATHS: usize = 4;
 /// The one whose responses vary.
 const VARYING: usize = PATHS - 1;
+const SHORT: Duration = Duration::from_micros(500);
 pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// A version for each path, which only grows.
@@ -45,6 +47,8 @@ pub struct World {
     pub acknowledged: Arc<Versions>,
     pub padding: usize,
     writes_through: bool,
+    /// How long the service takes for longer.
+    slower: Duration,
 }
 
 /// A namespace of a test's own.
@@ -87,17 +91,27 @@ impl World {
         }
     }
 
+    /// Whose service takes longer, for those who come meanwhile.
+    pub fn slower(by: Duration) -> Self {
+        Self {
+            slower: by,
+            ..Self::default()
+        }
+    }
+
     pub fn instance(&self, backend: Guarded<RedisBackend>) -> Instance {
         let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60));
         let layer = match self.writes_through {
             true => layer.write_through(),
             false => layer,
         };
-        let service = layer.layer(self.origin());
+        let origin = self.origin();
+        let service = layer.layer(origin.clone());
         let service = service.map_response(|answer| answer.map(BodyExt::boxed_unsync));
         Instance {
             handle: layer.handle(),
             service: BoxCloneSyncService::new(service),
+            origin,
             world: self.clone(),
             promised: Arc::default(),
         }
@@ -117,12 +131,12 @@ impl World {
             let world = world.clone();
             async move {
                 let path = path_of(&request);
-                pause().await;
+                sleep(SHORT).await;
                 let version = match *request.method() == Method::GET {
                     true => world.database.get(path),
                     false => world.database.next(path),
                 };
-                pause().await;
+                sleep(SHORT + world.slower).await;
                 let (text, location) = (version.to_string(), request.uri().path());
                 let mut lines = vec![("x-version", &*text), ("content-location", location)];
                 if path == VARYING {
@@ -137,10 +151,6 @@ impl World {
             }
         })
     }
-}
-
-async fn pause() {
-    tokio::time::sleep(Duration::from_micros(500)).await;
 }
 
 fn path_of(request: &Request<()>) -> usize {

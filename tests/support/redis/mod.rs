@@ -23,7 +23,7 @@ pub use tap::Tap;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes: beyond it, something hangs.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until something is so. Panics, with what it waits for, when that takes too long.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

@@ -177,7 +177,7 @@ impl RedisServer {
         reply.unwrap_or_else(|error| panic!("{error}:\n{}", self.log()))
     }
 
-    /// The same, for a server that may not answer; waits for it for ten seconds.
+    /// The same, for a server that may not answer; waits for it for half a minute.
     pub async fn try_command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> io::Result<Reply> {
         let exchange = async {
             let stream = TcpStream::connect(("127.0.0.1", self.at.port)).await?;
