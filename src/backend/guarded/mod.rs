@@ -29,8 +29,10 @@ use crate::wait::within;
 ///   a store (which nobody waits for).
 /// * A **circuit breaker**: when of the operations of the last ten seconds (ten at least) half have failed or taken more
 ///   than half of their deadline, or ten in a row and nothing has gone well for a quarter of a second, the backend is not
-///   asked any more; every operation then fails at once. After half a second, then after twice as long each time up to five seconds, one operation is let through to find out; by chance a
-///   little earlier or later, so that instances do not come back together. Each change is one line in the log.
+///   asked any more; every operation then fails at once. After half a second, then after twice as long each time up to
+///   five seconds, one operation is let through to find out; by chance a little earlier or later, so that instances do not
+///   come back together. Each change is one line in the log. What ends long after its deadline counts as nothing: it is
+///   this process that is slow then, and without a cache it would be slower.
 /// * **Undelivered invalidations** are remembered, up to 16,384 resources: one that was not acknowledged (a reply that was
 ///   lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read for
 ///   that resource until it has acknowledged. They are delivered in the background as soon as it answers again, before
@@ -198,7 +200,8 @@ impl Turn<'_> {
     /// What came of it, if anything did in time.
     fn ended<T>(self, done: Option<Result<T, BackendError>>) -> Result<T, BackendError> {
         let now = Instant::now();
-        let is_slow = now.saturating_duration_since(self.began) > self.deadline / 2;
+        let took = now.saturating_duration_since(self.began);
+        let is_slow = took > self.deadline / 2;
         let done = done.unwrap_or_else(|| {
             count(&self.counts.timeouts);
             Err(BackendError::new(Guarding::Late))
@@ -208,7 +211,10 @@ impl Turn<'_> {
         if has_failed {
             count(&self.counts.failures);
         }
-        self.permit.went(has_failed || is_slow, now);
+        // Whoever is that late to notice is himself what is slow: that must not take the cache from him as well.
+        if took <= self.deadline + self.deadline / 2 {
+            self.permit.went(has_failed || is_slow, now);
+        }
         done
     }
 }

@@ -62,7 +62,7 @@ impl<B: Backend> Guarded<B> {
     }
 
     /// How long an invalidation may take, and with it a write longer than without a backend, for each resource that it
-    /// invalidates; 250 ms by default. A write that is not acknowledged by then is answered, and delivered later.
+    /// invalidates (twice as long for one that write-through could not store); 250 ms by default. A write that is not acknowledged by then is answered, and delivered later.
     #[must_use]
     pub fn invalidation_deadline(self, deadline: Duration) -> Self {
         self.change(|options| options.invalidation = deadline)
