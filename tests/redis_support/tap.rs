@@ -89,11 +89,17 @@ async fn a_tap_spoils_replies() {
     client.hears_nothing().await;
     tap.pass();
     assert_eq!(client.asks("INCR n").await, some(":3\r\n"));
+    tap.hold_replies();
+    client.say("DECR n").await;
+    until("it is done", async || server.calls("decr").await == 1).await;
+    client.hears_nothing().await;
+    tap.pass();
+    assert_eq!(client.hears().await, some(":2\r\n"));
     tap.truncate(PONG.len() + 3);
     assert_eq!(client.asks("PING").await, some(PONG));
     assert_eq!(client.asks("PING").await, some("+PO"));
     assert_eq!(client.hears().await, some(END));
-    assert_eq!(server.command(&["GET", "n"]).await, "3".into());
+    assert_eq!(server.command(&["GET", "n"]).await, "2".into());
 }
 
 #[tokio::test]

@@ -54,6 +54,13 @@ enum Mode {
     Truncate(Arc<AtomicUsize>),
     LoseReplies,
     Interject(Arc<Mutex<Vec<u8>>>),
+    HoldReplies,
+}
+
+impl Mode {
+    fn holds_replies(&self) -> bool {
+        matches!(self, Self::BlackHole | Self::HoldReplies)
+    }
 }
 
 impl Tap {
@@ -131,6 +138,11 @@ impl Tap {
     pub fn strand(&self) {
         let accepted = self.accepted();
         self.0.state.send_modify(|state| state.stranded = accepted);
+    }
+
+    /// Passes on what clients say and holds what they are answered until told to pass it: done, and not yet acknowledged.
+    pub fn hold_replies(&self) {
+        self.set(Mode::HoldReplies);
     }
 
     /// Cuts the connections there are.
@@ -244,7 +256,7 @@ async fn replies(
     let mut is_closed = false;
     loop {
         let mode = state.borrow_and_update().mode_of(number);
-        if !matches!(mode, Mode::BlackHole) {
+        if !mode.holds_replies() {
             if !held.is_empty() {
                 let held = std::mem::take(&mut held);
                 answer(&mut to, held, mode).await?;
@@ -283,6 +295,8 @@ async fn answer(to: &mut OwnedWriteHalf, said: Vec<u8>, mode: Mode) -> io::Resul
             let bytes = std::mem::take(&mut *bytes.lock().expect("no panic"));
             to.write_all(&[bytes, said].concat()).await
         }
-        Mode::Pass | Mode::BlackHole | Mode::Refuse => to.write_all(&said).await,
+        Mode::Pass | Mode::BlackHole | Mode::Refuse | Mode::HoldReplies => {
+            to.write_all(&said).await
+        }
     }
 }
