@@ -72,6 +72,8 @@ impl Link {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE);
+        #[cfg(feature = "redis-tls")]
+        provide_cryptography(client);
         let connection = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connection.await.map_err(Fault::Connect)?;
         let mut ask = standing();
@@ -224,6 +226,19 @@ impl Link {
     fn is_as_before(&self, standing: &Standing<'_>) -> bool {
         let is_known = standing.replication.unwrap_or_default() == self.replication;
         !standing.is_replica && (is_known || self.options.trusts_restarts)
+    }
+}
+
+/// For TLS, ring's, where nobody has chosen another: rustls panics if it is left to choose between several.
+#[cfg(feature = "redis-tls")]
+fn provide_cryptography(client: &Client) {
+    let is_tls = matches!(
+        client.get_connection_info().addr(),
+        redis::ConnectionAddr::TcpTls { .. }
+    );
+    if is_tls && rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else may be quicker; then it is his.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
