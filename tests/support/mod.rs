@@ -5,6 +5,7 @@ pub mod dying;
 pub mod origin;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod sample;
 pub mod schedule;
 pub mod yielding;
 

@@ -1,0 +1,58 @@
+//! What is said to addresses and names that are none.
+
+use std::error::Error;
+
+use tower_response_cache::backend::RedisBackend;
+use tower_response_cache::backend::redis::RedisOptions;
+
+#[test]
+fn what_is_no_url_of_a_redis_is_told_so() {
+    for url in [
+        "",
+        "127.0.0.1:6379",
+        "http://127.0.0.1/",
+        "redis://127.0.0.1:port/",
+        "redis://127.0.0.1:66000/",
+        "redis://127.0.0.1/one",
+    ] {
+        let error = RedisBackend::new(url).expect_err(url);
+        assert_eq!(error.to_string(), "not the URL of a Redis", "{url}");
+        let source = error.source().expect("a reason").to_string();
+        assert!(!source.is_empty(), "{url}");
+    }
+}
+
+/// P15
+#[test]
+fn what_is_no_namespace_is_told_so() {
+    for name in ["", "a:", "a{b}", "a b", "é", "a\r\n", "*", &"a".repeat(65)] {
+        let options = RedisOptions::new("redis://127.0.0.1/").expect("a URL");
+        let error = options.namespace(name).expect_err(name);
+        assert_eq!(
+            error.to_string(),
+            "a namespace is 1 to 64 letters, digits, '.', '_' or '-'"
+        );
+    }
+}
+
+#[test]
+fn tls_needs_its_feature() {
+    let options = RedisOptions::new("rediss://127.0.0.1/");
+    if cfg!(feature = "redis-tls") {
+        assert!(options.is_ok());
+    } else {
+        let error = options.expect_err("not supported");
+        assert_eq!(error.to_string(), "rediss:// needs the feature redis-tls");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_of() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0");
+    let port = port.and_then(|free| free.local_addr()).expect("a port");
+    let backend = RedisBackend::new(&format!("redis://{port}/")).expect("a URL");
+    let error = backend.check().await.expect_err("nobody is there");
+    let source = error.source().expect("a reason");
+    assert_eq!(source.to_string(), "cannot connect to Redis");
+    assert!(source.source().is_some(), "and why");
+}
