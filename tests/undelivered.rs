@@ -1,0 +1,161 @@
+//! What a guarded backend owes: an acknowledgement settles what was owed when its delivery began, and nothing newer.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use support::sample::{Sample, at};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend, MemoryFence,
+    Moment, Put, Resource, StoredResponse, Target,
+};
+
+/// A backend shared with others, whose acknowledgements can be held back, and which can be out of reach.
+#[derive(Clone)]
+struct Remote {
+    memory: MemoryBackend,
+    is_away: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    acknowledgements: Arc<Semaphore>,
+}
+
+impl Remote {
+    fn new() -> Self {
+        Self {
+            memory: MemoryBackend::new(1 << 20),
+            is_away: Arc::default(),
+            done: Arc::default(),
+            acknowledgements: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn goes_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    fn is_there(&self) -> Result<(), BackendError> {
+        let is_away = self.is_away.load(Ordering::SeqCst);
+        (!is_away)
+            .then_some(())
+            .ok_or_else(|| BackendError::new("away"))
+    }
+}
+
+impl Backend for Remote {
+    type Fence = MemoryFence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
+        self.is_there()?;
+        self.memory.get(key, now).await
+    }
+
+    async fn fence(&self, of: Option<&Resource>) -> Result<Option<MemoryFence>, BackendError> {
+        self.is_there()?;
+        self.memory.fence(of).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.is_there()?;
+        self.memory.put(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.is_there()?;
+        self.memory.invalidate(target).await?;
+        self.done.fetch_add(1, Ordering::SeqCst);
+        self.acknowledgements
+            .acquire()
+            .await
+            .expect("open")
+            .forget();
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.is_there()?;
+        self.memory.clear().await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.memory.seed()
+    }
+}
+
+fn guarded(remote: &Remote) -> Guarded<Remote> {
+    const LONG: Duration = Duration::from_secs(60);
+    let guarded = Guarded::new(remote.clone()).invalidation_deadline(LONG);
+    guarded.breaker(1.0, 1_000_000)
+}
+
+async fn until_done(remote: &Remote, times: usize) {
+    while remote.done.load(Ordering::SeqCst) < times {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_found(lookup: &Result<Lookup<MemoryFence>, BackendError>) -> bool {
+    matches!(lookup, Ok(Lookup::Found(..)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    let target = Target::Resource(*sample.key.resource());
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    until_done(&remote, 1).await;
+    // Somebody else stores; then a write here, which the backend is not told of.
+    sample.store(&remote.memory).await;
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.acknowledgements.add_permits(1);
+    sleep(Duration::from_millis(1)).await;
+    remote.goes_away(false);
+    assert!(!is_found(&here.get(&sample.key, at(0)).await));
+    until_done(&remote, 2).await;
+    assert!(here.get(&sample.key, at(0)).await.is_err(), "not yet");
+    remote.acknowledgements.add_permits(1);
+    here.drain().await;
+    assert!(matches!(
+        here.get(&sample.key, at(0)).await,
+        Ok(Lookup::Miss(_))
+    ));
+    sample.store(&here).await;
+    assert!(is_found(&here.get(&sample.key, at(0)).await));
+}
+
+/// Whoever stops waiting leaves the debt behind.
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    sample.store(&here).await;
+    let target = Target::Resource(*sample.key.resource());
+    {
+        let mut invalidation = std::pin::pin!(here.invalidate(&target));
+        let polled = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(invalidation.as_mut().poll(cx).is_ready())
+        });
+        assert!(!polled.await);
+    }
+    assert!(here.get(&sample.key, at(0)).await.is_err());
+    assert_eq!(here.health().expect("its health").undelivered, 1);
+    // The first has not been acknowledged, and nobody waits for that any more.
+    remote.acknowledgements.add_permits(2);
+    here.drain().await;
+    assert_eq!(sample.body(&here).await, None);
+}
