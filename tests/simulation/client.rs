@@ -15,14 +15,15 @@ use tower_response_cache::{BoxError, Cache};
 
 use crate::history::{History, resource_of};
 use crate::luck::{Ended, Luck, tossed};
+use crate::plan::Plan;
 use crate::source::key_of;
 use crate::support::origin::Origin;
 use crate::support::{get, put, with};
-use crate::world::Plan;
 
 #[derive(Clone)]
 pub struct Client<B: Backend> {
-    pub service: Cache<Origin, B>,
+    /// One of each instance.
+    pub services: Vec<Cache<Origin, B>>,
     pub plan: Plan,
     pub history: Arc<History>,
     pub luck: Arc<Luck>,
@@ -38,7 +39,7 @@ impl<B: Backend> Client<B> {
         for _ in 0..=self.luck.below(4) {
             self.luck.pause(self.plan.interval).await;
             let request = self.any_get();
-            self.read(request, self.plan.cut).await;
+            self.read(self.any_instance(), request, self.plan.cut).await;
         }
     }
 
@@ -46,6 +47,13 @@ impl<B: Backend> Client<B> {
         for _ in 0..=self.luck.below(2) {
             self.luck.pause(self.plan.interval).await;
             self.write().await;
+        }
+    }
+
+    fn any_instance(&self) -> usize {
+        match self.services.len() {
+            1 => 0,
+            instances => self.luck.below(instances as u64) as usize,
         }
     }
 
@@ -75,18 +83,16 @@ impl<B: Backend> Client<B> {
         request
     }
 
-    /// Sends a GET and checks what comes; `None` where it did not come to its end.
-    pub async fn read(&self, request: Request<()>, cut: u64) -> Option<Got> {
-        let promised = self.history.promised(resource_of(request.uri().path()));
+    /// Sends a GET to an instance and checks what comes; `None` where it did not come to its end.
+    pub async fn read(&self, instance: usize, request: Request<()>, cut: u64) -> Option<Got> {
+        let resource = resource_of(request.uri().path());
+        let promised = self.history.promised(resource, instance);
         let asked = request.clone();
-        let request = match self
-            .history
-            .settled_generation(resource_of(asked.uri().path()))
-        {
+        let request = match self.history.settled_generation(resource) {
             Some(generation) => with(request, "x-generation", &generation.to_string()),
             None => request,
         };
-        let call = self.service.clone().oneshot(request);
+        let call = self.services[instance].clone().oneshot(request);
         let begun = Instant::now();
         let response = match tossed(call, cut, &self.luck).await {
             Ended::With(Ok(response)) => response,
@@ -96,8 +102,9 @@ impl<B: Backend> Client<B> {
             }
             Ended::Cut => return None,
         };
-        // Three calls one after the other, with all their pauses, and not one of the cache's limits.
-        let longest = Duration::from_millis(300);
+        // Three calls one after the other, with all their pauses, and not one of the cache's limits but those of a backend
+        // that fails.
+        let longest = Duration::from_millis(if self.plan.loses { 600 } else { 300 });
         assert!(
             self.plan.is_stormy || begun.elapsed() < longest,
             "{:?} for a head",
@@ -181,7 +188,8 @@ impl<B: Backend> Client<B> {
 
     async fn write(&self) {
         let resource = self.luck.pick(&["/plain", "/varies"]);
-        let call = self.service.clone().oneshot(put(resource));
+        let instance = self.any_instance();
+        let call = self.services[instance].clone().oneshot(put(resource));
         if let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await
             && response.status().is_success()
         {
@@ -189,7 +197,17 @@ impl<B: Backend> Client<B> {
             let version = version
                 .and_then(|text| text.parse().ok())
                 .expect("a version");
-            self.history.yielded(resource, version);
+            let said = response.headers().get("cache-status");
+            let said = said
+                .and_then(|said| said.to_str().ok())
+                .expect("what became of it");
+            let is_acknowledged = !said.contains("invalidation-failed");
+            assert!(
+                is_acknowledged || self.plan.loses,
+                "a backend that is well: {said}"
+            );
+            self.history
+                .yielded(resource, version, instance, is_acknowledged);
         }
     }
 }

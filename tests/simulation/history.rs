@@ -18,8 +18,10 @@ pub struct Known {
 struct Resource {
     /// The version in the database.
     version: u64,
-    /// The newest version that a client was told was written.
+    /// The newest version that a client was told was written, and how far the backend did not acknowledge that it forgot
+    /// what was before, by the instance that told it.
     promised: u64,
+    promised_at: BTreeMap<usize, u64>,
     /// Counts up when a write begins, and when its answer is yielded.
     generation: u64,
     /// Writes between the two. One that was cut, or failed, stays there.
@@ -27,12 +29,15 @@ struct Resource {
 }
 
 struct Call {
+    instance: usize,
     key: String,
     generation: u64,
     /// Whether nothing but a write can have made it necessary.
     is_clear: bool,
     text: String,
     is_whole: bool,
+    /// Whether it has no answer yet.
+    is_under_way: bool,
 }
 
 impl History {
@@ -47,8 +52,12 @@ impl History {
         self.known().resource(resource).version
     }
 
-    pub fn promised(&self, resource: &str) -> u64 {
-        self.known().resource(resource).promised
+    /// The oldest version that an instance may answer with.
+    pub fn promised(&self, resource: &str, instance: usize) -> u64 {
+        let mut known = self.known();
+        let resource = known.resource(resource);
+        let there = resource.promised_at.get(&instance).copied();
+        resource.promised.max(there.unwrap_or_default())
     }
 
     pub fn commit(&self, resource: &str) -> u64 {
@@ -66,11 +75,16 @@ impl History {
         resource.unsettled += 1;
     }
 
-    /// A client has the answer to a write: from now on nobody may be told less.
-    pub fn yielded(&self, resource: &str, version: u64) {
+    /// A client has an instance's answer to a write: from now on nobody may be told less; only nobody who asks that
+    /// instance, if the backend did not acknowledge.
+    pub fn yielded(&self, resource: &str, version: u64, instance: usize, is_acknowledged: bool) {
         let mut known = self.known();
         let resource = known.resource(resource);
-        resource.promised = resource.promised.max(version);
+        let promised = match is_acknowledged {
+            true => &mut resource.promised,
+            false => resource.promised_at.entry(instance).or_default(),
+        };
+        *promised = version.max(*promised);
         resource.generation += 1;
         resource.unsettled -= 1;
     }
@@ -82,45 +96,54 @@ impl History {
         (resource.unsettled == 0).then_some(resource.generation)
     }
 
-    /// A call for a key begins, for a request that began in the generation `since`. Where nothing but a write can have made
-    /// it necessary there is one per key and generation.
-    pub fn calls(&self, key: &str, since: Option<u64>, is_calm: bool) -> usize {
+    /// An instance's call for a key begins, for a request that began in the generation `since`. Where nothing but a write
+    /// can have made it necessary there is one per key and generation.
+    pub fn calls(&self, instance: usize, key: &str, since: Option<u64>, is_calm: bool) -> usize {
         let mut known = self.known();
         let resource = known.resource(resource_of(key));
         let generation = resource.generation;
         let is_clear = resource.unsettled == 0 && since == Some(generation);
-        let is_same =
-            |call: &Call| call.key == key && call.generation == generation && call.is_clear;
+        let is_same = |call: &&Call| {
+            call.key == key && call.generation == generation && call.instance == instance
+        };
+        let same = known.calls.iter().filter(is_same);
         assert!(
-            !(is_clear && known.calls.iter().any(is_same)),
+            !(is_clear && same.clone().any(|call| call.is_clear)),
             "a second call for {key} without need"
         );
-        if is_calm {
-            let herd = known
-                .calls
-                .iter()
-                .filter(|call| call.key == key && call.generation == generation);
-            assert!(herd.count() < 4, "a herd of calls for {key}");
-        }
+        assert!(!is_calm || same.count() < 4, "a herd of calls for {key}");
         known.calls.push(Call {
+            instance,
             key: key.to_owned(),
             generation,
             is_clear,
             text: String::new(),
             is_whole: false,
+            is_under_way: true,
         });
         known.calls.len() - 1
     }
 
     /// A call was dropped before its answer: another one is needed.
     pub fn dropped(&self, call: usize) {
-        self.known().calls[call].is_clear = false;
+        let mut known = self.known();
+        known.calls[call].is_clear = false;
+        known.calls[call].is_under_way = false;
+    }
+
+    /// How many of an instance's calls for a key have no answer yet.
+    pub fn under_way(&self, instance: usize, key: &str) -> usize {
+        let known = self.known();
+        let calls = known.calls.iter().filter(|call| call.is_under_way);
+        let same = calls.filter(|call| call.key == key && call.instance == instance);
+        same.count()
     }
 
     pub fn answers(&self, call: usize, text: String, is_whole: bool) {
         let mut known = self.known();
         known.calls[call].text = text;
         known.calls[call].is_whole = is_whole;
+        known.calls[call].is_under_way = false;
     }
 
     /// What a call's body is, and whether it comes to its end.

@@ -16,13 +16,15 @@ use tower_response_cache::BoxError;
 
 use crate::history::{History, resource_of};
 use crate::luck::Luck;
+use crate::plan::Plan;
 use crate::support::origin::{Origin, OriginBody, OriginError, Response, answer, full};
-use crate::world::Plan;
 
-pub fn origin(plan: Plan, history: Arc<History>, luck: Arc<Luck>) -> Origin {
+/// What stands behind an instance.
+pub fn origin(plan: Plan, instance: usize, history: Arc<History>, luck: Arc<Luck>) -> Origin {
     Origin::new(move |request| {
         let source = Source {
             plan,
+            instance,
             history: history.clone(),
             luck: luck.clone(),
         };
@@ -38,6 +40,7 @@ pub fn origin(plan: Plan, history: Arc<History>, luck: Arc<Luck>) -> Origin {
 
 struct Source {
     plan: Plan,
+    instance: usize,
     history: Arc<History>,
     luck: Arc<Luck>,
 }
@@ -74,9 +77,16 @@ impl Source {
     async fn read(self, request: &Request<()>) -> Result<Response, OriginError> {
         let key = key_of(request);
         let since = text(request.headers(), "x-generation").parse().ok();
-        let is_calm = !self.plan.is_stormy && self.plan.cut == 0;
-        let since = since.filter(|_| !self.plan.is_stormy);
-        let call = self.history.calls(&key, since, is_calm);
+        let is_calm = !self.plan.is_stormy && !self.plan.loses;
+        let since = since.filter(|_| is_calm);
+        let is_calm = is_calm && self.plan.cut == 0;
+        let call = self.history.calls(self.instance, &key, since, is_calm);
+        if self.plan.is_away && !self.plan.is_stormy {
+            // One, and another where it was not known yet that the responses vary, or where somebody left.
+            let most = if self.plan.cut == 0 { 2 } else { 3 };
+            let under_way = self.history.under_way(self.instance, &key);
+            assert!(under_way <= most, "{under_way} calls at once for {key}");
+        }
         let mut under = Under(Some((self.history.clone(), call)));
         self.luck.pause(20).await;
         let version = self.history.version(resource_of(&key));
@@ -181,7 +191,7 @@ impl Source {
             }
         }
         let mut response = if self.plan.write_through && resource == "/plain" {
-            let call = self.history.calls(&resource, None, false);
+            let call = self.history.calls(self.instance, &resource, None, false);
             let mut response = self.representation(&resource, version, call, "");
             let location = resource.parse().expect("a field value");
             response.headers_mut().insert("content-location", location);

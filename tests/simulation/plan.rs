@@ -1,0 +1,89 @@
+//! What kind of world a seed makes.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::Backend;
+use tower_response_cache::clock::Moment;
+use tower_response_cache::random::SeededRandom;
+
+use crate::luck::Luck;
+
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// Whether calls fail, hang and panic, and answers differ in what may be done with them.
+    pub is_stormy: bool,
+    /// Whether the backend fails, or loses what it was given: then another call may be necessary at any time.
+    pub loses: bool,
+    /// Whether it never does anything.
+    pub is_away: bool,
+    pub write_through: bool,
+    pub cache_control: &'static str,
+    /// How long clients pause between what they do, in milliseconds, at most.
+    pub interval: u64,
+    /// How many futures in a hundred are dropped before they end.
+    pub cut: u64,
+}
+
+impl Plan {
+    pub fn of(luck: &Luck, is_stormy: bool, loses: bool) -> Self {
+        let lifetimes = [
+            "max-age=1000",
+            "max-age=1",
+            "max-age=1, stale-while-revalidate=2",
+            "max-age=1, stale-while-revalidate=1, stale-if-error=60",
+            "max-age=0, stale-while-revalidate=1",
+            "max-age=1, must-revalidate",
+        ];
+        Self {
+            is_stormy,
+            loses,
+            is_away: false,
+            write_through: luck.chance(30),
+            cache_control: if is_stormy {
+                luck.pick(&lifetimes)
+            } else {
+                "max-age=100000"
+            },
+            interval: if is_stormy {
+                luck.pick(&[10, 50, 1000])
+            } else {
+                luck.pick(&[10, 50])
+            },
+            cut: luck.pick(&[0, 10, 30]),
+        }
+    }
+
+    pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
+        let begun = Instant::now();
+        let mut layer = CacheLayer::new(backend)
+            .random(SeededRandom::new(luck.below(u64::MAX)))
+            .clock(move || {
+                let passed = begun.elapsed() + Duration::from_secs(1);
+                Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
+            });
+        if self.write_through {
+            layer = layer.write_through();
+        }
+        if !self.is_stormy {
+            return layer;
+        }
+        // Limits that are met.
+        layer = layer
+            .max_body(luck.pick(&[200, 1000, 1 << 20]))
+            .max_capturing(luck.pick(&[1000, 1 << 20]))
+            .takeover_after(Duration::from_millis(luck.pick(&[5, 10_000])))
+            .max_wait(Duration::from_millis(luck.pick(&[10, 30_000])))
+            .max_fill(Duration::from_millis(luck.pick(&[20, 30_000])))
+            .stall_timeout(Duration::from_millis(luck.pick(&[5, 10_000])))
+            .uncacheable_ttl(Duration::from_millis(luck.pick(&[100, 10_000])))
+            .failure_pause(Duration::from_millis(luck.pick(&[0, 500])))
+            .write_grace(Duration::from_millis(luck.pick(&[10, 5_000])))
+            .write_limit(Duration::from_millis(luck.pick(&[100, 60_000])));
+        if luck.chance(30) {
+            layer = layer.early_refresh(10.0).ttl_jitter(0.5);
+        }
+        layer
+    }
+}

@@ -1,0 +1,88 @@
+//! What worlds are built on: backends in memory that answer at once, dawdle, or fail.
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tower_response_cache::backend::{DigestSeed, Guarded, MemoryBackend};
+
+use crate::dawdling::Dawdling;
+use crate::flaky::{Flaky, LIMIT};
+use crate::luck::Luck;
+use crate::plan::Plan;
+use crate::world::{Seen, World};
+
+/// A kind of world.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub is_stormy: bool,
+    pub store: Store,
+    /// Caches that share it.
+    pub instances: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Store {
+    Memory,
+    Dawdling,
+    /// One that fails, guarded.
+    Flaky,
+}
+
+/// Runs one seed; answers what came of it, and how much was left to chance in it, which tells runs apart.
+pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
+    let luck = Luck::new(seed);
+    let loses = matches!(kind.store, Store::Flaky);
+    let mut plan = Plan::of(&luck, kind.is_stormy, loses);
+    plan.is_away = loses && luck.chance(15);
+    let capacity = if kind.is_stormy {
+        luck.pick(&[24 << 10, 1 << 20])
+    } else {
+        32 << 20
+    };
+    let memory = MemoryBackend::with_seed(capacity, 4096, DigestSeed::new([seed as u8; 16]));
+    let instances = 0..kind.instances;
+    let drawn = luck.clone();
+    let seen = runtime().block_on(async {
+        match kind.store {
+            Store::Memory => {
+                let backends = instances.map(|_| memory.clone());
+                World::new(plan, backends, luck).ends_in_time().await
+            }
+            Store::Dawdling => {
+                let dawdling = Dawdling {
+                    backend: memory,
+                    luck: luck.clone(),
+                };
+                let backends = instances.map(|_| dawdling.clone());
+                World::new(plan, backends, luck).ends_in_time().await
+            }
+            Store::Flaky => {
+                let flaky = Flaky::new(memory, luck.clone(), plan.is_away);
+                let backends = instances.map(|_| guarded(flaky.clone(), &luck));
+                let backends: Vec<_> = backends.collect();
+                let mut world = World::new(plan, backends, luck);
+                world.settles = Box::new(move || flaky.behaves());
+                world.ends_in_time().await
+            }
+        }
+    });
+    (seen, drawn.drawn())
+}
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+/// With limits that are met.
+fn guarded(flaky: Flaky, luck: &Luck) -> Guarded<Flaky> {
+    let pause = Duration::from_millis(luck.pick(&[0, 20, 100]));
+    Guarded::new(flaky)
+        .lookup_deadline(LIMIT)
+        .invalidation_deadline(LIMIT)
+        .store_deadline(LIMIT * 2)
+        .breaker(0.5, luck.pick(&[2, 4, 1000]))
+        .reopen_after(pause, pause * 2)
+        .most_undelivered(luck.pick(&[1, 16]))
+}
