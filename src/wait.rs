@@ -61,6 +61,17 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
+/// Waits for some time; whether there was a timer to do it with.
+pub(crate) async fn pause(time: Duration) -> bool {
+    match Timer::after(time) {
+        Timer::Set(timer) => {
+            timer.await;
+            true
+        }
+        Timer::NotYet | Timer::None => false,
+    }
+}
+
 impl Timer {
     fn after(limit: Duration) -> Self {
         if Handle::try_current().is_err() {

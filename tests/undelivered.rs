@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use support::sample::{Sample, at};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend, MemoryFence,
-    Moment, Put, Resource, StoredResponse, Target,
+    Backend, BackendError, BreakerState, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend,
+    MemoryFence, Moment, Put, Resource, StoredResponse, Target,
 };
 
 /// A backend shared with others, whose acknowledgements can be held back, and which can be out of reach.
@@ -158,4 +158,67 @@ async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
     remote.acknowledgements.add_permits(2);
     here.drain().await;
     assert_eq!(sample.body(&here).await, None);
+}
+
+/// The write that could not be delivered is one that overlapped: nobody but this instance knows.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
+    let remote = Remote::new();
+    remote.acknowledgements.add_permits(100);
+    let guarded = Guarded::new(remote.clone());
+    let sample = Sample::of(&guarded, "/a", "old").await;
+    let fence = guarded.fence(Some(sample.key.resource())).await;
+    let fence = fence.expect("it is there").expect("a fence");
+    remote.goes_away(true);
+    let target = Target::Resource(*sample.key.resource());
+    assert!(guarded.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    let replaced = guarded.replace(&sample.key, fence, sample.response.clone(), at(0));
+    assert_eq!(replaced.await.expect("it is there"), Put::Superseded);
+    let found = guarded
+        .get(&sample.key, at(0))
+        .await
+        .expect("nothing is owed");
+    assert!(matches!(found, Lookup::Miss(_)), "{found:?}");
+}
+
+/// X06: where there is no time, whoever asks next has it delivered.
+#[test]
+fn without_timers_nothing_panics_and_nothing_hangs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(async {
+        let remote = Remote::new();
+        remote.acknowledgements.add_permits(100);
+        let guarded = Guarded::new(remote.clone());
+        let sample = Sample::of(&guarded, "/a", "old").await;
+        remote.goes_away(true);
+        let target = Target::Resource(*sample.key.resource());
+        assert!(guarded.invalidate(&target).await.is_err());
+        for _ in 0..3 {
+            assert!(guarded.get(&sample.key, at(0)).await.is_err());
+            tokio::task::yield_now().await;
+        }
+        guarded.drain().await;
+        remote.goes_away(false);
+        while guarded.get(&sample.key, at(0)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+/// A client that leaves early says nothing of the backend; one that leaves late says that it is slow.
+#[tokio::test(start_paused = true)]
+async fn what_clients_give_up_opens_the_breaker_if_it_was_slow() {
+    let remote = Remote::new();
+    let guarded = Guarded::new(remote.clone()).invalidation_deadline(Duration::from_millis(100));
+    let sample = Sample::of(&guarded, "/a", "old").await;
+    let target = Target::Resource(*sample.key.resource());
+    for (patience, state) in [(10, BreakerState::Closed), (60, BreakerState::Open)] {
+        for _ in 0..20 {
+            let given_up = timeout(Duration::from_millis(patience), guarded.invalidate(&target));
+            let _ = given_up.await;
+        }
+        let health = guarded.health().expect("it is guarded");
+        assert_eq!(health.breaker, state, "{patience} ms");
+    }
 }

@@ -29,7 +29,7 @@ pub struct Shutdown {
 }
 
 /// How long tasks have to go away once they are cancelled: one that blocks its thread never does.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+pub(super) const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 impl Background {
     /// Whether the cache is shutting down: nothing optional begins any more.

@@ -49,12 +49,14 @@ impl Complaint {
 }
 
 impl<B: Backend> Shared<B> {
-    /// Tells that the backend could not do something; that it was not even asked is no news.
+    /// Tells that the backend could not do something. That it was not even asked is news only where somebody else may miss
+    /// it.
     pub(super) fn backend_failed(&self, failed: Failed, error: &BackendError) {
-        let error: &dyn Error = match error.is_unavailable() {
-            true => return tracing::debug!(error = error as &dyn Error, "not asked"),
-            false => error,
-        };
+        let is_owed = matches!(failed, Failed::Invalidation | Failed::Clear);
+        if error.is_unavailable() && !is_owed {
+            return tracing::debug!(error = error as &dyn Error, "not asked");
+        }
+        let error: &dyn Error = error;
         let Some(unsaid) = self.core.complaints.0[failed as usize].is_due(self.now()) else {
             return;
         };

@@ -1,6 +1,8 @@
 //! What a write owes the store, and paying it (RFC 9111 §4.4).
 
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{Request, request, response};
@@ -89,11 +91,36 @@ impl<B: Backend> Settlement<B> {
                 self.shared.core.grace.begin(resource, now, grace);
             }
         }
-        let mut acknowledged = true;
-        for resource in resources {
-            // What failed is counted and logged; the answer is the write's, not the cache's.
-            acknowledged &= self.shared.invalidate(*resource).await.is_ok();
+        // What failed is counted and logged; the answer is the write's, not the cache's.
+        if let [resource] = resources {
+            return self.shared.invalidate(*resource).await.is_ok();
         }
+        self.invalidate_all(resources).await
+    }
+
+    /// At once: each may take its time where the backend is slow.
+    async fn invalidate_all(&self, resources: &[Resource]) -> bool {
+        let invalidate = |resource: &Resource| {
+            let (shared, resource) = (self.shared.clone(), *resource);
+            Box::pin(async move { shared.invalidate(resource).await.is_ok() })
+        };
+        let mut under_way: Vec<_> = resources.iter().map(invalidate).collect();
+        let mut acknowledged = true;
+        poll_fn(|cx| {
+            under_way.retain_mut(|one| match one.as_mut().poll(cx) {
+                Poll::Ready(is_acknowledged) => {
+                    acknowledged &= is_acknowledged;
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if under_way.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
         acknowledged
     }
 

@@ -12,7 +12,7 @@ use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
 
 use super::ask::Failing;
-use super::background::{Background, Shutdown};
+use super::background::{Background, LAST_MOMENT, Shutdown};
 use super::complaints::{Complaints, Failed};
 use super::grace::Grace;
 use super::inner::Queue;
@@ -106,6 +106,8 @@ impl<B: Backend> Shared<B> {
         let began = self.now();
         let done = self.core.background.shutdown(deadline).await;
         let left = deadline.saturating_sub(self.now().since(began));
+        // Whatever the tasks took of it: what they owe since is told in a moment, or not at all.
+        let left = left.max(LAST_MOMENT);
         if within(left, self.core.backend.drain()).await.is_none() {
             tracing::error!("stopped before the backend has delivered what it owes");
         }

@@ -9,7 +9,7 @@ mod instances;
 mod lookups;
 mod protocol;
 mod replacing;
-
+mod retries;
 mod sharing;
 #[path = "../support/mod.rs"]
 mod support;

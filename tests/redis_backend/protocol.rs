@@ -58,7 +58,7 @@ async fn an_invalidation_between_a_puts_own_steps_counts() {
         let mut put = Box::pin(sample.put(&one, &fence));
         assert!(!begin(&mut put).await);
         until("its epoch was found to hold", async || {
-            server.calls("get").await == 1
+            server.calls("mget").await == 1
         })
         .await;
         sample.invalidate(&other).await;

@@ -114,6 +114,8 @@ impl Window {
 pub(super) struct Permit<'b> {
     breaker: &'b Breaker,
     is_probe: bool,
+    /// How often it had opened: what began before that says nothing of what is now.
+    opened: u64,
 }
 
 impl Breaker {
@@ -161,21 +163,23 @@ impl Breaker {
         Ok(Permit {
             breaker: self,
             is_probe,
+            opened: self.opened(),
         })
     }
 
-    fn note(&self, is_bad: bool, now: Instant) {
+    fn note(&self, is_bad: bool, opened: u64, now: Instant) {
         let mut phase = self.phase();
-        let Phase::Closed(window) = &mut *phase else {
-            return;
+        let window = match &mut *phase {
+            Phase::Closed(window) if opened == self.opened() => window,
+            _ => return,
         };
         let options = &self.options;
         let Tally { all, bad } = window.note(is_bad, now, options.window);
         let is_too_much = f64::from(bad) >= options.ratio * f64::from(all);
         if all >= options.least && (is_too_much || window.is_hopeless(options.least, now)) {
             *phase = self.open(options.pause, now);
-            drop(phase);
             self.opened.fetch_add(1, Ordering::Relaxed);
+            drop(phase);
             tracing::warn!(
                 failed = bad,
                 of = all,
@@ -214,7 +218,7 @@ impl Permit<'_> {
         if self.is_probe {
             self.breaker.probed(is_bad, now);
         } else {
-            self.breaker.note(is_bad, now);
+            self.breaker.note(is_bad, self.opened, now);
         }
         std::mem::forget(self);
     }

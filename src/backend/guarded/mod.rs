@@ -31,8 +31,8 @@ use crate::wait::within;
 ///   than half of their deadline, or ten in a row and nothing has gone well for a quarter of a second, the backend is not
 ///   asked any more; every operation then fails at once. After half a second, then after twice as long each time up to
 ///   five seconds, one operation is let through to find out; by chance a little earlier or later, so that instances do not
-///   come back together. Each change is one line in the log. What ends long after its deadline counts as nothing: it is
-///   this process that is slow then, and without a cache it would be slower.
+///   come back together. Each change is one line in the log. What was given up by its client counts, too, if it was slow
+///   by then; what came in the end, but is noticed long after its deadline, does not: this process is what is slow then.
 /// * **Undelivered invalidations** are remembered, up to 16,384 resources: one that was not acknowledged (a reply that was
 ///   lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read for
 ///   that resource until it has acknowledged. They are delivered in the background as soon as it answers again, before
@@ -141,12 +141,16 @@ impl<B: Backend> Guard<B> {
             count(&self.counts.rejected);
             return Err(BackendError::unavailable(Guarding::Open));
         };
-        Ok(Turn {
-            permit,
+        Ok(self.turn_with(permit, deadline))
+    }
+
+    fn turn_with<'g>(&'g self, permit: Permit<'g>, deadline: Duration) -> Turn<'g> {
+        Turn {
+            permit: Some(permit),
             counts: &self.counts,
             deadline,
             began: Instant::now(),
-        })
+        }
     }
 
     /// An error if what the backend holds may be too old to be read.
@@ -175,11 +179,10 @@ impl<B: Backend> Guard<B> {
 
     /// Tells the backend, or notes that it is still to be told: whatever happens, also if nobody waits any more.
     async fn deliver<T>(
-        self: &Arc<Self>,
-        due: Due,
+        &self,
+        mut debt: Debt<B>,
         operation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        let mut debt = self.owe(due);
         let turn = self.turn(self.options.invalidation)?;
         let done = within(self.options.invalidation, operation).await;
         let done = turn.ended(done);
@@ -188,9 +191,9 @@ impl<B: Backend> Guard<B> {
     }
 }
 
-/// One operation on its way. Dropped before its end it says nothing of the backend.
+/// One operation on its way. Dropped before its end, it counts as slow if it was slow by then, and as nothing otherwise.
 struct Turn<'g> {
-    permit: Permit<'g>,
+    permit: Option<Permit<'g>>,
     counts: &'g Counts,
     deadline: Duration,
     began: Instant,
@@ -198,10 +201,11 @@ struct Turn<'g> {
 
 impl Turn<'_> {
     /// What came of it, if anything did in time.
-    fn ended<T>(self, done: Option<Result<T, BackendError>>) -> Result<T, BackendError> {
+    fn ended<T>(mut self, done: Option<Result<T, BackendError>>) -> Result<T, BackendError> {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.began);
-        let is_slow = took > self.deadline / 2;
+        // What came that late was noticed late: it is this process that is slow, and without a cache it would be slower.
+        let is_slow = took > self.deadline / 2 && took <= self.deadline + self.deadline / 2;
         let done = done.unwrap_or_else(|| {
             count(&self.counts.timeouts);
             Err(BackendError::new(Guarding::Late))
@@ -211,11 +215,21 @@ impl Turn<'_> {
         if has_failed {
             count(&self.counts.failures);
         }
-        // Whoever is that late to notice is himself what is slow: that must not take the cache from him as well.
-        if took <= self.deadline + self.deadline / 2 {
-            self.permit.went(has_failed || is_slow, now);
+        if let Some(permit) = self.permit.take() {
+            permit.went(has_failed || is_slow, now);
         }
         done
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if let Some(permit) = self.permit.take()
+            && now.saturating_duration_since(self.began) > self.deadline / 2
+        {
+            permit.went(true, now);
+        }
     }
 }
 
@@ -280,6 +294,10 @@ impl<B: Backend> Backend for Guarded<B> {
         if guard.undelivered.concerns(key.resource()) {
             return Ok(Put::Superseded);
         }
+        // That would say nothing of the backend's health.
+        if response.weight() as u64 > guard.backend.largest() {
+            return Ok(Put::TooLarge);
+        }
         let turn = guard.turn(guard.options.store)?;
         let put = guard.backend.put(key, fence, response, now);
         turn.ended(within(guard.options.store, put).await)
@@ -292,21 +310,30 @@ impl<B: Backend> Backend for Guarded<B> {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<Put, BackendError> {
-        let replace = self.0.backend.replace(key, fence, response, now);
-        self.0
-            .deliver(Due::Resource(*key.resource()), replace)
-            .await
+        let (guard, target) = (&self.0, Target::Resource(*key.resource()));
+        // First the debt, then the question: what is owed since is not settled by this.
+        let debt = guard.owe((&target).into());
+        if guard.undelivered.concerns(key.resource()) {
+            // The write that could not be delivered has broken this fence, too: nobody but us knows.
+            guard
+                .deliver(debt, guard.backend.invalidate(&target))
+                .await?;
+            return Ok(Put::Superseded);
+        }
+        let replace = guard.backend.replace(key, fence, response, now);
+        guard.deliver(debt, replace).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         let invalidation = self.0.backend.invalidate(target);
-        self.0.deliver(target.into(), invalidation).await
+        self.0
+            .deliver(self.0.owe(target.into()), invalidation)
+            .await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        self.0
-            .deliver(Due::Everything, self.0.backend.clear())
-            .await
+        let debt = self.0.owe(Due::Everything);
+        self.0.deliver(debt, self.0.backend.clear()).await
     }
 
     fn seed(&self) -> DigestSeed {

@@ -8,6 +8,8 @@ use super::breaker::{Breaker, BreakerOptions};
 use super::undelivered::Undelivered;
 use super::{Backend, Counts, Guard, Guarded};
 
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     pub(super) lookup: Duration,
@@ -55,22 +57,35 @@ impl<B: Backend> Guarded<B> {
         Self::with(self.0.backend.clone(), options)
     }
 
-    /// How long a lookup may take, and with it a request longer than without a backend; 50 ms by default.
+    /// How long a lookup may take, and with it a request longer than without a backend; 50 ms by default. A request for
+    /// something that varies takes two, and one that misses while others fill may look again.
+    ///
+    /// # Panics
+    /// When it is nothing.
     #[must_use]
     pub fn lookup_deadline(self, deadline: Duration) -> Self {
+        assert!(!deadline.is_zero(), "some time");
         self.change(|options| options.lookup = deadline)
     }
 
     /// How long an invalidation may take, and with it a write longer than without a backend, for each resource that it
     /// invalidates (twice as long for one that write-through could not store); 250 ms by default. A write that is not acknowledged by then is answered, and delivered later.
+    ///
+    /// # Panics
+    /// When it is nothing.
     #[must_use]
     pub fn invalidation_deadline(self, deadline: Duration) -> Self {
+        assert!(!deadline.is_zero(), "some time");
         self.change(|options| options.invalidation = deadline)
     }
 
     /// How long a store may take, which no request waits for; 2 s by default.
+    ///
+    /// # Panics
+    /// When it is nothing.
     #[must_use]
     pub fn store_deadline(self, deadline: Duration) -> Self {
+        assert!(!deadline.is_zero(), "some time");
         self.change(|options| options.store = deadline)
     }
 
@@ -91,11 +106,16 @@ impl<B: Backend> Guarded<B> {
 
     /// After which time one operation finds out whether the backend is well again; twice as long after each that fails, up
     /// to `longest`. 500 ms and 5 s by default.
+    ///
+    /// # Panics
+    /// When `pause` is nothing, or `longest` more than a day.
     #[must_use]
     pub fn reopen_after(self, pause: Duration, longest: Duration) -> Self {
+        assert!(!pause.is_zero(), "some time");
+        assert!(longest <= LONGEST, "a day at most");
         self.change(|options| {
-            options.breaker.pause = pause;
-            options.breaker.longest_pause = longest.max(pause);
+            options.breaker.pause = pause.min(LONGEST);
+            options.breaker.longest_pause = longest.max(pause.min(LONGEST));
         })
     }
 

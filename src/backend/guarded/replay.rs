@@ -5,12 +5,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::sleep;
 
 use super::undelivered::Due;
 use super::{Backend, Guard, count};
 use crate::backend::{BackendError, Target};
-use crate::wait::within;
+use crate::wait::{self, within};
 
 /// After an attempt that failed, beyond what the breaker says.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +45,9 @@ impl<B: Backend> Guard<B> {
     pub(super) async fn replay(&self) {
         let mut pause = PAUSE;
         while let Next::After(wait) = self.deliver_one(&mut pause).await {
-            pause_for(wait).await;
+            if !wait.is_zero() && !wait::pause(wait).await {
+                return;
+            }
         }
     }
 
@@ -55,11 +56,13 @@ impl<B: Backend> Guard<B> {
             return Next::Done;
         };
         let begun = self.undelivered.begin();
-        let told = match self.turn(self.options.invalidation) {
-            Ok(turn) => turn.ended(within(self.options.invalidation, self.tell(due)).await),
-            Err(error) => Err(error),
+        let turn = match self.breaker.admit() {
+            Ok(permit) => self.turn_with(permit, self.options.invalidation),
+            // It will have closed by then, or let us find out.
+            Err(wait) => return Next::After(wait.min(LONGEST_PAUSE)),
         };
-        match told {
+        let told = within(self.options.invalidation, self.tell(due)).await;
+        match turn.ended(told) {
             Ok(()) => {
                 self.undelivered.settle(due, begun);
                 count(&self.counts.replayed);
@@ -67,9 +70,7 @@ impl<B: Backend> Guard<B> {
                 Next::After(Duration::ZERO)
             }
             Err(error) => {
-                if !error.is_unavailable() {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "not delivered");
-                }
+                tracing::debug!(error = &error as &dyn std::error::Error, "not delivered");
                 let wait = *pause;
                 *pause = (wait * 2).min(LONGEST_PAUSE);
                 Next::After(wait)
@@ -82,15 +83,6 @@ impl<B: Backend> Guard<B> {
             Due::Resource(resource) => self.backend.invalidate(&Target::Resource(resource)).await,
             Due::Everything => self.backend.clear().await,
         }
-    }
-}
-
-/// No timer for no time.
-async fn pause_for(wait: Duration) {
-    if wait.is_zero() {
-        tokio::task::yield_now().await;
-    } else {
-        sleep(wait).await;
     }
 }
 
@@ -112,7 +104,13 @@ impl<B: Backend> Replaying<B> {
             match next {
                 Next::Done if self.is_done() => return,
                 Next::Done => {}
-                Next::After(wait) => pause_for(wait).await,
+                Next::After(Duration::ZERO) => tokio::task::yield_now().await,
+                Next::After(wait) => {
+                    // Without timers, whoever asks next tries again.
+                    if !wait::pause(wait).await {
+                        return;
+                    }
+                }
             }
         }
     }

@@ -63,10 +63,24 @@ impl Fault {
         }
     }
 
-    /// Whether the connection can be used for the next command. One that answered strangely cannot: its replies may all
-    /// be those to other commands.
+    /// Whether the connection can be used for the next command. Where it leads to a server that is of no use any more, or
+    /// not yet, another one is looked for; an error that concerns the command alone is no reason.
     pub(super) fn spares_the_connection(&self) -> bool {
-        self.is_no_script() || self.is_out_of_memory()
+        let Self::Server(error) = self else {
+            return false;
+        };
+        let is_of_no_use = matches!(
+            error.kind(),
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::BusyLoading
+                    | ServerErrorKind::Moved
+                    | ServerErrorKind::Ask
+                    | ServerErrorKind::ClusterDown
+            )
+        );
+        !is_of_no_use && !matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
     }
 }
 

@@ -1,8 +1,8 @@
 //! One connection, and what is known of the server at its other end.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
@@ -15,6 +15,8 @@ use crate::wait::within;
 
 /// How often a connection in use is asked whether its server still is what it was.
 const PULSE: Duration = Duration::from_secs(1);
+/// A connection that nobody asked for so long is not trusted before it was.
+const IDLE: Duration = Duration::from_secs(3);
 /// Whoever leaves earlier than that was in a hurry; after that, it is the server that is slow.
 const SUSPICIOUS: Duration = Duration::from_millis(20);
 /// How far the server's clock may step back before what it has kept counts as of unknown age.
@@ -27,6 +29,39 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Milliseconds since the first reading, counted from 1.
 fn millis(at: Instant) -> u64 {
     at.saturating_duration_since(*START).as_millis() as u64 + 1
+}
+
+/// The server's clock less ours.
+fn less(clock: u64, ours: u64) -> i64 {
+    let difference = i128::from(clock) - i128::from(ours);
+    i64::try_from(difference).unwrap_or(i64::MAX)
+}
+
+/// What a clock that is ahead of ours by so much says now.
+fn at(offset: i64) -> u64 {
+    millis(Instant::now()).saturating_add_signed(offset)
+}
+
+/// When something was, on two clocks: one of them stands still while the machine is suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Reading {
+    fn now() -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    fn since(self, earlier: Self) -> Duration {
+        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        let monotonic = self.monotonic.saturating_duration_since(earlier.monotonic);
+        wall.max(monotonic)
+    }
 }
 
 /// How a link is made, and for how long it waits.
@@ -48,8 +83,9 @@ pub(super) struct Link {
     identity: Identity,
     /// What is expected of `INFO replication` as long as the identity holds.
     replication: String,
-    /// The server's clock less ours, in milliseconds.
-    offset: AtomicI64,
+    /// The server's clock less ours, in milliseconds: no less than this, and no more than that.
+    least: AtomicI64,
+    most: AtomicI64,
     options: LinkOptions,
     is_broken: AtomicBool,
     /// When the last reply came.
@@ -57,7 +93,7 @@ pub(super) struct Link {
     /// Since when somebody has waited in vain; 0 if nobody has.
     silent: AtomicU64,
     /// When its pulse was last felt.
-    pulse: AtomicU64,
+    pulse: Mutex<Reading>,
 }
 
 impl Link {
@@ -100,13 +136,14 @@ impl Link {
         Ok(Self {
             identity,
             replication: standing.replication.unwrap_or_default().to_owned(),
-            offset: AtomicI64::new(standing.clock.wrapping_sub(asked) as i64),
+            least: AtomicI64::new(less(standing.clock, now)),
+            most: AtomicI64::new(less(standing.clock, asked)),
             options: options.clone(),
             connection,
             is_broken: AtomicBool::new(false),
             answered: AtomicU64::new(now),
             silent: AtomicU64::new(0),
-            pulse: AtomicU64::new(now),
+            pulse: Mutex::new(Reading::now()),
         })
     }
 
@@ -114,44 +151,54 @@ impl Link {
         self.identity
     }
 
-    /// The server's clock, in milliseconds since 1970.
+    /// The server's clock, in milliseconds since 1970, for what is written: never ahead of it, or that would be taken for
+    /// younger than it is.
     pub(super) fn stamp(&self) -> u64 {
-        let now = millis(Instant::now()) as i64;
-        (now + self.offset.load(Ordering::Relaxed)).max(0) as u64
+        at(self.least.load(Ordering::Relaxed))
     }
 
-    /// How long ago the server's clock said `stamp`; `None` if it must have been set since.
+    /// How long ago the server's clock said `stamp`, at most; `None` if it must have been set since.
     pub(super) fn since(&self, stamp: u64) -> Option<Duration> {
-        let now = self.stamp();
+        let now = at(self.most.load(Ordering::Relaxed));
         (stamp <= now.saturating_add(TOLERANCE))
             .then(|| Duration::from_millis(now.saturating_sub(stamp)))
     }
 
-    /// Whether it is worth trying. Has the server's standing looked after, now and then.
-    pub(super) fn is_usable(self: &Arc<Self>) -> bool {
-        let now = millis(Instant::now());
-        let silent = self.silent.load(Ordering::Relaxed);
-        let patience = self.options.response_timeout.as_millis() as u64;
-        if silent != 0 && now.saturating_sub(silent) >= patience {
-            self.breaks();
-        }
-        if self.is_broken.load(Ordering::Acquire) {
-            return false;
-        }
-        let felt = self.pulse.load(Ordering::Relaxed);
-        let is_due = now.saturating_sub(felt) >= PULSE.as_millis() as u64;
-        let mark = |felt| {
-            self.pulse
-                .compare_exchange(felt, now, Ordering::Relaxed, Ordering::Relaxed)
-        };
-        if is_due
-            && mark(felt).is_ok()
-            && let Ok(runtime) = Handle::try_current()
-        {
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Whether it is worth trying. Has the server's standing looked after, now and then; where nobody has for long, before
+    /// anybody trusts it.
+    pub(super) async fn is_usable(self: &Arc<Self>, runtime: &Handle) -> bool {
+        let (now, felt) = (Reading::now(), *self.pulse());
+        let since = now.since(felt);
+        if since >= IDLE && !self.is_broken() {
+            self.feel_pulse().await;
+        } else if since >= PULSE && self.is_first_to_feel(felt, now) {
             let link = self.clone();
             drop(runtime.spawn(async move { link.feel_pulse().await }));
         }
-        true
+        let silent = self.silent.load(Ordering::Relaxed);
+        let patience = self.options.response_timeout.as_millis() as u64;
+        if silent != 0 && millis(Instant::now()).saturating_sub(silent) >= patience {
+            self.breaks();
+        }
+        !self.is_broken()
+    }
+
+    fn pulse(&self) -> MutexGuard<'_, Reading> {
+        // Nothing in here panics between two steps that belong together.
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_first_to_feel(&self, felt: Reading, now: Reading) -> bool {
+        let mut pulse = self.pulse();
+        let is_first = *pulse == felt;
+        if is_first {
+            *pulse = now;
+        }
+        is_first
     }
 
     /// Nobody is to use it any more.
@@ -201,26 +248,21 @@ impl Link {
         ask.cmd("PEXPIRE").arg(&*self.options.epoch).arg(life);
         let mut connection = self.connection.clone();
         let asked = millis(Instant::now());
-        let said = match self
-            .reply(connection.send_packed_commands(&ask, 0, 3))
-            .await
-        {
-            Ok(said) => said,
-            Err(fault) => {
-                tracing::debug!(%fault, "no pulse");
-                return self.breaks();
-            }
+        let said = self.reply(connection.send_packed_commands(&ask, 0, 3));
+        let said = said.await.unwrap_or_default();
+        let Some(standing) = Standing::of(&said) else {
+            tracing::debug!("no pulse");
+            return self.breaks();
         };
-        match Standing::of(&said) {
-            Some(standing) if self.is_as_before(&standing) => {
-                let offset = standing.clock.wrapping_sub(asked) as i64;
-                self.offset.store(offset, Ordering::Relaxed);
-            }
-            _ => {
-                tracing::warn!("this Redis is not what it was: connecting anew");
-                self.breaks();
-            }
+        if !self.is_as_before(&standing) {
+            tracing::warn!("this Redis is not what it was: connecting anew");
+            return self.breaks();
         }
+        let answered = millis(Instant::now());
+        let (least, most) = (less(standing.clock, answered), less(standing.clock, asked));
+        self.least.store(least, Ordering::Relaxed);
+        self.most.store(most, Ordering::Relaxed);
+        *self.pulse() = Reading::now();
     }
 
     fn is_as_before(&self, standing: &Standing<'_>) -> bool {
@@ -302,7 +344,8 @@ impl<'v> Standing<'v> {
             return None;
         };
         let number = |value| text(value)?.parse::<u64>().ok();
-        let clock = number(seconds)?.checked_mul(1000)? + number(micros)? / 1000;
+        let clock = number(seconds)?.checked_mul(1000)?;
+        let clock = clock.checked_add(number(micros)? / 1000)?;
         let info = text(info).unwrap_or_default();
         Some(Self {
             clock,

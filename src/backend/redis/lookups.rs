@@ -22,8 +22,10 @@ use super::unexpected;
 use crate::backend::codec::{self, Decoded};
 use crate::backend::{CacheKey, Lookup, Moment};
 
-/// Of different keys: a reply is read as a whole before anybody has his part of it.
+/// Of different keys.
 const MOST_KEYS: usize = 32;
+/// About as many bytes: a reply is read as a whole before anybody has his part of it.
+const MOST_BYTES: usize = 256 * 1024;
 /// How far apart two moments may be to be taken for one: a response counts as older by as much.
 const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -49,6 +51,8 @@ pub(super) struct Lookups {
 struct Queue {
     batches: VecDeque<Batch>,
     under_way: usize,
+    /// Bytes that a key brought lately.
+    typical: usize,
 }
 
 type Batch = Vec<Group>;
@@ -88,11 +92,17 @@ impl Queue {
             now,
             waiting: vec![teller],
         };
+        let most = (MOST_BYTES / self.typical.max(1)).clamp(1, MOST_KEYS);
         match self.batches.back_mut() {
-            Some(batch) if batch.len() < MOST_KEYS => batch.push(group),
+            Some(batch) if batch.len() < most => batch.push(group),
             _ => self.batches.push_back(vec![group]),
         }
         told
+    }
+
+    /// Notes what a batch of so many keys brought.
+    fn brought(&mut self, bytes: usize, keys: usize) {
+        self.typical = (3 * self.typical + bytes / keys.max(1)) / 4;
     }
 
     /// The next batch of which somebody still waits for something.
@@ -132,7 +142,10 @@ impl Asker {
             {
                 queue.under_way += 1;
                 drop(queue);
-                let turn = Turn(self.lookups.clone());
+                let turn = Turn {
+                    lookups: self.lookups.clone(),
+                    is_over: false,
+                };
                 drop(runtime.spawn(self.clone().run(batch, turn)));
             }
             told
@@ -142,7 +155,7 @@ impl Asker {
     }
 
     /// Asks for one batch after another, as long as there are any.
-    async fn run(self, mut batch: Batch, turn: Turn) {
+    async fn run(self, mut batch: Batch, mut turn: Turn) {
         loop {
             self.ask(batch).await;
             match turn.next() {
@@ -153,7 +166,7 @@ impl Asker {
     }
 
     async fn ask(&self, batch: Batch) {
-        match self.pool.send(&self.command(&batch)).await {
+        match self.pool.send(|| self.command(&batch)).await {
             Ok((reply, link)) => self.tell_all(batch, reply, &link),
             Err(fault) => tell_fault(batch, &fault),
         }
@@ -173,6 +186,8 @@ impl Asker {
         let Some(strings) = strings(reply, 1 + 2 * batch.len()) else {
             return tell_fault(batch, &unexpected(link));
         };
+        let bytes = strings.iter().flatten().map(Vec::len).sum();
+        self.lookups.queue().brought(bytes, batch.len());
         let mut strings = strings.into_iter();
         let epoch = strings.next().flatten();
         let epoch = epoch.and_then(|epoch| Epoch::read(&epoch));
@@ -224,7 +239,7 @@ fn found_under(
     let Some(entry) = entry.map(Bytes::from) else {
         return Lookup::Miss(fence);
     };
-    if !entry.starts_with(token.as_bytes()) {
+    if !entry.starts_with(token.as_ref()) {
         return Lookup::Miss(fence);
     }
     let entry = entry.slice(Token::LENGTH..);
@@ -252,17 +267,35 @@ pub(super) fn strings(value: Value, count: usize) -> Option<Vec<Option<Vec<u8>>>
     strings.filter(|strings| strings.len() == count)
 }
 
-/// One of those that are under way. However it ends, its place is free again.
-struct Turn(Arc<Lookups>);
+/// One of those that are under way.
+struct Turn {
+    lookups: Arc<Lookups>,
+    is_over: bool,
+}
 
 impl Turn {
-    fn next(&self) -> Option<Batch> {
-        self.0.queue().next()
+    /// The next batch, or the end: in one step with looking, so that whoever comes later finds that his turn it is.
+    fn next(&mut self) -> Option<Batch> {
+        let mut queue = self.lookups.queue();
+        let next = queue.next();
+        if next.is_none() {
+            queue.under_way -= 1;
+            self.is_over = true;
+        }
+        next
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.queue().under_way -= 1;
+        if self.is_over {
+            return;
+        }
+        // Its runtime has ended, or it panicked: those who wait behind it are told so, rather than nothing.
+        let mut queue = self.lookups.queue();
+        queue.under_way -= 1;
+        let left = std::mem::take(&mut queue.batches);
+        drop(queue);
+        drop(left);
     }
 }

@@ -73,6 +73,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::Value;
 
 use self::fault::Fault;
@@ -172,8 +173,8 @@ impl Inner {
 }
 
 /// Milliseconds, of which Redis wants one at least.
-fn life(of: Duration) -> Vec<u8> {
-    of.as_millis().max(1).to_string().into_bytes()
+fn life(of: Duration) -> Bytes {
+    of.as_millis().max(1).to_string().into()
 }
 
 fn string(value: Value) -> Option<Vec<u8>> {

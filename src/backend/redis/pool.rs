@@ -2,14 +2,22 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Client, Cmd, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::fault::Fault;
 use super::link::{Link, LinkOptions};
 use super::scripts::Script;
+use crate::random::{SeededRandom, uniform};
+
+/// After a connection that could not be made, while there is another one that can be used.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 type News = watch::Receiver<Option<Result<Arc<Link>, Fault>>>;
 
@@ -19,18 +27,43 @@ pub(super) struct Pool {
     next: AtomicUsize,
     client: Client,
     options: LinkOptions,
+    random: SeededRandom,
 }
 
 #[derive(Debug, Default)]
 struct Slot(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum State {
-    #[default]
-    Empty,
+    Empty(Retry),
     /// In a task of its own, which no request's deadline cuts short.
     Opening(News),
     Open(Arc<Link>),
+}
+
+/// When to try again, unless it is urgent.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Empty(Retry {
+            at: None,
+            pause: PAUSE,
+        })
+    }
+}
+
+/// A script with what it is run on.
+pub(super) struct Run<'r, A> {
+    pub(super) script: &'r Script,
+    pub(super) keys: &'r [String],
+    /// Made for each attempt: a token that was offered once must never be offered again, because it may have been taken,
+    /// and taken away, since.
+    pub(super) arguments: A,
 }
 
 impl Pool {
@@ -40,16 +73,20 @@ impl Pool {
             next: AtomicUsize::new(0),
             client,
             options,
+            random: SeededRandom::default(),
         }
     }
 
-    /// Sends a command, again on other connections where that is worth it: all commands that are sent may be carried out
-    /// twice.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<(Value, Arc<Link>), Fault> {
+    /// Sends a command, again on other connections where that is worth it: each that is made may be carried out, also
+    /// one that seems to have failed.
+    pub(super) async fn send(
+        &self,
+        command: impl Fn() -> Cmd,
+    ) -> Result<(Value, Arc<Link>), Fault> {
         let mut tries = 0;
         loop {
             let link = self.link().await?;
-            match link.send(command).await {
+            match link.send(&command()).await {
                 Ok(value) => return Ok((value, link)),
                 Err(fault) if fault.is_the_connections() && tries < self.slots.len() => tries += 1,
                 Err(fault) => return Err(fault),
@@ -58,14 +95,16 @@ impl Pool {
     }
 
     /// Runs a script, by its text where the server does not know it.
-    pub(super) async fn run(
-        &self,
-        script: &Script,
-        keys: &[String],
-        arguments: &[&[u8]],
-    ) -> Result<(Value, Arc<Link>), Fault> {
-        match self.send(&script.by_name(keys, arguments)).await {
-            Err(fault) if fault.is_no_script() => self.send(&script.by_text(keys, arguments)).await,
+    pub(super) async fn run<A>(&self, run: Run<'_, A>) -> Result<(Value, Arc<Link>), Fault>
+    where
+        A: Fn() -> Vec<Bytes>,
+    {
+        let by_name = || run.script.by_name(run.keys, &(run.arguments)());
+        match self.send(by_name).await {
+            Err(fault) if fault.is_no_script() => {
+                self.send(|| run.script.by_text(run.keys, &(run.arguments)()))
+                    .await
+            }
             done => done,
         }
     }
@@ -77,20 +116,20 @@ impl Pool {
         let (mut opening, mut vacant) = (None, None);
         for place in 0..self.slots.len() {
             let slot = &self.slots[first.wrapping_add(place) % self.slots.len()];
-            match slot.look() {
+            match slot.look(&runtime).await {
                 Found::Open(link) => {
-                    if let (Some(vacant), None) = (vacant, opening) {
+                    if let (Some((vacant, true)), None) = (vacant, opening) {
                         self.open(vacant, &runtime);
                     }
                     return Ok(link);
                 }
                 Found::Opening(news) => opening = Some(news),
-                Found::Nothing => vacant = vacant.or(Some(slot)),
+                Found::Nothing { is_due } => vacant = vacant.or(Some((slot, is_due))),
             }
         }
         let mut news = match (opening, vacant) {
             (Some(news), _) => news,
-            (None, Some(slot)) => self.open(slot, &runtime),
+            (None, Some((slot, _))) => self.open(slot, &runtime),
             (None, None) => unreachable!("there is a slot"),
         };
         match news.wait_for(Option::is_some).await.as_deref() {
@@ -100,23 +139,30 @@ impl Pool {
         }
     }
 
-    /// Connects, unless somebody else does.
+    /// Connects, unless somebody else does, or has.
     fn open(&self, slot: &Arc<Slot>, runtime: &Handle) -> News {
         let mut state = slot.state();
-        if let State::Opening(news) = &*state
-            && news.has_changed().is_ok()
-        {
-            return news.clone();
-        }
+        let pause = match &*state {
+            State::Opening(news) if news.has_changed().is_ok() => return news.clone(),
+            State::Open(link) if !link.is_broken() => {
+                return watch::channel(Some(Ok(link.clone()))).1;
+            }
+            State::Empty(retry) => retry.pause,
+            State::Opening(_) | State::Open(_) => PAUSE,
+        };
         let (teller, news) = watch::channel(None);
         *state = State::Opening(news.clone());
         drop(state);
+        let retry = Retry {
+            at: Instant::now().checked_add(pause.mul_f64(0.5 + uniform(&self.random))),
+            pause: (pause * 2).min(LONGEST_PAUSE),
+        };
         let (slot, client, options) = (slot.clone(), self.client.clone(), self.options.clone());
         runtime.spawn(async move {
             let opened = Link::open(&client, &options).await.map(Arc::new);
             *slot.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
-                Err(_) => State::Empty,
+                Err(_) => State::Empty(retry),
             };
             let _ = teller.send(Some(opened));
         });
@@ -127,16 +173,26 @@ impl Pool {
 enum Found {
     Open(Arc<Link>),
     Opening(News),
-    Nothing,
+    Nothing { is_due: bool },
 }
 
 impl Slot {
-    fn look(&self) -> Found {
-        match &*self.state() {
-            State::Open(link) if link.is_usable() => Found::Open(link.clone()),
+    async fn look(&self, runtime: &Handle) -> Found {
+        let link = match &*self.state() {
+            State::Open(link) => link.clone(),
             // Whose teller is gone, its runtime is.
-            State::Opening(news) if news.has_changed().is_ok() => Found::Opening(news.clone()),
-            _ => Found::Nothing,
+            State::Opening(news) if news.has_changed().is_ok() => {
+                return Found::Opening(news.clone());
+            }
+            State::Opening(_) => return Found::Nothing { is_due: true },
+            State::Empty(retry) => {
+                let is_due = retry.at.is_none_or(|at| Instant::now() >= at);
+                return Found::Nothing { is_due };
+            }
+        };
+        match link.is_usable(runtime).await {
+            true => Found::Open(link),
+            false => Found::Nothing { is_due: true },
         }
     }
 

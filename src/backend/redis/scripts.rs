@@ -1,5 +1,6 @@
 //! What Redis does in one step.
 
+use bytes::Bytes;
 use redis::Cmd;
 
 /// A script with the name that Redis knows it by.
@@ -16,21 +17,21 @@ impl Script {
     }
 
     /// Runs it by its name, which Redis may have forgotten.
-    pub(super) fn by_name(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+    pub(super) fn by_name(&self, keys: &[String], arguments: &[Bytes]) -> Cmd {
         call("EVALSHA", &self.hash, keys, arguments)
     }
 
     /// Runs it by its text, and has Redis remember it.
-    pub(super) fn by_text(&self, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+    pub(super) fn by_text(&self, keys: &[String], arguments: &[Bytes]) -> Cmd {
         call("EVAL", self.text, keys, arguments)
     }
 }
 
-fn call(command: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cmd {
+fn call(command: &str, script: &str, keys: &[String], arguments: &[Bytes]) -> Cmd {
     let mut cmd = redis::cmd(command);
     cmd.arg(script).arg(keys.len()).arg(keys);
     for argument in arguments {
-        cmd.arg(*argument);
+        cmd.arg(&argument[..]);
     }
     cmd
 }

@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::fault::Fault;
 use super::link::Link;
+use super::pool::Run;
 use super::token::{Captured, Epoch, RedisFence, Sealed, Token};
 use super::tokens::stripe_of;
 use super::{Inner, LEASE_LIFE, LONGEST_LIFE, life, unexpected};
@@ -42,8 +43,12 @@ impl Inner {
         let written = Written::of(response, token, &link, now);
         let mut keys = vec![self.names().lease(key.resource())];
         self.name_entries(key, &written, &mut keys);
-        let arguments = written.arguments(&token);
-        let (done, link) = self.pool.run(&self.scripts.put, &keys, &arguments).await?;
+        let run = Run {
+            script: &self.scripts.put,
+            keys: &keys,
+            arguments: || written.arguments(&token),
+        };
+        let (done, link) = self.pool.run(run).await?;
         stored(&done).ok_or_else(|| unexpected(&link))
     }
 
@@ -65,12 +70,18 @@ impl Inner {
         let mut keys = vec![place.guard];
         keys.extend(self.names_of(resource));
         self.name_entries(key, &written, &mut keys);
-        let mut arguments = written.arguments(&place.captured).to_vec();
-        arguments.push(next.as_bytes());
-        let (done, link) = self
-            .pool
-            .run(&self.scripts.replace, &keys, &arguments)
-            .await?;
+        // It may be offered twice: what it was a fence of ended when it was first taken.
+        let arguments = || {
+            let mut arguments = written.arguments(&place.captured);
+            arguments.push(Bytes::copy_from_slice(next.as_ref()));
+            arguments
+        };
+        let run = Run {
+            script: &self.scripts.replace,
+            keys: &keys,
+            arguments,
+        };
+        let (done, link) = self.pool.run(run).await?;
         stored(&done).ok_or_else(|| unexpected(&link))
     }
 
@@ -116,9 +127,12 @@ impl Inner {
     }
 
     pub(super) async fn unlink(&self, names: &[String]) -> Result<(), Fault> {
-        let mut command = redis::cmd("UNLINK");
-        command.arg(names);
-        match self.pool.send(&command).await? {
+        let command = || {
+            let mut command = redis::cmd("UNLINK");
+            command.arg(names);
+            command
+        };
+        match self.pool.send(command).await? {
             (Value::Int(count), _) if (0..=names.len() as i64).contains(&count) => Ok(()),
             (_, link) => Err(unexpected(&link)),
         }
@@ -130,13 +144,13 @@ struct Written {
     entry: Bytes,
     /// Empty for a response that does not vary.
     rule: Bytes,
-    life: Vec<u8>,
-    lease_life: Vec<u8>,
+    life: Bytes,
+    lease_life: Bytes,
 }
 
 impl Written {
     fn of(response: &StoredResponse, token: Token, link: &Link, now: Moment) -> Self {
-        let (stamp, prefix) = (link.stamp(), token.as_bytes());
+        let (stamp, prefix) = (link.stamp(), token.as_ref());
         let rule = response.selected().map(|selected| selected.rule());
         let until = response.freshness().useful_until();
         let left = until.map(|until| until.saturating_sub(now.monotonic()));
@@ -150,13 +164,13 @@ impl Written {
     }
 
     /// What the scripts take, behind the token that must hold.
-    fn arguments<'w>(&'w self, captured: &'w Token) -> [&'w [u8]; 5] {
-        [
-            captured.as_bytes(),
-            &self.entry,
-            &self.life,
-            &self.lease_life,
-            &self.rule,
+    fn arguments(&self, captured: &Token) -> Vec<Bytes> {
+        vec![
+            Bytes::copy_from_slice(captured.as_ref()),
+            self.entry.clone(),
+            self.life.clone(),
+            self.lease_life.clone(),
+            self.rule.clone(),
         ]
     }
 }

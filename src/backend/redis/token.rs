@@ -60,8 +60,10 @@ impl Epoch {
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+}
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Epoch {
+    fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
@@ -114,8 +116,10 @@ impl Token {
     pub(super) fn is_of(&self, identity: Identity, epoch: Epoch, of: Sealed<'_>) -> bool {
         self.0[16..32] == epoch.0 && self.0[..16] == identity.seal(of)
     }
+}
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Token {
+    fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
@@ -142,12 +146,7 @@ mod tests {
         let (here, epoch, a) = (Identity::of("run", "repl"), Epoch::random(), resource("/a"));
         let token = Token::random(here, epoch, Sealed::Resource(&a));
         let read = |identity, epoch, resource| {
-            Token::read(
-                token.as_bytes(),
-                identity,
-                epoch,
-                Sealed::Resource(&resource),
-            )
+            Token::read(token.as_ref(), identity, epoch, Sealed::Resource(&resource))
         };
         assert_eq!(read(here, epoch, a), Some(token));
         assert_eq!(read(Identity::of("run2", "repl"), epoch, a), None);
@@ -156,7 +155,7 @@ mod tests {
         assert_eq!(read(here, Epoch::random(), a), None);
         assert_eq!(read(here, epoch, resource("/b")), None);
         assert_eq!(
-            Token::read(token.as_bytes(), here, epoch, Sealed::Stripe),
+            Token::read(token.as_ref(), here, epoch, Sealed::Stripe),
             None
         );
         assert_eq!(Token::read(b"", here, epoch, Sealed::Resource(&a)), None);

@@ -1,10 +1,14 @@
 //! Getting hold of tokens: what there is, or made where there is none.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::fault::Fault;
 use super::link::Link;
 use super::lookups::{Looked, strings};
+use super::pool::Run;
 use super::token::{Epoch, Identity, RedisFence, Sealed, Token};
 use super::{EPOCH_LIFE, Inner, LEASE_LIFE, life, string, unexpected};
 use crate::backend::{CacheKey, Lookup, Moment, Resource};
@@ -43,12 +47,16 @@ impl Inner {
     pub(super) async fn all_tokens(&self) -> Result<Arc<[Token]>, Fault> {
         let (epoch, link) = self.epoch().await?;
         let (identity, epoch) = (link.identity(), self.begun(epoch).await?);
-        let offered = Token::random(identity, epoch, Sealed::Stripe);
         let stripes = 0..STRIPES;
         let keys: Vec<_> = stripes.map(|number| self.names().stripe(number)).collect();
-        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
-        let script = &self.scripts.open_all;
-        let (tokens, link) = self.pool.run(script, &keys, &arguments).await?;
+        let run = Run {
+            script: &self.scripts.open_all,
+            keys: &keys,
+            arguments: offer(LEASE_LIFE, || {
+                Token::random(identity, epoch, Sealed::Stripe)
+            }),
+        };
+        let (tokens, link) = self.pool.run(run).await?;
         let read = |token: Option<Vec<u8>>| Token::read(&token?, identity, epoch, Sealed::Stripe);
         let tokens = strings(tokens, STRIPES).unwrap_or_default();
         let tokens: Option<Arc<[Token]>> = tokens.into_iter().map(read).collect();
@@ -64,10 +72,12 @@ impl Inner {
         resource: &Resource,
     ) -> Result<Token, Fault> {
         let (epoch, of) = (self.begun(epoch).await?, Sealed::Resource(resource));
-        let (script, keys) = (&self.scripts.open, [self.names().lease(resource)]);
-        let offered = Token::random(identity, epoch, of);
-        let arguments = [offered.as_bytes(), &life(LEASE_LIFE)];
-        let (lease, link) = self.pool.run(script, &keys, &arguments).await?;
+        let run = Run {
+            script: &self.scripts.open,
+            keys: &[self.names().lease(resource)],
+            arguments: offer(LEASE_LIFE, || Token::random(identity, epoch, of)),
+        };
+        let (lease, link) = self.pool.run(run).await?;
         let lease = string(lease).and_then(|lease| Token::read(&lease, identity, epoch, of));
         lease.ok_or_else(|| unexpected(&link))
     }
@@ -77,19 +87,32 @@ impl Inner {
         if let Some(epoch) = epoch {
             return Ok(epoch);
         }
-        let (script, keys) = (&self.scripts.begin, [self.epoch.to_string()]);
-        let offered = Epoch::random();
-        let arguments = [offered.as_bytes(), &life(EPOCH_LIFE)];
-        let (epoch, link) = self.pool.run(script, &keys, &arguments).await?;
+        let run = Run {
+            script: &self.scripts.begin,
+            keys: &[self.epoch.to_string()],
+            arguments: offer(EPOCH_LIFE, Epoch::random),
+        };
+        let (epoch, link) = self.pool.run(run).await?;
         let epoch = string(epoch).and_then(|epoch| Epoch::read(&epoch));
         epoch.ok_or_else(|| unexpected(&link))
     }
 
     /// The token of the namespace, if there is one, and from where.
     pub(super) async fn epoch(&self) -> Result<(Option<Epoch>, Arc<Link>), Fault> {
-        let mut ask = redis::cmd("GET");
-        ask.arg(&*self.epoch);
-        let (epoch, link) = self.pool.send(&ask).await?;
-        Ok((string(epoch).and_then(|epoch| Epoch::read(&epoch)), link))
+        // Not GET: that is an error where something else has our name.
+        let ask = || {
+            let mut ask = redis::cmd("MGET");
+            ask.arg(&*self.epoch);
+            ask
+        };
+        let (epoch, link) = self.pool.send(ask).await?;
+        let epoch = strings(epoch, 1).ok_or_else(|| unexpected(&link))?.pop();
+        let epoch = epoch.flatten().and_then(|epoch| Epoch::read(&epoch));
+        Ok((epoch, link))
     }
+}
+
+/// What a script that makes tokens takes: another one for each attempt, and its life.
+fn offer<T: AsRef<[u8]>>(of: Duration, make: impl Fn() -> T) -> impl Fn() -> Vec<Bytes> {
+    move || vec![Bytes::copy_from_slice(make().as_ref()), life(of)]
 }
