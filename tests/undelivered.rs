@@ -69,6 +69,17 @@ impl Backend for Remote {
         self.memory.put(key, fence, response, now).await
     }
 
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.is_there()?;
+        self.memory.replace(key, fence, response, now).await
+    }
+
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         self.is_there()?;
         self.memory.invalidate(target).await?;

@@ -105,6 +105,8 @@ async fn an_error_costs_no_connection() {
 async fn an_idle_connection_is_not_trusted() {
     let server = RedisServer::start().await;
     let other = RedisServer::configure().replica_of(&server).start().await;
+    // With its first replica a server becomes another one: its data have a new name.
+    other.follows().await;
     let backend = instance(&server);
     let sample = Sample::of(&backend, "/a", "a").await;
     sample.store(&backend).await;
