@@ -17,6 +17,9 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// Far more than any deadline, far less than what a client of Redis waits by itself.
 const NOBODY_WAITS: Duration = Duration::from_secs(8);
 
+/// Ninety-nine of a hundred reads: forty times what a lookup may take.
+const MOST_DO_NOT_WAIT: Duration = Duration::from_secs(2);
+
 /// Reads and writes until it is ended. All answers are checked.
 pub struct Load {
     readers: JoinSet<Vec<Duration>>,
@@ -88,6 +91,7 @@ impl Load {
         println!("{name}: reads {reads}; writes {writes}");
         let longest = reads.longest.max(writes.longest);
         assert!(longest < NOBODY_WAITS, "{name}: {longest:?}");
+        assert!(reads.most < MOST_DO_NOT_WAIT, "{name}: {reads}");
     }
 }
 

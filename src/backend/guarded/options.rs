@@ -8,7 +8,8 @@ use super::breaker::{Breaker, BreakerOptions};
 use super::undelivered::Undelivered;
 use super::{Backend, Counts, Guard, Guarded};
 
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
@@ -105,17 +106,13 @@ impl<B: Backend> Guarded<B> {
     }
 
     /// After which time one operation finds out whether the backend is well again; twice as long after each that fails, up
-    /// to `longest`. 500 ms and 5 s by default.
-    ///
-    /// # Panics
-    /// When `pause` is nothing, or `longest` more than a day.
+    /// to `longest`. 500 ms and 5 s by default; both are taken for at least a millisecond, and a day at most.
     #[must_use]
     pub fn reopen_after(self, pause: Duration, longest: Duration) -> Self {
-        assert!(!pause.is_zero(), "some time");
-        assert!(longest <= LONGEST, "a day at most");
+        let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         self.change(|options| {
-            options.breaker.pause = pause.min(LONGEST);
-            options.breaker.longest_pause = longest.max(pause.min(LONGEST));
+            options.breaker.pause = pause;
+            options.breaker.longest_pause = longest.clamp(pause, LONGEST_PAUSE);
         })
     }
 
