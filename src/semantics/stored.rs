@@ -48,7 +48,17 @@ impl StoredHead {
     /// A head that is to be stored under the full key `identity`.
     #[must_use]
     pub fn new(identity: Arc<[u8]>, status: StatusCode, headers: &HeaderMap, grant: Grant) -> Self {
-        let mut headers = headers.clone();
+        Self::owning(identity, status, headers.clone(), grant)
+    }
+
+    /// The same of header fields that nobody else needs.
+    #[must_use]
+    pub fn owning(
+        identity: Arc<[u8]>,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        grant: Grant,
+    ) -> Self {
         hop_by_hop::remove(&mut headers);
         headers
             .entry(DATE)
@@ -70,6 +80,20 @@ impl StoredHead {
     /// The response, once its body is whole; `cost` is the time it took to get it.
     #[must_use]
     pub fn with_body(
+        self,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        cost: Duration,
+    ) -> StoredResponse {
+        let mut response = self.with_kept_body(body, trailers, cost);
+        response.head.headers = compact(&response.head.headers);
+        response.trailers = response.trailers.as_ref().map(compact);
+        response
+    }
+
+    /// The same where fields and body are slices of one buffer already, which is kept as it is.
+    #[must_use]
+    pub fn with_kept_body(
         mut self,
         body: Bytes,
         trailers: Option<HeaderMap>,
@@ -81,11 +105,10 @@ impl StoredHead {
             self.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        self.headers = compact(&self.headers);
         StoredResponse {
             head: self,
             body,
-            trailers: trailers.as_ref().map(compact),
+            trailers,
             cost,
             companion: None,
         }

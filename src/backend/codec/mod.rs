@@ -229,8 +229,8 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
         freshness,
         selected,
     };
-    let head = StoredHead::new(identity, status, &headers, grant);
-    Some(head.with_body(body, trailers, cost))
+    let head = StoredHead::owning(identity, status, headers, grant);
+    Some(head.with_kept_body(body, trailers, cost))
 }
 
 /// Against accidents, not against whoever can write to the backend: he could store what he likes.
