@@ -56,6 +56,21 @@
 //!     .layer(CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60)));
 //! ```
 //!
+//! ```no_run
+//! use hyper_util::{rt::{TokioExecutor, TokioIo}, server::conn::auto::Builder, service::TowerToHyperService};
+//! use std::convert::Infallible;
+//! use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+//!
+//! async fn serve(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+//!     let hello = tower::service_fn(|_| async { Ok::<_, Infallible>(http::Response::new("hello".to_owned())) });
+//!     let cached = tower::Layer::layer(&CacheLayer::new(MemoryBackend::default()), hello);
+//!     loop {
+//!         let (stream, cached) = (TokioIo::new(listener.accept().await?.0), TowerToHyperService::new(cached.clone()));
+//!         tokio::spawn(async move { Builder::new(TokioExecutor::new()).serve_connection(stream, cached).await });
+//!     }
+//! }
+//! ```
+//!
 //! Mount it outside of `nest`: a nested router sees the path without its prefix, and two of them under one layer would
 //! take each other's paths for their own. Where it must be inside, give each mount a [`scope`](CacheLayer::scope), or the
 //! whole path back with [`key_by`](CacheLayer::key_by):

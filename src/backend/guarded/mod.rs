@@ -366,6 +366,10 @@ impl<B: Backend> Backend for Guarded<B> {
     }
 
     async fn drain(&self) {
+        let (resources, is_everything) = self.0.undelivered.count();
+        if resources > 0 || is_everything {
+            tracing::info!(resources, is_everything, "delivering what is owed");
+        }
         self.0.replay().await;
         self.0.backend.drain().await;
     }
