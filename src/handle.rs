@@ -122,8 +122,8 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// From now on none of it begins any more: misses are neither coalesced nor refreshed, all else goes on as before. What
     /// is under way has until `deadline` from now; then it is cancelled, which for a write means that it is invalidated as
-    /// far as that needs no waiting. The backend then delivers what it owes to others who share it, as far as there is time
-    /// left. Call it when the server has stopped serving, and wait for it before the runtime ends.
+    /// far as that needs no waiting. The backend then delivers what it owes to others who share it, in the time that is left
+    /// or within a second: with a backend that is away all this takes up to two seconds more than `deadline`. Call it when the server has stopped serving, and wait for it before the runtime ends.
     ///
     /// Cancelling it leaves the background work going, with nothing new beginning; it can be called again.
     pub async fn shutdown(&self, deadline: Duration) -> Shutdown {

@@ -40,6 +40,9 @@ impl<B: Backend> Clone for Settlement<B> {
     }
 }
 
+/// How many are invalidated at the same time.
+const AT_ONCE: usize = 32;
+
 /// Who names a resource.
 #[derive(Clone, Copy)]
 enum Namer {
@@ -92,10 +95,15 @@ impl<B: Backend> Settlement<B> {
             }
         }
         // What failed is counted and logged; the answer is the write's, not the cache's.
-        if let [resource] = resources {
-            return self.shared.invalidate(*resource).await.is_ok();
+        let Some((first, others)) = resources.split_first() else {
+            return true;
+        };
+        // Alone: where the backend has just become well again, it is what finds that out for the others.
+        let mut acknowledged = self.shared.invalidate(*first).await.is_ok();
+        for some in others.chunks(AT_ONCE) {
+            acknowledged &= self.invalidate_all(some).await;
         }
-        self.invalidate_all(resources).await
+        acknowledged
     }
 
     /// At once: each may take its time where the backend is slow.

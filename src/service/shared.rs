@@ -101,7 +101,7 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Ends what goes on in the background, then lets the backend deliver what it owes in the time that is left.
+    /// Ends what goes on in the background, then lets the backend deliver what it owes in the time that is left, or a second.
     pub(crate) async fn shutdown(&self, deadline: Duration) -> Shutdown {
         let began = self.now();
         let done = self.core.background.shutdown(deadline).await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use tower_response_cache::backend::{Backend, Lookup};
+use tower_response_cache::backend::{Backend, Guarded, Lookup, Target};
 
-use crate::support::redis::{FakeRedis, PATIENCE, RedisServer, Reply, Said, Tap};
+use crate::support::redis::{FakeRedis, PATIENCE, RedisServer, Reply, Said, Tap, until};
 use crate::support::sample::{Sample, at};
 use crate::{instance, options};
 
@@ -116,4 +116,23 @@ async fn an_idle_connection_is_not_trusted() {
     server.command(&["REPLICAOF", "127.0.0.1", &to]).await;
     let found = backend.get(&sample.key, at(0)).await;
     assert!(found.is_err(), "a replica's word: {found:?}");
+}
+
+/// R04: also where everybody who asks for it has less time than it takes to find out that it is dead.
+#[tokio::test]
+async fn an_idle_connection_that_died_is_given_up() {
+    let server = RedisServer::start().await;
+    let tap = Tap::to(server.port()).await;
+    let redis = options(&tap.url(), "test").connections(1);
+    let redis = redis.response_timeout(Duration::from_millis(500)).open();
+    let sample = Sample::of(&redis, "/a", "a").await;
+    let guarded = Guarded::new(redis).invalidation_deadline(Duration::from_millis(100));
+    sample.store(&guarded).await;
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    tap.strand();
+    let target = Target::Resource(*sample.key.resource());
+    until("another one is used", async || {
+        guarded.invalidate(&target).await.is_ok()
+    })
+    .await;
 }

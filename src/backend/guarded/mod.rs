@@ -200,12 +200,16 @@ struct Turn<'g> {
 }
 
 impl Turn<'_> {
+    /// What is noticed very late was noticed late: it is this process that is slow, and without a cache it would be slower.
+    fn is_slow(&self, took: Duration) -> bool {
+        took > self.deadline / 2 && took <= self.deadline + self.deadline / 2
+    }
+
     /// What came of it, if anything did in time.
     fn ended<T>(mut self, done: Option<Result<T, BackendError>>) -> Result<T, BackendError> {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.began);
-        // What came that late was noticed late: it is this process that is slow, and without a cache it would be slower.
-        let is_slow = took > self.deadline / 2 && took <= self.deadline + self.deadline / 2;
+        let is_slow = self.is_slow(took);
         let done = done.unwrap_or_else(|| {
             count(&self.counts.timeouts);
             Err(BackendError::new(Guarding::Late))
@@ -225,8 +229,9 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
+        let took = now.saturating_duration_since(self.began);
         if let Some(permit) = self.permit.take()
-            && now.saturating_duration_since(self.began) > self.deadline / 2
+            && self.is_slow(took)
         {
             permit.went(true, now);
         }

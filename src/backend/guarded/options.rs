@@ -69,8 +69,9 @@ impl<B: Backend> Guarded<B> {
         self.change(|options| options.lookup = deadline)
     }
 
-    /// How long an invalidation may take, and with it a write longer than without a backend, for each resource that it
-    /// invalidates (twice as long for one that write-through could not store); 250 ms by default. A write that is not acknowledged by then is answered, and delivered later.
+    /// How long an invalidation may take; 250 ms by default. A write takes longer by that than without a backend: once for
+    /// its target, once for all else that it invalidates (in portions of 32), and once more where write-through could not
+    /// store. What is not acknowledged by then is delivered later, and the write answered.
     ///
     /// # Panics
     /// When it is nothing.

@@ -121,8 +121,9 @@ impl<B: Backend> Replaying<B> {
             return true;
         };
         guard.is_replaying.store(false, Ordering::Release);
+        // Under its lock, so that whoever adds something sees that nobody is on it, or is seen here.
         self.is_the_one =
-            guard.undelivered.is_any() && !guard.is_replaying.swap(true, Ordering::AcqRel);
+            guard.undelivered.next().is_some() && !guard.is_replaying.swap(true, Ordering::AcqRel);
         !self.is_the_one
     }
 }

@@ -63,6 +63,11 @@ impl Fault {
         }
     }
 
+    /// Whether a script ran into that: on servers before 7 its error is another's, with this one in its text.
+    fn is_of_a_replica(&self) -> bool {
+        matches!(self, Self::Server(error) if error.to_string().contains("READONLY"))
+    }
+
     /// Whether the connection can be used for the next command. Where it leads to a server that is of no use any more, or
     /// not yet, another one is looked for; an error that concerns the command alone is no reason.
     pub(super) fn spares_the_connection(&self) -> bool {
@@ -80,7 +85,8 @@ impl Fault {
                     | ServerErrorKind::ClusterDown
             )
         );
-        !is_of_no_use && !matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        let is_closed = matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
+        !is_of_no_use && !is_closed && !self.is_of_a_replica()
     }
 }
 

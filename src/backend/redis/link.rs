@@ -94,6 +94,7 @@ pub(super) struct Link {
     silent: AtomicU64,
     /// When its pulse was last felt.
     pulse: Mutex<Reading>,
+    waking: tokio::sync::Mutex<()>,
 }
 
 impl Link {
@@ -144,6 +145,7 @@ impl Link {
             answered: AtomicU64::new(now),
             silent: AtomicU64::new(0),
             pulse: Mutex::new(Reading::now()),
+            waking: tokio::sync::Mutex::default(),
         })
     }
 
@@ -174,7 +176,9 @@ impl Link {
         let (now, felt) = (Reading::now(), *self.pulse());
         let since = now.since(felt);
         if since >= IDLE && !self.is_broken() {
-            self.feel_pulse().await;
+            let link = self.clone();
+            // In a task of its own: whoever waits has a deadline, which must not keep a dead link alive.
+            let _ = runtime.spawn(async move { link.wake().await }).await;
         } else if since >= PULSE && self.is_first_to_feel(felt, now) {
             let link = self.clone();
             drop(runtime.spawn(async move { link.feel_pulse().await }));
@@ -185,6 +189,14 @@ impl Link {
             self.breaks();
         }
         !self.is_broken()
+    }
+
+    /// Feels the pulse for all who wait for that.
+    async fn wake(&self) {
+        let _first = self.waking.lock().await;
+        if Reading::now().since(*self.pulse()) >= IDLE && !self.is_broken() {
+            self.feel_pulse().await;
+        }
     }
 
     fn pulse(&self) -> MutexGuard<'_, Reading> {

@@ -78,12 +78,10 @@ impl Queue {
     fn join(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<Told> {
         let (teller, told) = oneshot::channel();
         let is_near = |other: Moment| other.since(now).max(now.since(other)) <= TOGETHER;
-        let last = self.batches.back_mut();
-        let group = last.and_then(|batch| {
-            let mut groups = batch.iter_mut();
-            groups.find(|group| group.key == *key && is_near(group.now))
-        });
-        if let Some(group) = group {
+        // None of these has been sent. Not all of them are looked through where very many wait.
+        let last = self.batches.iter_mut().rev().take(MOST_KEYS);
+        let mut groups = last.flatten();
+        if let Some(group) = groups.find(|group| group.key == *key && is_near(group.now)) {
             group.waiting.push(teller);
             return told;
         }
@@ -297,5 +295,68 @@ impl Drop for Turn {
         let left = std::mem::take(&mut queue.batches);
         drop(queue);
         drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::key::{DigestSeed, Resource};
+
+    fn key(number: usize) -> CacheKey {
+        let path = format!("/{number}");
+        CacheKey::plain(Resource::new(
+            &DigestSeed::default(),
+            "",
+            "test.example",
+            &path,
+        ))
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::new(Duration::from_millis(millis), SystemTime::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn who_asks_for_the_same_shares_a_place_however_large_it_is() {
+        for (typical, batches) in [(1000, 1), (MOST_BYTES / 2, 2), (10 * MOST_BYTES, 3)] {
+            let mut queue = Queue {
+                typical,
+                ..Queue::default()
+            };
+            let told: Vec<_> = (0..30)
+                .map(|number| queue.join(&key(number % 3), at(0)))
+                .collect();
+            assert_eq!(queue.batches.len(), batches, "{typical} bytes a key");
+            let groups: Vec<_> = queue.batches.iter().flatten().collect();
+            assert!(groups.len() == 3 && groups.iter().all(|group| group.waiting.len() == 10));
+            drop(told);
+            assert!(queue.next().is_none(), "nobody waits any more");
+        }
+    }
+
+    #[test]
+    fn moments_that_are_apart_are_not_taken_for_one() {
+        let mut queue = Queue::default();
+        let told = [0, 100, 201, 0].map(|millis| queue.join(&key(1), at(millis)));
+        let waiting = queue.batches.iter().flatten();
+        let waiting: Vec<_> = waiting.map(|group| group.waiting.len()).collect();
+        assert_eq!(waiting, [3, 1]);
+        drop(told);
+    }
+
+    #[test]
+    fn a_place_is_learned_from_what_was_brought() {
+        let mut queue = Queue::default();
+        for _ in 0..20 {
+            queue.brought(4 * MOST_BYTES, 2);
+        }
+        assert!(queue.typical > MOST_BYTES);
+        for _ in 0..60 {
+            queue.brought(1000, 1);
+        }
+        assert!(queue.typical <= 1000);
     }
 }

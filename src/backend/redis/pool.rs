@@ -153,16 +153,17 @@ impl Pool {
         let (teller, news) = watch::channel(None);
         *state = State::Opening(news.clone());
         drop(state);
-        let retry = Retry {
-            at: Instant::now().checked_add(pause.mul_f64(0.5 + uniform(&self.random))),
-            pause: (pause * 2).min(LONGEST_PAUSE),
-        };
+        let wait = pause.mul_f64(0.5 + uniform(&self.random));
+        let pause = (pause * 2).min(LONGEST_PAUSE);
         let (slot, client, options) = (slot.clone(), self.client.clone(), self.options.clone());
         runtime.spawn(async move {
             let opened = Link::open(&client, &options).await.map(Arc::new);
             *slot.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
-                Err(_) => State::Empty(retry),
+                Err(_) => State::Empty(Retry {
+                    at: Instant::now().checked_add(wait),
+                    pause,
+                }),
             };
             let _ = teller.send(Some(opened));
         });
