@@ -1,15 +1,17 @@
 //! One connection, and what is known of the server at its other end.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::fault::Fault;
+use super::server_clock::{ServerClock, millis};
+use super::standing::{Standing, field, standing, text};
 use super::token::Identity;
 use crate::wait::within;
 
@@ -19,28 +21,8 @@ const PULSE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3);
 /// Whoever leaves earlier than that was in a hurry; after that, it is the server that is slow.
 const SUSPICIOUS: Duration = Duration::from_millis(20);
-/// How far the server's clock may step back before what it has kept counts as of unknown age.
-const TOLERANCE: u64 = 1000;
 /// Commands that wait to be written.
 const QUEUE: usize = 1024;
-
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Milliseconds since the first reading, counted from 1.
-fn millis(at: Instant) -> u64 {
-    at.saturating_duration_since(*START).as_millis() as u64 + 1
-}
-
-/// The server's clock less ours.
-fn less(clock: u64, ours: u64) -> i64 {
-    let difference = i128::from(clock) - i128::from(ours);
-    i64::try_from(difference).unwrap_or(i64::MAX)
-}
-
-/// What a clock that is ahead of ours by so much says now.
-fn at(offset: i64) -> u64 {
-    millis(Instant::now()).saturating_add_signed(offset)
-}
 
 /// When something was, on two clocks: one of them stands still while the machine is suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +65,7 @@ pub(super) struct Link {
     identity: Identity,
     /// What is expected of `INFO replication` as long as the identity holds.
     replication: String,
-    /// The server's clock less ours, in milliseconds: no less than this, and no more than that.
-    least: AtomicI64,
-    most: AtomicI64,
+    clock: ServerClock,
     options: LinkOptions,
     is_broken: AtomicBool,
     /// When the last reply came.
@@ -137,8 +117,7 @@ impl Link {
         Ok(Self {
             identity,
             replication: standing.replication.unwrap_or_default().to_owned(),
-            least: AtomicI64::new(less(standing.clock, now)),
-            most: AtomicI64::new(less(standing.clock, asked)),
+            clock: ServerClock::new(standing.clock, asked, now),
             options: options.clone(),
             connection,
             is_broken: AtomicBool::new(false),
@@ -153,17 +132,8 @@ impl Link {
         self.identity
     }
 
-    /// The server's clock, in milliseconds since 1970, for what is written: never ahead of it, or that would be taken for
-    /// younger than it is.
-    pub(super) fn stamp(&self) -> u64 {
-        at(self.least.load(Ordering::Relaxed))
-    }
-
-    /// How long ago the server's clock said `stamp`, at most; `None` if it must have been set since.
-    pub(super) fn since(&self, stamp: u64) -> Option<Duration> {
-        let now = at(self.most.load(Ordering::Relaxed));
-        (stamp <= now.saturating_add(TOLERANCE))
-            .then(|| Duration::from_millis(now.saturating_sub(stamp)))
+    pub(super) fn clock(&self) -> &ServerClock {
+        &self.clock
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -270,10 +240,8 @@ impl Link {
             tracing::warn!("this Redis is not what it was: connecting anew");
             return self.breaks();
         }
-        let answered = millis(Instant::now());
-        let (least, most) = (less(standing.clock, answered), less(standing.clock, asked));
-        self.least.store(least, Ordering::Relaxed);
-        self.most.store(most, Ordering::Relaxed);
+        self.clock
+            .set(standing.clock, asked, millis(Instant::now()));
         *self.pulse() = Reading::now();
     }
 
@@ -328,88 +296,6 @@ impl Drop for Waiting<'_> {
         if self.since.elapsed() >= SUSPICIOUS && self.heard_nothing() {
             let (silent, since) = (&self.link.silent, millis(self.since));
             let _ = silent.compare_exchange(0, since, Ordering::Relaxed, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What a server says of its place among others, and of the time.
-struct Standing<'v> {
-    /// Milliseconds since 1970.
-    clock: u64,
-    is_replica: bool,
-    replication: Option<&'v str>,
-}
-
-/// Asks for it.
-fn standing() -> Pipeline {
-    let mut ask = Pipeline::new();
-    ask.cmd("TIME").cmd("INFO").arg("replication");
-    ask
-}
-
-impl<'v> Standing<'v> {
-    fn of(said: &'v [Value]) -> Option<Self> {
-        let [Value::Array(time), info, ..] = said else {
-            return None;
-        };
-        let [seconds, micros] = &time[..] else {
-            return None;
-        };
-        let number = |value| text(value)?.parse::<u64>().ok();
-        let clock = number(seconds)?.checked_mul(1000)?;
-        let clock = clock.checked_add(number(micros)? / 1000)?;
-        let info = text(info).unwrap_or_default();
-        Some(Self {
-            clock,
-            is_replica: field(info, "role").is_some_and(|role| role != "master"),
-            replication: field(info, "master_replid"),
-        })
-    }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
-        _ => None,
-    }
-}
-
-/// A line of `INFO`.
-fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
-    let of = |line: &'i str| line.strip_prefix(name)?.strip_prefix(':');
-    info.lines().find_map(of).map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn a_server_tells_its_standing() {
-        let time = || Value::Array(vec![bulk("1700000000"), bulk("123456")]);
-        let primary = [
-            time(),
-            bulk("# Replication\r\nrole:master\r\nmaster_replid:abc\r\n"),
-        ];
-        let told = Standing::of(&primary).expect("it tells");
-        assert_eq!(
-            (told.clock, told.is_replica, told.replication),
-            (1_700_000_000_123, false, Some("abc"))
-        );
-        let replica = [time(), bulk("role:slave\r\nmaster_replid:abc\r\n")];
-        assert!(Standing::of(&replica).is_some_and(|told| told.is_replica));
-        let mute = [time(), Value::Nil];
-        assert!(Standing::of(&mute).is_some_and(|told| told.replication.is_none()));
-        for nonsense in [
-            vec![],
-            vec![Value::Okay, Value::Nil],
-            vec![Value::Array(vec![]), Value::Nil],
-        ] {
-            assert!(Standing::of(&nonsense).is_none());
         }
     }
 }

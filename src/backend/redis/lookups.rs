@@ -241,7 +241,7 @@ fn found_under(
         return Lookup::Miss(fence);
     }
     let entry = entry.slice(Token::LENGTH..);
-    match codec::decode(&entry, now, |stamp| link.since(stamp)) {
+    match codec::decode(&entry, now, |stamp| link.clock().since(stamp)) {
         Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
         Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
         Err(error) => {

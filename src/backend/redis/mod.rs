@@ -65,6 +65,8 @@ mod lookups;
 mod options;
 mod pool;
 mod scripts;
+mod server_clock;
+mod standing;
 mod store;
 mod token;
 mod tokens;

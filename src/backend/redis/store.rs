@@ -35,13 +35,11 @@ impl Inner {
         let Captured::One(token) = fence.0 else {
             return Ok(Put::Superseded);
         };
-        let (epoch, link) = self.epoch().await?;
-        let of = Sealed::Resource(key.resource());
-        if !epoch.is_some_and(|epoch| token.is_of(link.identity(), epoch, of)) {
+        let Some(place) = self.place(&fence, key.resource()).await? else {
             return Ok(Put::Superseded);
-        }
-        let written = Written::of(response, token, &link, now);
-        let mut keys = vec![self.names().lease(key.resource())];
+        };
+        let written = Written::of(response, token, &place.link, now);
+        let mut keys = vec![place.guard];
         self.name_entries(key, &written, &mut keys);
         let run = Run {
             script: &self.scripts.put,
@@ -150,7 +148,7 @@ struct Written {
 
 impl Written {
     fn of(response: &StoredResponse, token: Token, link: &Link, now: Moment) -> Self {
-        let (stamp, prefix) = (link.stamp(), token.as_ref());
+        let (stamp, prefix) = (link.clock().stamp(), token.as_ref());
         let rule = response.selected().map(|selected| selected.rule());
         let until = response.freshness().useful_until();
         let left = until.map(|until| until.saturating_sub(now.monotonic()));
