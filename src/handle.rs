@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::InvalidUri;
 use http::{Request, Uri};
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, Target};
 use crate::service::{Shared, Shutdown};
 use crate::stats::{Stats, UnderWay};
 
@@ -91,7 +91,7 @@ impl<B: Backend> CacheHandle<B> {
         let authority = authority.ok_or(Kind::NoAuthority)?;
         let resource = self.shared.resource(&authority, parts.uri.path());
         self.shared
-            .invalidate(resource)
+            .invalidate(Target::Resource(resource))
             .await
             .map_err(Kind::Backend)?;
         Ok(())
@@ -104,10 +104,23 @@ impl<B: Backend> CacheHandle<B> {
     pub async fn invalidate_key(&self, authority: &str, path: &str) -> Result<(), InvalidateError> {
         let resource = self.shared.resource(authority, path);
         self.shared
-            .invalidate(resource)
+            .invalidate(Target::Resource(resource))
             .await
             .map_err(Kind::Backend)?;
         Ok(())
+    }
+
+    /// Invalidates a group of one authority's responses, by the name that they give it in `Cache-Groups` (RFC 9875), and
+    /// the fills in flight that would be in it.
+    ///
+    /// `authority` is as in a key: in lower case, without the default port. When this returns `Ok`, no later request is
+    /// answered with a member that was stored, or being fetched, before.
+    ///
+    /// # Errors
+    /// When the backend did not acknowledge.
+    pub async fn invalidate_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
+        let group = self.shared.group(authority, name);
+        self.shared.invalidate(Target::Group(group)).await
     }
 
     /// Invalidates everything the backend holds, other layers' and other scopes' responses included.

@@ -26,7 +26,9 @@ pub use memory::{MemoryBackend, MemoryFence};
 pub use redis::RedisBackend;
 
 pub use crate::key::{CacheKey, DigestSeed, Resource};
+pub use crate::semantics::groups::Group;
 pub use crate::semantics::moment::Moment;
+pub use crate::semantics::parts::Parts;
 pub use crate::semantics::staleness::Staleness;
 pub use crate::semantics::stored::StoredResponse;
 pub use crate::semantics::storing::Freshness;
@@ -63,6 +65,8 @@ pub enum Put {
 pub enum Target {
     /// A resource, by its digest: all queries and variants of it, and every fill of it in flight.
     Resource(Resource),
+    /// A group: every response that is in it (RFC 9875), and every fill in flight that would be.
+    Group(Group),
 }
 
 /// What a backend holds.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::KeyParts;
+use crate::semantics::groups::Group;
 use crate::semantics::vary::VaryRule;
 
 /// The secret that digests are keyed with: the same for everyone who shares what a backend stores.
@@ -115,6 +116,13 @@ impl Resource {
     pub const fn digest(&self) -> u128 {
         self.0
     }
+}
+
+/// A group of one authority's responses, within a scope (RFC 9875 §2: only of one origin).
+pub(crate) fn group(seed: &DigestSeed, scope: &str, authority: &str, name: &str) -> Group {
+    let mut digester = seed.hasher();
+    digester.parts(["group", scope, authority, name]);
+    Group::from_digest(digester.finish())
 }
 
 impl fmt::Debug for Resource {

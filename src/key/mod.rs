@@ -10,6 +10,7 @@ mod parts;
 
 pub use authority::Authority;
 pub(crate) use authority::normalize;
+pub(crate) use digest::group;
 pub use digest::{CacheKey, DigestSeed, Resource};
 pub(crate) use parts::KeyBy;
 pub use parts::{KeyParts, MakeCacheKey, UriKey};

@@ -16,6 +16,10 @@ pub struct Staleness {
     pub if_error: Duration,
     /// Where there is no answer at all (RFC 9111 §4.2.4, "disconnected").
     pub if_unreachable: Duration,
+    /// For how long it is kept to be validated (§4.3). No use by itself.
+    pub validation: Duration,
+    /// Whether the response forbids any use, whatever a request would take (§5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10).
+    pub is_forbidden: bool,
 }
 
 /// What the configuration gives to responses that say nothing of it.
@@ -37,7 +41,10 @@ impl Staleness {
     #[must_use]
     pub fn of(said: &ResponseDirectives, rules: StaleRules) -> Self {
         if said.must_revalidate || said.proxy_revalidate || said.no_cache {
-            return Self::default();
+            return Self {
+                is_forbidden: true,
+                ..Self::default()
+            };
         }
         if said.s_maxage.is_some() {
             let explicit = |window: Option<Duration>| {
@@ -49,6 +56,8 @@ impl Staleness {
                 while_revalidate: explicit(said.stale_while_revalidate),
                 if_error: explicit(said.stale_if_error),
                 if_unreachable: explicit(said.stale_if_error),
+                is_forbidden: !rules.despite_s_maxage,
+                ..Self::default()
             };
         }
         Self {
@@ -60,6 +69,7 @@ impl Staleness {
             if_unreachable: said
                 .stale_if_error
                 .unwrap_or(rules.if_unreachable.max(rules.if_error)),
+            ..Self::default()
         }
     }
 
@@ -72,12 +82,9 @@ impl Staleness {
     /// The longest window.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        self.asked_for().max(self.if_unreachable)
-    }
-
-    /// Whether nothing in the response forbids any use beyond its lifetime.
-    fn is_allowed(&self) -> bool {
-        self.longest() > Duration::ZERO
+        self.asked_for()
+            .max(self.if_unreachable)
+            .max(self.validation)
     }
 
     fn window(&self, of: StaleUse) -> Duration {
@@ -116,7 +123,7 @@ pub fn may_be_used(
         return false;
     }
     let mut window = stored.stale.window(of);
-    if of != StaleUse::WhileRevalidate && obeys_client && stored.stale.is_allowed() {
+    if of != StaleUse::WhileRevalidate && obeys_client && !stored.stale.is_forbidden {
         window = window.max(asked.stale_if_error.unwrap_or_default());
     }
     // Strictly within, so that a window of nothing allows nothing.
@@ -195,13 +202,18 @@ mod tests {
             initial_age: Duration::ZERO,
             lifetime: Some(s(10)),
             stale,
+            immutable: false,
         };
         let all = stored(Staleness {
             while_revalidate: s(5),
             if_error: s(20),
             if_unreachable: s(15),
+            ..Staleness::default()
         });
-        let forbidden = stored(Staleness::default());
+        let forbidden = stored(Staleness {
+            is_forbidden: true,
+            ..Staleness::default()
+        });
         #[rustfmt::skip]
         let rows: &[(&str, &Freshness, &'static str, u64, StaleUse, bool)] = &[
             ("within", &all, "", 14, WhileRevalidate, true),

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{AGE, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::groups::Group;
+use super::parts::Parts;
 use super::storing::{Freshness, Grant};
 use super::vary::Selected;
 use super::{date, hop_by_hop};
@@ -41,6 +43,7 @@ pub struct StoredHead {
     status: StatusCode,
     headers: HeaderMap,
     grant: Grant,
+    parts: Option<Parts>,
     has_upstream_status: bool,
 }
 
@@ -73,8 +76,16 @@ impl StoredHead {
             status,
             headers,
             grant,
+            parts: None,
             has_upstream_status,
         }
+    }
+
+    /// The same as the head of parts, which the body will hold one behind the other (RFC 9111 §3.3).
+    #[must_use]
+    pub fn holding(mut self, parts: Parts) -> Self {
+        self.parts = Some(parts);
+        self
     }
 
     /// The response, once its body is whole; `cost` is the time it took to get it.
@@ -185,6 +196,18 @@ impl StoredResponse {
         self.head.grant.selected.as_ref()
     }
 
+    /// The groups it is invalidated with.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.head.grant.groups
+    }
+
+    /// What it holds, where that is not the whole.
+    #[must_use]
+    pub fn parts(&self) -> Option<&Parts> {
+        self.head.parts.as_ref()
+    }
+
     /// Whether the `Cache-Status` line in its headers is an upstream's, to be kept, rather than our slot.
     #[must_use]
     pub fn has_upstream_status(&self) -> bool {
@@ -199,6 +222,8 @@ impl StoredResponse {
             + map_weight(self.headers())
             + self.trailers().map_or(0, map_weight)
             + self.selected().map_or(0, Selected::weight)
+            + size_of_val(self.groups())
+            + self.parts().map_or(0, Parts::weight)
             + self.body.len()
             + SHARED_BUFFER * 3
             + self.companion.as_ref().map_or(0, |_| SHARED_BUFFER + 32)
@@ -268,8 +293,10 @@ mod tests {
                 initial_age: Duration::ZERO,
                 lifetime: None,
                 stale: Staleness::default(),
+                immutable: false,
             },
             selected: None,
+            groups: Box::default(),
         };
         let status = StatusCode::from_u16(status).expect("a status");
         StoredHead::new(Arc::default(), status, &headers, grant).with_body(

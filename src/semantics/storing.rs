@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::cache_control::{RequestDirectives, ResponseDirectives};
 use super::freshness::{self, Lifetime, Ttl};
+use super::groups::Group;
 use super::moment::Moment;
 use super::reason::Refusal;
 use super::staleness::{StaleRules, Staleness};
@@ -65,6 +66,8 @@ pub struct Grant {
     pub freshness: Freshness,
     /// For which requests, where it varies.
     pub selected: Option<Selected>,
+    /// The groups it is invalidated with (RFC 9875 §2). Whoever knows the digests of their names fills them in.
+    pub groups: Box<[Group]>,
 }
 
 /// A stored response's times (RFC 9111 §4.2).
@@ -78,6 +81,8 @@ pub struct Freshness {
     pub lifetime: Option<Duration>,
     /// What it may be used for beyond that.
     pub stale: Staleness,
+    /// Whether it does not change as long as it is fresh (RFC 8246 §2).
+    pub immutable: bool,
 }
 
 impl Freshness {
@@ -115,6 +120,7 @@ pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: StoringRules) ->
                     Vary::Fields(rule) => Some(Selected::by(rule, asked.headers)),
                     Vary::Nothing | Vary::Anything => None,
                 },
+                groups: Box::default(),
             }),
         },
     }
@@ -198,6 +204,7 @@ fn freshness(
         initial_age,
         lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
         stale,
+        immutable: false,
     })
 }
 

@@ -179,6 +179,7 @@ mod tests {
                 initial_age: Duration::from_secs(initial_age),
                 lifetime,
                 stale: Staleness::default(),
+                immutable: false,
             };
             let got = verdict(&NOTHING, Found::Response(&stored), at(now), true);
             assert_eq!(got, expected, "{case}");
@@ -193,6 +194,7 @@ mod tests {
             initial_age: Duration::ZERO,
             lifetime: s(10),
             stale: Staleness::default(),
+            immutable: false,
         };
         let no_cache = RequestDirectives {
             no_cache: true,
@@ -291,6 +293,7 @@ mod tests {
                 while_revalidate: Duration::from_secs(5),
                 ..Staleness::default()
             },
+            immutable: false,
         };
         let only = RequestDirectives {
             only_if_cached: true,

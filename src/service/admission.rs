@@ -6,8 +6,9 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, TRANSFER_ENCODING, UPG
 use http::{HeaderMap, Method, request};
 
 use crate::backend::{Backend, CacheKey};
-use crate::key::{KeyParts, Resource};
+use crate::key::{KeyParts, Resource, group};
 use crate::semantics::cache_control::RequestDirectives;
+use crate::semantics::groups::Group;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
 
@@ -108,6 +109,10 @@ impl<B: Backend> Shared<B> {
 
     pub(crate) fn resource(&self, authority: &str, path: &str) -> Resource {
         Resource::new(&self.core.seed, &self.config.scope, authority, path)
+    }
+
+    pub(crate) fn group(&self, authority: &str, name: &str) -> Group {
+        group(&self.core.seed, &self.config.scope, authority, name)
     }
 
     pub(super) fn own(&self, read: &Read<'_>) -> OwnKey {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{Request, request, response};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Target};
 use crate::key::{Resource, normalize};
 use crate::semantics::invalidation::resolve;
 use crate::semantics::moment::Moment;
@@ -99,7 +99,11 @@ impl<B: Backend> Settlement<B> {
             return true;
         };
         // Alone: where the backend has just become well again, it is what finds that out for the others.
-        let mut acknowledged = self.shared.invalidate(*first).await.is_ok();
+        let mut acknowledged = self
+            .shared
+            .invalidate(Target::Resource(*first))
+            .await
+            .is_ok();
         for some in others.chunks(AT_ONCE) {
             acknowledged &= self.invalidate_all(some).await;
         }
@@ -110,7 +114,7 @@ impl<B: Backend> Settlement<B> {
     async fn invalidate_all(&self, resources: &[Resource]) -> bool {
         let invalidate = |resource: &Resource| {
             let (shared, resource) = (self.shared.clone(), *resource);
-            Box::pin(async move { shared.invalidate(resource).await.is_ok() })
+            Box::pin(async move { shared.invalidate(Target::Resource(resource)).await.is_ok() })
         };
         let mut under_way: Vec<_> = resources.iter().map(invalidate).collect();
         let mut acknowledged = true;

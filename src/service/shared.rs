@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
 use crate::flight::{Budget, Flights, ShortMemory};
-use crate::key::Resource;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
@@ -127,22 +126,18 @@ impl<B: Backend> Shared<B> {
         done
     }
 
-    /// Invalidates a resource; whether the backend acknowledged it.
-    pub(crate) async fn invalidate(&self, resource: Resource) -> Result<(), BackendError> {
-        let done = self
-            .core
-            .backend
-            .invalidate(&Target::Resource(resource))
-            .await;
+    /// Invalidates; whether the backend acknowledged it.
+    pub(crate) async fn invalidate(&self, target: Target) -> Result<(), BackendError> {
+        let done = self.core.backend.invalidate(&target).await;
         match &done {
             Ok(()) => {
                 self.count(Event::Invalidation);
-                tracing::debug!(?resource, "invalidated");
+                tracing::debug!(?target, "invalidated");
             }
             Err(error) => {
                 self.count(Event::InvalidationFailed);
                 self.backend_failed(Failed::Invalidation, error);
-                tracing::debug!(?resource, "not invalidated");
+                tracing::debug!(?target, "not invalidated");
             }
         }
         done

@@ -11,6 +11,7 @@
 //!
 //! What cannot be read is refused whole: another version, a flipped bit, a length that leads astray.
 
+mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +22,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::header::{AGE, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use siphasher::sip::SipHasher13;
 
+use self::fields::{Reader, put_bytes, put_duration, put_groups, put_headers, put_parts};
+
 use crate::semantics::moment::Moment;
+use crate::semantics::parts::Parts;
 use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::{CACHE_STATUS, StoredHead, StoredResponse};
 use crate::semantics::storing::{Freshness, Grant};
@@ -32,7 +36,7 @@ use crate::semantics::vary::{Selected, Vary, VaryRule};
 
 const MAGIC: &[u8; 3] = b"trc";
 /// Changes with everything below: what another version wrote is a miss.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const CHECKED: usize = MAGIC.len() + 1 + 8;
 const HEAD: usize = CHECKED + 8 + 1 + 4;
 const RESPONSE: u8 = 0;
@@ -89,11 +93,20 @@ pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8])
     put_duration(&mut meta, freshness.age(now));
     put_duration(&mut meta, freshness.lifetime.unwrap_or(Duration::MAX));
     let stale = &freshness.stale;
-    for window in [stale.while_revalidate, stale.if_error, stale.if_unreachable] {
+    for window in [
+        stale.while_revalidate,
+        stale.if_error,
+        stale.if_unreachable,
+        stale.validation,
+    ] {
         put_duration(&mut meta, window);
     }
+    meta.put_u8(u8::from(stale.is_forbidden));
+    meta.put_u8(u8::from(freshness.immutable));
     put_duration(&mut meta, response.cost());
     put_bytes(&mut meta, response.selected().map_or(&[], Selected::values));
+    put_groups(&mut meta, response.groups());
+    put_parts(&mut meta, response.parts());
     put_headers(&mut meta, response.headers(), |name| {
         // The slots are made anew.
         name == AGE || (name == CACHE_STATUS && !response.has_upstream_status())
@@ -202,14 +215,18 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
         while_revalidate: meta.duration()?,
         if_error: meta.duration()?,
         if_unreachable: meta.duration()?,
+        validation: meta.duration()?,
+        is_forbidden: meta.flag()?,
     };
+    let immutable = meta.flag()?;
     let cost = meta.duration()?;
     let values = meta.bytes()?;
+    let groups = meta.groups()?;
+    let parts = meta.parts()?;
     let headers = meta.headers()?;
-    let trailers = match meta.0.try_get_u8().ok()? {
-        0 => None,
-        1 => Some(meta.headers()?),
-        _ => return None,
+    let trailers = match meta.flag()? {
+        false => None,
+        true => Some(meta.headers()?),
     };
     let selected = match Vary::of(&headers) {
         Vary::Nothing => None,
@@ -219,17 +236,26 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
     if !meta.0.is_empty() || (selected.is_none() && !values.is_empty()) {
         return None;
     }
+    let is_filled = |parts: &Parts| parts.held() == body.len() as u64;
+    if !parts.as_ref().is_none_or(is_filled) {
+        return None;
+    }
     let freshness = Freshness {
         received: now,
         initial_age: age.saturating_add(kept),
         lifetime,
         stale,
+        immutable,
     };
     let grant = Grant {
         freshness,
         selected,
+        groups,
     };
-    let head = StoredHead::owning(identity, status, headers, grant);
+    let mut head = StoredHead::owning(identity, status, headers, grant);
+    if let Some(parts) = parts {
+        head = head.holding(parts);
+    }
     Some(head.with_kept_body(body, trailers, cost))
 }
 
@@ -238,58 +264,4 @@ fn checksum(bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(bytes);
     hasher.finish()
-}
-
-fn put_bytes(to: &mut BytesMut, bytes: &[u8]) {
-    to.put_u32_le(bytes.len() as u32);
-    to.put_slice(bytes);
-}
-
-/// In nanoseconds; the largest stands for all that is larger.
-fn put_duration(to: &mut BytesMut, duration: Duration) {
-    to.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-}
-
-fn put_headers(to: &mut BytesMut, headers: &HeaderMap, skip: impl Fn(&HeaderName) -> bool) {
-    let lines = || headers.iter().filter(|(name, _)| !skip(name));
-    to.put_u32_le(lines().count() as u32);
-    for (name, value) in lines() {
-        put_bytes(to, name.as_str().as_bytes());
-        put_bytes(to, value.as_bytes());
-        to.put_u8(u8::from(value.is_sensitive()));
-    }
-}
-
-/// Reads what may be anything.
-struct Reader(Bytes);
-
-impl Reader {
-    fn bytes(&mut self) -> Option<Bytes> {
-        let length = self.0.try_get_u32_le().ok()? as usize;
-        (length <= self.0.len()).then(|| self.0.split_to(length))
-    }
-
-    fn duration(&mut self) -> Option<Duration> {
-        let nanoseconds = self.0.try_get_u64_le().ok()?;
-        Some(match nanoseconds {
-            u64::MAX => Duration::MAX,
-            _ => Duration::from_nanos(nanoseconds),
-        })
-    }
-
-    fn headers(&mut self) -> Option<HeaderMap> {
-        let count = self.0.try_get_u32_le().ok()? as usize;
-        // A line takes nine bytes at least: no room is made for more lines than there can be.
-        if count > self.0.len() / 9 {
-            return None;
-        }
-        let mut headers = HeaderMap::try_with_capacity(count).ok()?;
-        for _ in 0..count {
-            let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
-            let mut value = HeaderValue::from_maybe_shared(self.bytes()?).ok()?;
-            value.set_sensitive(self.0.try_get_u8().ok()? == 1);
-            headers.try_append(name, value).ok()?;
-        }
-        Some(headers)
-    }
 }

@@ -1,6 +1,9 @@
 use std::time::UNIX_EPOCH;
 
+use http::HeaderValue;
+
 use super::*;
+use crate::semantics::groups::Group;
 
 fn at(seconds: u64) -> Moment {
     let passed = Duration::from_secs(seconds);
@@ -45,9 +48,13 @@ fn rich() -> StoredResponse {
                 while_revalidate: Duration::from_secs(1),
                 if_error: Duration::from_secs(2),
                 if_unreachable: Duration::MAX,
+                validation: Duration::from_secs(3),
+                is_forbidden: true,
             },
+            immutable: true,
         },
         selected,
+        groups: [Group::from_digest(7), Group::from_digest(u128::MAX)].into(),
     };
     let identity: Arc<[u8]> = (*b"the whole key").into();
     let trailers = fields(&[("x-checksum", b"0123")]);
@@ -66,8 +73,10 @@ fn plain() -> StoredResponse {
             initial_age: Duration::ZERO,
             lifetime: None,
             stale: Staleness::default(),
+            immutable: false,
         },
         selected: None,
+        groups: Box::default(),
     };
     let headers = fields(&[("date", b"Sun, 06 Nov 1994 08:49:37 GMT")]);
     StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant).with_body(
@@ -75,6 +84,23 @@ fn plain() -> StoredResponse {
         None,
         Duration::ZERO,
     )
+}
+
+fn partial() -> StoredResponse {
+    let grant = Grant {
+        freshness: *plain().freshness(),
+        selected: None,
+        groups: Box::default(),
+    };
+    let parts = Parts::new(10, [0..2, 4..7]).expect("they are apart");
+    StoredHead::new(
+        Arc::default(),
+        StatusCode::PARTIAL_CONTENT,
+        &HeaderMap::new(),
+        grant,
+    )
+    .holding(parts)
+    .with_body(Bytes::from_static(b"01456"), None, Duration::ZERO)
 }
 
 /// Behind what another backend may put there.
@@ -96,7 +122,7 @@ const STAMP: u64 = 0x0123_4567_89ab_cdef;
 
 #[test]
 fn what_was_written_is_read() {
-    for written in [rich(), plain()] {
+    for written in [rich(), plain(), partial()] {
         let bytes = encode(&written, at(110));
         let read = decode(&bytes, Duration::from_secs(5), at(3)).expect("it is whole");
         assert_eq!(read.identity(), written.identity());
@@ -109,6 +135,9 @@ fn what_was_written_is_read() {
         assert_eq!(read.has_upstream_status(), written.has_upstream_status());
         let (new, old) = (read.freshness(), written.freshness());
         assert_eq!((new.lifetime, new.stale), (old.lifetime, old.stale));
+        assert_eq!(new.immutable, old.immutable);
+        assert_eq!(read.groups(), written.groups());
+        assert_eq!(read.parts(), written.parts());
         let aged = old.age(at(110)) + Duration::from_secs(5);
         assert_eq!(
             (new.initial_age, new.received),
@@ -153,28 +182,30 @@ fn a_flipped_bit_is_refused_wherever() {
 /// The checksum keeps accidents out; what has a right one and is nonsense all the same must not panic either.
 #[test]
 fn nonsense_with_a_right_checksum_is_refused() {
-    let bytes = encode(&rich(), at(110));
-    let mut refused = 0;
-    for place in 12..bytes.len() {
-        for value in [0, 1, 0x7f, 0xff] {
-            let mut forged = bytes.to_vec();
-            forged[place] = value;
-            let right = checksum(&forged[12..]);
-            forged[4..12].copy_from_slice(&right.to_le_bytes());
-            let read = super::decode(&forged.into(), at(0), |_| Some(Duration::MAX));
-            refused += usize::from(read.is_err());
+    for written in [rich(), partial()] {
+        let bytes = encode(&written, at(110));
+        let mut refused = 0;
+        for place in 12..bytes.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut forged = bytes.to_vec();
+                forged[place] = value;
+                let right = checksum(&forged[12..]);
+                forged[4..12].copy_from_slice(&right.to_le_bytes());
+                let read = super::decode(&forged.into(), at(0), |_| Some(Duration::MAX));
+                refused += usize::from(read.is_err());
+            }
         }
+        assert!(refused > 100, "{refused}");
     }
-    assert!(refused > 100, "{refused}");
 }
 
 /// F01
 #[test]
 fn another_version_says_so() {
     let mut bytes = encode(&plain(), at(110)).to_vec();
-    bytes[3] = 3;
+    bytes[3] = 4;
     let refused = decode(&bytes.clone().into(), Duration::ZERO, at(0));
-    assert_eq!(refused.err(), Some(DecodeError::Version(3)));
+    assert_eq!(refused.err(), Some(DecodeError::Version(4)));
     bytes[0] = b'x';
     let refused = decode(&bytes.into(), Duration::ZERO, at(0));
     assert_eq!(refused.err(), Some(DecodeError::Magic));
@@ -184,21 +215,29 @@ fn another_version_says_so() {
 #[test]
 fn a_golden_payload_is_read() {
     let golden = Bytes::from_static(include_bytes!(
-        "../../../tests/golden/stored-response-2.bin"
+        "../../../tests/golden/stored-response-3.bin"
     ));
     let read = decode(&golden, Duration::ZERO, at(0)).expect("it is whole");
     assert_eq!(read.headers(), rich().headers());
     assert_eq!(encode(&rich(), at(110)), golden, "and written the same way");
 }
 
-/// F01: what the version before wrote is a miss.
+/// F01: what the versions before wrote is a miss.
 #[test]
 fn an_older_golden_payload_is_refused() {
-    let golden = Bytes::from_static(include_bytes!(
-        "../../../tests/golden/stored-response-1.bin"
-    ));
-    let read = decode(&golden, Duration::ZERO, at(0));
-    assert_eq!(read.err(), Some(DecodeError::Version(1)));
+    for (version, golden) in [
+        (
+            1,
+            &include_bytes!("../../../tests/golden/stored-response-1.bin")[..],
+        ),
+        (
+            2,
+            &include_bytes!("../../../tests/golden/stored-response-2.bin")[..],
+        ),
+    ] {
+        let read = decode(&Bytes::from_static(golden), Duration::ZERO, at(0));
+        assert_eq!(read.err(), Some(DecodeError::Version(version)));
+    }
 }
 
 #[test]

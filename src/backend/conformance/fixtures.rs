@@ -125,8 +125,10 @@ pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<St
             initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(3600)),
             stale: Staleness::default(),
+            immutable: false,
         },
         selected,
+        groups: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant);
     Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None, Duration::ZERO))

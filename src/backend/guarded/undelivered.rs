@@ -34,6 +34,7 @@ impl From<&Target> for Due {
     fn from(target: &Target) -> Self {
         match target {
             Target::Resource(resource) => Self::Resource(*resource),
+            Target::Group(_) => Self::Everything,
         }
     }
 }

@@ -296,6 +296,7 @@ impl Backend for MemoryBackend {
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         match target {
             Target::Resource(resource) => self.0.invalidate(*resource),
+            Target::Group(_) => self.0.clear(),
         }
         Ok(())
     }

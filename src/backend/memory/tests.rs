@@ -27,8 +27,10 @@ fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> 
             initial_age: Duration::ZERO,
             lifetime: Some(Duration::from_secs(lifetime)),
             stale: Staleness::default(),
+            immutable: false,
         },
         selected: None,
+        groups: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
     Arc::new(head.with_body(Bytes::from(vec![0; length]), None, Duration::ZERO))

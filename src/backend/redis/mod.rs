@@ -236,6 +236,7 @@ impl Backend for RedisBackend {
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         match target {
             Target::Resource(resource) => Ok(self.0.invalidate(resource).await?),
+            Target::Group(_) => self.clear().await,
         }
     }
 
