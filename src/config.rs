@@ -116,6 +116,7 @@ impl Default for Config {
             flight: FlightLimits::default(),
             stale: StaleRules {
                 if_unreachable: Duration::from_secs(60),
+                validation: Duration::from_secs(60 * 60),
                 ..StaleRules::default()
             },
             failure_pause: Duration::from_secs(5),

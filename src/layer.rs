@@ -319,6 +319,14 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.stale.if_unreachable = window)
     }
 
+    /// For how long beyond its lifetime a response with a validator (`ETag`, `Last-Modified`) is kept, to be validated
+    /// instead of fetched whole (RFC 9111 §4.3). Default: 1 hour. Zero keeps none for that: what is `no-cache`, or has no
+    /// lifetime, is then not stored.
+    #[must_use]
+    pub fn keep_for_validation(self, window: Duration) -> Self {
+        self.with(|config| config.stale.validation = window)
+    }
+
     /// Lets a response's own `stale-while-revalidate` and `stale-if-error` count beside its `s-maxage`, as many origins
     /// mean it. Default: `s-maxage` forbids both (RFC 9111 §5.2.2.10).
     #[must_use]

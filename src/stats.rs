@@ -16,6 +16,8 @@ pub(crate) enum Event {
     Collapsed,
     GatewayTimeout,
     Overload,
+    Validation,
+    Contradiction,
     Stale(StaleUse),
     Refresh(Refresh),
     Fetch(FetchReason),
@@ -27,7 +29,7 @@ pub(crate) enum Event {
     InvalidationFailed,
 }
 
-const FETCHES: usize = 7;
+const FETCHES: usize = 9;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
@@ -45,6 +47,8 @@ impl Event {
             Self::InvalidationFailed => 4,
             Self::Collapsed => 5,
             Self::Overload => 6,
+            Self::Validation => 7,
+            Self::Contradiction => 8,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -107,6 +111,8 @@ impl Counters {
             collapsed: sum(Event::Collapsed),
             gateway_timeouts: sum(Event::GatewayTimeout),
             overloads: sum(Event::Overload),
+            validations: sum(Event::Validation),
+            contradictions: sum(Event::Contradiction),
             stale: self.tally(STALE),
             refreshes: self.tally(REFRESHES),
             fetches: self.tally(FETCHES),
@@ -190,6 +196,10 @@ pub struct Stats {
     pub gateway_timeouts: u64,
     /// 503 answers because too many fills were waiting for the inner service.
     pub overloads: u64,
+    /// Stored responses that the inner service said, by 304, are still right.
+    pub validations: u64,
+    /// Answers of 304 that were about something else than what is stored.
+    pub contradictions: u64,
     /// Answers from the store that were stale, by why they were used. Those for which the inner service was asked first
     /// are among the `fetches`, the others among the `hits`.
     pub stale: Tally<StaleUse>,
@@ -240,6 +250,8 @@ mod tests {
             Event::Collapsed,
             Event::GatewayTimeout,
             Event::Overload,
+            Event::Validation,
+            Event::Contradiction,
             Event::Store,
             Event::Invalidation,
             Event::InvalidationFailed,

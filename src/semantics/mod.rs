@@ -4,9 +4,11 @@
 //! carries its reason. What the rest of the crate does with a decision is not known here.
 
 pub mod cache_control;
+pub mod conditional;
 pub mod date;
 pub mod early;
 pub mod fields;
+pub mod freshening;
 pub mod freshness;
 pub mod groups;
 pub mod hop_by_hop;
@@ -14,6 +16,7 @@ pub mod invalidation;
 pub mod moment;
 pub mod parts;
 pub mod reason;
+pub mod selection;
 pub mod staleness;
 pub mod status;
 pub mod stored;

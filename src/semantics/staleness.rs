@@ -31,6 +31,8 @@ pub struct StaleRules {
     pub if_error: Duration,
     /// No field says this.
     pub if_unreachable: Duration,
+    /// For how long beyond its lifetime a response with a validator is kept to be validated.
+    pub validation: Duration,
     /// Whether `stale-while-revalidate` and `stale-if-error` count beside `s-maxage`, which forbids both by its letter
     /// (RFC 9111 §5.2.2.10).
     pub despite_s_maxage: bool,

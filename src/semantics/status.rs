@@ -65,12 +65,16 @@ impl CacheName {
 
     /// Forwarded to the inner service.
     #[must_use]
-    pub fn forwarded(&self, fwd: &str, stored: bool, detail: Option<&str>) -> HeaderValue {
-        let mut text = format!("{}; fwd={fwd}", self.0);
-        if stored {
+    pub fn forwarded(&self, told: Forwarded<'_>) -> HeaderValue {
+        let mut text = format!("{}; fwd={}", self.0, told.fwd);
+        if let Some(status) = told.status {
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
+        }
+        if told.stored {
             text.push_str("; stored");
         }
-        value(format!("{text}{}", Detail(detail)))
+        value(format!("{text}{}", Detail(told.detail)))
     }
 
     /// Answered by what another request's forwarding brought.
@@ -84,6 +88,19 @@ impl CacheName {
     pub fn own_answer(&self, detail: &str) -> HeaderValue {
         value(format!("{}{}", self.0, Detail(Some(detail))))
     }
+}
+
+/// What is said of a request that was forwarded.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'a> {
+    /// Why.
+    pub fwd: &'a str,
+    /// The status that came, where it is not the answer's own (§2.3).
+    pub status: Option<StatusCode>,
+    /// Whether the answer is being stored.
+    pub stored: bool,
+    /// More of the reason.
+    pub detail: Option<&'a str>,
 }
 
 struct Ttl(Option<i64>);
@@ -130,6 +147,21 @@ fn is_structured_token(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn forwarded(
+        fwd: &'static str,
+        status: Option<u16>,
+        stored: bool,
+        detail: Option<&'static str>,
+    ) -> Forwarded<'static> {
+        let status = status.map(|status| StatusCode::from_u16(status).expect("a status"));
+        Forwarded {
+            fwd,
+            status,
+            stored,
+            detail,
+        }
+    }
+
     #[test]
     fn section_2_members() {
         let name = CacheName::default();
@@ -157,11 +189,15 @@ mod tests {
                 "tower-response-cache; fwd=stale; fwd-status=502; ttl=-3; detail=stale-if-error",
             ),
             (
-                name.forwarded("uri-miss", true, None),
+                name.forwarded(forwarded("uri-miss", None, true, None)),
                 "tower-response-cache; fwd=uri-miss; stored",
             ),
             (
-                name.forwarded("request", false, Some("private")),
+                name.forwarded(forwarded("stale", Some(304), true, None)),
+                "tower-response-cache; fwd=stale; fwd-status=304; stored",
+            ),
+            (
+                name.forwarded(forwarded("request", None, false, Some("private"))),
                 "tower-response-cache; fwd=request; detail=private",
             ),
             (

@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::cache_control::{RequestDirectives, ResponseDirectives};
+use super::conditional::has_validator;
 use super::freshness::{self, Lifetime, Ttl};
 use super::groups::Group;
 use super::moment::Moment;
@@ -92,6 +93,14 @@ impl Freshness {
         self.initial_age.saturating_add(now.since(self.received))
     }
 
+    /// Whether it may ever be used without being validated: it was fresh, or usable as it is, when it arrived.
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
+        self.lifetime.is_none_or(|lifetime| {
+            lifetime.saturating_add(self.stale.asked_for()) > self.initial_age
+        })
+    }
+
     /// Until when, on the monotonic clock, it is of any use: its lifetime and the longest time it may be used beyond that.
     /// `None` is for ever.
     #[must_use]
@@ -142,7 +151,8 @@ fn refusal_or_lifetime(
     )?;
     refuse_if(said.no_store, Refusal::NoStore)?;
     refuse_if(said.private, Refusal::Private)?;
-    refuse_if(said.no_cache, Refusal::NoCache)?;
+    let has_validator = has_validator(answered.headers);
+    refuse_if(said.no_cache && !has_validator, Refusal::NoCache)?;
     let shareable = said.public || said.s_maxage.is_some() || said.must_revalidate;
     refuse_if(
         asked.headers.contains_key(AUTHORIZATION) && !shareable,
@@ -156,13 +166,18 @@ fn refusal_or_lifetime(
     refuse_if(vary == Vary::Anything, Refusal::Vary)?;
     refuse_if(is_endless(answered.headers), Refusal::Stream)?;
 
-    let lifetime = freshness::lifetime(
-        answered.status,
-        answered.headers,
-        said,
-        rules.assigned,
-        answered.at,
-    );
+    let lifetime = if said.no_cache {
+        // Its lifetime is of no use where it is validated each time.
+        Lifetime::Explicit(Duration::ZERO)
+    } else {
+        freshness::lifetime(
+            answered.status,
+            answered.headers,
+            said,
+            rules.assigned,
+            answered.at,
+        )
+    };
     let explicit = matches!(lifetime, Lifetime::Explicit(_));
     refuse_if(lifetime == Lifetime::Nothing, Refusal::NoLifetime)?;
     refuse_if(
@@ -194,18 +209,26 @@ fn freshness(
         Lifetime::Nothing => return Err(Refusal::NoLifetime),
     };
     let initial_age = freshness::corrected_initial_age(answered.headers, asked.at, answered.at);
-    let stale = Staleness::of(said, rules.stale);
-    let is_spent = |lifetime: Duration| lifetime.saturating_add(stale.asked_for()) <= initial_age;
-    if lifetime.is_some_and(is_spent) {
-        return Err(Refusal::Expired);
+    let mut stale = Staleness::of(said, rules.stale);
+    if has_validator(answered.headers) {
+        stale.validation = rules.stale.validation;
     }
-    Ok(Freshness {
+    let freshness = Freshness {
         received: answered.at,
         initial_age,
         lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
         stale,
         immutable: false,
-    })
+    };
+    let is_of_use = freshness.is_reusable() || !stale.validation.is_zero();
+    if !is_of_use {
+        return Err(if said.no_cache {
+            Refusal::NoCache
+        } else {
+            Refusal::Expired
+        });
+    }
+    Ok(freshness)
 }
 
 /// A lifetime of which a part of what is left is taken off.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, PRAGMA, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, request};
 
 use crate::backend::{Backend, CacheKey};
@@ -12,6 +15,7 @@ use crate::semantics::groups::Group;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
 
+use super::sent::Wanted;
 use super::shared::Shared;
 
 /// A request's way.
@@ -29,6 +33,14 @@ pub(super) struct Read<'r> {
     pub(super) parts: KeyParts<'r>,
     pub(super) key: CacheKey,
     pub(super) directives: RequestDirectives,
+    /// Whether it may be answered with something else than the whole response.
+    selects: bool,
+}
+
+impl Read<'_> {
+    pub(super) fn wanted<'p>(&self, request: &'p request::Parts) -> Wanted<'p> {
+        Wanted::of(request, self.selects)
+    }
 }
 
 /// What an unsafe request is aimed at.
@@ -43,6 +55,13 @@ pub(super) struct OwnKey {
     pub(super) key: CacheKey,
     pub(super) identity: Arc<[u8]>,
     pub(super) directives: RequestDirectives,
+    selects: bool,
+}
+
+impl OwnKey {
+    pub(super) fn wanted<'p>(&self, request: &'p request::Parts) -> Wanted<'p> {
+        Wanted::of(request, self.selects)
+    }
 }
 
 impl<B: Backend> Shared<B> {
@@ -84,6 +103,7 @@ impl<B: Backend> Shared<B> {
             parts,
             key,
             directives,
+            selects: fields.selects,
         })
     }
 
@@ -120,6 +140,7 @@ impl<B: Backend> Shared<B> {
             key: read.key,
             identity: read.parts.identity(&self.config.scope).into(),
             directives: read.directives,
+            selects: read.selects,
         }
     }
 }
@@ -131,6 +152,7 @@ struct Fields {
     /// Content that is no part of the key must not shape what is stored under it ("fat GET").
     has_content: bool,
     has_directives: bool,
+    selects: bool,
 }
 
 impl Fields {
@@ -142,6 +164,7 @@ impl Fields {
                 TRANSFER_ENCODING => fields.has_content = true,
                 CONTENT_LENGTH => fields.has_content |= value != "0",
                 CACHE_CONTROL | PRAGMA => fields.has_directives = true,
+                IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE => fields.selects = true,
                 _ => {}
             }
         }

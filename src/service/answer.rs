@@ -3,25 +3,26 @@
 use std::cell::RefCell;
 
 use http::header::{AGE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
-use crate::semantics::status::CacheName;
+use crate::semantics::status::{CacheName, Forwarded};
 use crate::semantics::stored::CACHE_STATUS;
 use crate::stats::Event;
 
 use super::body::ResponseBody;
-use super::fetch::Sent;
 use super::lookup::Hit;
+use super::selected::selected;
+use super::sent::{Forward, Sent, Wanted};
 use super::shared::Shared;
 
 impl<B: Backend> Shared<B> {
     /// The stored response (RFC 9111 §4), without its body for HEAD.
-    pub(super) fn hit<Res>(&self, hit: &Hit, method: &Method) -> Response<ResponseBody<Res>> {
+    pub(super) fn hit<Res>(&self, hit: &Hit, wanted: Wanted<'_>) -> Response<ResponseBody<Res>> {
         self.count(Event::Hit);
         tracing::debug!(age = hit.age, "hit");
-        let mut response = self.stored(hit, method);
+        let mut response = self.stored(hit, wanted);
         match hit.stale {
             None => self.stamp_status(response.headers_mut(), hit),
             Some(of) => {
@@ -40,7 +41,7 @@ impl<B: Backend> Shared<B> {
         reason: FetchReason,
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = self.stored(hit, &sent.method);
+        let mut response = self.stored(hit, sent.wanted());
         if let Some(of) = hit.stale {
             let value =
                 |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, of.as_str());
@@ -50,16 +51,8 @@ impl<B: Backend> Shared<B> {
     }
 
     /// The stored response, whose `Cache-Status` is still to be set.
-    fn stored<Res>(&self, hit: &Hit, method: &Method) -> Response<ResponseBody<Res>> {
-        let stored = &hit.response;
-        let body = match (method == Method::HEAD, stored.trailers()) {
-            (true, None) => ResponseBody::default(),
-            (true, Some(_)) => ResponseBody::none_of_unknown_size(),
-            (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = stored.status();
-        *response.headers_mut() = stored.headers().clone();
+    fn stored<Res>(&self, hit: &Hit, wanted: Wanted<'_>) -> Response<ResponseBody<Res>> {
+        let mut response = selected(&hit.response, wanted);
         if let Some(age) = response.headers_mut().get_mut(AGE) {
             fill(age, 0, hit.age, || HeaderValue::from(hit.age));
         }
@@ -122,6 +115,24 @@ impl<B: Backend> Shared<B> {
         response
     }
 
+    /// 502: what the inner service says contradicts itself (RFC 9110 §15.6.3).
+    pub(super) fn bad_gateway<Res>(&self) -> Response<ResponseBody<Res>> {
+        self.count(Event::Contradiction);
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        if let Some(status) = &self.config.status {
+            let told = Forwarded {
+                fwd: FetchReason::Stale.fwd(),
+                status: Some(StatusCode::NOT_MODIFIED),
+                stored: false,
+                detail: Some("not-modified-is-another"),
+            };
+            let value = status.name.forwarded(told);
+            response.headers_mut().insert(CACHE_STATUS, value);
+        }
+        response
+    }
+
     /// 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
     pub(super) fn gateway_timeout<Res>(&self) -> Response<ResponseBody<Res>> {
         self.count(Event::GatewayTimeout);
@@ -138,15 +149,25 @@ impl<B: Backend> Shared<B> {
     /// Says that a fill's answer comes from the inner service, and whether or why not it is being stored.
     pub(super) fn forwarded(
         &self,
-        headers: &mut HeaderMap,
-        reason: FetchReason,
+        head: &mut response::Parts,
+        forward: Forward,
         refusal: Option<Refusal>,
     ) {
-        let detail = match refusal {
-            Some(refusal) => Some(refusal.as_str()),
-            None => reason.detail(),
+        let Some(status) = &self.config.status else {
+            return;
         };
-        self.append_status(headers, reason.fwd(), refusal.is_none(), detail);
+        let reason = forward.reason;
+        let told = Forwarded {
+            fwd: reason.fwd(),
+            status: Some(forward.status).filter(|status| *status != head.status),
+            stored: refusal.is_none(),
+            detail: match refusal {
+                Some(refusal) => Some(refusal.as_str()),
+                None => reason.detail(),
+            },
+        };
+        let value = status.name.forwarded(told);
+        head.headers.append(CACHE_STATUS, value);
     }
 
     /// Says that an answer is shared with the request that fetched it (RFC 9211 §2.6).
@@ -187,7 +208,13 @@ impl<B: Backend> Shared<B> {
         detail: Option<&str>,
     ) {
         if let Some(status) = &self.config.status {
-            headers.append(CACHE_STATUS, status.name.forwarded(fwd, stored, detail));
+            let told = Forwarded {
+                fwd,
+                status: None,
+                stored,
+                detail,
+            };
+            headers.append(CACHE_STATUS, status.name.forwarded(told));
         }
     }
 }

@@ -14,14 +14,16 @@ use crate::semantics::reason::StaleUse;
 use crate::semantics::staleness;
 
 use super::body::{BoxError, ResponseBody};
-use super::fetch::Sent;
+use super::content::Content;
 use super::inner;
 use super::lookup::{Fill, Hit, Stored};
+use super::sent::{Forward, Sent};
 use super::shared::Shared;
 
 /// What came of asking the inner service.
 pub(super) enum Came<Res, E> {
-    Answer(Response<Res>),
+    /// Its answer, or what is stored where it says that this is still right.
+    Answer(Response<Content<Res>>, Forward),
     /// The cache's own answer, in the place of an error.
     Instead(Response<ResponseBody<Res>>),
     Error(E),
@@ -31,7 +33,7 @@ pub(super) enum Came<Res, E> {
 pub(super) async fn ask<S, B, Req, Res>(
     shared: &Shared<B>,
     mut inner: S,
-    request: Request<Req>,
+    mut request: Request<Req>,
     fill: &Fill<B::Fence>,
     sent: &mut Sent,
     begins: impl FnOnce(Moment),
@@ -47,30 +49,32 @@ where
         None => return Came::Instead(shared.overloaded(fill, sent)),
         Some(Err(error)) => Err(error),
         Some(Ok(())) => {
+            shared.validate(&mut request, fill, sent);
             sent.at = shared.now();
             begins(sent.at);
             inner.call(request).await
         }
     };
-    let (of, status) = match &called {
-        Err(_) => (StaleUse::IfUnreachable, None),
-        Ok(response) if is_failure(response.status()) => {
-            (StaleUse::IfError, Some(response.status()))
+    let reason = fill.miss.reason;
+    let forward = |status| Forward { reason, status };
+    let answer = match called {
+        Err(error) => {
+            return match shared.instead(fill, sent, StaleUse::IfUnreachable, None) {
+                Some(response) => Came::Instead(response),
+                None => Came::Error(error),
+            };
         }
-        Ok(_) => return came(called),
+        Ok(response) => response,
     };
-    let now = shared.now();
-    shared.note_failure(fill, of, now);
-    match shared.stand_in(fill, of, now) {
-        Some(hit) => Came::Instead(shared.stood_in(&hit, sent, fill.miss.reason, status)),
-        None => came(called),
+    let status = answer.status();
+    if is_failure(status)
+        && let Some(response) = shared.instead(fill, sent, StaleUse::IfError, Some(status))
+    {
+        return Came::Instead(response);
     }
-}
-
-fn came<Res, E>(called: Result<Response<Res>, E>) -> Came<Res, E> {
-    match called {
-        Ok(response) => Came::Answer(response),
-        Err(error) => Came::Error(error),
+    match shared.validated(answer, sent) {
+        Some(answer) => Came::Answer(answer, forward(status)),
+        None => Came::Instead(shared.contradicted(fill, sent)),
     }
 }
 
@@ -123,6 +127,20 @@ impl Failing {
 }
 
 impl<B: Backend> Shared<B> {
+    /// What is stored, in the place of a failure, where it may be.
+    fn instead<Res>(
+        &self,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+        of: StaleUse,
+        status: Option<StatusCode>,
+    ) -> Option<Response<ResponseBody<Res>>> {
+        let now = self.now();
+        self.note_failure(fill, of, now);
+        let hit = self.stand_in(fill, of, now)?;
+        Some(self.stood_in(&hit, sent, fill.miss.reason, status))
+    }
+
     /// Where something may stand in, the inner service is left in peace for a while.
     fn note_failure(&self, fill: &Fill<B::Fence>, of: StaleUse, now: Moment) {
         if matches!(fill.miss.stored, Stored::Nothing) {
@@ -133,7 +151,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// What is stored, if it may be used in the place of a failure.
-    fn stand_in(&self, fill: &Fill<B::Fence>, of: StaleUse, now: Moment) -> Option<Hit> {
+    pub(super) fn stand_in(&self, fill: &Fill<B::Fence>, of: StaleUse, now: Moment) -> Option<Hit> {
         let Stored::Stale(stored) = &fill.miss.stored else {
             return None;
         };
@@ -158,8 +176,8 @@ impl<B: Backend> Shared<B> {
             self.stand_in(fill, StaleUse::IfError, self.now()),
             &fill.miss.stored,
         ) {
-            (Some(hit), _) => self.hit(&hit, &sent.method),
-            (None, Stored::InUse) => Response::default(),
+            (Some(hit), _) => self.hit(&hit, sent.wanted()),
+            (None, Stored::InUse(_)) => Response::default(),
             (None, _) => self.too_many_waiting(),
         }
     }

@@ -15,6 +15,7 @@ use crate::flight::{Read, Reader};
 use crate::semantics::reason::Refusal;
 
 use super::capture::{Capture, keepable};
+use super::content::Content;
 
 /// The error of a [`ResponseBody`].
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -41,7 +42,7 @@ pin_project! {
         },
         Streaming {
             #[pin]
-            body: B,
+            body: Content<B>,
             capture: Option<Box<Capture>>,
         },
         Shared {
@@ -80,6 +81,11 @@ impl<B> ResponseBody<B> {
 
     /// The inner service's body, untouched.
     pub(crate) fn streaming(body: B) -> Self {
+        Self::content(Content::streaming(body))
+    }
+
+    /// The same where parts of it may be stored.
+    pub(crate) fn content(body: Content<B>) -> Self {
         Self::new(Kind::Streaming {
             body,
             capture: None,
@@ -97,9 +103,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
-impl<B: Body> ResponseBody<B> {
+impl<B> ResponseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     /// The inner service's body, collected as it passes.
-    pub(crate) fn captured(body: B, mut capture: Capture) -> Self {
+    pub(crate) fn captured(body: Content<B>, mut capture: Capture) -> Self {
         // Nobody polls a body that has ended before it began.
         if body.is_end_stream() {
             capture.end(None);

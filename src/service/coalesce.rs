@@ -12,18 +12,19 @@ use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::stats::Event;
 
 use super::body::{BoxError, ResponseBody};
-use super::fetch::{self, Sent};
+use super::fetch;
 use super::lead;
 use super::lookup::{Fill, Hit, Miss, Seen};
 use super::party::{Part, Party};
 use super::refused;
+use super::sent::Sent;
 use super::shared::Shared;
 use super::sharing::{SharedHead, Taken};
 
 pub(super) async fn coalesce<S, B, Req, Res>(
     shared: Shared<B>,
     inner: S,
-    request: Request<Req>,
+    mut request: Request<Req>,
     mut fill: Fill<B::Fence>,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
@@ -35,10 +36,10 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
+    let sent = shared.sent(&mut request, &fill);
     if let Some(hit) = shared.stand_in_unasked(&fill) {
-        return Ok(shared.hit(&hit, request.method()));
+        return Ok(shared.hit(&hit, sent.wanted()));
     }
-    let sent = Sent::of(&request, shared.now());
     let mine = match take_part(&shared, &mut fill, &sent).await {
         Turn::Answer(response) => return Ok(response),
         Turn::Leads(lead) => Some(lead),
@@ -77,7 +78,7 @@ where
             Part::Follows => party.told(shared).await,
             Part::LooksAgain => {
                 if let Some(hit) = shared.look_again(fill, sent).await {
-                    return Turn::Answer(shared.hit(&hit, &sent.method));
+                    return Turn::Answer(shared.hit(&hit, sent.wanted()));
                 }
                 party.looked_at(fill.miss.place);
                 continue;
@@ -110,7 +111,7 @@ where
             Stage::Refused(_) | Stage::Calling | Stage::Vacant => party.lost(),
         }
         if let Some(hit) = shared.stand_in_unasked(fill) {
-            return Turn::Answer(shared.hit(&hit, &sent.method));
+            return Turn::Answer(shared.hit(&hit, sent.wanted()));
         }
     }
 }

@@ -30,9 +30,9 @@ where
 {
     let (parts, body) = request.into_parts();
     match shared.look(&key, &parts.headers).await {
-        Seen::Usable(hit) => Ok(shared.hit(&hit, &parts.method)),
+        Seen::Usable(hit) => Ok(shared.hit(&hit, key.wanted(&parts))),
         Seen::Renewable(hit, why, miss) => {
-            let response = shared.hit(&hit, &parts.method);
+            let response = shared.hit(&hit, key.wanted(&parts));
             if let Some(renewal) = shared.renewal(why, miss) {
                 renewal.begin(inner, Request::from_parts(parts, body), key);
             }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{DATE, EXPECT, RANGE, TRAILER};
-use http::{HeaderMap, HeaderName, Method, Request, Response, response};
+use http::header::{DATE, TRAILER};
+use http::{Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -13,17 +13,19 @@ use crate::backend::{Backend, CacheKey, Put};
 use crate::flight::{Readers, Share};
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal};
+use crate::semantics::reason::{Bypass, Reason, Refusal};
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Asked, Grant, StoringRules};
+use crate::semantics::storing::{Grant, StoringRules};
 use crate::stats::Event;
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
 use super::capture::{Capture, Captured, Terms, Whole};
+use super::content::Content;
 use super::inner;
 use super::judge::announced_length;
 use super::lookup::Fill;
+use super::sent::{Forward, Sent};
 use super::shared::Shared;
 
 /// Past the cache.
@@ -61,58 +63,20 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
-    let reason = fill.miss.reason;
     let may_store = shared.may_store(&fill, sent.at);
-    let response = match ask(&shared, inner, request, &fill, &mut sent, |_| ()).await {
-        Came::Answer(response) => response,
+    let (response, forward) = match ask(&shared, inner, request, &fill, &mut sent, |_| ()).await {
+        Came::Answer(response, forward) => (response, forward),
         Came::Instead(response) => return Ok(response),
         Came::Error(error) => return Err(error),
     };
     let (mut head, body) = response.into_parts();
+    shared.told_by_head(&fill, &sent, &head).await;
     let storable =
         may_store.and_then(|fence| shared.storable(fill, Ok(fence), &sent, &mut head, &body));
     Ok(match storable {
-        Ok(storable) => shared.answer_alone(head, body, storable, reason),
-        Err(refusal) => shared.answer_unstored(head, body, refusal, reason),
+        Ok(storable) => shared.answer_alone(head, body, storable, forward, &sent),
+        Err(refusal) => shared.answer_unstored(head, body, refusal, forward),
     })
-}
-
-/// Whether a request's field makes its answer one to conditions (RFC 9110 §13), or of a part (§14).
-pub(super) fn is_condition_or_range(name: &HeaderName) -> bool {
-    *name == RANGE || name.as_str().starts_with("if-")
-}
-
-/// What of a request is still needed when its answer comes.
-#[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    /// When it began, then when the inner service was called: waiting for readiness ages no response.
-    pub(super) at: Moment,
-}
-
-impl Sent {
-    pub(super) fn of<Req>(request: &Request<Req>, at: Moment) -> Self {
-        Self {
-            method: request.method().clone(),
-            headers: request.headers().clone(),
-            at,
-        }
-    }
-
-    /// Whether its answer may be to something else than its key.
-    pub(super) fn is_partial(&self) -> bool {
-        let partial = |name: &HeaderName| *name == EXPECT || is_condition_or_range(name);
-        self.headers.keys().any(partial)
-    }
-
-    pub(super) fn asked(&self) -> Asked<'_> {
-        Asked {
-            method: &self.method,
-            headers: &self.headers,
-            at: self.at,
-        }
-    }
 }
 
 /// An answer that may be stored, once its body is here.
@@ -181,7 +145,9 @@ impl<B: Backend> Shared<B> {
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));
-        self.no_longer_refused(&fill.miss.place, &sent.headers);
+        if grant.freshness.is_reusable() {
+            self.no_longer_refused(&fill.miss.place, &sent.headers);
+        }
         let identity = fill.key.identity;
         Ok(Storable {
             place: fill.miss.place,
@@ -198,30 +164,56 @@ impl<B: Backend> Shared<B> {
     }
 
     /// The inner service's answer, captured as it passes.
-    pub(super) fn answer_alone<Res: Body>(
+    pub(super) fn answer_alone<Res>(
         &self,
         mut head: response::Parts,
-        body: Res,
+        body: Content<Res>,
         storable: Storable<B::Fence>,
-        reason: FetchReason,
-    ) -> Response<ResponseBody<Res>> {
-        self.forwarded(&mut head.headers, reason, None);
+        forward: Forward,
+        sent: &Sent,
+    ) -> Response<ResponseBody<Res>>
+    where
+        Res: Body<Data = Bytes>,
+        Res::Error: Into<BoxError>,
+    {
+        let has_no_content = self.cut(&mut head, sent);
+        self.forwarded(&mut head, forward, None);
         let share = Arc::new(self.share());
-        let capture = self.capture(storable, share, false, ());
-        Response::from_parts(head, ResponseBody::captured(body, capture))
+        let body = match body.into_stored() {
+            Ok((data, trailers)) => {
+                let body = ResponseBody::whole(data.clone(), trailers.clone());
+                let whole = Whole {
+                    data,
+                    trailers,
+                    share,
+                };
+                self.commit(storable, Ok(whole), ());
+                body
+            }
+            Err(body) => {
+                let capture = self.capture(storable, share, false, ());
+                ResponseBody::captured(body, capture)
+            }
+        };
+        let body = if has_no_content {
+            ResponseBody::default()
+        } else {
+            body
+        };
+        Response::from_parts(head, body)
     }
 
     /// The inner service's answer, untouched but for what the cache says of it.
     pub(super) fn answer_unstored<Res>(
         &self,
         mut head: response::Parts,
-        body: Res,
+        body: Content<Res>,
         refusal: Refusal,
-        reason: FetchReason,
+        forward: Forward,
     ) -> Response<ResponseBody<Res>> {
         self.refused(refusal);
-        self.forwarded(&mut head.headers, reason, Some(refusal));
-        Response::from_parts(head, ResponseBody::streaming(body))
+        self.forwarded(&mut head, forward, Some(refusal));
+        Response::from_parts(head, ResponseBody::content(body))
     }
 
     /// Collects a body for the store, with a share of the budget that it takes from unless that is done for it; `held` is

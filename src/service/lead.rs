@@ -10,15 +10,17 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::flight::{Lead, Readers, Stage, Stream};
-use crate::semantics::reason::{FetchReason, Refusal};
+use crate::semantics::reason::Refusal;
 use crate::wait::within;
 
 use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
+use super::content::Content;
 use super::driven::Driven;
-use super::fetch::{Held, Sent, Storable};
+use super::fetch::{Held, Storable};
 use super::lookup::Fill;
 use super::pump::Pump;
+use super::sent::{Forward, Sent};
 use super::shared::Shared;
 use super::sharing::SharedHead;
 
@@ -61,12 +63,11 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
-    let reason = fill.miss.reason;
     let fence = shared.may_store(&fill, sent.at);
     shared.takes_turn(&lead).await;
     let begins = |now| lead.begins(now);
-    let response = match ask(&shared, inner, request, &fill, &mut sent, begins).await {
-        Came::Answer(response) => response,
+    let (response, forward) = match ask(&shared, inner, request, &fill, &mut sent, begins).await {
+        Came::Answer(response, forward) => (response, forward),
         // Both are the leader's alone: they leave the flight vacant.
         Came::Instead(response) => return Ok(response),
         Came::Error(error) => return Err(error),
@@ -74,16 +75,22 @@ where
     let (mut head, body) = response.into_parts();
     let storable = shared.storable(fill, fence, &sent, &mut head, &body);
     Ok(match (storable, shared.core.background.runtime()) {
+        (Ok(storable), _) if !storable.grant.freshness.is_reusable() => {
+            // Nobody may have it without asking (RFC 9111 §4, §5.2.2.4): the others ask at once, each for itself.
+            shared.release(&lead, Refusal::NoCache, head.status);
+            shared.answer_alone(head, body, storable, forward, &sent)
+        }
         (Ok(storable), Some(runtime)) => {
-            shared.answer_all(head, body, storable, reason, lead, &runtime)
+            let open = (lead, runtime);
+            shared.answer_all(head, body, storable, forward, &sent, open)
         }
         (Ok(storable), None) => {
             lead.ends_with(Stage::Vacant);
-            shared.answer_alone(head, body, storable, reason)
+            shared.answer_alone(head, body, storable, forward, &sent)
         }
         (Err(refusal), _) => {
             shared.release(&lead, refusal, head.status);
-            shared.answer_unstored(head, body, refusal, reason)
+            shared.answer_unstored(head, body, refusal, forward)
         }
     })
 }
@@ -107,11 +114,11 @@ impl<B: Backend> Shared<B> {
     fn answer_all<Res>(
         &self,
         mut head: response::Parts,
-        body: Res,
+        body: Content<Res>,
         storable: Storable<B::Fence>,
-        reason: FetchReason,
-        lead: Arc<Lead<B::Fence, SharedHead>>,
-        runtime: &Handle,
+        forward: Forward,
+        sent: &Sent,
+        (lead, runtime): (Arc<Lead<B::Fence, SharedHead>>, Handle),
     ) -> Response<ResponseBody<Res>>
     where
         Res: Body<Data = Bytes> + Send + 'static,
@@ -150,12 +157,15 @@ impl<B: Backend> Shared<B> {
         // Made before anybody is told: whatever happens to it, it ends what they read.
         let pump = Pump::new(body, stream, capture, self.config.flight, passed);
         lead.tell(Stage::Shared(Arc::new(shared_head)));
-        self.core.background.run_on(Some(runtime), pump.run());
-        self.forwarded(&mut head.headers, reason, refusal);
-        match own {
-            Some(reader) => Response::from_parts(head, ResponseBody::shared(reader, length)),
+        self.core.background.run_on(Some(&runtime), pump.run());
+        let has_no_content = self.cut(&mut head, sent);
+        self.forwarded(&mut head, forward, refusal);
+        let body = match own {
+            _ if has_no_content => ResponseBody::default(),
+            Some(reader) => ResponseBody::shared(reader, length),
             None => unreachable!("nothing of a new stream is gone"),
-        }
+        };
+        Response::from_parts(head, body)
     }
 }
 

@@ -79,8 +79,10 @@ pub(super) enum Stored {
     Nothing,
     /// It may stand in if that fails.
     Stale(Arc<StoredResponse>),
+    /// It is fresh, but the request wants it to be validated.
+    Fresh(Arc<StoredResponse>),
     /// The request was answered with it.
-    InUse,
+    InUse(Arc<StoredResponse>),
 }
 
 /// A call to the inner service whose response may be stored.
@@ -102,6 +104,14 @@ impl<F> Miss<F> {
             existing: None,
             stored: Stored::Nothing,
             barred: None,
+        }
+    }
+
+    /// What is stored for the very request, fresh or not.
+    pub(super) fn held(&self) -> Option<&Arc<StoredResponse>> {
+        match &self.stored {
+            Stored::Nothing => None,
+            Stored::Stale(held) | Stored::Fresh(held) | Stored::InUse(held) => Some(held),
         }
     }
 
@@ -238,7 +248,14 @@ impl<B: Backend> Shared<B> {
                     (FetchReason::Stale, Some(response)) => miss.stored = Stored::Stale(response),
                     // What is another's is none of ours.
                     (FetchReason::OtherKey, _) => {}
-                    (_, Some(response)) => miss.existing = Some(response.status()),
+                    // Nor is a variant that is not this request's.
+                    (FetchReason::VaryMiss, Some(response)) => {
+                        miss.existing = Some(response.status());
+                    }
+                    (_, Some(response)) => {
+                        miss.existing = Some(response.status());
+                        miss.stored = Stored::Fresh(response);
+                    }
                     // A rule stands for responses of its variants, which an answer without one would push out.
                     (_, None) => miss.existing = varies.then_some(StatusCode::OK),
                 }

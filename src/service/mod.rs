@@ -12,6 +12,7 @@ mod body;
 mod capture;
 mod coalesce;
 mod complaints;
+mod content;
 mod driven;
 mod exchange;
 mod fetch;
@@ -25,9 +26,12 @@ mod party;
 mod pump;
 mod refresh;
 mod refused;
+mod selected;
+mod sent;
 mod settlement;
 mod shared;
 mod sharing;
+mod validate;
 mod write;
 mod write_guard;
 mod write_through;
@@ -122,10 +126,10 @@ where
         match self.shared.way(&parts) {
             Way::Read(read) => match self.shared.look_now(&read, &parts) {
                 Some(Seen::Usable(hit)) => {
-                    ResponseFuture::ready(self.shared.hit(&hit, &parts.method))
+                    ResponseFuture::ready(self.shared.hit(&hit, read.wanted(&parts)))
                 }
                 Some(Seen::Renewable(hit, why, miss)) => {
-                    let response = self.shared.hit(&hit, &parts.method);
+                    let response = self.shared.hit(&hit, read.wanted(&parts));
                     if let Some(renewal) = self.shared.renewal(why, miss) {
                         let key = self.shared.own(&read);
                         let request = Request::from_parts(parts, body);

@@ -12,8 +12,8 @@ use crate::flight::{Entered, Lead, Reader, Stage, Stream, Terms};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
-use super::fetch::Sent;
 use super::lookup::Fill;
+use super::sent::Sent;
 use super::shared::Shared;
 use super::sharing::SharedHead;
 use crate::wait::within;

@@ -16,13 +16,14 @@ use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::early;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refresh};
+use crate::semantics::selection::is_condition_or_range;
 use crate::stats::Event;
 
 use super::admission::OwnKey;
 use super::body::BoxError;
-use super::fetch::{Sent, is_condition_or_range};
 use super::lead;
 use super::lookup::{Hit, Miss, Seen, Stored};
+use super::sent::Sent;
 use super::shared::Shared;
 use super::sharing::SharedHead;
 use crate::wait::within;
@@ -132,15 +133,15 @@ impl<B: Backend> Shared<B> {
             _ if core.failing.is_refreshed_in_vain(&miss.place, now) => return Seen::Usable(hit),
             _ => {}
         }
-        miss.is_answered_with(&hit.response);
+        miss.is_answered_with(hit.response.clone());
         Seen::Renewable(hit, why, miss)
     }
 }
 
 impl<F> Miss<F> {
     /// The request has its answer: nothing needs to stand in, and nothing worse may take its place.
-    pub(super) fn is_answered_with(&mut self, response: &StoredResponse) {
+    pub(super) fn is_answered_with(&mut self, response: Arc<StoredResponse>) {
         self.existing = Some(response.status());
-        self.stored = Stored::InUse;
+        self.stored = Stored::InUse(response);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) flights: Arc<Flights<B::Fence, SharedHead>>,
     pub(crate) uncacheable: ShortMemory,
     pub(crate) failing: Failing,
+    /// Keys whose last validation brought a 304 about something else.
+    pub(crate) contradicted: ShortMemory,
     pub(crate) queue: Queue,
     pub(crate) background: Background,
     pub(super) complaints: Complaints,
@@ -60,6 +62,7 @@ impl<B: Backend> Shared<B> {
                 flights: Arc::default(),
                 uncacheable: ShortMemory::default(),
                 failing: Failing::default(),
+                contradicted: ShortMemory::default(),
                 queue: Queue::default(),
                 background: Background::default(),
                 complaints: Complaints::default(),

@@ -13,8 +13,8 @@ use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, s
 use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::body::ResponseBody;
-use super::fetch::Sent;
 use super::lookup::Fill;
+use super::sent::Sent;
 use super::shared::Shared;
 
 /// The head of an answer that is being stored.
@@ -103,8 +103,12 @@ impl<B: Backend> Shared<B> {
             let age = freshness.age(self.now()).as_secs();
             response.headers_mut().insert(AGE, HeaderValue::from(age));
         }
-        self.collapsed(response.headers_mut(), fill.miss.reason);
-        Taken::Answer(response)
+        let (mut head, mut body) = response.into_parts();
+        if self.cut(&mut head, sent) {
+            body = ResponseBody::default();
+        }
+        self.collapsed(&mut head.headers, fill.miss.reason);
+        Taken::Answer(Response::from_parts(head, body))
     }
 
     fn is_young_enough(&self, shared: &SharedHead, fill: &Fill<B::Fence>) -> bool {

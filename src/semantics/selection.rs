@@ -1,0 +1,59 @@
+//! What of a response answers a request: all of it, that it has not changed, or parts (RFC 9110 §13, §14).
+
+use std::ops::Range;
+
+use http::header::{
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use super::conditional;
+use super::moment::Moment;
+
+/// What a request gets of the response that is stored for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All of it.
+    Whole,
+    /// 304: the client has it (RFC 9110 §15.4.5).
+    NotModified,
+    /// 206 with one part (§15.3.7.1).
+    Part(Range<u64>),
+    /// 206 with several parts, in the order they were asked for (§15.3.7.2).
+    Parts(Box<[Range<u64>]>),
+    /// 416: it has none of the parts that were asked for (§15.5.17).
+    Unsatisfiable,
+}
+
+/// The response that a request may select from.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'s> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: &'s HeaderMap,
+    /// When it was received.
+    pub received: Moment,
+    /// The length of its content; `None` where that is not known, and for one with trailers: it has no parts then.
+    pub length: Option<u64>,
+}
+
+/// Decides, in the order of RFC 9110 §13.2.2. Preconditions that are an origin's (`If-Match`, `If-Unmodified-Since`) are
+/// not looked at (§13.1.1, §13.1.4).
+#[must_use]
+pub fn select(method: &Method, asked: &HeaderMap, subject: Subject<'_>) -> Selection {
+    let _ = method;
+    if conditional::is_unmodified(asked, subject.status, subject.headers, subject.received) {
+        return Selection::NotModified;
+    }
+    Selection::Whole
+}
+
+/// Whether a request's field makes its answer one to conditions (RFC 9110 §13), or of a part (§14).
+#[must_use]
+pub fn is_condition_or_range(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        IF_MATCH | IF_NONE_MATCH | IF_MODIFIED_SINCE | IF_UNMODIFIED_SINCE | IF_RANGE | RANGE
+    )
+}

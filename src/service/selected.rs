@@ -1,0 +1,100 @@
+//! Answers that are less than the whole: 304, for whoever has it already (RFC 9110 §15.4.5).
+
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, TRAILER,
+};
+use http::{HeaderMap, Method, Response, StatusCode, response};
+
+use crate::backend::{Backend, StoredResponse};
+use crate::semantics::selection::{Selection, Subject, select};
+
+use super::body::ResponseBody;
+use super::sent::{Sent, Wanted};
+use super::shared::Shared;
+
+/// A stored response, or what a request wants of it.
+#[inline]
+pub(super) fn selected<Res>(
+    stored: &StoredResponse,
+    wanted: Wanted<'_>,
+) -> Response<ResponseBody<Res>> {
+    if let Some(fields) = wanted.fields {
+        return selected_by(stored, wanted.method, fields);
+    }
+    whole(stored, wanted.method)
+}
+
+fn whole<Res>(stored: &StoredResponse, method: &Method) -> Response<ResponseBody<Res>> {
+    let body = match (method == Method::HEAD, stored.trailers()) {
+        (true, None) => ResponseBody::default(),
+        (true, Some(_)) => ResponseBody::none_of_unknown_size(),
+        (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = stored.status();
+    *response.headers_mut() = stored.headers().clone();
+    response
+}
+
+fn selected_by<Res>(
+    stored: &StoredResponse,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Response<ResponseBody<Res>> {
+    let length = stored.body().len() as u64;
+    let subject = Subject {
+        status: stored.status(),
+        headers: stored.headers(),
+        received: stored.freshness().received,
+        length: stored.trailers().is_none().then_some(length),
+    };
+    match select(method, fields, subject) {
+        Selection::NotModified => {
+            let mut response = Response::new(ResponseBody::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = stored.headers().clone();
+            not_modified(response.headers_mut());
+            response
+        }
+        _ => whole(stored, method),
+    }
+}
+
+/// The head of a 304: of the representation's own fields only those that tell which one it is (RFC 9110 §15.4.5).
+pub(super) fn not_modified(headers: &mut HeaderMap) {
+    for name in [
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CONTENT_LANGUAGE,
+        CONTENT_RANGE,
+        TRAILER,
+    ] {
+        headers.remove(name);
+    }
+    if headers.contains_key(ETAG) {
+        headers.remove(LAST_MODIFIED);
+    }
+}
+
+impl<B: Backend> Shared<B> {
+    /// Makes the head of an answer that came whole what its client wants; whether that has no content.
+    pub(super) fn cut(&self, head: &mut response::Parts, sent: &Sent) -> bool {
+        let Some(fields) = sent.wanted().fields else {
+            return false;
+        };
+        let subject = Subject {
+            status: head.status,
+            headers: &head.headers,
+            received: self.now(),
+            length: None,
+        };
+        let is_unmodified = select(&sent.method, fields, subject) == Selection::NotModified;
+        if is_unmodified {
+            not_modified(&mut head.headers);
+            head.status = StatusCode::NOT_MODIFIED;
+        }
+        is_unmodified
+    }
+}

@@ -1,0 +1,134 @@
+//! Validation: asking whether what is stored is still right, and what becomes of it then (RFC 9111 §4.3).
+//!
+//! A 304 is a fill like any other: what is stored is never changed, but stored anew with its fields updated, under the fence
+//! of the lookup that found it.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, response};
+
+use crate::backend::{Backend, Target};
+use crate::flight::Whose;
+use crate::semantics::conditional::{Validated, describes, validated};
+use crate::semantics::freshening::freshened;
+use crate::semantics::reason::StaleUse;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Asked, StoringRules};
+use crate::stats::Event;
+
+use super::body::ResponseBody;
+use super::content::Content;
+use super::lookup::Fill;
+use super::sent::Sent;
+use super::shared::Shared;
+
+impl<B: Backend> Shared<B> {
+    /// Puts the validators of what is stored on a request that has no conditions of its own (§4.3.1).
+    pub(super) fn validate<Req>(
+        &self,
+        request: &mut Request<Req>,
+        fill: &Fill<B::Fence>,
+        sent: &mut Sent,
+    ) {
+        let Some(held) = fill.miss.held() else {
+            return;
+        };
+        let memory = &self.core.contradicted;
+        if !memory.is_remembered(&fill.miss.place, Whose::Everybodys, self.now()) {
+            sent.validate(request, held);
+        }
+    }
+
+    /// An answer, with what is stored in the place of a 304 to its validators (§4.3.4). `None` for a 304 that is about
+    /// something else.
+    pub(super) fn validated<Res>(
+        &self,
+        answer: Response<Res>,
+        sent: &mut Sent,
+    ) -> Option<Response<Content<Res>>> {
+        let held = match sent.validates.take() {
+            Some(held) if answer.status() == StatusCode::NOT_MODIFIED => held,
+            _ => return Some(answer.map(Content::streaming)),
+        };
+        let (mut head, _) = answer.into_parts();
+        match validated(held.headers(), &head.headers) {
+            Validated::This => {}
+            Validated::Another => return None,
+        }
+        self.count(Event::Validation);
+        tracing::debug!("validated");
+        head.status = held.status();
+        head.headers = freshened(&held, &head.headers);
+        let content = Content::stored(held.body().clone(), held.trailers().cloned());
+        sent.validates = Some(held);
+        Some(Response::from_parts(head, content))
+    }
+
+    /// The answer to a request of which the inner service said that something had not changed which is not stored: what is
+    /// stored, if it may stand in, or 502. The next request is not validated but fetched whole.
+    pub(super) fn contradicted<Res>(
+        &self,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+    ) -> Response<ResponseBody<Res>> {
+        tracing::warn!("a 304 to validators that are not its own");
+        let now = self.now();
+        let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
+        memory.remember(&fill.miss.place, Whose::Everybodys, now, time);
+        match self.stand_in(fill, StaleUse::IfError, now) {
+            Some(hit) => {
+                let status = Some(StatusCode::NOT_MODIFIED);
+                self.stood_in(&hit, sent, fill.miss.reason, status)
+            }
+            None => self.bad_gateway(),
+        }
+    }
+
+    /// What a 200 to HEAD says of the response that is stored for GET (§4.3.5): it is updated if it is described, and gone
+    /// if not.
+    pub(super) async fn told_by_head(
+        &self,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+        head: &response::Parts,
+    ) {
+        let Some(held) = fill.miss.held() else {
+            return;
+        };
+        if sent.method != Method::HEAD || head.status != StatusCode::OK || sent.is_partial() {
+            return;
+        }
+        if held.status() != StatusCode::OK || !describes(&head.headers, held.headers()) {
+            // What failed is counted and logged; what is stored is stale or to be validated as it is.
+            let target = Target::Resource(*fill.key.key.resource());
+            let _ = self.invalidate(target).await;
+            return;
+        }
+        let Ok(fence) = self.may_store(fill, sent.at) else {
+            return;
+        };
+        let (mut updated, ()) = Response::new(()).into_parts();
+        updated.headers = freshened(held, &head.headers);
+        let asked = Asked {
+            method: &Method::GET,
+            ..sent.asked()
+        };
+        let rules = StoringRules {
+            existing: Some(held.status()),
+            ..self.rules(&updated)
+        };
+        let body = http_body_util::Full::new(held.body().clone());
+        let Ok(grant) = self.grant(asked, &updated, &body, rules) else {
+            return;
+        };
+        let key = self.key_of(fill.key.key, &grant, &sent.headers);
+        let identity = fill.key.identity.clone();
+        let response = StoredHead::owning(identity, held.status(), updated.headers, grant)
+            .with_body(held.body().clone(), held.trailers().cloned(), held.cost());
+        let backend = &self.core.backend;
+        let put = backend
+            .put(&key, fence, Arc::new(response), self.now())
+            .await;
+        self.put(&put);
+    }
+}
