@@ -327,6 +327,15 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.stale.validation = window)
     }
 
+    /// Gives what is stored without `ETag` and `Last-Modified` an `ETag` of its content, so that clients can ask for it with
+    /// `If-None-Match` (RFC 9110 §8.8.3). The answer of the miss goes out before that is known, and has none. Default: off.
+    ///
+    /// The inner service is never asked by such a tag, which it does not know.
+    #[must_use]
+    pub fn generate_etags(self) -> Self {
+        self.with(|config| config.generate_etags = true)
+    }
+
     /// Lets a response's own `stale-while-revalidate` and `stale-if-error` count beside its `s-maxage`, as many origins
     /// mean it. Default: `s-maxage` forbids both (RFC 9111 §5.2.2.10).
     #[must_use]

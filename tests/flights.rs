@@ -546,11 +546,7 @@ async fn credentials_make_no_queue() {
 /// An answer to conditions, or of a part, is one request's own: the others share theirs.
 #[tokio::test(start_paused = true)]
 async fn conditions_and_ranges_disturb_nobody() {
-    for (name, value, status) in [
-        ("if-none-match", "\"1\"", 304),
-        ("range", "bytes=0-1", 206),
-        ("if-match", "\"2\"", 412),
-    ] {
+    for (name, value, status) in [("range", "bytes=0-1", 206), ("if-match", "\"2\"", 412)] {
         for earlier in [false, true] {
             let origin = slow(move |request, _| {
                 let line = ("cache-control", "max-age=60");

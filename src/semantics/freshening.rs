@@ -40,3 +40,89 @@ pub fn freshened(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::semantics::moment::Moment;
+    use crate::semantics::staleness::Staleness;
+    use crate::semantics::stored::StoredHead;
+    use crate::semantics::storing::{Freshness, Grant};
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().expect("a field value"));
+        }
+        headers
+    }
+
+    fn stored(lines: &[(&'static str, &'static str)]) -> StoredResponse {
+        let grant = Grant {
+            freshness: Freshness {
+                received: Moment::new(Duration::ZERO, UNIX_EPOCH),
+                initial_age: Duration::ZERO,
+                lifetime: None,
+                stale: Staleness::default(),
+                immutable: false,
+            },
+            selected: None,
+            groups: Box::default(),
+        };
+        let head = StoredHead::new(Arc::default(), StatusCode::OK, &map(lines), grant);
+        head.with_body("text".into(), None, Duration::ZERO)
+    }
+
+    /// H24
+    #[test]
+    fn section_3_2_which_fields_are_updated() {
+        let old = stored(&[
+            ("cache-control", "max-age=1"),
+            ("content-type", "text/plain"),
+            ("content-encoding", "gzip"),
+            ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("age", "7"),
+            ("x-old", "1"),
+            ("x-both", "1"),
+            ("x-both", "2"),
+        ]);
+        let new = map(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", "text/html"),
+            ("content-encoding", "br"),
+            ("content-length", "0"),
+            ("content-range", "bytes 0-1/2"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("x-both", "3"),
+            ("x-new", "1"),
+            ("x-new", "2"),
+        ]);
+        let updated = freshened(&old, &new);
+        for (name, expected) in [
+            ("cache-control", &["max-age=60"][..]),
+            ("content-type", &["text/plain"]),
+            ("content-encoding", &["gzip"]),
+            ("content-length", &["4"]),
+            ("content-range", &[]),
+            ("transfer-encoding", &[]),
+            ("connection", &[]),
+            ("x-hop", &[]),
+            ("date", &[]),
+            ("age", &[]),
+            ("cache-status", &[]),
+            ("x-old", &["1"]),
+            ("x-both", &["3"]),
+            ("x-new", &["1", "2"]),
+        ] {
+            let lines: Vec<_> = updated.get_all(name).iter().collect();
+            assert_eq!(lines, expected, "{name}");
+        }
+    }
+}

@@ -160,6 +160,7 @@ mod tests {
         while_revalidate: Duration::ZERO,
         if_error: Duration::ZERO,
         if_unreachable: s(60),
+        validation: Duration::ZERO,
         despite_s_maxage: false,
     };
     const GIVEN: StaleRules = StaleRules {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{AGE, CONTENT_LENGTH, DATE};
+use http::header::{AGE, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::groups::Group;
 use super::parts::Parts;
 use super::storing::{Freshness, Grant};
 use super::vary::Selected;
-use super::{date, hop_by_hop};
+use super::{conditional, date, hop_by_hop};
 
 /// The field of RFC 9211.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -85,6 +85,18 @@ impl StoredHead {
     #[must_use]
     pub fn holding(mut self, parts: Parts) -> Self {
         self.parts = Some(parts);
+        self
+    }
+
+    /// The same with an entity tag of the content, where the origin gave it no validator.
+    #[must_use]
+    pub fn tagged(mut self, content: &[u8]) -> Self {
+        if ![ETAG, LAST_MODIFIED]
+            .iter()
+            .any(|name| self.headers.contains_key(name))
+        {
+            self.headers.insert(ETAG, conditional::tag_of(content));
+        }
         self
     }
 

@@ -268,6 +268,7 @@ impl<B: Backend> Shared<B> {
             ..
         } = storable;
         let cost = self.cost_since(began);
+        let stored = self.tagged(stored, &data);
         let mut response = stored.with_body(data, trailers, cost);
         if let Some(companion) = held.companion() {
             response = response.with_companion(companion);

@@ -8,6 +8,7 @@ use crate::backend::{Backend, CacheKey};
 use crate::flight::Share;
 use crate::random::uniform;
 use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
 
 use super::shared::Shared;
@@ -59,6 +60,15 @@ impl<B: Backend> Shared<B> {
         match &grant.selected {
             Some(selected) => key.variant_for(&self.core.seed, selected.rule(), request),
             None => key,
+        }
+    }
+
+    /// What is about to be stored, with a tag of its content where that is wanted.
+    pub(super) fn tagged(&self, head: StoredHead, content: &[u8]) -> StoredHead {
+        if self.config.generate_etags {
+            head.tagged(content)
+        } else {
+            head
         }
     }
 

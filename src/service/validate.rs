@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, response};
 
-use crate::backend::{Backend, Target};
+use crate::backend::{Backend, StoredResponse, Target};
 use crate::flight::Whose;
-use crate::semantics::conditional::{Validated, describes, validated};
+use crate::semantics::conditional::{Described, Validated, described, validated};
 use crate::semantics::freshening::freshened;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::StoredHead;
@@ -98,12 +98,29 @@ impl<B: Backend> Shared<B> {
         if sent.method != Method::HEAD || head.status != StatusCode::OK || sent.is_partial() {
             return;
         }
-        if held.status() != StatusCode::OK || !describes(&head.headers, held.headers()) {
-            // What failed is counted and logged; what is stored is stale or to be validated as it is.
-            let target = Target::Resource(*fill.key.key.resource());
-            let _ = self.invalidate(target).await;
-            return;
+        let described = match held.status() {
+            StatusCode::OK => described(&head.headers, held.headers()),
+            _ => Described::Another,
+        };
+        match described {
+            Described::Same => self.update(fill, sent, head, held).await,
+            Described::Another => {
+                // What failed is counted and logged; what is stored is stale, or to be validated, as it is.
+                let target = Target::Resource(*fill.key.key.resource());
+                let _ = self.invalidate(target).await;
+            }
+            Described::Nothing => {}
         }
+    }
+
+    /// Stores what is held anew, with its fields updated.
+    async fn update(
+        &self,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+        head: &response::Parts,
+        held: &StoredResponse,
+    ) {
         let Ok(fence) = self.may_store(fill, sent.at) else {
             return;
         };

@@ -159,7 +159,7 @@ impl<F> Wanted<F> {
             shared.refused(Refusal::Truncated);
             return (answer, Replaced::default());
         }
-        let stored = self.head.with_body(
+        let stored = shared.tagged(self.head, &data).with_body(
             Bytes::copy_from_slice(&data),
             trailers,
             shared.cost_since(self.began),
