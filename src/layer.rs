@@ -236,6 +236,14 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.write_through = true)
     }
 
+    /// Stores no answers to POST. Default: a 200 with explicit freshness whose `Content-Location` is the POST's own target is
+    /// stored as the answer to later GETs of it (RFC 9110 §9.3.3), as `write_through` would. That takes a fence before each
+    /// POST, a round trip where the backend is elsewhere. With [`write_through`](Self::write_through) it changes nothing.
+    #[must_use]
+    pub fn never_store_posts(self) -> Self {
+        self.with(|config| config.store_posts = false)
+    }
+
     /// For how long nothing is stored for a resource after a write whose outcome is unknown (5xx, 408, error, panic, or one
     /// that ran into [`write_limit`](Self::write_limit)): it may commit late. Default: 5 seconds.
     #[must_use]

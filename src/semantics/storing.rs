@@ -25,6 +25,8 @@ pub struct StoringRules {
     pub existing: Option<StatusCode>,
     /// How long it may be used beyond its lifetime, where it does not say.
     pub stale: StaleRules,
+    /// Stores nothing without explicit freshness, as for POST (RFC 9110 §9.3.3).
+    pub explicit_only: bool,
     /// The part of what is left of its lifetime that is taken off, 0 to 1.
     pub shortened_by: f64,
 }
@@ -179,7 +181,8 @@ fn refusal_or_lifetime(
         )
     };
     let explicit = matches!(lifetime, Lifetime::Explicit(_));
-    refuse_if(lifetime == Lifetime::Nothing, Refusal::NoLifetime)?;
+    let has_none = lifetime == Lifetime::Nothing || (rules.explicit_only && !explicit);
+    refuse_if(has_none, Refusal::NoLifetime)?;
     refuse_if(
         asked.headers.contains_key(COOKIE) && !explicit,
         Refusal::Cookie,

@@ -41,6 +41,7 @@ impl<B: Backend> Shared<B> {
             assigned: self.config.assigned_ttl(head),
             store_set_cookie: self.config.store_set_cookie,
             existing: None,
+            explicit_only: false,
             stale: self.config.stale,
             shortened_by: self.config.jitter * (1.0 - self.drawn()),
         }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Request, request, response};
+use http::{Method, Request, request, response};
 
 use crate::backend::{Backend, Target};
 use crate::key::{Resource, normalize};
@@ -61,7 +61,8 @@ impl<B: Backend> Settlement<B> {
         parts.headers = request.headers().clone();
         // Hooks that judge the GET a write-through answers must see what they would see of it; otherwise extensions stay
         // out: what somebody hung there must not live longer for having been copied.
-        if shared.config.write_through {
+        let config = &shared.config;
+        if config.write_through || (config.store_posts && parts.method == Method::POST) {
             parts.extensions = request.extensions().clone();
         }
         Self {

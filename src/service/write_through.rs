@@ -2,6 +2,9 @@
 //!
 //! It is when a 200 or 201 to PUT, POST or PATCH names itself by `Content-Location` (RFC 9110 §6.4.2) and all of it is
 //! there. It is then judged as the answer that a GET for it, with the write's header fields, would have had.
+//!
+//! Without the option only what RFC 9110 §9.3.3 lets a cache store: a 200 to POST with explicit freshness whose
+//! `Content-Location` is the POST's own target.
 
 use std::sync::Arc;
 
@@ -18,7 +21,7 @@ use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::Asked;
+use crate::semantics::storing::{Asked, StoringRules};
 use crate::stats::Event;
 
 use super::admission::{OwnKey, Way};
@@ -31,13 +34,12 @@ use super::shared::Shared;
 /// Captured before the inner service is called; `None` where this write stores nothing.
 pub(super) async fn fence<B: Backend>(settlement: &Settlement<B>) -> Option<B::Fence> {
     let shared = &settlement.shared;
-    if !shared.config.write_through {
-        return None;
-    }
-    let resource = match settlement.request.method {
+    let own = Some(&settlement.resource);
+    let resource = match (&settlement.request.method, shared.config.write_through) {
         // What it makes is named by its answer only.
-        Method::POST => None,
-        Method::PUT | Method::PATCH => Some(&settlement.resource),
+        (&Method::POST, true) => None,
+        (&Method::POST, false) if shared.config.store_posts => own,
+        (&Method::PUT | &Method::PATCH, true) => own,
         _ => return None,
     };
     match shared.core.backend.fence(resource).await {
@@ -77,6 +79,8 @@ pub(super) fn wanted<B: Backend, Res: Body>(
     let fence = fence.filter(|_| head.status.is_success())?;
     match judge(settlement, fence, head, body) {
         Ok(wanted) => Some(wanted),
+        // That is what a POST is without the option.
+        Err(Refusal::NotRepresentation) if !settlement.shared.config.write_through => None,
         Err(refusal) => {
             settlement.shared.refused(refusal);
             None
@@ -91,16 +95,22 @@ fn judge<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<Wanted<B::Fence>, Refusal> {
     let shared = &settlement.shared;
-    if !matches!(head.status, StatusCode::OK | StatusCode::CREATED) {
+    let is_any = shared.config.write_through;
+    if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
         return Err(Refusal::NotRepresentation);
     }
     let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
+    let target = &settlement.request.uri;
+    if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
+        return Err(Refusal::NotRepresentation);
+    }
     let OwnKey { key, identity, .. } = match shared.way(&get) {
         Way::Read(read) => shared.own(&read),
         Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
     };
     // The fence of a write with a known target was captured for that target alone.
-    if settlement.request.method != Method::POST && *key.resource() != settlement.resource {
+    let has_any_fence = is_any && settlement.request.method == Method::POST;
+    if !has_any_fence && *key.resource() != settlement.resource {
         return Err(Refusal::NotRepresentation);
     }
     // The grace that held when it began: a late commit may lie between its own and its answer.
@@ -114,7 +124,10 @@ fn judge<B: Backend, Res: Body>(
         headers: &get.headers,
         at: now,
     };
-    let rules = shared.rules(&answer);
+    let rules = StoringRules {
+        explicit_only: !is_any,
+        ..shared.rules(&answer)
+    };
     let grant = shared.grant(asked, &answer, body, rules)?;
     let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
