@@ -7,7 +7,8 @@
 //! * *inner service*: what is behind the cache, which clones a ready response;
 //! * *floor, inserting*: a map lookup, the headers and the body cloned, `Age` and one more header inserted;
 //! * *floor, slots*: the same, but the stored headers have room for both, filled with values that are shared;
-//! * *memory hit*: ours, through `Service::call` and one poll.
+//! * *memory hit*: ours, through `Service::call` and one poll;
+//! * *conditional request* and *memory 304*: the same with `If-None-Match`, whose tag is the stored one.
 //!
 //! The floors know no key but the target, no time, no freshness, no `Cache-Control`, no counters. Nobody can do less.
 //!
@@ -93,12 +94,18 @@ impl<F: FnMut(&Uri)> Contestant for Named<F> {
 
 const SLOT_FLOOR: usize = 3;
 const OURS: usize = 4;
+const CONDITIONAL: usize = 5;
+const UNMODIFIED: usize = 6;
+const CONTESTANTS: usize = 7;
 
-fn contestants(uris: &[Uri]) -> [Box<dyn Contestant>; 5] {
+fn contestants(uris: &[Uri]) -> [Box<dyn Contestant>; CONTESTANTS] {
     let mut inner = Inner::new();
     let inserting = Floor::new(uris, false);
     let slots = Floor::new(uris, true);
     let mut cache = filled_cache(uris);
+    let mut same = cache.clone();
+    let unmodified = now(same.call(conditional(&uris[0])));
+    assert_eq!(unmodified.status(), http::StatusCode::NOT_MODIFIED);
     assert_answers(
         now(cache.call(request(&uris[0]))),
         "tower-response-cache; hit; ttl=",
@@ -121,6 +128,12 @@ fn contestants(uris: &[Uri]) -> [Box<dyn Contestant>; 5] {
         Box::new(Named("memory hit", move |uri: &Uri| {
             black_box(now(cache.call(request(uri))));
         })),
+        Box::new(Named("conditional request", |uri: &Uri| {
+            black_box(conditional(uri));
+        })),
+        Box::new(Named("memory 304", move |uri: &Uri| {
+            black_box(now(same.call(conditional(uri))));
+        })),
     ]
 }
 
@@ -141,6 +154,14 @@ fn request(uri: &Uri) -> Request<()> {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    request
+}
+
+/// The same of a client that has it already.
+fn conditional(uri: &Uri) -> Request<()> {
+    let mut request = request(uri);
+    let tag = HeaderValue::from_static("W/\"8f14e45fceea167a\"");
+    request.headers_mut().insert(header::IF_NONE_MATCH, tag);
     request
 }
 
@@ -316,7 +337,7 @@ fn zipf_picks() -> Vec<usize> {
 
 fn report(
     workload: &str,
-    contestants: &mut [Box<dyn Contestant>; 5],
+    contestants: &mut [Box<dyn Contestant>; CONTESTANTS],
     uris: &[Uri],
     picks: &[usize],
     effort: Effort,
@@ -353,24 +374,29 @@ fn report(
         median(nanos.iter().map(|round| round[OURS] / round[SLOT_FLOOR])),
         allocations[OURS],
     );
-    println!("  aim: 1.40 x the slot floor, 8 allocations; is: {ratio:.2}, {allocations:.1}\n");
+    println!("  aim: 1.40 x the slot floor, 8 allocations; is: {ratio:.2}, {allocations:.1}");
+    let costs = |round: &[f64; CONTESTANTS]| {
+        (round[UNMODIFIED] - round[CONDITIONAL]) / (round[OURS] - round[0])
+    };
+    let ratio = median(nanos.iter().map(costs));
+    println!("  a 304 costs, requests aside, {ratio:.2} of a hit\n");
 }
 
 /// Nanoseconds of CPU time per request: a row per round, a column per contestant.
 fn measure(
-    contestants: &mut [Box<dyn Contestant>; 5],
+    contestants: &mut [Box<dyn Contestant>; CONTESTANTS],
     uris: &[Uri],
     picks: &[usize],
     effort: Effort,
-) -> Vec<[f64; 5]> {
+) -> Vec<[f64; CONTESTANTS]> {
     (0..effort.rounds)
         .map(|round| {
             let from = round * effort.requests % (picks.len() - effort.requests);
             let picks = &picks[from..from + effort.requests];
-            let mut nanos = [0.0; 5];
-            for turn in 0..5 {
+            let mut nanos = [0.0; CONTESTANTS];
+            for turn in 0..CONTESTANTS {
                 // Everybody follows everybody else's caches and predictions in turn.
-                let at = (round + turn) % 5;
+                let at = (round + turn) % CONTESTANTS;
                 let start = ThreadTime::now();
                 contestants[at].serve(uris, picks);
                 nanos[at] = per_request(start.elapsed(), effort);

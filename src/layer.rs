@@ -109,6 +109,12 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
     }
 
+    /// The largest header section that is stored, names and values in bytes. Default: 64 KiB. Larger ones pass, unstored.
+    #[must_use]
+    pub fn max_head(self, bytes: usize) -> Self {
+        self.with(|config| config.max_head = bytes)
+    }
+
     /// The largest body that is stored, in bytes. Default: 1 MiB. Larger ones stream through; one that is announced as
     /// larger is not even captured. A backend may take less: a `MemoryBackend` 2 MiB unless it was made `with_largest`.
     #[must_use]

@@ -71,10 +71,19 @@ pub fn is_unmodified(
     if !status.is_success() {
         return false;
     }
-    if asked.contains_key(IF_NONE_MATCH) {
-        return names(asked, stored);
+    match asked.get(IF_NONE_MATCH) {
+        Some(line) if is_quoted(line) && stored.get(ETAG) == Some(line) => true,
+        Some(_) => names(asked, stored),
+        None => asked.contains_key(IF_MODIFIED_SINCE) && is_not_newer(asked, stored, received),
     }
-    asked.contains_key(IF_MODIFIED_SINCE) && is_not_newer(asked, stored, received)
+}
+
+/// Whether a value looks like a tag, which is all that most requests are found to be by: the very one that was sent.
+fn is_quoted(value: &HeaderValue) -> bool {
+    matches!(
+        value.as_bytes(),
+        [b'"', .., b'"'] | [b'W', b'/', b'"', .., b'"']
+    )
 }
 
 /// §13.1.2: whether the list is `*` or names the response's tag, by weak comparison. What is no tag names nothing.

@@ -112,6 +112,8 @@ reasons! {
         Stream => "stream",
         /// Larger than the limit for a stored response.
         TooLarge => "too-large",
+        /// Header fields larger than the limit for a stored response.
+        HeadTooLarge => "head-too-large",
         /// The limit is nothing at all: there is no backend, or `max_body` is 0.
         NoRoom => "no-room",
         /// An error must not push out the good response that is stored (CPDoS).
@@ -190,6 +192,7 @@ impl Refusal {
                 | Self::Expired
                 | Self::Stream
                 | Self::TooLarge
+                | Self::HeadTooLarge
                 | Self::NoRoom
         )
     }

@@ -1,7 +1,7 @@
 //! Whether an answer may be stored, and under which key: the rules of `semantics` with this layer's options.
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, response};
+use http::{HeaderMap, HeaderName, HeaderValue, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
@@ -31,6 +31,9 @@ impl<B: Backend> Shared<B> {
             Storing::Refuse(refusal) => Err(refusal),
             Storing::Store(_) if self.limit() == 0 => Err(Refusal::NoRoom),
             Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
+            Storing::Store(_) if head_length(&head.headers) > self.config.max_head => {
+                Err(Refusal::HeadTooLarge)
+            }
             Storing::Store(grant) => Ok(grant),
         }
     }
@@ -87,6 +90,12 @@ impl<B: Backend> Shared<B> {
         let least = body.size_hint().lower();
         least.max(announced_length(head, body).unwrap_or(0)) > self.limit()
     }
+}
+
+/// Names and values, as they would be written.
+fn head_length(headers: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    headers.iter().map(line).sum()
 }
 
 /// The length the response has by its own account.

@@ -53,29 +53,33 @@ fn selected_by<Res>(
         Selection::NotModified => {
             let mut response = Response::new(ResponseBody::default());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = stored.headers().clone();
-            not_modified(response.headers_mut());
+            *response.headers_mut() = not_modified(stored.headers());
             response
         }
         _ => whole(stored, method),
     }
 }
 
-/// The head of a 304: of the representation's own fields only those that tell which one it is (RFC 9110 §15.4.5).
-pub(super) fn not_modified(headers: &mut HeaderMap) {
-    for name in [
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        CONTENT_ENCODING,
-        CONTENT_LANGUAGE,
-        CONTENT_RANGE,
-        TRAILER,
-    ] {
-        headers.remove(name);
+/// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
+///
+/// Made anew: to copy all and remove some costs more, and this is to cost no more than the whole.
+fn not_modified(headers: &HeaderMap) -> HeaderMap {
+    // Most responses lose three of theirs. A map that is too large costs more than one that has to grow.
+    let mut kept = HeaderMap::with_capacity(headers.keys_len().saturating_sub(3));
+    let mut is_tagged = false;
+    for (name, value) in headers {
+        match *name {
+            CONTENT_LENGTH | CONTENT_TYPE | CONTENT_ENCODING | CONTENT_LANGUAGE | CONTENT_RANGE
+            | TRAILER | LAST_MODIFIED => continue,
+            ETAG => is_tagged = true,
+            _ => {}
+        }
+        kept.append(name, value.clone());
     }
-    if headers.contains_key(ETAG) {
-        headers.remove(LAST_MODIFIED);
+    if !is_tagged && let Some(modified) = headers.get(LAST_MODIFIED) {
+        kept.insert(LAST_MODIFIED, modified.clone());
     }
+    kept
 }
 
 impl<B: Backend> Shared<B> {
@@ -92,7 +96,7 @@ impl<B: Backend> Shared<B> {
         };
         let is_unmodified = select(&sent.method, fields, subject) == Selection::NotModified;
         if is_unmodified {
-            not_modified(&mut head.headers);
+            head.headers = not_modified(&head.headers);
             head.status = StatusCode::NOT_MODIFIED;
         }
         is_unmodified

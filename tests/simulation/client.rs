@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tower_response_cache::{BoxError, Cache};
 use crate::history::{History, resource_of};
 use crate::luck::{Ended, Luck, tossed};
 use crate::plan::Plan;
-use crate::source::key_of;
+use crate::source::{key_of, tag_of};
 use crate::support::origin::Origin;
 use crate::support::{get, put, with};
 
@@ -78,6 +78,10 @@ impl<B: Backend> Client<B> {
             5 => request = with(request, "authorization", "bob"),
             6 => request = with(request, "cookie", "id=1"),
             7 => request = with(request, "if-none-match", "\"x\""),
+            8..10 => {
+                let tag = tag_of(luck.below(20) as usize);
+                request = with(request, "if-none-match", &tag);
+            }
             _ => {}
         }
         request
@@ -110,6 +114,10 @@ impl<B: Backend> Client<B> {
             "{:?} for a head",
             begun.elapsed()
         );
+        if response.status() == 304 && self.plan.validates {
+            self.check_head(&asked, promised, response.headers());
+            return None;
+        }
         if response.status() != 200 {
             assert!(self.plan.is_stormy, "{} out of nowhere", response.status());
             return None;
@@ -117,19 +125,9 @@ impl<B: Backend> Client<B> {
         self.check(&asked, promised, response, cut).await
     }
 
-    async fn check<R>(
-        &self,
-        asked: &Request<()>,
-        promised: u64,
-        response: Response<R>,
-        cut: u64,
-    ) -> Option<Got>
-    where
-        R: Body<Data = Bytes> + Unpin,
-        R::Error: Into<BoxError>,
-    {
-        let (head, mut body) = response.into_parts();
-        let field = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    /// The version and the call it is from.
+    fn check_head(&self, asked: &Request<()>, promised: u64, head: &HeaderMap) -> (u64, usize) {
+        let field = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
         let number = |name: &str| {
             field(name)
                 .and_then(|text| text.parse().ok())
@@ -151,6 +149,23 @@ impl<B: Backend> Client<B> {
             theirs.is_empty() || Some(theirs) == owner,
             "an answer for {theirs}"
         );
+        (version, call)
+    }
+
+    async fn check<R>(
+        &self,
+        asked: &Request<()>,
+        promised: u64,
+        response: Response<R>,
+        cut: u64,
+    ) -> Option<Got>
+    where
+        R: Body<Data = Bytes> + Unpin,
+        R::Error: Into<BoxError>,
+    {
+        let (head, mut body) = response.into_parts();
+        let (version, call) = self.check_head(asked, promised, &head.headers);
+        let key = key_of(asked);
         let (text, is_whole) = self.history.text(call);
         let mut read = Vec::new();
         let mut frames = self.luck.chance(cut).then(|| self.luck.below(3));

@@ -31,6 +31,9 @@ struct Resource {
 struct Call {
     instance: usize,
     key: String,
+    /// What it was answered for, and with.
+    owner: String,
+    version: u64,
     generation: u64,
     /// Whether nothing but a write can have made it necessary.
     is_clear: bool,
@@ -115,6 +118,8 @@ impl History {
         known.calls.push(Call {
             instance,
             key: key.to_owned(),
+            owner: String::new(),
+            version: 0,
             generation,
             is_clear,
             text: String::new(),
@@ -137,6 +142,22 @@ impl History {
         let calls = known.calls.iter().filter(|call| call.is_under_way);
         let same = calls.filter(|call| call.key == key && call.instance == instance);
         same.count()
+    }
+
+    /// Whether what a call answered is what another one would, from this version of the database.
+    pub fn is_still(&self, call: usize, key: &str, owner: &str, version: u64) -> bool {
+        let known = self.known();
+        let is_same = |call: &Call| {
+            !call.text.is_empty()
+                && (&*call.key, &*call.owner, call.version) == (key, owner, version)
+        };
+        known.calls.get(call).is_some_and(is_same)
+    }
+
+    pub fn samples(&self, call: usize, owner: &str, version: u64) {
+        let mut known = self.known();
+        known.calls[call].owner = owner.to_owned();
+        known.calls[call].version = version;
     }
 
     pub fn answers(&self, call: usize, text: String, is_whole: bool) {

@@ -69,6 +69,7 @@ fn every_seed(is_stormy: bool, store: Store, instances: usize) {
         stores::run(seed, kind).0
     });
     println!("{seen:?}");
+    assert!(is_alone() || seen.validations > 0 || !is_stormy, "{seen:?}");
     if matches!(store, Store::Flaky) && !is_alone() {
         assert!(seen.failures > 0 && seen.replayed > 0, "{seen:?}");
     }

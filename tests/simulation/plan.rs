@@ -19,6 +19,8 @@ pub struct Plan {
     /// Whether it never does anything.
     pub is_away: bool,
     pub write_through: bool,
+    /// Whether responses have entity tags, and are asked for by them.
+    pub validates: bool,
     pub cache_control: &'static str,
     /// How long clients pause between what they do, in milliseconds, at most.
     pub interval: u64,
@@ -35,12 +37,14 @@ impl Plan {
             "max-age=1, stale-while-revalidate=1, stale-if-error=60",
             "max-age=0, stale-while-revalidate=1",
             "max-age=1, must-revalidate",
+            "max-age=1, no-cache",
         ];
         Self {
             is_stormy,
             loses,
             is_away: false,
             write_through: luck.chance(30),
+            validates: is_stormy && luck.chance(60),
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)
             } else {

@@ -73,6 +73,15 @@ pub fn key_of(request: &Request<()>) -> String {
     }
 }
 
+/// The entity tag of what a call answers.
+pub fn tag_of(call: usize) -> String {
+    format!("\"c{call}\"")
+}
+
+fn call_of(tag: &str) -> Option<usize> {
+    tag.strip_prefix("\"c")?.strip_suffix('"')?.parse().ok()
+}
+
 impl Source {
     async fn read(self, request: &Request<()>) -> Result<Response, OriginError> {
         let key = key_of(request);
@@ -100,6 +109,12 @@ impl Source {
         } else {
             text(request.headers(), "authorization")
         };
+        if let Some(response) = self.unchanged(request, &key, version, &owner) {
+            self.history.answers(call, String::new(), true);
+            under.0 = None;
+            return Ok(response);
+        }
+        self.history.samples(call, &owner, version);
         let response = self.representation(&key, version, call, &owner);
         under.0 = None;
         if self.plan.is_stormy && self.luck.chance(5) {
@@ -109,6 +124,35 @@ impl Source {
             return Ok(response.map(|_| full("")));
         }
         Ok(response)
+    }
+
+    /// 304, where the request names a response that this one would be the same as.
+    fn unchanged(
+        &self,
+        request: &Request<()>,
+        key: &str,
+        version: u64,
+        owner: &str,
+    ) -> Option<Response> {
+        let tag = request.headers().get("if-none-match")?;
+        let call = call_of(tag.to_str().ok()?)?;
+        if !self.history.is_still(call, key, owner, version) {
+            return None;
+        }
+        let (tag, version) = (tag_of(call), version.to_string());
+        let call = call.to_string();
+        let mut lines = vec![
+            ("cache-control", self.plan.cache_control),
+            ("x-key", key),
+            ("x-version", &version),
+            ("x-call", &call),
+            ("x-owner", owner),
+        ];
+        // Some say only that it is the same.
+        if self.luck.chance(80) {
+            lines.push(("etag", &tag));
+        }
+        Some(answer(304, &lines, ""))
     }
 
     async fn misfortune(&self) -> Result<(), OriginError> {
@@ -166,6 +210,9 @@ impl Source {
             ("x-owner", owner.to_owned()),
         ] {
             headers.insert(name, value.parse().expect("a field value"));
+        }
+        if self.plan.validates {
+            headers.insert("etag", tag_of(call).parse().expect("a field value"));
         }
         if key.starts_with("/varies") {
             headers.insert("vary", "accept-language".parse().expect("a field value"));

@@ -30,6 +30,8 @@ pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 pub struct Seen {
     pub hits: u64,
     pub stores: u64,
+    /// Stored responses that were confirmed.
+    pub validations: u64,
     /// Operations of the backend that failed.
     pub failures: u64,
     /// Invalidations that were delivered later.
@@ -42,6 +44,7 @@ impl Seen {
         Self {
             hits: stats.hits,
             stores: stats.stores,
+            validations: stats.validations,
             failures: health.failures,
             replayed: health.replayed,
         }
@@ -53,6 +56,7 @@ impl Sum for Seen {
         seen.fold(Self::default(), |sum, one| Self {
             hits: sum.hits + one.hits,
             stores: sum.stores + one.stores,
+            validations: sum.validations + one.validations,
             failures: sum.failures + one.failures,
             replayed: sum.replayed + one.replayed,
         })
