@@ -15,6 +15,7 @@ pub mod hop_by_hop;
 pub mod invalidation;
 pub mod moment;
 pub mod parts;
+pub mod range;
 pub mod reason;
 pub mod selection;
 pub mod staleness;

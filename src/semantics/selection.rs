@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::conditional;
 use super::moment::Moment;
+use super::range::{Ranged, may_be_ranged, ranged};
 
 /// What a request gets of the response that is stored for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Selection {
     /// 206 with one part (§15.3.7.1).
     Part(Range<u64>),
     /// 206 with several parts, in the order they were asked for (§15.3.7.2).
-    Parts(Box<[Range<u64>]>),
+    Parts(Vec<Range<u64>>),
     /// 416: it has none of the parts that were asked for (§15.5.17).
     Unsatisfiable,
 }
@@ -42,11 +43,28 @@ pub struct Subject<'s> {
 /// not looked at (§13.1.1, §13.1.4).
 #[must_use]
 pub fn select(method: &Method, asked: &HeaderMap, subject: Subject<'_>) -> Selection {
-    let _ = method;
     if conditional::is_unmodified(asked, subject.status, subject.headers, subject.received) {
         return Selection::NotModified;
     }
-    Selection::Whole
+    match subject.length {
+        // A range is of a 200 to GET (§14.2).
+        Some(length) if method == Method::GET && subject.status == StatusCode::OK => {
+            part_of(asked, subject, length)
+        }
+        _ => Selection::Whole,
+    }
+}
+
+fn part_of(asked: &HeaderMap, subject: Subject<'_>, length: u64) -> Selection {
+    if !asked.contains_key(RANGE) || !may_be_ranged(asked, subject.headers, subject.received) {
+        return Selection::Whole;
+    }
+    match ranged(asked, length) {
+        Ranged::Whole => Selection::Whole,
+        Ranged::Unsatisfiable => Selection::Unsatisfiable,
+        Ranged::Parts(mut parts) if parts.len() == 1 => Selection::Part(parts.remove(0)),
+        Ranged::Parts(parts) => Selection::Parts(parts),
+    }
 }
 
 /// Whether a request's field makes its answer one to conditions (RFC 9110 §13), or of a part (§14).

@@ -49,6 +49,9 @@ pin_project! {
             reader: Reader,
             left: Option<u64>,
         },
+        Pieces {
+            left: std::vec::IntoIter<Bytes>,
+        },
         Failed {
             error: Option<BoxError>,
         },
@@ -92,6 +95,12 @@ impl<B> ResponseBody<B> {
         })
     }
 
+    /// Stored bytes, one piece behind the other; none of them is empty.
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
+        let left = pieces.into_iter();
+        Self::new(Kind::Pieces { left })
+    }
+
     /// A body that others read, too, of this length.
     pub(crate) fn shared(reader: Reader, left: Option<u64>) -> Self {
         Self::new(Kind::Shared { reader, left })
@@ -133,6 +142,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
             Kind::Whole { .. } => "stored",
             Kind::Streaming { .. } => "streaming",
             Kind::Shared { .. } => "shared",
+            Kind::Pieces { .. } => "parts",
             Kind::Failed { .. } => "failed",
         };
         f.debug_tuple("ResponseBody").field(&kind).finish()
@@ -163,6 +173,9 @@ where
                 let read = ready!(reader.poll_next(cx))?;
                 Poll::Ready(frame_of(read, left))
             }
+            KindProjection::Pieces { left } => {
+                Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
+            }
             KindProjection::Failed { error } => Poll::Ready(error.take().map(Err)),
             KindProjection::Streaming { mut body, capture } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
@@ -179,6 +192,7 @@ where
             Kind::Whole { data, trailers, .. } => data.is_none() && trailers.is_none(),
             Kind::Streaming { body, .. } => body.is_end_stream(),
             Kind::Shared { reader, .. } => reader.is_at_end(),
+            Kind::Pieces { left } => left.len() == 0,
             Kind::Failed { error } => error.is_none(),
         }
     }
@@ -196,6 +210,9 @@ where
             }
             Kind::Streaming { body, .. } => body.size_hint(),
             Kind::Shared { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Pieces { left } => {
+                SizeHint::with_exact(left.as_slice().iter().map(|piece| piece.len() as u64).sum())
+            }
             Kind::Failed { .. } => SizeHint::default(),
         }
     }

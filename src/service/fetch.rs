@@ -176,7 +176,7 @@ impl<B: Backend> Shared<B> {
         Res: Body<Data = Bytes>,
         Res::Error: Into<BoxError>,
     {
-        let has_no_content = self.cut(&mut head, sent);
+        let cut = self.cut(&mut head, sent);
         self.forwarded(&mut head, forward, None);
         let share = Arc::new(self.share());
         let body = match body.into_stored() {
@@ -195,12 +195,7 @@ impl<B: Backend> Shared<B> {
                 ResponseBody::captured(body, capture)
             }
         };
-        let body = if has_no_content {
-            ResponseBody::default()
-        } else {
-            body
-        };
-        Response::from_parts(head, body)
+        Response::from_parts(head, cut.unwrap_or(body))
     }
 
     /// The inner service's answer, untouched but for what the cache says of it.

@@ -158,12 +158,12 @@ impl<B: Backend> Shared<B> {
         let pump = Pump::new(body, stream, capture, self.config.flight, passed);
         lead.tell(Stage::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(&runtime), pump.run());
-        let has_no_content = self.cut(&mut head, sent);
+        let cut = self.cut(&mut head, sent);
         self.forwarded(&mut head, forward, refusal);
-        let body = match own {
-            _ if has_no_content => ResponseBody::default(),
-            Some(reader) => ResponseBody::shared(reader, length),
-            None => unreachable!("nothing of a new stream is gone"),
+        let body = match (cut, own) {
+            (Some(cut), _) => cut,
+            (None, Some(reader)) => ResponseBody::shared(reader, length),
+            (None, None) => unreachable!("nothing of a new stream is gone"),
         };
         Response::from_parts(head, body)
     }

@@ -24,6 +24,7 @@ mod lead;
 mod lookup;
 mod party;
 mod pump;
+mod ranges;
 mod refresh;
 mod refused;
 mod selected;

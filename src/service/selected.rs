@@ -1,5 +1,6 @@
-//! Answers that are less than the whole: 304, for whoever has it already (RFC 9110 §15.4.5).
+//! Answers that are less than the whole: 304 for whoever has it already (RFC 9110 §15.4.5), 206 and 416.
 
+use bytes::Bytes;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     LAST_MODIFIED, TRAILER,
@@ -10,6 +11,7 @@ use crate::backend::{Backend, StoredResponse};
 use crate::semantics::selection::{Selection, Subject, select};
 
 use super::body::ResponseBody;
+use super::ranges;
 use super::sent::{Sent, Wanted};
 use super::shared::Shared;
 
@@ -49,15 +51,42 @@ fn selected_by<Res>(
         received: stored.freshness().received,
         length: stored.trailers().is_none().then_some(length),
     };
-    match select(method, fields, subject) {
-        Selection::NotModified => {
-            let mut response = Response::new(ResponseBody::default());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = not_modified(stored.headers());
-            response
-        }
-        _ => whole(stored, method),
+    let selection = select(method, fields, subject);
+    if selection == Selection::Whole {
+        return whole(stored, method);
     }
+    if selection == Selection::NotModified {
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.headers_mut() = not_modified(stored.headers());
+        return response;
+    }
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.headers = stored.headers().clone();
+    let body = cut_to(&mut head, selection, stored.body());
+    Response::from_parts(head, body)
+}
+
+/// Makes an answer what was selected of it.
+fn cut_to<Res>(
+    head: &mut response::Parts,
+    selection: Selection,
+    content: &Bytes,
+) -> ResponseBody<Res> {
+    let headers = &mut head.headers;
+    let cut = match selection {
+        Selection::NotModified => {
+            *headers = not_modified(headers);
+            head.status = StatusCode::NOT_MODIFIED;
+            return ResponseBody::default();
+        }
+        Selection::Part(part) => ranges::part(headers, content, &part),
+        Selection::Parts(parts) => ranges::parts(headers, content, &parts),
+        Selection::Unsatisfiable => ranges::none(headers, content),
+        Selection::Whole => return ResponseBody::whole(content.clone(), None),
+    };
+    head.status = cut.status;
+    ResponseBody::pieces(cut.pieces)
 }
 
 /// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
@@ -83,22 +112,26 @@ fn not_modified(headers: &HeaderMap) -> HeaderMap {
 }
 
 impl<B: Backend> Shared<B> {
-    /// Makes the head of an answer that came whole what its client wants; whether that has no content.
-    pub(super) fn cut(&self, head: &mut response::Parts, sent: &Sent) -> bool {
-        let Some(fields) = sent.wanted().fields else {
-            return false;
-        };
+    /// Makes the head of an answer that came whole what its client wants; the body to send instead, where that is another.
+    pub(super) fn cut<Res>(
+        &self,
+        head: &mut response::Parts,
+        sent: &Sent,
+    ) -> Option<ResponseBody<Res>> {
+        let fields = sent.wanted().fields?;
+        // What has just been validated is at hand; of what is yet to come nobody can take a part.
+        let content = sent.confirmed();
         let subject = Subject {
             status: head.status,
             headers: &head.headers,
             received: self.now(),
-            length: None,
+            length: content.map(|content| content.len() as u64),
         };
-        let is_unmodified = select(&sent.method, fields, subject) == Selection::NotModified;
-        if is_unmodified {
-            head.headers = not_modified(&head.headers);
-            head.status = StatusCode::NOT_MODIFIED;
+        let selection = select(&sent.method, fields, subject);
+        if selection == Selection::Whole {
+            return None;
         }
-        is_unmodified
+        let none = Bytes::new();
+        Some(cut_to(head, selection, content.unwrap_or(&none)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request};
 
@@ -88,6 +89,12 @@ impl Sent {
             method: &self.method,
             fields: self.taken.as_ref(),
         }
+    }
+
+    /// The content of what was stored, and has been confirmed by the answer.
+    pub(super) fn confirmed(&self) -> Option<&Bytes> {
+        let held = self.validates.as_ref()?;
+        held.trailers().is_none().then(|| held.body())
     }
 
     /// Whether its answer may be to something else than its key.

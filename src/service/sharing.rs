@@ -104,8 +104,8 @@ impl<B: Backend> Shared<B> {
             response.headers_mut().insert(AGE, HeaderValue::from(age));
         }
         let (mut head, mut body) = response.into_parts();
-        if self.cut(&mut head, sent) {
-            body = ResponseBody::default();
+        if let Some(cut) = self.cut(&mut head, sent) {
+            body = cut;
         }
         self.collapsed(&mut head.headers, fill.miss.reason);
         Taken::Answer(Response::from_parts(head, body))

@@ -1,0 +1,303 @@
+//! `Range`, `If-Range` and `Content-Range` (RFC 9110 §13.1.5, §14).
+
+use std::ops::Range;
+use std::time::Duration;
+
+use http::header::{CONTENT_RANGE, DATE, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::{HeaderMap, HeaderValue};
+
+use super::conditional::EntityTag;
+use super::date;
+use super::moment::Moment;
+
+/// How many ranges a request may ask for: more is not what a client needs (§14.2, §17.15).
+pub const MOST_RANGES: usize = 16;
+
+/// By how much a response must be younger than its `Last-Modified` for that to be a strong validator (§8.8.2.2).
+const STRONG_AFTER: Duration = Duration::from_secs(60);
+
+/// What a request asks for of a representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ranged {
+    /// All of it: it asks for no range, or not in a way that is understood (§14.2).
+    Whole,
+    /// These parts of it, none empty, none beyond its end, in the order they were asked for.
+    Parts(Vec<Range<u64>>),
+    /// Parts that it does not have.
+    Unsatisfiable,
+}
+
+/// Reads `Range` for a representation of `length` bytes.
+///
+/// Other units than bytes, several lines, and what cannot be read are ignored; so is a request for more than
+/// [`MOST_RANGES`] parts, or for parts that overlap, which would be sent more than once.
+#[must_use]
+pub fn ranged(asked: &HeaderMap, length: u64) -> Ranged {
+    let mut lines = asked.get_all(RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Ranged::Whole;
+    };
+    let Some(members) = members_of(line.as_bytes()) else {
+        return Ranged::Whole;
+    };
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for (number, member) in members.enumerate() {
+        let Some(spec) = Spec::parse(member).filter(|_| number < MOST_RANGES) else {
+            return Ranged::Whole;
+        };
+        let Some(part) = spec.within(length) else {
+            continue;
+        };
+        if parts.iter().any(|other| overlap(other, &part)) {
+            return Ranged::Whole;
+        }
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        return Ranged::Unsatisfiable;
+    }
+    Ranged::Parts(parts)
+}
+
+fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// The members of a set of byte ranges; `None` for another unit, and for a set without members.
+fn members_of(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let equals = value.iter().position(|byte| *byte == b'=')?;
+    let (unit, set) = (&value[..equals], &value[equals + 1..]);
+    let is_any = |member: &&[u8]| !member.is_empty();
+    let members = || set.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let is_bytes = unit.trim_ascii().eq_ignore_ascii_case(b"bytes");
+    (is_bytes && members().any(|member| is_any(&member))).then(|| members().filter(is_any))
+}
+
+/// One range as it is asked for (§14.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spec {
+    From(u64),
+    FromTo(u64, u64),
+    Last(u64),
+}
+
+impl Spec {
+    fn parse(member: &[u8]) -> Option<Self> {
+        let dash = member.iter().position(|byte| *byte == b'-')?;
+        let (first, last) = (&member[..dash], &member[dash + 1..]);
+        match (first.is_empty(), last.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(Self::Last(number(last)?)),
+            (false, true) => Some(Self::From(number(first)?)),
+            (false, false) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Self::FromTo(first, last))
+            }
+        }
+    }
+
+    fn within(self, length: u64) -> Option<Range<u64>> {
+        let part = match self {
+            Self::From(first) => first..length,
+            Self::FromTo(first, last) => first..last.saturating_add(1).min(length),
+            Self::Last(many) => length.saturating_sub(many)..length,
+        };
+        (part.start < part.end).then_some(part)
+    }
+}
+
+/// One too large to count is as good as the largest.
+fn number(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| {
+        digits.iter().fold(0_u64, |sum, digit| {
+            sum.saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'))
+        })
+    })
+}
+
+/// Whether a request's `If-Range` lets its `Range` count for a response (§13.1.5): there is none, or it names the response
+/// by a strong validator.
+#[must_use]
+pub fn may_be_ranged(asked: &HeaderMap, headers: &HeaderMap, received: Moment) -> bool {
+    let mut lines = asked.get_all(IF_RANGE).iter();
+    let line = match (lines.next(), lines.next()) {
+        (None, _) => return true,
+        (Some(line), None) => line.as_bytes().trim_ascii(),
+        (Some(_), Some(_)) => return false,
+    };
+    if let Some(tag) = EntityTag::parse(line) {
+        return EntityTag::of(headers).is_some_and(|own| own.is_strongly(&tag));
+    }
+    let named = date::parse(line, received.wall());
+    named.is_some() && named == strong_date(headers, received)
+}
+
+/// `Last-Modified`, where it is a strong validator.
+fn strong_date(headers: &HeaderMap, received: Moment) -> Option<std::time::SystemTime> {
+    let of = |name| date::parse(headers.get(name)?.as_bytes(), received.wall());
+    let (modified, sent) = (of(LAST_MODIFIED)?, of(DATE)?);
+    let passed = sent.duration_since(modified).unwrap_or_default();
+    (passed >= STRONG_AFTER).then_some(modified)
+}
+
+/// `Content-Range` of a part (§14.4).
+#[must_use]
+pub fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
+    let text = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+    HeaderValue::try_from(text).expect("digits")
+}
+
+/// `Content-Range` where there is no such part.
+#[must_use]
+pub fn no_such_range(length: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("bytes */{length}")).expect("digits")
+}
+
+/// The head of one part among several (§14.6): what stands before its bytes.
+#[must_use]
+pub fn part_head(boundary: &str, headers: &HeaderMap, part: &Range<u64>, length: u64) -> Vec<u8> {
+    let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+    if let Some(media_type) = headers.get(http::header::CONTENT_TYPE) {
+        head.extend_from_slice(b"content-type: ");
+        head.extend_from_slice(media_type.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(CONTENT_RANGE.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(content_range(part, length).as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn asking(lines: &[&'static str]) -> HeaderMap {
+        let lines = lines
+            .iter()
+            .map(|line| (RANGE, HeaderValue::from_static(line)));
+        let mut headers = HeaderMap::new();
+        lines.for_each(|(name, value)| {
+            headers.append(name, value);
+        });
+        headers
+    }
+
+    /// H12
+    #[test]
+    fn section_14_1_2_byte_ranges() {
+        use Ranged::{Unsatisfiable, Whole};
+        let parts = |spans: &[(u64, u64)]| {
+            Ranged::Parts(spans.iter().map(|(start, end)| *start..*end).collect())
+        };
+        for (line, length, expected) in [
+            ("bytes=0-4", 10, parts(&[(0, 5)])),
+            ("bytes=9-", 10, parts(&[(9, 10)])),
+            ("bytes=-3", 10, parts(&[(7, 10)])),
+            ("bytes=-99", 10, parts(&[(0, 10)])),
+            ("bytes=5-99", 10, parts(&[(5, 10)])),
+            ("bytes=0-0", 1, parts(&[(0, 1)])),
+            ("Bytes=0-4", 10, parts(&[(0, 5)])),
+            ("bytes=0-1, 4-5 ,-1", 10, parts(&[(0, 2), (4, 6), (9, 10)])),
+            ("bytes=4-5,0-1", 10, parts(&[(4, 6), (0, 2)])),
+            ("bytes=,0-1,", 10, parts(&[(0, 2)])),
+            ("bytes=0-1,99-", 10, parts(&[(0, 2)])),
+            ("bytes=10-", 10, Unsatisfiable),
+            ("bytes=-0", 10, Unsatisfiable),
+            ("bytes=0-", 0, Unsatisfiable),
+            ("bytes=-1", 0, Unsatisfiable),
+            ("bytes=18446744073709551615-", 10, Unsatisfiable),
+            ("bytes=99999999999999999999999-", 10, Unsatisfiable),
+            ("bytes=0-99999999999999999999999", 10, parts(&[(0, 10)])),
+            ("bytes=-99999999999999999999999", 10, parts(&[(0, 10)])),
+            (
+                "bytes=0-18446744073709551615",
+                u64::MAX,
+                parts(&[(0, u64::MAX)]),
+            ),
+            ("bytes=5-4", 10, Whole),
+            ("bytes=a-b", 10, Whole),
+            ("bytes=+1-2", 10, Whole),
+            ("bytes=1-2-3", 10, Whole),
+            ("bytes=-", 10, Whole),
+            ("bytes=", 10, Whole),
+            ("bytes", 10, Whole),
+            ("lines=0-1", 10, Whole),
+            ("bytes=0-5,3-7", 10, Whole),
+            ("bytes=0-1,x", 10, Whole),
+        ] {
+            assert_eq!(
+                ranged(&asking(&[line]), length),
+                expected,
+                "{line} of {length}"
+            );
+        }
+        assert_eq!(ranged(&HeaderMap::new(), 10), Whole);
+        assert_eq!(ranged(&asking(&["bytes=0-1", "bytes=2-3"]), 10), Whole);
+    }
+
+    #[test]
+    fn section_17_15_sets_are_bounded() {
+        let many = |count: usize| {
+            let members: Vec<_> = (0..count).map(|n| format!("{}-{}", 2 * n, 2 * n)).collect();
+            let mut headers = HeaderMap::new();
+            let line = format!("bytes={}", members.join(","));
+            headers.insert(RANGE, line.parse().expect("a field value"));
+            ranged(&headers, 1_000_000)
+        };
+        assert!(matches!(many(MOST_RANGES), Ranged::Parts(parts) if parts.len() == MOST_RANGES));
+        assert_eq!(many(MOST_RANGES + 1), Ranged::Whole);
+        assert_eq!(many(100_000), Ranged::Whole);
+    }
+
+    /// H12
+    #[test]
+    fn section_13_1_5_if_range() {
+        let received = Moment::new(
+            Duration::ZERO,
+            UNIX_EPOCH + Duration::from_secs(784_111_777),
+        );
+        let old = "Sun, 06 Nov 1994 08:00:00 GMT";
+        let just = "Sun, 06 Nov 1994 08:49:36 GMT";
+        for (condition, tag, modified, expected) in [
+            (&[][..], "\"a\"", old, true),
+            (&["\"a\""], "\"a\"", old, true),
+            (&["\"b\""], "\"a\"", old, false),
+            (&["W/\"a\""], "W/\"a\"", old, false),
+            (&["W/\"a\""], "\"a\"", old, false),
+            (&["\"a\""], "W/\"a\"", old, false),
+            (&[old], "\"a\"", old, true),
+            (&["Sun, 06 Nov 1994 08:00:01 GMT"], "\"a\"", old, false),
+            (&["Sun, 06 Nov 1994 07:59:59 GMT"], "\"a\"", old, false),
+            (&[just], "\"a\"", just, false),
+            (&["x"], "\"a\"", old, false),
+            (&["\"a\"", "\"a\""], "\"a\"", old, false),
+        ] {
+            let mut asked = HeaderMap::new();
+            for line in condition {
+                asked.append(IF_RANGE, HeaderValue::from_static(line));
+            }
+            let mut headers = HeaderMap::new();
+            headers.insert(http::header::ETAG, HeaderValue::from_static(tag));
+            headers.insert(LAST_MODIFIED, HeaderValue::from_static(modified));
+            headers.insert(
+                DATE,
+                HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"),
+            );
+            let got = may_be_ranged(&asked, &headers, received);
+            assert_eq!(got, expected, "{condition:?} {tag} {modified}");
+        }
+    }
+
+    #[test]
+    fn section_14_4_content_range() {
+        assert_eq!(content_range(&(0..1), 10), "bytes 0-0/10");
+        assert_eq!(content_range(&(4..10), 10), "bytes 4-9/10");
+        assert_eq!(no_such_range(10), "bytes */10");
+    }
+}
