@@ -182,7 +182,7 @@ where
                 if let Some(capture) = capture {
                     observe(capture, &frame, body.is_end_stream());
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                Poll::Ready(frame)
             }
         }
     }

@@ -179,8 +179,8 @@ impl<B: Backend> Shared<B> {
         let cut = self.cut(&mut head, sent);
         self.forwarded(&mut head, forward, None);
         let share = Arc::new(self.share());
-        let body = match body.into_stored() {
-            Ok((data, trailers)) => {
+        let body = match body.as_stored() {
+            Some((data, trailers)) => {
                 let body = ResponseBody::whole(data.clone(), trailers.clone());
                 let whole = Whole {
                     data,
@@ -190,7 +190,7 @@ impl<B: Backend> Shared<B> {
                 self.commit(storable, Ok(whole), ());
                 body
             }
-            Err(body) => {
+            None => {
                 let capture = self.capture(storable, share, false, ());
                 ResponseBody::captured(body, capture)
             }
