@@ -9,9 +9,11 @@ use http::{request, response};
 use crate::clock::{Clock, SystemClock};
 use crate::key::{Authority, MakeCacheKey, UriKey};
 use crate::random::{Random, SeededRandom};
+use crate::semantics::cache_control::Ignored;
 use crate::semantics::freshness::{self, Ttl};
 use crate::semantics::staleness::StaleRules;
 use crate::semantics::status::CacheName;
+use crate::semantics::targeted::Targets;
 use crate::write::Write;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -31,7 +33,8 @@ pub(crate) struct Config {
     pub(crate) max_head: usize,
     pub(crate) max_capturing: u64,
     pub(crate) status: Option<StatusName>,
-    pub(crate) obeys_client: bool,
+    pub(crate) ignored: Ignored,
+    pub(crate) targets: Targets,
     pub(crate) store_set_cookie: bool,
     pub(crate) generate_etags: bool,
     pub(crate) also_invalidate: Option<Arc<AlsoInvalidate>>,
@@ -111,7 +114,8 @@ impl Default for Config {
             max_head: 64 * 1024,
             max_capturing: 64 * 1024 * 1024,
             status: Some(StatusName::new(CacheName::default())),
-            obeys_client: true,
+            ignored: Ignored::default(),
+            targets: Targets::default(),
             store_set_cookie: false,
             generate_etags: false,
             also_invalidate: None,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{request, response};
+use http::{HeaderName, request, response};
 use tower_layer::Layer;
 
 use crate::backend::Backend;
@@ -13,8 +13,10 @@ use crate::config::{Config, StatusName};
 use crate::handle::CacheHandle;
 use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey};
 use crate::random::Random;
+use crate::semantics::cache_control::RequestDirective;
 use crate::semantics::freshness::Ttl;
 use crate::semantics::status::{CacheName, InvalidCacheName};
+use crate::semantics::targeted::Targets;
 use crate::service::{Cache, Shared};
 use crate::write::Write;
 
@@ -196,11 +198,41 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.status = None)
     }
 
-    /// Lets requests' `no-cache`, `max-age`, `min-fresh` and `Pragma` change nothing: a flood of them is a cheap attack.
-    /// Default: they are obeyed (RFC 9111 §5.2.1). `no-store` and `only-if-cached` are obeyed always.
+    /// Lets these directives of requests change nothing. Default: all are obeyed (RFC 9111 §5.2.1).
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, RequestDirective, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .ignore_request_directives([RequestDirective::NoStore, RequestDirective::MaxStale]);
+    /// ```
+    #[must_use]
+    pub fn ignore_request_directives(
+        self,
+        directives: impl IntoIterator<Item = RequestDirective>,
+    ) -> Self {
+        self.with(|config| config.ignored = directives.into_iter().collect())
+    }
+
+    /// The fields by which responses speak to this cache instead of `Cache-Control` and `Expires`, the most important first
+    /// (RFC 9213 §2.2). Default: `CDN-Cache-Control`; an empty list turns it off. They are structured fields: one that is
+    /// not well-formed, or empty, is ignored whole.
+    ///
+    /// # Panics
+    /// When one is no field name.
+    #[must_use]
+    pub fn targeted_cache_control<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let name = |name: &str| HeaderName::try_from(name).expect("a field name");
+        let targets = Targets::of(names.into_iter().map(name));
+        self.with(|config| config.targets = targets)
+    }
+
+    /// The same for those by which a flood of requests could reach the inner service: `no-cache`, `Pragma`, `max-age`,
+    /// `min-fresh`.
     #[must_use]
     pub fn ignore_client_freshness(self) -> Self {
-        self.with(|config| config.obeys_client = false)
+        use RequestDirective::{MaxAge, MinFresh, NoCache, Pragma};
+        self.ignore_request_directives([NoCache, Pragma, MaxAge, MinFresh])
     }
 
     /// Stores responses with `Set-Cookie`, as the RFC would: everybody gets the cookie then. Default: they are not stored.

@@ -139,6 +139,7 @@ mod write;
 
 pub use handle::{CacheHandle, InvalidateError};
 pub use layer::CacheLayer;
+pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
 pub use semantics::status::InvalidCacheName;
 pub use service::{BoxError, Cache, ResponseBody, ResponseFuture, Shutdown};

@@ -6,24 +6,31 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::{CACHE_CONTROL, PRAGMA, VARY};
+use http::{HeaderMap, HeaderName};
 
 use super::fields;
+use super::targeted::Targets;
 
 /// Seconds beyond which a number says nothing more (RFC 9111 §1.2.2).
 const LARGEST_DELTA: u64 = 1 << 31;
 
-/// What a response's `Cache-Control` says to a shared cache (RFC 9111 §5.2.2).
+/// What a response's `Cache-Control` says to a shared cache (RFC 9111 §5.2.2), or a field in its place (RFC 9213).
 ///
-/// The qualified forms `no-cache="field"` and `private="field"` are read as the unqualified ones, which both sections
-/// allow.
+/// `no-cache` and `private` that name fields are about these alone, see [`withheld`]; where what they name cannot be read,
+/// or is needed to reuse the response, they are about all of it, which both sections allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
+    /// RFC 8246: it does not change while it is fresh.
+    pub immutable: bool,
+    /// Whether a targeted field said all this: then `Expires` says nothing (RFC 9213 §2.1).
+    pub is_targeted: bool,
     /// §5.2.2.1: explicit lifetime.
     pub max_age: Option<Duration>,
     /// §5.2.2.2: stale is never reused unvalidated; also lets answers to `Authorization` be stored (§3.5).
     pub must_revalidate: bool,
+    /// §5.2.2.3: stored only by who understands its status, and then in spite of `no-store`.
+    pub must_understand: bool,
     /// §5.2.2.4: never reused unvalidated.
     pub no_cache: bool,
     /// §5.2.2.5
@@ -40,40 +47,101 @@ pub struct ResponseDirectives {
     pub stale_if_error: Option<Duration>,
     /// RFC 5861 §3: for how long it may be used, stale, while it is fetched anew.
     pub stale_while_revalidate: Option<Duration>,
+    /// Whether some fields are [`withheld`].
+    pub withholds: bool,
 }
 
 impl ResponseDirectives {
     /// Reads them from a response's headers.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap, targets: &Targets) -> Self {
         let mut said = Self::default();
-        for member in fields::list(headers, &CACHE_CONTROL) {
-            let (name, value) = fields::parameter(member);
-            let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
-            if is("max-age") {
-                smallest(&mut said.max_age, lifetime(value.as_deref()));
-            } else if is("s-maxage") {
-                smallest(&mut said.s_maxage, lifetime(value.as_deref()));
-            } else if is("must-revalidate") {
-                said.must_revalidate = true;
-            } else if is("proxy-revalidate") {
-                said.proxy_revalidate = true;
-            } else if is("stale-if-error") {
-                smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
-            } else if is("stale-while-revalidate") {
-                smallest(&mut said.stale_while_revalidate, lifetime(value.as_deref()));
-            } else if is("no-cache") {
-                said.no_cache = true;
-            } else if is("no-store") {
-                said.no_store = true;
-            } else if is("private") {
-                said.private = true;
-            } else if is("public") {
-                said.public = true;
-            }
-        }
+        said.is_targeted = each(headers, targets, |name, value| said.hear(name, value));
         said
     }
+
+    fn hear(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+        if is("max-age") {
+            smallest(&mut self.max_age, lifetime(value));
+        } else if is("s-maxage") {
+            smallest(&mut self.s_maxage, lifetime(value));
+        } else if is("stale-if-error") {
+            smallest(&mut self.stale_if_error, lifetime(value));
+        } else if is("stale-while-revalidate") {
+            smallest(&mut self.stale_while_revalidate, lifetime(value));
+        } else if is("no-cache") {
+            self.qualify(value, |said| &mut said.no_cache);
+        } else if is("private") {
+            self.qualify(value, |said| &mut said.private);
+        } else if let Some(flag) = self.flag(name) {
+            *flag = true;
+        }
+    }
+
+    fn flag(&mut self, name: &[u8]) -> Option<&mut bool> {
+        let flags = [
+            ("immutable", &mut self.immutable),
+            ("must-revalidate", &mut self.must_revalidate),
+            ("must-understand", &mut self.must_understand),
+            ("no-store", &mut self.no_store),
+            ("proxy-revalidate", &mut self.proxy_revalidate),
+            ("public", &mut self.public),
+        ];
+        let mut flags = flags.into_iter();
+        let flag = flags.find(|(flag, _)| name.eq_ignore_ascii_case(flag.as_bytes()));
+        flag.map(|(_, flag)| flag)
+    }
+
+    fn qualify(&mut self, value: Option<&[u8]>, all: impl FnOnce(&mut Self) -> &mut bool) {
+        match value.and_then(named) {
+            Some(_) => self.withholds = true,
+            None => *all(self) = true,
+        }
+    }
+}
+
+/// Hands over each directive of a response; whether a targeted field holds them.
+fn each(
+    headers: &HeaderMap,
+    targets: &Targets,
+    mut take: impl FnMut(&[u8], Option<&[u8]>),
+) -> bool {
+    if targets.each(headers, &mut take) {
+        return true;
+    }
+    for member in fields::list(headers, &CACHE_CONTROL) {
+        let (name, value) = fields::parameter(member);
+        take(name, value.as_deref());
+    }
+    false
+}
+
+/// The fields that `no-cache` and `private` name (§5.2.2.4, §5.2.2.7): not reused, though the response is.
+#[must_use]
+pub fn withheld(headers: &HeaderMap, targets: &Targets) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    each(headers, targets, |name, value| {
+        let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+        if is("no-cache") || is("private") {
+            names.extend(value.and_then(named).into_iter().flatten());
+        }
+    });
+    names
+}
+
+/// The names of a list; `None` where there are none, where one is no name, and where one is of a field without which the
+/// response must not be reused.
+fn named(list: &[u8]) -> Option<Vec<HeaderName>> {
+    let members = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    let names: Option<Vec<_>> = members
+        .filter(|member| !member.is_empty())
+        .map(|member| HeaderName::from_bytes(member).ok())
+        .collect();
+    names.filter(|names| {
+        let is_needed = |name: &HeaderName| [CACHE_CONTROL, VARY].contains(name);
+        !names.is_empty() && !names.iter().any(is_needed)
+    })
 }
 
 /// What a request's `Cache-Control` asks of a cache (RFC 9111 §5.2.1).
@@ -81,6 +149,8 @@ impl ResponseDirectives {
 pub struct RequestDirectives {
     /// §5.2.1.1: nothing older than this.
     pub max_age: Option<Duration>,
+    /// §5.2.1.2: what is stale by no more than this will do; without a number whatever is stale.
+    pub max_stale: Option<Duration>,
     /// §5.2.1.3: nothing that does not stay fresh for this long.
     pub min_fresh: Option<Duration>,
     /// §5.2.1.4, or `Pragma: no-cache` where there is no `Cache-Control` (§5.4).
@@ -94,13 +164,14 @@ pub struct RequestDirectives {
 }
 
 impl RequestDirectives {
-    /// Reads them from a request's headers.
+    /// Reads them from a request's headers, but for those that are not obeyed.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap, ignored: Ignored) -> Self {
         let mut said = Self::default();
         if !headers.contains_key(CACHE_CONTROL) {
-            said.no_cache = fields::list(headers, &PRAGMA)
-                .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+            said.no_cache = !ignored.has(RequestDirective::Pragma)
+                && fields::list(headers, &PRAGMA)
+                    .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
             return said;
         }
         for member in fields::list(headers, &CACHE_CONTROL) {
@@ -114,6 +185,13 @@ impl RequestDirectives {
                     .and_then(delta_seconds)
                     .unwrap_or(Duration::from_secs(LARGEST_DELTA));
                 said.min_fresh = Some(said.min_fresh.unwrap_or_default().max(asked));
+            } else if is("max-stale") {
+                // One that cannot be read takes nothing stale; one without a number takes all.
+                let taken = match value.as_deref() {
+                    None => Duration::MAX,
+                    Some(value) => delta_seconds(value).unwrap_or_default(),
+                };
+                smallest(&mut said.max_stale, taken);
             } else if is("no-cache") {
                 said.no_cache = true;
             } else if is("no-store") {
@@ -124,7 +202,60 @@ impl RequestDirectives {
                 smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
             }
         }
-        said
+        said.without(ignored)
+    }
+
+    fn without(self, ignored: Ignored) -> Self {
+        use RequestDirective as D;
+        let obeyed = |directive: D| !ignored.has(directive);
+        Self {
+            max_age: self.max_age.filter(|_| obeyed(D::MaxAge)),
+            max_stale: self.max_stale.filter(|_| obeyed(D::MaxStale)),
+            min_fresh: self.min_fresh.filter(|_| obeyed(D::MinFresh)),
+            no_cache: self.no_cache && obeyed(D::NoCache),
+            no_store: self.no_store && obeyed(D::NoStore),
+            only_if_cached: self.only_if_cached && obeyed(D::OnlyIfCached),
+            stale_if_error: self.stale_if_error.filter(|_| obeyed(D::StaleIfError)),
+        }
+    }
+}
+
+/// What a request can ask of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestDirective {
+    /// `max-age` (RFC 9111 §5.2.1.1).
+    MaxAge,
+    /// `max-stale` (§5.2.1.2).
+    MaxStale,
+    /// `min-fresh` (§5.2.1.3).
+    MinFresh,
+    /// `no-cache` (§5.2.1.4).
+    NoCache,
+    /// `no-store` (§5.2.1.5).
+    NoStore,
+    /// `only-if-cached` (§5.2.1.7).
+    OnlyIfCached,
+    /// `Pragma: no-cache` (§5.4).
+    Pragma,
+    /// `stale-if-error` (RFC 5861 §4).
+    StaleIfError,
+}
+
+/// Those that are not obeyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignored(u8);
+
+impl Ignored {
+    fn has(self, directive: RequestDirective) -> bool {
+        self.0 & (1 << directive as u8) != 0
+    }
+}
+
+impl FromIterator<RequestDirective> for Ignored {
+    fn from_iter<I: IntoIterator<Item = RequestDirective>>(directives: I) -> Self {
+        let bits = directives.into_iter().map(|directive| 1 << directive as u8);
+        Self(bits.fold(0, |all, bit| all | bit))
     }
 }
 
@@ -266,7 +397,7 @@ mod tests {
             (
                 &[r#"private="x-user""#],
                 ResponseDirectives {
-                    private: true,
+                    withholds: true,
                     ..none
                 },
             ),
@@ -280,7 +411,7 @@ mod tests {
             (
                 &[r#"no-cache="set-cookie, x""#],
                 ResponseDirectives {
-                    no_cache: true,
+                    withholds: true,
                     ..none
                 },
             ),
@@ -306,14 +437,127 @@ mod tests {
                 },
             ),
             (&["no-storex, xpublic"], none),
+            (
+                &["immutable, must-understand"],
+                ResponseDirectives {
+                    immutable: true,
+                    must_understand: true,
+                    ..none
+                },
+            ),
+            (
+                &[r#"no-cache="x-a, x-b", private=x-c"#],
+                ResponseDirectives {
+                    withholds: true,
+                    ..none
+                },
+            ),
+            (
+                &[r#"no-cache="""#],
+                ResponseDirectives {
+                    no_cache: true,
+                    ..none
+                },
+            ),
+            (
+                &[r#"private="not a name""#],
+                ResponseDirectives {
+                    private: true,
+                    ..none
+                },
+            ),
+            (
+                &[r#"no-cache="x, Vary""#],
+                ResponseDirectives {
+                    no_cache: true,
+                    ..none
+                },
+            ),
+            (
+                &[r#"private="x", private"#],
+                ResponseDirectives {
+                    private: true,
+                    withholds: true,
+                    ..none
+                },
+            ),
         ];
         for (lines, expected) in rows {
             assert_eq!(
-                ResponseDirectives::of(&headers(lines)),
+                ResponseDirectives::of(&headers(lines), &Targets::default()),
                 *expected,
                 "{lines:?}"
             );
         }
+    }
+
+    /// H01
+    #[test]
+    fn section_5_2_2_4_and_7_fields_that_are_withheld() {
+        let of = |lines: &[&'static str]| withheld(&headers(lines), &Targets::default());
+        let names = of(&[r#"no-cache="X-A, x-b""#, "private=set-cookie"]);
+        assert_eq!(names, ["x-a", "x-b", "set-cookie"]);
+        assert!(of(&["no-cache, private=\"\", max-age=1"]).is_empty());
+    }
+
+    /// RFC 9213
+    #[test]
+    fn rfc_9213_section_2_1_a_targeted_field_takes_the_place_of_all() {
+        let none = ResponseDirectives::default();
+        let targeted = ResponseDirectives {
+            is_targeted: true,
+            ..none
+        };
+        let untargeted = ResponseDirectives {
+            max_age: seconds(5),
+            private: true,
+            ..none
+        };
+        #[rustfmt::skip]
+        let rows: &[(&[&'static str], ResponseDirectives)] = &[
+            (&["max-age=60"], ResponseDirectives { max_age: seconds(60), ..targeted }),
+            (&["max-age=60", "no-store"], ResponseDirectives { max_age: seconds(60), no_store: true, ..targeted }),
+            (&["max-age=60, max-age=90"], ResponseDirectives { max_age: seconds(90), ..targeted }),
+            (&["max-age=60;x=1, other, more=(1 2)"], ResponseDirectives { max_age: seconds(60), ..targeted }),
+            (&["no-store=?0, public"], ResponseDirectives { public: true, ..targeted }),
+            (&["no-store=1"], ResponseDirectives { no_store: true, ..targeted }),
+            (&["no-cache=\"x-a\""], ResponseDirectives { withholds: true, ..targeted }),
+            (&["max-age=-1"], ResponseDirectives { max_age: seconds(0), ..targeted }),
+            (&["max-age=\"60\", public"], ResponseDirectives { public: true, ..targeted }),
+            (&["max-age=1.5, public"], ResponseDirectives { public: true, ..targeted }),
+            (&[""], untargeted),
+            (&["max-age=60,"], untargeted),
+            (&["Max-Age=60"], untargeted),
+            (&["max-age = 60"], untargeted),
+            (&["max-age=99999999999999999999"], untargeted),
+            (&[], untargeted),
+        ];
+        for (lines, expected) in rows {
+            let mut headers = headers(&["max-age=5, private"]);
+            for line in *lines {
+                headers.append("cdn-cache-control", line.parse().expect("a field value"));
+            }
+            let got = ResponseDirectives::of(&headers, &Targets::default());
+            assert_eq!(got, *expected, "{lines:?}");
+            let off = ResponseDirectives::of(&headers, &Targets::of([]));
+            assert_eq!(off, untargeted, "{lines:?}, off");
+        }
+        let mut headers = headers(&["max-age=5"]);
+        headers.insert("a-cache-control", "(".parse().expect("a field value"));
+        headers.insert(
+            "b-cache-control",
+            "max-age=7".parse().expect("a field value"),
+        );
+        headers.insert(
+            "c-cache-control",
+            "max-age=9".parse().expect("a field value"),
+        );
+        let names = ["a-cache-control", "b-cache-control", "c-cache-control"];
+        let targets = Targets::of(names.map(HeaderName::from_static));
+        assert_eq!(
+            ResponseDirectives::of(&headers, &targets).max_age,
+            seconds(7)
+        );
     }
 
     /// H21
@@ -365,6 +609,27 @@ mod tests {
                 },
             ),
             (
+                &["max-stale=9", "max-stale=3"],
+                RequestDirectives {
+                    max_stale: seconds(3),
+                    ..none
+                },
+            ),
+            (
+                &["max-stale"],
+                RequestDirectives {
+                    max_stale: Some(Duration::MAX),
+                    ..none
+                },
+            ),
+            (
+                &["max-stale=x"],
+                RequestDirectives {
+                    max_stale: seconds(0),
+                    ..none
+                },
+            ),
+            (
                 &["min-fresh=x"],
                 RequestDirectives {
                     min_fresh: seconds(LARGEST_DELTA),
@@ -374,7 +639,7 @@ mod tests {
         ];
         for (lines, expected) in rows {
             assert_eq!(
-                RequestDirectives::of(&headers(lines)),
+                RequestDirectives::of(&headers(lines), Ignored::default()),
                 *expected,
                 "{lines:?}"
             );
@@ -385,8 +650,39 @@ mod tests {
     fn section_5_4_pragma_counts_only_without_cache_control() {
         let mut headers = HeaderMap::new();
         headers.insert(PRAGMA, "No-Cache".parse().expect("a field value"));
-        assert!(RequestDirectives::of(&headers).no_cache);
+        assert!(RequestDirectives::of(&headers, Ignored::default()).no_cache);
         headers.insert(CACHE_CONTROL, "max-age=5".parse().expect("a field value"));
-        assert!(!RequestDirectives::of(&headers).no_cache);
+        assert!(!RequestDirectives::of(&headers, Ignored::default()).no_cache);
+    }
+
+    /// H21
+    #[test]
+    fn section_5_2_1_each_can_be_ignored() {
+        use RequestDirective as D;
+        let all = "max-age=1, max-stale=2, min-fresh=3, no-cache, no-store, only-if-cached, stale-if-error=4";
+        let asked = headers(&[all]);
+        let none = Ignored::default();
+        let told = RequestDirectives::of(&asked, none);
+        let without = |ignored| RequestDirectives::of(&asked, Ignored::from_iter([ignored]));
+        #[rustfmt::skip]
+        let rows = [
+            (D::MaxAge, RequestDirectives { max_age: None, ..told }),
+            (D::MaxStale, RequestDirectives { max_stale: None, ..told }),
+            (D::MinFresh, RequestDirectives { min_fresh: None, ..told }),
+            (D::NoCache, RequestDirectives { no_cache: false, ..told }),
+            (D::NoStore, RequestDirectives { no_store: false, ..told }),
+            (D::OnlyIfCached, RequestDirectives { only_if_cached: false, ..told }),
+            (D::StaleIfError, RequestDirectives { stale_if_error: None, ..told }),
+            (D::Pragma, told),
+        ];
+        for (ignored, expected) in rows {
+            assert_eq!(without(ignored), expected, "{ignored:?}");
+        }
+        let mut pragma = HeaderMap::new();
+        pragma.insert(PRAGMA, "no-cache".parse().expect("a field value"));
+        for (ignored, obeyed) in [(D::Pragma, false), (D::NoCache, true)] {
+            let ignored = Ignored::from_iter([ignored]);
+            assert_eq!(RequestDirectives::of(&pragma, ignored).no_cache, obeyed);
+        }
     }
 }

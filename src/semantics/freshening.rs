@@ -73,6 +73,7 @@ mod tests {
             },
             selected: None,
             groups: Box::default(),
+            withheld: Box::default(),
         };
         let head = StoredHead::new(Arc::default(), StatusCode::OK, &map(lines), grant);
         head.with_body("text".into(), None, Duration::ZERO)

@@ -52,7 +52,7 @@ pub fn lifetime(
     if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
         return Lifetime::Explicit(seconds);
     }
-    if headers.contains_key(EXPIRES) {
+    if headers.contains_key(EXPIRES) && !directives.is_targeted {
         return Lifetime::Explicit(until_expires(headers, received));
     }
     if let Some(ttl) = assigned {
@@ -127,6 +127,7 @@ pub fn corrected_initial_age(headers: &HeaderMap, requested: Moment, received: M
 
 #[cfg(test)]
 mod tests {
+    use super::super::targeted::Targets;
     use super::*;
     use http::HeaderName;
     use std::time::UNIX_EPOCH;
@@ -234,7 +235,7 @@ mod tests {
         ] {
             let headers = headers(lines);
             let status = StatusCode::from_u16(status).expect("a status");
-            let directives = ResponseDirectives::of(&headers);
+            let directives = ResponseDirectives::of(&headers, &Targets::default());
             let got = lifetime(status, &headers, &directives, assigned, at(NOW));
             assert_eq!(got, expected, "{status} {lines:?} {assigned:?}");
         }

@@ -22,5 +22,6 @@ pub mod staleness;
 pub mod status;
 pub mod stored;
 pub mod storing;
+pub mod targeted;
 pub mod vary;
 pub mod verdict;

@@ -90,6 +90,8 @@ reasons! {
         RequestNoStore => "request-no-store",
         /// The response said `no-store` (§5.2.2.5).
         NoStore => "no-store",
+        /// The response said `must-understand`, and its status is not known here (§5.2.2.3).
+        MustUnderstand => "must-understand",
         /// The response said `private` (§5.2.2.7).
         Private => "private",
         /// The response said `no-cache` (§5.2.2.4).
@@ -150,6 +152,8 @@ reasons! {
         IfError => "stale-if-error",
         /// The inner service did not answer but failed.
         IfUnreachable => "stale-if-unreachable",
+        /// The request takes it (RFC 9111 §5.2.1.2).
+        MaxStale => "max-stale",
     }
 }
 
@@ -185,6 +189,7 @@ impl Refusal {
             self,
             Self::NoStore
                 | Self::Private
+                | Self::MustUnderstand
                 | Self::NoCache
                 | Self::SetCookie
                 | Self::Vary

@@ -94,17 +94,18 @@ impl Staleness {
             StaleUse::WhileRevalidate => self.while_revalidate,
             StaleUse::IfError => self.if_error,
             StaleUse::IfUnreachable => self.if_unreachable,
+            // The request's to say.
+            StaleUse::MaxStale => Duration::ZERO,
         }
     }
 }
 
-/// Whether a request takes what is stale. With `obeys_client` off it is not asked.
+/// Whether a request takes what is stale.
 ///
 /// A request's `max-age` and `min-fresh` refuse it (§5.2.1.1, §5.2.1.3), and so does `no-cache`.
 #[must_use]
-pub fn is_accepted(asked: &RequestDirectives, obeys_client: bool) -> bool {
-    let refuses = asked.no_cache || asked.max_age.is_some() || asked.min_fresh.is_some();
-    !(refuses && obeys_client)
+pub fn is_accepted(asked: &RequestDirectives) -> bool {
+    !(asked.no_cache || asked.max_age.is_some() || asked.min_fresh.is_some())
 }
 
 /// Whether a stored response that is stale may be used in this way now.
@@ -116,24 +117,46 @@ pub fn may_be_used(
     stored: &Freshness,
     now: Moment,
     of: StaleUse,
-    obeys_client: bool,
 ) -> bool {
     let Some(lifetime) = stored.lifetime else {
         return true;
     };
-    if !is_accepted(asked, obeys_client) {
+    if of == StaleUse::MaxStale {
+        return is_within_max_stale(asked, stored, stored.age(now), lifetime);
+    }
+    if !is_accepted(asked) {
         return false;
     }
     let mut window = stored.stale.window(of);
-    if of != StaleUse::WhileRevalidate && obeys_client && !stored.stale.is_forbidden {
+    if of != StaleUse::WhileRevalidate && !stored.stale.is_forbidden {
         window = window.max(asked.stale_if_error.unwrap_or_default());
     }
     // Strictly within, so that a window of nothing allows nothing.
     stored.age(now).saturating_sub(lifetime) < window
 }
 
+/// A request's own `max-stale` (RFC 9111 §5.2.1.2), which opens nothing that the response forbids (§4.2.4). Its `max-age`
+/// counts beside it (§5.2.1.1), its `min-fresh` and `no-cache` contradict it.
+fn is_within_max_stale(
+    asked: &RequestDirectives,
+    stored: &Freshness,
+    age: Duration,
+    lifetime: Duration,
+) -> bool {
+    let is_refused = stored.stale.is_forbidden || asked.no_cache || asked.min_fresh.is_some();
+    let is_young = asked
+        .max_age
+        .is_none_or(|most| age <= most && !most.is_zero());
+    // In whole seconds, as both are told.
+    let staleness = age.saturating_sub(lifetime).as_secs();
+    let is_taken = |most: Duration| staleness <= most.as_secs();
+    !is_refused && is_young && asked.max_stale.is_some_and(is_taken)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::cache_control::Ignored;
+    use super::super::targeted::Targets;
     use std::time::UNIX_EPOCH;
 
     use http::HeaderMap;
@@ -152,7 +175,10 @@ mod tests {
     }
 
     fn windows(line: &'static str, rules: StaleRules) -> [u64; 3] {
-        let stale = Staleness::of(&ResponseDirectives::of(&headers(line)), rules);
+        let stale = Staleness::of(
+            &ResponseDirectives::of(&headers(line), &Targets::default()),
+            rules,
+        );
         [stale.while_revalidate, stale.if_error, stale.if_unreachable].map(|d| d.as_secs())
     }
 
@@ -198,7 +224,7 @@ mod tests {
 
     #[test]
     fn rfc_5861_each_use_has_its_window() {
-        use StaleUse::{IfError, IfUnreachable, WhileRevalidate};
+        use StaleUse::{IfError, IfUnreachable, MaxStale, WhileRevalidate};
         let at = |seconds: u64| Moment::new(s(seconds), UNIX_EPOCH + s(seconds));
         let stored = |stale: Staleness| Freshness {
             received: at(0),
@@ -232,14 +258,21 @@ mod tests {
             ("client min-fresh", &all, "min-fresh=0", 12, WhileRevalidate, false),
             ("client stale-if-error widens", &all, "stale-if-error=50", 55, IfError, true),
             ("not for revalidation", &all, "stale-if-error=50", 55, WhileRevalidate, false),
+            ("max-stale, within", &all, "max-stale=5", 15, MaxStale, true),
+            ("max-stale, over", &all, "max-stale=5", 16, MaxStale, false),
+            ("max-stale, any", &all, "max-stale", 999_999, MaxStale, true),
+            ("max-stale, what is forbidden (H19)", &forbidden, "max-stale", 12, MaxStale, false),
+            ("max-stale and no-cache", &all, "max-stale, no-cache", 12, MaxStale, false),
+            ("max-stale and min-fresh", &all, "max-stale, min-fresh=1", 12, MaxStale, false),
+            ("max-stale, older than max-age", &all, "max-stale, max-age=11", 12, MaxStale, false),
+            ("max-stale, no older than max-age", &all, "max-stale, max-age=12", 12, MaxStale, true),
+            ("nobody asked", &all, "", 12, MaxStale, false),
             ("nor what is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
         ];
         for (case, stored, line, now, of, expected) in rows {
-            let asked = RequestDirectives::of(&headers(line));
-            let got = may_be_used(&asked, stored, at(*now), *of, true);
+            let asked = RequestDirectives::of(&headers(line), Ignored::default());
+            let got = may_be_used(&asked, stored, at(*now), *of);
             assert_eq!(got, *expected, "{case}");
         }
-        let insistent = RequestDirectives::of(&headers("no-cache"));
-        assert!(may_be_used(&insistent, &all, at(12), IfError, false));
     }
 }

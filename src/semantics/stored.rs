@@ -63,6 +63,9 @@ impl StoredHead {
         grant: Grant,
     ) -> Self {
         hop_by_hop::remove(&mut headers);
+        for name in &grant.withheld {
+            headers.remove(name);
+        }
         headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));
@@ -309,6 +312,7 @@ mod tests {
             },
             selected: None,
             groups: Box::default(),
+            withheld: Box::default(),
         };
         let status = StatusCode::from_u16(status).expect("a status");
         StoredHead::new(Arc::default(), status, &headers, grant).with_body(

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use super::cache_control::{RequestDirectives, ResponseDirectives};
+use super::cache_control::{Ignored, RequestDirectives, ResponseDirectives, withheld};
 use super::conditional::has_validator;
 use super::freshness::{self, Lifetime, Ttl};
 use super::groups::Group;
 use super::moment::Moment;
 use super::reason::Refusal;
 use super::staleness::{StaleRules, Staleness};
+use super::targeted::Targets;
 use super::vary::{Selected, Vary};
 
 /// What storing depends on besides the two messages.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StoringRules {
     /// The lifetime for responses that say nothing of theirs.
     pub assigned: Option<Ttl>,
@@ -25,6 +26,10 @@ pub struct StoringRules {
     pub existing: Option<StatusCode>,
     /// How long it may be used beyond its lifetime, where it does not say.
     pub stale: StaleRules,
+    /// The fields that take the place of a response's `Cache-Control`.
+    pub targets: Targets,
+    /// What of a request's `Cache-Control` is not obeyed.
+    pub ignored: Ignored,
     /// Stores nothing without explicit freshness, as for POST (RFC 9110 §9.3.3).
     pub explicit_only: bool,
     /// The part of what is left of its lifetime that is taken off, 0 to 1.
@@ -71,6 +76,8 @@ pub struct Grant {
     pub selected: Option<Selected>,
     /// The groups it is invalidated with (RFC 9875 §2). Whoever knows the digests of their names fills them in.
     pub groups: Box<[Group]>,
+    /// The fields that are not to be stored with it (RFC 9111 §5.2.2.4, §5.2.2.7).
+    pub withheld: Box<[HeaderName]>,
 }
 
 /// A stored response's times (RFC 9111 §4.2).
@@ -119,9 +126,13 @@ impl Freshness {
 /// `Set-Cookie`, requests with `Cookie` unless the freshness is explicit, endless media types, errors without explicit
 /// freshness or over a good response. What could never be reused is not stored either.
 #[must_use]
-pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: StoringRules) -> Storing {
-    let said = ResponseDirectives::of(answered.headers);
-    match refusal_or_lifetime(asked, answered, &said, rules) {
+pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: &StoringRules) -> Storing {
+    let said = ResponseDirectives::of(answered.headers, &rules.targets);
+    let withheld = match said.withholds {
+        true => withheld(answered.headers, &rules.targets),
+        false => Vec::new(),
+    };
+    match refusal_or_lifetime(asked, answered, (&said, &withheld), rules) {
         Err(refusal) => Storing::Refuse(refusal),
         Ok((lifetime, vary)) => match freshness(asked, answered, &said, lifetime, rules) {
             Err(refusal) => Storing::Refuse(refusal),
@@ -132,6 +143,7 @@ pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: StoringRules) ->
                     Vary::Nothing | Vary::Anything => None,
                 },
                 groups: Box::default(),
+                withheld: withheld.into(),
             }),
         },
     }
@@ -140,18 +152,23 @@ pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: StoringRules) ->
 fn refusal_or_lifetime(
     asked: Asked<'_>,
     answered: Answered<'_>,
-    said: &ResponseDirectives,
-    rules: StoringRules,
+    (said, withheld): (&ResponseDirectives, &[HeaderName]),
+    rules: &StoringRules,
 ) -> Result<(Lifetime, Vary), Refusal> {
     let refuse_if = |refused: bool, refusal: Refusal| if refused { Err(refusal) } else { Ok(()) };
 
     refuse_if(asked.method != Method::GET, Refusal::Method)?;
     refuse_if(never_stored(answered.status), Refusal::Status)?;
     refuse_if(
-        RequestDirectives::of(asked.headers).no_store,
+        RequestDirectives::of(asked.headers, rules.ignored).no_store,
         Refusal::RequestNoStore,
     )?;
-    refuse_if(said.no_store, Refusal::NoStore)?;
+    let is_understood = understood(answered.status);
+    refuse_if(
+        said.must_understand && !is_understood,
+        Refusal::MustUnderstand,
+    )?;
+    refuse_if(said.no_store && !said.must_understand, Refusal::NoStore)?;
     refuse_if(said.private, Refusal::Private)?;
     let has_validator = has_validator(answered.headers);
     refuse_if(said.no_cache && !has_validator, Refusal::NoCache)?;
@@ -160,10 +177,8 @@ fn refusal_or_lifetime(
         asked.headers.contains_key(AUTHORIZATION) && !shareable,
         Refusal::Authorization,
     )?;
-    refuse_if(
-        answered.headers.contains_key(SET_COOKIE) && !rules.store_set_cookie,
-        Refusal::SetCookie,
-    )?;
+    let sets_cookie = answered.headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE);
+    refuse_if(sets_cookie && !rules.store_set_cookie, Refusal::SetCookie)?;
     let vary = Vary::of(answered.headers);
     refuse_if(vary == Vary::Anything, Refusal::Vary)?;
     refuse_if(is_endless(answered.headers), Refusal::Stream)?;
@@ -202,7 +217,7 @@ fn freshness(
     answered: Answered<'_>,
     said: &ResponseDirectives,
     lifetime: Lifetime,
-    rules: StoringRules,
+    rules: &StoringRules,
 ) -> Result<Freshness, Refusal> {
     let lifetime = match lifetime {
         Lifetime::Explicit(time)
@@ -221,7 +236,7 @@ fn freshness(
         initial_age,
         lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
         stale,
-        immutable: false,
+        immutable: said.immutable,
     };
     let is_of_use = freshness.is_reusable() || !stale.validation.is_zero();
     if !is_of_use {
@@ -243,6 +258,14 @@ fn shortened(lifetime: Duration, initial_age: Duration, by: f64) -> Duration {
 /// Not final, or an answer to the request's precondition, range or expectation rather than to its key.
 fn never_stored(status: StatusCode) -> bool {
     status.is_informational() || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
+}
+
+/// The statuses of RFC 9110 whose caching this cache knows (RFC 9111 §5.2.2.3).
+fn understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300..=303 | 307 | 308 | 400 | 401 | 403..=405 | 410 | 414 | 500..=505
+    )
 }
 
 fn is_endless(headers: &HeaderMap) -> bool {
@@ -300,7 +323,7 @@ mod tests {
             headers: &headers(response),
             at: moment(),
         };
-        match storing(asked, answered, rules) {
+        match storing(asked, answered, &rules) {
             Storing::Store(grant) => Ok(grant.freshness.lifetime),
             Storing::Refuse(refusal) => Err(refusal),
         }
@@ -329,9 +352,15 @@ mod tests {
             ("no-store", NONE, 200, &[("cache-control", "max-age=60, no-store")], Err(R::NoStore)),
             ("no-store on a second line", NONE, 200, &[("cache-control", "max-age=60"), ("cache-control", "no-store")], Err(R::NoStore)),
             ("private", NONE, 200, &[("cache-control", "max-age=60, private")], Err(R::Private)),
-            ("private, qualified", NONE, 200, &[("cache-control", "max-age=60, private=\"x\"")], Err(R::Private)),
+            ("private, qualified", NONE, 200, &[("cache-control", "max-age=60, private=\"x\"")], Ok(MINUTE)),
+            ("a private cookie", NONE, 200, &[("cache-control", "max-age=60, private=\"set-cookie\""), ("set-cookie", "id=1")], Ok(MINUTE)),
+            ("must-understand", NONE, 200, &[("cache-control", "max-age=60, must-understand, no-store")], Ok(MINUTE)),
+            ("must-understand, a status that is not", NONE, 299, &[("cache-control", "max-age=60, must-understand")], Err(R::MustUnderstand)),
+            ("targeted", NONE, 200, &[("cdn-cache-control", "max-age=60"), ("cache-control", "no-store"), ("expires", "0")], Ok(MINUTE)),
+            ("targeted, without lifetime", NONE, 200, &[("cdn-cache-control", "public"), ("cache-control", "max-age=60"), ("expires", "Sun, 06 Nov 2044 08:49:37 GMT")], Err(R::NoLifetime)),
+            ("targeted, broken", NONE, 200, &[("cdn-cache-control", "no-store,"), ("cache-control", "max-age=60")], Ok(MINUTE)),
             ("no-cache", NONE, 200, &[("cache-control", "max-age=60, no-cache")], Err(R::NoCache)),
-            ("no-cache, qualified", NONE, 200, &[("cache-control", "max-age=60, no-cache=\"x\"")], Err(R::NoCache)),
+            ("no-cache, qualified", NONE, 200, &[("cache-control", "max-age=60, no-cache=\"x\"")], Ok(MINUTE)),
             ("max-age=0", NONE, 200, &[("cache-control", "max-age=0")], Err(R::Expired)),
             ("arrives old", NONE, 200, &[("cache-control", "max-age=60"), ("age", "60")], Err(R::Expired)),
             ("Expires: 0", NONE, 200, &[("expires", "0")], Err(R::Expired)),
@@ -386,7 +415,7 @@ mod tests {
         ];
         for (case, request, response, expected) in rows {
             assert_eq!(
-                decide(Method::GET, request, 200, response, rules),
+                decide(Method::GET, request, 200, response, rules.clone()),
                 *expected,
                 "{case}"
             );

@@ -33,20 +33,17 @@ pub enum Verdict {
     },
     /// From the store, beyond its lifetime, while it is fetched anew (RFC 5861 §3).
     StaleWhileRevalidate,
+    /// From the store, beyond its lifetime, because the request takes it (§5.2.1.2).
+    MaxStale,
     /// From the inner service.
     Fetch(FetchReason),
     /// 504: the request said `only-if-cached` (§5.2.1.7) and nothing stored will do.
     GatewayTimeout,
 }
 
-/// Decides. With `obeys_client` off, a request's `no-cache`, `max-age` and `min-fresh` change nothing.
+/// Decides.
 #[must_use]
-pub fn verdict(
-    asked: &RequestDirectives,
-    found: Found<'_>,
-    now: Moment,
-    obeys_client: bool,
-) -> Verdict {
+pub fn verdict(asked: &RequestDirectives, found: Found<'_>, now: Moment) -> Verdict {
     let reason = match found {
         Found::Nothing => FetchReason::UriMiss,
         Found::OtherKey => FetchReason::OtherKey,
@@ -54,16 +51,17 @@ pub fn verdict(
         Found::Response(freshness) => {
             let age = freshness.age(now);
             let left = freshness.lifetime.map(|life| life.saturating_sub(age));
-            let Some(reason) = why_not(asked, age, left, obeys_client) else {
+            let Some(reason) = why_not(asked, freshness, age, left) else {
                 return Verdict::Fresh { age, left };
             };
-            let meanwhile = StaleUse::WhileRevalidate;
-            if reason == FetchReason::Stale
-                && staleness::may_be_used(asked, freshness, now, meanwhile, obeys_client)
-            {
-                return Verdict::StaleWhileRevalidate;
+            let may = |of| staleness::may_be_used(asked, freshness, now, of);
+            match reason {
+                FetchReason::Stale if may(StaleUse::WhileRevalidate) => {
+                    return Verdict::StaleWhileRevalidate;
+                }
+                FetchReason::Stale if may(StaleUse::MaxStale) => return Verdict::MaxStale,
+                _ => reason,
             }
-            reason
         }
     };
     if asked.only_if_cached {
@@ -75,24 +73,20 @@ pub fn verdict(
 
 fn why_not(
     asked: &RequestDirectives,
+    freshness: &Freshness,
     age: Duration,
     left: Option<Duration>,
-    obeys_client: bool,
 ) -> Option<FetchReason> {
     if left.is_some_and(|left| left.is_zero()) {
         return Some(FetchReason::Stale);
     }
-    if !obeys_client {
-        return None;
-    }
     if asked.no_cache {
         return Some(FetchReason::RequestNoCache);
     }
-    // `max-age=0` asks for nothing that has been stored at all, however young.
-    if asked
-        .max_age
-        .is_some_and(|most| most.is_zero() || age > most)
-    {
+    // `max-age=0` asks for nothing that has been stored at all, however young; but what is immutable has not changed
+    // since (RFC 8246 §2).
+    let is_too_old = |most: Duration| most.is_zero() || age > most;
+    if !freshness.immutable && asked.max_age.is_some_and(is_too_old) {
         return Some(FetchReason::RequestMaxAge);
     }
     let too_soon = |least: Duration| left.is_some_and(|left| left < least);
@@ -119,6 +113,7 @@ mod tests {
 
     const NOTHING: RequestDirectives = RequestDirectives {
         max_age: None,
+        max_stale: None,
         min_fresh: None,
         no_cache: false,
         no_store: false,
@@ -181,7 +176,7 @@ mod tests {
                 stale: Staleness::default(),
                 immutable: false,
             };
-            let got = verdict(&NOTHING, Found::Response(&stored), at(now), true);
+            let got = verdict(&NOTHING, Found::Response(&stored), at(now));
             assert_eq!(got, expected, "{case}");
         }
     }
@@ -265,20 +260,24 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                verdict(&asked, Found::Response(&stored), at(4), true),
+                verdict(&asked, Found::Response(&stored), at(4)),
                 expected,
                 "{case}"
             );
-            if !asked.only_if_cached {
-                assert_eq!(
-                    verdict(&asked, Found::Response(&stored), at(4), false),
-                    fresh,
-                    "{case}, ignored"
-                );
-            }
         }
+        let immutable = Freshness {
+            immutable: true,
+            ..stored
+        };
+        let reload = RequestDirectives {
+            max_age: s(0),
+            ..NOTHING
+        };
+        let of = |asked| verdict(asked, Found::Response(&immutable), at(4));
+        assert_eq!(of(&reload), fresh, "RFC 8246 section 2");
+        assert_eq!(of(&no_cache), Verdict::Fetch(FetchReason::RequestNoCache));
         assert_eq!(
-            verdict(&only, Found::Nothing, at(4), true),
+            verdict(&only, Found::Nothing, at(4)),
             Verdict::GatewayTimeout
         );
     }
@@ -303,16 +302,28 @@ mod tests {
             no_cache: true,
             ..NOTHING
         };
+        let max_stale = RequestDirectives {
+            max_stale: s(10),
+            ..NOTHING
+        };
         let stale = Verdict::StaleWhileRevalidate;
         for (case, asked, now, expected) in [
             ("at expiry", NOTHING, 10, stale),
             ("at its last second", NOTHING, 14, stale),
             ("over", NOTHING, 15, Verdict::Fetch(FetchReason::Stale)),
             ("no-cache", no_cache, 12, Verdict::Fetch(FetchReason::Stale)),
+            ("max-stale", max_stale, 16, Verdict::MaxStale),
+            ("max-stale, within both", max_stale, 12, stale),
+            (
+                "max-stale, over",
+                max_stale,
+                21,
+                Verdict::Fetch(FetchReason::Stale),
+            ),
             ("only-if-cached", only, 12, stale),
             ("only-if-cached, over", only, 15, Verdict::GatewayTimeout),
         ] {
-            let got = verdict(&asked, Found::Response(&stored), at(now), true);
+            let got = verdict(&asked, Found::Response(&stored), at(now));
             assert_eq!(got, expected, "{case}");
         }
     }
@@ -324,10 +335,7 @@ mod tests {
             (Found::OtherKey, FetchReason::OtherKey),
             (Found::OtherVariant, FetchReason::VaryMiss),
         ] {
-            assert_eq!(
-                verdict(&NOTHING, found, at(0), true),
-                Verdict::Fetch(reason)
-            );
+            assert_eq!(verdict(&NOTHING, found, at(0)), Verdict::Fetch(reason));
         }
     }
 }

@@ -95,7 +95,7 @@ impl<B: Backend> Shared<B> {
         }
         let key = CacheKey::new(&self.core.seed, &self.config.scope, &parts);
         let directives = if fields.has_directives {
-            RequestDirectives::of(&request.headers)
+            RequestDirectives::of(&request.headers, self.config.ignored)
         } else {
             RequestDirectives::default()
         };

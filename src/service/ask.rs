@@ -121,7 +121,9 @@ impl Failing {
     fn of(&self, of: StaleUse) -> &ShortMemory {
         match of {
             StaleUse::IfUnreachable => &self.without_answer,
-            StaleUse::IfError | StaleUse::WhileRevalidate => &self.with_an_error,
+            StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => {
+                &self.with_an_error
+            }
         }
     }
 }
@@ -155,8 +157,8 @@ impl<B: Backend> Shared<B> {
         let Stored::Stale(stored) = &fill.miss.stored else {
             return None;
         };
-        let (asked, obeys_client) = (&fill.key.directives, self.config.obeys_client);
-        staleness::may_be_used(asked, stored.freshness(), now, of, obeys_client)
+        let asked = &fill.key.directives;
+        staleness::may_be_used(asked, stored.freshness(), now, of)
             .then(|| Hit::stale(stored.clone(), now, of))
     }
 

@@ -141,7 +141,11 @@ impl<B: Backend> Shared<B> {
     ) -> Result<Storable<B::Fence>, Refusal> {
         let rules = self.rules(head);
         let existing = fill.miss.existing;
-        let grant = self.grant(sent.asked(), head, body, StoringRules { existing, ..rules })?;
+        let with_existing = StoringRules {
+            existing,
+            ..rules.clone()
+        };
+        let grant = self.grant(sent.asked(), head, body, with_existing)?;
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));

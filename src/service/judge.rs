@@ -27,7 +27,7 @@ impl<B: Backend> Shared<B> {
             headers: &head.headers,
             at: self.now(),
         };
-        match storing(asked, answered, rules) {
+        match storing(asked, answered, &rules) {
             Storing::Refuse(refusal) => Err(refusal),
             Storing::Store(_) if self.limit() == 0 => Err(Refusal::NoRoom),
             Storing::Store(_) if self.is_too_large(head, body) => Err(Refusal::TooLarge),
@@ -44,6 +44,8 @@ impl<B: Backend> Shared<B> {
             assigned: self.config.assigned_ttl(head),
             store_set_cookie: self.config.store_set_cookie,
             existing: None,
+            ignored: self.config.ignored,
+            targets: self.config.targets.clone(),
             explicit_only: false,
             stale: self.config.stale,
             shortened_by: self.config.jitter * (1.0 - self.drawn()),

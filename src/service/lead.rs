@@ -130,10 +130,10 @@ impl<B: Backend> Shared<B> {
         let length = storable.length;
         let shared_head = SharedHead {
             status: head.status,
-            headers: SharedHead::headers_of(&head),
+            headers: SharedHead::headers_of(&head, &storable.grant),
             identity: storable.identity.clone(),
             grant: storable.grant.clone(),
-            rules: storable.rules,
+            rules: storable.rules.clone(),
             called: storable.began,
             length,
         };

@@ -221,7 +221,7 @@ impl<B: Backend> Shared<B> {
             Some(response) if !selects(response, headers) => Found::OtherVariant,
             Some(response) => Found::Response(response.freshness()),
         };
-        let verdict = verdict(asked, found, now, self.config.obeys_client);
+        let verdict = verdict(asked, found, now);
         let place = looked.place;
         let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.closed);
         match (verdict, response) {
@@ -239,6 +239,9 @@ impl<B: Backend> Shared<B> {
                 miss.stored = Stored::Stale(response.clone());
                 let hit = Hit::stale(response, now, StaleUse::WhileRevalidate);
                 self.seen_due(hit, Refresh::Stale, miss, asked, headers, now)
+            }
+            (Verdict::MaxStale, Some(response)) => {
+                Seen::Usable(Hit::stale(response, now, StaleUse::MaxStale))
             }
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
             (Verdict::Fetch(reason), response) => {

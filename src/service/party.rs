@@ -58,7 +58,7 @@ impl Party {
         Self {
             key: fill.miss.place,
             began: sent.at,
-            insists: insists && shared.config.obeys_client,
+            insists,
             flights_left: if is_shareable { MOST_FLIGHTS } else { 0 },
             looks_left: MOST_LOOKS,
             declined: 0,

@@ -103,6 +103,10 @@ impl<B: Backend> Shared<B> {
         let (Some(beta), Some(left)) = (self.config.early, left) else {
             return false;
         };
+        // RFC 8246 §2: there is nothing to ask for while it is fresh.
+        if response.freshness().immutable {
+            return false;
+        }
         let cost = response.cost();
         early::is_near(left, cost, beta)
             && early::is_due(left, cost, beta, uniform(&*self.config.random))

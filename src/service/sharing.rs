@@ -48,9 +48,12 @@ pub(super) enum Taken<Res> {
 }
 
 impl SharedHead {
-    pub(super) fn headers_of(head: &http::response::Parts) -> HeaderMap {
+    pub(super) fn headers_of(head: &http::response::Parts, grant: &Grant) -> HeaderMap {
         let mut headers = head.headers.clone();
         hop_by_hop::remove(&mut headers);
+        for name in &grant.withheld {
+            headers.remove(name);
+        }
         headers
     }
 
@@ -115,7 +118,7 @@ impl<B: Backend> Shared<B> {
         let found = Found::Response(&shared.grant.freshness);
         let asked = &fill.key.directives;
         matches!(
-            verdict(asked, found, self.now(), self.config.obeys_client),
+            verdict(asked, found, self.now()),
             Verdict::Fresh { .. } | Verdict::StaleWhileRevalidate
         )
     }
@@ -134,5 +137,5 @@ fn could_be_stored_for(shared: &SharedHead, sent: &Sent) -> bool {
         headers: &shared.headers,
         at: shared.grant.freshness.received,
     };
-    matches!(storing(asked, answered, shared.rules), Storing::Store(_))
+    matches!(storing(asked, answered, &shared.rules), Storing::Store(_))
 }

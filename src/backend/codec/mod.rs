@@ -251,6 +251,7 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
         freshness,
         selected,
         groups,
+        withheld: Box::default(),
     };
     let mut head = StoredHead::owning(identity, status, headers, grant);
     if let Some(parts) = parts {

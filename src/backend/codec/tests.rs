@@ -55,6 +55,7 @@ fn rich() -> StoredResponse {
         },
         selected,
         groups: [Group::from_digest(7), Group::from_digest(u128::MAX)].into(),
+        withheld: Box::default(),
     };
     let identity: Arc<[u8]> = (*b"the whole key").into();
     let trailers = fields(&[("x-checksum", b"0123")]);
@@ -77,6 +78,7 @@ fn plain() -> StoredResponse {
         },
         selected: None,
         groups: Box::default(),
+        withheld: Box::default(),
     };
     let headers = fields(&[("date", b"Sun, 06 Nov 1994 08:49:37 GMT")]);
     StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant).with_body(
@@ -91,6 +93,7 @@ fn partial() -> StoredResponse {
         freshness: *plain().freshness(),
         selected: None,
         groups: Box::default(),
+        withheld: Box::default(),
     };
     let parts = Parts::new(10, [0..2, 4..7]).expect("they are apart");
     StoredHead::new(

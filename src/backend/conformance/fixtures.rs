@@ -129,6 +129,7 @@ pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<St
         },
         selected,
         groups: Box::default(),
+        withheld: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant);
     Arc::new(head.with_body(Bytes::from_static(body.as_bytes()), None, Duration::ZERO))

@@ -31,6 +31,7 @@ fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> 
         },
         selected: None,
         groups: Box::default(),
+        withheld: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
     Arc::new(head.with_body(Bytes::from(vec![0; length]), None, Duration::ZERO))
