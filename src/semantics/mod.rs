@@ -3,6 +3,7 @@
 //! Nothing in here waits, locks, reads a clock or does I/O: `now` is an argument, and every decision is an enum that
 //! carries its reason. What the rest of the crate does with a decision is not known here.
 
+pub mod accept;
 pub mod cache_control;
 pub mod conditional;
 pub mod date;

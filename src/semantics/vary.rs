@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, VARY};
 
-use super::fields;
+use super::{accept, fields};
 
 /// What a response's `Vary` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +64,16 @@ impl VaryRule {
     }
 
     /// Feeds `sink` with the selecting values of a request, length-prefixed, so that two requests yield the same bytes
-    /// exactly when they select the same variant. An absent field differs from an empty one.
+    /// exactly when they select the same variant (§4.1): values are [`normalized`](accept::normalized) by what is known of
+    /// their field. An absent field differs from an empty one.
     pub fn select(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
         for name in &self.names {
-            let lines = request.get_all(name);
-            sink(&(lines.iter().count() as u32).to_le_bytes());
-            for line in lines {
-                let value = line.as_bytes().trim_ascii();
-                sink(&(value.len() as u64).to_le_bytes());
-                sink(value);
+            match accept::normalized(name, request) {
+                None => sink(&u64::MAX.to_le_bytes()),
+                Some(value) => {
+                    sink(&(value.len() as u64).to_le_bytes());
+                    sink(&value);
+                }
             }
         }
     }
@@ -116,7 +117,7 @@ impl Selected {
         &self.rule
     }
 
-    /// Whether `request` selects the same response. Allocates nothing.
+    /// Whether `request` selects the same response. Allocates for what clients accept, and for fields of several lines.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut rest = Some(&*self.values);
@@ -185,6 +186,10 @@ mod tests {
             (&[], &[(a, "")], false),
             (&[(a, "x"), (a, "y")], &[(a, "x"), (a, "y")], true),
             (&[(a, "x"), (a, "y")], &[(a, "y"), (a, "x")], false),
+            (&[(a, "x"), (a, "y")], &[(a, "x,y")], true),
+            (&[(b, "x"), (b, "y")], &[(b, "x, y")], true),
+            (&[(b, "x,y")], &[(b, "x, y")], false),
+            (&[(a, "")], &[], false),
             (&[(a, "x"), (b, "y")], &[(a, "xy"), (b, "")], false),
             (
                 &[(a, "x"), ("other", "1")],

@@ -1,0 +1,158 @@
+//! RFC 9111 §4.1: several responses under one key, told apart by the request fields that selected them, and by nothing
+//! else.
+
+mod support;
+
+use http::Request;
+use support::origin::{Origin, answer};
+use support::yielding::Yielding;
+use support::{get, put, send, with};
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::{Either, MemoryBackend};
+
+type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
+
+async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
+    for backend in [
+        Either::Left(MemoryBackend::default()),
+        Either::Right(Yielding(MemoryBackend::default())),
+    ] {
+        scenario(CacheLayer::new(backend)).await;
+    }
+}
+
+/// An origin that answers with what a field said, and varies by it.
+fn echo(name: &'static str) -> Origin {
+    Origin::at_once(move |request| {
+        let lines = request.headers().get_all(name).iter();
+        let said: Vec<_> = lines.map(|line| format!("{line:?}")).collect();
+        let fields = [("cache-control", "max-age=60, public"), ("vary", name)];
+        answer(200, &fields, said.join(" "))
+    })
+}
+
+fn asks(name: &'static str, lines: &[&str]) -> Request<()> {
+    lines
+        .iter()
+        .fold(get("/a"), |request, line| with(request, name, line))
+}
+
+/// H08: equal meanings hit, however they are written; others do not.
+#[tokio::test(start_paused = true)]
+async fn requests_that_mean_the_same_select_the_same() {
+    for (name, stored, asked, is_hit) in [
+        (
+            "accept-encoding",
+            &["gzip, br"][..],
+            &["br ,  GZIP;q=1.0"][..],
+            true,
+        ),
+        ("accept-encoding", &["gzip", "br"], &["gzip,br"], true),
+        ("accept-encoding", &["gzip"], &["gzip;q=0"], false),
+        ("accept-encoding", &["gzip"], &[""], false),
+        ("accept-encoding", &[""], &[], false),
+        ("accept-encoding", &[";;;="], &[";;;="], true),
+        (
+            "accept-language",
+            &["de, en;q=0.5"],
+            &["DE,en;q=0.50"],
+            true,
+        ),
+        ("accept-language", &["de, en"], &["en, de"], false),
+        ("accept", &["text/html"], &["Text/HTML"], true),
+        ("user-agent", &["A"], &["a"], false),
+        ("x-own", &["a", "b"], &["a, b"], true),
+        ("x-own", &["a,b"], &["a, b"], false),
+        // H06, H11: keyed by each value, never shared.
+        ("cookie", &["id=1"], &["id=2"], false),
+        ("cookie", &["id=1"], &["id=1"], true),
+        ("authorization", &["alice"], &["bob"], false),
+        (
+            "origin",
+            &["https://a.example"],
+            &["https://b.example"],
+            false,
+        ),
+    ] {
+        on_both_backends(async |layer| {
+            let service = layer.layer(echo(name));
+            send(&service, asks(name, stored)).await;
+            let answer = send(&service, asks(name, asked)).await;
+            assert_eq!(answer.is_hit(), is_hit, "{name}: {stored:?} {asked:?}");
+            assert!(
+                send(&service, asks(name, stored)).await.is_hit(),
+                "{name}: {stored:?}"
+            );
+        })
+        .await;
+    }
+}
+
+/// H09: encodings of one page do not serve each other, whatever their tags.
+#[tokio::test(start_paused = true)]
+async fn encodings_do_not_serve_each_other() {
+    let origin = Origin::at_once(|request| {
+        let accepts = request.headers().get("accept-encoding");
+        let fields = [("cache-control", "max-age=60"), ("vary", "accept-encoding")];
+        match accepts.map(|value| value.as_bytes()) {
+            Some(b"gzip") => {
+                let own = [("content-encoding", "gzip"), ("etag", "\"a-gzip\"")];
+                answer(200, &[fields, own].concat(), "zipped")
+            }
+            _ => answer(200, &[&fields[..], &[("etag", "\"a\"")]].concat(), "plain"),
+        }
+    });
+    let service = CacheLayer::new(MemoryBackend::default()).layer(origin.clone());
+    for _ in 0..2 {
+        let zipped = send(&service, asks("accept-encoding", &["gzip"])).await;
+        assert_eq!(
+            (&*zipped.body, &*zipped.header("content-encoding")),
+            ("zipped", "gzip")
+        );
+        let plain = send(&service, get("/a")).await;
+        assert_eq!(
+            (&*plain.body, &*plain.header("content-encoding")),
+            ("plain", "")
+        );
+    }
+    assert_eq!(origin.calls(), 2);
+    // A tag of one is no tag of the other.
+    let other = with(get("/a"), "if-none-match", "\"a-gzip\"");
+    assert_eq!(send(&service, other).await.status, 200);
+    let own = with(
+        asks("accept-encoding", &["gzip"]),
+        "if-none-match",
+        "\"a-gzip\"",
+    );
+    assert_eq!(send(&service, own).await.status, 304);
+}
+
+/// C16
+#[tokio::test(start_paused = true)]
+async fn all_variants_vanish_together() {
+    on_both_backends(async |layer| {
+        let origin = echo("accept-language");
+        let service = layer.layer(origin.clone());
+        let languages = ["de", "en", "fr"];
+        for language in languages {
+            send(&service, asks("accept-language", &[language])).await;
+        }
+        for language in languages {
+            assert!(
+                send(&service, asks("accept-language", &[language]))
+                    .await
+                    .is_hit()
+            );
+        }
+        send(&service, put("/a")).await;
+        for language in languages {
+            assert!(
+                !send(&service, asks("accept-language", &[language]))
+                    .await
+                    .is_hit()
+            );
+        }
+    })
+    .await;
+}
