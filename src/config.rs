@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{request, response};
 
 use crate::clock::{Clock, SystemClock};
-use crate::key::{Authority, MakeCacheKey, UriKey};
+use crate::key::{Authority, MakeCacheKey, QueryRules, UriKey};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::cache_control::Ignored;
 use crate::semantics::freshness::{self, Ttl};
@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) scope: Arc<str>,
     pub(crate) authority: Authority,
     pub(crate) key: Arc<dyn MakeCacheKey>,
+    pub(crate) query: QueryRules,
     pub(crate) skip: Option<Arc<Skip>>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) negative_ttl: Duration,
@@ -106,6 +107,7 @@ impl Default for Config {
             scope: Arc::from(""),
             authority: Authority::default(),
             key: Arc::new(UriKey),
+            query: QueryRules::default(),
             skip: None,
             ttl: None,
             negative_ttl: Duration::from_secs(5),

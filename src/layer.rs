@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::config::{Config, StatusName};
 use crate::handle::CacheHandle;
-use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey};
+use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
 use crate::random::Random;
 use crate::semantics::cache_control::RequestDirective;
 use crate::semantics::freshness::Ttl;
@@ -173,6 +173,13 @@ impl<B: Backend> CacheLayer<B> {
             + 'static,
     {
         self.key(KeyBy(key))
+    }
+
+    /// Which part of a query tells responses apart, and reaches the inner service, for GETs and HEADs that the cache is
+    /// asked for. Default: all of it, as received. The `MakeCacheKey` hook is asked with what is left.
+    #[must_use]
+    pub fn query(self, rules: QueryRules) -> Self {
+        self.with(|config| config.query = rules)
     }
 
     /// GETs and HEADs that go past the cache. Default: none. Writes are never skipped.

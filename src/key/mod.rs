@@ -7,6 +7,7 @@
 mod authority;
 mod digest;
 mod parts;
+mod query;
 
 pub use authority::Authority;
 pub(crate) use authority::normalize;
@@ -14,3 +15,4 @@ pub(crate) use digest::group;
 pub use digest::{CacheKey, DigestSeed, Resource};
 pub(crate) use parts::KeyBy;
 pub use parts::{KeyParts, MakeCacheKey, UriKey};
+pub use query::QueryRules;

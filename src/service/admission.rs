@@ -1,12 +1,13 @@
 //! Which way a request goes, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, request};
+use http::{HeaderMap, Method, Uri, request};
 
 use crate::backend::{Backend, CacheKey};
 use crate::key::{KeyParts, Resource, group};
@@ -33,6 +34,9 @@ pub(super) struct Read<'r> {
     pub(super) parts: KeyParts<'r>,
     pub(super) key: CacheKey,
     pub(super) directives: RequestDirectives,
+    /// Its target, where that is not the request's own: without what of the query does not count.
+    // Boxed: next to no request has one, and every hit moves it about.
+    pub(super) target: Option<Box<Uri>>,
     /// Whether it may be answered with something else than the whole response.
     selects: bool,
 }
@@ -76,7 +80,8 @@ impl<B: Backend> Shared<B> {
         } else if invalidation::is_safe(&request.method) {
             return Way::Pass(Bypass::Method);
         }
-        let parts = match self.key_parts(request) {
+        let target = is_read.then(|| self.target_of(&request.uri)).flatten();
+        let parts = match self.key_parts(request, target.as_deref()) {
             Ok(parts) => parts,
             Err(reason) if is_read => return Way::Pass(reason),
             Err(reason) => {
@@ -103,13 +108,38 @@ impl<B: Backend> Shared<B> {
             parts,
             key,
             directives,
+            target,
             selects: fields.selects,
         })
     }
 
-    fn key_parts<'r>(&'r self, request: &'r request::Parts) -> Result<KeyParts<'r>, Bypass> {
+    /// A read's target without what of its query does not count; `None` where all of it does.
+    fn target_of(&self, uri: &Uri) -> Option<Box<Uri>> {
+        let rules = &self.config.query;
+        if rules.is_all() {
+            return None;
+        }
+        let query = uri.query()?;
+        let path_and_query = match rules.apply(query) {
+            Some(Cow::Borrowed(_)) => return None,
+            Some(Cow::Owned(kept)) => format!("{}?{kept}", uri.path()),
+            None => uri.path().to_owned(),
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = path_and_query.parse().ok();
+        Uri::from_parts(parts).ok().map(Box::new)
+    }
+
+    fn key_parts<'r>(
+        &'r self,
+        request: &'r request::Parts,
+        target: Option<&Uri>,
+    ) -> Result<KeyParts<'r>, Bypass> {
         let authority = self.config.authority.of(request).ok_or(Bypass::Authority)?;
-        let parts = KeyParts::of(request, authority);
+        let mut parts = KeyParts::of(request, authority);
+        if let Some(target) = target {
+            parts = parts.with_query(target.query().map(str::to_owned));
+        }
         self.config
             .key
             .make_key(request, parts)

@@ -42,7 +42,7 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::{Request, Response, Uri, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -123,7 +123,7 @@ where
     }
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         match self.shared.way(&parts) {
             Way::Read(read) => match self.shared.look_now(&read, &parts) {
                 Some(Seen::Usable(hit)) => {
@@ -132,7 +132,8 @@ where
                 Some(Seen::Renewable(hit, why, miss)) => {
                     let response = self.shared.hit(&hit, read.wanted(&parts));
                     if let Some(renewal) = self.shared.renewal(why, miss) {
-                        let key = self.shared.own(&read);
+                        let (key, target) = (self.shared.own(&read), read.target);
+                        aim(&mut parts, target);
                         let request = Request::from_parts(parts, body);
                         renewal.begin(self.inner.clone(), request, key);
                     }
@@ -141,12 +142,15 @@ where
                 Some(Seen::GatewayTimeout) => ResponseFuture::ready(self.shared.gateway_timeout()),
                 Some(Seen::Fetch(miss)) => {
                     let fill = miss.of(self.shared.own(&read));
+                    let target = read.target;
+                    aim(&mut parts, target);
                     self.forward(parts, body, |shared, inner, request| {
                         coalesce::coalesce(shared, inner, request, fill)
                     })
                 }
                 None => {
-                    let key = self.shared.own(&read);
+                    let (key, target) = (self.shared.own(&read), read.target);
+                    aim(&mut parts, target);
                     self.forward(parts, body, |shared, inner, request| {
                         exchange::exchange(shared, inner, request, key)
                     })
@@ -159,5 +163,12 @@ where
                 fetch::pass(shared, inner, request, reason)
             }),
         }
+    }
+}
+
+/// What is no part of the key does not reach the inner service either.
+fn aim(parts: &mut request::Parts, target: Option<Box<Uri>>) {
+    if let Some(target) = target {
+        parts.uri = *target;
     }
 }

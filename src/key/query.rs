@@ -1,0 +1,155 @@
+//! Which part of a query tells responses apart, and reaches the inner service.
+
+use std::borrow::Cow;
+
+/// Which parameters of a query count.
+///
+/// What does not count is no part of the key and does not reach the inner service either, so that it cannot shape what is
+/// stored for everybody. Parameters are separated by `&` alone and told by their names as received, before any decoding: one
+/// that is spelled differently is another one, and counts.
+///
+/// ```
+/// use tower_response_cache::key::QueryRules;
+///
+/// let rules = QueryRules::all().ignoring(["utm_*", "fbclid"]).sorted();
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryRules {
+    only: Option<Box<[Pattern]>>,
+    ignored: Box<[Pattern]>,
+    sorted: bool,
+}
+
+/// A name, or all names that begin with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    name: Box<str>,
+    is_prefix: bool,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        let prefix = text.strip_suffix('*');
+        Self {
+            name: prefix.unwrap_or(text).into(),
+            is_prefix: prefix.is_some(),
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        if self.is_prefix {
+            name.starts_with(&*self.name)
+        } else {
+            *self.name == *name
+        }
+    }
+}
+
+impl QueryRules {
+    /// All of it, as received. The default.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Nothing but these parameters; a `*` at the end stands for whatever follows.
+    #[must_use]
+    pub fn only<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        Self {
+            only: Some(names.into_iter().map(Pattern::new).collect()),
+            ..Self::default()
+        }
+    }
+
+    /// The same without these parameters; a `*` at the end stands for whatever follows.
+    #[must_use]
+    pub fn ignoring<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        Self {
+            ignored: names.into_iter().map(Pattern::new).collect(),
+            ..self
+        }
+    }
+
+    /// The same in the order of the names; those of one name stay in theirs: `a=1&a=2` is not `a=2&a=1`.
+    #[must_use]
+    pub fn sorted(self) -> Self {
+        Self {
+            sorted: true,
+            ..self
+        }
+    }
+
+    /// Whether a query is what it was, whatever it is.
+    pub(crate) fn is_all(&self) -> bool {
+        self.only.is_none() && self.ignored.is_empty() && !self.sorted
+    }
+
+    /// What of a query counts; `None` where all of it went.
+    pub(crate) fn apply<'q>(&self, query: &'q str) -> Option<Cow<'q, str>> {
+        let counts = |parameter: &&str| self.counts(name_of(parameter));
+        let mut kept: Vec<&str> = query.split('&').filter(counts).collect();
+        if kept.is_empty() {
+            return None;
+        }
+        if self.sorted {
+            kept.sort_by_key(|parameter| name_of(parameter));
+        }
+        let is_as_it_was = kept.iter().copied().eq(query.split('&'));
+        Some(if is_as_it_was {
+            Cow::Borrowed(query)
+        } else {
+            Cow::Owned(kept.join("&"))
+        })
+    }
+
+    fn counts(&self, name: &str) -> bool {
+        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        self.only.as_deref().is_none_or(any) && !any(&self.ignored)
+    }
+}
+
+fn name_of(parameter: &str) -> &str {
+    parameter
+        .split_once('=')
+        .map_or(parameter, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P09, P10, P11
+    #[test]
+    fn what_counts() {
+        let ignoring = QueryRules::all().ignoring(["utm_*", "x"]);
+        let only = QueryRules::only(["a", "page*"]);
+        let sorted = QueryRules::all().sorted();
+        for (rules, query, expected) in [
+            (&QueryRules::all(), "b=1&a=2", Some("b=1&a=2")),
+            (&ignoring, "a=1", Some("a=1")),
+            (&ignoring, "utm_source=y&a=1&x&utm_=1", Some("a=1")),
+            (&ignoring, "utm_a=1&x=2", None),
+            (&ignoring, "xx=1&X=1", Some("xx=1&X=1")),
+            (&ignoring, "%78=1", Some("%78=1")),
+            (&ignoring, "a=1;utm_a=2", Some("a=1;utm_a=2")),
+            (&ignoring, "", Some("")),
+            (&ignoring, "a", Some("a")),
+            (&ignoring, "a=", Some("a=")),
+            (&ignoring, "a=1&&b", Some("a=1&&b")),
+            (
+                &only,
+                "b=1&a=2&page=3&pages=4&a=5",
+                Some("a=2&page=3&pages=4&a=5"),
+            ),
+            (&only, "b=1", None),
+            (&only, "", None),
+            (&sorted, "b=1&a=2", Some("a=2&b=1")),
+            (&sorted, "a=2&b=1", Some("a=2&b=1")),
+            (&sorted, "a=2&a=1", Some("a=2&a=1")),
+            (&sorted, "b&a=2&a=1", Some("a=2&a=1&b")),
+            (&sorted, "a=1;b=2&a", Some("a=1;b=2&a")),
+        ] {
+            assert_eq!(rules.apply(query).as_deref(), expected, "{rules:?} {query}");
+        }
+    }
+}
