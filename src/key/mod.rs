@@ -13,6 +13,6 @@ pub use authority::Authority;
 pub(crate) use authority::normalize;
 pub(crate) use digest::group;
 pub use digest::{CacheKey, DigestSeed, Resource};
-pub(crate) use parts::KeyBy;
+pub(crate) use parts::{KeyBy, authority_in};
 pub use parts::{KeyParts, MakeCacheKey, UriKey};
 pub use query::QueryRules;

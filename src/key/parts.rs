@@ -128,6 +128,15 @@ const PARTS: usize = 5;
 /// Bytes that the lengths of all parts take.
 const LENGTHS: usize = PARTS * size_of::<u64>();
 
+/// The authority of the full key that `identity` is.
+pub(crate) fn authority_in(identity: &[u8]) -> Option<&str> {
+    let (lengths, text) = identity.split_first_chunk::<LENGTHS>()?;
+    let (lengths, _) = lengths.as_chunks::<8>();
+    let length = |at: usize| usize::try_from(u64::from_le_bytes(lengths[at])).ok();
+    let behind_scope = text.get(length(0)?..)?;
+    std::str::from_utf8(behind_scope.get(..length(1)?)?).ok()
+}
+
 /// A part's length as keys hold it; that of an absent one is no part's.
 fn length(part: Option<&str>) -> u64 {
     part.map_or(u64::MAX, |part| part.len() as u64)
@@ -243,6 +252,7 @@ mod tests {
                             .with_path(path)
                             .with_query(query);
                         let made = (key.identity(scope), CacheKey::new(&seed, scope, &key));
+                        assert_eq!(authority_in(&made.0), Some(authority), "{scope:?}");
                         let told = (scope, authority, path, query);
                         assert!(key.is(scope, &made.0));
                         assert_eq!(seen.insert(made.0, told), None, "{told:?}");

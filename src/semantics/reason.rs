@@ -110,6 +110,8 @@ reasons! {
         NoLifetime => "no-lifetime",
         /// It arrived with its lifetime spent.
         Expired => "expired",
+        /// It is in more groups than are kept track of, or in one with too long a name (RFC 9875 §2).
+        Groups => "groups",
         /// An endless stream by its media type.
         Stream => "stream",
         /// Larger than the limit for a stored response.
@@ -172,7 +174,7 @@ reasons! {
     WriteOutcome {
         /// 2xx or 3xx: its resources were invalidated before the head was yielded.
         Committed => "invalidated",
-        /// 4xx: nothing changed, nothing was invalidated.
+        /// 4xx: nothing changed, nothing was invalidated but the groups that it named.
         Rejected => "rejected",
         /// 5xx, 408, an error or a panic: it may have committed, so it was invalidated.
         Unknown => "outcome-unknown",
@@ -195,6 +197,7 @@ impl Refusal {
                 | Self::Vary
                 | Self::NoLifetime
                 | Self::Expired
+                | Self::Groups
                 | Self::Stream
                 | Self::TooLarge
                 | Self::HeadTooLarge

@@ -145,7 +145,8 @@ impl<B: Backend> Shared<B> {
             existing,
             ..rules.clone()
         };
-        let grant = self.grant(sent.asked(), head, body, with_existing)?;
+        let grant = self.grant(sent.asked(), &fill.key.identity, head, body, with_existing)?;
+        let fence = fence.and_then(|fence| self.spares(&grant.groups, sent.at).map(|()| fence));
         head.headers
             .entry(DATE)
             .or_insert_with(|| date::format(grant.freshness.received.wall()));

@@ -14,10 +14,11 @@ use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, s
 use super::shared::Shared;
 
 impl<B: Backend> Shared<B> {
-    /// May an answer be stored?
+    /// May an answer be stored, under the key that `identity` is?
     pub(super) fn grant<Res: Body>(
         &self,
         asked: Asked<'_>,
+        identity: &[u8],
         head: &response::Parts,
         body: &Res,
         rules: StoringRules,
@@ -34,7 +35,10 @@ impl<B: Backend> Shared<B> {
             Storing::Store(_) if head_length(&head.headers) > self.config.max_head => {
                 Err(Refusal::HeadTooLarge)
             }
-            Storing::Store(grant) => Ok(grant),
+            Storing::Store(grant) => Ok(Grant {
+                groups: self.groups_in(identity, &head.headers)?,
+                ..grant
+            }),
         }
     }
 

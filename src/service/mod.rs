@@ -18,6 +18,7 @@ mod exchange;
 mod fetch;
 mod future;
 mod grace;
+mod groups;
 mod inner;
 mod judge;
 mod lead;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Method, Request, request, response};
+use http::{HeaderMap, Method, Request, request, response};
 
 use crate::backend::{Backend, Target};
 use crate::key::{Resource, normalize};
@@ -16,6 +16,7 @@ use crate::stats::Event;
 use crate::write::Write;
 
 use super::admission::Written;
+use super::groups::Invalidated;
 use super::shared::Shared;
 
 /// A write's request and what it is aimed at, kept until the store is settled.
@@ -37,6 +38,38 @@ impl<B: Backend> Clone for Settlement<B> {
             authority: self.authority.clone(),
             at: self.at,
         }
+    }
+}
+
+/// What a write invalidates.
+#[derive(Clone)]
+pub(super) struct Targets {
+    these: Vec<Target>,
+    /// Everything else, too: it named too many groups.
+    all: bool,
+}
+
+impl Targets {
+    pub(super) fn of(resources: Vec<Resource>) -> Self {
+        Self {
+            these: resources.into_iter().map(Target::Resource).collect(),
+            all: false,
+        }
+    }
+
+    pub(super) fn and(mut self, groups: Invalidated) -> Self {
+        match groups {
+            Invalidated::These(groups) => self.these.extend(groups.into_iter().map(Target::Group)),
+            Invalidated::All => self.all = true,
+        }
+        self
+    }
+
+    /// But for what was settled already.
+    pub(super) fn without(mut self, already: Option<Resource>) -> Self {
+        let settled = already.map(Target::Resource);
+        self.these.retain(|target| Some(*target) != settled);
+        self
     }
 }
 
@@ -86,25 +119,25 @@ impl<B: Backend> Settlement<B> {
 
     /// Invalidates what the write concerns; whether the backend acknowledged all of it. All is attempted, whatever it says
     /// to each.
-    pub(super) async fn settle(&self, outcome: WriteOutcome, resources: &[Resource]) -> bool {
+    pub(super) async fn settle(&self, outcome: WriteOutcome, targets: &Targets) -> bool {
         if outcome == WriteOutcome::Unknown {
             let now = self.shared.now();
-            for resource in resources {
+            for target in &targets.these {
                 // Before the invalidation, see there.
                 let grace = self.shared.config.write_grace;
-                self.shared.core.grace.begin(resource, now, grace);
+                self.shared.core.grace.begin(target, now, grace);
             }
         }
+        if targets.all {
+            tracing::warn!("a write's answer names too many groups: everything is cleared");
+            return self.shared.clear().await.is_ok();
+        }
         // What failed is counted and logged; the answer is the write's, not the cache's.
-        let Some((first, others)) = resources.split_first() else {
+        let Some((first, others)) = targets.these.split_first() else {
             return true;
         };
         // Alone: where the backend has just become well again, it is what finds that out for the others.
-        let mut acknowledged = self
-            .shared
-            .invalidate(Target::Resource(*first))
-            .await
-            .is_ok();
+        let mut acknowledged = self.shared.invalidate(*first).await.is_ok();
         for some in others.chunks(AT_ONCE) {
             acknowledged &= self.invalidate_all(some).await;
         }
@@ -112,12 +145,12 @@ impl<B: Backend> Settlement<B> {
     }
 
     /// At once: each may take its time where the backend is slow.
-    async fn invalidate_all(&self, resources: &[Resource]) -> bool {
-        let invalidate = |resource: &Resource| {
-            let (shared, resource) = (self.shared.clone(), *resource);
-            Box::pin(async move { shared.invalidate(Target::Resource(resource)).await.is_ok() })
+    async fn invalidate_all(&self, targets: &[Target]) -> bool {
+        let invalidate = |target: &Target| {
+            let (shared, target) = (self.shared.clone(), *target);
+            Box::pin(async move { shared.invalidate(target).await.is_ok() })
         };
-        let mut under_way: Vec<_> = resources.iter().map(invalidate).collect();
+        let mut under_way: Vec<_> = targets.iter().map(invalidate).collect();
         let mut acknowledged = true;
         poll_fn(|cx| {
             under_way.retain_mut(|one| match one.as_mut().poll(cx) {
@@ -137,8 +170,30 @@ impl<B: Backend> Settlement<B> {
         acknowledged
     }
 
+    /// What a write invalidates that ended like this, with this answer if there is one.
+    pub(super) fn targets(
+        &self,
+        outcome: WriteOutcome,
+        response: Option<&response::Parts>,
+    ) -> Targets {
+        let resources = match outcome {
+            WriteOutcome::Rejected => Vec::new(),
+            _ => self.resources(response),
+        };
+        let targets = Targets::of(resources);
+        match response {
+            Some(head) => targets.and(self.groups(&head.headers)),
+            None => targets,
+        }
+    }
+
+    /// The groups that its answer's fields name.
+    pub(super) fn groups(&self, answer: &HeaderMap) -> Invalidated {
+        self.shared.groups_invalidated(&self.authority, answer)
+    }
+
     /// The target, what `Location` and `Content-Location` name on the same authority, and what the hook adds; each once.
-    pub(super) fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
+    fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
         let mut add = |reference: &str, namer: Namer| {
             let resource = self.resource_of(reference, namer);

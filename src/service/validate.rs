@@ -135,7 +135,7 @@ impl<B: Backend> Shared<B> {
             ..self.rules(&updated)
         };
         let body = http_body_util::Full::new(held.body().clone());
-        let Ok(grant) = self.grant(asked, &updated, &body, rules) else {
+        let Ok(grant) = self.grant(asked, &fill.key.identity, &updated, &body, rules) else {
             return;
         };
         let key = self.key_of(fill.key.key, &grant, &sent.headers);

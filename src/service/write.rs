@@ -1,7 +1,7 @@
-//! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4).
+//! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
@@ -34,7 +34,7 @@ where
     let fence = write_through::fence(&settlement).await;
     // Until here nothing was written: whoever leaves now, leaves nothing behind.
     inner::ready(&mut inner).await?;
-    let mut guard = WriteGuard::arm(settlement, outcome_of);
+    let mut guard = WriteGuard::arm(settlement, said);
     guard.call(|| inner.call(request));
     let response = match guard.answer().await {
         Ok(response) => response,
@@ -56,10 +56,10 @@ where
     Ok(Response::from_parts(head, body))
 }
 
-fn outcome_of<Res, E>(answer: &Result<Response<Res>, E>) -> WriteOutcome {
+fn said<Res, E>(answer: &Result<Response<Res>, E>) -> (WriteOutcome, Option<&HeaderMap>) {
     match answer {
-        Ok(response) => outcome(response.status()),
-        Err(_) => WriteOutcome::Unknown,
+        Ok(response) => (outcome(response.status()), Some(response.headers())),
+        Err(_) => (WriteOutcome::Unknown, None),
     }
 }
 

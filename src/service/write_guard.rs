@@ -4,14 +4,14 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use http::response;
+use http::{HeaderMap, response};
 use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::settlement::Settlement;
+use super::settlement::{Settlement, Targets};
 use crate::wait::within;
 
 /// Armed from the call to the inner service until the store is settled.
@@ -26,18 +26,20 @@ where
     settlement: Settlement<B>,
     /// Where it goes on, if it must; the guard itself may be dropped outside of any runtime.
     runtime: Option<Handle>,
-    /// What an answer says of the outcome.
-    outcome: fn(&F::Output) -> WriteOutcome,
+    said: Said<F::Output>,
     phase: Phase<F>,
 }
+
+/// What an answer says of the outcome, and its fields if it has any.
+pub(super) type Said<A> = fn(&A) -> (WriteOutcome, Option<&HeaderMap>);
 
 enum Phase<F> {
     /// The inner service has the request.
     Calling(Pin<Box<F>>),
     /// It is being called, or its future polled; whoever finds this phase finds a panic.
     Running,
-    /// It has answered; these resources are still to be invalidated.
-    Answered(WriteOutcome, Vec<Resource>),
+    /// It has answered; these are still to be invalidated.
+    Answered(WriteOutcome, Targets),
     Settled,
 }
 
@@ -46,11 +48,11 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    pub(super) fn arm(settlement: Settlement<B>, outcome: fn(&F::Output) -> WriteOutcome) -> Self {
+    pub(super) fn arm(settlement: Settlement<B>, said: Said<F::Output>) -> Self {
         Self {
             settlement,
             runtime: Handle::try_current().ok(),
-            outcome,
+            said,
             phase: Phase::Settled,
         }
     }
@@ -76,7 +78,8 @@ where
             self.phase = match &polled {
                 Poll::Pending => Phase::Calling(future),
                 Poll::Ready(_) => {
-                    Phase::Answered(WriteOutcome::Unknown, vec![self.settlement.resource])
+                    let target = Targets::of(vec![self.settlement.resource]);
+                    Phase::Answered(WriteOutcome::Unknown, target)
                 }
             };
             polled
@@ -86,27 +89,24 @@ where
 
     /// Notes what the answer's head says.
     pub(super) fn answered(&mut self, outcome: WriteOutcome, head: &response::Parts) {
-        let resources = match outcome {
-            WriteOutcome::Rejected => Vec::new(),
-            _ => self.settlement.resources(Some(head)),
-        };
-        self.phase = Phase::Answered(outcome, resources);
+        let targets = self.settlement.targets(outcome, Some(head));
+        self.phase = Phase::Answered(outcome, targets);
     }
 
     /// Notes that there is no head: the inner service failed.
     pub(super) fn failed(&mut self) {
-        let resources = self.settlement.resources(None);
-        self.phase = Phase::Answered(WriteOutcome::Unknown, resources);
+        let targets = self.settlement.targets(WriteOutcome::Unknown, None);
+        self.phase = Phase::Answered(WriteOutcome::Unknown, targets);
     }
 
     /// Invalidates what is to be invalidated, but for what was settled already; whether all of it was acknowledged.
     pub(super) async fn settle(mut self, already: Option<Resource>) -> bool {
-        let Phase::Answered(outcome, resources) = &mut self.phase else {
+        let Phase::Answered(outcome, targets) = &mut self.phase else {
             return true;
         };
-        resources.retain(|resource| Some(*resource) != already);
-        let (outcome, resources) = (*outcome, resources.clone());
-        let acknowledged = self.settlement.settle(outcome, &resources).await;
+        *targets = targets.clone().without(already);
+        let (outcome, targets) = (*outcome, targets.clone());
+        let acknowledged = self.settlement.settle(outcome, &targets).await;
         self.settlement.ended(outcome);
         self.phase = Phase::Settled;
         acknowledged
@@ -121,20 +121,20 @@ where
     fn drop(&mut self) {
         match std::mem::replace(&mut self.phase, Phase::Settled) {
             Phase::Settled => {}
-            Phase::Answered(outcome, resources) => {
+            Phase::Answered(outcome, targets) => {
                 self.settlement.ended(outcome);
-                self.settle_aside(outcome, resources);
+                self.settle_aside(outcome, targets);
             }
             Phase::Running => {
                 self.settlement.ended(WriteOutcome::Unknown);
-                let resources = self.settlement.resources(None);
-                self.settle_aside(WriteOutcome::Unknown, resources);
+                let targets = self.settlement.targets(WriteOutcome::Unknown, None);
+                self.settle_aside(WriteOutcome::Unknown, targets);
             }
             Phase::Calling(future) => {
                 self.settlement.ended(WriteOutcome::Dropped);
-                let resources = self.settlement.resources(None);
-                self.settle_aside(WriteOutcome::Dropped, resources.clone());
-                self.run_to_its_end(future, resources);
+                let targets = self.settlement.targets(WriteOutcome::Dropped, None);
+                self.settle_aside(WriteOutcome::Dropped, targets.clone());
+                self.run_to_its_end(future, targets);
             }
         }
     }
@@ -145,29 +145,31 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    fn settle_aside(&self, outcome: WriteOutcome, resources: Vec<Resource>) {
-        settle_aside(&self.settlement, self.runtime.as_ref(), outcome, resources);
+    fn settle_aside(&self, outcome: WriteOutcome, targets: Targets) {
+        settle_aside(&self.settlement, self.runtime.as_ref(), outcome, targets);
     }
 
-    fn run_to_its_end(&self, future: Pin<Box<F>>, resources: Vec<Resource>) {
+    fn run_to_its_end(&self, future: Pin<Box<F>>, targets: Targets) {
         let mut last = LastSettlement {
             settlement: self.settlement.clone(),
             runtime: self.runtime.clone(),
             outcome: WriteOutcome::Unknown,
-            resources,
+            targets,
         };
         let Some(runtime) = &self.runtime else {
             return;
         };
         let limit = self.settlement.shared.config.write_limit;
-        let outcome = self.outcome;
+        let said = self.said;
         let background = &self.settlement.shared.core.background;
         background.spawn(runtime, async move {
             // Without an answer, or with one that leaves it open, the commit may be yet to come.
-            if let Some(answer) = within(limit, future).await
-                && outcome(&answer) != WriteOutcome::Unknown
-            {
-                last.outcome = WriteOutcome::Dropped;
+            if let Some(answer) = within(limit, future).await {
+                let (outcome, fields) = said(&answer);
+                if outcome != WriteOutcome::Unknown {
+                    last.outcome = WriteOutcome::Dropped;
+                }
+                last.names(fields);
             }
             drop(last);
         });
@@ -180,17 +182,26 @@ struct LastSettlement<B: Backend> {
     settlement: Settlement<B>,
     runtime: Option<Handle>,
     outcome: WriteOutcome,
-    resources: Vec<Resource>,
+    targets: Targets,
+}
+
+impl<B: Backend> LastSettlement<B> {
+    /// The groups that only the answer names.
+    fn names(&mut self, fields: Option<&HeaderMap>) {
+        if let Some(fields) = fields {
+            let groups = self.settlement.groups(fields);
+            self.targets = self.targets.clone().and(groups);
+        }
+    }
 }
 
 impl<B: Backend> Drop for LastSettlement<B> {
     fn drop(&mut self) {
-        let resources = std::mem::take(&mut self.resources);
         settle_aside(
             &self.settlement,
             self.runtime.as_ref(),
             self.outcome,
-            resources,
+            self.targets.clone(),
         );
     }
 }
@@ -199,12 +210,12 @@ fn settle_aside<B: Backend>(
     settlement: &Settlement<B>,
     runtime: Option<&Handle>,
     outcome: WriteOutcome,
-    resources: Vec<Resource>,
+    targets: Targets,
 ) {
     let settlement = settlement.clone();
     let shared = settlement.shared.clone();
     shared.core.background.run_on(runtime, async move {
         // Nobody is left to be told whether it was acknowledged; if not, that is counted and logged.
-        let _ = settlement.settle(outcome, &resources).await;
+        let _ = settlement.settle(outcome, &targets).await;
     });
 }

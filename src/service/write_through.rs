@@ -128,7 +128,12 @@ fn judge<B: Backend, Res: Body>(
         explicit_only: !is_any,
         ..shared.rules(&answer)
     };
-    let grant = shared.grant(asked, &answer, body, rules)?;
+    let grant = shared.grant(asked, &identity, &answer, body, rules)?;
+    shared.spares(&grant.groups, now)?;
+    // It would be invalidated as soon as it was stored.
+    if settlement.groups(&head.headers).concern(&grant.groups) {
+        return Err(Refusal::Superseded);
+    }
     let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
     let share = shared.share();
