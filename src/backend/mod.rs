@@ -51,7 +51,7 @@ pub enum Lookup<F> {
 pub enum Put {
     /// It is stored.
     Stored,
-    /// Its resource was invalidated after the fence was captured: it is not stored.
+    /// Its resource, or a group that it is in, was invalidated after the fence was captured: it is not stored.
     Superseded,
     /// It is larger than this backend takes: it is not stored.
     TooLarge,
@@ -97,6 +97,10 @@ pub struct Usage {
 /// * **[`invalidate`](Self::invalidate) has taken effect when it returns `Ok`**: no later lookup finds a response that was
 ///   stored before, and no fence captured before stores anything. Its cost to the caller does not grow with the number of
 ///   queries and variants. Repeating it is harmless. `Err` means "unknown": it may have taken effect, or may yet.
+/// * **A group is invalidated through its members** ([`StoredResponse::groups`]): once `invalidate` of a [`Target::Group`]
+///   has returned `Ok`, no lookup finds a member that was stored before, and a fence captured before stores no member,
+///   though which groups a fill is in is known only when it stores. That holds for [`replace`](Self::replace), too. Others
+///   are not concerned, or as few as a coarse fence must.
 /// * **Losing is always allowed.** A response, or what makes it reachable, may vanish at any time. Bringing one back is not.
 /// * A put under a key with a variant also records the response's rule under [`CacheKey::primary`], where lookups find it
 ///   as [`Lookup::Varies`].
@@ -158,11 +162,19 @@ pub struct Usage {
 ///     }
 ///
 ///     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-///         let Target::Resource(resource) = target else { return self.clear().await };
 ///         let mut state = self.0.lock().unwrap();
 ///         state.invalidations += 1;
-///         state.responses.retain(|key, _| key.resource() != resource);
-///         state.rules.retain(|key, _| key.resource() != resource);
+///         match target {
+///             Target::Resource(resource) => {
+///                 state.responses.retain(|key, _| key.resource() != resource);
+///                 state.rules.retain(|key, _| key.resource() != resource);
+///             }
+///             Target::Group(group) => state.responses.retain(|_, response| !response.groups().contains(group)),
+///             _ => {
+///                 state.responses.clear();
+///                 state.rules.clear();
+///             }
+///         }
 ///         Ok(())
 ///     }
 ///
@@ -214,7 +226,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Self::Fence>, BackendError>> + Send;
 
     /// Whether a request whose own lookup gave it `own` may be answered by a fill that began under `flight`: no
-    /// invalidation of the resource took effect between the capture of `flight` and that of `own`.
+    /// invalidation of the resource, and none of any group, took effect between the capture of `flight` and that of `own`.
+    /// Which groups the fill is in, nobody knows yet.
     ///
     /// Asked after `own` was captured; may say no at any time, which costs a call to the inner service. By default equal
     /// fences only.

@@ -138,6 +138,9 @@ impl<B: Backend> Shared<B> {
         let Ok(grant) = self.grant(asked, &fill.key.identity, &updated, &body, rules) else {
             return;
         };
+        if self.spares(&grant.groups, sent.at).is_err() {
+            return;
+        }
         let key = self.key_of(fill.key.key, &grant, &sent.headers);
         let identity = fill.key.identity.clone();
         let response = StoredHead::owning(identity, held.status(), updated.headers, grant)

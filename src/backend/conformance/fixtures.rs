@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use crate::backend::{Backend, CacheKey, Lookup, Put, StoredResponse, Target};
-use crate::key::KeyParts;
+use crate::backend::{Backend, CacheKey, Group, Lookup, Put, StoredResponse, Target};
+use crate::key::{KeyParts, group as group_of};
 use crate::semantics::moment::Moment;
 use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::StoredHead;
@@ -29,6 +29,16 @@ pub(super) fn key<B: Backend>(
         .with_path(path)
         .with_query(query);
     CacheKey::new(&backend.seed(), "", &parts)
+}
+
+/// A group of the authority that all keys are of.
+pub(super) fn group<B: Backend>(backend: &B, name: &str) -> Group {
+    group_of(&backend.seed(), "", "conformance.test", name)
+}
+
+/// A group that another authority has.
+pub(super) fn group_elsewhere<B: Backend>(backend: &B, authority: &str, name: &str) -> Group {
+    group_of(&backend.seed(), "", authority, name)
 }
 
 /// When everything happens.
@@ -73,6 +83,20 @@ pub(super) async fn put<B: Backend>(
         .expect("a put")
 }
 
+/// Looks up, whatever that finds, and stores a response that is in these groups.
+pub(super) async fn fill<B: Backend>(
+    backend: &B,
+    key: &CacheKey,
+    body: &'static str,
+    groups: &[Group],
+) {
+    let fence = fence_of(backend.get(key, now()).await.expect("a lookup"));
+    let put = backend
+        .put(key, fence, member(body, None, groups), now())
+        .await;
+    assert_eq!(put.expect("a put"), Put::Stored, "a member is stored");
+}
+
 pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
     match backend.get(key, now()).await.expect("a lookup") {
         Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into_owned()),
@@ -85,16 +109,30 @@ pub(super) async fn invalidate<B: Backend>(backend: &B, key: &CacheKey) {
     backend.invalidate(&target).await.expect("an invalidation");
 }
 
+pub(super) async fn invalidate_group<B: Backend>(backend: &B, group: Group) {
+    let target = Target::Group(group);
+    backend.invalidate(&target).await.expect("an invalidation");
+}
+
 pub(super) async fn put_variant<B: Backend>(
     backend: &B,
     primary: &CacheKey,
     language: &'static str,
 ) -> CacheKey {
+    put_variant_in(backend, primary, language, &[]).await
+}
+
+pub(super) async fn put_variant_in<B: Backend>(
+    backend: &B,
+    primary: &CacheKey,
+    language: &'static str,
+    groups: &[Group],
+) -> CacheKey {
     let selected = selected(language);
     let key = primary.variant_for(&backend.seed(), selected.rule(), &asking_for(language));
     let (Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence)) =
         backend.get(&key, now()).await.expect("a lookup");
-    let response = response(language, Some(selected));
+    let response = member(language, Some(selected), groups);
     let put = backend.put(&key, fence, response, now()).await;
     assert_eq!(put.expect("a put"), Put::Stored, "a variant is stored");
     key
@@ -113,6 +151,14 @@ fn selected(language: &'static str) -> Selected {
 }
 
 pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<StoredResponse> {
+    member(body, selected, &[])
+}
+
+pub(super) fn member(
+    body: &'static str,
+    selected: Option<Selected>,
+    groups: &[Group],
+) -> Arc<StoredResponse> {
     let vary = match &selected {
         Some(selected) => selected.rule().names(),
         None => &[],
@@ -128,7 +174,7 @@ pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<St
             immutable: false,
         },
         selected,
-        groups: Box::default(),
+        groups: groups.into(),
         withheld: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant);

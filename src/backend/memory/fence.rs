@@ -17,10 +17,16 @@ pub(super) const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 1024 };
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryFence(u64);
 
+impl MemoryFence {
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Fixed memory, however many resources: two of one stripe break each other's fences, which costs a store.
 #[derive(Debug)]
 pub(super) struct Fences {
-    /// Invalidations so far; counts up under a stripe's lock, before that stripe's `last` is set.
+    /// Invalidations so far; for one of a resource, counts up under its stripe's lock, before that stripe's `last` is set.
     invalidations: AtomicU64,
     stripes: Box<[Stripe]>,
 }
@@ -47,16 +53,9 @@ impl Fences {
         MemoryFence(self.invalidations.load(Ordering::Acquire))
     }
 
-    /// Whether a fill that began under `flight` may answer who has captured `own`.
-    ///
-    /// Fences count the invalidations of all resources: what counts here is whether one of them was of this one's stripe.
-    pub(super) fn may_join(
-        &self,
-        resource: &Resource,
-        flight: MemoryFence,
-        own: MemoryFence,
-    ) -> bool {
-        own <= flight || *self.lock(resource) <= flight.0
+    /// Whether no invalidation was of this resource's stripe since the fence was captured.
+    pub(super) fn none_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
+        *self.lock(resource) <= fence.0
     }
 
     /// Runs `insert` if the fence holds. No invalidation comes between.
@@ -104,7 +103,12 @@ impl Fences {
     }
 
     fn bump(&self, last: &mut u64) {
-        *last = self.invalidations.fetch_add(1, Ordering::AcqRel) + 1;
+        *last = self.count_up();
+    }
+
+    /// The number of an invalidation that begins now. Whoever captures it, or a later one, sees what came before.
+    pub(super) fn count_up(&self) -> u64 {
+        self.invalidations.fetch_add(1, Ordering::AcqRel) + 1
     }
 }
 

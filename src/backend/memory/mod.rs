@@ -2,12 +2,14 @@
 //!
 //! A resource's *plain* response (no query, no scheme, no variant) is reachable by its key alone. All others are valid
 //! only under the token of their resource's *record*: invalidating removes the plain response and the record, and what
-//! was stored under the old token can never be reached again. A record that is evicted does the same.
+//! was stored under the old token can never be reached again. A record that is evicted does the same. Responses of a group
+//! that was invalidated since they were fetched stay where they are, unreachable: each lookup compares.
 //!
 //! The order of locks is a fence's stripe, then a shard; nothing that runs under a shard's lock takes a stripe.
 
 mod expiry;
 mod fence;
+mod groups;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod slots;
@@ -22,6 +24,7 @@ use quick_cache::OptionsBuilder;
 use self::expiry::Expiry;
 use self::fence::Fences;
 pub use self::fence::MemoryFence;
+use self::groups::Groups;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
@@ -49,6 +52,7 @@ pub struct MemoryBackend(Arc<Memory>);
 struct Memory {
     slots: Slots,
     fences: Fences,
+    groups: Groups,
     tokens: AtomicU64,
     expiries: Box<[Mutex<Expiry>]>,
     evictions: AtomicU64,
@@ -93,6 +97,7 @@ impl MemoryBackend {
             tokens: AtomicU64::new(1),
             expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
             evictions: AtomicU64::new(0),
+            groups: Groups::default(),
             largest,
             seed,
         }))
@@ -110,9 +115,11 @@ impl Memory {
     fn look(&self, key: &CacheKey) -> Lookup<MemoryFence> {
         let fence = self.fences.capture();
         match self.reachable(key).map(|slot| slot.held) {
-            Some(Held::Response(response)) => Lookup::Found(response, fence),
+            Some(Held::Response(response, since)) if self.groups.hold(response.groups(), since) => {
+                Lookup::Found(response, fence)
+            }
             Some(Held::Rule(rule)) => Lookup::Varies(rule, fence),
-            Some(Held::Record) | None => Lookup::Miss(fence),
+            Some(Held::Response(..) | Held::Record) | None => Lookup::Miss(fence),
         }
     }
 
@@ -127,14 +134,20 @@ impl Memory {
     }
 
     /// Under the stripe's lock.
-    fn insert(&self, key: &CacheKey, response: Arc<StoredResponse>, evicted: &mut Evicted) {
+    fn insert(
+        &self,
+        key: &CacheKey,
+        response: Arc<StoredResponse>,
+        since: MemoryFence,
+        evicted: &mut Evicted,
+    ) {
         let token = self.token_for(key, evicted);
         if let Some(selected) = response.selected() {
             let rule = Slot::rule(token, selected.rule().clone());
             self.slots
                 .insert_with_lifecycle(key.primary(), rule, evicted);
         }
-        let slot = Slot::response(token, response);
+        let slot = Slot::response(token, response, since);
         self.slots.insert_with_lifecycle(*key, slot, evicted);
     }
 
@@ -167,7 +180,11 @@ impl Memory {
         }
         let times = *response.freshness();
         let mut evicted = Evicted::default();
-        let insert = || self.insert(key, response, &mut evicted);
+        // One invalidated in between is found out by those who look it up.
+        if !self.groups.hold(response.groups(), fence) {
+            return Put::Superseded;
+        }
+        let insert = || self.insert(key, response, fence, &mut evicted);
         if self.fences.store(key.resource(), fence, insert).is_none() {
             return Put::Superseded;
         }
@@ -186,8 +203,9 @@ impl Memory {
         let mut evicted = Evicted::default();
         let (held, removed) = self.fences.replace(key.resource(), fence, |held| {
             let removed = self.remove(*key.resource());
+            let held = held && self.groups.hold(response.groups(), fence);
             if held && fits {
-                self.insert(key, response, &mut evicted);
+                self.insert(key, response, fence, &mut evicted);
             }
             (held, removed)
         });
@@ -205,6 +223,12 @@ impl Memory {
             (false, _) => Put::Superseded,
             (true, false) => Put::TooLarge,
         }
+    }
+
+    /// Whether no invalidation since the fence was captured can have been one of a fill of this resource. Any group's can: which
+    /// it is in, its answer tells.
+    fn concerned_none_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
+        self.groups.none_since(fence) && self.fences.none_since(resource, fence)
     }
 
     fn invalidate(&self, resource: Resource) {
@@ -270,7 +294,8 @@ impl Backend for MemoryBackend {
     }
 
     fn may_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
-        self.0.fences.may_join(resource, *flight, *own)
+        // Fences count all invalidations: if there were some in between, it depends on whose they were.
+        own <= flight || self.0.concerned_none_since(resource, *flight)
     }
 
     async fn put(
@@ -296,7 +321,7 @@ impl Backend for MemoryBackend {
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         match target {
             Target::Resource(resource) => self.0.invalidate(*resource),
-            Target::Group(_) => self.0.clear(),
+            Target::Group(group) => self.0.groups.invalidate(group, &self.0.fences),
         }
         Ok(())
     }

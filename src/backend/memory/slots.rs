@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quick_cache::{Lifecycle, Weighter};
 
+use super::fence::MemoryFence;
 use crate::backend::{CacheKey, StoredResponse, VaryRule};
 
 /// Bytes a slot costs beyond what it holds: its place in the store's slab and hash table with their spare room, its share
@@ -22,17 +23,18 @@ pub(super) struct Slot {
 
 #[derive(Clone, Debug)]
 pub(super) enum Held {
-    Response(Arc<StoredResponse>),
+    /// With the fence that it was fetched under.
+    Response(Arc<StoredResponse>, MemoryFence),
     Rule(Arc<VaryRule>),
     Record,
 }
 
 impl Slot {
-    pub(super) fn response(token: u64, response: Arc<StoredResponse>) -> Self {
+    pub(super) fn response(token: u64, response: Arc<StoredResponse>, since: MemoryFence) -> Self {
         Self {
             token,
             weight: OVERHEAD + response.weight() as u64,
-            held: Held::Response(response),
+            held: Held::Response(response, since),
         }
     }
 
@@ -55,7 +57,7 @@ impl Slot {
     /// Until when, on the monotonic clock, the response in it is of any use.
     pub(super) fn useful_until(&self) -> Option<Duration> {
         match &self.held {
-            Held::Response(response) => response.freshness().useful_until(),
+            Held::Response(response, _) => response.freshness().useful_until(),
             Held::Rule(_) | Held::Record => None,
         }
     }

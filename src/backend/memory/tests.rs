@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 
 use super::fence::STRIPES;
+use super::groups::STRIPES as GROUP_STRIPES;
 use super::*;
+use crate::backend::Group;
 use crate::key::KeyParts;
 use crate::semantics::moment::Moment;
 use crate::semantics::staleness::Staleness;
@@ -20,6 +22,15 @@ fn key(backend: &MemoryBackend, path: &str) -> CacheKey {
 }
 
 fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> {
+    response_in(&[], length, received, lifetime)
+}
+
+fn response_in(
+    groups: &[Group],
+    length: usize,
+    received: u64,
+    lifetime: u64,
+) -> Arc<StoredResponse> {
     let received = Duration::from_secs(received);
     let grant = Grant {
         freshness: Freshness {
@@ -30,7 +41,7 @@ fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> 
             immutable: false,
         },
         selected: None,
-        groups: Box::default(),
+        groups: groups.into(),
         withheld: Box::default(),
     };
     let head = StoredHead::new(Arc::default(), StatusCode::OK, &HeaderMap::new(), grant);
@@ -60,6 +71,32 @@ fn a_collision_of_stripes_costs_a_store_and_never_a_stale_hit() {
         backend.0.put(&b, in_flight, response(1, 0, 60)),
         Put::Superseded
     );
+}
+
+/// C17
+#[test]
+fn a_collision_of_groups_costs_a_call_and_never_a_stale_hit() {
+    let backend = MemoryBackend::default();
+    let [group, same, other] = [1, 1 + GROUP_STRIPES as u128, 2].map(Group::from_digest);
+    let put = |path: &str, groups: &[Group]| {
+        let (key, fence) = (key(&backend, path), backend.0.fences.capture());
+        let put = backend.0.put(&key, fence, response_in(groups, 1, 0, 60));
+        assert_eq!(put, Put::Stored);
+        key
+    };
+    let [a, b, c, d] = [
+        ("/a", &[other, group][..]),
+        ("/b", &[same]),
+        ("/c", &[other]),
+        ("/d", &[]),
+    ]
+    .map(|(path, groups)| put(path, groups));
+    backend.0.groups.invalidate(&group, &backend.0.fences);
+    assert!(!is_found(&backend, &a) && !is_found(&backend, &b));
+    assert!(is_found(&backend, &c) && is_found(&backend, &d));
+    let a = put("/a", &[group]);
+    assert!(is_found(&backend, &a), "what is fetched since counts");
+    assert!(!is_found(&backend, &b), "and brings nothing back");
 }
 
 #[test]
