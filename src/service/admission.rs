@@ -20,6 +20,10 @@ use super::sent::Wanted;
 use super::shared::Shared;
 
 /// A request's way.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "boxing the large one is what a hit must not pay for"
+)]
 pub(super) enum Way<'r> {
     /// GET or HEAD: the cache may have the answer.
     Read(Read<'r>),
