@@ -31,8 +31,7 @@ async fn asked<B: Backend>(backend: B, rules: QueryRules, targets: &[&str]) -> V
     for target in targets {
         send(&service, get(target)).await;
     }
-    let seen = log.lock().expect("a log").clone();
-    seen
+    std::mem::take(&mut *log.lock().expect("a log"))
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ mod acknowledged;
 mod addresses;
 mod age;
 mod conformance;
+mod groups;
 mod instances;
 mod lookups;
 mod protocol;
@@ -45,7 +46,8 @@ async fn begin<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())).await
 }
 
-/// Deletes what the test's namespace has of a kind: `n` its epoch, `l` leases, `e` entries. How many there were.
+/// Deletes what the test's namespace has of a kind: `n` its epoch, `l` leases, `e` entries, `q` the token of all groups, `g`
+/// those of each. How many there were.
 async fn evict(server: &RedisServer, kind: &str) -> usize {
     let pattern = format!("test:{kind}*");
     let names = server.command(&["KEYS", &pattern]).await;

@@ -165,7 +165,7 @@ async fn an_entry_counts_under_its_own_token_only() {
     german.invalidate(&other).await;
     let french = Sample::in_language(&one, "/a", "fr").await;
     french.store(&one).await;
-    assert_eq!(server.command(&["DBSIZE"]).await.integer(), 6);
+    assert_eq!(server.command(&["DBSIZE"]).await.integer(), 7);
     for old in [&german, &plain] {
         assert_eq!(old.body(&one).await, None);
         assert_eq!(old.body(&other).await, None);
@@ -222,7 +222,7 @@ async fn what_a_restarted_server_still_holds_is_a_miss() {
     sample.store(&backend).await;
     let fence = sample.fence(&backend).await;
     server.restart().await;
-    assert_eq!(server.command(&["DBSIZE"]).await.integer(), 3);
+    assert_eq!(server.command(&["DBSIZE"]).await.integer(), 4);
     for backend in [&backend, &instance(&server)] {
         assert_eq!(sample.body(backend).await, None);
         assert_eq!(sample.put(backend, &fence).await, Put::Superseded);

@@ -46,8 +46,9 @@ async fn a_token_is_offered_once() {
     let scripts = commands.iter().filter(|asked| asked[0] == b"EVALSHA");
     let offered: Vec<_> = scripts.map(|asked| &asked[asked.len() - 2]).collect();
     let different: BTreeSet<_> = offered.iter().collect();
-    // The namespace's for the lookup and for the fence, the resource's, that of all stripes: each twice.
-    assert_eq!((offered.len(), different.len()), (8, 8));
+    // The namespace's and that of all groups for the lookup and for the fence, the resource's, that of all stripes: each
+    // twice.
+    assert_eq!((offered.len(), different.len()), (12, 12));
 }
 
 /// One after another, each as soon as the one before is answered, which is when whoever asked for it makes off.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::key::{CacheKey, Resource};
+use crate::semantics::groups::Group;
 
 /// The longest namespace.
 pub(super) const LONGEST: usize = 64;
@@ -33,6 +34,19 @@ impl Namespace {
     /// Where the token of a resource is.
     pub(super) fn lease(&self, resource: &Resource) -> String {
         let mut name = self.begin('l', resource, 0);
+        name.push('}');
+        name
+    }
+
+    /// Where the token of all groups is.
+    pub(super) fn groups(&self) -> String {
+        format!("{}:q", self.0)
+    }
+
+    /// Where the token of a group is.
+    pub(super) fn group(&self, group: &Group) -> String {
+        let mut name = format!("{}:g:{{", self.0);
+        push(&mut name, group.digest());
         name.push('}');
         name
     }

@@ -8,19 +8,20 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
+use super::groups::GroupTokens;
 use super::keys::Namespace;
 use super::link::Link;
 use super::pool::Pool;
-use super::token::{Epoch, Identity, RedisFence, Sealed, Token};
+use super::token::{Epoch, Identity, Sealed, Token};
 use super::unexpected;
 use crate::backend::codec::{self, Decoded};
-use crate::backend::{CacheKey, Lookup, Moment};
+use crate::backend::{CacheKey, Lookup, Moment, StoredResponse};
 
 /// Of different keys.
 const MOST_KEYS: usize = 32;
@@ -33,9 +34,11 @@ const TOGETHER: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) enum Looked {
     /// Its resource has a token.
-    Known(Lookup<RedisFence>),
+    Known(Lookup<Token>, Option<Epoch>),
     /// It has none that counts on this server, under this epoch, if there is one.
-    Unleased(Identity, Option<Epoch>),
+    Unleased(Identity, Option<Epoch>, Option<Epoch>),
+    /// A member of groups, with what their tokens were.
+    Member(Arc<StoredResponse>, GroupTokens, Token, Option<Epoch>),
 }
 
 type Told = Result<Looked, Fault>;
@@ -72,6 +75,8 @@ pub(super) struct Asker {
     pub(super) lookups: Arc<Lookups>,
     pub(super) names: Namespace,
     pub(super) epoch: Arc<str>,
+    /// The name of the token of all groups.
+    pub(super) groups: Arc<str>,
 }
 
 impl Queue {
@@ -172,7 +177,7 @@ impl Asker {
 
     fn command(&self, batch: &Batch) -> Cmd {
         let mut ask = Cmd::with_capacity(2 + 2 * batch.len(), 32 + 256 * batch.len());
-        ask.arg("MGET").arg(&*self.epoch);
+        ask.arg("MGET").arg(&*self.epoch).arg(&*self.groups);
         for group in batch {
             ask.arg(self.names.lease(group.key.resource()));
             ask.arg(self.names.entry(&group.key));
@@ -181,7 +186,7 @@ impl Asker {
     }
 
     fn tell_all(&self, batch: Batch, reply: Value, link: &Link) {
-        let Some(strings) = strings(reply, 1 + 2 * batch.len()) else {
+        let Some(strings) = strings(reply, 2 + 2 * batch.len()) else {
             return tell_fault(batch, &unexpected(link));
         };
         let bytes = strings.iter().flatten().map(Vec::len).sum();
@@ -189,9 +194,11 @@ impl Asker {
         let mut strings = strings.into_iter();
         let epoch = strings.next().flatten();
         let epoch = epoch.and_then(|epoch| Epoch::read(&epoch));
+        let groups = strings.next().flatten();
+        let groups = groups.and_then(|groups| Epoch::read(&groups));
         for group in batch {
             let (lease, entry) = (strings.next().flatten(), strings.next().flatten());
-            let looked = looked(&group, epoch, lease, entry, link);
+            let looked = looked(&group, (epoch, groups), lease, entry, link);
             group.tell(&Ok(looked));
         }
     }
@@ -213,7 +220,7 @@ fn tell_fault(batch: Batch, fault: &Fault) {
 
 fn looked(
     group: &Group,
-    epoch: Option<Epoch>,
+    (epoch, groups): (Option<Epoch>, Option<Epoch>),
     lease: Option<Vec<u8>>,
     entry: Option<Vec<u8>>,
     link: &Link,
@@ -221,8 +228,13 @@ fn looked(
     let (identity, of) = (link.identity(), Sealed::Resource(group.key.resource()));
     let token = epoch.and_then(|epoch| Token::read(&lease?, identity, epoch, of));
     match token {
-        Some(token) => Looked::Known(found_under(token, entry, link, group.now)),
-        None => Looked::Unleased(identity, epoch),
+        Some(token) => match found_under(token, entry, link, group.now) {
+            (Lookup::Found(response, token), tokens) if !tokens.is_empty() => {
+                Looked::Member(response, tokens, token, groups)
+            }
+            (lookup, _) => Looked::Known(lookup, groups),
+        },
+        None => Looked::Unleased(identity, epoch, groups),
     }
 }
 
@@ -232,21 +244,24 @@ fn found_under(
     entry: Option<Vec<u8>>,
     link: &Link,
     now: Moment,
-) -> Lookup<RedisFence> {
-    let fence = token.into();
-    let Some(entry) = entry.map(Bytes::from) else {
-        return Lookup::Miss(fence);
+) -> (Lookup<Token>, GroupTokens) {
+    let none = GroupTokens::default();
+    let Some(mut entry) = entry.map(Bytes::from) else {
+        return (Lookup::Miss(token), none);
     };
     if !entry.starts_with(token.as_ref()) {
-        return Lookup::Miss(fence);
+        return (Lookup::Miss(token), none);
     }
-    let entry = entry.slice(Token::LENGTH..);
+    entry.advance(Token::LENGTH);
+    let Some(groups) = GroupTokens::split_from(&mut entry) else {
+        return (Lookup::Miss(token), none);
+    };
     match codec::decode(&entry, now, |stamp| link.clock().since(stamp)) {
-        Ok(Decoded::Response(response)) => Lookup::Found(response, fence),
-        Ok(Decoded::Rule(rule)) => Lookup::Varies(rule, fence),
+        Ok(Decoded::Response(response)) => (Lookup::Found(response, token), groups),
+        Ok(Decoded::Rule(rule)) => (Lookup::Varies(rule, token), none),
         Err(error) => {
             tracing::debug!(%error, "what Redis holds is a miss");
-            Lookup::Miss(fence)
+            (Lookup::Miss(token), none)
         }
     }
 }

@@ -59,6 +59,7 @@
 //! and `INFO`, `TIME`.
 
 mod fault;
+mod groups;
 mod keys;
 mod link;
 mod lookups;
@@ -140,6 +141,7 @@ impl RedisBackend {
             lookups: Arc::new(Lookups::new(options.connections)),
             names: options.namespace.clone(),
             epoch: epoch.clone(),
+            groups: options.namespace.groups().into(),
         };
         Self(Arc::new(Inner {
             pool,
@@ -200,10 +202,12 @@ impl Backend for RedisBackend {
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
-        Ok(Some(match resource {
-            Some(resource) => self.0.token(resource).await?.into(),
-            None => RedisFence(Captured::All(self.0.all_tokens().await?)),
-        }))
+        let captured = match resource {
+            Some(resource) => Captured::One(self.0.token(resource).await?),
+            None => Captured::All(self.0.all_tokens().await?),
+        };
+        let groups = self.0.all_groups().await?;
+        Ok(Some(RedisFence { captured, groups }))
     }
 
     async fn put(
@@ -236,7 +240,7 @@ impl Backend for RedisBackend {
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         match target {
             Target::Resource(resource) => Ok(self.0.invalidate(resource).await?),
-            Target::Group(_) => self.clear().await,
+            Target::Group(group) => Ok(self.0.invalidate_group(group).await?),
         }
     }
 

@@ -40,6 +40,7 @@ fn call(command: &str, script: &str, keys: &[String], arguments: &[Bytes]) -> Cm
 pub(super) struct Scripts {
     pub(super) begin: Script,
     pub(super) open: Script,
+    pub(super) open_group: Script,
     pub(super) open_all: Script,
     pub(super) put: Script,
     pub(super) replace: Script,
@@ -50,6 +51,7 @@ impl Default for Scripts {
         Self {
             begin: Script::new(BEGIN),
             open: Script::new(OPEN),
+            open_group: Script::new(OPEN_GROUP),
             open_all: Script::new(OPEN_ALL),
             put: Script::new(PUT),
             replace: Script::new(REPLACE),
@@ -71,6 +73,17 @@ const OPEN: &str = "\
 local lease = redis.pcall('GET', KEYS[1])
 if type(lease) == 'string' and #lease == #ARGV[1]
   and string.sub(lease, 1, 32) == string.sub(ARGV[1], 1, 32) then return lease end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// The same for a group's token, which is to outlive whoever is stored under it.
+const OPEN_GROUP: &str = "\
+local token = redis.pcall('GET', KEYS[1])
+if type(token) == 'string' and #token == #ARGV[1]
+  and string.sub(token, 1, 32) == string.sub(ARGV[1], 1, 32) then
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return token
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]";
 

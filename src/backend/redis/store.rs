@@ -32,13 +32,19 @@ impl Inner {
         now: Moment,
     ) -> Result<Put, Fault> {
         // Those of stripes are for writes.
-        let Captured::One(token) = fence.0 else {
+        let Captured::One(token) = fence.captured else {
             return Ok(Put::Superseded);
         };
         let Some(place) = self.place(&fence, key.resource()).await? else {
             return Ok(Put::Superseded);
         };
-        let written = Written::of(response, token, &place.link, now);
+        let left = left_of(response, now);
+        let of = (fence.groups, place.epoch);
+        let Some(groups) = self.tokens_for(response, of, left).await? else {
+            return Ok(Put::Superseded);
+        };
+        let prefix = groups.behind(&token);
+        let written = Written::of(response, &prefix, &place.link, now);
         let mut keys = vec![place.guard];
         self.name_entries(key, &written, &mut keys);
         let run = Run {
@@ -64,7 +70,15 @@ impl Inner {
         };
         let (link, of) = (&place.link, Sealed::Resource(resource));
         let next = Token::random(link.identity(), place.epoch, of);
-        let written = Written::of(response, next, link, now);
+        let of = (fence.groups, place.epoch);
+        let Some(groups) = self
+            .tokens_for(response, of, left_of(response, now))
+            .await?
+        else {
+            self.invalidate(resource).await?;
+            return Ok(Put::Superseded);
+        };
+        let written = Written::of(response, &groups.behind(&next), link, now);
         let mut keys = vec![place.guard];
         keys.extend(self.names_of(resource));
         self.name_entries(key, &written, &mut keys);
@@ -93,7 +107,7 @@ impl Inner {
             return Ok(None);
         };
         let [lease, stripe] = self.names_of(resource);
-        let (guard, captured, of) = match &fence.0 {
+        let (guard, captured, of) = match &fence.captured {
             Captured::One(token) => (lease, *token, Sealed::Resource(resource)),
             Captured::All(tokens) => (stripe, tokens[stripe_of(resource)], Sealed::Stripe),
         };
@@ -147,15 +161,15 @@ struct Written {
 }
 
 impl Written {
-    fn of(response: &StoredResponse, token: Token, link: &Link, now: Moment) -> Self {
-        let (stamp, prefix) = (link.clock().stamp(), token.as_ref());
+    fn of(response: &StoredResponse, prefix: &[u8], link: &Link, now: Moment) -> Self {
+        let stamp = link.clock().stamp();
         let rule = response.selected().map(|selected| selected.rule());
-        let until = response.freshness().useful_until();
-        let left = until.map(|until| until.saturating_sub(now.monotonic()));
-        let left: Duration = left.unwrap_or(LONGEST_LIFE).min(LONGEST_LIFE);
+        let left = left_of(response, now);
+        // A rule is in no group.
+        let of_rule = [&prefix[..Token::LENGTH], &[0]].concat();
         Self {
             entry: codec::encode(response, now, stamp, prefix),
-            rule: rule.map_or_else(Bytes::new, |rule| codec::encode_rule(rule, stamp, prefix)),
+            rule: rule.map_or_else(Bytes::new, |rule| codec::encode_rule(rule, stamp, &of_rule)),
             life: life(left),
             lease_life: life(left + LEASE_LIFE),
         }
@@ -171,6 +185,13 @@ impl Written {
             self.rule.clone(),
         ]
     }
+}
+
+/// For how long a response may be of use.
+fn left_of(response: &StoredResponse, now: Moment) -> Duration {
+    let until = response.freshness().useful_until();
+    let left = until.map(|until| until.saturating_sub(now.monotonic()));
+    left.unwrap_or(LONGEST_LIFE).min(LONGEST_LIFE)
 }
 
 fn stored(value: &Value) -> Option<Put> {

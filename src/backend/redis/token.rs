@@ -9,6 +9,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use uuid::Uuid;
 
 use crate::key::Resource;
+use crate::semantics::groups::Group;
 
 /// Which server, in which run and with which data, a connection has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,10 @@ impl Identity {
         match of {
             Sealed::Resource(resource) => hasher.write(&resource.digest().to_le_bytes()),
             Sealed::Stripe => hasher.write(b"stripe"),
+            Sealed::Group(group) => {
+                hasher.write(b"group");
+                hasher.write(&group.digest().to_le_bytes());
+            }
         }
         hasher.finish128().as_bytes()
     }
@@ -46,6 +51,8 @@ impl Identity {
 pub(super) enum Sealed<'r> {
     Resource(&'r Resource),
     Stripe,
+    /// Of a group.
+    Group(&'r Group),
 }
 
 /// The token of a whole namespace: a clear replaces it.
@@ -70,7 +77,11 @@ impl AsRef<[u8]> for Epoch {
 
 /// What a fill captured before it began: the token of its resource, which the next invalidation takes away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedisFence(pub(super) Captured);
+pub struct RedisFence {
+    pub(super) captured: Captured,
+    /// The token of all groups.
+    pub(super) groups: Epoch,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Captured {
@@ -78,12 +89,6 @@ pub(super) enum Captured {
     One(Token),
     /// Of all stripes, because the resource is not known yet.
     All(Arc<[Token]>),
-}
-
-impl From<Token> for RedisFence {
-    fn from(token: Token) -> Self {
-        Self(Captured::One(token))
-    }
 }
 
 /// A random token.
@@ -111,6 +116,11 @@ impl Token {
     ) -> Option<Self> {
         let token = Self(bytes.try_into().ok()?);
         token.is_of(identity, epoch, of).then_some(token)
+    }
+
+    /// One that was stored, whatever it is of: it counts where it is found again.
+    pub(super) fn kept(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     pub(super) fn is_of(&self, identity: Identity, epoch: Epoch, of: Sealed<'_>) -> bool {

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::link::Link;
 use super::lookups::{Looked, strings};
 use super::pool::Run;
-use super::token::{Epoch, Identity, RedisFence, Sealed, Token};
+use super::token::{Captured, Epoch, Identity, RedisFence, Sealed, Token};
 use super::{EPOCH_LIFE, Inner, LEASE_LIFE, life, string, unexpected};
 use crate::backend::{CacheKey, Lookup, Moment, Resource};
 
@@ -28,13 +28,32 @@ impl Inner {
         key: &CacheKey,
         now: Moment,
     ) -> Result<Lookup<RedisFence>, Fault> {
-        let (identity, epoch) = match self.asker.look(key, now).await? {
-            Looked::Known(lookup) => return Ok(lookup),
-            Looked::Unleased(identity, epoch) => (identity, epoch),
+        let (identity, epoch, groups) = match self.asker.look(key, now).await? {
+            Looked::Known(lookup, Some(groups)) => return Ok(fenced(lookup, groups)),
+            Looked::Known(lookup, None) => {
+                let groups = Box::pin(self.all_groups()).await?;
+                return Ok(fenced(lookup, groups));
+            }
+            Looked::Member(response, tokens, token, groups) => {
+                let lookup = match Box::pin(self.are_still(&response, &tokens)).await? {
+                    true => Lookup::Found(response, token),
+                    false => Lookup::Miss(token),
+                };
+                let groups = match groups {
+                    Some(groups) => groups,
+                    None => Box::pin(self.all_groups()).await?,
+                };
+                return Ok(fenced(lookup, groups));
+            }
+            Looked::Unleased(identity, epoch, groups) => (identity, epoch, groups),
         };
         // Apart: it takes kilobytes, which a hit should not move about.
-        let opened = Box::pin(self.open(identity, epoch, key.resource()));
-        Ok(Lookup::Miss(opened.await?.into()))
+        let token = Box::pin(self.open(identity, epoch, key.resource())).await?;
+        let groups = match groups {
+            Some(groups) => groups,
+            None => Box::pin(self.all_groups()).await?,
+        };
+        Ok(fenced(Lookup::Miss(token), groups))
     }
 
     /// The token of a resource, for a write.
@@ -115,4 +134,17 @@ impl Inner {
 /// What a script that makes tokens takes: another one for each attempt, and its life.
 fn offer<T: AsRef<[u8]>>(of: Duration, make: impl Fn() -> T) -> impl Fn() -> Vec<Bytes> {
     move || vec![Bytes::copy_from_slice(make().as_ref()), life(of)]
+}
+
+/// What was found, with the fence of the fill that may follow.
+fn fenced(lookup: Lookup<Token>, groups: Epoch) -> Lookup<RedisFence> {
+    let fence = |token| RedisFence {
+        captured: Captured::One(token),
+        groups,
+    };
+    match lookup {
+        Lookup::Found(response, token) => Lookup::Found(response, fence(token)),
+        Lookup::Varies(rule, token) => Lookup::Varies(rule, fence(token)),
+        Lookup::Miss(token) => Lookup::Miss(fence(token)),
+    }
 }
