@@ -114,7 +114,7 @@ async fn until_done(remote: &Remote, times: usize) {
     }
 }
 
-fn is_found(lookup: &Result<Lookup<MemoryFence>, BackendError>) -> bool {
+fn is_found<F>(lookup: &Result<Lookup<F>, BackendError>) -> bool {
     matches!(lookup, Ok(Lookup::Found(..)))
 }
 
@@ -191,6 +191,91 @@ async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
         .await
         .expect("nothing is owed");
     assert!(matches!(found, Lookup::Miss(_)), "{found:?}");
+}
+
+/// What others stored is not served here, and what was fetched before the write is not stored for them.
+#[tokio::test(start_paused = true)]
+async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let member = Sample::in_groups(&remote, "/a", r#""one", "two""#, "old").await;
+    let other = Sample::in_groups(&remote, "/b", r#""three""#, "other").await;
+    for sample in [&member, &other] {
+        sample.store(&here).await;
+    }
+    let before = member.fence(&here).await;
+    let target = Target::Group(member.response.groups()[1]);
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    // The backend does it, and its acknowledgement does not come.
+    until_done(&remote, 1).await;
+    member.store(&remote.memory).await;
+    assert_eq!(here.health().expect("its health").undelivered, 1);
+    assert!(is_found(&remote.get(&member.key, at(0)).await));
+    assert_eq!(member.body(&here).await, None);
+    assert!(is_found(&here.get(&other.key, at(0)).await), "others stay");
+    for fence in [before, member.fence(&here).await] {
+        assert_eq!(member.put(&here, &fence).await, Put::Superseded);
+    }
+    assert_eq!(
+        other.put(&here, &other.fence(&here).await).await,
+        Put::Stored
+    );
+    remote.acknowledgements.add_permits(100);
+    here.drain().await;
+    assert_eq!(here.health().expect("its health").undelivered, 0);
+    member.store(&here).await;
+    assert!(is_found(&here.get(&member.key, at(0)).await));
+}
+
+/// The backend was not told: for it, both are of one time.
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_fill_from_before_a_group_was_owed() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
+    let (flight, resource) = (member.fence(&here).await, *member.key.resource());
+    assert!(here.may_join(&resource, &flight, &member.fence(&here).await));
+    remote.goes_away(true);
+    let target = Target::Group(member.response.groups()[0]);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    let own = member.fence(&here).await;
+    let of_a_write = here.fence(Some(&resource)).await.expect("it is there");
+    assert_eq!(of_a_write.as_ref(), Some(&own));
+    assert!(!here.may_join(&resource, &flight, &own));
+    assert!(here.may_join(&resource, &own, &own), "both came after");
+    // Once it is told, it knows by itself.
+    remote.acknowledgements.add_permits(100);
+    here.drain().await;
+    assert!(!here.may_join(&resource, &flight, &own), "nor later");
+    assert!(!here.may_join(&resource, &own, &member.fence(&here).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_group_is_owed_replaces_nothing() {
+    for is_delivered in [false, true] {
+        let remote = Remote::new();
+        remote.acknowledgements.add_permits(100);
+        let here = guarded(&remote);
+        let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
+        let fence = member.fence(&here).await;
+        remote.goes_away(true);
+        let target = Target::Group(member.response.groups()[0]);
+        assert!(here.invalidate(&target).await.is_err());
+        remote.goes_away(false);
+        if is_delivered {
+            here.drain().await;
+        }
+        assert_eq!(member.replace(&here, &fence).await, Put::Superseded);
+        here.drain().await;
+        assert_eq!(member.body(&here).await, None);
+        assert_eq!(
+            member.replace(&here, &member.fence(&here).await).await,
+            Put::Stored
+        );
+    }
 }
 
 /// X06: where there is no time, whoever asks next has it delivered.

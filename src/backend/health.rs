@@ -48,7 +48,8 @@ pub struct Health {
     pub rejected: u64,
     /// Invalidations that could not be delivered, and were afterwards.
     pub replayed: u64,
-    /// Resources whose invalidation is still to be delivered: they are not read from the backend until then.
+    /// Resources and groups whose invalidation is still to be delivered: what is of them is not read from the backend until
+    /// then.
     pub undelivered: usize,
     /// Whether so many were undelivered that everything is to be cleared, and nothing is read until then.
     pub to_be_cleared: bool,

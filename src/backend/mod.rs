@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use either::Either;
 pub use error::BackendError;
-pub use guarded::Guarded;
+pub use guarded::{Guarded, GuardedFence};
 pub use health::{BreakerState, Health};
 pub use memory::{MemoryBackend, MemoryFence};
 #[cfg(feature = "redis")]
@@ -60,7 +60,7 @@ pub enum Put {
 /// What is invalidated.
 ///
 /// A backend that meets a target it does not know must [`clear`](Backend::clear): too much is safe, too little is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Target {
     /// A resource, by its digest: all queries and variants of it, and every fill of it in flight.

@@ -12,7 +12,7 @@ use tower_response_cache::backend::{
     Target,
 };
 
-use super::origin::{Origin, Response, cacheable};
+use super::origin::{Origin, Response, answer, cacheable};
 use super::{get, send, with};
 
 /// A moment on a clock that began with 1970.
@@ -32,6 +32,20 @@ impl Sample {
     /// For a path, on a backend; received at the moment 0, fresh for an hour.
     pub async fn of(backend: &impl Backend, path: &str, body: &'static str) -> Self {
         let origin = Origin::at_once(move |_| cacheable(body));
+        Self::filled(backend.seed(), get(path), origin).await
+    }
+
+    /// The same in groups, as `Cache-Groups` names them.
+    pub async fn in_groups(
+        backend: &impl Backend,
+        path: &str,
+        groups: &'static str,
+        body: &'static str,
+    ) -> Self {
+        let origin = Origin::at_once(move |_| {
+            let lines = [("cache-control", "max-age=3600"), ("cache-groups", groups)];
+            answer(200, &lines, body)
+        });
         Self::filled(backend.seed(), get(path), origin).await
     }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::breaker::{Breaker, Permit};
 use self::options::Options;
-use self::undelivered::{Due, Undelivered};
+use self::undelivered::{Began, Due, Undelivered};
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Health, Lookup, Moment, Put, Resource,
     StoredResponse, Target, Usage,
@@ -33,9 +33,9 @@ use crate::wait::within;
 ///   five seconds, one operation is let through to find out; by chance a little earlier or later, so that instances do not
 ///   come back together. Each change is one line in the log. What was given up by its client counts, too, if it was slow
 ///   by then; what came in the end, but is noticed long after its deadline, does not: this process is what is slow then.
-/// * **Undelivered invalidations** are remembered, up to 16,384 resources: one that was not acknowledged (a reply that was
-///   lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read for
-///   that resource until it has acknowledged. They are delivered in the background as soon as it answers again, before
+/// * **Undelivered invalidations** are remembered, up to 16,384 resources and groups: one that was not acknowledged (a reply
+///   that was lost is no acknowledgement) is noted *before* the write is answered, and from then on the backend is not read
+///   for that resource until it has acknowledged; of a group, what is found counts as missing. They are delivered in the background as soon as it answers again, before
 ///   anything else that concerns them is read. If there are more, the backend is cleared instead, and not read at all
 ///   until then. [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers what is left; what it could not is
 ///   logged.
@@ -77,6 +77,15 @@ use crate::wait::within;
 /// # });
 /// ```
 pub struct Guarded<B: Backend>(Arc<Guard<B>>);
+
+/// The fence of a guarded backend, with what this instance alone knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardedFence<F> {
+    fence: F,
+    /// How often a group had come to be owed: what the backend was not told breaks no fence there, but a fill that began
+    /// before must not be joined afterwards.
+    groups: u64,
+}
 
 struct Guard<B: Backend> {
     backend: B,
@@ -165,6 +174,30 @@ impl<B: Backend> Guard<B> {
         self.replay_aside();
         count(&self.counts.rejected);
         Err(BackendError::unavailable(Guarding::Undelivered))
+    }
+
+    /// Whether an invalidation is owed of what a response is of.
+    fn concerns(&self, key: &CacheKey, response: &StoredResponse) -> bool {
+        let owed = &self.undelivered;
+        owed.concerns(key.resource()) || owed.concerns_one_of(response.groups())
+    }
+
+    /// What was found, unless it is of a group that the backend holds too old members of.
+    fn counted(
+        self: &Arc<Self>,
+        found: Lookup<B::Fence>,
+        began: Began,
+    ) -> Lookup<GuardedFence<B::Fence>> {
+        let groups = began.groups;
+        match found.map_fence(|fence| GuardedFence { fence, groups }) {
+            Lookup::Found(response, fence)
+                if self.undelivered.concerned(response.groups(), began) =>
+            {
+                self.replay_aside();
+                Lookup::Miss(fence)
+            }
+            found => found,
+        }
     }
 
     /// Owes the backend an invalidation until it is told that that was delivered.
@@ -258,45 +291,55 @@ impl<B: Backend> Drop for Debt<B> {
 }
 
 impl<B: Backend> Backend for Guarded<B> {
-    type Fence = B::Fence;
+    type Fence = GuardedFence<B::Fence>;
 
-    fn get_now(&self, key: &CacheKey) -> Option<Lookup<B::Fence>> {
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
         // What cannot be read is for `get` to say.
         if self.0.undelivered.concerns(key.resource()) {
             return None;
         }
-        self.0.backend.get_now(key)
+        let began = self.0.undelivered.look();
+        let found = self.0.backend.get_now(key)?;
+        Some(self.0.counted(found, began))
     }
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
         let guard = &self.0;
         guard.is_settled(Some(key.resource()))?;
+        let began = guard.undelivered.look();
         let turn = guard.turn(guard.options.lookup)?;
         let found = within(guard.options.lookup, guard.backend.get(key, now)).await;
-        turn.ended(found)
+        Ok(guard.counted(turn.ended(found)?, began))
     }
 
-    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
         let guard = &self.0;
         guard.is_settled(resource)?;
+        let groups = guard.undelivered.look().groups;
         let turn = guard.turn(guard.options.lookup)?;
         let fence = within(guard.options.lookup, guard.backend.fence(resource)).await;
-        turn.ended(fence)
+        let fence = turn.ended(fence)?;
+        Ok(fence.map(|fence| GuardedFence { fence, groups }))
     }
 
-    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
-        self.0.backend.may_join(resource, flight, own)
+    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        own.groups <= flight.groups
+            && (self.0.backend).may_join(resource, &flight.fence, &own.fence)
     }
 
     async fn put(
         &self,
         key: &CacheKey,
-        fence: B::Fence,
+        fence: Self::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<Put, BackendError> {
         let guard = &self.0;
-        if guard.undelivered.concerns(key.resource()) {
+        // What is settled by now has broken the fence where it was delivered.
+        if guard.concerns(key, &response) {
             return Ok(Put::Superseded);
         }
         // That would say nothing of the backend's health.
@@ -304,35 +347,35 @@ impl<B: Backend> Backend for Guarded<B> {
             return Ok(Put::TooLarge);
         }
         let turn = guard.turn(guard.options.store)?;
-        let put = guard.backend.put(key, fence, response, now);
+        let put = guard.backend.put(key, fence.fence, response, now);
         turn.ended(within(guard.options.store, put).await)
     }
 
     async fn replace(
         &self,
         key: &CacheKey,
-        fence: B::Fence,
+        fence: Self::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<Put, BackendError> {
         let (guard, target) = (&self.0, Target::Resource(*key.resource()));
         // First the debt, then the question: what is owed since is not settled by this.
-        let debt = guard.owe((&target).into());
-        if guard.undelivered.concerns(key.resource()) {
+        let debt = guard.owe(Due::This(target));
+        if guard.concerns(key, &response) {
             // The write that could not be delivered has broken this fence, too: nobody but us knows.
             guard
                 .deliver(debt, guard.backend.invalidate(&target))
                 .await?;
             return Ok(Put::Superseded);
         }
-        let replace = guard.backend.replace(key, fence, response, now);
+        let replace = guard.backend.replace(key, fence.fence, response, now);
         guard.deliver(debt, replace).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
         let invalidation = self.0.backend.invalidate(target);
         self.0
-            .deliver(self.0.owe(target.into()), invalidation)
+            .deliver(self.0.owe(Due::This(*target)), invalidation)
             .await
     }
 
@@ -371,9 +414,9 @@ impl<B: Backend> Backend for Guarded<B> {
     }
 
     async fn drain(&self) {
-        let (resources, is_everything) = self.0.undelivered.count();
-        if resources > 0 || is_everything {
-            tracing::info!(resources, is_everything, "delivering what is owed");
+        let (targets, is_everything) = self.0.undelivered.count();
+        if targets > 0 || is_everything {
+            tracing::info!(targets, is_everything, "delivering what is owed");
         }
         self.0.replay().await;
         self.0.backend.drain().await;

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::undelivered::Due;
 use super::{Backend, Guard, count};
-use crate::backend::{BackendError, Target};
+use crate::backend::BackendError;
 use crate::wait::{self, within};
 
 /// After an attempt that failed, beyond what the breaker says.
@@ -80,7 +80,7 @@ impl<B: Backend> Guard<B> {
 
     async fn tell(&self, due: Due) -> Result<(), BackendError> {
         match due {
-            Due::Resource(resource) => self.backend.invalidate(&Target::Resource(resource)).await,
+            Due::This(target) => self.backend.invalidate(&target).await,
             Due::Everything => self.backend.clear().await,
         }
     }
@@ -141,10 +141,10 @@ impl<B: Backend> Drop for Replaying<B> {
 
 impl<B: Backend> Drop for Guard<B> {
     fn drop(&mut self) {
-        let (resources, is_everything) = self.undelivered.count();
-        if resources > 0 || is_everything {
+        let (targets, is_everything) = self.undelivered.count();
+        if targets > 0 || is_everything {
             tracing::error!(
-                resources,
+                targets,
                 is_everything,
                 "invalidations are lost: others may serve what is stored until it expires"
             );
