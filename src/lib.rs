@@ -24,6 +24,9 @@
 //! * **RFC 9111's rules for storing and reusing, as a shared cache,** with defaults that are safer than its letter: nothing
 //!   with `Set-Cookie`, nothing asked for with `Authorization` unless the response says `public`, `s-maxage` or
 //!   `must-revalidate`, nothing asked for with `Cookie` unless the response states its own lifetime.
+//! * **RFC 9110's conditions and ranges.** Stale and `no-cache` responses are validated by `If-None-Match` and
+//!   `If-Modified-Since`, and a 304 freshens what is stored; a client's own conditions and ranges are answered from it, 304,
+//!   206 and 416. A client's conditions never reach an inner service whose answer others share.
 //! * **A good tower citizen.** Its error is the inner service's, hits take no permit of it, request bodies need be no more
 //!   than `Send + 'static`, and streams stay streams.
 //! * **It explains itself.** Every answer carries [`Cache-Status`](CacheLayer::cache_status) (RFC 9211), every decision is
@@ -34,6 +37,9 @@
 //! *Cache-aside* is the way it works: look up, else ask the inner service and store. *Invalidation on write* is always
 //! on; [`also_invalidate`](CacheLayer::also_invalidate) names what else a write concerns.
 //! *[Write-through](CacheLayer::write_through)* stores what a write answers, so that the first GET after it is a hit.
+//!
+//! *Groups* (RFC 9875) invalidate together what an origin names in `Cache-Groups`: by `Cache-Group-Invalidation` on the
+//! answer to a write, or by [`CacheHandle::invalidate_group`].
 //!
 //! # Backends
 //!
@@ -103,8 +109,9 @@
 //!
 //! # What it does not do
 //!
-//! It does not validate yet: a stale response is fetched anew as a whole, a condition (`If-None-Match`) or `Range` on a hit
-//! is answered with the whole response, which RFC 9110 allows. Misses with such fields are not coalesced with each other.
+//! An origin's 206 is passed on and not stored: parts are answered from whole responses only, and a `Range` on a miss goes to
+//! the inner service as it is. A variant that was negotiated for one request serves those that ask for the same, not those
+//! that would take it, too: only the origin knows what it prefers.
 //!
 //! A resource is a path as it was received, byte for byte: a handler that takes `/a%62` and `/ab` for the same thing must
 //! redirect or refuse all spellings but one, or name the others by [`also_invalidate`](CacheLayer::also_invalidate).

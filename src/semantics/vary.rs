@@ -64,8 +64,7 @@ impl VaryRule {
     }
 
     /// Feeds `sink` with the selecting values of a request, length-prefixed, so that two requests yield the same bytes
-    /// exactly when they select the same variant (§4.1): values are [`normalized`](accept::normalized) by what is known of
-    /// their field. An absent field differs from an empty one.
+    /// exactly when they select the same variant (§4.1): values are normalized by what is known of their field. An absent field differs from an empty one.
     pub fn select(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
         for name in &self.names {
             match accept::normalized(name, request) {
