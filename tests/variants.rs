@@ -9,7 +9,7 @@ use support::yielding::Yielding;
 use support::{get, put, send, with};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Either, MemoryBackend};
+use tower_response_cache::backend::{Backend, Either, MemoryBackend};
 
 type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
 
@@ -155,4 +155,55 @@ async fn all_variants_vanish_together() {
         }
     })
     .await;
+}
+
+/// M03: as many entries as agents there are not, and the latest stay.
+#[tokio::test(start_paused = true)]
+async fn variants_of_one_key_are_bounded() {
+    for (backend, most) in [
+        (MemoryBackend::default(), 32),
+        (MemoryBackend::default().variants(3), 3),
+    ] {
+        let service = CacheLayer::new(backend.clone()).layer(echo("user-agent"));
+        let agents = if most == 32 { 20_000 } else { 100 };
+        let agent = |number: usize| asks("user-agent", &[&format!("agent {number}")]);
+        for number in 0..agents {
+            send(&service, agent(number)).await;
+        }
+        let entries = backend.usage().expect("known").entries;
+        // The rule, and the resource's record, beside them.
+        assert_eq!(entries, most as u64 + 2);
+        for number in agents - most..agents {
+            assert!(send(&service, agent(number)).await.is_hit(), "{number}");
+        }
+        assert!(!send(&service, agent(agents - most - 1)).await.is_hit());
+    }
+}
+
+/// What an older rule selected goes with it.
+#[tokio::test(start_paused = true)]
+async fn another_rule_takes_the_place_of_all_variants() {
+    let backend = MemoryBackend::default();
+    let origin = Origin::at_once(|request| {
+        let vary = match request.headers().contains_key("x-new") {
+            true => "x-new",
+            false => "accept-language",
+        };
+        answer(
+            200,
+            &[("cache-control", "max-age=60"), ("vary", vary)],
+            "text",
+        )
+    });
+    let service = CacheLayer::new(backend.clone()).layer(origin);
+    for language in ["de", "en", "fr"] {
+        send(&service, asks("accept-language", &[language])).await;
+    }
+    assert_eq!(backend.usage().expect("known").entries, 5);
+    send(
+        &service,
+        with(asks("accept-language", &["it"]), "x-new", "1"),
+    )
+    .await;
+    assert_eq!(backend.usage().expect("known").entries, 3);
 }

@@ -195,6 +195,11 @@ impl CacheKey {
         }
     }
 
+    /// The variant with this digest.
+    pub(crate) const fn with_variant(self, variant: u128) -> Self {
+        Self { variant, ..self }
+    }
+
     /// The same without variant: where the rule that selects one is kept.
     #[must_use]
     pub const fn primary(self) -> Self {

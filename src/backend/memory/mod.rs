@@ -15,8 +15,9 @@ mod model;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod variants;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::OptionsBuilder;
@@ -26,9 +27,10 @@ use self::fence::Fences;
 pub use self::fence::MemoryFence;
 use self::groups::Groups;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
+use self::variants::{DEFAULT_MOST, Variants};
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage,
+    Target, Usage, VaryRule,
 };
 
 type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
@@ -53,6 +55,7 @@ struct Memory {
     slots: Slots,
     fences: Fences,
     groups: Groups,
+    most_variants: AtomicUsize,
     tokens: AtomicU64,
     expiries: Box<[Mutex<Expiry>]>,
     evictions: AtomicU64,
@@ -98,9 +101,19 @@ impl MemoryBackend {
             expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
             evictions: AtomicU64::new(0),
             groups: Groups::default(),
+            most_variants: AtomicUsize::new(DEFAULT_MOST),
             largest,
             seed,
         }))
+    }
+}
+
+impl MemoryBackend {
+    /// The same with at most so many variants of one key, at least one: what was stored longest ago goes first. Default: 32.
+    #[must_use]
+    pub fn variants(self, most: usize) -> Self {
+        self.0.most_variants.store(most, Ordering::Relaxed);
+        self
     }
 }
 
@@ -118,7 +131,7 @@ impl Memory {
             Some(Held::Response(response, since)) if self.groups.hold(response.groups(), since) => {
                 Lookup::Found(response, fence)
             }
-            Some(Held::Rule(rule)) => Lookup::Varies(rule, fence),
+            Some(Held::Rule(rule, _)) => Lookup::Varies(rule, fence),
             Some(Held::Response(..) | Held::Record) | None => Lookup::Miss(fence),
         }
     }
@@ -143,12 +156,39 @@ impl Memory {
     ) {
         let token = self.token_for(key, evicted);
         if let Some(selected) = response.selected() {
-            let rule = Slot::rule(token, selected.rule().clone());
-            self.slots
-                .insert_with_lifecycle(key.primary(), rule, evicted);
+            self.insert_rule(key, token, selected.rule(), evicted);
         }
         let slot = Slot::response(token, response, since);
         self.slots.insert_with_lifecycle(*key, slot, evicted);
+    }
+
+    /// The rule that selects a variant, which knows all there are: those beyond the limit go, and those of another rule, which
+    /// nobody would find any more. Under the stripe's lock.
+    fn insert_rule(&self, key: &CacheKey, token: u64, rule: &Arc<VaryRule>, evicted: &mut Evicted) {
+        let held = self
+            .slots
+            .peek(&key.primary())
+            .map(|slot| (slot.token, slot.held));
+        let (variants, gone) = match held {
+            Some((under, Held::Rule(old, variants))) if under == token => {
+                let most = self.most_variants.load(Ordering::Relaxed);
+                if old == *rule {
+                    variants.with(key.variant(), most)
+                } else {
+                    (
+                        Variants::default().with(key.variant(), most).0,
+                        variants.all().to_vec(),
+                    )
+                }
+            }
+            _ => Variants::default().with(key.variant(), 1),
+        };
+        let slot = Slot::rule(token, rule.clone(), variants);
+        self.slots
+            .insert_with_lifecycle(key.primary(), slot, evicted);
+        for variant in gone {
+            evicted.add(self.slots.remove(&key.primary().with_variant(variant)));
+        }
     }
 
     /// The token of the resource's record, which is made if there is none. Under the stripe's lock.

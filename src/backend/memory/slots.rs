@@ -7,6 +7,7 @@ use std::time::Duration;
 use quick_cache::{Lifecycle, Weighter};
 
 use super::fence::MemoryFence;
+use super::variants::Variants;
 use crate::backend::{CacheKey, StoredResponse, VaryRule};
 
 /// Bytes a slot costs beyond what it holds: its place in the store's slab and hash table with their spare room, its share
@@ -25,7 +26,7 @@ pub(super) struct Slot {
 pub(super) enum Held {
     /// With the fence that it was fetched under.
     Response(Arc<StoredResponse>, MemoryFence),
-    Rule(Arc<VaryRule>),
+    Rule(Arc<VaryRule>, Variants),
     Record,
 }
 
@@ -38,11 +39,11 @@ impl Slot {
         }
     }
 
-    pub(super) fn rule(token: u64, rule: Arc<VaryRule>) -> Self {
+    pub(super) fn rule(token: u64, rule: Arc<VaryRule>, variants: Variants) -> Self {
         Self {
             token,
-            weight: OVERHEAD + rule.weight() as u64,
-            held: Held::Rule(rule),
+            weight: OVERHEAD + (rule.weight() + variants.weight()) as u64,
+            held: Held::Rule(rule, variants),
         }
     }
 
@@ -58,7 +59,7 @@ impl Slot {
     pub(super) fn useful_until(&self) -> Option<Duration> {
         match &self.held {
             Held::Response(response, _) => response.freshness().useful_until(),
-            Held::Rule(_) | Held::Record => None,
+            Held::Rule(..) | Held::Record => None,
         }
     }
 }
@@ -80,6 +81,11 @@ pub(super) struct SlotLifecycle;
 pub(super) struct Evicted(Vec<(CacheKey, Slot)>);
 
 impl Evicted {
+    /// One more that goes.
+    pub(super) fn add(&mut self, gone: Option<(CacheKey, Slot)>) {
+        self.0.extend(gone);
+    }
+
     /// Those that had to make room for `key`. What stood under that very key, or its rule, was replaced.
     pub(super) fn count(&self, key: &CacheKey) -> u64 {
         let replaced = [*key, key.primary()];
