@@ -6,7 +6,9 @@ use http::request;
 
 pub use crate::backend::codec;
 use crate::key::{self, CacheKey, DigestSeed, KeyParts};
-pub use crate::semantics::{cache_control, moment, storing};
+pub use crate::semantics::{
+    accept, cache_control, conditional, groups, moment, range, storing, targeted,
+};
 
 /// The parts of a request's target.
 #[must_use]

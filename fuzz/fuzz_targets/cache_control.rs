@@ -7,9 +7,12 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use tower_response_cache::Ttl;
-use tower_response_cache::fuzzing::cache_control::{RequestDirectives, ResponseDirectives};
+use tower_response_cache::fuzzing::cache_control::{
+    Ignored, RequestDirectives, ResponseDirectives,
+};
 use tower_response_cache::fuzzing::moment::Moment;
 use tower_response_cache::fuzzing::storing::{Answered, Asked, Storing, StoringRules, storing};
+use tower_response_cache::fuzzing::targeted::Targets;
 
 fuzz_target!(|bytes: &[u8]| {
     let lines: Vec<Vec<u8>> = bytes
@@ -35,8 +38,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Said::of(&spaced).as_ref(), Some(&said));
         assert_eq!(Said::of(&[lines.join(&b","[..])]).as_ref(), Some(&said));
     }
-    for forbids in ["no-store", "private", "no-cache", "No-Cache=\"a, b\""] {
+    for forbids in ["private", "no-cache", "No-Cache=\"a, b\""] {
         forbidden(&lines, &said, forbids.as_bytes());
+    }
+    // Whoever understands the status does not obey it beside that (§5.2.2.3).
+    if !said.response.must_understand {
+        forbidden(&lines, &said, b"no-store");
     }
     shorter(&lines, &said);
 });
@@ -51,8 +58,8 @@ impl Said {
     fn of(lines: &[Vec<u8>]) -> Option<Self> {
         let headers = headers(lines)?;
         Some(Self {
-            response: ResponseDirectives::of(&headers),
-            request: RequestDirectives::of(&headers),
+            response: ResponseDirectives::of(&headers, &Targets::default()),
+            request: RequestDirectives::of(&headers, Ignored::default()),
         })
     }
 }
@@ -65,7 +72,7 @@ fn headers(lines: &[Vec<u8>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Wherever it stands, it is heard, and the response is not stored.
+/// Wherever it stands, it is heard, and the response is not reused as it is.
 fn forbidden(lines: &[Vec<u8>], said: &Said, directive: &[u8]) {
     let mut places = vec![lines.to_vec(); 4];
     places[0].insert(0, directive.to_vec());
@@ -79,14 +86,14 @@ fn forbidden(lines: &[Vec<u8>], said: &Said, directive: &[u8]) {
     }
     for lines in places {
         let headers = headers(&lines).expect("still values");
-        assert!(is_refused(&headers), "{lines:?}");
-        let response = ResponseDirectives::of(&headers);
+        assert!(!is_reused_whole(&headers), "{lines:?}");
+        let response = ResponseDirectives::of(&headers, &Targets::default());
         let lifetimes = (response.max_age, response.s_maxage);
         assert_eq!(lifetimes, (said.response.max_age, said.response.s_maxage));
     }
 }
 
-fn is_refused(headers: &HeaderMap) -> bool {
+fn is_reused_whole(headers: &HeaderMap) -> bool {
     let at = Moment::new(
         Duration::ZERO,
         UNIX_EPOCH + Duration::from_secs(784_111_777),
@@ -106,7 +113,10 @@ fn is_refused(headers: &HeaderMap) -> bool {
         store_set_cookie: true,
         ..StoringRules::default()
     };
-    matches!(storing(asked, answered, rules), Storing::Refuse(_))
+    match storing(asked, answered, &rules) {
+        Storing::Store(grant) => grant.freshness.is_reusable() && grant.withheld.is_empty(),
+        Storing::Refuse(_) => false,
+    }
 }
 
 /// A second lifetime never makes the first one longer.

@@ -183,18 +183,7 @@ fn refusal_or_lifetime(
     refuse_if(vary == Vary::Anything, Refusal::Vary)?;
     refuse_if(is_endless(answered.headers), Refusal::Stream)?;
 
-    let lifetime = if said.no_cache {
-        // Its lifetime is of no use where it is validated each time.
-        Lifetime::Explicit(Duration::ZERO)
-    } else {
-        freshness::lifetime(
-            answered.status,
-            answered.headers,
-            said,
-            rules.assigned,
-            answered.at,
-        )
-    };
+    let lifetime = lifetime_of(answered, said, rules);
     let explicit = matches!(lifetime, Lifetime::Explicit(_));
     let has_none = lifetime == Lifetime::Nothing || (rules.explicit_only && !explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
@@ -210,6 +199,24 @@ fn refusal_or_lifetime(
         Refusal::KeepsBetter,
     )?;
     Ok((lifetime, vary))
+}
+
+fn lifetime_of(
+    answered: Answered<'_>,
+    said: &ResponseDirectives,
+    rules: &StoringRules,
+) -> Lifetime {
+    if said.no_cache {
+        // What it has is of no use where it is validated each time.
+        return Lifetime::Explicit(Duration::ZERO);
+    }
+    freshness::lifetime(
+        answered.status,
+        answered.headers,
+        said,
+        rules.assigned,
+        answered.at,
+    )
 }
 
 fn freshness(

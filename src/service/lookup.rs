@@ -107,6 +107,22 @@ impl<F> Miss<F> {
         }
     }
 
+    /// Notes what was found and will not do as it is.
+    fn found(&mut self, response: Arc<StoredResponse>) {
+        match self.reason {
+            // What is stale is worth less than any answer.
+            FetchReason::Stale => self.stored = Stored::Stale(response),
+            // What is another's is none of ours.
+            FetchReason::OtherKey => {}
+            // Nor is a variant that is not this request's.
+            FetchReason::VaryMiss => self.existing = Some(response.status()),
+            _ => {
+                self.existing = Some(response.status());
+                self.stored = Stored::Fresh(response);
+            }
+        }
+    }
+
     /// What is stored for the very request, fresh or not.
     pub(super) fn held(&self) -> Option<&Arc<StoredResponse>> {
         match &self.stored {
@@ -246,21 +262,10 @@ impl<B: Backend> Shared<B> {
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
             (Verdict::Fetch(reason), response) => {
                 let mut miss = miss(reason);
-                match (reason, response) {
-                    // What is stale is worth less than any answer.
-                    (FetchReason::Stale, Some(response)) => miss.stored = Stored::Stale(response),
-                    // What is another's is none of ours.
-                    (FetchReason::OtherKey, _) => {}
-                    // Nor is a variant that is not this request's.
-                    (FetchReason::VaryMiss, Some(response)) => {
-                        miss.existing = Some(response.status());
-                    }
-                    (_, Some(response)) => {
-                        miss.existing = Some(response.status());
-                        miss.stored = Stored::Fresh(response);
-                    }
+                match response {
+                    Some(response) => miss.found(response),
                     // A rule stands for responses of its variants, which an answer without one would push out.
-                    (_, None) => miss.existing = varies.then_some(StatusCode::OK),
+                    None => miss.existing = varies.then_some(StatusCode::OK),
                 }
                 Seen::Fetch(miss)
             }

@@ -95,24 +95,7 @@ fn judge<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<Wanted<B::Fence>, Refusal> {
     let shared = &settlement.shared;
-    let is_any = shared.config.write_through;
-    if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
-        return Err(Refusal::NotRepresentation);
-    }
-    let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
-    let target = &settlement.request.uri;
-    if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
-        return Err(Refusal::NotRepresentation);
-    }
-    let OwnKey { key, identity, .. } = match shared.way(&get) {
-        Way::Read(read) => shared.own(&read),
-        Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
-    };
-    // The fence of a write with a known target was captured for that target alone.
-    let has_any_fence = is_any && settlement.request.method == Method::POST;
-    if !has_any_fence && *key.resource() != settlement.resource {
-        return Err(Refusal::NotRepresentation);
-    }
+    let (get, OwnKey { key, identity, .. }) = represented(settlement, head)?;
     // The grace that held when it began: a late commit may lie between its own and its answer.
     let now = settlement.at;
     if shared.core.grace.is_active(key.resource(), now) {
@@ -125,7 +108,7 @@ fn judge<B: Backend, Res: Body>(
         at: now,
     };
     let rules = StoringRules {
-        explicit_only: !is_any,
+        explicit_only: !shared.config.write_through,
         ..shared.rules(&answer)
     };
     let grant = shared.grant(asked, &identity, &answer, body, rules)?;
@@ -148,6 +131,33 @@ fn judge<B: Backend, Res: Body>(
         share,
         began: now,
     })
+}
+
+/// The GET that a write's answer is the answer to, and its key.
+fn represented<B: Backend>(
+    settlement: &Settlement<B>,
+    head: &response::Parts,
+) -> Result<(request::Parts, OwnKey), Refusal> {
+    let shared = &settlement.shared;
+    let is_any = shared.config.write_through;
+    if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
+        return Err(Refusal::NotRepresentation);
+    }
+    let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
+    let target = &settlement.request.uri;
+    if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
+        return Err(Refusal::NotRepresentation);
+    }
+    let own = match shared.way(&get) {
+        Way::Read(read) => shared.own(&read),
+        Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
+    };
+    // The fence of a write with a known target was captured for that target alone.
+    let has_any_fence = is_any && settlement.request.method == Method::POST;
+    if !has_any_fence && *own.key.resource() != settlement.resource {
+        return Err(Refusal::NotRepresentation);
+    }
+    Ok((get, own))
 }
 
 impl<F> Wanted<F> {

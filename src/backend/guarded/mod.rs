@@ -1,11 +1,11 @@
 //! A backend that may fail, guarded: it costs a bounded time, and what it could not be told is not forgotten.
 
 mod breaker;
+mod guarding;
 mod options;
 mod replay;
 mod undelivered;
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::breaker::{Breaker, Permit};
+use self::guarding::Guarding;
 use self::options::Options;
 use self::undelivered::{Began, Due, Undelivered};
 use super::{
@@ -107,26 +108,6 @@ struct Counts {
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
-
-/// Why the backend was not asked, or did not answer.
-#[derive(Clone, Copy, Debug)]
-enum Guarding {
-    Open,
-    Undelivered,
-    Late,
-}
-
-impl fmt::Display for Guarding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "it has failed too often",
-            Self::Undelivered => "an invalidation is still to be delivered",
-            Self::Late => "it did not answer in time",
-        })
-    }
-}
-
-impl Error for Guarding {}
 
 impl<B: Backend> Clone for Guarded<B> {
     fn clone(&self) -> Self {

@@ -27,10 +27,10 @@ use self::fence::Fences;
 pub use self::fence::MemoryFence;
 use self::groups::Groups;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
-use self::variants::{DEFAULT_MOST, Variants};
+use self::variants::DEFAULT_MOST;
 use super::{
     Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage, VaryRule,
+    Target, Usage,
 };
 
 type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
@@ -160,35 +160,6 @@ impl Memory {
         }
         let slot = Slot::response(token, response, since);
         self.slots.insert_with_lifecycle(*key, slot, evicted);
-    }
-
-    /// The rule that selects a variant, which knows all there are: those beyond the limit go, and those of another rule, which
-    /// nobody would find any more. Under the stripe's lock.
-    fn insert_rule(&self, key: &CacheKey, token: u64, rule: &Arc<VaryRule>, evicted: &mut Evicted) {
-        let held = self
-            .slots
-            .peek(&key.primary())
-            .map(|slot| (slot.token, slot.held));
-        let (variants, gone) = match held {
-            Some((under, Held::Rule(old, variants))) if under == token => {
-                let most = self.most_variants.load(Ordering::Relaxed);
-                if old == *rule {
-                    variants.with(key.variant(), most)
-                } else {
-                    (
-                        Variants::default().with(key.variant(), most).0,
-                        variants.all().to_vec(),
-                    )
-                }
-            }
-            _ => Variants::default().with(key.variant(), 1),
-        };
-        let slot = Slot::rule(token, rule.clone(), variants);
-        self.slots
-            .insert_with_lifecycle(key.primary(), slot, evicted);
-        for variant in gone {
-            evicted.add(self.slots.remove(&key.primary().with_variant(variant)));
-        }
     }
 
     /// The token of the resource's record, which is made if there is none. Under the stripe's lock.

@@ -2,6 +2,11 @@
 //! the store.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Memory;
+use super::slots::{Evicted, Held, Slot};
+use crate::backend::{CacheKey, VaryRule};
 
 /// How many there may be, unless that is said.
 pub(super) const DEFAULT_MOST: usize = 32;
@@ -26,6 +31,43 @@ impl Variants {
 
     pub(super) fn weight(&self) -> usize {
         size_of_val(&*self.0)
+    }
+}
+
+impl Memory {
+    /// The rule that selects a variant, which knows all there are: those beyond the limit go, and those of another rule, which
+    /// nobody would find any more. Under the stripe's lock.
+    pub(super) fn insert_rule(
+        &self,
+        key: &CacheKey,
+        token: u64,
+        rule: &Arc<VaryRule>,
+        evicted: &mut Evicted,
+    ) {
+        let held = self
+            .slots
+            .peek(&key.primary())
+            .map(|slot| (slot.token, slot.held));
+        let (variants, gone) = match held {
+            Some((under, Held::Rule(old, variants))) if under == token => {
+                let most = self.most_variants.load(Ordering::Relaxed);
+                if old == *rule {
+                    variants.with(key.variant(), most)
+                } else {
+                    (
+                        Variants::default().with(key.variant(), most).0,
+                        variants.all().to_vec(),
+                    )
+                }
+            }
+            _ => Variants::default().with(key.variant(), 1),
+        };
+        let slot = Slot::rule(token, rule.clone(), variants);
+        self.slots
+            .insert_with_lifecycle(key.primary(), slot, evicted);
+        for variant in gone {
+            evicted.add(self.slots.remove(&key.primary().with_variant(variant)));
+        }
     }
 }
 
