@@ -289,6 +289,14 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.store_posts = false)
     }
 
+    /// Stores no parts. Default: a 206 with a `Content-Range` is stored as the part it is (RFC 9111 §3.3), at most 16 of one
+    /// response. What asks for bytes that are there is answered from them; what asks for some that are not, or for the whole,
+    /// is completed with a range request, where a strong validator tells that the parts are of one representation (§3.4).
+    #[must_use]
+    pub fn never_store_parts(self) -> Self {
+        self.with(|config| config.store_parts = false)
+    }
+
     /// For how long nothing is stored for a resource after a write whose outcome is unknown (5xx, 408, error, panic, or one
     /// that ran into [`write_limit`](Self::write_limit)): it may commit late. Default: 5 seconds.
     #[must_use]

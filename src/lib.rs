@@ -26,7 +26,8 @@
 //!   `must-revalidate`, nothing asked for with `Cookie` unless the response states its own lifetime.
 //! * **RFC 9110's conditions and ranges.** Stale and `no-cache` responses are validated by `If-None-Match` and
 //!   `If-Modified-Since`, and a 304 freshens what is stored; a client's own conditions and ranges are answered from it, 304,
-//!   206 and 416. A client's conditions never reach an inner service whose answer others share.
+//!   206 and 416. Parts that an origin sends are stored as parts, put together, and completed with a range request. A
+//!   client's conditions never reach an inner service whose answer others share.
 //! * **A good tower citizen.** Its error is the inner service's, hits take no permit of it, request bodies need be no more
 //!   than `Send + 'static`, and streams stay streams.
 //! * **It explains itself.** Every answer carries [`Cache-Status`](CacheLayer::cache_status) (RFC 9211), every decision is
@@ -109,8 +110,8 @@
 //!
 //! # What it does not do
 //!
-//! An origin's 206 is passed on and not stored: parts are answered from whole responses only, and a `Range` on a miss goes to
-//! the inner service as it is. A variant that was negotiated for one request serves those that ask for the same, not those
+//! Requests for parts of what is not stored are not shared: each goes to the inner service, and only what it brings is
+//! stored. A variant that was negotiated for one request serves those that ask for the same, not those
 //! that would take it, too: only the origin knows what it prefers.
 //!
 //! A resource is a path as it was received, byte for byte: a handler that takes `/a%62` and `/ab` for the same thing must

@@ -166,7 +166,7 @@ async fn a_part_of_what_is_stale_is_validated_first() {
     .await;
 }
 
-/// H13: with or without explicit freshness, an origin's 206 is its client's alone.
+/// H13: an origin's 206 is stored as the part it is (tests/parts.rs), until the whole is.
 #[tokio::test(start_paused = true)]
 async fn a_206_is_never_stored_as_the_whole() {
     on_both_backends(async |layer| {
@@ -181,7 +181,7 @@ async fn a_206_is_never_stored_as_the_whole() {
         let service = layer.layer(origin.clone());
         let part = send(&service, asks("bytes=2-5")).await;
         assert_eq!((part.status.as_u16(), &*part.body), (206, "2345"));
-        assert_eq!(part.cache_status(), "fwd=uri-miss; detail=status");
+        assert_eq!(part.cache_status(), "fwd=uri-miss; stored");
         settled().await;
         let whole = send(&service, get("/a")).await;
         assert_eq!(

@@ -181,6 +181,19 @@ impl CacheKey {
         }
     }
 
+    /// The key of what is stored of the response while it is not whole (RFC 9111 §3.3).
+    #[must_use]
+    pub fn parts(self, seed: &DigestSeed) -> Self {
+        let mut digester = seed.hasher();
+        digester.part(b"parts");
+        digester.part(&self.selector.to_le_bytes());
+        Self {
+            selector: digester.finish(),
+            variant: NONE,
+            ..self
+        }
+    }
+
     /// The key of the variant that a request with these header fields selects.
     #[must_use]
     pub fn variant_for(self, seed: &DigestSeed, rule: &VaryRule, request: &HeaderMap) -> Self {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use http::header::{CONTENT_RANGE, DATE, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use super::conditional::EntityTag;
@@ -134,6 +134,26 @@ pub fn may_be_ranged(asked: &HeaderMap, headers: &HeaderMap, received: Moment) -
     named.is_some() && named == strong_date(headers, received)
 }
 
+/// What names a response strongly in `If-Range`: its entity tag, or its `Last-Modified` where that is a strong validator.
+#[must_use]
+pub fn strong_validator(headers: &HeaderMap, received: Moment) -> Option<&HeaderValue> {
+    match EntityTag::of(headers) {
+        Some(tag) => headers.get(ETAG).filter(|_| !tag.is_weak),
+        None => strong_date(headers, received).and_then(|_| headers.get(LAST_MODIFIED)),
+    }
+}
+
+/// Whether both are parts of the same representation, byte for byte (RFC 9111 §3.4): they have the same strong validator.
+#[must_use]
+pub fn is_of_the_same(
+    headers: &HeaderMap,
+    received: Moment,
+    other: &HeaderMap,
+    now: Moment,
+) -> bool {
+    strong_validator(headers, received).is_some_and(|own| strong_validator(other, now) == Some(own))
+}
+
 /// `Last-Modified`, where it is a strong validator.
 fn strong_date(headers: &HeaderMap, received: Moment) -> Option<std::time::SystemTime> {
     let of = |name| date::parse(headers.get(name)?.as_bytes(), received.wall());
@@ -146,6 +166,31 @@ fn strong_date(headers: &HeaderMap, received: Moment) -> Option<std::time::Syste
 #[must_use]
 pub fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
     let text = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+    HeaderValue::try_from(text).expect("digits")
+}
+
+/// The one part that a 206 is, and the length of the whole (§14.4); `None` where it does not say, or not once, or what it
+/// says is not sound.
+#[must_use]
+pub fn part_of_whole(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
+    let mut lines = headers.get_all(CONTENT_RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let (unit, rest) = line.as_bytes().trim_ascii().split_at_checked(6)?;
+    let slash = rest.iter().position(|byte| *byte == b'/')?;
+    let (part, complete) = (&rest[..slash], &rest[slash + 1..]);
+    let dash = part.iter().position(|byte| *byte == b'-')?;
+    let (first, last) = (number(&part[..dash])?, number(&part[dash + 1..])?);
+    let complete = number(complete)?;
+    let is_sound = unit.eq_ignore_ascii_case(b"bytes ") && first <= last && last < complete;
+    is_sound.then(|| (first..last + 1, complete))
+}
+
+/// `Range` for one part.
+#[must_use]
+pub fn range_of(part: &Range<u64>) -> HeaderValue {
+    let text = format!("bytes={}-{}", part.start, part.end - 1);
     HeaderValue::try_from(text).expect("digits")
 }
 
@@ -299,5 +344,75 @@ mod tests {
         assert_eq!(content_range(&(0..1), 10), "bytes 0-0/10");
         assert_eq!(content_range(&(4..10), 10), "bytes 4-9/10");
         assert_eq!(no_such_range(10), "bytes */10");
+    }
+
+    #[test]
+    fn section_14_4_what_a_206_is() {
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_RANGE, HeaderValue::from_static(line));
+            }
+            part_of_whole(&headers)
+        };
+        for (lines, expected) in [
+            (&["bytes 0-4/10"][..], Some((0..5, 10))),
+            (&["Bytes 9-9/10"], Some((9..10, 10))),
+            (&["bytes 0-9/10"], Some((0..10, 10))),
+            (&["bytes 0-10/10"], None),
+            (&["bytes 5-4/10"], None),
+            (&["bytes 0-4/*"], None),
+            (&["bytes */10"], None),
+            (&["bytes 0-4"], None),
+            (&["bytes=0-4/10"], None),
+            (&["lines 0-4/10"], None),
+            (&["bytes 0-4/10", "bytes 5-9/10"], None),
+            (&["bytes 0-18446744073709551615/18446744073709551615"], None),
+            (
+                &["bytes 0-99999999999999999999/999999999999999999999"],
+                None,
+            ),
+            (&["bytes"], None),
+            (&[""], None),
+            (&[], None),
+        ] {
+            assert_eq!(of(lines), expected, "{lines:?}");
+        }
+        assert_eq!(range_of(&(4..10)), "bytes=4-9");
+    }
+
+    /// H13
+    #[test]
+    fn section_3_4_parts_of_the_same_representation() {
+        let received = Moment::new(
+            Duration::ZERO,
+            UNIX_EPOCH + Duration::from_secs(784_111_777),
+        );
+        let of = |lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            headers
+        };
+        let old = ("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT");
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (one, other, same) in [
+            (&[("etag", "\"a\"")][..], &[("etag", "\"a\"")][..], true),
+            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
+            (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], false),
+            (
+                &[("etag", "W/\"a\""), old, date],
+                &[("etag", "W/\"a\""), old, date],
+                false,
+            ),
+            (&[("etag", "\"a\"")], &[old, date], false),
+            (&[old, date], &[old, date], true),
+            (&[old], &[old], false),
+            (&[], &[], false),
+        ] {
+            let got = is_of_the_same(&of(one), received, &of(other), received);
+            assert_eq!(got, same, "{one:?} {other:?}");
+        }
     }
 }

@@ -56,6 +56,8 @@ reasons! {
         RequestMaxAge => "request-max-age",
         /// What is stored does not stay fresh for the request's `min-fresh` (§5.2.1.3).
         RequestMinFresh => "request-min-fresh",
+        /// Parts are stored, and what they lack was asked for (§3.4).
+        Partial => "partial",
         /// The digest of another key is the same: what is stored belongs to that one.
         OtherKey => "other-key",
         /// The backend could not be asked.
@@ -215,6 +217,7 @@ impl FetchReason {
             Self::VaryMiss => "vary-miss",
             Self::Stale => "stale",
             Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh => "request",
+            Self::Partial => "partial",
             Self::BackendFailed => "miss",
         }
     }

@@ -20,9 +20,18 @@ use super::shared::Shared;
 impl<B: Backend> Shared<B> {
     /// The stored response (RFC 9111 §4), without its body for HEAD.
     pub(super) fn hit<Res>(&self, hit: &Hit, wanted: Wanted<'_>) -> Response<ResponseBody<Res>> {
+        self.answer(hit, selected(&hit.response, wanted))
+    }
+
+    /// What was selected of a stored response, as a hit.
+    pub(super) fn answer<Res>(
+        &self,
+        hit: &Hit,
+        selected: Response<ResponseBody<Res>>,
+    ) -> Response<ResponseBody<Res>> {
         self.count(Event::Hit);
         tracing::debug!(age = hit.age, "hit");
-        let mut response = self.stored(hit, wanted);
+        let mut response = aged(selected, hit);
         match hit.stale {
             None => self.stamp_status(response.headers_mut(), hit),
             Some(of) => {
@@ -41,20 +50,11 @@ impl<B: Backend> Shared<B> {
         reason: FetchReason,
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = self.stored(hit, sent.wanted());
+        let mut response = aged(selected(&hit.response, sent.wanted()), hit);
         if let Some(of) = hit.stale {
             let value =
                 |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, of.as_str());
             self.stamp_stale(response.headers_mut(), hit, of, value);
-        }
-        response
-    }
-
-    /// The stored response, whose `Cache-Status` is still to be set.
-    fn stored<Res>(&self, hit: &Hit, wanted: Wanted<'_>) -> Response<ResponseBody<Res>> {
-        let mut response = selected(&hit.response, wanted);
-        if let Some(age) = response.headers_mut().get_mut(AGE) {
-            fill(age, 0, hit.age, || HeaderValue::from(hit.age));
         }
         response
     }
@@ -116,16 +116,20 @@ impl<B: Backend> Shared<B> {
     }
 
     /// 502: what the inner service says contradicts itself (RFC 9110 §15.6.3).
-    pub(super) fn bad_gateway<Res>(&self) -> Response<ResponseBody<Res>> {
+    pub(super) fn bad_gateway<Res>(
+        &self,
+        forward: Forward,
+        detail: &'static str,
+    ) -> Response<ResponseBody<Res>> {
         self.count(Event::Contradiction);
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         if let Some(status) = &self.config.status {
             let told = Forwarded {
-                fwd: FetchReason::Stale.fwd(),
-                status: Some(StatusCode::NOT_MODIFIED),
+                fwd: forward.reason.fwd(),
+                status: Some(forward.status),
                 stored: false,
-                detail: Some("not-modified-is-another"),
+                detail: Some(detail),
             };
             let value = status.name.forwarded(told);
             response.headers_mut().insert(CACHE_STATUS, value);
@@ -217,6 +221,15 @@ impl<B: Backend> Shared<B> {
             headers.append(CACHE_STATUS, status.name.forwarded(told));
         }
     }
+}
+
+/// A stored response, whose `Cache-Status` is still to be set.
+#[inline]
+fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
+    if let Some(age) = response.headers_mut().get_mut(AGE) {
+        fill(age, 0, hit.age, || HeaderValue::from(hit.age));
+    }
+    response
 }
 
 const REMEMBERED: usize = 64;

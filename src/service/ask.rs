@@ -17,6 +17,7 @@ use super::body::{BoxError, ResponseBody};
 use super::content::Content;
 use super::inner;
 use super::lookup::{Fill, Hit, Stored};
+use super::partial::Completed;
 use super::sent::{Forward, Sent};
 use super::shared::Shared;
 
@@ -50,6 +51,7 @@ where
         Some(Err(error)) => Err(error),
         Some(Ok(())) => {
             shared.validate(&mut request, fill, sent);
+            shared.complete(&mut request, fill, sent);
             sent.at = shared.now();
             begins(sent.at);
             inner.call(request).await
@@ -72,6 +74,13 @@ where
     {
         return Came::Instead(response);
     }
+    let answer = match shared.completed(answer, fill, sent) {
+        Completed::Answer(answer) => answer,
+        Completed::Contradicts => {
+            let response = shared.bad_gateway(forward(status), "part-is-another");
+            return Came::Instead(response);
+        }
+    };
     match shared.validated(answer, sent) {
         Some(answer) => Came::Answer(answer, forward(status)),
         None => Came::Instead(shared.contradicted(fill, sent)),

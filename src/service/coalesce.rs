@@ -36,6 +36,13 @@ where
     Res: Body<Data = Bytes> + Send + 'static,
     Res::Error: Into<BoxError>,
 {
+    let (method, headers) = (request.method(), request.headers());
+    if let Some(response) = shared.answer_from_parts(&mut fill, method, headers).await {
+        return Ok(response);
+    }
+    if fill.key.directives.only_if_cached {
+        return Ok(shared.gateway_timeout());
+    }
     let sent = shared.sent(&mut request, &fill);
     if let Some(hit) = shared.stand_in_unasked(&fill) {
         return Ok(shared.hit(&hit, sent.wanted()));

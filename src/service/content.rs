@@ -1,7 +1,9 @@
-//! The content of an answer: what the inner service sends, or what is stored where it says that this is still right.
+//! The content of an answer: what the inner service sends, or what is stored where it says that this is still right, or both
+//! where it sends what was missing.
 
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -23,6 +25,73 @@ pin_project! {
             // Boxed, as in every answer's body.
             trailers: Option<Box<HeaderMap>>,
         },
+        Spliced {
+            // Boxed, as next to no answer is one.
+            splice: Pin<Box<Splice<B>>>,
+        },
+    }
+}
+
+pin_project! {
+    /// A body between stored bytes (RFC 9111 §3.4).
+    pub(crate) struct Splice<B> {
+        before: Bytes,
+        #[pin]
+        body: B,
+        // Of the body, which is to be of that length.
+        missing: u64,
+        after: Bytes,
+    }
+}
+
+/// The part that came is not as long as it said.
+#[derive(Debug)]
+struct WrongLength;
+
+impl fmt::Display for WrongLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a part is not as long as its Content-Range says")
+    }
+}
+
+impl std::error::Error for WrongLength {}
+
+impl<B> Splice<B> {
+    fn left(&self) -> u64 {
+        self.before.len() as u64 + self.missing + self.after.len() as u64
+    }
+}
+
+impl<B> Splice<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Trailers of a part are of that alone.
+    fn poll_data(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+        let mut splice = self.project();
+        if !splice.before.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(splice.before))));
+        }
+        while *splice.missing > 0 {
+            let data = match ready!(splice.body.as_mut().poll_frame(cx)) {
+                None => return Poll::Ready(Some(Err(WrongLength.into()))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            };
+            match splice.missing.checked_sub(data.len() as u64) {
+                None => return Poll::Ready(Some(Err(WrongLength.into()))),
+                Some(left) => *splice.missing = left,
+            }
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(data)));
+            }
+        }
+        let after = std::mem::take(splice.after);
+        Poll::Ready(Some(after).filter(|after| !after.is_empty()).map(Ok))
     }
 }
 
@@ -36,10 +105,22 @@ impl<B> Content<B> {
         Self::Stored { data, trailers }
     }
 
+    /// A body of `missing` bytes between stored ones.
+    pub(super) fn spliced([before, after]: [Bytes; 2], body: B, missing: u64) -> Self {
+        Self::Spliced {
+            splice: Box::pin(Splice {
+                before,
+                body,
+                missing,
+                after,
+            }),
+        }
+    }
+
     /// The stored bytes and trailers, if that is what it is.
     pub(super) fn as_stored(&self) -> Option<(Bytes, Option<HeaderMap>)> {
         match self {
-            Self::Streaming { .. } => None,
+            Self::Streaming { .. } | Self::Spliced { .. } => None,
             Self::Stored { data, trailers } => Some((data.clone(), trailers.as_deref().cloned())),
         }
     }
@@ -61,6 +142,10 @@ where
             ContentProjection::Streaming { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            ContentProjection::Spliced { splice } => splice
+                .as_mut()
+                .poll_data(cx)
+                .map(|data| data.map(|data| data.map(Frame::data))),
             ContentProjection::Stored { data, .. } if !data.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
             }
@@ -75,6 +160,7 @@ where
         match self {
             Self::Streaming { body } => body.is_end_stream(),
             Self::Stored { data, trailers } => data.is_empty() && trailers.is_none(),
+            Self::Spliced { splice } => splice.left() == 0,
         }
     }
 
@@ -85,6 +171,7 @@ where
                 data,
                 trailers: None,
             } => SizeHint::with_exact(data.len() as u64),
+            Self::Spliced { splice } => SizeHint::with_exact(splice.left()),
             // Servers that know a length send no trailers.
             Self::Stored { .. } => SizeHint::default(),
         }

@@ -17,12 +17,12 @@ use super::ask::{Came, ask};
 use super::body::{BoxError, ResponseBody};
 use super::content::Content;
 use super::driven::Driven;
-use super::fetch::{Held, Storable};
 use super::lookup::Fill;
 use super::pump::Pump;
 use super::sent::{Forward, Sent};
 use super::shared::Shared;
 use super::sharing::SharedHead;
+use super::storable::{Held, Storable};
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 

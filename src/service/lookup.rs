@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
 use crate::backend::{Backend, BackendError, CacheKey, Lookup, StoredResponse};
@@ -13,6 +14,7 @@ use crate::semantics::verdict::{Found, Verdict, verdict};
 
 use super::admission::{OwnKey, Read};
 use super::complaints::Failed;
+use super::partial::HeldParts;
 use super::shared::Shared;
 
 /// What becomes of a request, once the store was asked.
@@ -36,7 +38,11 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    fn fresh(response: Arc<StoredResponse>, age: Duration, left: Option<Duration>) -> Self {
+    pub(super) fn fresh(
+        response: Arc<StoredResponse>,
+        age: Duration,
+        left: Option<Duration>,
+    ) -> Self {
         let seconds = age.as_secs();
         Self {
             response,
@@ -70,6 +76,8 @@ pub(super) struct Miss<F> {
     pub(super) closed: u64,
     pub(super) existing: Option<StatusCode>,
     pub(super) stored: Stored,
+    /// What is stored of it, where that is not the whole.
+    pub(super) parts: Option<HeldParts>,
     /// Why the answer is not stored, whatever it is.
     pub(super) barred: Option<Refusal>,
 }
@@ -103,6 +111,7 @@ impl<F> Miss<F> {
             closed,
             existing: None,
             stored: Stored::Nothing,
+            parts: None,
             barred: None,
         }
     }
@@ -137,9 +146,9 @@ impl<F> Miss<F> {
 }
 
 /// A lookup's result, with the key it ended at.
-struct Looked<F> {
-    lookup: Lookup<F>,
-    place: CacheKey,
+pub(super) struct Looked<F> {
+    pub(super) lookup: Lookup<F>,
+    pub(super) place: CacheKey,
     closed: u64,
 }
 
@@ -186,6 +195,7 @@ impl<B: Backend> Shared<B> {
                     closed: 0,
                     existing: None,
                     stored: Stored::Nothing,
+                    parts: None,
                     barred: None,
                 });
             }
@@ -194,7 +204,7 @@ impl<B: Backend> Shared<B> {
         self.judge(looked, same, &key.directives, headers, self.now())
     }
 
-    async fn look_twice(
+    pub(super) async fn look_twice(
         &self,
         key: &CacheKey,
         headers: &HeaderMap,
@@ -258,6 +268,10 @@ impl<B: Backend> Shared<B> {
             }
             (Verdict::MaxStale, Some(response)) => {
                 Seen::Usable(Hit::stale(response, now, StaleUse::MaxStale))
+            }
+            // Stored parts may do.
+            (Verdict::GatewayTimeout, None) if headers.contains_key(RANGE) => {
+                Seen::Fetch(miss(FetchReason::UriMiss))
             }
             (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
             (Verdict::Fetch(reason), response) => {

@@ -6,8 +6,52 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::backend::StoredResponse;
 use crate::semantics::conditional::tag_of;
+use crate::semantics::parts::Parts;
 use crate::semantics::range::{content_range, no_such_range, part_head};
+
+/// Content that parts are taken of: all of a representation, or what is held of it.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'s> {
+    content: &'s Bytes,
+    parts: Option<&'s Parts>,
+}
+
+impl<'s> Source<'s> {
+    pub(super) fn whole(content: &'s Bytes) -> Self {
+        let parts = None;
+        Self { content, parts }
+    }
+
+    pub(super) fn of(stored: &'s StoredResponse) -> Self {
+        Self {
+            content: stored.body(),
+            parts: stored.parts(),
+        }
+    }
+
+    pub(super) fn content(&self) -> &'s Bytes {
+        self.content
+    }
+
+    /// Of the whole representation.
+    pub(super) fn length(&self) -> u64 {
+        let held = self.content.len() as u64;
+        self.parts.map_or(held, Parts::complete)
+    }
+
+    /// `None` if some of it is not there.
+    pub(super) fn slice(&self, part: &Range<u64>) -> Option<Bytes> {
+        let part = match self.parts {
+            Some(parts) => parts.find(part)?,
+            None => part.clone(),
+        };
+        // Within what is in memory, so a usize can hold it.
+        let (start, end) = (part.start as usize, part.end as usize);
+        (start <= end && end <= self.content.len()).then(|| self.content.slice(start..end))
+    }
+}
 
 /// A status with what goes with it.
 pub(super) struct Cut {
@@ -15,25 +59,29 @@ pub(super) struct Cut {
     pub(super) pieces: Vec<Bytes>,
 }
 
-/// One part: 206 with its `Content-Range`.
-pub(super) fn part(headers: &mut HeaderMap, content: &Bytes, part: &Range<u64>) -> Cut {
-    let piece = slice(content, part);
-    headers.insert(CONTENT_RANGE, content_range(part, content.len() as u64));
+/// One part: 206 with its `Content-Range`. `None` if it is not held.
+pub(super) fn part(headers: &mut HeaderMap, source: Source<'_>, part: &Range<u64>) -> Option<Cut> {
+    let piece = source.slice(part)?;
+    headers.insert(CONTENT_RANGE, content_range(part, source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(piece.len()));
-    Cut {
+    Some(Cut {
         status: StatusCode::PARTIAL_CONTENT,
         pieces: vec![piece],
-    }
+    })
 }
 
-/// Several: 206 as `multipart/byteranges` (§14.6), each part with a `Content-Range` of its own.
-pub(super) fn parts(headers: &mut HeaderMap, content: &Bytes, parts: &[Range<u64>]) -> Cut {
-    let length = content.len() as u64;
-    let boundary = boundary_for(content);
+/// Several: 206 as `multipart/byteranges` (§14.6), each part with a `Content-Range` of its own. `None` if not all are held.
+pub(super) fn parts(
+    headers: &mut HeaderMap,
+    source: Source<'_>,
+    parts: &[Range<u64>],
+) -> Option<Cut> {
+    let boundary = boundary_for(source.content);
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for part in parts {
-        pieces.push(Bytes::from(part_head(&boundary, headers, part, length)));
-        pieces.push(slice(content, part));
+        let head = part_head(&boundary, headers, part, source.length());
+        pieces.push(Bytes::from(head));
+        pieces.push(source.slice(part)?);
     }
     pieces.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
     let media_type = format!("multipart/byteranges; boundary={boundary}");
@@ -41,16 +89,16 @@ pub(super) fn parts(headers: &mut HeaderMap, content: &Bytes, parts: &[Range<u64
     headers.insert(CONTENT_TYPE, media_type);
     let sent: usize = pieces.iter().map(Bytes::len).sum();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(sent));
-    Cut {
+    Some(Cut {
         status: StatusCode::PARTIAL_CONTENT,
         pieces,
-    }
+    })
 }
 
 /// None: 416 with the length that there is.
-pub(super) fn none(headers: &mut HeaderMap, content: &Bytes) -> Cut {
+pub(super) fn none(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
     headers.remove(CONTENT_TYPE);
-    headers.insert(CONTENT_RANGE, no_such_range(content.len() as u64));
+    headers.insert(CONTENT_RANGE, no_such_range(source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Cut {
         status: StatusCode::RANGE_NOT_SATISFIABLE,
@@ -70,9 +118,4 @@ fn boundary_for(content: &Bytes) -> String {
 
 fn holds(content: &[u8], word: &[u8]) -> bool {
     content.windows(word.len()).any(|window| window == word)
-}
-
-fn slice(content: &Bytes, part: &Range<u64>) -> Bytes {
-    // Within what is in memory, so a usize can hold it.
-    content.slice(part.start as usize..part.end as usize)
 }

@@ -11,7 +11,7 @@ use crate::backend::{Backend, StoredResponse};
 use crate::semantics::selection::{Selection, Subject, select};
 
 use super::body::ResponseBody;
-use super::ranges;
+use super::ranges::{self, Source};
 use super::sent::{Sent, Wanted};
 use super::shared::Shared;
 
@@ -44,49 +44,67 @@ fn selected_by<Res>(
     method: &Method,
     fields: &HeaderMap,
 ) -> Response<ResponseBody<Res>> {
-    let length = stored.body().len() as u64;
+    selected_if_held(stored, method, fields).unwrap_or_else(|| whole(stored, method))
+}
+
+/// What a request wants, where that is less than the whole and all of it is held.
+pub(super) fn selected_if_held<Res>(
+    stored: &StoredResponse,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Option<Response<ResponseBody<Res>>> {
+    match selection_of(stored, method, fields) {
+        Selection::Whole => None,
+        Selection::NotModified => {
+            let mut response = Response::new(ResponseBody::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = not_modified(stored.headers());
+            Some(response)
+        }
+        selection => {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.headers = stored.headers().clone();
+            let body = cut_to(&mut head, selection, Source::of(stored))?;
+            Some(Response::from_parts(head, body))
+        }
+    }
+}
+
+pub(super) fn selection_of(
+    stored: &StoredResponse,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Selection {
+    let length = Source::of(stored).length();
     let subject = Subject {
         status: stored.status(),
         headers: stored.headers(),
         received: stored.freshness().received,
         length: stored.trailers().is_none().then_some(length),
     };
-    let selection = select(method, fields, subject);
-    if selection == Selection::Whole {
-        return whole(stored, method);
-    }
-    if selection == Selection::NotModified {
-        let mut response = Response::new(ResponseBody::default());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = not_modified(stored.headers());
-        return response;
-    }
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.headers = stored.headers().clone();
-    let body = cut_to(&mut head, selection, stored.body());
-    Response::from_parts(head, body)
+    select(method, fields, subject)
 }
 
-/// Makes an answer what was selected of it.
+/// Makes an answer what was selected of it; `None` where that is not there.
 fn cut_to<Res>(
     head: &mut response::Parts,
     selection: Selection,
-    content: &Bytes,
-) -> ResponseBody<Res> {
+    source: Source<'_>,
+) -> Option<ResponseBody<Res>> {
     let headers = &mut head.headers;
     let cut = match selection {
         Selection::NotModified => {
             *headers = not_modified(headers);
             head.status = StatusCode::NOT_MODIFIED;
-            return ResponseBody::default();
+            return Some(ResponseBody::default());
         }
-        Selection::Part(part) => ranges::part(headers, content, &part),
-        Selection::Parts(parts) => ranges::parts(headers, content, &parts),
-        Selection::Unsatisfiable => ranges::none(headers, content),
-        Selection::Whole => return ResponseBody::whole(content.clone(), None),
+        Selection::Part(part) => ranges::part(headers, source, &part)?,
+        Selection::Parts(parts) => ranges::parts(headers, source, &parts)?,
+        Selection::Unsatisfiable => ranges::none(headers, source),
+        Selection::Whole => return Some(ResponseBody::whole(source.content().clone(), None)),
     };
     head.status = cut.status;
-    ResponseBody::pieces(cut.pieces)
+    Some(ResponseBody::pieces(cut.pieces))
 }
 
 /// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
@@ -132,6 +150,6 @@ impl<B: Backend> Shared<B> {
             return None;
         }
         let none = Bytes::new();
-        Some(cut_to(head, selection, content.unwrap_or(&none)))
+        cut_to(head, selection, Source::whole(content.unwrap_or(&none)))
     }
 }

@@ -14,6 +14,7 @@ use crate::semantics::selection::is_condition_or_range;
 use crate::semantics::storing::Asked;
 
 use super::lookup::Fill;
+use super::partial::Completes;
 use super::shared::Shared;
 
 /// What a client wants of a response.
@@ -44,6 +45,8 @@ pub(super) struct Sent {
     taken: Option<HeaderMap>,
     /// What is stored, whose validators were put on.
     pub(super) validates: Option<Arc<StoredResponse>>,
+    /// What is stored of it, of which only the rest was asked for.
+    pub(super) completes: Option<Completes>,
     /// When it began, then when the inner service was called: waiting for readiness ages no response.
     pub(super) at: Moment,
 }
@@ -63,6 +66,7 @@ impl Sent {
             headers: request.headers().clone(),
             taken: None,
             validates: None,
+            completes: None,
             at,
         }
     }

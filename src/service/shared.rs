@@ -33,8 +33,10 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) flights: Arc<Flights<B::Fence, SharedHead>>,
     pub(crate) uncacheable: ShortMemory,
     pub(crate) failing: Failing,
-    /// Keys whose last validation brought a 304 about something else.
+    /// Keys whose last validation, or completion, brought an answer about something else.
     pub(crate) contradicted: ShortMemory,
+    /// Keys of which parts are stored.
+    pub(crate) partial: ShortMemory,
     pub(crate) queue: Queue,
     pub(crate) background: Background,
     pub(super) complaints: Complaints,
@@ -63,6 +65,7 @@ impl<B: Backend> Shared<B> {
                 uncacheable: ShortMemory::default(),
                 failing: Failing::default(),
                 contradicted: ShortMemory::default(),
+                partial: ShortMemory::default(),
                 queue: Queue::default(),
                 background: Background::default(),
                 complaints: Complaints::default(),

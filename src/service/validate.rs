@@ -19,7 +19,7 @@ use crate::stats::Event;
 use super::body::ResponseBody;
 use super::content::Content;
 use super::lookup::Fill;
-use super::sent::Sent;
+use super::sent::{Forward, Sent};
 use super::shared::Shared;
 
 impl<B: Backend> Shared<B> {
@@ -43,12 +43,12 @@ impl<B: Backend> Shared<B> {
     /// something else.
     pub(super) fn validated<Res>(
         &self,
-        answer: Response<Res>,
+        answer: Response<Content<Res>>,
         sent: &mut Sent,
     ) -> Option<Response<Content<Res>>> {
         let held = match sent.validates.take() {
             Some(held) if answer.status() == StatusCode::NOT_MODIFIED => held,
-            _ => return Some(answer.map(Content::streaming)),
+            _ => return Some(answer),
         };
         let (mut head, _) = answer.into_parts();
         match validated(held.headers(), &head.headers) {
@@ -75,12 +75,10 @@ impl<B: Backend> Shared<B> {
         let now = self.now();
         let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
         memory.remember(&fill.miss.place, Whose::Everybodys, now, time);
+        let (reason, status) = (fill.miss.reason, StatusCode::NOT_MODIFIED);
         match self.stand_in(fill, StaleUse::IfError, now) {
-            Some(hit) => {
-                let status = Some(StatusCode::NOT_MODIFIED);
-                self.stood_in(&hit, sent, fill.miss.reason, status)
-            }
-            None => self.bad_gateway(),
+            Some(hit) => self.stood_in(&hit, sent, reason, Some(status)),
+            None => self.bad_gateway(Forward { reason, status }, "not-modified-is-another"),
         }
     }
 

@@ -49,7 +49,7 @@ impl Database {
     }
 
     /// Reads, and writes' answers, wait until they are let go, once they have done what they do.
-    fn gated(write_through: bool) -> Arc<Self> {
+    pub fn gated(write_through: bool) -> Arc<Self> {
         Self::new(true, write_through)
     }
 
@@ -60,14 +60,14 @@ impl Database {
         }
     }
 
-    async fn is_held(&self, count: usize) {
+    pub async fn is_held(&self, count: usize) {
         until("calls are held", async || {
             self.held.load(Ordering::SeqCst) == count
         })
         .await;
     }
 
-    fn go(&self, count: usize) {
+    pub fn go(&self, count: usize) {
         self.gate.add_permits(count);
     }
 

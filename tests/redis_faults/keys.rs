@@ -9,7 +9,8 @@ fn is_ours(name: &str) -> bool {
         text.bytes()
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
-    if name == "own:n" {
+    // The epoch, and the token of all groups.
+    if ["own:n", "own:q"].contains(&name) {
         return true;
     }
     let kinds = ["own:l:{", "own:e:{"];

@@ -11,9 +11,10 @@ use crate::load::Load;
 use crate::support::redis::{RedisServer, Reply};
 use crate::world::{World, options, patient};
 
-const TOKEN: usize = 48;
-/// Where an entry tells its version, behind its token.
-const VERSION: usize = TOKEN + 3;
+/// A token, and the number of groups' tokens: none.
+const PREFIX: usize = 48 + 1;
+/// Where an entry tells its version, behind that.
+const VERSION: usize = PREFIX + 3;
 const HOUR: u64 = 60 * 60 * 1000;
 
 async fn stored() -> (RedisServer, Instance) {
@@ -53,7 +54,7 @@ fn now() -> Moment {
 
 /// `None` for the rule of responses that vary.
 fn response(entry: &[u8]) -> Option<Arc<StoredResponse>> {
-    let entry = entry[TOKEN..].to_vec().into();
+    let entry = entry[PREFIX..].to_vec().into();
     match codec::decode(&entry, now(), |_| Some(Duration::ZERO)) {
         Ok(Decoded::Response(response)) => Some(response),
         Ok(Decoded::Rule(_)) => None,
@@ -110,7 +111,7 @@ async fn foreign_bytes_are_a_miss_and_healed() {
     is_there(&instance).await;
     let (lease, entry) = only(&server).await;
     for name in [&*lease, "shop:n"] {
-        for foreign in [&b""[..], b"x", &[0; 16], &[0; TOKEN], &[0xff; 1000]] {
+        for foreign in [&b""[..], b"x", &[0; 16], &[0; PREFIX - 1], &[0xff; 1000]] {
             set(&server, name, foreign).await;
             is_healed(&instance, name).await;
         }
@@ -126,12 +127,13 @@ async fn foreign_bytes_are_a_miss_and_healed() {
     };
     for (version, length) in [
         (Some(1), None),
-        (Some(3), None),
+        (Some(2), None),
+        (Some(4), None),
         (None, Some(0)),
-        (None, Some(TOKEN - 1)),
-        (None, Some(TOKEN)),
-        (None, Some(TOKEN + 20)),
-        (None, Some(TOKEN + 60)),
+        (None, Some(PREFIX - 1)),
+        (None, Some(PREFIX)),
+        (None, Some(PREFIX + 20)),
+        (None, Some(PREFIX + 60)),
     ] {
         let value = whole(version, length).await;
         set(&server, &entry, &value).await;
@@ -157,7 +159,7 @@ async fn an_entry_of_another_key_is_a_miss() {
         let Some(other) = other.filter(|_| name != entry) else {
             continue;
         };
-        let other = codec::encode(&other, now(), 1, &here[..TOKEN]);
+        let other = codec::encode(&other, now(), 1, &here[..PREFIX]);
         set(&server, &entry, &other).await;
         assert!(!instance.read(0, 0).await.is_hit());
         is_stored(&instance).await;
@@ -183,7 +185,7 @@ async fn what_was_stored_in_the_future_is_a_miss() {
         (seconds * 1000 - HOUR, false),
         (0, false),
     ] {
-        let dated = codec::encode(&response, now(), stamp, &here[..TOKEN]);
+        let dated = codec::encode(&response, now(), stamp, &here[..PREFIX]);
         set(&server, &entry, &dated).await;
         let answer = instance.read(0, 0).await;
         assert_eq!(answer.is_hit(), is_hit, "{stamp}: {answer:?}");
