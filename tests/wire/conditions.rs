@@ -69,9 +69,12 @@ async fn a_clients_conditions() {
             ],
         ),
         case(
-            "9110 §13.1.1 If-Match is the origin's",
+            "9110 §13.1.1 If-Match is the origin's, §13.1.4 so is If-Unmodified-Since",
             [
                 get("/a").origin(tagged()).sees(200, "one"),
+                get("/a")
+                    .with("if-unmodified-since", "Sun, 06 Nov 1994 08:00:00 GMT")
+                    .sees(200, "one"),
                 get("/a").with("if-match", "\"x\"").sees(200, "one"),
                 get("/b")
                     .with("if-match", "\"x\"")

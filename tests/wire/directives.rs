@@ -79,6 +79,7 @@ async fn a_requests() {
                     .sees(200, "one")
                     .told("fwd=uri-miss; detail=request-no-store"),
                 get("/a").origin(minute("two")).sees(200, "two"),
+                asks("no-store").sees(200, "two").told("hit; ttl=60"),
             ],
         ),
         case(
@@ -223,6 +224,7 @@ async fn stale_responses() {
                 get("/a")
                     .origin(reply(503, "down"))
                     .sees(200, "one")
+                    .lacking("warning")
                     .told("fwd=stale; fwd-status=503; ttl=-10; detail=stale-if-error"),
             ],
         ),

@@ -90,6 +90,7 @@ async fn hits() {
                     .with("te", "trailers")
                     .sees(200, "one")
                     .trailing("x-sum", "7")
+                    .lacking("x-sum")
                     .told("hit; ttl=60"),
             ],
         ),

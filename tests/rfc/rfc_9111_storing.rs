@@ -1,0 +1,178 @@
+//! RFC 9111 §2, §3: storing.
+
+use crate::table::{Requirement, may, must, must_not, not_done, not_ours, should, tested};
+
+pub const TABLE: &[Requirement] = &[
+    must(
+        "2",
+        "the key is at least the method and the target URI",
+        tested(&[
+            "sharing::different_targets_never_share",
+            "tower_contract::head_never_poisons_get",
+            "tower_contract::two_hosts_never_share",
+            "key::parts::no_component_can_forge_another",
+        ]),
+    ),
+    must_not(
+        "3",
+        "a response is stored whose request method is not understood",
+        tested(&[
+            "semantics::storing::only_answers_to_get_are_stored",
+            "tower_contract::methods_that_are_neither_reads_nor_writes_pass",
+        ]),
+    ),
+    must_not(
+        "3",
+        "a response is stored whose status is not final",
+        tested(&["semantics::storing::section_3_storing_with_explicit_freshness_or_none"]),
+    ),
+    must_not(
+        "3",
+        "a 206 or 304, or one with must-understand, is stored whose status is not understood",
+        tested(&[
+            "directives::section_5_2_2_3_must_understand",
+            "validation::an_unsolicited_304_is_passed_on_and_not_stored",
+            "parts::an_unasked_part_is_stored_for_nobody",
+        ]),
+    ),
+    must_not(
+        "3",
+        "a response with no-store is stored",
+        tested(&[
+            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "wire::directives::a_responses",
+        ]),
+    ),
+    must_not(
+        "3",
+        "a private response is stored by a shared cache, but for the qualified form",
+        tested(&[
+            "sharing::what_is_not_for_everybody_is_not_stored",
+            "directives::section_5_2_2_4_and_7_qualified_forms",
+        ]),
+    ),
+    must_not(
+        "3",
+        "an answer to a request with Authorization is stored, unless a directive allows it",
+        tested(&[
+            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "wire::storing::what_is_one_clients_alone",
+        ]),
+    ),
+    must_not(
+        "3",
+        "a response is stored that has neither explicit freshness nor a status of heuristic freshness, nor says public",
+        tested(&[
+            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::freshness::section_4_2_1_lifetime",
+            "wire::storing::what_is_one_clients_alone",
+        ]),
+    ),
+    may(
+        "3",
+        "a cache extension lets a response be stored",
+        not_done(
+            "There is no such extension that is registered, and must-understand is the only one of its kind.",
+        ),
+    ),
+    must(
+        "3.1",
+        "all header fields are stored, unrecognized ones too",
+        tested(&[
+            "bodies::status_and_all_header_lines_come_again_in_their_order",
+            "semantics::stored::every_line_and_its_order_survive_compaction",
+        ]),
+    ),
+    must(
+        "3.1",
+        "Connection and the fields that it names, and those of a proxy or of a connection, are removed before storing",
+        tested(&[
+            "semantics::hop_by_hop::section_3_1_fields_of_the_connection_go",
+            "bodies::fields_of_one_connection_are_not_replayed",
+        ]),
+    ),
+    may(
+        "3.1",
+        "trailer fields are stored apart from the header, or discarded",
+        tested(&["tower_contract::trailers_pass_on_a_miss_and_come_again_on_a_hit"]),
+    ),
+    must_not(
+        "3.1",
+        "stored trailer fields are combined with header fields",
+        tested(&["wire::storing::hits"]),
+    ),
+    must(
+        "3.2",
+        "an update adds each field of the new response and replaces what is stored of it",
+        tested(&[
+            "semantics::freshening::section_3_2_which_fields_are_updated",
+            "wire::conditions::validation",
+        ]),
+    ),
+    must_not(
+        "3.2",
+        "Content-Length and what the content depends on is updated",
+        tested(&["semantics::freshening::section_3_2_which_fields_are_updated"]),
+    ),
+    must_not(
+        "3.3",
+        "parts are stored by a cache that does not understand Range and Content-Range",
+        tested(&["parts::what_is_no_single_part_is_not_stored"]),
+    ),
+    must_not(
+        "3.3",
+        "an incomplete response answers a request for the whole without being completed",
+        tested(&[
+            "parts::the_whole_is_completed_by_what_is_missing",
+            "parts::a_missing_part_that_ends_early_fails",
+            "ranges::a_206_is_never_stored_as_the_whole",
+        ]),
+    ),
+    must_not(
+        "3.3",
+        "parts are sent with another status than 206",
+        tested(&[
+            "parts::a_part_answers_what_lies_within_it",
+            "wire::parts::an_origins_parts",
+        ]),
+    ),
+    may(
+        "3.3",
+        "a 200 that ended early is stored as incomplete",
+        not_done("What ended early is of an origin in trouble: nothing of it is kept."),
+    ),
+    may(
+        "3.3",
+        "a stored part is completed by a request for what is missing",
+        tested(&["parts::the_whole_is_completed_by_what_is_missing"]),
+    ),
+    may(
+        "3.4",
+        "parts are combined that share the same strong validator",
+        tested(&[
+            "semantics::parts::section_3_4_parts_are_combined",
+            "semantics::range::section_3_4_parts_of_the_same_representation",
+            "parts::parts_are_completed_and_put_together",
+            "parts::parts_of_two_representations_are_not_put_together",
+        ]),
+    ),
+    must(
+        "3.4",
+        "combining updates the stored header fields",
+        tested(&["parts::parts_are_completed_and_put_together"]),
+    ),
+    must_not(
+        "3.5",
+        "an answer to a request with Authorization is reused without must-revalidate, public or s-maxage",
+        tested(&[
+            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "stampede::answers_to_credentials_are_shared_with_nobody",
+            "flights::credentials_make_no_queue",
+        ]),
+    ),
+    should(
+        "3.5",
+        "an origin that must be asked by everybody says so",
+        not_ours("It is a recommendation to origins about what they say."),
+    ),
+];

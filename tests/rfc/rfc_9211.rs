@@ -1,0 +1,97 @@
+//! RFC 9211: Cache-Status.
+
+use crate::table::{Requirement, may, must, must_not, not_done, should, tested};
+
+pub const TABLE: &[Requirement] = &[
+    must(
+        "2",
+        "it is a List of Strings or Tokens with parameters",
+        tested(&[
+            "semantics::status::names_are_tokens_or_strings",
+            "semantics::status::section_2_members",
+        ]),
+    ),
+    should(
+        "2",
+        "each cache appends its own member, behind those before it",
+        tested(&[
+            "bodies::an_upstreams_cache_status_is_kept_and_appended_to",
+            "wire::storing::hits",
+        ]),
+    ),
+    must_not(
+        "2",
+        "members of others are removed",
+        tested(&["bodies::an_upstreams_cache_status_is_kept_and_appended_to"]),
+    ),
+    may(
+        "2",
+        "it is left out",
+        tested(&["sharing::the_caches_name_can_be_chosen_or_left_out"]),
+    ),
+    must(
+        "2.1",
+        "hit: the request was satisfied without going forward",
+        tested(&["wire::storing::hits"]),
+    ),
+    must_not(
+        "2.2",
+        "hit and fwd in one member",
+        tested(&["semantics::status::section_2_members"]),
+    ),
+    should(
+        "2.2",
+        "fwd has the most specific reason that is known",
+        tested(&[
+            "semantics::reason::rfc_9211_section_2_2_forward_reasons_are_registered",
+            "sharing::what_goes_past_the_cache_says_why",
+            "wire::directives::a_requests",
+            "wire::parts::an_origins_parts",
+        ]),
+    ),
+    must(
+        "2.3",
+        "fwd-status: the status of the next hop, where it is another",
+        tested(&[
+            "wire::conditions::validation",
+            "wire::conditions::a_clients_conditions",
+        ]),
+    ),
+    must(
+        "2.4",
+        "ttl: what is left of the lifetime, negative when stale",
+        tested(&[
+            "sharing::age_and_ttl_add_up_to_the_lifetime",
+            "wire::directives::stale_responses",
+        ]),
+    ),
+    must(
+        "2.5",
+        "stored: whether the response was stored",
+        tested(&[
+            "wire::storing::hits",
+            "wire::storing::what_is_one_clients_alone",
+        ]),
+    ),
+    must(
+        "2.6",
+        "collapsed: whether it was shared with another request",
+        tested(&[
+            "stampede::a_thousand_misses_are_one_call",
+            "parts::the_whole_is_completed_by_what_is_missing",
+        ]),
+    ),
+    may(
+        "2.7",
+        "key: a representation of the key",
+        not_done("Keys would tell others what one asked for (RFC 9211 §6)."),
+    ),
+    may(
+        "2.8",
+        "detail: what is not told otherwise",
+        tested(&[
+            "wire::storing::what_is_one_clients_alone",
+            "wire::directives::a_requests",
+        ]),
+    ),
+];
