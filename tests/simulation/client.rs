@@ -13,7 +13,7 @@ use tower::ServiceExt;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::{BoxError, Cache};
 
-use crate::history::{History, resource_of};
+use crate::history::{History, TEAM, resource_of};
 use crate::luck::{Ended, Luck, tossed};
 use crate::plan::Plan;
 use crate::source::{key_of, tag_of};
@@ -59,11 +59,15 @@ impl<B: Backend> Client<B> {
 
     fn any_get(&self) -> Request<()> {
         let luck = &self.luck;
-        let mut request = match luck.below(6) {
+        let mut request = match luck.below(7) {
             0 => get("/plain?q=1"),
-            1 => with(get("/varies"), "accept-language", "de"),
+            1 => {
+                let spelled = luck.pick(&["de", "DE", "de;q=1.0", "de , "]);
+                with(get("/varies"), "accept-language", spelled)
+            }
             2 => with(get("/varies"), "accept-language", "fr"),
-            3 if self.plan.is_stormy => get(&format!("/other/{}", luck.below(20))),
+            3 => get(&format!("/member/{}", 1 + luck.below(2))),
+            4 if self.plan.is_stormy => get(&format!("/other/{}", luck.below(20))),
             _ => get("/plain"),
         };
         if !self.plan.is_stormy {
@@ -202,7 +206,7 @@ impl<B: Backend> Client<B> {
     }
 
     async fn write(&self) {
-        let resource = self.luck.pick(&["/plain", "/varies"]);
+        let resource = self.luck.pick(&["/plain", "/varies", TEAM]);
         let instance = self.any_instance();
         let call = self.services[instance].clone().oneshot(put(resource));
         if let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await

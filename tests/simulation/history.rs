@@ -94,18 +94,16 @@ impl History {
 
     /// The generation of a resource, if no write of it is between its answers.
     pub fn settled_generation(&self, resource: &str) -> Option<u64> {
-        let mut known = self.known();
-        let resource = known.resource(resource);
-        (resource.unsettled == 0).then_some(resource.generation)
+        let (generation, is_settled) = self.known().generation(resource);
+        is_settled.then_some(generation)
     }
 
     /// An instance's call for a key begins, for a request that began in the generation `since`. Where nothing but a write
     /// can have made it necessary there is one per key and generation.
     pub fn calls(&self, instance: usize, key: &str, since: Option<u64>, is_calm: bool) -> usize {
         let mut known = self.known();
-        let resource = known.resource(resource_of(key));
-        let generation = resource.generation;
-        let is_clear = resource.unsettled == 0 && since == Some(generation);
+        let (generation, is_settled) = known.generation(resource_of(key));
+        let is_clear = is_settled && since == Some(generation);
         let is_same = |call: &&Call| {
             call.key == key && call.generation == generation && call.instance == instance
         };
@@ -175,12 +173,32 @@ impl History {
 }
 
 impl Known {
+    /// Counts the writes that may make another call necessary, and whether none is between its answers: those of the resource,
+    /// and of the group, of which a response may say only when it comes that it is a member.
+    fn generation(&mut self, resource: &str) -> (u64, bool) {
+        let mut names = vec![resource, TEAM];
+        names.dedup();
+        let each = names.into_iter().map(|name| {
+            let resource = self.resource(name);
+            (resource.generation, resource.unsettled == 0)
+        });
+        each.fold((0, true), |(sum, all), (one, is_settled)| {
+            (sum + one, all && is_settled)
+        })
+    }
+
     fn resource(&mut self, name: &str) -> &mut Resource {
         self.resources.entry(name.to_owned()).or_default()
     }
 }
 
-/// A key without its query and variant.
+/// What is written where a key is read: it without its query and variant, or the group that it is a member of.
 pub fn resource_of(key: &str) -> &str {
-    key.split(['?', ' ']).next().unwrap_or(key)
+    match key.split(['?', ' ']).next().unwrap_or(key) {
+        path if path.starts_with("/member/") => TEAM,
+        path => path,
+    }
 }
+
+/// Whose writes invalidate all `/member/..`.
+pub const TEAM: &str = "/team";

@@ -5,7 +5,8 @@
 //! * one call per key and generation, where nothing but a write can have made another one necessary (P2),
 //! * nobody waits for ever, nothing is left behind: no flight, no task, no byte,
 //! * every body is what its call sent, byte for byte, or visibly broken,
-//! * nobody gets another key's, variant's or owner's answer,
+//! * nobody gets another key's, variant's or owner's answer, and requests that mean the same are one variant,
+//! * a write that names a group is a write of all its members,
 //! * in the end the cache answers what the database holds.
 //!
 //! Worlds of two instances share one backend; P2 is each instance's own there. A backend that fails, or loses what it was

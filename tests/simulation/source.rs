@@ -14,10 +14,13 @@ use http_body_util::BodyExt;
 use tokio::time::{Sleep, sleep};
 use tower_response_cache::BoxError;
 
-use crate::history::{History, resource_of};
+use crate::history::{History, TEAM, resource_of};
 use crate::luck::Luck;
 use crate::plan::Plan;
 use crate::support::origin::{Origin, OriginBody, OriginError, Response, answer, full};
+
+/// The group of the team's members, as a field says it.
+const GROUP: &str = "\"team\"";
 
 /// What stands behind an instance.
 pub fn origin(plan: Plan, instance: usize, history: Arc<History>, luck: Arc<Luck>) -> Origin {
@@ -68,7 +71,12 @@ pub fn key_of(request: &Request<()>) -> String {
         .path_and_query()
         .map_or("/", |target| target.as_str());
     match request.uri().path() {
-        "/varies" => format!("{target} {}", text(request.headers(), "accept-language")),
+        // Weights and letter case mean nothing here.
+        "/varies" => {
+            let language = text(request.headers(), "accept-language").to_ascii_lowercase();
+            let language = language.split([';', ',']).next().unwrap_or_default();
+            format!("{target} {}", language.trim())
+        }
         _ => target.to_owned(),
     }
 }
@@ -217,6 +225,9 @@ impl Source {
         if key.starts_with("/varies") {
             headers.insert("vary", "accept-language".parse().expect("a field value"));
         }
+        if resource_of(key) == TEAM {
+            headers.insert("cache-groups", GROUP.parse().expect("a field value"));
+        }
         response
     }
 
@@ -247,7 +258,12 @@ impl Source {
             answer(204, &[], "").map(|_| full(""))
         };
         let version = version.to_string().parse().expect("a field value");
-        response.headers_mut().insert("x-version", version);
+        let headers = response.headers_mut();
+        headers.insert("x-version", version);
+        if resource == TEAM {
+            let group = GROUP.parse().expect("a field value");
+            headers.insert("cache-group-invalidation", group);
+        }
         Ok(response)
     }
 }
