@@ -34,6 +34,9 @@ pub use crate::semantics::stored::StoredResponse;
 pub use crate::semantics::storing::Freshness;
 pub use crate::semantics::vary::{Selected, VaryRule};
 
+/// How many variants of one key are kept, unless that is said.
+pub(crate) const MOST_VARIANTS: usize = 32;
+
 /// What a lookup found, fresh or not, with the fence of the fill that may follow.
 #[derive(Clone, Debug)]
 pub enum Lookup<F> {

@@ -16,6 +16,7 @@ mod sharing;
 mod support;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod variants;
 
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -13,7 +13,7 @@ fn is_ours(name: &str) -> bool {
     if ["own:n", "own:q"].contains(&name) {
         return true;
     }
-    let kinds = ["own:l:{", "own:e:{"];
+    let kinds = ["own:l:{", "own:e:{", "own:v:{"];
     let Some(rest) = kinds.iter().find_map(|kind| name.strip_prefix(kind)) else {
         return false;
     };

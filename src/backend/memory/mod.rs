@@ -27,10 +27,9 @@ use self::fence::Fences;
 pub use self::fence::MemoryFence;
 use self::groups::Groups;
 use self::slots::{Evicted, Held, KeyHash, Slot, SlotLifecycle, SlotWeight};
-use self::variants::DEFAULT_MOST;
 use super::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage,
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, MOST_VARIANTS, Moment, Put, Resource,
+    StoredResponse, Target, Usage,
 };
 
 type Slots = quick_cache::sync::Cache<CacheKey, Slot, SlotWeight, KeyHash, SlotLifecycle>;
@@ -101,7 +100,7 @@ impl MemoryBackend {
             expiries: (0..EXPIRIES).map(|_| Mutex::default()).collect(),
             evictions: AtomicU64::new(0),
             groups: Groups::default(),
-            most_variants: AtomicUsize::new(DEFAULT_MOST),
+            most_variants: AtomicUsize::new(MOST_VARIANTS),
             largest,
             seed,
         }))

@@ -8,9 +8,6 @@ use super::Memory;
 use super::slots::{Evicted, Held, Slot};
 use crate::backend::{CacheKey, VaryRule};
 
-/// How many there may be, unless that is said.
-pub(super) const DEFAULT_MOST: usize = 32;
-
 /// Digests of what selected them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Variants(Arc<[u128]>);

@@ -67,6 +67,14 @@ impl Namespace {
         name
     }
 
+    /// Where the names of a response's variants are, the latest first.
+    pub(super) fn variants(&self, key: &CacheKey) -> String {
+        let mut name = self.begin('v', key.resource(), 32);
+        name.push('}');
+        push(&mut name, key.selector());
+        name
+    }
+
     fn begin(&self, kind: char, resource: &Resource, more: usize) -> String {
         let mut name = String::with_capacity(self.0.len() + 5 + 32 + more);
         name.push_str(&self.0);

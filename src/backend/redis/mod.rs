@@ -52,11 +52,12 @@
 //!
 //! # What Redis holds
 //!
-//! Four kinds of keys, all of which expire: `trc:n` (the namespace), `trc:l:{..}` (a lease, 48 bytes), `trc:e:{..}` (an
-//! entry: token, then [`codec`](super::codec)), and with write-through up to 64 of `trc:w:..` (a stripe, 48 bytes). Nothing of a request is in a name. Use a database or an instance whose
-//! `maxmemory-policy` is `allkeys-lru` or `allkeys-lfu`; any other works, too, but stops storing when memory is full.
-//! It needs Redis 4 or later, and the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL` with `GET`, `SET`, `PTTL`, `PEXPIRE`,
-//! and `INFO`, `TIME`.
+//! Keys of these kinds, all of which expire: `trc:n` (the namespace), `trc:l:{..}` (a lease, 48 bytes), `trc:e:{..}` (an
+//! entry: token, then [`codec`](super::codec)); for responses that vary `trc:v:{..}` (the names of a response's variants),
+//! for groups `trc:q` and `trc:g:{..}` (tokens), and with write-through up to 64 of `trc:w:..` (a stripe, 48 bytes). Nothing
+//! of a request is in a name. Use a database or an instance whose `maxmemory-policy` is `allkeys-lru` or `allkeys-lfu`; any
+//! other works, too, but stops storing when memory is full. It needs Redis 4 or later, and the commands `MGET`, `UNLINK`,
+//! `EVALSHA`, `EVAL` with `GET`, `SET`, `PTTL`, `PEXPIRE`, `LPUSH`, `LRANGE`, `LREM`, `LTRIM`, and `INFO`, `TIME`.
 
 mod fault;
 mod groups;

@@ -8,6 +8,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisError};
 
 use super::RedisBackend;
 use super::keys::{LONGEST, Namespace};
+use crate::backend::MOST_VARIANTS;
 use crate::key::DigestSeed;
 
 /// Options of a [`RedisBackend`].
@@ -34,6 +35,7 @@ pub struct RedisOptions {
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) largest: u64,
+    pub(super) variants: usize,
     pub(super) trusts_restarts: bool,
 }
 
@@ -97,6 +99,7 @@ impl RedisOptions {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             largest: 2 * 1024 * 1024,
+            variants: MOST_VARIANTS,
             trusts_restarts: false,
         }
     }
@@ -153,6 +156,14 @@ impl RedisOptions {
     pub fn largest(self, bytes: u64) -> Self {
         Self {
             largest: bytes,
+            ..self
+        }
+    }
+
+    /// At most so many variants of one key, at least one: what was stored longest ago goes first. Default: 32.
+    pub fn variants(self, most: usize) -> Self {
+        Self {
+            variants: most.max(1),
             ..self
         }
     }

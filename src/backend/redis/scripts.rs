@@ -101,24 +101,51 @@ for place, key in ipairs(KEYS) do
 end
 return tokens";
 
-/// Stores under a token that still holds: lease, entry and perhaps rule; token, entry, its life, the lease's, rule.
-const PUT: &str = "\
+/// Notes a variant as the latest, and lets go of those that are too many. All are in the slot of their resource.
+macro_rules! variants {
+    ($script:literal) => {
+        concat!(
+            "\
+local function latest(list, entry, most, life)
+  if type(redis.pcall('LREM', list, 0, entry)) ~= 'number' then redis.call('UNLINK', list) end
+  redis.call('LPUSH', list, entry)
+  if redis.call('PTTL', list) < tonumber(life) then redis.call('PEXPIRE', list, life) end
+  for _, old in ipairs(redis.call('LRANGE', list, most, -1)) do redis.call('UNLINK', old) end
+  redis.call('LTRIM', list, 0, most - 1)
+end
+",
+            $script
+        )
+    };
+}
+
+/// Stores under a token that still holds: lease, entry and perhaps rule and variants; token, entry, its life, the lease's,
+/// rule, how many variants.
+const PUT: &str = variants!(
+    "\
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 if KEYS[3] then
   local life = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[3]))
   redis.call('SET', KEYS[3], ARGV[5], 'PX', string.format('%.0f', life))
+  latest(KEYS[4], KEYS[2], ARGV[6], ARGV[4])
 end
-return 1";
+return 1"
+);
 
 /// Invalidates, and stores under a new token if the captured one held until then: where that is, lease, stripe, entry and
-/// perhaps rule; the captured token, entry, its life, the lease's, rule, the new token.
-const REPLACE: &str = "\
+/// perhaps rule and variants; the captured token, entry, its life, the lease's, rule, how many variants, the new token.
+const REPLACE: &str = variants!(
+    "\
 local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
 redis.call('UNLINK', KEYS[2], KEYS[3])
 if not held then return 0 end
-redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[4])
 redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
-if KEYS[5] then redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3]) end
-return 1";
+if KEYS[5] then
+  redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3])
+  latest(KEYS[6], KEYS[4], ARGV[6], ARGV[4])
+end
+return 1"
+);

@@ -50,7 +50,7 @@ impl Inner {
         let run = Run {
             script: &self.scripts.put,
             keys: &keys,
-            arguments: || written.arguments(&token),
+            arguments: || written.arguments(&token, self.options.variants),
         };
         let (done, link) = self.pool.run(run).await?;
         stored(&done).ok_or_else(|| unexpected(&link))
@@ -84,7 +84,7 @@ impl Inner {
         self.name_entries(key, &written, &mut keys);
         // It may be offered twice: what it was a fence of ended when it was first taken.
         let arguments = || {
-            let mut arguments = written.arguments(&place.captured);
+            let mut arguments = written.arguments(&place.captured, self.options.variants);
             arguments.push(Bytes::copy_from_slice(next.as_ref()));
             arguments
         };
@@ -131,6 +131,7 @@ impl Inner {
         keys.push(self.names().entry(key));
         if !written.rule.is_empty() {
             keys.push(self.names().entry(&key.primary()));
+            keys.push(self.names().variants(key));
         }
     }
 
@@ -160,6 +161,11 @@ struct Written {
     lease_life: Bytes,
 }
 
+/// A number as an argument.
+fn decimal(number: usize) -> Bytes {
+    number.to_string().into()
+}
+
 impl Written {
     fn of(response: &StoredResponse, prefix: &[u8], link: &Link, now: Moment) -> Self {
         let stamp = link.clock().stamp();
@@ -176,13 +182,14 @@ impl Written {
     }
 
     /// What the scripts take, behind the token that must hold.
-    fn arguments(&self, captured: &Token) -> Vec<Bytes> {
+    fn arguments(&self, captured: &Token, most_variants: usize) -> Vec<Bytes> {
         vec![
             Bytes::copy_from_slice(captured.as_ref()),
             self.entry.clone(),
             self.life.clone(),
             self.lease_life.clone(),
             self.rule.clone(),
+            decimal(most_variants),
         ]
     }
 }
