@@ -202,6 +202,30 @@ fn nonsense_with_a_right_checksum_is_refused() {
     }
 }
 
+/// P19: what is no field value, or no field name, makes no field.
+#[test]
+fn a_split_response_is_refused() {
+    let whole = encode(&rich(), at(100));
+    for (honest, forged) in [
+        (&b"text/plain"[..], &b"text/p\r\na:"[..]),
+        (b"secret", b"s\r\nret"),
+        (b"secret", b"secre\0"),
+        (b"x-bytes", b"x-byt\r\n"),
+        (b"x-bytes", b"x bytes"),
+    ] {
+        let place = whole
+            .windows(honest.len())
+            .position(|window| window == honest);
+        let place = place.expect("it is there");
+        let mut split = whole.to_vec();
+        split[place..][..forged.len()].copy_from_slice(forged);
+        let checksum = checksum(&split[CHECKED..]);
+        split[CHECKED - 8..CHECKED].copy_from_slice(&checksum.to_le_bytes());
+        let read = decode(&split.into(), Duration::ZERO, at(100));
+        assert_eq!(read.err(), Some(DecodeError::Malformed), "{forged:?}");
+    }
+}
+
 /// F01
 #[test]
 fn another_version_says_so() {
