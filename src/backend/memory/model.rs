@@ -12,7 +12,8 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::fence::{Fences, MemoryFence, STRIPES};
-use crate::backend::{DigestSeed, Resource};
+use super::groups::Groups;
+use crate::backend::{DigestSeed, Group, Resource};
 
 /// What was stored before anybody came.
 const BEFORE: usize = 0;
@@ -24,7 +25,11 @@ struct World {
     fences: Fences,
     resource: Resource,
     database: AtomicUsize,
-    stored: Mutex<Option<usize>>,
+    /// With the fence it was fetched under.
+    stored: Mutex<Option<(usize, MemoryFence)>>,
+    groups: Groups,
+    /// What is stored is in this one, if it is in any.
+    group: Option<Group>,
     yielded: AtomicUsize,
     turns: AtomicUsize,
 }
@@ -37,18 +42,22 @@ fn resource(path: &str) -> Resource {
 }
 
 impl World {
-    fn new() -> Arc<Self> {
+    fn new(group: Option<Group>) -> Arc<Self> {
+        let fences = Fences::default();
+        let before = (BEFORE, fences.capture());
         Arc::new(Self {
-            fences: Fences::default(),
+            fences,
             resource: resource("/a"),
             database: AtomicUsize::new(BEFORE),
-            stored: Mutex::new(Some(BEFORE)),
+            stored: Mutex::new(Some(before)),
+            groups: Groups::default(),
+            group,
             yielded: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         })
     }
 
-    fn keep(&self, sampled: Option<usize>) {
+    fn keep(&self, sampled: Option<(usize, MemoryFence)>) {
         *self.stored.lock().expect("nobody panics in here") = sampled;
     }
 
@@ -66,7 +75,7 @@ impl World {
     fn fill(&self) {
         let fence = self.capture();
         let sampled = self.database.load(Ordering::Relaxed);
-        let insert = || self.keep(Some(sampled));
+        let insert = || self.keep(Some((sampled, fence)));
         self.fences.store(&self.resource, fence, insert);
     }
 
@@ -84,6 +93,28 @@ impl World {
         self.answer(WRITE);
     }
 
+    /// A write elsewhere, whose answer names the group.
+    fn write_group<const WRITE: usize>(&self) {
+        self.commit(WRITE);
+        let group = self.group.expect("the model's");
+        self.groups.invalidate(&group, &self.fences);
+        self.answer(WRITE);
+    }
+
+    /// A fill that knows its groups only when it has its answer.
+    fn fill_member(&self) {
+        let fence = self.capture();
+        let sampled = self.database.load(Ordering::Relaxed);
+        if self.holds(fence) {
+            let insert = || self.keep(Some((sampled, fence)));
+            self.fences.store(&self.resource, fence, insert);
+        }
+    }
+
+    fn holds(&self, since: MemoryFence) -> bool {
+        self.groups.hold(self.group.as_slice(), since)
+    }
+
     fn write_through<const WRITE: usize>(&self) {
         let fence = self.capture();
         let committed = self.commit(WRITE);
@@ -91,7 +122,7 @@ impl World {
         self.fences.replace(&self.resource, fence, |held| {
             self.keep(None);
             if held {
-                self.keep(Some(committed));
+                self.keep(Some((committed, fence)));
             }
         });
         self.answer(WRITE);
@@ -106,6 +137,8 @@ impl World {
     fn look(&self) -> Seen {
         let yielded = self.yielded.load(Ordering::Acquire);
         let found = *self.stored.lock().expect("nobody panics in here");
+        let found = found.filter(|(_, since)| self.holds(*since));
+        let found = found.map(|(sampled, _)| sampled);
         if let Some(found) = found {
             assert_eq!(found & yielded, yielded, "older than what was yielded");
         }
@@ -117,13 +150,18 @@ impl World {
 ///
 /// Three are too many for all of theirs: there no interleaving takes the turn from a running thread more than thrice.
 fn explore<const N: usize>(beside: [fn(&World); N]) -> BTreeSet<Seen> {
+    explore_in(None, beside)
+}
+
+/// The same where what is stored is in a group.
+fn explore_in<const N: usize>(group: Option<Group>, beside: [fn(&World); N]) -> BTreeSet<Seen> {
     // std's, which loom does not look at: it outlives every interleaving.
     let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let outcomes = seen.clone();
     let mut model = loom::model::Builder::new();
     model.preemption_bound = (N > 2).then_some(3);
     model.check(move || {
-        let world = World::new();
+        let world = World::new(group);
         let threads = beside.map(|part| {
             let world = world.clone();
             thread::spawn(move || part(&world))
@@ -185,6 +223,29 @@ fn a_fill_beside_a_write_through() {
 fn two_writes_through() {
     let seen = explore([World::write_through::<ONE>, World::write_through::<TWO>]);
     for outcome in [(ONE, Some(ONE)), (BOTH, None), (BOTH, Some(BOTH))] {
+        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+    }
+}
+
+const MEMBERSHIP: Option<Group> = Some(Group::from_digest(1));
+
+#[test]
+fn a_members_fill_beside_a_write_that_names_its_group() {
+    let seen = explore_in(MEMBERSHIP, [World::fill_member, World::write_group::<ONE>]);
+    for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
+        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+    }
+}
+
+#[test]
+fn a_members_fill_beside_two_writes_that_name_its_group() {
+    let beside = [
+        World::fill_member,
+        World::write_group::<ONE>,
+        World::write_group::<TWO>,
+    ];
+    let seen = explore_in(MEMBERSHIP, beside);
+    for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
         assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
     }
 }
