@@ -97,8 +97,9 @@
 //!
 //! It is always ready, so that hits are served while the inner service is saturated; pressure shows inside its futures.
 //! `LoadShed`, `ConcurrencyLimit`, `RateLimit` and a `Timeout` for fills belong *inside* of it; compression, too, unless
-//! every hit is to be compressed anew. What changes a response for one client alone belongs outside. To the cache a write
-//! that was shed is one of unknown outcome, which invalidates: where that matters, shed writes outside of it.
+//! every hit is to be compressed anew. What changes a response for one client alone belongs outside; if it changes its
+//! bytes, it must take `Range` off the request, because parts are of what is stored. To the cache a write that was shed is
+//! one of unknown outcome, which invalidates: where that matters, shed writes outside of it.
 //!
 //! It runs on tokio, with time enabled, as `#[tokio::main]` and `#[tokio::test]` do it; without time, nothing that should
 //! end a wait does. Outside of a runtime it serves and invalidates, but nothing goes on in the background: misses are not

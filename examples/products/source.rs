@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,10 @@ const HIT: &[u8] = br#","source":"cache"}"#;
 const NO_HIT: &[u8] = br#","source":"database"}"#;
 
 /// Adds `source` to the envelope as its last member; what is no envelope passes as it is.
-pub async fn stamp(request: Request, next: Next) -> Response {
+///
+/// What the cache has is not what is sent, so that no part of it is either: `Range` is ignored, as it may be (RFC 9110 §14.2).
+pub async fn stamp(mut request: Request, next: Next) -> Response {
+    request.headers_mut().remove(RANGE);
     let is_head = request.method() == Method::HEAD;
     let response = next.run(request).await;
     if !is_json(response.headers()) {

@@ -131,3 +131,17 @@ async fn head_says_what_get_would_and_poisons_nothing() {
         assert_eq!(get.header("content-length"), get.text().len().to_string());
     }
 }
+
+/// What the cache has lacks the last member of what is sent: parts of that would not be parts of this.
+#[tokio::test]
+async fn a_range_is_ignored() {
+    let server = Server::start(&[]).await;
+    let path = server.post("Lamp", 39.5).await.header("location");
+    server.get(&path).await;
+    let request = server
+        .request(Method::GET, &path)
+        .header("range", "bytes=0-9");
+    let answer = server.ask(request, "").await;
+    assert_eq!((answer.status.as_u16(), &*answer.source()), (200, "cache"));
+    assert_eq!(answer.data()["name"], json!("Lamp"));
+}
