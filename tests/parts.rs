@@ -444,6 +444,35 @@ async fn what_is_not_the_missing_part_is_not_taken_for_it() {
     }
 }
 
+/// Whoever waited for an answer that contradicts itself asks for the whole.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_completed_is_found_out_once() {
+    on_both_backends(async |layer| {
+        let origin = Origin::new(|request| async move {
+            sleep(Duration::from_millis(50)).await;
+            let range = request.headers().get("range");
+            Ok(match range.map(http::HeaderValue::as_bytes) {
+                Some(b"bytes=0-4") => part(DIGITS, 0..5, &[TAG, MINUTE]),
+                Some(_) => part(DIGITS, 5..9, &[TAG, MINUTE]),
+                None => answer(200, &[TAG, MINUTE], DIGITS),
+            })
+        });
+        let service = layer.layer(origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        let asks_all = || send(&service, get("/a"));
+        let (one, two, three) = tokio::join!(asks_all(), asks_all(), asks_all());
+        let failed = [one, two, three].map(|answer| answer.status == 502);
+        assert_eq!(
+            failed.iter().filter(|failed| **failed).count(),
+            1,
+            "{failed:?}"
+        );
+        assert_eq!(origin.calls(), 3);
+    })
+    .await;
+}
+
 /// P3: a part that ends early is an error at its end, not a shorter one with the wrong bytes behind it.
 #[tokio::test(start_paused = true)]
 async fn a_missing_part_that_ends_early_fails() {
