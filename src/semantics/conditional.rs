@@ -39,11 +39,7 @@ impl<'v> EntityTag<'v> {
     /// The one a message carries; `None` where it has none, several, or one that cannot be read.
     #[must_use]
     pub fn of(headers: &'v HeaderMap) -> Option<Self> {
-        let mut lines = headers.get_all(ETAG).iter();
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => Self::parse(line.as_bytes().trim_ascii()),
-            _ => None,
-        }
+        Self::parse(fields::single(headers, &ETAG)?.as_bytes().trim_ascii())
     }
 
     /// Strong comparison (§8.8.3.2): byte for byte the same.
@@ -109,11 +105,7 @@ fn is_not_newer(asked: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool
 
 /// A field's date; `None` where it has several lines, or one that is no date (§13.1.3: ignored).
 fn only_date(headers: &HeaderMap, name: &HeaderName, now: Moment) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name).iter();
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => date::parse(line.as_bytes(), now.wall()),
-        _ => None,
-    }
+    date::parse(fields::single(headers, name)?.as_bytes(), now.wall())
 }
 
 /// Whether a message has anything that it could be validated by.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The members of a list field over all its lines (RFC 9110 §5.6.1): trimmed, empty ones left out.
 ///
@@ -13,6 +13,16 @@ pub fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item
         rest: value.as_bytes(),
         never_closes: false,
     })
+}
+
+/// The value of a field that is there once; `None` where it is absent or has several lines.
+#[must_use]
+pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Some(line),
+        _ => None,
+    }
 }
 
 struct Members<'v> {

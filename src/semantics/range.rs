@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::conditional::EntityTag;
 use super::date;
+use super::fields;
 use super::moment::Moment;
 
 /// How many ranges a request may ask for: more is not what a client needs (§14.2, §17.15).
@@ -33,11 +34,8 @@ pub enum Ranged {
 /// [`MOST_RANGES`] parts, or for parts that overlap, which would be sent more than once.
 #[must_use]
 pub fn ranged(asked: &HeaderMap, length: u64) -> Ranged {
-    let mut lines = asked.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return Ranged::Whole;
-    };
-    let Some(members) = members_of(line.as_bytes()) else {
+    let line = fields::single(asked, &RANGE);
+    let Some(members) = line.and_then(|line| members_of(line.as_bytes())) else {
         return Ranged::Whole;
     };
     let mut parts: Vec<Range<u64>> = Vec::new();
@@ -173,10 +171,7 @@ pub fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
 /// says is not sound.
 #[must_use]
 pub fn part_of_whole(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
-    let mut lines = headers.get_all(CONTENT_RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return None;
-    };
+    let line = fields::single(headers, &CONTENT_RANGE)?;
     let (unit, rest) = line.as_bytes().trim_ascii().split_at_checked(6)?;
     let slash = rest.iter().position(|byte| *byte == b'/')?;
     let (part, complete) = (&rest[..slash], &rest[slash + 1..]);

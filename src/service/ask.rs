@@ -51,7 +51,7 @@ where
         Some(Err(error)) => Err(error),
         Some(Ok(())) => {
             shared.validate(&mut request, fill, sent);
-            shared.complete(&mut request, fill, sent);
+            shared.complete(&mut request, fill);
             sent.at = shared.now();
             begins(sent.at);
             inner.call(request).await

@@ -10,11 +10,10 @@ use http::{Method, Response, StatusCode, response};
 use crate::backend::{Backend, CacheKey, StoredResponse};
 use crate::semantics::freshening::freshened;
 use crate::semantics::parts::Parts;
-use crate::semantics::range::{is_of_the_same, part_of_whole};
+use crate::semantics::range::part_of_whole;
 
 use super::lookup::Fill;
-use super::partial::HeldParts;
-use super::ranges::Source;
+use super::partial::{HeldParts, part_of_the_same};
 use super::sent::Sent;
 use super::shared::Shared;
 
@@ -47,10 +46,7 @@ impl<B: Backend> Shared<B> {
             && sent.headers.contains_key(RANGE);
         let (range, complete) = part_of_whole(&head.headers).filter(|_| is_part)?;
         let is_same = |held: &&HeldParts| {
-            let (held, now) = (&held.response, self.now());
-            let received = held.freshness().received;
-            Source::of(held).length() == complete
-                && is_of_the_same(held.headers(), received, &head.headers, now)
+            part_of_the_same(&held.response, &head.headers, self.now()).is_some()
         };
         let held = fill.miss.parts.as_ref().filter(is_same).cloned();
         let (mut combined, ()) = Response::new(()).into_parts();

@@ -288,7 +288,7 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
+pub(super) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     response
         .selected()
         .is_none_or(|selected| selected.matches(headers))

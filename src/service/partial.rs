@@ -22,7 +22,7 @@ use crate::semantics::verdict::{Found, Verdict, verdict};
 use super::body::ResponseBody;
 use super::complaints::Failed;
 use super::content::Content;
-use super::lookup::{Fill, Hit, Looked};
+use super::lookup::{Fill, Hit, Looked, Miss, selects};
 use super::ranges::Source;
 use super::selected::{selected_if_held, selection_of};
 use super::sent::Sent;
@@ -36,12 +36,16 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 pub(super) struct HeldParts {
     pub(super) response: Arc<StoredResponse>,
     pub(super) place: CacheKey,
+    /// How the request is completed that they were found for, if it can be.
+    completes: Option<Completes>,
 }
 
 /// What is asked for, so that with what is held an answer is whole.
-#[derive(Debug)]
-pub(super) struct Completes {
+#[derive(Clone, Debug)]
+struct Completes {
     held: Arc<StoredResponse>,
+    /// What tells that it is the same still.
+    validator: HeaderValue,
     /// What the client wants; `None` for all.
     wanted: Option<Range<u64>>,
     missing: Range<u64>,
@@ -57,6 +61,12 @@ pub(super) enum Completed<Res> {
     Contradicts,
 }
 
+impl<F> Miss<F> {
+    fn completes(&self) -> Option<&Completes> {
+        self.parts.as_ref()?.completes.as_ref()
+    }
+}
+
 impl<B: Backend> Shared<B> {
     /// The answer from stored parts, where nothing whole is stored and they hold all that is wanted. If they hold some of it,
     /// that is noted.
@@ -69,7 +79,7 @@ impl<B: Backend> Shared<B> {
         if method != Method::GET || !self.may_have_parts(fill, headers) {
             return None;
         }
-        let held = self.look_for_parts(fill, headers).await?;
+        let mut held = self.look_for_parts(fill, headers).await?;
         let now = self.now();
         let found = Found::Response(held.response.freshness());
         if let Verdict::Fresh { age, left } = verdict(&fill.key.directives, found, now)
@@ -78,7 +88,10 @@ impl<B: Backend> Shared<B> {
             let hit = Hit::fresh(held.response, age, left);
             return Some(self.answer(&hit, response));
         }
-        if completes(&held.response, headers).is_some() && !self.is_contradicted(&held.place) {
+        if !self.is_contradicted(&held.place) {
+            held.completes = Completes::of(&held.response, headers);
+        }
+        if held.completes.is_some() {
             fill.miss.reason = FetchReason::Partial;
         }
         fill.miss.parts = Some(held);
@@ -114,35 +127,20 @@ impl<B: Backend> Shared<B> {
         };
         let is_it = response.identity() == &*fill.key.identity
             && response.parts().is_some()
-            && response
-                .selected()
-                .is_none_or(|selected| selected.matches(headers));
-        is_it.then_some(HeldParts { response, place })
-    }
-
-    fn is_contradicted(&self, place: &CacheKey) -> bool {
-        let memory = &self.core.contradicted;
-        memory.is_remembered(place, Whose::Everybodys, self.now())
+            && selects(&response, headers);
+        is_it.then_some(HeldParts {
+            response,
+            place,
+            completes: None,
+        })
     }
 
     /// Asks for what is missing only, where parts are held (RFC 9110 §14.2, §13.1.5).
-    pub(super) fn complete<Req>(
-        &self,
-        request: &mut Request<Req>,
-        fill: &Fill<B::Fence>,
-        sent: &mut Sent,
-    ) {
-        let Some(held) = &fill.miss.parts else {
-            return;
-        };
-        if fill.miss.reason != FetchReason::Partial || sent.validates.is_some() {
-            return;
-        }
-        if let Some((completes, validator)) = completes(&held.response, request.headers()) {
+    pub(super) fn complete<Req>(&self, request: &mut Request<Req>, fill: &Fill<B::Fence>) {
+        if let Some(completes) = fill.miss.completes() {
             let headers = request.headers_mut();
             headers.insert(RANGE, range_of(&completes.missing));
-            headers.insert(IF_RANGE, validator);
-            sent.completes = Some(completes);
+            headers.insert(IF_RANGE, completes.validator.clone());
         }
     }
 
@@ -151,9 +149,9 @@ impl<B: Backend> Shared<B> {
         &self,
         answer: Response<Res>,
         fill: &Fill<B::Fence>,
-        sent: &mut Sent,
+        sent: &Sent,
     ) -> Completed<Res> {
-        let Some(completes) = sent.completes.take() else {
+        let Some(completes) = fill.miss.completes() else {
             return Completed::Answer(answer.map(Content::streaming));
         };
         let status = answer.status();
@@ -171,8 +169,7 @@ impl<B: Backend> Shared<B> {
         }
         tracing::warn!(%status, "an answer to a request for a missing part that is not that part");
         if let Some(held) = &fill.miss.parts {
-            let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
-            memory.remember(&held.place, Whose::Everybodys, self.now(), time);
+            self.remember_contradicted(&held.place);
         }
         Completed::Contradicts
     }
@@ -185,54 +182,65 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-/// How a request is completed, with the validator of what is held: if it wants one part or all, and some of that is held, and
-/// can be told from any other by a strong validator (RFC 9111 §3.4).
-fn completes(held: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<(Completes, HeaderValue)> {
-    let validator = strong_validator(held.headers(), held.freshness().received)?.clone();
-    let parts = held.parts()?;
-    let wanted = if headers.contains_key(RANGE) {
-        match selection_of(held, &Method::GET, headers) {
-            Selection::Part(part) => Some(part),
-            _ => return None,
-        }
-    } else {
-        None
-    };
-    let all = wanted.clone().unwrap_or(0..parts.complete());
-    let missing = parts.gap(&all);
-    if missing.is_empty() || missing == all {
-        return None;
-    }
-    let source = Source::of(held);
-    let slice = |part: Range<u64>| match part.is_empty() {
-        true => Some(Bytes::new()),
-        false => source.slice(&part),
-    };
-    let around = [
-        slice(all.start..missing.start)?,
-        slice(missing.end..all.end)?,
-    ];
-    let held = held.clone();
-    let completes = Completes {
-        held,
-        wanted,
-        missing,
-        around,
-    };
-    Some((completes, validator))
+/// The part that a 206 is, if it is one of the representation of which parts are held.
+pub(super) fn part_of_the_same(
+    held: &StoredResponse,
+    new: &HeaderMap,
+    now: Moment,
+) -> Option<Range<u64>> {
+    let (range, complete) = part_of_whole(new)?;
+    let received = held.freshness().received;
+    let is_same =
+        Source::of(held).length() == complete && is_of_the_same(held.headers(), received, new, now);
+    is_same.then_some(range)
 }
 
 impl Completes {
+    /// How a request is completed: if it wants one part or all, and some of that is held, and can be told from any other by a
+    /// strong validator (RFC 9111 §3.4).
+    fn of(held: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<Self> {
+        let validator = strong_validator(held.headers(), held.freshness().received)?.clone();
+        let parts = held.parts()?;
+        let wanted = if headers.contains_key(RANGE) {
+            match selection_of(held, &Method::GET, headers) {
+                Selection::Part(part) => Some(part),
+                _ => return None,
+            }
+        } else {
+            None
+        };
+        let all = wanted.clone().unwrap_or(0..parts.complete());
+        let missing = parts.gap(&all);
+        if missing.is_empty() || missing == all {
+            return None;
+        }
+        let source = Source::of(held);
+        let slice = |part: Range<u64>| match part.is_empty() {
+            true => Some(Bytes::new()),
+            false => source.slice(&part),
+        };
+        let around = [
+            slice(all.start..missing.start)?,
+            slice(missing.end..all.end)?,
+        ];
+        let held = held.clone();
+        Some(Self {
+            held,
+            validator,
+            wanted,
+            missing,
+            around,
+        })
+    }
+
     /// Whether an answer is the very part, of the same representation.
     fn are_met_by<Res>(&self, answer: &Response<Res>, now: Moment) -> bool {
-        let complete = Source::of(&self.held).length();
-        let received = self.held.freshness().received;
-        part_of_whole(answer.headers()) == Some((self.missing.clone(), complete))
-            && is_of_the_same(self.held.headers(), received, answer.headers(), now)
+        let part = part_of_the_same(&self.held, answer.headers(), now);
+        part.as_ref() == Some(&self.missing)
     }
 
     /// What is held and what came, one behind the other.
-    fn whole<Res>(self, answer: Response<Res>) -> Response<Content<Res>> {
+    fn whole<Res>(&self, answer: Response<Res>) -> Response<Content<Res>> {
         let (mut head, body) = answer.into_parts();
         let complete = Source::of(&self.held).length();
         let length = self.wanted.as_ref();
@@ -240,13 +248,13 @@ impl Completes {
         let headers = &mut head.headers;
         *headers = freshened(&self.held, headers);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        match self.wanted {
+        match &self.wanted {
             Some(part) => {
-                headers.insert(CONTENT_RANGE, content_range(&part, complete));
+                headers.insert(CONTENT_RANGE, content_range(part, complete));
             }
             None => head.status = StatusCode::OK,
         }
         let missing = self.missing.end - self.missing.start;
-        Response::from_parts(head, Content::spliced(self.around, body, missing))
+        Response::from_parts(head, Content::spliced(self.around.clone(), body, missing))
     }
 }

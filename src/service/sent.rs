@@ -14,7 +14,6 @@ use crate::semantics::selection::is_condition_or_range;
 use crate::semantics::storing::Asked;
 
 use super::lookup::Fill;
-use super::partial::Completes;
 use super::shared::Shared;
 
 /// What a client wants of a response.
@@ -45,8 +44,6 @@ pub(super) struct Sent {
     taken: Option<HeaderMap>,
     /// What is stored, whose validators were put on.
     pub(super) validates: Option<Arc<StoredResponse>>,
-    /// What is stored of it, of which only the rest was asked for.
-    pub(super) completes: Option<Completes>,
     /// When it began, then when the inner service was called: waiting for readiness ages no response.
     pub(super) at: Moment,
 }
@@ -66,7 +63,6 @@ impl Sent {
             headers: request.headers().clone(),
             taken: None,
             validates: None,
-            completes: None,
             at,
         }
     }

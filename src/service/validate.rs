@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode, response};
 
-use crate::backend::{Backend, StoredResponse, Target};
+use crate::backend::{Backend, CacheKey, StoredResponse, Target};
 use crate::flight::Whose;
 use crate::semantics::conditional::{Described, Validated, described, validated};
 use crate::semantics::freshening::freshened;
@@ -33,10 +33,20 @@ impl<B: Backend> Shared<B> {
         let Some(held) = fill.miss.held() else {
             return;
         };
-        let memory = &self.core.contradicted;
-        if !memory.is_remembered(&fill.miss.place, Whose::Everybodys, self.now()) {
+        if !self.is_contradicted(&fill.miss.place) {
             sent.validate(request, held);
         }
+    }
+
+    /// Whether what is stored under a key is not to be asked for in part, or by its validators, for now.
+    pub(super) fn is_contradicted(&self, place: &CacheKey) -> bool {
+        let memory = &self.core.contradicted;
+        memory.is_remembered(place, Whose::Everybodys, self.now())
+    }
+
+    pub(super) fn remember_contradicted(&self, place: &CacheKey) {
+        let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
+        memory.remember(place, Whose::Everybodys, self.now(), time);
     }
 
     /// An answer, with what is stored in the place of a 304 to its validators (§4.3.4). `None` for a 304 that is about
@@ -73,8 +83,7 @@ impl<B: Backend> Shared<B> {
     ) -> Response<ResponseBody<Res>> {
         tracing::warn!("a 304 to validators that are not its own");
         let now = self.now();
-        let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
-        memory.remember(&fill.miss.place, Whose::Everybodys, now, time);
+        self.remember_contradicted(&fill.miss.place);
         let (reason, status) = (fill.miss.reason, StatusCode::NOT_MODIFIED);
         match self.stand_in(fill, StaleUse::IfError, now) {
             Some(hit) => self.stood_in(&hit, sent, reason, Some(status)),

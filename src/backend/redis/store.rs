@@ -161,11 +161,6 @@ struct Written {
     lease_life: Bytes,
 }
 
-/// A number as an argument.
-fn decimal(number: usize) -> Bytes {
-    number.to_string().into()
-}
-
 impl Written {
     fn of(response: &StoredResponse, prefix: &[u8], link: &Link, now: Moment) -> Self {
         let stamp = link.clock().stamp();
@@ -189,7 +184,7 @@ impl Written {
             self.life.clone(),
             self.lease_life.clone(),
             self.rule.clone(),
-            decimal(most_variants),
+            most_variants.to_string().into(),
         ]
     }
 }
