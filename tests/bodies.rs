@@ -19,33 +19,29 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use support::both::{AnyBackend, both_backends};
 use support::origin::{
     BodyStep, Origin, OriginBody, OriginError, answer, cacheable, data, full, scripted,
 };
-use support::yielding::Yielding;
 use support::{get, put, request, send, with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Either, Lookup, MemoryBackend, Moment, Put,
-    Resource, StoredResponse, Target,
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
+    StoredResponse, Target,
 };
 use tower_response_cache::clock::Clock;
 use tower_response_cache::stats::{Reason, Refusal};
 use tower_response_cache::{BoxError, Cache, CacheLayer, ResponseBody};
 
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
 type Script = UnboundedSender<BodyStep>;
 
 /// Caches over a backend that answers at once, and over one that makes everybody wait. In virtual time: who waits for ever
 /// has waited a day at once.
 async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
+    for backend in both_backends() {
         let layer = CacheLayer::new(backend).clock(clock());
         let day = Duration::from_secs(24 * 60 * 60);
         let in_time = tokio::time::timeout(day, scenario(layer)).await;

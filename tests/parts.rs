@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use support::both::on_both_backends;
 use support::origin::{Origin, Response, answer, data, scripted};
-use support::yielding::Yielding;
 use support::{Answer, collect, get, put, send, with};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
-use tower_response_cache::backend::{Either, MemoryBackend};
+use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{BoxError, CacheLayer};
 
 type Line = (&'static str, &'static str);
@@ -107,17 +107,6 @@ fn part(text: &'static str, range: Range<usize>, lines: &[Line]) -> Response {
 
 fn asks(range: &str) -> Request<()> {
     with(get("/a"), "range", range)
-}
-
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
-async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
-        scenario(CacheLayer::new(backend)).await;
-    }
 }
 
 /// `None` where the body fails.

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
+use support::both::on_both_backends;
 use support::origin::{Origin, answer, cacheable};
-use support::yielding::Yielding;
 use support::{get, put, request, send, with};
 use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Either, MemoryBackend};
+use tower_response_cache::backend::MemoryBackend;
 
 type Line = (&'static str, &'static str);
 
@@ -29,17 +29,6 @@ fn origin(status: u16, lines: &'static [Line]) -> Origin {
         Method::PUT => answer(204, &[], ""),
         _ => cacheable("got"),
     })
-}
-
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
-async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
-        scenario(CacheLayer::new(backend)).await;
-    }
 }
 
 const MINUTE: Line = ("cache-control", "max-age=60");

@@ -5,13 +5,13 @@ mod support;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
+use support::both::on_both_backends;
 use support::origin::{Origin, answer};
-use support::yielding::Yielding;
 use support::{get, put, request, send, with};
 use tokio::time::{advance, sleep};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Either, MemoryBackend};
+use tower_response_cache::backend::MemoryBackend;
 
 type Line = (&'static str, &'static str);
 
@@ -31,17 +31,6 @@ fn digits() -> Origin {
 
 fn asks(range: &str) -> Request<()> {
     with(get("/a"), "range", range)
-}
-
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
-async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
-        scenario(CacheLayer::new(backend)).await;
-    }
 }
 
 async fn settled() {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
+use support::both::{AnyBackend, both_backends};
 use support::origin::{
     Origin, OriginBody, OriginError, OriginFuture, answer, cacheable, data, scripted,
 };
@@ -32,14 +33,9 @@ use tower_response_cache::backend::{
 use tower_response_cache::stats::{Bypass, WriteOutcome};
 use tower_response_cache::{BoxError, Cache, CacheLayer, ResponseBody};
 
-/// One that answers at once and one that makes everybody wait.
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
+/// On one that answers at once and one that makes everybody wait.
 async fn on_both_backends(scenario: impl AsyncFn(AnyBackend)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
+    for backend in both_backends() {
         in_time(scenario(backend)).await;
     }
 }

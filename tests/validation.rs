@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
+use support::both::on_both_backends;
 use support::origin::{Origin, OriginError, Response, answer};
-use support::yielding::Yielding;
 use support::{Answer, get, put, request, send, with};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{advance, sleep};
 use tower::Layer;
-use tower_response_cache::backend::{Backend, Either, MemoryBackend};
+use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::{FetchReason, Refusal};
 use tower_response_cache::{Cache, CacheLayer};
 
@@ -103,17 +103,6 @@ impl Page {
             return Ok(answer(200, &self.lines, ""));
         }
         Ok(answer(200, &self.lines, self.text))
-    }
-}
-
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
-async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
-        scenario(CacheLayer::new(backend)).await;
     }
 }
 

@@ -4,23 +4,12 @@
 mod support;
 
 use http::Request;
+use support::both::on_both_backends;
 use support::origin::{Origin, answer};
-use support::yielding::Yielding;
 use support::{get, put, send, with};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Backend, Either, MemoryBackend};
-
-type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
-
-async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
-    for backend in [
-        Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
-    ] {
-        scenario(CacheLayer::new(backend)).await;
-    }
-}
+use tower_response_cache::backend::{Backend, MemoryBackend};
 
 /// An origin that answers with what a field said, and varies by it.
 fn echo(name: &'static str) -> Origin {

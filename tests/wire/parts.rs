@@ -1,6 +1,6 @@
 //! Ranges (RFC 9110 §14) and parts (RFC 9111 §3.3, §3.4).
 
-use crate::dialogue::{Reply, case, get, hold, minute, reply, send};
+use crate::dialogue::{Reply, Step, case, get, hold, minute, reply, send};
 
 const A: &str = "\"a\"";
 const DIGITS: &str = "0123456789";
@@ -12,6 +12,14 @@ fn digits() -> Reply {
 fn part(range: &'static str, body: &'static str) -> Reply {
     let part = reply(206, body).with("content-range", range);
     part.with("etag", A).with("cache-control", "max-age=60")
+}
+
+fn first_four() -> Step {
+    get("/a")
+        .with("range", "bytes=0-3")
+        .origin(part("bytes 0-3/10", "0123"))
+        .sees(206, "0123")
+        .told("fwd=uri-miss; stored")
 }
 
 /// H12
@@ -80,11 +88,7 @@ async fn an_origins_parts() {
         case(
             "§3.3, §3.4 stored, combined, completed",
             [
-                get("/a")
-                    .with("range", "bytes=0-3")
-                    .origin(part("bytes 0-3/10", "0123"))
-                    .sees(206, "0123")
-                    .told("fwd=uri-miss; stored"),
+                first_four(),
                 get("/a")
                     .with("range", "bytes=1-2")
                     .sees(206, "12")
@@ -112,11 +116,7 @@ async fn an_origins_parts() {
         case(
             "§3.4 what changed meanwhile is answered whole",
             [
-                get("/a")
-                    .with("range", "bytes=0-3")
-                    .origin(part("bytes 0-3/10", "0123"))
-                    .sees(206, "0123")
-                    .told("fwd=uri-miss; stored"),
+                first_four(),
                 get("/a")
                     .with("range", "bytes=2-6")
                     .origin(minute("abcdefghij").with("etag", "\"b\""))
