@@ -10,12 +10,15 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use support::both::on_both_backends;
+use support::both::{AnyBackend, both_backends, on_both_backends};
 use support::origin::{Origin, Response, answer, data, scripted};
-use support::{Answer, collect, get, put, send, with};
+use support::{Answer, collect, get, put, request, send, with};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
-use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
+    StoredResponse, Target,
+};
 use tower_response_cache::{BoxError, CacheLayer};
 
 type Line = (&'static str, &'static str);
@@ -469,6 +472,8 @@ async fn a_missing_part_that_ends_early_fails() {
         (&["56", "789"][..], true),
         (&["56", "78"], false),
         (&["5", "67890"], false),
+        (&["56789", "0"], false),
+        (&["56", "789", "", "0"], false),
         (&[], false),
     ] {
         on_both_backends(async |layer| {
@@ -673,4 +678,267 @@ async fn if_range_is_compared_strongly_with_the_parts() {
         assert_eq!(library.asked(), ["bytes=0-3 \"b\""]);
     })
     .await;
+}
+
+const MODIFIED: Line = ("last-modified", "Sat, 01 Jan 2000 00:00:00 GMT");
+
+/// Answers a request for a range with that, whatever its `If-Range`; `heads` makes the fields of each.
+fn ranges(fields: impl Fn(&Request<()>) -> Vec<Line> + Send + Sync + 'static) -> Origin {
+    Origin::at_once(move |request| {
+        let lines = fields(request);
+        let range = request.headers().get("range").map(|range| {
+            let range = range.to_str().expect("text");
+            let (first, last) = range["bytes=".len()..].split_once('-').expect("a range");
+            first.parse().expect("a number")..last.parse::<usize>().expect("a number") + 1
+        });
+        match range {
+            Some(range) => part(DIGITS, range, &lines),
+            None => answer(200, &lines, DIGITS),
+        }
+    })
+}
+
+/// A file server's answers: `Last-Modified`, no `ETag`, and no `Date` before hyper adds one.
+#[tokio::test(start_paused = true)]
+async fn parts_are_put_together_by_when_they_were_modified() {
+    on_both_backends(async |layer| {
+        let service = layer.layer(ranges(|_| vec![MODIFIED, MINUTE]));
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        let more = send(&service, asks("bytes=3-7")).await;
+        is_part(&more, "3-7", "34567", "fwd=partial; stored");
+        settled().await;
+        let all = send(&service, asks("bytes=0-7")).await;
+        is_part(&all, "0-7", "01234567", "hit; ttl=60");
+    })
+    .await;
+}
+
+/// What has changed, and is too large to be stored, is fetched whole once, and not for every part that is wanted of it.
+#[tokio::test(start_paused = true)]
+async fn a_part_is_not_completed_again_by_the_whole() {
+    on_both_backends(async |layer| {
+        let library = Library::new(&[MINUTE]);
+        let service = layer.max_body(6).layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&library.origin, put("/a")).await;
+        let sizes = [10, 5, 5, 5];
+        for (request, size) in sizes.into_iter().enumerate() {
+            let answer = send(&service, asks("bytes=3-7")).await;
+            assert_eq!(answer.body.len(), size, "request {request}");
+            settled().await;
+        }
+        let asked = library.asked();
+        assert_eq!(asked[1..], ["bytes=5-7 \"a\"", "bytes=3-7"], "then hits");
+    })
+    .await;
+}
+
+/// That everybody may have the part that is held is no permission to show them one that came for a client.
+#[tokio::test(start_paused = true)]
+async fn what_a_part_may_be_stored_for_it_says_itself() {
+    const PUBLIC: Line = ("cache-control", "public, max-age=60");
+    const CDN: Line = ("cdn-cache-control", "max-age=60");
+    let cases: [(&str, Line, Line, &[Line]); 5] = [
+        (
+            "authorization",
+            ("authorization", "Basic YQ=="),
+            PUBLIC,
+            &[TAG],
+        ),
+        ("cookie", ("cookie", "a=b"), MINUTE, &[TAG]),
+        (
+            "private",
+            ("accept", "*/*"),
+            CDN,
+            &[TAG, ("cache-control", "private")],
+        ),
+        (
+            "no-store",
+            ("accept", "*/*"),
+            CDN,
+            &[TAG, ("cache-control", "no-store")],
+        ),
+        (
+            "a cookie",
+            ("accept", "*/*"),
+            MINUTE,
+            &[TAG, MINUTE, ("set-cookie", "a=b")],
+        ),
+    ];
+    for (case, asked, first, own) in cases {
+        for wants in [Some("bytes=3-7"), None] {
+            on_both_backends(async |layer| {
+                let service = layer.layer(ranges(move |request| {
+                    let is_first = request.headers()["range"] == "bytes=0-4";
+                    match is_first {
+                        true => vec![TAG, first],
+                        false => [own, &[("x-user", "alice")]].concat(),
+                    }
+                }));
+                send(&service, asks("bytes=0-4")).await;
+                settled().await;
+                let request = wants.map_or_else(|| get("/a"), asks);
+                let own = send(&service, with(request, asked.0, asked.1)).await;
+                assert_eq!(own.header("x-user"), "alice", "{case} {wants:?}");
+                settled().await;
+                let others = send(&service, wants.map_or_else(|| get("/a"), asks)).await;
+                assert!(
+                    !others.is_hit(),
+                    "{case} {wants:?}: {}",
+                    others.cache_status()
+                );
+                let held = send(&service, asks("bytes=0-4")).await;
+                assert!(held.is_hit() && held.header("x-user").is_empty(), "{case}");
+            })
+            .await;
+        }
+    }
+}
+
+/// A tag of a part's bytes would be none of the whole's.
+#[tokio::test(start_paused = true)]
+async fn parts_get_no_tag_of_their_own() {
+    on_both_backends(async |layer| {
+        let service = layer.generate_etags().layer(ranges(|_| vec![MINUTE]));
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        let part = send(&service, asks("bytes=1-3")).await;
+        assert!(part.is_hit() && part.header("etag").is_empty());
+        let other = send(&service, asks("bytes=3-7")).await;
+        assert_eq!((&*other.body, other.status.as_u16()), ("34567", 206));
+    })
+    .await;
+}
+
+/// A backend that has evicted all that is whole.
+#[derive(Clone)]
+struct WithoutWhole(AnyBackend);
+
+impl Backend for WithoutWhole {
+    type Fence = <AnyBackend as Backend>::Fence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        Ok(match self.0.get(key, now).await? {
+            Lookup::Found(response, fence) if response.body().len() == DIGITS.len() => {
+                Lookup::Miss(fence)
+            }
+            lookup => lookup,
+        })
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        self.0.fence(resource).await
+    }
+
+    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        self.0.may_join(resource, flight, own)
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.0.put(key, fence, response, now).await
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.0.replace(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear().await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.seed()
+    }
+}
+
+/// RFC 9111 §4: what was stored after them counts, also once it is gone.
+#[tokio::test(start_paused = true)]
+async fn older_parts_do_not_outlive_the_whole() {
+    const HOUR: Line = ("cache-control", "max-age=3600");
+    for backend in both_backends() {
+        let library = Library::new(&[HOUR]);
+        let service = CacheLayer::new(backend.clone()).layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&library.origin, put("/a")).await;
+        let whole = send(&service, get("/a")).await;
+        assert_eq!(whole.body, LETTERS);
+        settled().await;
+        let service = CacheLayer::new(WithoutWhole(backend)).layer(library.origin.clone());
+        let part = send(&service, asks("bytes=0-3")).await;
+        assert_eq!((&*part.body, part.is_hit()), ("abcd", false));
+    }
+}
+
+/// RFC 9111 §4.3.5
+#[tokio::test(start_paused = true)]
+async fn what_head_tells_is_told_of_parts() {
+    on_both_backends(async |layer| {
+        let library = Library::new(&[MINUTE]);
+        let service = layer.layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&service, request(Method::HEAD, "/a")).await;
+        let same = send(&service, asks("bytes=0-4")).await;
+        assert!(same.is_hit(), "it is the same still");
+        send(&library.origin, put("/a")).await;
+        send(&service, request(Method::HEAD, "/a")).await;
+        let part = send(&service, asks("bytes=0-4")).await;
+        assert_eq!((&*part.body, part.is_hit()), ("abcde", false));
+    })
+    .await;
+}
+
+/// As the whole would be.
+#[tokio::test(start_paused = true)]
+async fn parts_have_the_lifetime_that_the_options_give() {
+    on_both_backends(async |layer| {
+        let layer = layer.ttl(Duration::from_secs(7));
+        let service = layer.layer(ranges(|_| vec![TAG]));
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        let hit = send(&service, asks("bytes=0-4")).await;
+        is_part(&hit, "0-4", "01234", "hit; ttl=7");
+    })
+    .await;
+}
+
+/// P7: what is held counts too while it becomes one with what came.
+#[tokio::test(start_paused = true)]
+async fn putting_together_is_within_the_budget() {
+    for (budget, is_stored) in [(12, true), (7, false)] {
+        on_both_backends(async |layer| {
+            let layer = layer.max_capturing(budget);
+            let service = layer.layer(ranges(|_| vec![TAG, MINUTE]));
+            send(&service, asks("bytes=0-4")).await;
+            settled().await;
+            let more = send(&service, asks("bytes=5-7")).await;
+            assert_eq!(more.body, "567");
+            settled().await;
+            let both = send(&service, asks("bytes=0-7")).await;
+            assert_eq!(both.is_hit(), is_stored, "{budget}");
+        })
+        .await;
+    }
 }

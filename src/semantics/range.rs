@@ -152,10 +152,14 @@ pub fn is_of_the_same(
     strong_validator(headers, received).is_some_and(|own| strong_validator(other, now) == Some(own))
 }
 
-/// `Last-Modified`, where it is a strong validator.
+/// `Last-Modified`, where it is a strong validator. What has no `Date` was made when it was received (RFC 9110 §6.6.1).
 fn strong_date(headers: &HeaderMap, received: Moment) -> Option<std::time::SystemTime> {
-    let of = |name| date::parse(headers.get(name)?.as_bytes(), received.wall());
-    let (modified, sent) = (of(LAST_MODIFIED)?, of(DATE)?);
+    let received = received.wall();
+    let modified = date::parse(headers.get(LAST_MODIFIED)?.as_bytes(), received)?;
+    let sent = match headers.get(DATE) {
+        Some(date) => date::parse(date.as_bytes(), received)?,
+        None => received,
+    };
     let passed = sent.duration_since(modified).unwrap_or_default();
     (passed >= STRONG_AFTER).then_some(modified)
 }
@@ -403,7 +407,9 @@ mod tests {
             ),
             (&[("etag", "\"a\"")], &[old, date], false),
             (&[old, date], &[old, date], true),
-            (&[old], &[old], false),
+            // Without a date it was made when it was received.
+            (&[old], &[old], true),
+            (&[old, date], &[old], true),
             (&[], &[], false),
         ] {
             let got = is_of_the_same(&of(one), received, &of(other), received);

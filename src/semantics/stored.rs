@@ -91,13 +91,11 @@ impl StoredHead {
         self
     }
 
-    /// The same with an entity tag of the content, where the origin gave it no validator.
+    /// The same with an entity tag of the content, where that is whole and the origin gave it no validator.
     #[must_use]
     pub fn tagged(mut self, content: &[u8]) -> Self {
-        if ![ETAG, LAST_MODIFIED]
-            .iter()
-            .any(|name| self.headers.contains_key(name))
-        {
+        let has = |name: &HeaderName| self.headers.contains_key(name);
+        if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has) {
             self.headers.insert(ETAG, conditional::tag_of(content));
         }
         self

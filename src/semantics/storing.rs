@@ -32,8 +32,6 @@ pub struct StoringRules {
     pub ignored: Ignored,
     /// Stores nothing without explicit freshness, as for POST (RFC 9110 §9.3.3).
     pub explicit_only: bool,
-    /// Takes a 206 for what the whole would be: what was asked for is stored as a part (§3.3).
-    pub takes_part: bool,
     /// The part of what is left of its lifetime that is taken off, 0 to 1.
     pub shortened_by: f64,
 }
@@ -129,13 +127,6 @@ impl Freshness {
 /// freshness or over a good response. What could never be reused is not stored either.
 #[must_use]
 pub fn storing(asked: Asked<'_>, answered: Answered<'_>, rules: &StoringRules) -> Storing {
-    let answered = match answered.status {
-        StatusCode::PARTIAL_CONTENT if rules.takes_part => Answered {
-            status: StatusCode::OK,
-            ..answered
-        },
-        _ => answered,
-    };
     let said = ResponseDirectives::of(answered.headers, &rules.targets);
     let withheld = match said.withholds {
         true => withheld(answered.headers, &rules.targets),

@@ -40,7 +40,10 @@ pin_project! {
         body: B,
         // Of the body, which is to be of that length.
         missing: u64,
+        // The last of it, kept back until it has ended: whoever has all that was announced does not ask again.
+        last: Bytes,
         after: Bytes,
+        has_ended: bool,
     }
 }
 
@@ -58,7 +61,9 @@ impl std::error::Error for WrongLength {}
 
 impl<B> Splice<B> {
     fn left(&self) -> u64 {
-        self.before.len() as u64 + self.missing + self.after.len() as u64
+        [&self.before, &self.last, &self.after]
+            .iter()
+            .fold(self.missing, |left, bytes| left + bytes.len() as u64)
     }
 }
 
@@ -67,31 +72,57 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// Trailers of a part are of that alone.
     fn poll_data(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if !self.before.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(self.project().before))));
+        }
+        if !self.has_ended {
+            let next = ready!(self.as_mut().poll_missing(cx));
+            let splice = self.project();
+            if let Some(Err(_)) = &next {
+                *splice.missing = 0;
+                (*splice.last, *splice.after) = (Bytes::new(), Bytes::new());
+            }
+            *splice.has_ended = !matches!(next, Some(Ok(_)));
+            if next.is_some() {
+                return Poll::Ready(next);
+            }
+            let last = std::mem::take(splice.last);
+            return Poll::Ready(Some(Ok(last)));
+        }
+        let after = std::mem::take(self.project().after);
+        Poll::Ready(Some(after).filter(|after| !after.is_empty()).map(Ok))
+    }
+
+    /// What comes of the body, but for the last of it. Trailers of a part are of that alone.
+    fn poll_missing(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BoxError>>> {
         let mut splice = self.project();
-        if !splice.before.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(splice.before))));
-        }
-        while *splice.missing > 0 {
+        loop {
             let data = match ready!(splice.body.as_mut().poll_frame(cx)) {
+                None if *splice.missing == 0 => return Poll::Ready(None),
                 None => return Poll::Ready(Some(Err(WrongLength.into()))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             match splice.missing.checked_sub(data.len() as u64) {
                 None => return Poll::Ready(Some(Err(WrongLength.into()))),
-                Some(left) => *splice.missing = left,
-            }
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(data)));
+                Some(_) if data.is_empty() => {}
+                Some(0) => {
+                    *splice.missing = 0;
+                    *splice.last = data;
+                }
+                Some(left) => {
+                    *splice.missing = left;
+                    return Poll::Ready(Some(Ok(data)));
+                }
             }
         }
-        let after = std::mem::take(splice.after);
-        Poll::Ready(Some(after).filter(|after| !after.is_empty()).map(Ok))
     }
 }
 
@@ -112,7 +143,9 @@ impl<B> Content<B> {
                 before,
                 body,
                 missing,
+                last: Bytes::new(),
                 after,
+                has_ended: false,
             }),
         }
     }
@@ -160,7 +193,7 @@ where
         match self {
             Self::Streaming { body } => body.is_end_stream(),
             Self::Stored { data, trailers } => data.is_empty() && trailers.is_none(),
-            Self::Spliced { splice } => splice.left() == 0,
+            Self::Spliced { splice } => splice.has_ended && splice.left() == 0,
         }
     }
 

@@ -2,16 +2,22 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use http::{Method, Response, StatusCode, response};
+use http::{HeaderMap, Method, StatusCode, response};
 
-use crate::backend::{Backend, CacheKey, StoredResponse};
+use crate::backend::{Backend, CacheKey, Put, StoredResponse};
+use crate::flight::Whose;
 use crate::semantics::freshening::freshened;
 use crate::semantics::parts::Parts;
 use crate::semantics::range::part_of_whole;
+use crate::semantics::staleness::Staleness;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Freshness, Grant};
 
+use super::complaints::Failed;
 use super::lookup::Fill;
 use super::partial::{HeldParts, part_of_the_same};
 use super::sent::Sent;
@@ -19,7 +25,9 @@ use super::shared::Shared;
 
 /// A 206 that is about to be stored.
 pub(super) struct Part {
-    /// Its head without what is of the part alone, with the fields of what is held of the same representation.
+    /// The head that the whole would have had by what it says itself.
+    pub(super) own: response::Parts,
+    /// The same with the fields of what is held of the same representation.
     pub(super) head: response::Parts,
     range: Range<u64>,
     complete: u64,
@@ -49,21 +57,81 @@ impl<B: Backend> Shared<B> {
             part_of_the_same(&held.response, &head.headers, self.now()).is_some()
         };
         let held = fill.miss.parts.as_ref().filter(is_same).cloned();
-        let (mut combined, ()) = Response::new(()).into_parts();
-        combined.status = head.status;
-        combined.headers = match &held {
-            Some(held) => freshened(&held.response, &head.headers),
-            None => head.headers.clone(),
-        };
-        combined.headers.remove(CONTENT_RANGE);
-        combined.headers.remove(CONTENT_LENGTH);
+        let own = as_whole(head);
+        let mut combined = own.clone();
+        if let Some(held) = &held {
+            combined.headers = freshened(&held.response, &own.headers);
+            combined.headers.remove(CONTENT_LENGTH);
+        }
         Some(Part {
+            own,
             head: combined,
             range,
             complete,
             held,
         })
     }
+}
+
+/// Parts that something newer takes the place of, and what is put there.
+pub(super) struct Older<F> {
+    whole: CacheKey,
+    fence: F,
+    identity: Arc<[u8]>,
+}
+
+impl<B: Backend> Shared<B> {
+    /// The parts that this process remembers of what is about to be stored whole.
+    pub(super) fn of_older_parts(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &B::Fence,
+    ) -> Option<Older<B::Fence>> {
+        let whole = key.primary();
+        let is_newer = response.parts().is_none() && self.is_partly_held(&whole);
+        is_newer.then(|| Older {
+            whole,
+            fence: fence.clone(),
+            identity: response.identity().into(),
+        })
+    }
+
+    /// So that they do not come back when what is newer has been evicted. What failed is no loss but that: they are fresh.
+    pub(super) async fn forget_parts(&self, older: Older<B::Fence>) {
+        let now = self.now();
+        let grant = Grant {
+            freshness: Freshness {
+                received: now,
+                initial_age: Duration::ZERO,
+                lifetime: Some(Duration::from_secs(1)),
+                stale: Staleness::default(),
+                immutable: false,
+            },
+            selected: None,
+            groups: Box::default(),
+            withheld: Box::default(),
+        };
+        let nothing = StoredHead::owning(older.identity, StatusCode::OK, HeaderMap::new(), grant);
+        let nothing = nothing.with_body(Bytes::new(), None, Duration::ZERO);
+        let place = older.whole.parts(&self.core.seed);
+        let backend = &self.core.backend;
+        let put = backend.put(&place, older.fence, Arc::new(nothing), now);
+        match put.await {
+            Ok(Put::Stored) => self.core.partial.forget(&older.whole, Whose::Everybodys),
+            Ok(Put::Superseded | Put::TooLarge) => {}
+            Err(error) => self.backend_failed(Failed::Store, &error),
+        }
+    }
+}
+
+/// A part's head as that of the whole.
+pub(super) fn as_whole(part: &response::Parts) -> response::Parts {
+    let mut whole = part.clone();
+    whole.status = StatusCode::OK;
+    whole.headers.remove(CONTENT_RANGE);
+    whole.headers.remove(CONTENT_LENGTH);
+    whole
 }
 
 impl Part {
@@ -87,6 +155,12 @@ impl Joins {
     /// How many bytes are to come.
     pub(super) fn length(&self) -> u64 {
         self.range.end - self.range.start
+    }
+
+    /// How many are there already.
+    pub(super) fn held(&self) -> u64 {
+        let held = self.held.as_ref();
+        held.map_or(0, |held| held.body().len() as u64)
     }
 
     /// All the bytes that are stored.

@@ -51,7 +51,6 @@ impl<B: Backend> Shared<B> {
             ignored: self.config.ignored,
             targets: self.config.targets.clone(),
             explicit_only: false,
-            takes_part: false,
             stale: self.config.stale,
             shortened_by: self.config.jitter * (1.0 - self.drawn()),
         }

@@ -22,6 +22,7 @@ use crate::semantics::verdict::{Found, Verdict, verdict};
 use super::body::ResponseBody;
 use super::complaints::Failed;
 use super::content::Content;
+use super::joining::as_whole;
 use super::lookup::{Fill, Hit, Looked, Miss, selects};
 use super::ranges::Source;
 use super::selected::{selected_if_held, selection_of};
@@ -107,12 +108,12 @@ impl<B: Backend> Shared<B> {
             && (headers.contains_key(RANGE) || self.is_partly_held(&fill.key.key))
     }
 
-    fn is_partly_held(&self, key: &CacheKey) -> bool {
+    pub(super) fn is_partly_held(&self, key: &CacheKey) -> bool {
         let memory = &self.core.partial;
         memory.is_remembered(key, Whose::Everybodys, self.now())
     }
 
-    async fn look_for_parts(
+    pub(super) async fn look_for_parts(
         &self,
         fill: &Fill<B::Fence>,
         headers: &HeaderMap,
@@ -149,7 +150,7 @@ impl<B: Backend> Shared<B> {
         &self,
         answer: Response<Res>,
         fill: &Fill<B::Fence>,
-        sent: &Sent,
+        sent: &mut Sent,
     ) -> Completed<Res> {
         let Some(completes) = fill.miss.completes() else {
             return Completed::Answer(answer.map(Content::streaming));
@@ -161,17 +162,28 @@ impl<B: Backend> Shared<B> {
             StatusCode::NOT_MODIFIED => !sent.is_partial(),
             _ => false,
         };
+        if status == StatusCode::OK {
+            // It has changed: until something of the new one is stored, nobody gets all of it for the sake of a part.
+            self.is_not_completed(fill);
+        }
         if !is_about_the_part {
             return Completed::Answer(answer.map(Content::streaming));
         }
         if status == StatusCode::PARTIAL_CONTENT && completes.are_met_by(&answer, self.now()) {
-            return Completed::Answer(completes.whole(answer));
+            let (head, body) = answer.into_parts();
+            sent.own = Some(Box::new(as_whole(&head)));
+            return Completed::Answer(completes.whole(Response::from_parts(head, body)));
         }
         tracing::warn!(%status, "an answer to a request for a missing part that is not that part");
+        self.is_not_completed(fill);
+        Completed::Contradicts
+    }
+
+    /// For a while, requests go as they are.
+    fn is_not_completed(&self, fill: &Fill<B::Fence>) {
         if let Some(held) = &fill.miss.parts {
             self.remember_contradicted(&held.place);
         }
-        Completed::Contradicts
     }
 
     /// From now on those who want the whole look for parts, too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{EXPECT, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request, response};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::semantics::conditional;
@@ -44,6 +44,8 @@ pub(super) struct Sent {
     taken: Option<HeaderMap>,
     /// What is stored, whose validators were put on.
     pub(super) validates: Option<Arc<StoredResponse>>,
+    /// What an answer said itself that was put together with what is stored.
+    pub(super) own: Option<Box<response::Parts>>,
     /// When it began, then when the inner service was called: waiting for readiness ages no response.
     pub(super) at: Moment,
 }
@@ -63,6 +65,7 @@ impl Sent {
             headers: request.headers().clone(),
             taken: None,
             validates: None,
+            own: None,
             at,
         }
     }

@@ -74,6 +74,9 @@ impl<B: Backend> Shared<B> {
         head: &mut response::Parts,
         body: &Res,
     ) -> Result<Storable<B::Fence>, Refusal> {
+        if let Some(own) = &sent.own {
+            self.grant_by_its_own(own, &fill, sent, body)?;
+        }
         if let Some(part) = self.part_of(&fill, sent, head) {
             return self.storable_part(part, fill, fence, sent, (head, body));
         }
@@ -104,6 +107,20 @@ impl<B: Backend> Shared<B> {
         })
     }
 
+    /// What an answer says itself must let it be stored, whatever it is put together with: that others may have what is
+    /// held is no permission to show them this one.
+    fn grant_by_its_own<Res: Body>(
+        &self,
+        own: &response::Parts,
+        fill: &Fill<B::Fence>,
+        sent: &Sent,
+        body: &Res,
+    ) -> Result<(), Refusal> {
+        let identity = &fill.key.identity;
+        let granted = self.grant(sent.asked(), identity, own, body, self.rules(own));
+        granted.map(drop)
+    }
+
     /// The same of a part.
     fn storable_part<Res: Body>(
         &self,
@@ -113,10 +130,8 @@ impl<B: Backend> Shared<B> {
         sent: &Sent,
         (head, body): (&mut response::Parts, &Res),
     ) -> Result<Storable<B::Fence>, Refusal> {
-        let rules = StoringRules {
-            takes_part: true,
-            ..self.rules(&part.head)
-        };
+        self.grant_by_its_own(&part.own, &fill, sent, body)?;
+        let rules = self.rules(&part.head);
         let identity = fill.key.identity;
         let grant = self.grant(sent.asked(), &identity, &part.head, body, rules.clone())?;
         if !grant.freshness.is_reusable() {
@@ -207,6 +222,8 @@ impl<B: Backend> Shared<B> {
             ..
         } = storable;
         let (data, trailers) = match joins {
+            // Both are in memory until they are one.
+            Some(joins) if !share.take(joins.held()) => return self.refused(Refusal::Budget),
             Some(joins) => (joins.join(data), None),
             None => (data, trailers),
         };
@@ -220,7 +237,11 @@ impl<B: Backend> Shared<B> {
         let shared = self.clone();
         self.core.background.run(async move {
             let backend = &shared.core.backend;
+            let of_parts = shared.of_older_parts(&key, &response, &fence);
             let put = backend.put(&key, fence, response, shared.now()).await;
+            if let (Ok(Put::Stored), Some(older)) = (&put, of_parts) {
+                shared.forget_parts(older).await;
+            }
             if matches!(put, Ok(Put::Stored)) {
                 shared.core.failing.forget(&place);
                 held.is_stored();

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, CacheKey, StoredResponse, Target};
@@ -99,12 +100,12 @@ impl<B: Backend> Shared<B> {
         sent: &Sent,
         head: &response::Parts,
     ) {
-        let Some(held) = fill.miss.held() else {
-            return;
-        };
         if sent.method != Method::HEAD || head.status != StatusCode::OK || sent.is_partial() {
             return;
         }
+        let Some(held) = fill.miss.held() else {
+            return self.told_of_parts(fill, sent, head).await;
+        };
         let described = match held.status() {
             StatusCode::OK => described(&head.headers, held.headers()),
             _ => Described::Another,
@@ -117,6 +118,24 @@ impl<B: Backend> Shared<B> {
                 let _ = self.invalidate(target).await;
             }
             Described::Nothing => {}
+        }
+    }
+
+    /// The same where parts are all that is stored.
+    async fn told_of_parts(&self, fill: &Fill<B::Fence>, sent: &Sent, head: &response::Parts) {
+        if !self.is_partly_held(&fill.key.key) {
+            return;
+        }
+        let Some(parts) = self.look_for_parts(fill, &sent.headers).await else {
+            return;
+        };
+        let mut fields = parts.response.headers().clone();
+        // What is there is of another length than the whole.
+        fields.remove(CONTENT_LENGTH);
+        if let Described::Another = described(&head.headers, &fields) {
+            // What failed is counted and logged.
+            let target = Target::Resource(*fill.key.key.resource());
+            let _ = self.invalidate(target).await;
         }
     }
 

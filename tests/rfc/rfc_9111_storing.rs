@@ -154,12 +154,16 @@ pub const TABLE: &[Requirement] = &[
             "semantics::range::section_3_4_parts_of_the_same_representation",
             "parts::parts_are_completed_and_put_together",
             "parts::parts_of_two_representations_are_not_put_together",
+            "parts::parts_are_put_together_by_when_they_were_modified",
         ]),
     ),
     must(
         "3.4",
         "combining updates the stored header fields",
-        tested(&["parts::parts_are_completed_and_put_together"]),
+        tested(&[
+            "parts::parts_are_completed_and_put_together",
+            "parts::what_a_part_may_be_stored_for_it_says_itself",
+        ]),
     ),
     must_not(
         "3.5",
