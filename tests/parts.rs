@@ -82,18 +82,18 @@ fn library(
     condition: &str,
 ) -> Response {
     let all = [lines, &[tag]].concat();
-    let range = range
-        .strip_prefix("bytes=")
-        .filter(|_| condition.is_empty() || condition == tag.1);
-    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
-        return answer(200, &all, text);
-    };
-    let first = first.parse().expect("a number");
-    part(
-        text,
-        first..last.parse().map_or(text.len(), |last: usize| last + 1),
-        &all,
-    )
+    let is_same = condition.is_empty() || condition == tag.1;
+    match span(range, text).filter(|_| is_same) {
+        Some(range) => part(text, range, &all),
+        None => answer(200, &all, text),
+    }
+}
+
+/// What a `Range` asks for of a text.
+fn span(range: &str, text: &str) -> Option<Range<usize>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let end = last.parse().map_or(text.len(), |last: usize| last + 1);
+    Some(first.parse().expect("a number")..end)
 }
 
 fn part(text: &'static str, range: Range<usize>, lines: &[Line]) -> Response {
@@ -682,15 +682,12 @@ async fn if_range_is_compared_strongly_with_the_parts() {
 
 const MODIFIED: Line = ("last-modified", "Sat, 01 Jan 2000 00:00:00 GMT");
 
-/// Answers a request for a range with that, whatever its `If-Range`; `heads` makes the fields of each.
+/// Digits whose fields a request is asked for, with the part that it wants, whatever its `If-Range`.
 fn ranges(fields: impl Fn(&Request<()>) -> Vec<Line> + Send + Sync + 'static) -> Origin {
     Origin::at_once(move |request| {
         let lines = fields(request);
-        let range = request.headers().get("range").map(|range| {
-            let range = range.to_str().expect("text");
-            let (first, last) = range["bytes=".len()..].split_once('-').expect("a range");
-            first.parse().expect("a number")..last.parse::<usize>().expect("a number") + 1
-        });
+        let range = request.headers().get("range");
+        let range = range.and_then(|range| span(range.to_str().expect("text"), DIGITS));
         match range {
             Some(range) => part(DIGITS, range, &lines),
             None => answer(200, &lines, DIGITS),
@@ -768,7 +765,7 @@ async fn what_a_part_may_be_stored_for_it_says_itself() {
         ),
     ];
     for (case, asked, first, own) in cases {
-        for wants in [Some("bytes=3-7"), None] {
+        for wants in [Some("bytes=3-7"), Some("bytes=7-9"), None] {
             on_both_backends(async |layer| {
                 let service = layer.layer(ranges(move |request| {
                     let is_first = request.headers()["range"] == "bytes=0-4";
@@ -835,10 +832,6 @@ impl Backend for WithoutWhole {
         self.0.fence(resource).await
     }
 
-    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
-        self.0.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
@@ -847,16 +840,6 @@ impl Backend for WithoutWhole {
         now: Moment,
     ) -> Result<Put, BackendError> {
         self.0.put(key, fence, response, now).await
-    }
-
-    async fn replace(
-        &self,
-        key: &CacheKey,
-        fence: Self::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        self.0.replace(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {

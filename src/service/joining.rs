@@ -25,10 +25,10 @@ use super::shared::Shared;
 
 /// A 206 that is about to be stored.
 pub(super) struct Part {
-    /// The head that the whole would have had by what it says itself.
-    pub(super) own: response::Parts,
-    /// The same with the fields of what is held of the same representation.
+    /// The head of the whole, with the fields of what is held of the same representation.
     pub(super) head: response::Parts,
+    /// The same by what it says itself, where something is held.
+    pub(super) own: Option<response::Parts>,
     range: Range<u64>,
     complete: u64,
     held: Option<HeldParts>,
@@ -57,15 +57,16 @@ impl<B: Backend> Shared<B> {
             part_of_the_same(&held.response, &head.headers, self.now()).is_some()
         };
         let held = fill.miss.parts.as_ref().filter(is_same).cloned();
-        let own = as_whole(head);
-        let mut combined = own.clone();
-        if let Some(held) = &held {
-            combined.headers = freshened(&held.response, &own.headers);
-            combined.headers.remove(CONTENT_LENGTH);
-        }
+        let mut whole = as_whole(head);
+        let own = held.as_ref().map(|held| {
+            let own = whole.clone();
+            whole.headers = freshened(&held.response, &own.headers);
+            whole.headers.remove(CONTENT_LENGTH);
+            own
+        });
         Some(Part {
+            head: whole,
             own,
-            head: combined,
             range,
             complete,
             held,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
 use crate::flight::Whose;
@@ -170,9 +170,9 @@ impl<B: Backend> Shared<B> {
             return Completed::Answer(answer.map(Content::streaming));
         }
         if status == StatusCode::PARTIAL_CONTENT && completes.are_met_by(&answer, self.now()) {
-            let (head, body) = answer.into_parts();
-            sent.own = Some(Box::new(as_whole(&head)));
-            return Completed::Answer(completes.whole(Response::from_parts(head, body)));
+            let (own, answer) = completes.whole(answer);
+            sent.own = Some(Box::new(own));
+            return Completed::Answer(answer);
         }
         tracing::warn!(%status, "an answer to a request for a missing part that is not that part");
         self.is_not_completed(fill);
@@ -251,9 +251,10 @@ impl Completes {
         part.as_ref() == Some(&self.missing)
     }
 
-    /// What is held and what came, one behind the other.
-    fn whole<Res>(&self, answer: Response<Res>) -> Response<Content<Res>> {
+    /// What the answer says itself, and what is held and what came, one behind the other.
+    fn whole<Res>(&self, answer: Response<Res>) -> (response::Parts, Response<Content<Res>>) {
         let (mut head, body) = answer.into_parts();
+        let own = as_whole(&head);
         let complete = Source::of(&self.held).length();
         let length = self.wanted.as_ref();
         let length = length.map_or(complete, |part| part.end - part.start);
@@ -267,6 +268,7 @@ impl Completes {
             None => head.status = StatusCode::OK,
         }
         let missing = self.missing.end - self.missing.start;
-        Response::from_parts(head, Content::spliced(self.around.clone(), body, missing))
+        let content = Content::spliced(self.around.clone(), body, missing);
+        (own, Response::from_parts(head, content))
     }
 }

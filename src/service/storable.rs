@@ -74,11 +74,11 @@ impl<B: Backend> Shared<B> {
         head: &mut response::Parts,
         body: &Res,
     ) -> Result<Storable<B::Fence>, Refusal> {
-        if let Some(own) = &sent.own {
-            self.grant_by_its_own(own, &fill, sent, body)?;
-        }
         if let Some(part) = self.part_of(&fill, sent, head) {
             return self.storable_part(part, fill, fence, sent, (head, body));
+        }
+        if let Some(own) = &sent.own {
+            self.grant_by_its_own(own, &fill, sent, body)?;
         }
         let rules = self.rules(head);
         let with_existing = StoringRules {
@@ -130,7 +130,9 @@ impl<B: Backend> Shared<B> {
         sent: &Sent,
         (head, body): (&mut response::Parts, &Res),
     ) -> Result<Storable<B::Fence>, Refusal> {
-        self.grant_by_its_own(&part.own, &fill, sent, body)?;
+        if let Some(own) = sent.own.as_deref().or(part.own.as_ref()) {
+            self.grant_by_its_own(own, &fill, sent, body)?;
+        }
         let rules = self.rules(&part.head);
         let identity = fill.key.identity;
         let grant = self.grant(sent.asked(), &identity, &part.head, body, rules.clone())?;
@@ -239,10 +241,10 @@ impl<B: Backend> Shared<B> {
             let backend = &shared.core.backend;
             let of_parts = shared.of_older_parts(&key, &response, &fence);
             let put = backend.put(&key, fence, response, shared.now()).await;
-            if let (Ok(Put::Stored), Some(older)) = (&put, of_parts) {
-                shared.forget_parts(older).await;
-            }
             if matches!(put, Ok(Put::Stored)) {
+                if let Some(older) = of_parts {
+                    shared.forget_parts(older).await;
+                }
                 shared.core.failing.forget(&place);
                 held.is_stored();
             }

@@ -112,11 +112,7 @@ impl<B: Backend> Shared<B> {
         };
         match described {
             Described::Same => self.update(fill, sent, head, held).await,
-            Described::Another => {
-                // What failed is counted and logged; what is stored is stale, or to be validated, as it is.
-                let target = Target::Resource(*fill.key.key.resource());
-                let _ = self.invalidate(target).await;
-            }
+            Described::Another => self.is_gone(fill).await,
             Described::Nothing => {}
         }
     }
@@ -133,10 +129,14 @@ impl<B: Backend> Shared<B> {
         // What is there is of another length than the whole.
         fields.remove(CONTENT_LENGTH);
         if let Described::Another = described(&head.headers, &fields) {
-            // What failed is counted and logged.
-            let target = Target::Resource(*fill.key.key.resource());
-            let _ = self.invalidate(target).await;
+            self.is_gone(fill).await;
         }
+    }
+
+    /// What is stored is not what there is. What failed is counted and logged.
+    async fn is_gone(&self, fill: &Fill<B::Fence>) {
+        let target = Target::Resource(*fill.key.key.resource());
+        let _ = self.invalidate(target).await;
     }
 
     /// Stores what is held anew, with its fields updated.
