@@ -138,6 +138,8 @@ pub mod fuzzing;
 mod handle;
 pub mod key;
 mod layer;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod random;
 mod semantics;
 mod service;

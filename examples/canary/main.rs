@@ -33,12 +33,12 @@ mod load;
 mod options;
 mod process;
 mod product;
-#[path = "../products/quantity.rs"]
+#[path = "../common/quantity.rs"]
 #[allow(dead_code, reason = "no option here is a size")]
 mod quantity;
 mod report;
 mod screen;
-#[path = "../products/stop.rs"]
+#[path = "../common/stop.rs"]
 mod stop;
 mod tally;
 

@@ -22,16 +22,21 @@ mod database;
 mod envelope;
 mod failure;
 mod input;
+#[path = "../common/log.rs"]
+mod log;
 mod options;
 mod product;
+#[path = "../common/quantity.rs"]
 mod quantity;
 mod source;
 mod stats;
+#[path = "../common/stop.rs"]
 mod stop;
+#[path = "../common/store.rs"]
 mod store;
 
 use std::error::Error;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -45,8 +50,6 @@ use tokio::sync::oneshot;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::Authority;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 
 use database::Database;
 use options::{Options, WriteStrategy};
@@ -58,7 +61,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    log_to_stderr();
+    log::to_stderr("info");
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -68,19 +71,8 @@ async fn main() -> ExitCode {
     }
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-}
-
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let store = store::open(options).await?;
+    let store = store::open(&options.store, "products").await?;
     let path = &options.database;
     let database = Database::open(path, options.database_delay)
         .map_err(|error| format!("cannot open the database {path}: {error}"))?;
@@ -90,7 +82,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     // Before anybody can know that this runs: from then on a signal must not just kill it.
     let stop = Stop::new()?;
-    let (backend, ttl, write) = (options.backend, options.ttl, options.write);
+    let (backend, ttl, write) = (options.store.backend, options.ttl, options.write);
     tracing::info!(?backend, ?ttl, ?write, database = path, "ready");
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
@@ -108,7 +100,7 @@ fn app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
         .layer(cache)
         .layer(middleware::from_fn(source::stamp))
         .merge(stats)
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn(log_answer))
 }
 
 fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
@@ -123,7 +115,7 @@ fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     }
 }
 
-async fn log(request: Request, next: Next) -> Response {
+async fn log_answer(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;

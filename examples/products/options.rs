@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 use tower_response_cache::Ttl;
 
 use crate::quantity;
+use crate::store::StoreOptions;
 
 /// A products API whose GETs come from a cache.
 #[derive(Debug, Parser)]
@@ -15,21 +16,12 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     pub listen: String,
 
-    /// Where responses are stored; redis needs the feature of that name, tiered is not there yet
-    #[arg(long, value_enum, default_value_t = BackendKind::Memory)]
-    pub backend: BackendKind,
-
-    /// For the backends redis and tiered
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379/")]
-    pub redis_url: String,
+    #[command(flatten)]
+    pub store: StoreOptions,
 
     /// For how long a response stays fresh, or until-invalidated
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = ttl, allow_hyphen_values = true)]
     pub ttl: Ttl,
-
-    /// How much memory stored responses may take
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size, allow_hyphen_values = true)]
-    pub capacity: u64,
 
     /// What a write does to the cache
     #[arg(long, value_enum, default_value_t = WriteStrategy::Invalidate)]
@@ -42,14 +34,6 @@ pub struct Options {
     /// A pause before every database call, to imitate a slow one
     #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = quantity::duration, allow_hyphen_values = true)]
     pub database_delay: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BackendKind {
-    Memory,
-    Redis,
-    Tiered,
-    None,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -136,6 +136,13 @@ impl<B> Default for ResponseBody<B> {
     }
 }
 
+/// Content of one's own, for answers made outside of a cache.
+impl<B> From<Bytes> for ResponseBody<B> {
+    fn from(content: Bytes) -> Self {
+        Self::whole(content, None)
+    }
+}
+
 impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {

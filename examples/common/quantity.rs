@@ -42,3 +42,12 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
         .and_then(|number| number.checked_mul(*factor))
         .ok_or_else(|| format!("too large; expected {}", expected()))
 }
+
+/// A number of at least one.
+#[allow(dead_code, reason = "not every example counts")]
+pub fn number(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number from 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}

@@ -2,9 +2,33 @@
 
 use std::error::Error;
 
+use clap::{Args, ValueEnum};
 use tower_response_cache::backend::MemoryBackend;
 
-use crate::options::{BackendKind, Options};
+use crate::quantity;
+
+#[derive(Debug, Args)]
+pub struct StoreOptions {
+    /// Where responses are stored; redis needs the feature of that name, tiered is not there yet
+    #[arg(long, value_enum, default_value_t = BackendKind::Memory)]
+    pub backend: BackendKind,
+
+    /// For the backends redis and tiered
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379/")]
+    pub redis_url: String,
+
+    /// How much memory stored responses may take
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size, allow_hyphen_values = true)]
+    pub capacity: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendKind {
+    Memory,
+    Redis,
+    Tiered,
+    None,
+}
 
 #[cfg(feature = "redis")]
 pub use shared::open;
@@ -14,7 +38,7 @@ pub use shared::open;
 pub type Store = Option<MemoryBackend>;
 
 #[cfg(not(feature = "redis"))]
-pub async fn open(options: &Options) -> Result<Store, Box<dyn Error>> {
+pub async fn open(options: &StoreOptions, _namespace: &str) -> Result<Store, Box<dyn Error>> {
     match options.backend {
         BackendKind::Redis => {
             Err("--backend redis needs the feature: cargo run --features redis ..".into())
@@ -23,7 +47,7 @@ pub async fn open(options: &Options) -> Result<Store, Box<dyn Error>> {
     }
 }
 
-fn local(options: &Options) -> Result<Option<MemoryBackend>, Box<dyn Error>> {
+fn local(options: &StoreOptions) -> Result<Option<MemoryBackend>, Box<dyn Error>> {
     match options.backend {
         BackendKind::None => Ok(None),
         BackendKind::Memory => Ok(Some(MemoryBackend::new(options.capacity))),
@@ -40,17 +64,17 @@ mod shared {
     use tower_response_cache::backend::redis::RedisOptions;
     use tower_response_cache::backend::{Either, Guarded, MemoryBackend, RedisBackend};
 
-    use crate::options::{BackendKind, Options};
+    use super::{BackendKind, StoreOptions};
 
     /// What is in this process, or what is shared with others.
     pub type Store = Either<Option<MemoryBackend>, Guarded<RedisBackend>>;
 
-    pub async fn open(options: &Options) -> Result<Store, Box<dyn Error>> {
+    pub async fn open(options: &StoreOptions, namespace: &str) -> Result<Store, Box<dyn Error>> {
         if options.backend != BackendKind::Redis {
             return super::local(options).map(Either::Left);
         }
         let redis = RedisOptions::new(&options.redis_url)
-            .and_then(|options| options.namespace("products"))
+            .and_then(|options| options.namespace(namespace))
             .map_err(|error| format!("--redis-url: {}", whole(&error)))?
             .open();
         if let Err(error) = redis.check().await {

@@ -1,0 +1,136 @@
+//! Where an error becomes an answer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::semantics::stored::CACHE_STATUS;
+use crate::service::BoxError;
+
+use super::error::{ProxyError, ProxyErrorKind, causes};
+use super::{NAME, text};
+
+/// RFC 9209
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Answers errors, so that there are none: a [`ProxyError`] with its [status](ProxyErrorKind::status), 502 where the
+/// upstream failed and 504 where it was too late, anything else with 500. The reason is in `Proxy-Status` (RFC 9209) and in
+/// `Cache-Status`. To be put around a cache, which then sees the error first.
+#[derive(Debug)]
+pub struct AnswerErrors<S> {
+    service: S,
+    /// What it was not ready for.
+    unready: Option<ProxyErrorKind>,
+}
+
+impl<S> AnswerErrors<S> {
+    /// Around `service`.
+    pub fn new(service: S) -> Self {
+        Self {
+            service,
+            unready: None,
+        }
+    }
+}
+
+impl<S: Clone> Clone for AnswerErrors<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.service.clone())
+    }
+}
+
+impl<S, B, Res> Service<Request<B>> for AnswerErrors<S>
+where
+    S: Service<Request<B>, Response = Response<Res>>,
+    S::Error: Into<BoxError>,
+    Res: From<Bytes>,
+{
+    type Response = Response<Res>;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if let Err(error) = ready!(self.service.poll_ready(cx)) {
+            self.unready = Some(told(error.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.unready.take() {
+            Some(kind) => Answering::Unready { kind },
+            None => Answering::Asked {
+                future: self.service.call(request),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// What [`AnswerErrors`] comes to.
+    #[derive(Debug)]
+    #[project = AnsweringProjection]
+    #[allow(missing_docs, reason = "private: the macro knows no other way")]
+    pub enum Answering<F> {
+        #[doc(hidden)]
+        Unready { kind: ProxyErrorKind },
+        #[doc(hidden)]
+        Asked { #[pin] future: F },
+    }
+}
+
+impl<F, E, Res> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Res>, E>>,
+    E: Into<BoxError>,
+    Res: From<Bytes>,
+{
+    type Output = Result<Response<Res>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = match self.project() {
+            AnsweringProjection::Unready { kind } => answer(*kind),
+            AnsweringProjection::Asked { future } => match ready!(future.poll(cx)) {
+                Ok(response) => response,
+                Err(error) => answer(told(error.into())),
+            },
+        };
+        Poll::Ready(Ok(answered))
+    }
+}
+
+/// Logs an error.
+fn told(error: BoxError) -> ProxyErrorKind {
+    let all: Vec<String> = causes(&*error).map(ToString::to_string).collect();
+    let kind = causes(&*error)
+        .find_map(|cause| cause.downcast_ref())
+        .map_or(ProxyErrorKind::Internal, ProxyError::kind);
+    tracing::warn!(reason = kind.as_str(), "{}", all.join(": "));
+    kind
+}
+
+fn answer<Res: From<Bytes>>(kind: ProxyErrorKind) -> Response<Res> {
+    let (status, reason) = (kind.status(), kind.as_str());
+    let body = Bytes::from(format!("{status}: {}\n", ProxyError::from(kind)));
+    let mut answer = Response::new(Res::from(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (PROXY_STATUS, text(format_args!("{NAME}; error={reason}"))),
+        (CACHE_STATUS, text(format_args!("{NAME}; detail={reason}"))),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    answer
+}
