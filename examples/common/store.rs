@@ -20,7 +20,14 @@ pub struct StoreOptions {
     /// How much memory stored responses may take
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size, allow_hyphen_values = true)]
     pub capacity: u64,
+
+    /// The largest response that is stored
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = quantity::size, allow_hyphen_values = true)]
+    pub max_body: u64,
 }
+
+/// What a response may take beside its body.
+const HEAD: u64 = 256 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendKind {
@@ -50,7 +57,10 @@ pub async fn open(options: &StoreOptions, _namespace: &str) -> Result<Store, Box
 fn local(options: &StoreOptions) -> Result<Option<MemoryBackend>, Box<dyn Error>> {
     match options.backend {
         BackendKind::None => Ok(None),
-        BackendKind::Memory => Ok(Some(MemoryBackend::new(options.capacity))),
+        BackendKind::Memory => {
+            let largest = options.max_body.saturating_add(HEAD);
+            Ok(Some(MemoryBackend::with_largest(options.capacity, largest)))
+        }
         BackendKind::Redis | BackendKind::Tiered => {
             Err("--backend tiered is not there yet: use memory, redis or none".into())
         }

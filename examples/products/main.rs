@@ -106,6 +106,7 @@ fn app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
 fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     let cache = CacheLayer::new(backend)
         .ttl(options.ttl)
+        .max_body(options.store.max_body)
         // One site under many names: a PUT by `localhost` is a write to what `127.0.0.1` reads.
         .authority(Authority::fixed("products"))
         .also_invalidate(|_| [api::PRODUCTS]);

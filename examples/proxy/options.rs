@@ -41,10 +41,6 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = quantity::duration)]
     pub stale_if_unreachable: Duration,
 
-    /// The largest body that is stored
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = quantity::size)]
-    pub max_body: u64,
-
     /// Which host upstreams are told; with upstream, all names that clients use are one site
     #[arg(long, value_enum, default_value_t = Host::Preserve)]
     pub host: Host,

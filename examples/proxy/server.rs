@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::Peer;
@@ -88,6 +90,7 @@ where
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(self.client_timeout)
+            .keep_alive_timeout(self.client_timeout)
             .max_header_list_size(LARGEST_HEAD as u32);
         builder
     }
@@ -104,7 +107,10 @@ where
             is_secure: false,
         };
         let service = self.service.clone();
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = begun.clone();
         let answer = service_fn(move |mut request: Request<Incoming>| {
+            begins.store(true, Ordering::Relaxed);
             let seen = Seen::of(&request, client);
             request.extensions_mut().insert(peer);
             let service = service.clone();
@@ -119,8 +125,16 @@ where
         let stream = TokioIo::new(stream);
         let connection = builder.serve_connection_with_upgrades(stream, answer);
         let connection = shutdown.watch(connection.into_owned());
+        let limit = self.client_timeout;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let ended = match timeout(limit, &mut connection).await {
+                Ok(ended) => ended,
+                // Nobody else gives up on a client that has not even said which protocol it speaks.
+                Err(_) if !begun.load(Ordering::Relaxed) => return,
+                Err(_) => connection.await,
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%client, error, "a connection failed");
             }
         });

@@ -51,6 +51,15 @@ impl<'r> KeyParts<'r> {
         self.query.as_deref()
     }
 
+    /// The same whatever the scheme: for where nothing that is stored depends on it, as behind a proxy that passes none on.
+    #[must_use]
+    pub fn without_scheme(self) -> Self {
+        Self {
+            scheme: None,
+            ..self
+        }
+    }
+
     /// The same with another authority.
     #[must_use]
     pub fn with_authority(self, authority: impl Into<Cow<'r, str>>) -> Self {

@@ -26,6 +26,11 @@
 //! origin's to answer: its content is asked for when the origin asks, or says nothing for a second. WebSockets pass
 //! (HTTP/1.1); other upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` is a way around whoever forwards it.
 //!
+//! An origin is told by `Via` that a proxy asks. nginx then compresses nothing, unless `gzip_proxied any` says otherwise.
+//!
+//! Targets of HTTP/2 have a scheme, which is part of a cache key; those of HTTP/1.1 have none. Nobody behind a `ReverseProxy`
+//! is told it: give the cache a key [without](crate::key::KeyParts::without_scheme) it, and both share what is stored.
+//!
 //! # What fails
 //!
 //! A request that cannot be forwarded, because its target or its host is not sound, is answered 400; an origin that fails
@@ -51,12 +56,14 @@ mod upstream;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -83,7 +90,11 @@ const NAME: &str = "tower-response-cache";
 ///
 /// Clones share their connections.
 #[derive(Clone, Debug)]
-pub struct ReverseProxy {
+pub struct ReverseProxy(Arc<Proxy>);
+
+/// Shared: a cache in front clones what it holds for every request, hits included.
+#[derive(Clone, Debug)]
+struct Proxy {
     upstreams: Upstreams,
     fields: Fields,
     host: HostPolicy,
@@ -101,13 +112,13 @@ impl ReverseProxy {
     /// If that is no such URL.
     pub fn new(url: &str) -> Result<Self, InvalidUpstream> {
         let limits = Limits::default();
-        Ok(Self {
+        Ok(Self(Arc::new(Proxy {
             upstreams: Upstreams::new(url)?,
             fields: Fields::default(),
             host: HostPolicy::default(),
             client: Client::new(&limits),
             limits,
-        })
+        })))
     }
 
     /// Forwards what begins with `prefix`, a path of whole segments, to another upstream. The longest prefix counts; it
@@ -117,14 +128,14 @@ impl ReverseProxy {
     ///
     /// If `prefix` does not begin with `/`, or `url` is not one for [`new`](Self::new).
     pub fn upstream(mut self, prefix: &str, url: &str) -> Result<Self, InvalidUpstream> {
-        self.upstreams.add(prefix, url)?;
+        self.proxy().upstreams.add(prefix, url)?;
         Ok(self)
     }
 
     /// Which `Host` the upstream is told. Default: the client's.
     #[must_use]
     pub fn host(mut self, policy: HostPolicy) -> Self {
-        self.host = policy;
+        self.proxy().host = policy;
         self.limited(|limits| limits.may_negotiate = policy == HostPolicy::Upstream)
     }
 
@@ -135,7 +146,7 @@ impl ReverseProxy {
     /// If it is not a token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
-        self.fields.name(name);
+        self.proxy().fields.name(name);
         self
     }
 
@@ -145,7 +156,7 @@ impl ReverseProxy {
     /// These fields are in no cache key: what depends on them must not be cached, or must `Vary` by them.
     #[must_use]
     pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
-        self.fields.forwarding = forwarding;
+        self.proxy().fields.forwarding = forwarding;
         self
     }
 
@@ -153,7 +164,7 @@ impl ReverseProxy {
     /// one's own is in front that sets them. Default: they are removed.
     #[must_use]
     pub fn trust_forwarded(mut self) -> Self {
-        self.fields.trusts = true;
+        self.proxy().fields.trusts = true;
         self
     }
 
@@ -211,9 +222,14 @@ impl ReverseProxy {
     }
 
     fn limited(mut self, change: impl FnOnce(&mut Limits)) -> Self {
-        change(&mut self.limits);
-        self.client = Client::new(&self.limits);
+        let proxy = self.proxy();
+        change(&mut proxy.limits);
+        proxy.client = Client::new(&proxy.limits);
         self
+    }
+
+    fn proxy(&mut self) -> &mut Proxy {
+        Arc::make_mut(&mut self.0)
     }
 }
 
@@ -236,13 +252,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ProxyFuture {
-        let proxy = self.clone();
+        let proxy = self.0.clone();
         Box::pin(async move { proxy.forward(request).await })
     }
 }
 
-impl ReverseProxy {
-    async fn forward<B>(self, mut request: Request<B>) -> Result<Response<ProxyBody>, ProxyError>
+impl Proxy {
+    async fn forward<B>(&self, mut request: Request<B>) -> Result<Response<ProxyBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -268,13 +284,19 @@ impl ReverseProxy {
     /// Says where a request goes.
     fn place<B>(&self, request: &mut Request<B>, target: &Target) -> Result<(), ProxyError> {
         let (uri, host) = self.upstreams.place(target, self.host)?;
+        let is_secure = uri.scheme() == Some(&Scheme::HTTPS);
         *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
         match self.limits.http2_only {
             // It is `:authority` there.
-            true => request.headers_mut().remove(HOST),
-            false => request.headers_mut().insert(HOST, host),
+            true => headers.remove(HOST),
+            false => headers.insert(HOST, host),
         };
+        if self.limits.http2_only || (is_secure && self.limits.may_negotiate) {
+            // hyper takes what it names off HTTP/2, `TE` too, which is none of a connection there (RFC 9113 §8.2.2).
+            headers.remove(CONNECTION);
+        }
         Ok(())
     }
 
@@ -286,6 +308,9 @@ impl ReverseProxy {
         let headers = answer.headers();
         if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
             return Err(ProxyErrorKind::Protocol.because("its length is given twice"));
+        }
+        if length_of(headers) > self.limits.largest_head {
+            return Err(ProxyErrorKind::Protocol.because("its head is too large"));
         }
         let switches = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
@@ -300,6 +325,14 @@ impl ReverseProxy {
         self.fields.of_answer(&mut head, switches);
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// About as long as it was on the wire.
+fn length_of(headers: &HeaderMap) -> usize {
+    let lines = headers.iter();
+    lines.fold(0, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 4
+    })
 }
 
 fn text(value: impl std::fmt::Display) -> Option<HeaderValue> {

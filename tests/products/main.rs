@@ -1,6 +1,9 @@
 //! The products example, end to end: the built program, spoken to over TCP.
 
 mod client;
+#[path = "../support/example.rs"]
+#[allow(dead_code, reason = "every test file uses its part of it")]
+mod example;
 mod process;
 #[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]

@@ -1,0 +1,223 @@
+//! The example as a program: its options, its errors, its log and its end.
+
+use std::process::Stdio;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::example::{Example, PATIENCE, example};
+use crate::origin::{Origin, Step, fresh, ok};
+use crate::raw::{Raw, exchange, last_get};
+
+#[tokio::test]
+async fn wrong_options_are_explained() {
+    for (arguments, message) in [
+        (&[][..], "--upstream"),
+        (&["--upstream", "localhost:8000"], "it has no scheme"),
+        (
+            &["--upstream", "/api=http://a"],
+            "one --upstream URL is needed",
+        ),
+        (
+            &["--upstream", "http://a", "--upstream", "http://b"],
+            "one --upstream URL is needed",
+        ),
+        (
+            &["--upstream", "http://a", "--ttl", "60"],
+            "units ms, s, m, h, d",
+        ),
+        (
+            &["--upstream", "http://a", "--concurrency", "0"],
+            "a whole number from 1",
+        ),
+        (
+            &["--upstream", "http://a", "--host", "b"],
+            "[possible values: preserve, upstream]",
+        ),
+        (
+            &["--upstream", "http://a", "--backend", "tiered"],
+            "--backend tiered is not there yet",
+        ),
+        (
+            &["--upstream", "http://a", "--listen", "127.0.0.1:99999"],
+            "cannot listen on",
+        ),
+        #[cfg(not(feature = "proxy-tls"))]
+        (
+            &["--upstream", "https://a"],
+            "https needs the feature proxy-tls",
+        ),
+        #[cfg(not(feature = "redis"))]
+        (
+            &["--upstream", "http://a", "--backend", "redis"],
+            "needs the feature",
+        ),
+    ] {
+        let mut command = example("proxy", &[]);
+        if arguments.contains(&"--listen") {
+            command = tokio::process::Command::new(command.as_std().get_program());
+        }
+        let output = command.args(arguments).output().await.expect("an output");
+        assert!(!output.status.success(), "{arguments:?}");
+        assert_eq!(output.stdout, b"", "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("error: "), "{arguments:?}: {said}");
+        assert!(said.contains(message), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_origin_is_told_with_its_reason() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let nobody = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let hangs = Origin::start(|_| vec![Step::Hang]).await;
+    let closes = Origin::start(|_| vec![Step::Close]).await;
+    let talks = Origin::saying("nonsense\r\n\r\n").await;
+    for (url, status, reason) in [
+        (nobody, "502 Bad Gateway", "connection_refused"),
+        (hangs.url(), "504 Gateway Timeout", "http_response_timeout"),
+        (closes.url(), "502 Bad Gateway", "connection_terminated"),
+        (talks.url(), "502 Bad Gateway", "http_protocol_error"),
+    ] {
+        let proxy = Example::start("proxy", &["--upstream", &url, "--head-timeout", "100ms"]).await;
+        let said = exchange(proxy.port(), last_get("/")).await;
+        assert!(
+            said.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{said}"
+        );
+        for line in [
+            format!("proxy-status: tower-response-cache; error={reason}\r\n"),
+            format!("cache-status: tower-response-cache; detail={reason}\r\n"),
+            "cache-control: no-store\r\n".to_owned(),
+            format!("\r\n\r\n{status}: "),
+        ] {
+            assert!(said.contains(&line), "{line}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn several_upstreams_by_prefix() {
+    let (one, two) = (
+        Origin::saying(fresh("one")).await,
+        Origin::saying(fresh("two")).await,
+    );
+    let prefixed = format!("/two={}", two.url());
+    let proxy = Example::start(
+        "proxy",
+        &["--upstream", &one.url(), "--upstream", &prefixed],
+    )
+    .await;
+    for (path, content) in [
+        ("/", "one"),
+        ("/two", "two"),
+        ("/two/x", "two"),
+        ("/twofold", "one"),
+    ] {
+        let said = exchange(proxy.port(), last_get(path)).await;
+        assert!(said.ends_with(content), "{path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn options_reach_what_they_are_about() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let url = origin.url();
+    let options = [
+        "--upstream",
+        &url,
+        "--ttl",
+        "1m",
+        "--host",
+        "upstream",
+        "--forwarding",
+        "both",
+    ];
+    let proxy = Example::start("proxy", &options).await;
+    let said = exchange(proxy.port(), last_get("/")).await;
+    assert!(
+        said.contains("cache-status: tower-response-cache; fwd=uri-miss; stored"),
+        "{said}"
+    );
+    let heard = origin.heard_one();
+    assert_eq!(heard.field("host"), format!("127.0.0.1:{}", origin.port));
+    assert_eq!(
+        heard.field("forwarded"),
+        "for=127.0.0.1;host=\"test.example\";proto=http"
+    );
+    assert_eq!(heard.field("x-forwarded-for"), "127.0.0.1");
+    // All hosts are one.
+    let other = last_get("/").replace("test.example", "other.example");
+    assert!(exchange(proxy.port(), other).await.contains("; hit"));
+    assert_eq!(heard.content, b"");
+}
+
+#[tokio::test]
+async fn requests_are_logged_where_that_is_wanted() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let mut command = example("proxy", &["--upstream", &origin.url(), "--access-log"]);
+    let command = command.env_remove("RUST_LOG").stderr(Stdio::piped());
+    let mut proxy = Example::run(command).await;
+    let mut lines = BufReader::new(proxy.stderr()).lines();
+    exchange(proxy.port(), last_get("/logged?q")).await;
+    let logged = async {
+        loop {
+            let line = lines.next_line().await.expect("a pipe").expect("a line");
+            if line.contains("access") {
+                return line;
+            }
+        }
+    };
+    let line = tokio::time::timeout(PATIENCE, logged)
+        .await
+        .expect("it is logged");
+    for part in [
+        "client=127.0.0.1:",
+        "method=GET",
+        "uri=/logged?q",
+        "version=HTTP/1.1",
+        "status=200",
+        "length=\"5\"",
+        "fwd=uri-miss; stored",
+        "elapsed=",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_after_what_is_in_flight() {
+    for signal in ["TERM", "INT"] {
+        let go = Arc::new(Notify::new());
+        let steps = [
+            Step::Wait(go.clone()),
+            Step::Say(ok("", "done").into_bytes()),
+        ];
+        let origin = Origin::start(move |_| steps.to_vec()).await;
+        let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+        let mut idle = Raw::connect(proxy.port()).await;
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say("GET / HTTP/1.1\r\nhost: test.example\r\n\r\n")
+            .await;
+        while origin.heard().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        proxy.signal(signal).await;
+        while TcpStream::connect(("127.0.0.1", proxy.port()))
+            .await
+            .is_ok()
+        {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        let said = raw.hear_all().await;
+        assert!(said.starts_with("HTTP/1.1 200 "), "{signal}: {said}");
+        assert!(said.ends_with("done"), "{signal}: {said}");
+        idle.say("").await;
+        drop(idle);
+        assert_eq!(proxy.exit().await.code(), Some(0), "{signal}");
+    }
+}

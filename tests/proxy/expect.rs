@@ -1,0 +1,80 @@
+//! `Expect: 100-continue` (RFC 9110 §10.1.1), from one end to the other: a client, the example, an origin.
+
+use crate::example::Example;
+use crate::origin::{Origin, Step, fresh, ok};
+use crate::raw::{Raw, exchange, last_get};
+
+const HEAD: &str =
+    "POST /up HTTP/1.1\r\nhost: test.example\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+
+async fn before(origin: &Origin) -> Example {
+    Example::start("proxy", &["--upstream", &origin.url()]).await
+}
+
+/// The client is told to go on when the origin says so, and not before.
+#[tokio::test]
+async fn an_origin_that_wants_it() {
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let steps = [
+        Step::Wait(go.clone()),
+        Step::Say(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
+        Step::Content,
+        Step::Say(ok("", "thanks").into_bytes()),
+    ];
+    let origin = Origin::start(move |_| steps.to_vec()).await;
+    let proxy = before(&origin).await;
+    let mut raw = Raw::connect(proxy.port()).await;
+    raw.say(HEAD).await;
+    go.notify_one();
+    let said = raw.hear_until("\r\n\r\n").await;
+    assert_eq!(said, "HTTP/1.1 100 Continue\r\n\r\n");
+    raw.say("hello").await;
+    assert!(
+        raw.hear_until("thanks")
+            .await
+            .starts_with("HTTP/1.1 200 OK")
+    );
+    let heard = origin.heard_one();
+    assert_eq!(heard.field("expect"), "100-continue");
+    assert_eq!(heard.content, b"hello");
+}
+
+/// The client never sends what the origin does not want.
+#[tokio::test]
+async fn an_origin_that_does_not() {
+    let no = "HTTP/1.1 417 Expectation Failed\r\ncontent-length: 2\r\n\r\nno";
+    let origin = Origin::start(move |_| vec![Step::Say(no.into()), Step::Hang]).await;
+    let proxy = before(&origin).await;
+    let mut raw = Raw::connect(proxy.port()).await;
+    raw.say(HEAD).await;
+    let said = raw.hear_all().await;
+    assert!(said.starts_with("HTTP/1.1 417 "), "{said}");
+    assert!(said.ends_with("\r\n\r\nno"), "{said}");
+}
+
+/// Many origins know nothing of it, and wait for the content: it is asked for all the same, a second later.
+#[tokio::test]
+async fn an_origin_that_says_nothing() {
+    let origin = Origin::saying(ok("", "thanks")).await;
+    let proxy = before(&origin).await;
+    let mut raw = Raw::connect(proxy.port()).await;
+    raw.say(HEAD).await;
+    let said = raw.hear_until("\r\n\r\n").await;
+    assert_eq!(said, "HTTP/1.1 100 Continue\r\n\r\n");
+    raw.say("hello").await;
+    raw.hear_until("thanks").await;
+    assert_eq!(origin.heard_one().content, b"hello");
+}
+
+/// B13
+#[tokio::test]
+async fn on_a_hit_it_does_not_hang() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let proxy = before(&origin).await;
+    exchange(proxy.port(), last_get("/")).await;
+    let asked =
+        "GET / HTTP/1.1\r\nhost: test.example\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
+    let said = exchange(proxy.port(), asked).await;
+    assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+    assert!(said.ends_with("hello"), "{said}");
+}

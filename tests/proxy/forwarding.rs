@@ -1,0 +1,282 @@
+//! What is passed on, both ways.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body::Frame;
+use http_body_util::Full;
+use tower_response_cache::proxy::{Forwarding, HostPolicy, Peer, ReverseProxy};
+
+use crate::call::{Frames, call, get, to};
+use crate::origin::{Origin, ok};
+
+fn proxy(origin: &Origin) -> ReverseProxy {
+    ReverseProxy::new(&origin.url()).expect("a URL")
+}
+
+/// RFC 9110 §7.6.1: fields of a connection, with those that it names; §7.6.3: `Via`.
+#[tokio::test]
+async fn fields_of_the_connection_stay_behind() {
+    let lines = "connection: X-Hop, close\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\nx-end: to end\r\n\
+                 via: 1.0 inner\r\nproxy-authenticate: Basic\r\nupgrade: h2c\r\n";
+    let origin = Origin::saying(ok(lines, "hello")).await;
+    let asked = [
+        ("host", "test.example"),
+        ("connection", "x-mine, upgrade, keep-alive"),
+        ("x-mine", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers, deflate;q=0.5"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+        ("proxy-connection", "close"),
+        ("proxy-authorization", "Basic x"),
+        ("via", "1.1 outer"),
+        ("x-end", "to end"),
+    ];
+    let proxy = proxy(&origin).name("edge-1");
+    let answer = call(&proxy, to(Method::GET, "/p?q=%41", &asked)).await;
+    let (answer, heard) = (answer.expect("an answer"), origin.heard_one());
+    assert_eq!(heard.request_line(), "GET /p?q=%41 HTTP/1.1");
+    for (name, expected) in [
+        ("host", "test.example"),
+        ("connection", "te"),
+        ("te", "trailers"),
+        ("x-mine", ""),
+        ("keep-alive", ""),
+        ("upgrade", ""),
+        ("proxy-connection", ""),
+        ("proxy-authorization", ""),
+        ("via", "1.1 outer | 1.1 edge-1"),
+        ("x-end", "to end"),
+        ("content-length", ""),
+        ("transfer-encoding", ""),
+    ] {
+        assert_eq!(heard.field(name), expected, "{name}: {}", heard.head);
+    }
+    for (name, expected) in [
+        ("connection", ""),
+        ("x-hop", ""),
+        ("keep-alive", ""),
+        ("proxy-authenticate", ""),
+        ("upgrade", ""),
+        ("via", "1.0 inner | 1.1 edge-1"),
+        ("x-end", "to end"),
+        ("content-length", "5"),
+    ] {
+        assert_eq!(answer.field(name), expected, "{name}: {answer:?}");
+    }
+    assert_eq!(answer.content.as_deref(), Ok("hello"));
+}
+
+/// P01: what a request claims about itself is believed only where that was asked for.
+#[tokio::test]
+async fn claims_are_removed_or_added_to() {
+    let origin = Origin::saying(ok("", "")).await;
+    let names = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    let told = "for=192.0.2.1;host=\"test.example\";proto=http";
+    for (forwarding, trusted, expected) in [
+        (Forwarding::None, false, ["", "", "", "", ""]),
+        (
+            Forwarding::None,
+            true,
+            ["for=1", "2", "three", "https", "5"],
+        ),
+        (Forwarding::Forwarded, false, [told, "", "", "", ""]),
+        (
+            Forwarding::XForwarded,
+            false,
+            ["", "192.0.2.1", "test.example", "http", ""],
+        ),
+        (
+            Forwarding::Both,
+            true,
+            [
+                &format!("for=1 | {told}"),
+                "2 | 192.0.2.1",
+                "three",
+                "https",
+                "5",
+            ],
+        ),
+    ] {
+        let mut proxy = proxy(&origin).forwarding(forwarding);
+        if trusted {
+            proxy = proxy.trust_forwarded();
+        }
+        let claims = [
+            ("host", "test.example"),
+            ("forwarded", "for=1"),
+            ("x-forwarded-for", "2"),
+            ("x-forwarded-host", "three"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "5"),
+        ];
+        let mut request = to(Method::GET, "/", &claims);
+        let address = "192.0.2.1".parse().expect("an address");
+        request.extensions_mut().insert(Peer {
+            address,
+            is_secure: false,
+        });
+        call(&proxy, request).await.expect("an answer");
+        let heard = origin.heard_one();
+        let got = names.map(|name| heard.field(name));
+        assert_eq!(got, expected, "{forwarding:?} {trusted}");
+    }
+}
+
+#[tokio::test]
+async fn prefixes_bases_and_hosts() {
+    let (first, second) = (
+        Origin::saying(ok("", "")).await,
+        Origin::saying(ok("", "")).await,
+    );
+    let both = ReverseProxy::new(&first.url())
+        .and_then(|proxy| proxy.upstream("/api/", &format!("{}/base/", second.url())))
+        .and_then(|proxy| proxy.upstream("/api/v1", &first.url()))
+        .expect("URLs");
+    let own = both.clone().host(HostPolicy::Upstream);
+    for (path, proxy, origin, expected) in [
+        ("/", &both, &first, "/"),
+        ("/api", &both, &second, "/base/api"),
+        ("/api/x?y=/api/v1", &both, &second, "/base/api/x?y=/api/v1"),
+        ("/apis", &both, &first, "/apis"),
+        ("/api/v1/x", &both, &first, "/api/v1/x"),
+        ("/api/v10", &both, &second, "/base/api/v10"),
+        ("/%61pi//./../%2F?", &both, &first, "/%61pi//./../%2F?"),
+        ("http://test.example/api", &own, &second, "/base/api"),
+    ] {
+        let request = to(Method::GET, path, &[("host", "test.example")]);
+        call(proxy, request).await.expect("an answer");
+        let heard = origin.heard_one();
+        assert_eq!(heard.request_line(), format!("GET {expected} HTTP/1.1"));
+        let own_host = format!("127.0.0.1:{}", origin.port);
+        let host = if path.starts_with("http") {
+            &own_host
+        } else {
+            "test.example"
+        };
+        assert_eq!(heard.field("host"), host, "{path}");
+    }
+}
+
+#[test]
+fn wrong_upstreams_are_explained() {
+    for (url, problem) in [
+        ("", "is no upstream: it is no URL"),
+        ("127.0.0.1:8000", "is no upstream: it has no scheme"),
+        ("/path", "is no upstream: it has no scheme"),
+        (
+            "ftp://a",
+            "is no upstream: its scheme is neither http nor https",
+        ),
+        ("http://u:p@a", "is no upstream: it has a user's name"),
+        ("http://a/?q", "is no upstream: it has a query"),
+        #[cfg(not(feature = "proxy-tls"))]
+        (
+            "https://a",
+            "is no upstream: https needs the feature proxy-tls",
+        ),
+    ] {
+        let error = ReverseProxy::new(url).expect_err(url).to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+    let proxy = ReverseProxy::new("http://a").expect("a URL");
+    assert!(proxy.clone().upstream("api", "http://a").is_err());
+    assert!(proxy.upstream("/api", "a").is_err());
+}
+
+/// Content of a known length keeps it; content of an unknown one is chunked; trailers pass both ways.
+#[tokio::test]
+async fn content_streams_both_ways_with_its_trailers() {
+    let chunked = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 5\r\n\r\n";
+    let origin = Origin::saying(chunked).await;
+    let known = Request::post("/").header("host", "test.example");
+    let known = known
+        .body(Full::new(Bytes::from("known")))
+        .expect("a request");
+    let answer = call(&proxy(&origin), known).await.expect("an answer");
+    let heard = origin.heard_one();
+    assert_eq!(heard.field("content-length"), "5");
+    assert_eq!(heard.content, b"known");
+    assert_eq!(answer.content.as_deref(), Ok("abcde"));
+    assert_eq!(answer.trailers.expect("trailers")["x-sum"], "5");
+    assert_eq!(answer.headers.get("transfer-encoding"), None);
+
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-check", HeaderValue::from_static("7"));
+    let frames = [
+        Frame::data(Bytes::from("one")),
+        Frame::data(Bytes::from("two")),
+        Frame::trailers(trailers),
+    ];
+    let body = Frames(frames.into());
+    let unknown = Request::put("/")
+        .header("host", "test.example")
+        .header("trailer", "x-check");
+    let unknown = unknown.body(body).expect("a request");
+    call(&proxy(&origin), unknown).await.expect("an answer");
+    let heard = origin.heard_one();
+    assert_eq!(heard.field("transfer-encoding"), "chunked");
+    let content = String::from_utf8_lossy(&heard.content);
+    assert_eq!(content, "3\r\none\r\n3\r\ntwo\r\n0\r\nx-check: 7\r\n\r\n");
+}
+
+/// B11: answers without content keep their framing.
+#[tokio::test]
+async fn answers_without_content() {
+    for (method, said, length) in [
+        (
+            Method::HEAD,
+            "HTTP/1.1 200 OK\r\ncontent-length: 12345\r\n\r\n",
+            "12345",
+        ),
+        (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n", ""),
+        (
+            Method::GET,
+            "HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\n\r\n",
+            "",
+        ),
+        (
+            Method::GET,
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "0",
+        ),
+        // B14
+        (
+            Method::GET,
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "0",
+        ),
+    ] {
+        let origin = Origin::saying(said).await;
+        let request = to(method, "/", &[("host", "test.example")]);
+        let answer = call(&proxy(&origin), request).await.expect("an answer");
+        assert_eq!(answer.field("content-length"), length, "{said}");
+        assert_eq!(answer.field("link"), "", "{said}");
+        assert_eq!(answer.content.as_deref(), Ok(""), "{said}");
+    }
+}
+
+/// Connections are used again.
+#[tokio::test]
+async fn connections_are_kept() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let proxy = proxy(&origin);
+    for _ in 0..3 {
+        call(&proxy, get("/")).await.expect("an answer");
+    }
+    let heard = origin.heard();
+    assert!(heard.iter().all(|heard| heard.connection == 0), "{heard:?}");
+    let none = proxy.pool(0, std::time::Duration::ZERO);
+    for _ in 0..2 {
+        call(&none, get("/")).await.expect("an answer");
+    }
+    let heard = origin.heard().into_iter().map(|heard| heard.connection);
+    assert_eq!(heard.collect::<Vec<_>>(), [1, 2]);
+}

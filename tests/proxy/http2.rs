@@ -1,0 +1,155 @@
+//! HTTP/2 on the upstream's side, and `https://`.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tower_response_cache::proxy::ReverseProxy;
+
+use crate::call::call;
+
+type Seen = Arc<Mutex<Vec<(Version, String, HeaderMap, Bytes)>>>;
+
+async fn answer(
+    request: Request<Incoming>,
+    seen: Seen,
+) -> Result<Response<impl http_body::Body<Data = Bytes, Error = Infallible>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let content = body.collect().await.expect("content").to_bytes();
+    let met = (head.version, head.uri.to_string(), head.headers, content);
+    seen.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(met);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static("5"));
+    let body = Full::new(Bytes::from("hello")).with_trailers(async { Some(Ok(trailers)) });
+    Ok(Response::builder()
+        .header("trailer", "x-sum")
+        .body(body)
+        .expect("an answer"))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, seen: Seen) {
+    let service = service_fn(move |request| answer(request, seen.clone()));
+    let builder = Builder::new(TokioExecutor::new());
+    let _ = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+fn post() -> Request<Full<Bytes>> {
+    let request = Request::post("/up?x")
+        .header("host", "client.example")
+        .header("te", "trailers");
+    request
+        .body(Full::new(Bytes::from("content")))
+        .expect("a request")
+}
+
+#[tokio::test]
+async fn by_prior_knowledge() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let seen = Seen::default();
+    tokio::spawn({
+        let seen = seen.clone();
+        async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(serve(stream, seen.clone()));
+            }
+        }
+    });
+    let proxy = ReverseProxy::new(&format!("http://{address}")).expect("a URL");
+    let answer = call(&proxy.http2_only(), post()).await.expect("an answer");
+    assert_eq!(answer.content.as_deref(), Ok("hello"));
+    assert_eq!(answer.trailers.as_ref().expect("trailers")["x-sum"], "5");
+    assert_eq!(answer.field("via"), "2.0 tower-response-cache");
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let [(version, uri, headers, content)] = &seen[..] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(*version, Version::HTTP_2);
+    assert_eq!(*uri, format!("http://{address}/up?x"));
+    assert_eq!(headers.get("host"), None);
+    assert_eq!(headers["te"], "trailers");
+    assert_eq!(content, "content");
+}
+
+#[cfg(feature = "proxy-tls")]
+mod tls {
+    use super::*;
+
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+    use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind};
+
+    /// What an upstream may speak, by which host it is asked, and what is spoken then.
+    #[tokio::test]
+    async fn by_tls() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a certificate");
+        let certificate = made.cert.der().clone();
+        let ring = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a certificate");
+        let trusting = ClientConfig::builder_with_provider(ring.clone())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        for (offered, policy, expected) in [
+            (
+                &[&b"h2"[..], b"http/1.1"][..],
+                HostPolicy::Preserve,
+                Version::HTTP_11,
+            ),
+            (&[b"h2", b"http/1.1"], HostPolicy::Upstream, Version::HTTP_2),
+            (&[b"http/1.1"], HostPolicy::Upstream, Version::HTTP_11),
+        ] {
+            let key = made.signing_key.serialize_der();
+            let mut config = ServerConfig::builder_with_provider(ring.clone())
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.clone()], key.try_into().expect("a key"))
+                .expect("a configuration");
+            config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let seen = Seen::default();
+            tokio::spawn({
+                let seen = seen.clone();
+                async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            tokio::spawn(serve(stream, seen.clone()));
+                        }
+                    }
+                }
+            });
+            let proxy = ReverseProxy::new(&format!("https://localhost:{port}")).expect("a URL");
+            let trusting = proxy.clone().host(policy).tls(trusting.clone());
+            let answer = call(&trusting, post()).await.expect("an answer");
+            assert_eq!(answer.content.as_deref(), Ok("hello"));
+            let (version, _, headers, _) =
+                seen.lock().unwrap_or_else(PoisonError::into_inner)[0].clone();
+            assert_eq!(version, expected, "{offered:?} {policy:?}");
+            if policy == HostPolicy::Preserve {
+                assert_eq!(headers["host"], "client.example");
+            }
+            // The system does not trust it.
+            let failed = call(&proxy, post()).await.expect_err("nobody signed it");
+            assert_eq!(failed.kind(), ProxyErrorKind::Connect);
+        }
+    }
+}

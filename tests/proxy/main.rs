@@ -1,0 +1,20 @@
+//! The reverse proxy: as a service, and as the example, between origins and clients that are what they are.
+
+mod call;
+mod edge;
+#[path = "../support/example.rs"]
+mod example;
+mod expect;
+mod failing;
+mod folder;
+mod forwarding;
+mod hostile;
+mod http2;
+mod nginx;
+mod origin;
+mod raw;
+mod real;
+#[cfg(feature = "redis")]
+#[path = "../support/redis/mod.rs"]
+mod redis;
+mod tunnels;

@@ -1,0 +1,128 @@
+//! A real origin: nginx, serving the files of a folder.
+
+use std::fs;
+use std::process::Stdio;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+use crate::folder::Folder;
+
+/// Serves the folder `files` under `/`, validated each time; under `/minute/` and `/second/` fresh for as long.
+pub struct Nginx {
+    pub port: u16,
+    folder: Folder,
+    child: Option<Child>,
+}
+
+impl Nginx {
+    pub async fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        fs::create_dir_all(folder.path().join("files")).expect("a folder");
+        loop {
+            let port = free_port().await;
+            folder.write("nginx.conf", configuration(&folder, port));
+            if let Some(child) = run(&folder, port).await {
+                return Self {
+                    port,
+                    folder,
+                    child: Some(child),
+                };
+            }
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.folder.write(&format!("files/{name}"), content);
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.file(&format!("files/{name}"))
+    }
+
+    /// A file beside those that are served.
+    pub fn other(&self, name: &str) -> String {
+        self.folder.file(name)
+    }
+
+    /// What it was asked and what it said, a line each: `GET /a HTTP/1.1 200`.
+    pub fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.file("access.log")).expect("a log");
+        log.lines().map(str::to_owned).collect()
+    }
+
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().await.expect("it is killed");
+    }
+
+    /// Starts it again where it was.
+    pub async fn restart(&mut self) {
+        self.child = run(&self.folder, self.port).await;
+        assert!(self.child.is_some(), "nginx does not start again");
+    }
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// `None` where it ended, as it does when somebody else took the port.
+async fn run(folder: &Folder, port: u16) -> Option<Child> {
+    let mut child = Command::new("nginx")
+        .env("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        .args([
+            "-c",
+            &folder.file("nginx.conf"),
+            "-e",
+            &folder.file("error.log"),
+        ])
+        .args(["-p", &folder.file("")])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("these tests need nginx: apt-get install nginx-light");
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        if child.try_wait().expect("its status").is_some() {
+            return None;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    Some(child)
+}
+
+fn configuration(folder: &Folder, port: u16) -> String {
+    let at = |name: &str| folder.file(name);
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {};\n", at(name)))
+        .concat();
+    format!(
+        "daemon off; master_process off; pid {pid};
+         events {{ worker_connections 512; }}
+         http {{
+             log_format lines '$request $status';
+             access_log {log} lines;
+             {temporary}
+             gzip on; gzip_proxied any; gzip_vary on; gzip_types text/plain; gzip_min_length 10;
+             default_type application/octet-stream;
+             types {{ text/plain txt; }}
+             server {{
+                 listen 127.0.0.1:{port};
+                 root {files};
+                 location / {{ add_header Cache-Control no-cache; }}
+                 location /minute/ {{ alias {files}/; expires 60s; }}
+                 location /second/ {{ alias {files}/; expires 1s; }}
+             }}
+         }}
+        ",
+        pid = at("nginx.pid"),
+        log = at("access.log"),
+        files = at("files"),
+    )
+}

@@ -1,0 +1,221 @@
+//! An origin that says what no library would.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// What it does about a request, one after the other.
+#[derive(Clone)]
+pub enum Step {
+    /// Reads the request's content.
+    Content,
+    /// Reads a little of it.
+    Some,
+    Say(Vec<u8>),
+    /// Says it again and again for as long as somebody reads.
+    Forever(Vec<u8>),
+    Wait(Arc<Notify>),
+    Pause(Duration),
+    /// Says nothing more, and keeps the connection.
+    Hang,
+    Close,
+    /// Says back all that it hears.
+    Echo,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Of which connection, from 0.
+    pub connection: usize,
+    pub head: String,
+    pub content: Vec<u8>,
+}
+
+impl Heard {
+    /// A field's lines, joined.
+    pub fn field(&self, name: &str) -> String {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let values: Vec<_> = lines
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect();
+        values.join(" | ")
+    }
+
+    pub fn request_line(&self) -> &str {
+        self.head.lines().next().unwrap_or_default()
+    }
+}
+
+type Answer = dyn Fn(&Heard) -> Vec<Step> + Send + Sync;
+
+/// Listens on a port of its own until it is dropped.
+pub struct Origin {
+    pub port: u16,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    _serving: JoinSet<()>,
+}
+
+impl Origin {
+    pub async fn start(answer: impl Fn(&Heard) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let mut serving = JoinSet::new();
+        serving.spawn(accept(listener, heard.clone(), Arc::new(answer)));
+        Self {
+            port,
+            heard,
+            _serving: serving,
+        }
+    }
+
+    /// One that always says the same, after it has read what was sent.
+    pub async fn saying(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |_| vec![Step::Content, Step::Say(answer.clone())]).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it was asked since the last time.
+    pub fn heard(&self) -> Vec<Heard> {
+        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The one request that it was asked since the last time.
+    pub fn heard_one(&self) -> Heard {
+        let mut heard = self.heard();
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        heard.remove(0)
+    }
+}
+
+async fn accept(listener: TcpListener, heard: Arc<Mutex<Vec<Heard>>>, answer: Arc<Answer>) {
+    let mut connections = JoinSet::new();
+    for connection in 0.. {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let (heard, answer) = (heard.clone(), answer.clone());
+        connections.spawn(async move {
+            // Whoever leaves is gone.
+            let _ = serve(stream, connection, &heard, &*answer).await;
+        });
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    all: &Mutex<Vec<Heard>>,
+    answer: &Answer,
+) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let head = read_to(&mut stream, &mut buffer, b"\r\n\r\n").await?;
+        let heard = Heard {
+            connection,
+            head: String::from_utf8_lossy(&head).into_owned(),
+            content: Vec::new(),
+        };
+        let at = {
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(heard.clone());
+            all.len() - 1
+        };
+        for step in answer(&heard) {
+            match step {
+                Step::Content => {
+                    let content = read_content(&mut stream, &mut buffer, &heard).await?;
+                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(heard) = all.get_mut(at) {
+                        heard.content = content;
+                    }
+                }
+                Step::Some => {
+                    stream.read_buf(&mut buffer).await?;
+                }
+                Step::Say(bytes) => stream.write_all(&bytes).await?,
+                Step::Forever(bytes) => loop {
+                    stream.write_all(&bytes).await?;
+                },
+                Step::Wait(signal) => signal.notified().await,
+                Step::Pause(time) => tokio::time::sleep(time).await,
+                Step::Hang => std::future::pending().await,
+                Step::Close => return Ok(()),
+                Step::Echo => {
+                    stream.write_all(&std::mem::take(&mut buffer)).await?;
+                    let (mut reader, mut writer) = stream.split();
+                    tokio::io::copy(&mut reader, &mut writer).await?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn read_content(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    heard: &Heard,
+) -> std::io::Result<Vec<u8>> {
+    if heard.field("transfer-encoding") == "chunked" {
+        let mut content = Vec::new();
+        loop {
+            let chunk = read_to(stream, buffer, b"\r\n").await?;
+            content.extend_from_slice(&chunk);
+            if chunk == b"0\r\n" {
+                break;
+            }
+        }
+        while !content.ends_with(b"\r\n\r\n") {
+            content.extend_from_slice(&read_to(stream, buffer, b"\r\n").await?);
+        }
+        return Ok(content);
+    }
+    let length = heard.field("content-length").parse().unwrap_or(0);
+    while buffer.len() < length {
+        more(stream, buffer).await?;
+    }
+    let rest = buffer.split_off(length);
+    Ok(std::mem::replace(buffer, rest))
+}
+
+async fn read_to(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    end: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    loop {
+        let found = buffer.windows(end.len()).position(|window| window == end);
+        if let Some(at) = found {
+            let rest = buffer.split_off(at + end.len());
+            return Ok(std::mem::replace(buffer, rest));
+        }
+        more(stream, buffer).await?;
+    }
+}
+
+async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+    match stream.read_buf(buffer).await? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A 200 with these lines of its head, each ending with `\r\n`, and this content.
+pub fn ok(lines: &str, content: &str) -> String {
+    let length = content.len();
+    format!("HTTP/1.1 200 OK\r\n{lines}content-length: {length}\r\n\r\n{content}")
+}
+
+/// The same, fresh for a minute.
+pub fn fresh(content: &str) -> String {
+    ok("cache-control: max-age=60\r\n", content)
+}

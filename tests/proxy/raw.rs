@@ -1,0 +1,78 @@
+//! A client that says what no library would.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::example::PATIENCE;
+
+/// A connection, and what has been heard on it and not yet been taken.
+pub struct Raw {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Raw {
+    pub async fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        Self {
+            stream: stream.expect("it listens"),
+            heard: Vec::new(),
+        }
+    }
+
+    pub async fn say(&mut self, said: impl AsRef<[u8]>) {
+        let written = self.stream.write_all(said.as_ref()).await;
+        written.expect("it listens");
+    }
+
+    /// Whether somebody still listens.
+    pub async fn try_say(&mut self, said: &str) -> bool {
+        self.stream.write_all(said.as_bytes()).await.is_ok()
+    }
+
+    /// All that is said until `end`, with that.
+    pub async fn hear_until(&mut self, end: &str) -> String {
+        loop {
+            let found = self
+                .heard
+                .windows(end.len())
+                .position(|window| window == end.as_bytes());
+            if let Some(at) = found {
+                let rest = self.heard.split_off(at + end.len());
+                let heard = std::mem::replace(&mut self.heard, rest);
+                return String::from_utf8_lossy(&heard).into_owned();
+            }
+            let more = timeout(PATIENCE, self.stream.read_buf(&mut self.heard)).await;
+            let more = more.unwrap_or_else(|_| panic!("no {end:?} in {}", self.so_far()));
+            assert!(
+                more.expect("it listens") > 0,
+                "no {end:?} in {}",
+                self.so_far()
+            );
+        }
+    }
+
+    /// All that is said until it closes; how it does so makes no difference.
+    pub async fn hear_all(mut self) -> String {
+        let all = timeout(PATIENCE, self.stream.read_to_end(&mut self.heard)).await;
+        let _ = all.unwrap_or_else(|_| panic!("it stays open after {}", self.so_far()));
+        self.so_far()
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+}
+
+/// Says all of it, and hears all that comes until the other side closes.
+pub async fn exchange(port: u16, said: impl AsRef<[u8]>) -> String {
+    let mut raw = Raw::connect(port).await;
+    raw.say(said).await;
+    raw.hear_all().await
+}
+
+/// A GET that is the last of its connection.
+pub fn last_get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test.example\r\nconnection: close\r\n\r\n")
+}
