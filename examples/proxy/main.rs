@@ -81,6 +81,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let server = Server {
         service,
         client_timeout: options.client_timeout,
+        idle_timeout: options.idle_timeout,
         max_connections: options.max_connections,
     };
     server.run(listener, stop).await;

@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = quantity::duration)]
     pub head_timeout: Duration,
 
-    /// How long an upstream, or a client that sends content, may pause in it
+    /// How long an upstream, or a client that sends or takes content, may pause in it
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = quantity::duration)]
     pub idle_timeout: Duration,
 

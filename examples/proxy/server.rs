@@ -36,7 +36,10 @@ const NO_MORE: Duration = Duration::from_millis(100);
 
 pub struct Server<S> {
     pub service: S,
+    /// For the head of the next request.
     pub client_timeout: Duration,
+    /// For reading what is there to be read.
+    pub idle_timeout: Duration,
     pub max_connections: usize,
 }
 
@@ -56,7 +59,7 @@ where
             let mut asked = pin!(stop.asked());
             loop {
                 let accepted = tokio::select! {
-                    accepted = accept(&listener, &room) => accepted,
+                    accepted = accept(&listener, &room, self.idle_timeout) => accepted,
                     () = &mut asked => break,
                 };
                 let (stream, client) = match accepted {
@@ -145,6 +148,7 @@ where
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
+    idle: Duration,
 ) -> io::Result<(Counted<TcpStream>, SocketAddr)> {
     let permit: OwnedSemaphorePermit = room
         .clone()
@@ -154,5 +158,5 @@ async fn accept(
     let (stream, client) = listener.accept().await?;
     // Answers are written whole: there is nothing to wait for.
     let _ = stream.set_nodelay(true);
-    Ok((Counted::new(stream, permit), client))
+    Ok((Counted::new(stream, permit, idle), client))
 }

@@ -210,3 +210,87 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    /// What a body does each time it is polled, then nothing more.
+    struct Script(VecDeque<Poll<Result<&'static str, &'static str>>>);
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            match self.0.pop_front() {
+                None => Poll::Ready(None),
+                Some(Poll::Pending) => Poll::Pending,
+                Some(Poll::Ready(piece)) => Poll::Ready(Some(
+                    piece
+                        .map(|piece| Frame::data(Bytes::from(piece)))
+                        .map_err(Into::into),
+                )),
+            }
+        }
+    }
+
+    /// All that a body says until it ends, waits or fails, and how that was.
+    fn heard(body: &mut Content<Script>) -> (String, &'static str) {
+        let mut all = String::new();
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match Pin::new(&mut *body).poll_frame(&mut context) {
+                Poll::Pending => return (all, "waits"),
+                Poll::Ready(None) => return (all, "ends"),
+                Poll::Ready(Some(Err(_))) => return (all, "fails"),
+                Poll::Ready(Some(Ok(frame))) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    all.push_str(&String::from_utf8_lossy(&data));
+                }
+            }
+        }
+    }
+
+    /// Whoever has all that was announced stops: nobody may have it before the missing part has ended as it should.
+    #[test]
+    fn rfc_9111_section_3_4_the_last_of_a_part_waits_for_its_end() {
+        use Poll::{Pending, Ready};
+        for (script, expected) in [
+            (
+                vec![Ready(Ok("cd")), Ready(Ok("ef"))],
+                &[("abcdefgh", "ends")][..],
+            ),
+            (vec![Ready(Ok("cdef"))], &[("abcdefgh", "ends")]),
+            (
+                vec![Ready(Ok("cdef")), Pending],
+                &[("ab", "waits"), ("cdefgh", "ends")],
+            ),
+            (
+                vec![Ready(Ok("cd")), Pending, Ready(Ok("ef"))],
+                &[("abcd", "waits"), ("efgh", "ends")],
+            ),
+            (
+                vec![Ready(Ok("cdef")), Ready(Err("broken"))],
+                &[("ab", "fails")],
+            ),
+            (vec![Ready(Ok("cdef")), Ready(Ok("g"))], &[("ab", "fails")]),
+            (vec![Ready(Ok("cdefg"))], &[("ab", "fails")]),
+            (vec![Ready(Ok("cd"))], &[("abcd", "fails")]),
+        ] {
+            let name = format!("{script:?}");
+            let around = [Bytes::from("ab"), Bytes::from("gh")];
+            let mut body = Content::spliced(around, Script(script.into()), 4);
+            for (text, end) in expected {
+                let (said, ended) = heard(&mut body);
+                assert_eq!((said.as_str(), ended), (*text, *end), "{name}");
+            }
+            assert!(body.is_end_stream(), "{name}");
+        }
+    }
+}

@@ -328,6 +328,21 @@ async fn slow_content_is_given_up() {
     assert!(said.contains("error=http_request_error"), "{said}");
 }
 
+/// A client that asks for much and reads nothing does not keep the origin, either.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let begin = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
+    let steps = [Step::Say(begin), Step::Forever(vec![b'x'; 1 << 16])];
+    let origin = Origin::start(move |_| steps.to_vec()).await;
+    let options = ["--upstream", &origin.url(), "--idle-timeout", "200ms"];
+    let proxy = Example::start("proxy", &options).await;
+    let mut raw = Raw::connect(proxy.port()).await;
+    raw.say(last_get("/")).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What was on its way is still there, then it ends.
+    raw.hear_all().await;
+}
+
 #[tokio::test]
 async fn more_clients_than_there_is_room_for_wait() {
     let origin = Origin::saying(fresh("hello")).await;

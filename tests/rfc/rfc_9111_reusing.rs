@@ -331,6 +331,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "semantics::conditional::section_4_3_5_what_head_describes",
             "validation::head_updates_or_invalidates",
+            "parts::what_head_tells_is_told_of_parts",
             "wire::conditions::validation",
         ]),
     ),
