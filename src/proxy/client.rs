@@ -96,7 +96,7 @@ impl Client {
         tokio::select! {
             biased;
             answer = &mut answer => return answer.map_err(ProxyError::from),
-            _ = connected.wait_for_connection_metadata() => turn.is_upstreams(),
+            _ = connected.wait_for_connection_metadata() => turn.begins(),
         }
         loop {
             let since = turn.since().unwrap_or_else(Instant::now);

@@ -112,7 +112,11 @@ fn told(error: BoxError) -> ProxyErrorKind {
     let kind = causes(&*error)
         .find_map(|cause| cause.downcast_ref())
         .map_or(ProxyErrorKind::Internal, ProxyError::kind);
-    tracing::warn!(reason = kind.as_str(), "{}", all.join(": "));
+    let (reason, all) = (kind.as_str(), all.join(": "));
+    match kind.status().is_client_error() {
+        true => tracing::debug!(reason, "{all}"),
+        false => tracing::warn!(reason, "{all}"),
+    }
     kind
 }
 

@@ -35,8 +35,12 @@ pub struct ProxyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyErrorKind {
+    /// Its name is not known.
+    Dns,
     /// It could not be connected to.
     Connect,
+    /// It speaks no TLS, or is not trusted.
+    Tls,
     /// Connecting took too long.
     ConnectTimeout,
     /// The head of its answer took too long.
@@ -58,7 +62,9 @@ impl ProxyErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Dns => "dns_error",
             Self::Connect => "connection_refused",
+            Self::Tls => "tls_protocol_error",
             Self::ConnectTimeout => "connection_timeout",
             Self::HeadTimeout => "http_response_timeout",
             Self::Terminated => "connection_terminated",
@@ -73,7 +79,9 @@ impl ProxyErrorKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::ConnectTimeout | Self::HeadTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Connect | Self::Terminated | Self::Protocol => StatusCode::BAD_GATEWAY,
+            Self::Dns | Self::Connect | Self::Tls | Self::Terminated | Self::Protocol => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Request => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -113,6 +121,8 @@ fn kind_of(error: &hyper_util::client::legacy::Error) -> ProxyErrorKind {
     let is_late = any(error, |io: &io::Error| io.kind() == io::ErrorKind::TimedOut);
     match () {
         () if error.is_connect() && is_late => ProxyErrorKind::ConnectTimeout,
+        () if error.is_connect() && any(error, is_of_tls) => ProxyErrorKind::Tls,
+        () if error.is_connect() && causes(error).any(is_of_dns) => ProxyErrorKind::Dns,
         () if error.is_connect() => ProxyErrorKind::Connect,
         () if any(error, |stalled: &Stalled| *stalled == Stalled::Client) => {
             ProxyErrorKind::RequestTimeout
@@ -121,6 +131,24 @@ fn kind_of(error: &hyper_util::client::legacy::Error) -> ProxyErrorKind {
         () if hyper(hyper::Error::is_parse) => ProxyErrorKind::Protocol,
         () => ProxyErrorKind::Terminated,
     }
+}
+
+/// hyper's connector says it by these words alone.
+fn is_of_dns(cause: &(dyn Error + 'static)) -> bool {
+    cause.to_string() == "dns error"
+}
+
+/// Errors of I/O are no causes of those that hold them.
+#[cfg(feature = "proxy-tls")]
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|held| {
+        held.is::<rustls::Error>() || held.downcast_ref().is_some_and(is_of_tls)
+    })
+}
+
+#[cfg(not(feature = "proxy-tls"))]
+fn is_of_tls(_: &io::Error) -> bool {
+    false
 }
 
 /// Whether one of an error's causes is of a type, and like that.
@@ -140,6 +168,8 @@ pub(super) fn causes<'e>(
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            ProxyErrorKind::Dns => "the upstream's name is not known",
+            ProxyErrorKind::Tls => "the upstream is not trusted, or speaks no TLS",
             ProxyErrorKind::Connect => "the upstream cannot be reached",
             ProxyErrorKind::ConnectTimeout => "connecting to the upstream took too long",
             ProxyErrorKind::HeadTimeout => "the upstream did not answer in time",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, EXPECT, FORWARDED, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, EXPECT, FORWARDED, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, response};
 
 use crate::semantics::{fields, hop_by_hop};
@@ -96,6 +96,7 @@ impl Fields {
         if !self.trusts {
             remove_claims(headers);
         }
+        join_cookies(headers);
         self.forward(headers, target, peer);
         self.add_via(headers, version);
     }
@@ -180,6 +181,17 @@ fn is_trailers(member: &[u8]) -> bool {
 fn keep_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
+}
+
+/// HTTP/2 may send a cookie a line; in HTTP/1.1 there is one for all (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(COOKIE).iter();
+    let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 fn remove_claims(headers: &mut HeaderMap) {

@@ -211,8 +211,8 @@ impl ReverseProxy {
             .limited(|limits| limits.http2_only = true)
     }
 
-    /// How `https://` upstreams are spoken to. Default: TLS 1.2 and 1.3 by ring, trusting what the system trusts, which is
-    /// read whenever a limit is set. ALPN is set here, whatever `config` says.
+    /// How `https://` upstreams are spoken to. Default: TLS 1.2 and 1.3 by ring, trusting what the system trusts when the
+    /// first `ReverseProxy` is made. ALPN is set here, whatever `config` says.
     #[cfg(feature = "proxy-tls")]
     #[must_use]
     pub fn tls(self, config: rustls::ClientConfig) -> Self {

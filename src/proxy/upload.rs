@@ -29,8 +29,14 @@ impl Turn {
         Self(Arc::new(Mutex::new(Some(Instant::now()))))
     }
 
-    /// It is the upstream's, from now on.
-    pub(super) fn is_upstreams(&self) {
+    /// The upstream is there: its time begins, unless the client is waited for already.
+    pub(super) fn begins(&self) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = since.map(|_| Instant::now());
+    }
+
+    /// The upstream has got what there was.
+    fn is_upstreams(&self) {
         self.set(Some(Instant::now()));
     }
 

@@ -129,6 +129,20 @@ async fn claims_are_removed_or_added_to() {
     }
 }
 
+/// RFC 9113 §8.2.3
+#[tokio::test]
+async fn cookies_are_one_line() {
+    let origin = Origin::saying(ok("", "")).await;
+    let cookies = [
+        ("host", "test.example"),
+        ("cookie", "a=1"),
+        ("cookie", "b=2; c=3"),
+    ];
+    let asked = call(&proxy(&origin), to(Method::GET, "/", &cookies)).await;
+    asked.expect("an answer");
+    assert_eq!(origin.heard_one().field("cookie"), "a=1; b=2; c=3");
+}
+
 #[tokio::test]
 async fn prefixes_bases_and_hosts() {
     let (first, second) = (

@@ -328,6 +328,23 @@ async fn slow_content_is_given_up() {
     assert!(said.contains("error=http_request_error"), "{said}");
 }
 
+/// B08
+#[tokio::test]
+async fn a_client_that_leaves_a_hit_takes_nothing_along() {
+    let origin = Origin::saying(fresh(&"0123456789".repeat(50_000))).await;
+    let proxy = before(&origin).await;
+    exchange(proxy.port(), last_get("/")).await;
+    for _ in 0..5 {
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say(last_get("/")).await;
+        raw.hear_until("0123456789").await;
+    }
+    let whole = exchange(proxy.port(), last_get("/")).await;
+    assert!(whole.contains("; hit"), "{}", &whole[..500]);
+    assert_eq!(whole.matches("0123456789").count(), 50_000);
+    assert_eq!(origin.heard().len(), 1);
+}
+
 /// A client that asks for much and reads nothing does not keep the origin, either.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_let_go() {

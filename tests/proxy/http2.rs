@@ -149,7 +149,7 @@ mod tls {
             }
             // The system does not trust it.
             let failed = call(&proxy, post()).await.expect_err("nobody signed it");
-            assert_eq!(failed.kind(), ProxyErrorKind::Connect);
+            assert_eq!(failed.kind(), ProxyErrorKind::Tls);
         }
     }
 }
