@@ -15,7 +15,7 @@ use crate::semantics::stored::CACHE_STATUS;
 use crate::service::BoxError;
 
 use super::error::{ProxyError, ProxyErrorKind, causes};
-use super::{NAME, text};
+use super::{NAME, is_token, text};
 
 /// RFC 9209
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -26,6 +26,7 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 #[derive(Debug)]
 pub struct AnswerErrors<S> {
     service: S,
+    name: &'static str,
     /// What it was not ready for.
     unready: Option<ProxyErrorKind>,
 }
@@ -35,14 +36,31 @@ impl<S> AnswerErrors<S> {
     pub fn new(service: S) -> Self {
         Self {
             service,
+            name: NAME,
             unready: None,
         }
+    }
+
+    /// The name in both fields. Default: `tower-response-cache`.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a token (RFC 9110 §5.6.2).
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        assert!(is_token(name), "{name:?} is no token");
+        self.name = name;
+        self
     }
 }
 
 impl<S: Clone> Clone for AnswerErrors<S> {
     fn clone(&self) -> Self {
-        Self::new(self.service.clone())
+        Self {
+            service: self.service.clone(),
+            name: self.name,
+            unready: None,
+        }
     }
 }
 
@@ -65,9 +83,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.unready.take() {
-            Some(kind) => Answering::Unready { kind },
+            Some(kind) => Answering::Unready {
+                kind,
+                name: self.name,
+            },
             None => Answering::Asked {
                 future: self.service.call(request),
+                name: self.name,
             },
         }
     }
@@ -80,9 +102,9 @@ pin_project! {
     #[allow(missing_docs, reason = "private: the macro knows no other way")]
     pub enum Answering<F> {
         #[doc(hidden)]
-        Unready { kind: ProxyErrorKind },
+        Unready { kind: ProxyErrorKind, name: &'static str },
         #[doc(hidden)]
-        Asked { #[pin] future: F },
+        Asked { #[pin] future: F, name: &'static str },
     }
 }
 
@@ -96,10 +118,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answered = match self.project() {
-            AnsweringProjection::Unready { kind } => answer(*kind),
-            AnsweringProjection::Asked { future } => match ready!(future.poll(cx)) {
+            AnsweringProjection::Unready { kind, name } => answer(*kind, name),
+            AnsweringProjection::Asked { future, name } => match ready!(future.poll(cx)) {
                 Ok(response) => response,
-                Err(error) => answer(told(error.into())),
+                Err(error) => answer(told(error.into()), name),
             },
         };
         Poll::Ready(Ok(answered))
@@ -120,18 +142,18 @@ fn told(error: BoxError) -> ProxyErrorKind {
     kind
 }
 
-fn answer<Res: From<Bytes>>(kind: ProxyErrorKind) -> Response<Res> {
+fn answer<Res: From<Bytes>>(kind: ProxyErrorKind, name: &str) -> Response<Res> {
     let (status, reason) = (kind.status(), kind.as_str());
     let body = Bytes::from(format!("{status}: {}\n", ProxyError::from(kind)));
     let mut answer = Response::new(Res::from(body));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    for (name, value) in [
-        (PROXY_STATUS, text(format_args!("{NAME}; error={reason}"))),
-        (CACHE_STATUS, text(format_args!("{NAME}; detail={reason}"))),
+    for (field, value) in [
+        (PROXY_STATUS, text(format_args!("{name}; error={reason}"))),
+        (CACHE_STATUS, text(format_args!("{name}; detail={reason}"))),
     ] {
         if let Some(value) = value {
-            headers.insert(name, value);
+            headers.insert(field, value);
         }
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, response};
 use crate::semantics::{fields, hop_by_hop};
 
 use super::target::Target;
-use super::text;
+use super::{is_token, text};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -69,10 +69,7 @@ impl Default for Fields {
 
 impl Fields {
     pub(super) fn name(&mut self, name: &str) {
-        let is_of_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let is_token = !name.is_empty() && name.bytes().all(is_of_token);
-        assert!(is_token, "{name:?} is no token");
+        assert!(is_token(name), "{name:?} is no token");
         name.clone_into(&mut self.name);
     }
 

@@ -335,6 +335,12 @@ fn length_of(headers: &HeaderMap) -> usize {
     })
 }
 
+/// RFC 9110 §5.6.2
+fn is_token(text: &str) -> bool {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_of_token)
+}
+
 fn text(value: impl std::fmt::Display) -> Option<HeaderValue> {
     HeaderValue::try_from(value.to_string()).ok()
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod edge;
+mod errors;
 #[path = "../support/example.rs"]
 mod example;
 mod expect;
