@@ -1,8 +1,11 @@
 //! `Expect: 100-continue` (RFC 9110 §10.1.1), from one end to the other: a client, the example, an origin.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::example::Example;
+use tokio::sync::Notify;
+
+use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
@@ -45,11 +48,16 @@ async fn an_origin_that_wants_it() {
 #[tokio::test]
 async fn an_origin_that_does_not() {
     let no = "HTTP/1.1 417 Expectation Failed\r\ncontent-length: 2\r\n\r\nno";
-    let origin = Origin::start(move |_| vec![Step::Say(no.into()), Step::Hang]).await;
+    let gone = Arc::new(Notify::new());
+    let steps = [Step::Say(no.into()), Step::Gone(gone.clone())];
+    let origin = Origin::start(move |_| steps.to_vec()).await;
     let proxy = before(&origin).await;
     let mut raw = Raw::connect(proxy.port()).await;
     raw.say(HEAD).await;
     let said = raw.hear_all().await;
+    // A connection on which half of a request was sent is of no use.
+    let let_go = tokio::time::timeout(PATIENCE, gone.notified()).await;
+    let_go.expect("the origin is let go");
     assert!(said.starts_with("HTTP/1.1 417 "), "{said}");
     assert!(said.ends_with("\r\n\r\nno"), "{said}");
 }

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use tower_response_cache::proxy::{ProxyErrorKind, ReverseProxy};
 
 use crate::call::{Endless, call, get, to};
+use crate::example::PATIENCE;
 use crate::origin::{Origin, Step, ok};
 
 const SOON: Duration = Duration::from_millis(50);
@@ -51,7 +52,8 @@ async fn connecting_takes_a_bounded_time() {
     }
     let proxy = ReverseProxy::new(&format!("http://{address}")).expect("a URL");
     let proxy = proxy.connect_timeout(SOON);
-    assert_eq!(kind_of(&proxy).await, ProxyErrorKind::ConnectTimeout);
+    let kind = tokio::time::timeout(PATIENCE, kind_of(&proxy)).await;
+    assert_eq!(kind, Ok(ProxyErrorKind::ConnectTimeout));
     drop(listener);
 }
 
@@ -103,6 +105,22 @@ async fn content_that_does_not_end_well_is_an_error_of_the_body() {
         let answer = call(&proxy, get("/")).await.expect("an answer's head");
         assert!(answer.content.is_err(), "{said}: {answer:?}");
     }
+}
+
+/// It may take as long as it likes, as long as something comes.
+#[tokio::test]
+async fn slow_content_is_no_failure() {
+    const PAUSE: Duration = Duration::from_millis(900);
+    let mut steps = vec![Step::Say(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n".to_vec(),
+    )];
+    for piece in ["a", "b", "c", "d"] {
+        steps.extend([Step::Pause(PAUSE), Step::Say(piece.into())]);
+    }
+    let origin = Origin::start(move |_| steps.clone()).await;
+    let proxy = proxy(&origin).idle_timeout(PAUSE * 3);
+    let answer = call(&proxy, get("/")).await.expect("an answer");
+    assert_eq!(answer.content.as_deref(), Ok("abcd"));
 }
 
 /// Whoever does not read makes nobody late.

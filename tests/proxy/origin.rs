@@ -23,6 +23,8 @@ pub enum Step {
     /// Says nothing more, and keeps the connection.
     Hang,
     Close,
+    /// Tells when the other side is gone.
+    Gone(Arc<Notify>),
     /// Says back all that it hears.
     Echo,
 }
@@ -149,6 +151,11 @@ async fn serve(
                 Step::Pause(time) => tokio::time::sleep(time).await,
                 Step::Hang => std::future::pending().await,
                 Step::Close => return Ok(()),
+                Step::Gone(tell) => {
+                    while more(&mut stream, &mut buffer).await.is_ok() {}
+                    tell.notify_one();
+                    return Ok(());
+                }
                 Step::Echo => {
                     stream.write_all(&std::mem::take(&mut buffer)).await?;
                     let (mut reader, mut writer) = stream.split();
