@@ -60,6 +60,19 @@ impl Raw {
         self.so_far()
     }
 
+    /// Waits for its end, which must come before `most` bytes have.
+    pub async fn hear_no_more_than(mut self, most: usize) {
+        let mut heard = 0;
+        let end = async {
+            while let Ok(more @ 1..) = self.stream.read_buf(&mut self.heard).await {
+                heard += more;
+                assert!(heard < most, "it goes on");
+                self.heard.clear();
+            }
+        };
+        timeout(PATIENCE, end).await.expect("it ends");
+    }
+
     fn so_far(&self) -> String {
         String::from_utf8_lossy(&self.heard).into_owned()
     }
