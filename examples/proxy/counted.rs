@@ -11,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+/// What is cheaper to copy than to hand to the kernel piece by piece.
+const SMALL: usize = 2048;
+
 pin_project! {
     pub struct Counted<T> {
         #[pin]
@@ -86,7 +89,18 @@ impl<T: AsyncWrite> AsyncWrite for Counted<T> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let counted = self.project();
-        let written = counted.stream.poll_write_vectored(cx, slices);
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        let written = if length <= SMALL {
+            let mut small = [0; SMALL];
+            let mut at = 0;
+            for slice in slices {
+                small[at..at + slice.len()].copy_from_slice(slice);
+                at += slice.len();
+            }
+            counted.stream.poll_write(cx, &small[..length])
+        } else {
+            counted.stream.poll_write_vectored(cx, slices)
+        };
         in_time(written, counted.unread, *counted.limit, cx)
     }
 

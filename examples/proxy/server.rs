@@ -1,11 +1,13 @@
 //! Connections from clients.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::either::Either;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::Peer;
@@ -109,16 +112,17 @@ where
             address: client.ip(),
             is_secure: false,
         };
-        let service = self.service.clone();
+        // Each connection has its own: what all of them counted up and down would be fetched from one core to the other.
+        let service = Mutex::new(self.service.clone());
         let begun = Arc::new(AtomicBool::new(false));
         let begins = begun.clone();
         let answer = service_fn(move |mut request: Request<Incoming>| {
             begins.store(true, Ordering::Relaxed);
             let seen = Seen::of(&request, client);
             request.extensions_mut().insert(peer);
-            let service = service.clone();
+            let answer = call(&service, request);
             async move {
-                let answer = service.oneshot(request).await;
+                let answer = answer.await;
                 if let (Some(seen), Ok(answer)) = (seen, &answer) {
                     seen.answered(answer);
                 }
@@ -141,6 +145,19 @@ where
                 tracing::debug!(%client, error, "a connection failed");
             }
         });
+    }
+}
+
+/// Calls a service that is always ready, as a cache is, and nobody else's; a clone of it where it is not.
+fn call<S: Service<R> + Clone, R>(
+    service: &Mutex<S>,
+    request: R,
+) -> impl Future<Output = Result<S::Response, S::Error>> + use<S, R> {
+    let mut service = service.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut context = Context::from_waker(Waker::noop());
+    match service.poll_ready(&mut context) {
+        Poll::Ready(Ok(())) => Either::Left(service.call(request)),
+        _ => Either::Right(service.clone().oneshot(request)),
     }
 }
 
