@@ -82,15 +82,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.unready.take() {
-            Some(kind) => Answering::Unready {
-                kind,
-                name: self.name,
+        let unready = self.unready.take();
+        Answering {
+            future: match unready {
+                Some(_) => None,
+                None => Some(self.service.call(request)),
             },
-            None => Answering::Asked {
-                future: self.service.call(request),
-                name: self.name,
-            },
+            unready: unready.unwrap_or(ProxyErrorKind::Internal),
+            name: self.name,
         }
     }
 }
@@ -98,13 +97,12 @@ where
 pin_project! {
     /// What [`AnswerErrors`] comes to.
     #[derive(Debug)]
-    #[project = AnsweringProjection]
-    #[allow(missing_docs, reason = "private: the macro knows no other way")]
-    pub enum Answering<F> {
-        #[doc(hidden)]
-        Unready { kind: ProxyErrorKind, name: &'static str },
-        #[doc(hidden)]
-        Asked { #[pin] future: F, name: &'static str },
+    pub struct Answering<F> {
+        #[pin]
+        future: Option<F>,
+        // What there is instead of a future.
+        unready: ProxyErrorKind,
+        name: &'static str,
     }
 }
 
@@ -117,14 +115,15 @@ where
     type Output = Result<Response<Res>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answered = match self.project() {
-            AnsweringProjection::Unready { kind, name } => answer(*kind, name),
-            AnsweringProjection::Asked { future, name } => match ready!(future.poll(cx)) {
-                Ok(response) => response,
-                Err(error) => answer(told(error.into()), name),
+        let answering = self.project();
+        let kind = match answering.future.as_pin_mut() {
+            None => *answering.unready,
+            Some(future) => match ready!(future.poll(cx)) {
+                Ok(response) => return Poll::Ready(Ok(response)),
+                Err(error) => told(error.into()),
             },
         };
-        Poll::Ready(Ok(answered))
+        Poll::Ready(Ok(answer(kind, answering.name)))
     }
 }
 
