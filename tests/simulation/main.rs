@@ -14,7 +14,7 @@
 //! nobody is to notice anything else of it, and in the end it has been told all that it could not be told. While it is away
 //! altogether, two calls for one key at most are under way at once.
 //!
-//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 6,000, a few hundred for the larger worlds),
+//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 3,000, a few hundred for the larger worlds),
 //! `SIMULATION_FROM` the first. A failing seed is printed;
 //! `SIMULATION_FROM=<seed> SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
 //! backend fails, whose guard has a chance of its own, and on a real Redis, which takes as long as it takes: there it
@@ -66,7 +66,7 @@ fn every_seed(is_stormy: bool, store: Store, instances: usize) {
         instances,
     };
     let is_basic = instances == 1 && !matches!(store, Store::Flaky);
-    let seen = each(if is_basic { 6_000 } else { 500 }, |seed| {
+    let seen = each(if is_basic { 3_000 } else { 500 }, |seed| {
         stores::run(seed, kind).0
     });
     println!("{seen:?}");
