@@ -20,20 +20,11 @@ pub fn every_order(world: impl Fn() -> Vec<Actor>) -> usize {
     every_order_within(usize::MAX, world)
 }
 
-/// The same for the orders that begin with the actor of this number: a part, which runs beside the others.
-pub fn every_order_from(first: usize, world: impl Fn() -> Vec<Actor>) -> usize {
-    explore(vec![first], usize::MAX, world)
-}
-
 /// The same, leaving out orders that take the turn from an unfinished actor more often than `switches` times: races need
 /// few switches, orders with many are astronomically many.
 pub fn every_order_within(switches: usize, world: impl Fn() -> Vec<Actor>) -> usize {
-    explore(Vec::new(), switches, world)
-}
-
-fn explore(mut prefix: Vec<usize>, switches: usize, world: impl Fn() -> Vec<Actor>) -> usize {
     let runtime = runtime();
-    let fixed = prefix.len();
+    let mut prefix = Vec::new();
     let mut runs = 0;
     loop {
         let mut taken = Vec::new();
@@ -49,10 +40,9 @@ fn explore(mut prefix: Vec<usize>, switches: usize, world: impl Fn() -> Vec<Acto
         {
             taken.pop();
         }
-        if taken.len() <= fixed {
+        let Some((choice, _)) = taken.pop() else {
             return runs;
-        }
-        let (choice, _) = taken.pop().expect("more than what is fixed");
+        };
         prefix = taken.iter().map(|(choice, _)| *choice).collect();
         prefix.push(choice + 1);
     }
