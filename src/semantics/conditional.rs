@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRAILER,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use siphasher::sip128::SipHasher13;
 
@@ -123,6 +126,29 @@ pub fn tag_of(content: &[u8]) -> HeaderValue {
     let digest = SipHasher13::new().hash(content).as_u128();
     let tag = format!("\"trc-{digest:032x}\"");
     HeaderValue::try_from(tag).expect("hexadecimal digits")
+}
+
+/// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
+///
+/// Made anew: to copy all and remove some costs more, and this is to cost no more than the whole.
+#[must_use]
+pub fn not_modified(headers: &HeaderMap) -> HeaderMap {
+    // Most responses lose three of theirs. A map that is too large costs more than one that has to grow.
+    let mut kept = HeaderMap::with_capacity(headers.keys_len().saturating_sub(3));
+    let mut is_tagged = false;
+    for (name, value) in headers {
+        match *name {
+            CONTENT_LENGTH | CONTENT_TYPE | CONTENT_ENCODING | CONTENT_LANGUAGE | CONTENT_RANGE
+            | TRAILER | LAST_MODIFIED => continue,
+            ETAG => is_tagged = true,
+            _ => {}
+        }
+        kept.append(name, value.clone());
+    }
+    if !is_tagged && let Some(modified) = headers.get(LAST_MODIFIED) {
+        kept.insert(LAST_MODIFIED, modified.clone());
+    }
+    kept
 }
 
 /// The conditions that validate a stored response (RFC 9111 §4.3.1): its entity tag, and its `Last-Modified` where it has

@@ -1,7 +1,7 @@
 //! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -33,6 +33,8 @@ pub struct StoredResponse {
     body: Bytes,
     trailers: Option<HeaderMap>,
     cost: Duration,
+    /// Made when it is first wanted, which takes a validator; room for it is counted from the start.
+    not_modified: Option<OnceLock<HeaderMap>>,
     companion: Option<Arc<dyn Companion>>,
 }
 
@@ -129,11 +131,13 @@ impl StoredHead {
             self.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
+        let not_modified = conditional::has_validator(&self.headers).then(OnceLock::new);
         StoredResponse {
             head: self,
             body,
             trailers,
             cost,
+            not_modified,
             companion: None,
         }
     }
@@ -177,6 +181,16 @@ impl StoredResponse {
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    /// The header fields of a 304 in its place (RFC 9110 §15.4.5), with the same slots.
+    #[must_use]
+    pub fn not_modified(&self) -> HeaderMap {
+        let make = || conditional::not_modified(self.headers());
+        match &self.not_modified {
+            Some(made) => made.get_or_init(make).clone(),
+            None => make(),
+        }
     }
 
     /// Its body.
@@ -230,9 +244,12 @@ impl StoredResponse {
     /// Bytes of memory it holds: key, headers, body, trailers and its own bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
+        // Of its values there are no others than those of its headers.
+        let not_modified = self.headers().keys_len() * (MAP_ENTRY + 6);
         size_of::<Self>()
             + self.identity().len()
             + map_weight(self.headers())
+            + self.not_modified.as_ref().map_or(0, |_| not_modified)
             + self.trailers().map_or(0, map_weight)
             + self.selected().map_or(0, Selected::weight)
             + size_of_val(self.groups())

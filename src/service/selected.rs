@@ -1,13 +1,10 @@
 //! Answers that are less than the whole: 304 for whoever has it already (RFC 9110 §15.4.5), 206 and 416.
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    LAST_MODIFIED, TRAILER,
-};
 use http::{HeaderMap, Method, Response, StatusCode, response};
 
 use crate::backend::{Backend, StoredResponse};
+use crate::semantics::conditional;
 use crate::semantics::selection::{Selection, Subject, select};
 
 use super::body::ResponseBody;
@@ -58,7 +55,7 @@ pub(super) fn selected_if_held<Res>(
         Selection::NotModified => {
             let mut response = Response::new(ResponseBody::default());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = not_modified(stored.headers());
+            *response.headers_mut() = stored.not_modified();
             Some(response)
         }
         selection => {
@@ -94,7 +91,7 @@ fn cut_to<Res>(
     let headers = &mut head.headers;
     let cut = match selection {
         Selection::NotModified => {
-            *headers = not_modified(headers);
+            *headers = conditional::not_modified(headers);
             head.status = StatusCode::NOT_MODIFIED;
             return Some(ResponseBody::default());
         }
@@ -105,28 +102,6 @@ fn cut_to<Res>(
     };
     head.status = cut.status;
     Some(ResponseBody::pieces(cut.pieces))
-}
-
-/// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
-///
-/// Made anew: to copy all and remove some costs more, and this is to cost no more than the whole.
-fn not_modified(headers: &HeaderMap) -> HeaderMap {
-    // Most responses lose three of theirs. A map that is too large costs more than one that has to grow.
-    let mut kept = HeaderMap::with_capacity(headers.keys_len().saturating_sub(3));
-    let mut is_tagged = false;
-    for (name, value) in headers {
-        match *name {
-            CONTENT_LENGTH | CONTENT_TYPE | CONTENT_ENCODING | CONTENT_LANGUAGE | CONTENT_RANGE
-            | TRAILER | LAST_MODIFIED => continue,
-            ETAG => is_tagged = true,
-            _ => {}
-        }
-        kept.append(name, value.clone());
-    }
-    if !is_tagged && let Some(modified) = headers.get(LAST_MODIFIED) {
-        kept.insert(LAST_MODIFIED, modified.clone());
-    }
-    kept
 }
 
 impl<B: Backend> Shared<B> {
