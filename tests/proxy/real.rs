@@ -290,7 +290,7 @@ fn dechunked(mut text: &str) -> String {
     }
 }
 
-/// What one of them has fetched, the other one has; what is written through one is gone from both.
+/// What one of them has fetched, the other one has.
 #[cfg(feature = "redis")]
 #[tokio::test]
 async fn two_share_a_redis() {
@@ -310,20 +310,23 @@ async fn two_share_a_redis() {
         &redis.url(),
     ];
     let two = Example::start("proxy", &options).await;
-    nginx.write("a.txt", "hello, file\n");
-    let ask = async |proxy: &Example| {
-        let url = format!("{}/minute/a.txt", proxy.base());
+    let ask = async |proxy: &Example, name: &str| {
+        let url = format!("{}/minute/{name}", proxy.base());
         let said = curl(&["-i", "-H", "host: site.example", &url]).await;
         cache_status(&said)
     };
-    assert_eq!(ask(&one).await, "fwd=uri-miss; stored");
-    let mut told = String::new();
-    for _ in 0..200 {
-        told = ask(&two).await;
-        if told.starts_with("hit") {
-            break;
+    // Redis may be too slow for a request or two, which costs no more than that.
+    for number in 0..50 {
+        let name = format!("{number}.txt");
+        nginx.write(&name, "hello, file\n");
+        for _ in 0..50 {
+            if ask(&one, &name).await.starts_with("hit") {
+                break;
+            }
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        if ask(&two, &name).await.starts_with("hit") {
+            return;
+        }
     }
-    assert!(told.starts_with("hit"), "{told}");
+    panic!("none of it is shared");
 }
