@@ -7,7 +7,8 @@ use http::uri::InvalidUri;
 use http::{Request, Uri};
 
 use crate::backend::{Backend, BackendError, Target};
-use crate::service::{Shared, Shutdown};
+use crate::state::Shared;
+use crate::state::background::Shutdown;
 use crate::stats::{Stats, UnderWay};
 
 /// Invalidates, clears and tells what a cache did. Clones are of the same cache.

@@ -17,7 +17,8 @@ use crate::semantics::cache_control::RequestDirective;
 use crate::semantics::freshness::Ttl;
 use crate::semantics::status::{CacheName, InvalidCacheName};
 use crate::semantics::targeted::Targets;
-use crate::service::{Cache, Shared};
+use crate::service::Cache;
+use crate::state::Shared;
 use crate::write::Write;
 
 /// Puts a cache before a service.

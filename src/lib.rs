@@ -135,8 +135,10 @@
 //! lets it come unannounced. Nobody can clear it over HTTP: mount a route that calls [`CacheHandle`] if you want that.
 
 pub mod backend;
+mod body;
 pub mod clock;
 mod config;
+mod error;
 mod flight;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -149,17 +151,21 @@ pub mod proxy;
 pub mod random;
 mod semantics;
 mod service;
+mod state;
 pub mod stats;
 mod sync;
 mod wait;
 mod write;
 
+pub use body::response::ResponseBody;
+pub use error::BoxError;
 pub use handle::{CacheHandle, InvalidateError};
 pub use layer::CacheLayer;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
 pub use semantics::status::InvalidCacheName;
-pub use service::{BoxError, Cache, ResponseBody, ResponseFuture, Shutdown};
+pub use service::{Cache, ResponseFuture};
+pub use state::background::Shutdown;
 pub use write::Write;
 
 /// What the README shows compiles.

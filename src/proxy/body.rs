@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::service::BoxError;
+use crate::error::BoxError;
 
 use super::expect::Answered;
 use super::idle::{Idle, Stalled};

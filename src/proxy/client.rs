@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service;
 
-use crate::service::BoxError;
+use crate::error::BoxError;
 
 use super::error::{ProxyError, ProxyErrorKind};
 use super::upload::{RequestBody, Turn};

@@ -11,8 +11,8 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::error::BoxError;
 use crate::semantics::stored::CACHE_STATUS;
-use crate::service::BoxError;
 
 use super::error::{ProxyError, ProxyErrorKind, causes};
 use super::{NAME, is_token, text};

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
-use crate::service::BoxError;
+use crate::error::BoxError;
 
 use super::idle::Stalled;
 

@@ -67,7 +67,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::service::BoxError;
+use crate::error::BoxError;
 
 pub use body::ProxyBody;
 pub use edge::{AnswerErrors, Answering};

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::service::BoxError;
+use crate::error::BoxError;
 
 use super::expect::{Expectation, Opening};
 use super::idle::{Idle, Stalled};

@@ -7,13 +7,14 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 
-use super::admission::OwnKey;
-use super::body::{BoxError, ResponseBody};
-use super::coalesce;
-use super::lookup::Seen;
-use super::shared::Shared;
+use crate::body::response::ResponseBody;
+use crate::error::BoxError;
+use crate::service::coalesce;
+use crate::service::lookup::Seen;
+use crate::service::request::route::OwnKey;
+use crate::state::Shared;
 
-pub(super) async fn exchange<S, B, Req, Res>(
+pub(crate) async fn exchange<S, B, Req, Res>(
     shared: Shared<B>,
     inner: S,
     request: Request<Req>,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use http::Response;
 
-use super::body::ResponseBody;
+use crate::body::response::ResponseBody;
 
 type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
 
@@ -30,13 +30,13 @@ enum Kind<B, E> {
 }
 
 impl<B, E> ResponseFuture<B, E> {
-    pub(super) fn ready(response: Response<ResponseBody<B>>) -> Self {
+    pub(crate) fn ready(response: Response<ResponseBody<B>>) -> Self {
         Self {
             kind: Kind::Ready(Some(response)),
         }
     }
 
-    pub(super) fn pending(future: impl Future<Output = Answer<B, E>> + Send + 'static) -> Self {
+    pub(crate) fn pending(future: impl Future<Output = Answer<B, E>> + Send + 'static) -> Self {
         Self {
             kind: Kind::Pending(Box::pin(future)),
         }

@@ -12,13 +12,13 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
 use crate::semantics::verdict::{Found, Verdict, verdict};
 
-use super::admission::{OwnKey, Read};
-use super::complaints::Failed;
-use super::partial::HeldParts;
-use super::shared::Shared;
+use crate::service::parts::complete::HeldParts;
+use crate::service::request::route::{OwnKey, Read};
+use crate::state::Shared;
+use crate::state::failure_log::Failed;
 
 /// What becomes of a request, once the store was asked.
-pub(super) enum Seen<F> {
+pub(crate) enum Seen<F> {
     Usable(Hit),
     /// The same, and it is to be fetched anew in the background.
     Renewable(Hit, Refresh, Miss<F>),
@@ -27,18 +27,18 @@ pub(super) enum Seen<F> {
 }
 
 /// A stored response that may be used now.
-pub(super) struct Hit {
-    pub(super) response: Arc<StoredResponse>,
+pub(crate) struct Hit {
+    pub(crate) response: Arc<StoredResponse>,
     /// Seconds.
-    pub(super) age: u64,
+    pub(crate) age: u64,
     /// Seconds, negative once it is stale; `None` until invalidated.
-    pub(super) ttl: Option<i64>,
+    pub(crate) ttl: Option<i64>,
     /// Why it is used, if it is stale.
-    pub(super) stale: Option<StaleUse>,
+    pub(crate) stale: Option<StaleUse>,
 }
 
 impl Hit {
-    pub(super) fn fresh(
+    pub(crate) fn fresh(
         response: Arc<StoredResponse>,
         age: Duration,
         left: Option<Duration>,
@@ -53,7 +53,7 @@ impl Hit {
         }
     }
 
-    pub(super) fn stale(response: Arc<StoredResponse>, now: Moment, of: StaleUse) -> Self {
+    pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, of: StaleUse) -> Self {
         let freshness = response.freshness();
         let age = freshness.age(now).as_secs();
         let lifetime = freshness.lifetime;
@@ -67,23 +67,23 @@ impl Hit {
 }
 
 /// Why the inner service is asked, and what its answer may do to the store.
-pub(super) struct Miss<F> {
-    pub(super) reason: FetchReason,
-    pub(super) fence: Option<F>,
+pub(crate) struct Miss<F> {
+    pub(crate) reason: FetchReason,
+    pub(crate) fence: Option<F>,
     /// The key that was looked up last: the variant's, where it is known to be one.
-    pub(super) place: CacheKey,
+    pub(crate) place: CacheKey,
     /// How many flights near it had been closed before that.
-    pub(super) closed: u64,
-    pub(super) existing: Option<StatusCode>,
-    pub(super) stored: Stored,
+    pub(crate) closed: u64,
+    pub(crate) existing: Option<StatusCode>,
+    pub(crate) stored: Stored,
     /// What is stored of it, where that is not the whole.
-    pub(super) parts: Option<HeldParts>,
+    pub(crate) parts: Option<HeldParts>,
     /// Why the answer is not stored, whatever it is.
-    pub(super) barred: Option<Refusal>,
+    pub(crate) barred: Option<Refusal>,
 }
 
 /// What is stored for the very request that asks the inner service.
-pub(super) enum Stored {
+pub(crate) enum Stored {
     Nothing,
     /// It may stand in if that fails.
     Stale(Arc<StoredResponse>),
@@ -94,14 +94,14 @@ pub(super) enum Stored {
 }
 
 /// A call to the inner service whose response may be stored.
-pub(super) struct Fill<F> {
-    pub(super) miss: Miss<F>,
-    pub(super) key: OwnKey,
+pub(crate) struct Fill<F> {
+    pub(crate) miss: Miss<F>,
+    pub(crate) key: OwnKey,
 }
 
 impl<F> Miss<F> {
     /// A number of closed flights that there never is: the lookup counts as outdated.
-    pub(super) const LONG_AGO: u64 = u64::MAX;
+    pub(crate) const LONG_AGO: u64 = u64::MAX;
 
     fn new(reason: FetchReason, fence: F, place: CacheKey, closed: u64) -> Self {
         Self {
@@ -133,28 +133,28 @@ impl<F> Miss<F> {
     }
 
     /// What is stored for the very request, fresh or not.
-    pub(super) fn held(&self) -> Option<&Arc<StoredResponse>> {
+    pub(crate) fn held(&self) -> Option<&Arc<StoredResponse>> {
         match &self.stored {
             Stored::Nothing => None,
             Stored::Stale(held) | Stored::Fresh(held) | Stored::InUse(held) => Some(held),
         }
     }
 
-    pub(super) fn of(self, key: OwnKey) -> Fill<F> {
+    pub(crate) fn of(self, key: OwnKey) -> Fill<F> {
         Fill { miss: self, key }
     }
 }
 
 /// A lookup's result, with the key it ended at.
-pub(super) struct Looked<F> {
-    pub(super) lookup: Lookup<F>,
-    pub(super) place: CacheKey,
+pub(crate) struct Looked<F> {
+    pub(crate) lookup: Lookup<F>,
+    pub(crate) place: CacheKey,
     closed: u64,
 }
 
 impl<B: Backend> Shared<B> {
     /// The lookup that needs no waiting, where the backend has one.
-    pub(super) fn look_now(
+    pub(crate) fn look_now(
         &self,
         read: &Read<'_>,
         request: &request::Parts,
@@ -180,7 +180,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// The lookup that waits. A backend that fails is a miss that is not stored.
-    pub(super) async fn look(&self, key: &OwnKey, headers: &HeaderMap) -> Seen<B::Fence> {
+    pub(crate) async fn look(&self, key: &OwnKey, headers: &HeaderMap) -> Seen<B::Fence> {
         let looked = match self.look_twice(&key.key, headers, self.now()).await {
             Ok(looked) => looked,
             Err(error) => {
@@ -204,7 +204,7 @@ impl<B: Backend> Shared<B> {
         self.judge(looked, same, &key.directives, headers, self.now())
     }
 
-    pub(super) async fn look_twice(
+    pub(crate) async fn look_twice(
         &self,
         key: &CacheKey,
         headers: &HeaderMap,
@@ -288,7 +288,7 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-pub(super) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
+pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     response
         .selected()
         .is_none_or(|selected| selected.matches(headers))

@@ -4,61 +4,39 @@
 //! one future that owns a clone of the inner service and readies it itself, because a clone of a ready service is not
 //! ready.
 
-mod admission;
-mod answer;
-mod ask;
-mod background;
-mod body;
-mod capture;
-mod coalesce;
-mod complaints;
-mod content;
-mod driven;
+pub(crate) mod coalesce;
 mod exchange;
-mod fetch;
+mod fill;
 mod future;
-mod grace;
-mod groups;
-mod inner;
-mod joining;
-mod judge;
-mod lead;
 mod lookup;
-mod partial;
-mod party;
-mod pump;
-mod ranges;
+pub(crate) mod origin;
+mod parts;
 mod refresh;
-mod refused;
-mod selected;
-mod sent;
-mod settlement;
-mod shared;
-mod sharing;
-mod storable;
-mod validate;
+pub(crate) mod request;
+mod respond;
+mod select;
 mod write;
-mod write_guard;
-mod write_through;
 
 use std::fmt;
 use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, request};
+use http::request::Parts;
+use http::{Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
 
-use self::admission::Way;
+use self::coalesce::alone;
 use self::lookup::Seen;
+use self::request::route::Way;
 
-pub use background::Shutdown;
-pub use body::{BoxError, ResponseBody};
+use crate::body::response::ResponseBody;
+use crate::error::BoxError;
+use crate::state::Shared;
 pub use future::ResponseFuture;
-pub(crate) use shared::Shared;
 
 /// A service with a cache before it. Made by [`CacheLayer`](crate::CacheLayer).
 ///
@@ -81,7 +59,7 @@ impl<S: Clone, B: Backend> Cache<S, B> {
     #[inline(never)]
     fn forward<Req, Res, F>(
         &self,
-        parts: request::Parts,
+        parts: Parts,
         body: Req,
         work: impl FnOnce(Shared<B>, S, Request<Req>) -> F,
     ) -> ResponseFuture<Res, S::Error>
@@ -164,14 +142,14 @@ where
                 write::write(shared, inner, request, written)
             }),
             Way::Pass(reason) => self.forward(parts, body, |shared, inner, request| {
-                fetch::pass(shared, inner, request, reason)
+                alone::pass(shared, inner, request, reason)
             }),
         }
     }
 }
 
 /// What is no part of the key does not reach the inner service either.
-fn aim(parts: &mut request::Parts, target: Option<Box<Uri>>) {
+fn aim(parts: &mut Parts, target: Option<Box<Uri>>) {
     if let Some(target) = target {
         parts.uri = *target;
     }

@@ -19,17 +19,17 @@ use crate::semantics::reason::{Reason, Refresh};
 use crate::semantics::selection::is_condition_or_range;
 use crate::stats::Event;
 
-use super::admission::OwnKey;
-use super::body::BoxError;
-use super::lead;
-use super::lookup::{Hit, Miss, Seen, Stored};
-use super::sent::Sent;
-use super::shared::Shared;
-use super::sharing::SharedHead;
+use crate::error::BoxError;
+use crate::service::coalesce::follow::SharedHead;
+use crate::service::coalesce::lead;
+use crate::service::lookup::{Hit, Miss, Seen, Stored};
+use crate::service::request::outgoing::Sent;
+use crate::service::request::route::OwnKey;
+use crate::state::Shared;
 use crate::wait::within;
 
 /// A refresh that nobody else is on.
-pub(super) struct Renewal<B: Backend> {
+pub(crate) struct Renewal<B: Backend> {
     shared: Shared<B>,
     miss: Miss<B::Fence>,
     lead: Lead<B::Fence, SharedHead>,
@@ -38,7 +38,7 @@ pub(super) struct Renewal<B: Backend> {
 
 impl<B: Backend> Renewal<B> {
     /// Goes on in the background. The request that was answered moves into it.
-    pub(super) fn begin<S, Req, Res>(self, inner: S, mut request: Request<Req>, key: OwnKey)
+    pub(crate) fn begin<S, Req, Res>(self, inner: S, mut request: Request<Req>, key: OwnKey)
     where
         S: Service<Request<Req>, Response = http::Response<Res>> + Send + 'static,
         S::Future: Send,
@@ -79,7 +79,7 @@ fn make_whole<Req>(request: &mut Request<Req>) {
 impl<B: Backend> Shared<B> {
     /// Takes on the refresh of what a request was answered with, unless a fill of that key is under way.
     #[inline(never)]
-    pub(super) fn renewal(&self, why: Refresh, miss: Miss<B::Fence>) -> Option<Renewal<B>> {
+    pub(crate) fn renewal(&self, why: Refresh, miss: Miss<B::Fence>) -> Option<Renewal<B>> {
         let runtime = self.core.background.open()?;
         let fence = miss.fence.clone()?;
         let (core, now) = (&self.core, self.now());
@@ -99,7 +99,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Whether a response that is still fresh is to be fetched anew.
-    pub(super) fn is_early(&self, response: &StoredResponse, left: Option<Duration>) -> bool {
+    pub(crate) fn is_early(&self, response: &StoredResponse, left: Option<Duration>) -> bool {
         let (Some(beta), Some(left)) = (self.config.early, left) else {
             return false;
         };
@@ -114,7 +114,7 @@ impl<B: Backend> Shared<B> {
 
     /// What becomes of a request whose answer will do, but is to be fetched anew.
     #[inline(never)]
-    pub(super) fn seen_due(
+    pub(crate) fn seen_due(
         &self,
         hit: Hit,
         why: Refresh,
@@ -144,7 +144,7 @@ impl<B: Backend> Shared<B> {
 
 impl<F> Miss<F> {
     /// The request has its answer: nothing needs to stand in, and nothing worse may take its place.
-    pub(super) fn is_answered_with(&mut self, response: Arc<StoredResponse>) {
+    pub(crate) fn is_answered_with(&mut self, response: Arc<StoredResponse>) {
         self.existing = Some(response.status());
         self.stored = Stored::InUse(response);
     }

@@ -1,0 +1,273 @@
+//! The body of every answer.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::error::BoxError;
+use crate::flight::{Read, Reader};
+use crate::semantics::reason::Refusal;
+
+use crate::body::capture::{Capture, keepable};
+use crate::body::origin::Content;
+
+pin_project! {
+    /// The body of a cache's answer: a stored one, or the inner service's, which streams through frame by frame.
+    ///
+    /// Data, trailers, size hint and end of stream are those of the body behind it. Its default is empty.
+    pub struct ResponseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        Whole {
+            data: Option<Bytes>,
+            // Boxed: every answer is moved about with its body, and next to none has trailers.
+            trailers: Option<Box<HeaderMap>>,
+            // Whether the size hint may be taken for the `Content-Length`.
+            is_sized: bool,
+        },
+        Streaming {
+            #[pin]
+            body: Content<B>,
+            capture: Option<Box<Capture>>,
+        },
+        Shared {
+            reader: Reader,
+            left: Option<u64>,
+        },
+        Pieces {
+            left: std::vec::IntoIter<Bytes>,
+        },
+        Failed {
+            error: Option<BoxError>,
+        },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    fn new(kind: Kind<B>) -> Self {
+        Self { kind }
+    }
+
+    /// A stored body.
+    pub(crate) fn whole(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::new(Kind::Whole {
+            data: Some(data).filter(|data| !data.is_empty()),
+            // Servers that know a length send no trailers.
+            is_sized: trailers.is_none(),
+            trailers: trailers.map(Box::new),
+        })
+    }
+
+    /// The body of an answer to HEAD whose GET would have one of unknown length.
+    pub(crate) fn none_of_unknown_size() -> Self {
+        Self::new(Kind::Whole {
+            data: None,
+            trailers: None,
+            is_sized: false,
+        })
+    }
+
+    /// The inner service's body, untouched.
+    pub(crate) fn streaming(body: B) -> Self {
+        Self::content(Content::streaming(body))
+    }
+
+    /// The same where parts of it may be stored.
+    pub(crate) fn content(body: Content<B>) -> Self {
+        Self::new(Kind::Streaming {
+            body,
+            capture: None,
+        })
+    }
+
+    /// Stored bytes, one piece behind the other; none of them is empty.
+    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
+        let left = pieces.into_iter();
+        Self::new(Kind::Pieces { left })
+    }
+
+    /// A body that others read, too, of this length.
+    pub(crate) fn shared(reader: Reader, left: Option<u64>) -> Self {
+        Self::new(Kind::Shared { reader, left })
+    }
+
+    /// A body that was being collected when it failed.
+    pub(crate) fn failed(error: BoxError) -> Self {
+        Self::new(Kind::Failed { error: Some(error) })
+    }
+}
+
+impl<B> ResponseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// The inner service's body, collected as it passes.
+    pub(crate) fn captured(body: Content<B>, mut capture: Capture) -> Self {
+        // Nobody polls a body that has ended before it began.
+        if body.is_end_stream() {
+            capture.end(None);
+        }
+        Self::new(Kind::Streaming {
+            body,
+            capture: Some(Box::new(capture)),
+        })
+    }
+}
+
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::whole(Bytes::new(), None)
+    }
+}
+
+/// Content of one's own, for answers made outside of a cache.
+impl<B> From<Bytes> for ResponseBody<B> {
+    fn from(content: Bytes) -> Self {
+        Self::whole(content, None)
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.kind {
+            Kind::Whole { .. } => "stored",
+            Kind::Streaming { .. } => "streaming",
+            Kind::Shared { .. } => "shared",
+            Kind::Pieces { .. } => "parts",
+            Kind::Failed { .. } => "failed",
+        };
+        f.debug_tuple("ResponseBody").field(&kind).finish()
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProjection::Whole { data, trailers, .. } => {
+                let frame = match data.take() {
+                    Some(data) => Some(Frame::data(data)),
+                    None => trailers.take().map(|trailers| Frame::trailers(*trailers)),
+                };
+                Poll::Ready(frame.map(Ok))
+            }
+            KindProjection::Shared { reader, left } => {
+                let read = ready!(reader.poll_next(cx))?;
+                Poll::Ready(frame_of(read, left))
+            }
+            KindProjection::Pieces { left } => {
+                Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
+            }
+            KindProjection::Failed { error } => Poll::Ready(error.take().map(Err)),
+            KindProjection::Streaming { mut body, capture } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                if let Some(capture) = capture {
+                    observe(capture, &frame, body.is_end_stream());
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole { data, trailers, .. } => data.is_none() && trailers.is_none(),
+            Kind::Streaming { body, .. } => body.is_end_stream(),
+            Kind::Shared { reader, .. } => reader.is_at_end(),
+            Kind::Pieces { left } => left.len() == 0,
+            Kind::Failed { error } => error.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole { data, is_sized, .. } => {
+                let length = data.as_ref().map_or(0, |data| data.len() as u64);
+                if *is_sized {
+                    return SizeHint::with_exact(length);
+                }
+                let mut at_least = SizeHint::default();
+                at_least.set_lower(length);
+                at_least
+            }
+            Kind::Streaming { body, .. } => body.size_hint(),
+            Kind::Shared { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Pieces { left } => {
+                SizeHint::with_exact(left.as_slice().iter().map(|piece| piece.len() as u64).sum())
+            }
+            Kind::Failed { .. } => SizeHint::default(),
+        }
+    }
+}
+
+fn frame_of(read: Read, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
+    match read {
+        Read::Data(data) => {
+            if let Some(left) = left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+            Some(Ok(Frame::data(data)))
+        }
+        Read::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+        Read::End => None,
+        Read::Failed(error) => Some(Err(Box::new(SharedError(error)))),
+    }
+}
+
+/// An error that every reader of a body is told.
+#[derive(Debug)]
+struct SharedError(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for SharedError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+fn observe<E>(capture: &mut Capture, frame: &Option<Result<Frame<Bytes>, E>>, is_last: bool) {
+    match frame {
+        None => capture.end(None),
+        Some(Err(_)) => capture.give_up(Refusal::BodyFailed),
+        Some(Ok(frame)) => {
+            if let Some(data) = frame.data_ref() {
+                if !capture.is_over() {
+                    capture.data(&keepable(data));
+                }
+                if is_last {
+                    capture.end(None);
+                }
+            } else if let Some(trailers) = frame.trailers_ref() {
+                capture.end(Some(trailers.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A call that its client polls, until somebody else needs it: then it goes on in a task of its own.
+//!
+//! As long as it is the client's alone it costs no task, and the inner service finds that client's context around it. What
+//! others wait for must depend on nobody's polling.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::Backend;
+use crate::flight::{HandOver, Lead, Stage};
+
+use crate::service::coalesce::follow::SharedHead;
+use crate::state::Shared;
+use crate::wait::within;
+
+/// The client's end. Dropped, it leaves the call to those who follow, or drops it if nobody does.
+pub(crate) struct Driven<F: Future<Output: Send> + Send + 'static, B: Backend> {
+    call: Arc<Call<F, B>>,
+}
+
+struct Call<F: Future, B: Backend> {
+    shared: Shared<B>,
+    lead: Arc<Lead<B::Fence, SharedHead>>,
+    runtime: Option<Handle>,
+    client_left: CancellationToken,
+    state: Mutex<State<F>>,
+}
+
+enum State<F: Future> {
+    /// Nobody polls it at this moment. The client, if it has polled it, waits with this waker.
+    WithClient(Pin<Box<F>>, Option<Waker>),
+    /// The client does; or its poll panicked.
+    Polled {
+        is_wanted: bool,
+    },
+    /// In a task. The client waits with this waker.
+    InTask(Option<Waker>),
+    Done(F::Output),
+    Panicked(Box<dyn Any + Send>),
+    Over,
+}
+
+impl<F, B> Driven<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    pub(crate) fn new(shared: Shared<B>, lead: Arc<Lead<B::Fence, SharedHead>>, future: F) -> Self {
+        let call = Arc::new(Call {
+            shared,
+            lead,
+            runtime: Handle::try_current().ok(),
+            client_left: CancellationToken::new(),
+            state: Mutex::new(State::WithClient(Box::pin(future), None)),
+        });
+        let weak = Arc::downgrade(&call);
+        if call.lead.calls(weak) {
+            call.clone().hand_over();
+        }
+        Self { call }
+    }
+
+    pub(crate) async fn answer(self) -> F::Output {
+        poll_fn(|cx| self.call.poll(cx)).await
+    }
+}
+
+impl<F, B> Drop for Driven<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    fn drop(&mut self) {
+        self.call.client_left.cancel();
+        if self.call.lead.is_followed() {
+            self.call.clone().hand_over();
+        }
+        let mut state = self.call.state();
+        if !matches!(*state, State::InTask(_)) {
+            let dropped = std::mem::replace(&mut *state, State::Over);
+            drop(state);
+            drop(dropped);
+        }
+    }
+}
+
+impl<F, B> Call<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    fn state(&self) -> MutexGuard<'_, State<F>> {
+        // The call is polled outside of the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poll(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut state = self.state();
+        let next = match *state {
+            State::InTask(_) => State::InTask(Some(cx.waker().clone())),
+            _ => State::Polled { is_wanted: false },
+        };
+        let before = std::mem::replace(&mut *state, next);
+        drop(state);
+        let mut future = match before {
+            State::WithClient(future, _) => future,
+            State::InTask(_) => return Poll::Pending,
+            State::Done(output) => return Poll::Ready(output),
+            State::Panicked(panic) => resume_unwind(panic),
+            State::Polled { .. } | State::Over => unreachable!("there is one answer"),
+        };
+        let output = future.as_mut().poll(cx);
+        if output.is_pending() {
+            self.keep(future, cx);
+        }
+        output
+    }
+
+    /// After a poll without answer: somebody may have come to want it meanwhile.
+    fn keep(self: &Arc<Self>, future: Pin<Box<F>>, cx: &mut Context<'_>) {
+        let mut state = self.state();
+        match (&*state, &self.runtime) {
+            (State::Polled { is_wanted: true }, Some(runtime)) => {
+                *state = State::InTask(Some(cx.waker().clone()));
+                drop(state);
+                self.clone().spawn(runtime, future);
+            }
+            _ => *state = State::WithClient(future, Some(cx.waker().clone())),
+        }
+    }
+
+    fn spawn(self: Arc<Self>, runtime: &Handle, future: Pin<Box<F>>) {
+        let background = self.shared.clone();
+        let task = Task {
+            call: self,
+            future: Some(future),
+        };
+        background.core.background.spawn(runtime, task.run());
+    }
+
+    /// Resolves when nobody wants the answer any more, or has for too long wanted it without the client.
+    async fn is_given_up(&self) {
+        self.client_left.cancelled().await;
+        within(self.shared.config.flight.fill, self.lead.abandoned()).await;
+    }
+
+    fn finish(&self, end: State<F>) {
+        if !matches!(end, State::WithClient(..)) {
+            self.lead.ends_with(Stage::Vacant);
+        }
+        let mut state = self.state();
+        let before = std::mem::replace(&mut *state, end);
+        let unclaimed = if self.client_left.is_cancelled() {
+            Some(std::mem::replace(&mut *state, State::Over))
+        } else {
+            None
+        };
+        drop(state);
+        drop(unclaimed);
+        if let State::InTask(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl<F, B> HandOver for Call<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    fn hand_over(self: Arc<Self>) {
+        let Some(runtime) = self.runtime.clone() else {
+            return;
+        };
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::WithClient(future, waker) => {
+                *state = State::InTask(waker);
+                drop(state);
+                self.spawn(&runtime, future);
+            }
+            State::Polled { .. } => *state = State::Polled { is_wanted: true },
+            other => *state = other,
+        }
+    }
+}
+
+/// The call in its task. Cut short, by the end of the runtime or of the cache, it gives the call back to its client.
+struct Task<F: Future<Output: Send> + Send + 'static, B: Backend> {
+    call: Arc<Call<F, B>>,
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F, B> Task<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    async fn run(mut self) {
+        let call = self.call.clone();
+        let mut given_up = pin!(call.is_given_up());
+        let end = poll_fn(|cx| {
+            let Some(future) = &mut self.future else {
+                unreachable!("it ends once");
+            };
+            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(Poll::Ready(output)) => Poll::Ready(State::Done(output)),
+                Ok(Poll::Pending) => given_up.as_mut().poll(cx).map(|()| State::Over),
+                Err(panic) => Poll::Ready(State::Panicked(panic)),
+            }
+        })
+        .await;
+        let future = self.future.take();
+        self.call.finish(end);
+        drop(future);
+    }
+}
+
+impl<F, B> Drop for Task<F, B>
+where
+    F: Future<Output: Send> + Send + 'static,
+    B: Backend,
+{
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.call.finish(State::WithClient(future, None));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+pub(crate) mod decision;
+pub(crate) mod groups;
+pub(crate) mod policy;

@@ -1,0 +1,3 @@
+pub(crate) mod fetch;
+pub(crate) mod ready;
+pub(crate) mod validation;

@@ -1,0 +1,2 @@
+pub(crate) mod complete;
+pub(crate) mod merge;

@@ -1,0 +1,2 @@
+pub(crate) mod outgoing;
+pub(crate) mod route;

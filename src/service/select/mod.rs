@@ -1,0 +1,2 @@
+pub(crate) mod ranges;
+pub(crate) mod stored;
