@@ -1,5 +1,6 @@
 //! The products example, end to end: the built program, spoken to over TCP.
 
+mod canary;
 mod client;
 #[path = "../support/example.rs"]
 #[allow(dead_code, reason = "every test file uses its part of it")]

@@ -26,7 +26,7 @@ pub const TABLE: &[Requirement] = &[
         "an invalidated group takes all its members along, but not those of their other groups",
         tested(&[
             "groups::what_an_unsafe_request_s_answer_names_is_invalidated",
-            "redis_backend::groups::a_groups_members_vanish_at_every_instance_and_no_others",
+            "redis::backend::groups::a_groups_members_vanish_at_every_instance_and_no_others",
             "wire::writes::groups",
         ]),
     ),
@@ -70,7 +70,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "groups::a_member_that_is_being_fetched_is_neither_stored_nor_shared",
             "groups::no_member_older_than_an_invalidation_in_any_order_in_memory",
-            "redis_backend::groups::a_fill_that_began_before_an_invalidation_of_any_group_stores_no_member",
+            "redis::backend::groups::a_fill_that_began_before_an_invalidation_of_any_group_stores_no_member",
         ]),
     ),
     must(

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// `validation::name` for tests/validation.rs, `wire::parts::name` for tests/wire/parts.rs, `semantics::vary::name` for
-/// src/semantics/vary.rs.
+/// Full paths: `caching::ranges::name` for `tests/caching/ranges.rs`, `semantics::vary::name` for `src/semantics/vary.rs`.
 pub fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();
@@ -13,6 +12,12 @@ pub fn tests() -> HashSet<String> {
         collect(&root.join(folder), "", &mut names);
     }
     names
+}
+
+/// Whether a full path is meant by a shorter one: its last name is the same, and the others occur in it in their order.
+pub fn is_meant(full: &str, short: &str) -> bool {
+    let (mut full, mut short) = (full.rsplit("::"), short.rsplit("::"));
+    full.next() == short.next() && short.all(|wanted| full.any(|module| module == wanted))
 }
 
 fn collect(folder: &Path, prefix: &str, names: &mut HashSet<String>) {

@@ -27,7 +27,7 @@ pub struct Requirement {
 
 #[derive(Debug)]
 pub enum Row {
-    /// By these tests: `file::name`, or `module::name` in the sources.
+    /// By these tests: `file::name`, or `room::file::name` where other files have such a name.
     Tested(&'static [&'static str]),
     /// Left out, and why.
     NotDone(&'static str),

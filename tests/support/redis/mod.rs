@@ -2,7 +2,7 @@
 //! says whatever a test wants.
 //!
 //! Everything listens on loopback and needs tokio alone, no client of Redis. A test file takes it by
-//! `#[path = "support/redis/mod.rs"] mod redis;` or as a module of `support`. `tests/redis_support` shows that it
+//! `#[path = "support/redis/mod.rs"] mod redis;` or as a module of `support`. `tests/redis/servers` shows that it
 //! does what it says.
 #![allow(dead_code, reason = "every test file uses its part of it")]
 #![allow(unused_imports, reason = "every test file uses its part of it")]

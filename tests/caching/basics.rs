@@ -1,0 +1,70 @@
+//! The way in a few lines: miss, hit, write, miss.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::yielding::Yielding;
+use crate::support::{get, put, send};
+use http::Method;
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::{Backend, Either, MemoryBackend, conformance};
+
+fn versions() -> Origin {
+    let version = Arc::new(AtomicUsize::new(1));
+    Origin::at_once(move |request| match *request.method() {
+        Method::GET => cacheable(format!("v{}", version.load(Ordering::SeqCst))),
+        _ => answer(
+            200,
+            &[],
+            format!("v{}", version.fetch_add(1, Ordering::SeqCst) + 1),
+        ),
+    })
+}
+
+async fn miss_hit_write_miss(backend: impl Backend) {
+    let origin = versions();
+    let layer = CacheLayer::new(backend);
+    let service = layer.layer(origin.clone());
+    let first = send(&service, get("/a")).await;
+    assert_eq!(
+        (first.body.as_str(), first.cache_status().as_str()),
+        ("v1", "fwd=uri-miss; stored")
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    let second = send(&service, get("/a")).await;
+    assert_eq!(
+        (second.body.as_str(), second.cache_status().as_str()),
+        ("v1", "hit; ttl=3600")
+    );
+    assert_eq!(second.header("age"), "0");
+    let written = send(&service, put("/a")).await;
+    assert_eq!(
+        (written.body.as_str(), written.cache_status().as_str()),
+        ("v2", "fwd=method; detail=invalidated")
+    );
+    let third = send(&service, get("/a")).await;
+    assert_eq!((third.body.as_str(), third.is_hit()), ("v2", false));
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory() {
+    miss_hit_write_miss(MemoryBackend::default()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_waits() {
+    miss_hit_write_miss(Yielding(MemoryBackend::default())).await;
+}
+
+#[tokio::test]
+async fn every_backend_keeps_the_contract() {
+    conformance::check(MemoryBackend::default).await;
+    conformance::check(|| Yielding(MemoryBackend::default())).await;
+    conformance::check(|| Some(MemoryBackend::default())).await;
+    conformance::check(|| Either::<_, MemoryBackend>::Left(MemoryBackend::default())).await;
+    conformance::check(|| Either::<MemoryBackend, _>::Right(Yielding(MemoryBackend::default())))
+        .await;
+}

@@ -1,0 +1,571 @@
+//! Groups of responses (RFC 9875): what is in which, and what invalidates them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::support::origin::{Origin, OriginError, Response, answer, data, scripted};
+use crate::support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
+use crate::support::yielding::Yielding;
+use crate::support::{collect, get, request, send, with};
+use http::{Method, Request};
+use tokio::sync::Notify;
+use tokio::time::{advance, sleep};
+use tower::{Layer, ServiceExt};
+use tower_response_cache::backend::{Backend, DigestSeed, MemoryBackend};
+use tower_response_cache::stats::Refusal;
+use tower_response_cache::{Cache, CacheLayer};
+
+/// Two groups of these tests never collide.
+fn memory() -> MemoryBackend {
+    MemoryBackend::with_seed(1 << 20, 1 << 16, DigestSeed::new([7; 16]))
+}
+
+fn layer() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(memory())
+}
+
+/// Answers with the fields and the status that the request asks for by `x-` fields.
+fn obedient() -> Origin {
+    Origin::at_once(obey)
+}
+
+fn obey(request: &Request<()>) -> Response {
+    let of = |name: &str| {
+        let value = request.headers().get(name);
+        value.map(|value| value.to_str().expect("text"))
+    };
+    let mut lines = vec![("cache-control", of("x-control").unwrap_or("max-age=3600"))];
+    for (name, value) in [
+        ("cache-groups", of("x-groups")),
+        ("cache-group-invalidation", of("x-invalidates")),
+        ("content-location", of("x-location")),
+    ] {
+        lines.extend(value.map(|value| (name, value)));
+    }
+    let status = of("x-status").map_or(200, |status| status.parse().expect("a status"));
+    answer(status, &lines, "an answer")
+}
+
+/// A GET whose answer is in these groups.
+fn member(path: &str, groups: &str) -> Request<()> {
+    with(get(path), "x-groups", groups)
+}
+
+/// A POST to another resource, whose answer invalidates these groups.
+fn write(groups: &str) -> Request<()> {
+    with(request(Method::POST, "/write"), "x-invalidates", groups)
+}
+
+fn on(host: &str, mut request: Request<()>) -> Request<()> {
+    let host = host.parse().expect("a field value");
+    request.headers_mut().insert("host", host);
+    request
+}
+
+async fn is_stored<B: Backend>(service: &Cache<Origin, B>, request: Request<()>) -> bool {
+    let request = with(request, "cache-control", "only-if-cached");
+    send(service, request).await.is_hit()
+}
+
+/// RFC 9875 §3: the method must be unsafe, the status may be any.
+#[tokio::test(start_paused = true)]
+async fn what_an_unsafe_request_s_answer_names_is_invalidated() {
+    #[rustfmt::skip]
+    let rows = [
+        ("POST", "200", r#""one""#, true),
+        ("PUT", "204", r#""x", "one";y=1"#, true),
+        ("PATCH", "303", r#""one""#, true),
+        ("DELETE", "404", r#""one""#, true),
+        ("POST", "422", r#""one""#, true),
+        ("POST", "500", r#""one""#, true),
+        ("BREW", "418", r#""one""#, true),
+        ("GET", "200", r#""one""#, false),
+        ("HEAD", "200", r#""one""#, false),
+        ("OPTIONS", "200", r#""one""#, false),
+        ("QUERY", "200", r#""one""#, false),
+        ("POST", "200", r#""One""#, false),
+        ("POST", "200", r#""on", "one ""#, false),
+        ("POST", "200", "one", false),
+        ("POST", "200", r#""one", two"#, false),
+    ];
+    for (method, status, groups, is_invalidated) in rows {
+        let service = layer().layer(obedient());
+        let case = format!("{method} {status} {groups}");
+        let [a, b, other] = [
+            ("/a", r#""one""#),
+            ("/b?q", r#""two", "one""#),
+            ("/other", r#""two""#),
+        ]
+        .map(|(path, groups)| member(path, groups));
+        for request in [&a, &b, &other] {
+            let stored = send(&service, request.clone()).await;
+            assert_eq!(
+                stored.headers["cache-groups"],
+                request.headers()["x-groups"]
+            );
+        }
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let write = with(request(method, "/write"), "x-invalidates", groups);
+        let written = send(&service, with(write, "x-status", status)).await;
+        assert_eq!(
+            written.headers["cache-group-invalidation"], groups,
+            "{case}"
+        );
+        for member in [a, b] {
+            assert_eq!(
+                is_stored(&service, member.clone()).await,
+                !is_invalidated,
+                "{case}"
+            );
+            send(&service, member.clone()).await;
+        }
+        assert!(is_stored(&service, other).await, "{case}");
+    }
+}
+
+/// P17: a group is of one authority and one scope, and its name is what is between the quotes.
+#[tokio::test]
+async fn a_group_is_its_origin_s_and_its_name_s() {
+    let backend = memory();
+    let service = CacheLayer::new(backend.clone()).layer(obedient());
+    let scoped = CacheLayer::new(backend).scope("x").layer(obedient());
+    let names = [
+        r#""a, b""#,
+        r#""a""#,
+        r#""b""#,
+        r#""a,b""#,
+        r#"" a""#,
+        r#""\"a""#,
+        r#""""#,
+    ];
+    let members = || {
+        (0..)
+            .zip(names)
+            .map(|(n, name)| member(&format!("/{n}"), name))
+    };
+    let elsewhere = on("other.example", member("/there", r#""a""#));
+    for (n, _) in names.iter().enumerate() {
+        for member in members() {
+            send(&service, member).await;
+        }
+        send(&service, elsewhere.clone()).await;
+        send(&scoped, member("/scoped", r#""a""#)).await;
+        send(&service, write(names[n])).await;
+        for (m, member) in members().enumerate() {
+            assert_eq!(
+                is_stored(&service, member).await,
+                m != n,
+                "{} {}",
+                names[m],
+                names[n]
+            );
+        }
+        assert!(
+            is_stored(&service, elsewhere.clone()).await,
+            "another authority's"
+        );
+        assert!(
+            is_stored(&scoped, member("/scoped", r#""a""#)).await,
+            "another scope's"
+        );
+    }
+}
+
+/// P17: by hand, any name can be said.
+#[tokio::test]
+async fn a_handle_invalidates_a_group_by_authority_and_name() {
+    let layer = layer();
+    let (service, handle) = (layer.layer(obedient()), layer.handle());
+    let requests = [member("/a", r#""a, b""#), member("/b", r#""b""#)];
+    for request in &requests {
+        send(&service, request.clone()).await;
+    }
+    for (authority, name) in [
+        ("test.example", "a"),
+        ("test.example", "a, b\n"),
+        ("test.example", "\"b\""),
+        ("other.example", "b"),
+        ("", "b"),
+    ] {
+        let done = handle.invalidate_group(authority, name).await;
+        done.expect("acknowledged");
+        for request in &requests {
+            assert!(
+                is_stored(&service, request.clone()).await,
+                "{authority} {name:?}"
+            );
+        }
+    }
+    let done = handle.invalidate_group("test.example", "b").await;
+    done.expect("acknowledged");
+    assert!(is_stored(&service, requests[0].clone()).await);
+    assert!(!is_stored(&service, requests[1].clone()).await);
+}
+
+fn names(count: usize, length: usize) -> Vec<String> {
+    let name = |n| format!("\"{n:0length$}\"");
+    (0..count).map(name).collect()
+}
+
+/// M09
+#[tokio::test]
+async fn many_and_long_groups_are_kept_track_of_or_not_stored() {
+    let layer = layer();
+    let service = layer.layer(obedient());
+    let most = names(64, 256);
+    for group in [&most[0], &most[31], &most[63]] {
+        send(&service, member("/a", &most.join(", "))).await;
+        assert!(is_stored(&service, get("/a")).await);
+        send(&service, write(group)).await;
+        assert!(!is_stored(&service, get("/a")).await, "{group}");
+    }
+    for too_much in [names(65, 8), names(1, 257)] {
+        let answer = send(&service, member("/b", &too_much.join(", "))).await;
+        assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=groups");
+        assert!(!is_stored(&service, get("/b")).await);
+    }
+    assert_eq!(layer.handle().stats().refusals.get(Refusal::Groups), 2);
+}
+
+/// M09: too much is safe, too little is not.
+#[tokio::test]
+async fn a_write_that_names_too_many_groups_clears_everything() {
+    let service = layer().layer(obedient());
+    let elsewhere = || on("other.example", get("/other"));
+    for (count, is_cleared) in [(256, false), (257, true)] {
+        send(&service, member("/a", r#""0255""#)).await;
+        send(&service, elsewhere()).await;
+        let written = send(&service, write(&names(count, 4).join(","))).await;
+        assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
+        assert!(!is_stored(&service, get("/a")).await);
+        assert_eq!(is_stored(&service, elsewhere()).await, !is_cleared);
+    }
+}
+
+/// What is stale may stand in for an error; what was invalidated may not.
+#[tokio::test(start_paused = true)]
+async fn an_invalidated_member_is_never_used_stale() {
+    let control = "max-age=1, stale-while-revalidate=60, stale-if-error=60";
+    let service = layer().layer(Origin::new(|request: Request<()>| async move {
+        match request.headers().get("x-fails") {
+            Some(_) => Err(OriginError("down")),
+            None => Ok(obey(&request)),
+        }
+    }));
+    let request = || with(member("/a", r#""one""#), "x-control", control);
+    send(&service, request()).await;
+    advance(Duration::from_secs(2)).await;
+    let failing = || with(request(), "x-fails", "1");
+    let stale = send(&service, failing()).await;
+    assert!(
+        stale.is_hit(),
+        "it may be used stale: {}",
+        stale.cache_status()
+    );
+    send(&service, write(r#""one""#)).await;
+    let failed = service.clone().oneshot(failing()).await;
+    assert_eq!(failed.err(), Some(OriginError("down")));
+}
+
+/// C06: which groups a fill is in is not known when it is overtaken, and whoever comes after does not join it.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_being_fetched_is_neither_stored_nor_shared() {
+    let layer = layer();
+    let version = Arc::new(AtomicU64::new(1));
+    let service = layer.layer(Origin::new(move |request: Request<()>| {
+        let version = version.clone();
+        async move {
+            if request.method() == Method::POST {
+                version.fetch_add(1, Ordering::SeqCst);
+                return Ok(obey(&request));
+            }
+            let version = version.load(Ordering::SeqCst);
+            sleep(Duration::from_secs(1)).await;
+            let lines = [
+                ("cache-control", "max-age=60"),
+                ("cache-groups", r#""one""#),
+            ];
+            Ok(answer(200, &lines, version.to_string()))
+        }
+    }));
+    let later = async {
+        sleep(Duration::from_millis(500)).await;
+        send(&service, write(r#""one""#)).await;
+        let both = (send(&service, get("/a")), send(&service, get("/a")));
+        tokio::join!(both.0, both.1)
+    };
+    let (early, (late, joins)) = tokio::join!(send(&service, get("/a")), later);
+    assert_eq!([early.body, late.body, joins.body], ["1", "2", "2"]);
+    assert_eq!(send(&service, get("/a")).await.body, "2");
+    assert_eq!(layer.handle().stats().refusals.get(Refusal::Superseded), 1);
+    assert_eq!(layer.handle().stats().stores, 1);
+}
+
+/// C06: also while its body is on its way, when its groups are known.
+#[tokio::test]
+async fn a_member_whose_body_is_on_its_way_is_not_stored() {
+    let (body, answered) = scripted();
+    let answered = std::sync::Mutex::new(Some(answered));
+    let layer = layer();
+    let service = layer.layer(Origin::at_once(move |request| {
+        let (head, empty) = obey(request).into_parts();
+        let body = match request.uri().path() {
+            "/a" => answered.lock().expect("no panic").take().unwrap_or(empty),
+            _ => empty,
+        };
+        Response::from_parts(head, body)
+    }));
+    let response = service.clone().oneshot(member("/a", r#""one""#)).await;
+    send(&service, write(r#""one""#)).await;
+    body.send(data("old")).expect("somebody reads");
+    drop(body);
+    assert_eq!(collect(response.expect("an answer")).await.body, "old");
+    assert!(!is_stored(&service, get("/a")).await);
+    assert_eq!(layer.handle().stats().refusals.get(Refusal::Superseded), 1);
+}
+
+/// C10: what only the late answer of a dropped write names.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_write_invalidates_the_groups_that_its_answer_names() {
+    let answers = Arc::new(Notify::new());
+    let layer = layer();
+    let service = layer.layer({
+        let answers = answers.clone();
+        Origin::new(move |request: Request<()>| {
+            let answers = answers.clone();
+            async move {
+                if request.method() == Method::POST {
+                    answers.notified().await;
+                }
+                Ok(obey(&request))
+            }
+        })
+    });
+    for status in ["200", "409", "503"] {
+        send(&service, member("/a", r#""one""#)).await;
+        let write = service
+            .clone()
+            .oneshot(with(write(r#""one""#), "x-status", status));
+        drop(tokio::time::timeout(Duration::from_secs(1), write).await);
+        assert!(
+            is_stored(&service, get("/a")).await,
+            "nobody has named its group"
+        );
+        answers.notify_one();
+        sleep(Duration::from_secs(1)).await;
+        assert!(!is_stored(&service, get("/a")).await, "{status}");
+    }
+}
+
+/// C08: a write of unknown outcome may commit later than it answers.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_keeps_members_from_being_stored_for_a_while() {
+    let layer = layer().write_grace(Duration::from_secs(5));
+    let service = layer.layer(obedient());
+    send(&service, with(write(r#""one""#), "x-status", "503")).await;
+    let within = send(&service, member("/a", r#""two", "one""#)).await;
+    assert_eq!(within.cache_status(), "fwd=uri-miss; detail=write-grace");
+    assert!(!is_stored(&service, get("/a")).await);
+    assert_eq!(layer.handle().stats().refusals.get(Refusal::WriteGrace), 1);
+    send(&service, member("/b", r#""two""#)).await;
+    assert!(is_stored(&service, get("/b")).await, "of another group");
+    advance(Duration::from_secs(6)).await;
+    send(&service, member("/a", r#""two", "one""#)).await;
+    assert!(is_stored(&service, get("/a")).await);
+}
+
+#[tokio::test]
+async fn what_a_write_puts_through_is_a_member() {
+    let service = layer().write_through().layer(obedient());
+    let put = |groups| {
+        let put = with(request(Method::PUT, "/a"), "x-location", "/a");
+        with(put, "x-groups", groups)
+    };
+    let put_through = send(&service, put(r#""one""#)).await;
+    assert_eq!(
+        put_through.cache_status(),
+        "fwd=method; stored; detail=invalidated"
+    );
+    assert!(is_stored(&service, get("/a")).await);
+    send(&service, write(r#""one""#)).await;
+    assert!(!is_stored(&service, get("/a")).await);
+    // What it invalidates itself is not worth storing.
+    let both = with(put(r#""one", "two""#), "x-invalidates", r#""two""#);
+    let written = send(&service, both).await;
+    assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
+    assert!(!is_stored(&service, get("/a")).await);
+    let other = with(put(r#""one""#), "x-invalidates", r#""two""#);
+    assert!(
+        send(&service, other)
+            .await
+            .cache_status()
+            .contains("stored")
+    );
+    assert!(is_stored(&service, get("/a")).await);
+}
+
+/// A group whose members tell a version, a cache before it, and what clients have seen so far.
+#[derive(Clone)]
+struct World<B: Backend> {
+    layer: CacheLayer<B>,
+    service: Cache<Origin, B>,
+    version: Arc<AtomicU64>,
+    /// The newest version that an invalidation has promised.
+    promised: Rc<Cell<u64>>,
+}
+
+const FRESH: &str = "max-age=3600";
+/// It arrives stale, and may be used as such.
+const STALE: &str = "max-age=1, stale-while-revalidate=60, stale-if-error=60";
+
+impl<B: Backend> World<B> {
+    fn new(layer: CacheLayer<B>, control: &'static str) -> Self {
+        let version = Arc::new(AtomicU64::new(1));
+        Self {
+            service: layer.layer(versioned(version.clone(), control)),
+            layer,
+            version,
+            promised: Rc::default(),
+        }
+    }
+
+    fn promise(&self, version: u64) {
+        self.promised.set(self.promised.get().max(version));
+    }
+
+    fn reader(&self, paths: &'static [&'static str]) -> Actor {
+        let world = self.clone();
+        Box::pin(async move {
+            for path in paths {
+                let promised = world.promised.get();
+                let response = world.service.clone().oneshot(get(path)).await;
+                let body = collect(response.expect("an answer")).await.body;
+                let seen: u64 = body.parse().expect("a version");
+                assert!(seen >= promised, "read version {seen} after {promised}");
+            }
+        })
+    }
+
+    fn writer(&self) -> Actor {
+        let world = self.clone();
+        Box::pin(async move {
+            let response = world.service.clone().oneshot(write(r#""one""#)).await;
+            let head = response.expect("an answer");
+            let version = head.headers()["x-version"].to_str().expect("a version");
+            world.promise(version.parse().expect("a version"));
+        })
+    }
+
+    fn operator(&self) -> Actor {
+        let world = self.clone();
+        Box::pin(async move {
+            let version = world.version.fetch_add(1, Ordering::SeqCst) + 1;
+            let handle = world.layer.handle();
+            let done = handle.invalidate_group("test.example", "one").await;
+            done.expect("acknowledged");
+            world.promise(version);
+        })
+    }
+}
+
+/// GET samples the version and answers later; POST commits and answers later. All are in one group.
+fn versioned(version: Arc<AtomicU64>, control: &'static str) -> Origin {
+    Origin::new(move |request: Request<()>| {
+        let version = version.clone();
+        async move {
+            let is_read = request.method() == Method::GET;
+            pause().await;
+            let now = match is_read {
+                true => version.load(Ordering::SeqCst),
+                false => version.fetch_add(1, Ordering::SeqCst) + 1,
+            }
+            .to_string();
+            pause().await;
+            let mut lines = vec![("x-version", &*now)];
+            if is_read {
+                lines.extend([("cache-control", control), ("cache-groups", r#""one""#)]);
+                lines.extend((control == STALE).then_some(("age", "2")));
+            } else {
+                lines.push(("cache-group-invalidation", r#""one""#));
+            }
+            Ok(answer(200, &lines, now.clone()))
+        }
+    })
+}
+
+fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
+    CacheLayer::new(Yielding(memory()))
+}
+
+/// C06, P1
+#[test]
+fn no_member_older_than_an_invalidation_in_any_order_in_memory() {
+    for control in [FRESH, STALE] {
+        let orders = every_order_within(3, || {
+            let world = World::new(layer(), control);
+            let readers = [world.reader(&["/a", "/a"]), world.reader(&["/a", "/b"])];
+            [world.writer()].into_iter().chain(readers).collect()
+        });
+        println!("{orders} orders");
+        assert!(orders > 1000);
+    }
+}
+
+/// C06, P1
+#[test]
+fn no_member_older_than_an_invalidation_by_hand() {
+    let orders = every_order(|| {
+        let world = World::new(layer(), FRESH);
+        vec![
+            world.operator(),
+            world.reader(&["/a", "/a"]),
+            world.reader(&["/a"]),
+        ]
+    });
+    println!("{orders} orders");
+    assert!(orders > 100);
+}
+
+/// C06, P1
+#[test]
+fn no_member_older_than_an_invalidation_on_a_backend_that_waits() {
+    let orders = every_order_within(4, || {
+        let world = World::new(waiting(), FRESH);
+        vec![world.writer(), world.reader(&["/a", "/a"])]
+    });
+    println!("{orders} orders");
+    assert!(orders > 1000);
+    random_orders(0..1_000, || {
+        let world = World::new(waiting(), STALE);
+        vec![
+            world.writer(),
+            world.operator(),
+            world.reader(&["/a", "/b", "/a"]),
+            world.reader(&["/a", "/a", "/b"]),
+        ]
+    });
+}
+
+/// Nothing that the tests above rely on is vacuous: members are found, fresh and stale.
+#[test]
+fn the_worlds_above_do_find_members() {
+    for control in [FRESH, STALE] {
+        let hits = Rc::new(Cell::new(0));
+        every_order_within(1, || {
+            let world = World::new(waiting(), control);
+            let (reader, hits) = (world.clone(), hits.clone());
+            let reads = async move {
+                for _ in 0..3 {
+                    let response = reader.service.clone().oneshot(get("/a")).await;
+                    let answer = collect(response.expect("an answer")).await;
+                    hits.set(hits.get() + u32::from(answer.is_hit()));
+                }
+            };
+            vec![world.writer(), Box::pin(reads)]
+        });
+        assert!(hits.get() > 0, "{control}");
+    }
+}

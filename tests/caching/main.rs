@@ -1,0 +1,20 @@
+//! What is stored, for how long, for whom, and what a client gets of it.
+
+mod background;
+mod basics;
+mod bodies;
+mod bytes;
+mod conformance;
+mod directives;
+mod groups;
+mod parts;
+mod poisoning;
+mod posts;
+mod query;
+mod ranges;
+mod sharing;
+mod stale;
+#[path = "../support/mod.rs"]
+mod support;
+mod validation;
+mod variants;

@@ -1,0 +1,57 @@
+//! `RedisBackend` on real servers: the contract, what instances share and what not, and the counterexamples that its
+//! protocol must survive, alone and under two caches.
+
+mod acknowledged;
+mod addresses;
+mod age;
+mod conformance;
+mod groups;
+mod instances;
+mod lookups;
+mod protocol;
+mod replacing;
+mod retries;
+mod sharing;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod variants;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use tower_response_cache::backend::RedisBackend;
+use tower_response_cache::backend::redis::RedisOptions;
+
+use crate::support::redis::{PATIENCE, RedisServer};
+
+/// Options that let a busy machine be as slow as it likes.
+fn options(url: &str, namespace: &str) -> RedisOptions {
+    let options = RedisOptions::new(url).expect("a URL");
+    patient(options).namespace(namespace).expect("a namespace")
+}
+
+fn patient(options: RedisOptions) -> RedisOptions {
+    options.connect_timeout(PATIENCE).response_timeout(PATIENCE)
+}
+
+/// An instance's own backend on a server.
+fn instance(server: &RedisServer) -> RedisBackend {
+    options(&server.url(), "test").open()
+}
+
+/// Polls a future once, so that it has begun; whether it has ended.
+async fn begin<F: Future + Unpin>(future: &mut F) -> bool {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())).await
+}
+
+/// Deletes what the test's namespace has of a kind: `n` its epoch, `l` leases, `e` entries, `q` the token of all groups, `g`
+/// those of each. How many there were.
+async fn evict(server: &RedisServer, kind: &str) -> usize {
+    let pattern = format!("test:{kind}*");
+    let names = server.command(&["KEYS", &pattern]).await;
+    for name in names.array() {
+        server.command(&["DEL", &name.text()]).await;
+    }
+    names.array().len()
+}

@@ -1,0 +1,108 @@
+//! Variants of one key are bounded.
+
+use tower::Layer;
+use tower_response_cache::backend::RedisBackend;
+use tower_response_cache::{Cache, CacheHandle, CacheLayer};
+
+use crate::backend::options;
+use crate::support::origin::{Origin, answer};
+use crate::support::redis::{RedisServer, until};
+use crate::support::{get, put, send, with};
+
+struct Agents {
+    service: Cache<Origin, RedisBackend>,
+    handle: CacheHandle<RedisBackend>,
+}
+
+impl Agents {
+    fn on(server: &RedisServer, most: usize, is_through: bool) -> Self {
+        let backend = options(&server.url(), "test").variants(most).open();
+        let layer = CacheLayer::new(backend);
+        let layer = if is_through {
+            layer.write_through()
+        } else {
+            layer
+        };
+        let lines = [
+            ("cache-control", "max-age=3600"),
+            ("vary", "user-agent"),
+            ("content-location", "/a"),
+        ];
+        Self {
+            handle: layer.handle(),
+            service: layer.layer(Origin::at_once(move |_| answer(200, &lines, "hello"))),
+        }
+    }
+
+    async fn is_hit(&self, agent: usize) -> bool {
+        let stores = self.handle.stats().stores;
+        let request = with(get("/a"), "user-agent", &format!("agent {agent}"));
+        let is_hit = send(&self.service, request).await.is_hit();
+        if !is_hit {
+            let is_stored = async || self.handle.stats().stores > stores;
+            until("it is stored", is_stored).await;
+        }
+        is_hit
+    }
+}
+
+async fn entries(server: &RedisServer) -> usize {
+    let names = server.command(&["KEYS", "test:e:*"]).await;
+    names.array().len()
+}
+
+/// M03
+#[tokio::test]
+async fn the_latest_stay() {
+    let server = RedisServer::start().await;
+    let agents = Agents::on(&server, 3, false);
+    for agent in 0..20 {
+        assert!(!agents.is_hit(agent).await);
+    }
+    // The rule beside them.
+    assert_eq!(entries(&server).await, 3 + 1);
+    for agent in [17, 18, 19] {
+        assert!(agents.is_hit(agent).await, "{agent}");
+    }
+    assert!(!agents.is_hit(16).await);
+    assert_eq!(entries(&server).await, 3 + 1);
+    assert!(!agents.is_hit(17).await, "it was stored longest ago");
+}
+
+/// What is noted of those that a write took along pushes out nobody who came back.
+#[tokio::test]
+async fn writes_leave_no_more() {
+    let server = RedisServer::start().await;
+    let agents = Agents::on(&server, 3, true);
+    for round in 0..3 {
+        let writes = with(put("/a"), "user-agent", &format!("writer {round}"));
+        assert_eq!(send(&agents.service, writes).await.status, 200);
+        for agent in [0, 1] {
+            assert!(!agents.is_hit(agent).await, "{round} {agent}");
+        }
+        for agent in [0, 1] {
+            assert!(agents.is_hit(agent).await, "{round} {agent}");
+        }
+        let writer = with(get("/a"), "user-agent", &format!("writer {round}"));
+        assert!(send(&agents.service, writer).await.is_hit(), "{round}");
+        assert_eq!(entries(&server).await, 3 + 1, "{round}");
+    }
+}
+
+/// R22: what is noted ends with what it is about, and what has its name and is something else is replaced.
+#[tokio::test]
+async fn the_note_is_one_key_that_expires() {
+    let server = RedisServer::start().await;
+    let agents = Agents::on(&server, 3, false);
+    assert!(!agents.is_hit(0).await);
+    let names = server.command(&["KEYS", "test:v:*"]).await;
+    let [name] = names.array() else {
+        panic!("{names:?}");
+    };
+    let left = server.command(&["PTTL", &name.text()]).await.integer();
+    assert!(left > 3_600_000, "{left}");
+    server.command(&["SET", &name.text(), "a stranger's"]).await;
+    assert!(!agents.is_hit(1).await);
+    assert!(agents.is_hit(0).await && agents.is_hit(1).await);
+    assert_eq!(agents.handle.stats().refusals.total(), 0);
+}

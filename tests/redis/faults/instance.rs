@@ -1,0 +1,157 @@
+//! One of several that share a Redis.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Request;
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use tower_response_cache::CacheHandle;
+use tower_response_cache::backend::{BreakerState, Guarded, Health, RedisBackend};
+
+use crate::faults::world::{PATHS, Versions, World, wanted};
+use crate::support::origin::{Origin, OriginError, Response};
+use crate::support::redis::{PATIENCE, until};
+use crate::support::{Answer, get, put, with};
+
+/// A service with its cache.
+#[derive(Clone)]
+pub struct Instance {
+    pub(super) service: BoxCloneSyncService<Request<()>, Response, OriginError>,
+    pub handle: CacheHandle<Guarded<RedisBackend>>,
+    pub origin: Origin,
+    pub(super) world: World,
+    /// What this one has promised.
+    pub(super) promised: Arc<Versions>,
+}
+
+impl Instance {
+    /// The request of a number: over some queries and two languages.
+    pub fn request(path: usize, number: usize) -> Request<()> {
+        let target = match number {
+            0 => format!("/{path}"),
+            _ => format!("/{path}?q={number}"),
+        };
+        let language = if number.is_multiple_of(2) { "en" } else { "de" };
+        with(get(&target), "accept-language", language)
+    }
+
+    /// Reads, and holds the answer against what was promised before.
+    pub async fn read(&self, path: usize, number: usize) -> Answer {
+        let acknowledged = self.world.acknowledged.get(path);
+        let least = self.promised.get(path).max(acknowledged);
+        let request = Self::request(path, number);
+        let wanted = wanted(&request);
+        let answer = self.ask(request).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        let parts: Vec<_> = answer.body.split(' ').collect();
+        let [of, version, padding] = parts[..] else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(of, wanted);
+        assert_eq!(padding.len(), self.world.padding);
+        let version: u64 = version.parse().expect("a version");
+        assert!(
+            version >= least,
+            "stale: version {version} of {wanted} after {least} was promised: {answer:?}"
+        );
+        assert!(version <= self.world.database.get(path), "{answer:?}");
+        answer
+    }
+
+    /// Writes, and promises what came of it.
+    pub async fn write(&self, path: usize) -> Answer {
+        let failed = || self.handle.stats().failed_invalidations;
+        let before = failed();
+        let answer = self.ask(put(&format!("/{path}"))).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        let version = answer.header("x-version").parse().expect("a version");
+        self.promised.at_least(path, version);
+        if failed() == before {
+            self.world.acknowledged.at_least(path, version);
+        }
+        answer
+    }
+
+    async fn ask(&self, request: Request<()>) -> Answer {
+        let response = self.service.clone().oneshot(request).await;
+        let (head, body) = response.expect("an answer").into_parts();
+        let body = body.collect().await.expect("a whole body");
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            trailers: body.trailers().cloned(),
+            body: String::from_utf8(body.to_bytes().into()).expect("text"),
+        }
+    }
+
+    pub async fn write_all(&self) {
+        for path in 0..PATHS {
+            self.write(path).await;
+        }
+    }
+
+    /// Reads every path twice, so that it is stored.
+    pub async fn warm(&self) {
+        until("all are hits", async || {
+            let mut are_hits = true;
+            for path in 0..PATHS {
+                are_hits &= self.read(path, 0).await.is_hit();
+            }
+            are_hits
+        })
+        .await;
+    }
+
+    pub fn health(&self) -> Health {
+        self.handle.stats().health.expect("it is guarded")
+    }
+
+    pub fn hits(&self) -> u64 {
+        self.handle.stats().hits
+    }
+
+    pub fn owes_nothing(&self) -> bool {
+        let health = self.health();
+        health.undelivered == 0 && !health.to_be_cleared
+    }
+
+    /// Waits until something is so; tells the cache's counters when that takes too long.
+    pub async fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !is_so(self) {
+            let stats = || self.handle.stats();
+            assert!(start.elapsed() < PATIENCE, "until {what}: {:?}", stats());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// The same, while it reads itself.
+    pub async fn until_reading(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        until(what, async || {
+            self.read(0, 0).await;
+            is_so(self)
+        })
+        .await;
+    }
+
+    /// Waits until the breaker has opened once more than at `before`.
+    pub async fn gives_up(&self, before: Health) {
+        let has_opened = |instance: &Self| {
+            let health = instance.health();
+            health.opened > before.opened && health.breaker != BreakerState::Closed
+        };
+        self.until("the breaker opens", has_opened).await;
+    }
+
+    /// Waits, while a load is on, until all is well: asked again, nothing owed, hits.
+    pub async fn recovers(&self) {
+        let hits = self.hits();
+        let is_well = |instance: &Self| {
+            let is_closed = instance.health().breaker == BreakerState::Closed;
+            is_closed && instance.owes_nothing() && instance.hits() > hits + 20
+        };
+        self.until("all is well again", is_well).await;
+    }
+}

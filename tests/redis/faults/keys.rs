@@ -1,0 +1,67 @@
+//! What is in Redis, and what it was asked for.
+
+use crate::faults::load::Load;
+use crate::faults::world::{World, options, patient};
+use crate::support::redis::{RedisServer, Reply};
+
+fn is_ours(name: &str) -> bool {
+    let is_hex = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    // The epoch, and the token of all groups.
+    if ["own:n", "own:q"].contains(&name) {
+        return true;
+    }
+    let kinds = ["own:l:{", "own:e:{", "own:v:{"];
+    let Some(rest) = kinds.iter().find_map(|kind| name.strip_prefix(kind)) else {
+        return false;
+    };
+    rest.split_once('}')
+        .is_some_and(|(tag, rest)| tag.len() == 32 && is_hex(tag) && is_hex(rest))
+}
+
+/// R22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_keys_are_named_like_ours_and_expire_and_nobody_looks_for_them() {
+    let server = RedisServer::start().await;
+    let options = options(&server.url()).namespace("own");
+    let instance = World::default().instance(patient(options.expect("a namespace")));
+    let load = Load::on(&instance).readers(&instance, 2, 50);
+    load.goes_on(600).await;
+    instance.handle.clear().await.expect("cleared");
+    load.goes_on(600).await;
+    load.end("queries and variants").await;
+    for command in ["keys", "scan", "flushdb", "smembers", "sadd"] {
+        assert_eq!(server.calls(command).await, 0, "{command}");
+    }
+    let names = server.command(&["KEYS", "*"]).await;
+    assert!(names.array().len() > 50);
+    for name in names.array().iter().map(Reply::text) {
+        assert!(is_ours(&name), "{name}");
+        let left = server.command(&["PTTL", &name]).await.integer();
+        // Those that have expired since are gone: less than 0 is for ever only where it is 1 less.
+        assert!(left > 0 || left == -2, "{name}: {left}");
+    }
+}
+
+/// R22
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hit_is_one_command() {
+    let server = RedisServer::start().await;
+    let instance = World::default().instance(patient(options(&server.url())));
+    instance.warm().await;
+    server.command(&["CONFIG", "RESETSTAT"]).await;
+    for _ in 0..50 {
+        assert!(instance.read(0, 0).await.is_hit());
+    }
+    assert_eq!(server.calls("mget").await, 50);
+    for command in ["get", "set", "eval", "evalsha", "unlink", "exists"] {
+        assert_eq!(server.calls(command).await, 0, "{command}");
+    }
+    // One that varies: its rule, then itself.
+    for _ in 0..50 {
+        assert!(instance.read(3, 0).await.is_hit());
+    }
+    assert_eq!(server.calls("mget").await, 150);
+}

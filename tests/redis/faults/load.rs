@@ -1,0 +1,186 @@
+//! Readers and writers, while something else happens.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::faults::instance::Instance;
+use crate::faults::world::PATHS;
+use crate::support::redis::until;
+
+/// Nobody goes on for longer, whatever becomes of his test.
+const LONGEST: Duration = Duration::from_secs(120);
+/// Far more than any deadline, far less than what a client of Redis waits by itself.
+const NOBODY_WAITS: Duration = Duration::from_secs(8);
+
+/// Ninety-nine of a hundred reads: forty times what a lookup may take.
+const MOST_DO_NOT_WAIT: Duration = Duration::from_secs(2);
+
+/// Reads and writes until it is ended. All answers are checked.
+pub struct Load {
+    readers: JoinSet<Vec<Duration>>,
+    writers: JoinSet<Vec<Duration>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    is_over: AtomicBool,
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+}
+
+impl Load {
+    pub fn nobody() -> Self {
+        Self {
+            readers: JoinSet::new(),
+            writers: JoinSet::new(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Five readers and a writer.
+    pub fn on(instance: &Instance) -> Self {
+        Self::nobody().readers(instance, 5, 3).writers(instance, 1)
+    }
+
+    /// More who read, each path with so many queries.
+    pub fn readers(mut self, instance: &Instance, count: usize, queries: usize) -> Self {
+        for first in 0..count {
+            let worker = Worker::new(instance, &self.counts, first + 1);
+            self.readers.spawn(worker.reads(queries));
+        }
+        self
+    }
+
+    pub fn writers(mut self, instance: &Instance, count: usize) -> Self {
+        for first in 0..count {
+            let worker = Worker::new(instance, &self.counts, first + 1);
+            self.writers.spawn(worker.writes());
+        }
+        self
+    }
+
+    /// Waits until so many more reads were answered.
+    pub async fn goes_on(&self, reads: usize) {
+        let reads = self.counts.reads.load(Ordering::SeqCst) + reads;
+        until("they have read", async || {
+            self.counts.reads.load(Ordering::SeqCst) >= reads
+        })
+        .await;
+    }
+
+    /// Waits until so many more writes were answered.
+    pub async fn writes(&self, writes: usize) {
+        let writes = self.counts.writes.load(Ordering::SeqCst) + writes;
+        until("they have written", async || {
+            self.counts.writes.load(Ordering::SeqCst) >= writes
+        })
+        .await;
+    }
+
+    /// Ends it, and tells how long it all took.
+    pub async fn end(self, name: &str) {
+        self.counts.is_over.store(true, Ordering::SeqCst);
+        let reads = Times::of(self.readers.join_all().await);
+        let writes = Times::of(self.writers.join_all().await);
+        println!("{name}: reads {reads}; writes {writes}");
+        let longest = reads.longest.max(writes.longest);
+        assert!(longest < NOBODY_WAITS, "{name}: {longest:?}");
+        assert!(reads.most < MOST_DO_NOT_WAIT, "{name}: {reads}");
+    }
+}
+
+struct Worker {
+    instance: Instance,
+    counts: Arc<Counts>,
+    number: usize,
+    start: Instant,
+    times: Vec<Duration>,
+}
+
+impl Worker {
+    fn new(instance: &Instance, counts: &Arc<Counts>, number: usize) -> Self {
+        Self {
+            instance: instance.clone(),
+            counts: counts.clone(),
+            number,
+            start: Instant::now(),
+            times: Vec::new(),
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.counts.is_over.load(Ordering::SeqCst) && self.start.elapsed() < LONGEST
+    }
+
+    /// By chance, so that not all do the same at once.
+    fn pick(&mut self, of: usize) -> usize {
+        self.number = self
+            .number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (self.number >> 33) % of
+    }
+
+    async fn reads(mut self, queries: usize) -> Vec<Duration> {
+        while self.goes_on() {
+            let began = Instant::now();
+            let (path, query) = (self.pick(PATHS), self.pick(queries));
+            self.instance.read(path, query).await;
+            self.times.push(began.elapsed());
+            self.counts.reads.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.times
+    }
+
+    async fn writes(mut self) -> Vec<Duration> {
+        while self.goes_on() {
+            let began = Instant::now();
+            let path = self.pick(PATHS);
+            self.instance.write(path).await;
+            self.times.push(began.elapsed());
+            self.counts.writes.fetch_add(1, Ordering::SeqCst);
+            sleep(Duration::from_millis(25)).await;
+        }
+        self.times
+    }
+}
+
+struct Times {
+    count: usize,
+    half: Duration,
+    most: Duration,
+    longest: Duration,
+}
+
+impl Times {
+    fn of(times: Vec<Vec<Duration>>) -> Self {
+        let mut times = times.concat();
+        times.sort_unstable();
+        let at = |part: usize| times.get(times.len() * part / 100).copied();
+        Self {
+            count: times.len(),
+            half: at(50).unwrap_or_default(),
+            most: at(99).unwrap_or_default(),
+            longest: times.last().copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+        let (half, most, longest) = (millis(self.half), millis(self.most), millis(self.longest));
+        let count = self.count;
+        write!(
+            f,
+            "{count}, ms: p50 {half:.1}, p99 {most:.1}, max {longest:.1}"
+        )
+    }
+}

@@ -1,0 +1,218 @@
+//! What others have put under our names.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tower_response_cache::backend::codec::{self, Decoded};
+use tower_response_cache::backend::{Moment, StoredResponse};
+
+use crate::faults::instance::Instance;
+use crate::faults::load::Load;
+use crate::faults::world::{World, options, patient};
+use crate::support::redis::{RedisServer, Reply};
+
+/// A token, and the number of groups' tokens: none.
+const PREFIX: usize = 48 + 1;
+/// Where an entry tells its version, behind that.
+const VERSION: usize = PREFIX + 3;
+const HOUR: u64 = 60 * 60 * 1000;
+
+async fn stored() -> (RedisServer, Instance) {
+    let server = RedisServer::start().await;
+    let options = options(&server.url()).namespace("shop");
+    let instance = World::default().instance(patient(options.expect("a namespace")));
+    (server, instance)
+}
+
+async fn names(server: &RedisServer, pattern: &str) -> Vec<String> {
+    let names = server.command(&["KEYS", pattern]).await;
+    names.array().iter().map(Reply::text).collect()
+}
+
+/// The one resource of which something is stored: its lease, and its entry.
+async fn only(server: &RedisServer) -> (String, String) {
+    let lease = names(server, "shop:l:*").await.pop().expect("a lease");
+    let entry = names(server, "shop:e:*").await.pop().expect("an entry");
+    (lease, entry)
+}
+
+async fn bytes(server: &RedisServer, name: &str) -> Vec<u8> {
+    match server.command(&["GET", name]).await {
+        Reply::Bulk(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn set(server: &RedisServer, name: &str, value: &[u8]) {
+    let said = server.command(&[b"SET", name.as_bytes(), value]).await;
+    assert_eq!(said, Reply::ok());
+}
+
+fn now() -> Moment {
+    Moment::new(Duration::ZERO, SystemTime::now())
+}
+
+/// `None` for the rule of responses that vary.
+fn response(entry: &[u8]) -> Option<Arc<StoredResponse>> {
+    let entry = entry[PREFIX..].to_vec().into();
+    match codec::decode(&entry, now(), |_| Some(Duration::ZERO)) {
+        Ok(Decoded::Response(response)) => Some(response),
+        Ok(Decoded::Rule(_)) => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until nothing is on its way into the store.
+async fn is_stored(instance: &Instance) {
+    let is_idle = |instance: &Instance| instance.handle.stats().under_way.tasks == 0;
+    instance.until("it is stored", is_idle).await;
+}
+
+/// A miss, which the next store heals.
+async fn is_healed(instance: &Instance, what: &str) {
+    assert!(!instance.read(0, 0).await.is_hit(), "{what}");
+    is_stored(instance).await;
+    assert!(instance.read(0, 0).await.is_hit(), "{what}");
+    let health = instance.health();
+    assert_eq!(health.failures, 0, "{what}: {health:?}");
+}
+
+async fn is_there(instance: &Instance) {
+    for _ in 0..2 {
+        instance.read(0, 0).await;
+        is_stored(instance).await;
+    }
+    assert!(instance.read(0, 0).await.is_hit());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_of_another_type_is_a_miss_and_healed() {
+    let (server, instance) = stored().await;
+    is_there(&instance).await;
+    let (lease, entry) = only(&server).await;
+    for name in [&*lease, &entry, "shop:n"] {
+        for put in [
+            &["RPUSH", name, "a"][..],
+            &["SADD", name, "a"],
+            &["HSET", name, "a", "b"],
+            &["ZADD", name, "1", "a"],
+        ] {
+            server.command(&["DEL", name]).await;
+            server.command(put).await;
+            is_healed(&instance, &format!("{put:?}")).await;
+        }
+    }
+}
+
+/// F01, F02
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_bytes_are_a_miss_and_healed() {
+    let (server, instance) = stored().await;
+    is_there(&instance).await;
+    let (lease, entry) = only(&server).await;
+    for name in [&*lease, "shop:n"] {
+        for foreign in [&b""[..], b"x", &[0; 16], &[0; PREFIX - 1], &[0xff; 1000]] {
+            set(&server, name, foreign).await;
+            is_healed(&instance, name).await;
+        }
+    }
+    let whole = |version: Option<u8>, length: Option<usize>| {
+        let (server, entry) = (&server, &entry);
+        async move {
+            let mut value = bytes(server, entry).await;
+            value[VERSION] = version.unwrap_or(value[VERSION]);
+            value.truncate(length.unwrap_or(value.len()));
+            value
+        }
+    };
+    for (version, length) in [
+        (Some(1), None),
+        (Some(2), None),
+        (Some(4), None),
+        (None, Some(0)),
+        (None, Some(PREFIX - 1)),
+        (None, Some(PREFIX)),
+        (None, Some(PREFIX + 20)),
+        (None, Some(PREFIX + 60)),
+    ] {
+        let value = whole(version, length).await;
+        set(&server, &entry, &value).await;
+        is_healed(&instance, &format!("{version:?} {length:?}")).await;
+    }
+    let mut value = whole(None, None).await;
+    *value.last_mut().expect("a body") ^= 1;
+    set(&server, &entry, &value).await;
+    is_healed(&instance, "a flipped bit").await;
+}
+
+/// F05: the digest of another key is the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_another_key_is_a_miss() {
+    let (server, instance) = stored().await;
+    is_there(&instance).await;
+    let (_, entry) = only(&server).await;
+    let here = bytes(&server, &entry).await;
+    instance.warm().await;
+    let mut forged = 0;
+    for name in names(&server, "shop:e:*").await {
+        let other = response(&bytes(&server, &name).await);
+        let Some(other) = other.filter(|_| name != entry) else {
+            continue;
+        };
+        let other = codec::encode(&other, now(), 1, &here[..PREFIX]);
+        set(&server, &entry, &other).await;
+        assert!(!instance.read(0, 0).await.is_hit());
+        is_stored(&instance).await;
+        forged += 1;
+    }
+    assert!(forged > 2, "{forged}");
+}
+
+/// R25: the server's clock was set back since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_in_the_future_is_a_miss() {
+    let (server, instance) = stored().await;
+    is_there(&instance).await;
+    let (_, entry) = only(&server).await;
+    let here = bytes(&server, &entry).await;
+    let time = server.command(&["TIME"]).await;
+    let seconds: u64 = time.array()[0].text().parse().expect("seconds");
+    let response = response(&here).expect("a response");
+    for (stamp, is_hit) in [
+        (seconds * 1000 + HOUR, false),
+        (u64::MAX, false),
+        (seconds * 1000 - 2000, true),
+        (seconds * 1000 - HOUR, false),
+        (0, false),
+    ] {
+        let dated = codec::encode(&response, now(), stamp, &here[..PREFIX]);
+        set(&server, &entry, &dated).await;
+        let answer = instance.read(0, 0).await;
+        assert_eq!(answer.is_hit(), is_hit, "{stamp}: {answer:?}");
+        is_stored(&instance).await;
+    }
+}
+
+/// All of it at once, under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_do_no_harm_under_load() {
+    let (server, instance) = stored().await;
+    instance.warm().await;
+    let load = Load::on(&instance);
+    for round in 0..20 {
+        load.goes_on(20).await;
+        for name in names(&server, "shop:[le]*").await {
+            match round % 3 {
+                0 => set(&server, &name, b"x").await,
+                1 => {
+                    let script = "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'a')";
+                    server.command(&["EVAL", script, "1", &name]).await;
+                }
+                _ => drop(server.command(&["APPEND", &name, "x"]).await),
+            }
+        }
+    }
+    // Lists count as failures where they are appended to, which is ours to bear.
+    instance.recovers().await;
+    load.end("strangers").await;
+}

@@ -1,0 +1,169 @@
+//! A database, instances of a service before it that share a Redis, and what clients were promised.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use tokio::time::sleep;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceExt};
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::redis::RedisOptions;
+use tower_response_cache::backend::{Guarded, RedisBackend};
+
+use crate::faults::instance::Instance;
+use crate::support::origin::{Origin, answer};
+
+pub const PATHS: usize = 4;
+/// The one whose responses vary.
+const VARYING: usize = PATHS - 1;
+const SHORT: Duration = Duration::from_micros(500);
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// A version for each path, which only grows.
+#[derive(Debug, Default)]
+pub struct Versions([AtomicU64; PATHS]);
+
+impl Versions {
+    pub fn get(&self, path: usize) -> u64 {
+        self.0[path].load(Ordering::SeqCst)
+    }
+
+    fn next(&self, path: usize) -> u64 {
+        self.0[path].fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub fn at_least(&self, path: usize, version: u64) {
+        self.0[path].fetch_max(version, Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct World {
+    pub database: Arc<Versions>,
+    /// What all instances have promised, because Redis has acknowledged it.
+    pub acknowledged: Arc<Versions>,
+    pub padding: usize,
+    writes_through: bool,
+    /// How long the service takes for longer.
+    slower: Duration,
+}
+
+/// A namespace of a test's own.
+pub fn options(url: &str) -> RedisOptions {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let options = RedisOptions::new(url).expect("a URL");
+    options.namespace(&name).expect("a namespace")
+}
+
+/// With the deadlines that it has by default, and shorter pauses.
+pub fn guarded(options: RedisOptions) -> Guarded<RedisBackend> {
+    Guarded::new(options.open()).reopen_after(PAUSE, PAUSE * 4)
+}
+
+/// That never finds a well server slow, however busy this machine is.
+pub fn patient(options: RedisOptions) -> Guarded<RedisBackend> {
+    let long = Duration::from_secs(60);
+    let options = options.response_timeout(long).connect_timeout(long);
+    guarded(options)
+        .lookup_deadline(long)
+        .invalidation_deadline(long)
+        .store_deadline(long)
+}
+
+impl World {
+    /// With bodies that are longer by so much.
+    pub fn padded(padding: usize) -> Self {
+        Self {
+            padding,
+            ..Self::default()
+        }
+    }
+
+    /// Where what a write answers is stored.
+    pub fn writing_through() -> Self {
+        Self {
+            writes_through: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whose service takes longer, for those who come meanwhile.
+    pub fn slower(by: Duration) -> Self {
+        Self {
+            slower: by,
+            ..Self::default()
+        }
+    }
+
+    pub fn instance(&self, backend: Guarded<RedisBackend>) -> Instance {
+        let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60));
+        let layer = match self.writes_through {
+            true => layer.write_through(),
+            false => layer,
+        };
+        let origin = self.origin();
+        let service = layer.layer(origin.clone());
+        let service = service.map_response(|answer| answer.map(BodyExt::boxed_unsync));
+        Instance {
+            handle: layer.handle(),
+            service: BoxCloneSyncService::new(service),
+            origin,
+            world: self.clone(),
+            promised: Arc::default(),
+        }
+    }
+
+    /// From now on nobody is to be answered with less than there is.
+    pub fn promises_all(&self) {
+        for path in 0..PATHS {
+            self.acknowledged.at_least(path, self.database.get(path));
+        }
+    }
+
+    /// Reads and writes take their time on both sides of the moment at which they happen.
+    fn origin(&self) -> Origin {
+        let world = self.clone();
+        Origin::new(move |request: Request<()>| {
+            let world = world.clone();
+            async move {
+                let path = path_of(&request);
+                sleep(SHORT).await;
+                let version = match *request.method() == Method::GET {
+                    true => world.database.get(path),
+                    false => world.database.next(path),
+                };
+                sleep(SHORT + world.slower).await;
+                let (text, location) = (version.to_string(), request.uri().path());
+                let mut lines = vec![("x-version", &*text), ("content-location", location)];
+                if path == VARYING {
+                    lines.push(("vary", "accept-language"));
+                }
+                let padding = "x".repeat(world.padding);
+                Ok(answer(
+                    200,
+                    &lines,
+                    format!("{} {version} {padding}", wanted(&request)),
+                ))
+            }
+        })
+    }
+}
+
+fn path_of(request: &Request<()>) -> usize {
+    let path = request.uri().path().trim_start_matches('/');
+    path.parse().expect("a number")
+}
+
+/// What an answer must be to: the target, and the language where responses vary.
+pub fn wanted(request: &Request<()>) -> String {
+    let language = request.headers().get("accept-language");
+    let language = language.map_or("-", |language| language.to_str().expect("text"));
+    match path_of(request) == VARYING {
+        true => format!("{}:{language}", request.uri()),
+        false => request.uri().to_string(),
+    }
+}

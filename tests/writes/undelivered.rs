@@ -1,0 +1,318 @@
+//! What a guarded backend owes: an acknowledgement settles what was owed when its delivery began, and nothing newer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::sample::{Sample, at};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tower_response_cache::backend::{
+    Backend, BackendError, BreakerState, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend,
+    MemoryFence, Moment, Put, Resource, StoredResponse, Target,
+};
+
+/// A backend shared with others, whose acknowledgements can be held back, and which can be out of reach.
+#[derive(Clone)]
+struct Remote {
+    memory: MemoryBackend,
+    is_away: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    acknowledgements: Arc<Semaphore>,
+}
+
+impl Remote {
+    fn new() -> Self {
+        Self {
+            memory: MemoryBackend::new(1 << 20),
+            is_away: Arc::default(),
+            done: Arc::default(),
+            acknowledgements: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn goes_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    fn is_there(&self) -> Result<(), BackendError> {
+        let is_away = self.is_away.load(Ordering::SeqCst);
+        (!is_away)
+            .then_some(())
+            .ok_or_else(|| BackendError::new("away"))
+    }
+}
+
+impl Backend for Remote {
+    type Fence = MemoryFence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
+        self.is_there()?;
+        self.memory.get(key, now).await
+    }
+
+    async fn fence(&self, of: Option<&Resource>) -> Result<Option<MemoryFence>, BackendError> {
+        self.is_there()?;
+        self.memory.fence(of).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.is_there()?;
+        self.memory.put(key, fence, response, now).await
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.is_there()?;
+        self.memory.replace(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.is_there()?;
+        self.memory.invalidate(target).await?;
+        self.done.fetch_add(1, Ordering::SeqCst);
+        self.acknowledgements
+            .acquire()
+            .await
+            .expect("open")
+            .forget();
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.is_there()?;
+        self.memory.clear().await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.memory.seed()
+    }
+}
+
+fn guarded(remote: &Remote) -> Guarded<Remote> {
+    const LONG: Duration = Duration::from_secs(60);
+    let guarded = Guarded::new(remote.clone()).invalidation_deadline(LONG);
+    guarded.breaker(1.0, 1_000_000)
+}
+
+async fn until_done(remote: &Remote, times: usize) {
+    while remote.done.load(Ordering::SeqCst) < times {
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn is_found<F>(lookup: &Result<Lookup<F>, BackendError>) -> bool {
+    matches!(lookup, Ok(Lookup::Found(..)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    let target = Target::Resource(*sample.key.resource());
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    until_done(&remote, 1).await;
+    // Somebody else stores; then a write here, which the backend is not told of.
+    sample.store(&remote.memory).await;
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.acknowledgements.add_permits(1);
+    sleep(Duration::from_millis(1)).await;
+    remote.goes_away(false);
+    assert!(!is_found(&here.get(&sample.key, at(0)).await));
+    until_done(&remote, 2).await;
+    assert!(here.get(&sample.key, at(0)).await.is_err(), "not yet");
+    remote.acknowledgements.add_permits(1);
+    here.drain().await;
+    assert!(matches!(
+        here.get(&sample.key, at(0)).await,
+        Ok(Lookup::Miss(_))
+    ));
+    sample.store(&here).await;
+    assert!(is_found(&here.get(&sample.key, at(0)).await));
+}
+
+/// Whoever stops waiting leaves the debt behind.
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    sample.store(&here).await;
+    let target = Target::Resource(*sample.key.resource());
+    {
+        let mut invalidation = std::pin::pin!(here.invalidate(&target));
+        let polled = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(invalidation.as_mut().poll(cx).is_ready())
+        });
+        assert!(!polled.await);
+    }
+    assert!(here.get(&sample.key, at(0)).await.is_err());
+    assert_eq!(here.health().expect("its health").undelivered, 1);
+    // The first has not been acknowledged, and nobody waits for that any more.
+    remote.acknowledgements.add_permits(2);
+    here.drain().await;
+    assert_eq!(sample.body(&here).await, None);
+}
+
+/// The write that could not be delivered is one that overlapped: nobody but this instance knows.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
+    let remote = Remote::new();
+    remote.acknowledgements.add_permits(100);
+    let guarded = Guarded::new(remote.clone());
+    let sample = Sample::of(&guarded, "/a", "old").await;
+    let fence = guarded.fence(Some(sample.key.resource())).await;
+    let fence = fence.expect("it is there").expect("a fence");
+    remote.goes_away(true);
+    let target = Target::Resource(*sample.key.resource());
+    assert!(guarded.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    let replaced = guarded.replace(&sample.key, fence, sample.response.clone(), at(0));
+    assert_eq!(replaced.await.expect("it is there"), Put::Superseded);
+    let found = guarded
+        .get(&sample.key, at(0))
+        .await
+        .expect("nothing is owed");
+    assert!(matches!(found, Lookup::Miss(_)), "{found:?}");
+}
+
+/// What others stored is not served here, and what was fetched before the write is not stored for them.
+#[tokio::test(start_paused = true)]
+async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let member = Sample::in_groups(&remote, "/a", r#""one", "two""#, "old").await;
+    let other = Sample::in_groups(&remote, "/b", r#""three""#, "other").await;
+    for sample in [&member, &other] {
+        sample.store(&here).await;
+    }
+    let before = member.fence(&here).await;
+    let target = Target::Group(member.response.groups()[1]);
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    // The backend does it, and its acknowledgement does not come.
+    until_done(&remote, 1).await;
+    member.store(&remote.memory).await;
+    assert_eq!(here.health().expect("its health").undelivered, 1);
+    assert!(is_found(&remote.get(&member.key, at(0)).await));
+    assert_eq!(member.body(&here).await, None);
+    assert!(is_found(&here.get(&other.key, at(0)).await), "others stay");
+    for fence in [before, member.fence(&here).await] {
+        assert_eq!(member.put(&here, &fence).await, Put::Superseded);
+    }
+    assert_eq!(
+        other.put(&here, &other.fence(&here).await).await,
+        Put::Stored
+    );
+    remote.acknowledgements.add_permits(100);
+    here.drain().await;
+    assert_eq!(here.health().expect("its health").undelivered, 0);
+    member.store(&here).await;
+    assert!(is_found(&here.get(&member.key, at(0)).await));
+}
+
+/// The backend was not told: for it, both are of one time.
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_fill_from_before_a_group_was_owed() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
+    let (flight, resource) = (member.fence(&here).await, *member.key.resource());
+    assert!(here.may_join(&resource, &flight, &member.fence(&here).await));
+    remote.goes_away(true);
+    let target = Target::Group(member.response.groups()[0]);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    let own = member.fence(&here).await;
+    let of_a_write = here.fence(Some(&resource)).await.expect("it is there");
+    assert_eq!(of_a_write.as_ref(), Some(&own));
+    assert!(!here.may_join(&resource, &flight, &own));
+    assert!(here.may_join(&resource, &own, &own), "both came after");
+    // Once it is told, it knows by itself.
+    remote.acknowledgements.add_permits(100);
+    here.drain().await;
+    assert!(!here.may_join(&resource, &flight, &own), "nor later");
+    assert!(!here.may_join(&resource, &own, &member.fence(&here).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_group_is_owed_replaces_nothing() {
+    for is_delivered in [false, true] {
+        let remote = Remote::new();
+        remote.acknowledgements.add_permits(100);
+        let here = guarded(&remote);
+        let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
+        let fence = member.fence(&here).await;
+        remote.goes_away(true);
+        let target = Target::Group(member.response.groups()[0]);
+        assert!(here.invalidate(&target).await.is_err());
+        remote.goes_away(false);
+        if is_delivered {
+            here.drain().await;
+        }
+        assert_eq!(member.replace(&here, &fence).await, Put::Superseded);
+        here.drain().await;
+        assert_eq!(member.body(&here).await, None);
+        assert_eq!(
+            member.replace(&here, &member.fence(&here).await).await,
+            Put::Stored
+        );
+    }
+}
+
+/// X06: where there is no time, whoever asks next has it delivered.
+#[test]
+fn without_timers_nothing_panics_and_nothing_hangs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(async {
+        let remote = Remote::new();
+        remote.acknowledgements.add_permits(100);
+        let guarded = Guarded::new(remote.clone());
+        let sample = Sample::of(&guarded, "/a", "old").await;
+        remote.goes_away(true);
+        let target = Target::Resource(*sample.key.resource());
+        assert!(guarded.invalidate(&target).await.is_err());
+        for _ in 0..3 {
+            assert!(guarded.get(&sample.key, at(0)).await.is_err());
+            tokio::task::yield_now().await;
+        }
+        guarded.drain().await;
+        remote.goes_away(false);
+        while guarded.get(&sample.key, at(0)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+/// A client that leaves early says nothing of the backend; one that leaves late says that it is slow.
+#[tokio::test(start_paused = true)]
+async fn what_clients_give_up_opens_the_breaker_if_it_was_slow() {
+    let remote = Remote::new();
+    let guarded = Guarded::new(remote.clone()).invalidation_deadline(Duration::from_millis(100));
+    let sample = Sample::of(&guarded, "/a", "old").await;
+    let target = Target::Resource(*sample.key.resource());
+    for (patience, state) in [(10, BreakerState::Closed), (60, BreakerState::Open)] {
+        for _ in 0..20 {
+            let given_up = timeout(Duration::from_millis(patience), guarded.invalidate(&target));
+            let _ = given_up.await;
+        }
+        let health = guarded.health().expect("it is guarded");
+        assert_eq!(health.breaker, state, "{patience} ms");
+    }
+}
