@@ -156,7 +156,7 @@ impl Contestant {
         let refused = |s: &Stats| s.refusals.total() + s.bypasses.total();
         let ended = |s: &Stats| refused(s) + s.stores + s.writes.total();
         assert_eq!(ended(&after) - ended(&before), REQUESTS as u64, "{says}");
-        assert_eq!(after.under_way.tasks, 0, "{says}");
+        assert_eq!(after.in_flight.tasks, 0, "{says}");
         let evictions = |stats: &Stats| stats.usage.map_or(0, |usage| usage.evictions);
         let evicts = self.step > 0 && after.stores > 0;
         assert_eq!(evictions(&after) > evictions(&before), evicts, "{says}");

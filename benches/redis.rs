@@ -171,8 +171,8 @@ struct Hits {
 impl Hits {
     async fn new(server: &RedisServer, uris: &[Uri]) -> Self {
         let redis = RedisOptions::new(&server.url()).expect("a URL");
-        let redis = redis.max_connections(CONNECTIONS).build();
-        redis.connect().await.expect("a connection");
+        let redis = redis.connections(CONNECTIONS).open();
+        redis.check().await.expect("a connection");
         // On a machine that is busy with something else, a lookup may take longer than by default it may.
         let redis = Guarded::new(redis).lookup_deadline(Duration::from_secs(1));
         let layer = CacheLayer::new(redis);

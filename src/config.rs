@@ -1,4 +1,7 @@
 //! The options of a layer as plain data.
+//!
+//! Each field has the name of the option of [`CacheLayer`](crate::CacheLayer) that sets it. This
+//! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,83 +12,91 @@ use http::{request, response};
 use crate::clock::{Clock, SystemClock};
 use crate::key::{Authority, MakeCacheKey, QueryRules, UriKey};
 use crate::random::{Random, SeededRandom};
-use crate::semantics::cache_control::Ignored;
+use crate::semantics::cache_control::{Ignored, RequestDirective};
 use crate::semantics::freshness::{self, Ttl};
 use crate::semantics::staleness::StaleRules;
 use crate::semantics::status::CacheName;
 use crate::semantics::targeted::Targets;
-use crate::write::Write;
+use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
 pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
-pub(crate) type AlsoInvalidate = dyn Fn(&Write<'_>) -> Vec<String> + Send + Sync;
+pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
 
+/// The options of a layer. [`CacheLayer`](crate::CacheLayer) documents each of them.
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) scope: Arc<str>,
-    pub(crate) authority: Authority,
-    pub(crate) key: Arc<dyn MakeCacheKey>,
-    pub(crate) query: QueryRules,
-    pub(crate) skip: Option<Arc<Skip>>,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) negative_ttl: Duration,
     pub(crate) ttl_by: Option<Arc<TtlBy>>,
+    /// The largest fraction of a lifetime that is taken off at random, 0 to 1.
+    pub(crate) ttl_jitter: f64,
+    pub(crate) targeted_cache_control: Targets,
+    ignore_request_directives: Vec<RequestDirective>,
+    ignore_client_freshness: bool,
+    /// The request directives that are not obeyed, from the two options above.
+    pub(crate) ignored: Ignored,
+
     pub(crate) max_body: u64,
     pub(crate) max_head: usize,
-    pub(crate) max_capturing: u64,
-    pub(crate) status: Option<StatusName>,
-    pub(crate) ignored: Ignored,
-    pub(crate) targets: Targets,
+    pub(crate) max_buffered_bytes: u64,
     pub(crate) store_set_cookie: bool,
+    pub(crate) store_parts: bool,
     pub(crate) generate_etags: bool,
+
+    pub(crate) authority: Authority,
+    pub(crate) key: Arc<dyn MakeCacheKey>,
+    pub(crate) query: QueryRules,
+    pub(crate) scope: Arc<str>,
+    pub(crate) skip: Option<Arc<Skip>>,
+
     pub(crate) also_invalidate: Option<Arc<AlsoInvalidate>>,
     pub(crate) write_through: bool,
     pub(crate) store_posts: bool,
-    pub(crate) store_parts: bool,
-    pub(crate) write_grace: Duration,
-    pub(crate) write_limit: Duration,
-    pub(crate) flight: FlightLimits,
+    pub(crate) write_grace_window: Duration,
+    pub(crate) detached_write_timeout: Duration,
+
+    pub(crate) coalesce: CoalesceOptions,
+
     pub(crate) stale: StaleRules,
-    pub(crate) failure_pause: Duration,
-    /// XFetch's beta.
-    pub(crate) early: Option<f64>,
-    /// The largest part of a lifetime that chance may take off.
-    pub(crate) jitter: f64,
+    pub(crate) failure_backoff: Duration,
+    /// The `beta` of XFetch; `None` refreshes nothing early.
+    pub(crate) early_refresh: Option<f64>,
+
+    pub(crate) cache_status: bool,
+    pub(crate) cache_status_name: StatusName,
+
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
 
-/// How long one waits for another.
+/// The options that bound how long one request depends on another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FlightLimits {
-    /// For a head, before somebody else calls, too.
-    pub(crate) patience: Duration,
-    /// For a head, in all.
-    pub(crate) wait: Duration,
-    /// For a fill to end, before it counts as dead.
-    pub(crate) fill: Duration,
-    /// For the slowest reader of a body that is not kept.
-    pub(crate) stall: Duration,
-    /// For a key that turned out to be uncacheable.
-    pub(crate) uncacheable: Duration,
-    /// How many may wait for the inner service to be ready.
-    pub(crate) waiting: usize,
+pub(crate) struct CoalesceOptions {
+    pub(crate) coalesce_takeover_timeout: Duration,
+    pub(crate) coalesce_timeout: Duration,
+    pub(crate) fill_timeout: Duration,
+    pub(crate) slow_reader_timeout: Duration,
+    pub(crate) uncacheable_ttl: Duration,
+    pub(crate) max_waiting_fills: usize,
 }
 
-impl Default for FlightLimits {
+impl Default for CoalesceOptions {
     fn default() -> Self {
         Self {
-            patience: Duration::from_secs(10),
-            wait: Duration::from_secs(30),
-            fill: Duration::from_secs(30),
-            stall: Duration::from_secs(10),
-            uncacheable: Duration::from_secs(10),
-            waiting: 4096,
+            coalesce_takeover_timeout: Duration::from_secs(10),
+            coalesce_timeout: Duration::from_secs(30),
+            fill_timeout: Duration::from_secs(30),
+            slow_reader_timeout: Duration::from_secs(10),
+            uncacheable_ttl: Duration::from_secs(10),
+            max_waiting_fills: 4096,
         }
     }
 }
 
-/// A name with a number that no other name in this process has, so that values made from it can be remembered.
+/// The name of a cache in `Cache-Status`, with a number that no other name in this process has.
+///
+/// Header values made from a name are remembered by its number.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusName {
     pub(crate) name: CacheName,
@@ -105,37 +116,40 @@ impl StatusName {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            scope: Arc::from(""),
-            authority: Authority::default(),
-            key: Arc::new(UriKey),
-            query: QueryRules::default(),
-            skip: None,
             ttl: None,
             negative_ttl: Duration::from_secs(5),
             ttl_by: None,
+            ttl_jitter: 0.0,
+            targeted_cache_control: Targets::default(),
+            ignore_request_directives: Vec::new(),
+            ignore_client_freshness: false,
+            ignored: Ignored::default(),
             max_body: 1024 * 1024,
             max_head: 64 * 1024,
-            max_capturing: 64 * 1024 * 1024,
-            status: Some(StatusName::new(CacheName::default())),
-            ignored: Ignored::default(),
-            targets: Targets::default(),
+            max_buffered_bytes: 64 * 1024 * 1024,
             store_set_cookie: false,
+            store_parts: true,
             generate_etags: false,
+            authority: Authority::default(),
+            key: Arc::new(UriKey),
+            query: QueryRules::default(),
+            scope: Arc::from(""),
+            skip: None,
             also_invalidate: None,
             write_through: false,
             store_posts: true,
-            store_parts: true,
-            write_grace: Duration::from_secs(5),
-            write_limit: Duration::from_secs(60),
-            flight: FlightLimits::default(),
+            write_grace_window: Duration::from_secs(5),
+            detached_write_timeout: Duration::from_secs(60),
+            coalesce: CoalesceOptions::default(),
             stale: StaleRules {
                 if_unreachable: Duration::from_secs(60),
                 validation: Duration::from_secs(60 * 60),
                 ..StaleRules::default()
             },
-            failure_pause: Duration::from_secs(5),
-            early: None,
-            jitter: 0.0,
+            failure_backoff: Duration::from_secs(5),
+            early_refresh: None,
+            cache_status: true,
+            cache_status_name: StatusName::new(CacheName::default()),
             clock: Arc::new(SystemClock),
             random: Arc::new(SeededRandom::default()),
         }
@@ -143,7 +157,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The lifetime the configuration gives to a response that says nothing of its own.
+    /// Returns the lifetime that the configuration gives to a response that states none.
     pub(crate) fn assigned_ttl(&self, head: &response::Parts) -> Option<Ttl> {
         if let Some(ttl_by) = &self.ttl_by
             && let Some(ttl) = ttl_by(head)
@@ -158,5 +172,32 @@ impl Config {
             Ttl::For(ttl) => Ttl::For(ttl.min(self.negative_ttl)),
             Ttl::UntilInvalidated => Ttl::For(self.negative_ttl),
         })
+    }
+
+    /// Returns the name for `Cache-Status`; `None` if the field is not added.
+    pub(crate) fn status_name(&self) -> Option<&StatusName> {
+        self.cache_status.then_some(&self.cache_status_name)
+    }
+
+    /// Replaces the list of request directives that are ignored.
+    pub(crate) fn set_ignored_directives(&mut self, directives: Vec<RequestDirective>) {
+        self.ignore_request_directives = directives;
+        self.update_ignored();
+    }
+
+    /// Adds the directives by which clients force a request to the inner service, or removes them.
+    pub(crate) fn set_ignore_client_freshness(&mut self, ignore: bool) {
+        self.ignore_client_freshness = ignore;
+        self.update_ignored();
+    }
+
+    fn update_ignored(&mut self) {
+        use RequestDirective::{MaxAge, MinFresh, NoCache, Pragma};
+        let forcing: &[_] = match self.ignore_client_freshness {
+            true => &[NoCache, Pragma, MaxAge, MinFresh],
+            false => &[],
+        };
+        let listed = self.ignore_request_directives.iter();
+        self.ignored = listed.chain(forcing).copied().collect();
     }
 }

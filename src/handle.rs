@@ -1,5 +1,9 @@
-//! The cache from outside the request path.
+//! `CacheHandle`: the cache from outside the request path, for application code.
+//!
+//! It knows the shared state below `service`, and neither the layer nor any request. Start with
+//! [`CacheHandle`].
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,10 +12,26 @@ use http::{Request, Uri};
 
 use crate::backend::{Backend, BackendError, Target};
 use crate::state::Shared;
-use crate::state::background::Shutdown;
-use crate::stats::{Stats, UnderWay};
+use crate::state::background::ShutdownReport;
+use crate::stats::{InFlight, Stats};
 
-/// Invalidates, clears and tells what a cache did. Clones are of the same cache.
+/// A handle to a running cache: it invalidates, clears, reads statistics and shuts down.
+///
+/// [`CacheLayer::handle`](crate::CacheLayer::handle) returns it. Clones are handles to the same
+/// cache.
+///
+/// ```
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend, key::Authority};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_response_cache::InvalidationError> {
+/// let layer = CacheLayer::new(MemoryBackend::default()).authority(Authority::fixed("shop"));
+/// let cache = layer.handle();
+/// cache.invalidate("/products/7").await?;
+/// assert_eq!(cache.stats().invalidations, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct CacheHandle<B: Backend> {
     shared: Shared<B>,
 }
@@ -30,9 +50,9 @@ impl<B: Backend> fmt::Debug for CacheHandle<B> {
     }
 }
 
-/// Why a resource was not invalidated.
+/// The error of an invalidation: the URI names no resource, or the backend did not acknowledge.
 #[derive(Debug)]
-pub struct InvalidateError {
+pub struct InvalidationError {
     kind: Kind,
 }
 
@@ -43,26 +63,34 @@ enum Kind {
     Backend(BackendError),
 }
 
-impl InvalidateError {
-    /// Whether the URI names no resource of this cache; otherwise the backend did not acknowledge.
+impl InvalidationError {
+    /// Returns whether the URI names no resource of this cache; trying again is then useless.
     #[must_use]
     pub fn is_invalid_uri(&self) -> bool {
-        !matches!(self.kind, Kind::Backend(_))
+        matches!(self.kind, Kind::Uri(_) | Kind::NoAuthority)
+    }
+
+    /// Returns whether the backend failed or did not acknowledge in time.
+    #[must_use]
+    pub fn is_backend_failure(&self) -> bool {
+        matches!(self.kind, Kind::Backend(_))
     }
 }
 
-impl fmt::Display for InvalidateError {
+impl fmt::Display for InvalidationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::Uri(_) => "not a URI",
-            Kind::NoAuthority => "a URI without a valid authority names no resource of this cache",
-            Kind::Backend(_) => "the invalidation was not acknowledged",
+            Kind::Uri(_) => "invalidation failed: not a URI",
+            Kind::NoAuthority => {
+                "invalidation failed: the URI has no valid authority and the cache has no fixed one"
+            }
+            Kind::Backend(_) => "invalidation failed: the backend did not acknowledge it",
         })
     }
 }
 
-impl std::error::Error for InvalidateError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for InvalidationError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::Uri(error) => Some(error),
             Kind::NoAuthority => None,
@@ -71,95 +99,98 @@ impl std::error::Error for InvalidateError {
     }
 }
 
+impl From<Kind> for InvalidationError {
+    fn from(kind: Kind) -> Self {
+        Self { kind }
+    }
+}
+
 impl<B: Backend> CacheHandle<B> {
     pub(crate) fn new(shared: Shared<B>) -> Self {
         Self { shared }
     }
 
-    /// Invalidates a resource of this layer's scope: its path with all queries and variants, and fills in flight.
+    /// Invalidates a resource in the scope of the layer: its path, with all queries and variants.
     ///
-    /// Takes an absolute URI, or just a path where the layer's authority is fixed. The `MakeCacheKey` hook is not asked;
-    /// where it makes authorities or paths of its own, see [`invalidate_key`](Self::invalidate_key). When this returns
-    /// `Ok`, no later request is answered with what was stored before.
+    /// `uri` is an absolute URI, or a path if the layer has a fixed
+    /// [`authority`](crate::CacheLayer::authority). After `Ok`, no later request is answered with a
+    /// response that was stored or fetched before.
+    ///
+    /// The layer's key hook is not called. If the hook changes authorities or paths, use
+    /// [`invalidate_key`](Self::invalidate_key).
     ///
     /// # Errors
-    /// When `uri` names no resource, or the backend did not acknowledge.
-    pub async fn invalidate(&self, uri: &str) -> Result<(), InvalidateError> {
+    /// If `uri` names no resource, or the backend does not acknowledge the invalidation.
+    pub async fn invalidate(&self, uri: &str) -> Result<(), InvalidationError> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
         let authority = self.shared.config.authority.of(&parts);
         let authority = authority.ok_or(Kind::NoAuthority)?;
-        let resource = self.shared.resource(&authority, parts.uri.path());
-        self.shared
-            .invalidate(Target::Resource(resource))
-            .await
-            .map_err(Kind::Backend)?;
-        Ok(())
+        self.invalidate_key(&authority, parts.uri.path()).await
     }
 
-    /// Invalidates a resource by the authority and path of its key, as a `MakeCacheKey` hook makes them.
+    /// Invalidates a resource by the authority and path of its cache key, as the layer's
+    /// [`key`](crate::CacheLayer::key) hook makes them.
     ///
     /// # Errors
-    /// When the backend did not acknowledge.
-    pub async fn invalidate_key(&self, authority: &str, path: &str) -> Result<(), InvalidateError> {
-        let resource = self.shared.resource(authority, path);
-        self.shared
-            .invalidate(Target::Resource(resource))
-            .await
-            .map_err(Kind::Backend)?;
-        Ok(())
+    /// If the backend does not acknowledge the invalidation.
+    pub async fn invalidate_key(
+        &self,
+        authority: &str,
+        path: &str,
+    ) -> Result<(), InvalidationError> {
+        let target = Target::Resource(self.shared.resource(authority, path));
+        let invalidated = self.shared.invalidate(target).await;
+        Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates a group of one authority's responses, by the name that they give it in `Cache-Groups` (RFC 9875), and
-    /// the fills in flight that would be in it.
+    /// Invalidates the responses of one authority that name this group in `Cache-Groups` (RFC 9875).
     ///
-    /// `authority` is as in a key: in lower case, without the default port. When this returns `Ok`, no later request is
-    /// answered with a member that was stored, or being fetched, before.
+    /// `authority` is spelled as in a cache key: in lower case, without the default port. After
+    /// `Ok`, no later request is answered with a member of the group that was stored or fetched
+    /// before.
     ///
     /// # Errors
-    /// When the backend did not acknowledge.
+    /// If the backend does not acknowledge the invalidation.
     pub async fn invalidate_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
         let group = self.shared.group(authority, name);
         self.shared.invalidate(Target::Group(group)).await
     }
 
-    /// Invalidates everything the backend holds, other layers' and other scopes' responses included.
+    /// Invalidates everything the backend holds, including responses of other layers and scopes.
     ///
     /// # Errors
-    /// When the backend did not acknowledge.
+    /// If the backend does not acknowledge it.
     pub async fn clear(&self) -> Result<(), BackendError> {
         self.shared.clear().await
     }
 
-    /// Ends what goes on in the background: refreshes, bodies on their way into the store, writes whose client left.
+    /// Shuts down the background work: refreshes, captures of bodies, writes whose client left.
     ///
-    /// From now on none of it begins any more: misses are neither coalesced nor refreshed, all else goes on as before. What
-    /// is under way has until `deadline` from now; then it is cancelled, which for a write means that it is invalidated as
-    /// far as that needs no waiting. The backend then delivers what it owes to others who share it, in the time that is left
-    /// or within a second: with a backend that is away all this takes up to two seconds more than `deadline`. Call it when the server has stopped serving, and wait for it before the runtime ends.
+    /// Call it when the server has stopped serving, and wait for it before the runtime ends. New
+    /// background work is refused from now on: misses are neither coalesced nor refreshed, and
+    /// everything else works as before. Running tasks have `timeout` to end and are then cancelled;
+    /// a cancelled write is invalidated as far as that needs no waiting. Then the backend delivers
+    /// pending invalidations, in the time that is left or within one second. With an unreachable
+    /// backend the call takes up to two seconds longer than `timeout`.
     ///
-    /// Cancelling it leaves the background work going, with nothing new beginning; it can be called again.
-    pub async fn shutdown(&self, deadline: Duration) -> Shutdown {
-        self.shared.shutdown(deadline).await
+    /// It is safe to cancel: new work stays refused, running tasks continue, and it can be called
+    /// again.
+    pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        self.shared.shutdown(timeout).await
     }
 
-    /// What the cache did and holds.
+    /// Returns the counters of the cache, its work in flight and the usage of its backend.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let core = &self.shared.core;
-        let under_way = UnderWay {
+        let in_flight = InFlight {
             fills: core.flights.len(),
             tasks: core.background.len(),
             bytes: core.capturing.held(),
         };
         let (usage, health) = (core.backend.usage(), core.backend.health());
-        core.counters.snapshot(under_way, usage, health)
-    }
-}
-
-impl From<Kind> for InvalidateError {
-    fn from(kind: Kind) -> Self {
-        Self { kind }
+        core.counters.snapshot(in_flight, usage, health)
     }
 }

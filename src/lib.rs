@@ -155,18 +155,17 @@ mod state;
 pub mod stats;
 mod sync;
 mod wait;
-mod write;
+mod write_info;
 
 pub use body::response::ResponseBody;
 pub use error::BoxError;
-pub use handle::{CacheHandle, InvalidateError};
-pub use layer::CacheLayer;
+pub use handle::{CacheHandle, InvalidationError};
+pub use layer::{CacheLayer, InvalidOption};
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
-pub use semantics::status::InvalidCacheName;
 pub use service::{Cache, ResponseFuture};
-pub use state::background::Shutdown;
-pub use write::Write;
+pub use state::background::ShutdownReport;
+pub use write_info::WriteInfo;
 
 /// What the README shows compiles.
 #[cfg(doctest)]

@@ -1,4 +1,7 @@
-//! Counters: what the cache did and why.
+//! Statistics: how often the cache did what, and for which reason.
+//!
+//! Each event has one counter, and each reason one more. This file may not name `service` or
+//! anything above it. Start with [`Stats`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +12,7 @@ pub use crate::semantics::reason::{
     Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse, WriteOutcome,
 };
 
-/// What happened, once.
+/// One event to count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     Hit,
@@ -53,16 +56,17 @@ impl Event {
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
             Self::Write(outcome) => WRITES + outcome.index(),
-            Self::Stale(of) => STALE + of.index(),
-            Self::Refresh(why) => REFRESHES + why.index(),
+            Self::Stale(reason) => STALE + reason.index(),
+            Self::Refresh(reason) => REFRESHES + reason.index(),
         }
     }
 }
 
-/// Enough that the threads of a large machine rarely meet in one.
+/// The number of counter stripes: enough that the threads of a large machine rarely share one.
 const STRIPES: usize = 32;
 
-/// Counters in stripes: a thread writes to one of them only, so that hits on different cores share no line.
+/// Counters in stripes. A thread writes to one stripe only, so that hits on different cores share
+/// no cache line.
 #[derive(Debug)]
 pub(crate) struct Counters {
     stripes: Box<[Stripe]>,
@@ -85,10 +89,10 @@ impl Counters {
     pub(crate) fn count(&self, event: Event) {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+            static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
         }
-        // A thread that is being torn down has no number any more; any stripe will do.
-        let stripe = MINE.try_with(|mine| *mine).unwrap_or(0);
+        // The number is gone while the thread is torn down; any stripe will do then.
+        let stripe = STRIPE.try_with(|number| *number).unwrap_or(0);
         self.stripes[stripe].0[event.index()].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -101,7 +105,7 @@ impl Counters {
 
     pub(crate) fn snapshot(
         &self,
-        under_way: UnderWay,
+        in_flight: InFlight,
         usage: Option<Usage>,
         health: Option<Health>,
     ) -> Stats {
@@ -113,128 +117,151 @@ impl Counters {
             overloads: sum(Event::Overload),
             validations: sum(Event::Validation),
             contradictions: sum(Event::Contradiction),
-            stale: self.tally(STALE),
-            refreshes: self.tally(REFRESHES),
-            fetches: self.tally(FETCHES),
-            bypasses: self.tally(BYPASSES),
+            stale: self.reasons(STALE),
+            refreshes: self.reasons(REFRESHES),
+            fetches: self.reasons(FETCHES),
+            bypasses: self.reasons(BYPASSES),
             stores: sum(Event::Store),
-            refusals: self.tally(REFUSALS),
-            writes: self.tally(WRITES),
+            refusals: self.reasons(REFUSALS),
+            writes: self.reasons(WRITES),
             invalidations: sum(Event::Invalidation),
             failed_invalidations: sum(Event::InvalidationFailed),
-            under_way,
+            in_flight,
             usage,
             health,
         }
     }
 
-    fn tally<R: Reason>(&self, first: usize) -> Tally<R> {
+    fn reasons<R: Reason>(&self, first: usize) -> ReasonCounts<R> {
         let counts = (first..first + R::ALL.len()).map(|index| self.sum(index));
-        Tally {
+        ReasonCounts {
             counts: counts.collect(),
-            of: PhantomData,
+            set: PhantomData,
         }
     }
 }
 
-/// How often each reason of a set applied.
+/// One counter for each reason of a set.
+///
+/// ```
+/// use tower_response_cache::stats::Refusal;
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let stats = CacheLayer::new(MemoryBackend::default()).handle().stats();
+/// assert_eq!(stats.refusals.get(Refusal::NoStore), 0);
+/// for (reason, count) in stats.refusals.iter() {
+///     println!("{reason}: {count}");
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Tally<R> {
+pub struct ReasonCounts<R> {
     counts: Box<[u64]>,
-    of: PhantomData<R>,
+    set: PhantomData<R>,
 }
 
-impl<R: Reason> Tally<R> {
-    /// How often `reason` applied.
+impl<R: Reason> ReasonCounts<R> {
+    /// Returns how often `reason` applied.
     #[must_use]
     pub fn get(&self, reason: R) -> u64 {
         self.counts[reason.index()]
     }
 
-    /// How often any did.
+    /// Returns the sum over all reasons.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All reasons with their counts, those that never applied included.
+    /// Iterates over all reasons of the set and their counts, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (R, u64)> {
         R::ALL.iter().map(|reason| (*reason, self.get(*reason)))
     }
 }
 
-impl<R: Reason> fmt::Debug for Tally<R> {
+impl<R: Reason> Default for ReasonCounts<R> {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; R::ALL.len()].into(),
+            set: PhantomData,
+        }
+    }
+}
+
+impl<R: Reason> fmt::Debug for ReasonCounts<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let applied = self.iter().filter(|(_, count)| *count > 0);
         f.debug_map().entries(applied).finish()
     }
 }
 
-/// What a cache is doing.
+/// The work of a cache at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct UnderWay {
-    /// Fills that others can join.
+pub struct InFlight {
+    /// Fills that other requests can join.
     pub fills: usize,
-    /// Tasks in the background: refreshes, bodies on their way into the store, writes whose client left.
+    /// Background tasks: refreshes, captures of bodies, writes whose client left.
     pub tasks: usize,
-    /// Bytes of bodies in memory that are being read or collected, and are not stored yet.
+    /// Bytes of bodies that are buffered and not stored yet.
     pub bytes: u64,
 }
 
-/// What a cache did since its layer was made.
+/// The counters of a cache since its layer was created.
 ///
-/// Counters are read one by one while requests go on: sums may be off by what is happening at that moment.
-#[derive(Clone, Debug)]
+/// [`CacheHandle::stats`](crate::CacheHandle::stats) returns them. Counters are read one by one
+/// while requests are served, so that sums may be off by the requests of that moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Answers from the store.
+    /// Responses from the store without a call to the inner service.
     pub hits: u64,
-    /// Answers that came from a call which another request had made. They are among the `fetches`.
+    /// Responses that came from the call of another request. They are also counted in `fetches`.
     pub collapsed: u64,
-    /// 504 answers to `only-if-cached`.
+    /// 504 responses to requests with `only-if-cached`.
     pub gateway_timeouts: u64,
-    /// 503 answers because too many fills were waiting for the inner service.
+    /// 503 responses because too many fills were waiting for the inner service.
     pub overloads: u64,
-    /// Stored responses that the inner service said, by 304, are still right.
+    /// Stored responses that a 304 of the inner service confirmed.
     pub validations: u64,
-    /// Answers of 304 that were about something else than what is stored.
+    /// 304 responses of the inner service that did not match the stored response.
     pub contradictions: u64,
-    /// Answers from the store that were stale, by why they were used. Those for which the inner service was asked first
-    /// are among the `fetches`, the others among the `hits`.
-    pub stale: Tally<StaleUse>,
-    /// Fills in the background, by why.
-    pub refreshes: Tally<Refresh>,
-    /// GET and HEAD requests that the store did not answer, by reason; [`FetchReason::Stale`] counts those for which
-    /// something stored was too old.
-    pub fetches: Tally<FetchReason>,
-    /// Requests that went past the cache, by reason.
-    pub bypasses: Tally<Bypass>,
-    /// Responses stored, by fills and by write-through.
+    /// Stale responses from the store, by the rule that allowed them. They are also counted in
+    /// `fetches` if the inner service was called first, and in `hits` otherwise.
+    pub stale: ReasonCounts<StaleUse>,
+    /// Fills in the background, by reason.
+    pub refreshes: ReasonCounts<Refresh>,
+    /// GET and HEAD requests that the store could not answer, by reason. [`FetchReason::Stale`]
+    /// counts those that found a response which was too old.
+    pub fetches: ReasonCounts<FetchReason>,
+    /// Requests that bypassed the cache, by reason.
+    pub bypasses: ReasonCounts<Bypass>,
+    /// Responses that were stored, by fills and by write-through.
     pub stores: u64,
-    /// Responses not stored, by reason.
-    pub refusals: Tally<Refusal>,
-    /// Writes, by how they ended.
-    pub writes: Tally<WriteOutcome>,
-    /// Resources invalidated.
+    /// Responses that were not stored, by reason.
+    pub refusals: ReasonCounts<Refusal>,
+    /// Writes, by outcome.
+    pub writes: ReasonCounts<WriteOutcome>,
+    /// Invalidations that the backend acknowledged, one for each resource or group.
     pub invalidations: u64,
     /// Invalidations that the backend did not acknowledge.
     pub failed_invalidations: u64,
-    /// What goes on at this moment.
-    pub under_way: UnderWay,
-    /// What the backend holds, where it tells.
+    /// The work that is in flight now.
+    pub in_flight: InFlight,
+    /// What the backend holds; `None` if it does not report that.
     pub usage: Option<Usage>,
-    /// How the backend is doing, where it can fail and is guarded.
+    /// The condition of the backend; `None` if it cannot fail or is not guarded.
     pub health: Option<Health>,
 }
 
 impl Stats {
-    /// Hits among all GET and HEAD requests that the cache was asked for, 0 to 1; 0 before the first.
+    /// Returns the fraction of GET and HEAD requests that were hits, 0 to 1.
+    ///
+    /// Requests that bypassed the cache are not counted. It is 0 before the first request.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
         match self.hits + self.fetches.total() {
             0 => 0.0,
-            asked => self.hits as f64 / asked as f64,
+            lookups => self.hits as f64 / lookups as f64,
         }
     }
 }
@@ -262,8 +289,8 @@ mod tests {
             .chain(Bypass::ALL.iter().map(|r| Event::Bypass(*r)))
             .chain(Refusal::ALL.iter().map(|r| Event::Refusal(*r)))
             .chain(WriteOutcome::ALL.iter().map(|o| Event::Write(*o)))
-            .chain(StaleUse::ALL.iter().map(|of| Event::Stale(*of)))
-            .chain(Refresh::ALL.iter().map(|why| Event::Refresh(*why)))
+            .chain(StaleUse::ALL.iter().map(|r| Event::Stale(*r)))
+            .chain(Refresh::ALL.iter().map(|r| Event::Refresh(*r)))
             .map(Event::index)
             .collect();
         assert_eq!(indices, (0..COUNTERS).collect());
@@ -278,7 +305,7 @@ mod tests {
             }
         });
         counters.count(Event::Fetch(FetchReason::Stale));
-        let stats = counters.snapshot(UnderWay::default(), None, None);
+        let stats = counters.snapshot(InFlight::default(), None, None);
         assert_eq!(stats.hits, 8000);
         assert_eq!(stats.fetches.get(FetchReason::Stale), 1);
         assert!((stats.hit_ratio() - 8000.0 / 8001.0).abs() < 1e-9);

@@ -86,8 +86,8 @@ mod shared {
         let redis = RedisOptions::new(&options.redis_url)
             .and_then(|options| options.namespace(namespace))
             .map_err(|error| format!("--redis-url: {}", whole(&error)))?
-            .build();
-        if let Err(error) = redis.connect().await {
+            .open();
+        if let Err(error) = redis.check().await {
             let error = whole(&error);
             tracing::warn!(error, "Redis is not there: serving without it until it is");
         }

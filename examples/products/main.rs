@@ -112,7 +112,7 @@ fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
         .also_invalidate(|_| [api::PRODUCTS]);
     match options.write {
         WriteStrategy::Invalidate => cache,
-        WriteStrategy::WriteThrough => cache.write_through(),
+        WriteStrategy::WriteThrough => cache.write_through(true),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{Json, Router, middleware};
 use serde::Serialize;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::{Backend, Health};
-use tower_response_cache::stats::{Reason, Stats, Tally};
+use tower_response_cache::stats::{Reason, ReasonCounts, Stats};
 
 use crate::database::{CallCounts, Database};
 use crate::{failure, source};
@@ -110,9 +110,9 @@ impl Report {
             bytes: cache.usage.map(|usage| usage.bytes),
             evictions: cache.usage.map(|usage| usage.evictions),
             under_way: UnderWay {
-                fills: cache.under_way.fills,
-                tasks: cache.under_way.tasks,
-                bytes: cache.under_way.bytes,
+                fills: cache.in_flight.fills,
+                tasks: cache.in_flight.tasks,
+                bytes: cache.in_flight.bytes,
             },
             breaker: cache
                 .health
@@ -123,7 +123,7 @@ impl Report {
     }
 }
 
-fn counts<R: Reason>(tally: &Tally<R>) -> Counts {
+fn counts<R: Reason>(tally: &ReasonCounts<R>) -> Counts {
     tally
         .iter()
         .map(|(reason, count)| (reason.as_str(), count))

@@ -15,7 +15,7 @@ use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use crate::config::FlightLimits;
+use crate::config::CoalesceOptions;
 use crate::flight::{Ended, Room, Stream};
 use crate::semantics::reason::Refusal;
 
@@ -55,15 +55,15 @@ where
         body: Res,
         stream: Stream,
         capture: Capture,
-        limits: FlightLimits,
+        limits: CoalesceOptions,
         passed: Duration,
     ) -> Self {
         Self {
             body: Box::pin(body),
             stream,
             capture,
-            ends_by: Instant::now().checked_add(limits.fill.saturating_sub(passed)),
-            stall: limits.stall,
+            ends_by: Instant::now().checked_add(limits.fill_timeout.saturating_sub(passed)),
+            stall: limits.slow_reader_timeout,
         }
     }
 

@@ -14,7 +14,7 @@ type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
 /// The future of a [`Cache`](super::Cache)'s answer.
 ///
 /// Dropping it before it is ready drops the call to the inner service with it, except for a write that the inner service
-/// has been given: that one goes on by itself, see [`CacheLayer::write_limit`](crate::CacheLayer::write_limit).
+/// has been given: that one goes on by itself, see [`CacheLayer::detached_write_timeout`](crate::CacheLayer::detached_write_timeout).
 pub struct ResponseFuture<B, E> {
     kind: Kind<B, E>,
 }

@@ -57,7 +57,7 @@ impl<B: Backend> Renewal<B> {
         let sent = Sent::of(&request, shared.now());
         let background = shared.clone();
         background.core.background.spawn(&runtime, async move {
-            let limit = shared.config.flight.fill;
+            let limit = shared.config.coalesce.fill_timeout;
             let fill = miss.of(key);
             let filled = lead::drive(shared, inner, request, fill, sent, Arc::new(lead));
             // Whom it was for has been answered: an error is noted where it arises.
@@ -87,7 +87,7 @@ impl<B: Backend> Shared<B> {
         let lead = core.flights.lead(miss.place, fence, terms, stream)?;
         // Unless it brings something, whatever becomes of it, the next one is not tried at once.
         core.failing
-            .refreshes(&miss.place, now, self.config.failure_pause);
+            .refreshes(&miss.place, now, self.config.failure_backoff);
         self.count(Event::Refresh(why));
         tracing::debug!(reason = why.as_str(), "refresh");
         Some(Renewal {
@@ -100,7 +100,7 @@ impl<B: Backend> Shared<B> {
 
     /// Whether a response that is still fresh is to be fetched anew.
     pub(crate) fn is_early(&self, response: &StoredResponse, left: Option<Duration>) -> bool {
-        let (Some(beta), Some(left)) = (self.config.early, left) else {
+        let (Some(beta), Some(left)) = (self.config.early_refresh, left) else {
             return false;
         };
         // RFC 8246 §2: there is nothing to ask for while it is fresh.

@@ -61,7 +61,7 @@ impl<B: Backend> Shared<B> {
 
     fn stamp_status(&self, headers: &mut HeaderMap, hit: &Hit) {
         let has_upstream = hit.response.has_upstream_status();
-        let Some(status) = &self.config.status else {
+        let Some(status) = self.config.status_name() else {
             if !has_upstream {
                 headers.remove(CACHE_STATUS);
             }
@@ -96,7 +96,7 @@ impl<B: Backend> Shared<B> {
         if !hit.response.has_upstream_status() {
             headers.remove(CACHE_STATUS);
         }
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             headers.append(CACHE_STATUS, value(&status.name));
         }
     }
@@ -109,7 +109,7 @@ impl<B: Backend> Shared<B> {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             headers.insert(CACHE_STATUS, status.name.own_answer("too-many-waiting"));
         }
         response
@@ -124,7 +124,7 @@ impl<B: Backend> Shared<B> {
         self.count(Event::Contradiction);
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             let told = Forwarded {
                 fwd: forward.reason.fwd(),
                 status: Some(forward.status),
@@ -143,7 +143,7 @@ impl<B: Backend> Shared<B> {
         tracing::debug!(reason = "only-if-cached", "gateway timeout");
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             let value = status.name.own_answer("only-if-cached");
             response.headers_mut().insert(CACHE_STATUS, value);
         }
@@ -157,7 +157,7 @@ impl<B: Backend> Shared<B> {
         forward: Forward,
         refusal: Option<Refusal>,
     ) {
-        let Some(status) = &self.config.status else {
+        let Some(status) = self.config.status_name() else {
             return;
         };
         let reason = forward.reason;
@@ -178,7 +178,7 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn collapsed(&self, headers: &mut HeaderMap, reason: FetchReason) {
         self.count(Event::Collapsed);
         tracing::debug!(reason = reason.as_str(), "collapsed");
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             headers.append(CACHE_STATUS, status.name.collapsed(reason.fwd()));
         }
     }
@@ -211,7 +211,7 @@ impl<B: Backend> Shared<B> {
         stored: bool,
         detail: Option<&str>,
     ) {
-        if let Some(status) = &self.config.status {
+        if let Some(status) = self.config.status_name() {
             let told = Forwarded {
                 fwd,
                 status: None,

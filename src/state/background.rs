@@ -20,11 +20,11 @@ pub(crate) struct Background {
     deadline: CancellationToken,
 }
 
-/// How work in the background ended, see [`CacheHandle::shutdown`](crate::CacheHandle::shutdown).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of [`CacheHandle::shutdown`](crate::CacheHandle::shutdown).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shutdown {
-    /// How many tasks were cancelled because the deadline had come.
+pub struct ShutdownReport {
+    /// How many tasks were cancelled at the deadline; 0 if all of them ended in time.
     pub cancelled: usize,
 }
 
@@ -100,7 +100,7 @@ impl Background {
     }
 
     /// Lets nothing optional begin any more, waits for what there is, and cancels what is left at the deadline.
-    pub(crate) async fn shutdown(&self, deadline: Duration) -> Shutdown {
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.is_closing.store(true, Ordering::Release);
         self.tasks.close();
         let finished = within(deadline, self.tasks.wait()).await.is_some();
@@ -113,6 +113,6 @@ impl Background {
                 tracing::error!(left = self.tasks.len(), "background work does not end");
             }
         }
-        Shutdown { cancelled }
+        ShutdownReport { cancelled }
     }
 }

@@ -17,7 +17,7 @@ use crate::stats::{Counters, Event};
 use crate::service::coalesce::follow::SharedHead;
 use crate::service::origin::fetch::Failing;
 use crate::service::origin::ready::Queue;
-use crate::state::background::{Background, LAST_MOMENT, Shutdown};
+use crate::state::background::{Background, LAST_MOMENT, ShutdownReport};
 use crate::state::failure_log::{Complaints, Failed};
 use crate::state::write_grace::Grace;
 use crate::wait::within;
@@ -111,7 +111,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Ends what goes on in the background, then lets the backend deliver what it owes in the time that is left, or a second.
-    pub(crate) async fn shutdown(&self, deadline: Duration) -> Shutdown {
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         let began = self.now();
         let done = self.core.background.shutdown(deadline).await;
         let left = deadline.saturating_sub(self.now().since(began));

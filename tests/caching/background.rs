@@ -167,13 +167,13 @@ async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
         sleep(SLOW / 2).await;
         write.abort();
         settle().await;
-        assert_eq!(layer.handle().stats().under_way.tasks, 2);
+        assert_eq!(layer.handle().stats().in_flight.tasks, 2);
         let begun = Instant::now();
         let ended = layer.handle().shutdown(SECOND * 10).await;
         assert_eq!(ended.cancelled, 0);
         assert!(begun.elapsed() <= SLOW * 2, "{:?}", begun.elapsed());
         let stats = layer.handle().stats();
-        assert_eq!(stats.under_way, Default::default());
+        assert_eq!(stats.in_flight, Default::default());
         assert_eq!(
             (stats.stores, stats.writes.get(WriteOutcome::Dropped)),
             (2, 1)
@@ -195,7 +195,7 @@ async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
     let ended = layer.handle().shutdown(SECOND * 10).await;
     assert_eq!((ended.cancelled, begun.elapsed()), (1, SECOND * 10));
     settle().await;
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
     assert!(response.into_body().collect().await.is_err(), "it is told");
     drop(script);
 }
@@ -217,7 +217,7 @@ async fn after_the_shutdown_everybody_is_served_and_nothing_begins() {
     }
     assert_eq!(send(&service, put("/a")).await.status, 204);
     let stats = layer.handle().stats();
-    assert_eq!(stats.under_way, Default::default());
+    assert_eq!(stats.in_flight, Default::default());
     assert_eq!(stats.refreshes.total(), 0);
     assert_eq!(
         layer.handle().shutdown(SECOND).await.cancelled,
@@ -253,7 +253,7 @@ async fn a_leader_keeps_its_call_through_the_shutdown() {
     }
     assert!(calls.load(Ordering::SeqCst) <= 2);
     settle().await;
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
 /// X06: a runtime that ends takes the background work with it, quietly.
@@ -276,7 +276,7 @@ fn a_runtime_that_ends_first_takes_everything_with_it() {
             write.abort();
         });
         drop(runtime);
-        assert_eq!(layer.handle().stats().under_way.tasks, 0);
-        assert_eq!(layer.handle().stats().under_way.fills, 0);
+        assert_eq!(layer.handle().stats().in_flight.tasks, 0);
+        assert_eq!(layer.handle().stats().in_flight.fills, 0);
     }
 }

@@ -463,7 +463,7 @@ mod size {
     async fn fills_beyond_the_budget_stream_unstored() {
         on_both_backends(async |layer| {
             let (origin, script) = directed(CACHEABLE);
-            let layer = layer.max_capturing(ONE_CHUNK);
+            let layer = layer.max_buffered_bytes(ONE_CHUNK);
             let service = layer.layer(origin);
             let mut first = open(&service, "/first").await.into_body();
             let first_script = script();
@@ -495,7 +495,7 @@ mod size {
         let slow = SlowToStore(MemoryBackend::default());
         let layer = CacheLayer::new(slow)
             .clock(clock())
-            .max_capturing(ONE_CHUNK);
+            .max_buffered_bytes(ONE_CHUNK);
         let service = layer.layer(Origin::at_once(|_| cacheable("12345678")));
         send(&service, get("/first")).await;
         send(&service, get("/second")).await;
@@ -537,7 +537,10 @@ mod size {
         for (how, end) in ends {
             on_both_backends(async |layer| {
                 let (origin, script) = directed(CACHEABLE);
-                let service = layer.max_capturing(ONE_CHUNK).max_body(10).layer(origin);
+                let service = layer
+                    .max_buffered_bytes(ONE_CHUNK)
+                    .max_body(10)
+                    .layer(origin);
                 let mut body = open(&service, "/first").await.into_body();
                 let first_script = script();
                 tell(&first_script, data("12345678"));
@@ -563,7 +566,7 @@ mod size {
     async fn an_endless_stream_gives_its_budget_back_once_it_is_too_large() {
         on_both_backends(async |layer| {
             let (origin, script) = directed(CACHEABLE);
-            let layer = layer.max_capturing(ONE_CHUNK).max_body(10);
+            let layer = layer.max_buffered_bytes(ONE_CHUNK).max_body(10);
             let service = layer.layer(origin);
             let mut endless = open(&service, "/endless").await.into_body();
             let endless_script = script();
@@ -590,7 +593,7 @@ mod size {
     async fn a_stored_fill_gives_its_budget_back_before_its_body_is_dropped() {
         on_both_backends(async |layer| {
             let service = layer
-                .max_capturing(ONE_CHUNK)
+                .max_buffered_bytes(ONE_CHUNK)
                 .layer(Origin::at_once(|_| cacheable("12345678")));
             let mut kept = open(&service, "/kept").await.into_body();
             next_data(&mut kept).await;
@@ -913,7 +916,7 @@ mod heads {
         on_both_backends(async |layer| {
             for layer in [
                 layer.clone().scope("named"),
-                layer.scope("off").cache_status_off(),
+                layer.scope("off").cache_status(false),
             ] {
                 let origin = Origin::at_once(|_| {
                     let lines = [
@@ -948,7 +951,7 @@ mod heads {
     async fn without_a_cache_status_of_its_own_there_is_none() {
         on_both_backends(async |layer| {
             let service = layer
-                .cache_status_off()
+                .cache_status(false)
                 .layer(Origin::at_once(|_| cacheable("")));
             for age in ["", "0"] {
                 let answer = send(&service, get("/a")).await;

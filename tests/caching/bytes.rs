@@ -200,7 +200,7 @@ fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
         });
         let layer = CacheLayer::new(MemoryBackend::new(CAPACITY))
             .max_body((PIECE * PIECES) as u64)
-            .max_capturing(BUDGET);
+            .max_buffered_bytes(BUDGET);
         let service = layer.layer(origin);
         let mut responses = Vec::new();
         let counted = measure(|| {
@@ -212,7 +212,7 @@ fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
                 }
             });
         });
-        let held = layer.handle().stats().under_way.bytes;
+        let held = layer.handle().stats().in_flight.bytes;
         assert!(held <= BUDGET, "{held} of the budget");
         println!("{} bytes at most, {held} counted", counted.bytes_max);
         let most = BUDGET + CAPACITY + FILLS * (PIECE as u64 + EACH);
@@ -226,7 +226,7 @@ fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
                 tokio::task::yield_now().await;
             }
         });
-        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
         assert!(layer.handle().stats().stores > 0);
     }
 }
@@ -271,7 +271,7 @@ fn side_tables_do_not_grow() {
     let grown = later.bytes_current;
     println!("{grown} bytes more after twenty thousand more");
     assert!(grown < 200_000, "{grown}");
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
 /// Whoever has yet to read what is stored holds the same bytes, not a copy.

@@ -363,7 +363,7 @@ async fn a_dropped_write_invalidates_the_groups_that_its_answer_names() {
 /// C08: a write of unknown outcome may commit later than it answers.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_keeps_members_from_being_stored_for_a_while() {
-    let layer = layer().write_grace(Duration::from_secs(5));
+    let layer = layer().write_grace_window(Duration::from_secs(5));
     let service = layer.layer(obedient());
     send(&service, with(write(r#""one""#), "x-status", "503")).await;
     let within = send(&service, member("/a", r#""two", "one""#)).await;
@@ -379,7 +379,7 @@ async fn an_unknown_outcome_keeps_members_from_being_stored_for_a_while() {
 
 #[tokio::test]
 async fn what_a_write_puts_through_is_a_member() {
-    let service = layer().write_through().layer(obedient());
+    let service = layer().write_through(true).layer(obedient());
     let put = |groups| {
         let put = with(request(Method::PUT, "/a"), "x-location", "/a");
         with(put, "x-groups", groups)

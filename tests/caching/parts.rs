@@ -649,7 +649,7 @@ async fn parts_of_one_response_are_bounded() {
 async fn an_option_stores_no_parts() {
     on_both_backends(async |layer| {
         let library = Library::new(&[MINUTE]);
-        let service = layer.never_store_parts().layer(library.origin.clone());
+        let service = layer.store_parts(false).layer(library.origin.clone());
         for _ in 0..2 {
             let answer = send(&service, asks("bytes=0-4")).await;
             is_part(&answer, "0-4", "01234", "fwd=uri-miss; detail=status");
@@ -796,7 +796,7 @@ async fn what_a_part_may_be_stored_for_it_says_itself() {
 #[tokio::test(start_paused = true)]
 async fn parts_get_no_tag_of_their_own() {
     on_both_backends(async |layer| {
-        let service = layer.generate_etags().layer(ranges(|_| vec![MINUTE]));
+        let service = layer.generate_etags(true).layer(ranges(|_| vec![MINUTE]));
         send(&service, asks("bytes=0-4")).await;
         settled().await;
         let part = send(&service, asks("bytes=1-3")).await;
@@ -910,7 +910,7 @@ async fn parts_have_the_lifetime_that_the_options_give() {
 async fn putting_together_is_within_the_budget() {
     for (budget, is_stored) in [(12, true), (7, false)] {
         on_both_backends(async |layer| {
-            let layer = layer.max_capturing(budget);
+            let layer = layer.max_buffered_bytes(budget);
             let service = layer.layer(ranges(|_| vec![TAG, MINUTE]));
             send(&service, asks("bytes=0-4")).await;
             settled().await;

@@ -96,7 +96,7 @@ async fn no_other_answer_to_post_is_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn it_can_be_turned_off() {
-    let layer = CacheLayer::new(MemoryBackend::default()).never_store_posts();
+    let layer = CacheLayer::new(MemoryBackend::default()).store_posts(false);
     let service = layer.layer(origin(200, &[MINUTE, OWN]));
     send(&service, post("/a?x=1")).await;
     assert_eq!(send(&service, get("/a?x=1")).await.body, "got");

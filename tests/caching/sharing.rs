@@ -263,7 +263,7 @@ async fn what_the_client_asks_of_freshness_is_obeyed_unless_told_otherwise() {
         );
         assert_eq!(obeys.handle().stats().fetches.get(reason), 1);
 
-        let ignores = layer().ignore_client_freshness();
+        let ignores = layer().ignore_client_freshness(true);
         let service = ignores.layer(echo());
         send(&service, get("/a")).await;
         assert!(send(&service, with(get("/a"), name, value)).await.is_hit());
@@ -433,20 +433,17 @@ async fn age_and_ttl_add_up_to_the_lifetime() {
 
 #[tokio::test(start_paused = true)]
 async fn the_caches_name_can_be_chosen_or_left_out() {
-    let named = layer()
-        .cache_status("edge 1")
-        .expect("a name")
-        .layer(echo());
+    let named = layer().cache_status_name("edge 1").layer(echo());
     send(&named, get("/a")).await;
     assert_eq!(
         send(&named, get("/a")).await.header("cache-status"),
         r#""edge 1"; hit; ttl=3600"#
     );
-    let silent = layer().cache_status_off().layer(echo());
+    let silent = layer().cache_status(false).layer(echo());
     send(&silent, get("/a")).await;
     let hit = send(&silent, get("/a")).await;
     assert!(hit.headers.contains_key("age") && !hit.headers.contains_key("cache-status"));
-    assert!(layer().cache_status("").is_err());
+    assert!(layer().try_cache_status_name("").is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -472,7 +469,7 @@ async fn set_cookie_is_replayed_only_where_that_was_asked_for() {
             "",
         )
     });
-    let service = layer().store_set_cookie().layer(origin);
+    let service = layer().store_set_cookie(true).layer(origin);
     send(&service, get("/a")).await;
     let hit = send(&service, get("/a")).await;
     assert_eq!(

@@ -116,7 +116,7 @@ async fn a_thousand_at_expiry(backend: impl Backend) {
     assert_eq!(stats.refreshes.get(Refresh::Stale), 1);
     assert_eq!(stats.stale.get(StaleUse::WhileRevalidate), 1000);
     assert_eq!((stats.hits, stats.fetches.total()), (1001, 1));
-    assert_eq!(stats.under_way, Default::default());
+    assert_eq!(stats.in_flight, Default::default());
 }
 
 /// S02
@@ -168,7 +168,7 @@ async fn options_speak_for_responses_that_say_nothing() {
 
     let origin = Patient::new("s-maxage=10, stale-while-revalidate=30");
     let service = layer()
-        .stale_despite_s_maxage()
+        .stale_despite_s_maxage(true)
         .layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
@@ -307,7 +307,7 @@ async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
             Ok(answer(200, &[line], format!("call {call}")))
         }
     });
-    let layer = layer().max_fill(SECOND * 30);
+    let layer = layer().fill_timeout(SECOND * 30);
     let service = layer.layer(origin);
     send(&service, get("/a")).await;
     settle().await;
@@ -318,7 +318,7 @@ async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
         assert_eq!(calls.load(Ordering::SeqCst), calls_then);
     }
     assert_eq!(send(&service, get("/a")).await.body, "call 4");
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
 /// A 5xx that may be stored does not push out what is still of use, and a refresh that fails is not tried at once again.
@@ -327,7 +327,7 @@ async fn a_refresh_that_fails_leaves_what_there_is_and_pauses() {
     for failure in [Health::Status(503), Health::Dead] {
         let origin = Patient::new("max-age=10, stale-while-revalidate=3600");
         let service = layer()
-            .failure_pause(SECOND * 5)
+            .failure_backoff(SECOND * 5)
             .ttl_by(|head| {
                 head.status
                     .is_server_error()
@@ -462,7 +462,7 @@ async fn a_dead_origin_is_stood_in_for_unless_that_is_forbidden() {
 async fn an_origin_that_is_down_is_asked_once_per_key_and_pause() {
     for failure in [Health::Status(503), Health::Dead] {
         let origin = Patient::new("max-age=10, stale-if-error=3600");
-        let layer = layer().failure_pause(SECOND * 5);
+        let layer = layer().failure_backoff(SECOND * 5);
         let service = layer.layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
@@ -476,14 +476,14 @@ async fn an_origin_that_is_down_is_asked_once_per_key_and_pause() {
         }
         let calls = origin.calls() - 1;
         assert!((100..=120).contains(&calls), "{calls}");
-        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_pause_is_of_one_key_and_ends_with_an_answer() {
     let origin = Patient::new("max-age=10, stale-if-error=3600");
-    let layer = layer().failure_pause(SECOND * 60);
+    let layer = layer().failure_backoff(SECOND * 60);
     let service = layer.layer(origin.origin.clone());
     send(&service, get("/a")).await;
     send(&service, get("/b")).await;
@@ -531,7 +531,7 @@ async fn refreshes_that_bring_nothing_pause_whatever_the_reason() {
                 })
             }
         });
-        let service = layer().failure_pause(SECOND * 5).layer(origin);
+        let service = layer().failure_backoff(SECOND * 5).layer(origin);
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 12).await;

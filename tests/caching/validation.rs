@@ -242,7 +242,7 @@ async fn without_a_validator_no_cache_is_not_stored() {
     }
     assert_eq!(layer.handle().stats().refusals.get(Refusal::NoCache), 2);
     let site = Site::new(&[TAG, ("cache-control", "no-cache")], "text");
-    let unkept = CacheLayer::new(MemoryBackend::default()).keep_for_validation(Duration::ZERO);
+    let unkept = CacheLayer::new(MemoryBackend::default()).revalidation_window(Duration::ZERO);
     let service = unkept.layer(site.origin.clone());
     let answer = send(&service, get("/a")).await;
     assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=no-cache");
@@ -625,7 +625,7 @@ async fn a_refresh_in_the_background_validates() {
 async fn a_tag_of_its_own_where_the_origin_gives_none() {
     on_both_backends(async |layer| {
         let site = Site::new(&[MINUTE], "text");
-        let service = layer.generate_etags().layer(site.origin.clone());
+        let service = layer.generate_etags(true).layer(site.origin.clone());
         assert_eq!(send(&service, get("/a")).await.header("etag"), "");
         settled().await;
         let hit = send(&service, get("/a")).await;
@@ -653,7 +653,7 @@ async fn a_tag_of_its_own_where_the_origin_gives_none() {
     })
     .await;
     let site = Site::new(&[MINUTE, MODIFIED], "text");
-    let layer = CacheLayer::new(MemoryBackend::default()).generate_etags();
+    let layer = CacheLayer::new(MemoryBackend::default()).generate_etags(true);
     let service = layer.layer(site.origin.clone());
     send(&service, get("/a")).await;
     settled().await;
@@ -669,7 +669,7 @@ async fn a_tag_of_its_own_where_the_origin_gives_none() {
 async fn what_is_kept_for_validation_goes_in_time() {
     let site = Site::new(&[TAG, MINUTE], "text");
     let backend = MemoryBackend::default();
-    let layer = CacheLayer::new(backend.clone()).keep_for_validation(600 * SECOND);
+    let layer = CacheLayer::new(backend.clone()).revalidation_window(600 * SECOND);
     let service = layer.layer(site.origin.clone());
     let entries = || backend.usage().expect("known").entries;
     send(&service, get("/a")).await;

@@ -190,7 +190,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
         assert!(origin.calls() <= most, "{polls}: {} calls", origin.calls());
         settle().await;
         assert!(send(&service, get("/a")).await.is_hit(), "{polls}");
-        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
         over
     }
     let mut polls = 0;
@@ -241,7 +241,7 @@ async fn a_call_is_dropped_with_the_last_who_wanted_it() {
             assert_eq!(dropped.load(Ordering::SeqCst), 1);
         })
         .await;
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
 /// A write makes the fills before it worthless, but not each of their followers a leader.
@@ -345,8 +345,8 @@ async fn whoever_stops_following_holds_up_nobody() {
         });
         let service = layer()
             .max_body(1000)
-            .takeover_after(patience)
-            .max_wait(wait)
+            .coalesce_takeover_timeout(patience)
+            .coalesce_timeout(wait)
             .layer(origin);
         let begun = Instant::now();
         let leader = async {
@@ -395,7 +395,9 @@ async fn a_bad_request_ends_nobodys_sharing() {
 #[tokio::test(start_paused = true)]
 async fn takeovers_become_rarer() {
     let origin = after(SECOND * 10_000, |_, _| cacheable("x"));
-    let service = layer().takeover_after(SLOW).layer(origin.clone());
+    let service = layer()
+        .coalesce_takeover_timeout(SLOW)
+        .layer(origin.clone());
     let calls = burst(&service, gets(100));
     assert!(timeout(SECOND * 29, calls).await.is_err());
     assert!(origin.calls() <= 11, "{}", origin.calls());
@@ -416,13 +418,13 @@ async fn a_reservation_ends_with_the_fill() {
         ];
         answer(200, &lines, "").map(|_| body)
     });
-    let layer = layer().max_fill(SECOND * 5);
+    let layer = layer().fill_timeout(SECOND * 5);
     let service = layer.layer(origin);
     let mut loris = service.oneshot(get("/a")).await.expect("a head");
     loris.frame().await.expect("a frame").expect("no error");
-    assert!(layer.handle().stats().under_way.bytes > 100_000);
+    assert!(layer.handle().stats().in_flight.bytes > 100_000);
     sleep(SECOND * 6).await;
-    assert!(layer.handle().stats().under_way.bytes < 1000);
+    assert!(layer.handle().stats().in_flight.bytes < 1000);
 }
 
 /// Those who have yet to read what is stored cost nothing more, as those of a hit; once it is evicted they count again, so
@@ -430,7 +432,8 @@ async fn a_reservation_ends_with_the_fill() {
 #[tokio::test(start_paused = true)]
 async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
     let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
-    let layer = layer_on(MemoryBackend::with_largest(8 << 20, 1 << 20)).max_capturing(1_000_000);
+    let layer =
+        layer_on(MemoryBackend::with_largest(8 << 20, 1 << 20)).max_buffered_bytes(1_000_000);
     let service = layer.layer(origin);
     let mut slow = Vec::new();
     for n in 0..50 {
@@ -444,9 +447,9 @@ async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
         settle().await;
     }
     let stats = layer.handle().stats();
-    assert_eq!((stats.stores, stats.under_way.bytes), (50, 0));
+    assert_eq!((stats.stores, stats.in_flight.bytes), (50, 0));
     layer.handle().clear().await.expect("cleared");
-    let held = layer.handle().stats().under_way.bytes;
+    let held = layer.handle().stats().in_flight.bytes;
     assert!(held >= 5_000_000, "{held}");
     burst(&service, gets(1)).await;
     settle().await;
@@ -459,7 +462,7 @@ async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
         let whole = response.into_body().collect().await.expect("a whole body");
         assert_eq!(whole.to_bytes().len(), 100_000);
     }
-    assert_eq!(layer.handle().stats().under_way, Default::default());
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
     burst(&service, gets(1)).await;
     settle().await;
     assert_eq!(layer.handle().stats().stores, 51);
@@ -632,14 +635,14 @@ async fn limits_may_be_none() {
     let origin = slow(|_, _| cacheable("x"));
     let longest = Duration::MAX;
     let service = layer()
-        .max_fill(longest)
-        .max_wait(longest)
-        .takeover_after(longest)
-        .stall_timeout(longest)
+        .fill_timeout(longest)
+        .coalesce_timeout(longest)
+        .coalesce_takeover_timeout(longest)
+        .slow_reader_timeout(longest)
         .uncacheable_ttl(longest)
-        .failure_pause(longest)
-        .write_grace(longest)
-        .write_limit(longest)
+        .failure_backoff(longest)
+        .write_grace_window(longest)
+        .detached_write_timeout(longest)
         .stale_while_revalidate(longest)
         .stale_if_error(longest)
         .ttl(longest)
@@ -868,7 +871,7 @@ async fn a_budget_that_is_too_small_for_all_is_enough_for_some() {
         let lines = [("cache-control", "max-age=60"), ("content-length", "40000")];
         answer(200, &lines, "").map(|_| body)
     });
-    let layer = layer().max_capturing(5 * 44_000);
+    let layer = layer().max_buffered_bytes(5 * 44_000);
     let service = layer.layer(origin);
     let asks = (0..100).map(|n| get(&format!("/{n}")));
     let (_, answers) = burst(&service, asks).await;
@@ -876,7 +879,7 @@ async fn a_budget_that_is_too_small_for_all_is_enough_for_some() {
     settle().await;
     let stats = layer.handle().stats();
     assert!(stats.stores >= 4, "{stats:?}");
-    assert_eq!(stats.under_way, Default::default());
+    assert_eq!(stats.in_flight, Default::default());
 }
 
 /// The queue before the inner service is bounded: whoever comes too late is told when to come again.
@@ -927,7 +930,9 @@ async fn too_many_waiting_fills_are_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn whoever_has_waited_for_too_long_goes_alone() {
     let origin = after(SECOND * 8, |_, call| cacheable(format!("call {call}")));
-    let layer = layer().takeover_after(SECOND * 100).max_wait(SECOND * 2);
+    let layer = layer()
+        .coalesce_takeover_timeout(SECOND * 100)
+        .coalesce_timeout(SECOND * 2);
     let service = layer.layer(origin.clone());
     let (took, answers) = burst(&service, gets(3)).await;
     assert_eq!((took, origin.calls()), (SECOND * 10, 3));

@@ -415,8 +415,8 @@ async fn nobody_waits_longer_than_it_may() {
         }
     });
     let layer = layer()
-        .max_wait(Duration::from_secs(2))
-        .max_fill(Duration::from_secs(5));
+        .coalesce_timeout(Duration::from_secs(2))
+        .fill_timeout(Duration::from_secs(5));
     let service = layer.layer(origin);
     let hangs = tokio::spawn(service.clone().oneshot(get("/a")));
     settle().await;
@@ -494,7 +494,7 @@ async fn a_body_too_large_to_be_kept_is_shared_through_a_window() {
     });
     let layer = layer()
         .max_body(128 * 1024)
-        .stall_timeout(Duration::from_secs(3));
+        .slow_reader_timeout(Duration::from_secs(3));
     let service = layer.layer(origin.clone());
     let mut quick = service.clone().oneshot(get("/a")).await.expect("a head");
     let mut length = 0;
@@ -529,7 +529,7 @@ async fn a_reader_that_holds_up_the_others_for_too_long_is_told_so() {
     });
     let layer = layer()
         .max_body(100_000)
-        .stall_timeout(Duration::from_secs(3));
+        .slow_reader_timeout(Duration::from_secs(3));
     let service = layer.layer(origin.clone());
     let stalled = service.clone().oneshot(get("/a")).await.expect("a head");
     let mut quick = service.clone().oneshot(get("/a")).await.expect("a head");
@@ -564,7 +564,7 @@ async fn a_fill_that_takes_too_long_is_not_stored_and_blocks_nobody() {
         Some(body) => cacheable("").map(|_| body),
         None => cacheable("quick"),
     });
-    let layer = layer().max_fill(Duration::from_secs(5));
+    let layer = layer().fill_timeout(Duration::from_secs(5));
     let service = layer.layer(origin.clone());
     let mut slow_loris = service.clone().oneshot(get("/a")).await.expect("a head");
     for _ in 0..7 {

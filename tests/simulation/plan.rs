@@ -68,7 +68,7 @@ impl Plan {
                 Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
             });
         if self.write_through {
-            layer = layer.write_through();
+            layer = layer.write_through(true);
         }
         if !self.is_stormy {
             return layer;
@@ -76,15 +76,15 @@ impl Plan {
         // Limits that are met.
         layer = layer
             .max_body(luck.pick(&[200, 1000, 1 << 20]))
-            .max_capturing(luck.pick(&[1000, 1 << 20]))
-            .takeover_after(Duration::from_millis(luck.pick(&[5, 10_000])))
-            .max_wait(Duration::from_millis(luck.pick(&[10, 30_000])))
-            .max_fill(Duration::from_millis(luck.pick(&[20, 30_000])))
-            .stall_timeout(Duration::from_millis(luck.pick(&[5, 10_000])))
+            .max_buffered_bytes(luck.pick(&[1000, 1 << 20]))
+            .coalesce_takeover_timeout(Duration::from_millis(luck.pick(&[5, 10_000])))
+            .coalesce_timeout(Duration::from_millis(luck.pick(&[10, 30_000])))
+            .fill_timeout(Duration::from_millis(luck.pick(&[20, 30_000])))
+            .slow_reader_timeout(Duration::from_millis(luck.pick(&[5, 10_000])))
             .uncacheable_ttl(Duration::from_millis(luck.pick(&[100, 10_000])))
-            .failure_pause(Duration::from_millis(luck.pick(&[0, 500])))
-            .write_grace(Duration::from_millis(luck.pick(&[10, 5_000])))
-            .write_limit(Duration::from_millis(luck.pick(&[100, 60_000])));
+            .failure_backoff(Duration::from_millis(luck.pick(&[0, 500])))
+            .write_grace_window(Duration::from_millis(luck.pick(&[10, 5_000])))
+            .detached_write_timeout(Duration::from_millis(luck.pick(&[100, 60_000])));
         if luck.chance(30) {
             layer = layer.early_refresh(10.0).ttl_jitter(0.5);
         }

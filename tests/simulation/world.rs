@@ -151,7 +151,7 @@ impl<B: Backend> World<B> {
     async fn has_ended(&self) {
         for layer in &self.layers {
             let stats = layer.handle().stats();
-            assert_eq!(stats.under_way, Default::default(), "left behind");
+            assert_eq!(stats.in_flight, Default::default(), "left behind");
             if let Some(health) = stats.health {
                 let owed = (health.undelivered, health.to_be_cleared);
                 assert_eq!(owed, (0, false), "undelivered");

@@ -840,7 +840,7 @@ mod bounds {
     #[tokio::test(start_paused = true)]
     async fn no_sync_unpin_or_default_is_asked_of_anything() {
         on_both_backends(async |backend| {
-            let layer = CacheLayer::new(backend).write_through();
+            let layer = CacheLayer::new(backend).write_through(true);
             let service = layer.layer(AwkwardService {
                 calls: Cell::new(0),
             });
@@ -873,7 +873,7 @@ mod methods {
         on_both_backends(async |backend| {
             for layer in [
                 CacheLayer::new(backend.clone()).ttl(Duration::from_secs(60)),
-                CacheLayer::new(backend.clone()).write_through(),
+                CacheLayer::new(backend.clone()).write_through(true),
             ] {
                 let origin = Origin::at_once(|request| {
                     let path = request.uri().path();

@@ -204,7 +204,7 @@ async fn say(server: &Server, client: &mut Client, step: &Step, name: &str) {
     if is_stored {
         server.until(name, |stats| stats.stores > stores).await;
     }
-    server.until(name, |stats| stats.under_way.tasks == 0).await;
+    server.until(name, |stats| stats.in_flight.tasks == 0).await;
     let asked = server.asked();
     assert_eq!(
         asked.len(),

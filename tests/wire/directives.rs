@@ -100,7 +100,7 @@ async fn a_requests() {
                 asks("max-age=0").sees(200, "one"),
             ],
         )
-        .layer(|layer| layer.ignore_client_freshness()),
+        .layer(|layer| layer.ignore_client_freshness(true)),
     ])
     .await;
 }

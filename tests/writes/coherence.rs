@@ -193,7 +193,7 @@ fn writes_and_readers_in_random_orders_on_a_backend_that_waits() {
 fn overlapping_write_throughs_in_every_order_in_memory() {
     // Without a bound this alone takes minutes; races need few switches.
     let orders = every_order_within(SWITCHES, || {
-        let world = World::new(in_memory().write_through());
+        let world = World::new(in_memory().write_through(true));
         vec![world.writer(), world.writer(), world.reader(1)]
     });
     println!("{orders} orders");
@@ -203,7 +203,7 @@ fn overlapping_write_throughs_in_every_order_in_memory() {
 #[test]
 fn overlapping_write_throughs_in_random_orders_on_a_backend_that_waits() {
     random_orders(0..5_000, || {
-        let world = World::new(waiting().write_through());
+        let world = World::new(waiting().write_through(true));
         vec![
             world.writer(),
             world.writer(),
@@ -238,7 +238,7 @@ fn queries_fall_with_their_resource_in_every_order() {
 /// The locks inside the memory backend, which no single thread can test.
 #[test]
 fn real_threads_never_read_what_was_overwritten() {
-    for layer in [in_memory(), in_memory().write_through()] {
+    for layer in [in_memory(), in_memory().write_through(true)] {
         let service = layer.layer(versioned());
         let promised = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -281,7 +281,7 @@ fn the_worlds_above_do_store() {
     let hit = Rc::new(AtomicBool::new(false));
     let seen = hit.clone();
     every_order_within(1, move || {
-        let world = World::new(waiting().write_through());
+        let world = World::new(waiting().write_through(true));
         let layer_hits = world.clone();
         let seen = seen.clone();
         let reader = async move {

@@ -153,7 +153,7 @@ async fn a_thousand_misses_are_two_calls() {
         assert_eq!(stats.refusals.get(Refusal::BackendFailed), 2);
         assert_eq!(stats.fetches.get(FetchReason::BackendFailed), 1000);
         assert_eq!(stats.usage.expect("memory tells").entries, 0);
-        assert_eq!(stats.under_way, Default::default());
+        assert_eq!(stats.in_flight, Default::default());
         switch.revive();
         let status = send(&service, get("/a")).await.cache_status();
         assert_eq!(status, "fwd=uri-miss; stored");
@@ -188,7 +188,7 @@ async fn sustained_traffic_is_one_call_after_the_other() {
         assert!(longest <= Some(SLOW * 2), "{directive}: {longest:?}");
         let calls = origin.calls();
         assert!((38..=42).contains(&calls), "{directive}: {calls} calls");
-        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
     }
 }
 
@@ -364,7 +364,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
         let most = 2 + usize::from(is_first);
         assert!(calls <= most, "{polls}, {is_first}: {calls} calls");
         settle().await;
-        assert_eq!(layer.handle().stats().under_way, Default::default());
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
         over
     }
     for is_first in [true, false] {
@@ -405,10 +405,10 @@ async fn a_waiting_call_is_dropped_with_the_last_who_wanted_it() {
         .map(|_| tokio::spawn(service.clone().oneshot(get("/a"))))
         .collect();
     settle().await;
-    assert_eq!(layer.handle().stats().under_way.fills, 2);
+    assert_eq!(layer.handle().stats().in_flight.fills, 2);
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     settle().await;
-    assert_eq!(layer.handle().stats().under_way.fills, 1);
+    assert_eq!(layer.handle().stats().in_flight.fills, 1);
     let late = send(&service, get("/a")).await;
     assert_eq!(
         (late.body.as_str(), origin.calls()),
@@ -445,7 +445,7 @@ async fn a_call_that_hangs_is_not_waited_for_for_ever() {
         }
     });
     let (layer, _) = layer();
-    let service = layer.takeover_after(SECOND * 10).layer(origin);
+    let service = layer.coalesce_takeover_timeout(SECOND * 10).layer(origin);
     let first = tokio::spawn(service.clone().oneshot(get("/a")));
     settle().await;
     let (took, answers) = burst(&service, gets(100)).await;

@@ -281,7 +281,7 @@ async fn a_write_of_unknown_outcome_invalidates_and_refuses_stores_for_a_while()
         || panic!("the handler's own panic"),
     ];
     for end in ends {
-        let layer = layer().write_grace(Duration::from_secs(7));
+        let layer = layer().write_grace_window(Duration::from_secs(7));
         let service = layer.layer(origin(&Arc::default(), move |_| async move {
             tokio::task::yield_now().await;
             end()
@@ -364,7 +364,7 @@ async fn a_write_left_at_any_point_leaves_nothing_old() {
     for polls in 0..12 {
         let version = Arc::<AtomicU64>::default();
         let writes = version.clone();
-        let layer = CacheLayer::new(Yielding(MemoryBackend::default())).write_through();
+        let layer = CacheLayer::new(Yielding(MemoryBackend::default())).write_through(true);
         let service = layer.layer(origin(&version, move |_| {
             let version = writes.clone();
             async move {
@@ -424,8 +424,8 @@ mod tokio_test_task {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_write_that_never_ends_is_given_up_and_leaves_a_grace() {
     let layer = layer()
-        .write_limit(Duration::from_secs(30))
-        .write_grace(Duration::from_secs(5));
+        .detached_write_timeout(Duration::from_secs(30))
+        .write_grace_window(Duration::from_secs(5));
     let gone = Arc::new(Notify::new());
     struct TellsWhenDropped(Arc<Notify>);
     impl Drop for TellsWhenDropped {
@@ -602,7 +602,7 @@ async fn write_through_stores_what_says_that_it_is_the_representation() {
             "",
         ),
     ] {
-        let layer = layer().write_through();
+        let layer = layer().write_through(true);
         let service = layer.layer(Origin::at_once(move |_| answer(status, lines, "text")));
         let mut write = request(method.parse().expect("a method"), "/a");
         for (name, value) in asked {
@@ -647,7 +647,7 @@ async fn write_through_varies_by_the_writes_own_fields() {
         ("vary", "accept-language"),
     ];
     let service = layer()
-        .write_through()
+        .write_through(true)
         .layer(Origin::at_once(move |_| answer(200, &lines, "text")));
     send(&service, with(put("/a"), "accept-language", "de")).await;
     let german = with(get("/a"), "accept-language", "de");
@@ -664,7 +664,7 @@ async fn write_through_varies_by_the_writes_own_fields() {
 async fn a_write_through_body_that_fails_reaches_the_client_as_an_error_and_is_not_stored() {
     let (body, response) = scripted();
     let response = std::sync::Mutex::new(Some(response));
-    let service = layer().write_through().layer(Origin::at_once(move |_| {
+    let service = layer().write_through(true).layer(Origin::at_once(move |_| {
         let lines = [
             ("cache-control", "max-age=60"),
             ("content-location", "/a"),
@@ -686,7 +686,7 @@ async fn a_body_of_unknown_or_too_large_size_is_not_collected_for_write_through(
     for announced in [None, Some("2000000")] {
         let (body, response) = scripted();
         let response = std::sync::Mutex::new(Some(response));
-        let service = layer().write_through().layer(Origin::at_once(move |_| {
+        let service = layer().write_through(true).layer(Origin::at_once(move |_| {
             let mut lines = vec![("cache-control", "max-age=60"), ("content-location", "/a")];
             lines.extend(announced.map(|length| ("content-length", length)));
             let body = response.lock().expect("a lock").take().expect("one call");
@@ -859,16 +859,17 @@ fn a_write_dropped_outside_of_its_runtime_is_settled_inside_of_it() {
 /// A write-through that begins within the grace of an earlier write may answer with what that one's late commit changes.
 #[tokio::test(start_paused = true)]
 async fn a_write_through_that_begins_in_a_grace_is_not_stored() {
-    let service = layer()
-        .write_through()
-        .layer(Origin::new(|request: Request<()>| async move {
-            if request.headers().contains_key("x-fails") {
-                return Ok(answer(504, &[], ""));
-            }
-            sleep(Duration::from_secs(6)).await;
-            let lines = [("cache-control", "max-age=60"), ("content-location", "/a")];
-            Ok(answer(200, &lines, "text"))
-        }));
+    let service =
+        layer()
+            .write_through(true)
+            .layer(Origin::new(|request: Request<()>| async move {
+                if request.headers().contains_key("x-fails") {
+                    return Ok(answer(504, &[], ""));
+                }
+                sleep(Duration::from_secs(6)).await;
+                let lines = [("cache-control", "max-age=60"), ("content-location", "/a")];
+                Ok(answer(200, &lines, "text"))
+            }));
     send(&service, with(put("/a"), "x-fails", "1")).await;
     let written = send(&service, put("/a")).await;
     assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
@@ -950,7 +951,7 @@ async fn write_through_asks_the_hooks_with_the_writes_extensions() {
     #[derive(Clone)]
     struct User;
     let layer = layer()
-        .write_through()
+        .write_through(true)
         .skip(|request| request.extensions.get::<User>().is_some());
     let lines = [
         ("cache-control", "max-age=60"),

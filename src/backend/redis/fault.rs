@@ -98,7 +98,7 @@ impl fmt::Display for Fault {
             Self::ConnectTimeout => "connecting to Redis took too long",
             Self::NotPrimary => "this Redis is a replica: it takes no writes",
             Self::Anonymous => {
-                "Redis did not report its identity: permit INFO, or set trust_restarts"
+                "this Redis does not tell who it is: allow INFO, or see trust_restarts"
             }
             Self::Broken(_) => "the connection to Redis broke",
             Self::Timeout => "Redis did not answer in time",

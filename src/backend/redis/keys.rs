@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::key::{CacheKey, Resource};
 use crate::semantics::groups::Group;
 
-/// The length of the longest namespace.
-pub(super) const MAX_NAMESPACE_LENGTH: usize = 64;
+/// The longest namespace.
+pub(super) const LONGEST: usize = 64;
 
 /// What all keys begin with: 1 to 64 letters, digits, `.`, `_` and `-`, so that no namespace is the beginning of another's
 /// keys.
@@ -18,8 +18,7 @@ pub(super) struct Namespace(Arc<str>);
 impl Namespace {
     pub(super) fn new(name: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let is_valid =
-            (1..=MAX_NAMESPACE_LENGTH).contains(&name.len()) && name.bytes().all(is_plain);
+        let is_valid = (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain);
         is_valid.then(|| Self(name.into()))
     }
 

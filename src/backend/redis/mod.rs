@@ -59,7 +59,6 @@
 //! other works, too, but stops storing when memory is full. It needs Redis 4 or later, and the commands `MGET`, `UNLINK`,
 //! `EVALSHA`, `EVAL` with `GET`, `SET`, `PTTL`, `PEXPIRE`, `LPUSH`, `LRANGE`, `LREM`, `LTRIM`, and `INFO`, `TIME`.
 
-mod error;
 mod fault;
 mod groups;
 mod keys;
@@ -93,8 +92,7 @@ use super::{
     Target,
 };
 
-pub use error::RedisOptionsError;
-pub use options::RedisOptions;
+pub use options::{RedisOptions, RedisOptionsError};
 pub use token::RedisFence;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,7 +123,7 @@ impl RedisBackend {
     /// # Errors
     /// When it is no URL of a Redis.
     pub fn new(url: &str) -> Result<Self, RedisOptionsError> {
-        RedisOptions::new(url).map(RedisOptions::build)
+        RedisOptions::new(url).map(RedisOptions::open)
     }
 
     fn with(options: RedisOptions) -> Self {
@@ -133,15 +131,15 @@ impl RedisBackend {
         let link = LinkOptions {
             connect_timeout: options.connect_timeout,
             response_timeout: options.response_timeout,
-            trusts_restarts: options.trust_restarts,
+            trusts_restarts: options.trusts_restarts,
             epoch: epoch.clone(),
             epoch_life: EPOCH_LIFE,
         };
-        let pool = Pool::new(options.no_delay_client(), options.max_connections, link);
+        let pool = Pool::new(options.prompt_client(), options.connections, link);
         let pool = Arc::new(pool);
         let asker = Asker {
             pool: pool.clone(),
-            lookups: Arc::new(Lookups::new(options.max_connections)),
+            lookups: Arc::new(Lookups::new(options.connections)),
             names: options.namespace.clone(),
             epoch: epoch.clone(),
             groups: options.namespace.groups().into(),
@@ -159,17 +157,9 @@ impl RedisBackend {
     ///
     /// # Errors
     /// When it is not.
-    pub async fn connect(&self) -> Result<(), BackendError> {
+    pub async fn check(&self) -> Result<(), BackendError> {
         self.0.pool.link().await?;
         Ok(())
-    }
-}
-
-impl RedisOptions {
-    /// Creates the backend. Its first operation, or [`RedisBackend::connect`], opens a connection.
-    #[must_use]
-    pub fn build(self) -> RedisBackend {
-        RedisBackend::with(self)
     }
 }
 
@@ -260,10 +250,10 @@ impl Backend for RedisBackend {
     }
 
     fn seed(&self) -> DigestSeed {
-        self.0.options.digest_seed()
+        self.0.options.seed()
     }
 
     fn largest(&self) -> u64 {
-        self.0.options.max_response_size
+        self.0.options.largest
     }
 }

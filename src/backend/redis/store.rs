@@ -50,7 +50,7 @@ impl Inner {
         let run = Run {
             script: &self.scripts.put,
             keys: &keys,
-            arguments: || written.arguments(&token, self.options.max_variants),
+            arguments: || written.arguments(&token, self.options.variants),
         };
         let (done, link) = self.pool.run(run).await?;
         stored(&done).ok_or_else(|| unexpected(&link))
@@ -84,7 +84,7 @@ impl Inner {
         self.name_entries(key, &written, &mut keys);
         // It may be offered twice: what it was a fence of ended when it was first taken.
         let arguments = || {
-            let mut arguments = written.arguments(&place.captured, self.options.max_variants);
+            let mut arguments = written.arguments(&place.captured, self.options.variants);
             arguments.push(Bytes::copy_from_slice(next.as_ref()));
             arguments
         };

@@ -156,7 +156,7 @@ impl<B: Backend> Shared<B> {
             capture.give_up(refusal);
         }
         // Made before anybody is told: whatever happens to it, it ends what they read.
-        let pump = Pump::new(body, stream, capture, self.config.flight, passed);
+        let pump = Pump::new(body, stream, capture, self.config.coalesce, passed);
         lead.tell(Stage::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(&runtime), pump.run());
         let cut = self.cut(&mut head, sent);

@@ -119,7 +119,11 @@ impl Party {
 
     pub(crate) fn time_left<B: Backend>(&self, shared: &Shared<B>) -> Duration {
         let waited = shared.now().since(self.began);
-        shared.config.flight.wait.saturating_sub(waited)
+        shared
+            .config
+            .coalesce
+            .coalesce_timeout
+            .saturating_sub(waited)
     }
 
     /// Waits for what any of its flights has to tell; `None` if that takes too long.
@@ -127,7 +131,11 @@ impl Party {
         &mut self,
         shared: &Shared<B>,
     ) -> Option<(Stage<SharedHead>, Option<Reader>)> {
-        let patience = shared.config.flight.patience.min(self.time_left(shared));
+        let patience = shared
+            .config
+            .coalesce
+            .coalesce_takeover_timeout
+            .min(self.time_left(shared));
         let first = poll_fn(|cx| {
             for place in 0..self.follows.len() {
                 if let Poll::Ready(told) = self.follows[place].1.as_mut().poll(cx) {

@@ -134,8 +134,8 @@ impl<B: Backend> Shared<B> {
             now,
             not_before: None,
             closed: None,
-            patience: self.config.flight.patience,
-            longest: self.config.flight.fill,
+            patience: self.config.coalesce.coalesce_takeover_timeout,
+            longest: self.config.coalesce.fill_timeout,
         }
     }
 

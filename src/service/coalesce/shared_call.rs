@@ -148,7 +148,11 @@ where
     /// Resolves when nobody wants the answer any more, or has for too long wanted it without the client.
     async fn is_given_up(&self) {
         self.client_left.cancelled().await;
-        within(self.shared.config.flight.fill, self.lead.abandoned()).await;
+        within(
+            self.shared.config.coalesce.fill_timeout,
+            self.lead.abandoned(),
+        )
+        .await;
     }
 
     fn finish(&self, end: State<F>) {

@@ -70,7 +70,7 @@ impl<B: Backend> Shared<B> {
 
     pub(crate) fn remember_refused(&self, key: &CacheKey, refusal: Refusal) {
         if let Some(whose) = whose(refusal) {
-            let time = self.config.flight.uncacheable;
+            let time = self.config.coalesce.uncacheable_ttl;
             self.core.uncacheable.remember(key, whose, self.now(), time);
         }
     }

@@ -49,16 +49,16 @@ impl<B: Backend> Shared<B> {
             store_set_cookie: self.config.store_set_cookie,
             existing: None,
             ignored: self.config.ignored,
-            targets: self.config.targets.clone(),
+            targets: self.config.targeted_cache_control.clone(),
             explicit_only: false,
             stale: self.config.stale,
-            shortened_by: self.config.jitter * (1.0 - self.drawn()),
+            shortened_by: self.config.ttl_jitter * (1.0 - self.drawn()),
         }
     }
 
     /// Between 0 and 1; 1 where chance has no part.
     fn drawn(&self) -> f64 {
-        if self.config.jitter > 0.0 {
+        if self.config.ttl_jitter > 0.0 {
             uniform(&*self.config.random)
         } else {
             1.0
@@ -89,7 +89,7 @@ impl<B: Backend> Shared<B> {
 
     /// A share of the bytes that may be in capture, none taken yet.
     pub(crate) fn share(&self) -> Share {
-        Share::new(self.core.capturing.clone(), self.config.max_capturing)
+        Share::new(self.core.capturing.clone(), self.config.max_buffered_bytes)
     }
 
     fn is_too_large<Res: Body>(&self, head: &response::Parts, body: &Res) -> bool {

@@ -46,7 +46,7 @@ where
     Res: Body<Data = Bytes>,
     Res::Error: Into<BoxError>,
 {
-    let most = shared.config.flight.waiting;
+    let most = shared.config.coalesce.max_waiting_fills;
     let called = match ready::ready_in(&shared.core.queue, most, &mut inner).await {
         None => return Came::Instead(shared.overloaded(fill, sent)),
         Some(Err(error)) => Err(error),
@@ -158,7 +158,7 @@ impl<B: Backend> Shared<B> {
         if matches!(fill.miss.stored, Stored::Nothing) {
             return;
         }
-        let (memory, pause) = (self.core.failing.of(of), self.config.failure_pause);
+        let (memory, pause) = (self.core.failing.of(of), self.config.failure_backoff);
         memory.remember(&fill.miss.place, Whose::Everybodys, now, pause);
     }
 

@@ -46,7 +46,10 @@ impl<B: Backend> Shared<B> {
     }
 
     pub(crate) fn remember_contradicted(&self, place: &CacheKey) {
-        let (memory, time) = (&self.core.contradicted, self.config.flight.uncacheable);
+        let (memory, time) = (
+            &self.core.contradicted,
+            self.config.coalesce.uncacheable_ttl,
+        );
         memory.remember(place, Whose::Everybodys, self.now(), time);
     }
 

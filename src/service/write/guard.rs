@@ -159,7 +159,7 @@ where
         let Some(runtime) = &self.runtime else {
             return;
         };
-        let limit = self.settlement.shared.config.write_limit;
+        let limit = self.settlement.shared.config.detached_write_timeout;
         let said = self.said;
         let background = &self.settlement.shared.core.background;
         background.spawn(runtime, async move {

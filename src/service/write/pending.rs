@@ -13,7 +13,7 @@ use crate::semantics::invalidation::resolve;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, WriteOutcome};
 use crate::stats::Event;
-use crate::write::Write;
+use crate::write_info::WriteInfo;
 
 use crate::service::fill::groups::Invalidated;
 use crate::service::request::route::Written;
@@ -124,7 +124,7 @@ impl<B: Backend> Settlement<B> {
             let now = self.shared.now();
             for target in &targets.these {
                 // Before the invalidation, see there.
-                let grace = self.shared.config.write_grace;
+                let grace = self.shared.config.write_grace_window;
                 self.shared.core.grace.begin(target, now, grace);
             }
         }
@@ -220,7 +220,7 @@ impl<B: Backend> Settlement<B> {
         let Some(also) = &self.shared.config.also_invalidate else {
             return Vec::new();
         };
-        let write = Write::new(&self.request, response);
+        let write = WriteInfo::new(&self.request, response);
         catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
             tracing::error!("also_invalidate panicked: only the target is invalidated");
             Vec::new()

@@ -16,7 +16,7 @@ type Layer = CacheLayer<RedisBackend>;
 
 /// An instance behind a tap, which has read.
 async fn behind(tap: &Tap, layer: fn(Layer) -> Layer, database: &Arc<Database>) -> Instance {
-    let backend = options(&tap.url(), "test").max_connections(1).build();
+    let backend = options(&tap.url(), "test").connections(1).open();
     let instance = Instance::new(layer(CacheLayer::new(backend)), database.origin());
     instance.reads().await;
     instance
@@ -57,7 +57,7 @@ async fn a_write_through_waits_for_the_acknowledgement() {
     let database = Database::gated(true);
     // What it reads at first, and its first write: then its lease is there, its scripts are known.
     database.go(2);
-    let one = behind(&tap, CacheLayer::write_through, &database).await;
+    let one = behind(&tap, |layer| layer.write_through(true), &database).await;
     send(&one.service, put("/a")).await;
     for (calls, version) in [(3, "2"), (4, "3")] {
         let mut write = Box::pin(send(&one.service, put("/a")));

@@ -128,7 +128,7 @@ fn two(server: &RedisServer, database: &Arc<Database>) -> (Instance, Instance) {
     let new = || {
         let mut layer = CacheLayer::new(instance(server));
         if database.write_through {
-            layer = layer.write_through();
+            layer = layer.write_through(true);
         }
         Instance::new(layer, database.origin())
     };
@@ -171,7 +171,7 @@ async fn a_fill_that_a_remote_write_overtakes_is_its_callers_alone() {
     assert_eq!(old.body, "0", "it began before the write");
     let handle = one.layer.handle();
     until("it is not stored", async || {
-        handle.stats().under_way == Default::default()
+        handle.stats().in_flight == Default::default()
     })
     .await;
     assert_eq!(handle.stats().stores, 0);

@@ -64,7 +64,7 @@ fn response(entry: &[u8]) -> Option<Arc<StoredResponse>> {
 
 /// Waits until nothing is on its way into the store.
 async fn is_stored(instance: &Instance) {
-    let is_idle = |instance: &Instance| instance.handle.stats().under_way.tasks == 0;
+    let is_idle = |instance: &Instance| instance.handle.stats().in_flight.tasks == 0;
     instance.until("it is stored", is_idle).await;
 }
 

@@ -61,7 +61,7 @@ pub fn options(url: &str) -> RedisOptions {
 
 /// With the deadlines that it has by default, and shorter pauses.
 pub fn guarded(options: RedisOptions) -> Guarded<RedisBackend> {
-    Guarded::new(options.build()).reopen_after(PAUSE, PAUSE * 4)
+    Guarded::new(options.open()).reopen_after(PAUSE, PAUSE * 4)
 }
 
 /// That never finds a well server slow, however busy this machine is.
@@ -102,7 +102,7 @@ impl World {
     pub fn instance(&self, backend: Guarded<RedisBackend>) -> Instance {
         let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60));
         let layer = match self.writes_through {
-            true => layer.write_through(),
+            true => layer.write_through(true),
             false => layer,
         };
         let origin = self.origin();

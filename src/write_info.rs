@@ -1,47 +1,48 @@
-//! A write, as the `also_invalidate` hook sees it.
+//! `WriteInfo`: a write, as the `also_invalidate` hook sees it.
 
 use http::{HeaderMap, Method, StatusCode, Uri, request, response};
 
-/// An unsafe request and, where one came, its answer.
+/// A write that may have been committed: its request and, if there was one, the response head.
 ///
-/// There is no answer when the inner service failed, panicked or was left by its client: the write may have committed all
-/// the same.
+/// The hook of [`CacheLayer::also_invalidate`](crate::CacheLayer::also_invalidate) gets it. There
+/// is no response if the inner service failed or panicked, or if the client left before it answered;
+/// the write may have been committed all the same.
 #[derive(Clone, Copy, Debug)]
-pub struct Write<'w> {
+pub struct WriteInfo<'w> {
     request: &'w request::Parts,
     response: Option<&'w response::Parts>,
 }
 
-impl<'w> Write<'w> {
+impl<'w> WriteInfo<'w> {
     pub(crate) fn new(request: &'w request::Parts, response: Option<&'w response::Parts>) -> Self {
         Self { request, response }
     }
 
-    /// The request's method.
+    /// Returns the method of the request.
     #[must_use]
     pub fn method(&self) -> &'w Method {
         &self.request.method
     }
 
-    /// The request's target.
+    /// Returns the target of the request.
     #[must_use]
     pub fn uri(&self) -> &'w Uri {
         &self.request.uri
     }
 
-    /// The request's header fields.
+    /// Returns the header fields of the request.
     #[must_use]
     pub fn headers(&self) -> &'w HeaderMap {
         &self.request.headers
     }
 
-    /// The answer's status, if there was an answer.
+    /// Returns the status of the response; `None` if there was no response.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.response.map(|response| response.status)
     }
 
-    /// The answer's header fields, if there was an answer.
+    /// Returns the header fields of the response; `None` if there was no response.
     #[must_use]
     pub fn response_headers(&self) -> Option<&'w HeaderMap> {
         self.response.map(|response| &response.headers)

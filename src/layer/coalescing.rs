@@ -1,0 +1,85 @@
+//! Options for how concurrent requests share one call to the inner service.
+
+use std::time::Duration;
+
+use super::CacheLayer;
+use crate::backend::Backend;
+
+/// # Coalescing
+///
+/// Concurrent misses of one key share one call: the first request is the leader, the others are
+/// followers and read the response as it arrives. The call and the capture of its body are a fill.
+/// The timeouts bound how long a request depends on another one.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// // For an inner service that answers within a second.
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .coalesce_takeover_timeout(Duration::from_secs(1))
+///     .coalesce_timeout(Duration::from_secs(3))
+///     .fill_timeout(Duration::from_secs(10))
+///     .max_waiting_fills(256);
+/// ```
+impl<B: Backend> CacheLayer<B> {
+    /// Sets how long followers wait for a leader's response head before one of them also calls the
+    /// inner service.
+    ///
+    /// Default: 10 seconds. The others keep waiting, for whichever of the calls responds first.
+    #[must_use]
+    pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
+        self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)
+    }
+
+    /// Sets the longest time a follower waits for response heads, over all calls it follows.
+    ///
+    /// Default: 30 seconds. After that it calls the inner service itself, and its response is not
+    /// stored. Zero means that no request waits for another.
+    #[must_use]
+    pub fn coalesce_timeout(self, timeout: Duration) -> Self {
+        self.with(|config| config.coalesce.coalesce_timeout = timeout)
+    }
+
+    /// Sets how long a fill may take, from the call to the last byte of the body.
+    ///
+    /// Default: 30 seconds. After that the response is not stored and the next request starts
+    /// another fill; clients that read the response continue to read it.
+    #[must_use]
+    pub fn fill_timeout(self, timeout: Duration) -> Self {
+        self.with(|config| config.coalesce.fill_timeout = timeout)
+    }
+
+    /// Sets how long the slowest reader of a shared response may delay the other readers, once its
+    /// body is no longer buffered.
+    ///
+    /// Default: 10 seconds. After that the slow reader's body ends with an error. It matters only
+    /// for bodies beyond [`max_body`](Self::max_body) or
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes); others wait for no reader.
+    #[must_use]
+    pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
+        self.with(|config| config.coalesce.slow_reader_timeout = timeout)
+    }
+
+    /// Sets how long a key is remembered as uncacheable. Its requests are not coalesced meanwhile
+    /// (hit-for-miss).
+    ///
+    /// Default: 10 seconds. Zero remembers none. A response that may be stored ends it early. An
+    /// uncacheable response is remembered for the kind of request that got it: with `Cookie`, with
+    /// `Authorization`, or any.
+    #[must_use]
+    pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
+        self.with(|config| config.coalesce.uncacheable_ttl = ttl)
+    }
+
+    /// Sets how many fills may wait for the inner service to become ready.
+    ///
+    /// Default: 4096. A fill beyond the limit is answered with a stale response where
+    /// [`stale_if_error`](Self::stale_if_error) allows it, and with 503 and `Retry-After`
+    /// otherwise. The limit exists because the cache itself is always ready, so that backpressure
+    /// ends here. Writes, and requests that bypass the cache, are not counted. 0 lets no fill wait.
+    #[must_use]
+    pub fn max_waiting_fills(self, fills: usize) -> Self {
+        self.with(|config| config.coalesce.max_waiting_fills = fills)
+    }
+}

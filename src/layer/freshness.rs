@@ -1,0 +1,162 @@
+//! Options for how long a response is fresh, and whose directives count (RFC 9111 §4.2, §5.2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, response};
+
+use super::CacheLayer;
+use super::invalid_option::{InvalidOption, or_panic};
+use crate::backend::Backend;
+use crate::semantics::cache_control::RequestDirective;
+use crate::semantics::freshness::Ttl;
+use crate::semantics::targeted::Targets;
+
+/// # Freshness
+///
+/// A response's own `s-maxage`, `max-age` or `Expires` decides how long it is fresh. The options
+/// give lifetimes to responses that state none, spread expiry over time, and choose which
+/// directives of requests and responses are obeyed. `Cache-Control` and `Expires` are never added
+/// to a response: browser caches cannot be invalidated.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::header::CONTENT_TYPE;
+/// use tower_response_cache::{CacheLayer, Ttl, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .ttl(Duration::from_secs(60))
+///     .negative_ttl(Duration::from_secs(2))
+///     .ttl_by(|head| {
+///         let is_image = head.headers.get(CONTENT_TYPE)?.as_bytes().starts_with(b"image/");
+///         is_image.then_some(Ttl::UntilInvalidated)
+///     })
+///     .ttl_jitter(0.1)
+///     .ignore_client_freshness(true);
+/// ```
+impl<B: Backend> CacheLayer<B> {
+    /// Sets the lifetime of responses that state none.
+    ///
+    /// Default: none; such a response is not stored unless a heuristic applies (RFC 9111 §4.2.2).
+    /// It applies to the statuses 200, 203, 204, 301 and 308, and with
+    /// [`negative_ttl`](Self::negative_ttl) as its limit to 404 and 410. Zero makes them stale on
+    /// arrival, so that each use is validated. [`Ttl::UntilInvalidated`] means no expiry.
+    ///
+    /// A response to a request with `Cookie` is not given this lifetime: it may be personal.
+    #[must_use]
+    pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
+        let ttl = ttl.into();
+        self.with(|config| config.ttl = Some(ttl))
+    }
+
+    /// Sets the longest lifetime that [`ttl`](Self::ttl) gives to 404 and 410 responses.
+    ///
+    /// Default: 5 seconds. Zero makes them stale on arrival.
+    #[must_use]
+    pub fn negative_ttl(self, ttl: Duration) -> Self {
+        self.with(|config| config.negative_ttl = ttl)
+    }
+
+    /// Chooses the lifetime of a response that states none from its head, whatever its status.
+    ///
+    /// Default: no function. `None` leaves the choice to [`ttl`](Self::ttl). Freshness that the
+    /// response states wins over both.
+    #[must_use]
+    pub fn ttl_by(
+        self,
+        ttl: impl Fn(&response::Parts) -> Option<Ttl> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
+    }
+
+    /// Shortens every lifetime by a random fraction, at most this one, so that responses that were
+    /// stored together do not expire together.
+    ///
+    /// Default: 0, which changes nothing. With 0.1 a lifetime of 60 seconds becomes one between 54
+    /// and 60 seconds. See also [`early_refresh`](Self::early_refresh).
+    ///
+    /// # Panics
+    /// If `fraction` is not between 0 and 1; see [`try_ttl_jitter`](Self::try_ttl_jitter).
+    #[must_use]
+    #[track_caller]
+    pub fn ttl_jitter(self, fraction: f64) -> Self {
+        or_panic(self.try_ttl_jitter(fraction))
+    }
+
+    /// Sets [`ttl_jitter`](Self::ttl_jitter) to a value that comes from configuration.
+    ///
+    /// # Errors
+    /// If `fraction` is not between 0 and 1.
+    pub fn try_ttl_jitter(self, fraction: f64) -> Result<Self, InvalidOption> {
+        if (0.0..=1.0).contains(&fraction) {
+            Ok(self.with(|config| config.ttl_jitter = fraction))
+        } else {
+            Err(InvalidOption::jitter(fraction))
+        }
+    }
+
+    /// Sets the response fields that replace `Cache-Control` and `Expires` for this cache, the most
+    /// important first (RFC 9213 §2.2).
+    ///
+    /// Default: `CDN-Cache-Control`. An empty list turns targeted fields off. They are structured
+    /// fields: one that is malformed or empty is ignored whole (§2.1).
+    ///
+    /// # Panics
+    /// If a name is not a valid field name; see
+    /// [`try_targeted_cache_control`](Self::try_targeted_cache_control).
+    #[must_use]
+    #[track_caller]
+    pub fn targeted_cache_control<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        or_panic(self.try_targeted_cache_control(names))
+    }
+
+    /// Sets [`targeted_cache_control`](Self::targeted_cache_control) to names that come from
+    /// configuration.
+    ///
+    /// # Errors
+    /// If a name is not a valid field name.
+    pub fn try_targeted_cache_control<'n>(
+        self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Self, InvalidOption> {
+        let parse = |name: &str| {
+            let invalid = |error| InvalidOption::field_name(name, error);
+            HeaderName::try_from(name).map_err(invalid)
+        };
+        let names = names
+            .into_iter()
+            .map(parse)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.with(|config| config.targeted_cache_control = Targets::of(names)))
+    }
+
+    /// Sets the request directives that this cache ignores; it replaces an earlier list.
+    ///
+    /// Default: none is ignored; all are obeyed (RFC 9111 §5.2.1). See also
+    /// [`ignore_client_freshness`](Self::ignore_client_freshness), which adds to this list.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, RequestDirective, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .ignore_request_directives([RequestDirective::NoStore, RequestDirective::MaxStale]);
+    /// ```
+    #[must_use]
+    pub fn ignore_request_directives(
+        self,
+        directives: impl IntoIterator<Item = RequestDirective>,
+    ) -> Self {
+        let directives = directives.into_iter().collect();
+        self.with(|config| config.set_ignored_directives(directives))
+    }
+
+    /// Ignores the request directives a client can use to force traffic to the inner service:
+    /// `no-cache`, `Pragma`, `max-age` and `min-fresh`.
+    ///
+    /// Default: `false`, they are obeyed (RFC 9111 §5.2.1, §5.4). Browsers send `no-cache` when a
+    /// page is reloaded.
+    #[must_use]
+    pub fn ignore_client_freshness(self, ignore: bool) -> Self {
+        self.with(|config| config.set_ignore_client_freshness(ignore))
+    }
+}

@@ -1,0 +1,149 @@
+//! The error of options that are set from configuration.
+
+use std::error::Error;
+use std::fmt;
+
+use http::header::InvalidHeaderName;
+
+use crate::semantics::status::InvalidCacheName;
+
+/// The error of the `try_*` options of [`CacheLayer`](crate::CacheLayer): a value is out of range
+/// or malformed.
+///
+/// Its message names the option, the value and what the option accepts.
+///
+/// ```
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default());
+/// let error = layer.try_ttl_jitter(7.0).expect_err("more than 1");
+/// assert_eq!(error.to_string(), "ttl_jitter must be between 0 and 1, not 7");
+/// ```
+#[derive(Debug)]
+pub struct InvalidOption {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Jitter(f64),
+    EarlyRefresh(f64),
+    CacheName(Box<str>, InvalidCacheName),
+    FieldName(Box<str>, InvalidHeaderName),
+}
+
+impl InvalidOption {
+    pub(super) fn jitter(fraction: f64) -> Self {
+        Kind::Jitter(fraction).into()
+    }
+
+    pub(super) fn early_refresh(beta: f64) -> Self {
+        Kind::EarlyRefresh(beta).into()
+    }
+
+    pub(super) fn cache_name(name: &str, error: InvalidCacheName) -> Self {
+        Kind::CacheName(name.into(), error).into()
+    }
+
+    pub(super) fn field_name(name: &str, error: InvalidHeaderName) -> Self {
+        Kind::FieldName(name.into(), error).into()
+    }
+}
+
+impl From<Kind> for InvalidOption {
+    fn from(kind: Kind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for InvalidOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Jitter(fraction) => {
+                write!(f, "ttl_jitter must be between 0 and 1, not {fraction}")
+            }
+            Kind::EarlyRefresh(beta) => {
+                write!(
+                    f,
+                    "early_refresh must be 0 or a positive finite number, not {beta}"
+                )
+            }
+            Kind::CacheName(name, _) => {
+                write!(
+                    f,
+                    "cache_status_name must be visible ASCII or spaces, not {name:?}"
+                )
+            }
+            Kind::FieldName(name, _) => {
+                write!(
+                    f,
+                    "targeted_cache_control must be given field names, not {name:?}"
+                )
+            }
+        }
+    }
+}
+
+impl Error for InvalidOption {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::Jitter(_) | Kind::EarlyRefresh(_) => None,
+            Kind::CacheName(_, error) => Some(error),
+            Kind::FieldName(_, error) => Some(error),
+        }
+    }
+}
+
+/// Unwraps an option that was set in code, where an invalid value is a programming error.
+#[track_caller]
+pub(super) fn or_panic<T>(checked: Result<T, InvalidOption>) -> T {
+    match checked {
+        Ok(layer) => layer,
+        Err(invalid) => panic!("{invalid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::CacheLayer;
+    use crate::backend::MemoryBackend;
+
+    #[test]
+    fn an_option_from_configuration_that_is_out_of_range_is_an_error_that_names_it() {
+        let layer = || CacheLayer::new(MemoryBackend::default());
+        let rows = [
+            (
+                layer().try_ttl_jitter(f64::NAN).err(),
+                "ttl_jitter must be between 0 and 1, not NaN",
+            ),
+            (
+                layer().try_ttl_jitter(-0.5).err(),
+                "ttl_jitter must be between 0 and 1, not -0.5",
+            ),
+            (
+                layer().try_early_refresh(f64::INFINITY).err(),
+                "early_refresh must be 0 or a positive finite number, not inf",
+            ),
+            (
+                layer().try_cache_status_name("ä").err(),
+                "cache_status_name must be visible ASCII or spaces, not \"ä\"",
+            ),
+            (
+                layer().try_targeted_cache_control(["cdn cache"]).err(),
+                "targeted_cache_control must be given field names, not \"cdn cache\"",
+            ),
+        ];
+        for (error, expected) in rows {
+            assert_eq!(
+                error.map(|error| error.to_string()).as_deref(),
+                Some(expected)
+            );
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "ttl_jitter must be between 0 and 1, not 7")]
+    fn an_option_in_code_that_is_out_of_range_panics_with_a_sentence() {
+        let _ = CacheLayer::new(MemoryBackend::default()).ttl_jitter(7.0);
+    }
+}

@@ -1,0 +1,94 @@
+//! Options for which requests share a stored response (RFC 9111 §2), and which bypass the cache.
+
+use std::sync::Arc;
+
+use http::request;
+
+use super::CacheLayer;
+use crate::backend::Backend;
+use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
+
+/// # Keys
+///
+/// Two requests share a stored response if they have the same cache key and agree on the fields
+/// that the response names in `Vary`. By default the key is the authority, path and query of the
+/// request, as received. Everything that changes a response must be in its key or in its `Vary`.
+///
+/// ```
+/// use tower_response_cache::key::{Authority, QueryRules};
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .authority(Authority::fixed("shop.example"))
+///     .query(QueryRules::all().ignoring(["utm_source", "utm_medium"]))
+///     .skip(|request| request.uri.path().starts_with("/account"));
+/// ```
+impl<B: Backend> CacheLayer<B> {
+    /// Sets where the authority in a cache key comes from.
+    ///
+    /// Default: [`Authority::FromRequest`], the request's target or its `Host` field.
+    #[must_use]
+    pub fn authority(self, authority: Authority) -> Self {
+        self.with(|config| config.authority = authority)
+    }
+
+    /// Sets how cache keys are made.
+    ///
+    /// Default: [`UriKey`](crate::key::UriKey), the request's target as received.
+    #[must_use]
+    pub fn key(self, key: impl MakeCacheKey) -> Self {
+        self.with(|config| config.key = Arc::new(key))
+    }
+
+    /// Sets how cache keys are made, by a closure instead of a [`MakeCacheKey`].
+    ///
+    /// `None` makes a read bypass the cache, and a write invalidate nothing.
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// // One stored response per tenant; requests without a tenant bypass the cache.
+    /// let layer = CacheLayer::new(MemoryBackend::default()).key_by(|request, key| {
+    ///     let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
+    ///     let authority = format!("{tenant}@{}", key.authority());
+    ///     Some(key.with_authority(authority))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn key_by<F>(self, key: F) -> Self
+    where
+        F: for<'r> Fn(&'r request::Parts, KeyParts<'r>) -> Option<KeyParts<'r>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.key(KeyBy(key))
+    }
+
+    /// Sets which query parameters belong to the cache key of a GET or HEAD.
+    ///
+    /// Default: the whole query, as received. Parameters that do not belong to the key are also
+    /// removed from the request that the inner service receives. [`key`](Self::key) and
+    /// [`key_by`](Self::key_by) see the query that is left.
+    #[must_use]
+    pub fn query(self, rules: QueryRules) -> Self {
+        self.with(|config| config.query = rules)
+    }
+
+    /// Separates mounts of one layer that see the same paths: a response that is stored in one
+    /// scope is neither found nor invalidated in another.
+    ///
+    /// Default: the empty scope. A clone of the layer with another scope shares everything else.
+    #[must_use]
+    pub fn scope(self, scope: &str) -> Self {
+        let scope = Arc::from(scope);
+        self.with(|config| config.scope = scope)
+    }
+
+    /// Lets GET and HEAD requests bypass the cache if this function returns `true` for them.
+    ///
+    /// Default: none does. Writes always invalidate. `Cache-Status` then says `fwd=bypass`.
+    #[must_use]
+    pub fn skip(self, skip: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.skip = Some(Arc::new(skip)))
+    }
+}

@@ -1,0 +1,120 @@
+//! Options for stale responses: use, validation and refresh (RFC 9111 §4.2.4, §4.3; RFC 5861).
+
+use std::time::Duration;
+
+use super::CacheLayer;
+use super::invalid_option::{InvalidOption, or_panic};
+use crate::backend::Backend;
+
+/// # Stale responses
+///
+/// A stored response is stale when its lifetime is over. It is validated before it is used again,
+/// or used as it is where the response or an option allows that. The directives
+/// `stale-while-revalidate` and `stale-if-error` of a response win over the options of the same
+/// name.
+///
+/// Some directives always win. No option lets a response with `must-revalidate`,
+/// `proxy-revalidate` or `no-cache` be used while it is stale, nor any stale response for a request
+/// with `no-cache`, `max-age` or `min-fresh`. `s-maxage` has the same effect as
+/// `proxy-revalidate`, which [`stale_despite_s_maxage`](Self::stale_despite_s_maxage) relaxes for
+/// responses that state a window themselves. A response that a write invalidated is removed, not
+/// stale.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .ttl(Duration::from_secs(60))
+///     .stale_while_revalidate(Duration::from_secs(30))
+///     .stale_if_error(Duration::from_secs(600))
+///     .failure_backoff(Duration::from_secs(2))
+///     .early_refresh(1.0);
+/// ```
+impl<B: Backend> CacheLayer<B> {
+    /// Sets how long beyond its lifetime a response is used at once while one refresh runs in the
+    /// background (RFC 5861 §3).
+    ///
+    /// Default: zero, not at all. It applies to responses without a `stale-while-revalidate`
+    /// directive.
+    #[must_use]
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.with(|config| config.stale.while_revalidate = window)
+    }
+
+    /// Sets how long beyond its lifetime a response is used if the inner service returns 500, 502,
+    /// 503 or 504, or an error (RFC 5861 §4).
+    ///
+    /// Default: zero, not at all. It applies to responses without a `stale-if-error` directive.
+    #[must_use]
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.with(|config| config.stale.if_error = window)
+    }
+
+    /// Sets how long beyond its lifetime a response is used if the inner service returns an error
+    /// instead of a response (RFC 9111 §4.2.4, "disconnected").
+    ///
+    /// Default: 60 seconds. Zero turns it off, unless [`stale_if_error`](Self::stale_if_error)
+    /// covers the error. It applies to responses without a `stale-if-error` directive.
+    #[must_use]
+    pub fn stale_if_unreachable(self, window: Duration) -> Self {
+        self.with(|config| config.stale.if_unreachable = window)
+    }
+
+    /// Lets a response's own `stale-while-revalidate` and `stale-if-error` count beside its
+    /// `s-maxage`, as many origins mean it.
+    ///
+    /// Default: `false`: `s-maxage` forbids stale use (RFC 9111 §5.2.2.10). The windows of this
+    /// layer never apply to a response with `s-maxage`.
+    #[must_use]
+    pub fn stale_despite_s_maxage(self, allow: bool) -> Self {
+        self.with(|config| config.stale.despite_s_maxage = allow)
+    }
+
+    /// Sets how long beyond its lifetime a response with a validator (`ETag`, `Last-Modified`) is
+    /// kept, so that it can be validated instead of fetched again (RFC 9111 §4.3).
+    ///
+    /// Default: 1 hour. With zero, responses that must be validated before every use (`no-cache`,
+    /// or no lifetime left) are not stored.
+    #[must_use]
+    pub fn revalidation_window(self, window: Duration) -> Self {
+        self.with(|config| config.stale.validation = window)
+    }
+
+    /// Sets how long to keep answering with a stale response after a failed refresh before
+    /// contacting the inner service again.
+    ///
+    /// Default: 5 seconds. Zero contacts it for each request. At most 4096 failed keys are
+    /// remembered at a time.
+    #[must_use]
+    pub fn failure_backoff(self, backoff: Duration) -> Self {
+        self.with(|config| config.failure_backoff = backoff)
+    }
+
+    /// Refreshes a response in the background shortly before it expires, so that a popular key
+    /// never expires (XFetch).
+    ///
+    /// Default: 0, off. The probability that a hit starts a refresh grows as expiry comes near and
+    /// with the time that the last fill took. 1 is the optimal `beta`; a larger one refreshes
+    /// earlier. A response that is `immutable` is not refreshed while it is fresh (RFC 8246 §2).
+    ///
+    /// # Panics
+    /// If `beta` is negative, infinite or NaN; see [`try_early_refresh`](Self::try_early_refresh).
+    #[must_use]
+    #[track_caller]
+    pub fn early_refresh(self, beta: f64) -> Self {
+        or_panic(self.try_early_refresh(beta))
+    }
+
+    /// Sets [`early_refresh`](Self::early_refresh) to a value that comes from configuration.
+    ///
+    /// # Errors
+    /// If `beta` is negative, infinite or NaN.
+    pub fn try_early_refresh(self, beta: f64) -> Result<Self, InvalidOption> {
+        if beta.is_finite() && beta >= 0.0 {
+            Ok(self.with(|config| config.early_refresh = (beta > 0.0).then_some(beta)))
+        } else {
+            Err(InvalidOption::early_refresh(beta))
+        }
+    }
+}
