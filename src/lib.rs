@@ -96,7 +96,7 @@
 //! # Before an origin
 //!
 //! `proxy` (feature `proxy`; `proxy-tls` for `https://`) has `ReverseProxy`, a plain tower service that forwards what it is
-//! asked, and `AnswerErrors`, which makes its errors 502 and 504 once the cache has seen them. With a server around them they
+//! asked, and `ErrorResponder`, which makes its errors 502 and 504 once the cache has seen them. With a server around them they
 //! are a caching reverse proxy: `examples/proxy` is one.
 //!
 //! # Where it belongs in a stack

@@ -33,7 +33,7 @@ use tower::ServiceBuilder;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::Authority;
-use tower_response_cache::proxy::AnswerErrors;
+use tower_response_cache::proxy::ErrorResponderLayer;
 
 use options::Options;
 use server::{LAST_ANSWERS, Server};
@@ -68,7 +68,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let cache = cache(options, store);
     let ends = cache.handle();
     let service = ServiceBuilder::new()
-        .layer_fn(AnswerErrors::new)
+        .layer(ErrorResponderLayer::new())
         .layer(cache)
         .concurrency_limit(options.concurrency)
         .service(origin);

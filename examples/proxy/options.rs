@@ -151,16 +151,9 @@ impl Options {
                 Host::Preserve => HostPolicy::Preserve,
                 Host::Upstream => HostPolicy::Upstream,
             });
-        let origin = if self.trust_forwarded {
-            origin.trust_forwarded()
-        } else {
-            origin
-        };
-        Ok(if self.http2_upstream {
-            origin.http2_only()
-        } else {
-            origin
-        })
+        Ok(origin
+            .trust_forwarded(self.trust_forwarded)
+            .http2_only(self.http2_upstream))
     }
 
     /// Whether all hosts are one.

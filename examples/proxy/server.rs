@@ -108,10 +108,7 @@ where
         stream: Counted<TcpStream>,
         client: SocketAddr,
     ) {
-        let peer = Peer {
-            address: client.ip(),
-            is_secure: false,
-        };
+        let peer = Peer::new(client.ip());
         // Each connection has its own: what all of them counted up and down would be fetched from one core to the other.
         let service = Mutex::new(self.service.clone());
         let begun = Arc::new(AtomicBool::new(false));

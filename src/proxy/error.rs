@@ -1,64 +1,134 @@
-//! What can go wrong between here and an origin.
+//! Errors of the proxy's configuration and of requests to upstreams.
+//!
+//! Knows the errors of hyper and of bodies; nothing of responses. Start reading at [`ProxyError`].
 
 use std::error::Error;
 use std::{fmt, io};
 
 use http::StatusCode;
+use http::uri::Authority;
+use hyper_util::client::legacy;
 
 use crate::error::BoxError;
 
-use super::idle::Stalled;
+use super::body::idle_timer::StalledBody;
 
-/// What is wrong with a URL that was to be an upstream's.
+/// The error of a URL or prefix that cannot be used for an upstream.
+///
+/// It displays the value, the problem and what to use instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUpstream {
-    pub(super) url: String,
-    pub(super) problem: &'static str,
+    value: String,
+    problem: UpstreamProblem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum UpstreamProblem {
+    NotAUrl,
+    NoScheme,
+    UnknownScheme,
+    HttpsDisabled,
+    NoHost,
+    HasUserInfo,
+    HasQuery,
+    RelativePrefix,
+}
+
+impl InvalidUpstream {
+    pub(super) fn new(value: &str, problem: UpstreamProblem) -> Self {
+        Self {
+            value: value.to_owned(),
+            problem,
+        }
+    }
 }
 
 impl fmt::Display for InvalidUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no upstream: {}", self.url, self.problem)
+        let value = &self.value;
+        match self.problem {
+            UpstreamProblem::NotAUrl => write!(
+                f,
+                "invalid upstream {value:?}: not a URL; use http://HOST[:PORT][/PATH]"
+            ),
+            UpstreamProblem::NoScheme => write!(
+                f,
+                "invalid upstream {value:?}: the scheme is missing; use http://HOST[:PORT][/PATH]"
+            ),
+            UpstreamProblem::UnknownScheme => write!(
+                f,
+                "invalid upstream {value:?}: unknown scheme; use http:// or https://"
+            ),
+            UpstreamProblem::HttpsDisabled => write!(
+                f,
+                "invalid upstream {value:?}: https:// needs the feature proxy-tls; \
+                 enable it or use http://"
+            ),
+            UpstreamProblem::NoHost => write!(
+                f,
+                "invalid upstream {value:?}: the host is missing; use http://HOST[:PORT][/PATH]"
+            ),
+            UpstreamProblem::HasUserInfo => write!(
+                f,
+                "invalid upstream {value:?}: user information is not supported; \
+                 remove everything up to the @"
+            ),
+            UpstreamProblem::HasQuery => write!(
+                f,
+                "invalid upstream {value:?}: a query is not supported; remove it from the ? on"
+            ),
+            UpstreamProblem::RelativePrefix => write!(
+                f,
+                "invalid upstream prefix {value:?}: it must begin with a slash; use \"/{value}\""
+            ),
+        }
     }
 }
 
 impl Error for InvalidUpstream {}
 
-/// Why a request has no answer: an upstream failed, or could not be reached.
+/// The error of a request that an upstream did not answer.
+///
+/// Its [`source`](Error::source) is the cause, for logs. [`ErrorResponder`](super::ErrorResponder)
+/// turns it into a response.
 #[derive(Debug)]
 pub struct ProxyError {
     kind: ProxyErrorKind,
+    upstream: Option<Authority>,
     cause: Option<BoxError>,
 }
 
-/// In which way; the names are those of RFC 9209 §2.3.
+/// The kinds of [`ProxyError`], named after the proxy error types of RFC 9209 §2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyErrorKind {
-    /// Its name is not known.
+    /// The upstream's host name could not be resolved.
     Dns,
-    /// It could not be connected to.
+    /// The connection to the upstream was refused or failed.
     Connect,
-    /// It speaks no TLS, or is not trusted.
+    /// The TLS handshake failed, or the upstream's certificate is not trusted.
     Tls,
-    /// Connecting took too long.
+    /// Connecting took longer than [`connect_timeout`](super::ReverseProxy::connect_timeout).
     ConnectTimeout,
-    /// The head of its answer took too long.
+    /// The response's head took longer than [`head_timeout`](super::ReverseProxy::head_timeout).
     HeadTimeout,
-    /// It closed the connection before it had answered.
+    /// The upstream closed the connection before the end of its response's head.
     Terminated,
-    /// It does not speak HTTP, or not by our limits.
+    /// The upstream's response is not valid HTTP, or exceeds [`max_head`].
+    ///
+    /// [`max_head`]: super::ReverseProxy::max_head
     Protocol,
-    /// The client's content ended with an error before all of it was sent.
+    /// The client's content ended with an error before it was complete.
     Request,
-    /// The client stopped sending its content.
+    /// The client paused within its content for longer than
+    /// [`idle_timeout`](super::ReverseProxy::idle_timeout).
     RequestTimeout,
-    /// Nothing that an upstream did.
+    /// Any error that was not caused by an upstream or the client.
     Internal,
 }
 
 impl ProxyErrorKind {
-    /// The type of a proxy error (RFC 9209 §2.3).
+    /// The proxy error type for `Proxy-Status` (RFC 9209 §2.3).
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +144,8 @@ impl ProxyErrorKind {
         }
     }
 
-    /// What a client is told of it (RFC 9110 §15.6.3, §15.6.5).
+    /// The status of the response to the client: 502 for a failed upstream, 504 for a late one
+    /// (RFC 9110 §15.6.3, §15.6.5), 400 or 408 for the client's own content, 500 otherwise.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -88,43 +159,109 @@ impl ProxyErrorKind {
         }
     }
 
-    pub(super) fn because(self, cause: impl Into<BoxError>) -> ProxyError {
+    /// The sentence that a client is told. It does not name the upstream.
+    pub(super) fn client_message(self) -> &'static str {
+        match self {
+            Self::Dns => "the upstream's name is not known",
+            Self::Tls => "the upstream is not trusted, or speaks no TLS",
+            Self::Connect => "the upstream cannot be reached",
+            Self::ConnectTimeout => "connecting to the upstream took too long",
+            Self::HeadTimeout => "the upstream did not answer in time",
+            Self::Terminated => "the upstream closed the connection without an answer",
+            Self::Protocol => "the upstream's answer is not sound",
+            Self::Request => "the request's content ended too early",
+            Self::RequestTimeout => "the request's content took too long",
+            Self::Internal => "the request failed here",
+        }
+    }
+
+    /// The error message of the failed step, for logs.
+    fn failure(self) -> &'static str {
+        match self {
+            Self::Dns => "cannot resolve the host name of upstream",
+            Self::Tls => "TLS handshake failed with upstream",
+            Self::Connect => "cannot connect to upstream",
+            Self::ConnectTimeout => "connect_timeout exceeded for upstream",
+            Self::HeadTimeout => "head_timeout exceeded for upstream",
+            Self::Terminated => "connection closed before the response by upstream",
+            Self::Protocol => "invalid response from upstream",
+            Self::Request => "the client's content ended early for upstream",
+            Self::RequestTimeout => "idle_timeout exceeded in the client's content for upstream",
+            Self::Internal => "the request failed before it reached upstream",
+        }
+    }
+
+    pub(super) fn caused_by(self, cause: impl Into<BoxError>) -> ProxyError {
         ProxyError {
             kind: self,
+            upstream: None,
             cause: Some(cause.into()),
         }
     }
 }
 
 impl ProxyError {
-    /// In which way.
+    /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> ProxyErrorKind {
         self.kind
+    }
+
+    /// The host and port of the upstream that the request was sent to; `None` if none was chosen.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&Authority> {
+        self.upstream.as_ref()
+    }
+
+    pub(super) fn with_upstream(self, upstream: Option<Authority>) -> Self {
+        Self { upstream, ..self }
     }
 }
 
 impl From<ProxyErrorKind> for ProxyError {
     fn from(kind: ProxyErrorKind) -> Self {
-        Self { kind, cause: None }
+        Self {
+            kind,
+            upstream: None,
+            cause: None,
+        }
     }
 }
 
-impl From<hyper_util::client::legacy::Error> for ProxyError {
-    fn from(error: hyper_util::client::legacy::Error) -> Self {
-        kind_of(&error).because(error)
+impl From<legacy::Error> for ProxyError {
+    fn from(error: legacy::Error) -> Self {
+        kind_of(&error).caused_by(error)
     }
 }
 
-fn kind_of(error: &hyper_util::client::legacy::Error) -> ProxyErrorKind {
-    let hyper = |is: fn(&hyper::Error) -> bool| any(error, is);
-    let is_late = any(error, |io: &io::Error| io.kind() == io::ErrorKind::TimedOut);
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.failure())?;
+        match &self.upstream {
+            Some(upstream) => write!(f, " {upstream}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for ProxyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+fn kind_of(error: &legacy::Error) -> ProxyErrorKind {
+    let hyper = |is_kind: fn(&hyper::Error) -> bool| has_cause(error, is_kind);
+    let is_late = has_cause(error, |io: &io::Error| io.kind() == io::ErrorKind::TimedOut);
     match () {
         () if error.is_connect() && is_late => ProxyErrorKind::ConnectTimeout,
-        () if error.is_connect() && any(error, is_of_tls) => ProxyErrorKind::Tls,
-        () if error.is_connect() && causes(error).any(is_of_dns) => ProxyErrorKind::Dns,
+        () if error.is_connect() && has_cause(error, is_tls) => ProxyErrorKind::Tls,
+        () if error.is_connect() && causes(error).any(is_dns) => ProxyErrorKind::Dns,
         () if error.is_connect() => ProxyErrorKind::Connect,
-        () if any(error, |stalled: &Stalled| *stalled == Stalled::Client) => {
+        () if has_cause(error, |stalled: &StalledBody| {
+            *stalled == StalledBody::Client
+        }) =>
+        {
             ProxyErrorKind::RequestTimeout
         }
         () if hyper(hyper::Error::is_user) => ProxyErrorKind::Request,
@@ -133,57 +270,35 @@ fn kind_of(error: &hyper_util::client::legacy::Error) -> ProxyErrorKind {
     }
 }
 
-/// hyper's connector says it by these words alone.
-fn is_of_dns(cause: &(dyn Error + 'static)) -> bool {
+/// Whether an error is hyper's for a failed DNS lookup, which has no type, only this text.
+fn is_dns(cause: &(dyn Error + 'static)) -> bool {
     cause.to_string() == "dns error"
 }
 
-/// Errors of I/O are no causes of those that hold them.
+/// Whether an I/O error wraps an error of rustls, which `source` does not return.
 #[cfg(feature = "proxy-tls")]
-fn is_of_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|held| {
-        held.is::<rustls::Error>() || held.downcast_ref().is_some_and(is_of_tls)
+fn is_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref().is_some_and(is_tls)
     })
 }
 
 #[cfg(not(feature = "proxy-tls"))]
-fn is_of_tls(_: &io::Error) -> bool {
+fn is_tls(_: &io::Error) -> bool {
     false
 }
 
-/// Whether one of an error's causes is of a type, and like that.
-pub(super) fn any<E: Error + 'static>(
+/// Whether one of an error's causes, itself included, has a type and satisfies a condition.
+fn has_cause<E: Error + 'static>(
     error: &(dyn Error + 'static),
-    is: impl Fn(&E) -> bool,
+    condition: impl Fn(&E) -> bool,
 ) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<E>().is_some_and(&is))
+    causes(error).any(|cause| cause.downcast_ref::<E>().is_some_and(&condition))
 }
 
+/// An error and its sources, the outermost first.
 pub(super) fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            ProxyErrorKind::Dns => "the upstream's name is not known",
-            ProxyErrorKind::Tls => "the upstream is not trusted, or speaks no TLS",
-            ProxyErrorKind::Connect => "the upstream cannot be reached",
-            ProxyErrorKind::ConnectTimeout => "connecting to the upstream took too long",
-            ProxyErrorKind::HeadTimeout => "the upstream did not answer in time",
-            ProxyErrorKind::Terminated => "the upstream closed the connection without an answer",
-            ProxyErrorKind::Protocol => "the upstream's answer is not sound",
-            ProxyErrorKind::Request => "the request's content ended too early",
-            ProxyErrorKind::RequestTimeout => "the request's content took too long",
-            ProxyErrorKind::Internal => "the request failed here",
-        })
-    }
-}
-
-impl Error for ProxyError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
-    }
 }

@@ -1,4 +1,6 @@
-//! What a request is for, and whether that is sound (RFC 9112 §3.2, RFC 9110 §7.2).
+//! The target, host and framing of a request (RFC 9112 §3.2, §6.3; RFC 9110 §7.2).
+//!
+//! Decides which requests are forwarded. Knows nothing of upstreams.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
@@ -6,40 +8,36 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 
 use crate::key;
 
-use super::body::ProxyBody;
+use super::body::response::ProxyBody;
 
-/// Which `Host` an upstream is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HostPolicy {
-    /// The one that the client asked for, as it is part of the cache key.
-    #[default]
-    Preserve,
-    /// The upstream's own. Then all hosts are one site: see [`Authority::fixed`](crate::key::Authority::fixed).
-    Upstream,
-}
-
-/// A sound target.
+/// The valid target of a request.
 #[derive(Debug)]
-pub(super) struct Target {
-    /// `None` for HTTP/1.0 without.
+pub(super) struct RequestTarget {
+    /// `None` for an HTTP/1.0 request without `Host`.
     pub(super) host: Option<Authority>,
     pub(super) path: PathAndQuery,
 }
 
-/// Why a request is answered here.
+/// The reason why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotForwarded {
+pub(super) enum RejectedRequest {
+    /// The host is missing, repeated or invalid.
     Host,
+    /// The target is not an absolute path, or its scheme is not HTTP's.
     Target,
+    /// Both `Transfer-Encoding` and `Content-Length` are present.
     Framing,
+    /// CONNECT is not supported.
     Connect,
+    /// `OPTIONS *` concerns the proxy itself.
     Asterisk,
-    /// RFC 9110 §7.6.2
+    /// `Max-Forwards` of OPTIONS or TRACE is zero (RFC 9110 §7.6.2).
     LastHop,
 }
 
-impl NotForwarded {
-    pub(super) fn answer(self) -> Response<ProxyBody> {
+impl RejectedRequest {
+    /// The response to the client.
+    pub(super) fn response(self) -> Response<ProxyBody> {
         let (status, text) = match self {
             Self::Host => (
                 StatusCode::BAD_REQUEST,
@@ -59,84 +57,91 @@ impl NotForwarded {
             ),
             Self::Asterisk | Self::LastHop => (StatusCode::NO_CONTENT, ""),
         };
-        tracing::debug!(reason = ?self, "not forwarded");
-        let mut answer = Response::new(ProxyBody::text(text));
-        *answer.status_mut() = status;
+        tracing::debug!(reason = ?self, "request not forwarded");
+        let mut response = Response::new(ProxyBody::text(text));
+        *response.status_mut() = status;
         if !text.is_empty() {
             let plain = HeaderValue::from_static("text/plain");
-            answer.headers_mut().insert(CONTENT_TYPE, plain);
+            response.headers_mut().insert(CONTENT_TYPE, plain);
         }
-        answer
+        response
     }
 }
 
-/// Checks a request; takes one off its `Max-Forwards`.
-pub(super) fn checked<B>(request: &mut Request<B>) -> Result<Target, NotForwarded> {
+/// Checks a request and returns its target. Decrements `Max-Forwards` of OPTIONS and TRACE.
+pub(super) fn validate<B>(request: &mut Request<B>) -> Result<RequestTarget, RejectedRequest> {
     if request.method() == Method::CONNECT {
-        return Err(NotForwarded::Connect);
+        return Err(RejectedRequest::Connect);
     }
     let headers = request.headers();
-    // RFC 9112 §6.3: whoever sends both may be about to smuggle a request past one who reads the other.
+    // RFC 9112 §6.3: a sign of request smuggling, which works where two recipients differ in the
+    // field they read.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(NotForwarded::Framing);
+        return Err(RejectedRequest::Framing);
     }
-    let host = host_of(request)?;
+    let host = valid_host(request)?;
     let path = request.uri().path_and_query().cloned();
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
     if path == "*" && request.method() == Method::OPTIONS {
-        return Err(NotForwarded::Asterisk);
+        return Err(RejectedRequest::Asterisk);
     }
-    if !path.as_str().starts_with('/') || request.uri().scheme_str().is_some_and(is_another) {
-        return Err(NotForwarded::Target);
+    let is_http = request.uri().scheme_str().is_none_or(is_http_scheme);
+    if !path.as_str().starts_with('/') || !is_http {
+        return Err(RejectedRequest::Target);
     }
     if [Method::OPTIONS, Method::TRACE].contains(request.method()) {
-        count_hop(request.headers_mut())?;
+        decrement_max_forwards(request.headers_mut())?;
     }
-    Ok(Target { host, path })
+    Ok(RequestTarget { host, path })
 }
 
-fn is_another(scheme: &str) -> bool {
-    !["http", "https"].contains(&scheme)
+fn is_http_scheme(scheme: &str) -> bool {
+    ["http", "https"].contains(&scheme)
 }
 
-/// The target's own authority counts more than `Host` (RFC 9112 §3.2.2), which must be a sound one all the same.
-fn host_of<B>(request: &Request<B>) -> Result<Option<Authority>, NotForwarded> {
+/// The host of a request. The authority of the target takes precedence over `Host`
+/// (RFC 9112 §3.2.2), which must be valid nevertheless.
+fn valid_host<B>(request: &Request<B>) -> Result<Option<Authority>, RejectedRequest> {
     let mut lines = request.headers().get_all(HOST).iter();
-    let (line, another) = (lines.next(), lines.next());
-    if another.is_some() {
-        return Err(NotForwarded::Host);
+    let (line, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(RejectedRequest::Host);
     }
-    let named = match line {
-        Some(line) => Some(sound(line.as_bytes()).ok_or(NotForwarded::Host)?),
+    let host = match line {
+        Some(line) => Some(parse_authority(line.as_bytes()).ok_or(RejectedRequest::Host)?),
         None => None,
     };
-    match (request.uri().authority(), named) {
-        (Some(target), _) => sound(target.as_str().as_bytes())
+    match (request.uri().authority(), host) {
+        (Some(target), _) => parse_authority(target.as_str().as_bytes())
             .map(Some)
-            .ok_or(NotForwarded::Host),
-        (None, Some(named)) => Ok(Some(named)),
+            .ok_or(RejectedRequest::Host),
+        (None, Some(host)) => Ok(Some(host)),
         (None, None) if request.version() <= Version::HTTP_10 => Ok(None),
-        (None, None) => Err(NotForwarded::Host),
+        (None, None) => Err(RejectedRequest::Host),
     }
 }
 
-/// An authority that could be part of a cache key, too.
-fn sound(text: &[u8]) -> Option<Authority> {
+/// Parses an authority by the rules of the cache key, so that both accept the same hosts.
+fn parse_authority(text: &[u8]) -> Option<Authority> {
     key::normalize(std::str::from_utf8(text).ok()?, None)?;
     Authority::try_from(text).ok()
 }
 
-/// RFC 9110 §7.6.2
-fn count_hop(headers: &mut HeaderMap) -> Result<(), NotForwarded> {
-    let Some(left) = headers.get(MAX_FORWARDS) else {
+/// Decrements `Max-Forwards`; rejects the request if it is zero (RFC 9110 §7.6.2).
+fn decrement_max_forwards(headers: &mut HeaderMap) -> Result<(), RejectedRequest> {
+    let Some(value) = headers.get(MAX_FORWARDS) else {
         return Ok(());
     };
-    // What is no number is nobody's to count.
-    let Some(left) = left.to_str().ok().and_then(|left| left.parse::<u64>().ok()) else {
+    // An invalid value is forwarded as it is.
+    let Some(value) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.parse::<u64>().ok())
+    else {
         return Ok(());
     };
-    let left = left.checked_sub(1).ok_or(NotForwarded::LastHop)?;
-    headers.insert(MAX_FORWARDS, HeaderValue::from(left));
+    let value = value.checked_sub(1).ok_or(RejectedRequest::LastHop)?;
+    headers.insert(MAX_FORWARDS, HeaderValue::from(value));
     Ok(())
 }
 
@@ -144,20 +149,20 @@ fn count_hop(headers: &mut HeaderMap) -> Result<(), NotForwarded> {
 mod tests {
     use super::*;
 
-    fn check(method: &str, uri: &str, lines: &[(&str, &str)]) -> Result<String, NotForwarded> {
+    fn check(method: &str, uri: &str, lines: &[(&str, &str)]) -> Result<String, RejectedRequest> {
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        let target = checked(&mut request.body(()).expect("a request"))?;
+        let target = validate(&mut request.body(()).expect("a request"))?;
         let host = target.host.map_or(String::new(), |host| host.to_string());
         Ok(format!("{host}{}", target.path))
     }
 
-    /// P13, P18
+    /// RFC 9112 §3.2, §6.3; RFC 9110 §7.6.2.
     #[test]
-    fn rfc_9112_section_3_2_targets() {
-        use NotForwarded::{Asterisk, Connect, Framing, Host, LastHop, Target};
+    fn only_requests_with_a_valid_target_host_and_length_are_forwarded() {
+        use RejectedRequest::{Asterisk, Connect, Framing, Host, LastHop, Target};
         let both = &[
             ("host", "a"),
             ("content-length", "3"),

@@ -15,7 +15,7 @@ use crate::raw::{Raw, exchange, last_get};
 async fn wrong_options_are_explained() {
     for (arguments, message) in [
         (&[][..], "--upstream"),
-        (&["--upstream", "localhost:8000"], "it has no scheme"),
+        (&["--upstream", "localhost:8000"], "the scheme is missing"),
         (
             &["--upstream", "/api=http://a"],
             "one --upstream URL is needed",

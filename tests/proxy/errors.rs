@@ -1,11 +1,11 @@
-//! What `AnswerErrors` makes of errors that are no upstream's.
+//! What `ErrorResponder` makes of errors that are no upstream's.
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceExt, service_fn};
 use tower_response_cache::BoxError;
-use tower_response_cache::proxy::{AnswerErrors, ProxyBody};
+use tower_response_cache::proxy::{ErrorResponder, ProxyBody};
 
 use crate::call::get;
 
@@ -19,7 +19,7 @@ async fn text(answer: Response<ProxyBody>) -> String {
 async fn any_error_is_answered() {
     let fails =
         service_fn(async |_: Request<_>| Err::<Response<ProxyBody>, BoxError>("anything".into()));
-    let edge = AnswerErrors::new(fails).name("edge");
+    let edge = ErrorResponder::new(fails).name("edge");
     let Ok(answer) = edge.oneshot(get("/")).await;
     assert_eq!(answer.status(), 500);
     assert_eq!(
@@ -56,7 +56,7 @@ async fn what_is_not_ready_is_answered_too() {
             std::future::ready(Ok(Response::new(ProxyBody::from(Bytes::from("well")))))
         }
     }
-    let mut edge = AnswerErrors::new(Once(false));
+    let mut edge = ErrorResponder::new(Once(false));
     for (status, content) in [(500, "500 Internal"), (200, "well")] {
         let Ok(()) = std::future::poll_fn(|cx| {
             Service::<Request<http_body_util::Empty<Bytes>>>::poll_ready(&mut edge, cx)
@@ -69,7 +69,7 @@ async fn what_is_not_ready_is_answered_too() {
 }
 
 #[test]
-#[should_panic(expected = "is no token")]
+#[should_panic(expected = "is not a token")]
 fn a_name_is_a_token() {
-    let _ = AnswerErrors::new(()).name("a b");
+    let _ = ErrorResponder::new(()).name("a b");
 }

@@ -106,7 +106,7 @@ async fn claims_are_removed_or_added_to() {
     ] {
         let mut proxy = proxy(&origin).forwarding(forwarding);
         if trusted {
-            proxy = proxy.trust_forwarded();
+            proxy = proxy.trust_forwarded(true);
         }
         let claims = [
             ("host", "test.example"),
@@ -118,10 +118,7 @@ async fn claims_are_removed_or_added_to() {
         ];
         let mut request = to(Method::GET, "/", &claims);
         let address = "192.0.2.1".parse().expect("an address");
-        request.extensions_mut().insert(Peer {
-            address,
-            is_secure: false,
-        });
+        request.extensions_mut().insert(Peer::new(address));
         call(&proxy, request).await.expect("an answer");
         let heard = origin.heard_one();
         let got = names.map(|name| heard.field(name));
@@ -287,7 +284,9 @@ async fn connections_are_kept() {
     }
     let heard = origin.heard();
     assert!(heard.iter().all(|heard| heard.connection == 0), "{heard:?}");
-    let none = proxy.pool(0, std::time::Duration::ZERO);
+    let none = proxy
+        .max_idle_connections(0)
+        .pool_idle_timeout(std::time::Duration::ZERO);
     for _ in 0..2 {
         call(&none, get("/")).await.expect("an answer");
     }

@@ -69,7 +69,9 @@ async fn by_prior_knowledge() {
         }
     });
     let proxy = ReverseProxy::new(&format!("http://{address}")).expect("a URL");
-    let answer = call(&proxy.http2_only(), post()).await.expect("an answer");
+    let answer = call(&proxy.http2_only(true), post())
+        .await
+        .expect("an answer");
     assert_eq!(answer.content.as_deref(), Ok("hello"));
     assert_eq!(answer.trailers.as_ref().expect("trailers")["x-sum"], "5");
     assert_eq!(answer.field("via"), "2.0 tower-response-cache");

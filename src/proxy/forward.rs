@@ -1,0 +1,163 @@
+//! The way of one request through the proxy, and the checks of the response's head.
+//!
+//! Calls every other file of this folder in the order of the module's diagram. Knows nothing of the
+//! cache or of the server in front.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use crate::error::BoxError;
+
+use super::body::expect_continue::ExpectContinue;
+use super::body::head_clock::HeadClock;
+use super::body::response::ProxyBody;
+use super::body::upload::request_body;
+use super::error::{InvalidUpstream, ProxyError, ProxyErrorKind};
+use super::headers::HeaderRewriter;
+use super::target::{RequestTarget, validate};
+use super::upstream::client::{ClientOptions, UpstreamClient};
+use super::upstream::routes::{HostPolicy, UpstreamRoutes};
+use super::websocket::WebSocketTunnel;
+
+/// The state of a [`ReverseProxy`](super::ReverseProxy): its options, its routes and its client.
+///
+/// It stands behind an `Arc`, because a cache in front clones its inner service for every request,
+/// hits included.
+#[derive(Clone, Debug)]
+pub(super) struct Forwarder {
+    pub(super) routes: UpstreamRoutes,
+    pub(super) headers: HeaderRewriter,
+    pub(super) host_policy: HostPolicy,
+    options: ClientOptions,
+    client: UpstreamClient,
+}
+
+impl Forwarder {
+    pub(super) fn new(url: &str) -> Result<Self, InvalidUpstream> {
+        let options = ClientOptions::default();
+        Ok(Self {
+            routes: UpstreamRoutes::new(url)?,
+            headers: HeaderRewriter::default(),
+            host_policy: HostPolicy::default(),
+            client: UpstreamClient::new(&options),
+            options,
+        })
+    }
+
+    /// Changes the client's options. The new client has an empty pool.
+    pub(super) fn change_client(&mut self, change: impl FnOnce(&mut ClientOptions)) {
+        change(&mut self.options);
+        self.client = UpstreamClient::new(&self.options);
+    }
+
+    /// Forwards a request and returns the response as soon as its head has arrived.
+    pub(super) async fn forward<B>(
+        &self,
+        mut request: Request<B>,
+    ) -> Result<Response<ProxyBody>, ProxyError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let target = match validate(&mut request) {
+            Ok(target) => target,
+            Err(rejected) => return Ok(rejected.response()),
+        };
+        let tunnel = WebSocketTunnel::from_request(&mut request);
+        self.headers
+            .rewrite_request(&mut request, &target, tunnel.is_some());
+        self.set_destination(&mut request, &target)?;
+        let upstream = request.uri().authority().cloned();
+        let exchange = self.exchange(request, tunnel).await;
+        exchange.map_err(|error| error.with_upstream(upstream))
+    }
+
+    /// Sets URI, version and `Host` for the upstream that is responsible for the target.
+    fn set_destination<B>(
+        &self,
+        request: &mut Request<B>,
+        target: &RequestTarget,
+    ) -> Result<(), ProxyError> {
+        let (uri, host) = self.routes.destination(target, self.host_policy)?;
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        match self.options.http2_only {
+            // HTTP/2 has `:authority` instead.
+            true => headers.remove(HOST),
+            false => headers.insert(HOST, host),
+        };
+        if self.options.http2_only || (is_https && self.options.negotiate_http2) {
+            // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is named
+            // for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
+            headers.remove(CONNECTION);
+        }
+        Ok(())
+    }
+
+    /// Sends a prepared request and prepares its response.
+    async fn exchange<B>(
+        &self,
+        mut request: Request<B>,
+        tunnel: Option<WebSocketTunnel>,
+    ) -> Result<Response<ProxyBody>, ProxyError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let expectation = ExpectContinue::from_request(&mut request);
+        let clock = HeadClock::started();
+        let (head_timeout, idle_timeout) = (self.options.head_timeout, self.options.idle_timeout);
+        let request = request
+            .map(|body| request_body(body, clock.clone(), idle_timeout, expectation.as_ref()));
+        let response = self.client.send(request, &clock, head_timeout).await?;
+        let in_progress = expectation.map(ExpectContinue::response_started);
+        let response = self.accept_response(response, tunnel)?;
+        Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress)))
+    }
+
+    /// Checks and rewrites a response's head; connects the tunnel of an accepted WebSocket.
+    fn accept_response(
+        &self,
+        mut response: Response<Incoming>,
+        tunnel: Option<WebSocketTunnel>,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        let headers = response.headers();
+        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+            // RFC 9112 §6.3: a sign of response splitting.
+            let cause = "the response has both Transfer-Encoding and Content-Length";
+            return Err(ProxyErrorKind::Protocol.caused_by(cause));
+        }
+        let (head_size, max_head) = (head_size(headers), self.options.max_head);
+        if head_size > max_head {
+            let cause = format!("the response head has {head_size} bytes; max_head is {max_head}");
+            return Err(ProxyErrorKind::Protocol.caused_by(cause));
+        }
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches {
+            match tunnel.filter(|_| WebSocketTunnel::is_accepted(&response)) {
+                Some(tunnel) => tunnel.connect(&mut response),
+                None => {
+                    let cause = "the response is 101, but the request asked for no such upgrade";
+                    return Err(ProxyErrorKind::Protocol.caused_by(cause));
+                }
+            }
+        }
+        let (mut head, body) = response.into_parts();
+        self.headers.rewrite_response(&mut head, switches);
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// The approximate size of header fields on an HTTP/1.1 connection, in bytes.
+fn head_size(headers: &HeaderMap) -> usize {
+    let lines = headers.iter();
+    lines.fold(0, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 4
+    })
+}

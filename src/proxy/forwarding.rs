@@ -1,0 +1,206 @@
+//! `Forwarded` (RFC 7239), `X-Forwarded-*` and their relatives: the removal of untrusted ones and
+//! the addition of the proxy's own.
+//!
+//! Knows nothing of the other fields of a request.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::FORWARDED;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::field_value::header_value;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields by which a request can claim another host, scheme, path or client than the cache has seen.
+/// None of them is part of a cache key.
+const CLAIMS: [&str; 6] = [
+    "forwarded",
+    "x-host",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
+/// The client of a connection. A server inserts it into the extensions of each request, so that
+/// [`Forwarding`] can pass it on.
+///
+/// ```
+/// use tower_response_cache::proxy::Peer;
+///
+/// # let address = std::net::IpAddr::from([192, 0, 2, 1]);
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Peer::new(address).secure(true));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The client's IP address.
+    pub address: IpAddr,
+    /// Whether the client's connection uses TLS.
+    pub is_secure: bool,
+}
+
+impl Peer {
+    /// A client that is connected without TLS.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            is_secure: false,
+        }
+    }
+
+    /// Sets whether the client's connection uses TLS. Default: `false`.
+    #[must_use]
+    pub fn secure(self, is_secure: bool) -> Self {
+        Self { is_secure, ..self }
+    }
+
+    fn scheme(self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
+    }
+}
+
+/// The fields that tell an upstream the client's address, the requested host and the scheme.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// Adds no field.
+    #[default]
+    None,
+    /// Adds `Forwarded` (RFC 7239).
+    Forwarded,
+    /// Adds `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    XForwarded,
+    /// Adds all of them.
+    Both,
+}
+
+/// Adds the selected fields. A list grows by one member; a single value that is there is kept.
+pub(super) fn add_forwarded(
+    headers: &mut HeaderMap,
+    forwarding: Forwarding,
+    host: Option<&Authority>,
+    peer: Option<Peer>,
+) {
+    let (standard, legacy) = match forwarding {
+        Forwarding::None => (false, false),
+        Forwarding::Forwarded => (true, false),
+        Forwarding::XForwarded => (false, true),
+        Forwarding::Both => (true, true),
+    };
+    let host = host.map(Authority::as_str);
+    if standard && let Some(element) = header_value(forwarded_element(host, peer)) {
+        headers.append(FORWARDED, element);
+    }
+    if !legacy {
+        return;
+    }
+    if let Some(peer) = peer {
+        if let Some(address) = header_value(peer.address) {
+            headers.append(X_FORWARDED_FOR, address);
+        }
+        let scheme = HeaderValue::from_static(peer.scheme());
+        headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
+    }
+    if let Some(host) = host.and_then(header_value) {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// An element of `Forwarded` (RFC 7239 §4, §6).
+fn forwarded_element(host: Option<&str>, peer: Option<Peer>) -> String {
+    let mut element = match peer.map(|peer| peer.address) {
+        Some(IpAddr::V4(address)) => format!("for={address}"),
+        Some(IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+        None => "for=unknown".to_owned(),
+    };
+    if let Some(host) = host {
+        // A valid host contains no character that needs an escape.
+        let _ = write!(element, ";host=\"{host}\"");
+    }
+    if let Some(peer) = peer {
+        let _ = write!(element, ";proto={}", peer.scheme());
+    }
+    element
+}
+
+/// Removes every field by which a request claims to be for another host, scheme, path or client.
+pub(super) fn remove_claims(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field is a claim, also with underscores: CGI and WSGI map both spellings to one
+/// variable.
+fn is_claim(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let hyphenated = match name.contains('_') {
+        true => Cow::Owned(name.replace('_', "-")),
+        false => Cow::Borrowed(name),
+    };
+    hyphenated.starts_with("x-forwarded-") || CLAIMS.contains(&&*hyphenated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7239 §4, §6.
+    #[test]
+    fn a_forwarded_element_has_for_host_and_proto() {
+        let peer = |address: &str, is_secure| {
+            let address = address.parse().expect("an address");
+            Some(Peer::new(address).secure(is_secure))
+        };
+        for (host, peer, expected) in [
+            (None, None, "for=unknown"),
+            (Some("a:80"), None, "for=unknown;host=\"a:80\""),
+            (
+                Some("a"),
+                peer("192.0.2.1", false),
+                "for=192.0.2.1;host=\"a\";proto=http",
+            ),
+            (
+                None,
+                peer("2001:db8::1", true),
+                "for=\"[2001:db8::1]\";proto=https",
+            ),
+        ] {
+            assert_eq!(forwarded_element(host, peer), expected);
+        }
+    }
+
+    /// An upstream that believes such a field lets any client poison the cache.
+    #[test]
+    fn fields_that_claim_another_host_path_or_client_are_found() {
+        for (name, expected) in [
+            ("forwarded", true),
+            ("x-forwarded-for", true),
+            ("x-forwarded-anything", true),
+            ("x_forwarded_host", true),
+            ("x-real-ip", true),
+            ("x_real-ip", true),
+            ("x-original-url", true),
+            ("x-forwarded", false),
+            ("x-request-id", false),
+            ("host", false),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!(is_claim(&name), expected, "{name}");
+        }
+    }
+}

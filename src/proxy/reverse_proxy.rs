@@ -1,0 +1,276 @@
+//! The public service and its options.
+//!
+//! Knows [`Forwarder`], which does the work. Start reading there.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+
+use crate::error::BoxError;
+
+use super::body::response::ProxyBody;
+use super::error::{InvalidUpstream, ProxyError};
+use super::field_value::assert_token;
+use super::forward::Forwarder;
+use super::forwarding::Forwarding;
+use super::upstream::client::ClientOptions;
+use super::upstream::routes::HostPolicy;
+
+/// The smallest limit for a response's head that hyper accepts.
+const MIN_HEAD: usize = 8 * 1024;
+
+/// A service that forwards requests to an HTTP upstream; see the [module](super).
+///
+/// It is always ready and does not limit concurrency: put a `ConcurrencyLimit` between the cache and
+/// the proxy. Nothing is connected before the first request. Clones share their connections; an
+/// option that is set on a clone changes that clone alone and gives it connections of its own.
+#[derive(Clone, Debug)]
+pub struct ReverseProxy(Arc<Forwarder>);
+
+impl ReverseProxy {
+    /// Creates a proxy for the upstream at `url`: `http://HOST[:PORT][/PATH]`, or `https://` with
+    /// the feature `proxy-tls`. `/PATH` is put before the path of each request.
+    ///
+    /// # Errors
+    ///
+    /// When `url` is not such a URL.
+    pub fn new(url: &str) -> Result<Self, InvalidUpstream> {
+        Forwarder::new(url).map(|forwarder| Self(Arc::new(forwarder)))
+    }
+}
+
+/// # Upstreams
+///
+/// ```no_run
+/// use tower_response_cache::proxy::{HostPolicy, ReverseProxy};
+///
+/// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+/// let proxy = ReverseProxy::new("http://127.0.0.1:8000")?
+///     .upstream("/api", "http://127.0.0.1:8001")?
+///     .host(HostPolicy::Upstream);
+/// # Ok(())
+/// # }
+/// ```
+impl ReverseProxy {
+    /// Forwards requests whose path begins with `prefix` to another upstream.
+    ///
+    /// `prefix` is matched by whole path segments: `/api` matches `/api` and `/api/users`, not
+    /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path.
+    ///
+    /// # Errors
+    ///
+    /// When `prefix` does not begin with `/`, or `url` is not a URL for [`new`](Self::new).
+    pub fn upstream(mut self, prefix: &str, url: &str) -> Result<Self, InvalidUpstream> {
+        self.forwarder().routes.add(prefix, url)?;
+        Ok(self)
+    }
+
+    /// Sets the `Host` that upstreams receive. Default: [`HostPolicy::Preserve`], the client's.
+    #[must_use]
+    pub fn host(mut self, policy: HostPolicy) -> Self {
+        self.forwarder().host_policy = policy;
+        self.with_client(|options| options.negotiate_http2 = policy == HostPolicy::Upstream)
+    }
+
+    /// Uses HTTP/2 with every upstream: by prior knowledge for `http://`, by ALPN for `https://`.
+    /// Default: `false`, which means HTTP/1.1; with `https://` and [`HostPolicy::Upstream`], the
+    /// version that the upstream prefers.
+    ///
+    /// The host is then the upstream's, whatever [`host`](Self::host) says: requests for all hosts
+    /// share connections whose `:authority` is that of the upstream.
+    #[must_use]
+    pub fn http2_only(self, enabled: bool) -> Self {
+        self.with_client(|options| options.http2_only = enabled)
+    }
+
+    /// Sets the TLS configuration for `https://` upstreams. ALPN in `config` is ignored: the proxy
+    /// sets it. Default: TLS 1.2 and 1.3 by ring, with the root certificates that the system trusts
+    /// when the first `ReverseProxy` is created.
+    #[cfg(feature = "proxy-tls")]
+    #[must_use]
+    pub fn tls(self, mut config: rustls::ClientConfig) -> Self {
+        config.alpn_protocols.clear();
+        self.with_client(|options| options.tls = Some(config))
+    }
+}
+
+/// # Header fields
+///
+/// ```no_run
+/// use tower_response_cache::proxy::{Forwarding, ReverseProxy};
+///
+/// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+/// let proxy = ReverseProxy::new("http://127.0.0.1:8000")?
+///     .name("edge-1")
+///     .forwarding(Forwarding::XForwarded);
+/// # Ok(())
+/// # }
+/// ```
+impl ReverseProxy {
+    /// Sets the name of this proxy in `Via` (RFC 9110 §7.6.3). Default: `tower-response-cache`.
+    ///
+    /// # Panics
+    ///
+    /// When `name` is not a token (RFC 9110 §5.6.2).
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        assert_token(name);
+        name.clone_into(&mut self.forwarder().headers.via_name);
+        self
+    }
+
+    /// Selects the fields that tell upstreams the client's address, the requested host and the
+    /// scheme. Default: [`Forwarding::None`].
+    ///
+    /// The address and the scheme come from the [`Peer`](super::Peer) in the request's extensions.
+    /// These fields are not part of the cache key: a response that depends on them must not be
+    /// stored, or must list them in `Vary`.
+    #[must_use]
+    pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
+        self.forwarder().headers.forwarding = forwarding;
+        self
+    }
+
+    /// Keeps `Forwarded`, `X-Forwarded-*` and `X-Real-IP` of requests, and lets
+    /// [`forwarding`](Self::forwarding) add to them. Default: `false`, which removes them.
+    ///
+    /// Enable it only behind a proxy of your own that sets these fields itself.
+    #[must_use]
+    pub fn trust_forwarded(mut self, enabled: bool) -> Self {
+        self.forwarder().headers.trust_forwarded = enabled;
+        self
+    }
+}
+
+/// # Timeouts and limits
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_response_cache::proxy::ReverseProxy;
+///
+/// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+/// let proxy = ReverseProxy::new("http://127.0.0.1:8000")?
+///     .connect_timeout(Duration::from_secs(1))
+///     .head_timeout(Duration::from_secs(10))
+///     .max_idle_connections(32);
+/// # Ok(())
+/// # }
+/// ```
+impl ReverseProxy {
+    /// Sets the longest time for connecting, DNS lookup and TLS handshake included. Default: 5 s.
+    ///
+    /// A connection attempt that takes longer fails with
+    /// [`ConnectTimeout`](super::ProxyErrorKind::ConnectTimeout); with 0 every attempt does.
+    #[must_use]
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.with_client(|options| options.connect_timeout = timeout)
+    }
+
+    /// Sets the longest time until the upstream's whole response head has arrived, counted from when
+    /// the request, or the last of its content, was handed to the connection. Default: 30 s.
+    ///
+    /// The time does not run while the proxy waits for the client's content. A later head fails with
+    /// [`HeadTimeout`](super::ProxyErrorKind::HeadTimeout).
+    #[must_use]
+    pub fn head_timeout(self, timeout: Duration) -> Self {
+        self.with_client(|options| options.head_timeout = timeout)
+    }
+
+    /// Sets the longest pause within a body: of the upstream within a response, and of the client
+    /// within a request. Default: 60 s.
+    ///
+    /// A longer pause ends the response body with an error, or the request with
+    /// [`RequestTimeout`](super::ProxyErrorKind::RequestTimeout). The time runs only while the
+    /// body is being read.
+    #[must_use]
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        self.with_client(|options| options.idle_timeout = timeout)
+    }
+
+    /// Sets the largest number of idle connections to keep per upstream. Default: 128. With 0 no
+    /// connection is reused.
+    #[must_use]
+    pub fn max_idle_connections(self, count: usize) -> Self {
+        self.with_client(|options| options.max_idle_connections = count)
+    }
+
+    /// Sets how long an idle connection is kept before it is closed. Default: 30 s.
+    #[must_use]
+    pub fn pool_idle_timeout(self, timeout: Duration) -> Self {
+        self.with_client(|options| options.pool_idle_timeout = timeout)
+    }
+
+    /// Sets the largest response head that is accepted, in bytes. Default: 65,536 (64 KiB).
+    ///
+    /// A larger head fails with [`Protocol`](super::ProxyErrorKind::Protocol).
+    ///
+    /// # Panics
+    ///
+    /// When `bytes` is less than 8,192.
+    #[must_use]
+    pub fn max_head(self, bytes: usize) -> Self {
+        assert!(
+            bytes >= MIN_HEAD,
+            "max_head must be at least {MIN_HEAD} bytes, but is {bytes}"
+        );
+        self.with_client(|options| options.max_head = bytes)
+    }
+
+    /// Changes the client's options and replaces the client.
+    fn with_client(mut self, change: impl FnOnce(&mut ClientOptions)) -> Self {
+        self.forwarder().change_client(change);
+        self
+    }
+
+    fn forwarder(&mut self) -> &mut Forwarder {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// The future of a [`ReverseProxy`]. Dropping it cancels the request: its HTTP/1.1 connection is
+/// closed, its HTTP/2 stream is reset.
+#[must_use = "futures do nothing unless polled"]
+pub struct ProxyFuture(
+    Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, ProxyError>> + Send>>,
+);
+
+impl fmt::Debug for ProxyFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyFuture").finish_non_exhaustive()
+    }
+}
+
+impl Future for ProxyFuture {
+    type Output = Result<Response<ProxyBody>, ProxyError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for ReverseProxy
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ProxyBody>;
+    type Error = ProxyError;
+    type Future = ProxyFuture;
+
+    /// Always ready.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ProxyFuture {
+        let forwarder = self.0.clone();
+        ProxyFuture(Box::pin(async move { forwarder.forward(request).await }))
+    }
+}

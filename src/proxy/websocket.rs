@@ -1,0 +1,59 @@
+//! WebSockets (RFC 6455): after a 101 the proxy copies bytes between client and upstream.
+//!
+//! Knows nothing of the WebSocket protocol beyond its handshake's fields.
+
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::semantics::fields;
+
+/// The client's side of a WebSocket, available once the client has received its 101.
+pub(super) struct WebSocketTunnel(OnUpgrade);
+
+impl WebSocketTunnel {
+    /// Takes the client's side from a request for a WebSocket; `None` for any other request.
+    ///
+    /// Other protocols are not upgraded to: a server may ignore `Upgrade` (RFC 9110 §7.8).
+    pub(super) fn from_request<B>(request: &mut Request<B>) -> Option<Self> {
+        let can_upgrade = request.version() == Version::HTTP_11 && request.method() == Method::GET;
+        if !can_upgrade || !is_websocket_upgrade(request.headers()) {
+            return None;
+        }
+        let client = request.extensions_mut().remove::<OnUpgrade>();
+        client.map(Self)
+    }
+
+    /// Whether a 101 switches to the WebSocket protocol.
+    pub(super) fn is_accepted<B>(response: &Response<B>) -> bool {
+        is_websocket_upgrade(response.headers())
+    }
+
+    /// Connects both sides in a task that ends when one side fails or both have ended.
+    pub(super) fn connect<B>(self, response: &mut Response<B>) {
+        let upstream = hyper::upgrade::on(response);
+        tokio::spawn(async move {
+            let (client, upstream) = match tokio::try_join!(self.0, upstream) {
+                Ok(both) => both,
+                Err(error) => {
+                    tracing::debug!(%error, "websocket not established");
+                    return;
+                }
+            };
+            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
+                Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
+                Err(error) => tracing::debug!(%error, "websocket failed"),
+            }
+        });
+    }
+}
+
+/// Whether `Connection` and `Upgrade` ask for, or agree to, the WebSocket protocol.
+fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+    let equals = |wanted: &'static [u8]| move |value: &[u8]| value.eq_ignore_ascii_case(wanted);
+    let protocol = fields::single(headers, &UPGRADE);
+    fields::list(headers, &CONNECTION).any(equals(b"upgrade"))
+        && protocol.is_some_and(|protocol| equals(b"websocket")(protocol.as_bytes()))
+}
