@@ -1,4 +1,4 @@
-//! Options for how long a response is fresh, and whose directives count (RFC 9111 §4.2, §5.2).
+//! Options for the freshness of responses and the directives that are obeyed (RFC 9111 §4.2, §5.2).
 
 use std::sync::Arc;
 use std::time::Duration;

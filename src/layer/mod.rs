@@ -115,7 +115,8 @@ impl<B: Backend> CacheLayer<B> {
         }
     }
 
-    /// Returns a handle that invalidates, clears and reads statistics from outside the request path.
+    /// Returns a handle that invalidates, clears and reads statistics from outside the request
+    /// path.
     ///
     /// The handle names resources by the [`scope`](Self::scope) and the
     /// [`authority`](Self::authority) that the layer has now: take it after these are set.

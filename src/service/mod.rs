@@ -51,6 +51,22 @@ impl<S, B: Backend> Cache<S, B> {
     pub(crate) fn new(inner: S, shared: Shared<B>) -> Self {
         Self { inner, shared }
     }
+
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service. Requests that are in flight have clones of
+    /// their own.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service. The stored responses stay with the layer and its other services.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S: Clone, B: Backend> Cache<S, B> {
