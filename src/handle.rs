@@ -189,7 +189,7 @@ impl<B: Backend> CacheHandle<B> {
         let in_flight = InFlight {
             fills: core.flights.len(),
             tasks: core.background.len(),
-            bytes: core.capturing.held(),
+            bytes: core.capturing.used_bytes(),
         };
         let (usage, health) = (core.backend.usage(), core.backend.health());
         core.counters.snapshot(in_flight, usage, health)

@@ -1,4 +1,7 @@
-//! The locks and atomics of what is modelled: std's, or loom's, which tries every interleaving of them.
+//! Locks and atomics of the code that is model-checked: those of std, or of loom in its models.
+//!
+//! Compiled with `--cfg trc_loom`, the tests of `flight/model.rs` and `backend/memory/model.rs`
+//! run their code under loom, which tries the interleavings of these operations.
 
 #[cfg(all(test, trc_loom))]
 pub(crate) use loom::sync::{Mutex, MutexGuard, atomic::AtomicU64};

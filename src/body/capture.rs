@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
-use crate::flight::Share;
+use crate::flight::BudgetShare;
 use crate::semantics::reason::Refusal;
 
 /// A body that arrived whole, or why there is none.
@@ -15,7 +15,7 @@ pub(crate) type Captured = Result<Whole, Refusal>;
 pub(crate) struct Whole {
     pub(crate) data: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    pub(crate) share: Arc<Share>,
+    pub(crate) share: Arc<BudgetShare>,
 }
 
 /// What a body must be like to be kept.
@@ -43,14 +43,14 @@ pub(crate) struct Capture {
 
 struct Collecting {
     chunks: Vec<Bytes>,
-    share: Arc<Share>,
+    share: Arc<BudgetShare>,
     done: Box<dyn FnOnce(Captured) + Send>,
 }
 
 impl Capture {
     pub(crate) fn new(
         terms: Terms,
-        share: Arc<Share>,
+        share: Arc<BudgetShare>,
         done: impl FnOnce(Captured) + Send + 'static,
     ) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Capture {
             .is_some_and(|length| self.length > length)
         {
             self.give_up(Refusal::Truncated);
-        } else if !self.terms.is_counted && !collecting.share.take(data.len() as u64) {
+        } else if !self.terms.is_counted && !collecting.share.try_take(data.len() as u64) {
             self.give_up(Refusal::Budget);
         } else if !data.is_empty() {
             collecting.chunks.push(data.clone());

@@ -16,12 +16,12 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::CoalesceOptions;
-use crate::flight::{Ended, Room, Stream};
+use crate::flight::{BodyEnd, Capacity, BodyStream};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::{Capture, keepable};
 use crate::error::BoxError;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// Frames that are moved before the head is sent: all there are of a body that is here already.
 const AT_ONCE: usize = 2;
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 2;
 /// what the capture held has been let go of, at the pace of its slowest reader.
 pub(crate) struct Pump<Res> {
     body: Pin<Box<Res>>,
-    stream: Stream,
+    stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
     stall: Duration,
@@ -53,7 +53,7 @@ where
     /// `passed` is how long it has taken until the head.
     pub(crate) fn new(
         body: Res,
-        stream: Stream,
+        stream: BodyStream,
         capture: Capture,
         limits: CoalesceOptions,
         passed: Duration,
@@ -76,7 +76,7 @@ where
                 yield_now().await;
             }
             consume_budget().await;
-            if room(&self.stream, self.stall).await == Room::Nobody {
+            if room(&self.stream, self.stall).await == Capacity::NoReaders {
                 return;
             }
             match self.next().await {
@@ -92,7 +92,7 @@ where
                 Next::End => return self.end(None),
                 Next::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
-                    return self.stream.end(Ended::Failed(Arc::from(error)));
+                    return self.stream.end(BodyEnd::Failed(Arc::from(error)));
                 }
             }
         }
@@ -114,8 +114,8 @@ where
         // Slow readers then hold no more than what is stored.
         let stream = &self.stream;
         self.capture
-            .end_as(trailers.clone(), |whole| stream.read_from(whole));
-        self.stream.end(Ended::Cleanly(trailers));
+            .end_as(trailers.clone(), |whole| stream.replace_chunks(whole));
+        self.stream.end(BodyEnd::Complete(trailers));
     }
 
     async fn next(&mut self) -> Next {
@@ -133,7 +133,7 @@ where
         if is_kept {
             let until = |at: Instant| at.saturating_duration_since(Instant::now());
             let left = self.ends_by.map_or(Duration::MAX, until);
-            within(left, next).await.unwrap_or(Next::TooSlow)
+            with_timeout(left, next).await.unwrap_or(Next::TooSlow)
         } else {
             next.await
         }
@@ -143,7 +143,7 @@ where
 /// However it ends, by a panic of the body or with the runtime, its readers are told.
 impl<Res> Drop for Pump<Res> {
     fn drop(&mut self) {
-        self.stream.end(Ended::Failed(Arc::new(GivenUp)));
+        self.stream.end(BodyEnd::Failed(Arc::new(GivenUp)));
     }
 }
 
@@ -160,11 +160,11 @@ impl fmt::Display for GivenUp {
 impl Error for GivenUp {}
 
 /// Waits for the slowest reader, as long as that may take.
-async fn room(stream: &Stream, stall: Duration) -> Room {
+async fn room(stream: &BodyStream, stall: Duration) -> Capacity {
     loop {
-        match within(stall, poll_fn(|cx| stream.poll_room(cx))).await {
+        match with_timeout(stall, poll_fn(|cx| stream.poll_capacity(cx))).await {
             Some(room) => return room,
-            None => stream.give_up_slowest(),
+            None => stream.drop_slowest_readers(),
         }
     }
 }

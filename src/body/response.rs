@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
-use crate::flight::{Read, Reader};
+use crate::flight::{BodyEvent, BodyReader};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::{Capture, keepable};
@@ -44,7 +44,7 @@ pin_project! {
             capture: Option<Box<Capture>>,
         },
         Shared {
-            reader: Reader,
+            reader: BodyReader,
             left: Option<u64>,
         },
         Pieces {
@@ -100,7 +100,7 @@ impl<B> ResponseBody<B> {
     }
 
     /// A body that others read, too, of this length.
-    pub(crate) fn shared(reader: Reader, left: Option<u64>) -> Self {
+    pub(crate) fn shared(reader: BodyReader, left: Option<u64>) -> Self {
         Self::new(Kind::Shared { reader, left })
     }
 
@@ -223,17 +223,17 @@ where
     }
 }
 
-fn frame_of(read: Read, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
+fn frame_of(read: BodyEvent, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
     match read {
-        Read::Data(data) => {
+        BodyEvent::Data(data) => {
             if let Some(left) = left {
                 *left = left.saturating_sub(data.len() as u64);
             }
             Some(Ok(Frame::data(data)))
         }
-        Read::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
-        Read::End => None,
-        Read::Failed(error) => Some(Err(Box::new(SharedError(error)))),
+        BodyEvent::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+        BodyEvent::End => None,
+        BodyEvent::Failed(error) => Some(Err(Box::new(SharedError(error)))),
     }
 }
 

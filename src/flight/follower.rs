@@ -1,40 +1,60 @@
-//! Those who wait for what another request's call brings.
+//! A follower: a request that waits for the response of another request's call.
+//!
+//! Knows the announcement and the body stream, not the table. Start at [`Follower::wait`].
 
 use std::sync::{Arc, Weak};
 
-use super::news::{Listener, Stage};
-use super::reader::Reader;
+use super::announcement::{FlightOutcome, Listener};
+use super::stream::BodyReader;
 
-/// Takes a fill out of its leader's hands, so that it goes on whatever becomes of him.
-pub(crate) trait HandOver: Send + Sync {
-    /// To a task of its own, if it is not in one yet.
-    fn hand_over(self: Arc<Self>);
+/// The task or client that polls a leader's call. The service implements it.
+pub(crate) trait CallDriver: Send + Sync {
+    /// Moves the call into a task of its own, unless it is in one already, so that it goes on when
+    /// the leader's client stops polling it or leaves.
+    ///
+    /// Followers call it. Outside of a runtime it does nothing.
+    fn detach(self: Arc<Self>);
 }
 
-/// A follower's end of a flight.
+/// A follower's place in a flight. Dropping it, or the future of [`wait`](Self::wait), leaves the
+/// flight: a call that has lost its client and its last follower is cancelled.
 pub(crate) struct Follower<H> {
-    pub(super) number: u64,
+    pub(super) flight_id: u64,
     pub(super) listener: Listener<H>,
-    pub(super) reader: Option<Reader>,
-    pub(super) call: Option<Weak<dyn HandOver>>,
+    /// `None` if the body can no longer be read from its start, and for observers.
+    pub(super) reader: Option<BodyReader>,
+    pub(super) driver: Option<Weak<dyn CallDriver>>,
 }
 
 impl<H> Follower<H> {
-    /// What tells this flight from others.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    /// A number that no other flight of this process has.
+    pub(crate) fn flight_id(&self) -> u64 {
+        self.flight_id
     }
 
-    /// Sees to it that the call goes on, whatever its leader does.
-    pub(crate) fn hold(&self) {
-        if let Some(call) = self.call.as_ref().and_then(Weak::upgrade) {
-            call.hand_over();
+    /// Moves the leader's call into a task of its own, so that it does not depend on its client.
+    ///
+    /// A request calls it right after it has joined.
+    pub(crate) fn detach_call(&self) {
+        if let Some(driver) = self.driver.as_ref().and_then(Weak::upgrade) {
+            driver.detach();
         }
     }
 
-    /// Waits until there is something to be told, with a place to read the body from. Dropping the future is leaving.
-    pub(crate) async fn told(self) -> (Stage<H>, Option<Reader>) {
-        let stage = self.listener.told().await;
-        (stage, self.reader)
+    /// Waits for the outcome, without a time limit. Returns it with a reader of the body; `None`
+    /// instead of the reader if the body can no longer be read from its start.
+    pub(crate) async fn wait(self) -> (FlightOutcome<H>, Option<BodyReader>) {
+        let outcome = self.listener.wait().await;
+        (outcome, self.reader)
+    }
+
+    /// Whether [`wait`](Self::wait) would return at once.
+    pub(super) fn has_outcome(&self) -> bool {
+        self.listener.is_published()
+    }
+
+    /// Waits for the outcome and keeps the place in the flight.
+    pub(super) async fn wait_for_outcome(&self) -> FlightOutcome<H> {
+        self.listener.wait().await
     }
 }

@@ -1,24 +1,63 @@
-//! One fill per key: who leads, who follows, and the bytes as they arrive.
+//! Request coalescing: one call to the inner service for all concurrent misses of a key.
 //!
-//! Knows keys, fences and bytes. What a head may be shared with, and what is done with a finished body, is the service's
-//! business.
+//! A *flight* is one such call with everything that belongs to it. The request that makes the call
+//! is the [`Leader`]; the others are [`Follower`]s, which wait for the [`FlightOutcome`] and read
+//! the body from the [`BodyStream`] while it arrives.
+//!
+//! ```text
+//!            enter, lead_if_vacant
+//!   vacant ------------------------> waiting      every request may join
+//!      ^                                |
+//!      |                                | begin_call
+//!      |                                v
+//!      |                             calling      a request may join if the fences allow it
+//!      |                                |
+//!      |                                | publish, close_with, or the leader is dropped
+//!      |           +-------------+------+------+-------------+
+//!      |           v             v             v             v
+//!      |        Shared        Refused      Declined       Vacant
+//!      |        followers     followers    one of the followers leads
+//!      |        read the      call for     a flight of its own
+//!      |        same body     themselves
+//!      |           |             |             |             |
+//!      +-----------+-------------+-------------+-------------+
+//!         close: later requests do not find the flight any more;
+//!         its followers still get the outcome and the body
+//! ```
+//!
+//! A shared flight is closed when its body has been stored, or is known not to be; until then later
+//! requests join it. Whether a request may join a call that has begun is decided by *fences*: a
+//! fence is captured from the backend before the call, and a write of the resource breaks it. So no
+//! request gets a response older than a write that was answered before the request began. Where
+//! there is no fence, only a call that has not begun may be joined, and the next call waits for the
+//! one that is running.
+//!
+//! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
+//! [`ExpiringSet`] of keys to be treated differently for a while.
+//!
+//! This room knows keys, fences and bytes. It does not know requests, responses or the inner
+//! service: whether a head suits a follower, and what is done with a whole body, is decided by the
+//! service. Start reading at [`Flights::enter`], then [`Leader`].
 
+mod announcement;
 mod budget;
+mod expiring_set;
 mod follower;
-mod memory;
+mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
-mod news;
-mod open;
-mod reader;
+mod open_flight;
 mod stream;
+mod stripes;
 mod table;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use budget::{Budget, Share};
-pub(crate) use follower::HandOver;
-pub(crate) use memory::{ShortMemory, Whose};
-pub(crate) use news::Stage;
-pub(crate) use open::Terms;
-pub(crate) use reader::{Read, Reader};
-pub(crate) use stream::{Ended, Readers, Room, Stream};
-pub(crate) use table::{Entered, Flights, Lead};
+pub(crate) use announcement::FlightOutcome;
+pub(crate) use budget::{Budget, BudgetShare};
+pub(crate) use expiring_set::{Audience, ExpiringSet};
+pub(crate) use follower::CallDriver;
+pub(crate) use leader::Leader;
+pub(crate) use open_flight::JoinRules;
+pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity, DropNotice};
+pub(crate) use table::{Entered, Flights};

@@ -1,4 +1,7 @@
-//! The table of flights under loom, on the memory backend's fence: every interleaving of requests and writes.
+//! Models of the table for loom: requests and writes in all their interleavings, with the fences of
+//! the memory backend.
+//!
+//! Built with `--cfg trc_loom` only. Start at [`explore`].
 
 mod leaders;
 
@@ -11,23 +14,24 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::follower::Follower;
-use super::{Budget, Entered, Flights, Share, Stage, Stream, Terms};
+use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules};
 use crate::backend::{Backend, MemoryBackend, MemoryFence, Target};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
-const ONE: usize = 1;
-const TWO: usize = 2;
+const WRITE_1: usize = 1;
+const WRITE_2: usize = 2;
 
 fn key() -> CacheKey {
     let seed = DigestSeed::default();
     CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
 }
 
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+/// The output of a future that must not have to wait.
+fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(ready) => ready,
-        Poll::Pending => panic!("left waiting"),
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future is pending"),
     }
 }
 
@@ -35,154 +39,167 @@ fn now() -> Moment {
     Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
 }
 
-fn terms(closed: Option<u64>) -> Terms {
-    Terms {
+fn rules(completed_fills: Option<u64>) -> JoinRules {
+    JoinRules {
         now: now(),
         not_before: None,
-        closed,
-        patience: Duration::MAX,
-        longest: Duration::MAX,
+        completed_fills,
+        takeover_timeout: Duration::MAX,
+        fill_timeout: Duration::MAX,
     }
 }
 
 fn enter<F: Copy, H>(
-    flights: &Arc<Flights<F, H>>,
+    flights: &Flights<F, H>,
     fence: Option<F>,
-    closed: Option<u64>,
-    may_join: impl Fn(&F) -> bool,
+    completed_fills: Option<u64>,
+    can_join: impl Fn(&F) -> bool,
 ) -> Entered<F, H> {
-    let terms = terms(closed);
-    let stream = || Stream::new(Share::new(Arc::<Budget>::default(), u64::MAX));
-    flights.enter(key(), fence, terms, may_join, stream)
+    let rules = rules(completed_fills);
+    let stream = || BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX));
+    flights.enter(key(), fence, rules, can_join, stream)
 }
 
-/// As in the model of the fence: the database holds the set of writes that were committed.
-struct World {
+/// A cache and its origin. A set of writes is a number with a bit for each.
+struct CacheModel {
     backend: MemoryBackend,
-    flights: Arc<Flights<MemoryFence, usize>>,
+    flights: Flights<MemoryFence, usize>,
+    /// The writes that are committed. A response is the set that its call has read.
     database: AtomicUsize,
+    /// The writes whose answers were yielded: every later request has to see them.
     yielded: AtomicUsize,
 }
 
-/// One who follows, with the writes that were yielded when it began.
-type Follows = (usize, Follower<usize>);
-type Part = fn(&World) -> Option<Follows>;
+/// A follower that has not waited yet, with the writes that were yielded when it started.
+type Pending = (usize, Follower<usize>);
+type Step = fn(&CacheModel) -> Option<Pending>;
 
-impl World {
+impl CacheModel {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             backend: MemoryBackend::new(0),
-            flights: Arc::default(),
+            flights: Flights::default(),
             database: AtomicUsize::new(0),
             yielded: AtomicUsize::new(0),
         })
     }
 
-    fn write<const WRITE: usize>(&self) -> Option<Follows> {
+    fn write<const WRITE: usize>(&self) -> Option<Pending> {
         self.database.fetch_or(WRITE, Ordering::Relaxed);
         let target = Target::Resource(*key().resource());
-        at_once(self.backend.invalidate(&target)).expect("memory answers");
+        ready(self.backend.invalidate(&target)).expect("memory answers");
         self.yielded.fetch_or(WRITE, Ordering::Release);
         None
     }
 
-    fn request(&self) -> Option<Follows> {
+    fn request(&self) -> Option<Pending> {
         let yielded = self.yielded.load(Ordering::Acquire);
-        let own = at_once(self.backend.fence(None)).expect("memory answers");
+        let own = ready(self.backend.fence(None)).expect("memory answers");
         let own = own.expect("memory has fences");
-        let may_join = |fence: &_| self.backend.may_join(key().resource(), fence, &own);
-        self.takes_part(yielded, enter(&self.flights, Some(own), None, may_join))
+        let can_join = |fence: &_| self.backend.may_join(key().resource(), fence, &own);
+        self.fill(yielded, enter(&self.flights, Some(own), None, can_join))
     }
 
-    /// The backend cannot be asked.
-    fn request_without_fence(&self) -> Option<Follows> {
+    /// A request while the backend cannot be reached.
+    fn request_without_fence(&self) -> Option<Pending> {
         let yielded = self.yielded.load(Ordering::Acquire);
-        self.takes_part(yielded, enter(&self.flights, None, None, |_| false))
+        self.fill(yielded, enter(&self.flights, None, None, |_| false))
     }
 
-    fn takes_part(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Follows> {
+    fn fill(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Pending> {
         match entered {
-            Entered::Leads(lead) => {
-                lead.begins(now());
-                let sampled = self.database.load(Ordering::Relaxed);
-                check(yielded, sampled);
-                lead.tell(Stage::Shared(Arc::new(sampled)));
+            Entered::Leader(leader) => {
+                leader.begin_call(now());
+                let response = self.database.load(Ordering::Relaxed);
+                assert_not_older(response, yielded);
+                leader.publish(FlightOutcome::Shared(Arc::new(response)));
                 None
             }
-            Entered::Follows(follower) => Some((yielded, follower)),
-            Entered::Changed => unreachable!("it did not ask for that"),
+            Entered::Follower(follower) => Some((yielded, follower)),
+            Entered::LookupOutdated => unreachable!("the rules do not ask for this check"),
         }
     }
 
-    /// A write through another instance, of which nobody here is told.
-    fn remote_write<const WRITE: usize>(&self) -> Option<Follows> {
+    /// A write through another instance, which this one does not learn of.
+    fn remote_write<const WRITE: usize>(&self) -> Option<Pending> {
         self.database.fetch_or(WRITE, Ordering::Relaxed);
         self.yielded.fetch_or(WRITE, Ordering::Release);
         None
     }
 
-    /// Once all leaders have left.
-    fn end(&self, (yielded, follower): Follows) {
-        match at_once(follower.told()).0 {
-            Stage::Shared(sampled) => check(yielded, *sampled),
-            other => panic!("a leader that had an answer told {other:?}"),
+    /// Checks a follower's response, once all leaders have left.
+    fn finish(&self, (yielded, follower): Pending) {
+        match ready(follower.wait()).0 {
+            FlightOutcome::Shared(response) => assert_not_older(*response, yielded),
+            other => panic!("the leader had a response, and published {other:?}"),
         }
     }
 }
 
-fn check(yielded: usize, sampled: usize) {
-    assert_eq!(sampled & yielded, yielded, "older than what was yielded");
+fn assert_not_older(response: usize, yielded: usize) {
+    assert_eq!(
+        response & yielded,
+        yielded,
+        "a response older than a yielded write"
+    );
 }
 
-/// Runs these side by side with a request, in every interleaving.
-///
-/// All of theirs are too many: none takes the turn from a running thread more than four times, or twice where three run.
-fn explore<const N: usize>(beside: [Part; N]) {
-    explore_with(World::request, beside);
+/// Runs the steps in threads beside a request, in all interleavings up to a bound: a running thread
+/// is preempted at most four times, or twice beside three other threads. All of them are too many.
+fn explore<const N: usize>(beside: [Step; N]) {
+    explore_with(CacheModel::request, beside);
 }
 
-fn explore_with<const N: usize>(own: Part, beside: [Part; N]) {
+fn explore_with<const N: usize>(own: Step, beside: [Step; N]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(if N > 2 { 2 } else { 4 });
     model.check(move || {
-        let world = World::new();
-        let threads = beside.map(|part| {
-            let world = world.clone();
-            thread::spawn(move || part(&world))
+        let cache = CacheModel::new();
+        let threads = beside.map(|step| {
+            let cache = cache.clone();
+            thread::spawn(move || step(&cache))
         });
-        let own = own(&world);
-        let others = threads.map(|thread| thread.join().expect("it does not panic"));
-        for follows in others.into_iter().chain([own]).flatten() {
-            world.end(follows);
+        let own = own(&cache);
+        let others = threads.map(|thread| thread.join().expect("no panic"));
+        for pending in others.into_iter().chain([own]).flatten() {
+            cache.finish(pending);
         }
-        assert_eq!(world.flights.len(), 0, "no flight is leaked");
+        assert_eq!(cache.flights.len(), 0, "no flight is leaked");
     });
 }
 
 #[test]
 fn two_requests_beside_a_write() {
-    explore([World::request, World::write::<ONE>]);
+    explore([CacheModel::request, CacheModel::write::<WRITE_1>]);
 }
 
 #[test]
 fn two_requests_beside_two_writes() {
-    explore([World::request, World::write::<ONE>, World::write::<TWO>]);
+    explore([
+        CacheModel::request,
+        CacheModel::write::<WRITE_1>,
+        CacheModel::write::<WRITE_2>,
+    ]);
 }
 
 #[test]
 fn three_requests_beside_a_write() {
-    explore([World::request, World::request, World::write::<ONE>]);
+    explore([
+        CacheModel::request,
+        CacheModel::request,
+        CacheModel::write::<WRITE_1>,
+    ]);
 }
 
 #[test]
-fn without_fences_nobody_joins_a_call_that_has_begun() {
-    let own = World::request_without_fence;
-    explore_with(own, [own, World::remote_write::<ONE>]);
-    explore_with(own, [own, own, World::remote_write::<ONE>]);
+fn without_fences_no_request_joins_a_call_that_has_begun() {
+    let own = CacheModel::request_without_fence;
+    explore_with(own, [own, CacheModel::remote_write::<WRITE_1>]);
+    explore_with(own, [own, own, CacheModel::remote_write::<WRITE_1>]);
 }
 
 #[test]
 fn with_and_without_a_fence_beside_a_write() {
-    let own = World::request_without_fence;
-    explore_with(own, [World::request, World::write::<ONE>]);
+    let own = CacheModel::request_without_fence;
+    explore_with(own, [CacheModel::request, CacheModel::write::<WRITE_1>]);
 }

@@ -73,7 +73,7 @@ pub(crate) struct Miss<F> {
     /// The key that was looked up last: the variant's, where it is known to be one.
     pub(crate) place: CacheKey,
     /// How many flights near it had been closed before that.
-    pub(crate) closed: u64,
+    pub(crate) completed_fills: u64,
     pub(crate) existing: Option<StatusCode>,
     pub(crate) stored: Stored,
     /// What is stored of it, where that is not the whole.
@@ -101,14 +101,14 @@ pub(crate) struct Fill<F> {
 
 impl<F> Miss<F> {
     /// A number of closed flights that there never is: the lookup counts as outdated.
-    pub(crate) const LONG_AGO: u64 = u64::MAX;
+    pub(crate) const OUTDATED: u64 = u64::MAX;
 
-    fn new(reason: FetchReason, fence: F, place: CacheKey, closed: u64) -> Self {
+    fn new(reason: FetchReason, fence: F, place: CacheKey, completed_fills: u64) -> Self {
         Self {
             reason,
             fence: Some(fence),
             place,
-            closed,
+            completed_fills,
             existing: None,
             stored: Stored::Nothing,
             parts: None,
@@ -149,7 +149,7 @@ impl<F> Miss<F> {
 pub(crate) struct Looked<F> {
     pub(crate) lookup: Lookup<F>,
     pub(crate) place: CacheKey,
-    closed: u64,
+    completed_fills: u64,
 }
 
 impl<B: Backend> Shared<B> {
@@ -160,7 +160,7 @@ impl<B: Backend> Shared<B> {
         request: &request::Parts,
     ) -> Option<Seen<B::Fence>> {
         let now = self.now();
-        let closed = self.core.flights.closed(&read.key);
+        let completed_fills = self.core.flights.completed_fills(&read.key);
         let backend = &self.core.backend;
         let (lookup, place) = match backend.get_now(&read.key)? {
             Lookup::Varies(rule, _) => {
@@ -173,7 +173,7 @@ impl<B: Backend> Shared<B> {
         let looked = Looked {
             lookup,
             place,
-            closed,
+            completed_fills,
         };
         let same = |identity: &[u8]| read.parts.is(&self.config.scope, identity);
         Some(self.judge(looked, same, &read.directives, &request.headers, now))
@@ -192,7 +192,7 @@ impl<B: Backend> Shared<B> {
                     reason: FetchReason::BackendFailed,
                     fence: None,
                     place: key.key,
-                    closed: 0,
+                    completed_fills: 0,
                     existing: None,
                     stored: Stored::Nothing,
                     parts: None,
@@ -210,7 +210,7 @@ impl<B: Backend> Shared<B> {
         headers: &HeaderMap,
         now: Moment,
     ) -> Result<Looked<B::Fence>, BackendError> {
-        let closed = self.core.flights.closed(key);
+        let completed_fills = self.core.flights.completed_fills(key);
         let backend = &self.core.backend;
         let (lookup, place) = match backend.get(key, now).await? {
             Lookup::Varies(rule, _) => {
@@ -222,7 +222,7 @@ impl<B: Backend> Shared<B> {
         Ok(Looked {
             lookup,
             place,
-            closed,
+            completed_fills,
         })
     }
 
@@ -249,7 +249,7 @@ impl<B: Backend> Shared<B> {
         };
         let verdict = verdict(asked, found, now);
         let place = looked.place;
-        let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.closed);
+        let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.completed_fills);
         match (verdict, response) {
             (Verdict::Fresh { age, left }, Some(response)) => {
                 let is_early = self.is_early(&response, left);

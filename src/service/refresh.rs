@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::{Backend, StoredResponse};
-use crate::flight::{Lead, Stream};
+use crate::flight::{BodyStream, Leader};
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::early;
@@ -26,13 +26,13 @@ use crate::service::lookup::{Hit, Miss, Seen, Stored};
 use crate::service::request::outgoing::Sent;
 use crate::service::request::route::OwnKey;
 use crate::state::Shared;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// A refresh that nobody else is on.
 pub(crate) struct Renewal<B: Backend> {
     shared: Shared<B>,
     miss: Miss<B::Fence>,
-    lead: Lead<B::Fence, SharedHead>,
+    lead: Leader<B::Fence, SharedHead>,
     runtime: Handle,
 }
 
@@ -61,7 +61,7 @@ impl<B: Backend> Renewal<B> {
             let fill = miss.of(key);
             let filled = lead::drive(shared, inner, request, fill, sent, Arc::new(lead));
             // Whom it was for has been answered: an error is noted where it arises.
-            drop(within(limit, filled).await);
+            drop(with_timeout(limit, filled).await);
         });
     }
 }
@@ -83,8 +83,10 @@ impl<B: Backend> Shared<B> {
         let runtime = self.core.background.open()?;
         let fence = miss.fence.clone()?;
         let (core, now) = (&self.core, self.now());
-        let (terms, stream) = (self.terms(now), || Stream::new(self.share()));
-        let lead = core.flights.lead(miss.place, fence, terms, stream)?;
+        let (terms, stream) = (self.join_rules(now), || BodyStream::new(self.share()));
+        let lead = core
+            .flights
+            .lead_if_vacant(miss.place, fence, terms, stream)?;
         // Unless it brings something, whatever becomes of it, the next one is not tried at once.
         core.failing
             .refreshes(&miss.place, now, self.config.failure_backoff);

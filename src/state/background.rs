@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// All tasks of one cache.
 #[derive(Debug, Default)]
@@ -103,12 +103,12 @@ impl Background {
     pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.is_closing.store(true, Ordering::Release);
         self.tasks.close();
-        let finished = within(deadline, self.tasks.wait()).await.is_some();
+        let finished = with_timeout(deadline, self.tasks.wait()).await.is_some();
         let cancelled = if finished { 0 } else { self.tasks.len() };
         self.deadline.cancel();
         if cancelled > 0 {
             tracing::warn!(cancelled, "background work of the cache was cancelled");
-            let gone = within(LAST_MOMENT, self.tasks.wait()).await;
+            let gone = with_timeout(LAST_MOMENT, self.tasks.wait()).await;
             if gone.is_none() {
                 tracing::error!(left = self.tasks.len(), "background work does not end");
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
 use crate::config::Config;
-use crate::flight::{Budget, Flights, ShortMemory};
+use crate::flight::{Budget, ExpiringSet, Flights};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
@@ -20,7 +20,7 @@ use crate::service::origin::ready::Queue;
 use crate::state::background::{Background, LAST_MOMENT, ShutdownReport};
 use crate::state::failure_log::{Complaints, Failed};
 use crate::state::write_grace::Grace;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// One layer's options and everything that its services have in common.
 pub(crate) struct Shared<B: Backend> {
@@ -34,13 +34,13 @@ pub(crate) struct Core<B: Backend> {
     pub(crate) counters: Counters,
     pub(crate) grace: Grace,
     pub(crate) capturing: Arc<Budget>,
-    pub(crate) flights: Arc<Flights<B::Fence, SharedHead>>,
-    pub(crate) uncacheable: ShortMemory,
+    pub(crate) flights: Flights<B::Fence, SharedHead>,
+    pub(crate) uncacheable: ExpiringSet,
     pub(crate) failing: Failing,
     /// Keys whose last validation, or completion, brought an answer about something else.
-    pub(crate) contradicted: ShortMemory,
+    pub(crate) contradicted: ExpiringSet,
     /// Keys of which parts are stored.
-    pub(crate) partial: ShortMemory,
+    pub(crate) partial: ExpiringSet,
     pub(crate) queue: Queue,
     pub(crate) background: Background,
     pub(crate) complaints: Complaints,
@@ -65,11 +65,11 @@ impl<B: Backend> Shared<B> {
                 counters: Counters::default(),
                 grace: Grace::default(),
                 capturing: Arc::default(),
-                flights: Arc::default(),
-                uncacheable: ShortMemory::default(),
+                flights: Flights::default(),
+                uncacheable: ExpiringSet::default(),
                 failing: Failing::default(),
-                contradicted: ShortMemory::default(),
-                partial: ShortMemory::default(),
+                contradicted: ExpiringSet::default(),
+                partial: ExpiringSet::default(),
                 queue: Queue::default(),
                 background: Background::default(),
                 complaints: Complaints::default(),
@@ -117,7 +117,10 @@ impl<B: Backend> Shared<B> {
         let left = deadline.saturating_sub(self.now().since(began));
         // Whatever the tasks took of it: what they owe since is told in a moment, or not at all.
         let left = left.max(LAST_MOMENT);
-        if within(left, self.core.backend.drain()).await.is_none() {
+        if with_timeout(left, self.core.backend.drain())
+            .await
+            .is_none()
+        {
             tracing::error!("stopped before the backend has delivered what it owes");
         }
         done

@@ -22,7 +22,7 @@ use super::{
     Backend, BackendError, CacheKey, DigestSeed, Health, Lookup, Moment, Put, Resource,
     StoredResponse, Target, Usage,
 };
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// Puts a limit to what a backend that fails costs, and sees to it that it is told in the end what it could not be told.
 ///
@@ -198,7 +198,7 @@ impl<B: Backend> Guard<B> {
         operation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
         let turn = self.turn(self.options.invalidation)?;
-        let done = within(self.options.invalidation, operation).await;
+        let done = with_timeout(self.options.invalidation, operation).await;
         let done = turn.ended(done);
         debt.is_settled = done.is_ok();
         done
@@ -289,7 +289,7 @@ impl<B: Backend> Backend for Guarded<B> {
         guard.is_settled(Some(key.resource()))?;
         let began = guard.undelivered.look();
         let turn = guard.turn(guard.options.lookup)?;
-        let found = within(guard.options.lookup, guard.backend.get(key, now)).await;
+        let found = with_timeout(guard.options.lookup, guard.backend.get(key, now)).await;
         Ok(guard.counted(turn.ended(found)?, began))
     }
 
@@ -301,7 +301,7 @@ impl<B: Backend> Backend for Guarded<B> {
         guard.is_settled(resource)?;
         let groups = guard.undelivered.look().groups;
         let turn = guard.turn(guard.options.lookup)?;
-        let fence = within(guard.options.lookup, guard.backend.fence(resource)).await;
+        let fence = with_timeout(guard.options.lookup, guard.backend.fence(resource)).await;
         let fence = turn.ended(fence)?;
         Ok(fence.map(|fence| GuardedFence { fence, groups }))
     }
@@ -329,7 +329,7 @@ impl<B: Backend> Backend for Guarded<B> {
         }
         let turn = guard.turn(guard.options.store)?;
         let put = guard.backend.put(key, fence.fence, response, now);
-        turn.ended(within(guard.options.store, put).await)
+        turn.ended(with_timeout(guard.options.store, put).await)
     }
 
     async fn replace(

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::undelivered::Due;
 use super::{Backend, Guard, count};
 use crate::backend::BackendError;
-use crate::wait::{self, within};
+use crate::timeout::{sleep, with_timeout};
 
 /// After an attempt that failed, beyond what the breaker says.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ impl<B: Backend> Guard<B> {
     pub(super) async fn replay(&self) {
         let mut pause = PAUSE;
         while let Next::After(wait) = self.deliver_one(&mut pause).await {
-            if !wait.is_zero() && !wait::pause(wait).await {
+            if !wait.is_zero() && !sleep(wait).await {
                 return;
             }
         }
@@ -61,7 +61,7 @@ impl<B: Backend> Guard<B> {
             // It will have closed by then, or let us find out.
             Err(wait) => return Next::After(wait.min(LONGEST_PAUSE)),
         };
-        let told = within(self.options.invalidation, self.tell(due)).await;
+        let told = with_timeout(self.options.invalidation, self.tell(due)).await;
         match turn.ended(told) {
             Ok(()) => {
                 self.undelivered.settle(due, begun);
@@ -107,7 +107,7 @@ impl<B: Backend> Replaying<B> {
                 Next::After(Duration::ZERO) => tokio::task::yield_now().await,
                 Next::After(wait) => {
                     // Without timers, whoever asks next tries again.
-                    if !wait::pause(wait).await {
+                    if !sleep(wait).await {
                         return;
                     }
                 }

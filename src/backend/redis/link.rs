@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::server_clock::{ServerClock, millis};
 use super::standing::{Standing, field, standing, text};
 use super::token::Identity;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// How often a connection in use is asked whether its server still is what it was.
 const PULSE: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ pub(super) struct Link {
 impl Link {
     /// Connects, and asks the server who it is.
     pub(super) async fn open(client: &Client, options: &LinkOptions) -> Result<Self, Fault> {
-        let opened = within(options.connect_timeout, Self::connect(client, options)).await;
+        let opened = with_timeout(options.connect_timeout, Self::connect(client, options)).await;
         opened.unwrap_or(Err(Fault::ConnectTimeout))
     }
 
@@ -208,7 +208,7 @@ impl Link {
             link: self,
             since: Instant::now(),
         };
-        let reply = within(self.options.response_timeout, reply).await;
+        let reply = with_timeout(self.options.response_timeout, reply).await;
         let Some(reply) = reply else {
             waiting.in_vain();
             return Err(Fault::Timeout);

@@ -1,181 +1,179 @@
-//! Leaders that leave, are replaced or abandoned, while others enter and wait.
+//! Models for loom of leaders that leave, are replaced or are abandoned, while others enter and wait.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool as Flag;
+use std::sync::atomic::AtomicBool as StdAtomicBool;
 use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::{at_once, enter, key, now, terms};
+use super::{enter, key, now, ready, rules};
 use crate::flight::follower::Follower;
-use crate::flight::{Entered, Flights, Lead, Reader, Stage};
+use crate::flight::{BodyReader, Entered, FlightOutcome, Flights, Leader};
 
-type Table = Arc<Flights<usize, ()>>;
+type Table = Flights<usize, ()>;
 
-fn lead(flights: &Table, fence: usize) -> Lead<usize, ()> {
+fn lead(flights: &Table, fence: usize) -> Leader<usize, ()> {
     match enter(flights, Some(fence), None, |_| false) {
-        Entered::Leads(lead) => {
-            lead.begins(now());
-            lead
+        Entered::Leader(leader) => {
+            leader.begin_call(now());
+            leader
         }
-        Entered::Changed | Entered::Follows(_) => panic!("followed what may not be joined"),
+        Entered::LookupOutdated | Entered::Follower(_) => panic!("no flight may be joined"),
     }
 }
 
 fn follow(flights: &Table) -> Option<Follower<()>> {
     match enter(flights, Some(0), None, |_| true) {
-        Entered::Changed | Entered::Leads(_) => None,
-        Entered::Follows(follower) => Some(follower),
+        Entered::LookupOutdated | Entered::Leader(_) => None,
+        Entered::Follower(follower) => Some(follower),
     }
 }
 
-/// What a future came to that was polled once; or it waits, and whether it was woken since.
-///
-/// The flag is std's: a waker is cloned and woken where loom may not switch.
-struct Asked<T> {
+/// A future that was polled once.
+struct Polled<T> {
     future: Pin<Box<dyn Future<Output = T>>>,
-    came_to: Option<T>,
-    woken: Arc<Woken>,
+    output: Option<T>,
+    woken: Arc<WokenFlag>,
 }
 
+/// That of std: wakers are cloned and woken where loom cannot switch threads.
 #[derive(Default)]
-struct Woken(Flag);
+struct WokenFlag(StdAtomicBool);
 
-impl Wake for Woken {
+impl Wake for WokenFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-impl<T> Asked<T> {
-    fn of(future: impl Future<Output = T> + 'static) -> Self {
+impl<T> Polled<T> {
+    fn new(future: impl Future<Output = T> + 'static) -> Self {
         let mut future: Pin<Box<dyn Future<Output = T>>> = Box::pin(future);
-        let woken = Arc::<Woken>::default();
-        let came_to = match future
-            .as_mut()
-            .poll(&mut Context::from_waker(&woken.clone().into()))
-        {
-            Poll::Ready(came_to) => Some(came_to),
+        let woken = Arc::<WokenFlag>::default();
+        let waker = woken.clone().into();
+        let output = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => Some(output),
             Poll::Pending => None,
         };
         Self {
             future,
-            came_to,
+            output,
             woken,
         }
     }
 
-    /// Once nobody else is there.
-    fn end(self) -> T {
-        self.came_to.unwrap_or_else(|| {
-            assert!(self.woken.0.load(Ordering::Relaxed), "left asleep");
-            at_once(self.future)
+    /// The output, once all other threads have ended: the future must have been woken for it.
+    fn finish(self) -> T {
+        self.output.unwrap_or_else(|| {
+            assert!(self.woken.0.load(Ordering::Relaxed), "not woken");
+            ready(self.future)
         })
     }
 }
 
-type Asks = Asked<(Stage<()>, Option<Reader>)>;
+type Waiting = Polled<(FlightOutcome<()>, Option<BodyReader>)>;
 
-/// Follows, if there is somebody to follow, and asks what there is to be told.
-fn ask(flights: &Table) -> Option<Asks> {
-    follow(flights).map(|follower| Asked::of(follower.told()))
+/// Joins a flight, if there is one, and begins to wait for its outcome.
+fn follow_and_wait(flights: &Table) -> Option<Waiting> {
+    follow(flights).map(|follower| Polled::new(follower.wait()))
 }
 
-fn is_told(asks: Option<Asks>) {
-    if let Some(asks) = asks {
-        let (told, _) = asks.end();
-        assert!(!matches!(told, Stage::Calling), "told nothing");
+/// Asserts that a follower gets an outcome.
+fn assert_outcome(waiting: Option<Waiting>) {
+    if let Some(waiting) = waiting {
+        let (_outcome, _) = waiting.finish();
     }
 }
 
 #[test]
-fn a_leader_leaves_while_two_enter() {
-    for tells in [false, true] {
+fn a_leader_leaves_while_two_requests_enter() {
+    for publishes in [false, true] {
         loom::model(move || {
             let flights = Table::default();
-            let leaver = lead(&flights, 1);
-            let leaves = thread::spawn(move || {
-                if tells {
-                    leaver.tell(Stage::Shared(Arc::new(())));
+            let leader = lead(&flights, 1);
+            let leaving = thread::spawn(move || {
+                if publishes {
+                    leader.publish(FlightOutcome::Shared(Arc::new(())));
                 }
             });
             let table = flights.clone();
-            let enters = thread::spawn(move || ask(&table));
-            let own = ask(&flights);
-            leaves.join().expect("it does not panic");
-            is_told(enters.join().expect("it does not panic"));
-            is_told(own);
+            let entering = thread::spawn(move || follow_and_wait(&table));
+            let own = follow_and_wait(&flights);
+            leaving.join().expect("no panic");
+            assert_outcome(entering.join().expect("no panic"));
+            assert_outcome(own);
             assert_eq!(flights.len(), 0, "no flight is leaked");
         });
     }
 }
 
 #[test]
-fn a_leader_that_was_replaced_leaves_its_successor_alone() {
+fn a_leader_that_was_replaced_does_not_close_its_successors_flight() {
     loom::model(|| {
         let flights = Table::default();
         let replaced = lead(&flights, 1);
-        let leaves = thread::spawn(move || drop(replaced));
+        let leaving = thread::spawn(move || drop(replaced));
         let table = flights.clone();
-        let replaces = thread::spawn(move || {
+        let replacing = thread::spawn(move || {
             let successor = lead(&table, 2);
-            let follower = ask(&table);
-            assert!(follower.is_some(), "its flight is open until it leaves");
+            let follower = follow_and_wait(&table);
+            assert!(follower.is_some(), "the successor's flight is open");
             drop(successor);
             follower
         });
-        let own = flights.follow(key(), terms(None), |_| true);
-        let own = own.map(|follower| Asked::of(follower.told()));
-        leaves.join().expect("it does not panic");
-        is_told(replaces.join().expect("it does not panic"));
-        is_told(own);
+        let own = flights.join(key(), rules(None), |_| true);
+        let own = own.map(|follower| Polled::new(follower.wait()));
+        leaving.join().expect("no panic");
+        assert_outcome(replacing.join().expect("no panic"));
+        assert_outcome(own);
         assert_eq!(flights.len(), 0, "no flight is leaked");
     });
 }
 
-/// Or two would call where one call is enough.
+/// Promise: one call per key. A request that looked up too early does not call again.
 #[test]
-fn a_fill_that_a_lookup_missed_counts_as_closed_since() {
+fn a_fill_that_a_lookup_missed_is_counted_as_completed_since() {
     loom::model(|| {
         let flights = Table::default();
         let stored = Arc::new(AtomicBool::new(false));
         let filler = lead(&flights, 1);
-        let fills = thread::spawn({
+        let filling = thread::spawn({
             let stored = stored.clone();
             move || {
                 stored.store(true, Ordering::Relaxed);
                 drop(filler);
             }
         });
-        let closed = flights.closed(&key());
-        let found = stored.load(Ordering::Relaxed);
-        if let Entered::Leads(_) = enter(&flights, Some(1), Some(closed), |_| true) {
-            assert!(found, "whoever leads now would call once more");
+        let completed_fills = flights.completed_fills(&key());
+        let is_found = stored.load(Ordering::Relaxed);
+        let entered = enter(&flights, Some(1), Some(completed_fills), |_| true);
+        if let Entered::Leader(_) = entered {
+            assert!(is_found, "a second call for a response that is stored");
         }
-        fills.join().expect("it does not panic");
+        filling.join().expect("no panic");
     });
 }
 
 #[test]
-fn nobody_is_in_a_flight_that_was_abandoned() {
+fn a_flight_that_was_abandoned_has_no_followers() {
     loom::model(|| {
         let flights = Table::default();
         let leader = lead(&flights, 1);
-        let leaves = thread::spawn(move || {
-            let mut abandoned = Box::pin(leader.abandoned());
+        let leaving = thread::spawn(move || {
+            let mut abandoned = Box::pin(leader.wait_until_abandoned());
             let mut cx = Context::from_waker(Waker::noop());
             let is_abandoned = abandoned.as_mut().poll(&mut cx).is_ready();
             drop(abandoned);
             (is_abandoned, leader)
         });
         let follower = follow(&flights);
-        let (is_abandoned, leader) = leaves.join().expect("it does not panic");
+        let (is_abandoned, leader) = leaving.join().expect("no panic");
         assert_ne!(
             is_abandoned,
             follower.is_some(),
-            "abandoned with somebody in it, or kept for nobody"
+            "abandoned with a follower, or kept without one"
         );
         drop(leader);
         assert_eq!(flights.len(), 0, "no flight is leaked");
@@ -183,18 +181,18 @@ fn nobody_is_in_a_flight_that_was_abandoned() {
 }
 
 #[test]
-fn the_last_to_leave_a_flight_wakes_whoever_waits_for_that() {
+fn the_last_follower_to_leave_wakes_the_task_that_waits_for_it() {
     loom::model(|| {
         let flights = Table::default();
         let leader = lead(&flights, 1);
         let follower = follow(&flights);
-        let leaves = thread::spawn(move || drop(follower));
+        let leaving = thread::spawn(move || drop(follower));
         let table = flights.clone();
-        let comes_and_leaves = thread::spawn(move || drop(follow(&table)));
-        let abandoned = Asked::of(async move { leader.abandoned().await });
-        leaves.join().expect("it does not panic");
-        comes_and_leaves.join().expect("it does not panic");
-        abandoned.end();
+        let coming_and_leaving = thread::spawn(move || drop(follow(&table)));
+        let abandoned = Polled::new(async move { leader.wait_until_abandoned().await });
+        leaving.join().expect("no panic");
+        coming_and_leaving.join().expect("no panic");
+        abandoned.finish();
         assert_eq!(flights.len(), 0, "no flight is leaked");
     });
 }

@@ -6,7 +6,7 @@ use http::header::AGE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::Reader;
+use crate::flight::BodyReader;
 use crate::semantics::hop_by_hop;
 use crate::semantics::moment::Moment;
 use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
@@ -58,7 +58,7 @@ impl SharedHead {
     }
 
     /// An answer of its own for each who reads; version and extensions are the leader's alone.
-    fn answer<Res>(&self, reader: Reader) -> Response<ResponseBody<Res>> {
+    fn answer<Res>(&self, reader: BodyReader) -> Response<ResponseBody<Res>> {
         let mut response = Response::new(ResponseBody::shared(reader, self.length));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
@@ -71,7 +71,7 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn take<Res>(
         &self,
         shared: &SharedHead,
-        reader: Option<Reader>,
+        reader: Option<BodyReader>,
         fill: &Fill<B::Fence>,
         sent: &Sent,
     ) -> Taken<Res> {

@@ -9,9 +9,8 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::flight::{Lead, Readers, Stage, Stream};
+use crate::flight::{Leader, DropNotice, FlightOutcome, BodyStream};
 use crate::semantics::reason::Refusal;
-use crate::wait::within;
 
 use crate::body::origin::Content;
 use crate::body::pump::Pump;
@@ -33,7 +32,7 @@ pub(crate) async fn lead<S, B, Req, Res>(
     request: Request<Req>,
     fill: Fill<B::Fence>,
     sent: Sent,
-    lead: Lead<B::Fence, SharedHead>,
+    lead: Leader<B::Fence, SharedHead>,
 ) -> Answer<Res, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>> + Send + 'static,
@@ -56,7 +55,7 @@ pub(crate) async fn drive<S, B, Req, Res>(
     request: Request<Req>,
     fill: Fill<B::Fence>,
     mut sent: Sent,
-    lead: Arc<Lead<B::Fence, SharedHead>>,
+    lead: Arc<Leader<B::Fence, SharedHead>>,
 ) -> Answer<Res, S::Error>
 where
     S: Service<Request<Req>, Response = Response<Res>>,
@@ -66,7 +65,7 @@ where
 {
     let fence = shared.may_store(&fill, sent.at);
     shared.takes_turn(&lead).await;
-    let begins = |now| lead.begins(now);
+    let begins = |now| lead.begin_call(now);
     let (response, forward) = match ask(&shared, inner, request, &fill, &mut sent, begins).await {
         Came::Answer(response, forward) => (response, forward),
         // Both are the leader's alone: they leave the flight vacant.
@@ -86,7 +85,7 @@ where
             shared.answer_all(head, body, storable, forward, &sent, open)
         }
         (Ok(storable), None) => {
-            lead.ends_with(Stage::Vacant);
+            lead.close_with(FlightOutcome::Vacant);
             shared.answer_alone(head, body, storable, forward, &sent)
         }
         (Err(refusal), _) => {
@@ -98,15 +97,12 @@ where
 
 impl<B: Backend> Shared<B> {
     /// Waits until the call before has come to something, if there is one that must be waited for.
-    async fn takes_turn(&self, lead: &Lead<B::Fence, SharedHead>) {
-        let Some((patience, comes)) = lead.turn() else {
-            return;
-        };
-        if let Some(Stage::Refused(refusal)) = within(patience, comes).await
+    async fn takes_turn(&self, lead: &Leader<B::Fence, SharedHead>) {
+        if let Some(FlightOutcome::Refused(refusal)) = lead.wait_for_predecessor().await
             && refusal.concerns_every_request()
         {
             // Nor will this call's answer be for all who wait for it.
-            lead.ends_with(Stage::Refused(refusal));
+            lead.close_with(FlightOutcome::Refused(refusal));
         }
     }
 
@@ -119,13 +115,13 @@ impl<B: Backend> Shared<B> {
         storable: Storable<B::Fence>,
         forward: Forward,
         sent: &Sent,
-        (lead, runtime): (Arc<Lead<B::Fence, SharedHead>>, Handle),
+        (lead, runtime): (Arc<Leader<B::Fence, SharedHead>>, Handle),
     ) -> Response<ResponseBody<Res>>
     where
         Res: Body<Data = Bytes> + Send + 'static,
         Res::Error: Into<BoxError>,
     {
-        lead.is_also(storable.key);
+        lead.add_variant_key(storable.key);
         let stream = lead.stream().clone();
         let own = stream.reader();
         let length = storable.length;
@@ -147,7 +143,7 @@ impl<B: Backend> Shared<B> {
         let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
         let refusal = match &storable.fence {
             Err(refusal) => Some(*refusal),
-            Ok(_) if !share.reserve(reserved) => Some(Refusal::Budget),
+            Ok(_) if !share.try_reserve(reserved) => Some(Refusal::Budget),
             Ok(_) => None,
         };
         let passed = self.now().since(storable.began);
@@ -157,7 +153,7 @@ impl<B: Backend> Shared<B> {
         }
         // Made before anybody is told: whatever happens to it, it ends what they read.
         let pump = Pump::new(body, stream, capture, self.config.coalesce, passed);
-        lead.tell(Stage::Shared(Arc::new(shared_head)));
+        lead.publish(FlightOutcome::Shared(Arc::new(shared_head)));
         self.core.background.run_on(Some(&runtime), pump.run());
         let cut = self.cut(&mut head, sent);
         self.forwarded(&mut head, forward, refusal);
@@ -172,8 +168,8 @@ impl<B: Backend> Shared<B> {
 
 /// A flight that others can join until its body is stored, or is known not to be.
 struct Open<F, H> {
-    lead: Arc<Lead<F, H>>,
-    stream: Stream,
+    lead: Arc<Leader<F, H>>,
+    stream: BodyStream,
 }
 
 impl<F, H> Held for Open<F, H>
@@ -181,12 +177,12 @@ where
     F: Send + Sync + 'static,
     H: Send + Sync + 'static,
 {
-    fn companion(&self) -> Option<Arc<Readers>> {
-        Some(self.stream.companion())
+    fn companion(&self) -> Option<Arc<DropNotice>> {
+        Some(self.stream.drop_notice())
     }
 
     fn is_stored(&self) {
-        self.stream.is_stored();
+        self.stream.mark_stored();
     }
 }
 
@@ -194,6 +190,6 @@ impl<F, H> Drop for Open<F, H> {
     fn drop(&mut self) {
         self.lead.close();
         self.stream.share().release_reserved();
-        self.stream.drop_what_was_read();
+        self.stream.stop_retaining();
     }
 }

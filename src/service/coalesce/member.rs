@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Entered, Lead, Reader, Stage, Stream, Terms};
+use crate::flight::{Entered, Leader, BodyReader, FlightOutcome, BodyStream, JoinRules};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
@@ -16,14 +16,14 @@ use crate::service::coalesce::follow::SharedHead;
 use crate::service::lookup::Fill;
 use crate::service::request::outgoing::Sent;
 use crate::state::Shared;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// How often a request takes part in a flight of which nothing came, before it goes alone.
 const MOST_FLIGHTS: usize = 3;
 /// How often it looks once more before it calls, because other fills have ended meanwhile.
 const MOST_LOOKS: usize = 5;
 
-type Told = Pin<Box<dyn Future<Output = (Stage<SharedHead>, Option<Reader>)> + Send>>;
+type Told = Pin<Box<dyn Future<Output = (FlightOutcome<SharedHead>, Option<BodyReader>)> + Send>>;
 
 pub(crate) struct Party {
     key: CacheKey,
@@ -41,7 +41,7 @@ pub(crate) struct Party {
 pub(crate) enum Part<F> {
     /// Nobody's answer can be shared with it.
     Alone,
-    Leads(Lead<F, SharedHead>),
+    Leads(Leader<F, SharedHead>),
     Follows,
     /// It would lead, but what it would call for may be there by now.
     LooksAgain,
@@ -85,32 +85,32 @@ impl Party {
             own.as_ref().is_some_and(may_join)
         };
         let looks = own.is_some() && self.looks_left > 0;
-        let terms = Terms {
+        let terms = JoinRules {
             not_before: self.insists.then_some(self.began),
-            closed: looks.then_some(fill.miss.closed),
-            ..shared.terms(now)
+            completed_fills: looks.then_some(fill.miss.completed_fills),
+            ..shared.join_rules(now)
         };
         // An answer to conditions, or of a part, is for nobody else; one for all will do for these, too.
         let entered = if sent.is_partial() {
-            match core.flights.follow(self.key, terms, may_join) {
-                Some(follower) => Entered::Follows(follower),
+            match core.flights.join(self.key, terms, may_join) {
+                Some(follower) => Entered::Follower(follower),
                 None => return Part::Alone,
             }
         } else {
-            let (fence, stream) = (own.clone(), || Stream::new(shared.share()));
+            let (fence, stream) = (own.clone(), || BodyStream::new(shared.share()));
             core.flights.enter(self.key, fence, terms, may_join, stream)
         };
         match entered {
-            Entered::Leads(lead) => Part::Leads(lead),
-            Entered::Changed => {
+            Entered::Leader(lead) => Part::Leads(lead),
+            Entered::LookupOutdated => {
                 self.looks_left -= 1;
                 Part::LooksAgain
             }
-            Entered::Follows(follower) => {
-                let number = follower.number();
+            Entered::Follower(follower) => {
+                let number = follower.flight_id();
                 if self.follows.iter().all(|(known, _)| *known != number) {
-                    follower.hold();
-                    self.follows.push((number, Box::pin(follower.told())));
+                    follower.detach_call();
+                    self.follows.push((number, Box::pin(follower.wait())));
                 }
                 Part::Follows
             }
@@ -130,7 +130,7 @@ impl Party {
     pub(crate) async fn told<B: Backend>(
         &mut self,
         shared: &Shared<B>,
-    ) -> Option<(Stage<SharedHead>, Option<Reader>)> {
+    ) -> Option<(FlightOutcome<SharedHead>, Option<BodyReader>)> {
         let patience = shared
             .config
             .coalesce
@@ -145,7 +145,7 @@ impl Party {
             }
             Poll::Pending
         });
-        within(patience, first).await
+        with_timeout(patience, first).await
     }
 
     pub(crate) fn lost(&mut self) {

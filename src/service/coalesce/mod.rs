@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::flight::{Lead, Stage, Terms};
+use crate::flight::{Leader, FlightOutcome, JoinRules};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::stats::Event;
@@ -69,7 +69,7 @@ enum Turn<Res, F> {
     /// All that was wanted.
     Answer(Response<ResponseBody<Res>>),
     /// Nothing: this request calls, and others may follow it.
-    Leads(Lead<F, SharedHead>),
+    Leads(Leader<F, SharedHead>),
     /// Nothing: this request calls for itself.
     Alone,
 }
@@ -102,11 +102,11 @@ where
                 return Turn::Alone;
             }
             // Whoever is first now calls, too, with a fence of its own time; the others wait for both.
-            fill.miss.closed = Miss::<B::Fence>::LONG_AGO;
+            fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
             continue;
         };
         match stage {
-            Stage::Shared(head) => match shared.take(&head, reader, fill, sent) {
+            FlightOutcome::Shared(head) => match shared.take(&head, reader, fill, sent) {
                 Taken::Answer(response) => {
                     shared.fetches(fill.miss.reason);
                     return Turn::Answer(response);
@@ -116,11 +116,11 @@ where
                 Taken::TooOld => party.wants_newer(),
                 Taken::Lost => party.lost(),
             },
-            Stage::Refused(refusal) if uncacheable::concerns(refusal, &sent.headers) => {
+            FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, &sent.headers) => {
                 return Turn::Alone;
             }
-            Stage::Declined => party.declined(shared),
-            Stage::Refused(_) | Stage::Calling | Stage::Vacant => party.lost(),
+            FlightOutcome::Declined => party.declined(shared),
+            FlightOutcome::Refused(_) | FlightOutcome::Vacant => party.lost(),
         }
         if let Some(hit) = shared.stand_in_unasked(fill) {
             return Turn::Answer(shared.hit(&hit, sent.wanted()));
@@ -129,13 +129,13 @@ where
 }
 
 impl<B: Backend> Shared<B> {
-    pub(crate) fn terms(&self, now: Moment) -> Terms {
-        Terms {
+    pub(crate) fn join_rules(&self, now: Moment) -> JoinRules {
+        JoinRules {
             now,
             not_before: None,
-            closed: None,
-            patience: self.config.coalesce.coalesce_takeover_timeout,
-            longest: self.config.coalesce.fill_timeout,
+            completed_fills: None,
+            takeover_timeout: self.config.coalesce.coalesce_takeover_timeout,
+            fill_timeout: self.config.coalesce.fill_timeout,
         }
     }
 

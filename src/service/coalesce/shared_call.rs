@@ -14,11 +14,11 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::flight::{HandOver, Lead, Stage};
+use crate::flight::{CallDriver, Leader, FlightOutcome};
 
 use crate::service::coalesce::follow::SharedHead;
 use crate::state::Shared;
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// The client's end. Dropped, it leaves the call to those who follow, or drops it if nobody does.
 pub(crate) struct Driven<F: Future<Output: Send> + Send + 'static, B: Backend> {
@@ -27,7 +27,7 @@ pub(crate) struct Driven<F: Future<Output: Send> + Send + 'static, B: Backend> {
 
 struct Call<F: Future, B: Backend> {
     shared: Shared<B>,
-    lead: Arc<Lead<B::Fence, SharedHead>>,
+    lead: Arc<Leader<B::Fence, SharedHead>>,
     runtime: Option<Handle>,
     client_left: CancellationToken,
     state: Mutex<State<F>>,
@@ -52,7 +52,7 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    pub(crate) fn new(shared: Shared<B>, lead: Arc<Lead<B::Fence, SharedHead>>, future: F) -> Self {
+    pub(crate) fn new(shared: Shared<B>, lead: Arc<Leader<B::Fence, SharedHead>>, future: F) -> Self {
         let call = Arc::new(Call {
             shared,
             lead,
@@ -61,8 +61,8 @@ where
             state: Mutex::new(State::WithClient(Box::pin(future), None)),
         });
         let weak = Arc::downgrade(&call);
-        if call.lead.calls(weak) {
-            call.clone().hand_over();
+        if call.lead.set_driver(weak) {
+            call.clone().detach();
         }
         Self { call }
     }
@@ -79,8 +79,8 @@ where
 {
     fn drop(&mut self) {
         self.call.client_left.cancel();
-        if self.call.lead.is_followed() {
-            self.call.clone().hand_over();
+        if self.call.lead.has_followers() {
+            self.call.clone().detach();
         }
         let mut state = self.call.state();
         if !matches!(*state, State::InTask(_)) {
@@ -148,16 +148,16 @@ where
     /// Resolves when nobody wants the answer any more, or has for too long wanted it without the client.
     async fn is_given_up(&self) {
         self.client_left.cancelled().await;
-        within(
+        with_timeout(
             self.shared.config.coalesce.fill_timeout,
-            self.lead.abandoned(),
+            self.lead.wait_until_abandoned(),
         )
         .await;
     }
 
     fn finish(&self, end: State<F>) {
         if !matches!(end, State::WithClient(..)) {
-            self.lead.ends_with(Stage::Vacant);
+            self.lead.close_with(FlightOutcome::Vacant);
         }
         let mut state = self.state();
         let before = std::mem::replace(&mut *state, end);
@@ -174,12 +174,12 @@ where
     }
 }
 
-impl<F, B> HandOver for Call<F, B>
+impl<F, B> CallDriver for Call<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    fn hand_over(self: Arc<Self>) {
+    fn detach(self: Arc<Self>) {
         let Some(runtime) = self.runtime.clone() else {
             return;
         };

@@ -4,7 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, StatusCode};
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Lead, Stage, Whose};
+use crate::flight::{Leader, FlightOutcome, Audience};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
@@ -14,27 +14,27 @@ use crate::state::Shared;
 /// Whether an answer that was refused for one request would have been for another, with these header fields, just as
 /// well.
 pub(crate) fn concerns(refusal: Refusal, headers: &HeaderMap) -> bool {
-    whose(refusal).is_some_and(|whose| kinds(headers).any(|kind| kind == whose))
+    audience(refusal).is_some_and(|audience| kinds(headers).any(|kind| kind == audience))
 }
 
-fn whose(refusal: Refusal) -> Option<Whose> {
+fn audience(refusal: Refusal) -> Option<Audience> {
     match refusal {
-        Refusal::Authorization => Some(Whose::WithAuthorization),
-        Refusal::Cookie => Some(Whose::WithCookie),
+        Refusal::Authorization => Some(Audience::WithAuthorization),
+        Refusal::Cookie => Some(Audience::WithCookie),
         _ => refusal
             .concerns_every_request()
-            .then_some(Whose::Everybodys),
+            .then_some(Audience::Everyone),
     }
 }
 
 /// The kinds of requests that one with these header fields is of.
-fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Whose> {
+fn kinds(headers: &HeaderMap) -> impl Iterator<Item = Audience> {
     let authorization = headers.contains_key(AUTHORIZATION);
     let cookie = headers.contains_key(COOKIE);
     let kinds = [
-        Some(Whose::Everybodys),
-        authorization.then_some(Whose::WithAuthorization),
-        cookie.then_some(Whose::WithCookie),
+        Some(Audience::Everyone),
+        authorization.then_some(Audience::WithAuthorization),
+        cookie.then_some(Audience::WithCookie),
     ];
     kinds.into_iter().flatten()
 }
@@ -54,35 +54,35 @@ impl<B: Backend> Shared<B> {
     /// have one among them take over.
     pub(crate) fn release(
         &self,
-        lead: &Lead<B::Fence, SharedHead>,
+        lead: &Leader<B::Fence, SharedHead>,
         refusal: Refusal,
         status: StatusCode,
     ) {
-        if is_passing(status) || whose(refusal).is_none() {
-            return lead.ends_with(Stage::Vacant);
+        if is_passing(status) || audience(refusal).is_none() {
+            return lead.close_with(FlightOutcome::Vacant);
         }
         if is_the_requests(status) {
-            return lead.ends_with(Stage::Declined);
+            return lead.close_with(FlightOutcome::Declined);
         }
         self.remember_refused(&lead.key(), refusal);
-        lead.ends_with(Stage::Refused(refusal));
+        lead.close_with(FlightOutcome::Refused(refusal));
     }
 
     pub(crate) fn remember_refused(&self, key: &CacheKey, refusal: Refusal) {
-        if let Some(whose) = whose(refusal) {
+        if let Some(audience) = audience(refusal) {
             let time = self.config.coalesce.uncacheable_ttl;
-            self.core.uncacheable.remember(key, whose, self.now(), time);
+            self.core.uncacheable.remember(key, audience, self.now(), time);
         }
     }
 
     /// Whether a request with these header fields need not wait for what others get.
     pub(crate) fn is_refused(&self, key: &CacheKey, headers: &HeaderMap, now: Moment) -> bool {
         let memory = &self.core.uncacheable;
-        kinds(headers).any(|whose| memory.is_remembered(key, whose, now))
+        kinds(headers).any(|audience| memory.is_remembered(key, audience, now))
     }
 
     /// An answer to a request with these header fields turned out to be storable.
     pub(crate) fn no_longer_refused(&self, key: &CacheKey, headers: &HeaderMap) {
-        kinds(headers).for_each(|whose| self.core.uncacheable.forget(key, whose));
+        kinds(headers).for_each(|audience| self.core.uncacheable.forget(key, audience));
     }
 }

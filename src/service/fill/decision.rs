@@ -8,7 +8,7 @@ use http::{StatusCode, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey, Put};
-use crate::flight::{Readers, Share};
+use crate::flight::{BudgetShare, DropNotice};
 use crate::semantics::date;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
@@ -46,7 +46,7 @@ pub(crate) struct Storable<F> {
 /// What is held until a body is stored, or is known not to be.
 pub(crate) trait Held: Send + 'static {
     /// Who is to be told when the stored response is gone.
-    fn companion(&self) -> Option<Arc<Readers>> {
+    fn companion(&self) -> Option<Arc<DropNotice>> {
         None
     }
 
@@ -176,7 +176,7 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn capture(
         &self,
         storable: Storable<B::Fence>,
-        share: Arc<Share>,
+        share: Arc<BudgetShare>,
         is_counted: bool,
         held: impl Held,
     ) -> Capture {
@@ -225,7 +225,7 @@ impl<B: Backend> Shared<B> {
         } = storable;
         let (data, trailers) = match joins {
             // Both are in memory until they are one.
-            Some(joins) if !share.take(joins.held()) => return self.refused(Refusal::Budget),
+            Some(joins) if !share.try_take(joins.held()) => return self.refused(Refusal::Budget),
             Some(joins) => (joins.join(data), None),
             None => (data, trailers),
         };

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, response};
 use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::Share;
+use crate::flight::BudgetShare;
 use crate::random::uniform;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
@@ -88,8 +88,8 @@ impl<B: Backend> Shared<B> {
     }
 
     /// A share of the bytes that may be in capture, none taken yet.
-    pub(crate) fn share(&self) -> Share {
-        Share::new(self.core.capturing.clone(), self.config.max_buffered_bytes)
+    pub(crate) fn share(&self) -> BudgetShare {
+        BudgetShare::new(self.core.capturing.clone(), self.config.max_buffered_bytes)
     }
 
     fn is_too_large<Res: Body>(&self, head: &response::Parts, body: &Res) -> bool {

@@ -8,7 +8,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{ShortMemory, Whose};
+use crate::flight::{ExpiringSet, Audience};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::staleness;
@@ -96,39 +96,39 @@ fn is_failure(status: StatusCode) -> bool {
 /// Keys of which something is stored, and whose inner service failed a moment ago.
 #[derive(Debug, Default)]
 pub(crate) struct Failing {
-    with_an_error: ShortMemory,
-    without_answer: ShortMemory,
-    /// Whose refresh has begun, and has not brought anything yet.
-    refreshed: ShortMemory,
+    with_an_error: ExpiringSet,
+    without_answer: ExpiringSet,
+    /// Audience refresh has begun, and has not brought anything yet.
+    refreshed: ExpiringSet,
 }
 
 impl Failing {
     /// Something new is stored.
     pub(crate) fn forget(&self, key: &CacheKey) {
-        self.with_an_error.forget(key, Whose::Everybodys);
-        self.without_answer.forget(key, Whose::Everybodys);
-        self.refreshed.forget(key, Whose::Everybodys);
+        self.with_an_error.forget(key, Audience::Everyone);
+        self.without_answer.forget(key, Audience::Everyone);
+        self.refreshed.forget(key, Audience::Everyone);
     }
 
     pub(crate) fn refreshes(&self, key: &CacheKey, now: Moment, pause: Duration) {
-        self.refreshed.remember(key, Whose::Everybodys, now, pause);
+        self.refreshed.remember(key, Audience::Everyone, now, pause);
     }
 
     /// Whether a refresh now would only repeat one that brought nothing.
     pub(crate) fn is_refreshed_in_vain(&self, key: &CacheKey, now: Moment) -> bool {
-        self.refreshed.is_remembered(key, Whose::Everybodys, now)
+        self.refreshed.is_remembered(key, Audience::Everyone, now)
             || self.now(key, now).next().is_some()
     }
 
     /// In which ways, if any: for what stale responses may stand in without another try.
     pub(crate) fn now(&self, key: &CacheKey, now: Moment) -> impl Iterator<Item = StaleUse> {
-        let failed = move |of: &StaleUse| self.of(*of).is_remembered(key, Whose::Everybodys, now);
+        let failed = move |of: &StaleUse| self.of(*of).is_remembered(key, Audience::Everyone, now);
         [StaleUse::IfError, StaleUse::IfUnreachable]
             .into_iter()
             .filter(failed)
     }
 
-    fn of(&self, of: StaleUse) -> &ShortMemory {
+    fn of(&self, of: StaleUse) -> &ExpiringSet {
         match of {
             StaleUse::IfUnreachable => &self.without_answer,
             StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => {
@@ -159,7 +159,7 @@ impl<B: Backend> Shared<B> {
             return;
         }
         let (memory, pause) = (self.core.failing.of(of), self.config.failure_backoff);
-        memory.remember(&fill.miss.place, Whose::Everybodys, now, pause);
+        memory.remember(&fill.miss.place, Audience::Everyone, now, pause);
     }
 
     /// What is stored, if it may be used in the place of a failure.

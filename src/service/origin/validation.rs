@@ -9,7 +9,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, CacheKey, StoredResponse, Target};
-use crate::flight::Whose;
+use crate::flight::Audience;
 use crate::semantics::conditional::{Described, Validated, described, validated};
 use crate::semantics::freshening::freshened;
 use crate::semantics::reason::StaleUse;
@@ -42,7 +42,7 @@ impl<B: Backend> Shared<B> {
     /// Whether what is stored under a key is not to be asked for in part, or by its validators, for now.
     pub(crate) fn is_contradicted(&self, place: &CacheKey) -> bool {
         let memory = &self.core.contradicted;
-        memory.is_remembered(place, Whose::Everybodys, self.now())
+        memory.is_remembered(place, Audience::Everyone, self.now())
     }
 
     pub(crate) fn remember_contradicted(&self, place: &CacheKey) {
@@ -50,7 +50,7 @@ impl<B: Backend> Shared<B> {
             &self.core.contradicted,
             self.config.coalesce.uncacheable_ttl,
         );
-        memory.remember(place, Whose::Everybodys, self.now(), time);
+        memory.remember(place, Audience::Everyone, self.now(), time);
     }
 
     /// An answer, with what is stored in the place of a 304 to its validators (§4.3.4). `None` for a 304 that is about

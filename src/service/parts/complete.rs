@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_RANGE, IF_UNMODIF
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
-use crate::flight::Whose;
+use crate::flight::Audience;
 use crate::semantics::freshening::freshened;
 use crate::semantics::moment::Moment;
 use crate::semantics::range::{
@@ -110,7 +110,7 @@ impl<B: Backend> Shared<B> {
 
     pub(crate) fn is_partly_held(&self, key: &CacheKey) -> bool {
         let memory = &self.core.partial;
-        memory.is_remembered(key, Whose::Everybodys, self.now())
+        memory.is_remembered(key, Audience::Everyone, self.now())
     }
 
     pub(crate) async fn look_for_parts(
@@ -190,7 +190,7 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn is_partly_held_from_now(&self, key: &CacheKey, lifetime: Option<Duration>) {
         let time = lifetime.unwrap_or(REMEMBERED).min(REMEMBERED);
         let memory = &self.core.partial;
-        memory.remember(key, Whose::Everybodys, self.now(), time);
+        memory.remember(key, Audience::Everyone, self.now(), time);
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderMap, Method, StatusCode, response};
 
 use crate::backend::{Backend, CacheKey, Put, StoredResponse};
-use crate::flight::Whose;
+use crate::flight::Audience;
 use crate::semantics::freshening::freshened;
 use crate::semantics::parts::Parts;
 use crate::semantics::range::part_of_whole;
@@ -119,7 +119,7 @@ impl<B: Backend> Shared<B> {
         let backend = &self.core.backend;
         let put = backend.put(&place, older.fence, Arc::new(nothing), now);
         match put.await {
-            Ok(Put::Stored) => self.core.partial.forget(&older.whole, Whose::Everybodys),
+            Ok(Put::Stored) => self.core.partial.forget(&older.whole, Audience::Everyone),
             Ok(Put::Superseded | Put::TooLarge) => {}
             Err(error) => self.backend_failed(Failed::Store, &error),
         }

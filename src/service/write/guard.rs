@@ -12,7 +12,7 @@ use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
 use crate::service::write::pending::{Settlement, Targets};
-use crate::wait::within;
+use crate::timeout::with_timeout;
 
 /// Armed from the call to the inner service until the store is settled.
 ///
@@ -164,7 +164,7 @@ where
         let background = &self.settlement.shared.core.background;
         background.spawn(runtime, async move {
             // Without an answer, or with one that leaves it open, the commit may be yet to come.
-            if let Some(answer) = within(limit, future).await {
+            if let Some(answer) = with_timeout(limit, future).await {
                 let (outcome, fields) = said(&answer);
                 if outcome != WriteOutcome::Unknown {
                     last.outcome = WriteOutcome::Dropped;

@@ -15,7 +15,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 
 use crate::backend::{Backend, CacheKey, Put};
-use crate::flight::Share;
+use crate::flight::BudgetShare;
 use crate::key::Resource;
 use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::moment::Moment;
@@ -58,7 +58,7 @@ pub(crate) struct Wanted<F> {
     fence: F,
     head: StoredHead,
     length: u64,
-    share: Share,
+    share: BudgetShare,
     began: Moment,
 }
 
@@ -121,7 +121,7 @@ fn judge<B: Backend, Res: Body>(
     let key = shared.key_of(key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
     let share = shared.share();
-    if !share.take(length) {
+    if !share.try_take(length) {
         return Err(Refusal::Budget);
     }
     Ok(Wanted {

@@ -1,0 +1,153 @@
+//! A set of cache keys whose members expire, in fixed memory.
+//!
+//! Knows keys and moments only. The service keeps one per purpose: keys whose responses are
+//! uncacheable ("hit-for-miss"), keys whose origin has just failed, and others. Start at
+//! [`ExpiringSet`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+
+const SETS: usize = 1024;
+const WAYS: usize = 4;
+/// The half of a slot that holds the time of expiry in ticks; the other half is a digest of the
+/// key.
+const EXPIRY_MASK: u64 = u32::MAX as u64;
+const TICKS_PER_SECOND: u128 = 10;
+
+/// The requests for a key that an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// All requests.
+    Everyone,
+    /// Requests with an `Authorization` field.
+    WithAuthorization,
+    /// Requests with a `Cookie` field.
+    WithCookie,
+}
+
+/// A set of keys, each with a time of expiry. A cache of four-way associativity: a fifth key of
+/// the same slots replaces the one that expires first.
+///
+/// Users must cope with a key that is missing too early, and with one that is taken for another
+/// (half of its digest is compared): both may cost a call to the inner service, no more.
+#[derive(Debug)]
+pub(crate) struct ExpiringSet(Box<[[AtomicU64; WAYS]]>);
+
+impl Default for ExpiringSet {
+    fn default() -> Self {
+        let slots = || [const { AtomicU64::new(0) }; WAYS];
+        Self((0..SETS).map(|_| slots()).collect())
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_millis().div_ceil(1000 / TICKS_PER_SECOND);
+    u64::try_from(ticks).unwrap_or(EXPIRY_MASK).min(EXPIRY_MASK)
+}
+
+impl ExpiringSet {
+    /// The slots that may hold a key, and its tag: the upper half of the slot that does.
+    fn slots(&self, key: &CacheKey, audience: Audience) -> (&[AtomicU64; WAYS], u64) {
+        let digest = key.resource().digest() ^ key.selector() ^ key.variant();
+        let digest = digest.rotate_left(audience as u32 * 32);
+        let slots = &self.0[(digest >> 96) as usize % SETS];
+        (slots, (digest as u64) & !EXPIRY_MASK)
+    }
+
+    fn find(&self, key: &CacheKey, audience: Audience) -> Option<(&AtomicU64, u64)> {
+        let (slots, tag) = self.slots(key, audience);
+        slots
+            .iter()
+            .map(|slot| (slot, slot.load(Ordering::Relaxed)))
+            .find(|(_, value)| value & !EXPIRY_MASK == tag && *value != 0)
+    }
+
+    /// Adds a key for the time `ttl`, or renews it. A `ttl` of zero removes the key.
+    pub(crate) fn remember(&self, key: &CacheKey, audience: Audience, now: Moment, ttl: Duration) {
+        if ttl.is_zero() {
+            return self.forget(key, audience);
+        }
+        let expiry = ticks(now.monotonic().saturating_add(ttl));
+        let (slots, tag) = self.slots(key, audience);
+        let own = self.find(key, audience).map(|(slot, _)| slot);
+        let first_to_expire = || {
+            slots
+                .iter()
+                .min_by_key(|slot| slot.load(Ordering::Relaxed) & EXPIRY_MASK)
+        };
+        if let Some(slot) = own.or_else(first_to_expire) {
+            slot.store(tag | expiry, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes a key.
+    pub(crate) fn forget(&self, key: &CacheKey, audience: Audience) {
+        if let Some((slot, value)) = self.find(key, audience) {
+            let _ = slot.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a key was added and has not expired, been removed or been replaced since.
+    pub(crate) fn is_remembered(&self, key: &CacheKey, audience: Audience, now: Moment) -> bool {
+        self.find(key, audience)
+            .is_some_and(|(_, value)| ticks(now.monotonic()) < value & EXPIRY_MASK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::Audience::{Everyone, WithCookie};
+    use super::*;
+    use crate::key::{DigestSeed, Resource};
+
+    fn key(path: &str) -> CacheKey {
+        CacheKey::plain(Resource::new(&DigestSeed::default(), "", "h", path))
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+    }
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_key_is_remembered_for_its_time_unless_it_is_forgotten() {
+        let set = ExpiringSet::default();
+        let (a, b) = (key("/a"), key("/b"));
+        assert!(!set.is_remembered(&a, Everyone, at(0)));
+        set.remember(&a, Everyone, at(0), TEN);
+        assert!(set.is_remembered(&a, Everyone, at(9)) && !set.is_remembered(&a, Everyone, at(10)));
+        assert!(!set.is_remembered(&b, Everyone, at(0)));
+        assert!(!set.is_remembered(&a, WithCookie, at(0)));
+        set.forget(&b, Everyone);
+        assert!(set.is_remembered(&a, Everyone, at(0)));
+        set.forget(&a, Everyone);
+        assert!(!set.is_remembered(&a, Everyone, at(0)));
+        set.remember(&a, Everyone, at(0), Duration::ZERO);
+        assert!(!set.is_remembered(&a, Everyone, at(0)));
+    }
+
+    /// Promise: every table is bounded, whatever keys clients send.
+    #[test]
+    fn many_keys_are_remembered_in_fixed_memory_and_the_latest_first() {
+        let set = ExpiringSet::default();
+        let keys: Vec<_> = (0..1024).map(|n| key(&format!("/{n}"))).collect();
+        keys.iter()
+            .for_each(|key| set.remember(key, Everyone, at(0), TEN));
+        let kept = keys
+            .iter()
+            .filter(|key| set.is_remembered(key, Everyone, at(1)));
+        assert!(kept.count() > 1000, "a quarter of the places is taken");
+        let flood: Vec<_> = (0..100_000).map(|n| key(&format!("/flood/{n}"))).collect();
+        for key in &flood {
+            set.remember(key, Everyone, at(1), TEN);
+        }
+        assert!(set.is_remembered(&flood[99_999], Everyone, at(1)));
+        assert_eq!(set.0.len() * WAYS, 4096);
+    }
+}

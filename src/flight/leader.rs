@@ -1,0 +1,134 @@
+//! The leader of a flight: the request that calls the inner service for all who follow.
+//!
+//! Knows the stripes, for it moves its flight through them; it makes no calls itself. The service
+//! does, and uses a [`Leader`] in the order of its methods.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+
+use super::announcement::FlightOutcome;
+use super::follower::CallDriver;
+use super::open_flight::{OpenFlight, Predecessor};
+use super::stream::BodyStream;
+use super::stripes::FlightStripes;
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+use crate::timeout::with_timeout;
+
+/// The leader's end of a flight.
+///
+/// Dropping it closes the flight. If no outcome was published until then, it is
+/// [`FlightOutcome::Vacant`]: a cancelled leader is replaced by one of its followers.
+pub(crate) struct Leader<F, H> {
+    pub(super) stripes: Arc<FlightStripes<F, H>>,
+    pub(super) key: CacheKey,
+    pub(super) flight: Arc<OpenFlight<F, H>>,
+}
+
+impl<F, H> Leader<F, H> {
+    /// The key under which the flight was opened.
+    pub(crate) fn key(&self) -> CacheKey {
+        self.key
+    }
+
+    /// The stream that the leader and all followers read the body from, and that the service fills.
+    pub(crate) fn stream(&self) -> &BodyStream {
+        &self.flight.stream
+    }
+
+    /// Sets the driver that followers detach. Returns whether a follower came before this call:
+    /// the caller detaches the driver itself then.
+    pub(crate) fn set_driver(&self, driver: Weak<dyn CallDriver>) -> bool {
+        let _ = self.flight.driver.set(driver);
+        self.flight.announcement.had_listeners()
+    }
+
+    pub(super) fn predecessor(&self) -> Option<&Predecessor<H>> {
+        self.flight.predecessor.as_ref()
+    }
+
+    /// Waits for the outcome of the flight before this one, where both have no fence.
+    ///
+    /// The service calls it before [`begin_call`](Self::begin_call), so that N concurrent misses
+    /// without a fence make at most two calls. Returns `None` at once if there is nothing to wait
+    /// for, and after the takeover timeout. Dropping the future has no effect on either flight.
+    pub(crate) async fn wait_for_predecessor(&self) -> Option<FlightOutcome<H>> {
+        let predecessor = self.predecessor()?;
+        predecessor.observer.detach_call();
+        let outcome = predecessor.observer.wait_for_outcome();
+        with_timeout(predecessor.max_wait, outcome).await
+    }
+
+    /// Tells the table that the call begins: from now on requests that need a later call, or that
+    /// have no fence, do not join any more.
+    ///
+    /// The service calls it right before it calls the inner service.
+    pub(crate) fn begin_call(&self, now: Moment) {
+        let mut maps = self.stripes.of_key(&self.key).lock();
+        let replaced = maps.begin_call(self.key, &self.flight, now);
+        drop(maps);
+        drop(replaced);
+    }
+
+    /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:
+    /// later requests look for it there. A later flight of that key is left in its place.
+    ///
+    /// Only the first call has an effect.
+    pub(crate) fn add_variant_key(&self, key: CacheKey) {
+        let mut maps = self.stripes.of_key(&self.key).lock();
+        if self.flight.variant_key.set(key).is_ok() {
+            let replaced = maps.add_key(key, &self.flight);
+            drop(maps);
+            drop(replaced);
+        }
+    }
+
+    /// Whether there are followers at this moment.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.flight.announcement.has_followers()
+    }
+
+    /// Publishes the outcome to all followers, and to those that join until the flight is closed.
+    /// Only the first outcome counts.
+    pub(crate) fn publish(&self, outcome: FlightOutcome<H>) {
+        self.flight.announcement.publish(outcome);
+    }
+
+    /// Closes the flight and publishes the outcome. Does nothing if one was published before.
+    pub(crate) fn close_with(&self, outcome: FlightOutcome<H>) {
+        if !self.flight.announcement.is_published() {
+            self.close();
+            self.publish(outcome);
+        }
+    }
+
+    /// Closes the flight: no request joins any more. Its followers keep following.
+    pub(crate) fn close(&self) {
+        self.stripes.of_key(&self.key).close(self.key, &self.flight);
+    }
+
+    /// Waits until the last follower has left, then takes the flight out of the table, so that
+    /// the caller can cancel the call without failing a request that joins at that moment.
+    ///
+    /// Dropping the future leaves the flight as it is.
+    pub(crate) async fn wait_until_abandoned(&self) {
+        loop {
+            poll_fn(|cx| self.flight.announcement.poll_without_followers(cx)).await;
+            let mut maps = self.stripes.of_key(&self.key).lock();
+            // A request may have joined before the lock was taken.
+            if !self.has_followers() {
+                let removed = maps.remove(self.key, &self.flight);
+                drop(maps);
+                drop(removed);
+                return;
+            }
+        }
+    }
+}
+
+impl<F, H> Drop for Leader<F, H> {
+    fn drop(&mut self) {
+        self.close();
+        self.publish(FlightOutcome::Vacant);
+    }
+}

@@ -1,0 +1,169 @@
+//! One flight: its fence, its age, its predecessor, and the rules by which a request may join it.
+//!
+//! Knows nothing of the table that holds it. Start at [`JoinRules`].
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::announcement::Announcement;
+use super::follower::{CallDriver, Follower};
+use super::stream::BodyStream;
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+
+/// Each flight that overtakes another one without an outcome doubles the takeover timeout of its
+/// own; after so many doublings it stays as it is.
+const MAX_DOUBLINGS: u32 = 10;
+
+/// The flights that a request may join, and the condition under which it may open one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JoinRules {
+    /// The time at which the request joins.
+    pub(crate) now: Moment,
+    /// The earliest start of a call whose response the request accepts. `None` accepts any, for
+    /// a request without `no-cache` or `max-age=0`.
+    pub(crate) not_before: Option<Moment>,
+    /// The value of [`Flights::completed_fills`](super::Flights::completed_fills) from before the
+    /// request's lookup. If it has changed, a fill has ended that the lookup may have missed, and
+    /// [`Flights::enter`](super::Flights::enter) opens no flight. `None` skips this check.
+    pub(crate) completed_fills: Option<u64>,
+    /// The time after which another request calls too, if a call has no outcome by then. It is
+    /// doubled for each call in a row that was overtaken like that.
+    pub(crate) takeover_timeout: Duration,
+    /// The age at which a flight counts as dead, with or without an outcome.
+    pub(crate) fill_timeout: Duration,
+}
+
+/// A flight that requests can find in the table, or that still has followers.
+pub(super) struct OpenFlight<F, H> {
+    /// The backend's fence from before the call. Without one it is unknown whether a write came
+    /// after the call began.
+    fence: Option<F>,
+    opened: Moment,
+    pub(super) predecessor: Option<Predecessor<H>>,
+    /// How many flights without an outcome it has overtaken in a row, unless it waits for the
+    /// last of them with success.
+    overtaken: u32,
+    call: OnceLock<CallStart>,
+    pub(super) id: u64,
+    pub(super) announcement: Arc<Announcement<H>>,
+    pub(super) stream: BodyStream,
+    pub(super) driver: OnceLock<Weak<dyn CallDriver>>,
+    /// The second key under which the flight is found, once its response turned out to vary.
+    pub(super) variant_key: OnceLock<CacheKey>,
+}
+
+struct CallStart {
+    at: Moment,
+    overtaken: u32,
+}
+
+/// The running flight of the same key whose outcome comes before this flight's call may begin.
+pub(super) struct Predecessor<H> {
+    /// An observer of that flight.
+    pub(super) observer: Follower<H>,
+    /// The longest time to wait for it.
+    pub(super) max_wait: Duration,
+}
+
+impl<F, H> OpenFlight<F, H> {
+    /// A flight whose call has not begun.
+    ///
+    /// `current` is the flight of the same key in whose place, or after which, this one is opened.
+    /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
+    pub(super) fn new(
+        fence: Option<F>,
+        id: u64,
+        rules: JoinRules,
+        stream: BodyStream,
+        current: Option<&Self>,
+    ) -> Self {
+        let unsettled = current.filter(|current| !current.announcement.is_published());
+        let predecessor = unsettled
+            .filter(|current| fence.is_none() && current.is_alive(rules))
+            .map(|current| Predecessor {
+                observer: current.observer(),
+                max_wait: current.time_left(rules),
+            });
+        let overtaken = unsettled.map_or(0, |current| current.overtaken() + 1);
+        Self {
+            fence,
+            opened: rules.now,
+            predecessor,
+            overtaken: overtaken.min(MAX_DOUBLINGS),
+            call: OnceLock::new(),
+            id,
+            announcement: Arc::default(),
+            stream,
+            driver: OnceLock::new(),
+            variant_key: OnceLock::new(),
+        }
+    }
+
+    /// Notes that the call begins. Only the first call has an effect.
+    pub(super) fn begin_call(&self, now: Moment) {
+        let predecessor = self.predecessor.as_ref();
+        let has_waited = predecessor.is_some_and(|predecessor| predecessor.observer.has_outcome());
+        let overtaken = if has_waited { 0 } else { self.overtaken };
+        let start = CallStart { at: now, overtaken };
+        let _ = self.call.set(start);
+    }
+
+    fn overtaken(&self) -> u32 {
+        let start = self.call.get();
+        start.map_or(self.overtaken, |start| start.overtaken)
+    }
+
+    /// The time until the flight counts as dead.
+    fn time_left(&self, rules: JoinRules) -> Duration {
+        let since = self.call.get().map_or(self.opened, |start| start.at);
+        let takeover_timeout = rules.takeover_timeout.saturating_mul(1 << self.overtaken());
+        let limit = if self.announcement.is_published() {
+            rules.fill_timeout
+        } else {
+            rules.fill_timeout.min(takeover_timeout)
+        };
+        limit.saturating_sub(rules.now.since(since))
+    }
+
+    /// Whether the flight is still expected to bring a response.
+    pub(super) fn is_alive(&self, rules: JoinRules) -> bool {
+        !self.time_left(rules).is_zero()
+    }
+
+    /// Whether a request may join: the flight is alive and its response cannot be older than a
+    /// write that was answered before the request began.
+    ///
+    /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
+    /// `can_join`, which compares it with the request's own.
+    pub(super) fn can_be_joined(&self, rules: JoinRules, can_join: &impl Fn(&F) -> bool) -> bool {
+        if !self.is_alive(rules) {
+            return false;
+        }
+        let Some(start) = self.call.get() else {
+            return true;
+        };
+        let is_older = |than: Moment| start.at.monotonic() < than.monotonic();
+        !rules.not_before.is_some_and(is_older) && self.fence.as_ref().is_some_and(can_join)
+    }
+
+    /// A new follower: it reads the body, and the call goes on for its sake.
+    pub(super) fn follower(&self) -> Follower<H> {
+        Follower {
+            flight_id: self.id,
+            listener: self.announcement.follow(),
+            reader: self.stream.reader(),
+            driver: self.driver.get().cloned(),
+        }
+    }
+
+    /// A new observer: it only learns the outcome.
+    fn observer(&self) -> Follower<H> {
+        Follower {
+            flight_id: self.id,
+            listener: self.announcement.observe(),
+            reader: None,
+            driver: self.driver.get().cloned(),
+        }
+    }
+}

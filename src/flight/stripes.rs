@@ -1,0 +1,192 @@
+//! The map from cache keys to open flights, in stripes with a lock each.
+//!
+//! All keys of one resource share a stripe, so a flight can be listed under two of them at once.
+//! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::open_flight::{JoinRules, OpenFlight};
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
+
+/// Few under loom, which creates each of them anew for every interleaving.
+const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
+
+type ByKey<F, H> = HashMap<CacheKey, Arc<OpenFlight<F, H>>>;
+
+/// Flights that were taken out of the maps. The caller drops them after it has released the lock,
+/// because dropping a flight may wake tasks.
+pub(super) type Removed<F, H> = [Option<Arc<OpenFlight<F, H>>>; 3];
+
+/// All open flights.
+pub(super) struct FlightStripes<F, H>(Box<[FlightStripe<F, H>]>);
+
+/// The open flights of some resources.
+pub(super) struct FlightStripe<F, H> {
+    maps: Mutex<FlightMaps<F, H>>,
+    completed_fills: AtomicU64,
+}
+
+impl<F, H> Default for FlightStripes<F, H> {
+    fn default() -> Self {
+        let stripe = || FlightStripe {
+            maps: Mutex::default(),
+            completed_fills: AtomicU64::new(0),
+        };
+        Self((0..STRIPES).map(|_| stripe()).collect())
+    }
+}
+
+impl<F, H> FlightStripes<F, H> {
+    /// The stripe of a key: that of its resource.
+    pub(super) fn of_key(&self, key: &CacheKey) -> &FlightStripe<F, H> {
+        &self.0[key.resource().digest() as usize % STRIPES]
+    }
+
+    /// The number of entries; a flight that is listed under two keys counts twice.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|stripe| stripe.lock().len()).sum()
+    }
+}
+
+impl<F, H> FlightStripe<F, H> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, FlightMaps<F, H>> {
+        // No critical section panics between two steps that belong together.
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of flights of this stripe that have been closed so far.
+    pub(super) fn completed_fills(&self) -> u64 {
+        self.completed_fills.load(Ordering::Acquire)
+    }
+
+    /// Removes a flight and counts it as completed.
+    pub(super) fn close(&self, key: CacheKey, flight: &Arc<OpenFlight<F, H>>) {
+        let mut maps = self.lock();
+        let removed = maps.remove(key, flight);
+        self.completed_fills.fetch_add(1, Ordering::Release);
+        drop(maps);
+        drop(removed);
+    }
+}
+
+/// What one lock protects: for each key at most one current and one next flight.
+pub(super) struct FlightMaps<F, H> {
+    current: ByKey<F, H>,
+    /// Flights without a fence whose call begins when the current one has an outcome.
+    next: ByKey<F, H>,
+}
+
+impl<F, H> Default for FlightMaps<F, H> {
+    fn default() -> Self {
+        Self {
+            current: HashMap::new(),
+            next: HashMap::new(),
+        }
+    }
+}
+
+impl<F, H> FlightMaps<F, H> {
+    /// The flight that a request for a key may join.
+    ///
+    /// For a variant's key that may also be the flight under the primary key, as long as that has
+    /// no outcome: its leader did not know yet that the responses vary.
+    pub(super) fn joinable(
+        &self,
+        key: CacheKey,
+        rules: JoinRules,
+        can_join: impl Fn(&F) -> bool,
+    ) -> Option<&OpenFlight<F, H>> {
+        let suits = |flight: &&Arc<OpenFlight<F, H>>| flight.can_be_joined(rules, &can_join);
+        let primary_key = key.primary();
+        let of_primary_key = || {
+            let flight = self.current.get(&primary_key).filter(suits)?;
+            (primary_key != key && !flight.announcement.is_published()).then_some(flight)
+        };
+        let next = || self.next.get(&key).filter(suits);
+        let current = self.current.get(&key).filter(suits);
+        Some(current.or_else(of_primary_key).or_else(next)?)
+    }
+
+    /// Whether a key has a flight that is still expected to bring a response.
+    pub(super) fn has_current(&self, key: &CacheKey, rules: JoinRules) -> bool {
+        let current = self.current.get(key);
+        current.is_some_and(|flight| flight.is_alive(rules))
+    }
+
+    /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
+    ///
+    /// `new` gets the current flight of the key.
+    pub(super) fn insert(
+        &mut self,
+        key: CacheKey,
+        new: impl FnOnce(Option<&OpenFlight<F, H>>) -> OpenFlight<F, H>,
+    ) -> (Arc<OpenFlight<F, H>>, Removed<F, H>) {
+        let flight = Arc::new(new(self.current.get(&key).map(|current| &**current)));
+        let place = match flight.predecessor {
+            Some(_) => &mut self.next,
+            None => &mut self.current,
+        };
+        let replaced = place.insert(key, flight.clone());
+        (flight, [replaced, None, None])
+    }
+
+    /// Makes a flight the current one, since its call begins.
+    pub(super) fn begin_call(
+        &mut self,
+        key: CacheKey,
+        flight: &Arc<OpenFlight<F, H>>,
+        now: Moment,
+    ) -> Removed<F, H> {
+        flight.begin_call(now);
+        let next = remove_from(&mut self.next, &key, flight);
+        let replaced = next.and_then(|next| self.current.insert(key, next));
+        [replaced, None, None]
+    }
+
+    /// Lists a flight under another key of its resource too, unless that has a later flight.
+    pub(super) fn add_key(
+        &mut self,
+        key: CacheKey,
+        flight: &Arc<OpenFlight<F, H>>,
+    ) -> Removed<F, H> {
+        let is_later = |other: &Arc<OpenFlight<F, H>>| other.id > flight.id;
+        let replaced = if self.current.get(&key).is_some_and(is_later) {
+            None
+        } else {
+            self.current.insert(key, flight.clone())
+        };
+        [replaced, None, None]
+    }
+
+    /// Removes a flight wherever it is still listed; other flights stay.
+    pub(super) fn remove(
+        &mut self,
+        key: CacheKey,
+        flight: &Arc<OpenFlight<F, H>>,
+    ) -> Removed<F, H> {
+        let variant_key = flight.variant_key.get();
+        [
+            remove_from(&mut self.current, &key, flight),
+            variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
+            remove_from(&mut self.next, &key, flight),
+        ]
+    }
+
+    fn len(&self) -> usize {
+        self.current.len() + self.next.len()
+    }
+}
+
+/// Removes the entry of a key if it is this very flight.
+fn remove_from<F, H>(
+    flights: &mut ByKey<F, H>,
+    key: &CacheKey,
+    flight: &Arc<OpenFlight<F, H>>,
+) -> Option<Arc<OpenFlight<F, H>>> {
+    let is_listed = Arc::ptr_eq(flights.get(key)?, flight);
+    if is_listed { flights.remove(key) } else { None }
+}

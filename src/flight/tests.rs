@@ -1,0 +1,265 @@
+//! Tests of the table: who joins, who leads, who waits, and what is left afterwards.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use super::follower::Follower;
+use super::*;
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
+
+type Table = Flights<u64, ()>;
+
+fn key() -> CacheKey {
+    let seed = DigestSeed::default();
+    CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+}
+
+fn rules(seconds: u64) -> JoinRules {
+    JoinRules {
+        now: at(seconds),
+        not_before: None,
+        completed_fills: None,
+        takeover_timeout: Duration::from_secs(10),
+        fill_timeout: Duration::from_secs(30),
+    }
+}
+
+fn stream() -> BodyStream {
+    BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX))
+}
+
+fn enter(flights: &Table, fence: u64, seconds: u64) -> Entered<u64, ()> {
+    let can_join = |flight: &u64| *flight == fence;
+    flights.enter(key(), Some(fence), rules(seconds), can_join, stream)
+}
+
+fn follow(flights: &Table) -> Follower<()> {
+    match enter(flights, 1, 0) {
+        Entered::Follower(follower) => follower,
+        Entered::LookupOutdated | Entered::Leader(_) => panic!("there is a flight to join"),
+    }
+}
+
+/// Leads a flight whose call has begun.
+fn lead(flights: &Table, fence: u64, seconds: u64) -> Leader<u64, ()> {
+    match enter(flights, fence, seconds) {
+        Entered::Leader(leader) => {
+            leader.begin_call(at(seconds));
+            leader
+        }
+        Entered::LookupOutdated | Entered::Follower(_) => panic!("there is no flight to join"),
+    }
+}
+
+fn enter_without_fence(flights: &Table, seconds: u64) -> Entered<u64, ()> {
+    flights.enter(key(), None, rules(seconds), |_| false, stream)
+}
+
+/// Leads a flight without a fence whose call has not begun.
+fn lead_without_fence(flights: &Table, seconds: u64) -> Leader<u64, ()> {
+    match enter_without_fence(flights, seconds) {
+        Entered::Leader(leader) => leader,
+        Entered::LookupOutdated | Entered::Follower(_) => panic!("there is no flight to join"),
+    }
+}
+
+/// The longest time that a leader waits for the flight before its own.
+fn max_wait(leader: &Leader<u64, ()>) -> Option<Duration> {
+    leader.predecessor().map(|predecessor| predecessor.max_wait)
+}
+
+/// A future that a test polls step by step.
+struct Stepped<F>(Pin<Box<F>>);
+
+impl<F: Future> Stepped<F> {
+    fn new(future: F) -> Self {
+        Self(Box::pin(future))
+    }
+
+    /// Polls once; `None` if the future has to wait.
+    fn poll(&mut self) -> Option<F::Output> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.0.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+}
+
+#[test]
+fn a_flight_is_closed_by_its_own_leader_only() {
+    let flights = Flights::default();
+    let first = lead(&flights, 1, 0);
+    assert!(matches!(enter(&flights, 1, 0), Entered::Follower(_)));
+    // Another fence, then a flight that is too old: both times a new flight replaces it.
+    let second = lead(&flights, 2, 0);
+    let third = lead(&flights, 2, 21);
+    drop((first, second));
+    assert!(matches!(enter(&flights, 2, 21), Entered::Follower(_)));
+    drop(third);
+    assert_eq!(flights.len(), 0, "no flight is leaked");
+}
+
+#[test]
+fn a_flight_is_found_by_its_variants_key_too() {
+    let flights = Flights::default();
+    let variant = CacheKey::record(*key().resource());
+    let lead_variant = || flights.lead_if_vacant(variant, 1, rules(0), stream);
+
+    let leader = lead(&flights, 1, 0);
+    leader.add_variant_key(variant);
+    assert!(lead_variant().is_none());
+    drop(leader);
+
+    let earlier = lead_variant();
+    let later = lead(&flights, 1, 0);
+    later.add_variant_key(variant);
+    drop(later);
+    assert_eq!(flights.len(), 0, "the later flight replaced the earlier");
+    drop(earlier);
+
+    let earlier = lead(&flights, 1, 0);
+    let later = lead_variant();
+    earlier.add_variant_key(variant);
+    drop(earlier);
+    assert_eq!(flights.len(), 1, "the later flight keeps its place");
+    drop(later);
+}
+
+#[test]
+fn the_takeover_timeout_ends_with_the_response_head() {
+    let flights = Flights::default();
+    let lead_again = |seconds| flights.lead_if_vacant(key(), 2, rules(seconds), stream);
+    let leader = lead(&flights, 1, 0);
+    assert!(lead_again(9).is_none());
+    leader.publish(FlightOutcome::Shared(Arc::new(())));
+    assert!(matches!(enter(&flights, 1, 29), Entered::Follower(_)));
+    assert!(flights.join(key(), rules(29), |_| true).is_some());
+    assert!(flights.join(key(), rules(30), |_| true).is_none());
+    assert!(lead_again(30).is_some());
+}
+
+/// Promise: concurrent misses without a fence make at most two calls.
+#[test]
+fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
+    let flights = Flights::default();
+    let running = lead_without_fence(&flights, 0);
+    assert!(running.predecessor().is_none(), "there was no flight");
+    let joined = enter_without_fence(&flights, 0);
+    assert!(matches!(joined, Entered::Follower(_)));
+    assert!(matches!(enter(&flights, 1, 0), Entered::Follower(_)));
+    running.begin_call(at(0));
+
+    let next = lead_without_fence(&flights, 0);
+    let joined = enter_without_fence(&flights, 0);
+    assert!(matches!(joined, Entered::Follower(_)));
+    assert_eq!(max_wait(&next), Some(Duration::from_secs(10)));
+    let mut wait = Stepped::new(next.wait_for_predecessor());
+    assert!(wait.poll().is_none());
+    assert_eq!(flights.len(), 2);
+    running.publish(FlightOutcome::Shared(Arc::new(())));
+    assert!(wait.poll().is_some());
+    drop(wait);
+
+    next.begin_call(at(1));
+    drop(running);
+    assert_eq!(flights.len(), 1, "the next flight is the current one now");
+    drop(lead_without_fence(&flights, 1));
+    drop(next);
+    assert_eq!(flights.len(), 0);
+}
+
+#[test]
+fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
+    let flights = Flights::default();
+    let running = lead_without_fence(&flights, 0);
+    running.begin_call(at(0));
+    assert!(flights.join(key(), rules(0), |_| true).is_none());
+    let fenced = lead(&flights, 1, 0);
+    assert!(fenced.predecessor().is_none(), "it waits for no other");
+    // A flight without a fence, which waits, does not hide the one that has a fence.
+    let next = lead_without_fence(&flights, 0);
+    assert!(next.predecessor().is_some());
+    let follower = follow(&flights);
+    fenced.publish(FlightOutcome::Shared(Arc::new(())));
+    let outcome = Stepped::new(follower.wait()).poll();
+    assert!(matches!(outcome, Some((FlightOutcome::Shared(_), _))));
+    drop((running, fenced, next));
+    assert_eq!(flights.len(), 0);
+}
+
+#[test]
+fn a_leader_that_waits_for_another_flight_is_not_its_follower() {
+    let flights = Flights::default();
+    let running = lead_without_fence(&flights, 0);
+    running.begin_call(at(0));
+    let next = lead_without_fence(&flights, 4);
+    assert!(!running.has_followers());
+    let rest = Duration::from_secs(6);
+    assert_eq!(max_wait(&next), Some(rest), "the rest of ten seconds");
+    drop(next);
+    let later = lead_without_fence(&flights, 10);
+    assert!(later.predecessor().is_none(), "the running call hangs");
+    drop((running, later));
+}
+
+#[test]
+fn only_calls_that_hang_double_the_takeover_timeout() {
+    let flights = Flights::default();
+    let mut running = lead_without_fence(&flights, 0);
+    running.begin_call(at(0));
+    for seconds in 1..5 {
+        let next = lead_without_fence(&flights, seconds);
+        running.publish(FlightOutcome::Vacant);
+        next.begin_call(at(seconds));
+        running = next;
+    }
+    let next = lead_without_fence(&flights, 5);
+    assert_eq!(max_wait(&next), Some(Duration::from_secs(9)));
+    next.begin_call(at(14));
+    let later = lead_without_fence(&flights, 14);
+    assert_eq!(max_wait(&later), Some(Duration::from_secs(20)));
+}
+
+#[test]
+fn a_flight_that_was_abandoned_cannot_be_joined() {
+    let flights = Flights::default();
+    let leader = lead(&flights, 1, 0);
+    let follower = follow(&flights);
+    let mut abandoned = Stepped::new(leader.wait_until_abandoned());
+    assert!(abandoned.poll().is_none());
+    drop(follower);
+    assert!(abandoned.poll().is_some());
+    drop(abandoned);
+    assert_eq!(flights.len(), 0);
+}
+
+#[test]
+fn a_leader_dropped_without_an_outcome_leaves_the_flight_vacant() {
+    let flights = Flights::default();
+    let leader = lead(&flights, 1, 0);
+    let follower = follow(&flights);
+    assert!(leader.has_followers());
+    drop(leader);
+    let outcome = Stepped::new(follower.wait()).poll();
+    assert!(matches!(outcome, Some((FlightOutcome::Vacant, _))));
+
+    let leader = lead(&flights, 1, 0);
+    let follower = follow(&flights);
+    leader.publish(FlightOutcome::Refused(Refusal::Private));
+    drop(leader);
+    let outcome = Stepped::new(follower.wait()).poll();
+    let Some((FlightOutcome::Refused(refusal), _)) = outcome else {
+        panic!("the first outcome counts");
+    };
+    assert_eq!(refusal, Refusal::Private);
+}
