@@ -183,7 +183,7 @@ mod service;
 mod state;
 pub mod stats;
 mod sync;
-mod wait;
+mod timeout;
 mod write_info;
 
 pub use body::response::ResponseBody;

@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::CoalesceOptions;
-use crate::flight::{BodyEnd, Capacity, BodyStream};
+use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::{Capture, keepable};

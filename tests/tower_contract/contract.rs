@@ -1839,18 +1839,6 @@ mod runtimes {
         }
     }
 
-    /// The same in a runtime, with its tasks in between.
-    async fn in_some_polls<F: Future>(future: F) -> F::Output {
-        let mut future = pin!(future);
-        for _ in 0..1000 {
-            if let Poll::Ready(output) = poll_once(&mut future) {
-                return output;
-            }
-            yield_now().await;
-        }
-        panic!("it waits for ever")
-    }
-
     /// An origin of versions that takes its time, and counts what it has finished.
     #[derive(Clone, Default)]
     struct Dawdling {
@@ -2063,40 +2051,6 @@ mod runtimes {
             drop(body);
             runtime.block_on(async { sleep(3 * SLOW).await });
         });
-    }
-
-    /// X06
-    #[test]
-    fn misses_hits_and_writes_work_on_a_runtime_without_timers() {
-        let runtime = Builder::new_current_thread().build().expect("a runtime");
-        for backend in [at_once(), with_waits()] {
-            let service = CacheLayer::new(backend).layer(versions());
-            let bodies = runtime.block_on(async {
-                let mut bodies = Vec::new();
-                for request in [get("/a"), get("/a"), put("/a"), get("/a")] {
-                    bodies.push(in_some_polls(send(&service, request)).await.body);
-                }
-                bodies
-            });
-            assert_eq!(bodies, ["v1", "v1", "v2", "v2"]);
-        }
-    }
-
-    /// X06: a dropped write is run to its end, within a bound where there is a timer for it.
-    #[test]
-    fn a_dropped_write_runs_to_its_end_on_a_runtime_without_timers() {
-        let dawdling = Dawdling::default();
-        let service = CacheLayer::new(at_once()).layer(dawdling.origin());
-        let runtime = Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut write = service.clone().call(put("/a"));
-            assert!(poll_once(&mut write).is_pending());
-            drop(write);
-            for _ in 0..10 {
-                yield_now().await;
-            }
-        });
-        assert_eq!(dawdling.ended.load(Ordering::SeqCst), 1);
     }
 
     /// X06

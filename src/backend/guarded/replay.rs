@@ -106,7 +106,7 @@ impl<B: Backend> Replaying<B> {
                 Next::Done => {}
                 Next::After(Duration::ZERO) => tokio::task::yield_now().await,
                 Next::After(wait) => {
-                    // Without timers, whoever asks next tries again.
+                    // Outside of a runtime there is no timer: the next request tries again.
                     if !sleep(wait).await {
                         return;
                     }

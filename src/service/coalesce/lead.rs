@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::flight::{Leader, DropNotice, FlightOutcome, BodyStream};
+use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 
 use crate::body::origin::Content;

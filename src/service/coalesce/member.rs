@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Entered, Leader, BodyReader, FlightOutcome, BodyStream, JoinRules};
+use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 

@@ -13,7 +13,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::flight::{Leader, FlightOutcome, JoinRules};
+use crate::flight::{FlightOutcome, JoinRules, Leader};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::stats::Event;

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::flight::{CallDriver, Leader, FlightOutcome};
+use crate::flight::{CallDriver, FlightOutcome, Leader};
 
 use crate::service::coalesce::follow::SharedHead;
 use crate::state::Shared;
@@ -52,7 +52,11 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    pub(crate) fn new(shared: Shared<B>, lead: Arc<Leader<B::Fence, SharedHead>>, future: F) -> Self {
+    pub(crate) fn new(
+        shared: Shared<B>,
+        lead: Arc<Leader<B::Fence, SharedHead>>,
+        future: F,
+    ) -> Self {
         let call = Arc::new(Call {
             shared,
             lead,

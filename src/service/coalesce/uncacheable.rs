@@ -4,7 +4,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, StatusCode};
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{Leader, FlightOutcome, Audience};
+use crate::flight::{Audience, FlightOutcome, Leader};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
@@ -71,7 +71,9 @@ impl<B: Backend> Shared<B> {
     pub(crate) fn remember_refused(&self, key: &CacheKey, refusal: Refusal) {
         if let Some(audience) = audience(refusal) {
             let time = self.config.coalesce.uncacheable_ttl;
-            self.core.uncacheable.remember(key, audience, self.now(), time);
+            self.core
+                .uncacheable
+                .remember(key, audience, self.now(), time);
         }
     }
 

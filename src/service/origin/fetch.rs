@@ -8,7 +8,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::{Backend, CacheKey};
-use crate::flight::{ExpiringSet, Audience};
+use crate::flight::{Audience, ExpiringSet};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::staleness;
