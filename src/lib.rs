@@ -196,7 +196,7 @@ pub use service::{Cache, ResponseFuture};
 pub use state::background::ShutdownReport;
 pub use write_info::WriteInfo;
 
-/// What the README shows compiles.
+/// Compiles the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
