@@ -11,7 +11,7 @@ use http::uri::InvalidUri;
 use http::{Request, Uri};
 
 use crate::backend::{Backend, BackendError, Target};
-use crate::state::Shared;
+use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
 use crate::stats::{InFlight, Stats};
 
@@ -33,13 +33,13 @@ use crate::stats::{InFlight, Stats};
 /// # }
 /// ```
 pub struct CacheHandle<B: Backend> {
-    shared: Shared<B>,
+    state: LayerState<B>,
 }
 
 impl<B: Backend> Clone for CacheHandle<B> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
+            state: self.state.clone(),
         }
     }
 }
@@ -106,8 +106,8 @@ impl From<Kind> for InvalidationError {
 }
 
 impl<B: Backend> CacheHandle<B> {
-    pub(crate) fn new(shared: Shared<B>) -> Self {
-        Self { shared }
+    pub(crate) fn new(state: LayerState<B>) -> Self {
+        Self { state }
     }
 
     /// Invalidates a resource in the scope of the layer: its path, with all queries and variants.
@@ -125,7 +125,7 @@ impl<B: Backend> CacheHandle<B> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
-        let authority = self.shared.config.authority.of(&parts);
+        let authority = self.state.config.authority.of(&parts);
         let authority = authority.ok_or(Kind::NoAuthority)?;
         self.invalidate_key(&authority, parts.uri.path()).await
     }
@@ -140,13 +140,12 @@ impl<B: Backend> CacheHandle<B> {
         authority: &str,
         path: &str,
     ) -> Result<(), InvalidationError> {
-        let target = Target::Resource(self.shared.resource(authority, path));
-        let invalidated = self.shared.invalidate(target).await;
+        let target = Target::Resource(self.state.resource(authority, path));
+        let invalidated = self.state.invalidate(target).await;
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates the responses of one authority that name this group in `Cache-Groups` (RFC
-    /// 9875).
+    /// Invalidates the responses of one authority that name this group in `Cache-Groups` (RFC 9875).
     ///
     /// `authority` is spelled as in a cache key: in lower case, without the default port. After
     /// `Ok`, no later request is answered with a member of the group that was stored or fetched
@@ -155,8 +154,8 @@ impl<B: Backend> CacheHandle<B> {
     /// # Errors
     /// If the backend does not acknowledge the invalidation.
     pub async fn invalidate_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
-        let group = self.shared.group(authority, name);
-        self.shared.invalidate(Target::Group(group)).await
+        let group = self.state.group(authority, name);
+        self.state.invalidate(Target::Group(group)).await
     }
 
     /// Invalidates everything the backend holds, including responses of other layers and scopes.
@@ -164,7 +163,7 @@ impl<B: Backend> CacheHandle<B> {
     /// # Errors
     /// If the backend does not acknowledge it.
     pub async fn clear(&self) -> Result<(), BackendError> {
-        self.shared.clear().await
+        self.state.clear().await
     }
 
     /// Shuts down the background work: refreshes, captures of bodies, writes whose client left.
@@ -179,19 +178,20 @@ impl<B: Backend> CacheHandle<B> {
     /// It is safe to cancel: new work stays refused, running tasks continue, and it can be called
     /// again.
     pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
-        self.shared.shutdown(timeout).await
+        self.state.shutdown(timeout).await
     }
 
     /// Returns the counters of the cache, its work in flight and the usage of its backend.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let core = &self.shared.core;
+        let shared = &self.state.shared;
         let in_flight = InFlight {
-            fills: core.flights.len(),
-            tasks: core.background.len(),
-            bytes: core.capturing.used_bytes(),
+            fills: shared.coalescing.flights.len(),
+            tasks: shared.background.len(),
+            bytes: shared.coalescing.buffers.used_bytes(),
         };
-        let (usage, health) = (core.backend.usage(), core.backend.health());
-        core.counters.snapshot(in_flight, usage, health)
+        let backend = &shared.store.backend;
+        let (usage, health) = (backend.usage(), backend.health());
+        shared.counters.snapshot(in_flight, usage, health)
     }
 }

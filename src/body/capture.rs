@@ -1,4 +1,4 @@
-//! Collects a body while it streams to its client.
+//! Collects a body for the store while it streams to its client.
 
 use std::sync::Arc;
 
@@ -8,35 +8,35 @@ use http::HeaderMap;
 use crate::flight::BudgetShare;
 use crate::semantics::reason::Refusal;
 
-/// A body that arrived whole, or why there is none.
+/// A body that arrived whole, or why it is not stored.
 pub(crate) type Captured = Result<Whole, Refusal>;
 
-/// A whole body, with its share of the bytes that may be held until it is stored.
+/// A whole body, with its share of the bytes that may be buffered until it is stored.
 pub(crate) struct Whole {
     pub(crate) data: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) share: Arc<BudgetShare>,
 }
 
-/// What a body must be like to be kept.
-pub(crate) struct Terms {
-    /// The most bytes.
-    pub(crate) limit: u64,
-    /// The length that was announced.
+/// The conditions under which a body is kept.
+pub(crate) struct CaptureLimits {
+    /// The largest body, in bytes.
+    pub(crate) max_bytes: u64,
+    /// The announced length, in bytes.
     pub(crate) announced: Option<u64>,
-    /// Whether trailers were announced: then it has not ended before they are here.
+    /// Whether trailers were announced: the body has not ended before they are here.
     pub(crate) has_trailers: bool,
-    /// Whether somebody else holds the same bytes, and takes them from the share.
+    /// Whether the stream of a flight buffers the same bytes, and takes them from the share.
     pub(crate) is_counted: bool,
 }
 
-/// Keeps what streams by, up to a limit, and hands it over exactly once: when the body has ended cleanly and its length
-/// is what was announced, or as soon as that can no longer be.
+/// Keeps a body that streams by, up to a limit, and hands it over exactly once: when the body has
+/// ended cleanly with its announced length, or as soon as that has become impossible.
 ///
-/// Dropped before the end it hands over too: whole if all announced bytes have passed (a server may stop polling then),
-/// as abandoned otherwise.
+/// Dropped before the end it hands over, too: as whole if all announced bytes have passed (a
+/// server may stop polling then), as abandoned otherwise.
 pub(crate) struct Capture {
-    terms: Terms,
+    limits: CaptureLimits,
     length: u64,
     collecting: Option<Collecting>,
 }
@@ -49,12 +49,12 @@ struct Collecting {
 
 impl Capture {
     pub(crate) fn new(
-        terms: Terms,
+        limits: CaptureLimits,
         share: Arc<BudgetShare>,
         done: impl FnOnce(Captured) + Send + 'static,
     ) -> Self {
         Self {
-            terms,
+            limits,
             length: 0,
             collecting: Some(Collecting {
                 chunks: Vec::new(),
@@ -64,41 +64,41 @@ impl Capture {
         }
     }
 
-    /// Whether there is nothing left to collect: it was handed over, or given up.
+    /// Whether the body was handed over, or given up.
     pub(crate) fn is_over(&self) -> bool {
         self.collecting.is_none()
     }
 
-    /// Bytes that pass.
+    /// Takes the next bytes of the body.
     pub(crate) fn data(&mut self, data: &Bytes) {
         let Some(collecting) = &mut self.collecting else {
             return;
         };
         self.length = self.length.saturating_add(data.len() as u64);
-        if self.length > self.terms.limit {
+        if self.length > self.limits.max_bytes {
             self.give_up(Refusal::TooLarge);
         } else if self
-            .terms
+            .limits
             .announced
             .is_some_and(|length| self.length > length)
         {
             self.give_up(Refusal::Truncated);
-        } else if !self.terms.is_counted && !collecting.share.try_take(data.len() as u64) {
+        } else if !self.limits.is_counted && !collecting.share.try_take(data.len() as u64) {
             self.give_up(Refusal::Budget);
         } else if !data.is_empty() {
             collecting.chunks.push(data.clone());
         }
     }
 
-    /// The clean end, with the trailers if there were any.
+    /// Takes the clean end of the body, with its trailers.
     pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) {
-        self.end_as(trailers, |_| ());
+        self.end_with(trailers, |_| ());
     }
 
-    /// The same; `is_whole` is shown the body that is kept, before it is handed over.
-    pub(crate) fn end_as(&mut self, trailers: Option<HeaderMap>, is_whole: impl FnOnce(&Bytes)) {
+    /// Like [`end`](Self::end), and shows the kept body to `inspect` before it is handed over.
+    pub(crate) fn end_with(&mut self, trailers: Option<HeaderMap>, inspect: impl FnOnce(&Bytes)) {
         if self
-            .terms
+            .limits
             .announced
             .is_some_and(|length| self.length != length)
         {
@@ -108,7 +108,7 @@ impl Capture {
             return;
         };
         let data = join(&collecting.chunks, self.length as usize);
-        is_whole(&data);
+        inspect(&data);
         (collecting.done)(Ok(Whole {
             data,
             trailers,
@@ -116,7 +116,7 @@ impl Capture {
         }));
     }
 
-    /// Nothing will come of it: what was collected is freed at once.
+    /// Hands over a refusal, and frees the collected bytes at once.
     pub(crate) fn give_up(&mut self, refusal: Refusal) {
         if let Some(Collecting {
             chunks,
@@ -132,7 +132,7 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        if self.terms.announced == Some(self.length) && !self.terms.has_trailers {
+        if self.limits.announced == Some(self.length) && !self.limits.has_trailers {
             self.end(None);
         } else {
             self.give_up(Refusal::Abandoned);
@@ -140,10 +140,11 @@ impl Drop for Capture {
     }
 }
 
-/// Bytes below which a chunk is copied when it is kept.
+/// Chunks below this many bytes are copied when they are kept.
 const SMALL: usize = 2048;
 
-/// A chunk that may be kept: a small one may be a slice of a much larger read buffer, which it would keep alive.
+/// A chunk that may be kept: a small one is copied, because it may be a slice of a much larger
+/// read buffer, which it would keep alive.
 pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
     if chunk.len() < SMALL {
         Bytes::copy_from_slice(chunk)
@@ -152,12 +153,12 @@ pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
     }
 }
 
-/// One buffer of its own, for the same reason.
+/// The chunks in one buffer of their own, for the reason given at [`keepable`].
 fn join(chunks: &[Bytes], length: usize) -> Bytes {
     if let [chunk] = chunks
         && chunk.len() < SMALL
     {
-        // See `keepable`: it has one already.
+        // `keepable` has copied it already.
         return chunk.clone();
     }
     let mut body = BytesMut::with_capacity(length);

@@ -1,5 +1,5 @@
-//! The content of an answer: what the inner service sends, or what is stored where it says that this is still right, or both
-//! where it sends what was missing.
+//! A body from the inner service, or the stored bytes that take its place: after a 304 all of it,
+//! after a completed range the parts around the new one.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,8 +14,8 @@ use crate::error::BoxError;
 
 pin_project! {
     /// The inner service's body, or stored bytes in its place (RFC 9111 §4.3.4).
-    #[project = ContentProjection]
-    pub(crate) enum Content<B> {
+    #[project = OriginBodyProjection]
+    pub(crate) enum OriginBody<B> {
         Streaming {
             #[pin]
             body: B,
@@ -38,16 +38,17 @@ pin_project! {
         before: Bytes,
         #[pin]
         body: B,
-        // Of the body, which is to be of that length.
+        // Bytes that the inner service's body is still to bring.
         missing: u64,
-        // The last of it, kept back until it has ended: whoever has all that was announced does not ask again.
+        // The last chunk, kept back until the body has ended: a client that has all announced
+        // bytes stops reading, and would not see an error at the end.
         last: Bytes,
         after: Bytes,
         has_ended: bool,
     }
 }
 
-/// The part that came is not as long as it said.
+/// The error of a part whose length differs from its `Content-Range`.
 #[derive(Debug)]
 struct WrongLength;
 
@@ -60,6 +61,7 @@ impl fmt::Display for WrongLength {
 impl std::error::Error for WrongLength {}
 
 impl<B> Splice<B> {
+    /// Bytes that are still to be read.
     fn left(&self) -> u64 {
         [&self.before, &self.last, &self.after]
             .iter()
@@ -97,7 +99,8 @@ where
         Poll::Ready(Some(after).filter(|after| !after.is_empty()).map(Ok))
     }
 
-    /// What comes of the body, but for the last of it. Trailers of a part are of that alone.
+    /// The next chunk of the inner service's body, except for the last one. The trailers of a part
+    /// describe that part alone and are dropped.
     fn poll_missing(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,17 +129,19 @@ where
     }
 }
 
-impl<B> Content<B> {
+impl<B> OriginBody<B> {
+    /// The inner service's body.
     pub(crate) fn streaming(body: B) -> Self {
         Self::Streaming { body }
     }
 
+    /// Stored bytes and trailers in place of the inner service's body.
     pub(crate) fn stored(data: Bytes, trailers: Option<HeaderMap>) -> Self {
         let trailers = trailers.map(Box::new);
         Self::Stored { data, trailers }
     }
 
-    /// A body of `missing` bytes between stored ones.
+    /// The inner service's body of `missing` bytes between stored ones.
     pub(crate) fn spliced([before, after]: [Bytes; 2], body: B, missing: u64) -> Self {
         Self::Spliced {
             splice: Box::pin(Splice {
@@ -150,7 +155,7 @@ impl<B> Content<B> {
         }
     }
 
-    /// The stored bytes and trailers, if that is what it is.
+    /// The stored bytes and trailers, if these took the place of a body.
     pub(crate) fn as_stored(&self) -> Option<(Bytes, Option<HeaderMap>)> {
         match self {
             Self::Streaming { .. } | Self::Spliced { .. } => None,
@@ -159,7 +164,7 @@ impl<B> Content<B> {
     }
 }
 
-impl<B> Body for Content<B>
+impl<B> Body for OriginBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
@@ -172,17 +177,17 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
-            ContentProjection::Streaming { body } => body
+            OriginBodyProjection::Streaming { body } => body
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
-            ContentProjection::Spliced { splice } => splice
+            OriginBodyProjection::Spliced { splice } => splice
                 .as_mut()
                 .poll_data(cx)
                 .map(|data| data.map(|data| data.map(Frame::data))),
-            ContentProjection::Stored { data, .. } if !data.is_empty() => {
+            OriginBodyProjection::Stored { data, .. } if !data.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
             }
-            ContentProjection::Stored { trailers, .. } => {
+            OriginBodyProjection::Stored { trailers, .. } => {
                 let trailers = trailers.take().map(|trailers| Frame::trailers(*trailers));
                 Poll::Ready(trailers.map(Ok))
             }
@@ -241,7 +246,7 @@ mod tests {
     }
 
     /// All that a body says until it ends, waits or fails, and how that was.
-    fn heard(body: &mut Content<Script>) -> (String, &'static str) {
+    fn heard(body: &mut OriginBody<Script>) -> (String, &'static str) {
         let mut all = String::new();
         let mut context = Context::from_waker(Waker::noop());
         loop {
@@ -285,7 +290,7 @@ mod tests {
         ] {
             let name = format!("{script:?}");
             let around = [Bytes::from("ab"), Bytes::from("gh")];
-            let mut body = Content::spliced(around, Script(script.into()), 4);
+            let mut body = OriginBody::spliced(around, Script(script.into()), 4);
             for (text, end) in expected {
                 let (said, ended) = heard(&mut body);
                 assert_eq!((said.as_str(), ended), (*text, *end), "{name}");

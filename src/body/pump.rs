@@ -1,4 +1,4 @@
-//! Moves a body from the inner service to all who read it, and into the store.
+//! Moves a body from the inner service to all its readers, and into the store.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,6 @@ use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-use crate::config::CoalesceOptions;
 use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
@@ -23,21 +22,21 @@ use crate::body::capture::{Capture, keepable};
 use crate::error::BoxError;
 use crate::timeout::with_timeout;
 
-/// Frames that are moved before the head is sent: all there are of a body that is here already.
+/// Frames moved before the head is sent: enough for a body that is in memory already.
 const AT_ONCE: usize = 2;
 
-/// One fill's body under way. While it is collected for the store it runs at the inner service's pace; after that, when
-/// what the capture held has been let go of, at the pace of its slowest reader.
+/// The body of one fill on its way. While it is collected for the store it runs at the inner
+/// service's pace; when it is not, at the pace of its slowest reader.
 pub(crate) struct Pump<Res> {
     body: Pin<Box<Res>>,
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
-    stall: Duration,
+    slow_reader_timeout: Duration,
 }
 
-/// What comes next.
-enum Next {
+/// The next event of a body.
+enum PumpEvent {
     Frame(Frame<Bytes>),
     End,
     Failed(BoxError),
@@ -50,47 +49,49 @@ where
     Res: Body<Data = Bytes>,
     Res::Error: Into<BoxError>,
 {
-    /// `passed` is how long it has taken until the head.
+    /// A pump that stops collecting after `time_left`, and lets the slowest reader hold up the
+    /// others for `slow_reader_timeout` at most.
     pub(crate) fn new(
         body: Res,
         stream: BodyStream,
         capture: Capture,
-        limits: CoalesceOptions,
-        passed: Duration,
+        time_left: Duration,
+        slow_reader_timeout: Duration,
     ) -> Self {
         Self {
             body: Box::pin(body),
             stream,
             capture,
-            ends_by: Instant::now().checked_add(limits.fill_timeout.saturating_sub(passed)),
-            stall: limits.slow_reader_timeout,
+            ends_by: Instant::now().checked_add(time_left),
+            slow_reader_timeout,
         }
     }
 
+    /// Moves the body until it has ended, failed, or has no readers and no capture any more.
     pub(crate) async fn run(mut self) {
         let mut frames = 0_usize;
         loop {
             frames = frames.saturating_add(1);
             if frames == AT_ONCE + 1 {
-                // The rest is not for whoever is about to send the head.
+                // The task that sends the head goes on first.
                 yield_now().await;
             }
             consume_budget().await;
-            if room(&self.stream, self.stall).await == Capacity::NoReaders {
+            if wait_for_room(&self.stream, self.slow_reader_timeout).await == Capacity::NoReaders {
                 return;
             }
             match self.next().await {
-                Next::Abandoned => return,
-                Next::TooSlow => self.capture.give_up(Refusal::TooSlow),
-                Next::Frame(frame) => match frame.into_data() {
-                    Ok(data) => self.pass_on(data),
+                PumpEvent::Abandoned => return,
+                PumpEvent::TooSlow => self.capture.give_up(Refusal::TooSlow),
+                PumpEvent::Frame(frame) => match frame.into_data() {
+                    Ok(data) => self.push_data(data),
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
                         return self.end(trailers);
                     }
                 },
-                Next::End => return self.end(None),
-                Next::Failed(error) => {
+                PumpEvent::End => return self.end(None),
+                PumpEvent::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
                     return self.stream.end(BodyEnd::Failed(Arc::from(error)));
                 }
@@ -98,7 +99,7 @@ where
         }
     }
 
-    fn pass_on(&mut self, data: Bytes) {
+    fn push_data(&mut self, data: Bytes) {
         if data.is_empty() {
             return;
         }
@@ -111,58 +112,58 @@ where
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
         self.stream.share().release_reserved();
-        // Slow readers then hold no more than what is stored.
+        // Slow readers read from the stored bytes, and hold no others.
         let stream = &self.stream;
         self.capture
-            .end_as(trailers.clone(), |whole| stream.replace_chunks(whole));
+            .end_with(trailers.clone(), |whole| stream.replace_chunks(whole));
         self.stream.end(BodyEnd::Complete(trailers));
     }
 
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self) -> PumpEvent {
         let is_kept = !self.capture.is_over();
         let next = poll_fn(|cx| {
             if self.stream.poll_abandoned(cx).is_ready() {
-                return Poll::Ready(Next::Abandoned);
+                return Poll::Ready(PumpEvent::Abandoned);
             }
             self.body.as_mut().poll_frame(cx).map(|frame| match frame {
-                None => Next::End,
-                Some(Ok(frame)) => Next::Frame(frame),
-                Some(Err(error)) => Next::Failed(error.into()),
+                None => PumpEvent::End,
+                Some(Ok(frame)) => PumpEvent::Frame(frame),
+                Some(Err(error)) => PumpEvent::Failed(error.into()),
             })
         });
         if is_kept {
             let until = |at: Instant| at.saturating_duration_since(Instant::now());
             let left = self.ends_by.map_or(Duration::MAX, until);
-            with_timeout(left, next).await.unwrap_or(Next::TooSlow)
+            with_timeout(left, next).await.unwrap_or(PumpEvent::TooSlow)
         } else {
             next.await
         }
     }
 }
 
-/// However it ends, by a panic of the body or with the runtime, its readers are told.
+/// However a pump ends, also by a panic of the body or with the runtime, its readers are told.
 impl<Res> Drop for Pump<Res> {
     fn drop(&mut self) {
-        self.stream.end(BodyEnd::Failed(Arc::new(GivenUp)));
+        self.stream.end(BodyEnd::Failed(Arc::new(PumpDropped)));
     }
 }
 
-/// The error of readers whose source is gone.
+/// The error of readers whose pump was dropped.
 #[derive(Debug)]
-struct GivenUp;
+struct PumpDropped;
 
-impl fmt::Display for GivenUp {
+impl fmt::Display for PumpDropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the response ended before its body was whole")
     }
 }
 
-impl Error for GivenUp {}
+impl Error for PumpDropped {}
 
-/// Waits for the slowest reader, as long as that may take.
-async fn room(stream: &BodyStream, stall: Duration) -> Capacity {
+/// Waits for room in the stream, and gives up readers that stall.
+async fn wait_for_room(stream: &BodyStream, timeout: Duration) -> Capacity {
     loop {
-        match with_timeout(stall, poll_fn(|cx| stream.poll_capacity(cx))).await {
+        match with_timeout(timeout, poll_fn(|cx| stream.poll_capacity(cx))).await {
             Some(room) => return room,
             None => stream.drop_slowest_readers(),
         }

@@ -1,4 +1,4 @@
-//! The body of every answer.
+//! The body of every response of the cache.
 
 use std::error::Error;
 use std::fmt;
@@ -16,12 +16,14 @@ use crate::flight::{BodyEvent, BodyReader};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::{Capture, keepable};
-use crate::body::origin::Content;
+use crate::body::origin::OriginBody;
 
 pin_project! {
-    /// The body of a cache's answer: a stored one, or the inner service's, which streams through frame by frame.
+    /// The body of a response from a [`Cache`](crate::Cache): stored bytes, or the inner service's
+    /// body, which streams through frame by frame.
     ///
-    /// Data, trailers, size hint and end of stream are those of the body behind it. Its default is empty.
+    /// Data, trailers, size hint and end of stream are those of the body behind it. The default is
+    /// an empty body.
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -33,14 +35,14 @@ pin_project! {
     enum Kind<B> {
         Whole {
             data: Option<Bytes>,
-            // Boxed: every answer is moved about with its body, and next to none has trailers.
+            // Boxed, because every response is moved with its body, and few have trailers.
             trailers: Option<Box<HeaderMap>>,
             // Whether the size hint may be taken for the `Content-Length`.
             is_sized: bool,
         },
         Streaming {
             #[pin]
-            body: Content<B>,
+            body: OriginBody<B>,
             capture: Option<Box<Capture>>,
         },
         Shared {
@@ -71,8 +73,8 @@ impl<B> ResponseBody<B> {
         })
     }
 
-    /// The body of an answer to HEAD whose GET would have one of unknown length.
-    pub(crate) fn none_of_unknown_size() -> Self {
+    /// The empty body of a response to HEAD whose GET has a body of unknown length.
+    pub(crate) fn empty_of_unknown_size() -> Self {
         Self::new(Kind::Whole {
             data: None,
             trailers: None,
@@ -82,29 +84,29 @@ impl<B> ResponseBody<B> {
 
     /// The inner service's body, untouched.
     pub(crate) fn streaming(body: B) -> Self {
-        Self::content(Content::streaming(body))
+        Self::from_origin(OriginBody::streaming(body))
     }
 
-    /// The same where parts of it may be stored.
-    pub(crate) fn content(body: Content<B>) -> Self {
+    /// The inner service's body, or stored bytes in its place, untouched.
+    pub(crate) fn from_origin(body: OriginBody<B>) -> Self {
         Self::new(Kind::Streaming {
             body,
             capture: None,
         })
     }
 
-    /// Stored bytes, one piece behind the other; none of them is empty.
+    /// Pieces of stored bytes, one after the other. None of them may be empty.
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
         let left = pieces.into_iter();
         Self::new(Kind::Pieces { left })
     }
 
-    /// A body that others read, too, of this length.
+    /// A body that is shared with other readers; `left` is its length where that is known.
     pub(crate) fn shared(reader: BodyReader, left: Option<u64>) -> Self {
         Self::new(Kind::Shared { reader, left })
     }
 
-    /// A body that was being collected when it failed.
+    /// A body that failed while it was collected.
     pub(crate) fn failed(error: BoxError) -> Self {
         Self::new(Kind::Failed { error: Some(error) })
     }
@@ -115,9 +117,9 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    /// The inner service's body, collected as it passes.
-    pub(crate) fn captured(body: Content<B>, mut capture: Capture) -> Self {
-        // Nobody polls a body that has ended before it began.
+    /// The inner service's body, collected for the store as it streams.
+    pub(crate) fn captured(body: OriginBody<B>, mut capture: Capture) -> Self {
+        // A server does not poll a body that has ended before it began.
         if body.is_end_stream() {
             capture.end(None);
         }
@@ -134,7 +136,7 @@ impl<B> Default for ResponseBody<B> {
     }
 }
 
-/// Content of one's own, for answers made outside of a cache.
+/// A complete body, for responses made outside of a cache.
 impl<B> From<Bytes> for ResponseBody<B> {
     fn from(content: Bytes) -> Self {
         Self::whole(content, None)
@@ -237,7 +239,7 @@ fn frame_of(read: BodyEvent, left: &mut Option<u64>) -> Option<Result<Frame<Byte
     }
 }
 
-/// An error that every reader of a body is told.
+/// An error that every reader of a shared body receives.
 #[derive(Debug)]
 struct SharedError(Arc<dyn Error + Send + Sync>);
 

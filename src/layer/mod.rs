@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::handle::CacheHandle;
 use crate::random::Random;
 use crate::service::Cache;
-use crate::state::Shared;
+use crate::state::LayerState;
 
 pub use invalid_option::InvalidOption;
 
@@ -48,7 +48,7 @@ pub use invalid_option::InvalidOption;
 /// assert_eq!(stats.hits, 0);
 /// ```
 ///
-/// # Shared state
+/// # LayerState state
 ///
 /// The stored responses, the counters and the limits belong to the layer. The services that
 /// [`layer`](Layer::layer) makes and the clones of the layer share them, even if the clones are
@@ -77,13 +77,13 @@ pub use invalid_option::InvalidOption;
 /// Each option that can panic has a `try_` twin, which returns an [`InvalidOption`] instead: use
 /// it for values that come from a configuration file.
 pub struct CacheLayer<B: Backend> {
-    shared: Shared<B>,
+    state: LayerState<B>,
 }
 
 impl<B: Backend> Clone for CacheLayer<B> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
+            state: self.state.clone(),
         }
     }
 }
@@ -98,7 +98,7 @@ impl<S, B: Backend> Layer<S> for CacheLayer<B> {
     type Service = Cache<S, B>;
 
     fn layer(&self, inner: S) -> Cache<S, B> {
-        Cache::new(inner, self.shared.clone())
+        Cache::new(inner, self.state.clone())
     }
 }
 
@@ -111,7 +111,7 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn new(backend: B) -> Self {
         Self {
-            shared: Shared::new(backend),
+            state: LayerState::new(backend),
         }
     }
 
@@ -122,11 +122,11 @@ impl<B: Backend> CacheLayer<B> {
     /// [`authority`](Self::authority) that the layer has now: take it after these are set.
     #[must_use]
     pub fn handle(&self) -> CacheHandle<B> {
-        CacheHandle::new(self.shared.clone())
+        CacheHandle::new(self.state.clone())
     }
 
     fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
-        set(Arc::make_mut(&mut self.shared.config));
+        set(Arc::make_mut(&mut self.state.config));
         self
     }
 }

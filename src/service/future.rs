@@ -1,4 +1,4 @@
-//! The future of every answer.
+//! The future of every response.
 
 use std::fmt;
 use std::future::Future;
@@ -11,20 +11,20 @@ use crate::body::response::ResponseBody;
 
 type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
 
-/// The future of a [`Cache`](super::Cache)'s answer.
+/// The future of a [`Cache`](super::Cache)'s response.
 ///
-/// Dropping it before it is ready drops the call to the inner service with it, except for a write that the inner service
-/// has been given: that one goes on by itself, see [`CacheLayer::detached_write_timeout`](crate::CacheLayer::detached_write_timeout).
+/// Dropping it before it is ready drops the call to the inner service with it, except for a write
+/// that the inner service has been given: that one runs on in the background, see [`CacheLayer::detached_write_timeout`](crate::CacheLayer::detached_write_timeout).
 pub struct ResponseFuture<B, E> {
     kind: Kind<B, E>,
 }
 
 #[allow(
     clippy::large_enum_variant,
-    reason = "boxing the large one is what a hit must not pay for"
+    reason = "boxing the large variant would cost every hit an allocation"
 )]
 enum Kind<B, E> {
-    /// A hit: nothing to wait for, nothing on the heap.
+    /// A hit: it waits for nothing, and allocates nothing.
     Ready(Option<Response<ResponseBody<B>>>),
     Pending(Pin<Box<dyn Future<Output = Answer<B, E>> + Send>>),
 }
@@ -43,7 +43,7 @@ impl<B, E> ResponseFuture<B, E> {
     }
 }
 
-// The response is never pinned: it is only moved out.
+// The response is never pinned, only moved out.
 impl<B, E> Unpin for ResponseFuture<B, E> {}
 
 impl<B, E> Future for ResponseFuture<B, E> {

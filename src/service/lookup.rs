@@ -1,295 +1,216 @@
-//! Looking up and judging what was found.
+//! Lookup in the store, and the verdict on what was found.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
-use crate::backend::{Backend, BackendError, CacheKey, Lookup, StoredResponse};
+use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
+use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
+use crate::semantics::early;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
+use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::verdict::{Found, Verdict, verdict};
+use crate::state::LayerState;
+use crate::state::failure_log::Operation;
 
-use crate::service::parts::complete::HeldParts;
-use crate::service::request::route::{OwnKey, Read};
-use crate::state::Shared;
-use crate::state::failure_log::Failed;
+use super::plan::{Hit, Miss, StoredState};
+use super::request::route::{ReadRequest, RequestKey};
 
-/// What becomes of a request, once the store was asked.
-pub(crate) enum Seen<F> {
-    Usable(Hit),
-    /// The same, and it is to be fetched anew in the background.
-    Renewable(Hit, Refresh, Miss<F>),
+/// What becomes of a request after its lookup.
+pub(crate) enum LookupOutcome<F> {
+    /// A stored response answers it.
+    Hit(Hit),
+    /// A stored response answers it, and is refreshed in the background.
+    HitAndRefresh(Hit, Refresh, Miss<F>),
+    /// The inner service is asked.
     Fetch(Miss<F>),
+    /// 504: the request is `only-if-cached`.
     GatewayTimeout,
 }
 
-/// A stored response that may be used now.
-pub(crate) struct Hit {
-    pub(crate) response: Arc<StoredResponse>,
-    /// Seconds.
-    pub(crate) age: u64,
-    /// Seconds, negative once it is stale; `None` until invalidated.
-    pub(crate) ttl: Option<i64>,
-    /// Why it is used, if it is stale.
-    pub(crate) stale: Option<StaleUse>,
-}
-
-impl Hit {
-    pub(crate) fn fresh(
-        response: Arc<StoredResponse>,
-        age: Duration,
-        left: Option<Duration>,
-    ) -> Self {
-        let seconds = age.as_secs();
-        Self {
-            response,
-            age: seconds,
-            // Whole seconds that add up to the lifetime, whatever fraction has passed.
-            ttl: left.map(|left| ((age + left).as_secs() - seconds) as i64),
-            stale: None,
-        }
-    }
-
-    pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, of: StaleUse) -> Self {
-        let freshness = response.freshness();
-        let age = freshness.age(now).as_secs();
-        let lifetime = freshness.lifetime;
-        Self {
-            age,
-            ttl: lifetime.map(|lifetime| lifetime.as_secs() as i64 - age as i64),
-            stale: Some(of),
-            response,
-        }
-    }
-}
-
-/// Why the inner service is asked, and what its answer may do to the store.
-pub(crate) struct Miss<F> {
-    pub(crate) reason: FetchReason,
-    pub(crate) fence: Option<F>,
-    /// The key that was looked up last: the variant's, where it is known to be one.
-    pub(crate) place: CacheKey,
-    /// How many flights near it had been closed before that.
-    pub(crate) completed_fills: u64,
-    pub(crate) existing: Option<StatusCode>,
-    pub(crate) stored: Stored,
-    /// What is stored of it, where that is not the whole.
-    pub(crate) parts: Option<HeldParts>,
-    /// Why the answer is not stored, whatever it is.
-    pub(crate) barred: Option<Refusal>,
-}
-
-/// What is stored for the very request that asks the inner service.
-pub(crate) enum Stored {
-    Nothing,
-    /// It may stand in if that fails.
-    Stale(Arc<StoredResponse>),
-    /// It is fresh, but the request wants it to be validated.
-    Fresh(Arc<StoredResponse>),
-    /// The request was answered with it.
-    InUse(Arc<StoredResponse>),
-}
-
-/// A call to the inner service whose response may be stored.
-pub(crate) struct Fill<F> {
-    pub(crate) miss: Miss<F>,
-    pub(crate) key: OwnKey,
-}
-
-impl<F> Miss<F> {
-    /// A number of closed flights that there never is: the lookup counts as outdated.
-    pub(crate) const OUTDATED: u64 = u64::MAX;
-
-    fn new(reason: FetchReason, fence: F, place: CacheKey, completed_fills: u64) -> Self {
-        Self {
-            reason,
-            fence: Some(fence),
-            place,
-            completed_fills,
-            existing: None,
-            stored: Stored::Nothing,
-            parts: None,
-            barred: None,
-        }
-    }
-
-    /// Notes what was found and will not do as it is.
-    fn found(&mut self, response: Arc<StoredResponse>) {
-        match self.reason {
-            // What is stale is worth less than any answer.
-            FetchReason::Stale => self.stored = Stored::Stale(response),
-            // What is another's is none of ours.
-            FetchReason::OtherKey => {}
-            // Nor is a variant that is not this request's.
-            FetchReason::VaryMiss => self.existing = Some(response.status()),
-            _ => {
-                self.existing = Some(response.status());
-                self.stored = Stored::Fresh(response);
-            }
-        }
-    }
-
-    /// What is stored for the very request, fresh or not.
-    pub(crate) fn held(&self) -> Option<&Arc<StoredResponse>> {
-        match &self.stored {
-            Stored::Nothing => None,
-            Stored::Stale(held) | Stored::Fresh(held) | Stored::InUse(held) => Some(held),
-        }
-    }
-
-    pub(crate) fn of(self, key: OwnKey) -> Fill<F> {
-        Fill { miss: self, key }
-    }
-}
-
-/// A lookup's result, with the key it ended at.
-pub(crate) struct Looked<F> {
-    pub(crate) lookup: Lookup<F>,
-    pub(crate) place: CacheKey,
+/// The result of a lookup, with the key it ended at.
+struct LookupResult<F> {
+    lookup: Lookup<F>,
+    lookup_key: CacheKey,
+    /// The number of completed fills near the key before the lookup.
     completed_fills: u64,
 }
 
-impl<B: Backend> Shared<B> {
-    /// The lookup that needs no waiting, where the backend has one.
-    pub(crate) fn look_now(
-        &self,
-        read: &Read<'_>,
-        request: &request::Parts,
-    ) -> Option<Seen<B::Fence>> {
-        let now = self.now();
-        let completed_fills = self.core.flights.completed_fills(&read.key);
-        let backend = &self.core.backend;
-        let (lookup, place) = match backend.get_now(&read.key)? {
-            Lookup::Varies(rule, _) => {
-                let headers = &request.headers;
-                let key = read.key.variant_for(&self.core.seed, &rule, headers);
-                (backend.get_now(&key)?, key)
-            }
-            lookup => (lookup, read.key),
-        };
-        let looked = Looked {
-            lookup,
-            place,
-            completed_fills,
-        };
-        let same = |identity: &[u8]| read.parts.is(&self.config.scope, identity);
-        Some(self.judge(looked, same, &read.directives, &request.headers, now))
-    }
+/// The request that a lookup was made for.
+struct Subject<'r> {
+    directives: &'r RequestDirectives,
+    headers: &'r HeaderMap,
+    now: Moment,
+}
 
-    /// The lookup that waits. A backend that fails is a miss that is not stored.
-    pub(crate) async fn look(&self, key: &OwnKey, headers: &HeaderMap) -> Seen<B::Fence> {
-        let looked = match self.look_twice(&key.key, headers, self.now()).await {
-            Ok(looked) => looked,
-            Err(error) => {
-                self.backend_failed(Failed::Lookup, &error);
-                if key.directives.only_if_cached {
-                    return Seen::GatewayTimeout;
-                }
-                return Seen::Fetch(Miss {
-                    reason: FetchReason::BackendFailed,
-                    fence: None,
-                    place: key.key,
-                    completed_fills: 0,
-                    existing: None,
-                    stored: Stored::Nothing,
-                    parts: None,
-                    barred: None,
-                });
-            }
-        };
-        let same = |identity: &[u8]| identity == &*key.identity;
-        self.judge(looked, same, &key.directives, headers, self.now())
-    }
+/// Looks a request up without waiting; `None` where the backend needs waiting for.
+pub(crate) fn lookup_now<B: Backend>(
+    state: &LayerState<B>,
+    read: &ReadRequest<'_>,
+    request: &request::Parts,
+) -> Option<LookupOutcome<B::Fence>> {
+    let now = state.now();
+    let completed_fills = state.shared.coalescing.flights.completed_fills(&read.key);
+    let (lookup, lookup_key) = state.shared.store.lookup_now(&read.key, &request.headers)?;
+    let result = LookupResult {
+        lookup,
+        lookup_key,
+        completed_fills,
+    };
+    let is_same_key = |identity: &[u8]| read.parts.is(&state.config.scope, identity);
+    let subject = Subject {
+        directives: &read.directives,
+        headers: &request.headers,
+        now,
+    };
+    Some(judge(state, result, is_same_key, &subject))
+}
 
-    pub(crate) async fn look_twice(
-        &self,
-        key: &CacheKey,
-        headers: &HeaderMap,
-        now: Moment,
-    ) -> Result<Looked<B::Fence>, BackendError> {
-        let completed_fills = self.core.flights.completed_fills(key);
-        let backend = &self.core.backend;
-        let (lookup, place) = match backend.get(key, now).await? {
-            Lookup::Varies(rule, _) => {
-                let variant = key.variant_for(&self.core.seed, &rule, headers);
-                (backend.get(&variant, now).await?, variant)
+/// Looks a request up. A backend that fails is a miss that is not stored.
+pub(crate) async fn lookup<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+) -> LookupOutcome<B::Fence> {
+    let completed_fills = state.shared.coalescing.flights.completed_fills(&key.key);
+    let store = &state.shared.store;
+    let looked_up = store.lookup_with_vary(&key.key, headers, state.now()).await;
+    let (lookup, lookup_key) = match looked_up {
+        Ok(found) => found,
+        Err(error) => {
+            state.backend_failed(Operation::Lookup, &error);
+            if key.directives.only_if_cached {
+                return LookupOutcome::GatewayTimeout;
             }
-            lookup => (lookup, *key),
-        };
-        Ok(Looked {
-            lookup,
-            place,
-            completed_fills,
-        })
-    }
-
-    fn judge(
-        &self,
-        looked: Looked<B::Fence>,
-        same: impl Fn(&[u8]) -> bool,
-        asked: &RequestDirectives,
-        headers: &HeaderMap,
-        now: Moment,
-    ) -> Seen<B::Fence> {
-        let (response, fence) = match looked.lookup {
-            Lookup::Found(response, fence) => (Some(response), fence),
-            Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, fence),
-        };
-        // Then a rule for variants stood in the way.
-        let varies = looked.place != looked.place.primary();
-        let found = match &response {
-            None if varies => Found::OtherVariant,
-            None => Found::Nothing,
-            Some(response) if !same(response.identity()) => Found::OtherKey,
-            Some(response) if !selects(response, headers) => Found::OtherVariant,
-            Some(response) => Found::Response(response.freshness()),
-        };
-        let verdict = verdict(asked, found, now);
-        let place = looked.place;
-        let miss = |reason: FetchReason| Miss::new(reason, fence, place, looked.completed_fills);
-        match (verdict, response) {
-            (Verdict::Fresh { age, left }, Some(response)) => {
-                let is_early = self.is_early(&response, left);
-                let hit = Hit::fresh(response, age, left);
-                if !is_early {
-                    return Seen::Usable(hit);
-                }
-                let miss = miss(FetchReason::Stale);
-                self.seen_due(hit, Refresh::Early, miss, asked, headers, now)
-            }
-            (Verdict::StaleWhileRevalidate, Some(response)) => {
-                let mut miss = miss(FetchReason::Stale);
-                miss.stored = Stored::Stale(response.clone());
-                let hit = Hit::stale(response, now, StaleUse::WhileRevalidate);
-                self.seen_due(hit, Refresh::Stale, miss, asked, headers, now)
-            }
-            (Verdict::MaxStale, Some(response)) => {
-                Seen::Usable(Hit::stale(response, now, StaleUse::MaxStale))
-            }
-            // Stored parts may do.
-            (Verdict::GatewayTimeout, None) if headers.contains_key(RANGE) => {
-                Seen::Fetch(miss(FetchReason::UriMiss))
-            }
-            (Verdict::GatewayTimeout, _) => Seen::GatewayTimeout,
-            (Verdict::Fetch(reason), response) => {
-                let mut miss = miss(reason);
-                match response {
-                    Some(response) => miss.found(response),
-                    // A rule stands for responses of its variants, which an answer without one would push out.
-                    None => miss.existing = varies.then_some(StatusCode::OK),
-                }
-                Seen::Fetch(miss)
-            }
-            (_, None) => unreachable!("only a response can be used"),
+            let reason = FetchReason::BackendFailed;
+            return LookupOutcome::Fetch(Miss::new(reason, None, key.key, 0));
         }
+    };
+    let result = LookupResult {
+        lookup,
+        lookup_key,
+        completed_fills,
+    };
+    let is_same_key = |identity: &[u8]| identity == &*key.identity;
+    let subject = Subject {
+        directives: &key.directives,
+        headers,
+        now: state.now(),
+    };
+    judge(state, result, is_same_key, &subject)
+}
+
+fn judge<B: Backend>(
+    state: &LayerState<B>,
+    result: LookupResult<B::Fence>,
+    is_same_key: impl Fn(&[u8]) -> bool,
+    subject: &Subject<'_>,
+) -> LookupOutcome<B::Fence> {
+    let (response, fence) = match result.lookup {
+        Lookup::Found(response, fence) => (Some(response), fence),
+        Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, fence),
+    };
+    let lookup_key = result.lookup_key;
+    let has_vary_rule = lookup_key != lookup_key.primary();
+    let found = match &response {
+        None if has_vary_rule => Found::OtherVariant,
+        None => Found::Nothing,
+        Some(response) if !is_same_key(response.identity()) => Found::OtherKey,
+        Some(response) if !selects(response, subject.headers) => Found::OtherVariant,
+        Some(response) => Found::Response(response.freshness()),
+    };
+    let verdict = verdict(subject.directives, found, subject.now);
+    let miss = |reason| Miss::new(reason, Some(fence), lookup_key, result.completed_fills);
+    match (verdict, response) {
+        (Verdict::Fresh { age, left }, Some(response)) => {
+            let is_due = is_early_refresh_due(state, &response, left);
+            let hit = Hit::fresh(response, age, left);
+            if !is_due {
+                return LookupOutcome::Hit(hit);
+            }
+            let miss = miss(FetchReason::Stale);
+            hit_and_refresh(state, hit, Refresh::Early, miss, subject)
+        }
+        (Verdict::StaleWhileRevalidate, Some(response)) => {
+            let mut miss = miss(FetchReason::Stale);
+            miss.stored = StoredState::Stale(response.clone());
+            let hit = Hit::stale(response, subject.now, StaleUse::WhileRevalidate);
+            hit_and_refresh(state, hit, Refresh::Stale, miss, subject)
+        }
+        (Verdict::MaxStale, Some(response)) => {
+            LookupOutcome::Hit(Hit::stale(response, subject.now, StaleUse::MaxStale))
+        }
+        // Stored parts may answer it.
+        (Verdict::GatewayTimeout, None) if subject.headers.contains_key(RANGE) => {
+            LookupOutcome::Fetch(miss(FetchReason::UriMiss))
+        }
+        (Verdict::GatewayTimeout, _) => LookupOutcome::GatewayTimeout,
+        (Verdict::Fetch(reason), response) => {
+            let mut miss = miss(reason);
+            match response {
+                Some(response) => miss.note_found(response),
+                // A rule stands for the responses of its variants, which a response without a
+                // rule would remove: an error must not.
+                None => miss.replaced_status = has_vary_rule.then_some(StatusCode::OK),
+            }
+            LookupOutcome::Fetch(miss)
+        }
+        (_, None) => unreachable!("only a response can be used"),
     }
 }
 
+/// Whether the selecting fields of a stored response match these request fields (RFC 9111 §4.1).
 pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     response
         .selected()
         .is_none_or(|selected| selected.matches(headers))
+}
+
+/// Whether a response that is still fresh is refreshed now (XFetch).
+fn is_early_refresh_due<B: Backend>(
+    state: &LayerState<B>,
+    response: &StoredResponse,
+    left: Option<Duration>,
+) -> bool {
+    let (Some(beta), Some(left)) = (state.config.early_refresh, left) else {
+        return false;
+    };
+    // RFC 8246 §2: an immutable response is not refreshed while it is fresh.
+    if response.freshness().immutable {
+        return false;
+    }
+    let cost = response.cost();
+    early::is_near(left, cost, beta)
+        && early::is_due(left, cost, beta, uniform(&*state.config.random))
+}
+
+/// Decides whether a response that may be used, and is due for a refresh, gets one.
+#[inline(never)]
+fn hit_and_refresh<B: Backend>(
+    state: &LayerState<B>,
+    hit: Hit,
+    refresh: Refresh,
+    mut miss: Miss<B::Fence>,
+    subject: &Subject<'_>,
+) -> LookupOutcome<B::Fence> {
+    let shared = &state.shared;
+    if subject.directives.only_if_cached {
+        return LookupOutcome::Hit(hit);
+    }
+    let (key, now) = (&miss.lookup_key, subject.now);
+    let uncacheable = &shared.coalescing.uncacheable;
+    // Nothing could run the refresh, or its response could not be stored.
+    let is_useless = subject.directives.no_store
+        || uncacheable.contains(key, subject.headers, now)
+        || shared.background.runtime_for_new_work().is_none();
+    match refresh {
+        Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
+        Refresh::Early if is_useless => return LookupOutcome::Hit(hit),
+        _ if shared.origin.failures.is_backing_off(key, now) => return LookupOutcome::Hit(hit),
+        _ => {}
+    }
+    miss.note_answered_with(hit.response.clone());
+    LookupOutcome::HitAndRefresh(hit, refresh, miss)
 }

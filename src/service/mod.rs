@@ -1,18 +1,34 @@
-//! The service: which way a request goes.
+//! The service: the route of each request through the cache.
 //!
-//! Hits are answered on the spot, without a boxed future and without touching the inner service. Everything else becomes
-//! one future that owns a clone of the inner service and readies it itself, because a clone of a ready service is not
-//! ready.
+//! ```text
+//! Cache::call -> request::route
+//!    read    -> lookup -> hit: respond            (on the spot, no boxed future)
+//!                      -> miss: coalesce -> origin -> fill -> store
+//!                      -> refresh in the background
+//!    write   -> write: inner service, then invalidation, then the response
+//!    bypass  -> inner service
+//! ```
+//!
+//! Hits touch neither a boxed future nor the inner service. Everything else becomes one future
+//! that owns a clone of the inner service and readies it itself, because a clone of a ready
+//! service is not ready.
+//!
+//! The service knows the backend, the flights, the bodies and the shared state below it. It does
+//! not know the layer or the handle. Start reading with `Cache::call`, then `read` and `write`.
 
-pub(crate) mod coalesce;
-mod exchange;
+mod bounds;
+mod bypass;
+mod coalesce;
 mod fill;
 mod future;
 mod lookup;
-pub(crate) mod origin;
+mod origin;
 mod parts;
+mod plan;
+mod policy;
+mod read;
 mod refresh;
-pub(crate) mod request;
+mod request;
 mod respond;
 mod select;
 mod write;
@@ -28,69 +44,72 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
-
-use self::coalesce::alone;
-use self::lookup::Seen;
-use self::request::route::Way;
-
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
-use crate::state::Shared;
+use crate::state::LayerState;
+
+use self::bypass::bypass;
+use self::coalesce::coalesce;
+use self::lookup::lookup_now;
+use self::read::{Step, read, step};
+use self::request::route::{Route, classify};
+use self::write::write;
+
 pub use future::ResponseFuture;
 
-/// A service with a cache before it. Made by [`CacheLayer`](crate::CacheLayer).
+/// A service with a cache in front of it. Made by [`CacheLayer`](crate::CacheLayer).
 ///
-/// It is always ready: hits are served while the inner service is saturated, and a request that needs the inner service
-/// waits for its readiness inside its future. Its error is the inner service's.
+/// It is always ready: hits are served while the inner service is saturated, and a request that
+/// needs the inner service waits for its readiness inside its future. Its error is the inner
+/// service's.
 pub struct Cache<S, B: Backend> {
     inner: S,
-    shared: Shared<B>,
+    state: LayerState<B>,
 }
 
 impl<S, B: Backend> Cache<S, B> {
-    pub(crate) fn new(inner: S, shared: Shared<B>) -> Self {
-        Self { inner, shared }
+    pub(crate) fn new(inner: S, state: LayerState<B>) -> Self {
+        Self { inner, state }
     }
 
-    /// Returns a reference to the inner service.
+    /// The inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// Returns a mutable reference to the inner service. Requests that are in flight have clones of
-    /// their own.
+    /// The inner service, mutably.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service. The stored responses stay with the layer and its other services.
+    /// The inner service, without its cache. Other clones keep theirs.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 impl<S: Clone, B: Backend> Cache<S, B> {
-    /// What needs the inner service becomes a future that owns a clone of it. Out of line: such a future takes kilobytes,
-    /// which a hit should not reserve on its stack.
+    /// A future that owns a clone of the inner service. Out of line: it takes kilobytes, which a
+    /// hit should not reserve on its stack.
     #[inline(never)]
     fn forward<Req, Res, F>(
         &self,
         parts: Parts,
         body: Req,
-        work: impl FnOnce(Shared<B>, S, Request<Req>) -> F,
+        work: impl FnOnce(LayerState<B>, S, Request<Req>) -> F,
     ) -> ResponseFuture<Res, S::Error>
     where
         S: Service<Request<Req>, Response = Response<Res>>,
         F: Future<Output = Result<Response<ResponseBody<Res>>, S::Error>> + Send + 'static,
     {
         let request = Request::from_parts(parts, body);
-        ResponseFuture::pending(work(self.shared.clone(), self.inner.clone(), request))
+        ResponseFuture::pending(work(self.state.clone(), self.inner.clone(), request))
     }
 }
 
 impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.shared.clone())
+        Self::new(self.inner.clone(), self.state.clone())
     }
 }
 
@@ -122,50 +141,51 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.shared.way(&parts) {
-            Way::Read(read) => match self.shared.look_now(&read, &parts) {
-                Some(Seen::Usable(hit)) => {
-                    ResponseFuture::ready(self.shared.hit(&hit, read.wanted(&parts)))
-                }
-                Some(Seen::Renewable(hit, why, miss)) => {
-                    let response = self.shared.hit(&hit, read.wanted(&parts));
-                    if let Some(renewal) = self.shared.renewal(why, miss) {
-                        let (key, target) = (self.shared.own(&read), read.target);
-                        aim(&mut parts, target);
-                        let request = Request::from_parts(parts, body);
-                        renewal.begin(self.inner.clone(), request, key);
-                    }
-                    ResponseFuture::ready(response)
-                }
-                Some(Seen::GatewayTimeout) => ResponseFuture::ready(self.shared.gateway_timeout()),
-                Some(Seen::Fetch(miss)) => {
-                    let fill = miss.of(self.shared.own(&read));
-                    let target = read.target;
-                    aim(&mut parts, target);
-                    self.forward(parts, body, |shared, inner, request| {
-                        coalesce::coalesce(shared, inner, request, fill)
-                    })
-                }
-                None => {
-                    let (key, target) = (self.shared.own(&read), read.target);
-                    aim(&mut parts, target);
-                    self.forward(parts, body, |shared, inner, request| {
-                        exchange::exchange(shared, inner, request, key)
-                    })
-                }
-            },
-            Way::Write(written) => self.forward(parts, body, |shared, inner, request| {
-                write::write(shared, inner, request, written)
+        let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
+        let read_request = match classify(config, seed, &parts) {
+            Route::Read(read) => read,
+            Route::Write(target) => {
+                return self.forward(parts, body, |state, inner, request| {
+                    write(state, inner, request, target)
+                });
+            }
+            Route::Bypass(reason) => {
+                return self.forward(parts, body, |state, inner, request| {
+                    bypass(state, inner, request, reason)
+                });
+            }
+        };
+        let outcome = lookup_now(&self.state, &read_request, &parts);
+        let next = outcome.map(|outcome| {
+            let preconditions = read_request.preconditions(&parts);
+            step(&self.state, outcome, preconditions)
+        });
+        if let Some(Step::Respond(response)) = next {
+            return ResponseFuture::ready(response);
+        }
+        let key = read_request.to_request_key(&config.scope);
+        let target = read_request.target;
+        apply_target(&mut parts, target);
+        match next {
+            Some(Step::Respond(response)) => ResponseFuture::ready(response),
+            Some(Step::RespondAndRefresh(response, refresh)) => {
+                let request = Request::from_parts(parts, body);
+                refresh.spawn(self.inner.clone(), request, key);
+                ResponseFuture::ready(response)
+            }
+            Some(Step::Fetch(miss)) => self.forward(parts, body, |state, inner, request| {
+                coalesce(state, inner, request, miss.with_key(key))
             }),
-            Way::Pass(reason) => self.forward(parts, body, |shared, inner, request| {
-                alone::pass(shared, inner, request, reason)
+            None => self.forward(parts, body, |state, inner, request| {
+                read(state, inner, request, key)
             }),
         }
     }
 }
 
-/// What is no part of the key does not reach the inner service either.
-fn aim(parts: &mut Parts, target: Option<Box<Uri>>) {
+/// Removes from a request the parts of its query that its key ignores: they must not shape the
+/// response stored under it.
+fn apply_target(parts: &mut Parts, target: Option<Box<Uri>>) {
     if let Some(target) = target {
         parts.uri = *target;
     }

@@ -1,4 +1,4 @@
-//! Answers the cache gives, and what it adds to those of the inner service.
+//! Responses of the cache, and the fields it adds to those of the inner service.
 
 use std::cell::RefCell;
 
@@ -6,62 +6,81 @@ use http::header::{AGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
+use crate::config::StatusName;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
 use crate::semantics::status::{CacheName, Forwarded};
 use crate::semantics::stored::CACHE_STATUS;
-use crate::stats::Event;
+use crate::stats::{Counters, Event};
 
 use crate::body::response::ResponseBody;
-use crate::service::lookup::Hit;
-use crate::service::request::outgoing::{Forward, Sent, Wanted};
+use crate::service::plan::{FetchInfo, Hit};
+use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
-use crate::state::Shared;
+use crate::state::LayerState;
 
-impl<B: Backend> Shared<B> {
-    /// The stored response (RFC 9111 §4), without its body for HEAD.
-    pub(crate) fn hit<Res>(&self, hit: &Hit, wanted: Wanted<'_>) -> Response<ResponseBody<Res>> {
-        self.answer(hit, selected(&hit.response, wanted))
+/// Builds responses of the cache, and says on each where it came from (`Cache-Status`, RFC 9211).
+#[derive(Clone, Copy)]
+pub(crate) struct Responder<'s> {
+    status: Option<&'s StatusName>,
+    counters: &'s Counters,
+}
+
+impl<'s> Responder<'s> {
+    pub(crate) fn new<B: Backend>(state: &'s LayerState<B>) -> Self {
+        Self {
+            status: state.config.status_name(),
+            counters: &state.shared.counters,
+        }
     }
 
-    /// What was selected of a stored response, as a hit.
-    pub(crate) fn answer<Res>(
-        &self,
+    /// A hit: the stored response (RFC 9111 §4), or what the preconditions select of it.
+    pub(crate) fn hit<Res>(
+        self,
+        hit: &Hit,
+        preconditions: Preconditions<'_>,
+    ) -> Response<ResponseBody<Res>> {
+        self.hit_with(hit, selected(&hit.response, preconditions))
+    }
+
+    /// A hit with a response that was cut from the stored one already.
+    pub(crate) fn hit_with<Res>(
+        self,
         hit: &Hit,
         selected: Response<ResponseBody<Res>>,
     ) -> Response<ResponseBody<Res>> {
-        self.count(Event::Hit);
+        self.counters.count(Event::Hit);
         tracing::debug!(age = hit.age, "hit");
         let mut response = aged(selected, hit);
         match hit.stale {
             None => self.stamp_status(response.headers_mut(), hit),
-            Some(of) => {
-                let value = |name: &CacheName| name.hit(hit.ttl, Some(of.as_str()));
-                self.stamp_stale(response.headers_mut(), hit, of, value);
+            Some(use_) => {
+                let value = |name: &CacheName| name.hit(hit.ttl, Some(use_.as_str()));
+                self.stamp_stale(response.headers_mut(), hit, use_, value);
             }
         }
         response
     }
 
-    /// What is stored, in the place of the inner service's failure.
-    pub(crate) fn stood_in<Res>(
-        &self,
+    /// A stale response in place of the inner service's failure.
+    pub(crate) fn stale_response<Res>(
+        self,
         hit: &Hit,
-        sent: &Sent,
+        preconditions: Preconditions<'_>,
         reason: FetchReason,
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = aged(selected(&hit.response, sent.wanted()), hit);
-        if let Some(of) = hit.stale {
+        let mut response = aged(selected(&hit.response, preconditions), hit);
+        if let Some(use_) = hit.stale {
             let value =
-                |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, of.as_str());
-            self.stamp_stale(response.headers_mut(), hit, of, value);
+                |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, use_.as_str());
+            self.stamp_stale(response.headers_mut(), hit, use_, value);
         }
         response
     }
 
-    fn stamp_status(&self, headers: &mut HeaderMap, hit: &Hit) {
+    fn stamp_status(self, headers: &mut HeaderMap, hit: &Hit) {
         let has_upstream = hit.response.has_upstream_status();
-        let Some(status) = self.config.status_name() else {
+        let Some(status) = self.status else {
             if !has_upstream {
                 headers.remove(CACHE_STATUS);
             }
@@ -69,7 +88,7 @@ impl<B: Backend> Shared<B> {
         };
         let make = || status.name.hit(hit.ttl, None);
         let stamp = |slot: &mut HeaderValue| match hit.ttl {
-            Some(ttl) => fill(slot, status.number, ttl as u64, make),
+            Some(ttl) => set_cached_value(slot, status.number, ttl as u64, make),
             None => *slot = make(),
         };
         match headers.get_mut(CACHE_STATUS) {
@@ -82,115 +101,115 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    /// Says that what is stale was used, and why: too rare to be remembered by this thread.
+    /// Says that a stale response was used, and why. Rare, so its value is not cached.
     #[inline(never)]
     fn stamp_stale(
-        &self,
+        self,
         headers: &mut HeaderMap,
         hit: &Hit,
-        of: StaleUse,
+        use_: StaleUse,
         value: impl Fn(&CacheName) -> HeaderValue,
     ) {
-        self.count(Event::Stale(of));
-        tracing::debug!(reason = of.as_str(), age = hit.age, "stale");
+        self.counters.count(Event::Stale(use_));
+        tracing::debug!(reason = use_.as_str(), age = hit.age, "stale");
         if !hit.response.has_upstream_status() {
             headers.remove(CACHE_STATUS);
         }
-        if let Some(status) = self.config.status_name() {
+        if let Some(status) = self.status {
             headers.append(CACHE_STATUS, value(&status.name));
         }
     }
 
-    /// 503, because as many as may already wait for the inner service (RFC 9110 §15.6.4).
-    pub(crate) fn too_many_waiting<Res>(&self) -> Response<ResponseBody<Res>> {
-        self.count(Event::Overload);
+    /// A 503, because the queue for the inner service is full (RFC 9110 §15.6.4).
+    pub(crate) fn too_many_waiting<Res>(self) -> Response<ResponseBody<Res>> {
+        self.counters.count(Event::Overload);
         tracing::warn!("too many fills wait for the inner service");
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        if let Some(status) = self.config.status_name() {
+        if let Some(status) = self.status {
             headers.insert(CACHE_STATUS, status.name.own_answer("too-many-waiting"));
         }
         response
     }
 
-    /// 502: what the inner service says contradicts itself (RFC 9110 §15.6.3).
+    /// A 502, because the inner service contradicts itself (RFC 9110 §15.6.3).
     pub(crate) fn bad_gateway<Res>(
-        &self,
-        forward: Forward,
+        self,
+        info: FetchInfo,
         detail: &'static str,
     ) -> Response<ResponseBody<Res>> {
-        self.count(Event::Contradiction);
+        self.counters.count(Event::Contradiction);
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
-        if let Some(status) = self.config.status_name() {
-            let told = Forwarded {
-                fwd: forward.reason.fwd(),
-                status: Some(forward.status),
+        if let Some(status) = self.status {
+            let report = Forwarded {
+                fwd: info.reason.fwd(),
+                status: Some(info.status),
                 stored: false,
                 detail: Some(detail),
             };
-            let value = status.name.forwarded(told);
+            let value = status.name.forwarded(report);
             response.headers_mut().insert(CACHE_STATUS, value);
         }
         response
     }
 
-    /// 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
-    pub(crate) fn gateway_timeout<Res>(&self) -> Response<ResponseBody<Res>> {
-        self.count(Event::GatewayTimeout);
+    /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
+    pub(crate) fn gateway_timeout<Res>(self) -> Response<ResponseBody<Res>> {
+        self.counters.count(Event::GatewayTimeout);
         tracing::debug!(reason = "only-if-cached", "gateway timeout");
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-        if let Some(status) = self.config.status_name() {
+        if let Some(status) = self.status {
             let value = status.name.own_answer("only-if-cached");
             response.headers_mut().insert(CACHE_STATUS, value);
         }
         response
     }
 
-    /// Says that a fill's answer comes from the inner service, and whether or why not it is being stored.
-    pub(crate) fn forwarded(
-        &self,
+    /// Says on a fetched response whether it is being stored, or why not.
+    pub(crate) fn mark_fetched(
+        self,
         head: &mut response::Parts,
-        forward: Forward,
+        info: FetchInfo,
         refusal: Option<Refusal>,
     ) {
-        let Some(status) = self.config.status_name() else {
+        let Some(status) = self.status else {
             return;
         };
-        let reason = forward.reason;
-        let told = Forwarded {
+        let reason = info.reason;
+        let report = Forwarded {
             fwd: reason.fwd(),
-            status: Some(forward.status).filter(|status| *status != head.status),
+            status: Some(info.status).filter(|status| *status != head.status),
             stored: refusal.is_none(),
             detail: match refusal {
                 Some(refusal) => Some(refusal.as_str()),
                 None => reason.detail(),
             },
         };
-        let value = status.name.forwarded(told);
+        let value = status.name.forwarded(report);
         head.headers.append(CACHE_STATUS, value);
     }
 
-    /// Says that an answer is shared with the request that fetched it (RFC 9211 §2.6).
-    pub(crate) fn collapsed(&self, headers: &mut HeaderMap, reason: FetchReason) {
-        self.count(Event::Collapsed);
+    /// Says on a response that it is shared with the request that fetched it (RFC 9211 §2.6).
+    pub(crate) fn mark_collapsed(self, headers: &mut HeaderMap, reason: FetchReason) {
+        self.counters.count(Event::Collapsed);
         tracing::debug!(reason = reason.as_str(), "collapsed");
-        if let Some(status) = self.config.status_name() {
+        if let Some(status) = self.status {
             headers.append(CACHE_STATUS, status.name.collapsed(reason.fwd()));
         }
     }
 
-    /// Says that an answer went past the cache.
-    pub(crate) fn bypassed(&self, headers: &mut HeaderMap, reason: Bypass) {
+    /// Says on a response that it bypassed the cache.
+    pub(crate) fn mark_bypassed(self, headers: &mut HeaderMap, reason: Bypass) {
         self.append_status(headers, reason.fwd(), false, reason.detail());
     }
 
-    /// Says what a write did to the store.
-    pub(crate) fn written(
-        &self,
+    /// Says on the response to a write what became of the stored responses.
+    pub(crate) fn mark_written(
+        self,
         headers: &mut HeaderMap,
         outcome: WriteOutcome,
         acknowledged: bool,
@@ -204,56 +223,56 @@ impl<B: Backend> Shared<B> {
         self.append_status(headers, "method", stored, Some(detail));
     }
 
-    fn append_status(
-        &self,
-        headers: &mut HeaderMap,
-        fwd: &str,
-        stored: bool,
-        detail: Option<&str>,
-    ) {
-        if let Some(status) = self.config.status_name() {
-            let told = Forwarded {
+    fn append_status(self, headers: &mut HeaderMap, fwd: &str, stored: bool, detail: Option<&str>) {
+        if let Some(status) = self.status {
+            let report = Forwarded {
                 fwd,
                 status: None,
                 stored,
                 detail,
             };
-            headers.append(CACHE_STATUS, status.name.forwarded(told));
+            headers.append(CACHE_STATUS, status.name.forwarded(report));
         }
     }
 }
 
-/// A stored response, whose `Cache-Status` is still to be set.
+/// Sets the age of a stored response.
 #[inline]
 fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
     if let Some(age) = response.headers_mut().get_mut(AGE) {
-        fill(age, 0, hit.age, || HeaderValue::from(hit.age));
+        set_cached_value(age, 0, hit.age, || HeaderValue::from(hit.age));
     }
     response
 }
 
-const REMEMBERED: usize = 64;
+/// Slots of header values that each thread remembers.
+const CACHED_VALUES: usize = 64;
 
-/// Fills a slot with a header value made from a number, as remembered by this thread.
+/// Sets a header value made from a number, from this thread's cache of such values.
 ///
-/// Ages and lifetimes change once a second: formatting them on every hit would cost more than the lookup. `kind` tells
-/// values of different making apart.
-fn fill(slot: &mut HeaderValue, kind: u64, number: u64, make: impl Fn() -> HeaderValue) {
+/// Ages and lifetimes change once a second; formatting them on every hit would cost more than the
+/// lookup. `kind` tells apart values that are made differently.
+fn set_cached_value(
+    slot: &mut HeaderValue,
+    kind: u64,
+    number: u64,
+    make: impl Fn() -> HeaderValue,
+) {
     type Entry = (u64, u64, HeaderValue);
     thread_local! {
-        static VALUES: RefCell<[Option<Entry>; REMEMBERED]> =
-            const { RefCell::new([const { None }; REMEMBERED]) };
+        static VALUES: RefCell<[Option<Entry>; CACHED_VALUES]> =
+            const { RefCell::new([const { None }; CACHED_VALUES]) };
     }
-    let place = (number.wrapping_add(kind.wrapping_mul(31)) % REMEMBERED as u64) as usize;
-    let filled = VALUES.try_with(|values| match &mut values.borrow_mut()[place] {
-        Some((of, n, value)) if (*of, *n) == (kind, number) => *slot = value.clone(),
+    let index = (number.wrapping_add(kind.wrapping_mul(31)) % CACHED_VALUES as u64) as usize;
+    let set = VALUES.try_with(|values| match &mut values.borrow_mut()[index] {
+        Some((k, n, value)) if (*k, *n) == (kind, number) => *slot = value.clone(),
         other => {
             *slot = make();
             *other = Some((kind, number, slot.clone()));
         }
     });
-    if filled.is_err() {
-        // The thread is being torn down: its memory is gone, the value is not.
+    if set.is_err() {
+        // The thread is being torn down, and its cache is gone.
         *slot = make();
     }
 }

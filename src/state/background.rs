@@ -1,4 +1,4 @@
-//! Work that outlives the request it came from: owned, counted, and ended with the cache.
+//! Tasks that outlive the request they came from: owned, counted, and ended with the cache.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::timeout::with_timeout;
 
-/// All tasks of one cache.
+/// The background tasks of one cache.
 #[derive(Debug, Default)]
 pub(crate) struct Background {
     tasks: TaskTracker,
@@ -24,21 +24,22 @@ pub(crate) struct Background {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// How many tasks were cancelled at the deadline; 0 if all of them ended in time.
+    /// The number of tasks that were cancelled at the deadline; 0 if all of them ended in time.
     pub cancelled: usize,
 }
 
-/// How long tasks have to go away once they are cancelled: one that blocks its thread never does.
-pub(crate) const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long cancelled tasks have to end. A task that blocks its thread never does.
+pub(crate) const CANCELLED_TASKS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Background {
-    /// Whether the cache is shutting down: nothing optional begins any more.
+    /// Whether the cache is shutting down. Optional work begins no more.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
     }
 
-    /// Where work may begin; `None` outside of a runtime, and once the cache is shutting down.
-    pub(crate) fn open(&self) -> Option<Handle> {
+    /// The runtime for new optional work; `None` outside of a runtime, and once the cache is
+    /// shutting down.
+    pub(crate) fn runtime_for_new_work(&self) -> Option<Handle> {
         if self.is_closing() {
             None
         } else {
@@ -46,7 +47,8 @@ impl Background {
         }
     }
 
-    /// Where work that has begun may go on; `None` outside of a runtime, and behind the deadline.
+    /// The runtime for work that has begun already; `None` outside of a runtime, and after the
+    /// deadline of the shutdown.
     pub(crate) fn runtime(&self) -> Option<Handle> {
         if self.deadline.is_cancelled() {
             return None;
@@ -54,12 +56,12 @@ impl Background {
         Handle::try_current().ok()
     }
 
-    /// How many tasks there are.
+    /// The number of tasks that run.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
     }
 
-    /// A task of its own, until the deadline of the shutdown.
+    /// Runs a future in a task of its own, until the deadline of the shutdown.
     pub(crate) fn spawn(
         &self,
         runtime: &Handle,
@@ -72,15 +74,15 @@ impl Background {
         drop(self.tasks.spawn_on(bounded, runtime));
     }
 
-    /// Runs what needs no waiting right here, and the rest, if there is one, in a task of its own.
+    /// Polls a future once on the spot, and moves it into a task if it has to wait.
     pub(crate) fn run(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.run_on(Handle::try_current().ok().as_ref(), future);
     }
 
-    /// The same with the runtime for the rest, whose timers and sockets may be needed at once. Without one there is nobody
-    /// to run it: it is given up, and said.
+    /// Like [`run`](Self::run), with the runtime whose timers and sockets the future may need.
+    /// Without a runtime a future that has to wait is dropped, and an error is logged.
     ///
-    /// This is called while values are dropped, in a panic too: one of the future's own ends here.
+    /// Called while values are dropped, possibly in a panic: a panic of the future ends here.
     pub(crate) fn run_on(
         &self,
         runtime: Option<&Handle>,
@@ -93,13 +95,14 @@ impl Background {
             Ok(Poll::Ready(())) => {}
             Ok(Poll::Pending) => match runtime {
                 Some(runtime) => self.spawn(runtime, future),
-                None => tracing::error!("no runtime: background work of the cache was given up"),
+                None => tracing::error!("no runtime: background work of the cache was dropped"),
             },
             Err(_) => tracing::error!("background work of the cache panicked"),
         }
     }
 
-    /// Lets nothing optional begin any more, waits for what there is, and cancels what is left at the deadline.
+    /// Lets no optional work begin any more, waits for the tasks that run, and cancels those that
+    /// are left at the deadline.
     pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
         self.is_closing.store(true, Ordering::Release);
         self.tasks.close();
@@ -108,7 +111,7 @@ impl Background {
         self.deadline.cancel();
         if cancelled > 0 {
             tracing::warn!(cancelled, "background work of the cache was cancelled");
-            let gone = with_timeout(LAST_MOMENT, self.tasks.wait()).await;
+            let gone = with_timeout(CANCELLED_TASKS_TIMEOUT, self.tasks.wait()).await;
             if gone.is_none() {
                 tracing::error!(left = self.tasks.len(), "background work does not end");
             }

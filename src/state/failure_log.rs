@@ -1,16 +1,14 @@
-//! Telling of a backend that fails: every kind of failure at once, and then no more than a line a second.
+//! Log lines about a backend that fails: at most one per second for each kind of operation.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::BackendError;
 use crate::semantics::moment::Moment;
 
-use crate::state::Shared;
-
-/// What a backend could not do.
+/// A kind of backend operation.
 #[derive(Clone, Copy)]
-pub(crate) enum Failed {
+pub(crate) enum Operation {
     Lookup,
     Fence,
     Store,
@@ -18,60 +16,63 @@ pub(crate) enum Failed {
     Clear,
 }
 
-/// How much was said of each.
+/// Throttles the log lines about failed backend operations.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints([Complaint; 5]);
+pub(crate) struct FailureLog([Throttle; 5]);
 
-#[derive(Debug, Default)]
-struct Complaint {
-    /// In which second, counted from 1, something was said last.
-    said: AtomicU64,
-    /// How often nothing was said since.
-    unsaid: AtomicU64,
-}
-
-impl Complaint {
-    /// How many went unsaid, if it is time to say something.
-    fn is_due(&self, now: Moment) -> Option<u64> {
-        let second = now.monotonic().as_secs() + 1;
-        let said = self.said.load(Ordering::Relaxed);
-        let is_first = said != second
-            && self
-                .said
-                .compare_exchange(said, second, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_first {
-            return Some(self.unsaid.swap(0, Ordering::Relaxed));
+impl FailureLog {
+    /// Logs a failed operation, with the number of failures of its kind since the last line.
+    ///
+    /// An error that says the backend was not asked (its circuit breaker is open) is logged at
+    /// debug level, except for invalidations: there, other instances may miss a write.
+    pub(crate) fn report(&self, operation: Operation, error: &BackendError, now: Moment) {
+        let is_invalidation = matches!(operation, Operation::Invalidation | Operation::Clear);
+        if error.is_unavailable() && !is_invalidation {
+            return tracing::debug!(error = error as &dyn Error, "backend not asked");
         }
-        self.unsaid.fetch_add(1, Ordering::Relaxed);
-        None
+        let error: &dyn Error = error;
+        let Some(suppressed) = self.0[operation as usize].admit(now) else {
+            return;
+        };
+        match operation {
+            Operation::Lookup => tracing::warn!(error, suppressed, "backend lookup failed"),
+            Operation::Fence => tracing::warn!(error, suppressed, "backend fence failed"),
+            Operation::Store => tracing::warn!(error, suppressed, "backend store failed"),
+            Operation::Clear => tracing::error!(error, suppressed, "clear not acknowledged"),
+            Operation::Invalidation => tracing::error!(
+                error,
+                suppressed,
+                "invalidation not acknowledged; other instances that share the backend may serve \
+                 the old response until it is delivered or the response expires"
+            ),
+        }
     }
 }
 
-impl<B: Backend> Shared<B> {
-    /// Tells that the backend could not do something. That it was not even asked is news only where somebody else may miss
-    /// it.
-    pub(crate) fn backend_failed(&self, failed: Failed, error: &BackendError) {
-        let is_owed = matches!(failed, Failed::Invalidation | Failed::Clear);
-        if error.is_unavailable() && !is_owed {
-            return tracing::debug!(error = error as &dyn Error, "not asked");
+/// Admits one log line per second.
+#[derive(Debug, Default)]
+struct Throttle {
+    /// The second of the last admitted line, counted from 1; 0 before the first.
+    last: AtomicU64,
+    /// Lines refused since then.
+    suppressed: AtomicU64,
+}
+
+impl Throttle {
+    /// The number of lines suppressed since the last one, if another may be written now.
+    fn admit(&self, now: Moment) -> Option<u64> {
+        let second = now.monotonic().as_secs() + 1;
+        let last = self.last.load(Ordering::Relaxed);
+        let is_first = last != second
+            && self
+                .last
+                .compare_exchange(last, second, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_first {
+            return Some(self.suppressed.swap(0, Ordering::Relaxed));
         }
-        let error: &dyn Error = error;
-        let Some(unsaid) = self.core.complaints.0[failed as usize].is_due(self.now()) else {
-            return;
-        };
-        match failed {
-            Failed::Lookup => tracing::warn!(error, unsaid, "a lookup failed"),
-            Failed::Fence => tracing::warn!(error, unsaid, "no fence for a write"),
-            Failed::Store => tracing::warn!(error, unsaid, "a store failed"),
-            Failed::Clear => tracing::error!(error, unsaid, "a clear was not acknowledged"),
-            Failed::Invalidation => tracing::error!(
-                error,
-                unsaid,
-                "an invalidation was not acknowledged: others who share the backend may serve what is stored until it is \
-                 delivered, or expires"
-            ),
-        }
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 
@@ -82,10 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_a_second_tells_how_many_it_stands_for() {
-        let complaint = Complaint::default();
+    fn one_line_a_second_says_how_many_were_suppressed() {
+        let throttle = Throttle::default();
         let at = |millis| Moment::new(Duration::from_millis(millis), SystemTime::UNIX_EPOCH);
-        let said = [0, 10, 999, 1000, 1001, 5000].map(|millis| complaint.is_due(at(millis)));
-        assert_eq!(said, [Some(0), None, None, Some(2), None, Some(1)]);
+        let admitted = [0, 10, 999, 1000, 1001, 5000].map(|millis| throttle.admit(at(millis)));
+        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

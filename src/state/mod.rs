@@ -1,78 +1,111 @@
-//! What all clones of a cache share.
+//! State that all clones of one layer share, grouped by purpose.
+//!
+//! [`LayerState`] is one layer's options next to an `Arc` of [`SharedState`]. Every field of
+//! `SharedState` serves one purpose and lives in its own file; functions of the service take the
+//! whole only where they need several of them.
+//!
+//! This room knows the backend, the flights and the counters. It knows nothing of requests on
+//! their way, and imports nothing of `service`. Start reading with [`SharedState`], then `store`.
 
 pub(crate) mod background;
 pub(crate) mod failure_log;
+pub(crate) mod fill_queue;
+pub(crate) mod origin_failures;
+pub(crate) mod shared_head;
+pub(crate) mod store;
+pub(crate) mod uncacheable;
 pub(crate) mod write_grace;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::backend::{Backend, BackendError, DigestSeed, Put, Target};
+use crate::backend::{Backend, CacheKey, Group};
 use crate::config::Config;
-use crate::flight::{Budget, ExpiringSet, Flights};
+use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
+use crate::key::{Resource, group};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::{Counters, Event};
 
-use crate::service::coalesce::follow::SharedHead;
-use crate::service::origin::fetch::Failing;
-use crate::service::origin::ready::Queue;
-use crate::state::background::{Background, LAST_MOMENT, ShutdownReport};
-use crate::state::failure_log::{Complaints, Failed};
-use crate::state::write_grace::Grace;
-use crate::timeout::with_timeout;
+use self::background::Background;
+use self::failure_log::FailureLog;
+use self::fill_queue::FillQueue;
+use self::origin_failures::OriginFailures;
+use self::shared_head::SharedHead;
+use self::store::Store;
+use self::uncacheable::UncacheableKeys;
+use self::write_grace::WriteGrace;
 
-/// One layer's options and everything that its services have in common.
-pub(crate) struct Shared<B: Backend> {
+/// One layer's options, and the state it shares with its clones and their services.
+///
+/// Cloning copies two pointers.
+pub(crate) struct LayerState<B: Backend> {
     pub(crate) config: Arc<Config>,
-    pub(crate) core: Arc<Core<B>>,
+    pub(crate) shared: Arc<SharedState<B>>,
 }
 
-pub(crate) struct Core<B: Backend> {
-    pub(crate) backend: B,
-    pub(crate) seed: DigestSeed,
+/// The state behind every clone of a layer.
+pub(crate) struct SharedState<B: Backend> {
+    /// The backend and the seed of its cache keys.
+    pub(crate) store: Store<B>,
     pub(crate) counters: Counters,
-    pub(crate) grace: Grace,
-    pub(crate) capturing: Arc<Budget>,
-    pub(crate) flights: Flights<B::Fence, SharedHead>,
-    pub(crate) uncacheable: ExpiringSet,
-    pub(crate) failing: Failing,
-    /// Keys whose last validation, or completion, brought an answer about something else.
-    pub(crate) contradicted: ExpiringSet,
-    /// Keys of which parts are stored.
-    pub(crate) partial: ExpiringSet,
-    pub(crate) queue: Queue,
+    /// Throttles the log lines about a failing backend.
+    pub(crate) failure_log: FailureLog,
+    pub(crate) coalescing: Coalescing<B::Fence>,
+    pub(crate) origin: OriginState,
+    /// Resources of which nothing is stored for now, after a write of unknown outcome.
+    pub(crate) write_grace: WriteGrace,
+    /// Keys of which parts (206) are stored.
+    pub(crate) partial_keys: ExpiringSet,
     pub(crate) background: Background,
-    pub(crate) complaints: Complaints,
 }
 
-impl<B: Backend> Clone for Shared<B> {
+/// What concurrent requests for one key share.
+pub(crate) struct Coalescing<F> {
+    pub(crate) flights: Flights<F, SharedHead>,
+    /// Keys whose responses are not shared, so that their requests do not wait for each other.
+    pub(crate) uncacheable: UncacheableKeys,
+    /// Bytes of bodies in memory on their way into the store or to slow clients.
+    pub(crate) buffers: Arc<Budget>,
+}
+
+/// What is remembered of the inner service.
+#[derive(Default)]
+pub(crate) struct OriginState {
+    /// Keys whose fetches failed a moment ago.
+    pub(crate) failures: OriginFailures,
+    /// Keys whose last validation or completion was answered about another representation. Their
+    /// next requests carry no conditions of the cache's own.
+    pub(crate) contradicted: ExpiringSet,
+    /// Fills that wait for the inner service to be ready.
+    pub(crate) fill_queue: FillQueue,
+}
+
+impl<B: Backend> Clone for LayerState<B> {
     fn clone(&self) -> Self {
         Self {
             config: self.config.clone(),
-            core: self.core.clone(),
+            shared: self.shared.clone(),
         }
     }
 }
 
-impl<B: Backend> Shared<B> {
+impl<B: Backend> LayerState<B> {
+    /// Default options over a backend.
     pub(crate) fn new(backend: B) -> Self {
         Self {
             config: Arc::default(),
-            core: Arc::new(Core {
-                seed: backend.seed(),
-                backend,
+            shared: Arc::new(SharedState {
+                store: Store::new(backend),
                 counters: Counters::default(),
-                grace: Grace::default(),
-                capturing: Arc::default(),
-                flights: Flights::default(),
-                uncacheable: ExpiringSet::default(),
-                failing: Failing::default(),
-                contradicted: ExpiringSet::default(),
-                partial: ExpiringSet::default(),
-                queue: Queue::default(),
+                failure_log: FailureLog::default(),
+                coalescing: Coalescing {
+                    flights: Flights::default(),
+                    uncacheable: UncacheableKeys::default(),
+                    buffers: Arc::default(),
+                },
+                origin: OriginState::default(),
+                write_grace: WriteGrace::default(),
+                partial_keys: ExpiringSet::default(),
                 background: Background::default(),
-                complaints: Complaints::default(),
             }),
         }
     }
@@ -82,77 +115,45 @@ impl<B: Backend> Shared<B> {
     }
 
     pub(crate) fn count(&self, event: Event) {
-        self.core.counters.count(event);
+        self.shared.counters.count(event);
     }
 
-    /// Counts and tells why a response is not stored. That answers to HEAD are not is no event.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        if refusal == Refusal::Method {
-            return;
-        }
-        self.count(Event::Refusal(refusal));
-        tracing::debug!(reason = refusal.as_str(), "not stored");
+    /// The resource at a path of an authority, in this layer's scope.
+    pub(crate) fn resource(&self, authority: &str, path: &str) -> Resource {
+        let seed = &self.shared.store.seed;
+        Resource::new(seed, &self.config.scope, authority, path)
     }
 
-    /// Counts and tells what became of a response that was to be stored.
-    pub(crate) fn put(&self, put: &Result<Put, BackendError>) {
-        match put {
-            Ok(Put::Stored) => {
-                self.count(Event::Store);
-                tracing::debug!("stored");
-            }
-            Ok(Put::Superseded) => self.refused(Refusal::Superseded),
-            Ok(Put::TooLarge) => self.refused(Refusal::TooLarge),
-            Err(error) => {
-                self.refused(Refusal::BackendFailed);
-                self.backend_failed(Failed::Store, error);
-            }
-        }
+    /// The cache group of a name at an authority, in this layer's scope.
+    pub(crate) fn group(&self, authority: &str, name: &str) -> Group {
+        group(&self.shared.store.seed, &self.config.scope, authority, name)
     }
 
-    /// Ends what goes on in the background, then lets the backend deliver what it owes in the time that is left, or a second.
-    pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
-        let began = self.now();
-        let done = self.core.background.shutdown(deadline).await;
-        let left = deadline.saturating_sub(self.now().since(began));
-        // Whatever the tasks took of it: what they owe since is told in a moment, or not at all.
-        let left = left.max(LAST_MOMENT);
-        if with_timeout(left, self.core.backend.drain())
-            .await
-            .is_none()
-        {
-            tracing::error!("stopped before the backend has delivered what it owes");
-        }
-        done
+    /// A share of the bytes that may be buffered, with none taken yet.
+    pub(crate) fn buffer_share(&self) -> BudgetShare {
+        let budget = self.shared.coalescing.buffers.clone();
+        BudgetShare::new(budget, self.config.max_buffered_bytes)
     }
 
-    /// Invalidates everything.
-    pub(crate) async fn clear(&self) -> Result<(), BackendError> {
-        let done = self.core.backend.clear().await;
-        match &done {
-            Ok(()) => tracing::info!("cleared"),
-            Err(error) => {
-                self.count(Event::InvalidationFailed);
-                self.backend_failed(Failed::Clear, error);
-            }
-        }
-        done
+    /// The largest body that is stored, in bytes.
+    pub(crate) fn max_stored_body(&self) -> u64 {
+        let backend = &self.shared.store.backend;
+        self.config.max_body.min(backend.largest())
     }
 
-    /// Invalidates; whether the backend acknowledged it.
-    pub(crate) async fn invalidate(&self, target: Target) -> Result<(), BackendError> {
-        let done = self.core.backend.invalidate(&target).await;
-        match &done {
-            Ok(()) => {
-                self.count(Event::Invalidation);
-                tracing::debug!(?target, "invalidated");
-            }
-            Err(error) => {
-                self.count(Event::InvalidationFailed);
-                self.backend_failed(Failed::Invalidation, error);
-                tracing::debug!(?target, "not invalidated");
-            }
-        }
-        done
+    /// Whether the inner service is asked for a key without conditions of the cache's own, because
+    /// its last answer to them contradicted the stored response.
+    pub(crate) fn is_contradicted(&self, key: &CacheKey) -> bool {
+        let keys = &self.shared.origin.contradicted;
+        keys.is_remembered(key, Audience::Everyone, self.now())
+    }
+
+    /// Lets the next requests for a key go to the inner service without such conditions.
+    pub(crate) fn remember_contradicted(&self, key: &CacheKey) {
+        let (keys, ttl) = (
+            &self.shared.origin.contradicted,
+            self.config.coalesce.uncacheable_ttl,
+        );
+        keys.remember(key, Audience::Everyone, self.now(), ttl);
     }
 }

@@ -1,4 +1,5 @@
-//! What the last write that concerned it had an unknown outcome for.
+//! Resources and groups of which nothing is stored for a while, after a write of unknown outcome:
+//! it may commit late.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,25 +10,28 @@ use crate::semantics::moment::Moment;
 
 const STRIPES: usize = 1024;
 
-/// Until when nothing is stored of a resource or a group, in milliseconds of the monotonic clock.
+/// The ends of all grace periods, in milliseconds of the monotonic clock.
 ///
-/// Fixed memory: those of one stripe share a time. Sharing costs a store that is skipped, never one that is wrong.
-pub(crate) struct Grace(Box<[AtomicU64]>);
+/// Memory is fixed: resources that fall into one stripe share a time. That can cost a store which
+/// is skipped, never one which is wrong.
+pub(crate) struct WriteGrace(Box<[AtomicU64]>);
 
-impl Default for Grace {
+impl Default for WriteGrace {
     fn default() -> Self {
         Self((0..STRIPES).map(|_| AtomicU64::new(0)).collect())
     }
 }
 
-impl Grace {
+impl WriteGrace {
     fn stripe(&self, digest: u128) -> &AtomicU64 {
         // Other bits than a backend's stripes are likely to use.
         &self.0[(digest >> 64) as usize % STRIPES]
     }
 
-    /// Refuses stores of fills that begin before `now + grace`. Must be called before the invalidation it goes with: a
-    /// fill that then finds no grace holds a fence from before that invalidation.
+    /// Refuses stores of fills that begin before `now + grace`.
+    ///
+    /// Must be called before the invalidation it goes with: a fill that then finds no grace holds
+    /// a fence from before that invalidation.
     pub(crate) fn begin(&self, target: &Target, now: Moment, grace: Duration) {
         let digest = match target {
             Target::Resource(resource) => resource.digest(),
@@ -38,17 +42,18 @@ impl Grace {
         self.stripe(digest).fetch_max(until, Ordering::AcqRel);
     }
 
-    /// Whether a fill that begins `now` may not be stored. Must be asked after its fence was captured.
-    pub(crate) fn is_active(&self, resource: &Resource, now: Moment) -> bool {
-        self.is_on(resource.digest(), now)
+    /// Whether a fill of this resource that begins `now` may not be stored. Must be asked after the
+    /// fill's fence was captured.
+    pub(crate) fn covers_resource(&self, resource: &Resource, now: Moment) -> bool {
+        self.covers(resource.digest(), now)
     }
 
-    /// The same for one that turns out to be in a group.
-    pub(crate) fn is_of(&self, group: &Group, now: Moment) -> bool {
-        self.is_on(group.digest(), now)
+    /// Whether a fill that began at `now`, and turned out to be in this group, may not be stored.
+    pub(crate) fn covers_group(&self, group: &Group, now: Moment) -> bool {
+        self.covers(group.digest(), now)
     }
 
-    fn is_on(&self, digest: u128, now: Moment) -> bool {
+    fn covers(&self, digest: u128, now: Moment) -> bool {
         let until = self.stripe(digest).load(Ordering::Acquire);
         now.monotonic().as_millis() < u128::from(until)
     }

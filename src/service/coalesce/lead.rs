@@ -1,195 +1,174 @@
-//! Leads a flight: calls the inner service, tells the followers, and sees to it that they get the whole body.
+//! A fill: calls the inner service, decides on its response, and hands it to its readers. With
+//! followers it is led by one request; without, it is that request's alone.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response, response};
-use http_body::Body;
-use tokio::runtime::Handle;
-use tower_service::Service;
+use http::{Method, Request, Response, StatusCode, response};
 
 use crate::backend::Backend;
-use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
-use crate::semantics::reason::Refusal;
-
-use crate::body::origin::Content;
-use crate::body::pump::Pump;
+use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
-use crate::error::BoxError;
-use crate::service::coalesce::follow::SharedHead;
-use crate::service::coalesce::shared_call::Driven;
-use crate::service::fill::decision::{Held, Storable};
-use crate::service::lookup::Fill;
-use crate::service::origin::fetch::{Came, ask};
-use crate::service::request::outgoing::{Forward, Sent};
-use crate::state::Shared;
+use crate::flight::{FlightOutcome, Leader};
+use crate::semantics::reason::Refusal;
+use crate::service::bounds::{InnerBody, InnerService};
+use crate::service::fill::{decide, remember_uncacheable};
+use crate::service::origin::fetch::{FetchOutcome, fetch_from_origin};
+use crate::service::origin::head::update_from_head;
+use crate::service::plan::{Fill, Storable};
+use crate::service::policy::storage_fence;
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
+use crate::state::uncacheable::audience_of;
+
+use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
+use super::shared_call::SharedCall;
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
+/// The leader of a flight, as the fill and its guard share it.
+pub(crate) type SharedLeader<F> = Arc<Leader<F, SharedHead>>;
+
+/// Leads a flight. The fill is polled by its request, and by a task of its own as soon as others
+/// follow.
 pub(crate) async fn lead<S, B, Req, Res>(
-    shared: Shared<B>,
+    state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     fill: Fill<B::Fence>,
-    sent: Sent,
-    lead: Leader<B::Fence, SharedHead>,
+    outgoing: OutgoingRequest,
+    leader: Leader<B::Fence, SharedHead>,
 ) -> Answer<Res, S::Error>
 where
-    S: Service<Request<Req>, Response = Response<Res>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Send,
+    S: InnerService<Req, Res>,
     B: Backend,
     Req: Send + 'static,
-    Res: Body<Data = Bytes> + Send + 'static,
-    Res::Error: Into<BoxError>,
+    Res: InnerBody,
 {
-    let lead = Arc::new(lead);
-    let fill = drive(shared.clone(), inner, request, fill, sent, lead.clone());
-    Driven::new(shared, lead, fill).answer().await
+    let leader = Arc::new(leader);
+    let led = Some(leader.clone());
+    let fill = run_fill(state.clone(), inner, request, fill, outgoing, led);
+    SharedCall::new(state, leader, fill).answer().await
 }
 
-/// The fill itself.
-pub(crate) async fn drive<S, B, Req, Res>(
-    shared: Shared<B>,
+/// Runs a fill: for its followers if it has a leader, else for one request alone.
+pub(crate) async fn run_fill<S, B, Req, Res>(
+    state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     fill: Fill<B::Fence>,
-    mut sent: Sent,
-    lead: Arc<Leader<B::Fence, SharedHead>>,
+    mut outgoing: OutgoingRequest,
+    leader: Option<SharedLeader<B::Fence>>,
 ) -> Answer<Res, S::Error>
 where
-    S: Service<Request<Req>, Response = Response<Res>>,
+    S: InnerService<Req, Res>,
     B: Backend,
-    Res: Body<Data = Bytes> + Send + 'static,
-    Res::Error: Into<BoxError>,
+    Res: InnerBody,
 {
-    let fence = shared.may_store(&fill, sent.at);
-    shared.takes_turn(&lead).await;
-    let begins = |now| lead.begin_call(now);
-    let (response, forward) = match ask(&shared, inner, request, &fill, &mut sent, begins).await {
-        Came::Answer(response, forward) => (response, forward),
-        // Both are the leader's alone: they leave the flight vacant.
-        Came::Instead(response) => return Ok(response),
-        Came::Error(error) => return Err(error),
+    let fence = storage_fence(&state, &fill, outgoing.at);
+    if let Some(leader) = &leader {
+        wait_for_predecessor(leader).await;
+    }
+    let begins = |now| {
+        if let Some(leader) = &leader {
+            leader.begin_call(now);
+        }
+    };
+    let fetched = fetch_from_origin(&state, inner, request, &fill, &mut outgoing, begins).await;
+    let (response, info) = match fetched {
+        FetchOutcome::Response(response, info) => (response, info),
+        // Both are for this request alone: the flight ends without a response.
+        FetchOutcome::Replacement(response) => return Ok(response),
+        FetchOutcome::Error(error) => return Err(error),
     };
     let (mut head, body) = response.into_parts();
-    let storable = shared.storable(fill, fence, &sent, &mut head, &body);
-    Ok(match (storable, shared.core.background.runtime()) {
-        (Ok(storable), _) if !storable.grant.freshness.is_reusable() => {
-            // Nobody may have it without asking (RFC 9111 §4, §5.2.2.4): the others ask at once, each for itself.
-            shared.release(&lead, Refusal::NoCache, head.status);
-            shared.answer_alone(head, body, storable, forward, &sent)
-        }
-        (Ok(storable), Some(runtime)) => {
-            let open = (lead, runtime);
-            shared.answer_all(head, body, storable, forward, &sent, open)
-        }
-        (Ok(storable), None) => {
-            lead.close_with(FlightOutcome::Vacant);
-            shared.answer_alone(head, body, storable, forward, &sent)
-        }
-        (Err(refusal), _) => {
-            shared.release(&lead, refusal, head.status);
-            shared.answer_unstored(head, body, refusal, forward)
-        }
+    if outgoing.method == Method::HEAD {
+        update_from_head(&state, &fill, &outgoing, &head).await;
+    }
+    let decision = match fence {
+        // Without followers, a response that cannot be stored need not be judged.
+        Err(refusal) if leader.is_none() => Err(refusal),
+        fence => decide(&state, fill, fence, &outgoing, &mut head, &body),
+    };
+    let delivery = Delivery {
+        state: &state,
+        outgoing: &outgoing,
+        info,
+    };
+    Ok(match leader {
+        Some(leader) => conclude(delivery, leader, head, body, decision),
+        None => match decision {
+            Ok(storable) => deliver_alone(delivery, head, body, storable),
+            Err(refusal) => deliver_unstored(delivery, head, body, refusal),
+        },
     })
 }
 
-impl<B: Backend> Shared<B> {
-    /// Waits until the call before has come to something, if there is one that must be waited for.
-    async fn takes_turn(&self, lead: &Leader<B::Fence, SharedHead>) {
-        if let Some(FlightOutcome::Refused(refusal)) = lead.wait_for_predecessor().await
-            && refusal.concerns_every_request()
-        {
-            // Nor will this call's answer be for all who wait for it.
-            lead.close_with(FlightOutcome::Refused(refusal));
+/// Ends the call of a flight: its response is shared with the followers, or they go on without.
+fn conclude<B: Backend, Res: InnerBody>(
+    delivery: Delivery<'_, B>,
+    leader: SharedLeader<B::Fence>,
+    head: response::Parts,
+    body: OriginBody<Res>,
+    decision: Result<Storable<B::Fence>, Refusal>,
+) -> Response<ResponseBody<Res>> {
+    let state = delivery.state;
+    let storable = match decision {
+        Ok(storable) => storable,
+        Err(refusal) => {
+            release_followers(state, &leader, refusal, head.status);
+            return deliver_unstored(delivery, head, body, refusal);
+        }
+    };
+    if !storable.grant.freshness.is_reusable() {
+        // It may not be used without validation (RFC 9111 §4, §5.2.2.4): the followers ask at
+        // once, each for itself.
+        release_followers(state, &leader, Refusal::NoCache, head.status);
+        return deliver_alone(delivery, head, body, storable);
+    }
+    match state.shared.background.runtime() {
+        Some(runtime) => deliver_shared(delivery, head, body, storable, (leader, runtime)),
+        None => {
+            leader.close_with(FlightOutcome::Vacant);
+            deliver_alone(delivery, head, body, storable)
         }
     }
+}
 
-    /// Shares an answer that may be stored, or might be if there were a fence: leader and followers read the same bytes, each
-    /// at its own pace.
-    fn answer_all<Res>(
-        &self,
-        mut head: response::Parts,
-        body: Content<Res>,
-        storable: Storable<B::Fence>,
-        forward: Forward,
-        sent: &Sent,
-        (lead, runtime): (Arc<Leader<B::Fence, SharedHead>>, Handle),
-    ) -> Response<ResponseBody<Res>>
-    where
-        Res: Body<Data = Bytes> + Send + 'static,
-        Res::Error: Into<BoxError>,
+/// Waits for the call before this one, if there is one that must end first.
+async fn wait_for_predecessor<F>(leader: &Leader<F, SharedHead>) {
+    if let Some(FlightOutcome::Refused(refusal)) = leader.wait_for_predecessor().await
+        && refusal.concerns_every_request()
     {
-        lead.add_variant_key(storable.key);
-        let stream = lead.stream().clone();
-        let own = stream.reader();
-        let length = storable.length;
-        let shared_head = SharedHead {
-            status: head.status,
-            headers: SharedHead::headers_of(&head, &storable.grant),
-            identity: storable.identity.clone(),
-            grant: storable.grant.clone(),
-            rules: storable.rules.clone(),
-            called: storable.began,
-            length,
-        };
-        let open = Open {
-            lead: lead.clone(),
-            stream: stream.clone(),
-        };
-        let share = stream.share();
-        // With some more for what it takes to keep it in pieces.
-        let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
-        let refusal = match &storable.fence {
-            Err(refusal) => Some(*refusal),
-            Ok(_) if !share.try_reserve(reserved) => Some(Refusal::Budget),
-            Ok(_) => None,
-        };
-        let passed = self.now().since(storable.began);
-        let mut capture = self.capture(storable, share, true, open);
-        if let Some(refusal) = refusal {
-            capture.give_up(refusal);
-        }
-        // Made before anybody is told: whatever happens to it, it ends what they read.
-        let pump = Pump::new(body, stream, capture, self.config.coalesce, passed);
-        lead.publish(FlightOutcome::Shared(Arc::new(shared_head)));
-        self.core.background.run_on(Some(&runtime), pump.run());
-        let cut = self.cut(&mut head, sent);
-        self.forwarded(&mut head, forward, refusal);
-        let body = match (cut, own) {
-            (Some(cut), _) => cut,
-            (None, Some(reader)) => ResponseBody::shared(reader, length),
-            (None, None) => unreachable!("nothing of a new stream is gone"),
-        };
-        Response::from_parts(head, body)
+        // The response to this call will not be shareable either.
+        leader.close_with(FlightOutcome::Refused(refusal));
     }
 }
 
-/// A flight that others can join until its body is stored, or is known not to be.
-struct Open<F, H> {
-    lead: Arc<Leader<F, H>>,
-    stream: BodyStream,
+/// Sends the followers that a refusal concerns on their own ways at once, and lets later requests
+/// not wait. One of the others takes over.
+fn release_followers<B: Backend>(
+    state: &LayerState<B>,
+    leader: &Leader<B::Fence, SharedHead>,
+    refusal: Refusal,
+    status: StatusCode,
+) {
+    if is_transient(status) || audience_of(refusal).is_none() {
+        return leader.close_with(FlightOutcome::Vacant);
+    }
+    if is_fault_of_request(status) {
+        return leader.close_with(FlightOutcome::Declined);
+    }
+    remember_uncacheable(state, &leader.key(), refusal);
+    leader.close_with(FlightOutcome::Refused(refusal));
 }
 
-impl<F, H> Held for Open<F, H>
-where
-    F: Send + Sync + 'static,
-    H: Send + Sync + 'static,
-{
-    fn companion(&self) -> Option<Arc<DropNotice>> {
-        Some(self.stream.drop_notice())
-    }
-
-    fn is_stored(&self) {
-        self.stream.mark_stored();
-    }
+/// Whether a status says nothing about the responses that come after it.
+fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-impl<F, H> Drop for Open<F, H> {
-    fn drop(&mut self) {
-        self.lead.close();
-        self.stream.share().release_reserved();
-        self.stream.stop_retaining();
-    }
+/// Whether a status rejects the request: all client errors except those about the resource.
+fn is_fault_of_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 404 | 405 | 410 | 451)
 }

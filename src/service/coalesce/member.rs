@@ -11,171 +11,203 @@ use crate::backend::{Backend, CacheKey};
 use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
-
-use crate::service::coalesce::follow::SharedHead;
-use crate::service::lookup::Fill;
-use crate::service::request::outgoing::Sent;
-use crate::state::Shared;
+use crate::service::fill::remember_uncacheable;
+use crate::service::plan::Fill;
+use crate::service::policy::storage_fence;
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;
 
-/// How often a request takes part in a flight of which nothing came, before it goes alone.
-const MOST_FLIGHTS: usize = 3;
-/// How often it looks once more before it calls, because other fills have ended meanwhile.
-const MOST_LOOKS: usize = 5;
+/// Flights without a usable response that a request takes part in before it goes alone.
+const MAX_FLIGHTS: usize = 3;
+/// Times that a request looks up again before it calls, because other fills have ended meanwhile.
+const MAX_LOOKUPS: usize = 5;
 
-type Told = Pin<Box<dyn Future<Output = (FlightOutcome<SharedHead>, Option<BodyReader>)> + Send>>;
+type Outcome =
+    Pin<Box<dyn Future<Output = (FlightOutcome<SharedHead>, Option<BodyReader>)> + Send>>;
 
-pub(crate) struct Party {
+/// A request that leads or follows flights of its key, and how many more it will try.
+pub(crate) struct FlightMember {
     key: CacheKey,
     began: Moment,
-    /// Whether it wants no answer to a call that began before it.
-    insists: bool,
+    /// Whether it takes no response of a call that began before it.
+    requires_newer: bool,
     flights_left: usize,
-    looks_left: usize,
-    /// How many of its flights brought what may have been their leader's own fault.
+    lookups_left: usize,
+    /// Flights whose response may have been refused for their leader's own sake.
     declined: usize,
-    /// What it follows, each by its number: whichever tells something first.
-    follows: Vec<(u64, Told)>,
+    /// The flights it follows, each by its number. The first outcome counts.
+    followed: Vec<(u64, Outcome)>,
 }
 
-pub(crate) enum Part<F> {
-    /// Nobody's answer can be shared with it.
-    Alone,
-    Leads(Leader<F, SharedHead>),
-    Follows,
-    /// It would lead, but what it would call for may be there by now.
-    LooksAgain,
+/// The part a request has in the flights of its key.
+pub(crate) enum Joined<F> {
+    /// None: no response can be shared with it.
+    Neither,
+    Leader(Leader<F, SharedHead>),
+    Follower,
+    /// It would lead, but the response may be stored by now.
+    RetryLookup,
 }
 
-impl Party {
-    pub(crate) fn of<B: Backend>(shared: &Shared<B>, fill: &Fill<B::Fence>, sent: &Sent) -> Self {
-        let asked = &fill.key.directives;
-        let insists = asked.no_cache || asked.max_age.is_some_and(|age| age.is_zero());
-        let is_shareable = sent.method == Method::GET
-            && !asked.no_store
-            && !shared.core.background.is_closing()
-            && fill.miss.barred.is_none();
+impl FlightMember {
+    pub(crate) fn new<B: Backend>(
+        state: &LayerState<B>,
+        fill: &Fill<B::Fence>,
+        outgoing: &OutgoingRequest,
+    ) -> Self {
+        let directives = &fill.key.directives;
+        let is_shareable = outgoing.method == Method::GET
+            && !directives.no_store
+            && !state.shared.background.is_closing()
+            && fill.miss.refusal.is_none();
         Self {
-            key: fill.miss.place,
-            began: sent.at,
-            insists,
-            flights_left: if is_shareable { MOST_FLIGHTS } else { 0 },
-            looks_left: MOST_LOOKS,
+            key: fill.miss.lookup_key,
+            began: outgoing.at,
+            requires_newer: directives.no_cache
+                || directives.max_age.is_some_and(|age| age.is_zero()),
+            flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
+            lookups_left: MAX_LOOKUPS,
             declined: 0,
-            follows: Vec::new(),
+            followed: Vec::new(),
         }
     }
 
-    /// Takes part in the flight of its key.
-    pub(crate) fn enter<B: Backend>(
+    /// Joins a flight of its key, or begins one.
+    pub(crate) fn join<B: Backend>(
         &mut self,
-        shared: &Shared<B>,
+        state: &LayerState<B>,
         fill: &Fill<B::Fence>,
-        sent: &Sent,
-    ) -> Part<B::Fence> {
-        let (core, now) = (&shared.core, shared.now());
-        if self.flights_left == 0 || shared.is_refused(&self.key, &sent.headers, now) {
-            return Part::Alone;
+        outgoing: &OutgoingRequest,
+    ) -> Joined<B::Fence> {
+        let (coalescing, now) = (&state.shared.coalescing, state.now());
+        let is_uncacheable = coalescing
+            .uncacheable
+            .contains(&self.key, &outgoing.headers, now);
+        if self.flights_left == 0 || is_uncacheable {
+            return Joined::Neither;
         }
         let resource = *self.key.resource();
-        // Where nothing may be stored, nobody can tell of the writes that concern those who share it either.
-        let own = shared.may_store(fill, sent.at).ok();
+        // Without a fence nothing tells of the writes that concern those who share the response.
+        let own = storage_fence(state, fill, outgoing.at).ok();
+        let backend = &state.shared.store.backend;
         let may_join = |flight: &B::Fence| {
-            let may_join = |own| core.backend.may_join(&resource, flight, own);
+            let may_join = |own| backend.may_join(&resource, flight, own);
             own.as_ref().is_some_and(may_join)
         };
-        let looks = own.is_some() && self.looks_left > 0;
+        let retries_lookup = own.is_some() && self.lookups_left > 0;
         let terms = JoinRules {
-            not_before: self.insists.then_some(self.began),
-            completed_fills: looks.then_some(fill.miss.completed_fills),
-            ..shared.join_rules(now)
+            not_before: self.requires_newer.then_some(self.began),
+            completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
+            ..join_rules(state, now)
         };
-        // An answer to conditions, or of a part, is for nobody else; one for all will do for these, too.
-        let entered = if sent.is_partial() {
-            match core.flights.join(self.key, terms, may_join) {
+        // The response to conditions or to a range is for this client alone, but a whole one of
+        // another request will do for it.
+        let entered = if outgoing.is_partial() {
+            match coalescing.flights.join(self.key, terms, may_join) {
                 Some(follower) => Entered::Follower(follower),
-                None => return Part::Alone,
+                None => return Joined::Neither,
             }
         } else {
-            let (fence, stream) = (own.clone(), || BodyStream::new(shared.share()));
-            core.flights.enter(self.key, fence, terms, may_join, stream)
+            let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
+            coalescing
+                .flights
+                .enter(self.key, fence, terms, may_join, stream)
         };
         match entered {
-            Entered::Leader(lead) => Part::Leads(lead),
+            Entered::Leader(leader) => Joined::Leader(leader),
             Entered::LookupOutdated => {
-                self.looks_left -= 1;
-                Part::LooksAgain
+                self.lookups_left -= 1;
+                Joined::RetryLookup
             }
             Entered::Follower(follower) => {
                 let number = follower.flight_id();
-                if self.follows.iter().all(|(known, _)| *known != number) {
+                if self.followed.iter().all(|(known, _)| *known != number) {
                     follower.detach_call();
-                    self.follows.push((number, Box::pin(follower.wait())));
+                    self.followed.push((number, Box::pin(follower.wait())));
                 }
-                Part::Follows
+                Joined::Follower
             }
         }
     }
 
-    pub(crate) fn time_left<B: Backend>(&self, shared: &Shared<B>) -> Duration {
-        let waited = shared.now().since(self.began);
-        shared
+    /// The time for which it may still wait.
+    pub(crate) fn time_left<B: Backend>(&self, state: &LayerState<B>) -> Duration {
+        let waited = state.now().since(self.began);
+        state
             .config
             .coalesce
             .coalesce_timeout
             .saturating_sub(waited)
     }
 
-    /// Waits for what any of its flights has to tell; `None` if that takes too long.
-    pub(crate) async fn told<B: Backend>(
+    /// Waits for the first outcome of the flights it follows; `None` when it is time to call the
+    /// inner service as well.
+    pub(crate) async fn wait<B: Backend>(
         &mut self,
-        shared: &Shared<B>,
+        state: &LayerState<B>,
     ) -> Option<(FlightOutcome<SharedHead>, Option<BodyReader>)> {
-        let patience = shared
+        let timeout = state
             .config
             .coalesce
             .coalesce_takeover_timeout
-            .min(self.time_left(shared));
+            .min(self.time_left(state));
         let first = poll_fn(|cx| {
-            for place in 0..self.follows.len() {
-                if let Poll::Ready(told) = self.follows[place].1.as_mut().poll(cx) {
-                    drop(self.follows.swap_remove(place));
-                    return Poll::Ready(told);
+            for index in 0..self.followed.len() {
+                if let Poll::Ready(outcome) = self.followed[index].1.as_mut().poll(cx) {
+                    drop(self.followed.swap_remove(index));
+                    return Poll::Ready(outcome);
                 }
             }
             Poll::Pending
         });
-        with_timeout(patience, first).await
+        with_timeout(timeout, first).await
     }
 
-    pub(crate) fn lost(&mut self) {
+    /// Notes a flight without a response for this request.
+    pub(crate) fn note_lost_flight(&mut self) {
         self.flights_left -= 1;
     }
 
-    /// The answer may have been of its leader's making. If that goes on, it is not.
-    pub(crate) fn declined<B: Backend>(&mut self, shared: &Shared<B>) {
+    /// Notes a response that may have been refused for its leader's own sake. If all flights end
+    /// so, the key is uncacheable.
+    pub(crate) fn note_declined_flight<B: Backend>(&mut self, state: &LayerState<B>) {
         self.declined += 1;
-        self.lost();
-        if self.declined == MOST_FLIGHTS {
-            shared.remember_refused(&self.key, Refusal::NoLifetime);
+        self.note_lost_flight();
+        if self.declined == MAX_FLIGHTS {
+            remember_uncacheable(state, &self.key, Refusal::NoLifetime);
         }
     }
 
-    /// A later lookup ended at another key.
-    pub(crate) fn looked_at(&mut self, place: CacheKey) {
-        // That the responses vary may be known from an answer that is not stored yet.
-        if place != self.key.primary() {
-            self.key = place;
+    /// Notes the key that a later lookup ended at.
+    pub(crate) fn set_key_looked_up(&mut self, key: CacheKey) {
+        // A flight may know a `Vary` that is not stored yet.
+        if key != self.key.primary() {
+            self.key = key;
         }
     }
 
-    pub(crate) fn turns_to(&mut self, variant: CacheKey) {
+    /// Turns to the flights of this request's own variant.
+    pub(crate) fn set_variant(&mut self, variant: CacheKey) {
         self.key = variant;
-        self.lost();
+        self.note_lost_flight();
     }
 
-    pub(crate) fn wants_newer(&mut self) {
-        self.insists = true;
-        self.lost();
+    /// Refuses responses of calls that began before this request.
+    pub(crate) fn require_newer(&mut self) {
+        self.requires_newer = true;
+        self.note_lost_flight();
+    }
+}
+
+/// The rules for joining a flight at `now`.
+pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> JoinRules {
+    JoinRules {
+        now,
+        not_before: None,
+        completed_fills: None,
+        takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
+        fill_timeout: state.config.coalesce.fill_timeout,
     }
 }

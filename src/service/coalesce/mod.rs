@@ -1,159 +1,201 @@
-//! One fill per key: a miss leads a flight, or follows those that are under way.
+//! Request coalescing: one fill per key. A miss leads a flight, or follows one that is under way.
+//!
+//! ```text
+//! miss -> member: joins the flights of its key
+//!           |- leader ---> lead ---> origin, then deliver: followers, store
+//!           |- follower -> follow: the leader's response, if it may be shared
+//!           `- neither --> lead, alone
+//! ```
+//!
+//! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
+//! this room decides who may share a response.
 
-pub(crate) mod alone;
+pub(crate) mod deliver;
 pub(crate) mod follow;
 pub(crate) mod lead;
 pub(crate) mod member;
 pub(crate) mod shared_call;
-pub(crate) mod uncacheable;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use tower_service::Service;
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, Method, Request, Response};
 
 use crate::backend::Backend;
-use crate::flight::{FlightOutcome, JoinRules, Leader};
-use crate::semantics::moment::Moment;
+use crate::body::response::ResponseBody;
+use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
+use crate::state::uncacheable;
 use crate::stats::Event;
 
-use crate::body::response::ResponseBody;
-use crate::error::BoxError;
-use crate::service::coalesce::follow::{SharedHead, Taken};
-use crate::service::coalesce::member::{Part, Party};
-use crate::service::lookup::{Fill, Hit, Miss, Seen};
-use crate::service::request::outgoing::Sent;
-use crate::state::Shared;
+use self::follow::Followed;
+use self::member::{FlightMember, Joined};
+use super::bounds::{InnerBody, InnerService};
+use super::lookup::{LookupOutcome, lookup};
+use super::origin::stale::stale_hit_in_backoff;
+use super::parts::find::answer_from_parts;
+use super::plan::{Fill, Hit, Miss};
+use super::request::outgoing::OutgoingRequest;
+use super::respond::Responder;
 
+/// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
 pub(crate) async fn coalesce<S, B, Req, Res>(
-    shared: Shared<B>,
+    state: LayerState<B>,
     inner: S,
     mut request: Request<Req>,
     mut fill: Fill<B::Fence>,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
-    S: Service<Request<Req>, Response = Response<Res>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Send,
+    S: InnerService<Req, Res>,
     B: Backend,
     Req: Send + 'static,
-    Res: Body<Data = Bytes> + Send + 'static,
-    Res::Error: Into<BoxError>,
+    Res: InnerBody,
 {
-    let (method, headers) = (request.method(), request.headers());
-    if let Some(response) = shared.answer_from_parts(&mut fill, method, headers).await {
+    if may_have_parts(&state, &fill, request.method(), request.headers())
+        && let Some(response) = answer_from_parts(&state, &mut fill, request.headers()).await
+    {
         return Ok(response);
     }
     if fill.key.directives.only_if_cached {
-        return Ok(shared.gateway_timeout());
+        return Ok(Responder::new(&state).gateway_timeout());
     }
-    let sent = shared.sent(&mut request, &fill);
-    if let Some(hit) = shared.stand_in_unasked(&fill) {
-        return Ok(shared.hit(&hit, sent.wanted()));
+    let outgoing = prepare(&state, &mut request, &fill);
+    if let Some(hit) = stale_hit_in_backoff(&state, &fill) {
+        return Ok(Responder::new(&state).hit(&hit, outgoing.preconditions()));
     }
-    let mine = match take_part(&shared, &mut fill, &sent).await {
-        Turn::Answer(response) => return Ok(response),
-        Turn::Leads(lead) => Some(lead),
-        Turn::Alone => None,
+    let leader = match join_flights(&state, &mut fill, &outgoing).await {
+        JoinOutcome::Response(response) => return Ok(response),
+        JoinOutcome::Leads(leader) => Some(leader),
+        JoinOutcome::Alone => None,
     };
-    shared.fetches(fill.miss.reason);
-    match mine {
-        Some(lead) => lead::lead(shared, inner, request, fill, sent, lead).await,
-        None => alone::alone(shared, inner, request, fill, sent).await,
+    record_fetch(&state, fill.miss.reason);
+    match leader {
+        Some(leader) => lead::lead(state, inner, request, fill, outgoing, leader).await,
+        None => lead::run_fill(state, inner, request, fill, outgoing, None).await,
     }
 }
 
-/// What came of others' calls.
-enum Turn<Res, F> {
-    /// All that was wanted.
-    Answer(Response<ResponseBody<Res>>),
-    /// Nothing: this request calls, and others may follow it.
+/// Whether stored parts may answer or complete a request.
+fn may_have_parts<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> bool {
+    let has = |name| headers.contains_key(name);
+    method == Method::GET
+        && state.config.store_parts
+        && fill.miss.fence.is_some()
+        && fill.miss.stored_response().is_none()
+        && !has(IF_MATCH)
+        && !has(IF_UNMODIFIED_SINCE)
+        && (has(RANGE) || state.is_partly_stored(&fill.key.key))
+}
+
+/// Takes the conditions and ranges off a request, where its response may be for others, too.
+fn prepare<B: Backend, Req>(
+    state: &LayerState<B>,
+    request: &mut Request<Req>,
+    fill: &Fill<B::Fence>,
+) -> OutgoingRequest {
+    let now = state.now();
+    let has_stored = fill.miss.stored_response().is_some();
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, request.headers(), now);
+    let is_private = fill.key.directives.no_store || (!has_stored && is_uncacheable);
+    OutgoingRequest::without_conditions(request, now, has_stored, is_private)
+}
+
+/// The result of joining the flights of a key.
+enum JoinOutcome<Res, F> {
+    /// A response of another request's fill, or one that was stored meanwhile.
+    Response(Response<ResponseBody<Res>>),
+    /// This request calls the inner service, and others may follow it.
     Leads(Leader<F, SharedHead>),
-    /// Nothing: this request calls for itself.
+    /// This request calls the inner service for itself.
     Alone,
 }
 
-async fn take_part<B, Res>(
-    shared: &Shared<B>,
+/// Joins flights until one has brought a response that this request may share, or it has to call
+/// the inner service itself.
+async fn join_flights<B: Backend, Res>(
+    state: &LayerState<B>,
     fill: &mut Fill<B::Fence>,
-    sent: &Sent,
-) -> Turn<Res, B::Fence>
-where
-    B: Backend,
-{
-    let mut party = Party::of(shared, fill, sent);
+    outgoing: &OutgoingRequest,
+) -> JoinOutcome<Res, B::Fence> {
+    let respond = |hit: Hit| {
+        let response = Responder::new(state).hit(&hit, outgoing.preconditions());
+        JoinOutcome::Response(response)
+    };
+    let mut member = FlightMember::new(state, fill, outgoing);
     loop {
-        let told = match party.enter(shared, fill, sent) {
-            Part::Alone => return Turn::Alone,
-            Part::Leads(lead) => return Turn::Leads(lead),
-            Part::Follows => party.told(shared).await,
-            Part::LooksAgain => {
-                if let Some(hit) = shared.look_again(fill, sent).await {
-                    return Turn::Answer(shared.hit(&hit, sent.wanted()));
+        let outcome = match member.join(state, fill, outgoing) {
+            Joined::Neither => return JoinOutcome::Alone,
+            Joined::Leader(leader) => return JoinOutcome::Leads(leader),
+            Joined::Follower => member.wait(state).await,
+            Joined::RetryLookup => {
+                if let Some(hit) = lookup_again(state, fill, outgoing).await {
+                    return respond(hit);
                 }
-                party.looked_at(fill.miss.place);
+                member.set_key_looked_up(fill.miss.lookup_key);
                 continue;
             }
         };
-        let Some((stage, reader)) = told else {
-            if party.time_left(shared).is_zero() {
-                fill.miss.barred = Some(Refusal::WaitedTooLong);
-                return Turn::Alone;
+        let Some((stage, reader)) = outcome else {
+            if member.time_left(state).is_zero() {
+                fill.miss.refusal = Some(Refusal::WaitedTooLong);
+                return JoinOutcome::Alone;
             }
-            // Whoever is first now calls, too, with a fence of its own time; the others wait for both.
+            // The first follower to come back calls, too, with a fence of its own time; the
+            // others wait for both calls.
             fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
             continue;
         };
         match stage {
-            FlightOutcome::Shared(head) => match shared.take(&head, reader, fill, sent) {
-                Taken::Answer(response) => {
-                    shared.fetches(fill.miss.reason);
-                    return Turn::Answer(response);
+            FlightOutcome::Shared(head) => {
+                match follow::follow(state, &head, reader, fill, outgoing) {
+                    Followed::Response(response) => {
+                        record_fetch(state, fill.miss.reason);
+                        return JoinOutcome::Response(response);
+                    }
+                    Followed::NotShareable => return JoinOutcome::Alone,
+                    Followed::OtherVariant(key) => member.set_variant(key),
+                    Followed::TooOld => member.require_newer(),
+                    Followed::Lost => member.note_lost_flight(),
                 }
-                Taken::NotForThis => return Turn::Alone,
-                Taken::OtherVariant(key) => party.turns_to(key),
-                Taken::TooOld => party.wants_newer(),
-                Taken::Lost => party.lost(),
-            },
-            FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, &sent.headers) => {
-                return Turn::Alone;
             }
-            FlightOutcome::Declined => party.declined(shared),
-            FlightOutcome::Refused(_) | FlightOutcome::Vacant => party.lost(),
+            FlightOutcome::Refused(refusal)
+                if uncacheable::concerns(refusal, &outgoing.headers) =>
+            {
+                return JoinOutcome::Alone;
+            }
+            FlightOutcome::Declined => member.note_declined_flight(state),
+            FlightOutcome::Refused(_) | FlightOutcome::Vacant => member.note_lost_flight(),
         }
-        if let Some(hit) = shared.stand_in_unasked(fill) {
-            return Turn::Answer(shared.hit(&hit, sent.wanted()));
+        if let Some(hit) = stale_hit_in_backoff(state, fill) {
+            return respond(hit);
         }
     }
 }
 
-impl<B: Backend> Shared<B> {
-    pub(crate) fn join_rules(&self, now: Moment) -> JoinRules {
-        JoinRules {
-            now,
-            not_before: None,
-            completed_fills: None,
-            takeover_timeout: self.config.coalesce.coalesce_takeover_timeout,
-            fill_timeout: self.config.coalesce.fill_timeout,
-        }
-    }
+fn record_fetch<B: Backend>(state: &LayerState<B>, reason: FetchReason) {
+    state.count(Event::Fetch(reason));
+    tracing::debug!(reason = reason.as_str(), "fetch");
+}
 
-    fn fetches(&self, reason: FetchReason) {
-        self.count(Event::Fetch(reason));
-        tracing::debug!(reason = reason.as_str(), "fetch");
-    }
-
-    /// Looks once more: a fill that has ended since may have brought what this one is about to call for. If not, what this
-    /// lookup found counts from now on, its fence too.
-    async fn look_again(&self, fill: &mut Fill<B::Fence>, sent: &Sent) -> Option<Hit> {
-        match self.look(&fill.key, &sent.headers).await {
-            Seen::Usable(hit) | Seen::Renewable(hit, ..) => Some(hit),
-            Seen::Fetch(miss) => {
-                fill.miss = miss;
-                None
-            }
-            Seen::GatewayTimeout => None,
+/// Looks up once more: a fill that has ended since may have stored the response. If not, this
+/// lookup's findings count from now on, its fence too.
+async fn lookup_again<B: Backend>(
+    state: &LayerState<B>,
+    fill: &mut Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Option<Hit> {
+    match lookup(state, &fill.key, &outgoing.headers).await {
+        LookupOutcome::Hit(hit) | LookupOutcome::HitAndRefresh(hit, ..) => Some(hit),
+        LookupOutcome::Fetch(miss) => {
+            fill.miss = miss;
+            None
         }
+        LookupOutcome::GatewayTimeout => None,
     }
 }

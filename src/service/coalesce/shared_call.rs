@@ -1,7 +1,16 @@
-//! A call that its client polls, until somebody else needs it: then it goes on in a task of its own.
+//! A call that its client polls until others follow it; then it goes on in a task of its own.
 //!
-//! As long as it is the client's alone it costs no task, and the inner service finds that client's context around it. What
-//! others wait for must depend on nobody's polling.
+//! As long as the call is its client's alone it costs no task, and the inner service finds that
+//! client's context around it (task-locals, spans). A call that others wait for must not depend on
+//! one client's polling.
+//!
+//! ```text
+//! WithClient <-> Polled           the client polls
+//!     |            |
+//!     v            v              a follower comes, or the client leaves
+//!     InTask ----> Done | Panicked | Over
+//!        `-------> WithClient     the task was cut short
+//! ```
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -16,17 +25,18 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::flight::{CallDriver, FlightOutcome, Leader};
 
-use crate::service::coalesce::follow::SharedHead;
-use crate::state::Shared;
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;
 
-/// The client's end. Dropped, it leaves the call to those who follow, or drops it if nobody does.
-pub(crate) struct Driven<F: Future<Output: Send> + Send + 'static, B: Backend> {
-    call: Arc<Call<F, B>>,
+/// The client's end of a call. Dropped, it leaves the call to the followers, or drops it if there
+/// are none.
+pub(crate) struct SharedCall<F: Future<Output: Send> + Send + 'static, B: Backend> {
+    call: Arc<CallState<F, B>>,
 }
 
-struct Call<F: Future, B: Backend> {
-    shared: Shared<B>,
+struct CallState<F: Future, B: Backend> {
+    layer: LayerState<B>,
     lead: Arc<Leader<B::Fence, SharedHead>>,
     runtime: Option<Handle>,
     client_left: CancellationToken,
@@ -34,31 +44,31 @@ struct Call<F: Future, B: Backend> {
 }
 
 enum State<F: Future> {
-    /// Nobody polls it at this moment. The client, if it has polled it, waits with this waker.
+    /// It is not being polled. The client, if it has polled it, waits with this waker.
     WithClient(Pin<Box<F>>, Option<Waker>),
-    /// The client does; or its poll panicked.
+    /// The client is polling it; or its poll panicked.
     Polled {
-        is_wanted: bool,
+        is_followed: bool,
     },
-    /// In a task. The client waits with this waker.
+    /// It is in a task. The client waits with this waker.
     InTask(Option<Waker>),
     Done(F::Output),
     Panicked(Box<dyn Any + Send>),
     Over,
 }
 
-impl<F, B> Driven<F, B>
+impl<F, B> SharedCall<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
     pub(crate) fn new(
-        shared: Shared<B>,
+        layer: LayerState<B>,
         lead: Arc<Leader<B::Fence, SharedHead>>,
         future: F,
     ) -> Self {
-        let call = Arc::new(Call {
-            shared,
+        let call = Arc::new(CallState {
+            layer,
             lead,
             runtime: Handle::try_current().ok(),
             client_left: CancellationToken::new(),
@@ -76,7 +86,7 @@ where
     }
 }
 
-impl<F, B> Drop for Driven<F, B>
+impl<F, B> Drop for SharedCall<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
@@ -95,7 +105,7 @@ where
     }
 }
 
-impl<F, B> Call<F, B>
+impl<F, B> CallState<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
@@ -109,7 +119,7 @@ where
         let mut state = self.state();
         let next = match *state {
             State::InTask(_) => State::InTask(Some(cx.waker().clone())),
-            _ => State::Polled { is_wanted: false },
+            _ => State::Polled { is_followed: false },
         };
         let before = std::mem::replace(&mut *state, next);
         drop(state);
@@ -127,11 +137,11 @@ where
         output
     }
 
-    /// After a poll without answer: somebody may have come to want it meanwhile.
+    /// Keeps the future after a poll without a result. A follower may have come meanwhile.
     fn keep(self: &Arc<Self>, future: Pin<Box<F>>, cx: &mut Context<'_>) {
         let mut state = self.state();
         match (&*state, &self.runtime) {
-            (State::Polled { is_wanted: true }, Some(runtime)) => {
+            (State::Polled { is_followed: true }, Some(runtime)) => {
                 *state = State::InTask(Some(cx.waker().clone()));
                 drop(state);
                 self.clone().spawn(runtime, future);
@@ -141,19 +151,20 @@ where
     }
 
     fn spawn(self: Arc<Self>, runtime: &Handle, future: Pin<Box<F>>) {
-        let background = self.shared.clone();
+        let layer = self.layer.clone();
         let task = Task {
             call: self,
             future: Some(future),
         };
-        background.core.background.spawn(runtime, task.run());
+        layer.shared.background.spawn(runtime, task.run());
     }
 
-    /// Resolves when nobody wants the answer any more, or has for too long wanted it without the client.
-    async fn is_given_up(&self) {
+    /// Resolves when the client has left, and the followers have left too or waited for the longest
+    /// time of a fill.
+    async fn abandoned(&self) {
         self.client_left.cancelled().await;
         with_timeout(
-            self.shared.config.coalesce.fill_timeout,
+            self.layer.config.coalesce.fill_timeout,
             self.lead.wait_until_abandoned(),
         )
         .await;
@@ -178,7 +189,7 @@ where
     }
 }
 
-impl<F, B> CallDriver for Call<F, B>
+impl<F, B> CallDriver for CallState<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
@@ -194,15 +205,16 @@ where
                 drop(state);
                 self.spawn(&runtime, future);
             }
-            State::Polled { .. } => *state = State::Polled { is_wanted: true },
+            State::Polled { .. } => *state = State::Polled { is_followed: true },
             other => *state = other,
         }
     }
 }
 
-/// The call in its task. Cut short, by the end of the runtime or of the cache, it gives the call back to its client.
+/// A call in its task. Cut short, by the end of the runtime or of the cache, the task gives the
+/// call back to its client.
 struct Task<F: Future<Output: Send> + Send + 'static, B: Backend> {
-    call: Arc<Call<F, B>>,
+    call: Arc<CallState<F, B>>,
     future: Option<Pin<Box<F>>>,
 }
 
@@ -213,7 +225,7 @@ where
 {
     async fn run(mut self) {
         let call = self.call.clone();
-        let mut given_up = pin!(call.is_given_up());
+        let mut given_up = pin!(call.abandoned());
         let end = poll_fn(|cx| {
             let Some(future) = &mut self.future else {
                 unreachable!("it ends once");

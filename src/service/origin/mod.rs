@@ -1,3 +1,13 @@
+//! One call to the inner service for a fill: readiness, validators, and what its response means.
+//!
+//! * [`fetch`]: the call itself.
+//! * [`stale`]: a stale response in place of a failure.
+//! * [`validation`]: a 304 to the cache's validators.
+//! * [`head`]: what a response to HEAD says of the stored response.
+//!
+//! This room knows the fill, and neither its followers nor how its response is stored.
+
 pub(crate) mod fetch;
-pub(crate) mod ready;
+pub(crate) mod head;
+pub(crate) mod stale;
 pub(crate) mod validation;

@@ -1,2 +1,6 @@
+//! Answers cut from a stored response: the whole, 304, 206 and 416.
+//!
+//! Pure: no store, no clock, no inner service. Start reading in `stored`.
+
 pub(crate) mod ranges;
 pub(crate) mod stored;

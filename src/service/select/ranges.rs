@@ -1,4 +1,4 @@
-//! Answers with parts of a stored response (RFC 9110 §15.3.7), and that it has no such parts (§15.5.17).
+//! Ranges of stored bytes: 206 with one part or several (RFC 9110 §15.3.7), and 416 (§15.5.17).
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::semantics::conditional::tag_of;
 use crate::semantics::parts::Parts;
 use crate::semantics::range::{content_range, no_such_range, part_head};
 
-/// Content that parts are taken of: all of a representation, or what is held of it.
+/// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'s> {
     content: &'s Bytes,
@@ -19,12 +19,14 @@ pub(crate) struct Source<'s> {
 }
 
 impl<'s> Source<'s> {
+    /// All bytes of a representation.
     pub(crate) fn whole(content: &'s Bytes) -> Self {
         let parts = None;
         Self { content, parts }
     }
 
-    pub(crate) fn of(stored: &'s StoredResponse) -> Self {
+    /// The bytes of a stored response, whole or parts.
+    pub(crate) fn from_stored(stored: &'s StoredResponse) -> Self {
         Self {
             content: stored.body(),
             parts: stored.parts(),
@@ -35,32 +37,36 @@ impl<'s> Source<'s> {
         self.content
     }
 
-    /// Of the whole representation.
+    /// The length of the whole representation, in bytes.
     pub(crate) fn length(&self) -> u64 {
         let held = self.content.len() as u64;
         self.parts.map_or(held, Parts::complete)
     }
 
-    /// `None` if some of it is not there.
+    /// The bytes of a range, without a copy; `None` if some of them are not stored.
     pub(crate) fn slice(&self, part: &Range<u64>) -> Option<Bytes> {
         let part = match self.parts {
             Some(parts) => parts.find(part)?,
             None => part.clone(),
         };
-        // Within what is in memory, so a usize can hold it.
+        // The range lies within bytes in memory, so a usize can hold it.
         let (start, end) = (part.start as usize, part.end as usize);
         (start <= end && end <= self.content.len()).then(|| self.content.slice(start..end))
     }
 }
 
-/// A status with what goes with it.
+/// The status and the body pieces of a cut response.
 pub(crate) struct Cut {
     pub(crate) status: StatusCode,
     pub(crate) pieces: Vec<Bytes>,
 }
 
-/// One part: 206 with its `Content-Range`. `None` if it is not held.
-pub(crate) fn part(headers: &mut HeaderMap, source: Source<'_>, part: &Range<u64>) -> Option<Cut> {
+/// A 206 with one part and its `Content-Range`; `None` if the part is not stored.
+pub(crate) fn single_part(
+    headers: &mut HeaderMap,
+    source: Source<'_>,
+    part: &Range<u64>,
+) -> Option<Cut> {
     let piece = source.slice(part)?;
     headers.insert(CONTENT_RANGE, content_range(part, source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(piece.len()));
@@ -70,8 +76,9 @@ pub(crate) fn part(headers: &mut HeaderMap, source: Source<'_>, part: &Range<u64
     })
 }
 
-/// Several: 206 as `multipart/byteranges` (§14.6), each part with a `Content-Range` of its own. `None` if not all are held.
-pub(crate) fn parts(
+/// A 206 with several parts as `multipart/byteranges` (RFC 9110 §14.6), each with its
+/// `Content-Range`; `None` if not all are stored.
+pub(crate) fn multipart(
     headers: &mut HeaderMap,
     source: Source<'_>,
     parts: &[Range<u64>],
@@ -95,8 +102,8 @@ pub(crate) fn parts(
     })
 }
 
-/// None: 416 with the length that there is.
-pub(crate) fn none(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
+/// A 416 with the length of the representation.
+pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
     headers.remove(CONTENT_TYPE);
     headers.insert(CONTENT_RANGE, no_such_range(source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -106,7 +113,8 @@ pub(crate) fn none(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
     }
 }
 
-/// A word that the content does not hold. It depends on all of it, so that nobody writes one that holds it.
+/// A boundary that does not occur in the content. It depends on all of the content, so that no
+/// author can write content with the boundary in it.
 fn boundary_for(content: &Bytes) -> String {
     let tag = tag_of(content);
     let digest = tag.to_str().unwrap_or_default().trim_matches('"');

@@ -1,33 +1,34 @@
-//! Answers that are less than the whole: 304 for whoever has it already (RFC 9110 §15.4.5), 206 and 416.
+//! A stored response as a client wants it: whole, 304 (RFC 9110 §15.4.5), 206 or 416.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, response};
 
-use crate::backend::{Backend, StoredResponse};
+use crate::backend::StoredResponse;
 use crate::semantics::conditional;
+use crate::semantics::moment::Moment;
 use crate::semantics::selection::{Selection, Subject, select};
 
 use crate::body::response::ResponseBody;
-use crate::service::request::outgoing::{Sent, Wanted};
-use crate::service::select::ranges::{self, Source};
-use crate::state::Shared;
+use crate::service::request::preconditions::Preconditions;
 
-/// A stored response, or what a request wants of it.
+use super::ranges::{self, Source};
+
+/// The stored response, or the part of it that the preconditions select.
 #[inline]
 pub(crate) fn selected<Res>(
     stored: &StoredResponse,
-    wanted: Wanted<'_>,
+    preconditions: Preconditions<'_>,
 ) -> Response<ResponseBody<Res>> {
-    if let Some(fields) = wanted.fields {
-        return selected_by(stored, wanted.method, fields);
+    if let Some(fields) = preconditions.fields {
+        return selected_by(stored, preconditions.method, fields);
     }
-    whole(stored, wanted.method)
+    whole(stored, preconditions.method)
 }
 
 fn whole<Res>(stored: &StoredResponse, method: &Method) -> Response<ResponseBody<Res>> {
     let body = match (method == Method::HEAD, stored.trailers()) {
         (true, None) => ResponseBody::default(),
-        (true, Some(_)) => ResponseBody::none_of_unknown_size(),
+        (true, Some(_)) => ResponseBody::empty_of_unknown_size(),
         (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
     };
     let mut response = Response::new(body);
@@ -41,11 +42,11 @@ fn selected_by<Res>(
     method: &Method,
     fields: &HeaderMap,
 ) -> Response<ResponseBody<Res>> {
-    selected_if_held(stored, method, fields).unwrap_or_else(|| whole(stored, method))
+    selected_part(stored, method, fields).unwrap_or_else(|| whole(stored, method))
 }
 
-/// What a request wants, where that is less than the whole and all of it is held.
-pub(crate) fn selected_if_held<Res>(
+/// The selected part, where that is less than the whole and all of it is stored.
+pub(crate) fn selected_part<Res>(
     stored: &StoredResponse,
     method: &Method,
     fields: &HeaderMap,
@@ -61,18 +62,19 @@ pub(crate) fn selected_if_held<Res>(
         selection => {
             let (mut head, ()) = Response::new(()).into_parts();
             head.headers = stored.headers().clone();
-            let body = cut_to(&mut head, selection, Source::of(stored))?;
+            let body = cut_to(&mut head, selection, Source::from_stored(stored))?;
             Some(Response::from_parts(head, body))
         }
     }
 }
 
+/// What the conditions and ranges of a request select of a stored response.
 pub(crate) fn selection_of(
     stored: &StoredResponse,
     method: &Method,
     fields: &HeaderMap,
 ) -> Selection {
-    let length = Source::of(stored).length();
+    let length = Source::from_stored(stored).length();
     let subject = Subject {
         status: stored.status(),
         headers: stored.headers(),
@@ -82,7 +84,8 @@ pub(crate) fn selection_of(
     select(method, fields, subject)
 }
 
-/// Makes an answer what was selected of it; `None` where that is not there.
+/// Turns a head into that of a selection, and returns its body; `None` if the selected bytes are
+/// not stored.
 fn cut_to<Res>(
     head: &mut response::Parts,
     selection: Selection,
@@ -95,36 +98,37 @@ fn cut_to<Res>(
             head.status = StatusCode::NOT_MODIFIED;
             return Some(ResponseBody::default());
         }
-        Selection::Part(part) => ranges::part(headers, source, &part)?,
-        Selection::Parts(parts) => ranges::parts(headers, source, &parts)?,
-        Selection::Unsatisfiable => ranges::none(headers, source),
+        Selection::Part(part) => ranges::single_part(headers, source, &part)?,
+        Selection::Parts(parts) => ranges::multipart(headers, source, &parts)?,
+        Selection::Unsatisfiable => ranges::unsatisfiable(headers, source),
         Selection::Whole => return Some(ResponseBody::whole(source.content().clone(), None)),
     };
     head.status = cut.status;
     Some(ResponseBody::pieces(cut.pieces))
 }
 
-impl<B: Backend> Shared<B> {
-    /// Makes the head of an answer that came whole what its client wants; the body to send instead, where that is another.
-    pub(crate) fn cut<Res>(
-        &self,
-        head: &mut response::Parts,
-        sent: &Sent,
-    ) -> Option<ResponseBody<Res>> {
-        let fields = sent.wanted().fields?;
-        // What has just been validated is at hand; of what is yet to come nobody can take a part.
-        let content = sent.confirmed();
-        let subject = Subject {
-            status: head.status,
-            headers: &head.headers,
-            received: self.now(),
-            length: content.map(|content| content.len() as u64),
-        };
-        let selection = select(&sent.method, fields, subject);
-        if selection == Selection::Whole {
-            return None;
-        }
-        let none = Bytes::new();
-        cut_to(head, selection, Source::whole(content.unwrap_or(&none)))
+/// Cuts the head of a response that came whole to a client's preconditions. Returns the body to
+/// send instead, if that is another.
+///
+/// `confirmed` is the content, where a 304 has just confirmed it. Content that is still to come
+/// cannot be cut.
+pub(crate) fn cut_response<Res>(
+    head: &mut response::Parts,
+    preconditions: Preconditions<'_>,
+    confirmed: Option<&Bytes>,
+    now: Moment,
+) -> Option<ResponseBody<Res>> {
+    let fields = preconditions.fields?;
+    let subject = Subject {
+        status: head.status,
+        headers: &head.headers,
+        received: now,
+        length: confirmed.map(|content| content.len() as u64),
+    };
+    let selection = select(preconditions.method, fields, subject);
+    if selection == Selection::Whole {
+        return None;
     }
+    let none = Bytes::new();
+    cut_to(head, selection, Source::whole(confirmed.unwrap_or(&none)))
 }

@@ -1,4 +1,4 @@
-//! Sees to it that a write the inner service was given is settled, whatever becomes of its client.
+//! Invalidates after every write that the inner service was given, whatever becomes of its client.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,36 +11,39 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use crate::service::write::pending::{Settlement, Targets};
+use super::pending::PendingInvalidation;
+use super::targets::WriteTargets;
 use crate::timeout::with_timeout;
 
-/// Armed from the call to the inner service until the store is settled.
+/// Guards a write from the call to the inner service until its targets are invalidated.
 ///
-/// Dropped before that it settles by itself: a write that is still under way is invalidated at once, runs on in a task of
-/// its own, and is invalidated again when it ends, because what it commits may land long after its client is gone.
+/// Dropped before that, it invalidates by itself. A write that is still under way is invalidated
+/// at once, runs on in a task of its own, and is invalidated again when it ends: it may commit long
+/// after its client has left.
 pub(crate) struct WriteGuard<F, B>
 where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    settlement: Settlement<B>,
-    /// Where it goes on, if it must; the guard itself may be dropped outside of any runtime.
+    pending: PendingInvalidation<B>,
+    /// The runtime for the task. The guard itself may be dropped outside of any.
     runtime: Option<Handle>,
-    said: Said<F::Output>,
-    phase: Phase<F>,
+    outcome_of: OutcomeOf<F::Output>,
+    phase: WritePhase<F>,
 }
 
-/// What an answer says of the outcome, and its fields if it has any.
-pub(crate) type Said<A> = fn(&A) -> (WriteOutcome, Option<&HeaderMap>);
+/// Reads the outcome and the fields of a result.
+pub(crate) type OutcomeOf<A> = fn(&A) -> (WriteOutcome, Option<&HeaderMap>);
 
-enum Phase<F> {
+enum WritePhase<F> {
     /// The inner service has the request.
     Calling(Pin<Box<F>>),
-    /// It is being called, or its future polled; whoever finds this phase finds a panic.
+    /// It is being called, or its future polled. A guard dropped in this phase has met a panic.
     Running,
-    /// It has answered; these are still to be invalidated.
-    Answered(WriteOutcome, Targets),
-    Settled,
+    /// It has answered. These targets are to be invalidated.
+    Answered(WriteOutcome, WriteTargets),
+    /// The targets are invalidated.
+    Done,
 }
 
 impl<F, B> WriteGuard<F, B>
@@ -48,38 +51,40 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    pub(crate) fn arm(settlement: Settlement<B>, said: Said<F::Output>) -> Self {
+    pub(crate) fn arm(pending: PendingInvalidation<B>, outcome_of: OutcomeOf<F::Output>) -> Self {
         Self {
-            settlement,
+            pending,
             runtime: Handle::try_current().ok(),
-            said,
-            phase: Phase::Settled,
+            outcome_of,
+            phase: WritePhase::Done,
         }
     }
 
-    /// Gives the inner service the request.
+    /// Calls the inner service.
     pub(crate) fn call(&mut self, call: impl FnOnce() -> F) {
-        self.phase = Phase::Running;
-        self.phase = Phase::Calling(Box::pin(call()));
+        self.phase = WritePhase::Running;
+        self.phase = WritePhase::Calling(Box::pin(call()));
     }
 
-    pub(crate) fn settlement(&self) -> &Settlement<B> {
-        &self.settlement
+    pub(crate) fn pending(&self) -> &PendingInvalidation<B> {
+        &self.pending
     }
 
-    /// The inner service's answer. Until told otherwise, its outcome counts as unknown.
-    pub(crate) async fn answer(&mut self) -> F::Output {
+    /// The inner service's response. Until [`note_response`](Self::note_response) its outcome counts
+    /// as unknown.
+    pub(crate) async fn response(&mut self) -> F::Output {
         poll_fn(|cx| {
-            let Phase::Calling(mut future) = std::mem::replace(&mut self.phase, Phase::Running)
+            let WritePhase::Calling(mut future) =
+                std::mem::replace(&mut self.phase, WritePhase::Running)
             else {
                 unreachable!("there is one answer");
             };
             let polled = future.as_mut().poll(cx);
             self.phase = match &polled {
-                Poll::Pending => Phase::Calling(future),
+                Poll::Pending => WritePhase::Calling(future),
                 Poll::Ready(_) => {
-                    let target = Targets::of(vec![self.settlement.resource]);
-                    Phase::Answered(WriteOutcome::Unknown, target)
+                    let target = WriteTargets::new(vec![self.pending.resource]);
+                    WritePhase::Answered(WriteOutcome::Unknown, target)
                 }
             };
             polled
@@ -87,28 +92,29 @@ where
         .await
     }
 
-    /// Notes what the answer's head says.
-    pub(crate) fn answered(&mut self, outcome: WriteOutcome, head: &response::Parts) {
-        let targets = self.settlement.targets(outcome, Some(head));
-        self.phase = Phase::Answered(outcome, targets);
+    /// Notes the outcome and the targets that the head of the response names.
+    pub(crate) fn note_response(&mut self, outcome: WriteOutcome, head: &response::Parts) {
+        let targets = self.pending.targets(outcome, Some(head));
+        self.phase = WritePhase::Answered(outcome, targets);
     }
 
-    /// Notes that there is no head: the inner service failed.
-    pub(crate) fn failed(&mut self) {
-        let targets = self.settlement.targets(WriteOutcome::Unknown, None);
-        self.phase = Phase::Answered(WriteOutcome::Unknown, targets);
+    /// Notes that the inner service failed, and gave no response.
+    pub(crate) fn note_failure(&mut self) {
+        let targets = self.pending.targets(WriteOutcome::Unknown, None);
+        self.phase = WritePhase::Answered(WriteOutcome::Unknown, targets);
     }
 
-    /// Invalidates what is to be invalidated, but for what was settled already; whether all of it was acknowledged.
-    pub(crate) async fn settle(mut self, already: Option<Resource>) -> bool {
-        let Phase::Answered(outcome, targets) = &mut self.phase else {
+    /// Invalidates the targets, except for one that is invalidated already. Returns whether the
+    /// backend acknowledged all.
+    pub(crate) async fn invalidate(mut self, already: Option<Resource>) -> bool {
+        let WritePhase::Answered(outcome, targets) = &mut self.phase else {
             return true;
         };
         *targets = targets.clone().without(already);
         let (outcome, targets) = (*outcome, targets.clone());
-        let acknowledged = self.settlement.settle(outcome, &targets).await;
-        self.settlement.ended(outcome);
-        self.phase = Phase::Settled;
+        let acknowledged = self.pending.invalidate(outcome, &targets).await;
+        self.pending.record_outcome(outcome);
+        self.phase = WritePhase::Done;
         acknowledged
     }
 }
@@ -119,22 +125,22 @@ where
     B: Backend,
 {
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Settled) {
-            Phase::Settled => {}
-            Phase::Answered(outcome, targets) => {
-                self.settlement.ended(outcome);
-                self.settle_aside(outcome, targets);
+        match std::mem::replace(&mut self.phase, WritePhase::Done) {
+            WritePhase::Done => {}
+            WritePhase::Answered(outcome, targets) => {
+                self.pending.record_outcome(outcome);
+                self.spawn_invalidation(outcome, targets);
             }
-            Phase::Running => {
-                self.settlement.ended(WriteOutcome::Unknown);
-                let targets = self.settlement.targets(WriteOutcome::Unknown, None);
-                self.settle_aside(WriteOutcome::Unknown, targets);
+            WritePhase::Running => {
+                self.pending.record_outcome(WriteOutcome::Unknown);
+                let targets = self.pending.targets(WriteOutcome::Unknown, None);
+                self.spawn_invalidation(WriteOutcome::Unknown, targets);
             }
-            Phase::Calling(future) => {
-                self.settlement.ended(WriteOutcome::Dropped);
-                let targets = self.settlement.targets(WriteOutcome::Dropped, None);
-                self.settle_aside(WriteOutcome::Dropped, targets.clone());
-                self.run_to_its_end(future, targets);
+            WritePhase::Calling(future) => {
+                self.pending.record_outcome(WriteOutcome::Dropped);
+                let targets = self.pending.targets(WriteOutcome::Dropped, None);
+                self.spawn_invalidation(WriteOutcome::Dropped, targets.clone());
+                self.run_to_completion(future, targets);
             }
         }
     }
@@ -145,13 +151,13 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
-    fn settle_aside(&self, outcome: WriteOutcome, targets: Targets) {
-        settle_aside(&self.settlement, self.runtime.as_ref(), outcome, targets);
+    fn spawn_invalidation(&self, outcome: WriteOutcome, targets: WriteTargets) {
+        invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
     }
 
-    fn run_to_its_end(&self, future: Pin<Box<F>>, targets: Targets) {
-        let mut last = LastSettlement {
-            settlement: self.settlement.clone(),
+    fn run_to_completion(&self, future: Pin<Box<F>>, targets: WriteTargets) {
+        let mut last = FinalInvalidation {
+            pending: self.pending.clone(),
             runtime: self.runtime.clone(),
             outcome: WriteOutcome::Unknown,
             targets,
@@ -159,46 +165,46 @@ where
         let Some(runtime) = &self.runtime else {
             return;
         };
-        let limit = self.settlement.shared.config.detached_write_timeout;
-        let said = self.said;
-        let background = &self.settlement.shared.core.background;
+        let limit = self.pending.state.config.detached_write_timeout;
+        let outcome_of = self.outcome_of;
+        let background = &self.pending.state.shared.background;
         background.spawn(runtime, async move {
-            // Without an answer, or with one that leaves it open, the commit may be yet to come.
+            // Without a response, or with one that leaves the outcome open, the commit may be yet to come.
             if let Some(answer) = with_timeout(limit, future).await {
-                let (outcome, fields) = said(&answer);
+                let (outcome, fields) = outcome_of(&answer);
                 if outcome != WriteOutcome::Unknown {
                     last.outcome = WriteOutcome::Dropped;
                 }
-                last.names(fields);
+                last.add_groups(fields);
             }
             drop(last);
         });
     }
 }
 
-/// The second invalidation of a dropped write: when it ends, when it panics, when its time is up, when the runtime shuts
-/// down.
-struct LastSettlement<B: Backend> {
-    settlement: Settlement<B>,
+/// The second invalidation of a write whose client left. It happens on drop: when the write ends,
+/// panics or times out, or when the runtime shuts down.
+struct FinalInvalidation<B: Backend> {
+    pending: PendingInvalidation<B>,
     runtime: Option<Handle>,
     outcome: WriteOutcome,
-    targets: Targets,
+    targets: WriteTargets,
 }
 
-impl<B: Backend> LastSettlement<B> {
-    /// The groups that only the answer names.
-    fn names(&mut self, fields: Option<&HeaderMap>) {
+impl<B: Backend> FinalInvalidation<B> {
+    /// Adds the groups that the response names.
+    fn add_groups(&mut self, fields: Option<&HeaderMap>) {
         if let Some(fields) = fields {
-            let groups = self.settlement.groups(fields);
-            self.targets = self.targets.clone().and(groups);
+            let groups = self.pending.groups(fields);
+            self.targets = self.targets.clone().with_groups(groups);
         }
     }
 }
 
-impl<B: Backend> Drop for LastSettlement<B> {
+impl<B: Backend> Drop for FinalInvalidation<B> {
     fn drop(&mut self) {
-        settle_aside(
-            &self.settlement,
+        invalidate_in_background(
+            &self.pending,
             self.runtime.as_ref(),
             self.outcome,
             self.targets.clone(),
@@ -206,16 +212,16 @@ impl<B: Backend> Drop for LastSettlement<B> {
     }
 }
 
-fn settle_aside<B: Backend>(
-    settlement: &Settlement<B>,
+fn invalidate_in_background<B: Backend>(
+    pending: &PendingInvalidation<B>,
     runtime: Option<&Handle>,
     outcome: WriteOutcome,
-    targets: Targets,
+    targets: WriteTargets,
 ) {
-    let settlement = settlement.clone();
-    let shared = settlement.shared.clone();
-    shared.core.background.run_on(runtime, async move {
-        // Nobody is left to be told whether it was acknowledged; if not, that is counted and logged.
-        let _ = settlement.settle(outcome, &targets).await;
+    let pending = pending.clone();
+    let state = pending.state.clone();
+    state.shared.background.run_on(runtime, async move {
+        // A missing acknowledgement is counted and logged there.
+        let _ = pending.invalidate(outcome, &targets).await;
     });
 }

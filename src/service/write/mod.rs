@@ -1,75 +1,83 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
+//!
+//! * [`pending`]: what a write is to invalidate, and doing it.
+//! * [`guard`]: sees to the invalidation whatever becomes of the client.
+//! * [`targets`]: the resources and groups that one write invalidates.
+//! * [`through`]: write-through, which stores the response to a write.
 
 pub(crate) mod guard;
 pub(crate) mod pending;
+pub(crate) mod targets;
 pub(crate) mod through;
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::Body;
-use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::semantics::reason::WriteOutcome;
-
 use crate::body::response::ResponseBody;
-use crate::error::BoxError;
-use crate::service::origin::ready;
-use crate::service::request::route::Written;
-use crate::service::write::guard::WriteGuard;
-use crate::service::write::pending::Settlement;
-use crate::service::write::through::Replaced;
-use crate::state::Shared;
+use crate::semantics::reason::WriteOutcome;
+use crate::state::LayerState;
 
+use self::guard::WriteGuard;
+use self::pending::PendingInvalidation;
+use self::through::Replaced;
+use super::bounds::{InnerBody, InnerService};
+use super::origin::fetch::ready;
+use super::request::route::WriteTarget;
+use super::respond::Responder;
+
+/// Forwards a write, and invalidates before its head is yielded.
 pub(crate) async fn write<S, B, Req, Res>(
-    shared: Shared<B>,
+    state: LayerState<B>,
     mut inner: S,
     request: Request<Req>,
-    written: Written,
+    target: WriteTarget,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
-    S: Service<Request<Req>, Response = Response<Res>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: InnerService<Req, Res>,
     B: Backend,
-    Res: Body<Data = Bytes> + Send + 'static,
-    Res::Error: Into<BoxError>,
+    Res: InnerBody,
 {
-    let settlement = Settlement::new(shared.clone(), &request, written);
-    let fence = through::fence(&settlement).await;
-    // Until here nothing was written: whoever leaves now, leaves nothing behind.
-    ready::ready(&mut inner).await?;
-    let mut guard = WriteGuard::arm(settlement, said);
+    let pending = PendingInvalidation::new(state.clone(), &request, target);
+    let fence = through::capture_fence(&pending).await;
+    // Nothing is written before the call: a client that leaves until then leaves nothing behind.
+    ready(&mut inner).await?;
+    let mut guard = WriteGuard::arm(pending, outcome_of);
     guard.call(|| inner.call(request));
-    let response = match guard.answer().await {
+    let response = match guard.response().await {
         Ok(response) => response,
         Err(error) => {
-            guard.failed();
-            let _ = guard.settle(None).await;
+            guard.note_failure();
+            let _ = guard.invalidate(None).await;
             return Err(error);
         }
     };
     let (mut head, body) = response.into_parts();
-    let outcome = outcome(head.status);
-    guard.answered(outcome, &head);
-    let (body, replaced) = match through::wanted(guard.settlement(), fence, &head, &body) {
-        Some(wanted) => wanted.store(&shared, body).await,
+    let outcome = outcome_of_status(head.status);
+    guard.note_response(outcome, &head);
+    let representation = through::representation(guard.pending(), fence, &head, &body);
+    let (body, replaced) = match representation {
+        Some(representation) => representation.store(&state, body).await,
         None => (ResponseBody::streaming(body), Replaced::default()),
     };
-    let acknowledged = guard.settle(replaced.settled).await;
-    shared.written(&mut head.headers, outcome, acknowledged, replaced.stored);
+    let acknowledged = guard.invalidate(replaced.invalidated).await;
+    let responder = Responder::new(&state);
+    responder.mark_written(&mut head.headers, outcome, acknowledged, replaced.stored);
     Ok(Response::from_parts(head, body))
 }
 
-fn said<Res, E>(answer: &Result<Response<Res>, E>) -> (WriteOutcome, Option<&HeaderMap>) {
-    match answer {
-        Ok(response) => (outcome(response.status()), Some(response.headers())),
+fn outcome_of<Res, E>(result: &Result<Response<Res>, E>) -> (WriteOutcome, Option<&HeaderMap>) {
+    match result {
+        Ok(response) => (
+            outcome_of_status(response.status()),
+            Some(response.headers()),
+        ),
         Err(_) => (WriteOutcome::Unknown, None),
     }
 }
 
-fn outcome(status: StatusCode) -> WriteOutcome {
-    // A time-out layer inside answers 408 for a handler that it drops wherever it is, behind its commit too.
+fn outcome_of_status(status: StatusCode) -> WriteOutcome {
+    // A timeout layer inside answers 408 for a handler that it drops wherever it is, after its
+    // commit too.
     if status == StatusCode::REQUEST_TIMEOUT {
         WriteOutcome::Unknown
     } else if status.is_client_error() {

@@ -1,4 +1,4 @@
-//! What a write owes the store, and paying it (RFC 9111 §4.4).
+//! What a write is to invalidate, and doing it (RFC 9111 §4.4).
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,24 +15,25 @@ use crate::semantics::reason::{Reason, WriteOutcome};
 use crate::stats::Event;
 use crate::write_info::WriteInfo;
 
-use crate::service::fill::groups::Invalidated;
-use crate::service::request::route::Written;
-use crate::state::Shared;
+use super::targets::{InvalidatedGroups, WriteTargets};
 
-/// A write's request and what it is aimed at, kept until the store is settled.
-pub(crate) struct Settlement<B: Backend> {
-    pub(crate) shared: Shared<B>,
+use crate::service::request::route::WriteTarget;
+use crate::state::LayerState;
+
+/// A write's request and resource, kept until its targets are invalidated.
+pub(crate) struct PendingInvalidation<B: Backend> {
+    pub(crate) state: LayerState<B>,
     pub(crate) request: request::Parts,
     pub(crate) resource: Resource,
     authority: Box<str>,
-    /// When it began.
+    /// When the write began.
     pub(crate) at: Moment,
 }
 
-impl<B: Backend> Clone for Settlement<B> {
+impl<B: Backend> Clone for PendingInvalidation<B> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
+            state: self.state.clone(),
             request: self.request.clone(),
             resource: self.resource,
             authority: self.authority.clone(),
@@ -41,75 +42,47 @@ impl<B: Backend> Clone for Settlement<B> {
     }
 }
 
-/// What a write invalidates.
-#[derive(Clone)]
-pub(crate) struct Targets {
-    these: Vec<Target>,
-    /// Everything else, too: it named too many groups.
-    all: bool,
-}
+/// Targets that are invalidated at the same time.
+const MAX_CONCURRENT: usize = 32;
 
-impl Targets {
-    pub(crate) fn of(resources: Vec<Resource>) -> Self {
-        Self {
-            these: resources.into_iter().map(Target::Resource).collect(),
-            all: false,
-        }
-    }
-
-    pub(crate) fn and(mut self, groups: Invalidated) -> Self {
-        match groups {
-            Invalidated::These(groups) => self.these.extend(groups.into_iter().map(Target::Group)),
-            Invalidated::All => self.all = true,
-        }
-        self
-    }
-
-    /// But for what was settled already.
-    pub(crate) fn without(mut self, already: Option<Resource>) -> Self {
-        let settled = already.map(Target::Resource);
-        self.these.retain(|target| Some(*target) != settled);
-        self
-    }
-}
-
-/// How many are invalidated at the same time.
-const AT_ONCE: usize = 32;
-
-/// Who names a resource.
+/// The source of a reference to a resource.
 #[derive(Clone, Copy)]
-enum Namer {
-    /// The answer: only its own site is its business (RFC 9111 §4.4).
-    Answer,
-    /// The hook of whoever runs this cache.
+enum ReferenceSource {
+    /// The response: it may name resources of its own site only (RFC 9111 §4.4).
+    Response,
+    /// The `also_invalidate` hook: it may name any.
     Hook,
 }
 
-impl<B: Backend> Settlement<B> {
-    pub(crate) fn new<Req>(shared: Shared<B>, request: &Request<Req>, written: Written) -> Self {
+impl<B: Backend> PendingInvalidation<B> {
+    pub(crate) fn new<Req>(
+        state: LayerState<B>,
+        request: &Request<Req>,
+        target: WriteTarget,
+    ) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
         parts.uri = request.uri().clone();
         parts.version = request.version();
         parts.headers = request.headers().clone();
-        // Hooks that judge the GET a write-through answers must see what they would see of it; otherwise extensions stay
-        // out: what somebody hung there must not live longer for having been copied.
-        let config = &shared.config;
+        // Hooks judge the GET that a write-through answers, and must see its extensions. Otherwise
+        // extensions are left out: copying would let the values in them live longer.
+        let config = &state.config;
         if config.write_through || (config.store_posts && parts.method == Method::POST) {
             parts.extensions = request.extensions().clone();
         }
         Self {
-            at: shared.now(),
-            shared,
+            at: state.now(),
+            state,
             request: parts,
-            resource: written.resource,
-            authority: written.authority,
+            resource: target.resource,
+            authority: target.authority,
         }
     }
 
-    /// Counts and tells how the write ended.
-    pub(crate) fn ended(&self, outcome: WriteOutcome) {
-        self.shared.count(Event::Write(outcome));
+    /// Counts and logs the outcome of the write.
+    pub(crate) fn record_outcome(&self, outcome: WriteOutcome) {
+        self.state.count(Event::Write(outcome));
         tracing::debug!(
             outcome = outcome.as_str(),
             method = %self.request.method,
@@ -117,38 +90,38 @@ impl<B: Backend> Settlement<B> {
         );
     }
 
-    /// Invalidates what the write concerns; whether the backend acknowledged all of it. All is attempted, whatever it says
-    /// to each.
-    pub(crate) async fn settle(&self, outcome: WriteOutcome, targets: &Targets) -> bool {
+    /// Invalidates the targets. Each is attempted, whatever became of the others. Returns whether
+    /// the backend acknowledged all.
+    pub(crate) async fn invalidate(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
         if outcome == WriteOutcome::Unknown {
-            let now = self.shared.now();
-            for target in &targets.these {
-                // Before the invalidation, see there.
-                let grace = self.shared.config.write_grace_window;
-                self.shared.core.grace.begin(target, now, grace);
+            let now = self.state.now();
+            for target in &targets.targets {
+                // It must begin before the invalidation, see `WriteGrace::begin`.
+                let grace = self.state.config.write_grace_window;
+                self.state.shared.write_grace.begin(target, now, grace);
             }
         }
-        if targets.all {
-            tracing::warn!("a write's answer names too many groups: everything is cleared");
-            return self.shared.clear().await.is_ok();
+        if targets.clears_all {
+            tracing::warn!("the response to a write names too many groups; everything is cleared");
+            return self.state.clear().await.is_ok();
         }
-        // What failed is counted and logged; the answer is the write's, not the cache's.
-        let Some((first, others)) = targets.these.split_first() else {
+        // A failure is counted and logged there. It does not change the response to the write.
+        let Some((first, others)) = targets.targets.split_first() else {
             return true;
         };
-        // Alone: where the backend has just become well again, it is what finds that out for the others.
-        let mut acknowledged = self.shared.invalidate(*first).await.is_ok();
-        for some in others.chunks(AT_ONCE) {
+        // The first one goes alone: if the backend has just recovered, it finds that out for all.
+        let mut acknowledged = self.state.invalidate(*first).await.is_ok();
+        for some in others.chunks(MAX_CONCURRENT) {
             acknowledged &= self.invalidate_all(some).await;
         }
         acknowledged
     }
 
-    /// At once: each may take its time where the backend is slow.
+    /// Invalidates targets concurrently, because each may take its time where the backend is slow.
     async fn invalidate_all(&self, targets: &[Target]) -> bool {
         let invalidate = |target: &Target| {
-            let (shared, target) = (self.shared.clone(), *target);
-            Box::pin(async move { shared.invalidate(target).await.is_ok() })
+            let (state, target) = (self.state.clone(), *target);
+            Box::pin(async move { state.invalidate(target).await.is_ok() })
         };
         let mut under_way: Vec<_> = targets.iter().map(invalidate).collect();
         let mut acknowledged = true;
@@ -170,32 +143,33 @@ impl<B: Backend> Settlement<B> {
         acknowledged
     }
 
-    /// What a write invalidates that ended like this, with this answer if there is one.
+    /// The targets of a write with this outcome and, if there is one, this response.
     pub(crate) fn targets(
         &self,
         outcome: WriteOutcome,
         response: Option<&response::Parts>,
-    ) -> Targets {
+    ) -> WriteTargets {
         let resources = match outcome {
             WriteOutcome::Rejected => Vec::new(),
             _ => self.resources(response),
         };
-        let targets = Targets::of(resources);
+        let targets = WriteTargets::new(resources);
         match response {
-            Some(head) => targets.and(self.groups(&head.headers)),
+            Some(head) => targets.with_groups(self.groups(&head.headers)),
             None => targets,
         }
     }
 
-    /// The groups that its answer's fields name.
-    pub(crate) fn groups(&self, answer: &HeaderMap) -> Invalidated {
-        self.shared.groups_invalidated(&self.authority, answer)
+    /// The groups that the fields of a response invalidate.
+    pub(crate) fn groups(&self, headers: &HeaderMap) -> InvalidatedGroups {
+        InvalidatedGroups::from_response(&self.state, &self.authority, headers)
     }
 
-    /// The target, what `Location` and `Content-Location` name on the same authority, and what the hook adds; each once.
+    /// The resource of the write, those that `Location` and `Content-Location` name on the same
+    /// authority, and those of the hook; each once.
     fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
-        let mut add = |reference: &str, namer: Namer| {
+        let mut add = |reference: &str, namer: ReferenceSource| {
             let resource = self.resource_of(reference, namer);
             resources.extend(resource.filter(|resource| !resources.contains(resource)));
             resource.is_some()
@@ -203,21 +177,21 @@ impl<B: Backend> Settlement<B> {
         for name in [LOCATION, CONTENT_LOCATION] {
             for value in response.iter().flat_map(|head| head.headers.get_all(&name)) {
                 if let Ok(reference) = value.to_str() {
-                    add(reference, Namer::Answer);
+                    add(reference, ReferenceSource::Response);
                 }
             }
         }
         for reference in self.related(response) {
-            if !add(&reference, Namer::Hook) {
+            if !add(&reference, ReferenceSource::Hook) {
                 tracing::warn!(reference, "also_invalidate named no resource");
             }
         }
         resources
     }
 
-    /// What the hook names. It may be asked while values are dropped: a panic of its own ends here.
+    /// The references of the hook. It may be called while values are dropped, so a panic ends here.
     fn related(&self, response: Option<&response::Parts>) -> Vec<String> {
-        let Some(also) = &self.shared.config.also_invalidate else {
+        let Some(also) = &self.state.config.also_invalidate else {
             return Vec::new();
         };
         let write = WriteInfo::new(&self.request, response);
@@ -227,21 +201,21 @@ impl<B: Backend> Settlement<B> {
         })
     }
 
-    fn resource_of(&self, reference: &str, namer: Namer) -> Option<Resource> {
+    fn resource_of(&self, reference: &str, namer: ReferenceSource) -> Option<Resource> {
         let reference = resolve(self.request.uri.path(), reference)?;
-        let shared = &self.shared;
+        let state = &self.state;
         let Some(named) = reference.authority else {
-            return Some(shared.resource(&self.authority, &reference.path));
+            return Some(state.resource(&self.authority, &reference.path));
         };
         let scheme = reference.scheme.or(self.request.uri.scheme_str());
-        let rule = &shared.config.authority;
+        let rule = &state.config.authority;
         match (rule.is_own(&self.request, scheme, named), namer) {
-            (true, _) => Some(shared.resource(&self.authority, &reference.path)),
-            (false, Namer::Hook) => {
+            (true, _) => Some(state.resource(&self.authority, &reference.path)),
+            (false, ReferenceSource::Hook) => {
                 let named = normalize(named, scheme)?;
-                Some(shared.resource(&named, &reference.path))
+                Some(state.resource(&named, &reference.path))
             }
-            (false, Namer::Answer) => None,
+            (false, ReferenceSource::Response) => None,
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Write-through: a write's answer that is the new representation is stored as such.
+//! Write-through: the response to a write is stored, where it is the new representation.
 //!
-//! It is when a 200 or 201 to PUT, POST or PATCH names itself by `Content-Location` (RFC 9110 §6.4.2) and all of it is
-//! there. It is then judged as the answer that a GET for it, with the write's header fields, would have had.
+//! That is a whole 200 or 201 to PUT, POST or PATCH that names itself by `Content-Location`
+//! (RFC 9110 §6.4.2). It is judged as the response that a GET with the write's header fields would
+//! have had.
 //!
-//! Without the option only what RFC 9110 §9.3.3 lets a cache store: a 200 to POST with explicit freshness whose
-//! `Content-Location` is the POST's own target.
+//! Without the option only a 200 to POST with explicit freshness is stored, whose
+//! `Content-Location` is the POST's own target (RFC 9110 §9.3.3).
 
 use std::sync::Arc;
 
@@ -26,34 +27,41 @@ use crate::stats::Event;
 
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
-use crate::service::fill::policy::announced_length;
-use crate::service::request::route::{OwnKey, Way};
-use crate::service::write::pending::Settlement;
-use crate::state::Shared;
-use crate::state::failure_log::Failed;
+use crate::service::fill::cost_since;
+use crate::service::policy::{
+    announced_length, check_group_grace, storage_decision, storing_rules, tagged, variant_key,
+};
+use crate::service::request::route::{RequestKey, Route, classify};
+use crate::state::LayerState;
+use crate::state::failure_log::Operation;
 
-/// Captured before the inner service is called; `None` where this write stores nothing.
-pub(crate) async fn fence<B: Backend>(settlement: &Settlement<B>) -> Option<B::Fence> {
-    let shared = &settlement.shared;
-    let own = Some(&settlement.resource);
-    let resource = match (&settlement.request.method, shared.config.write_through) {
-        // What it makes is named by its answer only.
+use super::pending::PendingInvalidation;
+
+/// Captures the fence for a store before the inner service is called; `None` where this write
+/// stores nothing.
+pub(crate) async fn capture_fence<B: Backend>(
+    pending: &PendingInvalidation<B>,
+) -> Option<B::Fence> {
+    let state = &pending.state;
+    let own = Some(&pending.resource);
+    let resource = match (&pending.request.method, state.config.write_through) {
+        // Its response names the resource.
         (&Method::POST, true) => None,
-        (&Method::POST, false) if shared.config.store_posts => own,
+        (&Method::POST, false) if state.config.store_posts => own,
         (&Method::PUT | &Method::PATCH, true) => own,
         _ => return None,
     };
-    match shared.core.backend.fence(resource).await {
+    match state.shared.store.backend.fence(resource).await {
         Ok(fence) => fence,
         Err(error) => {
-            shared.backend_failed(Failed::Fence, &error);
+            state.backend_failed(Operation::Fence, &error);
             None
         }
     }
 }
 
-/// A representation that is to be stored once its body is here.
-pub(crate) struct Wanted<F> {
+/// A representation that is stored once its body is here.
+pub(crate) struct Representation<F> {
     key: CacheKey,
     fence: F,
     head: StoredHead,
@@ -65,41 +73,46 @@ pub(crate) struct Wanted<F> {
 /// What storing a representation did.
 #[derive(Default)]
 pub(crate) struct Replaced {
-    /// The resource that needs no further invalidation.
-    pub(crate) settled: Option<Resource>,
+    /// The resource that was invalidated with the store.
+    pub(crate) invalidated: Option<Resource>,
     pub(crate) stored: bool,
 }
 
-/// Whether a write's answer is a representation to be stored.
-pub(crate) fn wanted<B: Backend, Res: Body>(
-    settlement: &Settlement<B>,
+/// The response to a write, if it is a representation that may be stored.
+pub(crate) fn representation<B: Backend, Res: Body>(
+    pending: &PendingInvalidation<B>,
     fence: Option<B::Fence>,
     head: &response::Parts,
     body: &Res,
-) -> Option<Wanted<B::Fence>> {
+) -> Option<Representation<B::Fence>> {
     let fence = fence.filter(|_| head.status.is_success())?;
-    match judge(settlement, fence, head, body) {
-        Ok(wanted) => Some(wanted),
-        // That is what a POST is without the option.
-        Err(Refusal::NotRepresentation) if !settlement.shared.config.write_through => None,
+    match judge(pending, fence, head, body) {
+        Ok(representation) => Some(representation),
+        // Most responses to POST are none, which is not worth counting.
+        Err(Refusal::NotRepresentation) if !pending.state.config.write_through => None,
         Err(refusal) => {
-            settlement.shared.refused(refusal);
+            pending.state.record_refusal(refusal);
             None
         }
     }
 }
 
 fn judge<B: Backend, Res: Body>(
-    settlement: &Settlement<B>,
+    pending: &PendingInvalidation<B>,
     fence: B::Fence,
     head: &response::Parts,
     body: &Res,
-) -> Result<Wanted<B::Fence>, Refusal> {
-    let shared = &settlement.shared;
-    let (get, OwnKey { key, identity, .. }) = represented(settlement, head)?;
-    // The grace that held when it began: a late commit may lie between its own and its answer.
-    let now = settlement.at;
-    if shared.core.grace.is_active(key.resource(), now) {
+) -> Result<Representation<B::Fence>, Refusal> {
+    let state = &pending.state;
+    let (get, RequestKey { key, identity, .. }) = represented_get(pending, head)?;
+    // The grace period at its beginning counts: another write may commit late, between this one's
+    // commit and its response.
+    let now = pending.at;
+    if state
+        .shared
+        .write_grace
+        .covers_resource(key.resource(), now)
+    {
         return Err(Refusal::WriteGrace);
     }
     let answer = as_answer_to_get(head);
@@ -109,22 +122,23 @@ fn judge<B: Backend, Res: Body>(
         at: now,
     };
     let rules = StoringRules {
-        explicit_only: !shared.config.write_through,
-        ..shared.rules(&answer)
+        explicit_only: !state.config.write_through,
+        ..storing_rules(&state.config, &answer)
     };
-    let grant = shared.grant(asked, &identity, &answer, body, rules)?;
-    shared.spares(&grant.groups, now)?;
+    let judged = (&answer, body);
+    let grant = storage_decision(state, asked, &identity, judged, rules)?;
+    check_group_grace(state, &grant.groups, now)?;
     // It would be invalidated as soon as it was stored.
-    if settlement.groups(&head.headers).concern(&grant.groups) {
+    if pending.groups(&head.headers).contain_any(&grant.groups) {
         return Err(Refusal::Superseded);
     }
-    let key = shared.key_of(key, &grant, &get.headers);
+    let key = variant_key(state, key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
-    let share = shared.share();
+    let share = state.buffer_share();
     if !share.try_take(length) {
         return Err(Refusal::Budget);
     }
-    Ok(Wanted {
+    Ok(Representation {
         key,
         fence,
         head: StoredHead::new(identity, answer.status, &answer.headers, grant),
@@ -134,38 +148,38 @@ fn judge<B: Backend, Res: Body>(
     })
 }
 
-/// The GET that a write's answer is the answer to, and its key.
-fn represented<B: Backend>(
-    settlement: &Settlement<B>,
+/// The GET that the response to a write also answers, and its key.
+fn represented_get<B: Backend>(
+    pending: &PendingInvalidation<B>,
     head: &response::Parts,
-) -> Result<(request::Parts, OwnKey), Refusal> {
-    let shared = &settlement.shared;
-    let is_any = shared.config.write_through;
+) -> Result<(request::Parts, RequestKey), Refusal> {
+    let state = &pending.state;
+    let is_any = state.config.write_through;
     if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
         return Err(Refusal::NotRepresentation);
     }
-    let get = get_for(settlement, head).ok_or(Refusal::NotRepresentation)?;
-    let target = &settlement.request.uri;
+    let get = get_for(pending, head).ok_or(Refusal::NotRepresentation)?;
+    let target = &pending.request.uri;
     if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
         return Err(Refusal::NotRepresentation);
     }
-    let own = match shared.way(&get) {
-        Way::Read(read) => shared.own(&read),
-        Way::Write(_) | Way::Pass(_) => return Err(Refusal::NotRepresentation),
+    let own = match classify(&state.config, &state.shared.store.seed, &get) {
+        Route::Read(read) => read.to_request_key(&state.config.scope),
+        Route::Write(_) | Route::Bypass(_) => return Err(Refusal::NotRepresentation),
     };
     // The fence of a write with a known target was captured for that target alone.
-    let has_any_fence = is_any && settlement.request.method == Method::POST;
-    if !has_any_fence && *own.key.resource() != settlement.resource {
+    let has_any_fence = is_any && pending.request.method == Method::POST;
+    if !has_any_fence && *own.key.resource() != pending.resource {
         return Err(Refusal::NotRepresentation);
     }
     Ok((get, own))
 }
 
-impl<F> Wanted<F> {
+impl<F> Representation<F> {
     /// Collects the body, then invalidates and stores in one step.
     pub(crate) async fn store<B, Res>(
         self,
-        shared: &Shared<B>,
+        state: &LayerState<B>,
         body: Res,
     ) -> (ResponseBody<Res>, Replaced)
     where
@@ -177,7 +191,7 @@ impl<F> Wanted<F> {
         let collected = match Limited::new(body, limit).collect().await {
             Ok(collected) => collected,
             Err(error) => {
-                shared.refused(Refusal::BodyFailed);
+                state.record_refusal(Refusal::BodyFailed);
                 return (ResponseBody::failed(error), Replaced::default());
             }
         };
@@ -185,46 +199,45 @@ impl<F> Wanted<F> {
         let data = collected.to_bytes();
         let answer = ResponseBody::whole(data.clone(), trailers.clone());
         if data.len() != limit {
-            shared.refused(Refusal::Truncated);
+            state.record_refusal(Refusal::Truncated);
             return (answer, Replaced::default());
         }
-        let stored = shared.tagged(self.head, &data).with_body(
+        let stored = tagged(&state.config, self.head, &data).with_body(
             Bytes::copy_from_slice(&data),
             trailers,
-            shared.cost_since(self.began),
+            cost_since(state, self.began),
         );
-        let put = shared
-            .core
-            .backend
-            .replace(&self.key, self.fence, Arc::new(stored), shared.now())
+        let backend = &state.shared.store.backend;
+        let put = backend
+            .replace(&self.key, self.fence, Arc::new(stored), state.now())
             .await;
         drop(self.share);
-        shared.put(&put);
+        state.record_put(&put);
         if put.is_ok() {
-            shared.count(Event::Invalidation);
+            state.count(Event::Invalidation);
         }
         let replaced = Replaced {
-            settled: put.is_ok().then_some(*self.key.resource()),
+            invalidated: put.is_ok().then_some(*self.key.resource()),
             stored: matches!(put, Ok(Put::Stored)),
         };
         (answer, replaced)
     }
 }
 
-/// The GET that the write's answer would also be the answer to.
+/// The GET whose target the `Content-Location` of the response names, on the write's own site.
 fn get_for<B: Backend>(
-    settlement: &Settlement<B>,
+    pending: &PendingInvalidation<B>,
     head: &response::Parts,
 ) -> Option<request::Parts> {
     let mut names = head.headers.get_all(CONTENT_LOCATION).iter();
     let (name, None) = (names.next()?, names.next()) else {
         return None;
     };
-    let write = &settlement.request;
+    let write = &pending.request;
     let reference = resolve(write.uri.path(), name.to_str().ok()?)?;
     if let Some(named) = reference.authority {
         let scheme = reference.scheme.or(write.uri.scheme_str());
-        let rule = &settlement.shared.config.authority;
+        let rule = &pending.state.config.authority;
         if !rule.is_own(write, scheme, named) {
             return None;
         }

@@ -1,0 +1,173 @@
+//! Hands a fetched response to its client, and to the store and the followers as it streams.
+
+use std::sync::Arc;
+
+use http::{Response, response};
+use tokio::runtime::Handle;
+
+use crate::backend::Backend;
+use crate::body::capture::Whole;
+use crate::body::origin::OriginBody;
+use crate::body::pump::Pump;
+use crate::body::response::ResponseBody;
+use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
+use crate::semantics::reason::Refusal;
+use crate::service::bounds::InnerBody;
+use crate::service::fill::{CaptureGuard, capture, commit};
+use crate::service::plan::{FetchInfo, Storable};
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::respond::Responder;
+use crate::service::select::stored::cut_response;
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
+
+/// The circumstances of a delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery<'d, B: Backend> {
+    pub(crate) state: &'d LayerState<B>,
+    pub(crate) outgoing: &'d OutgoingRequest,
+    pub(crate) info: FetchInfo,
+}
+
+impl<B: Backend> Delivery<'_, B> {
+    /// Cuts the head to the client's preconditions, and marks it; the body to send instead, if
+    /// that is another.
+    fn finish_head<Res>(
+        self,
+        head: &mut response::Parts,
+        refusal: Option<Refusal>,
+    ) -> Option<ResponseBody<Res>> {
+        let preconditions = self.outgoing.preconditions();
+        let confirmed = self.outgoing.confirmed_content();
+        let cut = cut_response(head, preconditions, confirmed, self.state.now());
+        Responder::new(self.state).mark_fetched(head, self.info, refusal);
+        cut
+    }
+}
+
+/// Delivers a response to its client alone, captured for the store as it streams.
+pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
+    delivery: Delivery<'_, B>,
+    mut head: response::Parts,
+    body: OriginBody<Res>,
+    storable: Storable<B::Fence>,
+) -> Response<ResponseBody<Res>> {
+    let state = delivery.state;
+    let cut = delivery.finish_head(&mut head, None);
+    let share = Arc::new(state.buffer_share());
+    let body = match body.as_stored() {
+        Some((data, trailers)) => {
+            let body = ResponseBody::whole(data.clone(), trailers.clone());
+            let whole = Whole {
+                data,
+                trailers,
+                share,
+            };
+            commit(state, storable, Ok(whole), ());
+            body
+        }
+        None => {
+            let capture = capture(state, storable, share, false, ());
+            ResponseBody::captured(body, capture)
+        }
+    };
+    Response::from_parts(head, cut.unwrap_or(body))
+}
+
+/// Delivers a response that is not stored, untouched apart from `Cache-Status`.
+pub(crate) fn deliver_unstored<B: Backend, Res>(
+    delivery: Delivery<'_, B>,
+    mut head: response::Parts,
+    body: OriginBody<Res>,
+    refusal: Refusal,
+) -> Response<ResponseBody<Res>> {
+    let state = delivery.state;
+    state.record_refusal(refusal);
+    Responder::new(state).mark_fetched(&mut head, delivery.info, Some(refusal));
+    Response::from_parts(head, ResponseBody::from_origin(body))
+}
+
+/// Delivers a response to its client and its followers, who read the same bytes, each at its own
+/// pace.
+///
+/// It may be stored, or could be if there were a fence.
+pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
+    delivery: Delivery<'_, B>,
+    mut head: response::Parts,
+    body: OriginBody<Res>,
+    storable: Storable<B::Fence>,
+    (leader, runtime): (Arc<Leader<B::Fence, SharedHead>>, Handle),
+) -> Response<ResponseBody<Res>> {
+    let state = delivery.state;
+    leader.add_variant_key(storable.key);
+    let stream = leader.stream().clone();
+    let own = stream.reader();
+    let length = storable.length;
+    let shared_head = SharedHead {
+        status: head.status,
+        headers: SharedHead::shareable_headers(&head, &storable.grant),
+        identity: storable.identity.clone(),
+        grant: storable.grant.clone(),
+        rules: storable.rules.clone(),
+        called: storable.called,
+        length,
+    };
+    let guard = OpenFlight {
+        leader: leader.clone(),
+        stream: stream.clone(),
+    };
+    let share = stream.share();
+    // A sixteenth more, for what it takes to keep it in chunks.
+    let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
+    let refusal = match &storable.fence {
+        Err(refusal) => Some(*refusal),
+        Ok(_) if !share.try_reserve(reserved) => Some(Refusal::Budget),
+        Ok(_) => None,
+    };
+    let limits = state.config.coalesce;
+    let time_left = limits
+        .fill_timeout
+        .saturating_sub(state.now().since(storable.called));
+    let mut capture = capture(state, storable, share, true, guard);
+    if let Some(refusal) = refusal {
+        capture.give_up(refusal);
+    }
+    // Made before the head is published: if it is dropped, it ends the followers' bodies.
+    let pump = Pump::new(body, stream, capture, time_left, limits.slow_reader_timeout);
+    leader.publish(FlightOutcome::Shared(Arc::new(shared_head)));
+    state.shared.background.run_on(Some(&runtime), pump.run());
+    let body = match (delivery.finish_head(&mut head, refusal), own) {
+        (Some(cut), _) => cut,
+        (None, Some(reader)) => ResponseBody::shared(reader, length),
+        (None, None) => unreachable!("a new stream can be read from its beginning"),
+    };
+    Response::from_parts(head, body)
+}
+
+/// A flight that others can join until its body is stored, or is known not to be.
+struct OpenFlight<F, H> {
+    leader: Arc<Leader<F, H>>,
+    stream: BodyStream,
+}
+
+impl<F, H> CaptureGuard for OpenFlight<F, H>
+where
+    F: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+{
+    fn companion(&self) -> Option<Arc<DropNotice>> {
+        Some(self.stream.drop_notice())
+    }
+
+    fn mark_stored(&self) {
+        self.stream.mark_stored();
+    }
+}
+
+impl<F, H> Drop for OpenFlight<F, H> {
+    fn drop(&mut self) {
+        self.leader.close();
+        self.stream.share().release_reserved();
+        self.stream.stop_retaining();
+    }
+}

@@ -1,0 +1,190 @@
+//! A response on its way into the store: decided when its head is here, stored when its body has
+//! ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::TRAILER;
+use http::{StatusCode, response};
+use http_body::Body;
+
+use crate::backend::{Backend, Put};
+use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
+use crate::flight::{BudgetShare, DropNotice};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::StoringRules;
+use crate::state::LayerState;
+
+use super::parts;
+use super::plan::{Fill, Storable};
+use super::policy::{
+    add_date, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
+    variant_key,
+};
+use super::request::outgoing::OutgoingRequest;
+
+/// A value that is kept until a body is stored, or is known not to be.
+pub(crate) trait CaptureGuard: Send + 'static {
+    /// The slow readers that are told when the stored response is evicted.
+    fn companion(&self) -> Option<Arc<DropNotice>> {
+        None
+    }
+
+    /// Notes that the response is stored.
+    fn mark_stored(&self) {}
+}
+
+impl CaptureGuard for () {}
+
+/// Decides whether a response may be stored.
+///
+/// One that may, and has no `Date`, gets the time of its receipt, on its way to the client too
+/// (RFC 9110 §6.6.1). With a refused `fence` the response is judged all the same: followers may
+/// share it.
+pub(crate) fn decide<B: Backend, Res: Body>(
+    state: &LayerState<B>,
+    fill: Fill<B::Fence>,
+    fence: Result<B::Fence, Refusal>,
+    outgoing: &OutgoingRequest,
+    head: &mut response::Parts,
+    body: &Res,
+) -> Result<Storable<B::Fence>, Refusal> {
+    if head.status == StatusCode::PARTIAL_CONTENT
+        && let Some(part) = parts::store::part_to_store(state, &fill, outgoing, head)
+    {
+        return parts::store::decide(state, part, fill, fence, outgoing, (head, body));
+    }
+    if let Some(own) = &outgoing.origin_head {
+        parts::store::check_own_permission(state, own, &fill, outgoing, body)?;
+    }
+    let rules = storing_rules(&state.config, head);
+    let with_replaced = StoringRules {
+        existing: fill.miss.replaced_status,
+        ..rules.clone()
+    };
+    let identity = fill.key.identity;
+    let asked = outgoing.asked();
+    let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
+    let fence = fence
+        .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
+    add_date(head, &grant);
+    let lookup_key = fill.miss.lookup_key;
+    if grant.freshness.is_reusable() {
+        let uncacheable = &state.shared.coalescing.uncacheable;
+        uncacheable.forget(&lookup_key, &outgoing.headers);
+    }
+    Ok(Storable {
+        key: variant_key(state, fill.key.key, &grant, &outgoing.headers),
+        lookup_key,
+        head: StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone()),
+        identity,
+        fence,
+        grant,
+        length: announced_length(head, body),
+        has_trailers: head.headers.contains_key(TRAILER),
+        merge: None,
+        called: outgoing.at,
+        rules,
+    })
+}
+
+/// Collects a body for the store.
+///
+/// The bytes are taken from `share`, unless the stream of a flight does that (`is_counted`).
+/// `guard` is dropped when the body is stored, or is known not to be.
+pub(crate) fn capture<B: Backend>(
+    state: &LayerState<B>,
+    storable: Storable<B::Fence>,
+    share: Arc<BudgetShare>,
+    is_counted: bool,
+    guard: impl CaptureGuard,
+) -> Capture {
+    let limits = CaptureLimits {
+        max_bytes: state.max_stored_body(),
+        announced: storable.length,
+        has_trailers: storable.has_trailers,
+        is_counted,
+    };
+    let state = state.clone();
+    Capture::new(limits, share, move |captured| {
+        commit(&state, storable, captured, guard);
+    })
+}
+
+/// Stores a response whose body has ended cleanly. Where the backend needs waiting for, that
+/// happens in the background.
+pub(crate) fn commit<B: Backend>(
+    state: &LayerState<B>,
+    storable: Storable<B::Fence>,
+    captured: Captured,
+    guard: impl CaptureGuard,
+) {
+    let (whole, fence) = match captured.and_then(|whole| Ok((whole, storable.fence?))) {
+        Ok(storable) => storable,
+        Err(refusal) => {
+            // The next requests need not wait for a response that is not kept either.
+            if refusal == Refusal::TooLarge {
+                remember_uncacheable(state, &storable.lookup_key, refusal);
+            }
+            return state.record_refusal(refusal);
+        }
+    };
+    let Whole {
+        data,
+        trailers,
+        share,
+    } = whole;
+    let (data, trailers) = match storable.merge {
+        // Both the new and the stored bytes are in memory until they are merged.
+        Some(merge) if !share.try_take(merge.stored_length()) => {
+            return state.record_refusal(Refusal::Budget);
+        }
+        Some(merge) => (merge.merge(data), None),
+        None => (data, trailers),
+    };
+    let cost = cost_since(state, storable.called);
+    let head = tagged(&state.config, storable.head, &data);
+    let mut response = head.with_body(data, trailers, cost);
+    if let Some(companion) = guard.companion() {
+        response = response.with_companion(companion);
+    }
+    let response = Arc::new(response);
+    let (key, lookup_key) = (storable.key, storable.lookup_key);
+    let task = state.clone();
+    state.shared.background.run(async move {
+        let state = task;
+        let whole_key = key.primary();
+        let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
+            .then(|| parts::superseded::SupersededParts::new(whole_key, &response, &fence));
+        let backend = &state.shared.store.backend;
+        let put = backend.put(&key, fence, response, state.now()).await;
+        if matches!(put, Ok(Put::Stored)) {
+            if let Some(superseded) = superseded {
+                superseded.remove(&state).await;
+            }
+            state.shared.origin.failures.forget(&lookup_key);
+            guard.mark_stored();
+        }
+        state.record_put(&put);
+        drop((share, guard));
+    });
+}
+
+/// Remembers a key as uncacheable for the requests that a refusal concerns.
+pub(crate) fn remember_uncacheable<B: Backend>(
+    state: &LayerState<B>,
+    key: &crate::backend::CacheKey,
+    refusal: Refusal,
+) {
+    let ttl = state.config.coalesce.uncacheable_ttl;
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    uncacheable.remember(key, refusal, state.now(), ttl);
+}
+
+/// The time that a fill has taken until now. Changes of the wall clock do not count.
+pub(crate) fn cost_since<B: Backend>(state: &LayerState<B>, called: Moment) -> Duration {
+    let now = state.now().monotonic();
+    now.saturating_sub(called.monotonic())
+}

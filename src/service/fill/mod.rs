@@ -1,3 +1,0 @@
-pub(crate) mod decision;
-pub(crate) mod groups;
-pub(crate) mod policy;

@@ -1,0 +1,79 @@
+//! Stale responses in place of the inner service's failures (RFC 9111 §4.2.4, RFC 5861 §4).
+
+use http::{Response, StatusCode};
+
+use crate::backend::Backend;
+use crate::body::response::ResponseBody;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::StaleUse;
+use crate::semantics::staleness;
+use crate::service::plan::{Fill, Hit, StoredState};
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::respond::Responder;
+use crate::state::LayerState;
+
+/// The stale response that is served in place of a failure, if there is one that may be.
+///
+/// If anything is stored for the request, the inner service is not asked for it again for
+/// `failure_backoff`.
+pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+    use_: StaleUse,
+    status: Option<StatusCode>,
+) -> Option<Response<ResponseBody<Res>>> {
+    let now = state.now();
+    if !matches!(fill.miss.stored, StoredState::Nothing) {
+        let failures = &state.shared.origin.failures;
+        failures.remember(
+            &fill.miss.lookup_key,
+            use_,
+            now,
+            state.config.failure_backoff,
+        );
+    }
+    let hit = stale_hit(fill, use_, now)?;
+    let responder = Responder::new(state);
+    Some(responder.stale_response(&hit, outgoing.preconditions(), fill.miss.reason, status))
+}
+
+/// The stale response, if it may be used for this reason.
+pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Option<Hit> {
+    let StoredState::Stale(stored) = &fill.miss.stored else {
+        return None;
+    };
+    let directives = &fill.key.directives;
+    staleness::may_be_used(directives, stored.freshness(), now, use_)
+        .then(|| Hit::stale(stored.clone(), now, use_))
+}
+
+/// The stale response that is used without asking the inner service, which failed a moment ago.
+pub(crate) fn stale_hit_in_backoff<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+) -> Option<Hit> {
+    if !matches!(fill.miss.stored, StoredState::Stale(_)) {
+        return None;
+    }
+    let now = state.now();
+    let failures = &state.shared.origin.failures;
+    let mut uses = failures.recent(&fill.miss.lookup_key, now);
+    uses.find_map(|use_| stale_hit(fill, use_, now))
+}
+
+/// The response where the queue for the inner service is full: a stale one, or 503. A background
+/// refresh gets an empty one, which is dropped.
+pub(crate) fn overloaded<B: Backend, Res>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Response<ResponseBody<Res>> {
+    let responder = Responder::new(state);
+    let stale = stale_hit(fill, StaleUse::IfError, state.now());
+    match (stale, &fill.miss.stored) {
+        (Some(hit), _) => responder.hit(&hit, outgoing.preconditions()),
+        (None, StoredState::InUse(_)) => Response::default(),
+        (None, _) => responder.too_many_waiting(),
+    }
+}

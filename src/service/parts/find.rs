@@ -1,0 +1,114 @@
+//! Looks stored parts up, and answers from them where they hold all that a request wants.
+
+use http::header::RANGE;
+use http::{HeaderMap, Method, Response};
+
+use crate::backend::{Backend, Lookup};
+use crate::body::response::ResponseBody;
+use crate::semantics::range::strong_validator;
+use crate::semantics::reason::FetchReason;
+use crate::semantics::selection::Selection;
+use crate::semantics::verdict::{Found, Verdict, verdict};
+use crate::service::lookup::selects;
+use crate::service::plan::{Completion, Fill, HeldParts, Hit};
+use crate::service::respond::Responder;
+use crate::service::select::ranges::Source;
+use crate::service::select::stored::{selected_part, selection_of};
+use crate::state::LayerState;
+use crate::state::failure_log::Operation;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::StoredResponse;
+
+/// Answers a GET from stored parts, where they hold all it wants and are fresh. If they hold some
+/// of it, the fill notes how they complete the request.
+pub(crate) async fn answer_from_parts<B: Backend, Res>(
+    state: &LayerState<B>,
+    fill: &mut Fill<B::Fence>,
+    headers: &HeaderMap,
+) -> Option<Response<ResponseBody<Res>>> {
+    let mut held = find_parts(state, fill, headers).await?;
+    let now = state.now();
+    let found = Found::Response(held.response.freshness());
+    if let Verdict::Fresh { age, left } = verdict(&fill.key.directives, found, now)
+        && let Some(response) = selected_part(&held.response, &Method::GET, headers)
+    {
+        let hit = Hit::fresh(held.response, age, left);
+        return Some(Responder::new(state).hit_with(&hit, response));
+    }
+    if !state.is_contradicted(&held.lookup_key) {
+        held.completion = completion(&held.response, headers);
+    }
+    if held.completion.is_some() {
+        fill.miss.reason = FetchReason::Partial;
+    }
+    fill.miss.parts = Some(held);
+    None
+}
+
+/// The stored parts for a request. A backend that fails is logged, and has none.
+pub(crate) async fn find_parts<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    headers: &HeaderMap,
+) -> Option<HeldParts> {
+    let store = &state.shared.store;
+    let key = fill.key.key.parts(&store.seed);
+    let (lookup, lookup_key) = store
+        .lookup_with_vary(&key, headers, state.now())
+        .await
+        .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
+        .ok()?;
+    let Lookup::Found(response, _) = lookup else {
+        return None;
+    };
+    let is_usable = response.identity() == &*fill.key.identity
+        && response.parts().is_some()
+        && selects(&response, headers);
+    is_usable.then_some(HeldParts {
+        response,
+        lookup_key,
+        completion: None,
+    })
+}
+
+/// How stored parts complete a request: if it wants one range or all, some of that is stored, and
+/// a strong validator can tell the representation from any other (RFC 9111 §3.4).
+fn completion(stored: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<Completion> {
+    let received = stored.freshness().received;
+    let validator = strong_validator(stored.headers(), received)?.clone();
+    let parts = stored.parts()?;
+    let wanted = if headers.contains_key(RANGE) {
+        match selection_of(stored, &Method::GET, headers) {
+            Selection::Part(part) => Some(part),
+            _ => return None,
+        }
+    } else {
+        None
+    };
+    let all = wanted.clone().unwrap_or(0..parts.complete());
+    let missing = parts.gap(&all);
+    if missing.is_empty() || missing == all {
+        return None;
+    }
+    let source = Source::from_stored(stored);
+    let slice = |part: Range<u64>| match part.is_empty() {
+        true => Some(Bytes::new()),
+        false => source.slice(&part),
+    };
+    let around = [
+        slice(all.start..missing.start)?,
+        slice(missing.end..all.end)?,
+    ];
+    Some(Completion {
+        stored: stored.clone(),
+        validator,
+        wanted,
+        missing,
+        around,
+    })
+}

@@ -1,0 +1,166 @@
+//! Decides how a 206 is stored as a part, together with the parts that are stored already
+//! (RFC 9111 §3.3, §3.4).
+
+use std::ops::Range;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, RANGE};
+use http::{Method, StatusCode, response};
+use http_body::Body;
+
+use crate::backend::{Backend, CacheKey};
+use crate::flight::Audience;
+use crate::semantics::freshening::freshened;
+use crate::semantics::parts::Parts;
+use crate::semantics::range::part_of_whole;
+use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredHead;
+use crate::service::plan::{Fill, HeldParts, MergePlan, Storable};
+use crate::service::policy::{
+    add_date, check_group_grace, storage_decision, storing_rules, variant_key,
+};
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::state::LayerState;
+
+use super::complete::range_of_same_representation;
+use super::merge::whole_head;
+
+/// The longest time for which requests for a whole response look for its parts, too.
+const MAX_REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// A 206 that can be stored.
+pub(crate) struct PartToStore {
+    /// The head of the whole, with the fields of stored parts of the same representation.
+    head: response::Parts,
+    /// The head of the whole by this response's own fields, where parts are stored.
+    own_head: Option<response::Parts>,
+    range: Range<u64>,
+    complete: u64,
+    held: Option<HeldParts>,
+}
+
+impl PartToStore {
+    /// How the part is merged with those stored under the same key. It is stored alone if together
+    /// they are larger than `limit` bytes, or too many.
+    fn merge_plan(self, key: CacheKey, limit: u64) -> Option<(MergePlan, Parts)> {
+        let range = self.range;
+        let held = self.held.filter(|held| held.lookup_key == key);
+        let both = held.and_then(|held| {
+            let parts = held.response.parts()?.with(&range)?;
+            (parts.held() <= limit).then_some((held.response, parts))
+        });
+        let (stored, parts) = match both {
+            Some((stored, parts)) => (Some(stored), parts),
+            None => (None, Parts::new(self.complete, [range.clone()])?),
+        };
+        Some((MergePlan { range, stored }, parts))
+    }
+}
+
+/// A 206 to a GET with `Range`, as a part that can be stored; `None` for all other responses.
+pub(crate) fn part_to_store<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+    head: &response::Parts,
+) -> Option<PartToStore> {
+    let is_part = state.config.store_parts
+        && head.status == StatusCode::PARTIAL_CONTENT
+        && outgoing.method == Method::GET
+        && outgoing.headers.contains_key(RANGE);
+    let (range, complete) = part_of_whole(&head.headers).filter(|_| is_part)?;
+    let is_same = |held: &&HeldParts| {
+        range_of_same_representation(&held.response, &head.headers, state.now()).is_some()
+    };
+    let held = fill.miss.parts.as_ref().filter(is_same).cloned();
+    let mut whole = whole_head(head);
+    let own_head = held.as_ref().map(|held| {
+        let own = whole.clone();
+        whole.headers = freshened(&held.response, &own.headers);
+        whole.headers.remove(CONTENT_LENGTH);
+        own
+    });
+    Some(PartToStore {
+        head: whole,
+        own_head,
+        range,
+        complete,
+        held,
+    })
+}
+
+/// Checks that a response's own fields let it be stored, whatever it is put together with: a
+/// permission for the stored parts is none for the new one.
+pub(crate) fn check_own_permission<B: Backend, Res: Body>(
+    state: &LayerState<B>,
+    own: &response::Parts,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+    body: &Res,
+) -> Result<(), Refusal> {
+    let rules = storing_rules(&state.config, own);
+    let identity = &fill.key.identity;
+    storage_decision(state, outgoing.asked(), identity, (own, body), rules).map(drop)
+}
+
+/// Decides whether a part may be stored.
+pub(crate) fn decide<B: Backend, Res: Body>(
+    state: &LayerState<B>,
+    part: PartToStore,
+    fill: Fill<B::Fence>,
+    fence: Result<B::Fence, Refusal>,
+    outgoing: &OutgoingRequest,
+    (head, body): (&mut response::Parts, &Res),
+) -> Result<Storable<B::Fence>, Refusal> {
+    if let Some(own) = outgoing.origin_head.as_deref().or(part.own_head.as_ref()) {
+        check_own_permission(state, own, &fill, outgoing, body)?;
+    }
+    let rules = storing_rules(&state.config, &part.head);
+    let identity = fill.key.identity;
+    let (asked, judged) = (outgoing.asked(), (&part.head, body));
+    let grant = storage_decision(state, asked, &identity, judged, rules.clone())?;
+    if !grant.freshness.is_reusable() {
+        return Err(Refusal::NoCache);
+    }
+    let fence = fence
+        .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
+    add_date(head, &grant);
+    let whole = fill.key.key;
+    let parts_key = whole.parts(&state.shared.store.seed);
+    let key = variant_key(state, parts_key, &grant, &outgoing.headers);
+    let headers = &part.head.headers;
+    let stored = StoredHead::new(identity.clone(), StatusCode::OK, headers, grant.clone());
+    let limit = state.max_stored_body();
+    let (merge, parts) = part.merge_plan(key, limit).ok_or(Refusal::Status)?;
+    let (key, stored) = if parts.is_whole() {
+        let key = variant_key(state, whole, &grant, &outgoing.headers);
+        (key, stored)
+    } else {
+        remember_partly_stored(state, &whole, grant.freshness.lifetime);
+        (key, stored.holding(parts))
+    };
+    Ok(Storable {
+        lookup_key: fill.miss.lookup_key,
+        identity,
+        key,
+        fence,
+        head: stored,
+        grant,
+        length: Some(merge.new_length()),
+        has_trailers: false,
+        merge: Some(merge),
+        called: outgoing.at,
+        rules,
+    })
+}
+
+/// Lets requests for the whole response look for its parts, too.
+fn remember_partly_stored<B: Backend>(
+    state: &LayerState<B>,
+    key: &CacheKey,
+    lifetime: Option<Duration>,
+) {
+    let time = lifetime.unwrap_or(MAX_REMEMBERED).min(MAX_REMEMBERED);
+    let keys = &state.shared.partial_keys;
+    keys.remember(key, Audience::Everyone, state.now(), time);
+}

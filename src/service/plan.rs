@@ -1,0 +1,216 @@
+//! Plain data of one fill, from the lookup that missed to the response that is stored.
+//!
+//! Nothing here does anything: `lookup` makes a [`Hit`] or a [`Miss`], a [`Fill`] goes through
+//! `coalesce` and `origin`, and `fill` makes a [`Storable`] of the response. The types about parts
+//! (206) are filled in by `parts` alone.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use crate::backend::{CacheKey, StoredResponse};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::{FetchReason, Refusal, StaleUse};
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Grant, StoringRules};
+
+use super::request::route::RequestKey;
+
+/// A stored response that may be used now.
+pub(crate) struct Hit {
+    pub(crate) response: Arc<StoredResponse>,
+    /// The age, in seconds.
+    pub(crate) age: u64,
+    /// The remaining freshness in seconds, negative when it is stale; `None` if it is fresh until
+    /// it is invalidated.
+    pub(crate) ttl: Option<i64>,
+    /// Why it is used, if it is stale.
+    pub(crate) stale: Option<StaleUse>,
+}
+
+impl Hit {
+    pub(crate) fn fresh(
+        response: Arc<StoredResponse>,
+        age: Duration,
+        left: Option<Duration>,
+    ) -> Self {
+        let seconds = age.as_secs();
+        Self {
+            response,
+            age: seconds,
+            // Age and ttl add up to the lifetime, whatever fraction of a second has passed.
+            ttl: left.map(|left| ((age + left).as_secs() - seconds) as i64),
+            stale: None,
+        }
+    }
+
+    pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, use_: StaleUse) -> Self {
+        let freshness = response.freshness();
+        let age = freshness.age(now).as_secs();
+        let lifetime = freshness.lifetime;
+        Self {
+            age,
+            ttl: lifetime.map(|lifetime| lifetime.as_secs() as i64 - age as i64),
+            stale: Some(use_),
+            response,
+        }
+    }
+}
+
+/// Why the inner service is asked, and what its response may do to the store.
+pub(crate) struct Miss<F> {
+    pub(crate) reason: FetchReason,
+    /// The fence of the lookup; `None` if the backend failed, and nothing may be stored.
+    pub(crate) fence: Option<F>,
+    /// The key that was looked up last: the variant's, where one is known.
+    pub(crate) lookup_key: CacheKey,
+    /// The number of completed fills near the key before the lookup. If it has grown, a fill has
+    /// ended since and the lookup is outdated.
+    pub(crate) completed_fills: u64,
+    /// The status of the stored response that a stored answer would replace.
+    pub(crate) replaced_status: Option<StatusCode>,
+    pub(crate) stored: StoredState,
+    /// Stored parts, where the whole response is not stored.
+    pub(crate) parts: Option<HeldParts>,
+    /// Why the response is not stored, whatever it is.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// The stored response that matches the request whose fill this is.
+pub(crate) enum StoredState {
+    Nothing,
+    /// A stale one. It may be served if the inner service fails.
+    Stale(Arc<StoredResponse>),
+    /// A fresh one that the request wants to be validated.
+    Fresh(Arc<StoredResponse>),
+    /// One that the request was answered with: this fill is a background refresh.
+    InUse(Arc<StoredResponse>),
+}
+
+impl<F> Miss<F> {
+    /// A number of completed fills that is never reached: the lookup counts as outdated.
+    pub(crate) const OUTDATED: u64 = u64::MAX;
+
+    pub(crate) fn new(
+        reason: FetchReason,
+        fence: Option<F>,
+        lookup_key: CacheKey,
+        completed_fills: u64,
+    ) -> Self {
+        Self {
+            reason,
+            fence,
+            lookup_key,
+            completed_fills,
+            replaced_status: None,
+            stored: StoredState::Nothing,
+            parts: None,
+            refusal: None,
+        }
+    }
+
+    /// Notes a stored response that was found, and cannot be used as it is.
+    pub(crate) fn note_found(&mut self, response: Arc<StoredResponse>) {
+        match self.reason {
+            // A stale response may be replaced by any answer.
+            FetchReason::Stale => self.stored = StoredState::Stale(response),
+            // A digest collision: the entry belongs to another key.
+            FetchReason::OtherKey => {}
+            // A variant for other requests: it can be neither used nor validated.
+            FetchReason::VaryMiss => self.replaced_status = Some(response.status()),
+            _ => {
+                self.replaced_status = Some(response.status());
+                self.stored = StoredState::Fresh(response);
+            }
+        }
+    }
+
+    /// Notes that the client has been answered with a stored response: the fill need not serve it
+    /// again, and no error may replace it.
+    pub(crate) fn note_answered_with(&mut self, response: Arc<StoredResponse>) {
+        self.replaced_status = Some(response.status());
+        self.stored = StoredState::InUse(response);
+    }
+
+    /// The stored response that matches the request, fresh or stale.
+    pub(crate) fn stored_response(&self) -> Option<&Arc<StoredResponse>> {
+        match &self.stored {
+            StoredState::Nothing => None,
+            StoredState::Stale(stored)
+            | StoredState::Fresh(stored)
+            | StoredState::InUse(stored) => Some(stored),
+        }
+    }
+
+    pub(crate) fn with_key(self, key: RequestKey) -> Fill<F> {
+        Fill { miss: self, key }
+    }
+}
+
+/// A call to the inner service whose response may be stored.
+pub(crate) struct Fill<F> {
+    pub(crate) miss: Miss<F>,
+    pub(crate) key: RequestKey,
+}
+
+/// Why a request was forwarded, and the status it was answered with.
+#[derive(Clone, Copy)]
+pub(crate) struct FetchInfo {
+    pub(crate) reason: FetchReason,
+    /// The inner service's status, whatever the client gets.
+    pub(crate) status: StatusCode,
+}
+
+/// A response that may be stored once its body has ended.
+pub(crate) struct Storable<F> {
+    /// The key it is stored under.
+    pub(crate) key: CacheKey,
+    /// The key it was looked up under.
+    pub(crate) lookup_key: CacheKey,
+    /// The full cache key.
+    pub(crate) identity: Arc<[u8]>,
+    /// The fence under which it is stored, or why it is only shared with followers.
+    pub(crate) fence: Result<F, Refusal>,
+    pub(crate) head: StoredHead,
+    pub(crate) grant: Grant,
+    /// The announced length of the body, in bytes.
+    pub(crate) length: Option<u64>,
+    pub(crate) has_trailers: bool,
+    /// How it is merged with stored parts, if it is a part itself.
+    pub(crate) merge: Option<MergePlan>,
+    /// When the inner service was called.
+    pub(crate) called: Moment,
+    /// The rules it was judged by, apart from the status it would replace.
+    pub(crate) rules: StoringRules,
+}
+
+/// Stored parts of a response, with their key.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldParts {
+    pub(crate) response: Arc<StoredResponse>,
+    pub(crate) lookup_key: CacheKey,
+    /// How they complete the request they were found for, if they can.
+    pub(crate) completion: Option<Completion>,
+}
+
+/// The range that is missing, and the stored bytes around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Completion {
+    pub(crate) stored: Arc<StoredResponse>,
+    /// The strong validator that tells whether the representation is still the same.
+    pub(crate) validator: HeaderValue,
+    /// The range that the client wants; `None` for the whole.
+    pub(crate) wanted: Option<Range<u64>>,
+    pub(crate) missing: Range<u64>,
+    /// The stored bytes before and behind the missing ones.
+    pub(crate) around: [Bytes; 2],
+}
+
+/// How the bytes of a part are merged with stored ones, once they are here.
+pub(crate) struct MergePlan {
+    pub(crate) range: Range<u64>,
+    pub(crate) stored: Option<Arc<StoredResponse>>,
+}

@@ -1,0 +1,174 @@
+//! Whether a response may be stored, and under which key: the rules of `semantics` with the
+//! options of this layer.
+
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderMap, HeaderName, HeaderValue, response};
+use http_body::Body;
+
+use crate::backend::{Backend, CacheKey, Group};
+use crate::config::Config;
+use crate::key::authority_in;
+use crate::random::uniform;
+use crate::semantics::date;
+use crate::semantics::groups::{Named, membership};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
+use crate::state::LayerState;
+
+use super::plan::Fill;
+
+/// The fence under which the response to a fill that begins now may be stored, or why it may not.
+/// Must be asked before the inner service is called.
+pub(crate) fn storage_fence<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    now: Moment,
+) -> Result<B::Fence, Refusal> {
+    if let Some(refusal) = fill.miss.refusal {
+        return Err(refusal);
+    }
+    let fence = fill.miss.fence.clone().ok_or(Refusal::BackendFailed)?;
+    let resource = fill.key.key.resource();
+    if state.shared.write_grace.covers_resource(resource, now) {
+        return Err(Refusal::WriteGrace);
+    }
+    Ok(fence)
+}
+
+/// Decides whether a response may be stored, under the key whose full form is `identity`.
+pub(crate) fn storage_decision<B: Backend, Res: Body>(
+    state: &LayerState<B>,
+    request: Asked<'_>,
+    identity: &[u8],
+    (head, body): (&response::Parts, &Res),
+    rules: StoringRules,
+) -> Result<Grant, Refusal> {
+    let answered = Answered {
+        status: head.status,
+        headers: &head.headers,
+        at: state.now(),
+    };
+    let limit = state.max_stored_body();
+    match storing(request, answered, &rules) {
+        Storing::Refuse(refusal) => Err(refusal),
+        Storing::Store(_) if limit == 0 => Err(Refusal::NoRoom),
+        Storing::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
+        Storing::Store(_) if head_length(&head.headers) > state.config.max_head => {
+            Err(Refusal::HeadTooLarge)
+        }
+        Storing::Store(grant) => Ok(Grant {
+            groups: groups_of(state, identity, &head.headers)?,
+            ..grant
+        }),
+    }
+}
+
+/// The rules of this layer for a response, whatever is stored already.
+pub(crate) fn storing_rules(config: &Config, head: &response::Parts) -> StoringRules {
+    StoringRules {
+        assigned: config.assigned_ttl(head),
+        store_set_cookie: config.store_set_cookie,
+        existing: None,
+        ignored: config.ignored,
+        targets: config.targeted_cache_control.clone(),
+        explicit_only: false,
+        stale: config.stale,
+        shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
+    }
+}
+
+/// A random number between 0 and 1; 1 without jitter.
+fn drawn(config: &Config) -> f64 {
+    if config.ttl_jitter > 0.0 {
+        uniform(&*config.random)
+    } else {
+        1.0
+    }
+}
+
+/// The key of the variant that a response to a request with these header fields is.
+pub(crate) fn variant_key<B: Backend>(
+    state: &LayerState<B>,
+    key: CacheKey,
+    grant: &Grant,
+    request: &HeaderMap,
+) -> CacheKey {
+    match &grant.selected {
+        Some(selected) => key.variant_for(&state.shared.store.seed, selected.rule(), request),
+        None => key,
+    }
+}
+
+/// Adds an `ETag` made of the content to the head of a stored response, where the layer wants it.
+pub(crate) fn tagged(config: &Config, head: StoredHead, content: &[u8]) -> StoredHead {
+    if config.generate_etags {
+        head.tagged(content)
+    } else {
+        head
+    }
+}
+
+/// The cache groups of a response (RFC 9875) that is stored under the key whose full form is
+/// `identity`.
+///
+/// A group belongs to the scope and authority of the key. The RFC's origin (§2.1) tells schemes
+/// apart as well; a target in origin form has none, and to invalidate too much is safe.
+fn groups_of<B: Backend>(
+    state: &LayerState<B>,
+    identity: &[u8],
+    headers: &HeaderMap,
+) -> Result<Box<[Group]>, Refusal> {
+    match membership(headers) {
+        Named::TooMany => Err(Refusal::Groups),
+        Named::These(names) if names.is_empty() => Ok(Box::default()),
+        Named::These(names) => {
+            let authority = authority_in(identity).ok_or(Refusal::Groups)?;
+            let groups = names.iter().map(|name| state.group(authority, name));
+            Ok(groups.collect())
+        }
+    }
+}
+
+/// Refuses a response in a group that a write of unknown outcome named a moment ago.
+///
+/// The groups of a fill are known only from its response. A grace period that must bar its store
+/// was there before its fence was captured, or the write has broken that fence.
+pub(crate) fn check_group_grace<B: Backend>(
+    state: &LayerState<B>,
+    groups: &[Group],
+    began: Moment,
+) -> Result<(), Refusal> {
+    let grace = &state.shared.write_grace;
+    match groups.iter().any(|group| grace.covers_group(group, began)) {
+        true => Err(Refusal::WriteGrace),
+        false => Ok(()),
+    }
+}
+
+/// Gives a response that may be stored a `Date`, if it has none (RFC 9110 §6.6.1).
+pub(crate) fn add_date(head: &mut response::Parts, grant: &Grant) {
+    let received = grant.freshness.received.wall();
+    let date = head.headers.entry(DATE);
+    date.or_insert_with(|| date::format(received));
+}
+
+/// The length that a response announces for its body, in bytes.
+pub(crate) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) -> Option<u64> {
+    head.headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .or_else(|| body.size_hint().exact())
+}
+
+fn least_length<Res: Body>(head: &response::Parts, body: &Res) -> u64 {
+    let least = body.size_hint().lower();
+    least.max(announced_length(head, body).unwrap_or(0))
+}
+
+/// The bytes of all field lines, as HTTP/1.1 writes them.
+fn head_length(headers: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    headers.iter().map(line).sum()
+}
