@@ -1,4 +1,4 @@
-//! HTTP/1.1 over connections that are kept.
+//! An HTTP/1.1 client with one persistent connection per instance.
 
 use std::error::Error;
 use std::fmt;
@@ -13,12 +13,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Only a server that hangs takes so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for a response. Only an instance that hangs takes so long.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-const LONGEST_BODY: usize = 1 << 20;
+/// The largest response body that is read, in bytes.
+const MAX_BODY: usize = 1 << 20;
 
-/// Where an instance listens.
+/// The address of an instance.
 #[derive(Clone, Debug)]
 pub struct Address {
     authority: String,
@@ -46,19 +47,19 @@ impl Address {
     }
 }
 
-/// Why a request came to nothing.
-pub enum Trouble {
-    /// No answer, or not the whole of it
-    Broken(String),
-    /// One that is not 2xx
-    Refused(StatusCode, Bytes),
+/// The error of a request.
+pub enum RequestError {
+    /// There was no response, or its body ended early.
+    Connection(String),
+    /// The response was not 2xx.
+    Status(StatusCode, Bytes),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broken(reason) => f.write_str(reason),
-            Self::Refused(status, body) => {
+            Self::Connection(reason) => f.write_str(reason),
+            Self::Status(status, body) => {
                 let shown = &body[..body.len().min(200)];
                 write!(f, "{status}: {}", String::from_utf8_lossy(shown))
             }
@@ -66,8 +67,8 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl Trouble {
-    fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+impl RequestError {
+    fn connection(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = error.into();
         let mut reason = error.to_string();
         let mut cause = error.source();
@@ -75,17 +76,18 @@ impl Trouble {
             reason += &format!(": {error}");
             cause = error.source();
         }
-        Self::Broken(reason)
+        Self::Connection(reason)
     }
 }
 
-pub struct Answer {
+/// A 2xx response.
+pub struct Reply {
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Answer {
-    /// All values of a field; empty where there is none.
+impl Reply {
+    /// All values of a field, joined; empty if there is none.
     pub fn field(&self, name: &str) -> String {
         let values: Vec<_> = self
             .headers
@@ -97,43 +99,49 @@ impl Answer {
     }
 }
 
-/// One request at a time; opened when it is needed, and again after it broke.
+/// A connection for one request at a time. It is opened for the first request, and again after an
+/// error.
 pub struct Connection {
     pub address: Address,
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Connection {
-    pub fn to(address: &Address) -> Self {
+    pub fn new(address: &Address) -> Self {
         Self {
             address: address.clone(),
             sender: None,
         }
     }
 
-    /// A 2xx answer, whole.
-    pub async fn ask(
+    /// Sends a request and reads the whole response.
+    pub async fn send(
         &mut self,
         method: Method,
         path: &Uri,
         body: impl Into<Bytes>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Reply, RequestError> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         *request.uri_mut() = path.clone();
         let headers = request.headers_mut();
         headers.insert(HOST, self.address.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Kept only by an exchange that came to its end.
+        // Taken out, so that it is dropped unless the exchange completes.
         let sender = self.sender.take().filter(|sender| !sender.is_closed());
         let exchange = exchange(sender, &self.address, request);
-        let (sender, status, answer) = timeout(PATIENCE, exchange)
-            .await
-            .unwrap_or_else(|_| Err(Trouble::Broken(format!("no answer in {PATIENCE:?}"))))?;
+        let (sender, status, reply) =
+            timeout(RESPONSE_TIMEOUT, exchange)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(RequestError::Connection(format!(
+                        "no response within {RESPONSE_TIMEOUT:?}"
+                    )))
+                })?;
         self.sender = Some(sender);
         match status.is_success() {
-            true => Ok(answer),
-            false => Err(Trouble::Refused(status, answer.body)),
+            true => Ok(reply),
+            false => Err(RequestError::Status(status, reply.body)),
         }
     }
 }
@@ -142,29 +150,29 @@ async fn exchange(
     sender: Option<SendRequest<Full<Bytes>>>,
     address: &Address,
     request: Request<Full<Bytes>>,
-) -> Result<(SendRequest<Full<Bytes>>, StatusCode, Answer), Trouble> {
+) -> Result<(SendRequest<Full<Bytes>>, StatusCode, Reply), RequestError> {
     let mut sender = match sender {
         Some(sender) => sender,
         None => open(address).await?,
     };
-    sender.ready().await.map_err(Trouble::broken)?;
-    let answer = sender.send_request(request).await;
-    let (head, body) = answer.map_err(Trouble::broken)?.into_parts();
-    let body = Limited::new(body, LONGEST_BODY).collect().await;
-    let answer = Answer {
+    sender.ready().await.map_err(RequestError::connection)?;
+    let response = sender.send_request(request).await;
+    let (head, body) = response.map_err(RequestError::connection)?.into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    let reply = Reply {
         headers: head.headers,
-        body: body.map_err(Trouble::broken)?.to_bytes(),
+        body: body.map_err(RequestError::connection)?.to_bytes(),
     };
-    Ok((sender, head.status, answer))
+    Ok((sender, head.status, reply))
 }
 
-async fn open(address: &Address) -> Result<SendRequest<Full<Bytes>>, Trouble> {
+async fn open(address: &Address) -> Result<SendRequest<Full<Bytes>>, RequestError> {
     let stream = TcpStream::connect(&address.authority).await;
-    let stream = stream.map_err(Trouble::broken)?;
-    stream.set_nodelay(true).map_err(Trouble::broken)?;
+    let stream = stream.map_err(RequestError::connection)?;
+    stream.set_nodelay(true).map_err(RequestError::connection)?;
     let opened = http1::handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = opened.map_err(Trouble::broken)?;
-    // Ends with its sender, which hears of what goes wrong.
+    let (sender, connection) = opened.map_err(RequestError::connection)?;
+    // The task ends with its sender, which also returns the connection's errors.
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -1,4 +1,4 @@
-//! The products example, several times over one database, and a Redis where one is needed.
+//! Starts instances of the products example with one database, and a Redis if they need one.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -12,12 +12,13 @@ use crate::client::Address;
 use crate::options::{BackendKind, Options};
 use crate::process::{Folder, Process};
 
-/// Only what hangs takes so long to start.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time for a program to get ready.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-const WATCH: Duration = Duration::from_millis(100);
+/// The interval of checks whether all programs still run.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Everything that was started: killed when dropped, the folder removed.
+/// The programs that were started. When dropped, they are killed and their folder is removed.
 #[derive(Default)]
 pub struct Instances {
     processes: Vec<Process>,
@@ -25,11 +26,12 @@ pub struct Instances {
 }
 
 impl Instances {
-    /// Where they listen.
+    /// Starts everything that `options` ask for and returns the addresses of the instances.
     pub async fn start(&mut self, options: &Options) -> Result<Vec<Address>, String> {
-        let program = program()?;
+        let program = products_program()?;
         let folder = Folder::new();
-        self.folder = Some(folder.map_err(|error| format!("cannot make a folder: {error}"))?);
+        self.folder =
+            Some(folder.map_err(|error| format!("cannot create a temporary folder: {error}"))?);
         let redis = match (options.backend(), &options.redis_url) {
             (BackendKind::Memory, _) => None,
             (BackendKind::Redis, Some(url)) => Some(url.clone()),
@@ -57,7 +59,7 @@ impl Instances {
         Ok(addresses)
     }
 
-    /// Its URL.
+    /// Starts a Redis on a free port and returns its URL.
     async fn start_redis(&mut self) -> Result<String, String> {
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
         let mut command = Command::new("redis-server");
@@ -71,7 +73,7 @@ impl Instances {
         Ok(format!("redis://127.0.0.1:{port}/"))
     }
 
-    /// What it says after these words, which say that it is ready.
+    /// Starts a program and waits for a line with `ready`; returns the rest of that line.
     async fn spawn(
         &mut self,
         command: &mut Command,
@@ -80,29 +82,31 @@ impl Instances {
     ) -> Result<String, String> {
         let process = Process::start(command, name.clone(), self.folder());
         let process = process.map_err(|error| cannot_start(&name, &error))?;
-        // At once, so that `end` knows of it whatever becomes of this future.
+        // Before the first await, so that `kill_all` includes it if this future is dropped.
         self.processes.push(process);
         let process = self.processes.last_mut().expect("just pushed");
-        timeout(PATIENCE, process.says(ready))
+        timeout(START_TIMEOUT, process.wait_for_output(ready))
             .await
-            .unwrap_or_else(|_| Err(format!("{name} does not get ready")))
+            .unwrap_or_else(|_| Err(format!("{name} was not ready within {START_TIMEOUT:?}")))
     }
 
     fn folder(&self) -> &Folder {
-        self.folder.as_ref().expect("made before anything starts")
+        self.folder
+            .as_ref()
+            .expect("created before the first program")
     }
 
-    /// Waits until one is dead.
-    pub async fn death(&mut self) -> String {
+    /// Waits until a program ends; returns its name, status and last output.
+    pub async fn wait_for_exit(&mut self) -> String {
         loop {
-            if let Some(death) = self.processes.iter_mut().find_map(Process::death) {
-                return death;
+            if let Some(report) = self.processes.iter_mut().find_map(Process::exit_report) {
+                return report;
             }
-            tokio::time::sleep(WATCH).await;
+            tokio::time::sleep(WATCH_INTERVAL).await;
         }
     }
 
-    pub async fn end(self) {
+    pub async fn kill_all(self) {
         for process in self.processes {
             process.kill().await;
         }
@@ -112,34 +116,36 @@ impl Instances {
 fn cannot_start(name: &str, error: &std::io::Error) -> String {
     let hint = match (name, error.kind()) {
         ("redis-server", std::io::ErrorKind::NotFound) => {
-            ": apt-get install redis-server, or give the --redis-url of one that runs"
+            "; install redis-server, or pass --redis-url of a running one"
         }
         _ => "",
     };
     format!("cannot start {name}: {error}{hint}")
 }
 
-/// As it is written on a command line.
+/// The spelling of a value on the command line.
 fn name(value: impl ValueEnum) -> String {
     let value = value.to_possible_value();
-    value.expect("none is hidden").get_name().to_owned()
+    value.expect("no value is skipped").get_name().to_owned()
 }
 
-/// Examples lie side by side.
-fn program() -> Result<PathBuf, String> {
+/// The products example, in the folder of this one.
+fn products_program() -> Result<PathBuf, String> {
     let name = format!("products{}", std::env::consts::EXE_SUFFIX);
-    let canary = std::env::current_exe().map_err(|error| format!("who am I? {error}"))?;
+    let canary = std::env::current_exe()
+        .map_err(|error| format!("cannot find this program's own path: {error}"))?;
     let program = canary.with_file_name(name);
     match program.exists() {
         true => Ok(program),
         false => Err(format!(
-            "{} is missing; build it first: cargo build --release --features redis --example products",
+            "{} is missing; build it first: \
+             cargo build --release --features redis --example products",
             program.display()
         )),
     }
 }
 
-/// Free a moment ago: Redis would not say which one it picked.
+/// A port that is free now. Redis cannot pick one itself and report it.
 fn free_port() -> std::io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())

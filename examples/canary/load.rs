@@ -1,4 +1,4 @@
-//! Readers and writers.
+//! The load: readers and writers, and the check of every read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,35 +9,40 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Address, Connection};
+use crate::counters::Counters;
 use crate::options::Options;
-use crate::product::{Judgement, Product, document};
-use crate::screen::Screen;
-use crate::tally::Tally;
+use crate::product::{Product, ReadVerdict, document};
+use crate::progress::Progress;
 
-/// Of one product in a row, through one instance after the other: the second comes while what the first made readers
-/// fetch is under way.
+/// How many times in a row a writer changes one product, through one instance after the other, so that
+/// a write meets the fills that the one before it caused.
 const WRITES_IN_A_ROW: usize = 4;
 
-/// How often a writer that is ahead of the readers looks again.
+/// The interval at which a writer checks whether it is still ahead of the readers.
 const PACE: Duration = Duration::from_millis(1);
 
-/// After an error: whoever is down is not asked again at once.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause after an error.
+const ERROR_BACKOFF: Duration = Duration::from_millis(20);
 
-const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// The longest time for removing the products at the end.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What readers and writers share.
 pub struct Load {
+    /// The target number of reads.
     pub reads: u64,
+    /// The target number of writes.
     pub writes: u64,
-    pub tally: Tally,
-    pub screen: Screen,
+    pub counters: Counters,
+    pub progress: Progress,
     addresses: Vec<Address>,
     products: Vec<Product>,
-    /// The product written last: the likeliest to be read stale.
+    /// The index of the product written last, which is the most likely to be read stale.
     latest: AtomicUsize,
 }
 
 impl Load {
+    /// Creates the products.
     pub async fn prepare(addresses: Vec<Address>, options: &Options) -> Result<Self, String> {
         let mut connections = connect(&addresses);
         let count = connections.len();
@@ -48,15 +53,15 @@ impl Load {
         Ok(Self {
             reads: options.reads,
             writes: options.writes,
-            tally: Tally::default(),
-            screen: Screen::default(),
+            counters: Counters::default(),
+            progress: Progress::default(),
             addresses,
             products,
             latest: AtomicUsize::new(0),
         })
     }
 
-    /// Until both targets are reached; what is still under way then, or when this is dropped, is given up.
+    /// Reads and writes until both targets are reached. Requests in flight are dropped then.
     pub async fn run(self: Arc<Self>, readers: u16, writers: u16) {
         let mut tasks = JoinSet::new();
         for number in 0..usize::from(readers) {
@@ -66,21 +71,21 @@ impl Load {
             tasks.spawn(self.clone().keep_writing(number, writers.into()));
         }
         while let Some(ended) = tasks.join_next().await {
-            ended.expect("no reader or writer panics");
+            ended.expect("readers and writers do not panic");
         }
     }
 
-    fn read_enough(&self) -> bool {
-        self.tally.reads.get() >= self.reads
+    fn has_read_enough(&self) -> bool {
+        self.counters.reads.get() >= self.reads
     }
 
-    fn written_enough(&self) -> bool {
-        self.tally.writes.get() >= self.writes
+    fn has_written_enough(&self) -> bool {
+        self.counters.writes.get() >= self.writes
     }
 
-    /// Whether a larger part of the writes is done than of the reads.
-    fn is_ahead(&self) -> bool {
-        let (reads, writes) = (self.tally.reads.get(), self.tally.writes.get());
+    /// Whether a larger share of the writes is done than of the reads.
+    fn writers_are_ahead(&self) -> bool {
+        let (reads, writes) = (self.counters.reads.get(), self.counters.writes.get());
         u128::from(writes) * u128::from(self.reads) > u128::from(reads) * u128::from(self.writes)
     }
 
@@ -88,8 +93,9 @@ impl Load {
         let mut connections = connect(&self.addresses);
         let (products, instances) = (self.products.len(), connections.len());
         let mut turn = reader;
-        while !(self.read_enough() && self.written_enough()) {
-            // Every other read is of the product written last; the others go through them all, a round per instance.
+        while !(self.has_read_enough() && self.has_written_enough()) {
+            // Every other read is of the product written last. The others go through all products, one
+            // round per instance.
             let number = match turn % 2 {
                 0 => self.latest.load(Ordering::Relaxed),
                 _ => turn / 2 % products,
@@ -97,8 +103,8 @@ impl Load {
             let instance = (turn / 2 / products + turn / 2 % products + reader) % instances;
             let (product, connection) = (&self.products[number], &mut connections[instance]);
             if let Err(error) = self.read(product, connection).await {
-                self.screen.error(error);
-                sleep(PAUSE).await;
+                self.progress.report_error(error);
+                sleep(ERROR_BACKOFF).await;
             }
             turn += 1;
         }
@@ -107,31 +113,32 @@ impl Load {
     async fn read(&self, product: &Product, connection: &mut Connection) -> Result<(), String> {
         let promised = product.promised();
         let started = Instant::now();
-        let answer = connection.ask(Method::GET, &product.path, "").await;
-        let answer = answer.map_err(|trouble| {
-            self.tally.errors.add(&trouble);
-            format!("GET {}{}: {trouble}", connection.address, product.path)
+        let reply = connection.send(Method::GET, &product.path, "").await;
+        let reply = reply.map_err(|error| {
+            self.counters.errors.add(&error);
+            format!("GET {}{}: {error}", connection.address, product.path)
         })?;
-        self.tally.read_times.add(started.elapsed());
-        let seen = product.read(&answer).inspect_err(|_| {
-            self.tally.errors.wrong.add();
+        self.counters.read_times.add(started.elapsed());
+        let read = product.parse(&reply).inspect_err(|_| {
+            self.counters.errors.wrong.add();
         })?;
-        if seen.hit {
-            self.tally.hits.add();
+        if read.is_hit {
+            self.counters.hits.add();
         }
-        match product.judge(&seen, promised) {
-            Judgement::Current => {}
-            Judgement::Undecided => _ = self.tally.undecided.add(),
-            Judgement::Stale => {
-                self.tally.stale.add();
-                let (address, path, got) = (&connection.address, &product.path, seen.version);
-                let (status, age) = (answer.field("cache-status"), answer.field("age"));
-                self.screen.stale(format!(
-                    "{address}{path}, got {got}, promised {promised}, cache-status: {status}, age: {age}"
+        match product.judge(&read, promised) {
+            ReadVerdict::Current => {}
+            ReadVerdict::Undecided => _ = self.counters.undecided.add(),
+            ReadVerdict::Stale => {
+                self.counters.stale.add();
+                let (address, path, got) = (&connection.address, &product.path, read.version);
+                let (status, age) = (reply.field("cache-status"), reply.field("age"));
+                self.progress.report_stale(format!(
+                    "{address}{path}, got {got}, promised {promised}, \
+                     cache-status: {status}, age: {age}"
                 ));
             }
         }
-        self.tally.reads.add();
+        self.counters.reads.add();
         Ok(())
     }
 
@@ -139,18 +146,18 @@ impl Load {
         let mut connections = connect(&self.addresses);
         let instances = connections.len() as u64;
         for number in (writer..self.products.len()).step_by(writers).cycle() {
-            while self.is_ahead() && !self.written_enough() {
+            while self.writers_are_ahead() && !self.has_written_enough() {
                 sleep(PACE).await;
             }
             for _ in 0..WRITES_IN_A_ROW {
-                if self.written_enough() {
+                if self.has_written_enough() {
                     return;
                 }
                 let version = self.products[number].issue();
                 let connection = &mut connections[(version % instances) as usize];
                 if let Err(error) = self.write(number, version, connection).await {
-                    self.screen.error(error);
-                    sleep(PAUSE).await;
+                    self.progress.report_error(error);
+                    sleep(ERROR_BACKOFF).await;
                 }
             }
         }
@@ -160,35 +167,36 @@ impl Load {
         let product = &self.products[number];
         self.latest.store(number, Ordering::Relaxed);
         let started = Instant::now();
-        let answer = to.ask(Method::PUT, &product.path, document(version)).await;
-        answer.map_err(|trouble| {
-            product.leave_unsettled(version);
-            self.tally.errors.add(&trouble);
-            format!("PUT {}{}: {trouble}", to.address, product.path)
+        let reply = to.send(Method::PUT, &product.path, document(version)).await;
+        reply.map_err(|error| {
+            product.mark_unconfirmed(version);
+            self.counters.errors.add(&error);
+            format!("PUT {}{}: {error}", to.address, product.path)
         })?;
         product.promise(version);
-        self.tally.write_times.add(started.elapsed());
-        self.tally.writes.add();
+        self.counters.write_times.add(started.elapsed());
+        self.counters.writes.add();
         Ok(())
     }
 
-    /// Others' instances are left as they were found, as far as they let us.
+    /// Deletes the products, so that instances that were not started here are left as they were.
+    /// Errors are ignored.
     pub async fn remove_products(&self) {
         let removed = async {
             let mut connections = connect(&self.addresses);
             for product in &self.products {
                 for connection in &mut connections {
-                    let answer = connection.ask(Method::DELETE, &product.path, "").await;
-                    if answer.is_ok() {
+                    let reply = connection.send(Method::DELETE, &product.path, "").await;
+                    if reply.is_ok() {
                         break;
                     }
                 }
             }
         };
-        let _ = timeout(LAST_REQUESTS, removed).await;
+        let _ = timeout(CLEANUP_TIMEOUT, removed).await;
     }
 }
 
 fn connect(addresses: &[Address]) -> Vec<Connection> {
-    addresses.iter().map(Connection::to).collect()
+    addresses.iter().map(Connection::new).collect()
 }

@@ -1,46 +1,50 @@
-//! The canary: does anybody ever read what a write has replaced?
+//! The canary: shows that no read is older than a write that was answered before it.
 //!
-//! It starts several instances of the products example over one database (and a Redis for them to share), or is pointed
-//! at running ones. Writers PUT ever higher versions, the writes of one product in turn through every instance; readers
-//! GET from all of them meanwhile. Before a reader asks, it notes the last version whose PUT had been answered: an answer
-//! with a lower one is a *stale read*, and there must be none. A PUT that was not answered with 2xx may still take effect,
-//! at any time: what is older but might be of such a write is counted apart, as undecided.
+//! It starts several instances of the products example with one database (and a Redis that they
+//! share), or uses running ones. Writers PUT increasing versions of products, the writes of one
+//! product in turn through all instances. Readers GET from all of them meanwhile. Before a reader
+//! sends its request, it notes the last version whose PUT was answered. A response with a lower
+//! version is a *stale read*, and there must be none. A PUT without a 2xx can still take effect at any
+//! time: a read of an older version that such a write may explain is counted apart, as undecided.
 //!
 //! ```text
 //! cargo build --release --features redis --example products --example canary
-//! target/release/examples/canary                                   # two instances and a Redis, a million reads
-//! target/release/examples/canary --write write-through
-//! target/release/examples/canary --instances 1 --reads 200000 --writes 4000      # from memory: no Redis
-//! target/release/examples/canary --url http://127.0.0.1:3000 --url http://127.0.0.1:3001
+//! cd target/release/examples
+//! ./canary                                # two instances and a Redis, a million reads
+//! ./canary --write write-through
+//! ./canary --instances 1 --reads 200000 --writes 4000      # in memory, without a Redis
+//! ./canary --url http://127.0.0.1:3000 --url http://127.0.0.1:3001
 //! ```
 //!
-//! How it goes is told once a second on stderr, the result on stdout: one figure per line, or with `--json` an object.
-//! It exits with 0 if every read and write was answered, all that was asked for was done in time, some of it came from a
-//! cache and nothing was stale; with 1 if not; with 2 if it was called wrongly. A run that fails says what it saw, the first few times as it happens:
+//! The progress is printed to stderr once a second, the result to stdout: one figure per line, or a
+//! JSON object with `--json`. The exit status is 0 if every request was answered in time, some
+//! responses came from a cache and none was stale; 1 otherwise; 2 for wrong options. The first stale
+//! reads and errors are printed as they happen:
 //!
 //! ```text
-//! stale read: http://127.0.0.1:3001/products/0b6e…, got 41, promised 42, cache-status: tower-response-cache; hit, age: 3
+//! stale read: http://127.0.0.1:3001/products/0b6e…, got 41, promised 42,
+//!     cache-status: tower-response-cache; hit, age: 3
 //! …
 //! result                  failed: 12 stale reads
 //! ```
 //!
-//! Several instances that each have a memory of their own (`--backend memory`) would be stale by nature: with `--url` that
-//! is a way to see it fail.
+//! Several instances with separate memories (`--backend memory`) are stale by nature: start them
+//! yourself and pass them with `--url` to see a run fail.
 
 mod client;
+mod counters;
 mod instances;
 mod load;
 mod options;
 mod process;
 mod product;
+mod progress;
 #[path = "../common/quantity.rs"]
-#[allow(dead_code, reason = "no option here is a size")]
+#[allow(dead_code, reason = "no flag here is a size")]
 mod quantity;
 mod report;
-mod screen;
-#[path = "../common/stop.rs"]
-mod stop;
-mod tally;
+#[path = "../common/shutdown_signal.rs"]
+mod shutdown_signal;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,14 +54,14 @@ use instances::Instances;
 use load::Load;
 use options::Options;
 use report::{End, Report};
-use stop::Stop;
+use shutdown_signal::ShutdownSignal;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::checked();
+    let options = Options::parse_and_check();
     let mut instances = Instances::default();
     let outcome = run(&options, &mut instances).await;
-    instances.end().await;
+    instances.kill_all().await;
     match outcome {
         Ok(report) => {
             report.print(options.json);
@@ -71,20 +75,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options, instances: &mut Instances) -> Result<Report, String> {
-    let mut stop = Stop::new().map_err(|error| format!("cannot hear signals: {error}"))?;
+    let mut signal =
+        ShutdownSignal::new().map_err(|error| format!("cannot handle signals: {error}"))?;
     let load = tokio::select! {
         load = prepare(options, instances) => Arc::new(load?),
-        () = stop.asked() => return Err("interrupted before it began".to_owned()),
+        () = signal.wait() => return Err("interrupted before the first request".to_owned()),
     };
     let started = Instant::now();
     let end = tokio::select! {
-        () = load.clone().run(options.readers, options.writers) => End::Reached,
+        () = load.clone().run(options.readers, options.writers) => End::TargetsReached,
         () = tokio::time::sleep(options.time_limit) => End::TimeLimit(options.time_limit),
-        () = stop.asked() => End::Interrupted,
-        death = instances.death() => End::Died(death),
-        () = screen::progress(&load, started) => unreachable!("it goes on for ever"),
+        () = signal.wait() => End::Interrupted,
+        report = instances.wait_for_exit() => End::InstanceExited(report),
+        () = progress::print_progress(&load, started) => unreachable!("it has no end"),
     };
-    let report = Report::of(&load, end, started.elapsed());
+    let report = Report::new(&load, end, started.elapsed());
     if !options.url.is_empty() {
         load.remove_products().await;
     }

@@ -1,4 +1,4 @@
-//! Programs that run as long as this one, and the folder they write to.
+//! Child processes that are killed with this one, and their temporary folder.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,10 +9,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
-/// Of what a program that ended too early said.
+/// How many lines of its output are shown for a program that ended too early.
 const LAST_LINES: usize = 10;
 
-/// Removed with all that is in it when dropped.
+/// A temporary folder that is removed with its content when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -34,13 +34,13 @@ impl Drop for Folder {
     }
 }
 
-/// Killed when dropped.
+/// A child process that is killed when dropped.
 pub struct Process {
     name: String,
     child: Child,
-    /// Until it is ready
+    /// Taken by `wait_for_output`.
     stdout: Option<BufReader<ChildStdout>>,
-    /// What it says, but for what it was waited for.
+    /// The file with its output.
     log: PathBuf,
 }
 
@@ -52,7 +52,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(append(&log)?)
             .kill_on_drop(true);
-        // Ctrl-C is for us alone: they are to answer until the last request is done.
+        // Ctrl-C must reach this program alone: its children answer until the last request is done.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
@@ -65,32 +65,32 @@ impl Process {
         })
     }
 
-    /// What comes after these words on the first line that has them.
-    pub async fn says(&mut self, words: &str) -> Result<String, String> {
-        let unreadable = |error: io::Error| format!("cannot read what it says: {error}");
-        let mut stdout = self.stdout.take().ok_or("it was waited for already")?;
+    /// Waits for the first line of output with `words`; returns the rest of that line.
+    pub async fn wait_for_output(&mut self, words: &str) -> Result<String, String> {
+        let unreadable = |error: io::Error| format!("cannot read its output: {error}");
+        let mut stdout = self.stdout.take().ok_or("its output was read before")?;
         let mut log = append(&self.log).map_err(unreadable)?;
         let mut line = String::new();
         while stdout.read_line(&mut line).await.map_err(unreadable)? > 0 {
-            if let Some((_, said)) = line.split_once(words) {
-                // A full pipe would stop it.
+            if let Some((_, rest)) = line.split_once(words) {
+                // The pipe must be drained: a full one would block the program.
                 tokio::spawn(async move {
                     tokio::io::copy_buf(&mut stdout, &mut tokio::fs::File::from_std(log)).await
                 });
-                return Ok(said.trim_end().to_owned());
+                return Ok(rest.trim_end().to_owned());
             }
             log.write_all(line.as_bytes()).map_err(unreadable)?;
             line.clear();
         }
         let status = self.child.wait().await;
-        Err(self.epitaph(status.ok()))
+        Err(self.describe_exit(status.ok()))
     }
 
-    /// Why it is dead, if it is.
-    pub fn death(&mut self) -> Option<String> {
+    /// Describes the end of the process; `None` while it runs.
+    pub fn exit_report(&mut self) -> Option<String> {
         match self.child.try_wait() {
             Ok(None) => None,
-            Ok(status) => Some(self.epitaph(status)),
+            Ok(status) => Some(self.describe_exit(status)),
             Err(error) => Some(format!("cannot watch {}: {error}", self.name)),
         }
     }
@@ -99,18 +99,19 @@ impl Process {
         let _ = self.child.kill().await;
     }
 
-    fn epitaph(&self, status: Option<ExitStatus>) -> String {
-        let said = fs::read(&self.log).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<_> = said.lines().collect();
-        let mut epitaph = format!("{} ended early", self.name);
+    /// Describes an early end by the status and the last lines of output.
+    fn describe_exit(&self, status: Option<ExitStatus>) -> String {
+        let output = fs::read(&self.log).unwrap_or_default();
+        let output = String::from_utf8_lossy(&output);
+        let lines: Vec<_> = output.lines().collect();
+        let mut description = format!("{} ended early", self.name);
         if let Some(status) = status {
-            epitaph += &format!(" ({status})");
+            description += &format!(" ({status})");
         }
         for line in &lines[lines.len().saturating_sub(LAST_LINES)..] {
-            epitaph += &format!("\n  {line}");
+            description += &format!("\n  {line}");
         }
-        epitaph
+        description
     }
 }
 

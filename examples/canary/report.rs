@@ -1,30 +1,32 @@
-//! What came of it.
+//! The result of a run, as text or JSON.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::counters::Percentiles;
 use crate::load::Load;
-use crate::tally::Percentiles;
 
-/// Why it ended.
+/// The reason why a run ended.
 pub enum End {
-    Reached,
+    /// All reads and writes are done.
+    TargetsReached,
     TimeLimit(Duration),
     Interrupted,
-    Died(String),
+    /// A program that was started has ended.
+    InstanceExited(String),
 }
 
 #[derive(Serialize)]
 pub struct Report {
-    /// Why it failed; empty if it did not.
+    /// The reasons of a failure; empty if the run passed.
     failures: Vec<String>,
     reads: u64,
     writes: u64,
     hit_ratio: f64,
     stale_reads: u64,
-    /// Older than promised, but maybe of a write that was not answered and came late.
+    /// Older than promised, but perhaps by an unconfirmed write that took effect late.
     undecided_reads: u64,
     errors: Errors,
     seconds: f64,
@@ -43,35 +45,37 @@ struct Errors {
 }
 
 impl Report {
-    pub fn of(load: &Load, end: End, elapsed: Duration) -> Self {
-        load.screen.end();
-        let tally = &load.tally;
-        let (reads, seconds) = (tally.reads.get(), elapsed.as_secs_f64());
+    pub fn new(load: &Load, end: End, elapsed: Duration) -> Self {
+        load.progress.end();
+        let counters = &load.counters;
+        let (reads, seconds) = (counters.reads.get(), elapsed.as_secs_f64());
         Self {
             failures: failures(load, end),
             reads,
-            writes: tally.writes.get(),
-            hit_ratio: tally.hit_ratio(),
-            stale_reads: tally.stale.get(),
-            undecided_reads: tally.undecided.get(),
+            writes: counters.writes.get(),
+            hit_ratio: counters.hit_ratio(),
+            stale_reads: counters.stale.get(),
+            undecided_reads: counters.undecided.get(),
             errors: Errors {
-                not_2xx: tally.errors.refused.get(),
-                broken: tally.errors.broken.get(),
-                wrong: tally.errors.wrong.get(),
+                not_2xx: counters.errors.not_2xx.get(),
+                broken: counters.errors.broken.get(),
+                wrong: counters.errors.wrong.get(),
             },
             seconds,
             reads_per_second: reads as f64 / seconds,
-            read_milliseconds: tally.read_times.summary(),
-            write_milliseconds: tally.write_times.summary(),
-            first_stale_reads: load.screen.told_stale(),
-            first_errors: load.screen.told_errors(),
+            read_milliseconds: counters.read_times.summary(),
+            write_milliseconds: counters.write_times.summary(),
+            first_stale_reads: load.progress.printed_stale(),
+            first_errors: load.progress.printed_errors(),
         }
     }
 
+    /// Whether the run passed.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
     }
 
+    /// Prints to stdout.
     pub fn print(&self, json: bool) {
         match json {
             true => println!("{}", serde_json::to_string_pretty(self).expect("JSON")),
@@ -81,8 +85,8 @@ impl Report {
 }
 
 fn failures(load: &Load, end: End) -> Vec<String> {
-    let tally = &load.tally;
-    let (stale, errors) = (tally.stale.get(), tally.errors.sum());
+    let counters = &load.counters;
+    let (stale, errors) = (counters.stale.get(), counters.errors.sum());
     let mut failures = Vec::new();
     if stale > 0 {
         failures.push(format!("{stale} stale reads"));
@@ -90,17 +94,17 @@ fn failures(load: &Load, end: End) -> Vec<String> {
     if errors > 0 {
         failures.push(format!("{errors} errors"));
     }
-    if tally.hits.get() == 0 {
-        failures.push("nothing came from a cache, which shows nothing of it".to_owned());
+    if counters.hits.get() == 0 {
+        failures.push("no response came from the cache, so the run shows nothing".to_owned());
     }
     let why = match end {
-        End::Reached => return failures,
+        End::TargetsReached => return failures,
         End::TimeLimit(limit) => format!("the time limit of {limit:?} was reached"),
         End::Interrupted => "interrupted".to_owned(),
-        End::Died(death) => death,
+        End::InstanceExited(report) => report,
     };
-    let reads = load.reads.saturating_sub(tally.reads.get());
-    let writes = load.writes.saturating_sub(tally.writes.get());
+    let reads = load.reads.saturating_sub(counters.reads.get());
+    let writes = load.writes.saturating_sub(counters.writes.get());
     failures.push(format!("{reads} reads and {writes} writes missing: {why}"));
     failures
 }

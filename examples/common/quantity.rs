@@ -1,4 +1,4 @@
-//! Numbers with a unit: `60s`, `64MiB`.
+//! Values of flags with a unit: `60s`, `64MiB`.
 
 use std::time::Duration;
 
@@ -17,10 +17,12 @@ const SIZES: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
 ];
 
+/// Parses a duration: a whole number with one of the units ms, s, m, h, d.
 pub fn duration(text: &str) -> Result<Duration, String> {
     quantity(text, DURATIONS).map(Duration::from_millis)
 }
 
+/// Parses a size in bytes: a whole number with one of the units B, KiB, MiB, GiB.
 pub fn size(text: &str) -> Result<u64, String> {
     quantity(text, SIZES)
 }
@@ -43,9 +45,9 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
         .ok_or_else(|| format!("too large; expected {}", expected()))
 }
 
-/// A number of at least one.
-#[allow(dead_code, reason = "not every example counts")]
-pub fn number(text: &str) -> Result<usize, String> {
+/// Parses a whole number of at least 1.
+#[allow(dead_code, reason = "not every example has such a flag")]
+pub fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("expected a whole number from 1".to_owned()),
         Ok(number) => Ok(number),

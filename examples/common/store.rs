@@ -1,4 +1,4 @@
-//! The backend that the command line asks for.
+//! The cache's backend, as selected by the command line.
 
 use std::error::Error;
 
@@ -9,38 +9,44 @@ use crate::quantity;
 
 #[derive(Debug, Args)]
 pub struct StoreOptions {
-    /// Where responses are stored; redis needs the feature of that name, tiered is not there yet
+    /// Where to store responses
     #[arg(long, value_enum, default_value_t = BackendKind::Memory)]
     pub backend: BackendKind,
 
-    /// For the backends redis and tiered
+    /// URL of the Redis server for --backend redis
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379/")]
     pub redis_url: String,
 
-    /// How much memory stored responses may take
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size, allow_hyphen_values = true)]
+    /// Memory for stored responses with --backend memory; the least valuable ones are evicted
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size,
+          allow_hyphen_values = true)]
     pub capacity: u64,
 
-    /// The largest response that is stored
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = quantity::size, allow_hyphen_values = true)]
+    /// Largest response body to store; larger responses are passed on uncached
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = quantity::size,
+          allow_hyphen_values = true)]
     pub max_body: u64,
 }
 
-/// What a response may take beside its body.
-const HEAD: u64 = 256 * 1024;
+/// The allowance for a stored response's head, in addition to `--max-body`, in bytes.
+const MAX_HEAD: u64 = 256 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BackendKind {
+    /// In the memory of this process
     Memory,
+    /// In Redis, shared by several instances; needs a build with --features redis
     Redis,
+    #[value(hide = true)]
     Tiered,
+    /// Nowhere: every request is forwarded
     None,
 }
 
 #[cfg(feature = "redis")]
 pub use shared::open;
 
-/// Memory, or nothing at all.
+/// The backend in this process; `None` does not store anything.
 #[cfg(not(feature = "redis"))]
 pub type Store = Option<MemoryBackend>;
 
@@ -48,7 +54,7 @@ pub type Store = Option<MemoryBackend>;
 pub async fn open(options: &StoreOptions, _namespace: &str) -> Result<Store, Box<dyn Error>> {
     match options.backend {
         BackendKind::Redis => {
-            Err("--backend redis needs the feature: cargo run --features redis ..".into())
+            Err("--backend redis needs the feature redis: build with --features redis".into())
         }
         _ => local(options),
     }
@@ -58,11 +64,11 @@ fn local(options: &StoreOptions) -> Result<Option<MemoryBackend>, Box<dyn Error>
     match options.backend {
         BackendKind::None => Ok(None),
         BackendKind::Memory => {
-            let largest = options.max_body.saturating_add(HEAD);
+            let largest = options.max_body.saturating_add(MAX_HEAD);
             Ok(Some(MemoryBackend::with_largest(options.capacity, largest)))
         }
         BackendKind::Redis | BackendKind::Tiered => {
-            Err("--backend tiered is not there yet: use memory, redis or none".into())
+            Err("--backend tiered is not supported yet: use memory, redis or none".into())
         }
     }
 }
@@ -76,7 +82,7 @@ mod shared {
 
     use super::{BackendKind, StoreOptions};
 
-    /// What is in this process, or what is shared with others.
+    /// The backend in this process, or the one that is shared by several.
     pub type Store = Either<Option<MemoryBackend>, Guarded<RedisBackend>>;
 
     pub async fn open(options: &StoreOptions, namespace: &str) -> Result<Store, Box<dyn Error>> {
@@ -85,17 +91,17 @@ mod shared {
         }
         let redis = RedisOptions::new(&options.redis_url)
             .and_then(|options| options.namespace(namespace))
-            .map_err(|error| format!("--redis-url: {}", whole(&error)))?
+            .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?
             .open();
         if let Err(error) = redis.check().await {
-            let error = whole(&error);
-            tracing::warn!(error, "Redis is not there: serving without it until it is");
+            let error = with_causes(&error);
+            tracing::warn!(error, "redis not reachable; serving uncached until it is");
         }
         Ok(Either::Right(Guarded::new(redis)))
     }
 
-    /// An error with its causes.
-    fn whole(error: &dyn Error) -> String {
+    /// Formats an error with its causes.
+    fn with_causes(error: &dyn Error) -> String {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {

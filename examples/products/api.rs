@@ -1,4 +1,4 @@
-//! The service: plain, as if there were no cache.
+//! The service behind the cache. Nothing in it concerns caching.
 
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
@@ -32,12 +32,12 @@ async fn list(State(database): State<Database>) -> Result<Response, Failure> {
 async fn create(State(database): State<Database>, draft: Draft) -> Result<Response, Failure> {
     let product = database.insert(draft).await?;
     let location = [(LOCATION, path(&product))];
-    Ok((StatusCode::CREATED, location, written(&product)?).into_response())
+    Ok((StatusCode::CREATED, location, write_response(&product)?).into_response())
 }
 
 async fn show(State(database): State<Database>, id: ProductId) -> Result<Response, Failure> {
-    let product = database.get(id.0).await?.ok_or_else(|| id.unknown())?;
-    one(&product)
+    let product = database.get(id.0).await?.ok_or_else(|| id.not_found())?;
+    product_response(&product)
 }
 
 async fn change(
@@ -46,24 +46,27 @@ async fn change(
     draft: Draft,
 ) -> Result<Response, Failure> {
     let product = database.update(id.0, draft).await?;
-    Ok(written(&product.ok_or_else(|| id.unknown())?)?.into_response())
+    Ok(write_response(&product.ok_or_else(|| id.not_found())?)?.into_response())
 }
 
 async fn remove(State(database): State<Database>, id: ProductId) -> Result<StatusCode, Failure> {
     match database.delete(id.0).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(id.unknown()),
+        false => Err(id.not_found()),
     }
 }
 
-/// GET, POST and PUT say the same of the same product, byte for byte: a write's answer is what a GET would get.
-fn one(product: &Product) -> Result<Response, Failure> {
-    success("the product", product)
+/// The response of GET, POST and PUT, byte for byte the same for the same product, so that the cache
+/// can store the response to a write.
+fn product_response(product: &Product) -> Result<Response, Failure> {
+    success("one product", product)
 }
 
-/// `Content-Location` says just that (RFC 9110 §8.7), to caches too: without it no write-through.
-fn written(product: &Product) -> Result<impl IntoResponse, Failure> {
-    Ok(([(CONTENT_LOCATION, path(product))], one(product)?))
+/// The response to a write. `Content-Location` says that it is what a GET of that path would return
+/// (RFC 9110 §8.7); write-through needs it.
+fn write_response(product: &Product) -> Result<impl IntoResponse, Failure> {
+    let location = [(CONTENT_LOCATION, path(product))];
+    Ok((location, product_response(product)?))
 }
 
 fn path(product: &Product) -> String {
@@ -73,14 +76,14 @@ fn path(product: &Product) -> String {
 struct ProductId(Uuid);
 
 impl ProductId {
-    fn unknown(&self) -> Failure {
+    fn not_found(&self) -> Failure {
         let message = format!("there is no product {}", self.0);
         Failure::new(StatusCode::NOT_FOUND, message)
     }
 }
 
-/// One spelling only, and that of the path as it came: a cache takes every other one for another resource, which a write
-/// to the first would leave stale.
+/// Accepts only one spelling, in the path as it was received: the cache treats any other spelling as
+/// another resource, which a write to the first one would not invalidate.
 impl<S: Sync> FromRequestParts<S> for ProductId {
     type Rejection = Failure;
 
@@ -90,7 +93,8 @@ impl<S: Sync> FromRequestParts<S> for ProductId {
         id.filter(|id| id.to_string() == text)
             .map(Self)
             .ok_or_else(|| {
-                let message = format!("{text} is no product id: a lower-case UUID with hyphens");
+                let message =
+                    format!("invalid product id {text:?}: use a lower-case UUID with hyphens");
                 Failure::new(StatusCode::BAD_REQUEST, message)
             })
     }

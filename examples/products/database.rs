@@ -1,4 +1,4 @@
-//! Where products live: SQLite, whose blocking calls stay off the threads that serve.
+//! The products in SQLite. Its blocking calls run on tokio's blocking threads.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::input::Draft;
 use crate::product::Product;
 
-/// For how long a write waits for one of another instance.
-const BUSY: Duration = Duration::from_secs(5);
+/// The longest wait of a write for another instance that writes to the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS products (
     id TEXT NOT NULL PRIMARY KEY,
@@ -23,13 +23,14 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS products (
     last_updated TEXT NOT NULL
 ) STRICT";
 
-/// Nothing a client could have done otherwise.
+/// Any error of SQLite or of a blocking task. A client cannot cause one.
 pub type DatabaseError = Box<dyn Error + Send + Sync>;
 
-/// Clones are of the same database.
+/// A handle to the database. Clones share its connections and counters.
 #[derive(Clone)]
 pub struct Database {
-    /// Apart from the writer, so that reads go on while a write waits for another instance's.
+    /// Another connection than the writer, so that reads continue while a write waits for another
+    /// instance.
     reader: Arc<Mutex<Connection>>,
     writer: Arc<Mutex<Connection>>,
     delay: Duration,
@@ -42,7 +43,7 @@ struct Calls {
     writes: AtomicU64,
 }
 
-/// How often the database was called.
+/// The number of calls since the start.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct CallCounts {
     pub reads: u64,
@@ -50,13 +51,14 @@ pub struct CallCounts {
 }
 
 impl Database {
-    /// `delay` passes before every call.
+    /// Opens the file at `path`, or a database in memory for `:memory:`. Every call waits for `delay`
+    /// first.
     pub fn open(path: &str, delay: Duration) -> rusqlite::Result<Self> {
         let writer = connect(path)?;
         let in_memory = writer.path().is_none_or(str::is_empty);
         let writer = Arc::new(Mutex::new(writer));
         let reader = match in_memory {
-            // A second connection would be a second, empty database.
+            // A second connection would open another, empty database.
             true => writer.clone(),
             false => Arc::new(Mutex::new(connect(path)?)),
         };
@@ -75,12 +77,12 @@ impl Database {
         }
     }
 
-    /// In the order they were made.
+    /// Returns all products, the oldest first.
     pub async fn list(&self) -> Result<Vec<Product>, DatabaseError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached("SELECT * FROM products ORDER BY rowid")?;
             Ok(select
-                .query_map((), Product::of)?
+                .query_map((), Product::from_row)?
                 .collect::<Result<_, _>>()?)
         })
         .await
@@ -89,7 +91,9 @@ impl Database {
     pub async fn get(&self, id: Uuid) -> Result<Option<Product>, DatabaseError> {
         self.read(move |connection| {
             let mut select = connection.prepare_cached("SELECT * FROM products WHERE id = ?1")?;
-            Ok(select.query_row([id.to_string()], Product::of).optional()?)
+            Ok(select
+                .query_row([id.to_string()], Product::from_row)
+                .optional()?)
         })
         .await
     }
@@ -104,7 +108,7 @@ impl Database {
         .await
     }
 
-    /// `None`, and nothing changed, where there is no such product.
+    /// Replaces a product; `None` if it does not exist.
     pub async fn update(&self, id: Uuid, draft: Draft) -> Result<Option<Product>, DatabaseError> {
         self.write(move |connection| {
             let product = Product::now(id, draft)?;
@@ -116,7 +120,7 @@ impl Database {
         .await
     }
 
-    /// Whether there was such a product.
+    /// Deletes a product; `false` if it does not exist.
     pub async fn delete(&self, id: Uuid) -> Result<bool, DatabaseError> {
         self.write(move |connection| {
             let mut delete = connection.prepare_cached("DELETE FROM products WHERE id = ?1")?;
@@ -150,20 +154,22 @@ impl Database {
             tokio::time::sleep(self.delay).await;
         }
         let connection = connection.clone();
-        // Every call is one statement, which is whole or not at all: a panic leaves nothing half done.
+        // Every call is one statement, which is atomic: a panic leaves nothing half done, so a
+        // poisoned lock can be ignored.
         spawn_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)))
             .await?
     }
 }
 
-/// SQLite does not wait for others that make or convert the same file at this moment, only for those that write to it.
+/// Opens a connection. SQLite itself waits only for other writers, not for instances that create or
+/// convert the file at the same moment.
 fn connect(path: &str) -> rusqlite::Result<Connection> {
-    let give_up = Instant::now() + BUSY;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match try_connect(path) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && Instant::now() < give_up =>
+                    && Instant::now() < deadline =>
             {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -174,7 +180,7 @@ fn connect(path: &str) -> rusqlite::Result<Connection> {
 
 fn try_connect(path: &str) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.execute(SCHEMA, ())?;

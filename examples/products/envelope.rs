@@ -1,4 +1,4 @@
-//! The shape of every answer with content.
+//! The JSON envelope of every response with content.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Without its last member, `source`: where an answer comes from is not for the service to know.
+/// The envelope without its last member, `source`: the service does not know of the cache, so the
+/// middleware around the cache adds it.
 #[derive(Serialize)]
 pub struct Envelope<'a, T> {
     pub status: &'static str,
@@ -16,6 +17,7 @@ pub struct Envelope<'a, T> {
     pub data: T,
 }
 
+/// A 200 with `"status":"success"` and an entity tag.
 pub fn success(message: &str, data: impl Serialize) -> Result<Response, Failure> {
     let envelope = Envelope {
         status: "success",
@@ -30,7 +32,8 @@ pub fn success(message: &str, data: impl Serialize) -> Result<Response, Failure>
     Ok((headers, body).into_response())
 }
 
-/// Weak, because these bytes are not yet those that are sent: `source` is to come and differs for one and the same product.
+/// An entity tag by the hash of a body. It is weak because the client gets other bytes: `source`,
+/// which is added later, can differ for an unchanged product.
 fn weak_tag(body: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(body);

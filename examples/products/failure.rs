@@ -1,4 +1,4 @@
-//! What goes wrong, as answers.
+//! Errors as responses.
 
 use std::error::Error;
 
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crate::database::DatabaseError;
 use crate::envelope::Envelope;
 
-/// An answer with `status: error`: the message is for whoever sent the request.
+/// A response with `"status":"error"`. The message is for the client.
 #[derive(Debug)]
 pub struct Failure {
     status: StatusCode,
@@ -22,21 +22,24 @@ impl Failure {
         Self { status, message }
     }
 
-    /// What went wrong is for the log: a client could do nothing about it, and need not know.
+    /// A 500. The error is logged and not shown to the client, which could do nothing about it.
     pub fn internal(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = error.into();
-        tracing::error!(error = &*error as &dyn Error, "a request failed");
+        tracing::error!(error = &*error as &dyn Error, "request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "something went wrong here",
+            "internal error; see the server's log",
         )
     }
 }
 
 impl From<DatabaseError> for Failure {
     fn from(error: DatabaseError) -> Self {
-        tracing::error!(error = &*error as &dyn Error, "a database call failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the database failed")
+        tracing::error!(error = &*error as &dyn Error, "database call failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the database failed; see the server's log",
+        )
     }
 }
 
@@ -52,7 +55,7 @@ impl IntoResponse for Failure {
 }
 
 pub async fn not_found(uri: Uri) -> Failure {
-    let message = format!("there is nothing at {}", uri.path());
+    let message = format!("nothing found at {}: GET / lists the endpoints", uri.path());
     Failure::new(StatusCode::NOT_FOUND, message)
 }
 

@@ -1,4 +1,4 @@
-//! What clients may say of a product.
+//! The products in clients' requests, and the errors of invalid ones.
 
 use std::fmt;
 
@@ -13,14 +13,15 @@ use serde::{Deserialize, Deserializer};
 
 use crate::failure::Failure;
 
-const LONGEST_BODY: usize = 64 * 1024;
-const LONGEST_NAME: usize = 200;
-const HIGHEST_PRICE: f64 = 1e12;
+const MAX_BODY: usize = 64 * 1024;
+const MAX_NAME: usize = 200;
+const MAX_PRICE: f64 = 1e12;
 
-/// Of a body that is too long this much is read all the same: many clients hear the answer only after the last byte.
-const READ_IN_VAIN: usize = 32 * 1024 * 1024;
+/// How much of a body that is too long is read and discarded, in bytes: many clients read the
+/// response only after they have sent everything.
+const MAX_DISCARDED: usize = 32 * 1024 * 1024;
 
-/// A product as a client wants it.
+/// The content of a POST or PUT.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
@@ -36,41 +37,41 @@ impl<S: Sync> FromRequest<S> for Draft {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         let body = read(&head.headers, body).await?;
-        is_json(&head.headers)?;
+        require_json(&head.headers)?;
         parse(&body)
     }
 }
 
 async fn read(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Failure> {
     let too_long = || {
-        let message = format!("the body is longer than {LONGEST_BODY} bytes");
+        let message = format!("the body is longer than {MAX_BODY} bytes");
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let announced = body.size_hint().lower();
-    if headers.contains_key(EXPECT) && announced > LONGEST_BODY as u64 {
+    if headers.contains_key(EXPECT) && announced > MAX_BODY as u64 {
         return Err(too_long());
     }
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
-            let message = format!("the body did not arrive whole: {error}");
+            let message = format!("the body was cut off: {error}");
             Failure::new(StatusCode::BAD_REQUEST, message)
         })?;
         let data = frame.into_data().unwrap_or_default();
         length += data.len();
-        if length <= LONGEST_BODY {
+        if length <= MAX_BODY {
             bytes.extend_from_slice(&data);
-        } else if length > READ_IN_VAIN {
+        } else if length > MAX_DISCARDED {
             break;
         }
     }
-    if length > LONGEST_BODY {
+    if length > MAX_BODY {
         return Err(too_long());
     }
     Ok(bytes)
 }
 
-fn is_json(headers: &HeaderMap) -> Result<(), Failure> {
+fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     let given = headers
         .get(CONTENT_TYPE)
         .map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -86,9 +87,9 @@ fn is_json(headers: &HeaderMap) -> Result<(), Failure> {
 fn parse(body: &[u8]) -> Result<Draft, Failure> {
     let Object(draft) = serde_json::from_slice(body).map_err(|error: serde_json::Error| {
         let reason = error.to_string();
-        // JSON knows numbers like 1e999; serde_json takes them for bad syntax.
+        // 1e999 is valid JSON, but a syntax error to serde_json.
         if error.is_data() || reason.starts_with("number out of range") {
-            let message = format!("the body is no product: {reason}");
+            let message = format!("the body is not a product: {reason}");
             Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message)
         } else {
             let message = format!("the body is not JSON: {reason}");
@@ -98,7 +99,7 @@ fn parse(body: &[u8]) -> Result<Draft, Failure> {
     Ok(draft)
 }
 
-/// Serde's own structs may be arrays as well.
+/// A draft that must be an object: serde also accepts an array for a struct.
 struct Object(Draft);
 
 impl<'de> Deserialize<'de> for Object {
@@ -138,8 +139,8 @@ impl Visitor<'_> for Name {
         if name.trim().is_empty() {
             return Err(E::custom("the name is empty"));
         }
-        if name.chars().count() > LONGEST_NAME {
-            let message = format!("the name is longer than {LONGEST_NAME} characters");
+        if name.chars().count() > MAX_NAME {
+            let message = format!("the name is longer than {MAX_NAME} characters");
             return Err(E::custom(message));
         }
         Ok(name.to_owned())
@@ -160,13 +161,13 @@ impl Visitor<'_> for Price {
     }
 
     fn visit_f64<E: Error>(self, price: f64) -> Result<f64, E> {
-        if !price.is_finite() || price > HIGHEST_PRICE {
-            return Err(E::custom(format!("the price is above {HIGHEST_PRICE}")));
+        if !price.is_finite() || price > MAX_PRICE {
+            return Err(E::custom(format!("the price is above {MAX_PRICE}")));
         }
         if price < 0.0 {
             return Err(E::custom("the price is negative"));
         }
-        // Whoever writes -0 means nothing by the sign.
+        // The sign of -0 means nothing.
         Ok(price.abs())
     }
 

@@ -1,26 +1,32 @@
-//! A products API over SQLite whose GETs come from the cache, and whose service knows nothing of it.
+//! A products API over SQLite whose GETs are answered from the cache. The service itself has no code
+//! for caching.
 //!
 //! ```text
 //! cargo run --release --example products
 //!
-//! curl -i 127.0.0.1:3000/products --json '{"name":"Lamp","price":39.5}'    # 201, and Location: /products/{id}
-//! curl 127.0.0.1:3000/products/{id}                                        # "source":"database"
-//! curl 127.0.0.1:3000/products/{id}                                        # "source":"cache"
+//! curl 127.0.0.1:3000/                           # the endpoints
+//! curl -i 127.0.0.1:3000/products --json '{"name":"Lamp","price":39.5}'
+//!                                                # 201, with Location: /products/{id}
+//! curl 127.0.0.1:3000/products/{id}              # "source":"database"
+//! curl 127.0.0.1:3000/products/{id}              # "source":"cache"
 //! curl -X PUT 127.0.0.1:3000/products/{id} --json '{"name":"Lamp","price":35}'
-//! curl 127.0.0.1:3000/products/{id}                                        # the new price, "source":"database"
-//! curl 127.0.0.1:3000/products                                             # the list, which falls with any product
-//! curl -X DELETE 127.0.0.1:3000/products/{id}                              # 204
-//! curl 127.0.0.1:3000/stats                                                # what the cache did
+//! curl 127.0.0.1:3000/products/{id}              # the new price, "source":"database"
+//! curl 127.0.0.1:3000/products                   # the list; every write invalidates it, too
+//! curl -X DELETE 127.0.0.1:3000/products/{id}    # 204
+//! curl 127.0.0.1:3000/stats                      # counters of the cache and the database
 //! ```
 //!
-//! With `--write write-through` the first GET after a POST or PUT says `cache` already; `--backend none` is the same
-//! service without a cache. With `--features redis`, `--backend redis` and one `--database` file, several instances share
-//! what they cache. `--help` tells the rest.
+//! With `--write write-through`, the first GET after a POST or PUT is already a hit. With
+//! `--backend none`, nothing is cached. With `--features redis`, `--backend redis` and one
+//! `--database` file, several instances share what they cache. `--help` lists all options.
+//!
+//! Start reading at `build_app`, which puts the service, the cache and the middleware together.
 
 mod api;
 mod database;
 mod envelope;
 mod failure;
+mod index;
 mod input;
 #[path = "../common/log.rs"]
 mod log;
@@ -28,10 +34,10 @@ mod options;
 mod product;
 #[path = "../common/quantity.rs"]
 mod quantity;
+#[path = "../common/shutdown_signal.rs"]
+mod shutdown_signal;
 mod source;
 mod stats;
-#[path = "../common/stop.rs"]
-mod stop;
 #[path = "../common/store.rs"]
 mod store;
 
@@ -53,15 +59,15 @@ use tower_response_cache::key::Authority;
 
 use database::Database;
 use options::{Options, WriteStrategy};
-use stop::Stop;
+use shutdown_signal::ShutdownSignal;
 
-/// For how long requests in flight may hold up the end.
-const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// The longest time that requests in flight can delay the end of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    log::to_stderr("info");
+    log::log_to_stderr("info");
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -80,69 +86,69 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    // Before anybody can know that this runs: from then on a signal must not just kill it.
-    let stop = Stop::new()?;
+    // Before the address is printed: a caller may send a signal as soon as it has read it.
+    let signal = ShutdownSignal::new()?;
     let (backend, ttl, write) = (options.store.backend, options.ttl, options.write);
     tracing::info!(?backend, ?ttl, ?write, database = path, "ready");
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
-    let cache = cache(options, store);
-    let ends = cache.handle();
-    serve(listener, app(cache, database), stop).await?;
-    ends.shutdown(LAST_ANSWERS).await;
+    let cache = cache_layer(options, store);
+    let handle = cache.handle();
+    serve(listener, build_app(cache, database), signal).await?;
+    handle.shutdown(SHUTDOWN_TIMEOUT).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
+fn build_app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
     let stats = stats::routes(cache.handle(), database.clone());
     api::routes(database)
         .layer(cache)
-        .layer(middleware::from_fn(source::stamp))
+        .layer(middleware::from_fn(source::add_source))
         .merge(stats)
-        .layer(middleware::from_fn(log_answer))
+        .merge(index::routes())
+        .layer(middleware::from_fn(log_response))
 }
 
-fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
-    let cache = CacheLayer::new(backend)
+fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
+    CacheLayer::new(backend)
         .ttl(options.ttl)
         .max_body(options.store.max_body)
-        // One site under many names: a PUT by `localhost` is a write to what `127.0.0.1` reads.
+        .write_through(options.write == WriteStrategy::WriteThrough)
+        // One site with several names: a PUT to `localhost` changes what `127.0.0.1` returns.
         .authority(Authority::fixed("products"))
-        .also_invalidate(|_| [api::PRODUCTS]);
-    match options.write {
-        WriteStrategy::Invalidate => cache,
-        WriteStrategy::WriteThrough => cache.write_through(true),
-    }
+        .also_invalidate(|_| [api::PRODUCTS])
 }
 
-async fn log_answer(request: Request, next: Next) -> Response {
+async fn log_response(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    tracing::debug!(%method, %uri, status, elapsed = ?started.elapsed(), "answered");
+    tracing::debug!(%method, %uri, status, elapsed = ?started.elapsed(), "response sent");
     response
 }
 
-async fn serve(listener: TcpListener, app: Router, mut stop: Stop) -> io::Result<()> {
+/// Serves until the first signal, then finishes the requests in flight. A second signal, or
+/// `SHUTDOWN_TIMEOUT`, ends them.
+async fn serve(listener: TcpListener, app: Router, mut signal: ShutdownSignal) -> io::Result<()> {
     let (close, closing) = oneshot::channel::<()>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
         let _ = closing.await;
     });
-    let enough = async {
-        stop.asked().await;
-        tracing::info!("stopping: finishing what is in flight");
+    let aborted = async {
+        signal.wait().await;
+        tracing::info!("stopping; finishing the requests in flight");
         drop(close);
         tokio::select! {
-            () = tokio::time::sleep(LAST_ANSWERS) => {}
-            () = stop.asked() => {}
+            () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {}
+            () = signal.wait() => {}
         }
     };
     tokio::select! {
         served = server => served,
-        () = enough => {
-            tracing::warn!("stopped before everything in flight was finished");
+        () = aborted => {
+            tracing::warn!("stopped with requests in flight");
             Ok(())
         }
     }

@@ -8,39 +8,51 @@ use tower_response_cache::Ttl;
 use crate::quantity;
 use crate::store::StoreOptions;
 
-/// A products API whose GETs come from a cache.
+/// A products API over SQLite whose GETs are answered from a response cache.
+///
+/// Example:
+///   products --listen 127.0.0.1:3000 --ttl 60s
+///   curl -i 127.0.0.1:3000/products
+///
+/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the requests
+/// in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
+/// RUST_LOG=debug or RUST_LOG=warn,tower_response_cache=debug [default: info].
 #[derive(Debug, Parser)]
-#[command(name = "products")]
+#[command(name = "products", verbatim_doc_comment)]
+#[command(after_help = "DURATION is a whole number with ms, s, m, h or d. \
+                        SIZE is a whole number with B, KiB, MiB or GiB.")]
 pub struct Options {
-    /// Where to listen; port 0 picks a free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000")]
     pub listen: String,
 
     #[command(flatten)]
     pub store: StoreOptions,
 
-    /// For how long a response stays fresh, or until-invalidated
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = ttl, allow_hyphen_values = true)]
+    /// How long a stored response is fresh, or until-invalidated
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = ttl,
+          allow_hyphen_values = true)]
     pub ttl: Ttl,
 
-    /// What a write does to the cache
+    /// What a POST, PUT or DELETE does to stored responses
     #[arg(long, value_enum, default_value_t = WriteStrategy::Invalidate)]
     pub write: WriteStrategy,
 
-    /// A file, which several instances may share, or :memory:
+    /// SQLite file, which several instances can share, or :memory:
     #[arg(long, value_name = "PATH", default_value = ":memory:")]
     pub database: String,
 
-    /// A pause before every database call, to imitate a slow one
-    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = quantity::duration, allow_hyphen_values = true)]
+    /// Delay before every database call, to simulate a slow database
+    #[arg(long, value_name = "DURATION", default_value = "0ms",
+          value_parser = quantity::duration, allow_hyphen_values = true)]
     pub database_delay: Duration,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WriteStrategy {
-    /// It only invalidates: the next GET asks the database
+    /// Removes them: the next GET reads the database
     Invalidate,
-    /// It stores what it answers: the next GET is a hit
+    /// Replaces them by the response to the write: the next GET is a hit
     WriteThrough,
 }
 

@@ -1,4 +1,4 @@
-//! A product, as the database holds it and clients see it.
+//! A product, as it is stored and as it is sent to clients.
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
@@ -13,12 +13,13 @@ pub struct Product {
     pub id: String,
     name: String,
     price: f64,
-    /// RFC 3339
+    /// By RFC 3339.
     last_updated: String,
 }
 
 impl Product {
-    /// To be called by whoever holds the connection: then the last to write is the last updated.
+    /// Creates a product that is updated now. Called while the connection is locked, so that the last
+    /// write has the latest time.
     pub fn now(id: Uuid, draft: Draft) -> Result<Self, time::error::Format> {
         Ok(Self {
             id: id.to_string(),
@@ -28,7 +29,7 @@ impl Product {
         })
     }
 
-    pub fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get("id")?,
             name: row.get("name")?,
@@ -37,7 +38,8 @@ impl Product {
         })
     }
 
-    /// Runs a statement with parameters in the order of the table's columns; how many rows it changed.
+    /// Runs a statement with parameters in the order of the table's columns; returns the number of
+    /// changed rows.
     pub fn store(&self, connection: &Connection, statement: &str) -> rusqlite::Result<usize> {
         let mut statement = connection.prepare_cached(statement)?;
         statement.execute(params![self.id, self.name, self.price, self.last_updated])

@@ -1,29 +1,38 @@
-//! What the cache and the database did, as JSON. Belongs outside of the cache, which would repeat itself.
+//! `GET /stats`: counters of the cache and the database as JSON. Belongs outside the cache, which
+//! would answer with stored counters.
 
 use std::collections::BTreeMap;
 
 use axum::handler::Handler;
-use axum::http::header::CACHE_CONTROL;
-use axum::response::IntoResponse;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router, middleware};
+use axum::{Router, middleware};
 use serde::Serialize;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::{Backend, Health};
 use tower_response_cache::stats::{Reason, ReasonCounts, Stats};
 
 use crate::database::{CallCounts, Database};
-use crate::{failure, source};
+use crate::failure::{self, Failure};
+use crate::source;
 
 pub fn routes<B: Backend>(cache: CacheHandle<B>, database: Database) -> Router {
-    let show = async move || {
-        let report = Report::of(&cache.stats(), database.calls());
-        ([(CACHE_CONTROL, "no-store")], Json(report)).into_response()
-    };
-    let refuse = failure::method_not_allowed.layer(middleware::from_fn(source::stamp));
+    let show = async move || respond(&Report::new(&cache.stats(), database.calls()));
+    let refuse = failure::method_not_allowed.layer(middleware::from_fn(source::add_source));
     Router::new().route("/stats", get(show).fallback(refuse))
 }
 
+fn respond(report: &Report) -> Result<Response, Failure> {
+    let json = serde_json::to_string_pretty(report).map_err(Failure::internal)?;
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_TYPE, "application/json"),
+    ];
+    Ok((headers, json + "\n").into_response())
+}
+
+/// Counts by reason.
 type Counts = BTreeMap<&'static str, u64>;
 
 #[derive(Serialize)]
@@ -47,23 +56,24 @@ struct Report {
     entries: Option<u64>,
     bytes: Option<u64>,
     evictions: Option<u64>,
-    under_way: UnderWay,
-    /// `none` around a backend that cannot fail.
+    under_way: Running,
+    /// The state of the circuit breaker; `none` for a backend without one.
     breaker: &'static str,
-    backend: Option<Backing>,
+    backend: Option<BackendHealth>,
     database: CallCounts,
 }
 
+/// The current numbers of fills, background tasks and buffered bytes.
 #[derive(Serialize)]
-struct UnderWay {
+struct Running {
     fills: usize,
     tasks: usize,
     bytes: u64,
 }
 
-/// How a backend that can fail is doing.
+/// The counters of a backend with a circuit breaker.
 #[derive(Serialize)]
-struct Backing {
+struct BackendHealth {
     opened: u64,
     failures: u64,
     timeouts: u64,
@@ -73,8 +83,8 @@ struct Backing {
     to_be_cleared: bool,
 }
 
-impl Backing {
-    fn of(health: Health) -> Self {
+impl BackendHealth {
+    fn new(health: Health) -> Self {
         Self {
             opened: health.opened,
             failures: health.failures,
@@ -88,7 +98,7 @@ impl Backing {
 }
 
 impl Report {
-    fn of(cache: &Stats, database: CallCounts) -> Self {
+    fn new(cache: &Stats, database: CallCounts) -> Self {
         Self {
             hits: cache.hits,
             collapsed: cache.collapsed,
@@ -109,7 +119,7 @@ impl Report {
             entries: cache.usage.map(|usage| usage.entries),
             bytes: cache.usage.map(|usage| usage.bytes),
             evictions: cache.usage.map(|usage| usage.evictions),
-            under_way: UnderWay {
+            under_way: Running {
                 fills: cache.in_flight.fills,
                 tasks: cache.in_flight.tasks,
                 bytes: cache.in_flight.bytes,
@@ -117,7 +127,7 @@ impl Report {
             breaker: cache
                 .health
                 .map_or("none", |health| health.breaker.as_str()),
-            backend: cache.health.map(Backing::of),
+            backend: cache.health.map(BackendHealth::new),
             database,
         }
     }

@@ -1,4 +1,4 @@
-//! A caching reverse proxy: `CacheLayer` over `ReverseProxy`, for what nginx `proxy_cache` or Varnish would be put before.
+//! A caching reverse proxy like nginx `proxy_cache` or Varnish: `CacheLayer` around `ReverseProxy`.
 //!
 //! ```text
 //! cargo run --release --example proxy --features proxy -- --upstream http://127.0.0.1:8000
@@ -7,19 +7,21 @@
 //! curl -i 127.0.0.1:8080/            # Cache-Status: tower-response-cache; hit; ..
 //! ```
 //!
-//! With `--features proxy,redis`, `--backend redis` shares what is cached with others; with `proxy-tls` upstreams may be
-//! `https://`. `--help` tells the rest.
+//! With `--features proxy,redis`, `--backend redis` shares the cache with other instances. With
+//! `--features proxy-tls`, upstreams can be `https://`. `--help` lists all options.
+//!
+//! Start reading at `run`, which puts the proxy, the cache and the server together.
 
-mod access;
-mod counted;
+mod access_log;
+mod client_stream;
 #[path = "../common/log.rs"]
 mod log;
 mod options;
 #[path = "../common/quantity.rs"]
 mod quantity;
 mod server;
-#[path = "../common/stop.rs"]
-mod stop;
+#[path = "../common/shutdown_signal.rs"]
+mod shutdown_signal;
 #[path = "../common/store.rs"]
 mod store;
 
@@ -36,8 +38,8 @@ use tower_response_cache::key::Authority;
 use tower_response_cache::proxy::ErrorResponderLayer;
 
 use options::Options;
-use server::{LAST_ANSWERS, Server};
-use stop::Stop;
+use server::{SHUTDOWN_TIMEOUT, Server};
+use shutdown_signal::ShutdownSignal;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,7 +48,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let options = Options::parse();
     let access = if options.access_log { "info" } else { "off" };
-    log::to_stderr(&format!("info,access={access}"));
+    log::log_to_stderr(&format!("info,access={access}"));
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,21 +59,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let origin = options.origin()?;
+    let proxy = options.reverse_proxy()?;
     let store = store::open(&options.store, "proxy").await?;
     let listen = &options.listen;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    // Before anybody can know that this runs: from then on a signal must not just kill it.
-    let stop = Stop::new()?;
-    let cache = cache(options, store);
-    let ends = cache.handle();
+    // Before the address is printed: a caller may send a signal as soon as it has read it.
+    let signal = ShutdownSignal::new()?;
+    let cache = cache_layer(options, store);
+    let handle = cache.handle();
     let service = ServiceBuilder::new()
         .layer(ErrorResponderLayer::new())
         .layer(cache)
         .concurrency_limit(options.concurrency)
-        .service(origin);
+        .service(proxy);
     tracing::info!(upstream = ?options.upstream, backend = ?options.store.backend, "ready");
     writeln!(
         io::stdout(),
@@ -84,18 +86,18 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         idle_timeout: options.idle_timeout,
         max_connections: options.max_connections,
     };
-    server.run(listener, stop).await;
-    ends.shutdown(LAST_ANSWERS).await;
+    server.run(listener, signal).await;
+    handle.shutdown(SHUTDOWN_TIMEOUT).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn cache<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
+fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     let mut cache = CacheLayer::new(backend)
         .stale_while_revalidate(options.stale_while_revalidate)
         .stale_if_error(options.stale_if_error)
         .stale_if_unreachable(options.stale_if_unreachable)
-        // Targets of HTTP/2 say a scheme that nobody is told: it makes no difference.
+        // HTTP/2 targets have a scheme, HTTP/1.1 targets do not; upstreams do not see it.
         .key_by(|_, key| Some(key.without_scheme()))
         .max_body(options.store.max_body);
     if let Some(ttl) = options.ttl() {

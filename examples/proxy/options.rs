@@ -9,97 +9,134 @@ use tower_response_cache::proxy::{Forwarding, HostPolicy, InvalidUpstream, Rever
 use crate::quantity;
 use crate::store::StoreOptions;
 
-/// A caching reverse proxy: HTTP/1.1 and HTTP/2 before any origin.
+/// A caching reverse proxy for HTTP/1.1 and HTTP/2, like nginx proxy_cache or Varnish.
+///
+/// Example:
+///   proxy --upstream http://127.0.0.1:8000 --ttl 60s
+///   curl -i 127.0.0.1:8080/
+///
+/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the requests
+/// in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
+/// RUST_LOG=warn or RUST_LOG=info,tower_response_cache=debug [default: info].
 #[derive(Debug, Parser)]
-#[command(name = "proxy")]
+#[command(name = "proxy", verbatim_doc_comment)]
+#[command(after_help = "DURATION is a whole number with ms, s, m, h or d. \
+                        SIZE is a whole number with B, KiB, MiB or GiB.")]
 pub struct Options {
-    /// Where requests go, http://HOST[:PORT][/PATH]; once more as /PREFIX=URL for what begins so. https:// needs the
-    /// feature proxy-tls
-    #[arg(long, value_name = "[/PREFIX=]URL", required = true)]
+    /// Server to forward to (nginx: proxy_pass), http://HOST[:PORT][/PATH]; repeat it as /PREFIX=URL
+    /// for paths that begin with /PREFIX. https:// needs a build with --features proxy-tls
+    #[arg(
+        long,
+        value_name = "[/PREFIX=]URL",
+        required = true,
+        verbatim_doc_comment
+    )]
     pub upstream: Vec<Upstream>,
 
-    /// Where to listen; port 0 picks a free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub listen: String,
 
     #[command(flatten)]
     pub store: StoreOptions,
 
-    /// For how long a response that says no lifetime stays fresh; without this, it is validated each time, or not stored
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    /// How long a response without a lifetime of its own is fresh (nginx: proxy_cache_valid).
+    /// Without this flag such a response is validated for each request, or not stored
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
     pub ttl: Option<Duration>,
 
-    /// For how long what is stale may answer while it is being refreshed
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = quantity::duration)]
+    /// How long a stale response is served while it is refreshed in the background
+    /// (nginx: proxy_cache_background_update)
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
     pub stale_while_revalidate: Duration,
 
-    /// For how long what is stale may answer for an upstream that says 500, 502, 503 or 504
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = quantity::duration)]
+    /// How long a stale response is served instead of a 500, 502, 503 or 504 of an upstream
+    /// (nginx: proxy_cache_use_stale http_500 ..)
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
     pub stale_if_error: Duration,
 
-    /// For how long what is stale may answer for an upstream that cannot be reached
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = quantity::duration)]
+    /// How long a stale response is served while an upstream cannot be reached
+    /// (nginx: proxy_cache_use_stale error timeout)
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
     pub stale_if_unreachable: Duration,
 
-    /// Which host upstreams are told; with upstream, all names that clients use are one site
-    #[arg(long, value_enum, default_value_t = Host::Preserve)]
-    pub host: Host,
+    /// Host header for upstreams (nginx: proxy_set_header Host)
+    #[arg(long, value_enum, default_value_t = HostHeader::Preserve)]
+    pub host: HostHeader,
 
-    /// In which fields upstreams are told who asked
-    #[arg(long, value_enum, default_value_t = Told::None)]
-    pub forwarding: Told,
+    /// Header fields that tell upstreams the client's address, the host and the scheme
+    #[arg(long, value_enum, default_value_t = ForwardingFields::None)]
+    pub forwarding: ForwardingFields,
 
-    /// Keep Forwarded, X-Forwarded-* and X-Real-IP of requests: only behind a proxy of one's own that sets them
-    #[arg(long)]
+    /// Keep Forwarded, X-Forwarded-* and X-Real-IP of requests; use it only behind a proxy of your
+    /// own that sets them [default: they are removed]
+    #[arg(long, verbatim_doc_comment)]
     pub trust_forwarded: bool,
 
-    /// Speak HTTP/2 with upstreams, with http:// by prior knowledge; the host is then the upstream's
-    #[arg(long)]
+    /// Use HTTP/2 for upstreams, without TLS for http://; implies --host upstream
+    /// [default: HTTP/1.1]
+    #[arg(long, verbatim_doc_comment)]
     pub http2_upstream: bool,
 
-    /// How long connecting to an upstream may take
+    /// Longest time for connecting to an upstream (nginx: proxy_connect_timeout)
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
     pub connect_timeout: Duration,
 
-    /// How long an upstream may take to begin its answer
+    /// Longest wait for the head of an upstream's response (nginx: proxy_read_timeout)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = quantity::duration)]
     pub head_timeout: Duration,
 
-    /// How long an upstream, or a client that sends or takes content, may pause in it
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = quantity::duration)]
+    /// Longest pause within a body, of an upstream or a client, in reading or in writing
+    /// (nginx: proxy_read_timeout, client_body_timeout, send_timeout)
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
     pub idle_timeout: Duration,
 
-    /// How many requests may wait for upstreams at once; hits are none of them
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = quantity::number)]
+    /// Most requests that are sent to upstreams at once; others wait. Cache hits are not counted
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = quantity::positive)]
     pub concurrency: usize,
 
-    /// How long a client may take for the head of its next request
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = quantity::duration)]
+    /// Longest wait for the head of a client's next request
+    /// (nginx: client_header_timeout, keepalive_timeout)
+    #[arg(long, value_name = "DURATION", default_value = "30s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
     pub client_timeout: Duration,
 
-    /// How many clients may be connected at once; more wait for one of them to go
-    #[arg(long, value_name = "NUMBER", default_value_t = 16384, value_parser = quantity::number)]
+    /// Most client connections at once; others wait until one is closed
+    /// (nginx: worker_connections)
+    #[arg(long, value_name = "NUMBER", default_value_t = 16384,
+          value_parser = quantity::positive, verbatim_doc_comment)]
     pub max_connections: usize,
 
-    /// Log every request, on stderr
+    /// Log every request to stderr (nginx: access_log) [default: off]
     #[arg(long)]
     pub access_log: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Host {
+pub enum HostHeader {
+    /// The client's
     Preserve,
+    /// The upstream's; all hosts that clients ask for are then one site
     Upstream,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Told {
+pub enum ForwardingFields {
+    /// None
     None,
+    /// Forwarded (RFC 7239)
     Forwarded,
+    /// X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto
     XForwarded,
+    /// All of them
     Both,
 }
 
+/// A value of `--upstream`.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     prefix: Option<String>,
@@ -121,14 +158,14 @@ impl std::str::FromStr for Upstream {
 }
 
 impl Options {
-    /// The service behind the cache.
-    pub fn origin(&self) -> Result<ReverseProxy, String> {
+    /// Builds the service behind the cache.
+    pub fn reverse_proxy(&self) -> Result<ReverseProxy, String> {
         let mut main = self
             .upstream
             .iter()
             .filter(|upstream| upstream.prefix.is_none());
         let (Some(first), None) = (main.next(), main.next()) else {
-            return Err("one --upstream URL is needed, beside those with a prefix".to_owned());
+            return Err("expected exactly one --upstream URL without a /PREFIX=".to_owned());
         };
         let mut origin = ReverseProxy::new(&first.url).map_err(|error| error.to_string())?;
         for Upstream { prefix, url } in &self.upstream {
@@ -139,26 +176,26 @@ impl Options {
         }
         let origin = origin
             .forwarding(match self.forwarding {
-                Told::None => Forwarding::None,
-                Told::Forwarded => Forwarding::Forwarded,
-                Told::XForwarded => Forwarding::XForwarded,
-                Told::Both => Forwarding::Both,
+                ForwardingFields::None => Forwarding::None,
+                ForwardingFields::Forwarded => Forwarding::Forwarded,
+                ForwardingFields::XForwarded => Forwarding::XForwarded,
+                ForwardingFields::Both => Forwarding::Both,
             })
             .connect_timeout(self.connect_timeout)
             .head_timeout(self.head_timeout)
             .idle_timeout(self.idle_timeout)
             .host(match self.host {
-                Host::Preserve => HostPolicy::Preserve,
-                Host::Upstream => HostPolicy::Upstream,
+                HostHeader::Preserve => HostPolicy::Preserve,
+                HostHeader::Upstream => HostPolicy::Upstream,
             });
         Ok(origin
             .trust_forwarded(self.trust_forwarded)
             .http2_only(self.http2_upstream))
     }
 
-    /// Whether all hosts are one.
+    /// Whether all hosts that clients ask for are one site.
     pub fn is_one_site(&self) -> bool {
-        self.host == Host::Upstream || self.http2_upstream
+        self.host == HostHeader::Upstream || self.http2_upstream
     }
 
     pub fn ttl(&self) -> Option<Ttl> {

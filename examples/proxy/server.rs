@@ -1,4 +1,4 @@
-//! Connections from clients.
+//! The server: accepts connections, serves them with timeouts, stops gracefully.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,22 +26,21 @@ use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::Peer;
 
-use crate::access::Seen;
-use crate::counted::Counted;
-use crate::stop::Stop;
+use crate::access_log::AccessLogEntry;
+use crate::client_stream::ClientStream;
+use crate::shutdown_signal::ShutdownSignal;
 
-/// For how long requests in flight may hold up the end.
-pub const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// The longest time that requests in flight can delay the end of the process.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 64 * 1024;
-/// How long to wait where no more connections can be accepted.
-const NO_MORE: Duration = Duration::from_millis(100);
+const MAX_REQUEST_HEAD: usize = 64 * 1024;
+/// The pause after an error of accept, for example when there are too many open files.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// A server for HTTP/1.1 and HTTP/2. The fields are documented with the flags of their names.
 pub struct Server<S> {
     pub service: S,
-    /// For the head of the next request.
     pub client_timeout: Duration,
-    /// For reading what is there to be read.
     pub idle_timeout: Duration,
     pub max_connections: usize,
 }
@@ -53,23 +52,24 @@ where
     S::Future: Send,
     Res: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
-    /// Serves until it is asked to stop, then finishes what is in flight.
-    pub async fn run(self, listener: TcpListener, mut stop: Stop) {
+    /// Serves until the first signal, then finishes the requests in flight. A second signal, or
+    /// [`SHUTDOWN_TIMEOUT`], ends them.
+    pub async fn run(self, listener: TcpListener, mut signal: ShutdownSignal) {
         let builder = self.builder();
-        let room = Arc::new(Semaphore::new(self.max_connections));
+        let permits = Arc::new(Semaphore::new(self.max_connections));
         let shutdown = GracefulShutdown::new();
         {
-            let mut asked = pin!(stop.asked());
+            let mut stopped = pin!(signal.wait());
             loop {
                 let accepted = tokio::select! {
-                    accepted = accept(&listener, &room, self.idle_timeout) => accepted,
-                    () = &mut asked => break,
+                    accepted = accept(&listener, &permits, self.idle_timeout) => accepted,
+                    () = &mut stopped => break,
                 };
                 let (stream, client) = match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
-                        tracing::warn!(%error, "no connection can be accepted");
-                        tokio::time::sleep(NO_MORE).await;
+                        tracing::warn!(%error, "connection not accepted; will retry");
+                        tokio::time::sleep(ACCEPT_BACKOFF).await;
                         continue;
                     }
                 };
@@ -77,12 +77,13 @@ where
             }
         }
         drop(listener);
-        tracing::info!("stopping: finishing what is in flight");
+        tracing::info!("stopping; finishing the requests in flight");
         tokio::select! {
-            () = shutdown.shutdown() => {}
-            () = tokio::time::sleep(LAST_ANSWERS) => tracing::warn!("not all of it was finished"),
-            () = stop.asked() => tracing::warn!("not all of it was finished"),
+            () = shutdown.shutdown() => return,
+            () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {}
+            () = signal.wait() => {}
         }
+        tracing::warn!("stopped with requests in flight");
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
@@ -91,13 +92,13 @@ where
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.client_timeout)
-            .max_buf_size(LARGEST_HEAD);
+            .max_buf_size(MAX_REQUEST_HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(self.client_timeout)
             .keep_alive_timeout(self.client_timeout)
-            .max_header_list_size(LARGEST_HEAD as u32);
+            .max_header_list_size(MAX_REQUEST_HEAD as u32);
         builder
     }
 
@@ -105,47 +106,48 @@ where
         &self,
         builder: &Builder<TokioExecutor>,
         shutdown: &GracefulShutdown,
-        stream: Counted<TcpStream>,
+        stream: ClientStream<TcpStream>,
         client: SocketAddr,
     ) {
         let peer = Peer::new(client.ip());
-        // Each connection has its own: what all of them counted up and down would be fetched from one core to the other.
+        // One clone per connection: one service for all connections would make the cores contend for
+        // its reference counts.
         let service = Mutex::new(self.service.clone());
-        let begun = Arc::new(AtomicBool::new(false));
-        let begins = begun.clone();
-        let answer = service_fn(move |mut request: Request<Incoming>| {
-            begins.store(true, Ordering::Relaxed);
-            let seen = Seen::of(&request, client);
+        let has_request = Arc::new(AtomicBool::new(false));
+        let got_request = has_request.clone();
+        let respond = service_fn(move |mut request: Request<Incoming>| {
+            got_request.store(true, Ordering::Relaxed);
+            let entry = AccessLogEntry::from_request(&request, client);
             request.extensions_mut().insert(peer);
-            let answer = call(&service, request);
+            let response = call(&service, request);
             async move {
-                let answer = answer.await;
-                if let (Some(seen), Ok(answer)) = (seen, &answer) {
-                    seen.answered(answer);
+                let response = response.await;
+                if let (Some(entry), Ok(response)) = (entry, &response) {
+                    entry.log(response);
                 }
-                answer
+                response
             }
         });
         let stream = TokioIo::new(stream);
-        let connection = builder.serve_connection_with_upgrades(stream, answer);
+        let connection = builder.serve_connection_with_upgrades(stream, respond);
         let connection = shutdown.watch(connection.into_owned());
         let limit = self.client_timeout;
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let ended = match timeout(limit, &mut connection).await {
                 Ok(ended) => ended,
-                // Nobody else gives up on a client that has not even said which protocol it speaks.
-                Err(_) if !begun.load(Ordering::Relaxed) => return,
+                // hyper has no timeout for the first bytes, by which it recognizes the protocol.
+                Err(_) if !has_request.load(Ordering::Relaxed) => return,
                 Err(_) => connection.await,
             };
             if let Err(error) = ended {
-                tracing::debug!(%client, error, "a connection failed");
+                tracing::debug!(%client, error, "connection failed");
             }
         });
     }
 }
 
-/// Calls a service that is always ready, as a cache is, and nobody else's; a clone of it where it is not.
+/// Calls a service without cloning it if it is ready, as a cache always is; else waits with a clone.
 fn call<S: Service<R> + Clone, R>(
     service: &Mutex<S>,
     request: R,
@@ -158,19 +160,19 @@ fn call<S: Service<R> + Clone, R>(
     }
 }
 
-/// The next connection, when there is room for it.
+/// Waits for a permit, then for the next connection.
 async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
-    idle: Duration,
-) -> io::Result<(Counted<TcpStream>, SocketAddr)> {
-    let permit: OwnedSemaphorePermit = room
+    permits: &Arc<Semaphore>,
+    write_timeout: Duration,
+) -> io::Result<(ClientStream<TcpStream>, SocketAddr)> {
+    let permit: OwnedSemaphorePermit = permits
         .clone()
         .acquire_owned()
         .await
-        .expect("it is never closed");
+        .expect("the semaphore is never closed");
     let (stream, client) = listener.accept().await?;
-    // Answers are written whole: there is nothing to wait for.
+    // Responses are written whole: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    Ok((Counted::new(stream, permit, idle), client))
+    Ok((ClientStream::new(stream, permit, write_timeout), client))
 }

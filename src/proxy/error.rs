@@ -159,7 +159,7 @@ impl ProxyErrorKind {
         }
     }
 
-    /// The sentence that a client is told. It does not name the upstream.
+    /// The message for the client. It does not name the upstream.
     pub(super) fn client_message(self) -> &'static str {
         match self {
             Self::Dns => "the upstream's name is not known",

@@ -69,13 +69,14 @@ impl<S> Layer<S> for ErrorResponderLayer {
     }
 }
 
-/// A service that answers the errors of its inner service, so that its own error is [`Infallible`].
+/// A service that answers the errors of its inner service, so that its own error is
+/// [`Infallible`].
 ///
 /// A [`ProxyError`], also as the cause of another error, is answered with its
-/// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other error
-/// is answered with 500. The response is `text/plain` with `Cache-Control: no-store`, and the reason
-/// is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged with its
-/// causes. An error of `poll_ready` is the response to the next call.
+/// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other
+/// error is answered with 500. The response is `text/plain` with `Cache-Control: no-store`, and
+/// the reason is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged
+/// with its causes. An error of `poll_ready` is the response to the next call.
 ///
 /// ```no_run
 /// use tower_response_cache::proxy::{ErrorResponder, ReverseProxy};

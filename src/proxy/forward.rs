@@ -1,7 +1,7 @@
 //! The way of one request through the proxy, and the checks of the response's head.
 //!
-//! Calls every other file of this folder in the order of the module's diagram. Knows nothing of the
-//! cache or of the server in front.
+//! Calls every other file of this folder in the order of the module's diagram. Knows nothing of
+//! the cache or of the server in front.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -93,8 +93,8 @@ impl Forwarder {
             false => headers.insert(HOST, host),
         };
         if self.options.http2_only || (is_https && self.options.negotiate_http2) {
-            // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is named
-            // for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
+            // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is
+            // named for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
             headers.remove(CONNECTION);
         }
         Ok(())

@@ -17,8 +17,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Fields by which a request can claim another host, scheme, path or client than the cache has seen.
-/// None of them is part of a cache key.
+/// Fields by which a request can claim another host, scheme, path or client than the cache has
+/// seen. Cache keys contain none of these fields.
 const CLAIMS: [&str; 6] = [
     "forwarded",
     "x-host",

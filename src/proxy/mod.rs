@@ -1,7 +1,7 @@
 //! An HTTP origin as a plain tower service (feature `proxy`; `proxy-tls` for `https://`).
 //!
-//! [`ReverseProxy`] forwards requests to an upstream. [`ErrorResponder`] turns the errors of a stack
-//! into responses. With a cache between them they are a caching reverse proxy:
+//! [`ReverseProxy`] forwards requests to an upstream. [`ErrorResponder`] turns the errors of a
+//! stack into responses. With a cache between them they are a caching reverse proxy:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -51,15 +51,16 @@
 //!
 //! # What is forwarded
 //!
-//! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields and
-//! the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and responses, and
-//! [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`, `X-Forwarded-*` and
-//! `X-Real-IP` of a request are removed unless they are [trusted](ReverseProxy::trust_forwarded):
-//! with an upstream that believes them, any client could poison the cache.
+//! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields
+//! and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
+//! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
+//! `X-Forwarded-*` and `X-Real-IP` of a request are removed unless they are
+//! [trusted](ReverseProxy::trust_forwarded): with an upstream that believes them, any client could
+//! poison the cache.
 //!
-//! Bodies are streamed in both directions with backpressure, trailers included. The upstream decides
-//! about a client's `Expect: 100-continue`: the content is requested from the client when the
-//! upstream requests it, or after one second without a decision. WebSockets are forwarded
+//! Bodies are streamed in both directions with backpressure, trailers included. The upstream
+//! decides about a client's `Expect: 100-continue`: the content is requested from the client when
+//! the upstream requests it, or after one second without a decision. WebSockets are forwarded
 //! (HTTP/1.1). Other upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
 //!
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is
@@ -72,12 +73,13 @@
 //!
 //! # Failures
 //!
-//! A request with an invalid target or host is answered 400. A failed upstream is a [`ProxyError`],
-//! so that a cache around the proxy can serve a stale response instead. [`ErrorResponder`] answers
-//! the error with 502 or 504 and the reason in `Proxy-Status` (RFC 9209).
+//! A request with an invalid target or host is answered 400. A failed upstream is a
+//! [`ProxyError`], so that a cache around the proxy can serve a stale response instead.
+//! [`ErrorResponder`] answers the error with 502 or 504 and the reason in `Proxy-Status` (RFC
+//! 9209).
 //!
-//! A request is sent a second time only if no byte of it was sent before: when the pooled connection
-//! turned out to be closed.
+//! A request is sent a second time only if no byte of it was sent before: when the pooled
+//! connection turned out to be closed.
 
 // Direction: `field_value <- body <- error <- target <- forwarding, headers, upstream, websocket
 // <- forward <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache;

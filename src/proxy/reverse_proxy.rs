@@ -28,9 +28,9 @@ const MIN_HEAD: usize = 8 * 1024;
 
 /// A service that forwards requests to an HTTP upstream; see the [module](super).
 ///
-/// It is always ready and does not limit concurrency: put a `ConcurrencyLimit` between the cache and
-/// the proxy. Nothing is connected before the first request. Clones share their connections; an
-/// option that is set on a clone changes that clone alone and gives it connections of its own.
+/// It is always ready and does not limit concurrency: put a `ConcurrencyLimit` between the cache
+/// and the proxy. Nothing is connected before the first request. Clones share their connections;
+/// an option that is set on a clone changes that clone alone and gives it connections of its own.
 #[derive(Clone, Debug)]
 pub struct ReverseProxy(Arc<Forwarder>);
 
@@ -91,8 +91,8 @@ impl ReverseProxy {
     }
 
     /// Sets the TLS configuration for `https://` upstreams. ALPN in `config` is ignored: the proxy
-    /// sets it. Default: TLS 1.2 and 1.3 by ring, with the root certificates that the system trusts
-    /// when the first `ReverseProxy` is created.
+    /// sets it. Default: TLS 1.2 and 1.3 by ring, with the root certificates that the system
+    /// trusts when the first `ReverseProxy` is created.
     #[cfg(feature = "proxy-tls")]
     #[must_use]
     pub fn tls(self, mut config: rustls::ClientConfig) -> Self {
@@ -173,11 +173,11 @@ impl ReverseProxy {
         self.with_client(|options| options.connect_timeout = timeout)
     }
 
-    /// Sets the longest time until the upstream's whole response head has arrived, counted from when
-    /// the request, or the last of its content, was handed to the connection. Default: 30 s.
+    /// Sets the longest time until the upstream's whole response head has arrived, counted from
+    /// when the request, or the last of its content, was handed to the connection. Default: 30 s.
     ///
-    /// The time does not run while the proxy waits for the client's content. A later head fails with
-    /// [`HeadTimeout`](super::ProxyErrorKind::HeadTimeout).
+    /// The time does not run while the proxy waits for the client's content. A later head fails
+    /// with [`HeadTimeout`](super::ProxyErrorKind::HeadTimeout).
     #[must_use]
     pub fn head_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.head_timeout = timeout)

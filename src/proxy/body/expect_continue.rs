@@ -93,8 +93,8 @@ impl ExpectContinue {
         })
     }
 
-    /// Records that the final response's head has arrived. Content that was not requested by then is
-    /// not sent.
+    /// Records that the final response's head has arrived. Content that was not requested by then
+    /// is not sent.
     pub(in crate::proxy) fn response_started(self) -> ResponseInProgress {
         self.change(ContentDecision::Undecided, ContentDecision::Answered);
         ResponseInProgress(self)

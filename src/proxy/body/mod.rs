@@ -1,7 +1,7 @@
 //! Bodies on their way through the proxy, and the timers and signals that belong to them.
 //!
-//! Knows nothing of connections, header fields or errors of the proxy. Start reading at `upload` for
-//! requests and at `response` for responses.
+//! Knows nothing of connections, header fields or errors of the proxy. Start reading at `upload`
+//! for requests and at `response` for responses.
 
 pub(super) mod expect_continue;
 pub(super) mod head_clock;

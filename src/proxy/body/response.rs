@@ -13,12 +13,12 @@ use crate::error::BoxError;
 use super::expect_continue::ResponseInProgress;
 use super::idle_timer::{IdleTimer, StalledBody};
 
-/// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body, frame
-/// by frame, trailers included.
+/// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
+/// frame by frame, trailers included.
 ///
 /// It ends with an error when the upstream closes the connection early, or pauses for longer than
-/// [`idle_timeout`](crate::proxy::ReverseProxy::idle_timeout) while the body is being read. Dropping
-/// it early closes the HTTP/1.1 connection, or resets the HTTP/2 stream.
+/// [`idle_timeout`](crate::proxy::ReverseProxy::idle_timeout) while the body is being read.
+/// Dropping it early closes the HTTP/1.1 connection, or resets the HTTP/2 stream.
 #[derive(Debug)]
 pub struct ProxyBody(Kind);
 

@@ -1,4 +1,5 @@
-//! Connections to upstreams: connecting with a timeout, pooling, and the wait for a response's head.
+//! Connections to upstreams: connecting with a timeout, pooling, and the wait for a response's
+//! head.
 
 use std::future::Future;
 use std::io;

@@ -1,35 +1,35 @@
-//! The access log.
+//! The access log: one line per request when its response's head is sent.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use http::{Method, Request, Response, Uri, Version};
 
-/// A request, to be logged with its answer.
-pub struct Seen {
+/// A request that is to be logged with its response.
+pub struct AccessLogEntry {
     client: SocketAddr,
     method: Method,
     uri: Uri,
     version: Version,
-    at: Instant,
+    received: Instant,
 }
 
-impl Seen {
-    /// `None` where nobody reads the log.
-    pub fn of<B>(request: &Request<B>, client: SocketAddr) -> Option<Self> {
+impl AccessLogEntry {
+    /// Records a request; `None` if the access log is off.
+    pub fn from_request<B>(request: &Request<B>, client: SocketAddr) -> Option<Self> {
         tracing::enabled!(target: "access", tracing::Level::INFO).then(|| Self {
             client,
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            at: Instant::now(),
+            received: Instant::now(),
         })
     }
 
-    /// Its answer's head is there.
-    pub fn answered<B>(&self, answer: &Response<B>) {
+    /// Writes the line.
+    pub fn log<B>(&self, response: &Response<B>) {
         let field = |name: &str| {
-            answer
+            response
                 .headers()
                 .get(name)
                 .and_then(|line| line.to_str().ok())
@@ -40,10 +40,10 @@ impl Seen {
             method = %self.method,
             uri = %self.uri,
             version = ?self.version,
-            status = answer.status().as_u16(),
+            status = response.status().as_u16(),
             length = field("content-length"),
             cache = field("cache-status"),
-            elapsed = ?self.at.elapsed(),
+            elapsed = ?self.received.elapsed(),
         );
     }
 }

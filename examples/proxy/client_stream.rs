@@ -1,4 +1,5 @@
-//! A client's connection: it counts until it is closed, as what it was upgraded to, too, and is given up when nobody reads.
+//! A client's connection: it holds a permit until it is closed, and fails when the client does not
+//! read for too long.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -11,50 +12,51 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
-/// What is cheaper to copy than to hand to the kernel piece by piece.
-const SMALL: usize = 2048;
+/// Up to this many bytes, copying slices into one buffer is faster than a vectored write.
+const MAX_COPIED: usize = 2048;
 
 pin_project! {
-    pub struct Counted<T> {
+    /// A stream with a permit and a timeout for writes. A WebSocket keeps both after its upgrade.
+    pub struct ClientStream<T> {
         #[pin]
         stream: T,
         permit: OwnedSemaphorePermit,
-        // How long the client may leave unread what is there for it.
-        limit: Duration,
-        unread: Option<Pin<Box<Sleep>>>,
+        write_timeout: Duration,
+        // Runs while a write waits for the client to read.
+        write_timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
-impl<T> Counted<T> {
-    pub fn new(stream: T, permit: OwnedSemaphorePermit, limit: Duration) -> Self {
+impl<T> ClientStream<T> {
+    pub fn new(stream: T, permit: OwnedSemaphorePermit, write_timeout: Duration) -> Self {
         Self {
             stream,
             permit,
-            limit,
-            unread: None,
+            write_timeout,
+            write_timer: None,
         }
     }
 }
 
-/// What came of writing, or an error where nothing could be written for too long.
-fn in_time<R>(
+/// Turns a pending write into an error once the timeout has passed.
+fn with_timeout<R>(
     written: Poll<io::Result<R>>,
-    unread: &mut Option<Pin<Box<Sleep>>>,
-    limit: Duration,
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<R>> {
     if written.is_ready() {
-        *unread = None;
+        *timer = None;
         return written;
     }
-    let timer = unread.get_or_insert_with(|| Box::pin(sleep(limit)));
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
     timer
         .as_mut()
         .poll(cx)
         .map(|()| Err(io::ErrorKind::TimedOut.into()))
 }
 
-impl<T: AsyncRead> AsyncRead for Counted<T> {
+impl<T: AsyncRead> AsyncRead for ClientStream<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -64,15 +66,15 @@ impl<T: AsyncRead> AsyncRead for Counted<T> {
     }
 }
 
-impl<T: AsyncWrite> AsyncWrite for Counted<T> {
+impl<T: AsyncWrite> AsyncWrite for ClientStream<T> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let counted = self.project();
-        let written = counted.stream.poll_write(cx, bytes);
-        in_time(written, counted.unread, *counted.limit, cx)
+        let this = self.project();
+        let written = this.stream.poll_write(cx, bytes);
+        with_timeout(written, this.write_timer, *this.write_timeout, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -88,20 +90,20 @@ impl<T: AsyncWrite> AsyncWrite for Counted<T> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let counted = self.project();
+        let this = self.project();
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let written = if length <= SMALL {
-            let mut small = [0; SMALL];
+        let written = if length <= MAX_COPIED {
+            let mut buffer = [0; MAX_COPIED];
             let mut at = 0;
             for slice in slices {
-                small[at..at + slice.len()].copy_from_slice(slice);
+                buffer[at..at + slice.len()].copy_from_slice(slice);
                 at += slice.len();
             }
-            counted.stream.poll_write(cx, &small[..length])
+            this.stream.poll_write(cx, &buffer[..length])
         } else {
-            counted.stream.poll_write_vectored(cx, slices)
+            this.stream.poll_write_vectored(cx, slices)
         };
-        in_time(written, counted.unread, *counted.limit, cx)
+        with_timeout(written, this.write_timer, *this.write_timeout, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

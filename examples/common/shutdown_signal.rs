@@ -1,16 +1,16 @@
-//! Being asked to stop.
+//! The signals that stop a program: SIGINT and SIGTERM, or Ctrl-C on Windows.
 
 use std::io;
 
-/// Hears SIGINT and SIGTERM from when it is made.
+/// Receives the signals from its creation on. From then on they no longer kill the process.
 #[cfg(unix)]
-pub struct Stop {
+pub struct ShutdownSignal {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Stop {
+impl ShutdownSignal {
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -19,7 +19,8 @@ impl Stop {
         })
     }
 
-    pub async fn asked(&mut self) {
+    /// Waits for the next signal.
+    pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -27,17 +28,18 @@ impl Stop {
     }
 }
 
-/// Hears Ctrl-C.
+/// Receives Ctrl-C from its creation on.
 #[cfg(windows)]
-pub struct Stop(tokio::signal::windows::CtrlC);
+pub struct ShutdownSignal(tokio::signal::windows::CtrlC);
 
 #[cfg(windows)]
-impl Stop {
+impl ShutdownSignal {
     pub fn new() -> io::Result<Self> {
         tokio::signal::windows::ctrl_c().map(Self)
     }
 
-    pub async fn asked(&mut self) {
+    /// Waits for the next Ctrl-C.
+    pub async fn wait(&mut self) {
         self.0.recv().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What was done and how long it took.
+//! Counters and timings of all requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::client::Trouble;
+use crate::client::RequestError;
 
-/// Longer ones count as this: no request is waited for as long.
-const LONGEST: u64 = 60_000_000;
+/// The longest time that is recorded, in microseconds; longer ones count as this.
+const MAX_TIME: u64 = 60_000_000;
 
 #[derive(Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// How many there were before.
+    /// Adds one and returns the previous count.
     pub fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -26,58 +26,62 @@ impl Count {
     }
 }
 
+/// All counters of a run.
 #[derive(Default)]
-pub struct Tally {
+pub struct Counters {
     pub reads: Count,
     pub hits: Count,
     pub writes: Count,
     pub stale: Count,
     pub undecided: Count,
-    pub errors: Errors,
+    pub errors: ErrorCounts,
     pub read_times: Times,
     pub write_times: Times,
 }
 
-impl Tally {
+impl Counters {
     pub fn hit_ratio(&self) -> f64 {
         self.hits.get() as f64 / self.reads.get().max(1) as f64
     }
 }
 
-/// Requests that came to nothing.
+/// Failed requests.
 #[derive(Default)]
-pub struct Errors {
-    pub refused: Count,
+pub struct ErrorCounts {
+    /// Responses other than 2xx.
+    pub not_2xx: Count,
+    /// Failed connections and incomplete responses.
     pub broken: Count,
+    /// 2xx responses with wrong content.
     pub wrong: Count,
 }
 
-impl Errors {
-    pub fn add(&self, trouble: &Trouble) {
-        match trouble {
-            Trouble::Refused(..) => self.refused.add(),
-            Trouble::Broken(_) => self.broken.add(),
+impl ErrorCounts {
+    pub fn add(&self, error: &RequestError) {
+        match error {
+            RequestError::Status(..) => self.not_2xx.add(),
+            RequestError::Connection(_) => self.broken.add(),
         };
     }
 
     pub fn sum(&self) -> u64 {
-        self.refused.get() + self.broken.get() + self.wrong.get()
+        self.not_2xx.get() + self.broken.get() + self.wrong.get()
     }
 }
 
-/// In microseconds, three digits of each.
+/// A histogram of times in microseconds with three significant digits.
 pub struct Times(Mutex<Histogram<u64>>);
 
 impl Default for Times {
     fn default() -> Self {
-        let histogram = Histogram::new_with_bounds(1, LONGEST, 3);
-        Self(Mutex::new(histogram.expect("sensible bounds")))
+        let histogram = Histogram::new_with_bounds(1, MAX_TIME, 3);
+        Self(Mutex::new(histogram.expect("the bounds are valid")))
     }
 }
 
 impl Times {
     pub fn add(&self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST);
+        let micros = u64::try_from(time.as_micros()).unwrap_or(MAX_TIME);
         self.lock().saturating_record(micros);
     }
 
@@ -98,7 +102,7 @@ impl Times {
     }
 }
 
-/// In milliseconds.
+/// Percentiles in milliseconds.
 #[derive(Serialize)]
 pub struct Percentiles {
     pub p50: f64,
