@@ -14,8 +14,8 @@ use crate::options::Options;
 use crate::product::{Product, ReadVerdict, document};
 use crate::progress::Progress;
 
-/// How many times in a row a writer changes one product, through one instance after the other, so that
-/// a write meets the fills that the one before it caused.
+/// How many times in a row a writer changes one product, through one instance after the other, so
+/// that a write meets the fills that the one before it caused.
 const WRITES_IN_A_ROW: usize = 4;
 
 /// The interval at which a writer checks whether it is still ahead of the readers.
@@ -94,8 +94,8 @@ impl Load {
         let (products, instances) = (self.products.len(), connections.len());
         let mut turn = reader;
         while !(self.has_read_enough() && self.has_written_enough()) {
-            // Every other read is of the product written last. The others go through all products, one
-            // round per instance.
+            // Every other read is of the product written last. The others go through all products,
+            // one round per instance.
             let number = match turn % 2 {
                 0 => self.latest.load(Ordering::Relaxed),
                 _ => turn / 2 % products,

@@ -4,8 +4,9 @@
 //! share), or uses running ones. Writers PUT increasing versions of products, the writes of one
 //! product in turn through all instances. Readers GET from all of them meanwhile. Before a reader
 //! sends its request, it notes the last version whose PUT was answered. A response with a lower
-//! version is a *stale read*, and there must be none. A PUT without a 2xx can still take effect at any
-//! time: a read of an older version that such a write may explain is counted apart, as undecided.
+//! version is a *stale read*, and there must be none. A PUT without a 2xx can still take effect at
+//! any time: a read of an older version that such a write may explain is counted apart, as
+//! undecided.
 //!
 //! ```text
 //! cargo build --release --features redis --example products --example canary
@@ -16,10 +17,10 @@
 //! ./canary --url http://127.0.0.1:3000 --url http://127.0.0.1:3001
 //! ```
 //!
-//! The progress is printed to stderr once a second, the result to stdout: one figure per line, or a
-//! JSON object with `--json`. The exit status is 0 if every request was answered in time, some
-//! responses came from a cache and none was stale; 1 otherwise; 2 for wrong options. The first stale
-//! reads and errors are printed as they happen:
+//! The progress is printed to stderr once a second, the result to stdout: one figure per line, or
+//! a JSON object with `--json`. The exit status is 0 if every request was answered in time, some
+//! responses came from a cache and none was stale; 1 otherwise; 2 for wrong options. The first
+//! stale reads and errors are printed as they happen:
 //!
 //! ```text
 //! stale read: http://127.0.0.1:3001/products/0b6e…, got 41, promised 42,

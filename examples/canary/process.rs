@@ -52,7 +52,8 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(append(&log)?)
             .kill_on_drop(true);
-        // Ctrl-C must reach this program alone: its children answer until the last request is done.
+        // Ctrl-C must reach this program alone: its children answer until the last request is
+        // done.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;

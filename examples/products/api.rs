@@ -56,14 +56,14 @@ async fn remove(State(database): State<Database>, id: ProductId) -> Result<Statu
     }
 }
 
-/// The response of GET, POST and PUT, byte for byte the same for the same product, so that the cache
-/// can store the response to a write.
+/// The response of GET, POST and PUT, byte for byte the same for the same product, so that the
+/// cache can store the response to a write.
 fn product_response(product: &Product) -> Result<Response, Failure> {
     success("one product", product)
 }
 
-/// The response to a write. `Content-Location` says that it is what a GET of that path would return
-/// (RFC 9110 §8.7); write-through needs it.
+/// The response to a write. `Content-Location` says that it is what a GET of that path would
+/// return (RFC 9110 §8.7); write-through needs it.
 fn write_response(product: &Product) -> Result<impl IntoResponse, Failure> {
     let location = [(CONTENT_LOCATION, path(product))];
     Ok((location, product_response(product)?))
@@ -82,8 +82,8 @@ impl ProductId {
     }
 }
 
-/// Accepts only one spelling, in the path as it was received: the cache treats any other spelling as
-/// another resource, which a write to the first one would not invalidate.
+/// Accepts only one spelling, in the path as it was received: the cache treats any other spelling
+/// as another resource, which a write to the first one would not invalidate.
 impl<S: Sync> FromRequestParts<S> for ProductId {
     type Rejection = Failure;
 

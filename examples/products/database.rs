@@ -51,8 +51,8 @@ pub struct CallCounts {
 }
 
 impl Database {
-    /// Opens the file at `path`, or a database in memory for `:memory:`. Every call waits for `delay`
-    /// first.
+    /// Opens the file at `path`, or a database in memory for `:memory:`. Every call waits for
+    /// `delay` first.
     pub fn open(path: &str, delay: Duration) -> rusqlite::Result<Self> {
         let writer = connect(path)?;
         let in_memory = writer.path().is_none_or(str::is_empty);
@@ -161,8 +161,8 @@ impl Database {
     }
 }
 
-/// Opens a connection. SQLite itself waits only for other writers, not for instances that create or
-/// convert the file at the same moment.
+/// Opens a connection. SQLite itself waits only for other writers, not for instances that create
+/// or convert the file at the same moment.
 fn connect(path: &str) -> rusqlite::Result<Connection> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {

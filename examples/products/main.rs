@@ -1,5 +1,5 @@
-//! A products API over SQLite whose GETs are answered from the cache. The service itself has no code
-//! for caching.
+//! A products API over SQLite whose GETs are answered from the cache. The service itself has no
+//! code for caching.
 //!
 //! ```text
 //! cargo run --release --example products

@@ -14,8 +14,8 @@ use crate::store::StoreOptions;
 ///   products --listen 127.0.0.1:3000 --ttl 60s
 ///   curl -i 127.0.0.1:3000/products
 ///
-/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the requests
-/// in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
+/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the
+/// requests in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
 /// RUST_LOG=debug or RUST_LOG=warn,tower_response_cache=debug [default: info].
 #[derive(Debug, Parser)]
 #[command(name = "products", verbatim_doc_comment)]

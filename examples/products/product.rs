@@ -18,8 +18,8 @@ pub struct Product {
 }
 
 impl Product {
-    /// Creates a product that is updated now. Called while the connection is locked, so that the last
-    /// write has the latest time.
+    /// Creates a product that is updated now. Called while the connection is locked, so that the
+    /// last write has the latest time.
     pub fn now(id: Uuid, draft: Draft) -> Result<Self, time::error::Format> {
         Ok(Self {
             id: id.to_string(),

@@ -16,10 +16,11 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const FROM_CACHE: &[u8] = b",\"source\":\"cache\"}\n";
 const FROM_DATABASE: &[u8] = b",\"source\":\"database\"}\n";
 
-/// Adds `source` as the last member of the envelope, and a newline; other responses pass unchanged.
+/// Adds `source` as the last member of the envelope, and a newline; other responses pass
+/// unchanged.
 ///
-/// `Range` is ignored, which RFC 9110 §14.2 allows: the cache stores the envelope without `source`,
-/// so a part of the stored bytes is not a part of the sent ones.
+/// `Range` is ignored, which RFC 9110 §14.2 allows: the cache stores the envelope without
+/// `source`, so a part of the stored bytes is not a part of the sent ones.
 pub async fn add_source(mut request: Request, next: Next) -> Response {
     request.headers_mut().remove(RANGE);
     let is_head = request.method() == Method::HEAD;
@@ -65,8 +66,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value == "application/json")
 }
 
-/// Whether the nearest cache answered. Each cache appends to `Cache-Status` (RFC 9211 §2): the last
-/// member is the nearest one's.
+/// Whether the nearest cache answered. Each cache appends to `Cache-Status` (RFC 9211 §2): the
+/// last member is the nearest one's.
 fn is_hit(headers: &HeaderMap) -> bool {
     headers
         .get_all(CACHE_STATUS)

@@ -1,4 +1,5 @@
-//! A caching reverse proxy like nginx `proxy_cache` or Varnish: `CacheLayer` around `ReverseProxy`.
+//! A caching reverse proxy like nginx `proxy_cache` or Varnish: `CacheLayer` around
+//! `ReverseProxy`.
 //!
 //! ```text
 //! cargo run --release --example proxy --features proxy -- --upstream http://127.0.0.1:8000

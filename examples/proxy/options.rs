@@ -15,16 +15,17 @@ use crate::store::StoreOptions;
 ///   proxy --upstream http://127.0.0.1:8000 --ttl 60s
 ///   curl -i 127.0.0.1:8080/
 ///
-/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the requests
-/// in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
+/// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the
+/// requests in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
 /// RUST_LOG=warn or RUST_LOG=info,tower_response_cache=debug [default: info].
 #[derive(Debug, Parser)]
 #[command(name = "proxy", verbatim_doc_comment)]
 #[command(after_help = "DURATION is a whole number with ms, s, m, h or d. \
                         SIZE is a whole number with B, KiB, MiB or GiB.")]
 pub struct Options {
-    /// Server to forward to (nginx: proxy_pass), http://HOST[:PORT][/PATH]; repeat it as /PREFIX=URL
-    /// for paths that begin with /PREFIX. https:// needs a build with --features proxy-tls
+    /// Server to forward to (nginx: proxy_pass), http://HOST[:PORT][/PATH]; repeat it as
+    /// /PREFIX=URL for paths that begin with /PREFIX. https:// needs a build with --features
+    /// proxy-tls
     #[arg(
         long,
         value_name = "[/PREFIX=]URL",

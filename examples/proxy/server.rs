@@ -110,8 +110,8 @@ where
         client: SocketAddr,
     ) {
         let peer = Peer::new(client.ip());
-        // One clone per connection: one service for all connections would make the cores contend for
-        // its reference counts.
+        // One clone per connection: one service for all connections would make the cores contend
+        // for its reference counts.
         let service = Mutex::new(self.service.clone());
         let has_request = Arc::new(AtomicBool::new(false));
         let got_request = has_request.clone();
@@ -147,7 +147,8 @@ where
     }
 }
 
-/// Calls a service without cloning it if it is ready, as a cache always is; else waits with a clone.
+/// Calls a service without cloning it if it is ready, as a cache always is; else waits with a
+/// clone.
 fn call<S: Service<R> + Clone, R>(
     service: &Mutex<S>,
     request: R,

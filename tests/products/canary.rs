@@ -242,11 +242,11 @@ async fn an_answer_of_another_product_is_an_error_and_the_time_limit_holds() {
 #[tokio::test]
 async fn wrong_calls_are_explained() {
     for (arguments, message) in [
-        ("--backend memory", "takes --instances 1"),
+        ("--backend memory", "needs --instances 1"),
         ("--writers 21", "--writers 21 is more than --products 20"),
         (
             "--instances 1 --redis-url redis://127.0.0.1/",
-            "--redis-url is of no use",
+            "--redis-url has no effect",
         ),
         ("--reads 0", "0 is not in 1.."),
         ("--ttl 60", "units ms, s, m, h, d, or until-invalidated"),

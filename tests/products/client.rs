@@ -129,6 +129,6 @@ impl Answer {
     pub fn as_from(&self, source: &str) -> String {
         let text = self.text();
         let (envelope, _) = text.rsplit_once(r#","source":"#).expect("a source");
-        format!(r#"{envelope},"source":"{source}"}}"#)
+        format!("{envelope},\"source\":\"{source}\"}}\n")
     }
 }

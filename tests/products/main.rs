@@ -23,6 +23,41 @@ use serde_json::json;
 use server::Server;
 
 #[tokio::test]
+async fn the_index_lists_the_endpoints() {
+    let server = Server::start(&[]).await;
+    let index = server.get("/").await;
+    assert_eq!(index.status, 200);
+    for endpoint in [
+        "POST   /products ",
+        "GET    /products/{id} ",
+        "GET    /stats ",
+    ] {
+        assert!(index.text().contains(endpoint), "{endpoint}: {index:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_json_body_ends_with_a_newline() {
+    let server = Server::start(&[]).await;
+    let mut bodies = vec![server.post("Lamp", 39.5).await];
+    for path in [
+        "/products",
+        "/products",
+        "/products/7",
+        "/nowhere",
+        "/stats",
+    ] {
+        bodies.push(server.get(path).await);
+    }
+    for body in bodies {
+        assert!(body.text().ends_with("}\n"), "{body:?}");
+        assert_eq!(body.header("content-length"), body.text().len().to_string());
+    }
+    let stats = server.get("/stats").await.text();
+    assert!(stats.starts_with("{\n  \"hits\": "), "{stats}");
+}
+
+#[tokio::test]
 async fn a_get_is_repeated_from_the_cache_until_a_put() {
     let server = Server::start(&[]).await;
     let made = server.post("Lamp", 39.5).await;

@@ -11,10 +11,13 @@ async fn wrong_options_are_explained() {
     for (arguments, message) in [
         #[cfg(not(feature = "redis"))]
         (["--backend", "redis"], "--backend redis needs the feature"),
-        (["--backend", "tiered"], "--backend tiered is not there yet"),
+        (
+            ["--backend", "tiered"],
+            "--backend tiered is not supported yet",
+        ),
         (
             ["--backend", "disk"],
-            "[possible values: memory, redis, tiered, none]",
+            "[possible values: memory, redis, none]",
         ),
         (
             ["--write", "back"],
@@ -43,6 +46,22 @@ async fn wrong_options_are_explained() {
         assert!(said.starts_with("error: "), "{arguments:?}: {said}");
         assert!(said.contains(message), "{arguments:?}: {said}");
     }
+}
+
+#[tokio::test]
+async fn help_opens_with_an_example_and_names_rust_log() {
+    let output = products(&["--help"]).output().await.expect("an output");
+    assert!(output.status.success());
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(help.starts_with("A products API over SQLite"), "{help}");
+    for part in [
+        "Example:\n  products --listen",
+        "RUST_LOG",
+        "[default: 60s]",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert!(!help.contains("tiered"), "{help}");
 }
 
 #[tokio::test]

@@ -112,6 +112,6 @@ async fn a_broken_database_is_an_error_with_an_envelope() {
             (&json["status"], &json["data"]),
             (&json!("error"), &Value::Null)
         );
-        assert_eq!(json["message"], "the database failed");
+        assert_eq!(json["message"], "the database failed; see the server's log");
     }
 }

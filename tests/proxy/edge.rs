@@ -18,11 +18,11 @@ async fn wrong_options_are_explained() {
         (&["--upstream", "localhost:8000"], "the scheme is missing"),
         (
             &["--upstream", "/api=http://a"],
-            "one --upstream URL is needed",
+            "expected exactly one --upstream URL",
         ),
         (
             &["--upstream", "http://a", "--upstream", "http://b"],
-            "one --upstream URL is needed",
+            "expected exactly one --upstream URL",
         ),
         (
             &["--upstream", "http://a", "--ttl", "60"],
@@ -38,7 +38,7 @@ async fn wrong_options_are_explained() {
         ),
         (
             &["--upstream", "http://a", "--backend", "tiered"],
-            "--backend tiered is not there yet",
+            "--backend tiered is not supported yet",
         ),
         (
             &["--upstream", "http://a", "--listen", "127.0.0.1:99999"],
@@ -47,7 +47,7 @@ async fn wrong_options_are_explained() {
         #[cfg(not(feature = "proxy-tls"))]
         (
             &["--upstream", "https://a"],
-            "https needs the feature proxy-tls",
+            "https:// needs the feature proxy-tls",
         ),
         #[cfg(not(feature = "redis"))]
         (

@@ -178,20 +178,23 @@ async fn prefixes_bases_and_hosts() {
 #[test]
 fn wrong_upstreams_are_explained() {
     for (url, problem) in [
-        ("", "is no upstream: it is no URL"),
-        ("127.0.0.1:8000", "is no upstream: it has no scheme"),
-        ("/path", "is no upstream: it has no scheme"),
+        ("", "\"\": not a URL; use http://HOST[:PORT][/PATH]"),
+        (
+            "127.0.0.1:8000",
+            "the scheme is missing; use http://HOST[:PORT][/PATH]",
+        ),
+        (
+            "/path",
+            "the scheme is missing; use http://HOST[:PORT][/PATH]",
+        ),
         (
             "ftp://a",
-            "is no upstream: its scheme is neither http nor https",
+            "\"ftp://a\": unknown scheme; use http:// or https://",
         ),
-        ("http://u:p@a", "is no upstream: it has a user's name"),
-        ("http://a/?q", "is no upstream: it has a query"),
+        ("http://u:p@a", "user information is not supported"),
+        ("http://a/?q", "a query is not supported"),
         #[cfg(not(feature = "proxy-tls"))]
-        (
-            "https://a",
-            "is no upstream: https needs the feature proxy-tls",
-        ),
+        ("https://a", "https:// needs the feature proxy-tls"),
     ] {
         let error = ReverseProxy::new(url).expect_err(url).to_string();
         assert!(error.contains(problem), "{error}");
