@@ -1,18 +1,25 @@
-//! What a hit from memory costs, next to what it would cost by hand.
+//! Measures a hit from memory, next to caches written by hand.
 //!
-//! Contestants run interleaved, in short rounds of one run; the clock is this thread's CPU time, and ratios are medians
-//! of each round's own. Every contestant is handed a request that was built for it, and its response is dropped:
+//! The contestants run interleaved in many short rounds, on the CPU time of one thread; each ratio
+//! is the median of the ratios within a round. Every contestant gets a request that was built for
+//! it, and its response is dropped:
 //!
-//! * *request only*: built and dropped, nothing answers;
-//! * *inner service*: what is behind the cache, which clones a ready response;
-//! * *floor, inserting*: a map lookup, the headers and the body cloned, `Age` and one more header inserted;
-//! * *floor, slots*: the same, but the stored headers have room for both, filled with values that are shared;
-//! * *memory hit*: ours, through `Service::call` and one poll;
-//! * *conditional request* and *memory 304*: the same with `If-None-Match`, whose tag is the stored one.
+//! * *request alone*: builds a request and drops it;
+//! * *inner service*: clones a response that is ready; it is the service behind the cache;
+//! * *hand-written, inserting*: looks up the path in a map, clones headers and body, inserts `Age`
+//!   and one more header;
+//! * *hand-written, replacing*: the stored headers have both already, and their values are replaced;
+//! * *cache hit*: [`Cache`] by `Service::call` and one poll;
+//! * *conditional request alone*: builds a request with `If-None-Match` and drops it;
+//! * *cache hit, 304*: [`Cache`], asked with `If-None-Match` of the stored tag.
 //!
-//! The floors know no key but the target, no time, no freshness, no `Cache-Control`, no counters. Nobody can do less.
+//! The hand-written caches know no key but the path, no time, no freshness, no `Cache-Control` and
+//! no counters: a lower bound.
 //!
-//! `cargo bench --bench hit` measures; with `--quick`, or run by `cargo test`, it only shows that it works.
+//! `cargo bench --bench hit` measures. With `--quick`, or run by `cargo test`, the program only
+//! shows that it works.
+
+mod support;
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -32,16 +39,16 @@ use tower::{Layer, Service};
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer};
 
+use support::median;
+
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const KEYS: usize = 10_000;
 const BODY: usize = 150;
-/// How many requests are drawn beforehand; a power of two.
-const DRAWN: usize = 1 << 16;
+/// The number of requests in the sequence of keys that all contestants are asked for.
+const SEQUENCE: usize = 1 << 16;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let effort = if has("--bench") && !has("--quick") && !has("--test") {
+    let effort = if support::is_measuring() {
         Effort {
             rounds: 1000,
             requests: 2000,
@@ -57,21 +64,21 @@ fn main() {
     for contestant in &mut contestants {
         contestant.serve(&uris, &(0..KEYS).collect::<Vec<_>>());
     }
-    report("one hot key", &mut contestants, &uris, &[42; DRAWN], effort);
-    let zipf = format!("Zipf over {KEYS} keys");
+    report("one key", &mut contestants, &uris, &[42; SEQUENCE], effort);
+    let zipf = format!("{KEYS} keys, Zipf");
     report(&zipf, &mut contestants, &uris, &zipf_picks(), effort);
 }
 
 #[derive(Clone, Copy)]
 struct Effort {
     rounds: usize,
-    /// Of each contestant, in each round.
+    /// The requests for each contestant in a round.
     requests: usize,
 }
 
-// What is measured.
+// The contestants.
 
-/// Something that answers requests.
+/// A way to answer requests.
 trait Contestant {
     fn name(&self) -> &'static str;
     /// Answers one request for each of the picked keys.
@@ -92,47 +99,56 @@ impl<F: FnMut(&Uri)> Contestant for Named<F> {
     }
 }
 
-const SLOT_FLOOR: usize = 3;
-const OURS: usize = 4;
-const CONDITIONAL: usize = 5;
-const UNMODIFIED: usize = 6;
+const REQUEST: usize = 0;
+const INNER: usize = 1;
+const INSERTING: usize = 2;
+const REPLACING: usize = 3;
+const HIT: usize = 4;
+const CONDITIONAL_REQUEST: usize = 5;
+const NOT_MODIFIED: usize = 6;
 const CONTESTANTS: usize = 7;
 
 fn contestants(uris: &[Uri]) -> [Box<dyn Contestant>; CONTESTANTS] {
     let mut inner = Inner::new();
-    let inserting = Floor::new(uris, false);
-    let slots = Floor::new(uris, true);
+    let inserting = HandWritten::new(uris, false);
+    let replacing = HandWritten::new(uris, true);
     let mut cache = filled_cache(uris);
-    let mut same = cache.clone();
-    let unmodified = now(same.call(conditional(&uris[0])));
-    assert_eq!(unmodified.status(), http::StatusCode::NOT_MODIFIED);
+    let mut asked_again = cache.clone();
+    let not_modified = now(asked_again.call(conditional(&uris[0])));
+    assert_eq!(not_modified.status(), http::StatusCode::NOT_MODIFIED);
     assert_answers(
         now(cache.call(request(&uris[0]))),
         "tower-response-cache; hit; ttl=",
     );
-    assert_answers(inserting.answer_inserting(request(&uris[0])), "floor; hit");
-    assert_answers(slots.answer_in_slots(request(&uris[0])), "floor; hit");
+    assert_answers(
+        inserting.answer_by_inserting(request(&uris[0])),
+        "hand-written; hit",
+    );
+    assert_answers(
+        replacing.answer_by_replacing(request(&uris[0])),
+        "hand-written; hit",
+    );
     [
-        Box::new(Named("request only", |uri: &Uri| {
+        Box::new(Named("request alone", |uri: &Uri| {
             black_box(request(uri));
         })),
         Box::new(Named("inner service", move |uri: &Uri| {
             black_box(now(inner.call(request(uri))));
         })),
-        Box::new(Named("floor, inserting", move |uri: &Uri| {
-            black_box(inserting.answer_inserting(request(uri)));
+        Box::new(Named("hand-written, inserting", move |uri: &Uri| {
+            black_box(inserting.answer_by_inserting(request(uri)));
         })),
-        Box::new(Named("floor, slots", move |uri: &Uri| {
-            black_box(slots.answer_in_slots(request(uri)));
+        Box::new(Named("hand-written, replacing", move |uri: &Uri| {
+            black_box(replacing.answer_by_replacing(request(uri)));
         })),
-        Box::new(Named("memory hit", move |uri: &Uri| {
+        Box::new(Named("cache hit", move |uri: &Uri| {
             black_box(now(cache.call(request(uri))));
         })),
-        Box::new(Named("conditional request", |uri: &Uri| {
+        Box::new(Named("conditional request alone", |uri: &Uri| {
             black_box(conditional(uri));
         })),
-        Box::new(Named("memory 304", move |uri: &Uri| {
-            black_box(now(same.call(conditional(uri))));
+        Box::new(Named("cache hit, 304", move |uri: &Uri| {
+            black_box(now(asked_again.call(conditional(uri))));
         })),
     ]
 }
@@ -157,7 +173,7 @@ fn request(uri: &Uri) -> Request<()> {
     request
 }
 
-/// The same of a client that has it already.
+/// The request of a client that has the response already.
 fn conditional(uri: &Uri) -> Request<()> {
     let mut request = request(uri);
     let tag = HeaderValue::from_static("W/\"8f14e45fceea167a\"");
@@ -165,7 +181,7 @@ fn conditional(uri: &Uri) -> Request<()> {
     request
 }
 
-/// Six fields: two a handler writes down as constants, four it makes.
+/// Six fields: two that a handler has as constants, four that it makes for each response.
 fn response_headers() -> HeaderMap {
     let made = |value: &str| HeaderValue::from_bytes(value.as_bytes()).expect("a field value");
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
@@ -192,19 +208,19 @@ fn response_headers() -> HeaderMap {
 fn now<T>(future: impl Future<Output = Result<T, Infallible>>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(output)) => output,
-        Poll::Pending => panic!("a hit waits for nothing"),
+        Poll::Pending => panic!("a hit does not wait"),
     }
 }
 
 fn assert_answers<B: Body>(response: Response<B>, status: &str) {
     let headers = response.headers();
     assert!(headers.contains_key(header::AGE));
-    let told = headers[CACHE_STATUS].to_str().expect("ASCII");
-    assert!(told.starts_with(status), "{told}");
+    let cache_status = headers[CACHE_STATUS].to_str().expect("ASCII");
+    assert!(cache_status.starts_with(status), "{cache_status}");
     assert_eq!(response.body().size_hint().exact(), Some(BODY as u64));
 }
 
-/// A service that does as little as one can.
+/// A service that clones a response which is ready.
 #[derive(Clone)]
 struct Inner {
     headers: HeaderMap,
@@ -236,7 +252,7 @@ impl Service<Request<()>> for Inner {
     }
 }
 
-/// The cache, with every key in it.
+/// The cache, with a stored response for every key.
 fn filled_cache(uris: &[Uri]) -> Cache<Inner, MemoryBackend> {
     let mut cache = CacheLayer::new(MemoryBackend::default()).layer(Inner::new());
     for uri in uris {
@@ -246,8 +262,8 @@ fn filled_cache(uris: &[Uri]) -> Cache<Inner, MemoryBackend> {
     cache
 }
 
-/// What one would write by hand.
-struct Floor {
+/// A cache as one would write it by hand.
+struct HandWritten {
     stored: quick_cache::sync::Cache<String, Arc<Stored>>,
     age: HeaderValue,
     status: HeaderValue,
@@ -258,12 +274,12 @@ struct Stored {
     body: Bytes,
 }
 
-impl Floor {
-    fn new(uris: &[Uri], slots: bool) -> Self {
+impl HandWritten {
+    fn new(uris: &[Uri], replacing: bool) -> Self {
         let stored = quick_cache::sync::Cache::new(uris.len() * 2);
         for uri in uris {
             let mut headers = response_headers();
-            if slots {
+            if replacing {
                 headers.insert(header::AGE, HeaderValue::from_static("0"));
                 headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
             }
@@ -274,11 +290,11 @@ impl Floor {
         Self {
             stored,
             age: shared("0"),
-            status: shared("floor; hit"),
+            status: shared("hand-written; hit"),
         }
     }
 
-    fn answer_inserting(&self, request: Request<()>) -> Response<Full<Bytes>> {
+    fn answer_by_inserting(&self, request: Request<()>) -> Response<Full<Bytes>> {
         let stored = self.look_up(&request);
         let mut headers = stored.headers.clone();
         headers.insert(header::AGE, HeaderValue::from(black_box(0_u64)));
@@ -286,7 +302,7 @@ impl Floor {
         stored.answer(headers)
     }
 
-    fn answer_in_slots(&self, request: Request<()>) -> Response<Full<Bytes>> {
+    fn answer_by_replacing(&self, request: Request<()>) -> Response<Full<Bytes>> {
         let stored = self.look_up(&request);
         let mut headers = stored.headers.clone();
         for (name, value) in [(header::AGE, &self.age), (CACHE_STATUS, &self.status)] {
@@ -311,9 +327,10 @@ impl Stored {
     }
 }
 
-// How it is measured.
+// The measurement.
 
-/// Keys drawn by Zipf's law with exponent 1, the same in every run, their ranks scattered over the keys.
+/// A sequence of keys by Zipf's law with exponent 1, equal in every run. Ranks are scattered over
+/// the keys.
 fn zipf_picks() -> Vec<usize> {
     let mut total = 0.0;
     let sums: Vec<f64> = (1..=KEYS)
@@ -332,7 +349,7 @@ fn zipf_picks() -> Vec<usize> {
         let rank = sums.partition_point(|sum| *sum < uniform * total);
         rank.min(KEYS - 1) * 7919 % KEYS
     };
-    (0..DRAWN).map(|_| draw()).collect()
+    (0..SEQUENCE).map(|_| draw()).collect()
 }
 
 fn report(
@@ -347,42 +364,43 @@ fn report(
         .map(|contestant| allocations(contestant.as_mut(), uris, &picks[..effort.requests]))
         .collect();
     let mut nanos = Vec::new();
-    // Counting costs a little: not while time is taken.
+    // Counting allocations takes time: not during the measurement.
     allocation_counter::opt_out(|| nanos = measure(contestants, uris, picks, effort));
+    println!("{workload}");
     println!(
-        "{workload:<22}      ns   of inner   of inserting   of slots   of slots, request aside   allocations"
+        "{:>40}  x inner  x inserting  x replacing  net of request  allocations",
+        "ns"
     );
-    for (at, contestant) in contestants.iter().enumerate() {
-        let of = |base: usize| median(nanos.iter().map(|round| round[at] / round[base]));
-        let aside = median(
-            nanos
-                .iter()
-                .map(|round| (round[at] - round[0]) / (round[SLOT_FLOOR] - round[0])),
-        );
+    for (row, contestant) in contestants.iter().enumerate() {
+        let ratio_to = |base: usize| median(nanos.iter().map(|round| round[row] / round[base]));
         println!(
-            "  {:<20} {:>7.0} {:>10.2} {:>14.2} {:>10.2} {:>25.2} {:>13.1}",
+            "  {:<30} {:>7.0} {:>8.2} {:>12.2} {:>12.2} {:>15.2} {:>12.1}",
             contestant.name(),
-            median(nanos.iter().map(|round| round[at])),
-            of(1),
-            of(2),
-            of(SLOT_FLOOR),
-            aside,
-            allocations[at],
+            median(nanos.iter().map(|round| round[row])),
+            ratio_to(INNER),
+            ratio_to(INSERTING),
+            ratio_to(REPLACING),
+            median(nanos.iter().map(|round| net(round, row, REPLACING))),
+            allocations[row],
         );
     }
-    let (ratio, allocations) = (
-        median(nanos.iter().map(|round| round[OURS] / round[SLOT_FLOOR])),
-        allocations[OURS],
+    let hit = median(nanos.iter().map(|round| round[HIT] / round[REPLACING]));
+    println!(
+        "  a hit: {hit:.2} x hand-written, replacing, and {:.1} allocations (target: 1.40 and 8)",
+        allocations[HIT]
     );
-    println!("  aim: 1.40 x the slot floor, 8 allocations; is: {ratio:.2}, {allocations:.1}");
-    let costs = |round: &[f64; CONTESTANTS]| {
-        (round[UNMODIFIED] - round[CONDITIONAL]) / (round[OURS] - round[0])
-    };
-    let ratio = median(nanos.iter().map(costs));
-    println!("  a 304 costs, requests aside, {ratio:.2} of a hit\n");
+    let not_modified = median(nanos.iter().map(|round| {
+        (round[NOT_MODIFIED] - round[CONDITIONAL_REQUEST]) / (round[HIT] - round[REQUEST])
+    }));
+    println!("  a 304: {not_modified:.2} x a hit, both without building the request\n");
 }
 
-/// Nanoseconds of CPU time per request: a row per round, a column per contestant.
+/// The ratio of two contestants without the time that building the request takes.
+fn net(round: &[f64; CONTESTANTS], row: usize, base: usize) -> f64 {
+    (round[row] - round[REQUEST]) / (round[base] - round[REQUEST])
+}
+
+/// Nanoseconds of CPU time per request: a row for each round, a column for each contestant.
 fn measure(
     contestants: &mut [Box<dyn Contestant>; CONTESTANTS],
     uris: &[Uri],
@@ -395,7 +413,7 @@ fn measure(
             let picks = &picks[from..from + effort.requests];
             let mut nanos = [0.0; CONTESTANTS];
             for turn in 0..CONTESTANTS {
-                // Everybody follows everybody else's caches and predictions in turn.
+                // Each runs after each other one in turn, with the processor's caches left by it.
                 let at = (round + turn) % CONTESTANTS;
                 let start = ThreadTime::now();
                 contestants[at].serve(uris, picks);
@@ -413,10 +431,4 @@ fn per_request(elapsed: Duration, effort: Effort) -> f64 {
 fn allocations(contestant: &mut dyn Contestant, uris: &[Uri], picks: &[usize]) -> f64 {
     let counted = allocation_counter::measure(|| contestant.serve(uris, picks));
     counted.count_total as f64 / picks.len() as f64
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,21 +1,27 @@
-//! What a miss costs over a service that answers at once, next to that service alone.
+//! Measures misses, writes and bypasses over a service that answers at once, next to that service
+//! alone.
 //!
-//! Contestants run interleaved, in short rounds of one run; the clock is this thread's CPU time, and ratios are medians
-//! of each round's own. Each does what a server does: builds a request (of a URI that was parsed for it), clones its
-//! service, readies and calls the clone, reads the body to its end. Tasks that it leaves behind are part of its time. No
-//! service takes as little time as the one here: what a miss adds to it, it adds to any.
+//! The contestants run interleaved in many short rounds, on the CPU time of one thread; each ratio
+//! is the median of the ratios within a round. Each does what a server does: it builds a request of
+//! a parsed URI, clones its service, readies and calls the clone, and reads the body to its end.
+//! Tasks that it leaves behind count as its time. No real service is as fast as the one here: the
+//! time that a miss adds to it is the time that it adds to any.
 //!
-//! * *inner service*: what is behind the cache, which clones a ready response, its 150 bytes in one frame;
-//! * *inner, 8 frames*: the same with eight such frames; *inner, PUT*: with 204 and no body;
-//! * *passed*: through a cache that is told to skip it;
-//! * *not stored*: the answer is `no-store` and the key new, so that it leads a flight;
-//! * *known as not stored*: the same for one key, which is remembered, so that it goes alone;
-//! * *stored*: the key is new, and pushes older ones out of a backend that is full;
-//! * *stored, 8 frames*: the same, with a task that moves the frames;
-//! * *stale*: one key, whose stored response is too old whenever it is asked for, and is replaced;
-//! * *PUT*: a write, which invalidates its target.
+//! * *inner service*: clones a response that is ready, with 150 bytes in one frame;
+//! * *inner service, 8 frames*: with eight such frames;
+//! * *inner service, PUT*: answers a PUT with 204 and no body;
+//! * *bypass*: through a cache whose `skip` hook declines the request;
+//! * *uncacheable, new key*: the response is `no-store`; the request leads a flight;
+//! * *uncacheable, known key*: the key is remembered as uncacheable; the request calls for itself;
+//! * *miss, stored*: a new key, stored in a full backend, which evicts older ones;
+//! * *miss, stored, 8 frames*: with eight frames, which a task moves;
+//! * *stale, stored again*: one key whose stored response is always stale, and is replaced;
+//! * *write (PUT)*: invalidates its target.
 //!
-//! `cargo bench --bench miss` measures; with `--quick`, or run by `cargo test`, it only shows that it works.
+//! `cargo bench --bench miss` measures. With `--quick`, or run by `cargo test`, the program only
+//! shows that it works.
+
+mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};
@@ -40,51 +46,53 @@ use tower_response_cache::clock::{Clock, Moment, SystemClock};
 use tower_response_cache::stats::Stats;
 use tower_response_cache::{CacheHandle, CacheLayer};
 
-/// Of each contestant, in each round.
+use support::median;
+
+/// The requests for each contestant in a round.
 const REQUESTS: usize = 200;
-/// For about so many responses.
-const ROOM: usize = 3000;
+/// The number of responses that the backend has room for, about.
+const STORED: usize = 3000;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let is_measured = has("--bench") && !has("--quick") && !has("--test");
-    let rounds = if is_measured { 1500 } else { 3 };
+    let rounds = if support::is_measuring() { 1500 } else { 3 };
     let runtime = Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
     let mut contestants = contestants();
     for contestant in &mut contestants {
-        contestant.prove(&runtime);
+        contestant.check(&runtime);
     }
     let allocations = contestants.each_mut().map(|contestant| {
         let uris = contestant.uris(REQUESTS);
         let counted = allocation_counter::measure(|| drop((contestant.serve)(&runtime, uris)));
         counted.count_total as f64 / REQUESTS as f64
     });
-    // From outside this is all there is to tell the two apart.
-    let [.., not_stored, known, _, _, _, _] = allocations;
-    assert!(known < not_stored, "what is remembered opens no flight");
+    // The only difference between the two that can be seen from outside.
+    let [.., new_key, known_key, _, _, _, _] = allocations;
+    assert!(
+        known_key < new_key,
+        "a key known as uncacheable has no flight"
+    );
     let mut nanos = Vec::new();
-    // Counting costs a little: not while time is taken.
+    // Counting allocations takes time: not during the measurement.
     allocation_counter::opt_out(|| nanos = measure(&mut contestants, &runtime, rounds));
     report(&contestants, &nanos, &allocations);
 }
 
 struct Contestant {
     name: &'static str,
-    /// The place of the one it is compared with.
+    /// The row it is compared with.
     base: usize,
-    /// What the number of its key grows by: 0 for one key, 1 for new ones.
+    /// The difference between the numbers of its keys: 0 for a single key, 1 for new ones.
     step: u64,
     serve: Serve,
-    /// The cache, if there is one, and what it says of its answers.
+    /// The cache, if there is one, and the `Cache-Status` that is expected of it.
     cache: Option<(CacheHandle<MemoryBackend>, &'static str)>,
 }
 
-/// Answers a request for each of the URIs; the last answer's `Cache-Status`.
+/// Answers a request for each of the URIs. Returns the `Cache-Status` of the last response.
 type Serve = Box<dyn FnMut(&Runtime, Vec<Uri>) -> Option<HeaderValue>>;
 
-/// The first three: what the others are compared with, and how it is asked.
+/// The first three rows, which the others are compared with, and their methods.
 const INNER: usize = 0;
 const INNER_FRAMES: usize = 1;
 const INNER_PUT: usize = 2;
@@ -94,7 +102,7 @@ const ALL: usize = 10;
 fn contestants() -> [Contestant; ALL] {
     let (inner, frames) = (Inner::new("max-age=10", 1), Inner::new("max-age=10", 8));
     let (no_store, put) = (Inner::new("no-store", 1), Inner::new("no-store", 0));
-    let layer = || CacheLayer::new(MemoryBackend::new(1400 * ROOM as u64));
+    let layer = || CacheLayer::new(MemoryBackend::new(1400 * STORED as u64));
     let skipping = layer().skip(|_| true);
     let ageing = layer().stale_if_unreachable(Duration::ZERO).clock(|| {
         let now = SystemClock.now();
@@ -108,27 +116,54 @@ fn contestants() -> [Contestant; ALL] {
         serve: serve(inner.clone(), METHODS[base].clone()),
         cache: None,
     };
-    let cached = |name, base: usize, step, inner: &Inner, layer: CacheLayer<_>, told| Contestant {
-        serve: serve(layer.layer(inner.clone()), METHODS[base].clone()),
-        cache: Some((layer.handle(), told)),
-        ..alone(name, base, step, inner)
-    };
-    let (past, no) = (
-        "fwd=bypass; detail=skipped",
-        "fwd=uri-miss; detail=no-store",
-    );
-    let (yes, done) = ("fwd=uri-miss; stored", "fwd=method; detail=invalidated");
+    let cached =
+        |name, base: usize, step, inner: &Inner, layer: CacheLayer<_>, status| Contestant {
+            serve: serve(layer.layer(inner.clone()), METHODS[base].clone()),
+            cache: Some((layer.handle(), status)),
+            ..alone(name, base, step, inner)
+        };
+    let (uncacheable, stored) = ("fwd=uri-miss; detail=no-store", "fwd=uri-miss; stored");
+    let (skipped, stored_again) = ("fwd=bypass; detail=skipped", "fwd=stale; stored");
+    let invalidated = "fwd=method; detail=invalidated";
     [
         alone("inner service", INNER, 1, &inner),
-        alone("inner, 8 frames", INNER_FRAMES, 1, &frames),
-        alone("inner, PUT", INNER_PUT, 1, &put),
-        cached("passed", INNER, 1, &inner, skipping, past),
-        cached("not stored", INNER, 1, &no_store, layer(), no),
-        cached("known as not stored", INNER, 0, &no_store, layer(), no),
-        cached("stored", INNER, 1, &inner, layer(), yes),
-        cached("stored, 8 frames", INNER_FRAMES, 1, &frames, layer(), yes),
-        cached("stale", INNER, 0, &inner, ageing, "fwd=stale; stored"),
-        cached("PUT", INNER_PUT, 1, &put, layer(), done),
+        alone("inner service, 8 frames", INNER_FRAMES, 1, &frames),
+        alone("inner service, PUT", INNER_PUT, 1, &put),
+        cached("bypass", INNER, 1, &inner, skipping, skipped),
+        cached(
+            "uncacheable, new key",
+            INNER,
+            1,
+            &no_store,
+            layer(),
+            uncacheable,
+        ),
+        cached(
+            "uncacheable, known key",
+            INNER,
+            0,
+            &no_store,
+            layer(),
+            uncacheable,
+        ),
+        cached("miss, stored", INNER, 1, &inner, layer(), stored),
+        cached(
+            "miss, stored, 8 frames",
+            INNER_FRAMES,
+            1,
+            &frames,
+            layer(),
+            stored,
+        ),
+        cached(
+            "stale, stored again",
+            INNER,
+            0,
+            &inner,
+            ageing,
+            stored_again,
+        ),
+        cached("write (PUT)", INNER_PUT, 1, &put, layer(), invalidated),
     ]
 }
 
@@ -143,27 +178,32 @@ impl Contestant {
         (0..requests).map(uri).collect()
     }
 
-    /// Shows that it does what its name says, once its backend is as full as it gets.
-    fn prove(&mut self, runtime: &Runtime) {
-        let (warm_up, uris) = (self.uris(ROOM * 2), self.uris(REQUESTS));
+    /// Checks that the contestant does what its name says, once its backend is full.
+    fn check(&mut self, runtime: &Runtime) {
+        let (warm_up, uris) = (self.uris(STORED * 2), self.uris(REQUESTS));
         (self.serve)(runtime, warm_up);
-        let Some((cache, says)) = &self.cache else {
+        let Some((cache, expected)) = &self.cache else {
             return;
         };
-        let (before, told, after) = (cache.stats(), (self.serve)(runtime, uris), cache.stats());
-        let says = format!("tower-response-cache; {says}");
-        assert_eq!(told.expect("a Cache-Status"), says);
+        let (before, status, after) = (cache.stats(), (self.serve)(runtime, uris), cache.stats());
+        let expected = format!("tower-response-cache; {expected}");
+        assert_eq!(status.expect("a Cache-Status"), expected);
         let refused = |s: &Stats| s.refusals.total() + s.bypasses.total();
         let ended = |s: &Stats| refused(s) + s.stores + s.writes.total();
-        assert_eq!(ended(&after) - ended(&before), REQUESTS as u64, "{says}");
-        assert_eq!(after.in_flight.tasks, 0, "{says}");
+        assert_eq!(
+            ended(&after) - ended(&before),
+            REQUESTS as u64,
+            "{expected}"
+        );
+        assert_eq!(after.in_flight.tasks, 0, "{expected}");
         let evictions = |stats: &Stats| stats.usage.map_or(0, |usage| usage.evictions);
         let evicts = self.step > 0 && after.stores > 0;
-        assert_eq!(evictions(&after) > evictions(&before), evicts, "{says}");
+        assert_eq!(evictions(&after) > evictions(&before), evicts, "{expected}");
     }
 }
 
-/// How many requests there have been: the clock of *stale* is ahead by 100 seconds for each.
+/// The number of requests so far: the clock of *stale, stored again* is ahead by 100 seconds for
+/// each.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
 fn serve<S, B>(service: S, method: Method) -> Serve
@@ -172,9 +212,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     Box::new(move |runtime, uris| {
-        // Without tokio's budget, which each request would have anew if it came in a poll of its own.
+        // Without tokio's cooperative budget: on a server each request has one of its own.
         runtime.block_on(unconstrained(async {
-            let mut told = None;
+            let mut cache_status = None;
             for uri in uris {
                 ASKED.fetch_add(1, Ordering::Relaxed);
                 let mut service = service.clone();
@@ -183,13 +223,13 @@ where
                 while let Some(frame) = response.body_mut().frame().await {
                     assert!(black_box(frame).is_ok());
                 }
-                told = black_box(response).headers_mut().remove("cache-status");
+                cache_status = black_box(response).headers_mut().remove("cache-status");
             }
-            // The cache knows this, too, but to ask it costs as much as a request.
+            // The cache knows the number too, but asking it takes as long as a request.
             while runtime.metrics().num_alive_tasks() > 0 {
                 yield_now().await;
             }
-            told
+            cache_status
         }))
     })
 }
@@ -210,11 +250,11 @@ fn request(method: &Method, uri: Uri) -> Request<()> {
     request
 }
 
-/// A service that does as little as one can.
+/// A service that clones a response which is ready.
 #[derive(Clone)]
 struct Inner(Arc<Response<Frames>>);
 
-/// The same frame several times.
+/// A body of several equal frames.
 #[derive(Clone)]
 struct Frames {
     frame: Bytes,
@@ -266,12 +306,12 @@ impl Body for Frames {
     }
 }
 
-/// Nanoseconds of CPU time per request: a row per round, a column per contestant.
+/// Nanoseconds of CPU time per request: a row for each round, a column for each contestant.
 fn measure(all: &mut [Contestant; ALL], runtime: &Runtime, rounds: usize) -> Vec<[f64; ALL]> {
     let mut nanos = vec![[0.0; ALL]; rounds];
     for (round, nanos) in nanos.iter_mut().enumerate() {
         for turn in 0..ALL {
-            // Everybody follows everybody else's caches and predictions in turn.
+            // Each runs after each other one in turn, with the processor's caches left by it.
             let at = (round + turn) % ALL;
             let uris = all[at].uris(REQUESTS);
             let start = ThreadTime::now();
@@ -283,17 +323,15 @@ fn measure(all: &mut [Contestant; ALL], runtime: &Runtime, rounds: usize) -> Vec
 }
 
 fn report(contestants: &[Contestant; ALL], nanos: &[[f64; ALL]], allocations: &[f64; ALL]) {
-    println!("                           ns   allocations   of the inner service");
-    for (at, contestant) in contestants.iter().enumerate() {
-        let (name, allocations) = (contestant.name, allocations[at]);
-        let time = median(nanos.iter().map(|round| round[at]));
-        let ratio = median(nanos.iter().map(|round| round[at] / round[contestant.base]));
-        println!("{name:<20} {time:>8.0} {allocations:>13.1} {ratio:>22.2}");
+    println!("                                ns  x inner service  allocations");
+    for (row, contestant) in contestants.iter().enumerate() {
+        let (name, allocations) = (contestant.name, allocations[row]);
+        let time = median(nanos.iter().map(|round| round[row]));
+        let ratio = median(
+            nanos
+                .iter()
+                .map(|round| round[row] / round[contestant.base]),
+        );
+        println!("{name:<26} {time:>7.0} {ratio:>16.2} {allocations:>12.1}");
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

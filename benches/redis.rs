@@ -1,16 +1,19 @@
-//! What a hit from Redis costs, next to a bare `GET` of the same bytes by the same crate.
+//! Measures a hit from Redis, next to a bare `GET` of the same bytes by the same client crate.
 //!
-//! Contestants run interleaved, in short rounds of one run, 64 requests at a time over two connections each, on a runtime
-//! with a thread per core; ratios are medians of each round's own. Time is the clock's, because the server works
-//! meanwhile: it is one that this starts, on the same machine.
+//! The contestants run interleaved in short rounds, with 64 requests at a time over two connections
+//! each, on a runtime with a thread per core; ratios are medians of the ratios within a round. Time
+//! is that of the wall clock, since the server works meanwhile: the program starts one on this
+//! machine.
 //!
-//! * *bare GET*: of the entry that a hit reads, and nothing done with it;
-//! * *hit*: a request through a `CacheLayer` over a `Guarded` `RedisBackend`, its body read to its end.
+//! * *bare GET*: reads the entry of a hit and drops it;
+//! * *cache hit*: a request through a `CacheLayer` over a `Guarded` `RedisBackend`, with its body.
 //!
-//! Each once with one key that all ask for, once with a thousand that are asked for in turn.
+//! Both once with a single key, and once with a thousand keys in turn.
 //!
-//! `cargo bench --features redis --bench redis` measures; with `--quick`, or run by `cargo test`, it only shows that it
-//! works.
+//! `cargo bench --features redis --bench redis` measures. With `--quick`, or run by `cargo test`,
+//! the program only shows that it works.
+
+mod support;
 
 #[path = "../tests/support/redis/mod.rs"]
 mod on_this_machine;
@@ -33,16 +36,17 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Guarded;
 use tower_response_cache::backend::redis::RedisOptions;
 
+use support::median;
+
 const BODY: usize = 1024;
 const AT_ONCE: usize = 64;
+/// The requests of each task in a round.
+const REQUESTS: usize = 200;
 const CONNECTIONS: usize = 2;
 const KEYS: usize = 1000;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let is_measured = has("--bench") && !has("--quick") && !has("--test");
-    let rounds = if is_measured { 100 } else { 2 };
+    let rounds = if support::is_measuring() { 100 } else { 2 };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let server = RedisServer::start().await;
@@ -68,47 +72,46 @@ fn uris() -> Vec<Uri> {
 }
 
 fn report(rows: &[Vec<f64>]) {
-    let names = ["bare GET", "hit", "bare GET, 1,000 keys", "hit, 1,000 keys"];
-    for (place, name) in names.into_iter().enumerate() {
-        let base = place / 2 * 2;
-        let rate = median(rows.iter().map(|row| row[place]));
-        let ratio = median(rows.iter().map(|row| row[place] / row[base]));
-        println!("{name:24} {rate:>9.0} /s   {ratio:.2} x");
+    let names = [
+        "bare GET, 1 key",
+        "cache hit, 1 key",
+        "bare GET, 1,000 keys",
+        "cache hit, 1,000 keys",
+    ];
+    println!("                          per second  x bare GET");
+    for (column, name) in names.into_iter().enumerate() {
+        let base = column / 2 * 2;
+        let rate = median(rows.iter().map(|row| row[column]));
+        let ratio = median(rows.iter().map(|row| row[column] / row[base]));
+        println!("{name:24} {rate:>11.0} {ratio:>11.2}");
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// How many a second, when so many tasks ask `each` so often.
+/// The requests per second of `AT_ONCE` tasks that `each` makes, with `REQUESTS` requests each.
 async fn rate<F, Fut>(each: F) -> f64
 where
     F: Fn(usize) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    const EACH: usize = 200;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for task in 0..AT_ONCE {
-        tasks.spawn(each(task * EACH));
+        tasks.spawn(each(task * REQUESTS));
     }
     while let Some(done) = tasks.join_next().await {
         done.expect("no failure");
     }
-    (AT_ONCE * EACH) as f64 / began.elapsed().as_secs_f64()
+    (AT_ONCE * REQUESTS) as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Calls `ask` with as many numbers as a task asks for.
+/// Calls `ask` for the requests of one task, with the numbers of their keys.
 async fn often<Fut: Future<Output = ()>>(first: usize, keys: usize, ask: impl Fn(usize) -> Fut) {
-    for number in first..first + 200 {
+    for number in first..first + REQUESTS {
         ask(number % keys).await;
     }
 }
 
-/// The crate's own connections, and the names of the entries.
+/// The bare client: connections of the crate `redis`, and the names of the entries.
 struct Bare {
     connections: Vec<MultiplexedConnection>,
     entries: Arc<[String]>,
@@ -162,7 +165,7 @@ impl Bare {
 type Inner =
     tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>>>;
 
-/// The layer over an origin that is asked once a key.
+/// The cache, over an origin that it calls once for each key.
 struct Hits {
     service:
         tower_response_cache::Cache<Inner, Guarded<tower_response_cache::backend::RedisBackend>>,
@@ -173,7 +176,7 @@ impl Hits {
         let redis = RedisOptions::new(&server.url()).expect("a URL");
         let redis = redis.connections(CONNECTIONS).open();
         redis.check().await.expect("a connection");
-        // On a machine that is busy with something else, a lookup may take longer than by default it may.
+        // On a busy machine a lookup may take longer than the default deadline.
         let redis = Guarded::new(redis).lookup_deadline(Duration::from_secs(1));
         let layer = CacheLayer::new(redis);
         let hits = Self {
@@ -211,7 +214,7 @@ fn origin(_: Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
     ready(Ok(response.expect("a response")))
 }
 
-/// Whether it was a hit.
+/// Sends a request and reads the body. Returns whether it was a hit.
 async fn ask<S, B>(service: S, uri: Uri) -> bool
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,

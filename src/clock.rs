@@ -1,4 +1,7 @@
-//! The one place that reads clocks.
+//! The clock by which the cache computes ages and lifetimes.
+//!
+//! Knows nothing of caching. Start at [`Clock`]; a test can pass a closure to
+//! [`CacheLayer::clock`](crate::CacheLayer::clock). Timeouts do not use it: they are tokio's.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -8,9 +11,11 @@ use tokio::time::Instant;
 
 pub use crate::semantics::moment::Moment;
 
-/// Tells the time. Every closure `Fn() -> Moment` is one.
+/// A source of time. Every closure `Fn() -> Moment` implements it.
+///
+/// The cache reads it once or a few times per request, so it should be cheap.
 pub trait Clock: Send + Sync + 'static {
-    /// A reading of both clocks.
+    /// Reads the monotonic clock and the wall clock together.
     fn now(&self) -> Moment;
 }
 
@@ -20,36 +25,42 @@ impl<F: Fn() -> Moment + Send + Sync + 'static> Clock for F {
     }
 }
 
-/// The machine's clocks; the monotonic one is tokio's, so that `tokio::time::pause` stops and moves it in tests.
+/// The clocks of the machine. The monotonic one is tokio's, so `tokio::time::pause` and `advance`
+/// control it in tests.
+///
+/// The wall clock is read at most once in ten milliseconds per thread and computed from the
+/// monotonic one in between: a change of the wall clock takes effect within that time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// Well before the first reading, so that a clock which was paused a moment earlier is not before it.
+/// The zero of the monotonic clock. A day before the first reading, because a clock that tokio has
+/// paused shows an earlier time.
 static START: LazyLock<std::time::Instant> = LazyLock::new(|| {
     let now = std::time::Instant::now();
     now.checked_sub(Duration::from_secs(24 * 60 * 60))
         .unwrap_or(now)
 });
 
-/// For how long a reading of the wall clock is believed: reading two clocks costs twice as much as one, on every hit.
-const BELIEVED: Duration = Duration::from_millis(10);
+/// How long a reading of the wall clock is used: reading two clocks on every hit costs twice as
+/// much as one.
+const WALL_CLOCK_TTL: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// What both said when this thread last asked both.
-    static READ: Cell<Option<(Duration, SystemTime)>> = const { Cell::new(None) };
+    /// This thread's last reading of both clocks.
+    static LAST_READING: Cell<Option<(Duration, SystemTime)>> = const { Cell::new(None) };
 }
 
-/// The wall clock when the monotonic one says `monotonic`. That it was set is noticed within ten milliseconds.
+/// The time of the wall clock when the monotonic one shows `monotonic`.
 fn wall_at(monotonic: Duration) -> SystemTime {
-    let read = READ.try_with(Cell::get).ok().flatten();
-    if let Some((then, wall)) = read
+    let last_reading = LAST_READING.try_with(Cell::get).ok().flatten();
+    if let Some((then, wall)) = last_reading
         && let Some(passed) = monotonic.checked_sub(then)
-        && passed < BELIEVED
+        && passed < WALL_CLOCK_TTL
     {
         return wall + passed;
     }
     let wall = SystemTime::now();
-    let _ = READ.try_with(|read| read.set(Some((monotonic, wall))));
+    let _ = LAST_READING.try_with(|reading| reading.set(Some((monotonic, wall))));
     wall
 }
 

@@ -1,26 +1,33 @@
-//! The one source of chance.
+//! The source of random numbers, for early refreshes, jitter and backoff.
+//!
+//! Knows nothing of caching. Start at [`Random`]; a test passes a [`SeededRandom`] to
+//! [`CacheLayer::random`](crate::CacheLayer::random), so that its run can be repeated.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Draws. Every closure `Fn() -> u64` is one.
+/// A source of random numbers. Every closure `Fn() -> u64` implements it.
+///
+/// The numbers need not be suitable for secrets: the cache uses them to spread work over time.
 pub trait Random: Send + Sync + 'static {
-    /// 64 independent, evenly distributed bits.
-    fn bits(&self) -> u64;
+    /// Returns 64 independent, evenly distributed bits.
+    fn next_u64(&self) -> u64;
 }
 
 impl<F: Fn() -> u64 + Send + Sync + 'static> Random for F {
-    fn bits(&self) -> u64 {
+    fn next_u64(&self) -> u64 {
         self()
     }
 }
 
-/// SplitMix64: the same seed draws the same numbers. Not for secrets.
+/// A SplitMix64 generator: the same seed yields the same numbers. Not suitable for secrets.
+///
+/// The default has a seed that differs between processes.
 #[derive(Debug)]
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// A source with a seed of one's own, for runs that are to be repeated.
+    /// Creates a generator with a given seed, for runs that can be repeated.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
@@ -28,14 +35,14 @@ impl SeededRandom {
 }
 
 impl Default for SeededRandom {
-    /// A seed that differs from process to process.
     fn default() -> Self {
+        // std seeds its hash maps from the operating system's source.
         Self::new(RandomState::new().hash_one("tower-response-cache"))
     }
 }
 
 impl Random for SeededRandom {
-    fn bits(&self) -> u64 {
+    fn next_u64(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut bits = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,10 +51,12 @@ impl Random for SeededRandom {
     }
 }
 
-/// A number above 0, up to 1.
+/// Returns an evenly distributed number greater than 0 and at most 1.
+///
+/// Zero is excluded because callers take its logarithm.
 pub(crate) fn uniform(random: &dyn Random) -> f64 {
     const STEPS: f64 = (1_u64 << 53) as f64;
-    ((random.bits() >> 11) + 1) as f64 / STEPS
+    ((random.next_u64() >> 11) + 1) as f64 / STEPS
 }
 
 #[cfg(test)]
@@ -55,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_repeats_itself_and_draws_evenly() {
+    fn a_seed_yields_the_same_evenly_distributed_numbers_again() {
         let (one, same, other) = (
             SeededRandom::new(7),
             SeededRandom::new(7),
             SeededRandom::new(8),
         );
-        assert!((0..100).all(|_| one.bits() == same.bits()));
-        assert_ne!(one.bits(), other.bits());
+        assert!((0..100).all(|_| one.next_u64() == same.next_u64()));
+        assert_ne!(one.next_u64(), other.next_u64());
         let mut tenths = [0_u32; 10];
         for _ in 0..10_000 {
             let drawn = uniform(&one);

@@ -26,7 +26,7 @@ impl Luck {
     }
 
     pub fn below(&self, bound: u64) -> u64 {
-        let bits = self.random.bits();
+        let bits = self.random.next_u64();
         self.drawn.fetch_add(1, Ordering::Relaxed);
         bits % bound
     }

@@ -1,4 +1,4 @@
-//! Models for loom of leaders that leave, are replaced or are abandoned, while others enter and wait.
+//! Models for loom of leaders that leave, are replaced or are abandoned while others enter.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -121,7 +121,7 @@ impl BodyBuffer {
         is_charged
     }
 
-    /// Frees the chunks that all readers have read. Returns the source's waker if there is room now.
+    /// Frees the chunks that all readers have read. Returns the source's waker if it may go on.
     pub(super) fn trim(&mut self) -> Option<Waker> {
         if self.retains_all {
             return None;
