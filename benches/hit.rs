@@ -8,7 +8,7 @@
 //! * *inner service*: clones a response that is ready; it is the service behind the cache;
 //! * *hand-written, inserting*: looks up the path in a map, clones headers and body, inserts `Age`
 //!   and one more header;
-//! * *hand-written, replacing*: the stored headers have both already, and their values are replaced;
+//! * *hand-written, replacing*: the stored headers have both already, and the values are replaced;
 //! * *cache hit*: [`Cache`] by `Service::call` and one poll;
 //! * *conditional request alone*: builds a request with `If-None-Match` and drops it;
 //! * *cache hit, 304*: [`Cache`], asked with `If-None-Match` of the stored tag.
