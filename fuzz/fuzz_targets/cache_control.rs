@@ -37,7 +37,10 @@ fuzz_target!(|bytes: &[u8]| {
             members.join(&b"\t , "[..])
         });
         assert_eq!(Parsed::from_lines(&spaced).as_ref(), Some(&parsed));
-        assert_eq!(Parsed::from_lines(&[lines.join(&b","[..])]).as_ref(), Some(&parsed));
+        assert_eq!(
+            Parsed::from_lines(&[lines.join(&b","[..])]).as_ref(),
+            Some(&parsed)
+        );
     }
     for forbids in ["private", "no-cache", "No-Cache=\"a, b\""] {
         assert_forbids_reuse(&lines, &parsed, forbids.as_bytes());
@@ -91,7 +94,10 @@ fn assert_forbids_reuse(lines: &[Vec<u8>], parsed: &Parsed, directive: &[u8]) {
         assert!(!is_reused_whole(&headers), "{lines:?}");
         let response = ResponseDirectives::of(&headers, &Targets::default());
         let lifetimes = (response.max_age, response.s_maxage);
-        assert_eq!(lifetimes, (parsed.response.max_age, parsed.response.s_maxage));
+        assert_eq!(
+            lifetimes,
+            (parsed.response.max_age, parsed.response.s_maxage)
+        );
     }
 }
 
