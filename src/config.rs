@@ -12,11 +12,11 @@ use http::{request, response};
 use crate::clock::{Clock, SystemClock};
 use crate::key::{Authority, MakeCacheKey, QueryRules, UriKey};
 use crate::random::{Random, SeededRandom};
-use crate::semantics::cache_control::{Ignored, RequestDirective};
+use crate::semantics::cache_control::TargetedFields;
+use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
+use crate::semantics::cache_status::CacheName;
+use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
-use crate::semantics::staleness::StaleRules;
-use crate::semantics::status::CacheName;
-use crate::semantics::targeted::Targets;
 use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -31,11 +31,11 @@ pub(crate) struct Config {
     pub(crate) ttl_by: Option<Arc<TtlBy>>,
     /// The largest fraction of a lifetime that is taken off at random, 0 to 1.
     pub(crate) ttl_jitter: f64,
-    pub(crate) targeted_cache_control: Targets,
+    pub(crate) targeted_cache_control: TargetedFields,
     ignore_request_directives: Vec<RequestDirective>,
     ignore_client_freshness: bool,
     /// The request directives that are not obeyed, from the two options above.
-    pub(crate) ignored: Ignored,
+    pub(crate) ignored: IgnoredDirectives,
 
     pub(crate) max_body: u64,
     pub(crate) max_head: usize,
@@ -120,10 +120,10 @@ impl Default for Config {
             negative_ttl: Duration::from_secs(5),
             ttl_by: None,
             ttl_jitter: 0.0,
-            targeted_cache_control: Targets::default(),
+            targeted_cache_control: TargetedFields::default(),
             ignore_request_directives: Vec::new(),
             ignore_client_freshness: false,
-            ignored: Ignored::default(),
+            ignored: IgnoredDirectives::default(),
             max_body: 1024 * 1024,
             max_head: 64 * 1024,
             max_buffered_bytes: 64 * 1024 * 1024,

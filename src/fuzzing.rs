@@ -7,13 +7,13 @@ use http::request;
 pub use crate::backend::codec;
 use crate::key::{self, CacheKey, DigestSeed, KeyParts};
 pub use crate::semantics::{
-    accept, cache_control, conditional, groups, moment, range, storing, targeted,
+    cache_control, freshness, groups, moment, ranges, storing, validation, vary,
 };
 
 /// The parts of a request's target.
 #[must_use]
 pub fn key_parts<'r>(request: &'r request::Parts, authority: &'r str) -> KeyParts<'r> {
-    KeyParts::of(request, Cow::Borrowed(authority))
+    KeyParts::from_request(request, Cow::Borrowed(authority))
 }
 
 /// The full key.

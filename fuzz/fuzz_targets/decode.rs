@@ -1,5 +1,4 @@
-//! Decodes stored responses from arbitrary bytes: no panic, and a decoded response is encoded and
-//! decoded to an equal one.
+//! A stored response read from anything: no panic, and what can be read is written and read as the same.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,36 +10,36 @@ use tower_response_cache::fuzzing::codec::{Decoded, decode, encode, encode_rule,
 use tower_response_cache::fuzzing::moment::Moment;
 
 fuzz_target!(|bytes: &[u8]| {
-    round_trip(&Bytes::copy_from_slice(bytes));
-    // With a valid checksum, the fuzzer reaches the fields behind it.
-    round_trip(&sealed(bytes));
+    round(&Bytes::copy_from_slice(bytes));
+    // Whoever knows the format gets past the checksum.
+    round(&sealed(bytes));
 });
 
-fn round_trip(bytes: &Bytes) {
+fn round(bytes: &Bytes) {
     let now = Moment::new(
         Duration::from_secs(7),
         UNIX_EPOCH + Duration::from_secs(784_111_777),
     );
-    let decode_at = |bytes: &Bytes| decode(bytes, now, |_| Some(Duration::ZERO));
-    let encode_at = |decoded: &Decoded| match decoded {
+    let read = |bytes: &Bytes| decode(bytes, now, |_| Some(Duration::ZERO));
+    let write = |decoded: &Decoded| match decoded {
         Decoded::Response(response) => encode(response, now, 9, b""),
         Decoded::Rule(rule) => encode_rule(rule, 9, b""),
-        _ => unreachable!("there are two kinds"),
+        _ => unreachable!("another kind"),
     };
-    let Ok(first) = decode_at(bytes) else {
+    let Ok(first) = read(bytes) else {
         return;
     };
-    let encoded = encode_at(&first);
-    let second = decode_at(&encoded).expect("encoded bytes can be decoded");
+    let written = write(&first);
+    let second = read(&written).expect("what was written is read");
     match (&first, &second) {
-        (Decoded::Response(a), Decoded::Response(b)) => assert_equal(a, b),
+        (Decoded::Response(a), Decoded::Response(b)) => assert_same(a, b),
         (Decoded::Rule(a), Decoded::Rule(b)) => assert_eq!(a, b),
         _ => panic!("{first:?} {second:?}"),
     }
-    assert_eq!(encoded, encode_at(&second), "encoding is deterministic");
+    assert_eq!(written, write(&second), "written the same way");
 }
 
-fn assert_equal(a: &StoredResponse, b: &StoredResponse) {
+fn assert_same(a: &StoredResponse, b: &StoredResponse) {
     assert_eq!(a.identity(), b.identity());
     assert_eq!(a.status(), b.status());
     assert_eq!(a.headers(), b.headers());
@@ -48,6 +47,6 @@ fn assert_equal(a: &StoredResponse, b: &StoredResponse) {
     assert_eq!(a.trailers(), b.trailers());
     assert_eq!(a.cost(), b.cost());
     assert_eq!(a.freshness(), b.freshness());
-    assert_eq!(a.selected(), b.selected());
+    assert_eq!(a.vary_selection(), b.vary_selection());
     assert_eq!(a.has_upstream_status(), b.has_upstream_status());
 }

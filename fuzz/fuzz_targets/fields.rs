@@ -1,5 +1,5 @@
-//! Parses the fields for content negotiation, conditions, ranges and cache groups from arbitrary
-//! bytes: no panic, and each module keeps its promises.
+//! Fields of any bytes that select, that are conditions, that ask for parts or that name groups: no panic, and what each
+//! module says of its answers.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,11 +11,11 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use tower_response_cache::fuzzing::accept::normalized;
-use tower_response_cache::fuzzing::conditional::{EntityTag, is_unmodified};
-use tower_response_cache::fuzzing::groups::{self, Named};
+use tower_response_cache::fuzzing::vary::normalized_value;
+use tower_response_cache::fuzzing::validation::{EntityTag, is_not_modified};
+use tower_response_cache::fuzzing::groups::{self, GroupNames};
 use tower_response_cache::fuzzing::moment::Moment;
-use tower_response_cache::fuzzing::range::{MOST_RANGES, Ranged, may_be_ranged, ranged};
+use tower_response_cache::fuzzing::ranges::{MAX_RANGES, RequestedRanges, if_range_allows, requested_ranges};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'b> {
@@ -26,14 +26,14 @@ struct Input<'b> {
 
 fuzz_target!(|input: Input<'_>| {
     for name in [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE] {
-        check_negotiation(&input.lines, &name);
+        selects(&input.lines, &name);
     }
-    check_ranges(&input.lines, input.length);
-    check_conditions(&input);
-    check_groups(&input.lines);
+    asks_for_parts(&input.lines, input.length);
+    is_a_condition(&input);
+    names_groups(&input.lines);
 });
 
-fn headers(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
+fn of(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines {
         if let Ok(value) = HeaderValue::from_bytes(line) {
@@ -43,25 +43,25 @@ fn headers(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
     headers
 }
 
-/// White space around commas and empty list members change nothing.
-fn check_negotiation(lines: &[&[u8]], name: &HeaderName) {
-    let plain = headers(lines, name);
+/// White space around commas and empty members say nothing, whatever the lines are.
+fn selects(lines: &[&[u8]], name: &HeaderName) {
+    let plain = of(lines, name);
     let spaced: Vec<_> = lines
         .iter()
         .map(|line| [b" ,\t", *line, b" ,, "].concat())
         .collect();
     let spaced: Vec<_> = spaced.iter().map(Vec::as_slice).collect();
-    let spaced = headers(&spaced, name);
-    assert_eq!(normalized(name, &plain), normalized(name, &spaced));
+    let spaced = of(&spaced, name);
+    assert_eq!(normalized_value(name, &plain), normalized_value(name, &spaced));
 }
 
-/// No range is empty, beyond the end or overlaps another, and their number is limited.
-fn check_ranges(lines: &[&[u8]], length: u64) {
-    let asked = headers(lines, &RANGE);
-    let Ranged::Parts(mut parts) = ranged(&asked, length) else {
+/// None is empty, none beyond the end, none twice, and there are not too many.
+fn asks_for_parts(lines: &[&[u8]], length: u64) {
+    let asked = of(lines, &RANGE);
+    let RequestedRanges::Parts(mut parts) = requested_ranges(&asked, length) else {
         return;
     };
-    assert!((1..=MOST_RANGES).contains(&parts.len()));
+    assert!((1..=MAX_RANGES).contains(&parts.len()));
     parts.sort_by_key(|part| part.start);
     assert!(
         parts
@@ -71,8 +71,8 @@ fn check_ranges(lines: &[&[u8]], length: u64) {
     assert!(parts.windows(2).all(|two| two[0].end <= two[1].start));
 }
 
-/// The stored tag matches itself; tags that match strongly match weakly too.
-fn check_conditions(input: &Input<'_>) {
+/// Whoever names the stored tag has the response; a strong comparison that holds is a weak one that does.
+fn is_a_condition(input: &Input<'_>) {
     let at = Moment::new(
         Duration::ZERO,
         UNIX_EPOCH + Duration::from_secs(784_111_777),
@@ -84,28 +84,28 @@ fn check_conditions(input: &Input<'_>) {
         }
     }
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-        let asked = headers(&input.lines, &name);
-        let _ = is_unmodified(&asked, StatusCode::OK, &stored, at);
-        assert!(!is_unmodified(&asked, StatusCode::NOT_FOUND, &stored, at));
+        let asked = of(&input.lines, &name);
+        let _ = is_not_modified(&asked, StatusCode::OK, &stored, at);
+        assert!(!is_not_modified(&asked, StatusCode::NOT_FOUND, &stored, at));
     }
-    let _ = may_be_ranged(&headers(&input.lines, &IF_RANGE), &stored, at);
-    let Some(own) = EntityTag::of(&stored) else {
+    let _ = if_range_allows(&of(&input.lines, &IF_RANGE), &stored, at);
+    let Some(own) = EntityTag::from_headers(&stored) else {
         return;
     };
     let mut asked = HeaderMap::new();
     asked.insert(IF_NONE_MATCH, stored[ETAG].clone());
-    assert!(is_unmodified(&asked, StatusCode::OK, &stored, at));
+    assert!(is_not_modified(&asked, StatusCode::OK, &stored, at));
     for other in input.lines.iter().filter_map(|line| EntityTag::parse(line)) {
-        assert!(!own.is_strongly(&other) || own.is_weakly(&other));
-        assert_eq!(own.is_weakly(&other), other.is_weakly(&own));
+        assert!(!own.matches_strongly(&other) || own.matches_weakly(&other));
+        assert_eq!(own.matches_weakly(&other), other.matches_weakly(&own));
     }
 }
 
-/// The names are sorted and unique; lines of a list can be joined.
-fn check_groups(lines: &[&[u8]]) {
+/// Sorted, each once, and split over lines or not.
+fn names_groups(lines: &[&[u8]]) {
     let name = HeaderName::from_static("cache-groups");
-    let found = groups::membership(&headers(lines, &name));
-    if let Named::These(names) = &found {
+    let found = groups::membership(&of(lines, &name));
+    if let GroupNames::Listed(names) = &found {
         assert!(names.windows(2).all(|two| two[0] < two[1]));
     }
     if lines
@@ -113,6 +113,6 @@ fn check_groups(lines: &[&[u8]]) {
         .all(|line| HeaderValue::from_bytes(line).is_ok())
     {
         let joined = lines.join(&b", "[..]);
-        assert_eq!(groups::membership(&headers(&[&joined], &name)), found);
+        assert_eq!(groups::membership(&of(&[&joined], &name)), found);
     }
 }

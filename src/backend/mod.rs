@@ -26,13 +26,13 @@ pub use memory::{MemoryBackend, MemoryFence};
 pub use redis::RedisBackend;
 
 pub use crate::key::{CacheKey, DigestSeed, Resource};
+pub use crate::semantics::freshness::Freshness;
+pub use crate::semantics::freshness::Staleness;
 pub use crate::semantics::groups::Group;
 pub use crate::semantics::moment::Moment;
-pub use crate::semantics::parts::Parts;
-pub use crate::semantics::staleness::Staleness;
+pub use crate::semantics::ranges::PartialContent;
 pub use crate::semantics::stored::StoredResponse;
-pub use crate::semantics::storing::Freshness;
-pub use crate::semantics::vary::{Selected, VaryRule};
+pub use crate::semantics::vary::{VaryRule, VarySelection};
 
 /// How many variants of one key are kept, unless that is said.
 pub(crate) const MOST_VARIANTS: usize = 32;
@@ -156,7 +156,7 @@ pub struct Usage {
 ///         if state.invalidations != fence {
 ///             return Ok(Put::Superseded);
 ///         }
-///         match response.selected() {
+///         match response.vary_selection() {
 ///             Some(selected) => state.rules.insert(key.primary(), selected.rule().clone()),
 ///             None => state.rules.remove(key),
 ///         };

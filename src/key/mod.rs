@@ -5,14 +5,22 @@
 //! nothing of backends.
 
 mod authority;
+mod cache_key;
 mod digest;
-mod parts;
+mod identity;
+mod key_parts;
+mod make_key;
 mod query;
+#[cfg(test)]
+mod tests;
 
 pub use authority::Authority;
 pub(crate) use authority::normalize;
-pub(crate) use digest::group;
-pub use digest::{CacheKey, DigestSeed, Resource};
-pub(crate) use parts::{KeyBy, authority_in};
-pub use parts::{KeyParts, MakeCacheKey, UriKey};
+pub(crate) use cache_key::group;
+pub use cache_key::{CacheKey, Resource};
+pub use digest::DigestSeed;
+pub(crate) use identity::authority_in;
+pub use key_parts::KeyParts;
+pub(crate) use make_key::KeyBy;
+pub use make_key::{MakeCacheKey, UriKey};
 pub use query::QueryRules;

@@ -9,8 +9,8 @@ use super::CacheLayer;
 use super::invalid_option::{InvalidOption, or_panic};
 use crate::backend::Backend;
 use crate::semantics::cache_control::RequestDirective;
+use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::freshness::Ttl;
-use crate::semantics::targeted::Targets;
 
 /// # Freshness
 ///
@@ -127,7 +127,7 @@ impl<B: Backend> CacheLayer<B> {
             .into_iter()
             .map(parse)
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(self.with(|config| config.targeted_cache_control = Targets::of(names)))
+        Ok(self.with(|config| config.targeted_cache_control = TargetedFields::new(names)))
     }
 
     /// Sets the request directives that this cache ignores; it replaces an earlier list.

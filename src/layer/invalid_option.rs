@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::header::InvalidHeaderName;
 
-use crate::semantics::status::InvalidCacheName;
+use crate::semantics::cache_status::InvalidCacheName;
 
 /// The error of the `try_*` options of [`CacheLayer`](crate::CacheLayer): a value is out of range
 /// or malformed.

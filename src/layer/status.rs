@@ -4,7 +4,7 @@ use super::CacheLayer;
 use super::invalid_option::{InvalidOption, or_panic};
 use crate::backend::Backend;
 use crate::config::StatusName;
-use crate::semantics::status::CacheName;
+use crate::semantics::cache_status::CacheName;
 
 /// # `Cache-Status`
 ///

@@ -17,7 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::error::BoxError;
-use crate::semantics::stored::CACHE_STATUS;
+use crate::semantics::cache_status::CACHE_STATUS;
 
 use super::error::{ProxyError, ProxyErrorKind, causes};
 use super::field_value::{DEFAULT_NAME, assert_token, header_value};

@@ -5,7 +5,7 @@
 use http::header::{CONNECTION, COOKIE, EXPECT, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Request, Version, response};
 
-use crate::semantics::{fields, hop_by_hop};
+use crate::semantics::fields::{self, hop_by_hop};
 
 use super::field_value::{DEFAULT_NAME, header_value};
 use super::forwarding::{Forwarding, Peer, add_forwarded, remove_claims};

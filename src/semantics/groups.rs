@@ -13,11 +13,11 @@ const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// The most groups a stored response is in. RFC 9875 §2 demands 32.
-pub const MOST_GROUPS: usize = 64;
+pub const MAX_GROUPS: usize = 64;
 /// The longest name of a stored response's group, in characters. RFC 9875 §2 demands 32.
-pub const LONGEST_NAME: usize = 256;
+pub const MAX_GROUP_NAME_LENGTH: usize = 256;
 /// The most groups that are invalidated one by one at a response's word.
-pub const MOST_INVALIDATED: usize = 256;
+pub const MAX_INVALIDATED_GROUPS: usize = 256;
 
 /// A group, by the digest of its origin and its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,36 +45,36 @@ impl fmt::Debug for Group {
 
 /// What one of the two fields names, each name once, in the order of their bytes. Names are compared as they are: case counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum GroupNames {
     /// These groups; none where there is no such field, or one that is not a List of Strings.
-    These(Vec<String>),
+    Listed(Vec<String>),
     /// More than are kept track of, or too long names.
     TooMany,
 }
 
 /// The groups that a response says it is in (RFC 9875 §2).
 ///
-/// More than [`MOST_GROUPS`] of them, or one of more than [`LONGEST_NAME`] characters, are too many: a response that is in
+/// More than [`MAX_GROUPS`] of them, or one of more than [`MAX_GROUP_NAME_LENGTH`] characters, are too many: a response that is in
 /// a group which nobody keeps track of could not be invalidated with it.
 #[must_use]
-pub fn membership(headers: &HeaderMap) -> Named {
+pub fn member_groups(headers: &HeaderMap) -> GroupNames {
     let names = list_of_strings(headers, &CACHE_GROUPS);
-    if names.len() > MOST_GROUPS || names.iter().any(|name| name.len() > LONGEST_NAME) {
-        return Named::TooMany;
+    if names.len() > MAX_GROUPS || names.iter().any(|name| name.len() > MAX_GROUP_NAME_LENGTH) {
+        return GroupNames::TooMany;
     }
-    Named::These(names)
+    GroupNames::Listed(names)
 }
 
 /// The groups that the response to an unsafe request invalidates (RFC 9875 §3). On others the field means nothing.
 ///
-/// More than [`MOST_INVALIDATED`] are too many. A name may be of any length: nothing that is stored is in such a group.
+/// More than [`MAX_INVALIDATED_GROUPS`] are too many. A name may be of any length: nothing that is stored is in such a group.
 #[must_use]
-pub fn invalidated(headers: &HeaderMap) -> Named {
+pub fn invalidated_groups(headers: &HeaderMap) -> GroupNames {
     let names = list_of_strings(headers, &CACHE_GROUP_INVALIDATION);
-    if names.len() > MOST_INVALIDATED {
-        return Named::TooMany;
+    if names.len() > MAX_INVALIDATED_GROUPS {
+        return GroupNames::TooMany;
     }
-    Named::These(names)
+    GroupNames::Listed(names)
 }
 
 /// The members of a List of Strings, all lines of it together; their parameters have no meaning. A field that is anything
@@ -158,8 +158,8 @@ mod tests {
         headers
     }
 
-    fn these(names: &[&str]) -> Named {
-        Named::These(names.iter().map(|name| (*name).to_owned()).collect())
+    fn these(names: &[&str]) -> GroupNames {
+        GroupNames::Listed(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     /// RFC 9875 §2, §3; P17
@@ -195,10 +195,14 @@ mod tests {
         ];
         for (case, values, expected) in rows {
             let headers = lines(&CACHE_GROUPS, values);
-            assert_eq!(membership(&headers), these(expected), "{case}");
+            assert_eq!(member_groups(&headers), these(expected), "{case}");
             let headers = lines(&CACHE_GROUP_INVALIDATION, values);
-            assert_eq!(invalidated(&headers), these(expected), "{case}");
-            assert_eq!(membership(&headers), these(&[]), "{case}: the other field");
+            assert_eq!(invalidated_groups(&headers), these(expected), "{case}");
+            assert_eq!(
+                member_groups(&headers),
+                these(&[]),
+                "{case}: the other field"
+            );
         }
     }
 
@@ -214,26 +218,26 @@ mod tests {
         let rows = [
             // How many, how long: may it be stored, is it invalidated one by one.
             (32, 32, true, true),
-            (MOST_GROUPS, LONGEST_NAME, true, true),
-            (MOST_GROUPS + 1, 8, false, true),
-            (1, LONGEST_NAME + 1, false, true),
-            (MOST_INVALIDATED, LONGEST_NAME, false, true),
-            (MOST_INVALIDATED + 1, 8, false, false),
+            (MAX_GROUPS, MAX_GROUP_NAME_LENGTH, true, true),
+            (MAX_GROUPS + 1, 8, false, true),
+            (1, MAX_GROUP_NAME_LENGTH + 1, false, true),
+            (MAX_INVALIDATED_GROUPS, MAX_GROUP_NAME_LENGTH, false, true),
+            (MAX_INVALIDATED_GROUPS + 1, 8, false, false),
         ];
         for (count, length, is_stored, is_invalidated) in rows {
             let value = many(count, length);
-            let of = |named: Named| match named {
-                Named::These(names) => {
+            let of = |named: GroupNames| match named {
+                GroupNames::Listed(names) => {
                     assert_eq!(names.len(), count);
                     true
                 }
-                Named::TooMany => false,
+                GroupNames::TooMany => false,
             };
             let headers = lines(&CACHE_GROUPS, &[&value]);
-            assert_eq!(of(membership(&headers)), is_stored, "{count} {length}");
+            assert_eq!(of(member_groups(&headers)), is_stored, "{count} {length}");
             let headers = lines(&CACHE_GROUP_INVALIDATION, &[&value]);
             assert_eq!(
-                of(invalidated(&headers)),
+                of(invalidated_groups(&headers)),
                 is_invalidated,
                 "{count} {length}"
             );
@@ -242,8 +246,10 @@ mod tests {
 
     #[test]
     fn a_name_said_twice_counts_once() {
-        let twice = vec![many(MOST_GROUPS, 8); 2].join(",");
+        let twice = vec![many(MAX_GROUPS, 8); 2].join(",");
         let headers = lines(&CACHE_GROUPS, &[&twice]);
-        assert!(matches!(membership(&headers), Named::These(names) if names.len() == MOST_GROUPS));
+        assert!(
+            matches!(member_groups(&headers), GroupNames::Listed(names) if names.len() == MAX_GROUPS)
+        );
     }
 }

@@ -148,7 +148,7 @@ pub(crate) fn commit<B: Backend>(
     let head = tagged(&state.config, storable.head, &data);
     let mut response = head.with_body(data, trailers, cost);
     if let Some(companion) = guard.companion() {
-        response = response.with_companion(companion);
+        response = response.with_drop_observer(companion);
     }
     let response = Arc::new(response);
     let (key, lookup_key) = (storable.key, storable.lookup_key);

@@ -8,10 +8,10 @@ use http::{HeaderMap, StatusCode, request};
 use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
-use crate::semantics::early;
+use crate::semantics::freshness::early_refresh;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
-use crate::semantics::verdict::{Found, Verdict, verdict};
+use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
 use crate::state::failure_log::Operation;
 
@@ -115,16 +115,16 @@ fn judge<B: Backend>(
     let lookup_key = result.lookup_key;
     let has_vary_rule = lookup_key != lookup_key.primary();
     let found = match &response {
-        None if has_vary_rule => Found::OtherVariant,
-        None => Found::Nothing,
-        Some(response) if !is_same_key(response.identity()) => Found::OtherKey,
-        Some(response) if !selects(response, subject.headers) => Found::OtherVariant,
-        Some(response) => Found::Response(response.freshness()),
+        None if has_vary_rule => Candidate::OtherVariant,
+        None => Candidate::Absent,
+        Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,
+        Some(response) if !selects(response, subject.headers) => Candidate::OtherVariant,
+        Some(response) => Candidate::Response(response.freshness()),
     };
-    let verdict = verdict(subject.directives, found, subject.now);
+    let verdict = decide_reuse(subject.directives, found, subject.now);
     let miss = |reason| Miss::new(reason, Some(fence), lookup_key, result.completed_fills);
     match (verdict, response) {
-        (Verdict::Fresh { age, left }, Some(response)) => {
+        (ReuseDecision::Fresh { age, left }, Some(response)) => {
             let is_due = is_early_refresh_due(state, &response, left);
             let hit = Hit::fresh(response, age, left);
             if !is_due {
@@ -133,21 +133,21 @@ fn judge<B: Backend>(
             let miss = miss(FetchReason::Stale);
             hit_and_refresh(state, hit, Refresh::Early, miss, subject)
         }
-        (Verdict::StaleWhileRevalidate, Some(response)) => {
+        (ReuseDecision::StaleWhileRevalidate, Some(response)) => {
             let mut miss = miss(FetchReason::Stale);
             miss.stored = StoredState::Stale(response.clone());
             let hit = Hit::stale(response, subject.now, StaleUse::WhileRevalidate);
             hit_and_refresh(state, hit, Refresh::Stale, miss, subject)
         }
-        (Verdict::MaxStale, Some(response)) => {
+        (ReuseDecision::MaxStale, Some(response)) => {
             LookupOutcome::Hit(Hit::stale(response, subject.now, StaleUse::MaxStale))
         }
         // Stored parts may answer it.
-        (Verdict::GatewayTimeout, None) if subject.headers.contains_key(RANGE) => {
+        (ReuseDecision::GatewayTimeout, None) if subject.headers.contains_key(RANGE) => {
             LookupOutcome::Fetch(miss(FetchReason::UriMiss))
         }
-        (Verdict::GatewayTimeout, _) => LookupOutcome::GatewayTimeout,
-        (Verdict::Fetch(reason), response) => {
+        (ReuseDecision::GatewayTimeout, _) => LookupOutcome::GatewayTimeout,
+        (ReuseDecision::Fetch(reason), response) => {
             let mut miss = miss(reason);
             match response {
                 Some(response) => miss.note_found(response),
@@ -164,7 +164,7 @@ fn judge<B: Backend>(
 /// Whether the selecting fields of a stored response match these request fields (RFC 9111 §4.1).
 pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     response
-        .selected()
+        .vary_selection()
         .is_none_or(|selected| selected.matches(headers))
 }
 
@@ -182,8 +182,8 @@ fn is_early_refresh_due<B: Backend>(
         return false;
     }
     let cost = response.cost();
-    early::is_near(left, cost, beta)
-        && early::is_due(left, cost, beta, uniform(&*state.config.random))
+    early_refresh::is_near(left, cost, beta)
+        && early_refresh::is_due(left, cost, beta, uniform(&*state.config.random))
 }
 
 /// Decides whether a response that may be used, and is due for a refresh, gets one.

@@ -15,7 +15,7 @@ use crate::backend::{CacheKey, StoredResponse};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal, StaleUse};
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Grant, StoringRules};
+use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 use super::request::route::RequestKey;
 
@@ -175,7 +175,7 @@ pub(crate) struct Storable<F> {
     /// The fence under which it is stored, or why it is only shared with followers.
     pub(crate) fence: Result<F, Refusal>,
     pub(crate) head: StoredHead,
-    pub(crate) grant: Grant,
+    pub(crate) grant: StoragePolicy,
     /// The announced length of the body, in bytes.
     pub(crate) length: Option<u64>,
     pub(crate) has_trailers: bool,

@@ -9,12 +9,14 @@ use crate::backend::{Backend, CacheKey, Group};
 use crate::config::Config;
 use crate::key::authority_in;
 use crate::random::uniform;
-use crate::semantics::date;
-use crate::semantics::groups::{Named, membership};
+use crate::semantics::fields::date;
+use crate::semantics::groups::{GroupNames, member_groups};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Answered, Asked, Grant, Storing, StoringRules, storing};
+use crate::semantics::storing::{
+    RequestHead, ResponseHead, StorageDecision, StoragePolicy, StoringRules, decide_storage,
+};
 use crate::state::LayerState;
 
 use super::plan::Fill;
@@ -40,25 +42,25 @@ pub(crate) fn storage_fence<B: Backend>(
 /// Decides whether a response may be stored, under the key whose full form is `identity`.
 pub(crate) fn storage_decision<B: Backend, Res: Body>(
     state: &LayerState<B>,
-    request: Asked<'_>,
+    request: RequestHead<'_>,
     identity: &[u8],
     (head, body): (&response::Parts, &Res),
     rules: StoringRules,
-) -> Result<Grant, Refusal> {
-    let answered = Answered {
+) -> Result<StoragePolicy, Refusal> {
+    let answered = ResponseHead {
         status: head.status,
         headers: &head.headers,
         at: state.now(),
     };
     let limit = state.max_stored_body();
-    match storing(request, answered, &rules) {
-        Storing::Refuse(refusal) => Err(refusal),
-        Storing::Store(_) if limit == 0 => Err(Refusal::NoRoom),
-        Storing::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
-        Storing::Store(_) if head_length(&head.headers) > state.config.max_head => {
+    match decide_storage(request, answered, &rules) {
+        StorageDecision::Refuse(refusal) => Err(refusal),
+        StorageDecision::Store(_) if limit == 0 => Err(Refusal::NoRoom),
+        StorageDecision::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
+        StorageDecision::Store(_) if head_length(&head.headers) > state.config.max_head => {
             Err(Refusal::HeadTooLarge)
         }
-        Storing::Store(grant) => Ok(Grant {
+        StorageDecision::Store(grant) => Ok(StoragePolicy {
             groups: groups_of(state, identity, &head.headers)?,
             ..grant
         }),
@@ -92,7 +94,7 @@ fn drawn(config: &Config) -> f64 {
 pub(crate) fn variant_key<B: Backend>(
     state: &LayerState<B>,
     key: CacheKey,
-    grant: &Grant,
+    grant: &StoragePolicy,
     request: &HeaderMap,
 ) -> CacheKey {
     match &grant.selected {
@@ -104,7 +106,7 @@ pub(crate) fn variant_key<B: Backend>(
 /// Adds an `ETag` made of the content to the head of a stored response, where the layer wants it.
 pub(crate) fn tagged(config: &Config, head: StoredHead, content: &[u8]) -> StoredHead {
     if config.generate_etags {
-        head.tagged(content)
+        head.with_generated_tag(content)
     } else {
         head
     }
@@ -120,10 +122,10 @@ fn groups_of<B: Backend>(
     identity: &[u8],
     headers: &HeaderMap,
 ) -> Result<Box<[Group]>, Refusal> {
-    match membership(headers) {
-        Named::TooMany => Err(Refusal::Groups),
-        Named::These(names) if names.is_empty() => Ok(Box::default()),
-        Named::These(names) => {
+    match member_groups(headers) {
+        GroupNames::TooMany => Err(Refusal::Groups),
+        GroupNames::Listed(names) if names.is_empty() => Ok(Box::default()),
+        GroupNames::Listed(names) => {
             let authority = authority_in(identity).ok_or(Refusal::Groups)?;
             let groups = names.iter().map(|name| state.group(authority, name));
             Ok(groups.collect())
@@ -148,7 +150,7 @@ pub(crate) fn check_group_grace<B: Backend>(
 }
 
 /// Gives a response that may be stored a `Date`, if it has none (RFC 9110 §6.6.1).
-pub(crate) fn add_date(head: &mut response::Parts, grant: &Grant) {
+pub(crate) fn add_date(head: &mut response::Parts, grant: &StoragePolicy) {
     let received = grant.freshness.received.wall();
     let date = head.headers.entry(DATE);
     date.or_insert_with(|| date::format(received));

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use crate::backend::Backend;
 use crate::flight::{BodyStream, Leader};
 use crate::semantics::reason::{Reason, Refresh};
-use crate::semantics::selection::is_condition_or_range;
+use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;

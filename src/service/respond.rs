@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::config::StatusName;
+use crate::semantics::cache_status::CACHE_STATUS;
+use crate::semantics::cache_status::{CacheName, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
-use crate::semantics::status::{CacheName, Forwarded};
-use crate::semantics::stored::CACHE_STATUS;
 use crate::stats::{Counters, Event};
 
 use crate::body::response::ResponseBody;
@@ -72,7 +72,7 @@ impl<'s> Responder<'s> {
         let mut response = aged(selected(&hit.response, preconditions), hit);
         if let Some(use_) = hit.stale {
             let value =
-                |name: &CacheName| name.stood_in(reason.fwd(), status, hit.ttl, use_.as_str());
+                |name: &CacheName| name.served_stale(reason.fwd(), status, hit.ttl, use_.as_str());
             self.stamp_stale(response.headers_mut(), hit, use_, value);
         }
         response
@@ -129,7 +129,7 @@ impl<'s> Responder<'s> {
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         if let Some(status) = self.status {
-            headers.insert(CACHE_STATUS, status.name.own_answer("too-many-waiting"));
+            headers.insert(CACHE_STATUS, status.name.generated("too-many-waiting"));
         }
         response
     }
@@ -163,7 +163,7 @@ impl<'s> Responder<'s> {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
         if let Some(status) = self.status {
-            let value = status.name.own_answer("only-if-cached");
+            let value = status.name.generated("only-if-cached");
             response.headers_mut().insert(CACHE_STATUS, value);
         }
         response

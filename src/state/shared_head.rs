@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, response};
 
-use crate::semantics::hop_by_hop;
+use crate::semantics::fields::hop_by_hop;
 use crate::semantics::moment::Moment;
-use crate::semantics::storing::{Grant, StoringRules};
+use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 /// The head of a response that is being stored, and what decides who may share it.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct SharedHead {
     pub(crate) headers: HeaderMap,
     /// The full cache key of the request that fetched it.
     pub(crate) identity: Arc<[u8]>,
-    pub(crate) grant: Grant,
+    pub(crate) grant: StoragePolicy,
     /// The rules that the response was judged by.
     pub(crate) rules: StoringRules,
     /// When the inner service was called.
@@ -28,7 +28,7 @@ pub(crate) struct SharedHead {
 impl SharedHead {
     /// The fields of a head that followers may have: none of one connection, none that the
     /// response withholds from shared caches.
-    pub(crate) fn shareable_headers(head: &response::Parts, grant: &Grant) -> HeaderMap {
+    pub(crate) fn shareable_headers(head: &response::Parts, grant: &StoragePolicy) -> HeaderMap {
         let mut headers = head.headers.clone();
         hop_by_hop::remove(&mut headers);
         for name in &grant.withheld {

@@ -6,12 +6,12 @@ pub const TABLE: &[Requirement] = &[
     must(
         "5.2",
         "lines of one field are one list, in their order",
-        tested(&["semantics::fields::section_5_6_1_lists"]),
+        tested(&["semantics::fields::syntax::section_5_6_1_lists"]),
     ),
     must(
         "5.6.7",
         "all three forms of dates are read, and two-digit years beyond 50 years are in the past",
-        tested(&["semantics::date::section_5_6_7_three_forms_read_leniently"]),
+        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
     ),
     must(
         "6.6.1",
@@ -26,17 +26,17 @@ pub const TABLE: &[Requirement] = &[
     must(
         "8.8.2.2",
         "Last-Modified is a strong validator only if it is a minute older than Date",
-        tested(&["semantics::range::section_13_1_5_if_range"]),
+        tested(&["semantics::ranges::tests::section_13_1_5_if_range"]),
     ),
     must(
         "8.8.3",
         "an entity tag is an opaque quoted string, weak with W/ in that case",
-        tested(&["semantics::conditional::rfc_9110_section_8_8_3_entity_tags"]),
+        tested(&["semantics::validation::tests::rfc_9110_section_8_8_3_entity_tags"]),
     ),
     must(
         "8.8.3.2",
         "strong comparison takes two strong tags, weak comparison any",
-        tested(&["semantics::conditional::rfc_9110_section_8_8_3_2_comparison"]),
+        tested(&["semantics::validation::tests::rfc_9110_section_8_8_3_2_comparison"]),
     ),
     must_not(
         "9.2.1",
@@ -82,7 +82,7 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "9.3.5",
         "answers to DELETE are stored",
-        tested(&["semantics::storing::only_answers_to_get_are_stored"]),
+        tested(&["semantics::storing::tests::only_answers_to_get_are_stored"]),
     ),
     must(
         "10.1.1",
@@ -95,7 +95,7 @@ pub const TABLE: &[Requirement] = &[
     must(
         "12.5.3",
         "x-gzip is gzip, and a coding with weight 0 is not the same as one without",
-        tested(&["semantics::accept::section_12_5_3_accept_encoding"]),
+        tested(&["semantics::vary::normalize::section_12_5_3_accept_encoding"]),
     ),
     must_not(
         "13.1.1",
@@ -106,7 +106,7 @@ pub const TABLE: &[Requirement] = &[
         "13.1.2",
         "If-None-Match is compared weakly, and a star matches whatever there is",
         tested(&[
-            "semantics::conditional::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_what_the_client_has",
             "wire::conditions::a_clients_conditions",
         ]),
     ),
@@ -114,7 +114,7 @@ pub const TABLE: &[Requirement] = &[
         "13.1.3",
         "If-Modified-Since is ignored beside If-None-Match, if it is no date, and for other methods than GET and HEAD",
         tested(&[
-            "semantics::conditional::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_what_the_client_has",
             "wire::conditions::a_clients_conditions",
         ]),
     ),
@@ -127,7 +127,7 @@ pub const TABLE: &[Requirement] = &[
         "13.1.5",
         "If-Range is compared strongly, and Range ignored where it does not match",
         tested(&[
-            "semantics::range::section_13_1_5_if_range",
+            "semantics::ranges::tests::section_13_1_5_if_range",
             "parts::if_range_is_compared_strongly_with_the_parts",
             "wire::parts::parts_of_the_whole",
         ]),
@@ -135,7 +135,7 @@ pub const TABLE: &[Requirement] = &[
     must(
         "13.2.1",
         "conditions are for what would be a success, and come after all other checks",
-        tested(&["semantics::conditional::section_4_3_2_what_the_client_has"]),
+        tested(&["semantics::validation::tests::section_4_3_2_what_the_client_has"]),
     ),
     must(
         "13.2.2",
@@ -148,20 +148,20 @@ pub const TABLE: &[Requirement] = &[
     must(
         "14.1.1",
         "a range set that is not valid is ignored",
-        tested(&["semantics::range::section_14_1_2_byte_ranges"]),
+        tested(&["semantics::ranges::tests::section_14_1_2_byte_ranges"]),
     ),
     must(
         "14.1.2",
         "positions beyond the end are the end, suffixes longer than the whole the whole, numbers do not overflow",
         tested(&[
-            "semantics::range::section_14_1_2_byte_ranges",
+            "semantics::ranges::tests::section_14_1_2_byte_ranges",
             "wire::parts::parts_of_the_whole",
         ]),
     ),
     may(
         "14.2",
         "Range is ignored",
-        tested(&["semantics::range::section_17_15_sets_are_bounded"]),
+        tested(&["semantics::ranges::tests::section_17_15_sets_are_bounded"]),
     ),
     must(
         "14.2",
@@ -179,7 +179,7 @@ pub const TABLE: &[Requirement] = &[
         "14.4",
         "a part whose Content-Range is invalid or not understood is recombined with others",
         tested(&[
-            "semantics::range::section_14_4_what_a_206_is",
+            "semantics::ranges::tests::section_14_4_what_a_206_is",
             "parts::what_is_no_single_part_is_not_stored",
             "parts::what_is_not_the_missing_part_is_not_taken_for_it",
         ]),
@@ -246,6 +246,6 @@ pub const TABLE: &[Requirement] = &[
     should(
         "17.15",
         "sets of many or overlapping ranges are ignored",
-        tested(&["semantics::range::section_17_15_sets_are_bounded"]),
+        tested(&["semantics::ranges::tests::section_17_15_sets_are_bounded"]),
     ),
 ];

@@ -9,7 +9,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.2.1",
         "max-age: stale once older than that",
         tested(&[
-            "semantics::freshness::section_4_2_1_lifetime",
+            "semantics::freshness::tests::section_4_2_1_lifetime",
             "wire::directives::a_responses",
         ]),
     ),
@@ -17,7 +17,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.2.2",
         "must-revalidate: reused once stale, without validation",
         tested(&[
-            "semantics::staleness::section_4_2_4_what_forbids_staleness_always_wins",
+            "semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins",
             "wire::directives::stale_responses",
         ]),
     ),
@@ -44,7 +44,7 @@ pub const TABLE: &[Requirement] = &[
         "no-cache with names: these fields are sent without validation",
         tested(&[
             "directives::section_5_2_2_4_and_7_qualified_forms",
-            "semantics::cache_control::section_5_2_2_4_and_7_fields_that_are_withheld",
+            "semantics::cache_control::tests::section_5_2_2_4_and_7_fields_that_are_withheld",
         ]),
     ),
     must_not(
@@ -76,13 +76,13 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "5.2.2.8",
         "proxy-revalidate: reused once stale by a shared cache, without validation",
-        tested(&["semantics::staleness::section_4_2_4_what_forbids_staleness_always_wins"]),
+        tested(&["semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins"]),
     ),
     may(
         "5.2.2.9",
         "public: stored although it would be prohibited by Authorization or its status",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "wire::storing::what_is_one_clients_alone",
         ]),
     ),
@@ -90,38 +90,38 @@ pub const TABLE: &[Requirement] = &[
         "5.2.2.10",
         "s-maxage: takes the place of max-age and Expires in a shared cache",
         tested(&[
-            "semantics::freshness::section_4_2_1_lifetime",
+            "semantics::freshness::tests::section_4_2_1_lifetime",
             "wire::directives::a_responses",
         ]),
     ),
     must_not(
         "5.2.2.10",
         "s-maxage: reused once stale by a shared cache, without validation",
-        tested(&["semantics::staleness::section_4_2_4_what_forbids_staleness_always_wins"]),
+        tested(&["semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins"]),
     ),
     must(
         "5.2.3",
         "unrecognized directives are ignored",
         tested(&[
-            "semantics::cache_control::section_5_2_2_response_directives",
-            "semantics::cache_control::section_5_2_1_request_directives",
+            "semantics::cache_control::tests::section_5_2_2_response_directives",
+            "semantics::cache_control::request::section_5_2_1_request_directives",
         ]),
     ),
     must(
         "5.3",
         "an Expires that is no date, such as 0, is in the past",
-        tested(&["semantics::freshness::section_4_2_1_lifetime"]),
+        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
     ),
     must(
         "5.3",
         "Expires is ignored beside max-age, and beside s-maxage in a shared cache",
-        tested(&["semantics::freshness::section_4_2_1_lifetime"]),
+        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
     ),
     should(
         "5.4",
         "Pragma: no-cache of a request counts where there is no Cache-Control",
         tested(&[
-            "semantics::cache_control::section_5_4_pragma_counts_only_without_cache_control",
+            "semantics::cache_control::request::section_5_4_pragma_counts_only_without_cache_control",
             "wire::directives::a_requests",
         ]),
     ),
@@ -150,7 +150,7 @@ pub const TABLE: &[Requirement] = &[
         "7.3",
         "Set-Cookie does not by itself inhibit caching",
         tested(&[
-            "semantics::storing::set_cookie_can_be_let_in",
+            "semantics::storing::tests::set_cookie_can_be_let_in",
             "sharing::set_cookie_is_replayed_only_where_that_was_asked_for",
         ]),
     ),

@@ -6,12 +6,12 @@ pub const TABLE: &[Requirement] = &[
     should(
         "5.1",
         "of several Age values the first counts, and an invalid one is ignored",
-        tested(&["semantics::freshness::section_4_2_3_corrected_initial_age"]),
+        tested(&["semantics::freshness::tests::section_4_2_3_corrected_initial_age"]),
     ),
     must(
         "5.1",
         "an Age that is too large to count is as good as the largest",
-        tested(&["semantics::freshness::section_4_2_3_corrected_initial_age"]),
+        tested(&["semantics::freshness::tests::section_4_2_3_corrected_initial_age"]),
     ),
     must(
         "5.2",
@@ -25,15 +25,15 @@ pub const TABLE: &[Requirement] = &[
         "5.2",
         "names of directives know no case, and arguments come as tokens or as quoted strings",
         tested(&[
-            "semantics::cache_control::section_5_2_2_response_directives",
-            "semantics::cache_control::section_5_2_1_request_directives",
+            "semantics::cache_control::tests::section_5_2_2_response_directives",
+            "semantics::cache_control::request::section_5_2_1_request_directives",
         ]),
     ),
     should(
         "5.2.1.1",
         "max-age: no response that is older",
         tested(&[
-            "semantics::verdict::section_5_2_1_what_the_client_asks",
+            "semantics::reuse::tests::section_5_2_1_what_the_client_asks",
             "wire::directives::a_requests",
         ]),
     ),
@@ -49,7 +49,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.1.3",
         "min-fresh: a response that stays fresh for that long",
         tested(&[
-            "semantics::verdict::section_5_2_1_what_the_client_asks",
+            "semantics::reuse::tests::section_5_2_1_what_the_client_asks",
             "wire::directives::a_requests",
         ]),
     ),
@@ -65,7 +65,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.1.5",
         "no-store: anything of the request or its response is stored",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "wire::directives::a_requests",
         ]),
     ),
@@ -92,7 +92,7 @@ pub const TABLE: &[Requirement] = &[
         "each request directive may be ignored by configuration",
         tested(&[
             "directives::section_5_2_1_each_can_be_ignored",
-            "semantics::cache_control::section_5_2_1_each_can_be_ignored",
+            "semantics::cache_control::request::section_5_2_1_each_can_be_ignored",
         ]),
     ),
 ];

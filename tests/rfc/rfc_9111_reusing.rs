@@ -25,7 +25,7 @@ pub const TABLE: &[Requirement] = &[
         "4",
         "a stored response is reused for other selecting fields",
         tested(&[
-            "semantics::vary::section_4_1_same_selection",
+            "semantics::vary::tests::section_4_1_same_selection",
             "wire::storing::variants",
         ]),
     ),
@@ -41,7 +41,7 @@ pub const TABLE: &[Requirement] = &[
         "4",
         "a stored response is reused that is neither fresh, nor allowed to be stale, nor validated",
         tested(&[
-            "semantics::verdict::section_4_2_fresh_until_the_lifetime_is_reached",
+            "semantics::reuse::tests::section_4_2_fresh_until_the_lifetime_is_reached",
             "stale::beyond_its_window_or_without_one_what_is_stale_is_waited_for",
         ]),
     ),
@@ -86,7 +86,7 @@ pub const TABLE: &[Requirement] = &[
         "4.1",
         "a response is used if a nominated field does not match",
         tested(&[
-            "semantics::vary::section_4_1_same_selection",
+            "semantics::vary::tests::section_4_1_same_selection",
             "sharing::selecting_fields_are_compared",
             "wire::storing::variants",
         ]),
@@ -96,17 +96,17 @@ pub const TABLE: &[Requirement] = &[
         "fields match that are equal by white space, lines, or the rules of the field itself",
         tested(&[
             "variants::requests_that_mean_the_same_select_the_same",
-            "semantics::accept::section_12_5_3_accept_encoding",
-            "semantics::accept::section_12_5_4_accept_language",
-            "semantics::accept::section_12_5_1_accept",
-            "semantics::accept::rfc_9110_section_5_2_other_fields_keep_all_but_their_lines",
+            "semantics::vary::normalize::section_12_5_3_accept_encoding",
+            "semantics::vary::normalize::section_12_5_4_accept_language",
+            "semantics::vary::normalize::section_12_5_1_accept",
+            "semantics::vary::normalize::rfc_9110_section_5_2_other_fields_keep_all_but_their_lines",
         ]),
     ),
     must(
         "4.1",
         "a field that is absent matches only one that is absent",
         tested(&[
-            "semantics::vary::section_4_1_same_selection",
+            "semantics::vary::tests::section_4_1_same_selection",
             "wire::storing::variants",
         ]),
     ),
@@ -114,7 +114,7 @@ pub const TABLE: &[Requirement] = &[
         "4.1",
         "a Vary with a star never matches",
         tested(&[
-            "semantics::vary::section_4_1_which_fields_select",
+            "semantics::vary::tests::section_4_1_which_fields_select",
             "wire::storing::variants",
         ]),
     ),
@@ -136,23 +136,23 @@ pub const TABLE: &[Requirement] = &[
     must(
         "4.2",
         "a response is fresh as long as its age is less than its lifetime",
-        tested(&["semantics::verdict::section_4_2_fresh_until_the_lifetime_is_reached"]),
+        tested(&["semantics::reuse::tests::section_4_2_fresh_until_the_lifetime_is_reached"]),
     ),
     should(
         "4.2",
         "dates are read leniently, and in GMT",
-        tested(&["semantics::date::section_5_6_7_three_forms_read_leniently"]),
+        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
     ),
     must_not(
         "4.2",
         "letter case and white space of a date decide, or a zone other than GMT is taken",
-        tested(&["semantics::date::section_5_6_7_three_forms_read_leniently"]),
+        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
     ),
     must(
         "4.2.1",
         "the lifetime is s-maxage for a shared cache, or else max-age, or else Expires less Date",
         tested(&[
-            "semantics::freshness::section_4_2_1_lifetime",
+            "semantics::freshness::tests::section_4_2_1_lifetime",
             "wire::directives::a_responses",
         ]),
     ),
@@ -160,30 +160,30 @@ pub const TABLE: &[Requirement] = &[
         "4.2.1",
         "of duplicate directives the first, or else the most restrictive counts",
         tested(&[
-            "semantics::cache_control::section_5_2_2_response_directives",
+            "semantics::cache_control::tests::section_5_2_2_response_directives",
             "wire::directives::a_responses",
         ]),
     ),
     should(
         "4.2.1",
         "invalid freshness information is stale",
-        tested(&["semantics::freshness::section_4_2_1_lifetime"]),
+        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
     ),
     must_not(
         "4.2.2",
         "heuristic freshness is used where there is explicit freshness",
-        tested(&["semantics::freshness::section_4_2_1_lifetime"]),
+        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
     ),
     should(
         "4.2.2",
         "a heuristic lifetime is a fraction, as 10 %, of the time since Last-Modified",
-        tested(&["semantics::freshness::section_4_2_1_lifetime"]),
+        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
     ),
     must(
         "4.2.3",
         "the age is corrected by apparent age, Age and the delay of the response",
         tested(&[
-            "semantics::freshness::section_4_2_3_corrected_initial_age",
+            "semantics::freshness::tests::section_4_2_3_corrected_initial_age",
             "bodies::the_time_a_response_took_counts_as_age",
         ]),
     ),
@@ -191,7 +191,7 @@ pub const TABLE: &[Requirement] = &[
         "4.2.4",
         "stale responses are generated if a directive forbids it",
         tested(&[
-            "semantics::staleness::section_4_2_4_what_forbids_staleness_always_wins",
+            "semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins",
             "stale::a_dead_origin_is_stood_in_for_unless_that_is_forbidden",
             "wire::directives::stale_responses",
         ]),
@@ -208,7 +208,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "a conditional request is made from the stored validators",
         tested(&[
-            "semantics::conditional::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_what_is_sent",
             "validation::what_is_stale_is_validated_and_freshened",
         ]),
     ),
@@ -216,7 +216,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "If-None-Match holds the entity tags of the responses that are to be validated",
         tested(&[
-            "semantics::conditional::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_what_is_sent",
             "wire::conditions::validation",
         ]),
     ),
@@ -224,7 +224,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "If-Modified-Since holds the stored Last-Modified, where one response is validated",
         tested(&[
-            "semantics::conditional::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_what_is_sent",
             "wire::conditions::validation",
         ]),
     ),
@@ -247,7 +247,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.2",
         "a client's conditions are evaluated on what is stored where that can be reused, and answered 200 or 304",
         tested(&[
-            "semantics::conditional::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_what_the_client_has",
             "validation::a_clients_conditions_are_answered_from_what_is_stored",
             "wire::conditions::a_clients_conditions",
         ]),
@@ -255,13 +255,13 @@ pub const TABLE: &[Requirement] = &[
     must(
         "4.3.2",
         "If-Modified-Since without a stored Last-Modified is compared with Date, or the time of receipt",
-        tested(&["semantics::conditional::section_4_3_2_what_the_client_has"]),
+        tested(&["semantics::validation::tests::section_4_3_2_what_the_client_has"]),
     ),
     should(
         "4.3.2",
         "If-Range is evaluated on what is stored, and the whole sent where it fails",
         tested(&[
-            "semantics::range::section_13_1_5_if_range",
+            "semantics::ranges::tests::section_13_1_5_if_range",
             "wire::parts::parts_of_the_whole",
         ]),
     ),
@@ -303,7 +303,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.4",
         "a 304 with a strong validator updates only what has the same",
         tested(&[
-            "semantics::conditional::section_4_3_4_whom_a_304_is_about",
+            "semantics::validation::tests::section_4_3_4_whom_a_304_is_about",
             "validation::a_304_about_another_response_is_not_used",
         ]),
     ),
@@ -311,25 +311,25 @@ pub const TABLE: &[Requirement] = &[
         "4.3.4",
         "anything is updated if none has the validator of the 304",
         tested(&[
-            "semantics::conditional::section_4_3_4_whom_a_304_is_about",
+            "semantics::validation::tests::section_4_3_4_whom_a_304_is_about",
             "validation::a_304_about_another_response_is_not_used",
         ]),
     ),
     must(
         "4.3.4",
         "a 304 with a weak validator updates the latest that matches, and one without any the only one there is",
-        tested(&["semantics::conditional::section_4_3_4_whom_a_304_is_about"]),
+        tested(&["semantics::validation::tests::section_4_3_4_whom_a_304_is_about"]),
     ),
     must(
         "4.3.4",
         "each freshened response is updated by the fields of the 304",
-        tested(&["semantics::freshening::section_3_2_which_fields_are_updated"]),
+        tested(&["semantics::stored::updated_headers::section_3_2_which_fields_are_updated"]),
     ),
     should(
         "4.3.5",
         "a HEAD that describes what is stored updates it, and invalidates it otherwise",
         tested(&[
-            "semantics::conditional::section_4_3_5_what_head_describes",
+            "semantics::validation::tests::section_4_3_5_what_head_describes",
             "validation::head_updates_or_invalidates",
             "parts::what_head_tells_is_told_of_parts",
             "wire::conditions::validation",
@@ -339,7 +339,7 @@ pub const TABLE: &[Requirement] = &[
         "4.4",
         "the target URI is invalidated by a non-error response to an unsafe or unknown method",
         tested(&[
-            "semantics::invalidation::section_4_4_unsafe_and_unknown_methods_invalidate",
+            "semantics::invalidation::tests::section_4_4_unsafe_and_unknown_methods_invalidate",
             "writes::unsafe_and_unknown_methods_invalidate_and_safe_ones_do_not",
             "wire::writes::unsafe_methods",
         ]),

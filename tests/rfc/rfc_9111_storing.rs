@@ -10,21 +10,21 @@ pub const TABLE: &[Requirement] = &[
             "sharing::different_targets_never_share",
             "tower_contract::head_never_poisons_get",
             "tower_contract::two_hosts_never_share",
-            "key::parts::no_component_can_forge_another",
+            "key::tests::no_component_can_forge_another",
         ]),
     ),
     must_not(
         "3",
         "a response is stored whose request method is not understood",
         tested(&[
-            "semantics::storing::only_answers_to_get_are_stored",
+            "semantics::storing::tests::only_answers_to_get_are_stored",
             "tower_contract::methods_that_are_neither_reads_nor_writes_pass",
         ]),
     ),
     must_not(
         "3",
         "a response is stored whose status is not final",
-        tested(&["semantics::storing::section_3_storing_with_explicit_freshness_or_none"]),
+        tested(&["semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none"]),
     ),
     must_not(
         "3",
@@ -39,7 +39,7 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "a response with no-store is stored",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "wire::directives::a_responses",
         ]),
     ),
@@ -55,7 +55,7 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "an answer to a request with Authorization is stored, unless a directive allows it",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "wire::storing::what_is_one_clients_alone",
         ]),
     ),
@@ -63,8 +63,8 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "a response is stored that has neither explicit freshness nor a status of heuristic freshness, nor says public",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
-            "semantics::freshness::section_4_2_1_lifetime",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::freshness::tests::section_4_2_1_lifetime",
             "wire::storing::what_is_one_clients_alone",
         ]),
     ),
@@ -80,14 +80,14 @@ pub const TABLE: &[Requirement] = &[
         "all header fields are stored, unrecognized ones too",
         tested(&[
             "bodies::status_and_all_header_lines_come_again_in_their_order",
-            "semantics::stored::every_line_and_its_order_survive_compaction",
+            "semantics::stored::tests::every_line_and_its_order_survive_compaction",
         ]),
     ),
     must(
         "3.1",
         "Connection and the fields that it names, and those of a proxy or of a connection, are removed before storing",
         tested(&[
-            "semantics::hop_by_hop::section_3_1_fields_of_the_connection_go",
+            "semantics::fields::hop_by_hop::section_3_1_fields_of_the_connection_go",
             "bodies::fields_of_one_connection_are_not_replayed",
         ]),
     ),
@@ -105,14 +105,14 @@ pub const TABLE: &[Requirement] = &[
         "3.2",
         "an update adds each field of the new response and replaces what is stored of it",
         tested(&[
-            "semantics::freshening::section_3_2_which_fields_are_updated",
+            "semantics::stored::updated_headers::section_3_2_which_fields_are_updated",
             "wire::conditions::validation",
         ]),
     ),
     must_not(
         "3.2",
         "Content-Length and what the content depends on is updated",
-        tested(&["semantics::freshening::section_3_2_which_fields_are_updated"]),
+        tested(&["semantics::stored::updated_headers::section_3_2_which_fields_are_updated"]),
     ),
     must_not(
         "3.3",
@@ -150,8 +150,8 @@ pub const TABLE: &[Requirement] = &[
         "3.4",
         "parts are combined that share the same strong validator",
         tested(&[
-            "semantics::parts::section_3_4_parts_are_combined",
-            "semantics::range::section_3_4_parts_of_the_same_representation",
+            "semantics::ranges::partial_content::section_3_4_parts_are_combined",
+            "semantics::ranges::tests::section_3_4_parts_of_the_same_representation",
             "parts::parts_are_completed_and_put_together",
             "parts::parts_of_two_representations_are_not_put_together",
             "parts::parts_are_put_together_by_when_they_were_modified",
@@ -169,7 +169,7 @@ pub const TABLE: &[Requirement] = &[
         "3.5",
         "an answer to a request with Authorization is reused without must-revalidate, public or s-maxage",
         tested(&[
-            "semantics::storing::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "stampede::answers_to_credentials_are_shared_with_nobody",
             "flights::credentials_make_no_queue",
         ]),

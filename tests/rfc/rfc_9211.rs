@@ -7,8 +7,8 @@ pub const TABLE: &[Requirement] = &[
         "2",
         "it is a List of Strings or Tokens with parameters",
         tested(&[
-            "semantics::status::names_are_tokens_or_strings",
-            "semantics::status::section_2_members",
+            "semantics::cache_status::names_are_tokens_or_strings",
+            "semantics::cache_status::section_2_members",
         ]),
     ),
     should(
@@ -37,7 +37,7 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "2.2",
         "hit and fwd in one member",
-        tested(&["semantics::status::section_2_members"]),
+        tested(&["semantics::cache_status::section_2_members"]),
     ),
     should(
         "2.2",

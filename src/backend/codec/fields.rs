@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::groups::Group;
-use crate::semantics::parts::Parts;
+use crate::semantics::ranges::PartialContent;
 
 pub(super) fn put_bytes(to: &mut BytesMut, bytes: &[u8]) {
     to.put_u32_le(bytes.len() as u32);
@@ -41,7 +41,7 @@ pub(super) fn put_groups(to: &mut BytesMut, groups: &[Group]) {
 }
 
 /// A number of spans, none if there are no parts.
-pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&Parts>) {
+pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&PartialContent>) {
     let Some(parts) = parts else {
         return to.put_u32_le(0);
     };
@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// `Some(None)` where there are none.
-    pub(super) fn parts(&mut self) -> Option<Option<Parts>> {
+    pub(super) fn parts(&mut self) -> Option<Option<PartialContent>> {
         let count = self.count_of(2 * size_of::<u64>())?;
         if count == 0 {
             return Some(None);
@@ -110,7 +110,7 @@ impl Reader {
         let mut number = || self.0.try_get_u64_le().ok();
         let spans: Option<Box<[Range<u64>]>> =
             (0..count).map(|_| Some(number()?..number()?)).collect();
-        Parts::new(complete, spans?).map(Some)
+        PartialContent::new(complete, spans?).map(Some)
     }
 
     /// No room is made for more than there can be.

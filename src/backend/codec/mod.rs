@@ -27,12 +27,14 @@ use siphasher::sip::SipHasher13;
 
 use self::fields::{Reader, put_bytes, put_duration, put_groups, put_headers, put_parts};
 
+use crate::semantics::cache_status::CACHE_STATUS;
+use crate::semantics::freshness::Freshness;
+use crate::semantics::freshness::Staleness;
 use crate::semantics::moment::Moment;
-use crate::semantics::parts::Parts;
-use crate::semantics::staleness::Staleness;
-use crate::semantics::stored::{CACHE_STATUS, StoredHead, StoredResponse};
-use crate::semantics::storing::{Freshness, Grant};
-use crate::semantics::vary::{Selected, Vary, VaryRule};
+use crate::semantics::ranges::PartialContent;
+use crate::semantics::stored::{StoredHead, StoredResponse};
+use crate::semantics::storing::StoragePolicy;
+use crate::semantics::vary::{Vary, VaryRule, VarySelection};
 
 const MAGIC: &[u8; 3] = b"trc";
 /// Changes with everything below: what another version wrote is a miss.
@@ -104,7 +106,10 @@ pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8])
     meta.put_u8(u8::from(stale.is_forbidden));
     meta.put_u8(u8::from(freshness.immutable));
     put_duration(&mut meta, response.cost());
-    put_bytes(&mut meta, response.selected().map_or(&[], Selected::values));
+    put_bytes(
+        &mut meta,
+        response.vary_selection().map_or(&[], VarySelection::values),
+    );
     put_groups(&mut meta, response.groups());
     put_parts(&mut meta, response.parts());
     put_headers(&mut meta, response.headers(), |name| {
@@ -199,7 +204,7 @@ fn read_rule(meta: Bytes) -> Option<Arc<VaryRule>> {
         let name = HeaderName::from_bytes(&meta.bytes()?).ok()?;
         names.try_append(VARY, name.into()).ok()?;
     }
-    match Vary::of(&names) {
+    match Vary::from_headers(&names) {
         Vary::Fields(rule) if meta.0.is_empty() => Some(rule),
         _ => None,
     }
@@ -228,15 +233,15 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
         false => None,
         true => Some(meta.headers()?),
     };
-    let selected = match Vary::of(&headers) {
-        Vary::Nothing => None,
-        Vary::Fields(rule) => Some(Selected::from_values(rule, &values)),
-        Vary::Anything => return None,
+    let selected = match Vary::from_headers(&headers) {
+        Vary::Absent => None,
+        Vary::Fields(rule) => Some(VarySelection::from_values(rule, &values)),
+        Vary::NeverMatches => return None,
     };
     if !meta.0.is_empty() || (selected.is_none() && !values.is_empty()) {
         return None;
     }
-    let is_filled = |parts: &Parts| parts.held() == body.len() as u64;
+    let is_filled = |parts: &PartialContent| parts.held() == body.len() as u64;
     if !parts.as_ref().is_none_or(is_filled) {
         return None;
     }
@@ -247,17 +252,17 @@ fn read(meta: Bytes, body: Bytes, kept: Duration, now: Moment) -> Option<StoredR
         stale,
         immutable,
     };
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness,
         selected,
         groups,
         withheld: Box::default(),
     };
-    let mut head = StoredHead::owning(identity, status, headers, grant);
+    let mut head = StoredHead::from_owned(identity, status, headers, grant);
     if let Some(parts) = parts {
-        head = head.holding(parts);
+        head = head.with_parts(parts);
     }
-    Some(head.with_kept_body(body, trailers, cost))
+    Some(head.with_shared_body(body, trailers, cost))
 }
 
 /// Against accidents, not against whoever can write to the backend: he could store what he likes.

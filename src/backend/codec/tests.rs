@@ -35,11 +35,11 @@ fn rich() -> StoredResponse {
     secret.set_sensitive(true);
     headers.append("x-secret", secret);
     let request = fields(&[("accept-language", b"de")]);
-    let selected = match Vary::of(&headers) {
-        Vary::Fields(rule) => Some(Selected::by(rule, &request)),
+    let selected = match Vary::from_headers(&headers) {
+        Vary::Fields(rule) => Some(VarySelection::from_request(rule, &request)),
         _ => None,
     };
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: Freshness {
             received: at(100),
             initial_age: Duration::from_millis(2500),
@@ -68,7 +68,7 @@ fn rich() -> StoredResponse {
 }
 
 fn plain() -> StoredResponse {
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: Freshness {
             received: at(100),
             initial_age: Duration::ZERO,
@@ -89,20 +89,20 @@ fn plain() -> StoredResponse {
 }
 
 fn partial() -> StoredResponse {
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: *plain().freshness(),
         selected: None,
         groups: Box::default(),
         withheld: Box::default(),
     };
-    let parts = Parts::new(10, [0..2, 4..7]).expect("they are apart");
+    let parts = PartialContent::new(10, [0..2, 4..7]).expect("they are apart");
     StoredHead::new(
         Arc::default(),
         StatusCode::PARTIAL_CONTENT,
         &HeaderMap::new(),
         grant,
     )
-    .holding(parts)
+    .with_parts(parts)
     .with_body(Bytes::from_static(b"01456"), None, Duration::ZERO)
 }
 
@@ -134,7 +134,7 @@ fn what_was_written_is_read() {
         assert_eq!(read.body(), written.body());
         assert_eq!(read.trailers(), written.trailers());
         assert_eq!(read.cost(), written.cost());
-        assert_eq!(read.selected(), written.selected());
+        assert_eq!(read.vary_selection(), written.vary_selection());
         assert_eq!(read.has_upstream_status(), written.has_upstream_status());
         let (new, old) = (read.freshness(), written.freshness());
         assert_eq!((new.lifetime, new.stale), (old.lifetime, old.stale));
@@ -275,7 +275,7 @@ fn what_has_no_age_is_refused() {
 
 #[test]
 fn a_rule_is_read() {
-    let rule = rich().selected().expect("it varies").rule().clone();
+    let rule = rich().vary_selection().expect("it varies").rule().clone();
     let bytes = encode_rule(&rule, STAMP, b"");
     match super::decode(&bytes, at(0), |_| Some(Duration::ZERO)) {
         Ok(Decoded::Rule(read)) => assert_eq!(read, rule),

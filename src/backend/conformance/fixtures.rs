@@ -13,11 +13,12 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::backend::{Backend, CacheKey, Group, Lookup, Put, StoredResponse, Target};
 use crate::key::{KeyParts, group as group_of};
+use crate::semantics::freshness::Freshness;
+use crate::semantics::freshness::Staleness;
 use crate::semantics::moment::Moment;
-use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Freshness, Grant};
-use crate::semantics::vary::{Selected, Vary};
+use crate::semantics::storing::StoragePolicy;
+use crate::semantics::vary::{Vary, VarySelection};
 
 pub(super) fn key<B: Backend>(
     backend: &B,
@@ -25,7 +26,7 @@ pub(super) fn key<B: Backend>(
     query: Option<&'static str>,
 ) -> CacheKey {
     let (request, ()) = Request::new(()).into_parts();
-    let parts = KeyParts::of(&request, Cow::Borrowed("conformance.test"))
+    let parts = KeyParts::from_request(&request, Cow::Borrowed("conformance.test"))
         .with_path(path)
         .with_query(query);
     CacheKey::new(&backend.seed(), "", &parts)
@@ -142,21 +143,21 @@ fn asking_for(language: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(ACCEPT_LANGUAGE, HeaderValue::from_static(language))])
 }
 
-fn selected(language: &'static str) -> Selected {
+fn selected(language: &'static str) -> VarySelection {
     let vary = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept-language"))]);
-    match Vary::of(&vary) {
-        Vary::Fields(rule) => Selected::by(rule, &asking_for(language)),
-        Vary::Nothing | Vary::Anything => unreachable!("it names a field"),
+    match Vary::from_headers(&vary) {
+        Vary::Fields(rule) => VarySelection::from_request(rule, &asking_for(language)),
+        Vary::Absent | Vary::NeverMatches => unreachable!("it names a field"),
     }
 }
 
-pub(super) fn response(body: &'static str, selected: Option<Selected>) -> Arc<StoredResponse> {
+pub(super) fn response(body: &'static str, selected: Option<VarySelection>) -> Arc<StoredResponse> {
     member(body, selected, &[])
 }
 
 pub(super) fn member(
     body: &'static str,
-    selected: Option<Selected>,
+    selected: Option<VarySelection>,
     groups: &[Group],
 ) -> Arc<StoredResponse> {
     let vary = match &selected {
@@ -165,7 +166,7 @@ pub(super) fn member(
     };
     let headers = vary.iter().map(|name| (VARY, name.clone().into()));
     let headers = headers.collect();
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: Freshness {
             received: now(),
             initial_age: Duration::ZERO,

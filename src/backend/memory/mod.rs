@@ -154,7 +154,7 @@ impl Memory {
         evicted: &mut Evicted,
     ) {
         let token = self.token_for(key, evicted);
-        if let Some(selected) = response.selected() {
+        if let Some(selected) = response.vary_selection() {
             self.insert_rule(key, token, selected.rule(), evicted);
         }
         let slot = Slot::response(token, response, since);

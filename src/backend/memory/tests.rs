@@ -10,14 +10,16 @@ use super::groups::STRIPES as GROUP_STRIPES;
 use super::*;
 use crate::backend::Group;
 use crate::key::KeyParts;
+use crate::semantics::freshness::Freshness;
+use crate::semantics::freshness::Staleness;
 use crate::semantics::moment::Moment;
-use crate::semantics::staleness::Staleness;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Freshness, Grant};
+use crate::semantics::storing::StoragePolicy;
 
 fn key(backend: &MemoryBackend, path: &str) -> CacheKey {
     let (request, ()) = Request::new(()).into_parts();
-    let parts = KeyParts::of(&request, Cow::Borrowed("test.example")).with_path(path.to_owned());
+    let parts =
+        KeyParts::from_request(&request, Cow::Borrowed("test.example")).with_path(path.to_owned());
     CacheKey::new(&backend.seed(), "", &parts)
 }
 
@@ -32,7 +34,7 @@ fn response_in(
     lifetime: u64,
 ) -> Arc<StoredResponse> {
     let received = Duration::from_secs(received);
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: Freshness {
             received: Moment::new(received, SystemTime::UNIX_EPOCH + received),
             initial_age: Duration::ZERO,

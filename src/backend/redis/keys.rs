@@ -116,7 +116,7 @@ mod tests {
         let mut lengths = std::collections::BTreeSet::new();
         for path in hostile.into_iter().chain([&*long]) {
             for query in [None, Some("a}b\r\n{")] {
-                let parts = KeyParts::of(&request, Cow::Borrowed("h:{}\n"))
+                let parts = KeyParts::from_request(&request, Cow::Borrowed("h:{}\n"))
                     .with_path(path)
                     .with_query(query);
                 let key = CacheKey::new(&DigestSeed::default(), "\u{1f}", &parts);

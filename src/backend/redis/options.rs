@@ -188,7 +188,7 @@ impl RedisOptions {
 
     /// The seed of digests: equal for all who have the same namespace and secret.
     pub(super) fn seed(&self) -> DigestSeed {
-        DigestSeed::of(&[self.namespace.as_str(), &self.secret])
+        DigestSeed::from_names(&[self.namespace.as_str(), &self.secret])
     }
 
     /// The client, told not to wait for more before it sends.

@@ -164,7 +164,7 @@ struct Written {
 impl Written {
     fn of(response: &StoredResponse, prefix: &[u8], link: &Link, now: Moment) -> Self {
         let stamp = link.clock().stamp();
-        let rule = response.selected().map(|selected| selected.rule());
+        let rule = response.vary_selection().map(|selected| selected.rule());
         let left = left_of(response, now);
         // A rule is in no group.
         let of_rule = [&prefix[..Token::LENGTH], &[0]].concat();

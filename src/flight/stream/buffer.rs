@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::flight::budget::BudgetShare;
-use crate::semantics::stored::Companion;
+use crate::semantics::stored::DropObserver;
 
 /// The most bytes between the source and the slowest reader, once the body is not kept whole.
 const WINDOW: u64 = 256 * 1024;
@@ -186,8 +186,8 @@ impl DropNotice {
     }
 }
 
-impl Companion for DropNotice {
-    fn is_left(&self) {
+impl DropObserver for DropNotice {
+    fn on_drop(&self) {
         let Some(buffer) = self.take().upgrade() else {
             return;
         };

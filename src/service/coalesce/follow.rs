@@ -7,8 +7,8 @@ use http::{HeaderValue, Response};
 use crate::backend::{Backend, CacheKey};
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
-use crate::semantics::storing::{Answered, Asked, Storing, storing};
-use crate::semantics::verdict::{Found, Verdict, verdict};
+use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
+use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
 use crate::service::plan::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
@@ -89,26 +89,29 @@ fn is_young_enough<B: Backend>(
     shared: &SharedHead,
     fill: &Fill<B::Fence>,
 ) -> bool {
-    let found = Found::Response(&shared.grant.freshness);
+    let found = Candidate::Response(&shared.grant.freshness);
     let directives = &fill.key.directives;
     matches!(
-        verdict(directives, found, state.now()),
-        Verdict::Fresh { .. } | Verdict::StaleWhileRevalidate
+        decide_reuse(directives, found, state.now()),
+        ReuseDecision::Fresh { .. } | ReuseDecision::StaleWhileRevalidate
     )
 }
 
 /// Whether the same response to this request's fields could have been stored. Time does not
 /// count: a response that was judged once is not judged anew.
 fn could_be_stored_for(shared: &SharedHead, outgoing: &OutgoingRequest) -> bool {
-    let asked = Asked {
+    let asked = RequestHead {
         method: &outgoing.method,
         headers: &outgoing.headers,
         at: shared.called,
     };
-    let answered = Answered {
+    let answered = ResponseHead {
         status: shared.status,
         headers: &shared.headers,
         at: shared.grant.freshness.received,
     };
-    matches!(storing(asked, answered, &shared.rules), Storing::Store(_))
+    matches!(
+        decide_storage(asked, answered, &shared.rules),
+        StorageDecision::Store(_)
+    )
 }

@@ -7,10 +7,10 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode, response};
 
 use crate::backend::{Backend, StoredResponse, Target};
-use crate::semantics::conditional::{Described, described};
-use crate::semantics::freshening::freshened;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Asked, StoringRules};
+use crate::semantics::stored::updated_headers;
+use crate::semantics::storing::{RequestHead, StoringRules};
+use crate::semantics::validation::{HeadComparison, compare_with_head};
 use crate::service::parts::find::find_parts;
 use crate::service::plan::Fill;
 use crate::service::policy::{
@@ -33,13 +33,13 @@ pub(crate) async fn update_from_head<B: Backend>(
         return check_parts(state, fill, outgoing, head).await;
     };
     let described = match stored.status() {
-        StatusCode::OK => described(&head.headers, stored.headers()),
-        _ => Described::Another,
+        StatusCode::OK => compare_with_head(&head.headers, stored.headers()),
+        _ => HeadComparison::Differs,
     };
     match described {
-        Described::Same => update(state, fill, outgoing, head, stored).await,
-        Described::Another => invalidate_stored(state, fill).await,
-        Described::Nothing => {}
+        HeadComparison::Matches => update(state, fill, outgoing, head, stored).await,
+        HeadComparison::Differs => invalidate_stored(state, fill).await,
+        HeadComparison::Unknown => {}
     }
 }
 
@@ -59,7 +59,7 @@ async fn check_parts<B: Backend>(
     let mut fields = parts.response.headers().clone();
     // The length of the stored parts is not that of the whole.
     fields.remove(CONTENT_LENGTH);
-    if let Described::Another = described(&head.headers, &fields) {
+    if let HeadComparison::Differs = compare_with_head(&head.headers, &fields) {
         invalidate_stored(state, fill).await;
     }
 }
@@ -82,8 +82,8 @@ async fn update<B: Backend>(
         return;
     };
     let (mut updated, ()) = Response::new(()).into_parts();
-    updated.headers = freshened(stored, &head.headers);
-    let asked = Asked {
+    updated.headers = updated_headers(stored, &head.headers);
+    let asked = RequestHead {
         method: &Method::GET,
         ..outgoing.asked()
     };
@@ -101,11 +101,12 @@ async fn update<B: Backend>(
         return;
     }
     let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
-    let response = StoredHead::owning(identity, stored.status(), updated.headers, grant).with_body(
-        stored.body().clone(),
-        stored.trailers().cloned(),
-        stored.cost(),
-    );
+    let response = StoredHead::from_owned(identity, stored.status(), updated.headers, grant)
+        .with_body(
+            stored.body().clone(),
+            stored.trailers().cloned(),
+            stored.cost(),
+        );
     let backend = &state.shared.store.backend;
     let put = backend
         .put(&key, fence, Arc::new(response), state.now())

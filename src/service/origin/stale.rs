@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
-use crate::semantics::staleness;
+use crate::semantics::reuse;
 use crate::service::plan::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
@@ -44,7 +44,7 @@ pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Optio
         return None;
     };
     let directives = &fill.key.directives;
-    staleness::may_be_used(directives, stored.freshness(), now, use_)
+    reuse::may_use_stale(directives, stored.freshness(), now, use_)
         .then(|| Hit::stale(stored.clone(), now, use_))
 }
 

@@ -10,9 +10,9 @@ use http::{Request, Response, StatusCode};
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
-use crate::semantics::conditional::{Validated, validated};
-use crate::semantics::freshening::freshened;
 use crate::semantics::reason::StaleUse;
+use crate::semantics::stored::updated_headers;
+use crate::semantics::validation::{ValidationOutcome, validation_outcome};
 use crate::service::plan::{FetchInfo, Fill};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
@@ -47,14 +47,14 @@ pub(crate) fn confirm_stored<B: Backend, Res>(
         return Some(response);
     }
     let (mut head, _) = response.into_parts();
-    match validated(stored.headers(), &head.headers) {
-        Validated::This => {}
-        Validated::Another => return None,
+    match validation_outcome(stored.headers(), &head.headers) {
+        ValidationOutcome::Confirmed => {}
+        ValidationOutcome::OtherResponse => return None,
     }
     state.count(Event::Validation);
     tracing::debug!("validated");
     head.status = stored.status();
-    head.headers = freshened(&stored, &head.headers);
+    head.headers = updated_headers(&stored, &head.headers);
     let body = OriginBody::stored(stored.body().clone(), stored.trailers().cloned());
     outgoing.validated = Some(stored);
     Some(Response::from_parts(head, body))

@@ -7,9 +7,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
-use crate::semantics::freshening::freshened;
 use crate::semantics::moment::Moment;
-use crate::semantics::range::{content_range, is_of_the_same, part_of_whole, range_of};
+use crate::semantics::ranges::{content_range, parse_content_range, range_header};
+use crate::semantics::stored::updated_headers;
+use crate::semantics::validation::is_same_representation;
 use crate::service::plan::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::select::ranges::Source;
@@ -29,7 +30,7 @@ pub(crate) enum Completed<Res> {
 pub(crate) fn narrow<Req>(request: &mut Request<Req>, held: &HeldParts) {
     if let Some(completion) = &held.completion {
         let headers = request.headers_mut();
-        headers.insert(RANGE, range_of(&completion.missing));
+        headers.insert(RANGE, range_header(&completion.missing));
         headers.insert(IF_RANGE, completion.validator.clone());
     }
 }
@@ -76,10 +77,10 @@ pub(crate) fn range_of_same_representation(
     new: &HeaderMap,
     now: Moment,
 ) -> Option<Range<u64>> {
-    let (range, complete) = part_of_whole(new)?;
+    let (range, complete) = parse_content_range(new)?;
     let received = stored.freshness().received;
     let is_same = Source::from_stored(stored).length() == complete
-        && is_of_the_same(stored.headers(), received, new, now);
+        && is_same_representation(stored.headers(), received, new, now);
     is_same.then_some(range)
 }
 
@@ -101,7 +102,7 @@ fn make_whole<Res>(
     let wanted = completion.wanted.as_ref();
     let length = wanted.map_or(complete, |part| part.end - part.start);
     let headers = &mut head.headers;
-    *headers = freshened(&completion.stored, headers);
+    *headers = updated_headers(&completion.stored, headers);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     match wanted {
         Some(part) => {

@@ -5,10 +5,10 @@ use http::{HeaderMap, Method, Response};
 
 use crate::backend::{Backend, Lookup};
 use crate::body::response::ResponseBody;
-use crate::semantics::range::strong_validator;
 use crate::semantics::reason::FetchReason;
-use crate::semantics::selection::Selection;
-use crate::semantics::verdict::{Found, Verdict, verdict};
+use crate::semantics::reuse::Selection;
+use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
+use crate::semantics::validation::strong_validator;
 use crate::service::lookup::selects;
 use crate::service::plan::{Completion, Fill, HeldParts, Hit};
 use crate::service::respond::Responder;
@@ -33,8 +33,8 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
 ) -> Option<Response<ResponseBody<Res>>> {
     let mut held = find_parts(state, fill, headers).await?;
     let now = state.now();
-    let found = Found::Response(held.response.freshness());
-    if let Verdict::Fresh { age, left } = verdict(&fill.key.directives, found, now)
+    let found = Candidate::Response(held.response.freshness());
+    if let ReuseDecision::Fresh { age, left } = decide_reuse(&fill.key.directives, found, now)
         && let Some(response) = selected_part(&held.response, &Method::GET, headers)
     {
         let hit = Hit::fresh(held.response, age, left);
@@ -57,7 +57,7 @@ pub(crate) async fn find_parts<B: Backend>(
     headers: &HeaderMap,
 ) -> Option<HeldParts> {
     let store = &state.shared.store;
-    let key = fill.key.key.parts(&store.seed);
+    let key = fill.key.key.for_partial_content(&store.seed);
     let (lookup, lookup_key) = store
         .lookup_with_vary(&key, headers, state.now())
         .await

@@ -10,11 +10,11 @@ use http_body::Body;
 
 use crate::backend::{Backend, CacheKey};
 use crate::flight::Audience;
-use crate::semantics::freshening::freshened;
-use crate::semantics::parts::Parts;
-use crate::semantics::range::part_of_whole;
+use crate::semantics::ranges::PartialContent;
+use crate::semantics::ranges::parse_content_range;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
+use crate::semantics::stored::updated_headers;
 use crate::service::plan::{Fill, HeldParts, MergePlan, Storable};
 use crate::service::policy::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
@@ -42,7 +42,7 @@ pub(crate) struct PartToStore {
 impl PartToStore {
     /// How the part is merged with those stored under the same key. It is stored alone if together
     /// they are larger than `limit` bytes, or too many.
-    fn merge_plan(self, key: CacheKey, limit: u64) -> Option<(MergePlan, Parts)> {
+    fn merge_plan(self, key: CacheKey, limit: u64) -> Option<(MergePlan, PartialContent)> {
         let range = self.range;
         let held = self.held.filter(|held| held.lookup_key == key);
         let both = held.and_then(|held| {
@@ -51,7 +51,7 @@ impl PartToStore {
         });
         let (stored, parts) = match both {
             Some((stored, parts)) => (Some(stored), parts),
-            None => (None, Parts::new(self.complete, [range.clone()])?),
+            None => (None, PartialContent::new(self.complete, [range.clone()])?),
         };
         Some((MergePlan { range, stored }, parts))
     }
@@ -68,7 +68,7 @@ pub(crate) fn part_to_store<B: Backend>(
         && head.status == StatusCode::PARTIAL_CONTENT
         && outgoing.method == Method::GET
         && outgoing.headers.contains_key(RANGE);
-    let (range, complete) = part_of_whole(&head.headers).filter(|_| is_part)?;
+    let (range, complete) = parse_content_range(&head.headers).filter(|_| is_part)?;
     let is_same = |held: &&HeldParts| {
         range_of_same_representation(&held.response, &head.headers, state.now()).is_some()
     };
@@ -76,7 +76,7 @@ pub(crate) fn part_to_store<B: Backend>(
     let mut whole = whole_head(head);
     let own_head = held.as_ref().map(|held| {
         let own = whole.clone();
-        whole.headers = freshened(&held.response, &own.headers);
+        whole.headers = updated_headers(&held.response, &own.headers);
         whole.headers.remove(CONTENT_LENGTH);
         own
     });
@@ -126,7 +126,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
     add_date(head, &grant);
     let whole = fill.key.key;
-    let parts_key = whole.parts(&state.shared.store.seed);
+    let parts_key = whole.for_partial_content(&state.shared.store.seed);
     let key = variant_key(state, parts_key, &grant, &outgoing.headers);
     let headers = &part.head.headers;
     let stored = StoredHead::new(identity.clone(), StatusCode::OK, headers, grant.clone());
@@ -137,7 +137,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         (key, stored)
     } else {
         remember_partly_stored(state, &whole, grant.freshness.lifetime);
-        (key, stored.holding(parts))
+        (key, stored.with_parts(parts))
     };
     Ok(Storable {
         lookup_key: fill.miss.lookup_key,

@@ -9,9 +9,10 @@ use http::{HeaderMap, StatusCode};
 
 use crate::backend::{Backend, CacheKey, Put, StoredResponse};
 use crate::flight::Audience;
-use crate::semantics::staleness::Staleness;
+use crate::semantics::freshness::Freshness;
+use crate::semantics::freshness::Staleness;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Freshness, Grant};
+use crate::semantics::storing::StoragePolicy;
 use crate::state::LayerState;
 use crate::state::failure_log::Operation;
 
@@ -39,7 +40,7 @@ impl<F: Clone> SupersededParts<F> {
 
 async fn forget_parts<B: Backend>(parts: SupersededParts<B::Fence>, state: &LayerState<B>) {
     let now = state.now();
-    let grant = Grant {
+    let grant = StoragePolicy {
         freshness: Freshness {
             received: now,
             initial_age: Duration::ZERO,
@@ -51,10 +52,10 @@ async fn forget_parts<B: Backend>(parts: SupersededParts<B::Fence>, state: &Laye
         groups: Box::default(),
         withheld: Box::default(),
     };
-    let nothing = StoredHead::owning(parts.identity, StatusCode::OK, HeaderMap::new(), grant);
+    let nothing = StoredHead::from_owned(parts.identity, StatusCode::OK, HeaderMap::new(), grant);
     let nothing = nothing.with_body(Bytes::new(), None, Duration::ZERO);
     let store = &state.shared.store;
-    let key = parts.whole.parts(&store.seed);
+    let key = parts.whole.for_partial_content(&store.seed);
     let put = store.backend.put(&key, parts.fence, Arc::new(nothing), now);
     match put.await {
         Ok(Put::Stored) => {

@@ -7,10 +7,10 @@ use http::header::{EXPECT, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderName, Method, Request, response};
 
 use crate::backend::StoredResponse;
-use crate::semantics::conditional;
 use crate::semantics::moment::Moment;
-use crate::semantics::selection::is_condition_or_range;
-use crate::semantics::storing::Asked;
+use crate::semantics::reuse::is_condition_or_range;
+use crate::semantics::storing::RequestHead;
+use crate::semantics::validation;
 
 use super::preconditions::Preconditions;
 
@@ -95,8 +95,8 @@ impl OutgoingRequest {
     }
 
     /// The request as the rules for storing see it.
-    pub(crate) fn asked(&self) -> Asked<'_> {
-        Asked {
+    pub(crate) fn asked(&self) -> RequestHead<'_> {
+        RequestHead {
             method: &self.method,
             headers: &self.headers,
             at: self.at,
@@ -114,7 +114,7 @@ impl OutgoingRequest {
             return;
         }
         let mut has_any = false;
-        for (name, value) in conditional::validating(stored.headers()) {
+        for (name, value) in validation::origin_conditions(stored.headers()) {
             request.headers_mut().insert(name, value.clone());
             has_any = true;
         }

@@ -120,7 +120,7 @@ pub(crate) fn classify<'r>(
     }
     let key = CacheKey::new(seed, &config.scope, &parts);
     let directives = if fields.has_directives {
-        RequestDirectives::of(&request.headers, config.ignored)
+        RequestDirectives::from_headers(&request.headers, config.ignored)
     } else {
         RequestDirectives::default()
     };
@@ -156,7 +156,7 @@ fn key_parts<'r>(
     target: Option<&Uri>,
 ) -> Result<KeyParts<'r>, Bypass> {
     let authority = config.authority.of(request).ok_or(Bypass::Authority)?;
-    let mut parts = KeyParts::of(request, authority);
+    let mut parts = KeyParts::from_request(request, authority);
     if let Some(target) = target {
         parts = parts.with_query(target.query().map(str::to_owned));
     }

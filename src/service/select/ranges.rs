@@ -7,15 +7,15 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
-use crate::semantics::conditional::tag_of;
-use crate::semantics::parts::Parts;
-use crate::semantics::range::{content_range, no_such_range, part_head};
+use crate::semantics::ranges::PartialContent;
+use crate::semantics::ranges::{content_range, multipart_part_head, unsatisfied_content_range};
+use crate::semantics::validation::generated_tag;
 
 /// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'s> {
     content: &'s Bytes,
-    parts: Option<&'s Parts>,
+    parts: Option<&'s PartialContent>,
 }
 
 impl<'s> Source<'s> {
@@ -40,7 +40,7 @@ impl<'s> Source<'s> {
     /// The length of the whole representation, in bytes.
     pub(crate) fn length(&self) -> u64 {
         let held = self.content.len() as u64;
-        self.parts.map_or(held, Parts::complete)
+        self.parts.map_or(held, PartialContent::complete)
     }
 
     /// The bytes of a range, without a copy; `None` if some of them are not stored.
@@ -86,7 +86,7 @@ pub(crate) fn multipart(
     let boundary = boundary_for(source.content);
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for part in parts {
-        let head = part_head(&boundary, headers, part, source.length());
+        let head = multipart_part_head(&boundary, headers, part, source.length());
         pieces.push(Bytes::from(head));
         pieces.push(source.slice(part)?);
     }
@@ -105,7 +105,7 @@ pub(crate) fn multipart(
 /// A 416 with the length of the representation.
 pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
     headers.remove(CONTENT_TYPE);
-    headers.insert(CONTENT_RANGE, no_such_range(source.length()));
+    headers.insert(CONTENT_RANGE, unsatisfied_content_range(source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Cut {
         status: StatusCode::RANGE_NOT_SATISFIABLE,
@@ -116,7 +116,7 @@ pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut 
 /// A boundary that does not occur in the content. It depends on all of the content, so that no
 /// author can write content with the boundary in it.
 fn boundary_for(content: &Bytes) -> String {
-    let tag = tag_of(content);
+    let tag = generated_tag(content);
     let digest = tag.to_str().unwrap_or_default().trim_matches('"');
     (0_u32..)
         .map(|turn| format!("{digest}-{turn}"))

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, response};
 
 use crate::backend::StoredResponse;
-use crate::semantics::conditional;
 use crate::semantics::moment::Moment;
-use crate::semantics::selection::{Selection, Subject, select};
+use crate::semantics::reuse::{Selection, StoredRepresentation, select_content};
+use crate::semantics::validation;
 
 use crate::body::response::ResponseBody;
 use crate::service::request::preconditions::Preconditions;
@@ -75,13 +75,13 @@ pub(crate) fn selection_of(
     fields: &HeaderMap,
 ) -> Selection {
     let length = Source::from_stored(stored).length();
-    let subject = Subject {
+    let subject = StoredRepresentation {
         status: stored.status(),
         headers: stored.headers(),
         received: stored.freshness().received,
         length: stored.trailers().is_none().then_some(length),
     };
-    select(method, fields, subject)
+    select_content(method, fields, subject)
 }
 
 /// Turns a head into that of a selection, and returns its body; `None` if the selected bytes are
@@ -94,7 +94,7 @@ fn cut_to<Res>(
     let headers = &mut head.headers;
     let cut = match selection {
         Selection::NotModified => {
-            *headers = conditional::not_modified(headers);
+            *headers = validation::not_modified_headers(headers);
             head.status = StatusCode::NOT_MODIFIED;
             return Some(ResponseBody::default());
         }
@@ -119,13 +119,13 @@ pub(crate) fn cut_response<Res>(
     now: Moment,
 ) -> Option<ResponseBody<Res>> {
     let fields = preconditions.fields?;
-    let subject = Subject {
+    let subject = StoredRepresentation {
         status: head.status,
         headers: &head.headers,
         received: now,
         length: confirmed.map(|content| content.len() as u64),
     };
-    let selection = select(preconditions.method, fields, subject);
+    let selection = select_content(preconditions.method, fields, subject);
     if selection == Selection::Whole {
         return None;
     }

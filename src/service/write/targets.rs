@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::backend::{Backend, Group, Target};
 use crate::key::Resource;
-use crate::semantics::groups::{Named, invalidated};
+use crate::semantics::groups::{GroupNames, invalidated_groups};
 use crate::state::LayerState;
 
 /// The groups that the response to a write invalidates (RFC 9875 §3).
@@ -22,9 +22,9 @@ impl InvalidatedGroups {
         authority: &str,
         headers: &HeaderMap,
     ) -> Self {
-        match invalidated(headers) {
-            Named::TooMany => Self::TooMany,
-            Named::These(names) => {
+        match invalidated_groups(headers) {
+            GroupNames::TooMany => Self::TooMany,
+            GroupNames::Listed(names) => {
                 let groups = names.iter().map(|name| state.group(authority, name));
                 Self::These(groups.collect())
             }

@@ -22,7 +22,7 @@ use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
-use crate::semantics::storing::{Asked, StoringRules};
+use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::stats::Event;
 
 use crate::body::response::ResponseBody;
@@ -116,7 +116,7 @@ fn judge<B: Backend, Res: Body>(
         return Err(Refusal::WriteGrace);
     }
     let answer = as_answer_to_get(head);
-    let asked = Asked {
+    let asked = RequestHead {
         method: &get.method,
         headers: &get.headers,
         at: now,

@@ -1,0 +1,85 @@
+//! Keys of different requests.
+
+use std::borrow::Cow;
+
+use http::{Request, request};
+
+use super::*;
+
+fn parts(uri: &str) -> request::Parts {
+    let request = Request::get(uri).body(()).expect("a request");
+    request.into_parts().0
+}
+
+/// P07, P09, P11, P13, P16, P25
+#[test]
+fn different_targets_are_different_keys() {
+    let targets = [
+        "/a",
+        "/A",
+        "/a/",
+        "//a",
+        "/./a",
+        "/b/../a",
+        "/%61",
+        "/a?",
+        "/a?a",
+        "/a?a=",
+        "/a?a=1&a=2",
+        "/a?a=2&a=1",
+        "/a?a=1;a=2",
+        "/a%3fa",
+        "/a%00",
+        "/a%0a",
+        "/a%23x",
+        "/static/..%2faccount",
+        "http://h/a",
+        "https://h/a",
+        "http://h/a?a",
+    ];
+    let seed = DigestSeed::default();
+    for one in targets {
+        for other in targets {
+            let (a, b) = (parts(one), parts(other));
+            let (a, b) = (
+                KeyParts::from_request(&a, Cow::Borrowed("h")),
+                KeyParts::from_request(&b, Cow::Borrowed("h")),
+            );
+            let same = one == other;
+            assert_eq!(a.is("", &b.identity("")), same, "{one} {other}");
+            let digests = (CacheKey::new(&seed, "", &a), CacheKey::new(&seed, "", &b));
+            assert_eq!(digests.0 == digests.1, same, "{one} {other}");
+        }
+    }
+}
+
+/// P16: whatever bytes the parts hold, moving a boundary makes another key.
+#[test]
+fn no_component_can_forge_another() {
+    let components = [
+        "", "a", "b", "ab", "\u{1e}", "\u{1f}a", "\0", "a\0", "\0b", "1:a",
+    ];
+    let seed = DigestSeed::default();
+    let request = parts("/");
+    let base = KeyParts::from_request(&request, Cow::Borrowed(""));
+    let mut seen = std::collections::HashMap::new();
+    for scope in components {
+        for authority in components {
+            for path in components {
+                for query in [None, Some(""), Some("a"), Some("\0")] {
+                    let key = base
+                        .clone()
+                        .with_authority(authority)
+                        .with_path(path)
+                        .with_query(query);
+                    let made = (key.identity(scope), CacheKey::new(&seed, scope, &key));
+                    assert_eq!(authority_in(&made.0), Some(authority), "{scope:?}");
+                    let told = (scope, authority, path, query);
+                    assert!(key.is(scope, &made.0));
+                    assert_eq!(seen.insert(made.0, told), None, "{told:?}");
+                    assert!(!seen.contains_key(&made.1.resource().digest().to_le_bytes()[..]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Directives of a request (RFC 9111 §5.2.1).
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, PRAGMA};
+
+use super::delta_seconds::{MAX_DELTA_SECONDS, delta_seconds, lifetime, smallest};
+use crate::semantics::fields;
+
+/// What a request's `Cache-Control` asks of a cache (RFC 9111 §5.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestDirectives {
+    /// §5.2.1.1: nothing older than this.
+    pub max_age: Option<Duration>,
+    /// §5.2.1.2: what is stale by no more than this will do; without a number whatever is stale.
+    pub max_stale: Option<Duration>,
+    /// §5.2.1.3: nothing that does not stay fresh for this long.
+    pub min_fresh: Option<Duration>,
+    /// §5.2.1.4, or `Pragma: no-cache` where there is no `Cache-Control` (§5.4).
+    pub no_cache: bool,
+    /// §5.2.1.5
+    pub no_store: bool,
+    /// §5.2.1.7
+    pub only_if_cached: bool,
+    /// RFC 5861 §4: what is stale by less than this will do in the place of an error.
+    pub stale_if_error: Option<Duration>,
+}
+
+impl RequestDirectives {
+    /// Reads them from a request's headers, but for those that are not obeyed.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap, ignored: IgnoredDirectives) -> Self {
+        let mut said = Self::default();
+        if !headers.contains_key(CACHE_CONTROL) {
+            said.no_cache = !ignored.has(RequestDirective::Pragma)
+                && fields::list(headers, &PRAGMA)
+                    .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
+            return said;
+        }
+        for member in fields::list(headers, &CACHE_CONTROL) {
+            let (name, value) = fields::parameter(member);
+            let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+            if is("max-age") {
+                smallest(&mut said.max_age, lifetime(value.as_deref()));
+            } else if is("min-fresh") {
+                let asked = value
+                    .as_deref()
+                    .and_then(delta_seconds)
+                    .unwrap_or(Duration::from_secs(MAX_DELTA_SECONDS));
+                said.min_fresh = Some(said.min_fresh.unwrap_or_default().max(asked));
+            } else if is("max-stale") {
+                // One that cannot be read takes nothing stale; one without a number takes all.
+                let taken = match value.as_deref() {
+                    None => Duration::MAX,
+                    Some(value) => delta_seconds(value).unwrap_or_default(),
+                };
+                smallest(&mut said.max_stale, taken);
+            } else if is("no-cache") {
+                said.no_cache = true;
+            } else if is("no-store") {
+                said.no_store = true;
+            } else if is("only-if-cached") {
+                said.only_if_cached = true;
+            } else if is("stale-if-error") {
+                smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
+            }
+        }
+        said.without(ignored)
+    }
+
+    fn without(self, ignored: IgnoredDirectives) -> Self {
+        use RequestDirective as D;
+        let obeyed = |directive: D| !ignored.has(directive);
+        Self {
+            max_age: self.max_age.filter(|_| obeyed(D::MaxAge)),
+            max_stale: self.max_stale.filter(|_| obeyed(D::MaxStale)),
+            min_fresh: self.min_fresh.filter(|_| obeyed(D::MinFresh)),
+            no_cache: self.no_cache && obeyed(D::NoCache),
+            no_store: self.no_store && obeyed(D::NoStore),
+            only_if_cached: self.only_if_cached && obeyed(D::OnlyIfCached),
+            stale_if_error: self.stale_if_error.filter(|_| obeyed(D::StaleIfError)),
+        }
+    }
+}
+
+/// What a request can ask of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestDirective {
+    /// `max-age` (RFC 9111 §5.2.1.1).
+    MaxAge,
+    /// `max-stale` (§5.2.1.2).
+    MaxStale,
+    /// `min-fresh` (§5.2.1.3).
+    MinFresh,
+    /// `no-cache` (§5.2.1.4).
+    NoCache,
+    /// `no-store` (§5.2.1.5).
+    NoStore,
+    /// `only-if-cached` (§5.2.1.7).
+    OnlyIfCached,
+    /// `Pragma: no-cache` (§5.4).
+    Pragma,
+    /// `stale-if-error` (RFC 5861 §4).
+    StaleIfError,
+}
+
+/// Those that are not obeyed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IgnoredDirectives(u8);
+
+impl IgnoredDirectives {
+    fn has(self, directive: RequestDirective) -> bool {
+        self.0 & (1 << directive as u8) != 0
+    }
+}
+
+impl FromIterator<RequestDirective> for IgnoredDirectives {
+    fn from_iter<I: IntoIterator<Item = RequestDirective>>(directives: I) -> Self {
+        let bits = directives.into_iter().map(|directive| 1 << directive as u8);
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(CACHE_CONTROL, line.parse().expect("a field value"));
+        }
+        headers
+    }
+
+    fn seconds(n: u64) -> Option<Duration> {
+        Some(Duration::from_secs(n))
+    }
+
+    /// H21
+    #[test]
+    fn section_5_2_1_request_directives() {
+        let none = RequestDirectives::default();
+        let rows: &[(&[&'static str], RequestDirectives)] = &[
+            (&[], none),
+            (
+                &["no-cache"],
+                RequestDirectives {
+                    no_cache: true,
+                    ..none
+                },
+            ),
+            (
+                &["no-store"],
+                RequestDirectives {
+                    no_store: true,
+                    ..none
+                },
+            ),
+            (
+                &["only-if-cached"],
+                RequestDirectives {
+                    only_if_cached: true,
+                    ..none
+                },
+            ),
+            (
+                &["max-age=0"],
+                RequestDirectives {
+                    max_age: seconds(0),
+                    ..none
+                },
+            ),
+            (
+                &["max-age=9, max-age=3"],
+                RequestDirectives {
+                    max_age: seconds(3),
+                    ..none
+                },
+            ),
+            (
+                &["min-fresh=3", "min-fresh=9"],
+                RequestDirectives {
+                    min_fresh: seconds(9),
+                    ..none
+                },
+            ),
+            (
+                &["max-stale=9", "max-stale=3"],
+                RequestDirectives {
+                    max_stale: seconds(3),
+                    ..none
+                },
+            ),
+            (
+                &["max-stale"],
+                RequestDirectives {
+                    max_stale: Some(Duration::MAX),
+                    ..none
+                },
+            ),
+            (
+                &["max-stale=x"],
+                RequestDirectives {
+                    max_stale: seconds(0),
+                    ..none
+                },
+            ),
+            (
+                &["min-fresh=x"],
+                RequestDirectives {
+                    min_fresh: seconds(MAX_DELTA_SECONDS),
+                    ..none
+                },
+            ),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(
+                RequestDirectives::from_headers(&headers(lines), IgnoredDirectives::default()),
+                *expected,
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn section_5_4_pragma_counts_only_without_cache_control() {
+        let mut headers = HeaderMap::new();
+        headers.insert(PRAGMA, "No-Cache".parse().expect("a field value"));
+        assert!(RequestDirectives::from_headers(&headers, IgnoredDirectives::default()).no_cache);
+        headers.insert(CACHE_CONTROL, "max-age=5".parse().expect("a field value"));
+        assert!(!RequestDirectives::from_headers(&headers, IgnoredDirectives::default()).no_cache);
+    }
+
+    /// H21
+    #[test]
+    fn section_5_2_1_each_can_be_ignored() {
+        use RequestDirective as D;
+        let all = "max-age=1, max-stale=2, min-fresh=3, no-cache, no-store, only-if-cached, stale-if-error=4";
+        let asked = headers(&[all]);
+        let none = IgnoredDirectives::default();
+        let told = RequestDirectives::from_headers(&asked, none);
+        let without = |ignored| {
+            RequestDirectives::from_headers(&asked, IgnoredDirectives::from_iter([ignored]))
+        };
+        #[rustfmt::skip]
+        let rows = [
+            (D::MaxAge, RequestDirectives { max_age: None, ..told }),
+            (D::MaxStale, RequestDirectives { max_stale: None, ..told }),
+            (D::MinFresh, RequestDirectives { min_fresh: None, ..told }),
+            (D::NoCache, RequestDirectives { no_cache: false, ..told }),
+            (D::NoStore, RequestDirectives { no_store: false, ..told }),
+            (D::OnlyIfCached, RequestDirectives { only_if_cached: false, ..told }),
+            (D::StaleIfError, RequestDirectives { stale_if_error: None, ..told }),
+            (D::Pragma, told),
+        ];
+        for (ignored, expected) in rows {
+            assert_eq!(without(ignored), expected, "{ignored:?}");
+        }
+        let mut pragma = HeaderMap::new();
+        pragma.insert(PRAGMA, "no-cache".parse().expect("a field value"));
+        for (ignored, obeyed) in [(D::Pragma, false), (D::NoCache, true)] {
+            let ignored = IgnoredDirectives::from_iter([ignored]);
+            assert_eq!(
+                RequestDirectives::from_headers(&pragma, ignored).no_cache,
+                obeyed
+            );
+        }
+    }
+}

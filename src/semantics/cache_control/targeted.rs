@@ -1,0 +1,77 @@
+//! Targeted `Cache-Control` (RFC 9213): fields that speak to some caches only, and to these instead of `Cache-Control`.
+
+use std::sync::{Arc, LazyLock};
+
+use http::{HeaderMap, HeaderName};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+static DEFAULT: LazyLock<TargetedFields> =
+    LazyLock::new(|| TargetedFields::new([HeaderName::from_static("cdn-cache-control")]));
+
+/// The fields this cache listens to, the most important first (RFC 9213 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetedFields(Arc<[HeaderName]>);
+
+impl Default for TargetedFields {
+    /// `CDN-Cache-Control` (§3.1).
+    fn default() -> Self {
+        DEFAULT.clone()
+    }
+}
+
+impl TargetedFields {
+    /// These fields, in this order.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    /// Hands each directive of the first field that is there, well-formed and not empty to `take`, with its value; whether
+    /// there is one. The others are as if they were not there (§2.1).
+    pub fn each(&self, headers: &HeaderMap, take: impl FnMut(&[u8], Option<&[u8]>)) -> bool {
+        let mut present = self.0.iter().filter(|name| headers.contains_key(*name));
+        match present.find_map(|name| dictionary(headers, name)) {
+            Some(members) => {
+                each(&members, take);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
+    let mut text = Vec::new();
+    for line in headers.get_all(name) {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(line.as_bytes());
+    }
+    let members = Parser::new(&text).parse::<Dictionary>().ok()?;
+    (!members.is_empty()).then_some(members)
+}
+
+/// A lifetime that is no integer is not there. A directive that is switched by its presence is on unless it says `?0`.
+fn each(members: &Dictionary, mut take: impl FnMut(&[u8], Option<&[u8]>)) {
+    for (key, member) in members {
+        let name = key.as_str();
+        let ListEntry::Item(item) = member else {
+            continue;
+        };
+        let is_lifetime = matches!(
+            name,
+            "max-age" | "s-maxage" | "stale-while-revalidate" | "stale-if-error"
+        );
+        match &item.bare_item {
+            BareItem::Integer(seconds) if is_lifetime => {
+                take(name.as_bytes(), Some(seconds.to_string().as_bytes()));
+            }
+            BareItem::Boolean(false) => {}
+            _ if is_lifetime => {}
+            BareItem::String(text) => take(name.as_bytes(), Some(text.as_str().as_bytes())),
+            BareItem::Token(text) => take(name.as_bytes(), Some(text.as_str().as_bytes())),
+            _ => take(name.as_bytes(), None),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Fields that concern one connection only and are never stored (RFC 9110 §7.6.1, RFC 9111 §3.1).
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::syntax;
+
+const ALWAYS: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const ALWAYS_NAMELESS: [&str; 3] = [
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authentication-info",
+];
+
+/// Meant for everyone whatever `Connection` says (RFC 9110 §7.6.1): without them a response would be reused where it must
+/// not.
+const NEVER: [HeaderName; 2] = [header::CACHE_CONTROL, header::VARY];
+
+/// Removes them, those that `Connection` names included.
+pub fn remove(headers: &mut HeaderMap) {
+    // One pass over the names is cheaper than nine lookups, and next to no response has any.
+    if !headers.keys().any(is_of_connection) {
+        return;
+    }
+    let named: Vec<HeaderName> = syntax::list(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !NEVER.contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in ALWAYS {
+        headers.remove(name);
+    }
+    for name in ALWAYS_NAMELESS {
+        headers.remove(name);
+    }
+}
+
+fn is_of_connection(name: &HeaderName) -> bool {
+    ALWAYS.contains(name) || ALWAYS_NAMELESS.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H17
+    #[test]
+    fn section_3_1_fields_of_the_connection_go() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "X-Hop, close"),
+            ("connection", "x-other, Cache-Control, vary"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-authentication-info", "x"),
+            ("proxy-connection", "close"),
+            ("content-type", "text/plain"),
+            ("x-end-to-end", "1"),
+            ("cache-control", "private"),
+            ("vary", "accept"),
+        ] {
+            headers.append(
+                HeaderName::from_static(name),
+                value.parse().expect("a field value"),
+            );
+        }
+        remove(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        let kept = [
+            "cache-control",
+            "content-type",
+            "trailer",
+            "vary",
+            "x-end-to-end",
+        ];
+        assert_eq!(left, kept);
+    }
+}

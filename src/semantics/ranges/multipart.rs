@@ -1,0 +1,29 @@
+//! Heads of parts in `multipart/byteranges` (RFC 9110 §14.6).
+
+use std::ops::Range;
+
+use http::HeaderMap;
+use http::header::CONTENT_RANGE;
+
+use super::content_range::content_range;
+
+/// The head of one part among several (§14.6): what stands before its bytes.
+#[must_use]
+pub fn multipart_part_head(
+    boundary: &str,
+    headers: &HeaderMap,
+    part: &Range<u64>,
+    length: u64,
+) -> Vec<u8> {
+    let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+    if let Some(media_type) = headers.get(http::header::CONTENT_TYPE) {
+        head.extend_from_slice(b"content-type: ");
+        head.extend_from_slice(media_type.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(CONTENT_RANGE.as_str().as_bytes());
+    head.extend_from_slice(b": ");
+    head.extend_from_slice(content_range(part, length).as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
+    head
+}

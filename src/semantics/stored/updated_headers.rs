@@ -1,0 +1,130 @@
+//! Updating the fields of a stored response (RFC 9111 §3.2).
+
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, TRAILER,
+};
+use http::{HeaderMap, HeaderName};
+
+use super::response::StoredResponse;
+use crate::semantics::cache_status::CACHE_STATUS;
+use crate::semantics::fields::hop_by_hop;
+
+/// Of the content that is stored, not of the message that was received: an update never changes them (§3.2). A 304 that
+/// names them is about a content that it does not carry.
+const OF_THE_CONTENT: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    TRAILER,
+];
+
+/// The stored response's fields, updated by those of a 304 to its validators, or of a 200 to HEAD that describes it.
+///
+/// Each field that the new message has replaces all lines of the stored one. `Date` and `Age` are the new message's alone:
+/// they tell when it was made, and the stored ones say when the old one was.
+#[must_use]
+pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
+    let mut headers = stored.headers().clone();
+    headers.remove(AGE);
+    headers.remove(DATE);
+    if !stored.has_upstream_status() {
+        headers.remove(CACHE_STATUS);
+    }
+    let mut new = new.clone();
+    hop_by_hop::remove(&mut new);
+    for name in new.keys().filter(|name| !OF_THE_CONTENT.contains(name)) {
+        headers.remove(name);
+        for value in new.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::semantics::freshness::{Freshness, Staleness};
+    use crate::semantics::moment::Moment;
+    use crate::semantics::stored::StoredHead;
+    use crate::semantics::storing::StoragePolicy;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().expect("a field value"));
+        }
+        headers
+    }
+
+    fn stored(lines: &[(&'static str, &'static str)]) -> StoredResponse {
+        let grant = StoragePolicy {
+            freshness: Freshness {
+                received: Moment::new(Duration::ZERO, UNIX_EPOCH),
+                initial_age: Duration::ZERO,
+                lifetime: None,
+                stale: Staleness::default(),
+                immutable: false,
+            },
+            selected: None,
+            groups: Box::default(),
+            withheld: Box::default(),
+        };
+        let head = StoredHead::new(Arc::default(), StatusCode::OK, &map(lines), grant);
+        head.with_body("text".into(), None, Duration::ZERO)
+    }
+
+    /// H24
+    #[test]
+    fn section_3_2_which_fields_are_updated() {
+        let old = stored(&[
+            ("cache-control", "max-age=1"),
+            ("content-type", "text/plain"),
+            ("content-encoding", "gzip"),
+            ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("age", "7"),
+            ("x-old", "1"),
+            ("x-both", "1"),
+            ("x-both", "2"),
+        ]);
+        let new = map(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", "text/html"),
+            ("content-encoding", "br"),
+            ("content-length", "0"),
+            ("content-range", "bytes 0-1/2"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("x-both", "3"),
+            ("x-new", "1"),
+            ("x-new", "2"),
+        ]);
+        let updated = updated_headers(&old, &new);
+        for (name, expected) in [
+            ("cache-control", &["max-age=60"][..]),
+            ("content-type", &["text/plain"]),
+            ("content-encoding", &["gzip"]),
+            ("content-length", &["4"]),
+            ("content-range", &[]),
+            ("transfer-encoding", &[]),
+            ("connection", &[]),
+            ("x-hop", &[]),
+            ("date", &[]),
+            ("age", &[]),
+            ("cache-status", &[]),
+            ("x-old", &["1"]),
+            ("x-both", &["3"]),
+            ("x-new", &["1", "2"]),
+        ] {
+            let lines: Vec<_> = updated.get_all(name).iter().collect();
+            assert_eq!(lines, expected, "{name}");
+        }
+    }
+}

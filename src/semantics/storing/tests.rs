@@ -1,0 +1,186 @@
+//! Tables of the decision to store.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::*;
+use crate::semantics::freshness::Ttl;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
+
+type Lines = &'static [(&'static str, &'static str)];
+
+fn headers(lines: Lines) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(*name, value.parse().expect("a field value"));
+    }
+    headers
+}
+
+fn moment() -> Moment {
+    Moment::new(
+        Duration::from_secs(1),
+        UNIX_EPOCH + Duration::from_secs(784_111_777),
+    )
+}
+
+fn decide(
+    method: Method,
+    request: Lines,
+    status: u16,
+    response: Lines,
+    rules: StoringRules,
+) -> Result<Option<Duration>, Refusal> {
+    let asked = RequestHead {
+        method: &method,
+        headers: &headers(request),
+        at: moment(),
+    };
+    let answered = ResponseHead {
+        status: StatusCode::from_u16(status).expect("a status"),
+        headers: &headers(response),
+        at: moment(),
+    };
+    match decide_storage(asked, answered, &rules) {
+        StorageDecision::Store(grant) => Ok(grant.freshness.lifetime),
+        StorageDecision::Refuse(refusal) => Err(refusal),
+    }
+}
+
+type Expected = Result<Option<Duration>, Refusal>;
+
+const NONE: Lines = &[];
+const FRESH: Lines = &[("cache-control", "max-age=60")];
+const PUBLIC: Lines = &[("cache-control", "max-age=60, public")];
+const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
+
+/// H01, H02, H03, H04, H05, H22, H23, B10
+#[test]
+fn section_3_storing_with_explicit_freshness_or_none() {
+    use Refusal as R;
+    let cookie = &[("cookie", "id=1")];
+    let authorization = &[("authorization", "Basic x")];
+    #[rustfmt::skip]
+    let rows: &[(&str, Lines, u16, Lines, Expected)] = &[
+        ("explicit", NONE, 200, FRESH, Ok(MINUTE)),
+        ("nothing said", NONE, 200, NONE, Err(R::NoLifetime)),
+        ("public alone is no lifetime", NONE, 200, &[("cache-control", "public")], Err(R::NoLifetime)),
+        ("heuristic", NONE, 200, &[("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], Ok(Some(Duration::from_secs(100)))),
+        ("request no-store", &[("cache-control", "no-store")], 200, FRESH, Err(R::RequestNoStore)),
+        ("no-store", NONE, 200, &[("cache-control", "max-age=60, no-store")], Err(R::NoStore)),
+        ("no-store on a second line", NONE, 200, &[("cache-control", "max-age=60"), ("cache-control", "no-store")], Err(R::NoStore)),
+        ("private", NONE, 200, &[("cache-control", "max-age=60, private")], Err(R::Private)),
+        ("private, qualified", NONE, 200, &[("cache-control", "max-age=60, private=\"x\"")], Ok(MINUTE)),
+        ("a private cookie", NONE, 200, &[("cache-control", "max-age=60, private=\"set-cookie\""), ("set-cookie", "id=1")], Ok(MINUTE)),
+        ("must-understand", NONE, 200, &[("cache-control", "max-age=60, must-understand, no-store")], Ok(MINUTE)),
+        ("must-understand, a status that is not", NONE, 299, &[("cache-control", "max-age=60, must-understand")], Err(R::MustUnderstand)),
+        ("targeted", NONE, 200, &[("cdn-cache-control", "max-age=60"), ("cache-control", "no-store"), ("expires", "0")], Ok(MINUTE)),
+        ("targeted, without lifetime", NONE, 200, &[("cdn-cache-control", "public"), ("cache-control", "max-age=60"), ("expires", "Sun, 06 Nov 2044 08:49:37 GMT")], Err(R::NoLifetime)),
+        ("targeted, broken", NONE, 200, &[("cdn-cache-control", "no-store,"), ("cache-control", "max-age=60")], Ok(MINUTE)),
+        ("no-cache", NONE, 200, &[("cache-control", "max-age=60, no-cache")], Err(R::NoCache)),
+        ("no-cache, qualified", NONE, 200, &[("cache-control", "max-age=60, no-cache=\"x\"")], Ok(MINUTE)),
+        ("max-age=0", NONE, 200, &[("cache-control", "max-age=0")], Err(R::Expired)),
+        ("arrives old", NONE, 200, &[("cache-control", "max-age=60"), ("age", "60")], Err(R::Expired)),
+        ("Expires: 0", NONE, 200, &[("expires", "0")], Err(R::Expired)),
+        ("Authorization", authorization, 200, FRESH, Err(R::Authorization)),
+        ("Authorization, public", authorization, 200, PUBLIC, Ok(MINUTE)),
+        ("Authorization, s-maxage", authorization, 200, &[("cache-control", "s-maxage=60")], Ok(MINUTE)),
+        ("Authorization, must-revalidate", authorization, 200, &[("cache-control", "max-age=60, must-revalidate")], Ok(MINUTE)),
+        ("Set-Cookie", NONE, 200, &[("cache-control", "max-age=60, public"), ("set-cookie", "id=1")], Err(R::SetCookie)),
+        ("Cookie, explicit", cookie, 200, FRESH, Ok(MINUTE)),
+        ("Cookie, heuristic", cookie, 200, &[("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], Err(R::Cookie)),
+        ("Vary: *", NONE, 200, &[("cache-control", "max-age=60"), ("vary", "*")], Err(R::Vary)),
+        ("event stream", NONE, 200, &[("cache-control", "max-age=60"), ("content-type", "Text/Event-Stream; charset=utf-8")], Err(R::Stream)),
+        ("gRPC", NONE, 200, &[("cache-control", "max-age=60"), ("content-type", "application/grpc+proto")], Err(R::Stream)),
+        ("302 explicit", NONE, 302, FRESH, Ok(MINUTE)),
+        ("307 says nothing", NONE, 307, NONE, Err(R::NoLifetime)),
+        ("404 explicit", NONE, 404, FRESH, Ok(MINUTE)),
+        ("503 explicit", NONE, 503, FRESH, Ok(MINUTE)),
+        ("503 says nothing", NONE, 503, NONE, Err(R::NoLifetime)),
+        ("431 says nothing (P03)", NONE, 431, NONE, Err(R::NoLifetime)),
+        ("206 is a part (H13)", &[("range", "bytes=0-1")], 206, FRESH, Err(R::Status)),
+        ("304 is none", &[("if-none-match", "*")], 304, FRESH, Err(R::Status)),
+        ("103", NONE, 103, FRESH, Err(R::Status)),
+        ("412 answers a precondition", NONE, 412, FRESH, Err(R::Status)),
+        ("416 answers a range", NONE, 416, FRESH, Err(R::Status)),
+    ];
+    for (case, request, status, response, expected) in rows {
+        let got = decide(
+            Method::GET,
+            request,
+            *status,
+            response,
+            StoringRules::default(),
+        );
+        assert_eq!(got, *expected, "{case}");
+    }
+}
+
+#[test]
+fn an_assigned_lifetime_serves_those_who_say_nothing() {
+    use Refusal as R;
+    let rules = StoringRules {
+        assigned: Some(Ttl::For(Duration::from_secs(60))),
+        ..StoringRules::default()
+    };
+    #[rustfmt::skip]
+    let rows: &[(&str, Lines, Lines, Expected)] = &[
+        ("nothing said", NONE, NONE, Ok(MINUTE)),
+        ("explicit wins", NONE, &[("cache-control", "max-age=5")], Ok(Some(Duration::from_secs(5)))),
+        ("no-store wins", NONE, &[("cache-control", "no-store")], Err(R::NoStore)),
+        ("Cookie", &[("cookie", "id=1")], NONE, Err(R::Cookie)),
+        ("Authorization", &[("authorization", "x")], NONE, Err(R::Authorization)),
+    ];
+    for (case, request, response, expected) in rows {
+        assert_eq!(
+            decide(Method::GET, request, 200, response, rules.clone()),
+            *expected,
+            "{case}"
+        );
+    }
+    let forever = StoringRules {
+        assigned: Some(Ttl::UntilInvalidated),
+        ..StoringRules::default()
+    };
+    assert_eq!(decide(Method::GET, NONE, 200, NONE, forever), Ok(None));
+}
+
+#[test]
+fn only_answers_to_get_are_stored() {
+    for method in [Method::HEAD, Method::POST, Method::OPTIONS] {
+        let got = decide(method, NONE, 200, FRESH, StoringRules::default());
+        assert_eq!(got, Err(Refusal::Method));
+    }
+}
+
+/// P05
+#[test]
+fn an_error_never_replaces_a_good_response() {
+    let over = |status: u16| StoringRules {
+        existing: StatusCode::from_u16(status).ok(),
+        ..StoringRules::default()
+    };
+    for (new, old, expected) in [
+        (503, 200, Err(Refusal::KeepsBetter)),
+        (503, 404, Err(Refusal::KeepsBetter)),
+        (503, 500, Ok(MINUTE)),
+        (404, 200, Ok(MINUTE)),
+        (200, 503, Ok(MINUTE)),
+    ] {
+        let got = decide(Method::GET, NONE, new, FRESH, over(old));
+        assert_eq!(got, expected, "{new} over {old}");
+    }
+}
+
+/// H03
+#[test]
+fn set_cookie_can_be_let_in() {
+    let rules = StoringRules {
+        store_set_cookie: true,
+        ..StoringRules::default()
+    };
+    let response: Lines = &[("cache-control", "max-age=60"), ("set-cookie", "id=1")];
+    assert_eq!(decide(Method::GET, NONE, 200, response, rules), Ok(MINUTE));
+}

@@ -1,0 +1,52 @@
+//! Validators of a message (RFC 9110 §8.8).
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue};
+
+use super::entity_tag::EntityTag;
+use crate::semantics::fields::date;
+use crate::semantics::moment::Moment;
+
+/// By how much a response must be younger than its `Last-Modified` for that to be a strong validator (§8.8.2.2).
+const STRONG_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether a message has anything that it could be validated by.
+#[must_use]
+pub fn has_validator(headers: &HeaderMap) -> bool {
+    EntityTag::from_headers(headers).is_some() || headers.contains_key(LAST_MODIFIED)
+}
+
+/// What names a response strongly in `If-Range`: its entity tag, or its `Last-Modified` where that is a strong validator.
+#[must_use]
+pub fn strong_validator(headers: &HeaderMap, received: Moment) -> Option<&HeaderValue> {
+    match EntityTag::from_headers(headers) {
+        Some(tag) => headers.get(ETAG).filter(|_| !tag.is_weak),
+        None => strong_date(headers, received).and_then(|_| headers.get(LAST_MODIFIED)),
+    }
+}
+
+/// Whether both are parts of the same representation, byte for byte (RFC 9111 §3.4): they have the same strong validator.
+#[must_use]
+pub fn is_same_representation(
+    headers: &HeaderMap,
+    received: Moment,
+    other: &HeaderMap,
+    now: Moment,
+) -> bool {
+    strong_validator(headers, received).is_some_and(|own| strong_validator(other, now) == Some(own))
+}
+
+/// `Last-Modified`, where it is a strong validator. What has no `Date` was made when it was received (RFC 9110 §6.6.1).
+#[must_use]
+pub fn strong_date(headers: &HeaderMap, received: Moment) -> Option<SystemTime> {
+    let received = received.wall();
+    let modified = date::parse(headers.get(LAST_MODIFIED)?.as_bytes(), received)?;
+    let sent = match headers.get(DATE) {
+        Some(date) => date::parse(date.as_bytes(), received)?,
+        None => received,
+    };
+    let passed = sent.duration_since(modified).unwrap_or_default();
+    (passed >= STRONG_AFTER).then_some(modified)
+}

@@ -1,0 +1,245 @@
+//! What requests accept, in a form in which equal meanings are equal bytes (RFC 9110 §12.5, RFC 9111 §4.1).
+
+use std::borrow::Cow;
+
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE};
+use http::{HeaderMap, HeaderName};
+
+use crate::semantics::fields;
+
+/// A request's value of a field that selects; `None` where it has none, which is not the same as an empty one.
+///
+/// Lines are one list (RFC 9110 §5.2). In fields whose grammar is known to allow it white space, letter case, weights and,
+/// where it means nothing, order are made one. In all others nothing else is.
+#[must_use]
+pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
+    let mut lines = request.get_all(name).iter();
+    let first = lines.next()?.as_bytes().trim_ascii();
+    let weighted = |order| Some(Cow::Owned(weighted(name, request, order)));
+    match *name {
+        ACCEPT_ENCODING | ACCEPT_CHARSET => weighted(Order::Nothing),
+        ACCEPT_LANGUAGE => weighted(Order::Preference),
+        ACCEPT => Some(Cow::Owned(media_ranges(request))),
+        _ => {
+            let mut joined = Cow::Borrowed(first);
+            for line in lines {
+                let joined = joined.to_mut();
+                joined.extend_from_slice(b", ");
+                joined.extend_from_slice(line.as_bytes().trim_ascii());
+            }
+            Some(joined)
+        }
+    }
+}
+
+/// What the order of members of equal weight says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Nothing,
+    /// Some take it for the order of preference (§12.5.4).
+    Preference,
+}
+
+/// Stand between members, and before a weight: no field value holds them, so that no member can be taken for two.
+const BETWEEN: u8 = 1;
+const WEIGHT: u8 = 0;
+/// In thousandths.
+const FULL_WEIGHT: u16 = 1000;
+
+fn weighted(name: &HeaderName, request: &HeaderMap, order: Order) -> Vec<u8> {
+    let mut members: Vec<(Vec<u8>, u16)> = fields::list(request, name).map(member).collect();
+    match order {
+        Order::Nothing => members.sort_unstable(),
+        Order::Preference => members.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight)),
+    }
+    members.dedup();
+    let mut text = Vec::new();
+    for (range, weight) in members {
+        if !text.is_empty() {
+            text.push(BETWEEN);
+        }
+        text.extend_from_slice(&range);
+        if weight != FULL_WEIGHT {
+            text.push(WEIGHT);
+            text.extend_from_slice(weight.to_string().as_bytes());
+        }
+    }
+    text
+}
+
+/// A member in lower case, and its weight. One that is not of this grammar stands for itself.
+fn member(text: &[u8]) -> (Vec<u8>, u16) {
+    let text = text.to_ascii_lowercase();
+    let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let range = parts.next().unwrap_or_default();
+    let weight = match (parts.next(), parts.next()) {
+        (None, _) => Some(FULL_WEIGHT),
+        (Some(part), None) => weight(part),
+        (Some(_), Some(_)) => None,
+    };
+    match (range, weight) {
+        // Old names of the same codings (§8.4.1).
+        (b"x-gzip", Some(weight)) => (b"gzip".to_vec(), weight),
+        (b"x-compress", Some(weight)) => (b"compress".to_vec(), weight),
+        (range, Some(weight)) => (range.to_vec(), weight),
+        (_, None) => (text, FULL_WEIGHT),
+    }
+}
+
+/// `q=0.5` in thousandths (§12.4.2).
+fn weight(part: &[u8]) -> Option<u16> {
+    let value = part.strip_prefix(b"q=")?;
+    let (whole, rest) = value.split_first()?;
+    let decimals = match rest {
+        [] => &[],
+        [b'.', decimals @ ..] if decimals.len() <= 3 => decimals,
+        _ => return None,
+    };
+    if !decimals.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digit = |place: usize| u16::from(decimals.get(place).map_or(0, |digit| digit - b'0'));
+    let thousandths = digit(0) * 100 + digit(1) * 10 + digit(2);
+    match (whole, thousandths) {
+        (b'0', _) => Some(thousandths),
+        (b'1', 0) => Some(FULL_WEIGHT),
+        _ => None,
+    }
+}
+
+/// Types and the names of parameters know no case (§8.3.1); their values may, and so may quoted strings hold anything.
+fn media_ranges(request: &HeaderMap) -> Vec<u8> {
+    let mut text = Vec::new();
+    for member in fields::list(request, &ACCEPT) {
+        if !text.is_empty() {
+            text.push(BETWEEN);
+        }
+        if member.contains(&b'"') {
+            text.extend_from_slice(member);
+            continue;
+        }
+        for (number, part) in member.split(|byte| *byte == b';').enumerate() {
+            if number > 0 {
+                text.push(b';');
+            }
+            let part = part.trim_ascii();
+            let caseless = if number == 0 {
+                part.len()
+            } else {
+                part.iter()
+                    .position(|byte| *byte == b'=')
+                    .unwrap_or(part.len())
+            };
+            text.extend(part[..caseless].to_ascii_lowercase());
+            text.extend_from_slice(&part[caseless..]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(name: HeaderName, lines: &[&'static str]) -> Option<String> {
+        let mut request = HeaderMap::new();
+        for line in lines {
+            request.append(name.clone(), line.parse().expect("a field value"));
+        }
+        let value = normalized_value(&name, &request)?;
+        let text = String::from_utf8_lossy(&value);
+        Some(text.replace('\0', ";q=").replace('\x01', ","))
+    }
+
+    /// H08
+    #[test]
+    fn section_12_5_3_accept_encoding() {
+        for (lines, expected) in [
+            (&["gzip, br"][..], "br,gzip"),
+            (&["br", "GZIP"], "br,gzip"),
+            (&["br;q=1.0 ,gzip ; Q=1"], "br,gzip"),
+            (&["gzip,gzip, x-gzip"], "gzip"),
+            (&["gzip;q=0.50"], "gzip;q=500"),
+            (&["gzip;q=0.5"], "gzip;q=500"),
+            (&["gzip;q=0"], "gzip;q=0"),
+            (&["gzip;q=0.000, *;q=0"], "*;q=0,gzip;q=0"),
+            (&["identity"], "identity"),
+            (&[""], ""),
+            (&[" , ,"], ""),
+            (&["*"], "*"),
+            (&["gzip;q=2"], "gzip;q=2"),
+            (&["gzip;q=0.1234"], "gzip;q=0.1234"),
+            (&["gzip;level=9;q=1"], "gzip;level=9;q=1"),
+            (&[";q=1,=,;;"], ";;,="),
+        ] {
+            assert_eq!(
+                text(ACCEPT_ENCODING, lines).as_deref(),
+                Some(expected),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(text(ACCEPT_ENCODING, &[]), None);
+        let bytes = |line: &'static str| {
+            let mut request = HeaderMap::new();
+            request.insert(ACCEPT_ENCODING, line.parse().expect("a field value"));
+            normalized_value(&ACCEPT_ENCODING, &request).map(Cow::into_owned)
+        };
+        assert_ne!(
+            bytes("gzip;q=500"),
+            bytes("gzip;q=0.5"),
+            "that is no weight"
+        );
+    }
+
+    #[test]
+    fn section_12_5_4_accept_language() {
+        for (lines, expected) in [
+            (&["de, en;q=0.5"][..], "de,en;q=500"),
+            (&["en;q=0.5,DE"], "de,en;q=500"),
+            (&["da, de"], "da,de"),
+            (&["de, da"], "de,da"),
+            (&["de", "da"], "de,da"),
+            (&["de-CH,de;q=0.900"], "de-ch,de;q=900"),
+        ] {
+            assert_eq!(
+                text(ACCEPT_LANGUAGE, lines).as_deref(),
+                Some(expected),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn section_12_5_1_accept() {
+        for (lines, expected) in [
+            (
+                &["Text/HTML , application/JSON;Q=0.5"][..],
+                "text/html,application/json;q=0.5",
+            ),
+            (&["text/html; level=A"], "text/html;level=A"),
+            (&["text/html", "*/*"], "text/html,*/*"),
+            (&["a/b;x=\"C;D\""], "a/b;x=\"C;D\""),
+        ] {
+            assert_eq!(text(ACCEPT, lines).as_deref(), Some(expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rfc_9110_section_5_2_other_fields_keep_all_but_their_lines() {
+        let own = HeaderName::from_static("x-own");
+        for (lines, expected) in [
+            (&["A,b"][..], "A,b"),
+            (&["A,  b"], "A,  b"),
+            (&["A", "b"], "A, b"),
+            (&[" A "], "A"),
+            (&[""], ""),
+        ] {
+            assert_eq!(
+                text(own.clone(), lines).as_deref(),
+                Some(expected),
+                "{lines:?}"
+            );
+        }
+        assert_eq!(text(own, &[]), None);
+    }
+}
