@@ -1,6 +1,6 @@
-//! Errors of the proxy's configuration and of requests to upstreams.
+//! The error of a request to an upstream.
 //!
-//! Knows the errors of hyper and of bodies; nothing of responses. Start reading at [`ProxyError`].
+//! Knows the errors of hyper and of bodies; nothing of responses.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -12,80 +12,6 @@ use hyper_util::client::legacy;
 use crate::error::BoxError;
 
 use super::body::idle_timer::StalledBody;
-
-/// The error of a URL or prefix that cannot be used for an upstream.
-///
-/// It displays the value, the problem and what to use instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidUpstream {
-    value: String,
-    problem: UpstreamProblem,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum UpstreamProblem {
-    NotAUrl,
-    NoScheme,
-    UnknownScheme,
-    HttpsDisabled,
-    NoHost,
-    HasUserInfo,
-    HasQuery,
-    RelativePrefix,
-}
-
-impl InvalidUpstream {
-    pub(super) fn new(value: &str, problem: UpstreamProblem) -> Self {
-        Self {
-            value: value.to_owned(),
-            problem,
-        }
-    }
-}
-
-impl fmt::Display for InvalidUpstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = &self.value;
-        match self.problem {
-            UpstreamProblem::NotAUrl => write!(
-                f,
-                "invalid upstream {value:?}: not a URL; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::NoScheme => write!(
-                f,
-                "invalid upstream {value:?}: the scheme is missing; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::UnknownScheme => write!(
-                f,
-                "invalid upstream {value:?}: unknown scheme; use http:// or https://"
-            ),
-            UpstreamProblem::HttpsDisabled => write!(
-                f,
-                "invalid upstream {value:?}: https:// needs the feature proxy-tls; \
-                 enable it or use http://"
-            ),
-            UpstreamProblem::NoHost => write!(
-                f,
-                "invalid upstream {value:?}: the host is missing; use http://HOST[:PORT][/PATH]"
-            ),
-            UpstreamProblem::HasUserInfo => write!(
-                f,
-                "invalid upstream {value:?}: user information is not supported; \
-                 remove everything up to the @"
-            ),
-            UpstreamProblem::HasQuery => write!(
-                f,
-                "invalid upstream {value:?}: a query is not supported; remove it from the ? on"
-            ),
-            UpstreamProblem::RelativePrefix => write!(
-                f,
-                "invalid upstream prefix {value:?}: it must begin with a slash; use \"/{value}\""
-            ),
-        }
-    }
-}
-
-impl Error for InvalidUpstream {}
 
 /// The error of a request that an upstream did not answer.
 ///

@@ -19,8 +19,9 @@ use tower_service::Service;
 use crate::error::BoxError;
 use crate::semantics::cache_status::CACHE_STATUS;
 
+use super::config_error::{InvalidProxyOption, or_panic};
 use super::error::{ProxyError, ProxyErrorKind, causes};
-use super::field_value::{DEFAULT_NAME, assert_token, header_value};
+use super::field_value::{DEFAULT_NAME, header_value};
 
 /// RFC 9209 §2.
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -45,7 +46,7 @@ impl ErrorResponderLayer {
     /// When `name` is not a token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        assert_token(name);
+        or_panic(InvalidProxyOption::check_name(name));
         self.name = name;
         self
     }
@@ -108,7 +109,7 @@ impl<S> ErrorResponder<S> {
     /// When `name` is not a token (RFC 9110 §5.6.2).
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        assert_token(name);
+        or_panic(InvalidProxyOption::check_name(name));
         self.name = name;
         self
     }

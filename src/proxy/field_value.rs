@@ -9,16 +9,8 @@ use http::HeaderValue;
 /// The name this crate uses for itself in `Via`, `Cache-Status` and `Proxy-Status`.
 pub(super) const DEFAULT_NAME: &str = "tower-response-cache";
 
-/// Panics with a sentence unless `name` is a token.
-pub(super) fn assert_token(name: &str) {
-    assert!(
-        is_token(name),
-        "name must be a token (RFC 9110 §5.6.2): {name:?} is not a token"
-    );
-}
-
 /// Whether `text` is a token (RFC 9110 §5.6.2).
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }

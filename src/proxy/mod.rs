@@ -86,6 +86,7 @@
 // `semantics`, `key` and `error` are all that is used of this crate. Start reading at `forward`.
 
 mod body;
+mod config_error;
 mod error;
 mod error_responder;
 mod field_value;
@@ -98,7 +99,8 @@ mod upstream;
 mod websocket;
 
 pub use body::response::ProxyBody;
-pub use error::{InvalidUpstream, ProxyError, ProxyErrorKind};
+pub use config_error::{InvalidProxyOption, InvalidUpstream};
+pub use error::{ProxyError, ProxyErrorKind};
 pub use error_responder::{ErrorResponder, ErrorResponderFuture, ErrorResponderLayer};
 pub use forwarding::{Forwarding, Peer};
 pub use reverse_proxy::{ProxyFuture, ReverseProxy};

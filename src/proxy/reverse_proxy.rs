@@ -16,8 +16,8 @@ use http_body::Body;
 use crate::error::BoxError;
 
 use super::body::response::ProxyBody;
-use super::error::{InvalidUpstream, ProxyError};
-use super::field_value::assert_token;
+use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
+use super::error::ProxyError;
 use super::forward::Forwarder;
 use super::forwarding::Forwarding;
 use super::upstream::client::ClientOptions;
@@ -120,10 +120,19 @@ impl ReverseProxy {
     ///
     /// When `name` is not a token (RFC 9110 §5.6.2).
     #[must_use]
-    pub fn name(mut self, name: &str) -> Self {
-        assert_token(name);
+    pub fn name(self, name: &str) -> Self {
+        or_panic(self.try_name(name))
+    }
+
+    /// Sets the [`name`](Self::name) from configuration.
+    ///
+    /// # Errors
+    ///
+    /// When `name` is not a token (RFC 9110 §5.6.2).
+    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidProxyOption> {
+        InvalidProxyOption::check_name(name)?;
         name.clone_into(&mut self.forwarder().headers.via_name);
-        self
+        Ok(self)
     }
 
     /// Selects the fields that tell upstreams the client's address, the requested host and the
@@ -216,11 +225,17 @@ impl ReverseProxy {
     /// When `bytes` is less than 8,192.
     #[must_use]
     pub fn max_head(self, bytes: usize) -> Self {
-        assert!(
-            bytes >= MIN_HEAD,
-            "max_head must be at least {MIN_HEAD} bytes, but is {bytes}"
-        );
-        self.with_client(|options| options.max_head = bytes)
+        or_panic(self.try_max_head(bytes))
+    }
+
+    /// Sets [`max_head`](Self::max_head) from configuration.
+    ///
+    /// # Errors
+    ///
+    /// When `bytes` is less than 8,192.
+    pub fn try_max_head(self, bytes: usize) -> Result<Self, InvalidProxyOption> {
+        InvalidProxyOption::check_max_head(bytes, MIN_HEAD)?;
+        Ok(self.with_client(|options| options.max_head = bytes))
     }
 
     /// Changes the client's options and replaces the client.

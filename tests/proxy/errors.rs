@@ -69,7 +69,7 @@ async fn what_is_not_ready_is_answered_too() {
 }
 
 #[test]
-#[should_panic(expected = "is not a token")]
+#[should_panic(expected = "name must be a token (RFC 9110 §5.6.2), not \"a b\"")]
 fn a_name_is_a_token() {
     let _ = ErrorResponder::new(()).name("a b");
 }

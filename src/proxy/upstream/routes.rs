@@ -3,7 +3,8 @@
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
-use crate::proxy::error::{InvalidUpstream, ProxyError, ProxyErrorKind, UpstreamProblem};
+use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
+use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
 use crate::proxy::target::RequestTarget;
 
