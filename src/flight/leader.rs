@@ -1,14 +1,15 @@
 //! The leader of a flight: the request that calls the inner service for all who follow.
 //!
-//! Knows the stripes, for it moves its flight through them; it makes no calls itself. The service
-//! does, and uses a [`Leader`] in the order of its methods.
+//! Knows the stripes, through which it moves its flight; the call itself is made by the service.
+//! That uses a [`Leader`] in the order of its methods: `set_driver`, `wait_for_predecessor`,
+//! `begin_call`, then `add_variant_key` and `publish` or `close_with`, at last `close`.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 
 use super::announcement::FlightOutcome;
 use super::follower::CallDriver;
-use super::open_flight::{OpenFlight, Predecessor};
+use super::join_rules::{Flight, Predecessor};
 use super::stream::BodyStream;
 use super::stripes::FlightStripes;
 use crate::key::CacheKey;
@@ -22,7 +23,7 @@ use crate::timeout::with_timeout;
 pub(crate) struct Leader<F, H> {
     pub(super) stripes: Arc<FlightStripes<F, H>>,
     pub(super) key: CacheKey,
-    pub(super) flight: Arc<OpenFlight<F, H>>,
+    pub(super) flight: Arc<Flight<F, H>>,
 }
 
 impl<F, H> Leader<F, H> {

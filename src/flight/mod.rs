@@ -1,8 +1,8 @@
 //! Request coalescing: one call to the inner service for all concurrent misses of a key.
 //!
 //! A *flight* is one such call with everything that belongs to it. The request that makes the call
-//! is the [`Leader`]; the others are [`Follower`]s, which wait for the [`FlightOutcome`] and read
-//! the body from the [`BodyStream`] while it arrives.
+//! is the [`Leader`]; the others are [`Follower`](follower::Follower)s, which wait for the
+//! [`FlightOutcome`] and read the body from the [`BodyStream`] while it arrives.
 //!
 //! ```text
 //!            enter, lead_if_vacant
@@ -30,7 +30,12 @@
 //! fence is captured from the backend before the call, and a write of the resource breaks it. So no
 //! request gets a response older than a write that was answered before the request began. Where
 //! there is no fence, only a call that has not begun may be joined, and the next call waits for the
-//! one that is running.
+//! one that is running: N concurrent misses make at most two calls.
+//!
+//! Cancellation: a follower that is dropped leaves the flight, and the others notice nothing. A
+//! leader's call has a [`CallDriver`], which goes on in a task of its own as soon as the first
+//! follower has come; without followers the call is cancelled with its request. A leader that is
+//! dropped before it has an outcome leaves the flight vacant, and a follower takes over.
 //!
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
 //! [`ExpiringSet`] of keys to be treated differently for a while.
@@ -43,10 +48,10 @@ mod announcement;
 mod budget;
 mod expiring_set;
 mod follower;
+mod join_rules;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
-mod open_flight;
 mod stream;
 mod stripes;
 mod table;
@@ -57,7 +62,7 @@ pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetShare};
 pub(crate) use expiring_set::{Audience, ExpiringSet};
 pub(crate) use follower::CallDriver;
+pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
-pub(crate) use open_flight::JoinRules;
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity, DropNotice};
 pub(crate) use table::{Entered, Flights};

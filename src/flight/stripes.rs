@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::open_flight::{JoinRules, OpenFlight};
+use super::join_rules::{Flight, JoinRules};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -15,11 +15,11 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard};
 /// Few under loom, which creates each of them anew for every interleaving.
 const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
 
-type ByKey<F, H> = HashMap<CacheKey, Arc<OpenFlight<F, H>>>;
+type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
-pub(super) type Removed<F, H> = [Option<Arc<OpenFlight<F, H>>>; 3];
+pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 3];
 
 /// All open flights.
 pub(super) struct FlightStripes<F, H>(Box<[FlightStripe<F, H>]>);
@@ -64,7 +64,7 @@ impl<F, H> FlightStripe<F, H> {
     }
 
     /// Removes a flight and counts it as completed.
-    pub(super) fn close(&self, key: CacheKey, flight: &Arc<OpenFlight<F, H>>) {
+    pub(super) fn close(&self, key: CacheKey, flight: &Arc<Flight<F, H>>) {
         let mut maps = self.lock();
         let removed = maps.remove(key, flight);
         self.completed_fills.fetch_add(1, Ordering::Release);
@@ -99,8 +99,8 @@ impl<F, H> FlightMaps<F, H> {
         key: CacheKey,
         rules: JoinRules,
         can_join: impl Fn(&F) -> bool,
-    ) -> Option<&OpenFlight<F, H>> {
-        let suits = |flight: &&Arc<OpenFlight<F, H>>| flight.can_be_joined(rules, &can_join);
+    ) -> Option<&Flight<F, H>> {
+        let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &can_join);
         let primary_key = key.primary();
         let of_primary_key = || {
             let flight = self.current.get(&primary_key).filter(suits)?;
@@ -123,8 +123,8 @@ impl<F, H> FlightMaps<F, H> {
     pub(super) fn insert(
         &mut self,
         key: CacheKey,
-        new: impl FnOnce(Option<&OpenFlight<F, H>>) -> OpenFlight<F, H>,
-    ) -> (Arc<OpenFlight<F, H>>, Removed<F, H>) {
+        new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
+    ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
         let flight = Arc::new(new(self.current.get(&key).map(|current| &**current)));
         let place = match flight.predecessor {
             Some(_) => &mut self.next,
@@ -138,7 +138,7 @@ impl<F, H> FlightMaps<F, H> {
     pub(super) fn begin_call(
         &mut self,
         key: CacheKey,
-        flight: &Arc<OpenFlight<F, H>>,
+        flight: &Arc<Flight<F, H>>,
         now: Moment,
     ) -> Removed<F, H> {
         flight.begin_call(now);
@@ -148,12 +148,8 @@ impl<F, H> FlightMaps<F, H> {
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
-    pub(super) fn add_key(
-        &mut self,
-        key: CacheKey,
-        flight: &Arc<OpenFlight<F, H>>,
-    ) -> Removed<F, H> {
-        let is_later = |other: &Arc<OpenFlight<F, H>>| other.id > flight.id;
+    pub(super) fn add_key(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
+        let is_later = |other: &Arc<Flight<F, H>>| other.id > flight.id;
         let replaced = if self.current.get(&key).is_some_and(is_later) {
             None
         } else {
@@ -163,11 +159,7 @@ impl<F, H> FlightMaps<F, H> {
     }
 
     /// Removes a flight wherever it is still listed; other flights stay.
-    pub(super) fn remove(
-        &mut self,
-        key: CacheKey,
-        flight: &Arc<OpenFlight<F, H>>,
-    ) -> Removed<F, H> {
+    pub(super) fn remove(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
         let variant_key = flight.variant_key.get();
         [
             remove_from(&mut self.current, &key, flight),
@@ -185,8 +177,8 @@ impl<F, H> FlightMaps<F, H> {
 fn remove_from<F, H>(
     flights: &mut ByKey<F, H>,
     key: &CacheKey,
-    flight: &Arc<OpenFlight<F, H>>,
-) -> Option<Arc<OpenFlight<F, H>>> {
+    flight: &Arc<Flight<F, H>>,
+) -> Option<Arc<Flight<F, H>>> {
     let is_listed = Arc::ptr_eq(flights.get(key)?, flight);
     if is_listed { flights.remove(key) } else { None }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::follower::Follower;
+use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::open_flight::{JoinRules, OpenFlight};
 use super::stream::BodyStream;
 use super::stripes::{FlightMaps, FlightStripes};
 use crate::key::CacheKey;
@@ -88,7 +88,7 @@ impl<F, H> Flights<F, H> {
     ) -> Option<Follower<H>> {
         let maps = self.stripes.of_key(&key).lock();
         let flight = maps.joinable(key, rules, can_join);
-        flight.map(OpenFlight::follower)
+        flight.map(Flight::follower)
     }
 
     /// Opens a flight for a key, unless there is one already, whatever its fence. For background
@@ -120,7 +120,7 @@ impl<F, H> Flights<F, H> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (flight, replaced) = maps.insert(key, |current| {
-            OpenFlight::new(fence, id, rules, stream, current)
+            Flight::new(fence, id, rules, stream, current)
         });
         drop(maps);
         drop(replaced);

@@ -1,6 +1,7 @@
-//! One flight: its fence, its age, its predecessor, and the rules by which a request may join it.
+//! The rules by which a request may join a flight, and by which a flight waits for another.
 //!
-//! Knows nothing of the table that holds it. Start at [`JoinRules`].
+//! They depend on the flight's fence, its age and the start of its call, which [`Flight`] holds.
+//! Knows nothing of the table. Start at [`JoinRules`], then [`Flight::can_be_joined`].
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(crate) struct JoinRules {
 }
 
 /// A flight that requests can find in the table, or that still has followers.
-pub(super) struct OpenFlight<F, H> {
+pub(super) struct Flight<F, H> {
     /// The backend's fence from before the call. Without one it is unknown whether a write came
     /// after the call began.
     fence: Option<F>,
@@ -66,7 +67,7 @@ pub(super) struct Predecessor<H> {
     pub(super) max_wait: Duration,
 }
 
-impl<F, H> OpenFlight<F, H> {
+impl<F, H> Flight<F, H> {
     /// A flight whose call has not begun.
     ///
     /// `current` is the flight of the same key in whose place, or after which, this one is opened.
