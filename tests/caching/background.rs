@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::support::origin::{Origin, answer, cacheable, scripted};
-use crate::support::yielding::Yielding;
-use crate::support::{get, put, send};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Layer, ServiceExt};
@@ -15,6 +12,10 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::clock::Moment;
 use tower_response_cache::random::SeededRandom;
 use tower_response_cache::stats::{Refresh, WriteOutcome};
+
+use crate::support::origin::{Origin, answer, cacheable, scripted};
+use crate::support::yielding::Yielding;
+use crate::support::{get, put, send};
 
 const SLOW: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);

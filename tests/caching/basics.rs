@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::yielding::Yielding;
-use crate::support::{get, put, send};
 use http::Method;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, Either, MemoryBackend, conformance};
+
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::yielding::Yielding;
+use crate::support::{get, put, send};
 
 fn versions() -> Origin {
     let version = Arc::new(AtomicUsize::new(1));

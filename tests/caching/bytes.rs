@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::support::origin::{Origin, answer};
-use crate::support::{get, put, send, with};
 use allocation_counter::measure;
 use bytes::Bytes;
 use http::Request;
@@ -14,6 +12,9 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{MemoryBackend, Usage};
 use tower_response_cache::{BoxError, CacheLayer};
+
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, put, send, with};
 
 const CAPACITY: u64 = 8 * 1024 * 1024;
 /// What a layer holds before the first response: stripes, counters, tables.

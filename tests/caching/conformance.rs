@@ -1,8 +1,9 @@
 //! The contract, held by what wraps a backend.
 
-use crate::support::yielding::Yielding;
 use tower_response_cache::backend::conformance::check;
 use tower_response_cache::backend::{Guarded, MemoryBackend};
+
+use crate::support::yielding::Yielding;
 
 fn memory() -> MemoryBackend {
     MemoryBackend::new(1 << 20)

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::origin::{Origin, answer};
-use crate::support::{Answer, get, send, with};
 use http::Request;
 use tokio::time::{advance, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer, RequestDirective};
+
+use crate::support::origin::{Origin, answer};
+use crate::support::{Answer, get, send, with};
 
 type Line = (&'static str, &'static str);
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, put, request, send, with};
 use http::{Method, Request};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{CacheLayer, RequestDirective};
+
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::{get, put, request, send, with};
 
 fn layer() -> CacheLayer<MemoryBackend> {
     CacheLayer::new(MemoryBackend::default())

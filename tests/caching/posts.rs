@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::both::on_both_backends;
-use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, put, request, send, with};
 use http::{Method, Request, StatusCode};
 use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
+
+use crate::support::both::on_both_backends;
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::{get, put, request, send, with};
 
 type Line = (&'static str, &'static str);
 

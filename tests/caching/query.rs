@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::origin::{Origin, cacheable};
-use crate::support::yielding::Yielding;
-use crate::support::{get, put, send};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::QueryRules;
+
+use crate::support::origin::{Origin, cacheable};
+use crate::support::yielding::Yielding;
+use crate::support::{get, put, send};
 
 /// An origin that answers with its target, and what it was asked.
 fn origin() -> (Origin, Arc<Mutex<Vec<String>>>) {

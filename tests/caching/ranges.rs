@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::both::on_both_backends;
-use crate::support::origin::{Origin, answer};
-use crate::support::{get, put, request, send, with};
 use http::{Method, Request, StatusCode};
 use tokio::time::{advance, sleep};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
+
+use crate::support::both::on_both_backends;
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, put, request, send, with};
 
 type Line = (&'static str, &'static str);
 

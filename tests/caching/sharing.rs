@@ -1,12 +1,13 @@
 //! What is never given to anybody else, and what the key tells apart.
 
-use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, request, send, with};
 use http::{Method, Request};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::stats::{Bypass, FetchReason};
 use tower_response_cache::{CacheLayer, Ttl};
+
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::{get, request, send, with};
 
 fn layer() -> CacheLayer<MemoryBackend> {
     CacheLayer::new(MemoryBackend::default())

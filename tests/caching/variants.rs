@@ -1,13 +1,14 @@
 //! RFC 9111 §4.1: several responses under one key, told apart by the request fields that selected them, and by nothing
 //! else.
 
-use crate::support::both::on_both_backends;
-use crate::support::origin::{Origin, answer};
-use crate::support::{get, put, send, with};
 use http::Request;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
+
+use crate::support::both::on_both_backends;
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, put, send, with};
 
 /// An origin that answers with what a field said, and varies by it.
 fn echo(name: &'static str) -> Origin {

@@ -78,8 +78,8 @@ pub const TABLE: &[Requirement] = &[
         "4",
         "what a collapsed request may not reuse is forwarded",
         tested(&[
-            "stampede::what_may_not_be_stored_is_neither_shared_nor_queued_for",
-            "flights::followers_share_what_was_judged_once",
+            "uncacheable::what_may_not_be_stored_is_neither_shared_nor_queued_for",
+            "stampede::followers_share_what_was_judged_once",
         ]),
     ),
     must_not(

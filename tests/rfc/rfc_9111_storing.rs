@@ -170,8 +170,8 @@ pub const TABLE: &[Requirement] = &[
         "an answer to a request with Authorization is reused without must-revalidate, public or s-maxage",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
-            "stampede::answers_to_credentials_are_shared_with_nobody",
-            "flights::credentials_make_no_queue",
+            "uncacheable::answers_to_credentials_are_shared_with_nobody",
+            "uncacheable::credentials_make_no_queue",
         ]),
     ),
     should(

@@ -4,6 +4,7 @@
 pub mod both;
 pub mod dying;
 pub mod origin;
+pub mod polling;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod sample;

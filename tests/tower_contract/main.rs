@@ -1,5 +1,179 @@
-//! The cache as a tower service: readiness, limits, cancellation, panics, and the body types of hyper and axum.
+//! P5: a good tower citizen. Under every limit, on hyper and on axum, in and out of a runtime, and with any body.
 
-mod contract;
+mod bounds;
+mod errors;
+mod hosts;
+mod hyper_servers;
+mod limits;
+mod methods;
+mod readiness;
+mod routers;
+mod runtimes;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod tower_http_layers;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tower::Service;
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
+    StoredResponse, Target,
+};
+use tower_response_cache::{BoxError, CacheLayer};
+
+use crate::support::both::{AnyBackend, both_backends};
+use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::support::{get, put, send};
+
+/// On one that answers at once and one that makes everybody wait.
+async fn on_both_backends(scenario: impl AsyncFn(AnyBackend)) {
+    for backend in both_backends() {
+        in_time(scenario(backend)).await;
+    }
+}
+
+/// In virtual time who waits for ever has waited a day at once.
+async fn in_time<F: Future>(future: F) -> F::Output {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let output = tokio::time::timeout(day, future).await;
+    output.expect("nobody waits for ever")
+}
+
+fn memory() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(MemoryBackend::default())
+}
+
+/// An origin with one version of everything, which every write that reaches it counts up.
+fn versions() -> Origin {
+    let version = Arc::new(AtomicUsize::new(1));
+    Origin::at_once(move |request| match *request.method() {
+        Method::GET | Method::HEAD => cacheable(format!("v{}", version.load(Ordering::SeqCst))),
+        _ => answer(
+            200,
+            &[],
+            format!("v{}", version.fetch_add(1, Ordering::SeqCst) + 1),
+        ),
+    })
+}
+
+/// An origin that holds requests for `/held` until it is given a permit for each.
+fn gated() -> (Arc<Semaphore>, Origin) {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let origin = Origin::new(move |request| {
+        let held = held.clone();
+        async move {
+            if request.uri().path() == "/held" {
+                held.acquire().await.expect("an open gate").forget();
+            }
+            Ok(cacheable(request.uri().path().to_owned()))
+        }
+    });
+    (gate, origin)
+}
+
+/// Lets everything go on that can: what goes into a backend that waits, and what runs in tasks.
+async fn settled() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+async fn miss_hit_write_miss<S, B>(service: &S)
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone,
+    S::Error: Debug,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let first = send(service, get("/a")).await;
+    assert_eq!(first.cache_status(), "fwd=uri-miss; stored");
+    settled().await;
+    let second = send(service, get("/a")).await;
+    assert!(second.is_hit(), "{}", second.cache_status());
+    assert_eq!(second.body, first.body);
+    let written = send(service, put("/a")).await;
+    assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
+    let third = send(service, get("/a")).await;
+    assert_eq!(third.cache_status(), "fwd=uri-miss; stored");
+    assert_eq!(third.body, written.body);
+}
+
+/// Answers with trailers; the field is announced, as HTTP/1.1 wants it.
+fn with_trailers() -> Origin {
+    Origin::at_once(|_| {
+        let (sender, body) = scripted();
+        let mut trailers = HeaderMap::new();
+        trailers.append("x-sum", "1".parse().expect("a field value"));
+        trailers.append("x-sum", "2".parse().expect("a field value"));
+        sender.send(data("data")).expect("a reader");
+        sender
+            .send(Ok(Frame::trailers(trailers)))
+            .expect("a reader");
+        let lines = [("cache-control", "max-age=3600"), ("trailer", "x-sum")];
+        answer(200, &lines, "").map(|_| body)
+    })
+}
+
+async fn next_data<B>(body: &mut B) -> Bytes
+where
+    B: Body<Data = Bytes, Error: Debug> + Unpin,
+{
+    let frame = body.frame().await.expect("a frame").expect("no error");
+    frame.into_data().expect("data")
+}
+
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A backend whose every answer takes a second.
+#[derive(Clone)]
+struct Slow<B>(B);
+
+impl<B: Backend> Backend for Slow<B> {
+    type Fence = B::Fence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
+        sleep(SLOW).await;
+        self.0.get(key, now).await
+    }
+
+    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
+        sleep(SLOW).await;
+        self.0.fence(resource).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        sleep(SLOW).await;
+        self.0.put(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        sleep(SLOW).await;
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        sleep(SLOW).await;
+        self.0.clear().await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.seed()
+    }
+}

@@ -7,10 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use crate::support::origin::{Origin, OriginBody, answer};
-use crate::support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
-use crate::support::yielding::Yielding;
-use crate::support::{collect, get, put};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame};
@@ -18,6 +14,11 @@ use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{BoxError, Cache, CacheLayer};
+
+use crate::support::origin::{Origin, OriginBody, answer};
+use crate::support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
+use crate::support::yielding::Yielding;
+use crate::support::{collect, get, put};
 
 /// Enough to take the turn in the middle of a lookup, a call, a store and an invalidation.
 const SWITCHES: usize = 5;

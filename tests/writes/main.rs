@@ -1,8 +1,8 @@
 //! No stale read after a write: what a write invalidates, in every order of events, and while the backend is away.
 
 mod coherence;
+mod effects;
 mod outage;
 #[path = "../support/mod.rs"]
 mod support;
 mod undelivered;
-mod writes;

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::support::sample::{Sample, at};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower_response_cache::backend::{
     Backend, BackendError, BreakerState, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend,
     MemoryFence, Moment, Put, Resource, StoredResponse, Target,
 };
+
+use crate::support::sample::{Sample, at};
 
 /// A backend shared with others, whose acknowledgements can be held back, and which can be out of reach.
 #[derive(Clone)]

@@ -1,0 +1,30 @@
+//! Groups of responses (RFC 9875): what is in which, and what invalidates them.
+
+mod invalidating;
+mod orders;
+
+use http::{Method, Request};
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::{DigestSeed, MemoryBackend};
+
+use crate::support::{request, with};
+
+/// Two groups of these tests never collide.
+fn memory() -> MemoryBackend {
+    MemoryBackend::with_seed(1 << 20, 1 << 16, DigestSeed::new([7; 16]))
+}
+
+fn layer() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(memory())
+}
+
+/// A POST to another resource, whose answer invalidates these groups.
+fn write(groups: &str) -> Request<()> {
+    with(request(Method::POST, "/write"), "x-invalidates", groups)
+}
+
+fn on(host: &str, mut request: Request<()>) -> Request<()> {
+    let host = host.parse().expect("a field value");
+    request.headers_mut().insert("host", host);
+    request
+}

@@ -1,0 +1,215 @@
+//! Which parts are put together, and how many are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use tokio::time::advance;
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
+    StoredResponse, Target,
+};
+
+use super::{
+    DIGITS, LETTERS, Library, Line, MINUTE, TAG, TEXT, asks, is_part, part, ranges, settled,
+};
+use crate::support::both::{AnyBackend, both_backends, on_both_backends};
+use crate::support::origin::Origin;
+use crate::support::{get, put, request, send};
+
+#[tokio::test(start_paused = true)]
+async fn parts_of_what_has_changed_are_not_combined() {
+    on_both_backends(async |layer| {
+        let library = Library::new(&[MINUTE, TEXT]);
+        let service = layer.layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        advance(Duration::from_secs(61)).await;
+        // Behind the cache's back.
+        send(&library.origin, put("/a")).await;
+        let whole = send(&service, asks("bytes=3-7")).await;
+        assert_eq!(
+            (whole.status.as_u16(), &*whole.body),
+            (200, LETTERS),
+            "If-Range did not hold"
+        );
+        assert_eq!(library.asked(), ["bytes=0-4", "bytes=5-7 \"a\""]);
+        settled().await;
+        let hit = send(&service, asks("bytes=3-7")).await;
+        is_part(&hit, "3-7", "defgh", "hit; ttl=60");
+    })
+    .await;
+}
+
+/// The same where nothing is completed.
+#[tokio::test(start_paused = true)]
+async fn parts_of_two_representations_are_not_put_together() {
+    on_both_backends(async |layer| {
+        let library = Library::new(&[MINUTE, TEXT]);
+        let service = layer.layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&library.origin, put("/a")).await;
+        send(&service, asks("bytes=6-9")).await;
+        settled().await;
+        let hit = send(&service, asks("bytes=6-9")).await;
+        is_part(&hit, "6-9", "ghij", "hit; ttl=60");
+        let part = send(&service, asks("bytes=0-4")).await;
+        assert_eq!((&*part.body, part.is_hit()), ("abcde", false));
+    })
+    .await;
+}
+
+/// A seeker leaves at most as many parts as are kept; then it begins anew.
+#[tokio::test(start_paused = true)]
+async fn parts_of_one_response_are_bounded() {
+    let text: &'static str = Box::leak("x".repeat(1000).into_boxed_str());
+    let origin = Origin::at_once(move |request| {
+        let range = request.headers()["range"].to_str().expect("text");
+        let (first, last) = range["bytes=".len()..].split_once('-').expect("one part");
+        part(
+            text,
+            first.parse().expect("a number")..last.parse::<usize>().expect("one") + 1,
+            &[TAG, MINUTE],
+        )
+    });
+    let service = CacheLayer::new(MemoryBackend::default()).layer(origin.clone());
+    let ask = async |number: usize| {
+        let range = format!("bytes={0}-{0}", 10 * number);
+        let answer = send(&service, asks(&range)).await;
+        settled().await;
+        answer.is_hit()
+    };
+    for number in 0..16 {
+        assert!(!ask(number).await);
+    }
+    for number in 0..16 {
+        assert!(ask(number).await, "{number} is kept");
+    }
+    assert!(!ask(16).await);
+    assert!(ask(16).await, "the latest is kept");
+    assert!(!ask(0).await, "the others are gone");
+}
+
+const MODIFIED: Line = ("last-modified", "Sat, 01 Jan 2000 00:00:00 GMT");
+
+/// A file server's answers: `Last-Modified`, no `ETag`, and no `Date` before hyper adds one.
+#[tokio::test(start_paused = true)]
+async fn parts_are_put_together_by_when_they_were_modified() {
+    on_both_backends(async |layer| {
+        let service = layer.layer(ranges(|_| vec![MODIFIED, MINUTE]));
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        let more = send(&service, asks("bytes=3-7")).await;
+        is_part(&more, "3-7", "34567", "fwd=partial; stored");
+        settled().await;
+        let all = send(&service, asks("bytes=0-7")).await;
+        is_part(&all, "0-7", "01234567", "hit; ttl=60");
+    })
+    .await;
+}
+
+/// A backend that has evicted all that is whole.
+#[derive(Clone)]
+struct WithoutWhole(AnyBackend);
+
+impl Backend for WithoutWhole {
+    type Fence = <AnyBackend as Backend>::Fence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        Ok(match self.0.get(key, now).await? {
+            Lookup::Found(response, fence) if response.body().len() == DIGITS.len() => {
+                Lookup::Miss(fence)
+            }
+            lookup => lookup,
+        })
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        self.0.fence(resource).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.0.put(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear().await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.seed()
+    }
+}
+
+/// RFC 9111 §4: what was stored after them counts, also once it is gone.
+#[tokio::test(start_paused = true)]
+async fn older_parts_do_not_outlive_the_whole() {
+    const HOUR: Line = ("cache-control", "max-age=3600");
+    for backend in both_backends() {
+        let library = Library::new(&[HOUR]);
+        let service = CacheLayer::new(backend.clone()).layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&library.origin, put("/a")).await;
+        let whole = send(&service, get("/a")).await;
+        assert_eq!(whole.body, LETTERS);
+        settled().await;
+        let service = CacheLayer::new(WithoutWhole(backend)).layer(library.origin.clone());
+        let part = send(&service, asks("bytes=0-3")).await;
+        assert_eq!((&*part.body, part.is_hit()), ("abcd", false));
+    }
+}
+
+/// RFC 9111 §4.3.5
+#[tokio::test(start_paused = true)]
+async fn what_head_tells_is_told_of_parts() {
+    on_both_backends(async |layer| {
+        let library = Library::new(&[MINUTE]);
+        let service = layer.layer(library.origin.clone());
+        send(&service, asks("bytes=0-4")).await;
+        settled().await;
+        send(&service, request(Method::HEAD, "/a")).await;
+        let same = send(&service, asks("bytes=0-4")).await;
+        assert!(same.is_hit(), "it is the same still");
+        send(&library.origin, put("/a")).await;
+        send(&service, request(Method::HEAD, "/a")).await;
+        let part = send(&service, asks("bytes=0-4")).await;
+        assert_eq!((&*part.body, part.is_hit()), ("abcde", false));
+    })
+    .await;
+}
+
+/// P7: what is held counts too while it becomes one with what came.
+#[tokio::test(start_paused = true)]
+async fn putting_together_is_within_the_budget() {
+    for (budget, is_stored) in [(12, true), (7, false)] {
+        on_both_backends(async |layer| {
+            let layer = layer.max_buffered_bytes(budget);
+            let service = layer.layer(ranges(|_| vec![TAG, MINUTE]));
+            send(&service, asks("bytes=0-4")).await;
+            settled().await;
+            let more = send(&service, asks("bytes=5-7")).await;
+            assert_eq!(more.body, "567");
+            settled().await;
+            let both = send(&service, asks("bytes=0-7")).await;
+            assert_eq!(both.is_hit(), is_stored, "{budget}");
+        })
+        .await;
+    }
+}

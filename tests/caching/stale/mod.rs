@@ -1,0 +1,94 @@
+//! RFC 9111 §4.2.4 and RFC 5861: what is stale is served where that is allowed, to the letter, and asked for anew once.
+
+mod errors;
+mod refreshes;
+mod windows;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep;
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::{Cache, CacheLayer};
+
+use crate::support::origin::{Origin, OriginError, answer};
+use crate::support::{Answer, get, send};
+
+const SLOW: Duration = Duration::from_millis(50);
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn layer() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(MemoryBackend::default())
+}
+
+/// How an origin is doing.
+#[derive(Clone)]
+enum Health {
+    Well,
+    Status(u16),
+    Dead,
+}
+
+/// An origin whose answers count up, with this `Cache-Control`, and whose health can be changed.
+#[derive(Clone)]
+struct Patient {
+    origin: Origin,
+    health: Arc<std::sync::Mutex<Health>>,
+}
+
+impl Patient {
+    fn new(cache_control: &'static str) -> Self {
+        let health = Arc::new(std::sync::Mutex::new(Health::Well));
+        let count = Arc::new(AtomicUsize::new(0));
+        let current = health.clone();
+        let origin = Origin::new(move |request| {
+            let call = count.fetch_add(1, Ordering::SeqCst) + 1;
+            let health = current.lock().expect("a health").clone();
+            async move {
+                sleep(SLOW).await;
+                let text = format!("call {call}");
+                match health {
+                    _ if request.method() == Method::PUT => Ok(answer(204, &[], "")),
+                    Health::Well => Ok(answer(200, &[("cache-control", cache_control)], text)),
+                    Health::Status(status) => Ok(answer(status, &[], "an error")),
+                    Health::Dead => Err(OriginError("nobody there")),
+                }
+            }
+        });
+        Self { origin, health }
+    }
+
+    fn is_now(&self, health: Health) {
+        *self.health.lock().expect("a health") = health;
+    }
+
+    fn calls(&self) -> usize {
+        self.origin.calls()
+    }
+}
+
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets what goes on in the background come to its end.
+async fn refreshed() {
+    sleep(SLOW * 2).await;
+    settle().await;
+}
+
+async fn many<B: Backend>(service: &Cache<Origin, B>, count: usize) -> Vec<Answer> {
+    let local = LocalSet::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..count {
+        let service = service.clone();
+        tasks.spawn_local_on(async move { send(&service, get("/a")).await }, &local);
+    }
+    local.run_until(tasks.join_all()).await
+}

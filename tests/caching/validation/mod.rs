@@ -1,0 +1,141 @@
+//! RFC 9111 §4.3: what is stored is validated, and updated by what says that it is still right; a client's own conditions
+//! are answered from it, and never reach the store.
+
+mod conditions;
+mod not_modified;
+mod validating;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep;
+use tower_response_cache::Cache;
+use tower_response_cache::backend::Backend;
+
+use crate::support::origin::{Origin, OriginError, Response, answer};
+use crate::support::{Answer, get, send, with};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+type Line = (&'static str, &'static str);
+
+/// An origin with one page, which can be changed, and a log of what it was asked.
+#[derive(Clone)]
+struct Site {
+    origin: Origin,
+    page: Arc<Mutex<Page>>,
+    log: Arc<Mutex<Vec<HeaderMap>>>,
+}
+
+#[derive(Clone)]
+struct Page {
+    lines: Vec<Line>,
+    text: &'static str,
+    /// What a 304 carries.
+    unchanged: Vec<Line>,
+    /// What it answers if it is not well.
+    status: Option<u16>,
+}
+
+impl Site {
+    fn new(lines: &[Line], text: &'static str) -> Self {
+        let page = Arc::new(Mutex::new(Page {
+            lines: lines.to_vec(),
+            text,
+            unchanged: Vec::new(),
+            status: None,
+        }));
+        let log = Arc::<Mutex<Vec<HeaderMap>>>::default();
+        let (current, asked) = (page.clone(), log.clone());
+        let origin = Origin::new(move |request: Request<()>| {
+            asked.lock().expect("a log").push(request.headers().clone());
+            let page = current.lock().expect("a page").clone();
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                page.answer(&request)
+            }
+        });
+        Self { origin, page, log }
+    }
+
+    fn is_now(&self, change: impl FnOnce(&mut Page)) {
+        change(&mut self.page.lock().expect("a page"));
+    }
+
+    /// What it was asked last under a name.
+    fn saw(&self, name: &str) -> Option<String> {
+        let log = self.log.lock().expect("a log");
+        let value = log.last().expect("it was asked").get(name)?;
+        Some(value.to_str().expect("text").to_owned())
+    }
+
+    fn calls(&self) -> usize {
+        self.origin.calls()
+    }
+}
+
+impl Page {
+    fn answer(&self, request: &Request<()>) -> Result<Response, OriginError> {
+        match self.status {
+            Some(0) => return Err(OriginError("nobody there")),
+            Some(status) => return Ok(answer(status, &self.unchanged, "an error")),
+            None => {}
+        }
+        if request.method() == Method::PUT {
+            return Ok(answer(204, &[], ""));
+        }
+        let own = |name: &str| self.lines.iter().find(|line| line.0 == name);
+        let asked = |name: &str| request.headers().get(name);
+        let is_same = |condition: &str, validator: &str| {
+            asked(condition).is_some_and(|value| own(validator).is_some_and(|own| value == own.1))
+        };
+        let is_unmodified = if asked("if-none-match").is_some() {
+            is_same("if-none-match", "etag")
+        } else {
+            is_same("if-modified-since", "last-modified")
+        };
+        if is_unmodified {
+            return Ok(answer(304, &self.unchanged, ""));
+        }
+        if request.method() == Method::HEAD {
+            return Ok(answer(200, &self.lines, ""));
+        }
+        Ok(answer(200, &self.lines, self.text))
+    }
+}
+
+/// Lets what goes on in the background come to its end.
+async fn settled() {
+    sleep(Duration::from_millis(100)).await;
+}
+
+/// Sends all at once.
+async fn all<B: Backend>(
+    service: &Cache<Origin, B>,
+    requests: impl IntoIterator<Item = Request<()>>,
+) -> Vec<Answer> {
+    let local = LocalSet::new();
+    let mut tasks = JoinSet::new();
+    for (number, request) in requests.into_iter().enumerate() {
+        let service = service.clone();
+        tasks.spawn_local_on(
+            async move { (number, send(&service, request).await) },
+            &local,
+        );
+    }
+    let mut answers = local.run_until(tasks.join_all()).await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+const TAG: Line = ("etag", "\"a\"");
+
+const MINUTE: Line = ("cache-control", "max-age=60");
+
+const MODIFIED: Line = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+
+fn asks(tag: &str) -> Request<()> {
+    with(get("/a"), "if-none-match", tag)
+}

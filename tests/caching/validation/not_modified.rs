@@ -1,0 +1,150 @@
+//! Updates by a 304 or a HEAD (RFC 9111 §4.3.4, §4.3.5).
+
+use http::{Method, StatusCode};
+use tokio::time::advance;
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::MemoryBackend;
+
+use super::{MINUTE, SECOND, Site, TAG, settled};
+use crate::support::both::on_both_backends;
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, request, send, with};
+
+/// §4.3.4: a 304 that is about another response changes nothing and answers nobody; the next request is not validated.
+#[tokio::test(start_paused = true)]
+async fn a_304_about_another_response_is_not_used() {
+    on_both_backends(async |layer| {
+        let site = Site::new(
+            &[TAG, ("cache-control", "max-age=60, must-revalidate")],
+            "text",
+        );
+        let service = layer.layer(site.origin.clone());
+        send(&service, get("/a")).await;
+        settled().await;
+        site.is_now(|page| page.unchanged = vec![("etag", "\"b\""), ("x-poison", "1")]);
+        advance(61 * SECOND).await;
+        let answer = send(&service, get("/a")).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(
+            answer.cache_status(),
+            "fwd=stale; fwd-status=304; detail=not-modified-is-another"
+        );
+        assert_eq!(layer.handle().stats().contradictions, 1);
+        let whole = send(&service, get("/a")).await;
+        assert_eq!(site.saw("if-none-match"), None);
+        assert_eq!((whole.status, &*whole.body), (StatusCode::OK, "text"));
+        assert!(!whole.headers.contains_key("x-poison"));
+    })
+    .await;
+}
+
+/// The same where what is stored may be used beyond its lifetime.
+#[tokio::test(start_paused = true)]
+async fn a_304_about_another_response_counts_as_an_error() {
+    let site = Site::new(&[TAG, MINUTE], "text");
+    let layer = CacheLayer::new(MemoryBackend::default()).stale_if_error(600 * SECOND);
+    let service = layer.layer(site.origin.clone());
+    send(&service, get("/a")).await;
+    settled().await;
+    site.is_now(|page| page.unchanged = vec![("etag", "\"b\"")]);
+    advance(61 * SECOND).await;
+    let answer = send(&service, get("/a")).await;
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
+    assert_eq!(answer.header("etag"), "\"a\"");
+    let said = answer.cache_status();
+    assert!(
+        said.starts_with("fwd=stale; fwd-status=304; ttl=-"),
+        "{said}"
+    );
+}
+
+/// An unsolicited 304 is the inner service's answer to its own client, of no use to anybody else.
+#[tokio::test(start_paused = true)]
+async fn an_unsolicited_304_is_passed_on_and_not_stored() {
+    on_both_backends(async |layer| {
+        let origin = Origin::at_once(|_| answer(304, &[TAG, MINUTE], ""));
+        let service = layer.layer(origin.clone());
+        for _ in 0..2 {
+            let answer = send(&service, get("/a")).await;
+            assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
+            assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=status");
+        }
+        assert_eq!(origin.calls(), 2);
+    })
+    .await;
+}
+
+/// A 304 may forbid what it freshens: then its client has it, and nobody else.
+#[tokio::test(start_paused = true)]
+async fn a_304_that_forbids_storing_is_obeyed() {
+    on_both_backends(async |layer| {
+        let site = Site::new(&[TAG, MINUTE], "text");
+        let service = layer.layer(site.origin.clone());
+        send(&service, get("/a")).await;
+        settled().await;
+        site.is_now(|page| page.unchanged = vec![("cache-control", "private")]);
+        advance(61 * SECOND).await;
+        let answer = send(&service, get("/a")).await;
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
+        assert_eq!(
+            answer.cache_status(),
+            "fwd=stale; fwd-status=304; detail=private"
+        );
+        settled().await;
+        assert!(!send(&service, get("/a")).await.is_hit());
+    })
+    .await;
+}
+
+/// §4.3.5
+#[tokio::test(start_paused = true)]
+async fn head_updates_or_invalidates() {
+    for (case, change, is_kept) in [
+        ("the same", TAG, Some("2")),
+        ("another tag", ("etag", "\"b\""), None),
+    ] {
+        on_both_backends(async |layer| {
+            let site = Site::new(&[TAG, MINUTE, ("x-version", "1")], "text");
+            let service = layer.layer(site.origin.clone());
+            send(&service, get("/a")).await;
+            settled().await;
+            advance(61 * SECOND).await;
+            site.is_now(|page| page.lines = vec![change, MINUTE, ("x-version", "2")]);
+            let answer = send(&service, request(Method::HEAD, "/a")).await;
+            assert_eq!(
+                (answer.status, &*answer.body),
+                (StatusCode::OK, ""),
+                "{case}"
+            );
+            settled().await;
+            let answer = send(&service, get("/a")).await;
+            match is_kept {
+                Some(version) => {
+                    assert!(answer.is_hit(), "{case}: {}", answer.cache_status());
+                    assert_eq!(
+                        (&*answer.body, &*answer.header("x-version")),
+                        ("text", version)
+                    );
+                }
+                None => assert_eq!(answer.cache_status(), "fwd=uri-miss; stored", "{case}"),
+            }
+        })
+        .await;
+    }
+}
+
+/// HEAD without a validator tells nothing of what is stored.
+#[tokio::test(start_paused = true)]
+async fn head_without_a_validator_changes_nothing() {
+    let site = Site::new(&[MINUTE, ("x-version", "1")], "text");
+    let service = CacheLayer::new(MemoryBackend::default()).layer(site.origin.clone());
+    send(&service, get("/a")).await;
+    settled().await;
+    site.is_now(|page| page.lines = vec![MINUTE, ("x-version", "2")]);
+    let asked = with(request(Method::HEAD, "/a"), "cache-control", "no-cache");
+    assert_eq!(send(&service, asked).await.header("x-version"), "2");
+    settled().await;
+    let hit = send(&service, get("/a")).await;
+    assert_eq!((hit.is_hit(), &*hit.header("x-version")), (true, "1"));
+}

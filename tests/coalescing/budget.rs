@@ -1,0 +1,162 @@
+//! Bytes of bodies that are not stored yet are counted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt};
+use tower_response_cache::backend::{
+    Backend, BackendError, CacheKey, Lookup, MemoryBackend, Moment, Put, Resource, StoredResponse,
+    Target,
+};
+
+use crate::support::get;
+use crate::support::origin::{Origin, answer, cacheable, scripted};
+use crate::{SECOND, burst, gets, layer, layer_on, settle, slow};
+
+/// What was set aside for a body that did not come is given back when it is given up.
+#[tokio::test(start_paused = true)]
+async fn a_reservation_ends_with_the_fill() {
+    let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = scripts.clone();
+    let origin = Origin::at_once(move |_| {
+        let (script, body) = scripted();
+        let _ = script.send(crate::support::origin::data("x"));
+        kept.lock().expect("scripts").push(script);
+        let lines = [
+            ("cache-control", "max-age=60"),
+            ("content-length", "100000"),
+        ];
+        answer(200, &lines, "").map(|_| body)
+    });
+    let layer = layer().fill_timeout(SECOND * 5);
+    let service = layer.layer(origin);
+    let mut loris = service.oneshot(get("/a")).await.expect("a head");
+    loris.frame().await.expect("a frame").expect("no error");
+    assert!(layer.handle().stats().in_flight.bytes > 100_000);
+    sleep(SECOND * 6).await;
+    assert!(layer.handle().stats().in_flight.bytes < 1000);
+}
+
+/// Those who have yet to read what is stored cost nothing more, as those of a hit; once it is evicted they count again, so
+/// that slow readers and the store together stay within their bounds.
+#[tokio::test(start_paused = true)]
+async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
+    let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
+    let layer =
+        layer_on(MemoryBackend::with_largest(8 << 20, 1 << 20)).max_buffered_bytes(1_000_000);
+    let service = layer.layer(origin);
+    let mut slow = Vec::new();
+    for n in 0..50 {
+        slow.push(
+            service
+                .clone()
+                .oneshot(get(&format!("/{n}")))
+                .await
+                .expect("a head"),
+        );
+        settle().await;
+    }
+    let stats = layer.handle().stats();
+    assert_eq!((stats.stores, stats.in_flight.bytes), (50, 0));
+    layer.handle().clear().await.expect("cleared");
+    let held = layer.handle().stats().in_flight.bytes;
+    assert!(held >= 5_000_000, "{held}");
+    burst(&service, gets(1)).await;
+    settle().await;
+    assert_eq!(
+        layer.handle().stats().stores,
+        50,
+        "no room until they have read"
+    );
+    for response in slow {
+        let whole = response.into_body().collect().await.expect("a whole body");
+        assert_eq!(whole.to_bytes().len(), 100_000);
+    }
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
+    burst(&service, gets(1)).await;
+    settle().await;
+    assert_eq!(layer.handle().stats().stores, 51);
+}
+
+/// A length that nobody can have is no reason to panic.
+#[tokio::test(start_paused = true)]
+async fn the_largest_announced_length_is_just_a_number() {
+    let origin = Origin::at_once(|_| {
+        let length = u64::MAX.to_string();
+        let lines = [
+            ("cache-control", "max-age=60"),
+            ("content-length", &*length),
+        ];
+        let (script, body) = scripted();
+        let _ = script.send(crate::support::origin::data("x"));
+        answer(200, &lines, "").map(|_| body)
+    });
+    let service = layer_on(Endless(MemoryBackend::default()))
+        .max_body(u64::MAX)
+        .layer(origin);
+    let mut response = service.oneshot(get("/a")).await.expect("a head");
+    let status = response.headers()["cache-status"].to_str().expect("text");
+    assert!(status.contains("detail=budget"), "{status}");
+    assert!(response.frame().await.is_some());
+}
+
+/// A backend that takes everything.
+#[derive(Clone)]
+struct Endless(MemoryBackend);
+
+impl Backend for Endless {
+    type Fence = <MemoryBackend as Backend>::Fence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        self.0.get(key, now).await
+    }
+
+    async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
+        self.0.fence(of).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        self.0.put(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear().await
+    }
+}
+
+/// Of many large fills that begin at once some are whole, where the budget has room for some.
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_too_small_for_all_is_enough_for_some() {
+    let origin = slow(|_, _| {
+        let (script, body) = scripted();
+        for _ in 0..10 {
+            let frame = Bytes::from(vec![7; 4000]);
+            script
+                .send(Ok(http_body::Frame::data(frame)))
+                .expect("room");
+        }
+        let lines = [("cache-control", "max-age=60"), ("content-length", "40000")];
+        answer(200, &lines, "").map(|_| body)
+    });
+    let layer = layer().max_buffered_bytes(5 * 44_000);
+    let service = layer.layer(origin);
+    let asks = (0..100).map(|n| get(&format!("/{n}")));
+    let (_, answers) = burst(&service, asks).await;
+    assert!(answers.iter().all(Result::is_ok));
+    settle().await;
+    let stats = layer.handle().stats();
+    assert!(stats.stores >= 4, "{stats:?}");
+    assert_eq!(stats.in_flight, Default::default());
+}

@@ -1,0 +1,285 @@
+//! Leaders and followers that leave, or stop being polled.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, ServiceExt};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+
+use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::support::yielding::Yielding;
+use crate::support::{collect, get, send};
+use crate::{FOR_EVER, SECOND, SLOW, layer, layer_on, settle, slow};
+
+/// A client that holds its request without polling it holds up nobody.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_not_polled_any_more_blocks_nobody() {
+    let origin = slow(|_, _| cacheable("x"));
+    let service = layer().layer(origin.clone());
+    let mut held = pin!(service.clone().oneshot(get("/a")));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(held.as_mut().poll(&mut cx).is_pending());
+    let begun = Instant::now();
+    let follower = timeout(FOR_EVER, send(&service, get("/a"))).await;
+    assert_eq!(follower.expect("it is told").body, "x");
+    assert_eq!(begun.elapsed(), SLOW);
+    let held = timeout(FOR_EVER, held).await.expect("it is woken");
+    assert_eq!(collect(held.expect("an answer")).await.body, "x");
+    assert_eq!(origin.calls(), 1);
+}
+
+/// Nor does its error, or its panic, wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_not_polled_does_not_keep_its_failure_from_being_seen() {
+    for panics in [false, true] {
+        let origin = slow(move |_, call| match call {
+            1 if panics => panic!("in the first call"),
+            1 => answer(503, &[], "an error"),
+            _ => cacheable("x"),
+        });
+        let service = layer().layer(origin.clone());
+        let mut held = Box::pin(service.clone().oneshot(get("/a")));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(held.as_mut().poll(&mut cx).is_pending());
+        let begun = Instant::now();
+        assert_eq!(send(&service, get("/a")).await.body, "x");
+        assert_eq!(begun.elapsed(), SLOW * 2);
+        // The panic is its own, where it is polled again.
+        match tokio::spawn(held).await {
+            Ok(response) => assert_eq!(response.expect("an answer").status(), 503),
+            Err(error) => assert!(panics && error.is_panic()),
+        }
+    }
+}
+
+/// The leader is dropped after any number of polls, of its head or its body: followers complete, by its call if there were
+/// any while it lived.
+#[tokio::test(start_paused = true)]
+async fn a_leader_may_be_dropped_at_any_point() {
+    async fn check(backend: impl Backend, polls: usize) -> bool {
+        let origin = slow(|_, _| {
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for part in ["one ", "two ", "three"] {
+                    sleep(SLOW).await;
+                    let _ = script.send(crate::support::origin::data(part));
+                }
+            });
+            cacheable("").map(|_| body)
+        });
+        let layer = layer_on(backend);
+        let service = layer.layer(origin.clone());
+        let own = service.clone();
+        let mut leader = Box::pin(async move {
+            let response = own.oneshot(get("/a")).await.expect("a head");
+            response.into_body().collect().await.expect("a whole body")
+        });
+        let leads = async move {
+            let mut left = polls;
+            // Whether it came to its end; dropped with the polls it had otherwise.
+            std::future::poll_fn(move |cx| {
+                if left == 0 {
+                    return Poll::Ready(false);
+                }
+                left -= 1;
+                leader.as_mut().poll(cx).map(|_| true)
+            })
+            .await
+        };
+        let local = LocalSet::new();
+        let follow = local.run_until(async {
+            let mut followers = JoinSet::new();
+            for _ in 0..3 {
+                let service = service.clone();
+                followers.spawn_local(async move { send(&service, get("/a")).await.body });
+            }
+            followers.join_all().await
+        });
+        let (over, bodies) = tokio::join!(biased; leads, follow);
+        assert!(
+            bodies.iter().all(|body| body == "one two three"),
+            "{polls}: {bodies:?}"
+        );
+        let most = if polls == 0 { 2 } else { 1 };
+        assert!(origin.calls() <= most, "{polls}: {} calls", origin.calls());
+        settle().await;
+        assert!(send(&service, get("/a")).await.is_hit(), "{polls}");
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
+        over
+    }
+    let mut polls = 0;
+    while !check(MemoryBackend::default(), polls).await {
+        polls += 1;
+    }
+    assert!(polls > 3, "several points, not {polls}");
+    let mut polls = 0;
+    while !check(Yielding(MemoryBackend::default()), polls).await {
+        polls += 1;
+    }
+    assert!(polls > 5, "more with a backend that waits, not {polls}");
+}
+
+/// When all who waited have left, so has the call.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_dropped_with_the_last_who_wanted_it() {
+    struct Counted(Arc<AtomicUsize>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = dropped.clone();
+    let origin = Origin::new(move |_| {
+        let counted = Counted(count.clone());
+        async move {
+            let _counted = counted;
+            std::future::pending::<()>().await;
+            Ok(cacheable("never"))
+        }
+    });
+    let layer = layer();
+    let service = layer.layer(origin);
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let leader = tokio::task::spawn_local(service.clone().oneshot(get("/a")));
+            settle().await;
+            let follower = tokio::task::spawn_local(service.clone().oneshot(get("/a")));
+            settle().await;
+            leader.abort();
+            settle().await;
+            assert_eq!(dropped.load(Ordering::SeqCst), 0);
+            follower.abort();
+            settle().await;
+            assert_eq!(dropped.load(Ordering::SeqCst), 1);
+        })
+        .await;
+    assert_eq!(layer.handle().stats().in_flight, Default::default());
+}
+
+/// A request that calls for itself holds up nobody whom it followed before.
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_following_holds_up_nobody() {
+    for (patience, wait) in [(SLOW, SECOND * 30), (SECOND * 10, SLOW)] {
+        let origin = Origin::new({
+            let calls = Arc::new(AtomicUsize::new(0));
+            move |_| {
+                let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+                async move {
+                    if call > 1 {
+                        std::future::pending::<()>().await;
+                    }
+                    sleep(SLOW * 2).await;
+                    let (script, body) = scripted();
+                    for _ in 0..25 {
+                        let frame = Bytes::from(vec![7; 64 * 1024]);
+                        let _ = script.send(Ok(http_body::Frame::data(frame)));
+                    }
+                    Ok(cacheable("").map(|_| body))
+                }
+            }
+        });
+        let service = layer()
+            .max_body(1000)
+            .coalesce_takeover_timeout(patience)
+            .coalesce_timeout(wait)
+            .layer(origin);
+        let begun = Instant::now();
+        let leader = async {
+            let response = service.clone().oneshot(get("/a")).await.expect("a head");
+            let body = response.into_body().collect().await.expect("a whole body");
+            assert_eq!(body.to_bytes().len(), 25 * 64 * 1024);
+            begun.elapsed()
+        };
+        let follower = timeout(SECOND, service.clone().oneshot(get("/a")));
+        let (took, hung) = tokio::join!(leader, follower);
+        assert!(hung.is_err());
+        assert_eq!(took, SLOW * 2);
+    }
+}
+
+/// S03: the leader's client leaves before the head, at every poll of it.
+#[tokio::test(start_paused = true)]
+async fn followers_survive_a_leader_who_leaves_before_the_head() {
+    let origin = slow(|_, call| cacheable(format!("call {call}")));
+    let service = layer().layer(origin.clone());
+    let leader = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    let follower = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    leader.abort();
+    let answer = collect(follower.await.expect("it runs on").expect("an answer")).await;
+    assert_eq!(answer.body, "call 1");
+    assert_eq!(origin.calls(), 1);
+    settle().await;
+    assert!(send(&service, get("/a")).await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_waits_for_any_more_is_dropped() {
+    let origin = slow(|_, _| cacheable("x"));
+    let layer = layer();
+    let service = layer.layer(origin.clone());
+    let leader = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    leader.abort();
+    sleep(SLOW * 4).await;
+    assert_eq!((origin.calls(), layer.handle().stats().stores), (1, 0));
+    assert_eq!(
+        send(&service, get("/a")).await.cache_status(),
+        "fwd=uri-miss; stored"
+    );
+}
+
+/// S03: in the middle of the body; the store is filled although nobody reads any more.
+#[tokio::test(start_paused = true)]
+async fn a_fill_goes_on_without_its_clients() {
+    for followers in [0, 2] {
+        let (body, response) = scripted();
+        let response = std::sync::Mutex::new(Some(response));
+        let origin = Origin::at_once(move |_| {
+            let body = response.lock().expect("a lock").take().expect("one call");
+            cacheable("").map(|_| body)
+        });
+        let service = layer().layer(origin.clone());
+        let mut responses = Vec::new();
+        for _ in 0..=followers {
+            responses.push(service.clone().oneshot(get("/a")).await.expect("a head"));
+        }
+        body.send(data("first, ")).expect("a reader");
+        responses.remove(0);
+        settle().await;
+        body.send(data("second")).expect("it goes on");
+        drop(body);
+        for response in responses {
+            assert_eq!(collect(response).await.body, "first, second");
+        }
+        settle().await;
+        assert_eq!(send(&service, get("/a")).await.body, "first, second");
+        assert_eq!(origin.calls(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_fill_that_is_not_kept_is_dropped() {
+    let (body, response) = scripted();
+    let response = std::sync::Mutex::new(Some(response));
+    let origin = Origin::at_once(move |_| {
+        let body = response.lock().expect("a lock").take().expect("one call");
+        cacheable("").map(|_| body)
+    });
+    let service = layer().max_body(1).layer(origin.clone());
+    let reader = service.clone().oneshot(get("/a")).await.expect("a head");
+    body.send(data("longer than that")).expect("a reader");
+    settle().await;
+    drop(reader);
+    settle().await;
+    assert!(body.is_closed());
+}

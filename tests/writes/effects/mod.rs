@@ -1,0 +1,56 @@
+//! What a write does to the store: every way it can end, everything it can name.
+
+mod dropped;
+mod names;
+mod outcomes;
+mod write_through;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{Method, Request, StatusCode};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::{Cache, CacheLayer};
+
+use crate::support::origin::{Origin, OriginError, cacheable};
+use crate::support::{get, send, with};
+
+/// GET answers with the version; what a write does is up to the test.
+fn origin<F, Fut>(version: &Arc<AtomicU64>, write: F) -> Origin
+where
+    F: Fn(Request<()>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<crate::support::origin::Response, OriginError>> + Send + 'static,
+{
+    let version = version.clone();
+    let write = Arc::new(write);
+    Origin::new(move |request| {
+        let version = version.clone();
+        let write = write.clone();
+        async move {
+            if request.method() == Method::GET {
+                let path = request.uri().path().to_owned();
+                return Ok(cacheable(format!(
+                    "{path} v{}",
+                    version.load(Ordering::SeqCst)
+                )));
+            }
+            write(request).await
+        }
+    })
+}
+
+fn layer() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(MemoryBackend::default())
+}
+
+/// Lets spawned tasks run until they wait for time.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn is_stored<B: Backend>(service: &Cache<Origin, B>, path: &str) -> bool {
+    let only = with(get(path), "cache-control", "only-if-cached");
+    send(service, only).await.status == StatusCode::OK
+}

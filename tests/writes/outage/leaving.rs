@@ -1,0 +1,160 @@
+//! Requests that are dropped, stop being polled or hang.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep, timeout};
+use tower::{Layer, ServiceExt};
+
+use super::{FOR_EVER, SECOND, SLOW, ask, burst, count, end, gets, layer, numbered, settle, slow};
+use crate::support::origin::{Origin, cacheable, data, scripted};
+use crate::support::{collect, get, send};
+
+/// S03: a leader that is dropped, whether it waits for its turn, for its answer or reads, is nobody else's business.
+#[tokio::test(start_paused = true)]
+async fn a_leader_may_be_dropped_at_any_point() {
+    /// `is_first`: it waits for nobody.
+    async fn check(polls: usize, is_first: bool) -> bool {
+        let origin = slow(|_, _| {
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for part in ["one ", "two ", "three"] {
+                    sleep(SLOW).await;
+                    let _ = script.send(data(part));
+                }
+            });
+            cacheable("").map(|_| body)
+        });
+        let (layer, _) = layer();
+        let service = layer.layer(origin.clone());
+        let before = (!is_first).then(|| ask(&service, get("/a")));
+        settle().await;
+        let own = service.clone();
+        let mut leader = Box::pin(async move {
+            let response = own.oneshot(get("/a")).await.expect("a head");
+            response.into_body().collect().await.expect("a whole body")
+        });
+        let mut left = polls;
+        let mut leads = Box::pin(std::future::poll_fn(move |cx| {
+            if left == 0 {
+                return Poll::Ready(false);
+            }
+            left -= 1;
+            leader.as_mut().poll(cx).map(|_| true)
+        }));
+        let follows = async {
+            settle().await;
+            burst(&service, gets(3)).await.1
+        };
+        let leads = async {
+            let over = leads.as_mut().await;
+            drop(leads);
+            over
+        };
+        let (over, mut answers) = tokio::join!(biased; leads, follows);
+        if let Some(before) = before {
+            answers.push(end(before).await);
+        }
+        let whole = count(&answers, |a| a.body == "one two three");
+        assert_eq!(whole, answers.len(), "{polls}, {is_first}");
+        let calls = origin.calls();
+        // Its own may have been dropped before anybody waited.
+        let most = 2 + usize::from(is_first);
+        assert!(calls <= most, "{polls}, {is_first}: {calls} calls");
+        settle().await;
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
+        over
+    }
+    for is_first in [true, false] {
+        let mut polls = 0;
+        while !check(polls, is_first).await {
+            polls += 1;
+        }
+        assert!(polls > 4, "several points, not {polls}");
+    }
+}
+
+/// P2: whoever waits for a turn depends on nobody's polling.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_polled_any_more_holds_up_nobody() {
+    let (layer, _) = layer();
+    let service = layer.layer(numbered());
+    let mut first = Box::pin(service.clone().oneshot(get("/a")));
+    let begins = timeout(SLOW / 2, &mut first).await;
+    assert!(begins.is_err(), "it has called");
+    let (took, answers) = burst(&service, gets(20)).await;
+    assert_eq!(took, SLOW / 2 + SLOW);
+    assert_eq!(count(&answers, |a| a.body == "call 2"), 20);
+    assert_eq!(
+        collect(first.await.expect("an answer")).await.body,
+        "call 1"
+    );
+}
+
+/// P2: a call that waits for its turn goes with the last who wanted it, and leaves the one before alone.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_call_is_dropped_with_the_last_who_wanted_it() {
+    let (layer, _) = layer();
+    let origin = numbered();
+    let service = layer.layer(origin.clone());
+    let first = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    let waiting: Vec<_> = (0..5)
+        .map(|_| tokio::spawn(service.clone().oneshot(get("/a"))))
+        .collect();
+    settle().await;
+    assert_eq!(layer.handle().stats().in_flight.fills, 2);
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    settle().await;
+    assert_eq!(layer.handle().stats().in_flight.fills, 1);
+    let late = send(&service, get("/a")).await;
+    assert_eq!(
+        (late.body.as_str(), origin.calls()),
+        ("call 2", 2),
+        "it waited, too"
+    );
+    assert!(first.await.expect("no panic").is_ok());
+    // And the first of all goes with its client, whoever waits behind it.
+    let first = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    let begun = Instant::now();
+    let next = ask(&service, get("/a"));
+    settle().await;
+    first.abort();
+    assert_eq!(end(next).await.expect("an answer").body, "call 4");
+    assert_eq!(
+        begun.elapsed(),
+        SLOW,
+        "its turn came when the first one left"
+    );
+}
+
+/// P2: a call that hangs costs those who wait their patience, once.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_is_not_waited_for_for_ever() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let origin = Origin::new(move |_| {
+        let call = count.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            let wait = if call == 1 { FOR_EVER } else { SLOW };
+            sleep(wait).await;
+            Ok(cacheable(format!("call {call}")))
+        }
+    });
+    let (layer, _) = layer();
+    let service = layer.coalesce_takeover_timeout(SECOND * 10).layer(origin);
+    let first = tokio::spawn(service.clone().oneshot(get("/a")));
+    settle().await;
+    let (took, answers) = burst(&service, gets(100)).await;
+    assert!(took <= SECOND * 10 + SLOW * 2, "{took:?}");
+    assert!(answers.iter().all(Result::is_ok));
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(calls <= 3, "{calls} calls");
+    // Nor is it remembered for ever that it did.
+    let (took, _) = burst(&service, gets(100)).await;
+    assert!(took <= SLOW * 2, "{took:?}");
+    first.abort();
+}

@@ -1,0 +1,238 @@
+//! Which requests share a call while the backend fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::stats::{FetchReason, Refusal};
+
+use super::{
+    LEADS, SECOND, SLOW, ask, burst, count, end, fallible, gets, layer, layer_on, numbered, settle,
+    slow,
+};
+use crate::support::dying::{Dying, Switch};
+use crate::support::origin::{OriginError, answer, cacheable, data, scripted};
+use crate::support::yielding::Yielding;
+use crate::support::{get, send, with};
+
+const FOLLOWS: &str = "fwd=miss; collapsed";
+
+/// P2, P3: a thousand misses are two calls, of which nothing is stored, and it is said so.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_misses_are_two_calls() {
+    async fn check(backend: impl Backend, switch: Switch) {
+        let (layer, origin) = (layer_on(backend), numbered());
+        let service = layer.layer(origin.clone());
+        let (took, answers) = burst(&service, gets(1000)).await;
+        assert_eq!((took, origin.calls()), (SLOW * 2, 2));
+        assert_eq!(count(&answers, |a| a.body == "call 1"), 1);
+        assert_eq!(count(&answers, |a| a.body == "call 2"), 999);
+        assert_eq!(count(&answers, |a| a.cache_status() == LEADS), 2);
+        assert_eq!(count(&answers, |a| a.cache_status() == FOLLOWS), 998);
+        settle().await;
+        let stats = layer.handle().stats();
+        assert_eq!((stats.stores, stats.collapsed), (0, 998));
+        assert_eq!(stats.refusals.get(Refusal::BackendFailed), 2);
+        assert_eq!(stats.fetches.get(FetchReason::BackendFailed), 1000);
+        assert_eq!(stats.usage.expect("memory tells").entries, 0);
+        assert_eq!(stats.in_flight, Default::default());
+        switch.revive();
+        let status = send(&service, get("/a")).await.cache_status();
+        assert_eq!(status, "fwd=uri-miss; stored");
+        settle().await;
+        assert!(send(&service, get("/a")).await.is_hit());
+    }
+    let (backend, switch) = Dying::new(MemoryBackend::default());
+    check(backend, switch).await;
+    let (backend, switch) = Dying::new(MemoryBackend::default());
+    check(Yielding(backend), switch).await;
+}
+
+/// P2: also under traffic that never ends, whatever the requests insist on: a call each time the last one has answered, and
+/// nobody waits for more than two.
+#[tokio::test(start_paused = true)]
+async fn sustained_traffic_is_one_call_after_the_other() {
+    for directive in ["max-stale", "no-cache", "max-age=0"] {
+        let (layer, _) = layer();
+        let origin = numbered();
+        let service = layer.layer(origin.clone());
+        let mut tasks = JoinSet::new();
+        for _ in 0..2000 {
+            let one = ask(&service, with(get("/a"), "cache-control", directive));
+            tasks.spawn(async move {
+                let begun = Instant::now();
+                end(one).await.expect("an answer");
+                begun.elapsed()
+            });
+            sleep(Duration::from_millis(1)).await;
+        }
+        let longest = tasks.join_all().await.into_iter().max();
+        assert!(longest <= Some(SLOW * 2), "{directive}: {longest:?}");
+        let calls = origin.calls();
+        assert!((38..=42).contains(&calls), "{directive}: {calls} calls");
+        assert_eq!(layer.handle().stats().in_flight, Default::default());
+    }
+}
+
+/// P2: those whose call waits for the inner service's readiness wait for one call.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_readiness_has_not_begun() {
+    let (layer, _) = layer();
+    let origin = numbered();
+    let inner = ServiceBuilder::new()
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(origin.clone());
+    let service = layer.layer(inner);
+    let mut asks: Vec<_> = gets(200).collect();
+    asks.insert(0, get("/other"));
+    let (took, answers) = burst(&service, asks).await;
+    assert_eq!((took, origin.calls()), (SLOW * 2, 2));
+    assert_eq!(count(&answers, |a| a.cache_status() == FOLLOWS), 199);
+}
+
+/// P2: leader and followers read the bytes while they arrive.
+#[tokio::test(start_paused = true)]
+async fn bytes_are_served_as_they_arrive() {
+    let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let own = scripts.clone();
+    let origin = slow(move |_, _| {
+        let (script, body) = scripted();
+        own.lock().expect("no panic").push(script);
+        cacheable("").map(|_| body)
+    });
+    let (layer, _) = layer();
+    let service = layer.layer(origin.clone());
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        tasks.spawn(service.clone().oneshot(get("/a")));
+    }
+    let heads = timeout(SECOND, tasks.join_all()).await.expect("heads");
+    let mut bodies: Vec<_> = heads
+        .into_iter()
+        .map(|head| head.expect("a head").into_body())
+        .collect();
+    let scripts = std::mem::take(&mut *scripts.lock().expect("no panic"));
+    assert_eq!(scripts.len(), 2);
+    for part in ["one ", "two ", "three"] {
+        for script in &scripts {
+            script.send(data(part)).expect("somebody reads");
+        }
+        for body in &mut bodies {
+            let frame = timeout(SECOND, body.frame()).await.expect("it arrives");
+            let frame = frame.expect("a frame").expect("no error");
+            assert_eq!(frame.into_data().expect("data"), part);
+        }
+    }
+    drop(scripts);
+    for body in &mut bodies {
+        assert!(body.frame().await.is_none(), "it ends cleanly");
+    }
+}
+
+/// S08, S09: what may not be stored is not queued for; the second time nobody waits at all.
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_stored_makes_no_queue() {
+    for line in [
+        ("cache-control", "private, max-age=60"),
+        ("cache-control", "no-store"),
+        ("set-cookie", "id=1"),
+        ("vary", "*"),
+        ("x-says", "nothing"),
+    ] {
+        let origin = slow(move |_, call| answer(200, &[line], format!("call {call}")));
+        let (layer, _) = layer();
+        let service = layer.layer(origin.clone());
+        for round in 1..=2 {
+            let (took, answers) = burst(&service, gets(200)).await;
+            assert_eq!(took, SLOW * (3 - round), "{line:?}");
+            let mut bodies: Vec<_> = answers.iter().flatten().map(|a| &a.body).collect();
+            bodies.sort();
+            bodies.dedup();
+            assert_eq!(bodies.len(), 200, "{line:?}: each has its own");
+        }
+    }
+}
+
+/// P2: nobody gets what could not have been stored for him.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_shared_wrongly() {
+    let says = |request: &Request<()>, name: &str| {
+        let value = request.headers().get(name);
+        value
+            .map_or("", |value| value.to_str().expect("text"))
+            .to_owned()
+    };
+    let ask = |name, n: usize| with(get("/a"), name, &format!("{name} {n}"));
+    for name in ["cookie", "authorization"] {
+        let origin = slow(move |request, _| answer(200, &[], says(request, name)));
+        let (layer, _) = layer();
+        let service = layer.ttl(SECOND * 60).layer(origin);
+        let asks = (0..300).map(|n| if n % 3 == 0 { ask(name, n) } else { get("/a") });
+        let (took, answers) = burst(&service, asks).await;
+        for (n, answer) in answers.iter().flatten().enumerate() {
+            let own = if n % 3 == 0 {
+                format!("{name} {n}")
+            } else {
+                String::new()
+            };
+            assert_eq!(answer.body, own);
+        }
+        assert!(took <= SLOW * 4, "{name}: {took:?}");
+    }
+    let origin = slow(move |request, _| {
+        let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+        answer(200, &lines, says(request, "accept-language"))
+    });
+    let (layer, _) = layer();
+    let service = layer.layer(origin.clone());
+    let asks = (0..300).map(|n| ask("accept-language", n % 3));
+    let (took, answers) = burst(&service, asks).await;
+    for (n, answer) in answers.iter().flatten().enumerate() {
+        assert_eq!(answer.body, format!("accept-language {}", n % 3));
+    }
+    assert!(origin.calls() <= 2 + 3 * 2, "{} calls", origin.calls());
+    assert!(took <= SLOW * 4, "{took:?}");
+}
+
+/// P3: an error is the one's who called; the others get an answer, or an error of their own.
+#[tokio::test(start_paused = true)]
+async fn errors_end_nobodys_sharing() {
+    for failing in 1..=3 {
+        let origin = fallible(move |_, call| match call <= failing {
+            true => Err(OriginError("refused")),
+            false => Ok(cacheable("x")),
+        });
+        let (layer, _) = layer();
+        let service = layer.layer(origin.clone());
+        let (_, answers) = burst(&service, gets(100)).await;
+        let errors = answers.iter().filter(|answer| answer.is_err()).count();
+        assert_eq!(errors, failing);
+        let calls = origin.calls();
+        assert!(calls <= failing + 2, "{failing} fail: {calls} calls");
+    }
+    let origin = fallible(|_, _| Err(OriginError("refused")));
+    let (layer, _) = layer();
+    let service = layer.layer(origin.clone());
+    let (took, answers) = burst(&service, gets(100)).await;
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(origin.calls(), 100);
+    assert!(took <= SLOW * 7, "{took:?}");
+}
+
+/// RFC 9111 §5.2.1.7: nobody is called for it.
+#[tokio::test(start_paused = true)]
+async fn only_if_cached_is_a_gateway_timeout() {
+    let (layer, _) = layer();
+    let origin = numbered();
+    let service = layer.layer(origin.clone());
+    let ask = || with(get("/a"), "cache-control", "only-if-cached");
+    let (_, answers) = burst(&service, (0..10).map(|_| ask())).await;
+    assert_eq!(count(&answers, |a| a.status == 504), 10);
+    assert_eq!(origin.calls(), 0);
+}
