@@ -174,8 +174,8 @@ struct Hits {
 impl Hits {
     async fn new(server: &RedisServer, uris: &[Uri]) -> Self {
         let redis = RedisOptions::new(&server.url()).expect("a URL");
-        let redis = redis.connections(CONNECTIONS).open();
-        redis.check().await.expect("a connection");
+        let redis = redis.max_connections(CONNECTIONS).build();
+        redis.connect().await.expect("a connection");
         // On a busy machine a lookup may take longer than the default deadline.
         let redis = Guarded::new(redis).lookup_deadline(Duration::from_secs(1));
         let layer = CacheLayer::new(redis);

@@ -92,8 +92,8 @@ mod shared {
         let redis = RedisOptions::new(&options.redis_url)
             .and_then(|options| options.namespace(namespace))
             .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?
-            .open();
-        if let Err(error) = redis.check().await {
+            .build();
+        if let Err(error) = redis.connect().await {
             let error = with_causes(&error);
             tracing::warn!(error, "redis not reachable; serving uncached until it is");
         }

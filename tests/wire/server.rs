@@ -78,7 +78,7 @@ pub async fn backends() -> Vec<Kind> {
         let options = RedisOptions::new(&server.url()).expect("a URL");
         let options = options.connect_timeout(PATIENCE).response_timeout(PATIENCE);
         let options = options.namespace(&format!("wire{number}"));
-        Either::Right(options.expect("a namespace").open())
+        Either::Right(options.expect("a namespace").build())
     };
     vec![
         Kind {

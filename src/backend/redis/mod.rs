@@ -1,4 +1,6 @@
-//! Stored responses in Redis, shared by many instances: what one of them writes, none of them serves stale.
+//! A backend that stores responses in Redis, shared by many instances.
+//!
+//! A response that one instance invalidates is not served by any other one.
 //!
 //! ```no_run
 //! use tower_response_cache::CacheLayer;
@@ -11,249 +13,121 @@
 //! # }
 //! ```
 //!
-//! Put it into a [`Guarded`](super::Guarded), always: what cannot be delivered while Redis is away is remembered there.
+//! Always wrap it in a [`Guarded`](super::Guarded), which remembers the invalidations that could not
+//! be delivered while Redis was unavailable.
 //!
-//! # How it keeps the promise
+//! # Server
 //!
-//! Every resource has a *lease*: a random token in a key of its own. A lookup reads it together with the entry (`MGET`, one
-//! round trip) and takes the entry for stored only if it carries the very same token. What finds no lease makes one. A fill
-//! holds the token that its lookup has read, before the inner service is called, and stores under it only if it still is
-//! the lease (one script). A write removes the lease (`UNLINK`, which works even where Redis is out of memory) and is
-//! answered when that is acknowledged. So:
+//! Redis 4 or later, or Valkey; one primary. Cluster and Sentinel are not supported yet. Use a
+//! database or an instance of its own with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`; with
+//! another policy nothing more is stored once the memory is full.
 //!
-//! * a token is made once, held only by fills that had read it before their call, and never comes back once a write has
-//!   removed it: an entry whose token is the lease was called for after the last acknowledged invalidation;
-//! * what Redis loses, evicts, delays or repeats can only remove tokens, and each that is gone is a miss. No index of
-//!   queries and variants is needed: they die with the token, and expire unseen;
-//! * a token begins with a *seal* of the resource and the server: its `run_id` and its `master_replid`, asked for when a
-//!   connection is made, and looked after once a second. What a server that was restarted, restored or promoted still
-//!   holds carries another seal and is a miss. In the same way a token carries that of the whole namespace, which a clear
-//!   removes;
-//! * no two clocks are compared: an entry is as old as the server's clock, read by whoever stored it and by whoever finds
-//!   it, says.
+//! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
+//! and within scripts `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
+//! `LTRIM`.
 //!
-//! The answer to a POST, which names its resource itself, is stored by write-through under a fence of another kind: the
-//! tokens of 64 *stripes*, one of which every invalidation removes with its lease. If that of the resource is still the
-//! one that was captured, no invalidation of the resource lies between; that of another one of the same stripe costs a store.
+//! # Guarantees
 //!
-//! Steps and counterexamples were checked on models: readers, fills and writers on several instances, with eviction of
-//! every key at any time, commands that are lost, late or repeated, and processes that die between any two steps.
+//! While Redis answers, no request that starts after a write was answered gets older data, at any
+//! instance. Eviction, expiry, lost or repeated commands and instances that pause or die cause
+//! misses, never older data. The limits:
 //!
-//! # What it does not promise
+//! * An instance that dies between the commit of its service and the invalidation has not answered
+//!   the write. Responses stored before stay until they expire.
+//! * A write whose invalidation Redis did not acknowledge is answered nevertheless: see
+//!   [`Guarded`](super::Guarded).
+//! * A primary that is demoted without its connections being closed is noticed within a second, or
+//!   at the first write. A primary that still acknowledges although another one was elected (split
+//!   brain) is not noticed: `min-replicas-to-write 1` limits the damage.
 //!
-//! * While Redis answers, no read that starts after a write was answered finds older data, at any instance. An instance
-//!   that dies between its service's commit and the invalidation has answered nobody: what was stored before stays until
-//!   it expires.
-//! * A write whose invalidation Redis did not acknowledge is answered all the same: see [`Guarded`](super::Guarded).
-//! * A primary that was demoted without its connections being cut is noticed within a second, or at the first write. A
-//!   primary that goes on acknowledging although another one was elected (split brain) is not noticed at all:
-//!   `min-replicas-to-write 1` bounds that.
-//! * Cluster and Sentinel are not spoken yet; the keys of one resource share a slot, so that they can be.
+//! # Protocol
 //!
-//! # What Redis holds
+//! An index of what belongs to a resource could be evicted, and a counter could restart. Instead,
+//! each entry contains a random *token*, and counts only while that token is stored in a key of its
+//! own, the resource's *lease*. Removing the lease invalidates all queries and variants of the
+//! resource at once; their entries expire unseen.
 //!
-//! Keys of these kinds, all of which expire: `trc:n` (the namespace), `trc:l:{..}` (a lease, 48 bytes), `trc:e:{..}` (an
-//! entry: token, then [`codec`](super::codec)); for responses that vary `trc:v:{..}` (the names of a response's variants),
-//! for groups `trc:q` and `trc:g:{..}` (tokens), and with write-through up to 64 of `trc:w:..` (a stripe, 48 bytes). Nothing
-//! of a request is in a name. Use a database or an instance whose `maxmemory-policy` is `allkeys-lru` or `allkeys-lfu`; any
-//! other works, too, but stops storing when memory is full. It needs Redis 4 or later, and the commands `MGET`, `UNLINK`,
-//! `EVALSHA`, `EVAL` with `GET`, `SET`, `PTTL`, `PEXPIRE`, `LPUSH`, `LRANGE`, `LREM`, `LTRIM`, and `INFO`, `TIME`.
+//! ```text
+//! key               value                                                removed by
+//! trc:n             namespace token                                      a clear
+//! trc:l:{resource}  lease: seal 16 | namespace token 16 | random 16      a write to the resource
+//! trc:e:{resource}… entry: lease 48 | number of groups 1 | group tokens  (expiry)
+//!                          48 each | response or rule of its variants
+//! trc:v:{resource}… names of a response's variants, the latest first     (expiry)
+//! trc:w:00 … 3f     stripe tokens, as leases                             a write to its resources
+//! trc:q             token of all groups                                  a write to any group
+//! trc:g:{group}     group token, as leases                               a write to the group
+//!
+//! seal = digest of the server's run_id and master_replid and of the resource
+//! ```
+//!
+//! `trc` is the [namespace](RedisOptions::namespace), `{..}` and `…` are digests: nothing of a
+//! request is readable in a name. All keys expire, and all keys of one resource share a slot.
+//!
+//! ```text
+//!  Lookup                                   Redis
+//!  │ MGET trc:n trc:q trc:l:{r} trc:e:{r} ───▶ one atomic reading
+//!  │◀─ entry begins with the lease ─────────── hit
+//!  │◀─ it does not, or there is none ───────── miss; the lease is the fence
+//!  │◀─ no lease that counts here ───────────── script: create it ──▶ miss with that fence
+//!  ▼
+//!  Fill (a miss)
+//!  │ call the inner service, stream its response to the client
+//!  │ script PUT ─────────────────────────────▶ lease unchanged? SET trc:e:{r} : superseded
+//!
+//!  Write
+//!  │ call the inner service; it answers
+//!  │ UNLINK trc:l:{r} trc:w:NN ──────────────▶ all entries of the resource are dead
+//!  │◀─ acknowledged ──────────────────────────
+//!  ▼ answer the client
+//! ```
+//!
+//! Why it holds:
+//!
+//! * A token is created once, is known only to fills that read it before they called the inner
+//!   service, and never comes back after its removal. So an entry whose token is the current lease
+//!   was called for after the last acknowledged invalidation.
+//! * Redis can lose tokens, and a lost token makes misses. It cannot bring one back: the *seal* ties
+//!   a token to one run of one server with one replication history, read when the connection is
+//!   opened and checked once a second. After a restart, a restore or a failover all tokens are void.
+//! * The clocks of two machines are never compared. An entry carries the server's time of writing,
+//!   and its reader asks the same server.
+//!
+//! *Write-through* replaces a response in one script: it removes lease and stripe, and if the
+//! captured token was still there, stores the response under a new lease. A POST learns its resource
+//! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
+//! one. An invalidation of another resource of the same stripe costs it the store. *Groups* are
+//! explained in `operations/groups.rs`.
+//!
+//! The protocol was checked by exhausting the states of small models: readers, fills and writers on
+//! several instances; eviction of any key at any time; lost, late and repeated commands; processes
+//! that die between any two steps.
+//!
+//! # Files
+//!
+//! ```text
+//! options, error  ◀─ backend.rs        RedisOptions, RedisBackend
+//!                       │
+//!                   operations/        lookup, store, invalidation: the steps of the protocol
+//!                       │
+//!                   batching/          lookups that share a round trip
+//!                       │
+//!                   protocol/          keys, tokens, entries, scripts, replies: data only
+//!                       │
+//!                   connection/        pool, health checks, server identity and clock
+//! ```
+//!
+//! Each knows only what is below it. Start reading at `backend.rs`, then `operations/lookup.rs`.
 
-mod fault;
-mod groups;
-mod keys;
-mod link;
-mod lookups;
+mod backend;
+mod batching;
+mod connection;
+mod error;
+mod operations;
 mod options;
-mod pool;
-mod scripts;
-mod server_clock;
-mod standing;
-mod store;
-mod token;
-mod tokens;
+mod protocol;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use redis::Value;
-
-use self::fault::Fault;
-use self::keys::Namespace;
-use self::link::{Link, LinkOptions};
-use self::lookups::{Asker, Lookups};
-use self::pool::Pool;
-use self::scripts::Scripts;
-use self::token::Captured;
-use super::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target,
-};
-
-pub use options::{RedisOptions, RedisOptionsError};
-pub use token::RedisFence;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Nothing is kept for longer.
-const LONGEST_LIFE: Duration = Duration::from_secs(30 * DAY.as_secs());
-/// Longer than anything that refers to it.
-const EPOCH_LIFE: Duration = Duration::from_secs(40 * DAY.as_secs());
-/// How long a lease outlives what was stored under it: longer than any fill.
-const LEASE_LIFE: Duration = Duration::from_secs(10 * 60);
-
-/// Keeps responses in Redis. Clones share their connections.
-///
-/// See the [module](self) for how it keeps the contract, and for what it does not promise.
-#[derive(Clone)]
-pub struct RedisBackend(Arc<Inner>);
-
-struct Inner {
-    pool: Arc<Pool>,
-    asker: Asker,
-    scripts: Scripts,
-    options: RedisOptions,
-    epoch: Arc<str>,
-}
-
-impl RedisBackend {
-    /// The Redis at a URL, with the defaults of [`RedisOptions`]. It connects when it is first used.
-    ///
-    /// # Errors
-    /// When it is no URL of a Redis.
-    pub fn new(url: &str) -> Result<Self, RedisOptionsError> {
-        RedisOptions::new(url).map(RedisOptions::open)
-    }
-
-    fn with(options: RedisOptions) -> Self {
-        let epoch: Arc<str> = options.namespace.epoch().into();
-        let link = LinkOptions {
-            connect_timeout: options.connect_timeout,
-            response_timeout: options.response_timeout,
-            trusts_restarts: options.trusts_restarts,
-            epoch: epoch.clone(),
-            epoch_life: EPOCH_LIFE,
-        };
-        let pool = Pool::new(options.prompt_client(), options.connections, link);
-        let pool = Arc::new(pool);
-        let asker = Asker {
-            pool: pool.clone(),
-            lookups: Arc::new(Lookups::new(options.connections)),
-            names: options.namespace.clone(),
-            epoch: epoch.clone(),
-            groups: options.namespace.groups().into(),
-        };
-        Self(Arc::new(Inner {
-            pool,
-            asker,
-            scripts: Scripts::default(),
-            options,
-            epoch,
-        }))
-    }
-
-    /// Connects, if it has not yet: for whoever wants to know at the start whether Redis is there.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub async fn check(&self) -> Result<(), BackendError> {
-        self.0.pool.link().await?;
-        Ok(())
-    }
-}
-
-impl fmt::Debug for RedisBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBackend")
-            .field("namespace", &self.0.options.namespace.as_str())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    fn names(&self) -> &Namespace {
-        &self.options.namespace
-    }
-}
-
-/// Milliseconds, of which Redis wants one at least.
-fn life(of: Duration) -> Bytes {
-    of.as_millis().max(1).to_string().into()
-}
-
-fn string(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// A reply of another shape may be that to another command: whatever comes on this connection is not to be trusted.
-fn unexpected(link: &Link) -> Fault {
-    link.breaks();
-    Fault::Unexpected
-}
-
-impl Backend for RedisBackend {
-    type Fence = RedisFence;
-
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
-        Ok(self.0.look(key, now).await?)
-    }
-
-    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
-        let captured = match resource {
-            Some(resource) => Captured::One(self.0.token(resource).await?),
-            None => Captured::All(self.0.all_tokens().await?),
-        };
-        let groups = self.0.all_groups().await?;
-        Ok(Some(RedisFence { captured, groups }))
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        if response.weight() as u64 > self.largest() {
-            return Ok(Put::TooLarge);
-        }
-        Ok(self.0.put(key, fence, &response, now).await?)
-    }
-
-    async fn replace(
-        &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        if response.weight() as u64 > self.largest() {
-            self.0.invalidate(key.resource()).await?;
-            return Ok(Put::TooLarge);
-        }
-        Ok(self.0.replace(key, fence, &response, now).await?)
-    }
-
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        match target {
-            Target::Resource(resource) => Ok(self.0.invalidate(resource).await?),
-            Target::Group(group) => Ok(self.0.invalidate_group(group).await?),
-        }
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        Ok(self.0.unlink(&[self.0.epoch.to_string()]).await?)
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.options.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.0.options.largest
-    }
-}
+pub use self::backend::RedisBackend;
+pub use self::error::RedisOptionsError;
+pub use self::options::RedisOptions;
+pub use self::protocol::fence::RedisFence;

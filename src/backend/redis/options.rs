@@ -1,17 +1,20 @@
-//! How to reach a Redis, and what of it to use.
+//! The options of a Redis backend.
+//!
+//! Values that come from configuration (URL, namespace) are checked and returned as errors; values
+//! that only a programming error can make wrong (a size or timeout of zero) panic. This file knows
+//! neither connections nor the protocol. Start with [`RedisOptions`].
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisError};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 
-use super::RedisBackend;
-use super::keys::{LONGEST, Namespace};
+use super::error::RedisOptionsError;
+use super::protocol::keys::Namespace;
 use crate::backend::MOST_VARIANTS;
 use crate::key::DigestSeed;
 
-/// Options of a [`RedisBackend`].
+/// Options of a [`RedisBackend`](super::RedisBackend).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -19,180 +22,181 @@ use crate::key::DigestSeed;
 /// # fn main() -> Result<(), RedisOptionsError> {
 /// let backend = RedisOptions::new("redis://:secret@127.0.0.1:6379/2")?
 ///     .namespace("shop")?
-///     .connections(4)
+///     .max_connections(4)
 ///     .response_timeout(Duration::from_millis(500))
-///     .open();
+///     .build();
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct RedisOptions {
-    pub(super) client: Client,
+    client: Client,
     pub(super) namespace: Namespace,
-    pub(super) secret: Box<str>,
-    pub(super) connections: usize,
+    key_secret: Box<str>,
+    pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
-    pub(super) largest: u64,
-    pub(super) variants: usize,
-    pub(super) trusts_restarts: bool,
+    pub(super) max_response_size: u64,
+    pub(super) max_variants: usize,
+    pub(super) trust_restarts: bool,
 }
 
-/// Why there can be no such [`RedisBackend`].
-#[derive(Debug)]
-pub struct RedisOptionsError(Kind);
-
-#[derive(Debug)]
-enum Kind {
-    Url(RedisError),
-    Namespace,
-    Tls,
-}
-
-impl fmt::Display for RedisOptionsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Kind::Url(_) => f.write_str("not the URL of a Redis"),
-            Kind::Namespace => write!(
-                f,
-                "a namespace is 1 to {LONGEST} letters, digits, '.', '_' or '-'"
-            ),
-            Kind::Tls => f.write_str("rediss:// needs the feature redis-tls"),
-        }
-    }
-}
-
-impl Error for RedisOptionsError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Kind::Url(error) => Some(error),
-            Kind::Namespace | Kind::Tls => None,
-        }
-    }
-}
-
+/// # Address
+///
+/// ```
+/// # use tower_response_cache::backend::redis::RedisOptions;
+/// assert!(RedisOptions::new("redis://cache.internal:6379/0").is_ok());
+/// assert!(RedisOptions::new("redis+unix:///run/redis.sock?db=1").is_ok());
+/// assert!(RedisOptions::new("http://cache.internal/").is_err());
+/// ```
 impl RedisOptions {
-    /// The Redis at a URL: `redis://[user][:password@]host[:port][/database]`, `rediss://` for TLS (feature `redis-tls`),
-    /// or `redis+unix:///path?db=0&user=..&pass=..`. Nothing is connected yet.
+    /// Creates options for the Redis server at a URL, with defaults for everything else.
+    ///
+    /// Accepted are `redis://[user][:password@]host[:port][/database]`, `rediss://` for TLS (feature
+    /// `redis-tls`) and `redis+unix:///path?db=0&user=..&pass=..`. Opens no connection.
     ///
     /// # Errors
-    /// When it is no such URL, or for TLS without the feature.
+    /// If the URL is invalid, or its scheme needs TLS and the feature `redis-tls` is disabled.
     pub fn new(url: &str) -> Result<Self, RedisOptionsError> {
         let is_tls = url.trim_start().starts_with("rediss:") || url.starts_with("valkeys:");
         if is_tls && !cfg!(feature = "redis-tls") {
-            return Err(RedisOptionsError(Kind::Tls));
+            return Err(RedisOptionsError::tls_disabled());
         }
-        let client = Client::open(url).map_err(|error| RedisOptionsError(Kind::Url(error)))?;
-        Ok(Self::with_client(client))
+        let client = Client::open(url).map_err(RedisOptionsError::invalid_url)?;
+        Ok(Self::with_defaults(client))
     }
 
-    /// The Redis of a client that was made elsewhere, with certificates of one's own, say.
+    /// Creates options for a client of the crate `redis` 1.8, for example one with its own
+    /// certificates.
     ///
-    /// The one place where a type of the crate `redis` (1.8) shows: a later version of that is a later one of this crate.
-    pub fn with_client(client: Client) -> Self {
+    /// This is the only item whose signature names a type of that crate. It is behind the feature
+    /// `redis-client`, because a new major version of `redis` changes it.
+    #[cfg(feature = "redis-client")]
+    pub fn from_client(client: Client) -> Self {
+        Self::with_defaults(client)
+    }
+
+    fn with_defaults(client: Client) -> Self {
         Self {
             client,
-            namespace: Namespace::new("trc").expect("a valid name"),
-            secret: "".into(),
-            connections: 2,
+            namespace: Namespace::new("trc").expect("the default namespace is valid"),
+            key_secret: "".into(),
+            max_connections: 2,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
-            largest: 2 * 1024 * 1024,
-            variants: MOST_VARIANTS,
-            trusts_restarts: false,
+            max_response_size: 2 * 1024 * 1024,
+            max_variants: MOST_VARIANTS,
+            trust_restarts: false,
         }
     }
+}
 
-    /// What the names of all keys begin with; `trc` by default. Whoever has the same shares what is stored.
+/// # Keys
+///
+/// ```
+/// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
+/// # fn main() -> Result<(), RedisOptionsError> {
+/// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
+///     .namespace("shop-v2")?
+///     .key_secret("a value that all instances know")
+///     .build();
+/// # Ok(())
+/// # }
+/// ```
+impl RedisOptions {
+    /// Sets the prefix of all keys in Redis.
+    ///
+    /// Default: `trc`. Backends with the same namespace and [`key_secret`](Self::key_secret) share
+    /// their stored responses.
     ///
     /// # Errors
-    /// When it is not 1 to 64 letters, digits, `.`, `_` or `-`.
+    /// If the name is not 1 to 64 letters, digits, `.`, `_` or `-`.
     pub fn namespace(self, name: &str) -> Result<Self, RedisOptionsError> {
-        let namespace = Namespace::new(name).ok_or(RedisOptionsError(Kind::Namespace))?;
+        let namespace = Namespace::new(name);
+        let namespace = namespace.ok_or_else(|| RedisOptionsError::invalid_namespace(name))?;
         Ok(Self { namespace, ..self })
     }
 
-    /// Keys the digests that stand for requests, so that a stranger cannot make two of them collide. None by default; all
-    /// who share a namespace need the same.
-    pub fn secret(self, secret: &str) -> Self {
+    /// Sets a secret that is mixed into the digests in key names, so that a client cannot construct
+    /// two requests with the same digest.
+    ///
+    /// Default: empty, the digests depend on the namespace alone. All backends that share a
+    /// namespace need the same secret; another one finds nothing that is stored.
+    pub fn key_secret(self, secret: &str) -> Self {
         Self {
-            secret: secret.into(),
+            key_secret: secret.into(),
             ..self
         }
     }
 
-    /// How many connections there are; 2 by default. A large response holds up what comes behind it on the same one.
+    /// The seed of digests: equal for equal namespaces and secrets.
+    pub(super) fn digest_seed(&self) -> DigestSeed {
+        DigestSeed::from_names(&[self.namespace.as_str(), &self.key_secret])
+    }
+}
+
+/// # Connections
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
+/// # fn main() -> Result<(), RedisOptionsError> {
+/// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
+///     .max_connections(4)
+///     .connect_timeout(Duration::from_secs(2))
+///     .response_timeout(Duration::from_millis(500))
+///     .build();
+/// # Ok(())
+/// # }
+/// ```
+impl RedisOptions {
+    /// Sets the number of connections, each of which carries many commands at once.
+    ///
+    /// Default: 2. Each is opened when it is first needed. More connections help where responses are
+    /// large: a large reply delays the replies behind it on the same connection.
     ///
     /// # Panics
-    /// When it is 0.
-    pub fn connections(self, connections: usize) -> Self {
-        assert!(connections > 0, "there is at least one connection");
+    /// If `connections` is 0.
+    pub fn max_connections(self, connections: usize) -> Self {
+        assert!(connections > 0, "max_connections must be at least 1");
         Self {
-            connections,
+            max_connections: connections,
             ..self
         }
     }
 
-    /// How long connecting may take, with name resolution, TLS and log-in; 1 s by default.
-    pub fn connect_timeout(self, limit: Duration) -> Self {
-        Self {
-            connect_timeout: limit,
-            ..self
-        }
-    }
-
-    /// How long a reply may take; 1 s by default. A connection on which none came for so long is given up.
+    /// Sets the time limit for opening a connection, with name resolution, TLS and login.
     ///
-    /// [`Guarded`](crate::backend::Guarded) has limits for each operation, which are much shorter.
-    pub fn response_timeout(self, limit: Duration) -> Self {
-        Self {
-            response_timeout: limit,
-            ..self
-        }
-    }
-
-    /// The largest response that is stored, in bytes of its weight; 2 MiB by default.
-    pub fn largest(self, bytes: u64) -> Self {
-        Self {
-            largest: bytes,
-            ..self
-        }
-    }
-
-    /// At most so many variants of one key, at least one: what was stored longest ago goes first. Default: 32.
-    pub fn variants(self, most: usize) -> Self {
-        Self {
-            variants: most.max(1),
-            ..self
-        }
-    }
-
-    /// Trusts what Redis has kept over a restart or a failover.
+    /// Default: 1 s.
     ///
-    /// By default both empty the cache, because an invalidation that was acknowledged may be missing afterwards. Trust it
-    /// only if Redis loses nothing it acknowledged (`appendfsync always`, no failover), or where `INFO` is not permitted
-    /// and stale responses after a restart are acceptable.
-    pub fn trust_restarts(self) -> Self {
+    /// # Panics
+    /// If `timeout` is zero.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        assert!(!timeout.is_zero(), "connect_timeout must not be zero");
         Self {
-            trusts_restarts: true,
+            connect_timeout: timeout,
             ..self
         }
     }
 
-    /// The backend. It connects when it is first used.
-    #[must_use]
-    pub fn open(self) -> RedisBackend {
-        RedisBackend::with(self)
+    /// Sets the time limit for the reply to one command.
+    ///
+    /// Default: 1 s. A connection on which nothing at all arrives for that long is closed and
+    /// replaced. [`Guarded`](crate::backend::Guarded) has shorter deadlines for each operation.
+    ///
+    /// # Panics
+    /// If `timeout` is zero.
+    pub fn response_timeout(self, timeout: Duration) -> Self {
+        assert!(!timeout.is_zero(), "response_timeout must not be zero");
+        Self {
+            response_timeout: timeout,
+            ..self
+        }
     }
 
-    /// The seed of digests: equal for all who have the same namespace and secret.
-    pub(super) fn seed(&self) -> DigestSeed {
-        DigestSeed::from_names(&[self.namespace.as_str(), &self.secret])
-    }
-
-    /// The client, told not to wait for more before it sends.
-    pub(super) fn prompt_client(&self) -> Client {
+    /// The client for the pool's connections, with Nagle's algorithm disabled.
+    pub(super) fn no_delay_client(&self) -> Client {
         let info = self.client.get_connection_info().clone();
         if matches!(info.addr(), ConnectionAddr::Unix(_)) {
             return self.client.clone();
@@ -201,5 +205,73 @@ impl RedisOptions {
         let info = info.set_tcp_settings(tcp).into_connection_info();
         info.and_then(Client::open)
             .unwrap_or_else(|_| self.client.clone())
+    }
+}
+
+/// # Limits and trust
+///
+/// ```
+/// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
+/// # fn main() -> Result<(), RedisOptionsError> {
+/// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
+///     .max_response_size(512 * 1024)
+///     .max_variants(8)
+///     .trust_restarts(false)
+///     .build();
+/// # Ok(())
+/// # }
+/// ```
+impl RedisOptions {
+    /// Sets the size of the largest response that is stored, in bytes of
+    /// [`StoredResponse::weight`](crate::backend::StoredResponse::weight).
+    ///
+    /// Default: 2 MiB. With 0 nothing is stored.
+    pub fn max_response_size(self, bytes: u64) -> Self {
+        Self {
+            max_response_size: bytes,
+            ..self
+        }
+    }
+
+    /// Sets the number of variants (RFC 9110 §12.5.5, `Vary`) that are kept for one cache key.
+    ///
+    /// Default: 32. A further variant replaces the one that was stored longest ago.
+    ///
+    /// # Panics
+    /// If `variants` is 0.
+    pub fn max_variants(self, variants: usize) -> Self {
+        assert!(variants > 0, "max_variants must be at least 1");
+        Self {
+            max_variants: variants,
+            ..self
+        }
+    }
+
+    /// Sets whether stored responses stay valid over a restart or a failover of Redis.
+    ///
+    /// Default: `false`. Both then empty the cache, because Redis may have lost an invalidation that
+    /// it had acknowledged. Set it to `true` only if Redis loses nothing that it acknowledged
+    /// (`appendfsync always`, no failover), or if `INFO` is not permitted and stale responses after
+    /// a restart are acceptable.
+    pub fn trust_restarts(self, trust: bool) -> Self {
+        Self {
+            trust_restarts: trust,
+            ..self
+        }
+    }
+}
+
+/// Leaves out the URL and the secret.
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("namespace", &self.namespace.as_str())
+            .field("max_connections", &self.max_connections)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("response_timeout", &self.response_timeout)
+            .field("max_response_size", &self.max_response_size)
+            .field("max_variants", &self.max_variants)
+            .field("trust_restarts", &self.trust_restarts)
+            .finish_non_exhaustive()
     }
 }

@@ -16,7 +16,7 @@ type Layer = CacheLayer<RedisBackend>;
 
 /// An instance behind a tap, which has read.
 async fn behind(tap: &Tap, layer: fn(Layer) -> Layer, database: &Arc<Database>) -> Instance {
-    let backend = options(&tap.url(), "test").connections(1).open();
+    let backend = options(&tap.url(), "test").max_connections(1).build();
     let instance = Instance::new(layer(CacheLayer::new(backend)), database.origin());
     instance.reads().await;
     instance

@@ -16,7 +16,11 @@ fn what_is_no_url_of_a_redis_is_told_so() {
         "redis://127.0.0.1/one",
     ] {
         let error = RedisBackend::new(url).expect_err(url);
-        assert_eq!(error.to_string(), "not the URL of a Redis", "{url}");
+        assert_eq!(
+            error.to_string(),
+            "invalid Redis URL: use redis://[user][:password@]host[:port][/database]",
+            "{url}"
+        );
         let source = error.source().expect("a reason").to_string();
         assert!(!source.is_empty(), "{url}");
     }
@@ -30,7 +34,9 @@ fn what_is_no_namespace_is_told_so() {
         let error = options.namespace(name).expect_err(name);
         assert_eq!(
             error.to_string(),
-            "a namespace is 1 to 64 letters, digits, '.', '_' or '-'"
+            format!(
+                "invalid Redis namespace {name:?}: use 1 to 64 letters, digits, '.', '_' or '-'"
+            )
         );
     }
 }
@@ -42,7 +48,10 @@ fn tls_needs_its_feature() {
         assert!(options.is_ok());
     } else {
         let error = options.expect_err("not supported");
-        assert_eq!(error.to_string(), "rediss:// needs the feature redis-tls");
+        assert_eq!(
+            error.to_string(),
+            "unsupported scheme rediss://: enable the feature redis-tls"
+        );
     }
 }
 
@@ -51,7 +60,7 @@ async fn a_server_that_is_not_there_is_told_of() {
     let port = std::net::TcpListener::bind("127.0.0.1:0");
     let port = port.and_then(|free| free.local_addr()).expect("a port");
     let backend = RedisBackend::new(&format!("redis://{port}/")).expect("a URL");
-    let error = backend.check().await.expect_err("nobody is there");
+    let error = backend.connect().await.expect_err("nobody is there");
     let source = error.source().expect("a reason");
     assert_eq!(source.to_string(), "cannot connect to Redis");
     assert!(source.source().is_some(), "and why");

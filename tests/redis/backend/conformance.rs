@@ -18,7 +18,7 @@ fn fresh(url: &str) -> RedisBackend {
 pub fn open_fresh(options: impl Fn(&str) -> RedisOptions) -> RedisBackend {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    options(&format!("fresh-{number}")).open()
+    options(&format!("fresh-{number}")).build()
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn is_found(lookup: &Lookup<RedisFence>) -> bool {
 async fn a_lookup_takes_no_reply_to_what_was_asked_before_it_began() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let one = options(&tap.url(), "test").connections(1).open();
+    let one = options(&tap.url(), "test").max_connections(1).build();
     let other = instance(&server);
     let (a, b) = (
         Sample::of(&one, "/a", "a").await,
@@ -110,7 +110,7 @@ async fn a_lookup_takes_no_reply_to_what_was_asked_before_it_began() {
 async fn whoever_leaves_is_not_asked_for() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let one = options(&tap.url(), "test").connections(1).open();
+    let one = options(&tap.url(), "test").max_connections(1).build();
     let (a, b) = (
         Sample::of(&one, "/a", "a").await,
         Sample::of(&one, "/b", "b").await,

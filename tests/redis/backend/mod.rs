@@ -12,7 +12,7 @@ mod protocol;
 mod replacing;
 mod retries;
 mod sharing;
-#[cfg(feature = "redis-tls")]
+#[cfg(all(feature = "redis-tls", feature = "redis-client"))]
 mod tls;
 mod variants;
 
@@ -37,7 +37,7 @@ fn patient(options: RedisOptions) -> RedisOptions {
 
 /// An instance's own backend on a server.
 fn instance(server: &RedisServer) -> RedisBackend {
-    options(&server.url(), "test").open()
+    options(&server.url(), "test").build()
 }
 
 /// Polls a future once, so that it has begun; whether it has ended.

@@ -48,7 +48,7 @@ async fn an_invalidation_between_a_puts_own_steps_counts() {
     for forgets_scripts in [false, true] {
         let server = RedisServer::start().await;
         let tap = Tap::to(server.port()).await;
-        let one = options(&tap.url(), "test").connections(1).open();
+        let one = options(&tap.url(), "test").max_connections(1).build();
         let other = instance(&server);
         let sample = Sample::of(&one, "/a", "a").await;
         sample.store(&one).await;
@@ -202,7 +202,7 @@ async fn a_clear_by_another_instance_breaks_every_fence() {
 #[tokio::test]
 async fn what_is_too_large_is_not_stored_and_still_invalidates() {
     let server = RedisServer::start().await;
-    let small = options(&server.url(), "test").largest(10).open();
+    let small = options(&server.url(), "test").max_response_size(10).build();
     let backend = instance(&server);
     let sample = Sample::of(&backend, "/a", "a").await;
     sample.store(&backend).await;
@@ -230,7 +230,9 @@ async fn what_a_restarted_server_still_holds_is_a_miss() {
         assert_eq!(sample.replace(backend, &fence).await, Put::Superseded);
     }
     sample.store(&backend).await;
-    let trusting = options(&server.url(), "trusting").trust_restarts().open();
+    let trusting = options(&server.url(), "trusting")
+        .trust_restarts(true)
+        .build();
     let kept = Sample::of(&trusting, "/a", "kept").await;
     kept.store(&trusting).await;
     server.restart().await;

@@ -36,7 +36,7 @@ async fn a_token_is_offered_once() {
         _ => Said::AsUsual,
     })
     .await;
-    let backend = options(&fake.url(), "test").open();
+    let backend = options(&fake.url(), "test").build();
     let sample = Sample::of(&backend, "/a", "a").await;
     let found = backend.get(&sample.key, at(0)).await;
     assert!(matches!(found, Ok(Lookup::Miss(_))), "{found:?}");
@@ -57,7 +57,7 @@ fn no_lookup_is_forgotten() {
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let server = RedisServer::start().await;
-        let backend = options(&server.url(), "test").connections(1).open();
+        let backend = options(&server.url(), "test").max_connections(1).build();
         let sample = Sample::of(&backend, "/a", "a").await;
         for number in 0..20_000 {
             let lookup = timeout(PATIENCE, backend.get(&sample.key, at(0))).await;
@@ -72,8 +72,8 @@ fn no_lookup_is_forgotten() {
 async fn one_connection_that_fails_makes_no_storm() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let backend = options(&tap.url(), "test").connections(2).open();
-    backend.check().await.expect("it is there");
+    let backend = options(&tap.url(), "test").max_connections(2).build();
+    backend.connect().await.expect("it is there");
     server
         .command(&["CONFIG", "SET", "requirepass", "new"])
         .await;
@@ -89,7 +89,7 @@ async fn one_connection_that_fails_makes_no_storm() {
 async fn an_error_costs_no_connection() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let backend = options(&tap.url(), "test").connections(1).open();
+    let backend = options(&tap.url(), "test").max_connections(1).build();
     let sample = Sample::of(&instance(&server), "/a", "a").await;
     sample.store(&instance(&server)).await;
     let rule = ["ACL", "SETUSER", "default", "-unlink"];
@@ -124,8 +124,8 @@ async fn an_idle_connection_is_not_trusted() {
 async fn an_idle_connection_that_died_is_given_up() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let redis = options(&tap.url(), "test").connections(1);
-    let redis = redis.response_timeout(Duration::from_millis(500)).open();
+    let redis = options(&tap.url(), "test").max_connections(1);
+    let redis = redis.response_timeout(Duration::from_millis(500)).build();
     let sample = Sample::of(&redis, "/a", "a").await;
     let guarded = Guarded::new(redis).invalidation_deadline(Duration::from_millis(100));
     sample.store(&guarded).await;

@@ -49,7 +49,7 @@ impl Instance {
 #[tokio::test]
 async fn instances_of_one_namespace_and_secret_share() {
     let server = RedisServer::start().await;
-    let open = || options(&server.url(), "shop").secret("sesame").open();
+    let open = || options(&server.url(), "shop").key_secret("sesame").build();
     let (one, other) = (Instance::new(open()), Instance::new(open()));
     assert!(!one.hits().await);
     assert!(other.hits().await && one.hits().await);
@@ -64,8 +64,8 @@ async fn instances_of_one_namespace_and_secret_share() {
 async fn instances_of_other_namespaces_or_secrets_do_not_share() {
     let server = RedisServer::start().await;
     let open = |namespace, secret| {
-        let options = options(&server.url(), namespace).secret(secret);
-        Instance::new(options.open())
+        let options = options(&server.url(), namespace).key_secret(secret);
+        Instance::new(options.build())
     };
     let strangers = [
         open("a", ""),
@@ -97,7 +97,7 @@ async fn instances_of_other_namespaces_or_secrets_do_not_share() {
 async fn databases_do_not_share() {
     let server = RedisServer::start().await;
     let open =
-        |database| Instance::new(options(&format!("{}{database}", server.url()), "a").open());
+        |database| Instance::new(options(&format!("{}{database}", server.url()), "a").build());
     let (one, other) = (open(0), open(1));
     assert!(!one.hits().await && !other.hits().await);
     one.layer.handle().clear().await.expect("cleared");

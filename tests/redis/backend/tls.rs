@@ -26,7 +26,7 @@ async fn redis_keeps_the_contract_by_tls() {
     let server = config.start().await;
     check(|| {
         open_fresh(|namespace| {
-            let options = patient(RedisOptions::with_client(client(&server)));
+            let options = patient(RedisOptions::from_client(client(&server)));
             options.namespace(namespace).expect("a namespace")
         })
     })
@@ -38,10 +38,10 @@ async fn redis_keeps_the_contract_by_tls() {
 async fn a_server_must_be_whom_it_says() {
     let server = RedisServer::configure().tls().start().await;
     let stranger = RedisBackend::new(&server.tls_url()).expect("a URL");
-    let error = stranger.check().await.expect_err("nobody vouches for it");
+    let error = stranger.connect().await.expect_err("nobody vouches for it");
     let source = std::error::Error::source(&error).expect("a reason");
     assert_eq!(source.to_string(), "cannot connect to Redis");
     let plain = format!("rediss://127.0.0.1:{}/", server.port());
     let plain = RedisBackend::new(&plain).expect("a URL");
-    assert!(plain.check().await.is_err());
+    assert!(plain.connect().await.is_err());
 }

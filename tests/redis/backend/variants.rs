@@ -16,7 +16,7 @@ struct Agents {
 
 impl Agents {
     fn on(server: &RedisServer, most: usize, is_through: bool) -> Self {
-        let backend = options(&server.url(), "test").variants(most).open();
+        let backend = options(&server.url(), "test").max_variants(most).build();
         let layer = CacheLayer::new(backend);
         let layer = if is_through {
             layer.write_through(true)

@@ -100,8 +100,8 @@ async fn without_scripts_it_is_of_no_use_and_says_so() {
 #[tokio::test]
 async fn without_info_it_is_used_only_where_restarts_are_trusted() {
     let (_server, url) = with_user(&["-info"]).await;
-    is_kept_out(&url, "allow INFO, or see trust_restarts").await;
-    let trusting = options(&url).trust_restarts();
+    is_kept_out(&url, "permit INFO, or set trust_restarts").await;
+    let trusting = options(&url).trust_restarts(true);
     let instance = World::default().instance(guarded(trusting));
     instance.warm().await;
     let load = Load::on(&instance);

@@ -1,0 +1,161 @@
+//! The backend: options in, [`Backend`] out.
+//!
+//! Knows everything in this folder. Start with [`RedisBackend`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::connection::{ConnectionOptions, Pool};
+use super::error::RedisOptionsError;
+use super::operations::ProtocolClient;
+use super::options::RedisOptions;
+use super::protocol::fence::RedisFence;
+use super::protocol::ttl::NAMESPACE_TTL;
+use crate::backend::{Backend, BackendError, Lookup, Put, StoredResponse, Target};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+
+/// Stores responses in Redis, shared by all instances that use it. Clones share their connections.
+///
+/// Wrap it in a [`Guarded`](crate::backend::Guarded): it limits what an unavailable Redis costs, and
+/// delivers the invalidations that could not be delivered at once. The [module](super) explains the
+/// protocol, its guarantees and their limits.
+///
+/// ```
+/// # use tower_response_cache::CacheLayer;
+/// # use tower_response_cache::backend::{Guarded, RedisBackend};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = RedisBackend::new("redis://127.0.0.1:6379/")?;
+/// let layer = CacheLayer::new(Guarded::new(redis));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisBackend(Arc<Inner>);
+
+struct Inner {
+    client: ProtocolClient,
+    options: RedisOptions,
+}
+
+impl RedisBackend {
+    /// Creates a backend for the Redis server at a URL, with default [`RedisOptions`].
+    ///
+    /// Opens no connection: the first operation does, or [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// As [`RedisOptions::new`].
+    pub fn new(url: &str) -> Result<Self, RedisOptionsError> {
+        RedisOptions::new(url).map(RedisOptions::build)
+    }
+
+    /// Connects to Redis if no connection is open, to find out at the start whether it is available.
+    ///
+    /// Calling it is optional. After an error the backend can still be used; it connects again with
+    /// the next operation.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached within [`connect_timeout`](RedisOptions::connect_timeout), refuses
+    /// the login, is a replica, or does not report its identity; and outside of a tokio runtime.
+    pub async fn connect(&self) -> Result<(), BackendError> {
+        Ok(self.0.client.connect().await?)
+    }
+}
+
+impl RedisOptions {
+    /// Creates the backend.
+    ///
+    /// Opens no connection: its first operation does, or [`RedisBackend::connect`].
+    #[must_use]
+    pub fn build(self) -> RedisBackend {
+        let connection = ConnectionOptions {
+            connect_timeout: self.connect_timeout,
+            response_timeout: self.response_timeout,
+            trust_restarts: self.trust_restarts,
+            keep_alive_key: self.namespace.namespace_token().into(),
+            keep_alive_ttl: NAMESPACE_TTL,
+        };
+        let pool = Pool::new(self.no_delay_client(), self.max_connections, connection);
+        let namespace = self.namespace.clone();
+        // One batch of lookups in flight for each connection.
+        let max_batches = self.max_connections;
+        let client = ProtocolClient::new(pool, namespace, self.max_variants, max_batches);
+        RedisBackend(Arc::new(Inner {
+            client,
+            options: self,
+        }))
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("namespace", &self.0.options.namespace.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backend for RedisBackend {
+    type Fence = RedisFence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
+        Ok(self.0.client.lookup(key, now).await?)
+    }
+
+    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
+        let fence = match resource {
+            Some(resource) => self.0.client.capture_resource(resource).await?,
+            None => self.0.client.capture_all_stripes().await?,
+        };
+        Ok(Some(fence))
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: RedisFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        if response.weight() as u64 > self.largest() {
+            return Ok(Put::TooLarge);
+        }
+        Ok(self.0.client.put(key, fence, &response, now).await?)
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: RedisFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<Put, BackendError> {
+        let client = &self.0.client;
+        if response.weight() as u64 > self.largest() {
+            client.invalidate_resource(key.resource()).await?;
+            return Ok(Put::TooLarge);
+        }
+        Ok(client.replace(key, fence, &response, now).await?)
+    }
+
+    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        let client = &self.0.client;
+        match target {
+            Target::Resource(resource) => client.invalidate_resource(resource).await?,
+            Target::Group(group) => client.invalidate_group(group).await?,
+        }
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        Ok(self.0.client.clear().await?)
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.options.digest_seed()
+    }
+
+    fn largest(&self) -> u64 {
+        self.0.options.max_response_size
+    }
+}

@@ -1,0 +1,252 @@
+//! The queue of lookups that have not been sent yet.
+//!
+//! Knows no connection. Start with [`LookupQueue::add`].
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::reply::LookupReply;
+use crate::backend::redis::connection::CommandError;
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+
+/// The most keys in one batch.
+const MAX_KEYS: usize = 32;
+/// The size of a batch's reply to aim at: no lookup gets its part before all of it has arrived.
+const MAX_REPLY_BYTES: usize = 256 * 1024;
+/// How far apart the moments of two lookups may be for them to share a reply. The age of a response
+/// may be wrong by as much.
+const MAX_MOMENT_DISTANCE: Duration = Duration::from_millis(100);
+
+pub(crate) type LookupResult = Result<LookupReply, CommandError>;
+
+/// Lookups that are sent in one command.
+pub(crate) type LookupBatch = Vec<PendingLookup>;
+
+/// A key to look up, and the callers that wait for it.
+#[derive(Debug)]
+pub(crate) struct PendingLookup {
+    pub(crate) key: CacheKey,
+    pub(crate) now: Moment,
+    waiters: Vec<oneshot::Sender<LookupResult>>,
+}
+
+impl PendingLookup {
+    /// Sends the result to all callers.
+    pub(crate) fn complete(self, result: &LookupResult) {
+        for waiter in self.waiters {
+            let _ = waiter.send(result.clone());
+        }
+    }
+}
+
+/// The batches that wait, and how many are in flight.
+#[derive(Debug)]
+pub(crate) struct LookupQueue {
+    state: Mutex<State>,
+    max_in_flight: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batches: VecDeque<LookupBatch>,
+    in_flight: usize,
+    /// Moving average of the bytes that a key's reply has.
+    bytes_per_key: usize,
+}
+
+impl LookupQueue {
+    pub(crate) fn new(max_in_flight: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            max_in_flight,
+        }
+    }
+
+    /// Adds a lookup. Returns where its result arrives and, if a batch may be sent now, that batch.
+    pub(crate) fn add(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        now: Moment,
+    ) -> (
+        oneshot::Receiver<LookupResult>,
+        Option<(LookupBatch, BatchPermit)>,
+    ) {
+        let mut state = self.state();
+        let result = state.add(key, now);
+        if state.in_flight >= self.max_in_flight {
+            return (result, None);
+        }
+        let Some(batch) = state.next_batch() else {
+            return (result, None);
+        };
+        state.in_flight += 1;
+        drop(state);
+        let permit = BatchPermit {
+            queue: self.clone(),
+            is_released: false,
+        };
+        (result, Some((batch, permit)))
+    }
+
+    /// Records the size of the reply to a batch, by which later batches are limited.
+    pub(crate) fn record_reply_size(&self, bytes: usize, keys: usize) {
+        self.state().record_reply_size(bytes, keys);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No panic can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<LookupResult> {
+        let (waiter, result) = oneshot::channel();
+        let is_near = |other: Moment| other.since(now).max(now.since(other)) <= MAX_MOMENT_DISTANCE;
+        // None of these has been sent. A long queue is not searched to its end.
+        let last = self.batches.iter_mut().rev().take(MAX_KEYS);
+        let mut pending = last.flatten();
+        let equal = |pending: &&mut PendingLookup| pending.key == *key && is_near(pending.now);
+        if let Some(pending) = pending.find(equal) {
+            pending.waiters.push(waiter);
+            return result;
+        }
+        let pending = PendingLookup {
+            key: *key,
+            now,
+            waiters: vec![waiter],
+        };
+        let max_keys = (MAX_REPLY_BYTES / self.bytes_per_key.max(1)).clamp(1, MAX_KEYS);
+        match self.batches.back_mut() {
+            Some(batch) if batch.len() < max_keys => batch.push(pending),
+            _ => self.batches.push_back(vec![pending]),
+        }
+        result
+    }
+
+    fn record_reply_size(&mut self, bytes: usize, keys: usize) {
+        self.bytes_per_key = (3 * self.bytes_per_key + bytes / keys.max(1)) / 4;
+    }
+
+    /// Takes the next batch, without lookups that were cancelled.
+    fn next_batch(&mut self) -> Option<LookupBatch> {
+        loop {
+            let mut batch = self.batches.pop_front()?;
+            batch.retain(|pending| pending.waiters.iter().any(|waiter| !waiter.is_closed()));
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+    }
+}
+
+/// The permission to have one batch in flight.
+pub(crate) struct BatchPermit {
+    queue: Arc<LookupQueue>,
+    is_released: bool,
+}
+
+impl BatchPermit {
+    /// Takes the next batch, or releases the permit if there is none.
+    ///
+    /// Both happen under one lock: a lookup that is added after it finds the permit free.
+    pub(crate) fn next_batch(&mut self) -> Option<LookupBatch> {
+        let mut state = self.queue.state();
+        let next = state.next_batch();
+        if next.is_none() {
+            state.in_flight -= 1;
+            self.is_released = true;
+        }
+        next
+    }
+}
+
+impl Drop for BatchPermit {
+    fn drop(&mut self) {
+        if self.is_released {
+            return;
+        }
+        // The sending task panicked, or its runtime was shut down. The lookups that wait behind it
+        // fail instead of waiting for ever.
+        let mut state = self.queue.state();
+        state.in_flight -= 1;
+        let abandoned = mem::take(&mut state.batches);
+        drop(state);
+        drop(abandoned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::key::{DigestSeed, Resource};
+
+    fn key(number: usize) -> CacheKey {
+        let path = format!("/{number}");
+        CacheKey::plain(Resource::new(
+            &DigestSeed::default(),
+            "",
+            "test.example",
+            &path,
+        ))
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::new(Duration::from_millis(millis), SystemTime::UNIX_EPOCH)
+    }
+
+    /// Promise: lookups of one key share a reply, also where replies are too large to be batched.
+    #[test]
+    fn lookups_of_one_key_share_a_reply_of_any_size() {
+        for (bytes_per_key, batches) in [
+            (1000, 1),
+            (MAX_REPLY_BYTES / 2, 2),
+            (10 * MAX_REPLY_BYTES, 3),
+        ] {
+            let mut state = State {
+                bytes_per_key,
+                ..State::default()
+            };
+            let results: Vec<_> = (0..30)
+                .map(|number| state.add(&key(number % 3), at(0)))
+                .collect();
+            assert_eq!(state.batches.len(), batches, "{bytes_per_key} bytes a key");
+            let pending: Vec<_> = state.batches.iter().flatten().collect();
+            assert!(pending.len() == 3 && pending.iter().all(|lookup| lookup.waiters.len() == 10));
+            drop(results);
+            assert!(state.next_batch().is_none(), "all lookups were cancelled");
+        }
+    }
+
+    /// Promise: a shared reply is read at nearly the moment each lookup gave.
+    #[test]
+    fn lookups_at_distant_moments_share_no_reply() {
+        let mut state = State::default();
+        let results = [0, 100, 201, 0].map(|millis| state.add(&key(1), at(millis)));
+        let pending = state.batches.iter().flatten();
+        let waiters: Vec<_> = pending.map(|lookup| lookup.waiters.len()).collect();
+        assert_eq!(waiters, [3, 1]);
+        drop(results);
+    }
+
+    /// Promise: the limit of a batch follows the size of recent replies.
+    #[test]
+    fn the_expected_reply_size_follows_recent_replies() {
+        let mut state = State::default();
+        for _ in 0..20 {
+            state.record_reply_size(4 * MAX_REPLY_BYTES, 2);
+        }
+        assert!(state.bytes_per_key > MAX_REPLY_BYTES);
+        for _ in 0..60 {
+            state.record_reply_size(1000, 1);
+        }
+        assert!(state.bytes_per_key <= 1000);
+    }
+}

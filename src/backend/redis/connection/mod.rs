@@ -1,0 +1,33 @@
+//! Connections to one Redis server: opening, pooling, sending commands, health checks.
+//!
+//! ```text
+//! Pool ──▶ PoolSlot: empty ──▶ connecting ──▶ open ──▶ broken, empty again
+//!                                              │
+//!                                              ▼
+//!                                          Connection ──▶ Redis
+//!                                            │  ServerIdentity  which server, which run, which data
+//!                                            │  ServerClock     its clock against the local one
+//!                                            └─ ReplyMonitor    since when no reply has arrived
+//! ```
+//!
+//! This room knows commands and replies. It knows neither cache keys, tokens nor stored responses:
+//! those belong to the protocol, which builds on it.
+//!
+//! Start reading at [`Pool::send`], then [`Connection::connect`] and `health_check.rs`.
+
+mod clocks;
+mod error;
+mod health_check;
+mod multiplexed;
+mod pool;
+mod pool_slot;
+mod reply_monitor;
+mod script;
+mod server_identity;
+mod server_info;
+
+pub(crate) use self::error::CommandError;
+pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
+pub(crate) use self::pool::{Pool, ScriptCall};
+pub(crate) use self::script::LuaScript;
+pub(crate) use self::server_identity::ServerIdentity;

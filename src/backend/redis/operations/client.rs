@@ -1,0 +1,91 @@
+//! What all operations send commands with.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::redis::batching::LookupBatcher;
+use crate::backend::redis::connection::{CommandError, Connection, Pool, ScriptCall};
+use crate::backend::redis::protocol::keys::Namespace;
+use crate::backend::redis::protocol::replies::{bulk_strings, is_unlink_reply};
+use crate::backend::redis::protocol::scripts::Scripts;
+
+/// Carries out the protocol's operations on one server, in one namespace.
+pub(crate) struct ProtocolClient {
+    pub(super) pool: Arc<Pool>,
+    pub(super) batcher: LookupBatcher,
+    pub(super) scripts: Scripts,
+    pub(super) namespace: Namespace,
+    pub(super) max_variants: usize,
+}
+
+impl ProtocolClient {
+    /// Creates a client whose lookups have at most `max_batches` commands in flight.
+    pub(crate) fn new(
+        pool: Pool,
+        namespace: Namespace,
+        max_variants: usize,
+        max_batches: usize,
+    ) -> Self {
+        let pool = Arc::new(pool);
+        Self {
+            batcher: LookupBatcher::new(pool.clone(), namespace.clone(), max_batches),
+            scripts: Scripts::default(),
+            pool,
+            namespace,
+            max_variants,
+        }
+    }
+
+    /// Opens a connection, if none is open.
+    pub(crate) async fn connect(&self) -> Result<(), CommandError> {
+        self.pool.connection().await.map(drop)
+    }
+
+    /// Reads keys in one atomic step.
+    ///
+    /// `MGET` instead of `GET` also for a single key: `GET` fails if another program has stored a
+    /// value of another type there, and `MGET` reports it as absent.
+    pub(super) async fn mget(
+        &self,
+        keys: &[String],
+    ) -> Result<(Vec<Option<Vec<u8>>>, Arc<Connection>), CommandError> {
+        let command = || {
+            let mut mget = redis::cmd("MGET");
+            mget.arg(keys);
+            mget
+        };
+        let (reply, connection) = self.pool.send(command).await?;
+        let values = bulk_strings(reply, keys.len()).ok_or_else(|| connection.reject_reply())?;
+        Ok((values, connection))
+    }
+
+    /// Removes keys in one atomic step.
+    ///
+    /// `UNLINK` also works where Redis is out of memory and `maxmemory-policy` is `noeviction`.
+    pub(super) async fn unlink(&self, keys: &[String]) -> Result<(), CommandError> {
+        let command = || {
+            let mut unlink = redis::cmd("UNLINK");
+            unlink.arg(keys);
+            unlink
+        };
+        let (reply, connection) = self.pool.send(command).await?;
+        match is_unlink_reply(&reply, keys.len()) {
+            true => Ok(()),
+            false => Err(connection.reject_reply()),
+        }
+    }
+
+    /// Runs a script and parses its reply; `None` from `parse` is an unexpected reply.
+    pub(super) async fn run<A, T>(
+        &self,
+        call: ScriptCall<'_, A>,
+        parse: impl FnOnce(redis::Value) -> Option<T>,
+    ) -> Result<T, CommandError>
+    where
+        A: Fn() -> Vec<Bytes>,
+    {
+        let (reply, connection) = self.pool.run(call).await?;
+        parse(reply).ok_or_else(|| connection.reject_reply())
+    }
+}

@@ -1,0 +1,73 @@
+//! Groups of responses (RFC 9875): a token for each group, and one for all groups together.
+//!
+//! A fill learns the groups of its response only when that arrives, after its fence was captured.
+//! So the fence holds the token of *all* groups, and two orders make it safe:
+//!
+//! * an invalidation of a group removes the token of all groups first, then the group's token;
+//! * a fill reads the tokens of its groups first, then compares the token of all groups.
+//!
+//! If the token of all groups is unchanged, the fill has read its groups' tokens before any
+//! invalidation that came after its capture could remove one. The tokens are stored with the
+//! response, and each lookup compares them with the current ones.
+
+use std::time::Duration;
+
+use super::client::ProtocolClient;
+use crate::backend::StoredResponse;
+use crate::backend::redis::connection::CommandError;
+use crate::backend::redis::protocol::entry::GroupTokens;
+use crate::backend::redis::protocol::tokens::{AllGroupsToken, NamespaceToken};
+use crate::backend::redis::protocol::ttl::LEASE_TTL;
+
+impl ProtocolClient {
+    /// Reads or creates the tokens of a response's groups.
+    ///
+    /// Returns `None` if a group was invalidated since `all_groups` was captured, or if there are more
+    /// groups than an entry has room for: the response must not be stored. The tokens outlive an
+    /// entry that is stored for `ttl`.
+    pub(super) async fn capture_groups(
+        &self,
+        response: &StoredResponse,
+        all_groups: AllGroupsToken,
+        namespace: NamespaceToken,
+        ttl: Duration,
+    ) -> Result<Option<GroupTokens>, CommandError> {
+        let groups = response.groups();
+        if groups.is_empty() {
+            return Ok(Some(GroupTokens::default()));
+        }
+        if groups.len() > GroupTokens::MAX {
+            return Ok(None);
+        }
+        let mut tokens = Vec::with_capacity(groups.len());
+        for group in groups {
+            let token = self.get_or_create_group(group, namespace, ttl + LEASE_TTL);
+            tokens.push(token.await?);
+        }
+        // After the groups' tokens: see the module.
+        let (current, _) = self.mget(&[self.namespace.all_groups()]).await?;
+        let is_unchanged = current[0].as_deref() == Some(all_groups.as_ref());
+        Ok(is_unchanged.then(|| GroupTokens::new(tokens)))
+    }
+
+    /// Returns whether the tokens stored with a response are still those of its groups.
+    ///
+    /// They are read now, after the request has begun.
+    pub(super) async fn groups_unchanged(
+        &self,
+        response: &StoredResponse,
+        stored: &GroupTokens,
+    ) -> Result<bool, CommandError> {
+        let (groups, stored) = (response.groups(), stored.as_slice());
+        if groups.len() != stored.len() {
+            return Ok(false);
+        }
+        let keys: Vec<_> = groups
+            .iter()
+            .map(|group| self.namespace.group(group))
+            .collect();
+        let (current, _) = self.mget(&keys).await?;
+        let stored = stored.iter().map(|token| Some(token.as_ref()));
+        Ok(current.iter().map(Option::as_deref).eq(stored))
+    }
+}

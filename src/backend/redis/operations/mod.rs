@@ -1,0 +1,23 @@
+//! The protocol's operations: what the backend asks of Redis, step by step.
+//!
+//! ```text
+//! lookup.rs       find a response, or a fence for the fill that follows
+//! store.rs        put, replace, remove: store or remove under a token that still holds
+//! invalidation.rs remove the tokens of a resource, of a group, of the namespace
+//! tokens.rs       read tokens, create those that are absent
+//! groups.rs       tokens of groups: capture and compare
+//! client.rs       what all of them send commands with
+//! ```
+//!
+//! This room knows the protocol and the connections. It does not know the options, nor the
+//! [`Backend`](crate::backend::Backend) trait, whose methods it carries out. Start reading at
+//! `lookup.rs`.
+
+mod client;
+mod groups;
+mod invalidation;
+mod lookup;
+mod store;
+mod tokens;
+
+pub(crate) use self::client::ProtocolClient;

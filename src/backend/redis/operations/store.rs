@@ -1,0 +1,174 @@
+//! Storing and removing entries, each in one step, under a token that still holds.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::client::ProtocolClient;
+use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
+use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
+use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
+use crate::backend::redis::protocol::keys::stripe_of;
+use crate::backend::redis::protocol::replies::{put_outcome, token_held};
+use crate::backend::redis::protocol::tokens::{NamespaceToken, Token, TokenScope};
+use crate::backend::redis::protocol::ttl::entry_ttl;
+use crate::backend::{Put, StoredResponse};
+use crate::key::{CacheKey, Resource};
+use crate::semantics::moment::Moment;
+
+/// A captured token that counts on the server that a connection leads to.
+struct CapturedToken {
+    /// The key that the token was read from.
+    key: String,
+    token: Token,
+    namespace: NamespaceToken,
+    connection: Arc<Connection>,
+}
+
+impl ProtocolClient {
+    /// Stores a response if its fence still holds.
+    pub(crate) async fn put(
+        &self,
+        key: &CacheKey,
+        fence: RedisFence,
+        response: &StoredResponse,
+        now: Moment,
+    ) -> Result<Put, CommandError> {
+        // A lookup needs the lease in the entry; `replace` creates one for a fence of stripes.
+        let FenceTokens::Resource(lease) = fence.tokens else {
+            return Ok(Put::Superseded);
+        };
+        let Some(captured) = self.captured_token(&fence, key.resource()).await? else {
+            return Ok(Put::Superseded);
+        };
+        let groups = self.groups_under(&fence, &captured, response, now).await?;
+        let Some(groups) = groups else {
+            return Ok(Put::Superseded);
+        };
+        let (prefix, stamp) = (groups.encode_prefix(&lease), captured.connection.stamp());
+        let encoded = EncodedResponse::new(response, &prefix, stamp, now);
+        let mut keys = vec![captured.key];
+        keys.extend(self.entry_keys(key, &encoded));
+        let call = ScriptCall {
+            script: &self.scripts.put,
+            keys: &keys,
+            arguments: || encoded.script_arguments(&lease, self.max_variants),
+        };
+        self.run(call, |reply| put_outcome(&reply)).await
+    }
+
+    /// Invalidates a resource, and stores a response if its fence held until then.
+    pub(crate) async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: RedisFence,
+        response: &StoredResponse,
+        now: Moment,
+    ) -> Result<Put, CommandError> {
+        let resource = key.resource();
+        let Some(captured) = self.captured_token(&fence, resource).await? else {
+            self.invalidate_resource(resource).await?;
+            return Ok(Put::Superseded);
+        };
+        let groups = self.groups_under(&fence, &captured, response, now).await?;
+        let Some(groups) = groups else {
+            self.invalidate_resource(resource).await?;
+            return Ok(Put::Superseded);
+        };
+        let scope = TokenScope::Resource(resource);
+        let server = captured.connection.identity();
+        let new_lease = Token::random(server, captured.namespace, scope);
+        let (prefix, stamp) = (
+            groups.encode_prefix(&new_lease),
+            captured.connection.stamp(),
+        );
+        let encoded = EncodedResponse::new(response, &prefix, stamp, now);
+        let mut keys = vec![captured.key];
+        keys.extend(self.namespace.fence_keys(resource));
+        keys.extend(self.entry_keys(key, &encoded));
+        // A retry offers the same lease again, unlike other scripts. That is safe: the first attempt
+        // that stored has removed the captured token, so a second one stores nothing.
+        let arguments = || {
+            let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
+            arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
+            arguments
+        };
+        let call = ScriptCall {
+            script: &self.scripts.replace,
+            keys: &keys,
+            arguments,
+        };
+        self.run(call, |reply| put_outcome(&reply)).await
+    }
+
+    /// Removes the entry of a key if the fence still holds; returns whether it does.
+    #[allow(dead_code)]
+    pub(crate) async fn remove(
+        &self,
+        key: &CacheKey,
+        fence: RedisFence,
+    ) -> Result<bool, CommandError> {
+        let Some(captured) = self.captured_token(&fence, key.resource()).await? else {
+            return Ok(false);
+        };
+        let call = ScriptCall {
+            script: &self.scripts.remove,
+            keys: &[captured.key, self.namespace.entry(key)],
+            arguments: || vec![Bytes::copy_from_slice(captured.token.as_ref())],
+        };
+        self.run(call, |reply| token_held(&reply)).await
+    }
+
+    /// Returns the token of a fence for a resource; `None` if it was captured on another server or
+    /// in another namespace token.
+    ///
+    /// The namespace token is in another slot, so the script cannot compare it. A clear between this
+    /// step and the script makes the entry unreachable, because its lease no longer counts.
+    async fn captured_token(
+        &self,
+        fence: &RedisFence,
+        resource: &Resource,
+    ) -> Result<Option<CapturedToken>, CommandError> {
+        let (namespace, connection) = self.namespace_token().await?;
+        let Some(namespace) = namespace else {
+            return Ok(None);
+        };
+        let [lease_key, stripe_key] = self.namespace.fence_keys(resource);
+        let (key, token, scope) = match &fence.tokens {
+            FenceTokens::Resource(lease) => (lease_key, *lease, TokenScope::Resource(resource)),
+            FenceTokens::AllStripes(tokens) => {
+                (stripe_key, tokens[stripe_of(resource)], TokenScope::Stripe)
+            }
+        };
+        let counts = token.is_valid_for(connection.identity(), namespace, scope);
+        let captured = CapturedToken {
+            key,
+            token,
+            namespace,
+            connection,
+        };
+        Ok(counts.then_some(captured))
+    }
+
+    async fn groups_under(
+        &self,
+        fence: &RedisFence,
+        captured: &CapturedToken,
+        response: &StoredResponse,
+        now: Moment,
+    ) -> Result<Option<GroupTokens>, CommandError> {
+        let ttl = entry_ttl(response, now);
+        self.capture_groups(response, fence.all_groups, captured.namespace, ttl)
+            .await
+    }
+
+    /// The keys of an entry and, for a response with variants, of their rule and their list.
+    fn entry_keys(&self, key: &CacheKey, encoded: &EncodedResponse) -> Vec<String> {
+        let mut keys = vec![self.namespace.entry(key)];
+        if encoded.has_vary_rule() {
+            keys.push(self.namespace.entry(&key.primary()));
+            keys.push(self.namespace.variants(key));
+        }
+        keys
+    }
+}

@@ -1,0 +1,161 @@
+//! Reading tokens, and creating those that are absent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+
+use super::client::ProtocolClient;
+use crate::backend::redis::connection::{
+    CommandError, Connection, LuaScript, ScriptCall, ServerIdentity,
+};
+use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
+use crate::backend::redis::protocol::keys::STRIPES;
+use crate::backend::redis::protocol::replies::{bulk_string, bulk_strings};
+use crate::backend::redis::protocol::tokens::{AllGroupsToken, NamespaceToken, Token, TokenScope};
+use crate::backend::redis::protocol::ttl::{LEASE_TTL, NAMESPACE_TTL, ttl_millis};
+use crate::key::Resource;
+use crate::semantics::groups::Group;
+
+/// # Fences without a lookup, for writes
+impl ProtocolClient {
+    /// Captures a fence of one resource.
+    pub(crate) async fn capture_resource(
+        &self,
+        resource: &Resource,
+    ) -> Result<RedisFence, CommandError> {
+        let (namespace, connection) = self.namespace_token().await?;
+        let lease = self.get_or_create_lease(connection.identity(), namespace, resource);
+        let tokens = FenceTokens::Resource(lease.await?);
+        let all_groups = self.get_or_create_all_groups().await?;
+        Ok(RedisFence { tokens, all_groups })
+    }
+
+    /// Captures a fence of all stripes, for a write whose response will name its resource.
+    pub(crate) async fn capture_all_stripes(&self) -> Result<RedisFence, CommandError> {
+        let tokens = FenceTokens::AllStripes(self.get_or_create_stripes().await?);
+        let all_groups = self.get_or_create_all_groups().await?;
+        Ok(RedisFence { tokens, all_groups })
+    }
+}
+
+/// # Single tokens
+impl ProtocolClient {
+    /// Reads the namespace token, with the connection that it was read on.
+    pub(super) async fn namespace_token(
+        &self,
+    ) -> Result<(Option<NamespaceToken>, Arc<Connection>), CommandError> {
+        let (values, connection) = self.mget(&[self.namespace.namespace_token()]).await?;
+        let token = values.into_iter().next().flatten();
+        let token = token.and_then(|token| NamespaceToken::from_bytes(&token));
+        Ok((token, connection))
+    }
+
+    /// Returns the namespace token that was read, or creates it if it was absent.
+    async fn ensure_namespace(
+        &self,
+        token: Option<NamespaceToken>,
+    ) -> Result<NamespaceToken, CommandError> {
+        if let Some(token) = token {
+            return Ok(token);
+        }
+        let call = ScriptCall {
+            script: &self.scripts.get_or_create_unsealed,
+            keys: &[self.namespace.namespace_token()],
+            arguments: || offer(NamespaceToken::random(), NAMESPACE_TTL),
+        };
+        self.run(call, |reply| {
+            NamespaceToken::from_bytes(&bulk_string(reply)?)
+        })
+        .await
+    }
+
+    /// Returns the token of all groups; creates it if it is absent.
+    pub(super) async fn get_or_create_all_groups(&self) -> Result<AllGroupsToken, CommandError> {
+        let call = ScriptCall {
+            script: &self.scripts.get_or_create_unsealed,
+            keys: &[self.namespace.all_groups()],
+            arguments: || offer(AllGroupsToken::random(), NAMESPACE_TTL),
+        };
+        self.run(call, |reply| {
+            AllGroupsToken::from_bytes(&bulk_string(reply)?)
+        })
+        .await
+    }
+
+    /// Returns the lease of a resource; creates it if none counts on this server.
+    pub(super) async fn get_or_create_lease(
+        &self,
+        server: ServerIdentity,
+        namespace: Option<NamespaceToken>,
+        resource: &Resource,
+    ) -> Result<Token, CommandError> {
+        let namespace = self.ensure_namespace(namespace).await?;
+        let scope = TokenScope::Resource(resource);
+        let key = self.namespace.lease(resource);
+        let script = &self.scripts.get_or_create_lease;
+        self.get_or_create(script, key, LEASE_TTL, (server, namespace, scope))
+            .await
+    }
+
+    /// Returns the token of a group; creates it if none counts. It lives at least for `ttl`.
+    pub(super) async fn get_or_create_group(
+        &self,
+        group: &Group,
+        namespace: NamespaceToken,
+        ttl: Duration,
+    ) -> Result<Token, CommandError> {
+        let server = self.pool.connection().await?.identity();
+        let scope = TokenScope::Group(group);
+        let key = self.namespace.group(group);
+        let script = &self.scripts.get_or_create_group;
+        self.get_or_create(script, key, ttl, (server, namespace, scope))
+            .await
+    }
+
+    async fn get_or_create(
+        &self,
+        script: &LuaScript,
+        key: String,
+        ttl: Duration,
+        (server, namespace, scope): (ServerIdentity, NamespaceToken, TokenScope<'_>),
+    ) -> Result<Token, CommandError> {
+        let call = ScriptCall {
+            script,
+            keys: &[key],
+            arguments: || offer(Token::random(server, namespace, scope), ttl),
+        };
+        let parse = |reply| Token::parse(&bulk_string(reply)?, server, namespace, scope);
+        self.run(call, parse).await
+    }
+
+    async fn get_or_create_stripes(&self) -> Result<Arc<[Token]>, CommandError> {
+        let (namespace, connection) = self.namespace_token().await?;
+        let server = connection.identity();
+        let namespace = self.ensure_namespace(namespace).await?;
+        let keys: Vec<_> = (0..STRIPES)
+            .map(|stripe| self.namespace.stripe(stripe))
+            .collect();
+        let call = ScriptCall {
+            script: &self.scripts.get_or_create_stripes,
+            keys: &keys,
+            arguments: || {
+                let token = Token::random(server, namespace, TokenScope::Stripe);
+                offer(token, LEASE_TTL)
+            },
+        };
+        let parse = |reply: Value| {
+            let tokens = bulk_strings(reply, STRIPES)?.into_iter();
+            tokens
+                .map(|token| Token::parse(&token?, server, namespace, TokenScope::Stripe))
+                .collect()
+        };
+        self.run(call, parse).await
+    }
+}
+
+/// Returns the arguments of the scripts that create a token.
+fn offer(token: impl AsRef<[u8]>, ttl: Duration) -> Vec<Bytes> {
+    vec![Bytes::copy_from_slice(token.as_ref()), ttl_millis(ttl)]
+}

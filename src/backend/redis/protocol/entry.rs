@@ -1,0 +1,136 @@
+//! Entries: a stored response behind the tokens that it depends on.
+//!
+//! ```text
+//! entry = lease token 48 | number of groups 1 | group tokens 48 each | encoded response
+//! ```
+//!
+//! Start with [`EncodedResponse::new`] and [`decode_entry`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::tokens::Token;
+use super::ttl::{LEASE_TTL, entry_ttl, ttl_millis};
+use crate::backend::codec::{self, Decoded};
+use crate::backend::{Lookup, StoredResponse};
+use crate::semantics::moment::Moment;
+
+/// The tokens of the groups that a response is in, in the order of its groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupTokens(Arc<[Token]>);
+
+impl GroupTokens {
+    /// The number of groups that an entry has room for.
+    pub(crate) const MAX: usize = u8::MAX as usize;
+
+    pub(crate) fn new(tokens: Vec<Token>) -> Self {
+        debug_assert!(tokens.len() <= Self::MAX);
+        Self(tokens.into())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Token] {
+        &self.0
+    }
+
+    /// Encodes what stands before the response in an entry: the lease and these tokens.
+    pub(crate) fn encode_prefix(&self, lease: &Token) -> Bytes {
+        let mut prefix = BytesMut::with_capacity(Token::LENGTH * (1 + self.0.len()) + 1);
+        prefix.extend_from_slice(lease.as_ref());
+        prefix.extend_from_slice(&[self.0.len() as u8]);
+        for token in self.0.iter() {
+            prefix.extend_from_slice(token.as_ref());
+        }
+        prefix.freeze()
+    }
+
+    /// Splits the tokens off an entry without its lease; `None` if it is too short.
+    fn split_from(entry: &mut Bytes) -> Option<Self> {
+        let count = usize::from(*entry.first()?);
+        let length = 1 + count * Token::LENGTH;
+        if entry.len() < length {
+            return None;
+        }
+        let tokens = entry.split_to(length).slice(1..);
+        let tokens = tokens.chunks_exact(Token::LENGTH).map(Token::from_bytes);
+        Some(Self(tokens.collect::<Option<_>>()?))
+    }
+}
+
+/// A response, and the rule of its variants, encoded for the scripts that store.
+pub(crate) struct EncodedResponse {
+    entry: Bytes,
+    /// Empty for a response without variants.
+    vary_rule: Bytes,
+    ttl: Bytes,
+    lease_ttl: Bytes,
+}
+
+impl EncodedResponse {
+    /// Encodes a response behind `prefix`, with `stamp` as the server's time of writing.
+    pub(crate) fn new(response: &StoredResponse, prefix: &[u8], stamp: u64, now: Moment) -> Self {
+        let rule = response.vary_selection().map(|selected| selected.rule());
+        let ttl = entry_ttl(response, now);
+        // A rule belongs to no group: the lease and a count of 0.
+        let rule_prefix = [&prefix[..Token::LENGTH], &[0]].concat();
+        let encode_rule = |rule| codec::encode_rule(rule, stamp, &rule_prefix);
+        Self {
+            entry: codec::encode(response, now, stamp, prefix),
+            vary_rule: rule.map_or_else(Bytes::new, |rule| encode_rule(rule)),
+            ttl: ttl_millis(ttl),
+            lease_ttl: ttl_millis(ttl + LEASE_TTL),
+        }
+    }
+
+    pub(crate) fn has_vary_rule(&self) -> bool {
+        !self.vary_rule.is_empty()
+    }
+
+    /// Returns the first six arguments of the scripts `PUT` and `REPLACE`.
+    pub(crate) fn script_arguments(&self, captured: &Token, max_variants: usize) -> Vec<Bytes> {
+        vec![
+            Bytes::copy_from_slice(captured.as_ref()),
+            self.entry.clone(),
+            self.ttl.clone(),
+            self.lease_ttl.clone(),
+            self.vary_rule.clone(),
+            max_variants.to_string().into(),
+        ]
+    }
+}
+
+/// Decodes an entry that must have been stored under `lease`; anything else is a miss.
+///
+/// `max_age` returns the time since the entry's stamp. A member of groups is returned with their
+/// tokens, which have to be compared before it may be used.
+pub(crate) fn decode_entry(
+    entry: Option<Vec<u8>>,
+    lease: Token,
+    now: Moment,
+    max_age: impl FnOnce(u64) -> Option<Duration>,
+) -> (Lookup<Token>, GroupTokens) {
+    let miss = (Lookup::Miss(lease), GroupTokens::default());
+    let Some(mut entry) = entry.map(Bytes::from) else {
+        return miss;
+    };
+    if !entry.starts_with(lease.as_ref()) {
+        return miss;
+    }
+    entry.advance(Token::LENGTH);
+    let Some(groups) = GroupTokens::split_from(&mut entry) else {
+        return miss;
+    };
+    match codec::decode(&entry, now, max_age) {
+        Ok(Decoded::Response(response)) => (Lookup::Found(response, lease), groups),
+        Ok(Decoded::Rule(rule)) => (Lookup::Varies(rule, lease), GroupTokens::default()),
+        Err(error) => {
+            tracing::debug!(%error, "redis entry cannot be decoded; treated as a miss");
+            miss
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Key names: a namespace, a letter for the kind, and digests of fixed length.
+//!
+//! Nothing of a request is readable in a name. All keys of one resource share a hash tag, so that a
+//! cluster keeps them in one slot. Start with [`Namespace`].
+
+use std::sync::Arc;
+
+use crate::key::{CacheKey, Resource};
+use crate::semantics::groups::Group;
+
+/// The length of the longest namespace.
+pub(crate) const MAX_NAMESPACE_LENGTH: usize = 64;
+
+/// The number of stripes.
+///
+/// A write that does not know its resource yet is fenced by stripes. An invalidation of another
+/// resource of the same stripe breaks such a fence; then the write's response is not stored.
+pub(crate) const STRIPES: usize = 64;
+
+/// The prefix of all keys.
+///
+/// The allowed characters exclude `:`, so that the keys of one namespace never begin with the name
+/// of another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// Checks the name: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let is_valid =
+            (1..=MAX_NAMESPACE_LENGTH).contains(&name.len()) && name.bytes().all(is_plain);
+        is_valid.then(|| Self(name.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of the namespace token.
+    pub(crate) fn namespace_token(&self) -> String {
+        format!("{}:n", self.0)
+    }
+
+    /// The key of a resource's lease token.
+    pub(crate) fn lease(&self, resource: &Resource) -> String {
+        let mut name = self.resource_key('l', resource, 0);
+        name.push('}');
+        name
+    }
+
+    /// The key of the token of all groups.
+    pub(crate) fn all_groups(&self) -> String {
+        format!("{}:q", self.0)
+    }
+
+    /// The key of a group's token.
+    pub(crate) fn group(&self, group: &Group) -> String {
+        let mut name = format!("{}:g:{{", self.0);
+        push_digest(&mut name, group.digest());
+        name.push('}');
+        name
+    }
+
+    /// The key of a stripe's token.
+    pub(crate) fn stripe(&self, stripe: usize) -> String {
+        format!("{}:w:{stripe:02x}", self.0)
+    }
+
+    /// The keys of the tokens that an invalidation of a resource removes: its lease and its stripe.
+    pub(crate) fn fence_keys(&self, resource: &Resource) -> [String; 2] {
+        [self.lease(resource), self.stripe(stripe_of(resource))]
+    }
+
+    /// The key of an entry: a response, or the rule that selects among its variants.
+    pub(crate) fn entry(&self, key: &CacheKey) -> String {
+        let mut name = self.resource_key('e', key.resource(), 64);
+        name.push('}');
+        if !key.is_plain() {
+            push_digest(&mut name, key.selector());
+            push_digest(&mut name, key.variant());
+        }
+        name
+    }
+
+    /// The key of the list of a response's variants: names of their entries, the latest first.
+    pub(crate) fn variants(&self, key: &CacheKey) -> String {
+        let mut name = self.resource_key('v', key.resource(), 32);
+        name.push('}');
+        push_digest(&mut name, key.selector());
+        name
+    }
+
+    /// Starts a name with the resource's hash tag, left open, and room for `more` bytes.
+    fn resource_key(&self, kind: char, resource: &Resource, more: usize) -> String {
+        let mut name = String::with_capacity(self.0.len() + 5 + 32 + more);
+        name.push_str(&self.0);
+        name.push(':');
+        name.push(kind);
+        name.push_str(":{");
+        push_digest(&mut name, resource.digest());
+        name
+    }
+}
+
+/// Returns the stripe of a resource.
+pub(crate) fn stripe_of(resource: &Resource) -> usize {
+    // Other bits than the stripes of a memory backend use.
+    (resource.digest() >> 32) as usize % STRIPES
+}
+
+/// Appends a digest in hexadecimal.
+///
+/// `write!` takes several times as long, twice per lookup.
+fn push_digest(name: &mut String, digest: u128) {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    for byte in digest.to_be_bytes() {
+        name.push(DIGITS[usize::from(byte >> 4)]);
+        name.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use http::Request;
+
+    use super::*;
+    use crate::key::{DigestSeed, KeyParts};
+
+    /// A key is the namespace and hexadecimal digits of one length, whatever the request contains.
+    #[test]
+    fn nothing_of_a_request_is_readable_in_a_key() {
+        let namespace = Namespace::new("shop-1.test").expect("a namespace");
+        let (request, ()) = Request::new(()).into_parts();
+        let hostile = ["/", "/a\r\nFLUSHALL\r\n", "/}{", "/a:b*?[", "/\0 ", "/é"];
+        let long = "/x".repeat(500_000);
+        let mut lengths = std::collections::BTreeSet::new();
+        for path in hostile.into_iter().chain([&*long]) {
+            for query in [None, Some("a}b\r\n{")] {
+                let parts = KeyParts::from_request(&request, Cow::Borrowed("h:{}\n"))
+                    .with_path(path)
+                    .with_query(query);
+                let key = CacheKey::new(&DigestSeed::default(), "\u{1f}", &parts);
+                let entry = namespace.entry(&key);
+                let rest = entry.strip_prefix("shop-1.test:e:{").expect("the prefix");
+                let (tag, rest) = rest.split_once('}').expect("a tag");
+                assert_eq!(tag, format!("{:032x}", key.resource().digest()));
+                let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                assert!(tag.len() == 32 && is_hex(tag) && is_hex(rest), "{entry}");
+                assert_eq!(
+                    namespace.lease(key.resource()),
+                    format!("shop-1.test:l:{{{tag}}}")
+                );
+                lengths.insert((query.is_some(), entry.len()));
+            }
+        }
+        assert_eq!(lengths.len(), 2, "{lengths:?}");
+    }
+
+    /// `KEYS a:*` or `SCAN` in one namespace never matches keys of another.
+    #[test]
+    fn the_keys_of_a_namespace_never_begin_with_another_one() {
+        for name in ["", "a:b", "a{b", "a b", "a\n", "a*", "é", &"a".repeat(65)] {
+            assert!(Namespace::new(name).is_none(), "{name:?}");
+        }
+        let (a, ab) = (Namespace::new("a"), Namespace::new("ab"));
+        let (a, ab) = (
+            a.expect("valid").namespace_token(),
+            ab.expect("valid").namespace_token(),
+        );
+        assert!(!ab.starts_with(a.trim_end_matches('n')));
+    }
+}

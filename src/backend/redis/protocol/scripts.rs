@@ -1,0 +1,146 @@
+//! The Lua scripts: what Redis does in one step.
+//!
+//! `pcall` is used for `GET`, because another program may have stored a value of any type under one
+//! of the keys. Start with [`Scripts`].
+
+use crate::backend::redis::connection::LuaScript;
+
+/// All scripts of the protocol.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    pub(crate) get_or_create_unsealed: LuaScript,
+    pub(crate) get_or_create_lease: LuaScript,
+    pub(crate) get_or_create_group: LuaScript,
+    pub(crate) get_or_create_stripes: LuaScript,
+    pub(crate) put: LuaScript,
+    pub(crate) replace: LuaScript,
+    pub(crate) remove: LuaScript,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            get_or_create_unsealed: LuaScript::new(GET_OR_CREATE_UNSEALED),
+            get_or_create_lease: LuaScript::new(GET_OR_CREATE_LEASE),
+            get_or_create_group: LuaScript::new(GET_OR_CREATE_GROUP),
+            get_or_create_stripes: LuaScript::new(GET_OR_CREATE_STRIPES),
+            put: LuaScript::new(PUT),
+            replace: LuaScript::new(REPLACE),
+            remove: LuaScript::new(REMOVE),
+        }
+    }
+}
+
+/// Returns the namespace token or the token of all groups; creates it if it is absent.
+///
+/// Keys: token. Arguments: new token, its time to live.
+const GET_OR_CREATE_UNSEALED: &str = "\
+local token = redis.pcall('GET', KEYS[1])
+if type(token) == 'string' and #token == #ARGV[1] then return token end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns a resource's lease; replaces one of another server or namespace token, and creates an
+/// absent one.
+///
+/// Keys: lease. Arguments: new lease, its time to live.
+const GET_OR_CREATE_LEASE: &str = "\
+local lease = redis.pcall('GET', KEYS[1])
+if type(lease) == 'string' and #lease == #ARGV[1]
+  and string.sub(lease, 1, 32) == string.sub(ARGV[1], 1, 32) then return lease end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns or creates a group's token, and extends its life beyond that of the entry to be stored.
+///
+/// Keys: group token. Arguments: new token, its time to live.
+const GET_OR_CREATE_GROUP: &str = "\
+local token = redis.pcall('GET', KEYS[1])
+if type(token) == 'string' and #token == #ARGV[1]
+  and string.sub(token, 1, 32) == string.sub(ARGV[1], 1, 32) then
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  return token
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns or creates the tokens of all stripes, in order.
+///
+/// Keys: stripes. Arguments: new token, whose last byte the number of the stripe replaces; its time
+/// to live.
+const GET_OR_CREATE_STRIPES: &str = "\
+local tokens = {}
+for stripe, key in ipairs(KEYS) do
+  local token = redis.pcall('GET', key)
+  if type(token) ~= 'string' or #token ~= #ARGV[1]
+    or string.sub(token, 1, 32) ~= string.sub(ARGV[1], 1, 32) then
+    token = string.sub(ARGV[1], 1, -2) .. string.char(stripe)
+    redis.call('SET', key, token, 'PX', ARGV[2])
+  end
+  tokens[stripe] = token
+end
+return tokens";
+
+/// Prepends a function that records a variant as the latest and removes the oldest beyond the limit.
+///
+/// All variants are in their resource's slot.
+macro_rules! with_variants {
+    ($script:literal) => {
+        concat!(
+            "\
+local function add_variant(list, entry, max, ttl)
+  if type(redis.pcall('LREM', list, 0, entry)) ~= 'number' then redis.call('UNLINK', list) end
+  redis.call('LPUSH', list, entry)
+  if redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, ttl) end
+  for _, old in ipairs(redis.call('LRANGE', list, max, -1)) do redis.call('UNLINK', old) end
+  redis.call('LTRIM', list, 0, max - 1)
+end
+",
+            $script
+        )
+    };
+}
+
+/// Stores an entry if the captured token is still in its key. Returns 1 if it has stored, else 0.
+///
+/// Keys: captured token's key, entry; for a response with variants also rule, list of variants.
+/// Arguments: captured token, entry, its time to live, that of the lease, rule, limit of variants.
+const PUT: &str = with_variants!(
+    "\
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+if KEYS[3] then
+  local ttl = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[3]))
+  redis.call('SET', KEYS[3], ARGV[5], 'PX', string.format('%.0f', ttl))
+  add_variant(KEYS[4], KEYS[2], ARGV[6], ARGV[4])
+end
+return 1"
+);
+
+/// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
+/// its key. Returns 1 if it has stored, else 0.
+///
+/// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list of
+/// variants. Arguments: as `PUT`, then the new lease.
+const REPLACE: &str = with_variants!(
+    "\
+local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
+redis.call('UNLINK', KEYS[2], KEYS[3])
+if not held then return 0 end
+redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[4])
+redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
+if KEYS[5] then
+  redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3])
+  add_variant(KEYS[6], KEYS[4], ARGV[6], ARGV[4])
+end
+return 1"
+);
+
+/// Removes an entry if the captured token is still in its key. Returns 1 if it held, else 0.
+///
+/// Keys: captured token's key, entry. Arguments: captured token.
+const REMOVE: &str = "\
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[2])
+return 1";
