@@ -145,8 +145,7 @@ impl<B: Backend> CacheHandle<B> {
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates the responses of one authority that name this group in `Cache-Groups` (RFC
-    /// 9875).
+    /// Invalidates the responses of one authority that `Cache-Groups` puts in a group (RFC 9875).
     ///
     /// `authority` is spelled as in a cache key: in lower case, without the default port. After
     /// `Ok`, no later request is answered with a member of the group that was stored or fetched

@@ -132,7 +132,8 @@
 //!
 //! # Runtime
 //!
-//! It needs a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]` create it.
+//! It needs a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]` create it:
+//! in one without, the first timeout panics.
 //! Outside of a runtime it serves and invalidates, but has no background work: misses are not
 //! coalesced, stale responses are validated before use, and a cancelled write does not run on.
 //!

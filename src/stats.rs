@@ -69,16 +69,16 @@ const STRIPES: usize = 32;
 /// no cache line.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    stripes: Box<[Stripe]>,
+    stripes: Box<[CounterStripe]>,
 }
 
 #[derive(Debug)]
 #[repr(align(128))]
-struct Stripe([AtomicU64; COUNTERS]);
+struct CounterStripe([AtomicU64; COUNTERS]);
 
 impl Default for Counters {
     fn default() -> Self {
-        let stripe = || Stripe([const { AtomicU64::new(0) }; COUNTERS]);
+        let stripe = || CounterStripe([const { AtomicU64::new(0) }; COUNTERS]);
         Self {
             stripes: (0..STRIPES).map(|_| stripe()).collect(),
         }

@@ -52,8 +52,8 @@ use crate::state::LayerState;
 /// | [time and randomness](#time-and-randomness) | clocks and random numbers for tests |
 ///
 /// Names follow one scheme. Limits begin with `max_`. Durations end in `_timeout`, `_ttl`,
-/// `_window` or `_backoff`; the three `stale_*` windows keep the names of RFC 5861. Switches take
-/// a `bool`.
+/// `_window` or `_backoff`; the three `stale_*` windows are named like the directives of RFC 5861.
+/// Switches take a `bool`.
 ///
 /// Options accept any value of their type unless their documentation has a section on panics. Each
 /// option that can panic has a `try_` twin, which returns an
