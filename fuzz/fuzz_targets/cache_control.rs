@@ -1,4 +1,5 @@
-//! `Cache-Control` of any bytes: no panic, letter case and list white space say nothing, no directive takes back another.
+//! Parses `Cache-Control` from arbitrary bytes: no panic, letter case and white space change nothing,
+//! and no directive cancels another.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -7,17 +8,21 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use tower_response_cache::Ttl;
-use tower_response_cache::fuzzing::cache_control::{IgnoredDirectives, RequestDirectives, ResponseDirectives};
-use tower_response_cache::fuzzing::moment::Moment;
-use tower_response_cache::fuzzing::storing::{RequestHead, ResponseHead, StorageDecision, StoringRules, decide_storage};
 use tower_response_cache::fuzzing::cache_control::TargetedFields;
+use tower_response_cache::fuzzing::cache_control::{
+    IgnoredDirectives, RequestDirectives, ResponseDirectives,
+};
+use tower_response_cache::fuzzing::moment::Moment;
+use tower_response_cache::fuzzing::storing::{
+    RequestHead, ResponseHead, StorageDecision, StoringRules, decide_storage,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let lines: Vec<Vec<u8>> = bytes
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::to_vec)
         .collect();
-    let Some(said) = Said::of(&lines) else {
+    let Some(parsed) = Parsed::from_lines(&lines) else {
         return;
     };
     let each = |change: &dyn Fn(&Vec<u8>) -> Vec<u8>| lines.iter().map(change).collect::<Vec<_>>();
@@ -26,34 +31,37 @@ fuzz_target!(|bytes: &[u8]| {
         each(&|line| line.to_ascii_lowercase()),
         each(&|line| [b"\t ,, ", &line[..], b" , \t"].concat()),
     ] {
-        assert_eq!(Said::of(&same).as_ref(), Some(&said));
+        assert_eq!(Parsed::from_lines(&same).as_ref(), Some(&parsed));
     }
     if !bytes.contains(&b'"') {
         let spaced = each(&|line| {
             let members: Vec<_> = line.split(|byte| *byte == b',').collect();
             members.join(&b"\t , "[..])
         });
-        assert_eq!(Said::of(&spaced).as_ref(), Some(&said));
-        assert_eq!(Said::of(&[lines.join(&b","[..])]).as_ref(), Some(&said));
+        assert_eq!(Parsed::from_lines(&spaced).as_ref(), Some(&parsed));
+        assert_eq!(
+            Parsed::from_lines(&[lines.join(&b","[..])]).as_ref(),
+            Some(&parsed)
+        );
     }
     for forbids in ["private", "no-cache", "No-Cache=\"a, b\""] {
-        forbidden(&lines, &said, forbids.as_bytes());
+        assert_forbids_reuse(&lines, &parsed, forbids.as_bytes());
     }
-    // Whoever understands the status does not obey it beside that (§5.2.2.3).
-    if !said.response.must_understand {
-        forbidden(&lines, &said, b"no-store");
+    // RFC 9111 §5.2.2.3: beside `must-understand` a known status code ignores `no-store`.
+    if !parsed.response.must_understand {
+        assert_forbids_reuse(&lines, &parsed, b"no-store");
     }
-    shorter(&lines, &said);
+    assert_not_longer(&lines, &parsed);
 });
 
 #[derive(Debug, PartialEq, Eq)]
-struct Said {
+struct Parsed {
     response: ResponseDirectives,
     request: RequestDirectives,
 }
 
-impl Said {
-    fn of(lines: &[Vec<u8>]) -> Option<Self> {
+impl Parsed {
+    fn from_lines(lines: &[Vec<u8>]) -> Option<Self> {
         let headers = headers(lines)?;
         Some(Self {
             response: ResponseDirectives::from_headers(&headers, &TargetedFields::default()),
@@ -70,13 +78,14 @@ fn headers(lines: &[Vec<u8>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Wherever it stands, it is heard, and the response is not reused as it is.
-fn forbidden(lines: &[Vec<u8>], said: &Said, directive: &[u8]) {
+/// A directive takes effect at any place: the response is not reused without validation.
+fn assert_forbids_reuse(lines: &[Vec<u8>], parsed: &Parsed, directive: &[u8]) {
     let mut places = vec![lines.to_vec(); 4];
     places[0].insert(0, directive.to_vec());
     places[1].push(directive.to_vec());
     places[2][0] = [directive, b",", &lines[0]].concat();
-    // A quote that never closes must not swallow what stands behind it; a directive with quotes of its own would close it.
+    // An unclosed quote must not hide the directives after it. A directive with quotes of its own
+    // would close it, so that case is left out.
     if directive.contains(&b'"') {
         places.truncate(3);
     } else {
@@ -87,7 +96,10 @@ fn forbidden(lines: &[Vec<u8>], said: &Said, directive: &[u8]) {
         assert!(!is_reused_whole(&headers), "{lines:?}");
         let response = ResponseDirectives::from_headers(&headers, &TargetedFields::default());
         let lifetimes = (response.max_age, response.s_maxage);
-        assert_eq!(lifetimes, (said.response.max_age, said.response.s_maxage));
+        assert_eq!(
+            lifetimes,
+            (parsed.response.max_age, parsed.response.s_maxage)
+        );
     }
 }
 
@@ -117,11 +129,11 @@ fn is_reused_whole(headers: &HeaderMap) -> bool {
     }
 }
 
-/// A second lifetime never makes the first one longer.
-fn shorter(lines: &[Vec<u8>], said: &Said) {
+/// A second lifetime never extends the first one.
+fn assert_not_longer(lines: &[Vec<u8>], parsed: &Parsed) {
     let more = [lines, &[b"max-age=5, s-maxage=x".to_vec()]].concat();
-    let both = Said::of(&more).expect("still values");
-    let before = said.response.max_age.unwrap_or(Duration::MAX);
+    let both = Parsed::from_lines(&more).expect("still values");
+    let before = parsed.response.max_age.unwrap_or(Duration::MAX);
     assert_eq!(
         both.response.max_age,
         Some(before.min(Duration::from_secs(5)))

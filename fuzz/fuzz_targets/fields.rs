@@ -1,5 +1,5 @@
-//! Fields of any bytes that select, that are conditions, that ask for parts or that name groups: no panic, and what each
-//! module says of its answers.
+//! Parses the fields for content negotiation, conditions, ranges and cache groups from arbitrary
+//! bytes: no panic, and each module keeps its promises.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,11 +11,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use tower_response_cache::fuzzing::vary::normalized_value;
-use tower_response_cache::fuzzing::validation::{EntityTag, is_not_modified};
 use tower_response_cache::fuzzing::groups::{self, GroupNames};
 use tower_response_cache::fuzzing::moment::Moment;
-use tower_response_cache::fuzzing::ranges::{MAX_RANGES, RequestedRanges, if_range_allows, requested_ranges};
+use tower_response_cache::fuzzing::ranges::{
+    MAX_RANGES, RequestedRanges, if_range_allows, requested_ranges,
+};
+use tower_response_cache::fuzzing::validation::{EntityTag, is_not_modified};
+use tower_response_cache::fuzzing::vary::normalized_value;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'b> {
@@ -26,14 +28,14 @@ struct Input<'b> {
 
 fuzz_target!(|input: Input<'_>| {
     for name in [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE] {
-        selects(&input.lines, &name);
+        check_negotiation(&input.lines, &name);
     }
-    asks_for_parts(&input.lines, input.length);
-    is_a_condition(&input);
-    names_groups(&input.lines);
+    check_ranges(&input.lines, input.length);
+    check_conditions(&input);
+    check_groups(&input.lines);
 });
 
-fn of(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
+fn headers(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines {
         if let Ok(value) = HeaderValue::from_bytes(line) {
@@ -43,21 +45,24 @@ fn of(lines: &[&[u8]], name: &HeaderName) -> HeaderMap {
     headers
 }
 
-/// White space around commas and empty members say nothing, whatever the lines are.
-fn selects(lines: &[&[u8]], name: &HeaderName) {
-    let plain = of(lines, name);
+/// White space around commas and empty list members change nothing.
+fn check_negotiation(lines: &[&[u8]], name: &HeaderName) {
+    let plain = headers(lines, name);
     let spaced: Vec<_> = lines
         .iter()
         .map(|line| [b" ,\t", *line, b" ,, "].concat())
         .collect();
     let spaced: Vec<_> = spaced.iter().map(Vec::as_slice).collect();
-    let spaced = of(&spaced, name);
-    assert_eq!(normalized_value(name, &plain), normalized_value(name, &spaced));
+    let spaced = headers(&spaced, name);
+    assert_eq!(
+        normalized_value(name, &plain),
+        normalized_value(name, &spaced)
+    );
 }
 
-/// None is empty, none beyond the end, none twice, and there are not too many.
-fn asks_for_parts(lines: &[&[u8]], length: u64) {
-    let asked = of(lines, &RANGE);
+/// No range is empty, beyond the end or overlaps another, and their number is limited.
+fn check_ranges(lines: &[&[u8]], length: u64) {
+    let asked = headers(lines, &RANGE);
     let RequestedRanges::Parts(mut parts) = requested_ranges(&asked, length) else {
         return;
     };
@@ -71,8 +76,8 @@ fn asks_for_parts(lines: &[&[u8]], length: u64) {
     assert!(parts.windows(2).all(|two| two[0].end <= two[1].start));
 }
 
-/// Whoever names the stored tag has the response; a strong comparison that holds is a weak one that does.
-fn is_a_condition(input: &Input<'_>) {
+/// The stored tag matches itself; tags that match strongly match weakly too.
+fn check_conditions(input: &Input<'_>) {
     let at = Moment::new(
         Duration::ZERO,
         UNIX_EPOCH + Duration::from_secs(784_111_777),
@@ -84,11 +89,11 @@ fn is_a_condition(input: &Input<'_>) {
         }
     }
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-        let asked = of(&input.lines, &name);
+        let asked = headers(&input.lines, &name);
         let _ = is_not_modified(&asked, StatusCode::OK, &stored, at);
         assert!(!is_not_modified(&asked, StatusCode::NOT_FOUND, &stored, at));
     }
-    let _ = if_range_allows(&of(&input.lines, &IF_RANGE), &stored, at);
+    let _ = if_range_allows(&headers(&input.lines, &IF_RANGE), &stored, at);
     let Some(own) = EntityTag::from_headers(&stored) else {
         return;
     };
@@ -101,10 +106,10 @@ fn is_a_condition(input: &Input<'_>) {
     }
 }
 
-/// Sorted, each once, and split over lines or not.
-fn names_groups(lines: &[&[u8]]) {
+/// The names are sorted and unique; lines of a list can be joined.
+fn check_groups(lines: &[&[u8]]) {
     let name = HeaderName::from_static("cache-groups");
-    let found = groups::membership(&of(lines, &name));
+    let found = groups::member_groups(&headers(lines, &name));
     if let GroupNames::Listed(names) = &found {
         assert!(names.windows(2).all(|two| two[0] < two[1]));
     }
@@ -113,6 +118,6 @@ fn names_groups(lines: &[&[u8]]) {
         .all(|line| HeaderValue::from_bytes(line).is_ok())
     {
         let joined = lines.join(&b", "[..]);
-        assert_eq!(groups::membership(&of(&[&joined], &name)), found);
+        assert_eq!(groups::member_groups(&headers(&[&joined], &name)), found);
     }
 }

@@ -1,5 +1,5 @@
-//! Keys of any parts: two are the same exactly when all their parts are, by bytes and by digest; an authority that was
-//! normalized is normal.
+//! Makes keys of arbitrary parts: two are equal exactly when all their parts are, by bytes and by
+//! digest; normalizing an authority twice changes nothing.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use tower_response_cache::fuzzing;
 use tower_response_cache::key::{CacheKey, DigestSeed, KeyParts};
 
-/// From few letters, so that two of them are often alike.
+/// The parts of a key.
 #[derive(Arbitrary, Clone, Debug, PartialEq, Eq)]
 struct Key<'a> {
     scope: &'a str,
@@ -42,7 +42,7 @@ enum Change<'a> {
     Scheme(Option<Scheme>),
     Path(&'a str),
     Query(Option<&'a str>),
-    /// As many bytes as they are taken from one part's end and put before the next part.
+    /// Splits the authority after so many bytes; the rest becomes the path.
     Shift(u8),
     All(Key<'a>),
 }
@@ -104,16 +104,16 @@ fuzz_target!(|input: (Key<'_>, Change<'_>, &[u8])| {
         (one.scope, one.authority, one.path) == (other.scope, other.authority, other.path);
     assert_eq!(resource(&one) == resource(&other), is_same);
     for scheme in [None, Some("http"), Some("https")] {
-        normal(one.authority, scheme);
+        check_normalized(one.authority, scheme);
     }
 });
 
-fn normal(authority: &str, scheme: Option<&str>) {
+fn check_normalized(authority: &str, scheme: Option<&str>) {
     let Some(normal) = fuzzing::normalize(authority, scheme) else {
         return;
     };
     let again = fuzzing::normalize(&normal, scheme);
     assert_eq!(again.as_deref(), Some(&*normal), "{authority}");
-    let louder = authority.to_ascii_uppercase();
-    assert_eq!(fuzzing::normalize(&louder, scheme), Some(normal));
+    let upper_case = authority.to_ascii_uppercase();
+    assert_eq!(fuzzing::normalize(&upper_case, scheme), Some(normal));
 }
