@@ -1,9 +1,10 @@
-//! What `fuzz/` needs and nobody else may see.
+//! Internals that `fuzz/` tests. Compiled with `--cfg fuzzing` only, and no part of the public API.
 
 use std::borrow::Cow;
 
 use http::request;
 
+use crate::backend::StoredResponse;
 pub use crate::backend::codec;
 use crate::key::{self, CacheKey, DigestSeed, KeyParts};
 pub use crate::semantics::{
@@ -22,10 +23,21 @@ pub fn identity(key: &KeyParts<'_>, scope: &str) -> Box<[u8]> {
     key.identity(scope)
 }
 
-/// Whether that is a full key's.
+/// Whether `identity` is the full key of `key`.
 #[must_use]
-pub fn is(key: &KeyParts<'_>, scope: &str, identity: &[u8]) -> bool {
-    key.is(scope, identity)
+pub fn matches(key: &KeyParts<'_>, scope: &str, identity: &[u8]) -> bool {
+    key.matches(scope, identity)
+}
+
+/// The fields of a stored response that have no public accessor: the full key, the values that
+/// selected it, and whether its `Cache-Status` is an upstream cache's.
+#[must_use]
+pub fn hidden_fields(response: &StoredResponse) -> (&[u8], Option<&vary::VarySelection>, bool) {
+    (
+        response.identity(),
+        response.vary_selection(),
+        response.has_upstream_status(),
+    )
 }
 
 /// The digest of a key.
@@ -36,6 +48,6 @@ pub fn cache_key(seed: &DigestSeed, scope: &str, key: &KeyParts<'_>) -> CacheKey
 
 /// An authority as keys hold it.
 #[must_use]
-pub fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
-    key::normalize(authority, scheme)
+pub fn normalize_authority<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
+    key::normalize_authority(authority, scheme)
 }

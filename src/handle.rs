@@ -125,7 +125,7 @@ impl<B: Backend> CacheHandle<B> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
-        let authority = self.state.config.authority.of(&parts);
+        let authority = self.state.config.authority.resolve(&parts);
         let authority = authority.ok_or(Kind::NoAuthority)?;
         self.invalidate_key(&authority, parts.uri.path()).await
     }

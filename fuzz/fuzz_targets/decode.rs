@@ -8,6 +8,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tower_response_cache::backend::StoredResponse;
 use tower_response_cache::fuzzing::codec::{Decoded, decode, encode, encode_rule, sealed};
+use tower_response_cache::fuzzing::hidden_fields;
 use tower_response_cache::fuzzing::moment::Moment;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -41,13 +42,11 @@ fn round_trip(bytes: &Bytes) {
 }
 
 fn assert_equal(a: &StoredResponse, b: &StoredResponse) {
-    assert_eq!(a.identity(), b.identity());
+    assert_eq!(hidden_fields(a), hidden_fields(b));
     assert_eq!(a.status(), b.status());
     assert_eq!(a.headers(), b.headers());
     assert_eq!(a.body(), b.body());
     assert_eq!(a.trailers(), b.trailers());
     assert_eq!(a.cost(), b.cost());
     assert_eq!(a.freshness(), b.freshness());
-    assert_eq!(a.vary_selection(), b.vary_selection());
-    assert_eq!(a.has_upstream_status(), b.has_upstream_status());
 }

@@ -32,7 +32,7 @@ pub use crate::semantics::groups::Group;
 pub use crate::semantics::moment::Moment;
 pub use crate::semantics::ranges::PartialContent;
 pub use crate::semantics::stored::StoredResponse;
-pub use crate::semantics::vary::{VaryRule, VarySelection};
+pub use crate::semantics::vary::VaryRule;
 
 /// How many variants of one key are kept, unless that is said.
 pub(crate) const MOST_VARIANTS: usize = 32;
@@ -156,8 +156,8 @@ pub struct Usage {
 ///         if state.invalidations != fence {
 ///             return Ok(Put::Superseded);
 ///         }
-///         match response.vary_selection() {
-///             Some(selected) => state.rules.insert(key.primary(), selected.rule().clone()),
+///         match response.vary_rule() {
+///             Some(rule) => state.rules.insert(key.primary(), rule.clone()),
 ///             None => state.rules.remove(key),
 ///         };
 ///         state.responses.insert(*key, response);

@@ -26,7 +26,7 @@ impl Authority {
     }
 
     /// The authority of a request's key.
-    pub(crate) fn of<'r>(&'r self, request: &'r request::Parts) -> Option<Cow<'r, str>> {
+    pub(crate) fn resolve<'r>(&'r self, request: &'r request::Parts) -> Option<Cow<'r, str>> {
         match self {
             Self::FromRequest => requested(request),
             Self::Fixed(authority) => Some(Cow::Borrowed(authority)),
@@ -34,13 +34,13 @@ impl Authority {
     }
 
     /// Whether a name that a response to `request` carries is that of the request's own site.
-    pub(crate) fn is_own(
+    pub(crate) fn is_same_site(
         &self,
         request: &request::Parts,
         scheme: Option<&str>,
         named: &str,
     ) -> bool {
-        let Some(named) = normalize(named, scheme) else {
+        let Some(named) = normalize_authority(named, scheme) else {
             return false;
         };
         let is_fixed = matches!(self, Self::Fixed(fixed) if *named == **fixed);
@@ -56,13 +56,17 @@ fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
         return None;
     }
     let host = host
-        .map(|host| host.to_str().ok().and_then(|host| normalize(host, scheme)))
+        .map(|host| {
+            host.to_str()
+                .ok()
+                .and_then(|host| normalize_authority(host, scheme))
+        })
         .map_or(Ok(None), |host| host.map(Some).ok_or(()))
         .ok()?;
     match request.uri.authority() {
         None => host,
         Some(target) => {
-            let target = normalize(target.as_str(), scheme)?;
+            let target = normalize_authority(target.as_str(), scheme)?;
             host.is_none_or(|host| host == target).then_some(target)
         }
     }
@@ -70,7 +74,10 @@ fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
 
 /// An authority as keys hold it: in lower case, without the root's dot and the default port; `None` if it is no host with optional port
 /// (RFC 9110 §4.2, §7.2; user information is refused).
-pub(crate) fn normalize<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
+pub(crate) fn normalize_authority<'a>(
+    authority: &'a str,
+    scheme: Option<&str>,
+) -> Option<Cow<'a, str>> {
     let port_at = match authority.strip_prefix('[') {
         Some(_) => authority.find(']')? + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -167,7 +174,7 @@ mod tests {
             ("/", &["::1"], None),
         ] {
             let request = request(uri, hosts);
-            let got = Authority::FromRequest.of(&request);
+            let got = Authority::FromRequest.resolve(&request);
             assert_eq!(got.as_deref(), expected, "{uri} {hosts:?}");
         }
     }
@@ -188,7 +195,7 @@ mod tests {
             (&site, "a", None, "b", false),
         ] {
             let request = request("/", &[host]);
-            let got = rule.is_own(&request, scheme, named);
+            let got = rule.is_same_site(&request, scheme, named);
             assert_eq!(got, is_own, "{rule:?} {host} {named}");
         }
     }

@@ -28,7 +28,7 @@ impl Resource {
 }
 
 /// A group of one authority's responses, within a scope (RFC 9875 §2: only of one origin).
-pub(crate) fn group(seed: &DigestSeed, scope: &str, authority: &str, name: &str) -> Group {
+pub(crate) fn group_digest(seed: &DigestSeed, scope: &str, authority: &str, name: &str) -> Group {
     let mut digester = seed.hasher();
     digester.parts(["group", scope, authority, name]);
     Group::from_digest(digester.finish())
@@ -92,7 +92,7 @@ impl CacheKey {
 
     /// The key of what is stored of the response while it is not whole (RFC 9111 §3.3).
     #[must_use]
-    pub fn for_partial_content(self, seed: &DigestSeed) -> Self {
+    pub(crate) fn for_partial_content(self, seed: &DigestSeed) -> Self {
         let mut digester = seed.hasher();
         digester.part(b"parts");
         digester.part(&self.selector.to_le_bytes());
@@ -110,7 +110,7 @@ impl CacheKey {
         for name in rule.names() {
             digester.part(name.as_str().as_bytes());
         }
-        rule.select(request, |bytes| digester.part(bytes));
+        rule.write_selecting_values(request, |bytes| digester.part(bytes));
         Self {
             variant: digester.finish(),
             ..self

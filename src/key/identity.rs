@@ -22,7 +22,7 @@ impl KeyParts<'_> {
     }
 
     /// Whether `identity` is this key's. Allocates nothing.
-    pub(crate) fn is(&self, scope: &str, identity: &[u8]) -> bool {
+    pub(crate) fn matches(&self, scope: &str, identity: &[u8]) -> bool {
         let Some((lengths, mut rest)) = identity.split_first_chunk::<LENGTHS>() else {
             return false;
         };
@@ -54,7 +54,7 @@ impl KeyParts<'_> {
 }
 
 /// The authority of the full key that `identity` is.
-pub(crate) fn authority_in(identity: &[u8]) -> Option<&str> {
+pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
     let (lengths, text) = identity.split_first_chunk::<LENGTHS>()?;
     let (lengths, _) = lengths.as_chunks::<8>();
     let length = |at: usize| usize::try_from(u64::from_le_bytes(lengths[at])).ok();

@@ -15,11 +15,11 @@ mod query;
 mod tests;
 
 pub use authority::Authority;
-pub(crate) use authority::normalize;
-pub(crate) use cache_key::group;
+pub(crate) use authority::normalize_authority;
+pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
 pub use digest::DigestSeed;
-pub(crate) use identity::authority_in;
+pub(crate) use identity::authority_of_identity;
 pub use key_parts::KeyParts;
 pub(crate) use make_key::KeyBy;
 pub use make_key::{MakeCacheKey, UriKey};

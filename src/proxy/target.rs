@@ -123,7 +123,7 @@ fn valid_host<B>(request: &Request<B>) -> Result<Option<Authority>, RejectedRequ
 
 /// Parses an authority by the rules of the cache key, so that both accept the same hosts.
 fn parse_authority(text: &[u8]) -> Option<Authority> {
-    key::normalize(std::str::from_utf8(text).ok()?, None)?;
+    key::normalize_authority(std::str::from_utf8(text).ok()?, None)?;
     Authority::try_from(text).ok()
 }
 

@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+mod sealed {
+    pub trait Sealed {}
+}
+
 /// A closed set of reasons, each with one stable name.
-pub trait Reason: Copy + Eq + fmt::Debug + 'static {
+///
+/// The sets are enums of this crate. The trait is sealed: it cannot be implemented outside.
+pub trait Reason: sealed::Sealed + Copy + Eq + fmt::Debug + fmt::Display + 'static {
     /// All reasons of the set, in the order of their [`index`](Self::index).
     const ALL: &'static [Self];
 
@@ -20,6 +26,8 @@ macro_rules! reasons {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum $set { $($(#[$doc])* $name,)+ }
+
+        impl sealed::Sealed for $set {}
 
         impl Reason for $set {
             const ALL: &'static [Self] = &[$(Self::$name,)+];
@@ -188,7 +196,7 @@ reasons! {
 impl Refusal {
     /// Whether it is the answer's doing, whoever asks, rather than this request's or this moment's.
     #[must_use]
-    pub fn concerns_every_request(self) -> bool {
+    pub(crate) fn concerns_every_request(self) -> bool {
         matches!(
             self,
             Self::NoStore
@@ -211,7 +219,7 @@ impl Refusal {
 impl FetchReason {
     /// The `fwd` parameter's registered token (RFC 9211 §2.2).
     #[must_use]
-    pub fn fwd(self) -> &'static str {
+    pub(crate) fn fwd(self) -> &'static str {
         match self {
             Self::UriMiss | Self::OtherKey => "uri-miss",
             Self::VaryMiss => "vary-miss",
@@ -224,7 +232,7 @@ impl FetchReason {
 
     /// Our own name, where the registered token does not say it all.
     #[must_use]
-    pub fn detail(self) -> Option<&'static str> {
+    pub(crate) fn detail(self) -> Option<&'static str> {
         (self.fwd() != self.as_str()).then(|| self.as_str())
     }
 }
@@ -232,7 +240,7 @@ impl FetchReason {
 impl Bypass {
     /// The `fwd` parameter's registered token (RFC 9211 §2.2).
     #[must_use]
-    pub fn fwd(self) -> &'static str {
+    pub(crate) fn fwd(self) -> &'static str {
         match self {
             Self::Method => "method",
             _ => "bypass",
@@ -241,7 +249,7 @@ impl Bypass {
 
     /// Our own name, where the registered token does not say it all.
     #[must_use]
-    pub fn detail(self) -> Option<&'static str> {
+    pub(crate) fn detail(self) -> Option<&'static str> {
         (self.fwd() != self.as_str()).then(|| self.as_str())
     }
 }

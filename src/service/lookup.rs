@@ -59,7 +59,7 @@ pub(crate) fn lookup_now<B: Backend>(
         lookup_key,
         completed_fills,
     };
-    let is_same_key = |identity: &[u8]| read.parts.is(&state.config.scope, identity);
+    let is_same_key = |identity: &[u8]| read.parts.matches(&state.config.scope, identity);
     let subject = Subject {
         directives: &read.directives,
         headers: &request.headers,

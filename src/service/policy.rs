@@ -7,7 +7,7 @@ use http_body::Body;
 
 use crate::backend::{Backend, CacheKey, Group};
 use crate::config::Config;
-use crate::key::authority_in;
+use crate::key::authority_of_identity;
 use crate::random::uniform;
 use crate::semantics::fields::date;
 use crate::semantics::groups::{GroupNames, member_groups};
@@ -126,7 +126,7 @@ fn groups_of<B: Backend>(
         GroupNames::TooMany => Err(Refusal::Groups),
         GroupNames::Listed(names) if names.is_empty() => Ok(Box::default()),
         GroupNames::Listed(names) => {
-            let authority = authority_in(identity).ok_or(Refusal::Groups)?;
+            let authority = authority_of_identity(identity).ok_or(Refusal::Groups)?;
             let groups = names.iter().map(|name| state.group(authority, name));
             Ok(groups.collect())
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::backend::{Backend, CacheKey, Group};
 use crate::config::Config;
 use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
-use crate::key::{Resource, group};
+use crate::key::{Resource, group_digest};
 use crate::semantics::moment::Moment;
 use crate::stats::{Counters, Event};
 
@@ -126,7 +126,7 @@ impl<B: Backend> LayerState<B> {
 
     /// The cache group of a name at an authority, in this layer's scope.
     pub(crate) fn group(&self, authority: &str, name: &str) -> Group {
-        group(&self.shared.store.seed, &self.config.scope, authority, name)
+        group_digest(&self.shared.store.seed, &self.config.scope, authority, name)
     }
 
     /// A share of the bytes that may be buffered, with none taken yet.

@@ -275,7 +275,7 @@ fn what_has_no_age_is_refused() {
 
 #[test]
 fn a_rule_is_read() {
-    let rule = rich().vary_selection().expect("it varies").rule().clone();
+    let rule = rich().vary_rule().expect("it varies").clone();
     let bytes = encode_rule(&rule, STAMP, b"");
     match super::decode(&bytes, at(0), |_| Some(Duration::ZERO)) {
         Ok(Decoded::Rule(read)) => assert_eq!(read, rule),

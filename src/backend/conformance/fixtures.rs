@@ -12,7 +12,7 @@ use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::backend::{Backend, CacheKey, Group, Lookup, Put, StoredResponse, Target};
-use crate::key::{KeyParts, group as group_of};
+use crate::key::{KeyParts, group_digest as group_of};
 use crate::semantics::freshness::Freshness;
 use crate::semantics::freshness::Staleness;
 use crate::semantics::moment::Moment;

@@ -154,8 +154,8 @@ impl Memory {
         evicted: &mut Evicted,
     ) {
         let token = self.token_for(key, evicted);
-        if let Some(selected) = response.vary_selection() {
-            self.insert_rule(key, token, selected.rule(), evicted);
+        if let Some(rule) = response.vary_rule() {
+            self.insert_rule(key, token, rule, evicted);
         }
         let slot = Slot::response(token, response, since);
         self.slots.insert_with_lifecycle(*key, slot, evicted);

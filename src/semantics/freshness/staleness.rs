@@ -7,6 +7,7 @@ use crate::semantics::reason::StaleUse;
 
 /// How long beyond its lifetime a stored response may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Staleness {
     /// At once, while it is fetched anew (RFC 5861 §3).
     pub while_revalidate: Duration,

@@ -7,6 +7,7 @@ use crate::semantics::moment::Moment;
 
 /// A stored response's times (RFC 9111 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Freshness {
     /// When its head arrived.
     pub received: Moment,

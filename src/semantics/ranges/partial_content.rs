@@ -19,7 +19,7 @@ impl PartialContent {
     ///
     /// `None` if they are not.
     #[must_use]
-    pub fn new(complete: u64, spans: impl Into<Box<[Range<u64>]>>) -> Option<Self> {
+    pub(crate) fn new(complete: u64, spans: impl Into<Box<[Range<u64>]>>) -> Option<Self> {
         let spans = spans.into();
         let is_apart = |pair: &[Range<u64>]| pair[0].end < pair[1].start;
         let is_sound = !spans.is_empty()
@@ -55,7 +55,7 @@ impl PartialContent {
 
     /// Where in the body, which is not what lies between, `part` of the representation is; `None` if some of it is not there.
     #[must_use]
-    pub fn find(&self, part: &Range<u64>) -> Option<Range<u64>> {
+    pub(crate) fn find(&self, part: &Range<u64>) -> Option<Range<u64>> {
         let holds = |span: &Range<u64>| span.start <= part.start && part.end <= span.end;
         self.spans.iter().any(holds).then(|| {
             let start = self.held_before(part.start);
@@ -65,7 +65,7 @@ impl PartialContent {
 
     /// What is missing of `wanted`, from the first byte of it to the last: what lies between may be there. Empty if nothing is.
     #[must_use]
-    pub fn gap(&self, wanted: &Range<u64>) -> Range<u64> {
+    pub(crate) fn gap(&self, wanted: &Range<u64>) -> Range<u64> {
         let around = |place: u64| self.spans.iter().find(move |span| span.contains(&place));
         let start = around(wanted.start).map_or(wanted.start, |span| span.end);
         if start >= wanted.end {
@@ -78,7 +78,7 @@ impl PartialContent {
     /// These parts and another of the same representation: the new part counts where both have the same bytes. `None` for
     /// more than are kept, and for a part that is not of one of this length.
     #[must_use]
-    pub fn with(&self, part: &Range<u64>) -> Option<Self> {
+    pub(crate) fn with(&self, part: &Range<u64>) -> Option<Self> {
         let touches = |span: &&Range<u64>| span.start <= part.end && part.start <= span.end;
         let one = self
             .spans
@@ -98,7 +98,7 @@ impl PartialContent {
 
     /// The body of these parts, which is `held`, with the bytes of another part put in their place.
     #[must_use]
-    pub fn join(&self, held: &Bytes, part: &Range<u64>, bytes: &Bytes) -> Bytes {
+    pub(crate) fn join(&self, held: &Bytes, part: &Range<u64>, bytes: &Bytes) -> Bytes {
         let (before, after) = (self.held_before(part.start), self.held_before(part.end));
         // Within what is in memory, so a usize can hold it.
         let (before, after) = (&held[..before as usize], &held[after as usize..]);

@@ -15,7 +15,7 @@ use crate::semantics::freshness::Freshness;
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::validation;
-use crate::semantics::vary::VarySelection;
+use crate::semantics::vary::{VaryRule, VarySelection};
 
 /// A response as a backend keeps it: never changed once made.
 ///
@@ -76,14 +76,14 @@ impl StoredHead {
 impl StoredResponse {
     /// The same with somebody who is told when it is dropped.
     #[must_use]
-    pub fn with_drop_observer(mut self, drop_observer: Arc<dyn DropObserver>) -> Self {
+    pub(crate) fn with_drop_observer(mut self, drop_observer: Arc<dyn DropObserver>) -> Self {
         self.drop_observer = Some(drop_observer);
         self
     }
 
     /// The full key it was stored under.
     #[must_use]
-    pub fn identity(&self) -> &[u8] {
+    pub(crate) fn identity(&self) -> &[u8] {
         &self.head.identity
     }
 
@@ -133,9 +133,16 @@ impl StoredResponse {
         &self.head.grant.freshness
     }
 
-    /// The request fields that selected it, where it varies.
+    /// The request fields that select it, where it varies (RFC 9111 §4.1). A backend keeps the rule
+    /// under the [primary](crate::key::CacheKey::primary) key.
     #[must_use]
-    pub fn vary_selection(&self) -> Option<&VarySelection> {
+    pub fn vary_rule(&self) -> Option<&Arc<VaryRule>> {
+        self.vary_selection().map(VarySelection::rule)
+    }
+
+    /// The values of the request fields that selected it, where it varies.
+    #[must_use]
+    pub(crate) fn vary_selection(&self) -> Option<&VarySelection> {
         self.head.grant.selected.as_ref()
     }
 
@@ -153,7 +160,7 @@ impl StoredResponse {
 
     /// Whether the `Cache-Status` line in its headers is an upstream's, to be kept, rather than our slot.
     #[must_use]
-    pub fn has_upstream_status(&self) -> bool {
+    pub(crate) fn has_upstream_status(&self) -> bool {
         self.head.has_upstream_status
     }
 

@@ -66,7 +66,7 @@ impl VaryRule {
 
     /// Feeds `sink` with the selecting values of a request, length-prefixed, so that two requests yield the same bytes
     /// exactly when they select the same variant (§4.1): values are normalized by what is known of their field. An absent field differs from an empty one.
-    pub fn select(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
+    pub(crate) fn write_selecting_values(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
         for name in &self.names {
             match normalized_value(name, request) {
                 None => sink(&u64::MAX.to_le_bytes()),

@@ -18,7 +18,7 @@ impl VarySelection {
     #[must_use]
     pub fn from_request(rule: Arc<VaryRule>, request: &HeaderMap) -> Self {
         let mut values = Vec::new();
-        rule.select(request, |bytes| values.extend_from_slice(bytes));
+        rule.write_selecting_values(request, |bytes| values.extend_from_slice(bytes));
         Self {
             rule,
             values: values.into_boxed_slice(),
@@ -48,7 +48,7 @@ impl VarySelection {
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut rest = Some(&*self.values);
-        self.rule.select(request, |bytes| {
+        self.rule.write_selecting_values(request, |bytes| {
             rest = rest.and_then(|rest| rest.strip_prefix(bytes));
         });
         rest.is_some_and(<[u8]>::is_empty)

@@ -155,7 +155,7 @@ fn key_parts<'r>(
     request: &'r request::Parts,
     target: Option<&Uri>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let authority = config.authority.of(request).ok_or(Bypass::Authority)?;
+    let authority = config.authority.resolve(request).ok_or(Bypass::Authority)?;
     let mut parts = KeyParts::from_request(request, authority);
     if let Some(target) = target {
         parts = parts.with_query(target.query().map(str::to_owned));

@@ -8,7 +8,7 @@ use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, Request, request, response};
 
 use crate::backend::{Backend, Target};
-use crate::key::{Resource, normalize};
+use crate::key::{Resource, normalize_authority};
 use crate::semantics::invalidation::resolve;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, WriteOutcome};
@@ -209,10 +209,10 @@ impl<B: Backend> PendingInvalidation<B> {
         };
         let scheme = reference.scheme.or(self.request.uri.scheme_str());
         let rule = &state.config.authority;
-        match (rule.is_own(&self.request, scheme, named), namer) {
+        match (rule.is_same_site(&self.request, scheme, named), namer) {
             (true, _) => Some(state.resource(&self.authority, &reference.path)),
             (false, ReferenceSource::Hook) => {
-                let named = normalize(named, scheme)?;
+                let named = normalize_authority(named, scheme)?;
                 Some(state.resource(&named, &reference.path))
             }
             (false, ReferenceSource::Response) => None,

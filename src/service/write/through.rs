@@ -238,7 +238,7 @@ fn get_for<B: Backend>(
     if let Some(named) = reference.authority {
         let scheme = reference.scheme.or(write.uri.scheme_str());
         let rule = &pending.state.config.authority;
-        if !rule.is_own(write, scheme, named) {
+        if !rule.is_same_site(write, scheme, named) {
             return None;
         }
     }

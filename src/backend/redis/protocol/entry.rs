@@ -74,7 +74,7 @@ pub(crate) struct EncodedResponse {
 impl EncodedResponse {
     /// Encodes a response behind `prefix`, with `stamp` as the server's time of writing.
     pub(crate) fn new(response: &StoredResponse, prefix: &[u8], stamp: u64, now: Moment) -> Self {
-        let rule = response.vary_selection().map(|selected| selected.rule());
+        let rule = response.vary_rule();
         let ttl = entry_ttl(response, now);
         // A rule belongs to no group: the lease and a count of 0.
         let rule_prefix = [&prefix[..Token::LENGTH], &[0]].concat();
