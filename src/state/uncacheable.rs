@@ -1,4 +1,4 @@
-//! Keys audience responses may not be shared, by audience ("hit-for-miss"): their requests do not
+//! Keys whose responses may not be shared, by audience ("hit-for-miss"): their requests do not
 //! wait for each other.
 
 use std::time::Duration;
