@@ -83,7 +83,7 @@ impl Server {
 fn backend(tap: &Tap, namespace: &str, luck: &Arc<Luck>) -> Guarded<Dawdling<Held>> {
     const LONG: Duration = Duration::from_secs(1_000_000);
     let options = RedisOptions::new(&tap.url()).expect("a URL");
-    let options = options.namespace(namespace).expect("a namespace");
+    let options = options.try_namespace(namespace).expect("a namespace");
     let options = options.max_connections(luck.pick(&[1, 2, 3]));
     let redis = options.connect_timeout(LONG).response_timeout(LONG).build();
     let pause = Duration::from_millis(luck.pick(&[0, 20, 100]));

@@ -17,9 +17,9 @@ use crate::semantics::moment::Moment;
 
 /// Stores responses in Redis, shared by all instances that use it. Clones share their connections.
 ///
-/// Wrap it in a [`Guarded`](crate::backend::Guarded): it limits what an unavailable Redis costs, and
-/// delivers the invalidations that could not be delivered at once. The [module](super) explains the
-/// protocol, its guarantees and their limits.
+/// Wrap it in a [`Guarded`](crate::backend::Guarded): it limits what an unavailable Redis costs,
+/// and delivers the invalidations that could not be delivered at once. The [module](super) explains
+/// the protocol, its guarantees and their limits.
 ///
 /// ```
 /// # use tower_response_cache::CacheLayer;
@@ -49,14 +49,16 @@ impl RedisBackend {
         RedisOptions::new(url).map(RedisOptions::build)
     }
 
-    /// Connects to Redis if no connection is open, to find out at the start whether it is available.
+    /// Connects to Redis if no connection is open, to find out at the start whether it is
+    /// available.
     ///
     /// Calling it is optional. After an error the backend can still be used; it connects again with
     /// the next operation.
     ///
     /// # Errors
-    /// If Redis cannot be reached within [`connect_timeout`](RedisOptions::connect_timeout), refuses
-    /// the login, is a replica, or does not report its identity; and outside of a tokio runtime.
+    /// If Redis cannot be reached within [`connect_timeout`](RedisOptions::connect_timeout),
+    /// refuses the login, is a replica, or does not report its identity; and outside of a tokio
+    /// runtime.
     pub async fn connect(&self) -> Result<(), BackendError> {
         Ok(self.0.client.connect().await?)
     }

@@ -13,12 +13,12 @@
 //! # }
 //! ```
 //!
-//! Always wrap it in a [`Guarded`](super::Guarded), which remembers the invalidations that could not
-//! be delivered while Redis was unavailable.
+//! Always wrap it in a [`Guarded`](super::Guarded), which remembers the invalidations that could
+//! not be delivered while Redis was unavailable.
 //!
 //! # Server
 //!
-//! Redis 4 or later, or Valkey; one primary. Cluster and Sentinel are not supported yet. Use a
+//! Redis 4 or later, as one primary. Cluster and Sentinel are not supported yet. Use a
 //! database or an instance of its own with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`; with
 //! another policy nothing more is stored once the memory is full.
 //!
@@ -87,17 +87,18 @@
 //! * A token is created once, is known only to fills that read it before they called the inner
 //!   service, and never comes back after its removal. So an entry whose token is the current lease
 //!   was called for after the last acknowledged invalidation.
-//! * Redis can lose tokens, and a lost token makes misses. It cannot bring one back: the *seal* ties
-//!   a token to one run of one server with one replication history, read when the connection is
-//!   opened and checked once a second. After a restart, a restore or a failover all tokens are void.
+//! * Redis can lose tokens, and a lost token makes misses. It cannot bring one back: the *seal*
+//!   ties a token to one run of one server with one replication history, read when the connection
+//!   is opened and checked once a second. After a restart, a restore or a failover all tokens are
+//!   void.
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
 //! *Write-through* replaces a response in one script: it removes lease and stripe, and if the
-//! captured token was still there, stores the response under a new lease. A POST learns its resource
-//! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
-//! one. An invalidation of another resource of the same stripe costs it the store. *Groups* are
-//! explained in `operations/groups.rs`.
+//! captured token was still there, stores the response under a new lease. A POST learns its
+//! resource only from its response, so it captures the tokens of all 64 *stripes*; each resource
+//! belongs to one. An invalidation of another resource of the same stripe costs it the store.
+//! *Groups* are explained in `operations/groups.rs`.
 //!
 //! The protocol was checked by exhausting the states of small models: readers, fills and writers on
 //! several instances; eviction of any key at any time; lost, late and repeated commands; processes

@@ -1,8 +1,8 @@
 //! The options of a Redis backend.
 //!
-//! Values that come from configuration (URL, namespace) are checked and returned as errors; values
-//! that only a programming error can make wrong (a size or timeout of zero) panic. This file knows
-//! neither connections nor the protocol. Start with [`RedisOptions`].
+//! A value that only a programming error can make wrong (a count or a timeout of zero) panics. Values
+//! from configuration (the URL, [`try_namespace`](RedisOptions::try_namespace)) return an error.
+//! This file knows neither connections nor operations. Start with [`RedisOptions`].
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::key::DigestSeed;
 /// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
 /// # fn main() -> Result<(), RedisOptionsError> {
 /// let backend = RedisOptions::new("redis://:secret@127.0.0.1:6379/2")?
-///     .namespace("shop")?
+///     .namespace("shop")
 ///     .max_connections(4)
 ///     .response_timeout(Duration::from_millis(500))
 ///     .build();
@@ -53,8 +53,8 @@ pub struct RedisOptions {
 impl RedisOptions {
     /// Creates options for the Redis server at a URL, with defaults for everything else.
     ///
-    /// Accepted are `redis://[user][:password@]host[:port][/database]`, `rediss://` for TLS (feature
-    /// `redis-tls`) and `redis+unix:///path?db=0&user=..&pass=..`. Opens no connection.
+    /// Accepted are `redis://[user][:password@]host[:port][/database]`, `rediss://` for TLS
+    /// (feature `redis-tls`) and `redis+unix:///path?db=0&user=..&pass=..`. Opens no connection.
     ///
     /// # Errors
     /// If the URL is invalid, or its scheme needs TLS and the feature `redis-tls` is disabled.
@@ -98,7 +98,7 @@ impl RedisOptions {
 /// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
 /// # fn main() -> Result<(), RedisOptionsError> {
 /// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
-///     .namespace("shop-v2")?
+///     .namespace("shop-v2")
 ///     .key_secret("a value that all instances know")
 ///     .build();
 /// # Ok(())
@@ -108,11 +108,25 @@ impl RedisOptions {
     /// Sets the prefix of all keys in Redis.
     ///
     /// Default: `trc`. Backends with the same namespace and [`key_secret`](Self::key_secret) share
-    /// their stored responses.
+    /// their stored responses. Instances whose options change the cache keys need another
+    /// namespace.
+    ///
+    /// # Panics
+    /// If the name is not 1 to 64 letters, digits, `.`, `_` or `-`. Use
+    /// [`try_namespace`](Self::try_namespace) for a name from configuration.
+    pub fn namespace(self, name: &str) -> Self {
+        match self.try_namespace(name) {
+            Ok(options) => options,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Sets the prefix of all keys in Redis, from configuration: see
+    /// [`namespace`](Self::namespace).
     ///
     /// # Errors
     /// If the name is not 1 to 64 letters, digits, `.`, `_` or `-`.
-    pub fn namespace(self, name: &str) -> Result<Self, RedisOptionsError> {
+    pub fn try_namespace(self, name: &str) -> Result<Self, RedisOptionsError> {
         let namespace = Namespace::new(name);
         let namespace = namespace.ok_or_else(|| RedisOptionsError::invalid_namespace(name))?;
         Ok(Self { namespace, ..self })
@@ -153,8 +167,8 @@ impl RedisOptions {
 impl RedisOptions {
     /// Sets the number of connections, each of which carries many commands at once.
     ///
-    /// Default: 2. Each is opened when it is first needed. More connections help where responses are
-    /// large: a large reply delays the replies behind it on the same connection.
+    /// Default: 2. Each is opened when it is first needed. More connections help where responses
+    /// are large: a large reply delays the replies behind it on the same connection.
     ///
     /// # Panics
     /// If `connections` is 0.
@@ -249,8 +263,8 @@ impl RedisOptions {
 
     /// Sets whether stored responses stay valid over a restart or a failover of Redis.
     ///
-    /// Default: `false`. Both then empty the cache, because Redis may have lost an invalidation that
-    /// it had acknowledged. Set it to `true` only if Redis loses nothing that it acknowledged
+    /// Default: `false`. Both then empty the cache, because Redis may have lost an invalidation
+    /// that it had acknowledged. Set it to `true` only if Redis loses nothing that it acknowledged
     /// (`appendfsync always`, no failover), or if `INFO` is not permitted and stale responses after
     /// a restart are acceptable.
     pub fn trust_restarts(self, trust: bool) -> Self {

@@ -31,7 +31,7 @@ fn what_is_no_url_of_a_redis_is_told_so() {
 fn what_is_no_namespace_is_told_so() {
     for name in ["", "a:", "a{b}", "a b", "é", "a\r\n", "*", &"a".repeat(65)] {
         let options = RedisOptions::new("redis://127.0.0.1/").expect("a URL");
-        let error = options.namespace(name).expect_err(name);
+        let error = options.try_namespace(name).expect_err(name);
         assert_eq!(
             error.to_string(),
             format!(

@@ -28,7 +28,9 @@ use crate::support::redis::{PATIENCE, RedisServer};
 /// Options that let a busy machine be as slow as it likes.
 fn options(url: &str, namespace: &str) -> RedisOptions {
     let options = RedisOptions::new(url).expect("a URL");
-    patient(options).namespace(namespace).expect("a namespace")
+    patient(options)
+        .try_namespace(namespace)
+        .expect("a namespace")
 }
 
 fn patient(options: RedisOptions) -> RedisOptions {

@@ -27,7 +27,7 @@ async fn redis_keeps_the_contract_by_tls() {
     check(|| {
         open_fresh(|namespace| {
             let options = patient(RedisOptions::from_client(client(&server)));
-            options.namespace(namespace).expect("a namespace")
+            options.try_namespace(namespace).expect("a namespace")
         })
     })
     .await;

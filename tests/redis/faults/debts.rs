@@ -82,7 +82,9 @@ async fn a_lost_acknowledgement_is_noted_before_the_write_is_answered() {
 async fn too_much_to_remember_clears_everything_first() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let options = options(&tap.url()).namespace("small").expect("a namespace");
+    let options = options(&tap.url())
+        .try_namespace("small")
+        .expect("a namespace");
     let backend = guarded(options).most_undelivered(PATHS - 1);
     let instance = World::default().instance(backend);
     instance.warm().await;

@@ -25,7 +25,7 @@ fn is_ours(name: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_keys_are_named_like_ours_and_expire_and_nobody_looks_for_them() {
     let server = RedisServer::start().await;
-    let options = options(&server.url()).namespace("own");
+    let options = options(&server.url()).try_namespace("own");
     let instance = World::default().instance(patient(options.expect("a namespace")));
     let load = Load::on(&instance).readers(&instance, 2, 50);
     load.goes_on(600).await;

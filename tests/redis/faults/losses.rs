@@ -89,7 +89,7 @@ async fn what_is_evicted_by_chance_is_missed_and_never_stale() {
 /// Does something to a server again and again, under load; none of it is a failure.
 async fn bears(name: &str, commands: &[&[&str]]) {
     let server = RedisServer::start().await;
-    let options = options(&server.url()).namespace("lossy");
+    let options = options(&server.url()).try_namespace("lossy");
     let instance = World::default().instance(patient(options.expect("a namespace")));
     instance.warm().await;
     let load = Load::on(&instance).writers(&instance, 1);

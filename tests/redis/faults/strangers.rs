@@ -19,7 +19,7 @@ const HOUR: u64 = 60 * 60 * 1000;
 
 async fn stored() -> (RedisServer, Instance) {
     let server = RedisServer::start().await;
-    let options = options(&server.url()).namespace("shop");
+    let options = options(&server.url()).try_namespace("shop");
     let instance = World::default().instance(patient(options.expect("a namespace")));
     (server, instance)
 }

@@ -56,7 +56,7 @@ pub fn options(url: &str) -> RedisOptions {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let options = RedisOptions::new(url).expect("a URL");
-    options.namespace(&name).expect("a namespace")
+    options.try_namespace(&name).expect("a namespace")
 }
 
 /// With the deadlines that it has by default, and shorter pauses.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 
-use super::queue::{BatchPermit, LookupBatch, LookupQueue, LookupResult};
+use super::queue::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue};
 use super::reply::parse_lookup;
 use crate::backend::redis::connection::{CommandError, Connection, Pool};
 use crate::backend::redis::protocol::keys::Namespace;
@@ -41,7 +41,7 @@ impl LookupBatcher {
     /// Looks a key up, in a batch with other lookups.
     ///
     /// Cancelling leaves the batch in flight for the others that wait for it.
-    pub(crate) async fn lookup(&self, key: &CacheKey, now: Moment) -> LookupResult {
+    pub(crate) async fn lookup(&self, key: &CacheKey, now: Moment) -> BatchLookupResult {
         let runtime = Handle::try_current().map_err(|_| CommandError::NoRuntime)?;
         let (reply, to_send) = self.queue.add(key, now);
         if let Some((batch, permit)) = to_send {

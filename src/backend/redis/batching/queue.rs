@@ -22,7 +22,7 @@ const MAX_REPLY_BYTES: usize = 256 * 1024;
 /// may be wrong by as much.
 const MAX_MOMENT_DISTANCE: Duration = Duration::from_millis(100);
 
-pub(crate) type LookupResult = Result<LookupReply, CommandError>;
+pub(crate) type BatchLookupResult = Result<LookupReply, CommandError>;
 
 /// Lookups that are sent in one command.
 pub(crate) type LookupBatch = Vec<PendingLookup>;
@@ -32,12 +32,12 @@ pub(crate) type LookupBatch = Vec<PendingLookup>;
 pub(crate) struct PendingLookup {
     pub(crate) key: CacheKey,
     pub(crate) now: Moment,
-    waiters: Vec<oneshot::Sender<LookupResult>>,
+    waiters: Vec<oneshot::Sender<BatchLookupResult>>,
 }
 
 impl PendingLookup {
     /// Sends the result to all callers.
-    pub(crate) fn complete(self, result: &LookupResult) {
+    pub(crate) fn complete(self, result: &BatchLookupResult) {
         for waiter in self.waiters {
             let _ = waiter.send(result.clone());
         }
@@ -73,7 +73,7 @@ impl LookupQueue {
         key: &CacheKey,
         now: Moment,
     ) -> (
-        oneshot::Receiver<LookupResult>,
+        oneshot::Receiver<BatchLookupResult>,
         Option<(LookupBatch, BatchPermit)>,
     ) {
         let mut state = self.state();
@@ -105,7 +105,7 @@ impl LookupQueue {
 }
 
 impl State {
-    fn add(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<LookupResult> {
+    fn add(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<BatchLookupResult> {
         let (waiter, result) = oneshot::channel();
         let is_near = |other: Moment| other.since(now).max(now.since(other)) <= MAX_MOMENT_DISTANCE;
         // None of these has been sent. A long queue is not searched to its end.

@@ -27,8 +27,8 @@ impl Connection {
         let unchecked = now.since(last);
         if unchecked >= MAX_UNCHECKED && !self.is_broken() {
             let connection = self.clone();
-            // In its own task: the caller may be cancelled at its deadline, and the check must still
-            // find a dead connection.
+            // In its own task: the caller may be cancelled at its deadline, and the check must
+            // still find a dead connection.
             let _ = runtime
                 .spawn(async move { connection.check_after_idle().await })
                 .await;

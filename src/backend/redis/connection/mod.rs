@@ -5,7 +5,7 @@
 //!                                              │
 //!                                              ▼
 //!                                          Connection ──▶ Redis
-//!                                            │  ServerIdentity  which server, which run, which data
+//!                                            │  ServerIdentity  which server, run and data
 //!                                            │  ServerClock     its clock against the local one
 //!                                            └─ ReplyMonitor    since when no reply has arrived
 //! ```

@@ -50,7 +50,8 @@ impl Pool {
 
     /// Sends a command, and again on other connections if its connection turns out to be closed.
     ///
-    /// `command` makes one attempt. Each attempt may be executed, also one that seems to have failed.
+    /// `command` makes one attempt. Each attempt may be executed, also one that seems to have
+    /// failed.
     pub(crate) async fn send(
         &self,
         command: impl Fn() -> Cmd,

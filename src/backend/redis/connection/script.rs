@@ -16,7 +16,8 @@ impl LuaScript {
         Self { text, hash }
     }
 
-    /// Returns the call by hash, which fails with `NOSCRIPT` if the server does not know the script.
+    /// Returns the call by hash, which fails with `NOSCRIPT` if the server does not know the
+    /// script.
     pub(crate) fn evalsha(&self, keys: &[String], arguments: &[Bytes]) -> Cmd {
         call("EVALSHA", &self.hash, keys, arguments)
     }

@@ -22,9 +22,9 @@ use crate::backend::redis::protocol::ttl::LEASE_TTL;
 impl ProtocolClient {
     /// Reads or creates the tokens of a response's groups.
     ///
-    /// Returns `None` if a group was invalidated since `all_groups` was captured, or if there are more
-    /// groups than an entry has room for: the response must not be stored. The tokens outlive an
-    /// entry that is stored for `ttl`.
+    /// Returns `None` if a group was invalidated since `all_groups` was captured, or if there are
+    /// more groups than an entry has room for: the response must not be stored. The tokens outlive
+    /// an entry that is stored for `ttl`.
     pub(super) async fn capture_groups(
         &self,
         response: &StoredResponse,

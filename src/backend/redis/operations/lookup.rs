@@ -1,4 +1,5 @@
-//! The lookup: one round trip for a hit, a second one where a token is absent or has to be compared.
+//! The lookup: one round trip for a hit, a second one where a token is absent or has to be
+//! compared.
 
 use super::client::ProtocolClient;
 use crate::backend::Lookup;

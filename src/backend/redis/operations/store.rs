@@ -86,8 +86,8 @@ impl ProtocolClient {
         let mut keys = vec![captured.key];
         keys.extend(self.namespace.fence_keys(resource));
         keys.extend(self.entry_keys(key, &encoded));
-        // A retry offers the same lease again, unlike other scripts. That is safe: the first attempt
-        // that stored has removed the captured token, so a second one stores nothing.
+        // A retry offers the same lease again, unlike other scripts. That is safe: the first
+        // attempt that stored has removed the captured token, so a second one stores nothing.
         let arguments = || {
             let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
@@ -122,8 +122,8 @@ impl ProtocolClient {
     /// Returns the token of a fence for a resource; `None` if it was captured on another server or
     /// in another namespace token.
     ///
-    /// The namespace token is in another slot, so the script cannot compare it. A clear between this
-    /// step and the script makes the entry unreachable, because its lease no longer counts.
+    /// The namespace token is in another slot, so the script cannot compare it. A clear between
+    /// this step and the script makes the entry unreachable, because its lease no longer counts.
     async fn captured_token(
         &self,
         fence: &RedisFence,

@@ -7,8 +7,8 @@ use super::tokens::{AllGroupsToken, Token};
 /// The [`Fence`](crate::backend::Backend::Fence) of [`RedisBackend`](crate::backend::RedisBackend):
 /// the tokens of a resource and of all groups.
 ///
-/// It breaks when the next invalidation of the resource, or of any group the response is in, removes
-/// one of the tokens.
+/// It breaks when the next invalidation of the resource, or of any group the response is in,
+/// removes one of the tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisFence {
     pub(crate) tokens: FenceTokens,

@@ -58,7 +58,9 @@ const GET_OR_CREATE_GROUP: &str = "\
 local token = redis.pcall('GET', KEYS[1])
 if type(token) == 'string' and #token == #ARGV[1]
   and string.sub(token, 1, 32) == string.sub(ARGV[1], 1, 32) then
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
   return token
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -81,7 +83,8 @@ for stripe, key in ipairs(KEYS) do
 end
 return tokens";
 
-/// Prepends a function that records a variant as the latest and removes the oldest beyond the limit.
+/// Prepends a function that records a variant as the latest and removes the oldest beyond the
+/// limit.
 ///
 /// All variants are in their resource's slot.
 macro_rules! with_variants {
@@ -121,8 +124,8 @@ return 1"
 /// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
 /// its key. Returns 1 if it has stored, else 0.
 ///
-/// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list of
-/// variants. Arguments: as `PUT`, then the new lease.
+/// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list
+/// of variants. Arguments: as `PUT`, then the new lease.
 const REPLACE: &str = with_variants!(
     "\
 local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
