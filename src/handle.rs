@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::uri::InvalidUri;
 use http::{Request, Uri};
 
-use crate::backend::{Backend, BackendError, Target};
+use crate::backend::{Backend, BackendError, InvalidationTarget};
 use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
 use crate::stats::{InFlight, Stats};
@@ -140,7 +140,7 @@ impl<B: Backend> CacheHandle<B> {
         authority: &str,
         path: &str,
     ) -> Result<(), InvalidationError> {
-        let target = Target::Resource(self.state.resource(authority, path));
+        let target = InvalidationTarget::Resource(self.state.resource(authority, path));
         let invalidated = self.state.invalidate(target).await;
         Ok(invalidated.map_err(Kind::Backend)?)
     }
@@ -155,7 +155,9 @@ impl<B: Backend> CacheHandle<B> {
     /// If the backend does not acknowledge the invalidation.
     pub async fn invalidate_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
         let group = self.state.group(authority, name);
-        self.state.invalidate(Target::Group(group)).await
+        self.state
+            .invalidate(InvalidationTarget::Group(group))
+            .await
     }
 
     /// Invalidates everything the backend holds, including responses of other layers and scopes.

@@ -65,7 +65,12 @@ fn local(options: &StoreOptions) -> Result<Option<MemoryBackend>, Box<dyn Error>
         BackendKind::None => Ok(None),
         BackendKind::Memory => {
             let largest = options.max_body.saturating_add(MAX_HEAD);
-            Ok(Some(MemoryBackend::with_largest(options.capacity, largest)))
+            Ok(Some(
+                MemoryBackend::builder()
+                    .capacity(options.capacity)
+                    .max_response_size(largest)
+                    .build(),
+            ))
         }
         BackendKind::Redis | BackendKind::Tiered => {
             Err("--backend tiered is not supported yet: use memory, redis or none".into())

@@ -1,30 +1,32 @@
-//! Backends chosen when the program runs.
+//! A backend chosen from two types at run time.
 
 use std::sync::Arc;
 
 use super::{
-    Backend, BackendError, CacheKey, DigestSeed, Health, Lookup, Moment, Put, Resource,
-    StoredResponse, Target, Usage,
+    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
 };
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
 
-/// One of two backends, or one of two backends' fences.
+/// One of two backends, chosen at run time; also the fence of that backend.
+///
+/// ```
+/// use tower_response_cache::backend::{Either, Guarded, MemoryBackend};
+///
+/// # fn choose(is_guarded: bool) -> Either<MemoryBackend, Guarded<MemoryBackend>> {
+/// let memory = MemoryBackend::default();
+/// match is_guarded {
+///     false => Either::Left(memory),
+///     true => Either::Right(Guarded::new(memory)),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {
-    /// The first.
+    /// The first backend, or a fence of it.
     Left(A),
-    /// The second.
+    /// The second backend, or a fence of it.
     Right(B),
-}
-
-impl<F> Lookup<F> {
-    /// The same with another fence.
-    pub fn map_fence<G>(self, make: impl FnOnce(F) -> G) -> Lookup<G> {
-        match self {
-            Self::Found(response, fence) => Lookup::Found(response, make(fence)),
-            Self::Varies(rule, fence) => Lookup::Varies(rule, make(fence)),
-            Self::Miss(fence) => Lookup::Miss(make(fence)),
-        }
-    }
 }
 
 impl<A: Backend, B: Backend> Backend for Either<A, B> {
@@ -54,13 +56,13 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
-    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
         match (self, flight, own) {
             (Self::Left(a), Either::Left(flight), Either::Left(own)) => {
-                a.may_join(resource, flight, own)
+                a.can_join(resource, flight, own)
             }
             (Self::Right(b), Either::Right(flight), Either::Right(own)) => {
-                b.may_join(resource, flight, own)
+                b.can_join(resource, flight, own)
             }
             _ => false,
         }
@@ -72,11 +74,11 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         fence: Self::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         match (self, fence) {
             (Self::Left(a), Either::Left(fence)) => a.put(key, fence, response, now).await,
             (Self::Right(b), Either::Right(fence)) => b.put(key, fence, response, now).await,
-            _ => Ok(Put::Superseded),
+            _ => Ok(PutOutcome::Superseded),
         }
     }
 
@@ -86,18 +88,27 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         fence: Self::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         match (self, fence) {
             (Self::Left(a), Either::Left(fence)) => a.replace(key, fence, response, now).await,
             (Self::Right(b), Either::Right(fence)) => b.replace(key, fence, response, now).await,
             _ => {
-                self.invalidate(&Target::Resource(*key.resource())).await?;
-                Ok(Put::Superseded)
+                self.invalidate(&InvalidationTarget::Resource(*key.resource()))
+                    .await?;
+                Ok(PutOutcome::Superseded)
             }
         }
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
+        match (self, fence) {
+            (Self::Left(a), Either::Left(fence)) => a.remove(key, fence).await,
+            (Self::Right(b), Either::Right(fence)) => b.remove(key, fence).await,
+            _ => Ok(false),
+        }
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         match self {
             Self::Left(a) => a.invalidate(target).await,
             Self::Right(b) => b.invalidate(target).await,
@@ -118,10 +129,10 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
-    fn largest(&self) -> u64 {
+    fn max_response_size(&self) -> u64 {
         match self {
-            Self::Left(a) => a.largest(),
-            Self::Right(b) => b.largest(),
+            Self::Left(a) => a.max_response_size(),
+            Self::Right(b) => b.max_response_size(),
         }
     }
 
@@ -143,107 +154,6 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         match self {
             Self::Left(a) => a.drain().await,
             Self::Right(b) => b.drain().await,
-        }
-    }
-}
-
-/// A backend or none: without one every lookup is a miss and nothing is stored or captured.
-impl<B: Backend> Backend for Option<B> {
-    type Fence = Option<B::Fence>;
-
-    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
-        match self {
-            Some(backend) => backend.get_now(key).map(|found| found.map_fence(Some)),
-            None => Some(Lookup::Miss(None)),
-        }
-    }
-
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
-        match self {
-            Some(backend) => Ok(backend.get(key, now).await?.map_fence(Some)),
-            None => Ok(Lookup::Miss(None)),
-        }
-    }
-
-    async fn fence(
-        &self,
-        resource: Option<&Resource>,
-    ) -> Result<Option<Self::Fence>, BackendError> {
-        match self {
-            Some(backend) => Ok(backend.fence(resource).await?.map(Some)),
-            None => Ok(None),
-        }
-    }
-
-    fn may_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
-        match (self, flight, own) {
-            (Some(backend), Some(flight), Some(own)) => backend.may_join(resource, flight, own),
-            _ => false,
-        }
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: Self::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        match (self, fence) {
-            (Some(backend), Some(fence)) => backend.put(key, fence, response, now).await,
-            _ => Ok(Put::TooLarge),
-        }
-    }
-
-    async fn replace(
-        &self,
-        key: &CacheKey,
-        fence: Self::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        match (self, fence) {
-            (Some(backend), Some(fence)) => backend.replace(key, fence, response, now).await,
-            _ => {
-                self.invalidate(&Target::Resource(*key.resource())).await?;
-                Ok(Put::TooLarge)
-            }
-        }
-    }
-
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        match self {
-            Some(backend) => backend.invalidate(target).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        match self {
-            Some(backend) => backend.clear().await,
-            None => Ok(()),
-        }
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.as_ref().map_or_else(DigestSeed::default, B::seed)
-    }
-
-    fn largest(&self) -> u64 {
-        self.as_ref().map_or(0, B::largest)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.as_ref().map_or(Some(Usage::default()), B::usage)
-    }
-
-    fn health(&self) -> Option<Health> {
-        self.as_ref()?.health()
-    }
-
-    async fn drain(&self) {
-        if let Some(backend) = self {
-            backend.drain().await;
         }
     }
 }

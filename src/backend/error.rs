@@ -1,9 +1,11 @@
+//! Why an operation of a backend failed.
+
 use std::error::Error;
 use std::fmt;
 
-/// Why a backend could not do what it was asked.
+/// The error of a backend's operation.
 ///
-/// It is counted and logged; it never reaches a client.
+/// The cache counts and logs it. It never reaches a client. Its [`source`](Error::source) is the cause.
 #[derive(Debug)]
 pub struct BackendError {
     kind: Kind,
@@ -18,35 +20,37 @@ enum Kind {
 }
 
 impl BackendError {
-    /// The backend failed, or did not answer.
+    /// Creates the error of a backend that failed or did not answer.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::of(Kind::Failed, source)
+        Self::with_kind(Kind::Failed, source)
     }
 
-    /// The backend is well, but will not do this: it has no room, say. Nothing has changed.
+    /// Creates the error of a healthy backend that refuses this operation, for example because it is
+    /// full. The operation must not have taken effect. A circuit breaker does not count it as a failure.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::of(Kind::Refused, source)
+        Self::with_kind(Kind::Refused, source)
     }
 
-    /// The backend was not asked, because it is known to be of no use at the moment.
+    /// Creates the error of an operation that was not attempted, for example because a circuit breaker
+    /// is open.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::of(Kind::Unavailable, source)
+        Self::with_kind(Kind::Unavailable, source)
     }
 
-    fn of(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    fn with_kind(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
             source: source.into(),
         }
     }
 
-    /// Whether the backend answered, and is well: see [`refused`](Self::refused).
+    /// Returns whether a healthy backend [refused](Self::refused) the operation.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.kind == Kind::Refused
     }
 
-    /// Whether the backend was not even asked: see [`unavailable`](Self::unavailable).
+    /// Returns whether the operation was [not attempted](Self::unavailable).
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         self.kind == Kind::Unavailable
@@ -56,9 +60,9 @@ impl BackendError {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::Failed => "the cache backend failed",
-            Kind::Refused => "the cache backend refused",
-            Kind::Unavailable => "the cache backend was not asked",
+            Kind::Failed => "cache backend failed",
+            Kind::Refused => "cache backend refused the operation",
+            Kind::Unavailable => "cache backend is unavailable",
         })
     }
 }

@@ -1,21 +1,34 @@
-//! How a backend that can fail is doing.
+//! How much a backend stores, and how healthy it is.
 
 use std::fmt;
 
-/// Whether a backend is asked.
+/// How much a backend stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The number of stored entries, including the backend's own records.
+    pub entries: u64,
+    /// The memory these entries take, in bytes.
+    pub bytes: u64,
+    /// The number of entries evicted for lack of capacity since the backend was created.
+    pub evictions: u64,
+}
+
+/// The state of the circuit breaker of a [`Guarded`](super::Guarded) backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BreakerState {
-    /// It is.
+    /// Operations reach the backend.
     #[default]
     Closed,
-    /// It is not: it failed too often, or took too long.
+    /// Operations fail at once: too many have failed or taken too long.
     Open,
-    /// One operation is finding out whether it is well again; the others are not asked.
+    /// One operation, the probe, is testing the backend; all others fail at once.
     HalfOpen,
 }
 
 impl BreakerState {
-    /// The name, for logs and counters.
+    /// Returns the name of the state for logs and counters: `closed`, `open` or `half-open`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,25 +45,28 @@ impl fmt::Display for BreakerState {
     }
 }
 
-/// What is known of a backend that can fail, see [`Guarded`](super::Guarded).
+/// The health of a [`Guarded`](super::Guarded) backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether it is asked.
+    /// The state of the circuit breaker.
     pub breaker: BreakerState,
-    /// How often it was found not to be worth asking.
+    /// How often the circuit breaker has opened.
     pub opened: u64,
-    /// Operations that failed.
+    /// The number of operations that failed, including those that timed out.
     pub failures: u64,
-    /// Operations that ran out of time; they are among the failures.
+    /// The number of operations that did not finish by their deadline.
     pub timeouts: u64,
-    /// Operations that were not tried.
+    /// The number of operations that were not attempted.
     pub rejected: u64,
-    /// Invalidations that could not be delivered, and were afterwards.
+    /// The number of invalidations that failed at first and were delivered later.
     pub replayed: u64,
-    /// Resources and groups whose invalidation is still to be delivered: what is of them is not read from the backend until
-    /// then.
+    /// The number of resources and groups whose invalidation is still to be delivered.
+    ///
+    /// Their responses are not read from the backend until then.
     pub undelivered: usize,
-    /// Whether so many were undelivered that everything is to be cleared, and nothing is read until then.
+    /// Whether there are too many undelivered invalidations, so that everything is to be cleared.
+    ///
+    /// Nothing is read from the backend until then.
     pub to_be_cleared: bool,
 }

@@ -15,7 +15,7 @@ use loom::thread;
 
 use super::follower::Follower;
 use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules};
-use crate::backend::{Backend, MemoryBackend, MemoryFence, Target};
+use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
@@ -86,7 +86,7 @@ impl CacheModel {
 
     fn write<const WRITE: usize>(&self) -> Option<Pending> {
         self.database.fetch_or(WRITE, Ordering::Relaxed);
-        let target = Target::Resource(*key().resource());
+        let target = InvalidationTarget::Resource(*key().resource());
         ready(self.backend.invalidate(&target)).expect("memory answers");
         self.yielded.fetch_or(WRITE, Ordering::Release);
         None
@@ -96,7 +96,7 @@ impl CacheModel {
         let yielded = self.yielded.load(Ordering::Acquire);
         let own = ready(self.backend.fence(None)).expect("memory answers");
         let own = own.expect("memory has fences");
-        let can_join = |fence: &_| self.backend.may_join(key().resource(), fence, &own);
+        let can_join = |fence: &_| self.backend.can_join(key().resource(), fence, &own);
         self.fill(yielded, enter(&self.flights, Some(own), None, can_join))
     }
 

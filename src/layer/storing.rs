@@ -14,7 +14,7 @@ use crate::backend::Backend;
 ///
 /// const MIB: u64 = 1024 * 1024;
 /// // The backend must accept what the layer captures: both have a limit.
-/// let backend = MemoryBackend::with_largest(256 * MIB, 5 * MIB);
+/// let backend = MemoryBackend::builder().capacity(256 * MIB).max_response_size(5 * MIB).build();
 /// let layer = CacheLayer::new(backend)
 ///     .max_body(4 * MIB)
 ///     .max_buffered_bytes(128 * MIB)

@@ -8,7 +8,7 @@ use http::header::TRAILER;
 use http::{StatusCode, response};
 use http_body::Body;
 
-use crate::backend::{Backend, Put};
+use crate::backend::{Backend, PutOutcome};
 use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
 use crate::flight::{BudgetShare, DropNotice};
 use crate::semantics::moment::Moment;
@@ -157,10 +157,10 @@ pub(crate) fn commit<B: Backend>(
         let state = task;
         let whole_key = key.primary();
         let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
-            .then(|| parts::superseded::SupersededParts::new(whole_key, &response, &fence));
+            .then(|| parts::superseded::SupersededParts::new(whole_key, &fence));
         let backend = &state.shared.store.backend;
         let put = backend.put(&key, fence, response, state.now()).await;
-        if matches!(put, Ok(Put::Stored)) {
+        if matches!(put, Ok(PutOutcome::Stored)) {
             if let Some(superseded) = superseded {
                 superseded.remove(&state).await;
             }
@@ -175,7 +175,7 @@ pub(crate) fn commit<B: Backend>(
 /// Remembers a key as uncacheable for the requests that a refusal concerns.
 pub(crate) fn remember_uncacheable<B: Backend>(
     state: &LayerState<B>,
-    key: &crate::backend::CacheKey,
+    key: &crate::key::CacheKey,
     refusal: Refusal,
 ) {
     let ttl = state.config.coalesce.uncacheable_ttl;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
-use crate::backend::{Backend, CacheKey, Lookup, StoredResponse};
+use crate::backend::{Backend, Lookup, StoredResponse};
+use crate::key::CacheKey;
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::freshness::early_refresh;

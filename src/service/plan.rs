@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use crate::backend::{CacheKey, StoredResponse};
+use crate::backend::StoredResponse;
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal, StaleUse};
 use crate::semantics::stored::StoredHead;

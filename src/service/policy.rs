@@ -5,9 +5,9 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, response};
 use http_body::Body;
 
-use crate::backend::{Backend, CacheKey, Group};
+use crate::backend::{Backend, Group};
 use crate::config::Config;
-use crate::key::authority_of_identity;
+use crate::key::{CacheKey, authority_of_identity};
 use crate::random::uniform;
 use crate::semantics::fields::date;
 use crate::semantics::groups::{GroupNames, member_groups};

@@ -18,10 +18,10 @@ pub(crate) mod write_grace;
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, CacheKey, Group};
+use crate::backend::{Backend, Group};
 use crate::config::Config;
 use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
-use crate::key::{Resource, group_digest};
+use crate::key::{CacheKey, Resource, group_digest};
 use crate::semantics::moment::Moment;
 use crate::stats::{Counters, Event};
 
@@ -138,7 +138,7 @@ impl<B: Backend> LayerState<B> {
     /// The largest body that is stored, in bytes.
     pub(crate) fn max_stored_body(&self) -> u64 {
         let backend = &self.shared.store.backend;
-        self.config.max_body.min(backend.largest())
+        self.config.max_body.min(backend.max_response_size())
     }
 
     /// Whether the inner service is asked for a key without conditions of the cache's own, because

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::backend::CacheKey;
 use crate::flight::{Audience, ExpiringSet};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 

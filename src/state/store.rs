@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::backend::{Backend, BackendError, CacheKey, DigestSeed, Lookup, Put, Target};
+use crate::backend::{Backend, BackendError, InvalidationTarget, Lookup, PutOutcome};
 use crate::flight::Audience;
+use crate::key::{CacheKey, DigestSeed};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::Event;
@@ -80,14 +81,14 @@ impl<B: Backend> LayerState<B> {
     }
 
     /// Counts and logs the result of a store.
-    pub(crate) fn record_put(&self, put: &Result<Put, BackendError>) {
+    pub(crate) fn record_put(&self, put: &Result<PutOutcome, BackendError>) {
         match put {
-            Ok(Put::Stored) => {
+            Ok(PutOutcome::Stored) => {
                 self.count(Event::Store);
                 tracing::debug!("stored");
             }
-            Ok(Put::Superseded) => self.record_refusal(Refusal::Superseded),
-            Ok(Put::TooLarge) => self.record_refusal(Refusal::TooLarge),
+            Ok(PutOutcome::Superseded) => self.record_refusal(Refusal::Superseded),
+            Ok(PutOutcome::TooLarge) => self.record_refusal(Refusal::TooLarge),
             Err(error) => {
                 self.record_refusal(Refusal::BackendFailed);
                 self.backend_failed(Operation::Store, error);
@@ -97,7 +98,7 @@ impl<B: Backend> LayerState<B> {
 
     /// Invalidates one target. An error means that the backend did not acknowledge it; it is
     /// counted and logged here.
-    pub(crate) async fn invalidate(&self, target: Target) -> Result<(), BackendError> {
+    pub(crate) async fn invalidate(&self, target: InvalidationTarget) -> Result<(), BackendError> {
         let result = self.shared.store.backend.invalidate(&target).await;
         match &result {
             Ok(()) => {

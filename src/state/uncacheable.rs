@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
-use crate::backend::CacheKey;
 use crate::flight::{Audience, ExpiringSet};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::backend::{Group, Target};
+use crate::backend::{Group, InvalidationTarget};
 use crate::key::Resource;
 use crate::semantics::moment::Moment;
 
@@ -32,10 +32,10 @@ impl WriteGrace {
     ///
     /// Must be called before the invalidation it goes with: a fill that then finds no grace holds
     /// a fence from before that invalidation.
-    pub(crate) fn begin(&self, target: &Target, now: Moment, grace: Duration) {
+    pub(crate) fn begin(&self, target: &InvalidationTarget, now: Moment, grace: Duration) {
         let digest = match target {
-            Target::Resource(resource) => resource.digest(),
-            Target::Group(group) => group.digest(),
+            InvalidationTarget::Resource(resource) => resource.digest(),
+            InvalidationTarget::Group(group) => group.digest(),
         };
         let until = now.monotonic().saturating_add(grace).as_millis();
         let until = u64::try_from(until).unwrap_or(u64::MAX);

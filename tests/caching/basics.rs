@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Method;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Backend, Either, MemoryBackend, conformance};
+use tower_response_cache::backend::{Backend, MemoryBackend};
 
 use crate::support::origin::{Origin, answer, cacheable};
 use crate::support::yielding::Yielding;
@@ -58,14 +58,4 @@ async fn memory() {
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_waits() {
     miss_hit_write_miss(Yielding(MemoryBackend::default())).await;
-}
-
-#[tokio::test]
-async fn every_backend_keeps_the_contract() {
-    conformance::check(MemoryBackend::default).await;
-    conformance::check(|| Yielding(MemoryBackend::default())).await;
-    conformance::check(|| Some(MemoryBackend::default())).await;
-    conformance::check(|| Either::<_, MemoryBackend>::Left(MemoryBackend::default())).await;
-    conformance::check(|| Either::<MemoryBackend, _>::Right(Yielding(MemoryBackend::default())))
-        .await;
 }

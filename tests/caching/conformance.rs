@@ -1,7 +1,7 @@
-//! The contract, held by what wraps a backend.
+//! Backends and their wrappers keep the contract.
 
 use tower_response_cache::backend::conformance::check;
-use tower_response_cache::backend::{Guarded, MemoryBackend};
+use tower_response_cache::backend::{Either, Guarded, MemoryBackend};
 
 use crate::support::yielding::Yielding;
 
@@ -18,4 +18,13 @@ async fn a_guarded_backend_keeps_the_contract() {
 async fn a_guarded_backend_that_waits_keeps_the_contract() {
     check(|| Guarded::new(Yielding(memory()))).await;
     check(|| Yielding(Guarded::new(memory()))).await;
+}
+
+#[tokio::test]
+async fn every_backend_keeps_the_contract() {
+    check(MemoryBackend::default).await;
+    check(|| Yielding(MemoryBackend::default())).await;
+    check(|| Some(MemoryBackend::default())).await;
+    check(|| Either::<_, MemoryBackend>::Left(MemoryBackend::default())).await;
+    check(|| Either::<MemoryBackend, _>::Right(Yielding(MemoryBackend::default()))).await;
 }

@@ -4,6 +4,7 @@ mod background;
 mod basics;
 mod bodies;
 mod bytes;
+#[cfg(feature = "test-util")]
 mod conformance;
 mod directives;
 mod groups;

@@ -150,7 +150,7 @@ async fn all_variants_vanish_together() {
 async fn variants_of_one_key_are_bounded() {
     for (backend, most) in [
         (MemoryBackend::default(), 32),
-        (MemoryBackend::default().variants(3), 3),
+        (MemoryBackend::builder().max_variants(3).build(), 3),
     ] {
         let service = CacheLayer::new(backend.clone()).layer(echo("user-agent"));
         let agents = if most == 32 { 20_000 } else { 100 };

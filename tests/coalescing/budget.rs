@@ -6,10 +6,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
-use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, Lookup, MemoryBackend, Moment, Put, Resource, StoredResponse,
-    Target,
-};
+
+use tower_response_cache::backend::{ForwardBackend, MemoryBackend};
 
 use crate::support::get;
 use crate::support::origin::{Origin, answer, cacheable, scripted};
@@ -44,8 +42,13 @@ async fn a_reservation_ends_with_the_fill() {
 #[tokio::test(start_paused = true)]
 async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
     let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
-    let layer =
-        layer_on(MemoryBackend::with_largest(8 << 20, 1 << 20)).max_buffered_bytes(1_000_000);
+    let layer = layer_on(
+        MemoryBackend::builder()
+            .capacity(8 << 20)
+            .max_response_size(1 << 20)
+            .build(),
+    )
+    .max_buffered_bytes(1_000_000);
     let service = layer.layer(origin);
     let mut slow = Vec::new();
     for n in 0..50 {
@@ -106,33 +109,15 @@ async fn the_largest_announced_length_is_just_a_number() {
 #[derive(Clone)]
 struct Endless(MemoryBackend);
 
-impl Backend for Endless {
-    type Fence = <MemoryBackend as Backend>::Fence;
+impl ForwardBackend for Endless {
+    type Inner = MemoryBackend;
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
-        self.0.get(key, now).await
+    fn inner(&self) -> &MemoryBackend {
+        &self.0
     }
 
-    async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
-        self.0.fence(of).await
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: Self::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        self.0.put(key, fence, response, now).await
-    }
-
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        self.0.invalidate(target).await
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        self.0.clear().await
+    fn max_response_size(&self) -> u64 {
+        u64::MAX
     }
 }
 

@@ -20,7 +20,8 @@ use http_body_util::BodyExt;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
-use tower_response_cache::backend::{Backend, MemoryBackend, Moment};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::clock::Moment;
 use tower_response_cache::{Cache, CacheLayer};
 
 use crate::support::origin::{Origin, Response};

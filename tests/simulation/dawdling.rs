@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 use crate::luck::Luck;
 
@@ -24,8 +25,21 @@ impl<B: Backend> Dawdling<B> {
     }
 }
 
-impl<B: Backend> Backend for Dawdling<B> {
-    type Fence = B::Fence;
+impl<B: Backend> ForwardBackend for Dawdling<B> {
+    type Inner = B;
+
+    fn inner(&self) -> &B {
+        &self.backend
+    }
+
+    /// No lookup is answered at once.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
+        None
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: B::Fence) -> Result<bool, BackendError> {
+        self.around(self.backend.remove(key, fence)).await
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         self.around(self.backend.get(key, now)).await
@@ -35,17 +49,13 @@ impl<B: Backend> Backend for Dawdling<B> {
         self.around(self.backend.fence(resource)).await
     }
 
-    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
-        self.backend.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.around(self.backend.put(key, fence, response, now))
             .await
     }
@@ -56,28 +66,16 @@ impl<B: Backend> Backend for Dawdling<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.around(self.backend.replace(key, fence, response, now))
             .await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.around(self.backend.invalidate(target)).await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
         self.around(self.backend.clear()).await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.backend.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.backend.largest()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.backend.usage()
     }
 }

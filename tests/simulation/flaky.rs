@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, MemoryFence, Moment, Put,
-    Resource, StoredResponse, Target,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, MemoryBackend, MemoryFence,
+    PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 use crate::luck::Luck;
 
@@ -114,8 +116,18 @@ impl Flaky {
     }
 }
 
-impl Backend for Flaky {
-    type Fence = MemoryFence;
+impl ForwardBackend for Flaky {
+    type Inner = MemoryBackend;
+
+    fn inner(&self) -> &MemoryBackend {
+        &self.0.backend
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: MemoryFence) -> Result<bool, BackendError> {
+        let (backend, key) = (self.0.backend.clone(), *key);
+        self.around(async move { backend.remove(&key, fence).await })
+            .await
+    }
 
     fn get_now(&self, key: &CacheKey) -> Option<Lookup<MemoryFence>> {
         let answers = self.0.answers_now && self.0.luck.chance(80);
@@ -137,17 +149,13 @@ impl Backend for Flaky {
             .await
     }
 
-    fn may_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
-        self.0.backend.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
         fence: MemoryFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
         self.around(async move { backend.put(&key, fence, response, now).await })
             .await
@@ -159,13 +167,13 @@ impl Backend for Flaky {
         fence: MemoryFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
         self.around(async move { backend.replace(&key, fence, response, now).await })
             .await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let (backend, target) = (self.0.backend.clone(), *target);
         self.around(async move { backend.invalidate(&target).await })
             .await
@@ -174,13 +182,5 @@ impl Backend for Flaky {
     async fn clear(&self) -> Result<(), BackendError> {
         let backend = self.0.backend.clone();
         self.around(async move { backend.clear().await }).await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.backend.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.0.backend.largest()
     }
 }

@@ -5,9 +5,11 @@ use std::sync::{Arc, mpsc};
 use tokio::task::spawn_blocking;
 use tower_response_cache::backend::redis::RedisFence;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, RedisBackend, Resource,
-    StoredResponse, Target,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, RedisBackend,
+    StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 /// Lets no virtual time pass: it does when all are idle, and nobody knows that a socket is waited for. It does not while
 /// something blocks.
@@ -22,8 +24,16 @@ pub async fn standing_still<T>(operation: impl Future<Output = T>) -> T {
 #[derive(Clone)]
 pub struct Held(pub RedisBackend);
 
-impl Backend for Held {
-    type Fence = RedisFence;
+impl ForwardBackend for Held {
+    type Inner = RedisBackend;
+
+    fn inner(&self) -> &RedisBackend {
+        &self.0
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: RedisFence) -> Result<bool, BackendError> {
+        standing_still(self.0.remove(key, fence)).await
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
         standing_still(self.0.get(key, now)).await
@@ -33,17 +43,13 @@ impl Backend for Held {
         standing_still(self.0.fence(resource)).await
     }
 
-    fn may_join(&self, resource: &Resource, flight: &RedisFence, own: &RedisFence) -> bool {
-        self.0.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
         fence: RedisFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         standing_still(self.0.put(key, fence, response, now)).await
     }
 
@@ -53,23 +59,15 @@ impl Backend for Held {
         fence: RedisFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         standing_still(self.0.replace(key, fence, response, now)).await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         standing_still(self.0.invalidate(target)).await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
         standing_still(self.0.clear()).await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.0.largest()
     }
 }

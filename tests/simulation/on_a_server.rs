@@ -92,8 +92,10 @@ fn backend(tap: &Tap, namespace: &str, luck: &Arc<Luck>) -> Guarded<Dawdling<Hel
         luck: luck.clone(),
     };
     Guarded::new(dawdling)
-        .breaker(0.5, luck.pick(&[2, 1000]))
-        .reopen_after(pause, pause * 2)
+        .failure_threshold(0.5)
+        .min_samples(luck.pick(&[2, 1000]))
+        .half_open_after(pause)
+        .max_half_open_delay(pause * 2)
 }
 
 /// Deletes now a lease, now an entry, now all there is.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tower_response_cache::backend::{DigestSeed, Guarded, MemoryBackend};
+use tower_response_cache::backend::{Guarded, MemoryBackend};
+use tower_response_cache::key::DigestSeed;
 
 use crate::dawdling::Dawdling;
 use crate::flaky::{Flaky, LIMIT};
@@ -41,7 +42,11 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     };
     // With these digests no two resources share a number of invalidations: that would cost a call (C17).
     let digests = DigestSeed::new([seed as u8 % 16; 16]);
-    let memory = MemoryBackend::with_seed(capacity, 4096, digests);
+    let memory = MemoryBackend::builder()
+        .capacity(capacity)
+        .max_response_size(4096)
+        .seed(digests)
+        .build();
     let instances = 0..kind.instances;
     let drawn = luck.clone();
     let seen = runtime().block_on(async {
@@ -84,7 +89,9 @@ fn guarded(flaky: Flaky, luck: &Luck) -> Guarded<Flaky> {
         .lookup_deadline(LIMIT)
         .invalidation_deadline(LIMIT)
         .store_deadline(LIMIT * 2)
-        .breaker(0.5, luck.pick(&[2, 4, 1000]))
-        .reopen_after(pause, pause * 2)
-        .most_undelivered(luck.pick(&[1, 16]))
+        .failure_threshold(0.5)
+        .min_samples(luck.pick(&[2, 4, 1000]))
+        .half_open_after(pause)
+        .max_half_open_delay(pause * 2)
+        .max_undelivered(luck.pick(&[1, 16]))
 }

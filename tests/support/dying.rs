@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 #[derive(Clone, Debug)]
 pub struct Dying<B> {
@@ -66,8 +67,22 @@ impl<B> Dying<B> {
     }
 }
 
-impl<B: Backend> Backend for Dying<B> {
-    type Fence = B::Fence;
+impl<B: Backend> ForwardBackend for Dying<B> {
+    type Inner = B;
+
+    fn inner(&self) -> &B {
+        &self.backend
+    }
+
+    /// No lookup is answered at once.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
+        None
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: B::Fence) -> Result<bool, BackendError> {
+        self.switch.ask()?;
+        self.backend.remove(key, fence).await
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         self.switch.ask()?;
@@ -79,17 +94,13 @@ impl<B: Backend> Backend for Dying<B> {
         self.backend.fence(resource).await
     }
 
-    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
-        self.backend.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.switch.ask()?;
         self.backend.put(key, fence, response, now).await
     }
@@ -100,12 +111,12 @@ impl<B: Backend> Backend for Dying<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.switch.ask()?;
         self.backend.replace(key, fence, response, now).await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.switch.ask()?;
         self.backend.invalidate(target).await
     }
@@ -113,17 +124,5 @@ impl<B: Backend> Backend for Dying<B> {
     async fn clear(&self) -> Result<(), BackendError> {
         self.switch.ask()?;
         self.backend.clear().await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.backend.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.backend.largest()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.backend.usage()
     }
 }

@@ -8,9 +8,10 @@ use tokio::task::yield_now;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target,
+    Backend, BackendError, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, DigestSeed, Resource};
 
 use super::origin::{Origin, Response, answer, cacheable};
 use super::{get, send, with};
@@ -73,17 +74,16 @@ impl Sample {
     }
 
     pub async fn fence<B: Backend>(&self, backend: &B) -> B::Fence {
-        match backend.get(&self.key, at(0)).await.expect("a lookup") {
-            Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence) => fence,
-        }
+        let lookup = backend.get(&self.key, at(0)).await;
+        lookup.expect("a lookup").into_fence()
     }
 
-    pub async fn put<B: Backend>(&self, backend: &B, fence: &B::Fence) -> Put {
+    pub async fn put<B: Backend>(&self, backend: &B, fence: &B::Fence) -> PutOutcome {
         let put = backend.put(&self.key, fence.clone(), self.response.clone(), at(0));
         put.await.expect("a put")
     }
 
-    pub async fn replace<B: Backend>(&self, backend: &B, fence: &B::Fence) -> Put {
+    pub async fn replace<B: Backend>(&self, backend: &B, fence: &B::Fence) -> PutOutcome {
         let replace = backend.replace(&self.key, fence.clone(), self.response.clone(), at(0));
         replace.await.expect("a replace")
     }
@@ -91,19 +91,19 @@ impl Sample {
     /// Looks up and stores, as a fill does that nobody interrupts.
     pub async fn store<B: Backend>(&self, backend: &B) {
         let fence = self.fence(backend).await;
-        assert_eq!(self.put(backend, &fence).await, Put::Stored);
+        assert_eq!(self.put(backend, &fence).await, PutOutcome::Stored);
     }
 
     /// What is found under its key.
     pub async fn body(&self, backend: &impl Backend) -> Option<String> {
         match backend.get(&self.key, at(0)).await.expect("a lookup") {
             Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into()),
-            Lookup::Varies(..) | Lookup::Miss(_) => None,
+            _ => None,
         }
     }
 
     pub async fn invalidate(&self, backend: &impl Backend) {
-        let target = Target::Resource(*self.key.resource());
+        let target = InvalidationTarget::Resource(*self.key.resource());
         backend.invalidate(&target).await.expect("acknowledged");
     }
 }
@@ -139,16 +139,16 @@ impl Backend for Recorder {
         (): (),
         response: Arc<StoredResponse>,
         _: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         let sample = Sample {
             key: *key,
             response,
         };
         *self.put.lock().expect("no panic") = Some(sample);
-        Ok(Put::Stored)
+        Ok(PutOutcome::Stored)
     }
 
-    async fn invalidate(&self, _: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, _: &InvalidationTarget) -> Result<(), BackendError> {
         Ok(())
     }
 

@@ -4,15 +4,32 @@ use std::sync::Arc;
 
 use super::schedule::pause;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, Moment, Put, Resource, StoredResponse,
-    Target, Usage,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 #[derive(Clone, Debug)]
 pub struct Yielding<B>(pub B);
 
-impl<B: Backend> Backend for Yielding<B> {
-    type Fence = B::Fence;
+impl<B: Backend> ForwardBackend for Yielding<B> {
+    type Inner = B;
+
+    fn inner(&self) -> &B {
+        &self.0
+    }
+
+    /// No lookup is answered at once.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
+        None
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: B::Fence) -> Result<bool, BackendError> {
+        pause().await;
+        let removed = self.0.remove(key, fence).await;
+        pause().await;
+        removed
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         pause().await;
@@ -28,17 +45,13 @@ impl<B: Backend> Backend for Yielding<B> {
         fence
     }
 
-    fn may_join(&self, resource: &Resource, flight: &B::Fence, own: &B::Fence) -> bool {
-        self.0.may_join(resource, flight, own)
-    }
-
     async fn put(
         &self,
         key: &CacheKey,
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         pause().await;
         let put = self.0.put(key, fence, response, now).await;
         pause().await;
@@ -51,14 +64,14 @@ impl<B: Backend> Backend for Yielding<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         pause().await;
         let put = self.0.replace(key, fence, response, now).await;
         pause().await;
         put
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         pause().await;
         let done = self.0.invalidate(target).await;
         pause().await;
@@ -70,17 +83,5 @@ impl<B: Backend> Backend for Yielding<B> {
         let done = self.0.clear().await;
         pause().await;
         done
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.seed()
-    }
-
-    fn largest(&self) -> u64 {
-        self.0.largest()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        self.0.usage()
     }
 }

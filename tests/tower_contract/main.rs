@@ -28,9 +28,11 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tower::Service;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
-    StoredResponse, Target,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, MemoryBackend, PutOutcome,
+    StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::support::both::{AnyBackend, both_backends};
@@ -139,8 +141,28 @@ const SLOW: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Slow<B>(B);
 
-impl<B: Backend> Backend for Slow<B> {
-    type Fence = B::Fence;
+impl<B: Backend> ForwardBackend for Slow<B> {
+    type Inner = B;
+
+    fn inner(&self) -> &B {
+        &self.0
+    }
+
+    /// Every lookup goes to `get`.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
+        None
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        sleep(SLOW).await;
+        self.0.replace(key, fence, response, now).await
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         sleep(SLOW).await;
@@ -158,12 +180,12 @@ impl<B: Backend> Backend for Slow<B> {
         fence: B::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         sleep(SLOW).await;
         self.0.put(key, fence, response, now).await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         sleep(SLOW).await;
         self.0.invalidate(target).await
     }
@@ -171,9 +193,5 @@ impl<B: Backend> Backend for Slow<B> {
     async fn clear(&self) -> Result<(), BackendError> {
         sleep(SLOW).await;
         self.0.clear().await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.seed()
     }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower_response_cache::backend::{
-    Backend, BackendError, BreakerState, CacheKey, DigestSeed, Guarded, Lookup, MemoryBackend,
-    MemoryFence, Moment, Put, Resource, StoredResponse, Target,
+    Backend, BackendError, BreakerState, ForwardBackend, Guarded, InvalidationTarget, Lookup,
+    MemoryBackend, MemoryFence, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::{CacheKey, Resource};
 
 use crate::support::sample::{Sample, at};
 
@@ -46,8 +48,22 @@ impl Remote {
     }
 }
 
-impl Backend for Remote {
-    type Fence = MemoryFence;
+impl ForwardBackend for Remote {
+    type Inner = MemoryBackend;
+
+    fn inner(&self) -> &MemoryBackend {
+        &self.memory
+    }
+
+    /// Every lookup goes to `get`.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<MemoryFence>> {
+        None
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: MemoryFence) -> Result<bool, BackendError> {
+        self.is_there()?;
+        self.memory.remove(key, fence).await
+    }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
         self.is_there()?;
@@ -65,7 +81,7 @@ impl Backend for Remote {
         fence: MemoryFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.is_there()?;
         self.memory.put(key, fence, response, now).await
     }
@@ -76,12 +92,12 @@ impl Backend for Remote {
         fence: MemoryFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         self.is_there()?;
         self.memory.replace(key, fence, response, now).await
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.is_there()?;
         self.memory.invalidate(target).await?;
         self.done.fetch_add(1, Ordering::SeqCst);
@@ -97,16 +113,12 @@ impl Backend for Remote {
         self.is_there()?;
         self.memory.clear().await
     }
-
-    fn seed(&self) -> DigestSeed {
-        self.memory.seed()
-    }
 }
 
 fn guarded(remote: &Remote) -> Guarded<Remote> {
     const LONG: Duration = Duration::from_secs(60);
     let guarded = Guarded::new(remote.clone()).invalidation_deadline(LONG);
-    guarded.breaker(1.0, 1_000_000)
+    guarded.failure_threshold(1.0).min_samples(1_000_000)
 }
 
 async fn until_done(remote: &Remote, times: usize) {
@@ -124,7 +136,7 @@ async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
     let remote = Remote::new();
     let here = guarded(&remote);
     let sample = Sample::of(&remote, "/a", "old").await;
-    let target = Target::Resource(*sample.key.resource());
+    let target = InvalidationTarget::Resource(*sample.key.resource());
     remote.goes_away(true);
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
@@ -156,7 +168,7 @@ async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
     let here = guarded(&remote);
     let sample = Sample::of(&remote, "/a", "old").await;
     sample.store(&here).await;
-    let target = Target::Resource(*sample.key.resource());
+    let target = InvalidationTarget::Resource(*sample.key.resource());
     {
         let mut invalidation = std::pin::pin!(here.invalidate(&target));
         let polled = std::future::poll_fn(|cx| {
@@ -182,11 +194,11 @@ async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
     let fence = guarded.fence(Some(sample.key.resource())).await;
     let fence = fence.expect("it is there").expect("a fence");
     remote.goes_away(true);
-    let target = Target::Resource(*sample.key.resource());
+    let target = InvalidationTarget::Resource(*sample.key.resource());
     assert!(guarded.invalidate(&target).await.is_err());
     remote.goes_away(false);
     let replaced = guarded.replace(&sample.key, fence, sample.response.clone(), at(0));
-    assert_eq!(replaced.await.expect("it is there"), Put::Superseded);
+    assert_eq!(replaced.await.expect("it is there"), PutOutcome::Superseded);
     let found = guarded
         .get(&sample.key, at(0))
         .await
@@ -205,7 +217,7 @@ async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
         sample.store(&here).await;
     }
     let before = member.fence(&here).await;
-    let target = Target::Group(member.response.groups()[1]);
+    let target = InvalidationTarget::Group(member.response.groups()[1]);
     remote.goes_away(true);
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
@@ -213,15 +225,15 @@ async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
     until_done(&remote, 1).await;
     member.store(&remote.memory).await;
     assert_eq!(here.health().expect("its health").undelivered, 1);
-    assert!(is_found(&remote.get(&member.key, at(0)).await));
+    assert!(is_found(&Backend::get(&remote, &member.key, at(0)).await));
     assert_eq!(member.body(&here).await, None);
     assert!(is_found(&here.get(&other.key, at(0)).await), "others stay");
     for fence in [before, member.fence(&here).await] {
-        assert_eq!(member.put(&here, &fence).await, Put::Superseded);
+        assert_eq!(member.put(&here, &fence).await, PutOutcome::Superseded);
     }
     assert_eq!(
         other.put(&here, &other.fence(&here).await).await,
-        Put::Stored
+        PutOutcome::Stored
     );
     remote.acknowledgements.add_permits(100);
     here.drain().await;
@@ -237,21 +249,21 @@ async fn nobody_joins_a_fill_from_before_a_group_was_owed() {
     let here = guarded(&remote);
     let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
     let (flight, resource) = (member.fence(&here).await, *member.key.resource());
-    assert!(here.may_join(&resource, &flight, &member.fence(&here).await));
+    assert!(here.can_join(&resource, &flight, &member.fence(&here).await));
     remote.goes_away(true);
-    let target = Target::Group(member.response.groups()[0]);
+    let target = InvalidationTarget::Group(member.response.groups()[0]);
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
     let own = member.fence(&here).await;
     let of_a_write = here.fence(Some(&resource)).await.expect("it is there");
     assert_eq!(of_a_write.as_ref(), Some(&own));
-    assert!(!here.may_join(&resource, &flight, &own));
-    assert!(here.may_join(&resource, &own, &own), "both came after");
+    assert!(!here.can_join(&resource, &flight, &own));
+    assert!(here.can_join(&resource, &own, &own), "both came after");
     // Once it is told, it knows by itself.
     remote.acknowledgements.add_permits(100);
     here.drain().await;
-    assert!(!here.may_join(&resource, &flight, &own), "nor later");
-    assert!(!here.may_join(&resource, &own, &member.fence(&here).await));
+    assert!(!here.can_join(&resource, &flight, &own), "nor later");
+    assert!(!here.can_join(&resource, &own, &member.fence(&here).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,18 +275,18 @@ async fn a_member_whose_group_is_owed_replaces_nothing() {
         let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
         let fence = member.fence(&here).await;
         remote.goes_away(true);
-        let target = Target::Group(member.response.groups()[0]);
+        let target = InvalidationTarget::Group(member.response.groups()[0]);
         assert!(here.invalidate(&target).await.is_err());
         remote.goes_away(false);
         if is_delivered {
             here.drain().await;
         }
-        assert_eq!(member.replace(&here, &fence).await, Put::Superseded);
+        assert_eq!(member.replace(&here, &fence).await, PutOutcome::Superseded);
         here.drain().await;
         assert_eq!(member.body(&here).await, None);
         assert_eq!(
             member.replace(&here, &member.fence(&here).await).await,
-            Put::Stored
+            PutOutcome::Stored
         );
     }
 }
@@ -288,7 +300,7 @@ fn outside_of_a_runtime_drain_delivers_without_waiting() {
         let guarded = Guarded::new(remote.clone());
         let sample = Sample::of(&guarded, "/a", "old").await;
         remote.goes_away(true);
-        let target = Target::Resource(*sample.key.resource());
+        let target = InvalidationTarget::Resource(*sample.key.resource());
         assert!(guarded.invalidate(&target).await.is_err());
         assert!(guarded.get(&sample.key, at(0)).await.is_err());
         guarded.drain().await;
@@ -309,7 +321,7 @@ async fn what_clients_give_up_opens_the_breaker_if_it_was_slow() {
     let remote = Remote::new();
     let guarded = Guarded::new(remote.clone()).invalidation_deadline(Duration::from_millis(100));
     let sample = Sample::of(&guarded, "/a", "old").await;
-    let target = Target::Resource(*sample.key.resource());
+    let target = InvalidationTarget::Resource(*sample.key.resource());
     for (patience, state) in [(10, BreakerState::Closed), (60, BreakerState::Open)] {
         for _ in 0..20 {
             let given_up = timeout(Duration::from_millis(patience), guarded.invalidate(&target));

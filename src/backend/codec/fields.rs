@@ -1,4 +1,4 @@
-//! The fields of a stored response as bytes: what each is written as, and read back from whatever there is.
+//! The encoding of each field of a stored response: a writer, and a reader that trusts no length.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn put_bytes(to: &mut BytesMut, bytes: &[u8]) {
     to.put_slice(bytes);
 }
 
-/// In nanoseconds; the largest stands for all that is larger.
+/// Writes nanoseconds; the largest number also stands for longer durations.
 pub(super) fn put_duration(to: &mut BytesMut, duration: Duration) {
     to.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
 }
@@ -40,7 +40,7 @@ pub(super) fn put_groups(to: &mut BytesMut, groups: &[Group]) {
     }
 }
 
-/// A number of spans, none if there are no parts.
+/// Writes the number of spans, which is 0 for a complete response, and the spans.
 pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&PartialContent>) {
     let Some(parts) = parts else {
         return to.put_u32_le(0);
@@ -53,10 +53,10 @@ pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&PartialContent>) {
     }
 }
 
-/// Reads what may be anything.
-pub(super) struct Reader(pub(super) Bytes);
+/// Reads fields from bytes that may be anything.
+pub(super) struct FieldReader(pub(super) Bytes);
 
-impl Reader {
+impl FieldReader {
     pub(super) fn bytes(&mut self) -> Option<Bytes> {
         let length = self.0.try_get_u32_le().ok()? as usize;
         (length <= self.0.len()).then(|| self.0.split_to(length))
@@ -72,7 +72,7 @@ impl Reader {
 
     pub(super) fn headers(&mut self) -> Option<HeaderMap> {
         let count = self.0.try_get_u32_le().ok()? as usize;
-        // A line takes nine bytes at least: no room is made for more lines than there can be.
+        // A line takes at least nine bytes: nothing is reserved for more lines than there can be.
         if count > self.0.len() / 9 {
             return None;
         }
@@ -100,7 +100,7 @@ impl Reader {
         (0..count).map(group).collect()
     }
 
-    /// `Some(None)` where there are none.
+    /// Reads the spans; `Some(None)` for a complete response.
     pub(super) fn parts(&mut self) -> Option<Option<PartialContent>> {
         let count = self.count_of(2 * size_of::<u64>())?;
         if count == 0 {
@@ -113,7 +113,8 @@ impl Reader {
         PartialContent::new(complete, spans?).map(Some)
     }
 
-    /// No room is made for more than there can be.
+    /// Reads the length of a list of items of this size, if that many can follow: nothing is reserved for
+    /// more.
     fn count_of(&mut self, size: usize) -> Option<usize> {
         let count = self.0.try_get_u32_le().ok()? as usize;
         (count <= self.0.len() / size).then_some(count)

@@ -1,9 +1,20 @@
-use std::time::UNIX_EPOCH;
+//! Round trips, damage, forgeries, and payloads that earlier versions have written.
 
-use http::HeaderValue;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::format::{CHECKED, checksum};
 use super::*;
+use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::groups::Group;
+use crate::semantics::moment::Moment;
+use crate::semantics::ranges::PartialContent;
+use crate::semantics::stored::StoredHead;
+use crate::semantics::storing::StoragePolicy;
+use crate::semantics::vary::{Vary, VarySelection};
 
 fn at(seconds: u64) -> Moment {
     let passed = Duration::from_secs(seconds);
@@ -19,7 +30,8 @@ fn fields(lines: &[(&'static str, &[u8])]) -> HeaderMap {
     headers
 }
 
-/// With all that a response can have: bytes that are no text, lines of one name, a variant, trailers.
+/// A response with everything a response can have: bytes that are not text, repeated fields, a variant,
+/// trailers.
 fn rich() -> StoredResponse {
     let mut headers = fields(&[
         ("content-type", b"text/plain"),
@@ -95,7 +107,7 @@ fn partial() -> StoredResponse {
         groups: Box::default(),
         withheld: Box::default(),
     };
-    let parts = PartialContent::new(10, [0..2, 4..7]).expect("they are apart");
+    let parts = PartialContent::new(10, [0..2, 4..7]).expect("separate spans");
     StoredHead::new(
         Arc::default(),
         StatusCode::PARTIAL_CONTENT,
@@ -106,28 +118,32 @@ fn partial() -> StoredResponse {
     .with_body(Bytes::from_static(b"01456"), None, Duration::ZERO)
 }
 
-/// Behind what another backend may put there.
+/// Encodes after a prefix, and removes it.
 fn encode(response: &StoredResponse, now: Moment) -> Bytes {
     let bytes = super::encode(response, now, STAMP, b"prefix");
     assert_eq!(bytes[..6], *b"prefix");
     bytes.slice(6..)
 }
 
-fn decode(bytes: &Bytes, kept: Duration, now: Moment) -> Result<Arc<StoredResponse>, DecodeError> {
-    let kept = |stamp| (stamp == STAMP).then_some(kept);
-    match super::decode(bytes, now, kept)? {
+fn decode(
+    bytes: &Bytes,
+    stored_for: Duration,
+    now: Moment,
+) -> Result<Arc<StoredResponse>, DecodeError> {
+    let stored_for = |stamp| (stamp == STAMP).then_some(stored_for);
+    match super::decode(bytes, now, stored_for)? {
         Decoded::Response(response) => Ok(response),
-        Decoded::Rule(rule) => panic!("a response was written, not {rule:?}"),
+        Decoded::Rule(rule) => panic!("expected a response, found {rule:?}"),
     }
 }
 
 const STAMP: u64 = 0x0123_4567_89ab_cdef;
 
 #[test]
-fn what_was_written_is_read() {
+fn a_decoded_response_equals_the_encoded_one() {
     for written in [rich(), plain(), partial()] {
         let bytes = encode(&written, at(110));
-        let read = decode(&bytes, Duration::from_secs(5), at(3)).expect("it is whole");
+        let read = decode(&bytes, Duration::from_secs(5), at(3)).expect("a valid encoding");
         assert_eq!(read.identity(), written.identity());
         assert_eq!(read.status(), written.status());
         assert_eq!(read.headers(), written.headers());
@@ -145,24 +161,23 @@ fn what_was_written_is_read() {
         assert_eq!(
             (new.initial_age, new.received),
             (aged, at(3)),
-            "no clock is compared"
+            "clocks are not compared"
         );
     }
-    let read = decode(&encode(&rich(), at(100)), Duration::ZERO, at(0)).expect("it is whole");
+    let read = decode(&encode(&rich(), at(100)), Duration::ZERO, at(0)).expect("a valid encoding");
     assert!(read.headers()["x-secret"].is_sensitive());
 }
 
-/// The body is not copied.
 #[test]
-fn the_body_is_a_slice_of_what_was_read() {
+fn the_decoded_body_is_a_slice_and_no_copy() {
     let bytes = encode(&rich(), at(110));
-    let read = decode(&bytes, Duration::ZERO, at(0)).expect("it is whole");
+    let read = decode(&bytes, Duration::ZERO, at(0)).expect("a valid encoding");
     assert!(bytes.as_ptr_range().contains(&read.body().as_ptr()));
 }
 
-/// F02
+/// A connection that is cut short never yields a response.
 #[test]
-fn what_is_cut_short_is_refused_wherever() {
+fn truncated_bytes_are_refused_at_every_length() {
     let bytes = encode(&rich(), at(110));
     for length in 0..bytes.len() {
         let cut = bytes.slice(..length);
@@ -170,9 +185,9 @@ fn what_is_cut_short_is_refused_wherever() {
     }
 }
 
-/// F03
+/// A damaged memory or disk never yields a response.
 #[test]
-fn a_flipped_bit_is_refused_wherever() {
+fn a_flipped_bit_is_refused_at_every_position() {
     let bytes = encode(&rich(), at(110));
     for place in 0..bytes.len() * 8 {
         let mut flipped = bytes.to_vec();
@@ -182,9 +197,9 @@ fn a_flipped_bit_is_refused_wherever() {
     }
 }
 
-/// The checksum keeps accidents out; what has a right one and is nonsense all the same must not panic either.
+/// The checksum only detects accidents: invalid fields with a matching one must not panic.
 #[test]
-fn nonsense_with_a_right_checksum_is_refused() {
+fn invalid_fields_with_a_matching_checksum_are_refused() {
     for written in [rich(), partial()] {
         let bytes = encode(&written, at(110));
         let mut refused = 0;
@@ -202,9 +217,9 @@ fn nonsense_with_a_right_checksum_is_refused() {
     }
 }
 
-/// P19: what is no field value, or no field name, makes no field.
+/// Response splitting: a line break in a name or a value creates no field.
 #[test]
-fn a_split_response_is_refused() {
+fn line_breaks_in_fields_are_refused() {
     let whole = encode(&rich(), at(100));
     for (honest, forged) in [
         (&b"text/plain"[..], &b"text/p\r\na:"[..]),
@@ -216,7 +231,7 @@ fn a_split_response_is_refused() {
         let place = whole
             .windows(honest.len())
             .position(|window| window == honest);
-        let place = place.expect("it is there");
+        let place = place.expect("it is in the encoding");
         let mut split = whole.to_vec();
         split[place..][..forged.len()].copy_from_slice(forged);
         let checksum = checksum(&split[CHECKED..]);
@@ -226,9 +241,9 @@ fn a_split_response_is_refused() {
     }
 }
 
-/// F01
+/// A rolling upgrade reads entries of the other version as misses.
 #[test]
-fn another_version_says_so() {
+fn another_version_is_refused_by_number() {
     let mut bytes = encode(&plain(), at(110)).to_vec();
     bytes[3] = 4;
     let refused = decode(&bytes.clone().into(), Duration::ZERO, at(0));
@@ -238,18 +253,18 @@ fn another_version_says_so() {
     assert_eq!(refused.err(), Some(DecodeError::Magic));
 }
 
-/// What this version once wrote it reads for ever: a payload that was written down.
+/// The encoding does not change without a new version number: a recorded payload.
 #[test]
 fn a_golden_payload_is_read() {
     let golden = Bytes::from_static(include_bytes!(
         "../../../tests/golden/stored-response-3.bin"
     ));
-    let read = decode(&golden, Duration::ZERO, at(0)).expect("it is whole");
+    let read = decode(&golden, Duration::ZERO, at(0)).expect("a valid encoding");
     assert_eq!(read.headers(), rich().headers());
-    assert_eq!(encode(&rich(), at(110)), golden, "and written the same way");
+    assert_eq!(encode(&rich(), at(110)), golden, "and encoded the same way");
 }
 
-/// F01: what the versions before wrote is a miss.
+/// A payload of an earlier version is a miss.
 #[test]
 fn an_older_golden_payload_is_refused() {
     for (version, golden) in [
@@ -268,14 +283,14 @@ fn an_older_golden_payload_is_refused() {
 }
 
 #[test]
-fn what_has_no_age_is_refused() {
+fn a_response_of_unknown_age_is_refused() {
     let read = super::decode(&encode(&plain(), at(110)), at(0), |_| None);
     assert_eq!(read.err(), Some(DecodeError::Undated));
 }
 
 #[test]
-fn a_rule_is_read() {
-    let rule = rich().vary_rule().expect("it varies").clone();
+fn a_decoded_rule_equals_the_encoded_one() {
+    let rule = rich().vary_rule().expect("the response varies").clone();
     let bytes = encode_rule(&rule, STAMP, b"");
     match super::decode(&bytes, at(0), |_| Some(Duration::ZERO)) {
         Ok(Decoded::Rule(read)) => assert_eq!(read, rule),

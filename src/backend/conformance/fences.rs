@@ -1,43 +1,41 @@
-//! What fences, invalidations and replacements must do to one another.
+//! How fences, invalidations, replacements and removals must affect each other.
 
 use std::pin::pin;
 
-use super::fixtures::{
-    body, fence_of, invalidate, key, miss, now, poll_times, put, put_variant, response,
-};
-use crate::backend::{Backend, Put};
+use super::fixtures::{body, invalidate, key, miss, now, poll_times, put, put_variant, response};
+use crate::backend::{Backend, Lookup, PutOutcome};
 
-pub(super) async fn refuses_a_put_that_was_overtaken<B: Backend>(backend: B) {
+pub(super) async fn refuses_a_put_after_an_invalidation<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     let before = miss(&backend, &key).await;
     let written = backend.fence(Some(key.resource())).await.expect("a fence");
     invalidate(&backend, &key).await;
     assert_eq!(
         put(&backend, &key, before.clone(), "old").await,
-        Put::Superseded,
-        "a lookup's fence is broken by a later invalidation, of nothing too"
+        PutOutcome::Superseded,
+        "an invalidation breaks the fence of an earlier lookup, even if nothing was stored"
     );
     if let Some(fence) = written {
         assert_eq!(
             put(&backend, &key, fence, "old").await,
-            Put::Superseded,
-            "a fence captured without lookup is broken likewise"
+            PutOutcome::Superseded,
+            "an invalidation breaks a fence that was captured without a lookup"
         );
     }
     assert_eq!(
         body(&backend, &key).await,
         None,
-        "what was refused is not found"
+        "a refused response is not found"
     );
     let after = miss(&backend, &key).await;
     assert_eq!(
         put(&backend, &key, after, "new").await,
-        Put::Stored,
+        PutOutcome::Stored,
         "a fence captured after the invalidation holds"
     );
     assert_eq!(
         put(&backend, &key, before, "old").await,
-        Put::Superseded,
+        PutOutcome::Superseded,
         "a broken fence stays broken"
     );
     assert_eq!(
@@ -54,34 +52,34 @@ pub(super) async fn refuses_a_put_that_was_overtaken<B: Backend>(backend: B) {
     );
 }
 
-pub(super) async fn refuses_every_kind_of_fence_from_before<B: Backend>(backend: B) {
+pub(super) async fn refuses_every_kind_of_earlier_fence<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     for clears in [false, true] {
-        let at_once = backend.get_now(&key).map(fence_of);
-        let of_the_resource = backend.fence(Some(key.resource())).await;
-        let of_any = backend.fence(None).await;
+        let from_get_now = backend.get_now(&key).map(Lookup::into_fence);
+        let for_resource = backend.fence(Some(key.resource())).await;
+        let for_any = backend.fence(None).await;
         match clears {
             true => backend.clear().await.expect("a clear"),
             false => invalidate(&backend, &key).await,
         }
         let fences = [
-            ("get_now", at_once),
-            ("fence of the resource", of_the_resource.expect("a fence")),
-            ("fence of any resource", of_any.expect("a fence")),
+            ("get_now", from_get_now),
+            ("fence of the resource", for_resource.expect("a fence")),
+            ("fence of any resource", for_any.expect("a fence")),
         ];
         for (source, fence) in fences {
             let Some(fence) = fence else { continue };
             assert_eq!(
                 put(&backend, &key, fence, "old").await,
-                Put::Superseded,
-                "{source}: broken by what came after it (clear: {clears})"
+                PutOutcome::Superseded,
+                "{source}: a later invalidation breaks it (by clear: {clears})"
             );
         }
     }
 }
 
-/// A put that has been polled some times when an invalidation runs from beginning to end.
-pub(super) async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backend>(
+/// Polls a put a few times, then runs a whole invalidation, then finishes the put.
+pub(super) async fn stores_nothing_when_an_invalidation_overtakes_a_put<B: Backend>(
     backend: B,
     polls: usize,
 ) {
@@ -96,7 +94,7 @@ pub(super) async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backe
     assert_eq!(
         body(&backend, &key).await,
         None,
-        "an invalidation counts wherever in a put it falls (after {polls} polls)"
+        "an invalidation takes effect at any point of a put (after {polls} polls)"
     );
 }
 
@@ -106,21 +104,17 @@ pub(super) async fn clears<B: Backend>(backend: B) {
     let fence = miss(&backend, &b).await;
     let _ = put(&backend, &b, fence, "b").await;
     backend.clear().await.expect("a clear");
-    assert_eq!(
-        body(&backend, &b).await,
-        None,
-        "nothing is left after a clear"
-    );
+    assert_eq!(body(&backend, &b).await, None, "a clear removes everything");
     assert_eq!(
         put(&backend, &a, in_flight, "a").await,
-        Put::Superseded,
+        PutOutcome::Superseded,
         "a clear breaks every fence"
     );
 }
 
 pub(super) async fn replaces_only_when_nothing_overlapped<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
-    let of_a_fill = miss(&backend, &key).await;
+    let fill_fence = miss(&backend, &key).await;
     for resource in [Some(key.resource()), None] {
         let Some(first) = backend.fence(resource).await.expect("a fence") else {
             continue;
@@ -131,27 +125,35 @@ pub(super) async fn replaces_only_when_nothing_overlapped<B: Backend>(backend: B
             .await;
         let found = body(&backend, &key).await;
         match replaced.expect("a replace") {
-            Put::Stored => assert_eq!(found.as_deref(), Some("first"), "what replaces is found"),
-            Put::Superseded | Put::TooLarge => assert_eq!(found, None, "or nothing is"),
+            PutOutcome::Stored => {
+                assert_eq!(
+                    found.as_deref(),
+                    Some("first"),
+                    "a response that was stored by a replace is found"
+                )
+            }
+            PutOutcome::Superseded | PutOutcome::TooLarge => {
+                assert_eq!(found, None, "a replace that does not store leaves nothing")
+            }
         }
         let overlapped = backend
             .replace(&key, second, response("second", None), now())
             .await;
         assert_eq!(
             overlapped.expect("a replace"),
-            Put::Superseded,
-            "of two overlapping writes only the first to end may store"
+            PutOutcome::Superseded,
+            "of two overlapping writes only the first may store"
         );
         assert_eq!(
             body(&backend, &key).await,
             None,
-            "the other one invalidates"
+            "the second of two overlapping writes invalidates"
         );
     }
     if backend.fence(None).await.expect("a fence").is_some() {
         assert_eq!(
-            put(&backend, &key, of_a_fill, "old").await,
-            Put::Superseded,
+            put(&backend, &key, fill_fence, "old").await,
+            PutOutcome::Superseded,
             "a replace breaks the fences of fills"
         );
     }
@@ -179,5 +181,44 @@ pub(super) async fn replaces_the_whole_resource<B: Backend>(backend: B) {
             None,
             "a replace invalidates all queries and variants"
         );
+    }
+}
+
+pub(super) async fn removes_one_entry_under_a_fence_that_holds<B: Backend>(backend: B) {
+    for query in [None, Some("q")] {
+        let key = key(&backend, "/a", query);
+        let before = miss(&backend, &key).await;
+        assert_eq!(
+            put(&backend, &key, before.clone(), "old").await,
+            PutOutcome::Stored,
+            "a put under a fence that holds is stored"
+        );
+        if backend.remove(&key, before).await.expect("a removal") {
+            assert_eq!(
+                body(&backend, &key).await,
+                None,
+                "a removed response is not found"
+            );
+            if let Some(Lookup::Found(..)) = backend.get_now(&key) {
+                panic!("a removed response is not found without waiting either");
+            }
+        } else {
+            panic!("a fence holds until its resource is invalidated");
+        }
+        let stale = miss(&backend, &key).await;
+        invalidate(&backend, &key).await;
+        let after = miss(&backend, &key).await;
+        assert_eq!(
+            put(&backend, &key, after, "new").await,
+            PutOutcome::Stored,
+            "a response is stored again after a removal"
+        );
+        let is_removed = backend.remove(&key, stale).await.expect("a removal");
+        assert_eq!(
+            body(&backend, &key).await.as_deref(),
+            (!is_removed).then_some("new"),
+            "a removal that answers `false` leaves the entry alone"
+        );
+        invalidate(&backend, &key).await;
     }
 }

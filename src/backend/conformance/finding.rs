@@ -1,23 +1,23 @@
-//! What must be found, under which key, and what must not.
+//! Which responses must be found under which key, and which must not.
 
 use super::fixtures::{body, invalidate, key, miss, now, put, put_variant};
-use crate::backend::{Backend, Lookup, Put};
+use crate::backend::{Backend, Lookup, PutOutcome};
 
 pub(super) async fn stores_and_finds<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     let fence = miss(&backend, &key).await;
     assert_eq!(
         put(&backend, &key, fence, "one").await,
-        Put::Stored,
+        PutOutcome::Stored,
         "a put under a fence that holds is stored"
     );
     assert_eq!(
         body(&backend.clone(), &key).await.as_deref(),
         Some("one"),
-        "what was stored is found, through a clone as well"
+        "a stored response is found, also through a clone"
     );
     let Ok(Lookup::Found(_, fence)) = backend.get(&key, now()).await else {
-        panic!("what was stored is found again");
+        panic!("a stored response is found again");
     };
     let _ = put(&backend, &key, fence, "two").await;
     assert_eq!(
@@ -39,13 +39,13 @@ pub(super) async fn invalidates_queries_and_variants_together<B: Backend>(backen
     for (key, fence) in fences.clone() {
         assert_eq!(
             put(&backend, &key, fence, "old").await,
-            Put::Stored,
-            "a query is stored"
+            PutOutcome::Stored,
+            "a response with a query is stored"
         );
         assert_eq!(
             body(&backend, &key).await.as_deref(),
             Some("old"),
-            "a query is found"
+            "a response with a query is found"
         );
     }
     let german = put_variant(&backend, &queries[0], "de").await;
@@ -54,25 +54,25 @@ pub(super) async fn invalidates_queries_and_variants_together<B: Backend>(backen
         assert_eq!(
             body(&backend, &key).await,
             None,
-            "all queries vanish with their resource"
+            "an invalidation removes all queries of its resource"
         );
         assert_eq!(
             put(&backend, &key, fence, "old").await,
-            Put::Superseded,
-            "the fences of all queries are broken"
+            PutOutcome::Superseded,
+            "an invalidation breaks the fences of all queries"
         );
     }
     assert_eq!(
         body(&backend, &german).await,
         None,
-        "all variants vanish with their resource"
+        "an invalidation removes all variants of its resource"
     );
     let fence = miss(&backend, &queries[1]).await;
     let _ = put(&backend, &queries[1], fence, "new").await;
     assert_eq!(
         body(&backend, &queries[2]).await,
         None,
-        "storing one query anew brings no other back"
+        "storing one query again does not bring another one back"
     );
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn leaves_other_resources_alone<B: Backend>(backend: B) {
     assert_eq!(
         body(&backend, &b).await.as_deref(),
         Some("b"),
-        "an invalidation concerns its resource only"
+        "an invalidation leaves other resources alone"
     );
 }
 
@@ -96,28 +96,28 @@ pub(super) async fn keeps_variants_apart<B: Backend>(backend: B) {
         assert_eq!(
             body(&backend, &german).await.as_deref(),
             Some("de"),
-            "variants are apart"
+            "a variant is found under its own key"
         );
         assert_eq!(
             body(&backend, &english).await.as_deref(),
             Some("en"),
-            "variants are apart"
+            "a variant is found under its own key"
         );
         match backend.get(&primary, now()).await.expect("a lookup") {
             Lookup::Varies(rule, _) => assert_eq!(rule.names(), ["accept-language"]),
-            other => panic!("the primary key of variants answers with their rule, not {other:?}"),
+            other => panic!("a lookup of the primary key must find the rule, not {other:?}"),
         }
         invalidate(&backend, &primary).await;
         for key in [primary, german, english] {
             assert!(
                 matches!(backend.get(&key, now()).await, Ok(Lookup::Miss(_))),
-                "an invalidation takes the variants and their rule"
+                "an invalidation removes variants and their rule"
             );
         }
     }
 }
 
-pub(super) async fn forgets_the_rule_of_what_no_longer_varies<B: Backend>(backend: B) {
+pub(super) async fn a_response_that_does_not_vary_replaces_the_rule<B: Backend>(backend: B) {
     let primary = key(&backend, "/a", None);
     put_variant(&backend, &primary, "de").await;
     let (Lookup::Varies(_, fence) | Lookup::Found(_, fence) | Lookup::Miss(fence)) =
@@ -126,17 +126,21 @@ pub(super) async fn forgets_the_rule_of_what_no_longer_varies<B: Backend>(backen
     assert_eq!(
         body(&backend, &primary).await.as_deref(),
         Some("for all"),
-        "a response that does not vary takes the place of the rule"
+        "a response that does not vary replaces the rule"
     );
 }
 
-pub(super) async fn answers_now_what_it_answers_later<B: Backend>(backend: B) {
+pub(super) async fn get_now_agrees_with_get<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     let fence = miss(&backend, &key).await;
     let _ = put(&backend, &key, fence, "a").await;
     match backend.get_now(&key) {
         None => {}
-        Some(Lookup::Found(response, _)) => assert_eq!(response.body(), "a", "the same response"),
-        Some(other) => panic!("a lookup that needs no waiting finds what is stored, not {other:?}"),
+        Some(Lookup::Found(response, _)) => assert_eq!(
+            response.body(),
+            "a",
+            "get_now finds the same response as get"
+        ),
+        Some(other) => panic!("get_now must find the stored response, not {other:?}"),
     }
 }

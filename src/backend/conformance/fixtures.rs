@@ -1,4 +1,4 @@
-//! The keys, responses and small steps that the checks are made of.
+//! The keys, responses and small steps that the checks consist of.
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -11,10 +11,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use crate::backend::{Backend, CacheKey, Group, Lookup, Put, StoredResponse, Target};
-use crate::key::{KeyParts, group_digest as group_of};
-use crate::semantics::freshness::Freshness;
-use crate::semantics::freshness::Staleness;
+use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome, StoredResponse};
+use crate::key::{CacheKey, KeyParts, group_digest as group_of};
+use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::StoragePolicy;
@@ -32,28 +31,22 @@ pub(super) fn key<B: Backend>(
     CacheKey::new(&backend.seed(), "", &parts)
 }
 
-/// A group of the authority that all keys are of.
+/// A group of the authority of all keys.
 pub(super) fn group<B: Backend>(backend: &B, name: &str) -> Group {
     group_of(&backend.seed(), "", "conformance.test", name)
 }
 
-/// A group that another authority has.
+/// A group of another authority.
 pub(super) fn group_elsewhere<B: Backend>(backend: &B, authority: &str, name: &str) -> Group {
     group_of(&backend.seed(), "", authority, name)
 }
 
-/// When everything happens.
+/// The moment of all steps.
 pub(super) fn now() -> Moment {
     Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
 }
 
-pub(super) fn fence_of<F>(found: Lookup<F>) -> F {
-    match found {
-        Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence) => fence,
-    }
-}
-
-/// Polls a future some times; whether it has ended.
+/// Polls a future up to `times` times; returns whether it has finished.
 pub(super) async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> bool {
     for _ in 0..times {
         let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
@@ -67,7 +60,7 @@ pub(super) async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize)
 pub(super) async fn miss<B: Backend>(backend: &B, key: &CacheKey) -> B::Fence {
     match backend.get(key, now()).await.expect("a lookup") {
         Lookup::Miss(fence) => fence,
-        found => panic!("nothing was stored under this key, yet {found:?}"),
+        found => panic!("expected a miss, found {found:?}"),
     }
 }
 
@@ -76,7 +69,7 @@ pub(super) async fn put<B: Backend>(
     key: &CacheKey,
     fence: B::Fence,
     body: &'static str,
-) -> Put {
+) -> PutOutcome {
     let response = response(body, None);
     backend
         .put(key, fence, response, now())
@@ -84,18 +77,26 @@ pub(super) async fn put<B: Backend>(
         .expect("a put")
 }
 
-/// Looks up, whatever that finds, and stores a response that is in these groups.
+/// Looks a key up and stores a response of these groups.
 pub(super) async fn fill<B: Backend>(
     backend: &B,
     key: &CacheKey,
     body: &'static str,
     groups: &[Group],
 ) {
-    let fence = fence_of(backend.get(key, now()).await.expect("a lookup"));
+    let fence = backend
+        .get(key, now())
+        .await
+        .expect("a lookup")
+        .into_fence();
     let put = backend
         .put(key, fence, member(body, None, groups), now())
         .await;
-    assert_eq!(put.expect("a put"), Put::Stored, "a member is stored");
+    assert_eq!(
+        put.expect("a put"),
+        PutOutcome::Stored,
+        "a member is stored"
+    );
 }
 
 pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
@@ -106,12 +107,12 @@ pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<Stri
 }
 
 pub(super) async fn invalidate<B: Backend>(backend: &B, key: &CacheKey) {
-    let target = Target::Resource(*key.resource());
+    let target = InvalidationTarget::Resource(*key.resource());
     backend.invalidate(&target).await.expect("an invalidation");
 }
 
 pub(super) async fn invalidate_group<B: Backend>(backend: &B, group: Group) {
-    let target = Target::Group(group);
+    let target = InvalidationTarget::Group(group);
     backend.invalidate(&target).await.expect("an invalidation");
 }
 
@@ -131,11 +132,18 @@ pub(super) async fn put_variant_in<B: Backend>(
 ) -> CacheKey {
     let selected = selected(language);
     let key = primary.variant_for(&backend.seed(), selected.rule(), &asking_for(language));
-    let (Lookup::Found(_, fence) | Lookup::Varies(_, fence) | Lookup::Miss(fence)) =
-        backend.get(&key, now()).await.expect("a lookup");
+    let fence = backend
+        .get(&key, now())
+        .await
+        .expect("a lookup")
+        .into_fence();
     let response = member(language, Some(selected), groups);
     let put = backend.put(&key, fence, response, now()).await;
-    assert_eq!(put.expect("a put"), Put::Stored, "a variant is stored");
+    assert_eq!(
+        put.expect("a put"),
+        PutOutcome::Stored,
+        "a variant is stored"
+    );
     key
 }
 
@@ -147,7 +155,7 @@ fn selected(language: &'static str) -> VarySelection {
     let vary = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept-language"))]);
     match Vary::from_headers(&vary) {
         Vary::Fields(rule) => VarySelection::from_request(rule, &asking_for(language)),
-        Vary::Absent | Vary::NeverMatches => unreachable!("it names a field"),
+        Vary::Absent | Vary::NeverMatches => unreachable!("the header names a field"),
     }
 }
 

@@ -1,12 +1,12 @@
-//! What an invalidation of a group must do to its members, and must not do to others (RFC 9875).
+//! How an invalidation of a group must affect its members, and what it must leave alone (RFC 9875).
 
 use std::pin::pin;
 
 use super::fixtures::{
-    body, fence_of, fill, group, group_elsewhere, invalidate_group, key, member, miss, now,
-    poll_times, put_variant_in,
+    body, fill, group, group_elsewhere, invalidate_group, key, member, miss, now, poll_times,
+    put_variant_in,
 };
-use crate::backend::{Backend, Lookup, Put};
+use crate::backend::{Backend, Lookup, PutOutcome};
 
 pub(super) async fn invalidates_all_members<B: Backend>(backend: B) {
     let (one, two) = (group(&backend, "one"), group(&backend, "two"));
@@ -26,42 +26,46 @@ pub(super) async fn invalidates_all_members<B: Backend>(backend: B) {
             assert_eq!(
                 body(&backend, &key).await,
                 None,
-                "an invalidated group's members are not found, of whatever resource, query or variant"
+                "members of an invalidated group are not found, whatever their resource, query or variant"
             );
             if let Some(Lookup::Found(..)) = backend.get_now(&key) {
-                panic!("nor by a lookup that needs no waiting");
+                panic!("get_now must not find members of an invalidated group either");
             }
         }
-        // Again: harmless, and what is fetched since is stored again.
+        // Repeated: harmless, and the next round stores members again.
         invalidate_group(&backend, one).await;
     }
 }
 
-/// What a fill is in is known when it stores.
-pub(super) async fn refuses_a_member_that_was_overtaken<B: Backend>(backend: B) {
+/// The groups of a fill are only known when it stores.
+pub(super) async fn refuses_a_member_after_an_invalidation<B: Backend>(backend: B) {
     let (one, two) = (group(&backend, "one"), group(&backend, "two"));
     let key = key(&backend, "/a", None);
     let looked_up = miss(&backend, &key).await;
     let captured = backend.fence(Some(key.resource())).await.expect("a fence");
-    let of_any = backend.fence(None).await.expect("a fence");
+    let for_any = backend.fence(None).await.expect("a fence");
     invalidate_group(&backend, one).await;
-    let fences = [Some(looked_up.clone()), captured, of_any];
+    let fences = [Some(looked_up.clone()), captured, for_any];
     for fence in fences.into_iter().flatten() {
         let response = member("old", None, &[two, one]);
         let put = backend.put(&key, fence, response, now()).await;
         assert_eq!(
             put.expect("a put"),
-            Put::Superseded,
+            PutOutcome::Superseded,
             "a member is not stored under a fence from before its group's invalidation"
         );
-        assert_eq!(body(&backend, &key).await, None, "nor found");
+        assert_eq!(
+            body(&backend, &key).await,
+            None,
+            "a refused member is not found"
+        );
     }
     fill(&backend, &key, "new", &[one]).await;
     let old = member("old", None, &[one]);
     let put = backend.put(&key, looked_up, old, now()).await;
     assert_eq!(
         put.expect("a put"),
-        Put::Superseded,
+        PutOutcome::Superseded,
         "a broken fence stays broken"
     );
     assert_eq!(
@@ -71,8 +75,8 @@ pub(super) async fn refuses_a_member_that_was_overtaken<B: Backend>(backend: B) 
     );
 }
 
-/// A put that has been polled some times when an invalidation of its group runs from beginning to end.
-pub(super) async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backend>(
+/// Polls a put a few times, then runs a whole invalidation of its group, then finishes the put.
+pub(super) async fn stores_nothing_when_an_invalidation_overtakes_a_put<B: Backend>(
     backend: B,
     polls: usize,
 ) {
@@ -87,7 +91,7 @@ pub(super) async fn stores_nothing_old_when_a_put_is_overtaken_half_way<B: Backe
     assert_eq!(
         body(&backend, &key).await,
         None,
-        "a group's invalidation counts wherever in a put it falls (after {polls} polls)"
+        "an invalidation of a group takes effect at any point of a put (after {polls} polls)"
     );
 }
 
@@ -99,8 +103,14 @@ pub(super) async fn leaves_other_groups_alone<B: Backend>(backend: B) {
     let namesakes =
         ["1.test", "2.test", "3.test"].map(|there| group_elsewhere(&backend, there, "one"));
     for (groups, whose) in [
-        (others, "members of other groups stay"),
-        (namesakes, "members of other authorities' namesakes stay"),
+        (
+            others,
+            "an invalidation of a group leaves members of other groups alone",
+        ),
+        (
+            namesakes,
+            "an invalidation of a group leaves other authorities' groups of that name alone",
+        ),
     ] {
         for (key, group) in paths.iter().zip(groups) {
             fill(&backend, key, "other", &[group]).await;
@@ -115,7 +125,7 @@ pub(super) async fn leaves_other_groups_alone<B: Backend>(backend: B) {
     assert_eq!(
         body(&backend, &none).await.as_deref(),
         Some("none"),
-        "what is in no group stays"
+        "an invalidation of a group leaves responses without groups alone"
     );
 }
 
@@ -130,35 +140,43 @@ pub(super) async fn replaces_only_when_no_group_overlapped<B: Backend>(backend: 
         .await;
     assert_ne!(
         replaced.expect("a replace"),
-        Put::Stored,
-        "a member whose group was invalidated meanwhile does not replace anything"
+        PutOutcome::Stored,
+        "a replace whose group was invalidated meanwhile does not store"
     );
-    assert_eq!(body(&backend, &key).await, None, "it only invalidates");
+    assert_eq!(
+        body(&backend, &key).await,
+        None,
+        "a replace that does not store invalidates"
+    );
     let fence = backend.fence(Some(key.resource())).await.expect("a fence");
     if let Some(fence) = fence {
         let replaced = backend
             .replace(&key, fence, member("new", None, &[one]), now())
             .await;
-        if replaced.expect("a replace") == Put::Stored {
+        if replaced.expect("a replace") == PutOutcome::Stored {
             assert_eq!(body(&backend, &key).await.as_deref(), Some("new"));
             invalidate_group(&backend, one).await;
         }
         assert_eq!(
             body(&backend, &key).await,
             None,
-            "what replaced is a member like others"
+            "a response stored by a replace is a member like any other"
         );
     }
 }
 
-/// What a call that began before an invalidation brings may be a member.
+/// The response of a fill that started before the invalidation may turn out to be a member.
 pub(super) async fn joins_nothing_that_may_be_a_member<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     let flight = miss(&backend, &key).await;
     invalidate_group(&backend, group(&backend, "one")).await;
-    let own = fence_of(backend.get(&key, now()).await.expect("a lookup"));
+    let own = backend
+        .get(&key, now())
+        .await
+        .expect("a lookup")
+        .into_fence();
     assert!(
-        !backend.may_join(key.resource(), &flight, &own),
-        "nobody joins a fill that began before a group's invalidation that he came after"
+        !backend.can_join(key.resource(), &flight, &own),
+        "a request that came after a group's invalidation does not join an earlier fill"
     );
 }

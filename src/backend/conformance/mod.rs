@@ -1,4 +1,6 @@
-//! Holds a backend against its contract: for the tests of whoever writes one.
+//! Tests a backend against the contract of [`Backend`], for its own test suite.
+//!
+//! Available with the feature `test-util`; meant for `[dev-dependencies]`.
 //!
 //! ```
 //! use tower_response_cache::backend::{MemoryBackend, conformance};
@@ -7,42 +9,51 @@
 //! conformance::check(MemoryBackend::default).await;
 //! # });
 //! ```
+//!
+//! The checks know the contract and no backend. Start reading at [`check`].
 
 mod fences;
 mod finding;
 mod fixtures;
 mod groups;
+#[cfg(test)]
+mod tests;
 
 use super::Backend;
 
-/// Runs every check on a backend of its own, made by `make`, which must be empty and take responses of 1 KiB.
+/// Runs all checks, each on a backend of its own.
 ///
-/// It asks for a little more than the contract, so that what it checks can be seen: a backend that nobody else uses keeps
-/// what it is given, an invalidation of one resource leaves a handful of others alone, and one of a group some of a handful.
+/// `make` creates the backends. Each must be empty and accept responses of 1 KiB.
+///
+/// To have something to observe, the checks expect a little more than the contract promises: a backend
+/// that is used by one check only keeps what is stored in it; an invalidation of a resource leaves a
+/// handful of other resources alone; an invalidation of a group leaves at least some responses of other
+/// groups alone.
 ///
 /// # Panics
-/// When the contract is broken: the message names the rule.
+/// If the contract is broken. The message names the rule.
 pub async fn check<B: Backend>(make: impl Fn() -> B) {
     finding::stores_and_finds(make()).await;
-    fences::refuses_a_put_that_was_overtaken(make()).await;
-    fences::refuses_every_kind_of_fence_from_before(make()).await;
+    fences::refuses_a_put_after_an_invalidation(make()).await;
+    fences::refuses_every_kind_of_earlier_fence(make()).await;
     for polls in 0..8 {
-        fences::stores_nothing_old_when_a_put_is_overtaken_half_way(make(), polls).await;
+        fences::stores_nothing_when_an_invalidation_overtakes_a_put(make(), polls).await;
     }
     finding::invalidates_queries_and_variants_together(make()).await;
     finding::leaves_other_resources_alone(make()).await;
     finding::keeps_variants_apart(make()).await;
-    finding::forgets_the_rule_of_what_no_longer_varies(make()).await;
+    finding::a_response_that_does_not_vary_replaces_the_rule(make()).await;
     fences::clears(make()).await;
     fences::replaces_only_when_nothing_overlapped(make()).await;
     fences::replaces_the_whole_resource(make()).await;
+    fences::removes_one_entry_under_a_fence_that_holds(make()).await;
     groups::invalidates_all_members(make()).await;
-    groups::refuses_a_member_that_was_overtaken(make()).await;
+    groups::refuses_a_member_after_an_invalidation(make()).await;
     for polls in 0..8 {
-        groups::stores_nothing_old_when_a_put_is_overtaken_half_way(make(), polls).await;
+        groups::stores_nothing_when_an_invalidation_overtakes_a_put(make(), polls).await;
     }
     groups::leaves_other_groups_alone(make()).await;
     groups::replaces_only_when_no_group_overlapped(make()).await;
     groups::joins_nothing_that_may_be_a_member(make()).await;
-    finding::answers_now_what_it_answers_later(make()).await;
+    finding::get_now_agrees_with_get(make()).await;
 }

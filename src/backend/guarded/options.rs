@@ -1,126 +1,179 @@
-//! The limits.
+//! The limits of a guarded backend.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::breaker::{Breaker, BreakerOptions};
-use super::undelivered::Undelivered;
-use super::{Backend, Counts, Guard, Guarded};
+use super::Guarded;
+use super::breaker::BreakerOptions;
+use super::guard::Guard;
+use crate::backend::Backend;
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+const MIN_HALF_OPEN_DELAY: Duration = Duration::from_millis(1);
+const MAX_HALF_OPEN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
-    pub(super) lookup: Duration,
-    pub(super) invalidation: Duration,
-    pub(super) store: Duration,
-    pub(super) most_undelivered: usize,
+pub(super) struct GuardOptions {
+    pub(super) lookup_deadline: Duration,
+    pub(super) invalidation_deadline: Duration,
+    pub(super) store_deadline: Duration,
+    pub(super) max_undelivered: usize,
     pub(super) breaker: BreakerOptions,
 }
 
-impl Default for Options {
+impl Default for GuardOptions {
     fn default() -> Self {
         Self {
-            lookup: Duration::from_millis(50),
-            invalidation: Duration::from_millis(250),
-            store: Duration::from_secs(2),
-            most_undelivered: 16_384,
+            lookup_deadline: Duration::from_millis(50),
+            invalidation_deadline: Duration::from_millis(250),
+            store_deadline: Duration::from_secs(2),
+            max_undelivered: 16_384,
             breaker: BreakerOptions::default(),
         }
     }
 }
 
+/// # Deadlines
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::backend::{Guarded, MemoryBackend};
+///
+/// let backend = Guarded::new(MemoryBackend::default())
+///     .lookup_deadline(Duration::from_millis(20))
+///     .invalidation_deadline(Duration::from_millis(100));
+/// ```
 impl<B: Backend> Guarded<B> {
-    /// Guards a backend with the default limits.
-    #[must_use]
-    pub fn new(backend: B) -> Self {
-        Self::with(backend, Options::default())
-    }
-
-    fn with(backend: B, options: Options) -> Self {
-        Self(Arc::new(Guard {
-            backend,
-            breaker: Breaker::new(options.breaker),
-            undelivered: Undelivered::new(options.most_undelivered),
-            is_replaying: AtomicBool::new(false),
-            counts: Counts::default(),
-            options,
-        }))
-    }
-
-    /// The same backend with other limits, as if it had never been asked: clones made before keep theirs, and what they
-    /// still have to deliver.
-    fn change(self, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = self.0.options;
-        change(&mut options);
-        Self::with(self.0.backend.clone(), options)
-    }
-
-    /// How long a lookup may take, and with it a request longer than without a backend; 50 ms by default. A request for
-    /// something that varies takes two, and one that misses while others fill may look again.
+    /// Sets the deadline of a lookup: the longest time by which a slow backend delays a request.
+    ///
+    /// Default: 50 ms. A request for a response that varies takes two lookups, and a request that
+    /// misses while others fill may repeat its lookup.
     ///
     /// # Panics
-    /// When it is nothing.
+    /// If `deadline` is zero.
     #[must_use]
     pub fn lookup_deadline(self, deadline: Duration) -> Self {
-        assert!(!deadline.is_zero(), "some time");
-        self.change(|options| options.lookup = deadline)
+        assert!(!deadline.is_zero(), "lookup_deadline must not be zero");
+        self.with_options(|options| options.lookup_deadline = deadline)
     }
 
-    /// How long an invalidation may take; 250 ms by default. A write takes longer by that than without a backend: once for
-    /// its target, once for all else that it invalidates (in portions of 32), and once more where write-through could not
-    /// store. What is not acknowledged by then is delivered later, and the write answered.
+    /// Sets the deadline of an invalidation, which delays the response of a write.
+    ///
+    /// Default: 250 ms. A write waits once for its own target, once for all other targets it
+    /// invalidates (32 at a time), and once more if write-through could not store its response. An
+    /// invalidation that is not acknowledged by then is delivered later, and the write is answered.
     ///
     /// # Panics
-    /// When it is nothing.
+    /// If `deadline` is zero.
     #[must_use]
     pub fn invalidation_deadline(self, deadline: Duration) -> Self {
-        assert!(!deadline.is_zero(), "some time");
-        self.change(|options| options.invalidation = deadline)
+        assert!(
+            !deadline.is_zero(),
+            "invalidation_deadline must not be zero"
+        );
+        self.with_options(|options| options.invalidation_deadline = deadline)
     }
 
-    /// How long a store may take, which no request waits for; 2 s by default.
+    /// Sets the deadline of a store. No request waits for it.
+    ///
+    /// Default: 2 s.
     ///
     /// # Panics
-    /// When it is nothing.
+    /// If `deadline` is zero.
     #[must_use]
     pub fn store_deadline(self, deadline: Duration) -> Self {
-        assert!(!deadline.is_zero(), "some time");
-        self.change(|options| options.store = deadline)
+        assert!(!deadline.is_zero(), "store_deadline must not be zero");
+        self.with_options(|options| options.store_deadline = deadline)
     }
+}
 
-    /// The part of the operations (0 to 1) that must have failed or been slow, and how many there must have been, for the
-    /// backend not to be asked any more; half of ten by default.
+/// # Circuit breaker
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::backend::{Guarded, MemoryBackend};
+///
+/// let backend = Guarded::new(MemoryBackend::default())
+///     .failure_threshold(0.3)
+///     .min_samples(50)
+///     .half_open_after(Duration::from_millis(250))
+///     .max_half_open_delay(Duration::from_secs(10));
+/// ```
+impl<B: Backend> Guarded<B> {
+    /// Sets the share of the operations of the last ten seconds that opens the circuit breaker when it
+    /// has failed or was slow.
+    ///
+    /// Default: 0.5. An operation is slow if it takes more than half of its deadline.
     ///
     /// # Panics
-    /// When `ratio` is not above 0 and at most 1, or `least` is 0.
+    /// If `ratio` is not above 0 and at most 1.
     #[must_use]
-    pub fn breaker(self, ratio: f64, least: u32) -> Self {
-        assert!(ratio > 0.0 && ratio <= 1.0, "a part of the operations");
-        assert!(least > 0, "at least one");
-        self.change(|options| {
-            options.breaker.ratio = ratio;
-            options.breaker.least = least;
-        })
+    pub fn failure_threshold(self, ratio: f64) -> Self {
+        assert!(
+            ratio > 0.0 && ratio <= 1.0,
+            "failure_threshold must be above 0 and at most 1"
+        );
+        self.with_options(|options| options.breaker.failure_threshold = ratio)
     }
 
-    /// After which time one operation finds out whether the backend is well again; twice as long after each that fails, up
-    /// to `longest`. 500 ms and 5 s by default; both are taken for at least a millisecond, and a day at most.
+    /// Sets the number of operations in the last ten seconds below which the circuit breaker stays
+    /// closed.
+    ///
+    /// Default: 10. This many failures in a row open it by themselves once they have lasted 250 ms.
+    ///
+    /// # Panics
+    /// If `count` is 0.
     #[must_use]
-    pub fn reopen_after(self, pause: Duration, longest: Duration) -> Self {
-        let pause = pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        self.change(|options| {
-            options.breaker.pause = pause;
-            options.breaker.longest_pause = longest.clamp(pause, LONGEST_PAUSE);
-        })
+    pub fn min_samples(self, count: u32) -> Self {
+        assert!(count > 0, "min_samples must be at least 1");
+        self.with_options(|options| options.breaker.min_samples = count)
     }
 
-    /// For how many resources undelivered invalidations are remembered, before everything is cleared instead; 16,384 by
-    /// default, of about 40 bytes each.
+    /// Sets the time after which an open circuit breaker becomes half-open and lets one operation
+    /// through, the probe. If the probe fails, the next one is let through after twice the time.
+    ///
+    /// Default: 500 ms. At most a day; a random quarter more or less.
+    ///
+    /// # Panics
+    /// If `delay` is zero.
     #[must_use]
-    pub fn most_undelivered(self, most: usize) -> Self {
-        self.change(|options| options.most_undelivered = most)
+    pub fn half_open_after(self, delay: Duration) -> Self {
+        assert!(!delay.is_zero(), "half_open_after must not be zero");
+        let delay = delay.clamp(MIN_HALF_OPEN_DELAY, MAX_HALF_OPEN_DELAY);
+        self.with_options(|options| options.breaker.half_open_after = delay)
+    }
+
+    /// Sets the longest time between two probes.
+    ///
+    /// Default: 5 s. At most a day; below [`half_open_after`](Self::half_open_after) it has no effect.
+    #[must_use]
+    pub fn max_half_open_delay(self, delay: Duration) -> Self {
+        let delay = delay.min(MAX_HALF_OPEN_DELAY);
+        self.with_options(|options| options.breaker.max_half_open_delay = delay)
+    }
+}
+
+/// # Undelivered invalidations
+///
+/// ```
+/// use tower_response_cache::backend::{Guarded, MemoryBackend};
+///
+/// let backend = Guarded::new(MemoryBackend::default()).max_undelivered(100_000);
+/// ```
+impl<B: Backend> Guarded<B> {
+    /// Sets the number of resources and groups whose undelivered invalidations are kept. Beyond it the
+    /// whole backend is cleared instead.
+    ///
+    /// Default: 16,384, of about 40 bytes each. 0 clears the backend after any failed invalidation.
+    #[must_use]
+    pub fn max_undelivered(self, count: usize) -> Self {
+        self.with_options(|options| options.max_undelivered = count)
+    }
+
+    /// Creates a guard with other options for the same backend. Its health starts anew; clones of the
+    /// old guard keep their options and their undelivered invalidations.
+    fn with_options(self, change: impl FnOnce(&mut GuardOptions)) -> Self {
+        let mut options = self.0.options;
+        change(&mut options);
+        Self(Arc::new(Guard::new(self.0.backend.clone(), options)))
     }
 }

@@ -1,4 +1,4 @@
-//! Delivers what could not be delivered.
+//! The later delivery of undelivered invalidations, by one task in the background.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -6,25 +6,31 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::undelivered::Due;
-use super::{Backend, Guard, count};
-use crate::backend::BackendError;
+use super::attempt::Attempt;
+use super::counts::count;
+use super::guard::Guard;
+use super::undelivered::DeliveryTarget;
+use crate::backend::{Backend, BackendError};
 use crate::timeout::{sleep, with_timeout};
 
-/// After an attempt that failed, beyond what the breaker says.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The backoff after a failed attempt, in addition to the delay of the circuit breaker.
+const BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// Whether there is more to do, and after which time.
-enum Next {
+/// The next step of a replay.
+enum ReplayStep {
+    /// Nothing is left to deliver.
     Done,
+    /// Continue after this time.
     After(Duration),
 }
 
 impl<B: Backend> Guard<B> {
-    /// Sees to it that somebody does. Called while values are dropped, too, and outside of any runtime: then whoever asks
-    /// next finds one.
-    pub(super) fn replay_aside(self: &Arc<Self>) {
+    /// Starts a task that delivers everything, unless one is running.
+    ///
+    /// Also called while values are dropped, and outside of a runtime: then a later operation starts
+    /// the task.
+    pub(super) fn replay_in_background(self: &Arc<Self>) {
         if self.is_replaying.load(Ordering::Acquire) {
             return;
         }
@@ -34,79 +40,84 @@ impl<B: Backend> Guard<B> {
         if self.is_replaying.swap(true, Ordering::AcqRel) {
             return;
         }
-        let replaying = Replaying {
+        let task = ReplayTask {
             guard: Arc::downgrade(self),
-            is_the_one: true,
+            owns_flag: true,
         };
-        drop(runtime.spawn(replaying.run()));
+        drop(runtime.spawn(task.run()));
     }
 
-    /// Delivers all there is, however long that takes.
+    /// Delivers everything, however long that takes.
     pub(super) async fn replay(&self) {
-        let mut pause = PAUSE;
-        while let Next::After(wait) = self.deliver_one(&mut pause).await {
+        let mut backoff = BACKOFF;
+        while let ReplayStep::After(wait) = self.deliver_next(&mut backoff).await {
             if !wait.is_zero() && !sleep(wait).await {
                 return;
             }
         }
     }
 
-    async fn deliver_one(&self, pause: &mut Duration) -> Next {
-        let Some(due) = self.undelivered.next() else {
-            return Next::Done;
+    async fn deliver_next(&self, backoff: &mut Duration) -> ReplayStep {
+        let Some(target) = self.undelivered.next() else {
+            return ReplayStep::Done;
         };
-        let begun = self.undelivered.begin();
-        let turn = match self.breaker.admit() {
-            Ok(permit) => self.turn_with(permit, self.options.invalidation),
-            // It will have closed by then, or let us find out.
-            Err(wait) => return Next::After(wait.min(LONGEST_PAUSE)),
+        let started = self.undelivered.start_delivery();
+        let deadline = self.options.invalidation_deadline;
+        let attempt = match self.breaker.admit() {
+            Ok(permit) => Attempt::new(permit, &self.counts, deadline),
+            // By then the breaker has closed, or admits a probe.
+            Err(wait) => return ReplayStep::After(wait.min(MAX_BACKOFF)),
         };
-        let told = with_timeout(self.options.invalidation, self.tell(due)).await;
-        match turn.ended(told) {
+        let outcome = with_timeout(deadline, self.invalidate_target(target)).await;
+        match attempt.finish(outcome) {
             Ok(()) => {
-                self.undelivered.settle(due, begun);
+                self.undelivered.settle(target, started);
                 count(&self.counts.replayed);
-                *pause = PAUSE;
-                Next::After(Duration::ZERO)
+                *backoff = BACKOFF;
+                ReplayStep::After(Duration::ZERO)
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "not delivered");
-                let wait = *pause;
-                *pause = (wait * 2).min(LONGEST_PAUSE);
-                Next::After(wait)
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "invalidation not delivered; will retry"
+                );
+                let wait = *backoff;
+                *backoff = (wait * 2).min(MAX_BACKOFF);
+                ReplayStep::After(wait)
             }
         }
     }
 
-    async fn tell(&self, due: Due) -> Result<(), BackendError> {
-        match due {
-            Due::This(target) => self.backend.invalidate(&target).await,
-            Due::Everything => self.backend.clear().await,
+    async fn invalidate_target(&self, target: DeliveryTarget) -> Result<(), BackendError> {
+        match target {
+            DeliveryTarget::One(target) => self.backend.invalidate(&target).await,
+            DeliveryTarget::Everything => self.backend.clear().await,
         }
     }
 }
 
-/// The one who does it. It keeps nothing alive, and is replaced if it ends with its runtime.
-struct Replaying<B: Backend> {
+/// The task that delivers. It does not keep the backend alive, and is replaced if its runtime ends.
+struct ReplayTask<B: Backend> {
     guard: Weak<Guard<B>>,
-    is_the_one: bool,
+    /// Whether this task has set `is_replaying`.
+    owns_flag: bool,
 }
 
-impl<B: Backend> Replaying<B> {
+impl<B: Backend> ReplayTask<B> {
     async fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut backoff = BACKOFF;
         loop {
             let Some(guard) = self.guard.upgrade() else {
                 return;
             };
-            let next = guard.deliver_one(&mut pause).await;
+            let step = guard.deliver_next(&mut backoff).await;
             drop(guard);
-            match next {
-                Next::Done if self.is_done() => return,
-                Next::Done => {}
-                Next::After(Duration::ZERO) => tokio::task::yield_now().await,
-                Next::After(wait) => {
-                    // Outside of a runtime there is no timer: the next request tries again.
+            match step {
+                ReplayStep::Done if self.finish() => return,
+                ReplayStep::Done => {}
+                ReplayStep::After(Duration::ZERO) => tokio::task::yield_now().await,
+                ReplayStep::After(wait) => {
+                    // Outside of a runtime there is no timer: the next operation tries again.
                     if !sleep(wait).await {
                         return;
                     }
@@ -115,39 +126,28 @@ impl<B: Backend> Replaying<B> {
         }
     }
 
-    /// Makes place for the next one, unless something was added since it was last looked.
-    fn is_done(&mut self) -> bool {
+    /// Clears the flag; returns whether to stop. Sets it again, and goes on, if an invalidation was
+    /// added since the last look.
+    fn finish(&mut self) -> bool {
         let Some(guard) = self.guard.upgrade() else {
             return true;
         };
         guard.is_replaying.store(false, Ordering::Release);
-        // Under its lock, so that whoever adds something sees that nobody is on it, or is seen here.
-        self.is_the_one =
+        // `next` takes the lock: an operation that adds a target either finds the flag cleared, and
+        // starts a task, or has added it before this look.
+        self.owns_flag =
             guard.undelivered.next().is_some() && !guard.is_replaying.swap(true, Ordering::AcqRel);
-        !self.is_the_one
+        !self.owns_flag
     }
 }
 
-impl<B: Backend> Drop for Replaying<B> {
+impl<B: Backend> Drop for ReplayTask<B> {
     fn drop(&mut self) {
-        // Nobody is started here: a runtime that ends would drop him at once, and so on.
-        if self.is_the_one
+        // Starts no other task: a runtime that shuts down would drop that one at once, and so on.
+        if self.owns_flag
             && let Some(guard) = self.guard.upgrade()
         {
             guard.is_replaying.store(false, Ordering::Release);
-        }
-    }
-}
-
-impl<B: Backend> Drop for Guard<B> {
-    fn drop(&mut self) {
-        let (targets, is_everything) = self.undelivered.count();
-        if targets > 0 || is_everything {
-            tracing::error!(
-                targets,
-                is_everything,
-                "invalidations are lost: others may serve what is stored until it expires"
-            );
         }
     }
 }

@@ -1,175 +1,194 @@
-//! Invalidations that the backend has not acknowledged.
+//! The invalidations that the backend has not acknowledged.
+//!
+//! Every addition and every start of a delivery takes the next number of one sequence. A delivery
+//! settles what was added before it started: an addition after that may be of a write that came after
+//! the backend had done its work.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::backend::{Group, Resource, Target};
+use crate::backend::{Group, InvalidationTarget};
+use crate::key::Resource;
 
-/// What is still to be delivered. Bounded: beyond its limit everything is.
+/// The invalidations still to be delivered. Beyond the limit, everything is to be cleared instead.
 #[derive(Debug)]
 pub(super) struct Undelivered {
-    /// Whether there is anything, so that nobody takes the lock while all is well.
-    is_any: AtomicBool,
-    /// How often a group has come to be owed.
-    groups: AtomicU64,
-    /// How often something was settled.
-    settlements: AtomicU64,
-    owed: Mutex<Owed>,
-    most: usize,
+    /// Whether there is anything to deliver. As long as there is not, no lookup takes the lock.
+    has_any: AtomicBool,
+    /// How often a group was added.
+    groups_added: AtomicU64,
+    /// How often a delivery settled something.
+    settled: AtomicU64,
+    pending: Mutex<PendingTargets>,
+    limit: usize,
 }
 
 #[derive(Debug, Default)]
-struct Owed {
-    /// Counts what is owed, and what is begun to be delivered.
-    number: u64,
-    targets: HashMap<Target, u64>,
+struct PendingTargets {
+    /// The last number of the sequence.
+    sequence: u64,
+    /// The number of the last addition of each target.
+    targets: HashMap<InvalidationTarget, u64>,
+    /// The number of the last addition of `Everything`.
     everything: Option<u64>,
 }
 
-/// One thing to deliver.
+/// The target of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    This(Target),
+pub(super) enum DeliveryTarget {
+    One(InvalidationTarget),
     Everything,
 }
 
-/// What a lookup remembers of the moment it began.
+/// The state of the deliveries at the start of a lookup.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Began {
-    /// How often a group had come to be owed.
-    pub(super) groups: u64,
-    settlements: u64,
+pub(super) struct DeliverySnapshot {
+    pub(super) groups_added: u64,
+    settled: u64,
 }
 
 impl Undelivered {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
-            is_any: AtomicBool::new(false),
-            groups: AtomicU64::new(0),
-            settlements: AtomicU64::new(0),
-            owed: Mutex::default(),
-            most,
+            has_any: AtomicBool::new(false),
+            groups_added: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            pending: Mutex::default(),
+            limit,
         }
     }
 
-    fn owed(&self) -> MutexGuard<'_, Owed> {
-        // Nothing in here panics between two steps that belong together.
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, PendingTargets> {
+        // No code under this lock panics between two steps that belong together.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Acquire)
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_any.load(Ordering::Acquire)
     }
 
-    /// Whether what the backend holds for a resource may be older than what was answered.
-    pub(super) fn concerns(&self, resource: &Resource) -> bool {
-        if !self.is_any() {
+    /// Whether the backend may hold responses of this resource that are older than an answered write.
+    pub(super) fn has_resource(&self, resource: &Resource) -> bool {
+        if self.is_empty() {
             return false;
         }
-        let owed = self.owed();
-        owed.everything.is_some() || owed.targets.contains_key(&Target::Resource(*resource))
+        let pending = self.pending();
+        pending.everything.is_some()
+            || pending
+                .targets
+                .contains_key(&InvalidationTarget::Resource(*resource))
     }
 
-    /// Whether a response of these groups may be older than what was answered.
-    pub(super) fn concerns_one_of(&self, groups: &[Group]) -> bool {
-        if groups.is_empty() || !self.is_any() {
+    /// Whether the backend may hold members of one of these groups that are older than an answered
+    /// write.
+    pub(super) fn has_group(&self, groups: &[Group]) -> bool {
+        if groups.is_empty() || self.is_empty() {
             return false;
         }
-        let owed = self.owed();
-        let is_owed = |group: &Group| owed.targets.contains_key(&Target::Group(*group));
-        owed.everything.is_some() || groups.iter().any(is_owed)
+        let pending = self.pending();
+        let is_pending = |group: &Group| {
+            pending
+                .targets
+                .contains_key(&InvalidationTarget::Group(*group))
+        };
+        pending.everything.is_some() || groups.iter().any(is_pending)
     }
 
-    /// A lookup begins.
-    pub(super) fn look(&self) -> Began {
-        // Acquire: a fill that then begins sees the writes whose groups are counted here.
-        Began {
-            groups: self.groups.load(Ordering::Acquire),
-            settlements: self.settlements.load(Ordering::Acquire),
+    /// Captures the state at the start of a lookup.
+    pub(super) fn snapshot(&self) -> DeliverySnapshot {
+        // Acquire: a fill that starts now sees the writes whose groups are counted here.
+        DeliverySnapshot {
+            groups_added: self.groups_added.load(Ordering::Acquire),
+            settled: self.settled.load(Ordering::Acquire),
         }
     }
 
-    /// Whether what a lookup has found may be older than what was answered when it began. What was owed then, and is not any
-    /// more, may have been delivered behind the lookup's back.
-    pub(super) fn concerned(&self, groups: &[Group], began: Began) -> bool {
-        // In this order: what is not found there any more is counted here.
+    /// Whether a response that a lookup has found may be older than a write that was answered when the
+    /// lookup started. An invalidation that was pending then, and is not any more, may have been
+    /// delivered after the backend had read.
+    pub(super) fn may_be_outdated(&self, groups: &[Group], start: DeliverySnapshot) -> bool {
+        // In this order: a group that is no longer pending has been counted in `settled` before.
         !groups.is_empty()
-            && (self.concerns_one_of(groups)
-                || self.settlements.load(Ordering::Acquire) != began.settlements)
+            && (self.has_group(groups) || self.settled.load(Ordering::Acquire) != start.settled)
     }
 
-    /// A delivery begins: its number settles what was owed before.
-    pub(super) fn begin(&self) -> u64 {
-        let mut owed = self.owed();
-        owed.number += 1;
-        owed.number
+    /// Starts a delivery; returns the number that [`settle`](Self::settle) takes.
+    pub(super) fn start_delivery(&self) -> u64 {
+        let mut pending = self.pending();
+        pending.sequence += 1;
+        pending.sequence
     }
 
-    /// It was not acknowledged.
-    pub(super) fn add(&self, due: Due) {
-        let mut owed = self.owed();
-        owed.number += 1;
-        let number = owed.number;
-        if let Due::This(Target::Group(_)) = due {
-            self.groups.fetch_add(1, Ordering::AcqRel);
+    /// Adds an invalidation that was not acknowledged.
+    pub(super) fn add(&self, target: DeliveryTarget) {
+        let mut pending = self.pending();
+        pending.sequence += 1;
+        let number = pending.sequence;
+        if let DeliveryTarget::One(InvalidationTarget::Group(_)) = target {
+            self.groups_added.fetch_add(1, Ordering::AcqRel);
         }
-        match due {
-            _ if owed.everything.is_some() => owed.everything = Some(number),
-            Due::Everything => owed.everything = Some(number),
-            Due::This(target) => {
-                owed.targets.insert(target, number);
-                if owed.targets.len() > self.most {
-                    owed.everything = Some(number);
+        match target {
+            _ if pending.everything.is_some() => pending.everything = Some(number),
+            DeliveryTarget::Everything => pending.everything = Some(number),
+            DeliveryTarget::One(target) => {
+                pending.targets.insert(target, number);
+                if pending.targets.len() > self.limit {
+                    pending.everything = Some(number);
                     tracing::error!(
-                        "too many undelivered invalidations: everything is to be cleared"
+                        limit = self.limit,
+                        "too many undelivered invalidations; will clear the backend"
                     );
                 }
             }
         }
-        if owed.everything.is_some() {
-            owed.targets = HashMap::new();
+        if pending.everything.is_some() {
+            pending.targets = HashMap::new();
         }
-        self.is_any.store(true, Ordering::Release);
+        self.has_any.store(true, Ordering::Release);
     }
 
-    /// It was acknowledged: whatever was owed of it before the delivery began is settled. What was added since is not:
-    /// that may be of a write that came after the backend did it.
-    pub(super) fn settle(&self, due: Due, begun: u64) {
-        let mut owed = self.owed();
-        let before = (owed.everything, owed.targets.len());
-        let is_settled = |number: &u64| *number < begun;
-        match due {
-            Due::Everything => {
-                owed.everything = owed.everything.filter(|number| !is_settled(number));
-                owed.targets.retain(|_, number| !is_settled(number));
+    /// Settles what was added before a delivery started that was acknowledged.
+    pub(super) fn settle(&self, target: DeliveryTarget, started: u64) {
+        let mut pending = self.pending();
+        let before = (pending.everything, pending.targets.len());
+        let is_settled = |number: &u64| *number < started;
+        match target {
+            DeliveryTarget::Everything => {
+                pending.everything = pending.everything.filter(|number| !is_settled(number));
+                pending.targets.retain(|_, number| !is_settled(number));
             }
-            Due::This(target) => {
-                if owed.targets.get(&target).is_some_and(is_settled) {
-                    owed.targets.remove(&target);
+            DeliveryTarget::One(target) => {
+                if pending.targets.get(&target).is_some_and(is_settled) {
+                    pending.targets.remove(&target);
                 }
             }
         }
-        if before != (owed.everything, owed.targets.len()) {
-            self.settlements.fetch_add(1, Ordering::AcqRel);
+        if before != (pending.everything, pending.targets.len()) {
+            self.settled.fetch_add(1, Ordering::AcqRel);
         }
-        let is_any = owed.everything.is_some() || !owed.targets.is_empty();
-        self.is_any.store(is_any, Ordering::Release);
+        let has_any = pending.everything.is_some() || !pending.targets.is_empty();
+        self.has_any.store(has_any, Ordering::Release);
     }
 
-    /// Something to deliver.
-    pub(super) fn next(&self) -> Option<Due> {
-        let owed = self.owed();
-        match owed.everything {
-            Some(_) => Some(Due::Everything),
-            None => owed.targets.keys().next().copied().map(Due::This),
+    /// The next target to deliver.
+    pub(super) fn next(&self) -> Option<DeliveryTarget> {
+        let pending = self.pending();
+        match pending.everything {
+            Some(_) => Some(DeliveryTarget::Everything),
+            None => pending
+                .targets
+                .keys()
+                .next()
+                .copied()
+                .map(DeliveryTarget::One),
         }
     }
 
-    /// How many resources and groups, and whether it is everything.
+    /// The number of resources and groups, and whether everything is to be cleared.
     pub(super) fn count(&self) -> (usize, bool) {
-        let owed = self.owed();
-        (owed.targets.len(), owed.everything.is_some())
+        let pending = self.pending();
+        (pending.targets.len(), pending.everything.is_some())
     }
 }
 
@@ -182,80 +201,97 @@ mod tests {
         Resource::new(&DigestSeed::default(), "", "test.example", path)
     }
 
-    fn due(path: &str) -> Due {
-        Due::This(Target::Resource(resource(path)))
+    fn one(path: &str) -> DeliveryTarget {
+        DeliveryTarget::One(InvalidationTarget::Resource(resource(path)))
+    }
+
+    fn group(group: Group) -> DeliveryTarget {
+        DeliveryTarget::One(InvalidationTarget::Group(group))
     }
 
     #[test]
-    fn a_delivery_settles_what_was_owed_before_it_began() {
+    fn a_delivery_settles_what_was_added_before_it_started() {
         let (log, a) = (Undelivered::new(8), resource("/a"));
-        log.add(due("/a"));
-        let begun = log.begin();
-        log.add(due("/a"));
-        log.settle(due("/a"), begun);
-        assert!(log.concerns(&a), "a write failed after the delivery began");
-        assert!(!log.concerns(&resource("/b")));
-        let begun = log.begin();
-        log.settle(due("/a"), begun);
-        assert!(!log.concerns(&a) && !log.is_any());
+        log.add(one("/a"));
+        let started = log.start_delivery();
+        log.add(one("/a"));
+        log.settle(one("/a"), started);
+        assert!(
+            log.has_resource(&a),
+            "a write failed after the delivery started"
+        );
+        assert!(!log.has_resource(&resource("/b")));
+        let started = log.start_delivery();
+        log.settle(one("/a"), started);
+        assert!(!log.has_resource(&a) && log.is_empty());
     }
 
-    /// R19
+    /// The memory that an outage takes is bounded.
     #[test]
-    fn too_many_are_everything() {
+    fn more_than_the_limit_clears_everything() {
         let log = Undelivered::new(2);
         for path in ["/a", "/b", "/c"] {
-            log.add(due(path));
+            log.add(one(path));
         }
-        assert!(log.concerns(&resource("/never seen")));
+        assert!(log.has_resource(&resource("/never seen")));
         assert_eq!(
             (log.next(), log.count()),
-            (Some(Due::Everything), (0, true))
+            (Some(DeliveryTarget::Everything), (0, true))
         );
-        let begun = log.begin();
-        log.settle(due("/a"), begun);
+        let started = log.start_delivery();
+        log.settle(one("/a"), started);
         assert!(
-            log.concerns(&resource("/a")),
-            "one of them does not settle all"
+            log.has_resource(&resource("/a")),
+            "the delivery of one target does not settle everything"
         );
-        log.settle(Due::Everything, begun);
-        assert!(!log.is_any());
+        log.settle(DeliveryTarget::Everything, started);
+        assert!(log.is_empty());
     }
 
-    /// What was settled while a lookup was on its way may have been delivered after the backend had read.
+    /// An invalidation that is settled during a lookup may have been delivered after the backend had
+    /// read.
     #[test]
-    fn a_member_counts_if_its_groups_were_settled_when_the_lookup_began() {
-        let [one, two] = [1, 2].map(Group::from_digest);
+    fn a_member_counts_if_its_groups_were_settled_when_the_lookup_started() {
+        let [a, b] = [1, 2].map(Group::from_digest);
         let log = Undelivered::new(8);
-        let before = log.look();
-        log.add(Due::This(Target::Group(one)));
-        assert!(log.concerned(&[two, one], before), "it is owed");
-        assert!(!log.concerned(&[two], before) && !log.concerned(&[], before));
-        assert!(log.look().groups > before.groups);
-        let while_owed = log.look();
-        let begun = log.begin();
-        log.settle(Due::This(Target::Group(one)), begun);
-        assert!(log.concerned(&[one], while_owed), "it was when that began");
-        let since = log.look();
-        log.settle(Due::This(Target::Group(one)), log.begin());
-        assert!(!log.concerned(&[one], since), "there was nothing to settle");
-        assert!(!log.is_any());
+        let before = log.snapshot();
+        log.add(group(a));
+        assert!(log.may_be_outdated(&[b, a], before), "it is undelivered");
+        assert!(!log.may_be_outdated(&[b], before) && !log.may_be_outdated(&[], before));
+        assert!(log.snapshot().groups_added > before.groups_added);
+        let undelivered = log.snapshot();
+        let started = log.start_delivery();
+        log.settle(group(a), started);
+        assert!(
+            log.may_be_outdated(&[a], undelivered),
+            "it was undelivered when the lookup started"
+        );
+        let since = log.snapshot();
+        log.settle(group(a), log.start_delivery());
+        assert!(
+            !log.may_be_outdated(&[a], since),
+            "there was nothing to settle"
+        );
+        assert!(log.is_empty());
     }
 
-    /// R19
+    /// Resources and groups share one limit.
     #[test]
     fn resources_and_groups_are_bounded_together() {
         let log = Undelivered::new(2);
-        log.add(due("/a"));
-        log.add(Due::This(Target::Group(Group::from_digest(1))));
+        log.add(one("/a"));
+        log.add(group(Group::from_digest(1)));
         assert_eq!(log.count(), (2, false));
-        let while_owed = log.look();
-        log.add(Due::This(Target::Group(Group::from_digest(2))));
+        let undelivered = log.snapshot();
+        log.add(group(Group::from_digest(2)));
         assert_eq!(log.count(), (0, true));
         let other = [Group::from_digest(3)];
-        assert!(log.concerns_one_of(&other) && log.concerns(&resource("/b")));
-        let begun = log.begin();
-        log.settle(Due::Everything, begun);
-        assert!(log.concerned(&other, while_owed) && !log.concerned(&other, log.look()));
+        assert!(log.has_group(&other) && log.has_resource(&resource("/b")));
+        let started = log.start_delivery();
+        log.settle(DeliveryTarget::Everything, started);
+        assert!(
+            log.may_be_outdated(&other, undelivered)
+                && !log.may_be_outdated(&other, log.snapshot())
+        );
     }
 }

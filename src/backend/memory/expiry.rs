@@ -1,57 +1,59 @@
-//! Which stored responses expire next.
+//! The order in which stored responses expire.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::backend::CacheKey;
+use crate::key::CacheKey;
 
-/// How many expired responses one put reclaims at most: more than it adds, so that they cannot pile up.
-const AT_ONCE: usize = 4;
+/// The most expired keys that one put takes out: more than the one it adds, so that they cannot pile
+/// up.
+const MAX_PER_PUT: usize = 4;
 
-/// Keys by the moment their response expires.
+/// Keys, ordered by the moment their response expires.
 ///
-/// What was evicted, replaced or invalidated stays listed until then, or until the dead outnumber the living.
+/// A key that was evicted, replaced or invalidated stays listed until that moment, or until a sweep:
+/// these happen when the queue has doubled since the last one.
 #[derive(Debug, Default)]
-pub(super) struct Expiry {
+pub(super) struct ExpiryQueue {
     queue: BinaryHeap<Reverse<(Duration, CacheKey)>>,
-    /// The length at which the dead are swept out next.
+    /// The length that triggers the next sweep.
     sweep_at: usize,
 }
 
-impl Expiry {
-    /// Lists a key; `lives` tells whether a key still holds a response that expires then.
+impl ExpiryQueue {
+    /// Lists a key. `is_current` tells whether a key still holds a response that expires then.
     pub(super) fn add(
         &mut self,
         at: Duration,
         key: CacheKey,
-        lives: impl Fn(Duration, &CacheKey) -> bool,
+        is_current: impl Fn(Duration, &CacheKey) -> bool,
     ) {
         self.queue.push(Reverse((at, key)));
         if self.queue.len() > self.sweep_at {
             let mut all = std::mem::take(&mut self.queue).into_vec();
             all.sort_unstable();
             all.dedup();
-            all.retain(|Reverse((at, key))| lives(*at, key));
-            // Halving at least before the next sweep keeps its cost constant per key added.
+            all.retain(|Reverse((at, key))| is_current(*at, key));
+            // The queue at least doubles before the next sweep, so the cost per added key is constant.
             self.sweep_at = (all.len() * 2).max(64);
             all.shrink_to(self.sweep_at);
             self.queue = all.into();
         }
     }
 
-    /// Takes out some of what has expired by `now`.
-    pub(super) fn due(&mut self, now: Duration) -> [Option<CacheKey>; AT_ONCE] {
-        let mut due = [None; AT_ONCE];
-        for place in &mut due {
+    /// Takes out some of the keys that have expired by `now`.
+    pub(super) fn take_expired(&mut self, now: Duration) -> [Option<CacheKey>; MAX_PER_PUT] {
+        let mut expired = [None; MAX_PER_PUT];
+        for slot in &mut expired {
             match self.queue.peek() {
                 Some(Reverse((at, _))) if *at <= now => {
-                    *place = self.queue.pop().map(|Reverse((_, key))| key);
+                    *slot = self.queue.pop().map(|Reverse((_, key))| key);
                 }
                 _ => break,
             }
         }
-        due
+        expired
     }
 
     #[cfg(test)]

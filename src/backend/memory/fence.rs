@@ -1,19 +1,20 @@
-//! What keeps a fill from storing the past.
+//! The fences of resources: they keep a fill from storing outdated data.
 //!
-//! The fence is the number of invalidations this backend has seen. Each stripe remembers the number of the last one that
-//! concerned it; a put under a fence older than that is refused. Compare and insert happen under the stripe's lock, as do
-//! number and removal, in that order (PROTOCOLS: "bump, then remove"). Lookups take no stripe.
+//! A fence is the number of invalidations this backend has seen. Each stripe remembers the number of
+//! the last invalidation of one of its resources; a put under a smaller fence is refused. Comparing
+//! and inserting happen under the lock of the stripe, and so do numbering and removing, in that order.
+//! Lookups take no stripe.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use crate::backend::Resource;
+use crate::key::Resource;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
-/// Few under loom, which makes each of them anew in every interleaving.
-pub(super) const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 1024 };
+/// Few under loom, which creates all of them anew in every interleaving.
+pub(super) const FENCE_STRIPES: usize = if cfg!(trc_loom) { 2 } else { 1024 };
 
-/// The number of invalidations a [`MemoryBackend`](super::MemoryBackend) had seen at some moment.
+/// The number of invalidations that a [`MemoryBackend`](super::MemoryBackend) had seen at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryFence(u64);
 
@@ -23,61 +24,65 @@ impl MemoryFence {
     }
 }
 
-/// Fixed memory, however many resources: two of one stripe break each other's fences, which costs a store.
+/// The last invalidations of all resources, in a fixed amount of memory.
+///
+/// Resources of one stripe break each other's fences, which costs a store.
 #[derive(Debug)]
 pub(super) struct Fences {
-    /// Invalidations so far; for one of a resource, counts up under its stripe's lock, before that stripe's `last` is set.
+    /// The number of invalidations so far. An invalidation of a resource counts itself under the lock
+    /// of its stripe, before it sets the number of that stripe.
     invalidations: AtomicU64,
-    stripes: Box<[Stripe]>,
+    stripes: Box<[FenceStripe]>,
 }
 
-/// The number of the last invalidation of a resource of this stripe, and its lock.
+/// The number of the last invalidation of a resource of one stripe, and the lock of that stripe.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Stripe(Mutex<u64>);
+struct FenceStripe(Mutex<u64>);
 
 impl Default for Fences {
     fn default() -> Self {
         Self {
             invalidations: AtomicU64::new(0),
-            stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
+            stripes: (0..FENCE_STRIPES).map(|_| FenceStripe::default()).collect(),
         }
     }
 }
 
 impl Fences {
-    /// The fence of a fill that begins now.
+    /// Captures the fence of a fill that starts now.
     #[inline]
     pub(super) fn capture(&self) -> MemoryFence {
-        // Acquire: whoever sees the number sees what its writer did before, a grace period that it set above all.
+        // Acquire: a reader of this number sees everything its writer did before, above all the grace
+        // period that a write has started.
         MemoryFence(self.invalidations.load(Ordering::Acquire))
     }
 
-    /// Whether no invalidation was of this resource's stripe since the fence was captured.
+    /// Whether this resource's stripe was not invalidated since the fence was captured.
     pub(super) fn none_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
         *self.lock(resource) <= fence.0
     }
 
-    /// Runs `insert` if the fence holds. No invalidation comes between.
-    pub(super) fn store<T>(
+    /// Runs a change if the fence holds. No invalidation of the resource happens meanwhile.
+    pub(super) fn if_holds<T>(
         &self,
         resource: &Resource,
         fence: MemoryFence,
-        insert: impl FnOnce() -> T,
+        change: impl FnOnce() -> T,
     ) -> Option<T> {
         let last = self.lock(resource);
-        (*last <= fence.0).then(insert)
+        (*last <= fence.0).then(change)
     }
 
-    /// Breaks every fence of the resource, then runs `remove`. No store comes between.
+    /// Breaks all fences of the resource, then runs `remove`. No store happens in between.
     pub(super) fn invalidate<T>(&self, resource: &Resource, remove: impl FnOnce() -> T) -> T {
         let mut last = self.lock(resource);
         self.bump(&mut last);
         remove()
     }
 
-    /// Breaks every fence of the resource, then runs `replace`, which learns whether `fence` held until now. No store
-    /// comes between.
+    /// Breaks all fences of the resource, then runs `replace` with whether `fence` held until now. No
+    /// store happens in between.
     pub(super) fn replace<T>(
         &self,
         resource: &Resource,
@@ -85,12 +90,12 @@ impl Fences {
         replace: impl FnOnce(bool) -> T,
     ) -> T {
         let mut last = self.lock(resource);
-        let held = *last <= fence.0;
+        let holds = *last <= fence.0;
         self.bump(&mut last);
-        replace(held)
+        replace(holds)
     }
 
-    /// Breaks every fence, then runs `remove`.
+    /// Breaks all fences, then runs `remove`.
     pub(super) fn clear<T>(&self, remove: impl FnOnce() -> T) -> T {
         for stripe in &self.stripes {
             self.bump(&mut stripe.lock());
@@ -98,23 +103,24 @@ impl Fences {
         remove()
     }
 
+    /// Counts an invalidation and returns its number. A fill that captures this number, or a later
+    /// one, sees everything that happened before.
+    pub(super) fn count_up(&self) -> u64 {
+        self.invalidations.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
     fn lock(&self, resource: &Resource) -> MutexGuard<'_, u64> {
-        self.stripes[resource.digest() as usize % STRIPES].lock()
+        self.stripes[resource.digest() as usize % FENCE_STRIPES].lock()
     }
 
     fn bump(&self, last: &mut u64) {
         *last = self.count_up();
     }
-
-    /// The number of an invalidation that begins now. Whoever captures it, or a later one, sees what came before.
-    pub(super) fn count_up(&self) -> u64 {
-        self.invalidations.fetch_add(1, Ordering::AcqRel) + 1
-    }
 }
 
-impl Stripe {
+impl FenceStripe {
     fn lock(&self) -> MutexGuard<'_, u64> {
-        // A number that only grows is true after every single step.
+        // A number that only grows is valid after every single step.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,14 +1,16 @@
-//! Which groups were invalidated since a response was fetched (PROTOCOLS §4).
+//! The invalidations of groups (RFC 9875), compared when a member is looked up.
 //!
-//! Invalidations of groups are numbered with all others, and each stripe remembers the number of the last one of a group of
-//! its own. A response carries the fence it was fetched under: it is as good as gone once one of its groups has a number
-//! beyond that. Nobody lists the members of a group, so none can be forgotten, and a fill whose groups only its answer tells
-//! needs no list either.
+//! Invalidations of groups are numbered together with those of resources, and each stripe remembers
+//! the number of the last invalidation of one of its groups. A response carries the fence of the fill
+//! that stored it; it is invalid once one of its groups has a larger number. There is no list of
+//! members, so no member can be missing from it, and a fill whose groups are only known from its
+//! response needs none.
 //!
-//! **Why relaxed loads are enough.** A request that begins after an invalidation has returned happens after it, by whatever
-//! told it so; it cannot read an older number than the one that was written there. A fence that is not below that number was
-//! read from the counter after the invalidation counted itself: that load acquires what the count released, so the fill's
-//! call comes after the write that invalidated. Until the invalidation returns, either answer is right.
+//! **Why relaxed loads are enough.** A request that starts after an invalidation has returned happens
+//! after it, so it cannot read an older number than the one stored there. A fence that is at least
+//! that number was read from the counter after the invalidation had counted itself: that load acquires
+//! what the count released, so the fill's call comes after the write that invalidated. Until the
+//! invalidation returns, either answer is right.
 
 use std::sync::atomic::Ordering;
 
@@ -16,49 +18,51 @@ use super::fence::{Fences, MemoryFence};
 use crate::backend::Group;
 use crate::sync::AtomicU64;
 
-/// 32 KiB. Few under loom, which makes each of them anew in every interleaving.
-pub(super) const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 4096 };
+/// 32 KiB of numbers. Few under loom, which creates all of them anew in every interleaving.
+pub(super) const GROUP_STRIPES: usize = if cfg!(trc_loom) { 2 } else { 4096 };
 
-/// Fixed memory, however many groups: two of one stripe are invalidated together, which costs calls.
+/// The last invalidations of all groups, in a fixed amount of memory.
+///
+/// Groups of one stripe are invalidated together, which costs calls to the inner service.
 #[derive(Debug)]
-pub(super) struct Groups {
-    /// The number of the last invalidation of a group of this stripe.
+pub(super) struct GroupInvalidations {
+    /// The number of the last invalidation of a group of each stripe.
     last: Box<[AtomicU64]>,
-    /// The number of the last one of all.
+    /// The number of the last invalidation of any group.
     newest: AtomicU64,
 }
 
-impl Default for Groups {
+impl Default for GroupInvalidations {
     fn default() -> Self {
         Self {
-            last: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
+            last: (0..GROUP_STRIPES).map(|_| AtomicU64::new(0)).collect(),
             newest: AtomicU64::new(0),
         }
     }
 }
 
-impl Groups {
+impl GroupInvalidations {
     /// Whether none of these groups was invalidated after the fence was captured.
     #[inline]
-    pub(super) fn hold(&self, groups: &[Group], since: MemoryFence) -> bool {
-        let holds = |group| self.stripe(group).load(Ordering::Relaxed) <= since.number();
-        groups.iter().all(holds)
+    pub(super) fn none_since(&self, groups: &[Group], fence: MemoryFence) -> bool {
+        let is_older = |group| self.stripe(group).load(Ordering::Relaxed) <= fence.number();
+        groups.iter().all(is_older)
     }
 
-    /// Whether no group at all was: a fill's are unknown until it has its answer.
-    pub(super) fn none_since(&self, fence: MemoryFence) -> bool {
+    /// Whether no group at all was invalidated after the fence was captured.
+    pub(super) fn none_of_any_since(&self, fence: MemoryFence) -> bool {
         self.newest.load(Ordering::Relaxed) <= fence.number()
     }
 
-    /// No response of this group that was fetched under a fence from before counts from now on.
+    /// Invalidates the members of a group that were stored under an earlier fence.
     pub(super) fn invalidate(&self, group: &Group, fences: &Fences) {
         let number = fences.count_up();
-        // The largest: of two at a time, the later one may come here first.
+        // The maximum, because the later one of two concurrent invalidations may get here first.
         self.stripe(group).fetch_max(number, Ordering::Relaxed);
         self.newest.fetch_max(number, Ordering::Relaxed);
     }
 
     fn stripe(&self, group: &Group) -> &AtomicU64 {
-        &self.last[group.digest() as usize % STRIPES]
+        &self.last[group.digest() as usize % GROUP_STRIPES]
     }
 }

@@ -1,8 +1,10 @@
-//! The fence under loom: every interleaving of fills, writes and lookups, every value the orderings let a load see.
+//! A model of the fences under loom: all interleavings of fills, writes and lookups, with all values
+//! that the memory orderings allow a load to see.
 //!
-//! The database holds the set of writes that were committed to it, a response the set it was sampled from. An answer that
-//! lacks a write which was yielded when its request began breaks the promise. All that orders is the fence and what a
-//! request sees of a yield: the database itself is relaxed.
+//! The database holds the set of writes that were committed to it; a response holds the set that its
+//! fill has read. A response that lacks a write which was answered before its request began breaks the
+//! promise. Only the fences, and what a request sees of an answer, order anything: the database itself
+//! is relaxed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::fence::{Fences, MemoryFence, STRIPES};
-use super::groups::Groups;
-use crate::backend::{DigestSeed, Group, Resource};
+use super::fence::{FENCE_STRIPES, Fences, MemoryFence};
+use super::groups::GroupInvalidations;
+use crate::backend::Group;
+use crate::key::{DigestSeed, Resource};
 
-/// What was stored before anybody came.
+/// The state that was stored before the threads started.
 const BEFORE: usize = 0;
 const ONE: usize = 1;
 const TWO: usize = 2;
@@ -25,17 +28,17 @@ struct World {
     fences: Fences,
     resource: Resource,
     database: AtomicUsize,
-    /// With the fence it was fetched under.
+    /// The stored response, with the fence of its fill.
     stored: Mutex<Option<(usize, MemoryFence)>>,
-    groups: Groups,
-    /// What is stored is in this one, if it is in any.
+    groups: GroupInvalidations,
+    /// The group of the stored response.
     group: Option<Group>,
-    yielded: AtomicUsize,
+    answered: AtomicUsize,
     turns: AtomicUsize,
 }
 
-/// What one interleaving came to: the writes a lookup knew of, and what it found.
-type Seen = (usize, Option<usize>);
+/// The result of a lookup: the writes answered before it, and what it found.
+type Observation = (usize, Option<usize>);
 
 fn resource(path: &str) -> Resource {
     Resource::new(&DigestSeed::default(), "", "test.example", path)
@@ -50,19 +53,24 @@ impl World {
             resource: resource("/a"),
             database: AtomicUsize::new(BEFORE),
             stored: Mutex::new(Some(before)),
-            groups: Groups::default(),
+            groups: GroupInvalidations::default(),
             group,
-            yielded: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
             turns: AtomicUsize::new(0),
         })
     }
 
-    fn keep(&self, sampled: Option<(usize, MemoryFence)>) {
-        *self.stored.lock().expect("nobody panics in here") = sampled;
+    fn set_stored(&self, sampled: Option<(usize, MemoryFence)>) {
+        *self
+            .stored
+            .lock()
+            .expect("no thread panics while it holds this lock") = sampled;
     }
 
-    /// loom remembers one access of an atomic: a capture of one's own hides from it that one's bump races with that of
-    /// another. Of this, which synchronizes nothing, it tries every order.
+    /// Lets loom try all orders of the threads at this point, without synchronizing them.
+    ///
+    /// loom remembers one access per atomic and thread: a thread's own capture hides from it that the
+    /// thread's bump races with another one.
     fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
@@ -75,8 +83,8 @@ impl World {
     fn fill(&self) {
         let fence = self.capture();
         let sampled = self.database.load(Ordering::Relaxed);
-        let insert = || self.keep(Some((sampled, fence)));
-        self.fences.store(&self.resource, fence, insert);
+        let insert = || self.set_stored(Some((sampled, fence)));
+        self.fences.if_holds(&self.resource, fence, insert);
     }
 
     fn commit(&self, write: usize) -> usize {
@@ -84,45 +92,46 @@ impl World {
     }
 
     fn answer(&self, write: usize) {
-        self.yielded.fetch_or(write, Ordering::Release);
+        self.answered.fetch_or(write, Ordering::Release);
     }
 
     fn write<const WRITE: usize>(&self) {
         self.commit(WRITE);
-        self.fences.invalidate(&self.resource, || self.keep(None));
+        self.fences
+            .invalidate(&self.resource, || self.set_stored(None));
         self.answer(WRITE);
     }
 
-    /// A write elsewhere, whose answer names the group.
+    /// A write to another resource, whose answer names the group.
     fn write_group<const WRITE: usize>(&self) {
         self.commit(WRITE);
-        let group = self.group.expect("the model's");
+        let group = self.group.expect("this model has a group");
         self.groups.invalidate(&group, &self.fences);
         self.answer(WRITE);
     }
 
-    /// A fill that knows its groups only when it has its answer.
+    /// A fill that learns its groups from its response.
     fn fill_member(&self) {
         let fence = self.capture();
         let sampled = self.database.load(Ordering::Relaxed);
-        if self.holds(fence) {
-            let insert = || self.keep(Some((sampled, fence)));
-            self.fences.store(&self.resource, fence, insert);
+        if self.group_is_current(fence) {
+            let insert = || self.set_stored(Some((sampled, fence)));
+            self.fences.if_holds(&self.resource, fence, insert);
         }
     }
 
-    fn holds(&self, since: MemoryFence) -> bool {
-        self.groups.hold(self.group.as_slice(), since)
+    fn group_is_current(&self, since: MemoryFence) -> bool {
+        self.groups.none_since(self.group.as_slice(), since)
     }
 
     fn write_through<const WRITE: usize>(&self) {
         let fence = self.capture();
         let committed = self.commit(WRITE);
         self.turn();
-        self.fences.replace(&self.resource, fence, |held| {
-            self.keep(None);
-            if held {
-                self.keep(Some((committed, fence)));
+        self.fences.replace(&self.resource, fence, |holds| {
+            self.set_stored(None);
+            if holds {
+                self.set_stored(Some((committed, fence)));
             }
         });
         self.answer(WRITE);
@@ -130,58 +139,71 @@ impl World {
 
     fn write_and_clear<const WRITE: usize>(&self) {
         self.commit(WRITE);
-        self.fences.clear(|| self.keep(None));
+        self.fences.clear(|| self.set_stored(None));
         self.answer(WRITE);
     }
 
-    fn look(&self) -> Seen {
-        let yielded = self.yielded.load(Ordering::Acquire);
-        let found = *self.stored.lock().expect("nobody panics in here");
-        let found = found.filter(|(_, since)| self.holds(*since));
+    fn lookup(&self) -> Observation {
+        let answered = self.answered.load(Ordering::Acquire);
+        let found = *self
+            .stored
+            .lock()
+            .expect("no thread panics while it holds this lock");
+        let found = found.filter(|(_, since)| self.group_is_current(*since));
         let found = found.map(|(sampled, _)| sampled);
         if let Some(found) = found {
-            assert_eq!(found & yielded, yielded, "older than what was yielded");
+            assert_eq!(found & answered, answered, "older than an answered write");
         }
-        (yielded, found)
+        (answered, found)
     }
 }
 
-/// Runs these side by side with a lookup, in every interleaving, and tells what the lookups saw.
+/// Runs threads beside a lookup in all interleavings, and returns everything the lookups saw.
 ///
-/// Three are too many for all of theirs: there no interleaving takes the turn from a running thread more than thrice.
-fn explore<const N: usize>(beside: [fn(&World); N]) -> BTreeSet<Seen> {
+/// All interleavings of three threads are too many: there, none preempts running threads more than
+/// three times.
+fn explore<const N: usize>(beside: [fn(&World); N]) -> BTreeSet<Observation> {
     explore_in(None, beside)
 }
 
-/// The same where what is stored is in a group.
-fn explore_in<const N: usize>(group: Option<Group>, beside: [fn(&World); N]) -> BTreeSet<Seen> {
-    // std's, which loom does not look at: it outlives every interleaving.
+/// As `explore`, where the stored response is in a group.
+fn explore_in<const N: usize>(
+    group: Option<Group>,
+    beside: [fn(&World); N],
+) -> BTreeSet<Observation> {
+    // A mutex of std, which loom does not model: it outlives the interleavings.
     let seen = Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let outcomes = seen.clone();
     let mut model = loom::model::Builder::new();
     model.preemption_bound = (N > 2).then_some(3);
     model.check(move || {
         let world = World::new(group);
-        let threads = beside.map(|part| {
+        let threads = beside.map(|step| {
             let world = world.clone();
-            thread::spawn(move || part(&world))
+            thread::spawn(move || step(&world))
         });
-        let early = world.look();
+        let early = world.lookup();
         for thread in threads {
-            thread.join().expect("it does not panic");
+            thread.join().expect("no thread panics");
         }
-        let late = world.look();
-        let mut seen = outcomes.lock().expect("nobody panics in here");
+        let late = world.lookup();
+        let mut seen = outcomes
+            .lock()
+            .expect("no thread panics while it holds this lock");
         seen.extend([early, late]);
     });
-    std::mem::take(&mut seen.lock().expect("nobody panics in here"))
+    std::mem::take(
+        &mut seen
+            .lock()
+            .expect("no thread panics while it holds this lock"),
+    )
 }
 
 #[test]
 fn a_fill_beside_a_write() {
     let seen = explore([World::fill, World::write::<ONE>]);
     for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }
 
@@ -189,15 +211,15 @@ fn a_fill_beside_a_write() {
 fn a_fill_beside_two_writes() {
     let seen = explore([World::fill, World::write::<ONE>, World::write::<TWO>]);
     for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
-        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }
 
-/// Its numbers run through the same counter.
+/// The invalidations of all stripes are numbered by one counter.
 #[test]
 fn a_fill_beside_a_write_and_one_of_another_stripe() {
     fn elsewhere(world: &World) {
-        let stripe = |resource: &Resource| resource.digest() as usize % STRIPES;
+        let stripe = |resource: &Resource| resource.digest() as usize % FENCE_STRIPES;
         let mut others = ["/b", "/c", "/d", "/e"].map(resource).into_iter();
         let other = others.find(|other| stripe(other) != stripe(&world.resource));
         let other = other.expect("one of them is of the other stripe");
@@ -223,7 +245,7 @@ fn a_fill_beside_a_write_through() {
 fn two_writes_through() {
     let seen = explore([World::write_through::<ONE>, World::write_through::<TWO>]);
     for outcome in [(ONE, Some(ONE)), (BOTH, None), (BOTH, Some(BOTH))] {
-        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }
 
@@ -233,7 +255,7 @@ const MEMBERSHIP: Option<Group> = Some(Group::from_digest(1));
 fn a_members_fill_beside_a_write_that_names_its_group() {
     let seen = explore_in(MEMBERSHIP, [World::fill_member, World::write_group::<ONE>]);
     for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }
 
@@ -246,6 +268,6 @@ fn a_members_fill_beside_two_writes_that_name_its_group() {
     ];
     let seen = explore_in(MEMBERSHIP, beside);
     for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
-        assert!(seen.contains(&outcome), "{outcome:?} is to be possible");
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }

@@ -11,7 +11,9 @@ use super::operations::ProtocolClient;
 use super::options::RedisOptions;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
-use crate::backend::{Backend, BackendError, Lookup, Put, StoredResponse, Target};
+use crate::backend::{
+    Backend, BackendError, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
+};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
@@ -118,9 +120,9 @@ impl Backend for RedisBackend {
         fence: RedisFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
-        if response.weight() as u64 > self.largest() {
-            return Ok(Put::TooLarge);
+    ) -> Result<PutOutcome, BackendError> {
+        if response.weight() as u64 > self.max_response_size() {
+            return Ok(PutOutcome::TooLarge);
         }
         Ok(self.0.client.put(key, fence, &response, now).await?)
     }
@@ -131,20 +133,24 @@ impl Backend for RedisBackend {
         fence: RedisFence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         let client = &self.0.client;
-        if response.weight() as u64 > self.largest() {
+        if response.weight() as u64 > self.max_response_size() {
             client.invalidate_resource(key.resource()).await?;
-            return Ok(Put::TooLarge);
+            return Ok(PutOutcome::TooLarge);
         }
         Ok(client.replace(key, fence, &response, now).await?)
     }
 
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+    async fn remove(&self, key: &CacheKey, fence: RedisFence) -> Result<bool, BackendError> {
+        Ok(self.0.client.remove(key, fence).await?)
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let client = &self.0.client;
         match target {
-            Target::Resource(resource) => client.invalidate_resource(resource).await?,
-            Target::Group(group) => client.invalidate_group(group).await?,
+            InvalidationTarget::Resource(resource) => client.invalidate_resource(resource).await?,
+            InvalidationTarget::Group(group) => client.invalidate_group(group).await?,
         }
         Ok(())
     }
@@ -157,7 +163,7 @@ impl Backend for RedisBackend {
         self.0.options.digest_seed()
     }
 
-    fn largest(&self) -> u64 {
+    fn max_response_size(&self) -> u64 {
         self.0.options.max_response_size
     }
 }

@@ -11,7 +11,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 
 use super::error::RedisOptionsError;
 use super::protocol::keys::Namespace;
-use crate::backend::MOST_VARIANTS;
+use crate::backend::DEFAULT_MAX_VARIANTS;
 use crate::key::DigestSeed;
 
 /// Options of a [`RedisBackend`](super::RedisBackend).
@@ -86,7 +86,7 @@ impl RedisOptions {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             max_response_size: 2 * 1024 * 1024,
-            max_variants: MOST_VARIANTS,
+            max_variants: DEFAULT_MAX_VARIANTS,
             trust_restarts: false,
         }
     }

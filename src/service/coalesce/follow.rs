@@ -4,9 +4,10 @@
 use http::header::AGE;
 use http::{HeaderValue, Response};
 
-use crate::backend::{Backend, CacheKey};
+use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
+use crate::key::CacheKey;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
 use crate::service::plan::Fill;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::backend::{Backend, CacheKey};
+use crate::backend::Backend;
 use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::service::fill::remember_uncacheable;
@@ -92,9 +93,9 @@ impl FlightMember {
         // Without a fence nothing tells of the writes that concern those who share the response.
         let own = storage_fence(state, fill, outgoing.at).ok();
         let backend = &state.shared.store.backend;
-        let may_join = |flight: &B::Fence| {
-            let may_join = |own| backend.may_join(&resource, flight, own);
-            own.as_ref().is_some_and(may_join)
+        let can_join = |flight: &B::Fence| {
+            let can_join = |own| backend.can_join(&resource, flight, own);
+            own.as_ref().is_some_and(can_join)
         };
         let retries_lookup = own.is_some() && self.lookups_left > 0;
         let terms = JoinRules {
@@ -105,7 +106,7 @@ impl FlightMember {
         // The response to conditions or to a range is for this client alone, but a whole one of
         // another request will do for it.
         let entered = if outgoing.is_partial() {
-            match coalescing.flights.join(self.key, terms, may_join) {
+            match coalescing.flights.join(self.key, terms, can_join) {
                 Some(follower) => Entered::Follower(follower),
                 None => return Joined::Neither,
             }
@@ -113,7 +114,7 @@ impl FlightMember {
             let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
             coalescing
                 .flights
-                .enter(self.key, fence, terms, may_join, stream)
+                .enter(self.key, fence, terms, can_join, stream)
         };
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode, response};
 
-use crate::backend::{Backend, StoredResponse, Target};
+use crate::backend::{Backend, InvalidationTarget, StoredResponse};
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::storing::{RequestHead, StoringRules};
@@ -66,7 +66,7 @@ async fn check_parts<B: Backend>(
 
 /// Invalidates the resource. A failure is counted and logged there.
 async fn invalidate_stored<B: Backend>(state: &LayerState<B>, fill: &Fill<B::Fence>) {
-    let target = Target::Resource(*fill.key.key.resource());
+    let target = InvalidationTarget::Resource(*fill.key.key.resource());
     let _ = state.invalidate(target).await;
 }
 

@@ -8,8 +8,9 @@ use http::header::{CONTENT_LENGTH, RANGE};
 use http::{Method, StatusCode, response};
 use http_body::Body;
 
-use crate::backend::{Backend, CacheKey};
+use crate::backend::Backend;
 use crate::flight::Audience;
+use crate::key::CacheKey;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::ranges::parse_content_range;
 use crate::semantics::reason::Refusal;

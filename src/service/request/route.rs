@@ -9,9 +9,8 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Uri, request};
 
-use crate::backend::{CacheKey, DigestSeed};
 use crate::config::Config;
-use crate::key::{KeyParts, Resource};
+use crate::key::{CacheKey, DigestSeed, KeyParts, Resource};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};

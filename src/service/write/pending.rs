@@ -7,7 +7,7 @@ use std::task::Poll;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, Request, request, response};
 
-use crate::backend::{Backend, Target};
+use crate::backend::{Backend, InvalidationTarget};
 use crate::key::{Resource, normalize_authority};
 use crate::semantics::invalidation::resolve;
 use crate::semantics::moment::Moment;
@@ -118,8 +118,8 @@ impl<B: Backend> PendingInvalidation<B> {
     }
 
     /// Invalidates targets concurrently, because each may take its time where the backend is slow.
-    async fn invalidate_all(&self, targets: &[Target]) -> bool {
-        let invalidate = |target: &Target| {
+    async fn invalidate_all(&self, targets: &[InvalidationTarget]) -> bool {
+        let invalidate = |target: &InvalidationTarget| {
             let (state, target) = (self.state.clone(), *target);
             Box::pin(async move { state.invalidate(target).await.is_ok() })
         };

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::backend::{Backend, Group, Target};
+use crate::backend::{Backend, Group, InvalidationTarget};
 use crate::key::Resource;
 use crate::semantics::groups::{GroupNames, invalidated_groups};
 use crate::state::LayerState;
@@ -43,7 +43,7 @@ impl InvalidatedGroups {
 /// What one write invalidates.
 #[derive(Clone)]
 pub(crate) struct WriteTargets {
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<InvalidationTarget>,
     /// Whether everything is cleared, because the response named too many groups.
     pub(crate) clears_all: bool,
 }
@@ -51,7 +51,10 @@ pub(crate) struct WriteTargets {
 impl WriteTargets {
     pub(crate) fn new(resources: Vec<Resource>) -> Self {
         Self {
-            targets: resources.into_iter().map(Target::Resource).collect(),
+            targets: resources
+                .into_iter()
+                .map(InvalidationTarget::Resource)
+                .collect(),
             clears_all: false,
         }
     }
@@ -60,7 +63,8 @@ impl WriteTargets {
     pub(crate) fn with_groups(mut self, groups: InvalidatedGroups) -> Self {
         match groups {
             InvalidatedGroups::These(groups) => {
-                self.targets.extend(groups.into_iter().map(Target::Group));
+                self.targets
+                    .extend(groups.into_iter().map(InvalidationTarget::Group));
             }
             InvalidatedGroups::TooMany => self.clears_all = true,
         }
@@ -69,7 +73,7 @@ impl WriteTargets {
 
     /// Removes a resource that was invalidated already.
     pub(crate) fn without(mut self, invalidated: Option<Resource>) -> Self {
-        let invalidated = invalidated.map(Target::Resource);
+        let invalidated = invalidated.map(InvalidationTarget::Resource);
         self.targets.retain(|target| Some(*target) != invalidated);
         self
     }

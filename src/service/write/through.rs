@@ -15,9 +15,9 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response, uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 
-use crate::backend::{Backend, CacheKey, Put};
+use crate::backend::{Backend, PutOutcome};
 use crate::flight::BudgetShare;
-use crate::key::Resource;
+use crate::key::{CacheKey, Resource};
 use crate::semantics::invalidation::{Reference, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
@@ -218,7 +218,7 @@ impl<F> Representation<F> {
         }
         let replaced = Replaced {
             invalidated: put.is_ok().then_some(*self.key.resource()),
-            stored: matches!(put, Ok(Put::Stored)),
+            stored: matches!(put, Ok(PutOutcome::Stored)),
         };
         (answer, replaced)
     }

@@ -20,8 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_response_cache::backend::{Backend, MemoryBackend, Moment};
-use tower_response_cache::clock::Clock;
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::clock::{Clock, Moment};
 use tower_response_cache::stats::Reason;
 use tower_response_cache::{Cache, CacheLayer, ResponseBody};
 

@@ -9,9 +9,10 @@ use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
-    StoredResponse, Target,
+    Backend, BackendError, ForwardBackend, MemoryBackend, PutOutcome, StoredResponse,
 };
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::CacheKey;
 
 use super::{
     CACHEABLE, LONGEST_FILL, SLOW, Script, Stream, clock, directed, is_hit, next_data,
@@ -270,37 +271,21 @@ async fn a_stored_fill_gives_its_budget_back_before_its_body_is_dropped() {
 #[derive(Clone)]
 struct SlowToStore(MemoryBackend);
 
-impl Backend for SlowToStore {
-    type Fence = <MemoryBackend as Backend>::Fence;
+impl ForwardBackend for SlowToStore {
+    type Inner = MemoryBackend;
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
-        self.0.get(key, now).await
-    }
-
-    async fn fence(&self, of: Option<&Resource>) -> Result<Option<Self::Fence>, BackendError> {
-        self.0.fence(of).await
+    fn inner(&self) -> &MemoryBackend {
+        &self.0
     }
 
     async fn put(
         &self,
         key: &CacheKey,
-        fence: Self::Fence,
+        fence: <MemoryBackend as Backend>::Fence,
         response: Arc<StoredResponse>,
         now: Moment,
-    ) -> Result<Put, BackendError> {
+    ) -> Result<PutOutcome, BackendError> {
         sleep(SLOW).await;
         self.0.put(key, fence, response, now).await
-    }
-
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        self.0.invalidate(target).await
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        self.0.clear().await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.seed()
     }
 }

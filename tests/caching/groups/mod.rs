@@ -5,13 +5,18 @@ mod orders;
 
 use http::{Method, Request};
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{DigestSeed, MemoryBackend};
+use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::key::DigestSeed;
 
 use crate::support::{request, with};
 
 /// Two groups of these tests never collide.
 fn memory() -> MemoryBackend {
-    MemoryBackend::with_seed(1 << 20, 1 << 16, DigestSeed::new([7; 16]))
+    MemoryBackend::builder()
+        .capacity(1 << 20)
+        .max_response_size(1 << 16)
+        .seed(DigestSeed::new([7; 16]))
+        .build()
 }
 
 fn layer() -> CacheLayer<MemoryBackend> {

@@ -1,16 +1,14 @@
 //! Which parts are put together, and how many are kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use tokio::time::advance;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{
-    Backend, BackendError, CacheKey, DigestSeed, Lookup, MemoryBackend, Moment, Put, Resource,
-    StoredResponse, Target,
-};
+use tower_response_cache::backend::{Backend, BackendError, ForwardBackend, Lookup, MemoryBackend};
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::CacheKey;
 
 use super::{
     DIGITS, LETTERS, Library, Line, MINUTE, TAG, TEXT, asks, is_part, part, ranges, settled,
@@ -115,45 +113,29 @@ async fn parts_are_put_together_by_when_they_were_modified() {
 #[derive(Clone)]
 struct WithoutWhole(AnyBackend);
 
-impl Backend for WithoutWhole {
-    type Fence = <AnyBackend as Backend>::Fence;
+impl ForwardBackend for WithoutWhole {
+    type Inner = AnyBackend;
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+    fn inner(&self) -> &AnyBackend {
+        &self.0
+    }
+
+    /// Every lookup goes to `get`.
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<<AnyBackend as Backend>::Fence>> {
+        None
+    }
+
+    async fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> Result<Lookup<<AnyBackend as Backend>::Fence>, BackendError> {
         Ok(match self.0.get(key, now).await? {
             Lookup::Found(response, fence) if response.body().len() == DIGITS.len() => {
                 Lookup::Miss(fence)
             }
             lookup => lookup,
         })
-    }
-
-    async fn fence(
-        &self,
-        resource: Option<&Resource>,
-    ) -> Result<Option<Self::Fence>, BackendError> {
-        self.0.fence(resource).await
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: Self::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<Put, BackendError> {
-        self.0.put(key, fence, response, now).await
-    }
-
-    async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
-        self.0.invalidate(target).await
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        self.0.clear().await
-    }
-
-    fn seed(&self) -> DigestSeed {
-        self.0.seed()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::{Backend, Lookup, Put};
+use tower_response_cache::backend::{Backend, Lookup, PutOutcome};
 
 use crate::backend::{evict, instance};
 use crate::support::origin::{Origin, cacheable};
@@ -26,7 +26,7 @@ async fn age_goes_on_from_where_it_was_whatever_clocks_say() {
     let began = Instant::now();
     let fence = sample.fence(&one).await;
     let put = one.put(&sample.key, fence, sample.response.clone(), at(100));
-    assert_eq!(put.await.expect("a put"), Put::Stored);
+    assert_eq!(put.await.expect("a put"), PutOutcome::Stored);
     sleep(KEPT).await;
     let found = other.get(&sample.key, at(5)).await;
     let Ok(Lookup::Found(response, _)) = found else {
@@ -46,7 +46,7 @@ async fn nothing_is_kept_for_longer_than_it_is_of_use() {
     let sample = Sample::of(&backend, "/a", "a").await;
     let fence = sample.fence(&backend).await;
     let put = backend.put(&sample.key, fence, sample.response.clone(), at(3000));
-    assert_eq!(put.await.expect("a put"), Put::Stored);
+    assert_eq!(put.await.expect("a put"), PutOutcome::Stored);
     let ttl = async |kind: &str| {
         let names = server.command(&["KEYS", &format!("test:{kind}*")]).await;
         let name = names.array()[0].text();

@@ -2,7 +2,7 @@
 
 use http::{Method, Request};
 use tower::Layer;
-use tower_response_cache::backend::{Backend, Put, RedisBackend};
+use tower_response_cache::backend::{Backend, PutOutcome, RedisBackend};
 use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 
 use crate::backend::{evict, instance};
@@ -92,7 +92,7 @@ async fn a_fill_that_began_before_an_invalidation_of_any_group_stores_no_member(
     let invalidated = one.handle.invalidate_group("test.example", "b").await;
     invalidated.expect("it is acknowledged");
     // It is in none: what became of groups is none of its business.
-    assert_eq!(member.put(&other, &fence).await, Put::Stored);
+    assert_eq!(member.put(&other, &fence).await, PutOutcome::Stored);
     assert_ne!(
         member.fence(&other).await,
         fence,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tower_response_cache::backend::{Backend, Put};
+use tower_response_cache::backend::{Backend, PutOutcome};
 
 use crate::backend::{begin, evict, instance, options};
 use crate::support::redis::{RedisServer, Tap, until};
@@ -17,11 +17,11 @@ async fn a_late_put_is_refused() {
     let old = Sample::of(&one, "/a", "old").await;
     let fence = old.fence(&one).await;
     old.invalidate(&other).await;
-    assert_eq!(old.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(old.put(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(old.body(&other).await, None);
     let new = Sample::of(&one, "/a", "new").await;
     new.store(&other).await;
-    assert_eq!(old.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(old.put(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(new.body(&one).await.as_deref(), Some("new"));
 }
 
@@ -32,12 +32,12 @@ async fn a_put_may_be_repeated_before_an_invalidation_and_not_after() {
     let sample = Sample::of(&one, "/a", "a").await;
     let fence = sample.fence(&one).await;
     for _ in 0..2 {
-        assert_eq!(sample.put(&one, &fence).await, Put::Stored);
+        assert_eq!(sample.put(&one, &fence).await, PutOutcome::Stored);
         assert_eq!(sample.body(&other).await.as_deref(), Some("a"));
     }
     sample.invalidate(&other).await;
     for _ in 0..2 {
-        assert_eq!(sample.put(&one, &fence).await, Put::Superseded);
+        assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
         assert_eq!(sample.body(&other).await, None);
     }
 }
@@ -66,7 +66,7 @@ async fn an_invalidation_between_a_puts_own_steps_counts() {
             server.command(&["SCRIPT", "FLUSH"]).await;
         }
         tap.pass();
-        assert_eq!(put.await, Put::Superseded);
+        assert_eq!(put.await, PutOutcome::Superseded);
         assert_eq!(sample.body(&other).await, None);
     }
 }
@@ -102,7 +102,7 @@ async fn an_evicted_lease_is_a_miss_and_never_comes_back() {
     sample.store(&one).await;
     let fence = sample.fence(&one).await;
     assert_eq!(evict(&server, "l").await, 1);
-    assert_eq!(sample.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(sample.body(&other).await, None);
     let next = sample.fence(&other).await;
     assert_ne!(next, fence);
@@ -111,11 +111,11 @@ async fn an_evicted_lease_is_a_miss_and_never_comes_back() {
         None,
         "under the next lease neither"
     );
-    assert_eq!(sample.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
     // A write that nobody can see any more, because its lease is gone, too.
     sample.invalidate(&other).await;
     assert_eq!(evict(&server, "l").await, 0);
-    assert_eq!(sample.put(&one, &next).await, Put::Superseded);
+    assert_eq!(sample.put(&one, &next).await, PutOutcome::Superseded);
     assert_eq!(sample.body(&one).await, None);
 }
 
@@ -127,14 +127,14 @@ async fn an_evicted_epoch_is_a_miss_and_never_comes_back() {
     sample.store(&one).await;
     let fence = sample.fence(&one).await;
     assert_eq!(evict(&server, "n").await, 1);
-    assert_eq!(sample.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(sample.body(&other).await, None);
     assert_eq!(
         sample.body(&one).await,
         None,
         "under the next epoch neither"
     );
-    assert_eq!(sample.put(&one, &fence).await, Put::Superseded);
+    assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(evict(&server, "n").await, 1, "there is a next one");
     sample.store(&other).await;
     assert_eq!(sample.body(&one).await.as_deref(), Some("old"));
@@ -149,7 +149,7 @@ async fn an_evicted_entry_is_a_miss_and_its_fence_holds() {
     assert_eq!(evict(&server, "e").await, 1);
     assert_eq!(sample.body(&other).await, None);
     let fence = sample.fence(&other).await;
-    assert_eq!(sample.put(&one, &fence).await, Put::Stored);
+    assert_eq!(sample.put(&one, &fence).await, PutOutcome::Stored);
     assert_eq!(sample.body(&other).await.as_deref(), Some("a"));
 }
 
@@ -187,10 +187,10 @@ async fn a_clear_by_another_instance_breaks_every_fence() {
     let written = one.fence(Some(b.key.resource())).await.expect("a fence");
     other.clear().await.expect("acknowledged");
     assert_eq!(a.body(&one).await, None);
-    assert_eq!(a.put(&one, &fences[0]).await, Put::Superseded);
-    assert_eq!(b.put(&one, &fences[1]).await, Put::Superseded);
+    assert_eq!(a.put(&one, &fences[0]).await, PutOutcome::Superseded);
+    assert_eq!(b.put(&one, &fences[1]).await, PutOutcome::Superseded);
     let written = written.expect("a fence");
-    assert_eq!(b.replace(&one, &written).await, Put::Superseded);
+    assert_eq!(b.replace(&one, &written).await, PutOutcome::Superseded);
     for sample in [a, b] {
         assert_eq!(sample.body(&one).await, None);
         sample.store(&one).await;
@@ -208,9 +208,9 @@ async fn what_is_too_large_is_not_stored_and_still_invalidates() {
     sample.store(&backend).await;
     let fence = sample.fence(&small).await;
     let put = small.put(&sample.key, fence.clone(), sample.response.clone(), at(0));
-    assert_eq!(put.await.expect("a put"), Put::TooLarge);
+    assert_eq!(put.await.expect("a put"), PutOutcome::TooLarge);
     assert_eq!(sample.body(&backend).await.as_deref(), Some("a"));
-    assert_eq!(sample.replace(&small, &fence).await, Put::TooLarge);
+    assert_eq!(sample.replace(&small, &fence).await, PutOutcome::TooLarge);
     assert_eq!(sample.body(&backend).await, None);
 }
 
@@ -226,8 +226,11 @@ async fn what_a_restarted_server_still_holds_is_a_miss() {
     assert_eq!(server.command(&["DBSIZE"]).await.integer(), 4);
     for backend in [&backend, &instance(&server)] {
         assert_eq!(sample.body(backend).await, None);
-        assert_eq!(sample.put(backend, &fence).await, Put::Superseded);
-        assert_eq!(sample.replace(backend, &fence).await, Put::Superseded);
+        assert_eq!(sample.put(backend, &fence).await, PutOutcome::Superseded);
+        assert_eq!(
+            sample.replace(backend, &fence).await,
+            PutOutcome::Superseded
+        );
     }
     sample.store(&backend).await;
     let trusting = options(&server.url(), "trusting")

@@ -1,7 +1,7 @@
 //! The same for write-through, which invalidates and stores in one step.
 
 use tower_response_cache::backend::redis::RedisFence;
-use tower_response_cache::backend::{Backend, Put, RedisBackend};
+use tower_response_cache::backend::{Backend, PutOutcome, RedisBackend};
 
 use crate::backend::{evict, instance};
 use crate::support::redis::RedisServer;
@@ -20,7 +20,7 @@ async fn what_replaces_is_found_by_everybody() {
     old.store(&other).await;
     let new = Sample::of(&one, "/a", "new").await;
     let fence = captured(&one, &new).await;
-    assert_eq!(new.replace(&one, &fence).await, Put::Stored);
+    assert_eq!(new.replace(&one, &fence).await, PutOutcome::Stored);
     assert_eq!(new.body(&other).await.as_deref(), Some("new"));
     assert_eq!(old.body(&other).await, None);
 }
@@ -39,12 +39,18 @@ async fn the_second_of_two_that_overlap_only_invalidates() {
         captured(&other, &second).await,
     );
     assert_eq!(of_first, of_second, "no write lies between them");
-    assert_eq!(first.replace(&one, &of_first).await, Put::Stored);
-    assert_eq!(second.replace(&other, &of_second).await, Put::Superseded);
+    assert_eq!(first.replace(&one, &of_first).await, PutOutcome::Stored);
+    assert_eq!(
+        second.replace(&other, &of_second).await,
+        PutOutcome::Superseded
+    );
     assert_eq!(second.body(&one).await, None);
     // Late and repeated, both store nothing.
-    assert_eq!(first.replace(&one, &of_first).await, Put::Superseded);
-    assert_eq!(second.replace(&other, &of_second).await, Put::Superseded);
+    assert_eq!(first.replace(&one, &of_first).await, PutOutcome::Superseded);
+    assert_eq!(
+        second.replace(&other, &of_second).await,
+        PutOutcome::Superseded
+    );
     assert_eq!(first.body(&other).await, None);
 }
 
@@ -57,7 +63,7 @@ async fn a_fence_of_before_a_remote_write_replaces_nothing() {
     sample.invalidate(&other).await;
     let new = Sample::of(&one, "/a", "new").await;
     new.store(&other).await;
-    assert_eq!(sample.replace(&one, &fence).await, Put::Superseded);
+    assert_eq!(sample.replace(&one, &fence).await, PutOutcome::Superseded);
     assert_eq!(
         sample.body(&other).await,
         None,
@@ -77,8 +83,8 @@ async fn a_fill_that_shares_a_writes_lease_stores_nothing_after_it() {
     let of_write = captured(&one, &new).await;
     let of_fill = old.fence(&other).await;
     assert_eq!(of_write, of_fill);
-    assert_eq!(new.replace(&one, &of_write).await, Put::Stored);
-    assert_eq!(old.put(&other, &of_fill).await, Put::Superseded);
+    assert_eq!(new.replace(&one, &of_write).await, PutOutcome::Stored);
+    assert_eq!(old.put(&other, &of_fill).await, PutOutcome::Superseded);
     assert_eq!(new.body(&other).await.as_deref(), Some("new"));
 }
 
@@ -90,7 +96,7 @@ async fn a_lease_evicted_under_a_write_only_costs_what_it_would_store() {
     for kind in ["l", "n"] {
         let fence = captured(&one, &sample).await;
         assert_eq!(evict(&server, kind).await, 1);
-        assert_eq!(sample.replace(&one, &fence).await, Put::Superseded);
+        assert_eq!(sample.replace(&one, &fence).await, PutOutcome::Superseded);
         assert_eq!(sample.body(&other).await, None);
     }
 }
@@ -106,7 +112,7 @@ async fn a_variant_replaces_the_whole_resource() {
     );
     german.store(&one).await;
     let fence = captured(&one, &french).await;
-    assert_eq!(french.replace(&one, &fence).await, Put::Stored);
+    assert_eq!(french.replace(&one, &fence).await, PutOutcome::Stored);
     assert_eq!(french.body(&other).await.as_deref(), Some("fr"));
     assert_eq!(german.body(&other).await, None);
 }
@@ -119,21 +125,24 @@ async fn a_fence_of_whichever_resource_holds_until_that_is_written() {
     let sample = Sample::of(&one, "/a", "a").await;
     let any = async || one.fence(None).await.expect("asked").expect("a fence");
     let (first, overlapped) = (any().await, any().await);
-    assert_eq!(sample.replace(&one, &first).await, Put::Stored);
+    assert_eq!(sample.replace(&one, &first).await, PutOutcome::Stored);
     assert_eq!(sample.body(&other).await.as_deref(), Some("a"));
-    assert_eq!(sample.replace(&one, &overlapped).await, Put::Superseded);
+    assert_eq!(
+        sample.replace(&one, &overlapped).await,
+        PutOutcome::Superseded
+    );
     assert_eq!(sample.body(&other).await, None);
     let before = any().await;
     sample.invalidate(&other).await;
-    assert_eq!(sample.replace(&one, &before).await, Put::Superseded);
+    assert_eq!(sample.replace(&one, &before).await, PutOutcome::Superseded);
     let before = any().await;
     other.clear().await.expect("acknowledged");
-    assert_eq!(sample.replace(&one, &before).await, Put::Superseded);
+    assert_eq!(sample.replace(&one, &before).await, PutOutcome::Superseded);
     let before = any().await;
     assert!(evict(&server, "w").await > 0);
-    assert_eq!(sample.replace(&one, &before).await, Put::Superseded);
+    assert_eq!(sample.replace(&one, &before).await, PutOutcome::Superseded);
     let before = any().await;
     sample.store(&other).await;
-    assert_eq!(sample.replace(&one, &before).await, Put::Stored);
+    assert_eq!(sample.replace(&one, &before).await, PutOutcome::Stored);
     assert_eq!(sample.body(&other).await.as_deref(), Some("a"));
 }

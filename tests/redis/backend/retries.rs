@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use tower_response_cache::backend::{Backend, Guarded, Lookup, Target};
+use tower_response_cache::backend::{Backend, Guarded, InvalidationTarget, Lookup};
 
 use crate::backend::{instance, options};
 use crate::support::redis::{FakeRedis, PATIENCE, RedisServer, Reply, Said, Tap, until};
@@ -131,7 +131,7 @@ async fn an_idle_connection_that_died_is_given_up() {
     sample.store(&guarded).await;
     tokio::time::sleep(Duration::from_millis(3100)).await;
     tap.strand();
-    let target = Target::Resource(*sample.key.resource());
+    let target = InvalidationTarget::Resource(*sample.key.resource());
     until("another one is used", async || {
         guarded.invalidate(&target).await.is_ok()
     })

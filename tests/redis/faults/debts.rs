@@ -85,7 +85,7 @@ async fn too_much_to_remember_clears_everything_first() {
     let options = options(&tap.url())
         .try_namespace("small")
         .expect("a namespace");
-    let backend = guarded(options).most_undelivered(PATHS - 1);
+    let backend = guarded(options).max_undelivered(PATHS - 1);
     let instance = World::default().instance(backend);
     instance.warm().await;
     let epoch = server.command(&["GET", "small:n"]).await;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tower_response_cache::backend::StoredResponse;
 use tower_response_cache::backend::codec::{self, Decoded};
-use tower_response_cache::backend::{Moment, StoredResponse};
+use tower_response_cache::clock::Moment;
 
 use crate::faults::instance::Instance;
 use crate::faults::load::Load;

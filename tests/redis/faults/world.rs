@@ -61,7 +61,9 @@ pub fn options(url: &str) -> RedisOptions {
 
 /// With the deadlines that it has by default, and shorter pauses.
 pub fn guarded(options: RedisOptions) -> Guarded<RedisBackend> {
-    Guarded::new(options.build()).reopen_after(PAUSE, PAUSE * 4)
+    Guarded::new(options.build())
+        .half_open_after(PAUSE)
+        .max_half_open_delay(PAUSE * 4)
 }
 
 /// That never finds a well server slow, however busy this machine is.

@@ -186,49 +186,23 @@ async fn a_dropped_write_that_ends_with_5xx_leaves_a_grace() {
 /// A backend that needs the runtime's timers for every invalidation.
 mod timed {
     use super::*;
-    use tower_response_cache::backend::{
-        BackendError, CacheKey, Lookup, MemoryFence, Moment, Put, Resource, StoredResponse, Target,
-    };
+
+    use tower_response_cache::backend::{BackendError, ForwardBackend, InvalidationTarget};
 
     #[derive(Clone)]
     pub struct Timed(pub MemoryBackend);
 
-    impl Backend for Timed {
-        type Fence = MemoryFence;
+    impl ForwardBackend for Timed {
+        type Inner = MemoryBackend;
 
-        async fn get(
-            &self,
-            key: &CacheKey,
-            now: Moment,
-        ) -> Result<Lookup<MemoryFence>, BackendError> {
-            self.0.get(key, now).await
+        fn inner(&self) -> &MemoryBackend {
+            &self.0
         }
 
-        async fn fence(
-            &self,
-            resource: Option<&Resource>,
-        ) -> Result<Option<MemoryFence>, BackendError> {
-            self.0.fence(resource).await
-        }
-
-        async fn put(
-            &self,
-            key: &CacheKey,
-            fence: MemoryFence,
-            response: Arc<StoredResponse>,
-            now: Moment,
-        ) -> Result<Put, BackendError> {
-            self.0.put(key, fence, response, now).await
-        }
-
-        async fn invalidate(&self, target: &Target) -> Result<(), BackendError> {
+        async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
             timeout(Duration::from_secs(1), self.0.invalidate(target))
                 .await
                 .map_err(BackendError::new)?
-        }
-
-        async fn clear(&self) -> Result<(), BackendError> {
-            self.0.clear().await
         }
     }
 }

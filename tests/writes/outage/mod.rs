@@ -16,7 +16,8 @@ use http_body::Body;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Service, ServiceExt};
-use tower_response_cache::backend::{Backend, MemoryBackend, Moment};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::clock::Moment;
 use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::support::dying::{Dying, Switch};

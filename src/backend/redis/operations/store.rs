@@ -12,7 +12,7 @@ use crate::backend::redis::protocol::keys::stripe_of;
 use crate::backend::redis::protocol::replies::{put_outcome, token_held};
 use crate::backend::redis::protocol::tokens::{NamespaceToken, Token, TokenScope};
 use crate::backend::redis::protocol::ttl::entry_ttl;
-use crate::backend::{Put, StoredResponse};
+use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
 
@@ -33,17 +33,17 @@ impl ProtocolClient {
         fence: RedisFence,
         response: &StoredResponse,
         now: Moment,
-    ) -> Result<Put, CommandError> {
+    ) -> Result<PutOutcome, CommandError> {
         // A lookup needs the lease in the entry; `replace` creates one for a fence of stripes.
         let FenceTokens::Resource(lease) = fence.tokens else {
-            return Ok(Put::Superseded);
+            return Ok(PutOutcome::Superseded);
         };
         let Some(captured) = self.captured_token(&fence, key.resource()).await? else {
-            return Ok(Put::Superseded);
+            return Ok(PutOutcome::Superseded);
         };
         let groups = self.groups_under(&fence, &captured, response, now).await?;
         let Some(groups) = groups else {
-            return Ok(Put::Superseded);
+            return Ok(PutOutcome::Superseded);
         };
         let (prefix, stamp) = (groups.encode_prefix(&lease), captured.connection.stamp());
         let encoded = EncodedResponse::new(response, &prefix, stamp, now);
@@ -64,16 +64,16 @@ impl ProtocolClient {
         fence: RedisFence,
         response: &StoredResponse,
         now: Moment,
-    ) -> Result<Put, CommandError> {
+    ) -> Result<PutOutcome, CommandError> {
         let resource = key.resource();
         let Some(captured) = self.captured_token(&fence, resource).await? else {
             self.invalidate_resource(resource).await?;
-            return Ok(Put::Superseded);
+            return Ok(PutOutcome::Superseded);
         };
         let groups = self.groups_under(&fence, &captured, response, now).await?;
         let Some(groups) = groups else {
             self.invalidate_resource(resource).await?;
-            return Ok(Put::Superseded);
+            return Ok(PutOutcome::Superseded);
         };
         let scope = TokenScope::Resource(resource);
         let server = captured.connection.identity();
@@ -102,7 +102,6 @@ impl ProtocolClient {
     }
 
     /// Removes the entry of a key if the fence still holds; returns whether it does.
-    #[allow(dead_code)]
     pub(crate) async fn remove(
         &self,
         key: &CacheKey,

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use crate::backend::Put;
+use crate::backend::PutOutcome;
 
 /// Returns the bytes of a bulk string.
 pub(crate) fn bulk_string(value: Value) -> Option<Vec<u8>> {
@@ -36,10 +36,10 @@ pub(crate) fn token_held(value: &Value) -> Option<bool> {
 }
 
 /// Returns the outcome of the scripts that store.
-pub(crate) fn put_outcome(value: &Value) -> Option<Put> {
+pub(crate) fn put_outcome(value: &Value) -> Option<PutOutcome> {
     let outcome = |held| match held {
-        true => Put::Stored,
-        false => Put::Superseded,
+        true => PutOutcome::Stored,
+        false => PutOutcome::Superseded,
     };
     token_held(value).map(outcome)
 }

@@ -1,0 +1,132 @@
+//! The backends of this crate, and their wrappers, keep the contract.
+
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+
+use super::check;
+use crate::backend::{
+    Backend, BackendError, Either, ForwardBackend, Guarded, InvalidationTarget, Lookup,
+    MemoryBackend, PutOutcome, StoredResponse,
+};
+use crate::key::{CacheKey, Resource};
+use crate::semantics::moment::Moment;
+
+fn memory() -> MemoryBackend {
+    MemoryBackend::new(1 << 20)
+}
+
+/// A backend with an await point before and after every effect.
+#[derive(Clone, Debug)]
+struct Yielding<B>(B);
+
+async fn with_pauses<T>(operation: impl Future<Output = T>) -> T {
+    yield_now().await;
+    let output = operation.await;
+    yield_now().await;
+    output
+}
+
+impl<B: Backend> ForwardBackend for Yielding<B> {
+    type Inner = B;
+
+    fn inner(&self) -> &B {
+        &self.0
+    }
+
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
+        None
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
+        with_pauses(self.0.get(key, now)).await
+    }
+
+    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
+        with_pauses(self.0.fence(resource)).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: B::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        with_pauses(self.0.put(key, fence, response, now)).await
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        with_pauses(self.0.invalidate(target)).await
+    }
+}
+
+/// A backend that implements what it must, and nothing else.
+#[derive(Clone, Debug)]
+struct Minimal(MemoryBackend);
+
+impl Backend for Minimal {
+    type Fence = <MemoryBackend as Backend>::Fence;
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        self.0.get(key, now).await
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        self.0.fence(resource).await
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        self.0.put(key, fence, response, now).await
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        self.0.invalidate(target).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        self.0.clear().await
+    }
+}
+
+#[tokio::test]
+async fn a_memory_backend_keeps_the_contract() {
+    check(memory).await;
+}
+
+#[tokio::test]
+async fn the_defaults_of_the_trait_keep_the_contract() {
+    check(|| Minimal(memory())).await;
+}
+
+#[tokio::test]
+async fn an_optional_backend_keeps_the_contract() {
+    check(|| Some(memory())).await;
+}
+
+#[tokio::test]
+async fn either_backend_keeps_the_contract() {
+    check(|| Either::<_, MemoryBackend>::Left(memory())).await;
+    check(|| Either::<MemoryBackend, _>::Right(Yielding(memory()))).await;
+}
+
+#[tokio::test]
+async fn a_wrapper_that_forwards_keeps_the_contract() {
+    check(|| Yielding(memory())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guarded_backend_keeps_the_contract() {
+    check(|| Guarded::new(memory())).await;
+    check(|| Guarded::new(Yielding(memory()))).await;
+    check(|| Yielding(Guarded::new(memory()))).await;
+}

@@ -1,0 +1,336 @@
+//! The contract between the cache and the place where its responses are stored.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::{BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+
+/// A store of responses that refuses to store outdated ones.
+///
+/// The common cache interface is *get*, *set with expiry*, *delete*. It has a race: between the *get*
+/// of a fill and its *set*, a write may change the data that the fill has already read, and the *set*
+/// then stores the old state for good. Here every lookup also captures a **fence**, and
+/// [`put`](Self::put) refuses to store if the resource was invalidated since.
+///
+/// # Who calls what
+///
+/// For a read, the cache calls [`get_now`](Self::get_now), and [`get`](Self::get) if that returns
+/// `None`. On a miss it calls the inner service and then [`put`](Self::put) with the fence of the
+/// lookup.
+///
+/// ```text
+/// read   get_now / get ── Found ──> answer, if fresh
+///                      ── Varies ─> get_now / get under the variant's key
+///                      ── Miss ───> can_join a fill in flight? ── no ──> inner service ──> put
+/// write  fence ──> inner service ──> replace (write-through) or invalidate ──> answer
+/// ```
+///
+/// A write is answered after [`invalidate`](Self::invalidate) or [`replace`](Self::replace) has
+/// returned. [`clear`](Self::clear) is called by
+/// [`CacheHandle::clear`](crate::CacheHandle::clear), [`drain`](Self::drain) by
+/// [`CacheHandle::shutdown`](crate::CacheHandle::shutdown).
+///
+/// # The rules
+///
+/// * **A fence is captured before the inner service is called**, by `get_now`, `get` or `fence`, at
+///   some moment between the call of that method and its return.
+/// * **`put` compares and stores in one step.** If an invalidation of the key's resource took effect
+///   after the fence was captured, it stores nothing and answers [`PutOutcome::Superseded`]. It may
+///   refuse more than that, because a fence may cover several resources. It never refuses less.
+/// * **`invalidate` has taken effect when it returns `Ok`.** No later lookup finds a response that was
+///   stored before, and no fence captured before stores anything. Its cost does not grow with the
+///   number of queries and variants. Repeating it is harmless. `Err` means that the outcome is
+///   unknown: the invalidation may have taken effect, or may take effect later.
+/// * **A group is invalidated through its members**
+///   ([`StoredResponse::groups`](super::StoredResponse::groups)). Once `invalidate` of an
+///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored before,
+///   and no fence captured before stores a member, although the groups of a fill are only known when
+///   it stores. Responses outside of the group stay; a coarse fence may refuse a few of them.
+/// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at any
+///   time. A response that was removed, invalidated or replaced is never found again.
+/// * **A variant records its rule.** A `put` under a key with a variant also stores the response's
+///   [`VaryRule`](super::VaryRule) under [`CacheKey::primary`], where lookups find it as
+///   [`Lookup::Varies`].
+///
+/// # Errors, cancellation, blocking
+///
+/// An error never reaches a client. A failed lookup is a miss whose response is not stored; a failed
+/// `put` is counted and logged; a failed invalidation is logged, and the write is answered. Put a
+/// backend that can fail into a [`Guarded`](super::Guarded), which delivers such invalidations later.
+///
+/// The future of every method may be dropped at any await point. The operation may then have taken
+/// effect or not. No method may block the thread.
+///
+/// # Wrappers
+///
+/// A type that wraps another backend and changes a few operations implements
+/// [`ForwardBackend`](super::ForwardBackend) instead: operations it does not mention are forwarded.
+///
+/// # A complete backend
+///
+/// This backend is one map behind one lock. Its fence is the number of invalidations so far. It grows
+/// without bound, and an invalidation takes time proportional to its size; otherwise it keeps the
+/// contract. With the feature `test-util`, `backend::conformance::check` tests a backend against all
+/// of the rules.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Arc, Mutex};
+/// use tower_response_cache::backend::*;
+/// use tower_response_cache::clock::Moment;
+/// use tower_response_cache::key::{CacheKey, Resource};
+///
+/// #[derive(Clone, Default)]
+/// struct OneMap(Arc<Mutex<State>>);
+///
+/// #[derive(Default)]
+/// struct State {
+///     invalidations: u64,
+///     responses: HashMap<CacheKey, Arc<StoredResponse>>,
+///     rules: HashMap<CacheKey, Arc<VaryRule>>,
+/// }
+///
+/// impl Backend for OneMap {
+///     type Fence = u64;
+///
+///     async fn get(&self, key: &CacheKey, _: Moment) -> Result<Lookup<u64>, BackendError> {
+///         let state = self.0.lock().unwrap();
+///         let fence = state.invalidations;
+///         Ok(match (state.responses.get(key), state.rules.get(key)) {
+///             (Some(response), _) => Lookup::Found(response.clone(), fence),
+///             (None, Some(rule)) => Lookup::Varies(rule.clone(), fence),
+///             (None, None) => Lookup::Miss(fence),
+///         })
+///     }
+///
+///     async fn fence(&self, _: Option<&Resource>) -> Result<Option<u64>, BackendError> {
+///         Ok(Some(self.0.lock().unwrap().invalidations))
+///     }
+///
+///     async fn put(
+///         &self,
+///         key: &CacheKey,
+///         fence: u64,
+///         response: Arc<StoredResponse>,
+///         _: Moment,
+///     ) -> Result<PutOutcome, BackendError> {
+///         let mut state = self.0.lock().unwrap();
+///         if state.invalidations != fence {
+///             return Ok(PutOutcome::Superseded);
+///         }
+///         match response.vary_rule() {
+///             Some(rule) => state.rules.insert(key.primary(), rule.clone()),
+///             None => state.rules.remove(key),
+///         };
+///         state.responses.insert(*key, response);
+///         Ok(PutOutcome::Stored)
+///     }
+///
+///     async fn remove(&self, key: &CacheKey, fence: u64) -> Result<bool, BackendError> {
+///         let mut state = self.0.lock().unwrap();
+///         let holds = state.invalidations == fence;
+///         if holds {
+///             state.responses.remove(key);
+///             state.rules.remove(key);
+///         }
+///         Ok(holds)
+///     }
+///
+///     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+///         let mut state = self.0.lock().unwrap();
+///         state.invalidations += 1;
+///         match target {
+///             InvalidationTarget::Resource(resource) => {
+///                 state.responses.retain(|key, _| key.resource() != resource);
+///                 state.rules.retain(|key, _| key.resource() != resource);
+///             }
+///             InvalidationTarget::Group(group) => {
+///                 state.responses.retain(|_, response| !response.groups().contains(group));
+///             }
+///             _ => {
+///                 state.responses.clear();
+///                 state.rules.clear();
+///             }
+///         }
+///         Ok(())
+///     }
+///
+///     async fn clear(&self) -> Result<(), BackendError> {
+///         let mut state = self.0.lock().unwrap();
+///         state.invalidations += 1;
+///         state.responses.clear();
+///         state.rules.clear();
+///         Ok(())
+///     }
+/// }
+///
+/// # #[cfg(feature = "test-util")]
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(
+/// conformance::check(OneMap::default)
+/// # );
+/// ```
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// The state that a fill captures before it starts and that must still hold when it stores.
+    type Fence: Clone + PartialEq + Debug + Send + Sync + 'static;
+
+    /// Looks a key up without waiting.
+    ///
+    /// `None`, the default, means that this backend or this lookup has to wait: the cache then calls
+    /// [`get`](Self::get). A hit answered here needs no boxed future. Must not block.
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
+        let _ = key;
+        None
+    }
+
+    /// Looks a key up.
+    ///
+    /// `now` is the moment of reading, from which a backend outside of this process computes the age
+    /// of the response (see [`codec::decode`](super::codec::decode)).
+    ///
+    /// # Errors
+    /// If the backend fails or cannot be reached. The cache then calls the inner service and does not
+    /// store its response.
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send;
+
+    /// Captures a fence without a lookup, for a write whose own response may be stored.
+    ///
+    /// With `resource`, the fence needs to cover that resource only. With `None`, it must cover
+    /// whichever resource the response of the write will name. `Ok(None)` means that this backend has
+    /// no such fence: the write then only invalidates.
+    ///
+    /// # Errors
+    /// If the backend fails or cannot be reached. The write then only invalidates.
+    fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> impl Future<Output = Result<Option<Self::Fence>, BackendError>> + Send;
+
+    /// Returns whether a request may share the response of a fill in flight.
+    ///
+    /// `flight` is the fence of the fill, `own` that of the request, captured later by its own lookup.
+    /// `true` promises that between the two captures no invalidation of the resource took effect, and
+    /// none of any group: the groups of the fill are not known yet. `false` is always safe and costs a
+    /// call to the inner service. The default compares the fences for equality.
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        let _ = resource;
+        flight == own
+    }
+
+    /// Stores a response if its fence still holds, in one step.
+    ///
+    /// `now` is the moment of writing (see [`codec::encode`](super::codec::encode)).
+    ///
+    /// # Errors
+    /// If the backend fails or cannot be reached. The response may be stored nevertheless.
+    fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send;
+
+    /// Invalidates the key's resource and stores the response if its fence held until then, in one
+    /// step.
+    ///
+    /// Write-through stores the response of a write with it. The default invalidates, never stores,
+    /// and answers [`PutOutcome::Superseded`].
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate): the invalidation may have taken effect or not.
+    fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send {
+        let _ = (fence, response, now);
+        let target = InvalidationTarget::Resource(*key.resource());
+        async move {
+            self.invalidate(&target)
+                .await
+                .map(|()| PutOutcome::Superseded)
+        }
+    }
+
+    /// Removes the entry of one key if the fence still holds, in one step.
+    ///
+    /// `Ok(true)` means that lookups no longer find what was stored under this key, whether there was
+    /// an entry or not. `Ok(false)` means that the fence no longer holds and that the entry was left
+    /// alone. Other keys of the resource stay, and so do all fences. The cache removes the stored
+    /// parts of a response (RFC 9111 §3.3) with it, once the complete response is stored.
+    ///
+    /// The default [invalidates](Self::invalidate) the whole resource, which is correct, but also
+    /// removes the response that was just stored.
+    ///
+    /// # Errors
+    /// If the backend fails or cannot be reached. The entry may be removed nevertheless.
+    fn remove(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+    ) -> impl Future<Output = Result<bool, BackendError>> + Send {
+        let _ = fence;
+        let target = InvalidationTarget::Resource(*key.resource());
+        async move { self.invalidate(&target).await.map(|()| true) }
+    }
+
+    /// Invalidates a resource or a group: see [the rules](Self#the-rules).
+    ///
+    /// # Errors
+    /// If the invalidation was not acknowledged. It may have taken effect or not.
+    fn invalidate(
+        &self,
+        target: &InvalidationTarget,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Invalidates everything: removes all entries and breaks all fences.
+    ///
+    /// # Errors
+    /// If it was not acknowledged. It may have taken effect or not.
+    fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Returns the seed of all digests.
+    ///
+    /// Instances that share what is stored must return the same seed. The default is a fixed one,
+    /// which a client can know: return a random or secret seed where clients must not be able to
+    /// produce two requests with the same digest.
+    fn seed(&self) -> DigestSeed {
+        DigestSeed::default()
+    }
+
+    /// Returns the largest response this backend accepts, in bytes of its
+    /// [weight](super::StoredResponse::weight).
+    ///
+    /// The cache does not even capture the body of a response that is known to be larger. The default
+    /// is no limit; 0 means that nothing is ever stored.
+    fn max_response_size(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Returns how much is stored, or `None` (the default) if that cannot be told without waiting.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// Returns the health of a backend that can fail, or `None` (the default) if it is not known.
+    fn health(&self) -> Option<Health> {
+        None
+    }
+
+    /// Delivers the invalidations that other instances still have to learn of.
+    ///
+    /// Called once when the cache shuts down, which drops the future at its own deadline. The default
+    /// does nothing.
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}

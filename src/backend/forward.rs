@@ -1,0 +1,271 @@
+//! Wrappers that change a few operations of another backend.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::{
+    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+
+/// The fence of a wrapper, which is that of the backend inside.
+type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
+
+/// A backend that forwards every operation it does not override to another one.
+///
+/// A type that implements this trait is a [`Backend`] whose fence is that of the backend inside. No
+/// operation can be forgotten: what is not overridden, now or in later versions, is forwarded.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use tower_response_cache::CacheLayer;
+/// use tower_response_cache::backend::*;
+///
+/// /// Counts the invalidations of another backend.
+/// #[derive(Clone)]
+/// struct Counting<B> {
+///     inner: B,
+///     invalidations: Arc<AtomicU64>,
+/// }
+///
+/// impl<B: Backend> ForwardBackend for Counting<B> {
+///     type Inner = B;
+///
+///     fn inner(&self) -> &B {
+///         &self.inner
+///     }
+///
+///     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+///         self.invalidations.fetch_add(1, Ordering::Relaxed);
+///         self.inner.invalidate(target).await
+///     }
+/// }
+///
+/// let inner = MemoryBackend::default();
+/// let layer = CacheLayer::new(Counting { inner, invalidations: Arc::default() });
+/// ```
+///
+/// # What to override together
+///
+/// A default calls the backend *inside*, never another method of the wrapper. So a wrapper that changes
+///
+/// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to `get`);
+/// * invalidations overrides `invalidate`, `replace` and `clear`;
+/// * stores overrides `put` and `replace`.
+///
+/// Code that imports both traits names the one it means: `Backend::get(&wrapper, ..)`.
+///
+/// A wrapper that needs a fence of its own implements [`Backend`] itself; see
+/// [`Lookup::map_fence`].
+pub trait ForwardBackend: Clone + Send + Sync + 'static {
+    /// The type of the backend inside.
+    type Inner: Backend;
+
+    /// Returns the backend inside.
+    fn inner(&self) -> &Self::Inner;
+
+    /// See [`Backend::get_now`].
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<FenceOf<Self>>> {
+        self.inner().get_now(key)
+    }
+
+    /// See [`Backend::get`].
+    ///
+    /// # Errors
+    /// As there.
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<FenceOf<Self>>, BackendError>> + Send {
+        self.inner().get(key, now)
+    }
+
+    /// See [`Backend::fence`].
+    ///
+    /// # Errors
+    /// As there.
+    fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> impl Future<Output = Result<Option<FenceOf<Self>>, BackendError>> + Send {
+        self.inner().fence(resource)
+    }
+
+    /// See [`Backend::can_join`].
+    fn can_join(&self, resource: &Resource, flight: &FenceOf<Self>, own: &FenceOf<Self>) -> bool {
+        self.inner().can_join(resource, flight, own)
+    }
+
+    /// See [`Backend::put`].
+    ///
+    /// # Errors
+    /// As there.
+    fn put(
+        &self,
+        key: &CacheKey,
+        fence: FenceOf<Self>,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send {
+        self.inner().put(key, fence, response, now)
+    }
+
+    /// See [`Backend::replace`].
+    ///
+    /// # Errors
+    /// As there.
+    fn replace(
+        &self,
+        key: &CacheKey,
+        fence: FenceOf<Self>,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send {
+        self.inner().replace(key, fence, response, now)
+    }
+
+    /// See [`Backend::remove`].
+    ///
+    /// # Errors
+    /// As there.
+    fn remove(
+        &self,
+        key: &CacheKey,
+        fence: FenceOf<Self>,
+    ) -> impl Future<Output = Result<bool, BackendError>> + Send {
+        self.inner().remove(key, fence)
+    }
+
+    /// See [`Backend::invalidate`].
+    ///
+    /// # Errors
+    /// As there.
+    fn invalidate(
+        &self,
+        target: &InvalidationTarget,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        self.inner().invalidate(target)
+    }
+
+    /// See [`Backend::clear`].
+    ///
+    /// # Errors
+    /// As there.
+    fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send {
+        self.inner().clear()
+    }
+
+    /// See [`Backend::seed`].
+    fn seed(&self) -> DigestSeed {
+        self.inner().seed()
+    }
+
+    /// See [`Backend::max_response_size`].
+    fn max_response_size(&self) -> u64 {
+        self.inner().max_response_size()
+    }
+
+    /// See [`Backend::usage`].
+    fn usage(&self) -> Option<Usage> {
+        self.inner().usage()
+    }
+
+    /// See [`Backend::health`].
+    fn health(&self) -> Option<Health> {
+        self.inner().health()
+    }
+
+    /// See [`Backend::drain`].
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        self.inner().drain()
+    }
+}
+
+impl<W: ForwardBackend> Backend for W {
+    type Fence = FenceOf<W>;
+
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
+        ForwardBackend::get_now(self, key)
+    }
+
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
+        ForwardBackend::get(self, key, now)
+    }
+
+    fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> impl Future<Output = Result<Option<Self::Fence>, BackendError>> + Send {
+        ForwardBackend::fence(self, resource)
+    }
+
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        ForwardBackend::can_join(self, resource, flight, own)
+    }
+
+    fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send {
+        ForwardBackend::put(self, key, fence, response, now)
+    }
+
+    fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send {
+        ForwardBackend::replace(self, key, fence, response, now)
+    }
+
+    fn remove(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+    ) -> impl Future<Output = Result<bool, BackendError>> + Send {
+        ForwardBackend::remove(self, key, fence)
+    }
+
+    fn invalidate(
+        &self,
+        target: &InvalidationTarget,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        ForwardBackend::invalidate(self, target)
+    }
+
+    fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send {
+        ForwardBackend::clear(self)
+    }
+
+    fn seed(&self) -> DigestSeed {
+        ForwardBackend::seed(self)
+    }
+
+    fn max_response_size(&self) -> u64 {
+        ForwardBackend::max_response_size(self)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        ForwardBackend::usage(self)
+    }
+
+    fn health(&self) -> Option<Health> {
+        ForwardBackend::health(self)
+    }
+
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        ForwardBackend::drain(self)
+    }
+}

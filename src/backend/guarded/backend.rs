@@ -1,0 +1,145 @@
+//! Each operation of the contract, with its checks before and its records after.
+
+use std::sync::Arc;
+
+use super::undelivered::DeliveryTarget;
+use super::{Guarded, GuardedFence};
+use crate::backend::{
+    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+use crate::timeout::with_timeout;
+
+impl<B: Backend> Backend for Guarded<B> {
+    type Fence = GuardedFence<B::Fence>;
+
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
+        // `get` reports why the resource cannot be read.
+        if self.0.undelivered.has_resource(key.resource()) {
+            return None;
+        }
+        let start = self.0.undelivered.snapshot();
+        let lookup = self.0.backend.get_now(key)?;
+        Some(self.0.check_groups(lookup, start))
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
+        guard.check_delivered(Some(key.resource()))?;
+        let start = guard.undelivered.snapshot();
+        let attempt = guard.attempt(deadline)?;
+        let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
+        Ok(guard.check_groups(attempt.finish(lookup)?, start))
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
+        guard.check_delivered(resource)?;
+        let groups_added = guard.undelivered.snapshot().groups_added;
+        let attempt = guard.attempt(deadline)?;
+        let fence = with_timeout(deadline, guard.backend.fence(resource)).await;
+        let fence = attempt.finish(fence)?;
+        Ok(fence.map(|fence| GuardedFence {
+            fence,
+            groups_added,
+        }))
+    }
+
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        own.groups_added <= flight.groups_added
+            && (self.0.backend).can_join(resource, &flight.fence, &own.fence)
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.store_deadline);
+        // An invalidation that was delivered by now has broken the fence in the backend.
+        if guard.is_undelivered(key, &response) {
+            return Ok(PutOutcome::Superseded);
+        }
+        // Not an operation: it would say nothing about the backend's health.
+        if response.weight() as u64 > guard.backend.max_response_size() {
+            return Ok(PutOutcome::TooLarge);
+        }
+        let attempt = guard.attempt(deadline)?;
+        let put = guard.backend.put(key, fence.fence, response, now);
+        attempt.finish(with_timeout(deadline, put).await)
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        let guard = &self.0;
+        let target = InvalidationTarget::Resource(*key.resource());
+        // Recorded before the check: this delivery does not settle what is added after the check.
+        let delivery = guard.record(DeliveryTarget::One(target));
+        if guard.is_undelivered(key, &response) {
+            // The undelivered write has broken this fence, too, which the backend does not know.
+            let invalidation = guard.backend.invalidate(&target);
+            guard.deliver(delivery, invalidation).await?;
+            return Ok(PutOutcome::Superseded);
+        }
+        let replace = guard.backend.replace(key, fence.fence, response, now);
+        guard.deliver(delivery, replace).await
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.store_deadline);
+        // The undelivered invalidation has broken the fence, and will remove the entry.
+        if guard.undelivered.has_resource(key.resource()) {
+            return Ok(false);
+        }
+        let attempt = guard.attempt(deadline)?;
+        let removal = guard.backend.remove(key, fence.fence);
+        attempt.finish(with_timeout(deadline, removal).await)
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        let delivery = self.0.record(DeliveryTarget::One(*target));
+        let invalidation = self.0.backend.invalidate(target);
+        self.0.deliver(delivery, invalidation).await
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        let delivery = self.0.record(DeliveryTarget::Everything);
+        self.0.deliver(delivery, self.0.backend.clear()).await
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.0.backend.seed()
+    }
+
+    fn max_response_size(&self) -> u64 {
+        self.0.backend.max_response_size()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.backend.usage()
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(self.0.health())
+    }
+
+    async fn drain(&self) {
+        let (targets, is_everything) = self.0.undelivered.count();
+        if targets > 0 || is_everything {
+            tracing::info!(targets, is_everything, "delivering invalidations");
+        }
+        self.0.replay().await;
+        self.0.backend.drain().await;
+    }
+}

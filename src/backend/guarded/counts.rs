@@ -1,0 +1,15 @@
+//! What a guarded backend counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) failures: AtomicU64,
+    pub(super) timeouts: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) replayed: AtomicU64,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

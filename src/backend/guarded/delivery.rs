@@ -1,0 +1,57 @@
+//! The delivery of one invalidation: acknowledged, or recorded as undelivered.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::guard::Guard;
+use super::undelivered::DeliveryTarget;
+use crate::backend::{Backend, BackendError};
+use crate::timeout::with_timeout;
+
+/// An invalidation in progress.
+///
+/// When it is dropped before the backend has acknowledged it, also because the future of the write was
+/// dropped, the target is recorded as undelivered.
+pub(super) struct PendingDelivery<B: Backend> {
+    guard: Arc<Guard<B>>,
+    target: DeliveryTarget,
+    started: u64,
+    is_acknowledged: bool,
+}
+
+impl<B: Backend> Guard<B> {
+    /// Starts the delivery of an invalidation.
+    pub(super) fn record(self: &Arc<Self>, target: DeliveryTarget) -> PendingDelivery<B> {
+        PendingDelivery {
+            started: self.undelivered.start_delivery(),
+            guard: self.clone(),
+            target,
+            is_acknowledged: false,
+        }
+    }
+
+    /// Runs the operation that delivers an invalidation.
+    pub(super) async fn deliver<T>(
+        &self,
+        mut delivery: PendingDelivery<B>,
+        operation: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        let deadline = self.options.invalidation_deadline;
+        let attempt = self.attempt(deadline)?;
+        let outcome = attempt.finish(with_timeout(deadline, operation).await);
+        delivery.is_acknowledged = outcome.is_ok();
+        outcome
+    }
+}
+
+impl<B: Backend> Drop for PendingDelivery<B> {
+    fn drop(&mut self) {
+        let undelivered = &self.guard.undelivered;
+        if self.is_acknowledged {
+            undelivered.settle(self.target, self.started);
+        } else {
+            undelivered.add(self.target);
+            self.guard.replay_in_background();
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The state that all clones of a guarded backend share, and the checks before each operation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::GuardedFence;
+use super::attempt::Attempt;
+use super::breaker::CircuitBreaker;
+use super::counts::{Counts, count};
+use super::error::GuardError;
+use super::options::GuardOptions;
+use super::undelivered::{DeliverySnapshot, Undelivered};
+use crate::backend::{Backend, BackendError, Health, Lookup, StoredResponse};
+use crate::key::{CacheKey, Resource};
+
+pub(super) struct Guard<B: Backend> {
+    pub(super) backend: B,
+    pub(super) options: GuardOptions,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) undelivered: Undelivered,
+    pub(super) is_replaying: AtomicBool,
+    pub(super) counts: Counts,
+}
+
+impl<B: Backend> Guard<B> {
+    pub(super) fn new(backend: B, options: GuardOptions) -> Self {
+        Self {
+            backend,
+            breaker: CircuitBreaker::new(options.breaker),
+            undelivered: Undelivered::new(options.max_undelivered),
+            is_replaying: AtomicBool::new(false),
+            counts: Counts::default(),
+            options,
+        }
+    }
+
+    /// Starts an operation, or fails if the circuit breaker is open.
+    pub(super) fn attempt(&self, deadline: Duration) -> Result<Attempt<'_>, BackendError> {
+        let Ok(permit) = self.breaker.admit() else {
+            count(&self.counts.rejected);
+            return Err(BackendError::unavailable(GuardError::BreakerOpen));
+        };
+        Ok(Attempt::new(permit, &self.counts, deadline))
+    }
+
+    /// Fails if the backend may hold responses of the resource that are too old to be read. Without a
+    /// resource, any undelivered invalidation makes it fail.
+    pub(super) fn check_delivered(
+        self: &Arc<Self>,
+        resource: Option<&Resource>,
+    ) -> Result<(), BackendError> {
+        let is_delivered = match resource {
+            Some(resource) => !self.undelivered.has_resource(resource),
+            None => self.undelivered.is_empty(),
+        };
+        if is_delivered {
+            return Ok(());
+        }
+        self.replay_in_background();
+        count(&self.counts.rejected);
+        Err(BackendError::unavailable(GuardError::Undelivered))
+    }
+
+    /// Whether an invalidation of a response's resource or groups is undelivered.
+    pub(super) fn is_undelivered(&self, key: &CacheKey, response: &StoredResponse) -> bool {
+        self.undelivered.has_resource(key.resource())
+            || self.undelivered.has_group(response.groups())
+    }
+
+    /// Adds to a lookup what this instance alone knows: a response that may be older than the
+    /// invalidation of one of its groups is a miss.
+    pub(super) fn check_groups(
+        self: &Arc<Self>,
+        lookup: Lookup<B::Fence>,
+        start: DeliverySnapshot,
+    ) -> Lookup<GuardedFence<B::Fence>> {
+        let groups_added = start.groups_added;
+        match lookup.map_fence(|fence| GuardedFence {
+            fence,
+            groups_added,
+        }) {
+            Lookup::Found(response, fence)
+                if self.undelivered.may_be_outdated(response.groups(), start) =>
+            {
+                self.replay_in_background();
+                Lookup::Miss(fence)
+            }
+            lookup => lookup,
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let counts = &self.counts;
+        let (undelivered, to_be_cleared) = self.undelivered.count();
+        Health {
+            breaker: self.breaker.state(),
+            opened: self.breaker.opened(),
+            failures: counts.failures.load(Ordering::Relaxed),
+            timeouts: counts.timeouts.load(Ordering::Relaxed),
+            rejected: counts.rejected.load(Ordering::Relaxed),
+            replayed: counts.replayed.load(Ordering::Relaxed),
+            undelivered,
+            to_be_cleared,
+        }
+    }
+}
+
+impl<B: Backend> Drop for Guard<B> {
+    fn drop(&mut self) {
+        let (targets, is_everything) = self.undelivered.count();
+        if targets > 0 || is_everything {
+            tracing::error!(
+                targets,
+                is_everything,
+                "undelivered invalidations lost; other instances may serve outdated responses until \
+                 they expire"
+            );
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The options of a memory backend.
+
+use std::sync::Arc;
+
+use quick_cache::OptionsBuilder;
+
+use super::MemoryBackend;
+use super::store::{MemoryOptions, MemoryStore};
+use crate::backend::DEFAULT_MAX_VARIANTS;
+use crate::key::DigestSeed;
+
+const DEFAULT_CAPACITY: u64 = 64 * 1024 * 1024;
+const DEFAULT_MAX_RESPONSE_SIZE: u64 = 2 * 1024 * 1024;
+/// More shards gain nothing: all requests for one hot key meet in one shard anyway.
+const MAX_SHARDS: u64 = 64;
+
+/// Builds a [`MemoryBackend`].
+///
+/// ```
+/// use tower_response_cache::backend::MemoryBackend;
+///
+/// const MIB: u64 = 1024 * 1024;
+/// let backend = MemoryBackend::builder()
+///     .capacity(256 * MIB)
+///     .max_response_size(5 * MIB)
+///     .max_variants(16)
+///     .build();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct MemoryBackendBuilder {
+    capacity: u64,
+    max_response_size: Option<u64>,
+    max_variants: usize,
+    seed: Option<DigestSeed>,
+}
+
+impl Default for MemoryBackendBuilder {
+    fn default() -> Self {
+        Self {
+            capacity: DEFAULT_CAPACITY,
+            max_response_size: None,
+            max_variants: DEFAULT_MAX_VARIANTS,
+            seed: None,
+        }
+    }
+}
+
+impl MemoryBackendBuilder {
+    /// Sets how many bytes all entries together may take.
+    ///
+    /// Default: 64 MiB. 0 stores nothing.
+    pub fn capacity(mut self, bytes: u64) -> Self {
+        self.capacity = bytes;
+        self
+    }
+
+    /// Sets the largest response that is stored, in bytes of its
+    /// [weight](crate::backend::StoredResponse::weight).
+    ///
+    /// Default: 2 MiB, or an eighth of the capacity if that is less. More than half of the capacity
+    /// counts as half of it; 0 stores nothing. The larger it is, the fewer shards with a lock of their
+    /// own the store has, because a response must fit into one shard.
+    pub fn max_response_size(mut self, bytes: u64) -> Self {
+        self.max_response_size = Some(bytes);
+        self
+    }
+
+    /// Sets how many variants of one key are stored. Beyond it the oldest one is removed.
+    ///
+    /// Default: 32.
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    pub fn max_variants(mut self, count: usize) -> Self {
+        assert!(count > 0, "max_variants must be at least 1");
+        self.max_variants = count;
+        self
+    }
+
+    /// Sets the seed of all digests, so that a run can be repeated exactly.
+    ///
+    /// Default: a random seed. A seed that clients know lets them produce requests with the same
+    /// digest: set one in tests only.
+    pub fn seed(mut self, seed: DigestSeed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the backend.
+    #[must_use]
+    pub fn build(self) -> MemoryBackend {
+        let default = DEFAULT_MAX_RESPONSE_SIZE.min(self.capacity / 8);
+        let max_response_size = self.max_response_size.unwrap_or(default);
+        let max_response_size = max_response_size.min(self.capacity / 2);
+        let options = MemoryOptions {
+            max_response_size,
+            max_variants: self.max_variants,
+            seed: self.seed.unwrap_or_else(DigestSeed::random),
+        };
+        let sizes = map_options(self.capacity, max_response_size);
+        MemoryBackend(Arc::new(MemoryStore::new(sizes, options)))
+    }
+}
+
+/// Divides the capacity into shards that each hold at least one response of the largest size.
+fn map_options(capacity: u64, max_response_size: u64) -> quick_cache::Options {
+    let shards = (capacity / (2 * max_response_size).max(1)).clamp(1, MAX_SHARDS);
+    let shards = 1 << shards.ilog2();
+    OptionsBuilder::new()
+        .shards(shards)
+        // quick_cache makes fewer shards if that were less than 32 items each. The number of evicted
+        // keys that it remembers grows with the estimate.
+        .estimated_items_capacity((capacity / 4096).clamp(32 * shards as u64, 1 << 20) as usize)
+        .weight_capacity(capacity)
+        .build()
+        .expect("capacity and estimate are set")
+}

@@ -1,0 +1,201 @@
+//! What the map of a memory backend holds, and how it is weighed, hashed and evicted.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::{Lifecycle, Weighter};
+
+use super::fence::MemoryFence;
+use crate::backend::{StoredResponse, VaryRule};
+use crate::key::CacheKey;
+
+/// The bytes that an entry costs beyond its content: its place in the map's slab and hash table with
+/// their spare room, its share of the keys remembered after eviction, its place in an expiry queue,
+/// the reference count.
+const OVERHEAD: u64 = 400;
+
+/// An entry, valid under the token of its resource's record, or always if the token is 0.
+#[derive(Clone, Debug)]
+pub(super) struct MemoryEntry {
+    pub(super) token: u64,
+    weight: u64,
+    pub(super) content: EntryContent,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum EntryContent {
+    /// A response, and the fence of the fill that stored it.
+    Response(Arc<StoredResponse>, MemoryFence),
+    /// The rule of the responses under a primary key, and their list.
+    Rule(Arc<VaryRule>, StoredVariants),
+    /// The record of a resource.
+    Record,
+}
+
+impl MemoryEntry {
+    pub(super) fn response(token: u64, response: Arc<StoredResponse>, since: MemoryFence) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD + response.weight() as u64,
+            content: EntryContent::Response(response, since),
+        }
+    }
+
+    pub(super) fn rule(token: u64, rule: Arc<VaryRule>, variants: StoredVariants) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD + (rule.weight() + variants.weight()) as u64,
+            content: EntryContent::Rule(rule, variants),
+        }
+    }
+
+    pub(super) fn record(token: u64) -> Self {
+        Self {
+            token,
+            weight: OVERHEAD,
+            content: EntryContent::Record,
+        }
+    }
+
+    /// The moment on the monotonic clock from which the response cannot be used any more, not even
+    /// stale.
+    pub(super) fn useful_until(&self) -> Option<Duration> {
+        match &self.content {
+            EntryContent::Response(response, _) => response.freshness().useful_until(),
+            EntryContent::Rule(..) | EntryContent::Record => None,
+        }
+    }
+}
+
+/// The variants stored under one key, the latest last.
+///
+/// Their number is limited, so that a request field with a different value for every client does not
+/// fill the store. Each is listed by the digest of the values that select it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredVariants(Arc<[u128]>);
+
+impl StoredVariants {
+    pub(super) fn new(variant: u128) -> Self {
+        Self([variant].into())
+    }
+
+    /// Lists a variant as the latest one. Also returns the oldest ones beyond the limit, which are to
+    /// be removed.
+    pub(super) fn with(&self, variant: u128, limit: usize) -> (Self, Vec<u128>) {
+        let others = self.0.iter().copied().filter(|other| *other != variant);
+        let mut all: Vec<u128> = others.chain([variant]).collect();
+        let too_many = all.len().saturating_sub(limit);
+        let removed = all.drain(..too_many).collect();
+        (Self(all.into()), removed)
+    }
+
+    pub(super) fn all(&self) -> &[u128] {
+        &self.0
+    }
+
+    fn weight(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+}
+
+/// Tells the map the weight of an entry.
+#[derive(Clone, Debug)]
+pub(super) struct EntryWeight;
+
+impl Weighter<CacheKey, MemoryEntry> for EntryWeight {
+    fn weight(&self, _: &CacheKey, entry: &MemoryEntry) -> u64 {
+        entry.weight
+    }
+}
+
+/// Collects the entries that the map evicts, so that they are freed after all locks are released.
+#[derive(Clone, Debug)]
+pub(super) struct CollectEvicted;
+
+impl Lifecycle<CacheKey, MemoryEntry> for CollectEvicted {
+    type RequestState = EvictedEntries;
+
+    fn on_evict(&self, evicted: &mut EvictedEntries, key: CacheKey, entry: MemoryEntry) {
+        evicted.0.push((key, entry));
+    }
+}
+
+/// The entries that one insertion evicted or replaced.
+#[derive(Debug, Default)]
+pub(super) struct EvictedEntries(Vec<(CacheKey, MemoryEntry)>);
+
+impl EvictedEntries {
+    pub(super) fn add(&mut self, removed: Option<(CacheKey, MemoryEntry)>) {
+        self.0.extend(removed);
+    }
+
+    /// The number of entries that made room for `key`. Those under that very key, and its rule, were
+    /// replaced instead.
+    pub(super) fn count_besides(&self, key: &CacheKey) -> u64 {
+        let replaced = [*key, key.primary()];
+        let evicted = self.0.iter().filter(|(other, _)| !replaced.contains(other));
+        evicted.count() as u64
+    }
+}
+
+/// Hashes keys. A key consists of keyed digests already, so folding them is all there is to do.
+#[derive(Clone, Debug)]
+pub(super) struct KeyHash;
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher::default()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_ne_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The parts of a key are independent digests or constants: rotating keeps equal ones from
+        // cancelling each other out.
+        self.0 = self.0.rotate_left(23) ^ word;
+    }
+
+    fn write_u128(&mut self, word: u128) {
+        self.write_u64(word as u64 ^ (word >> 64) as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_variants_stay() {
+        let mut variants = StoredVariants(Arc::default());
+        for (variant, kept, removed) in [
+            (1, &[1][..], &[][..]),
+            (2, &[1, 2], &[]),
+            (1, &[2, 1], &[]),
+            (3, &[1, 3], &[2]),
+            (3, &[1, 3], &[]),
+        ] {
+            let (with, out) = variants.with(variant, 2);
+            assert_eq!((with.all(), &*out), (kept, removed), "{variant}");
+            variants = with;
+        }
+        assert_eq!(variants.with(9, 1), (StoredVariants::new(9), vec![1, 3]));
+    }
+}

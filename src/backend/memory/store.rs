@@ -1,0 +1,289 @@
+//! The operations of a memory backend, and the locks each of them takes.
+//!
+//! Every method that changes a resource runs its change under the lock of the resource's stripe (see
+//! `fence`) and drops the removed entries after that lock is released.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::entry::{
+    CollectEvicted, EntryContent, EntryWeight, EvictedEntries, KeyHash, MemoryEntry, StoredVariants,
+};
+use super::expiry::ExpiryQueue;
+use super::fence::{Fences, MemoryFence};
+use super::groups::GroupInvalidations;
+use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
+use crate::key::{CacheKey, DigestSeed, Resource};
+
+type EntryMap =
+    quick_cache::sync::Cache<CacheKey, MemoryEntry, EntryWeight, KeyHash, CollectEvicted>;
+
+/// The number of expiry queues: enough that sweeping one of them never takes long.
+pub(super) const EXPIRY_QUEUES: usize = 64;
+
+/// The options that operations look at.
+#[derive(Debug)]
+pub(super) struct MemoryOptions {
+    pub(super) max_response_size: u64,
+    pub(super) max_variants: usize,
+    pub(super) seed: DigestSeed,
+}
+
+/// The state that all clones of a memory backend share.
+#[derive(Debug)]
+pub(super) struct MemoryStore {
+    pub(super) options: MemoryOptions,
+    pub(super) fences: Fences,
+    pub(super) groups: GroupInvalidations,
+    pub(super) expiries: Box<[Mutex<ExpiryQueue>]>,
+    entries: EntryMap,
+    next_token: AtomicU64,
+    evictions: AtomicU64,
+}
+
+impl MemoryStore {
+    pub(super) fn new(sizes: quick_cache::Options, options: MemoryOptions) -> Self {
+        Self {
+            options,
+            fences: Fences::default(),
+            groups: GroupInvalidations::default(),
+            expiries: (0..EXPIRY_QUEUES).map(|_| Mutex::default()).collect(),
+            entries: EntryMap::with_options(sizes, EntryWeight, KeyHash, CollectEvicted),
+            // 0 is the token of entries that are valid without a record.
+            next_token: AtomicU64::new(1),
+            evictions: AtomicU64::new(0),
+        }
+    }
+
+    /// Looks a key up. Takes no stripe.
+    pub(super) fn get(&self, key: &CacheKey) -> Lookup<MemoryFence> {
+        let fence = self.fences.capture();
+        match self.valid_entry(key).map(|entry| entry.content) {
+            Some(EntryContent::Response(response, since))
+                if self.groups.none_since(response.groups(), since) =>
+            {
+                Lookup::Found(response, fence)
+            }
+            Some(EntryContent::Rule(rule, _)) => Lookup::Varies(rule, fence),
+            Some(EntryContent::Response(..) | EntryContent::Record) | None => Lookup::Miss(fence),
+        }
+    }
+
+    /// The entry of a key, unless it belongs to a record that was removed since.
+    fn valid_entry(&self, key: &CacheKey) -> Option<MemoryEntry> {
+        if key.is_plain() {
+            return self.entries.get(key);
+        }
+        let record = self.entries.get(&CacheKey::record(*key.resource()))?;
+        self.entries
+            .get(key)
+            .filter(|entry| entry.token == record.token)
+    }
+
+    /// Stores a response if its fence holds.
+    pub(super) fn put(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+    ) -> PutOutcome {
+        if response.weight() as u64 > self.options.max_response_size {
+            return PutOutcome::TooLarge;
+        }
+        let freshness = *response.freshness();
+        let mut evicted = EvictedEntries::default();
+        // A group that is invalidated after this check is noticed by the lookups.
+        if !self.groups.none_since(response.groups(), fence) {
+            return PutOutcome::Superseded;
+        }
+        let insert = || self.insert(key, response, fence, &mut evicted);
+        if self
+            .fences
+            .if_holds(key.resource(), fence, insert)
+            .is_none()
+        {
+            return PutOutcome::Superseded;
+        }
+        self.count_evicted(key, evicted);
+        self.expire(
+            key,
+            freshness.useful_until(),
+            freshness.received.monotonic(),
+        );
+        PutOutcome::Stored
+    }
+
+    /// Invalidates a resource, and stores a response if its fence held until then.
+    pub(super) fn replace(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+    ) -> PutOutcome {
+        let fits = response.weight() as u64 <= self.options.max_response_size;
+        let freshness = *response.freshness();
+        let mut evicted = EvictedEntries::default();
+        let (holds, removed) = self.fences.replace(key.resource(), fence, |holds| {
+            let removed = self.remove_resource(*key.resource());
+            let holds = holds && self.groups.none_since(response.groups(), fence);
+            if holds && fits {
+                self.insert(key, response, fence, &mut evicted);
+            }
+            (holds, removed)
+        });
+        drop(removed);
+        match (holds, fits) {
+            (true, true) => {
+                self.count_evicted(key, evicted);
+                self.expire(
+                    key,
+                    freshness.useful_until(),
+                    freshness.received.monotonic(),
+                );
+                PutOutcome::Stored
+            }
+            (false, _) => PutOutcome::Superseded,
+            (true, false) => PutOutcome::TooLarge,
+        }
+    }
+
+    /// Removes the entry of one key if the fence holds; returns whether it did.
+    pub(super) fn remove(&self, key: &CacheKey, fence: MemoryFence) -> bool {
+        let remove = || self.entries.remove(key);
+        let removed = self.fences.if_holds(key.resource(), fence, remove);
+        removed.is_some()
+    }
+
+    pub(super) fn invalidate(&self, resource: Resource) {
+        let removed = self
+            .fences
+            .invalidate(&resource, || self.remove_resource(resource));
+        drop(removed);
+    }
+
+    pub(super) fn clear(&self) {
+        self.fences.clear(|| self.entries.clear());
+        for expiry in &self.expiries {
+            lock(expiry).clear();
+        }
+    }
+
+    /// Whether no invalidation since the fence was captured may concern a fill of this resource. Any
+    /// group's may: the groups of a fill are known when it has its response.
+    pub(super) fn is_current(&self, resource: &Resource, fence: MemoryFence) -> bool {
+        self.groups.none_of_any_since(fence) && self.fences.none_since(resource, fence)
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            entries: self.entries.len() as u64,
+            bytes: self.entries.weight(),
+            evictions: self.evictions.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Steps under the lock of the resource's stripe.
+impl MemoryStore {
+    fn insert(
+        &self,
+        key: &CacheKey,
+        response: Arc<StoredResponse>,
+        since: MemoryFence,
+        evicted: &mut EvictedEntries,
+    ) {
+        let token = self.token_for(key, evicted);
+        if let Some(rule) = response.vary_rule() {
+            self.insert_rule(key, token, rule, evicted);
+        }
+        let entry = MemoryEntry::response(token, response, since);
+        self.entries.insert_with_lifecycle(*key, entry, evicted);
+    }
+
+    /// The token of the resource's record, which is created if there is none.
+    fn token_for(&self, key: &CacheKey, evicted: &mut EvictedEntries) -> u64 {
+        if key.is_plain() {
+            return 0;
+        }
+        let record = CacheKey::record(*key.resource());
+        if let Some(entry) = self.entries.get(&record) {
+            return entry.token;
+        }
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.entries
+            .insert_with_lifecycle(record, MemoryEntry::record(token), evicted);
+        token
+    }
+
+    /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
+    /// variants beyond the limit, and those stored under another rule, which lookups cannot reach.
+    fn insert_rule(
+        &self,
+        key: &CacheKey,
+        token: u64,
+        rule: &Arc<VaryRule>,
+        evicted: &mut EvictedEntries,
+    ) {
+        let (variant, limit) = (key.variant(), self.options.max_variants);
+        let current = self.entries.peek(&key.primary());
+        let (variants, removed) = match current.map(|entry| (entry.token, entry.content)) {
+            Some((under, EntryContent::Rule(old, variants))) if under == token && old == *rule => {
+                variants.with(variant, limit)
+            }
+            Some((under, EntryContent::Rule(_, variants))) if under == token => {
+                (StoredVariants::new(variant), variants.all().to_vec())
+            }
+            _ => (StoredVariants::new(variant), Vec::new()),
+        };
+        let entry = MemoryEntry::rule(token, rule.clone(), variants);
+        self.entries
+            .insert_with_lifecycle(key.primary(), entry, evicted);
+        for variant in removed {
+            evicted.add(self.entries.remove(&key.primary().with_variant(variant)));
+        }
+    }
+
+    /// Removes the plain response and the record of a resource, after its fences were broken. The
+    /// caller drops them when the stripe is unlocked.
+    fn remove_resource(&self, resource: Resource) -> [Option<(CacheKey, MemoryEntry)>; 2] {
+        [
+            self.entries.remove(&CacheKey::record(resource)),
+            self.entries.remove(&CacheKey::plain(resource)),
+        ]
+    }
+}
+
+/// Steps after a put, with no lock held.
+impl MemoryStore {
+    fn count_evicted(&self, key: &CacheKey, evicted: EvictedEntries) {
+        self.evictions
+            .fetch_add(evicted.count_besides(key), Ordering::Relaxed);
+    }
+
+    /// Lists the moment a key expires at, and removes some of the entries that have expired by `now`.
+    fn expire(&self, key: &CacheKey, expires: Option<Duration>, now: Duration) {
+        let expired = {
+            let queue = key.resource().digest() as usize % EXPIRY_QUEUES;
+            let mut expiry = lock(&self.expiries[queue]);
+            if let Some(at) = expires {
+                expiry.add(at, *key, |at, key| {
+                    self.entries
+                        .peek(key)
+                        .is_some_and(|entry| entry.useful_until() == Some(at))
+                });
+            }
+            expiry.take_expired(now)
+        };
+        for key in expired.into_iter().flatten() {
+            self.entries.remove_if(&key, |entry| {
+                entry.useful_until().is_some_and(|at| at <= now)
+            });
+        }
+    }
+}
+
+/// Locks an expiry queue, which holds hints and is valid after every single step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

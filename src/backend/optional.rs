@@ -1,0 +1,118 @@
+//! A backend that may be switched off at run time.
+
+use std::sync::Arc;
+
+use super::{
+    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+
+/// A backend, or none: every lookup of `None` is a miss, and no response is captured or stored.
+impl<B: Backend> Backend for Option<B> {
+    type Fence = Option<B::Fence>;
+
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
+        match self {
+            Some(backend) => backend.get_now(key).map(|found| found.map_fence(Some)),
+            None => Some(Lookup::Miss(None)),
+        }
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        match self {
+            Some(backend) => Ok(backend.get(key, now).await?.map_fence(Some)),
+            None => Ok(Lookup::Miss(None)),
+        }
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        match self {
+            Some(backend) => Ok(backend.fence(resource).await?.map(Some)),
+            None => Ok(None),
+        }
+    }
+
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        match (self, flight, own) {
+            (Some(backend), Some(flight), Some(own)) => backend.can_join(resource, flight, own),
+            _ => false,
+        }
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        match (self, fence) {
+            (Some(backend), Some(fence)) => backend.put(key, fence, response, now).await,
+            _ => Ok(PutOutcome::TooLarge),
+        }
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        match (self, fence) {
+            (Some(backend), Some(fence)) => backend.replace(key, fence, response, now).await,
+            _ => {
+                self.invalidate(&InvalidationTarget::Resource(*key.resource()))
+                    .await?;
+                Ok(PutOutcome::TooLarge)
+            }
+        }
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
+        match (self, fence) {
+            (Some(backend), Some(fence)) => backend.remove(key, fence).await,
+            _ => Ok(true),
+        }
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        match self {
+            Some(backend) => backend.invalidate(target).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        match self {
+            Some(backend) => backend.clear().await,
+            None => Ok(()),
+        }
+    }
+
+    fn seed(&self) -> DigestSeed {
+        self.as_ref().map_or_else(DigestSeed::default, B::seed)
+    }
+
+    fn max_response_size(&self) -> u64 {
+        self.as_ref().map_or(0, B::max_response_size)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.as_ref().map_or(Some(Usage::default()), B::usage)
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.as_ref()?.health()
+    }
+
+    async fn drain(&self) {
+        if let Some(backend) = self {
+            backend.drain().await;
+        }
+    }
+}
