@@ -18,9 +18,9 @@
 //!
 //! # Server
 //!
-//! Redis 4 or later, as one primary. Cluster and Sentinel are not supported yet. Use a
-//! database or an instance of its own with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`; with
-//! another policy nothing more is stored once the memory is full.
+//! The server is one primary of Redis 4 or later, with or without replicas. Cluster and Sentinel are
+//! not supported yet. Give the cache an instance of its own, with `maxmemory-policy` `allkeys-lru`
+//! or `allkeys-lfu`: with another policy nothing more is stored once the memory is full.
 //!
 //! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
 //! and within scripts `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
@@ -48,21 +48,23 @@
 //! resource at once; their entries expire unseen.
 //!
 //! ```text
-//! key               value                                                removed by
-//! trc:n             namespace token                                      a clear
-//! trc:l:{resource}  lease: seal 16 | namespace token 16 | random 16      a write to the resource
-//! trc:e:{resource}… entry: lease 48 | number of groups 1 | group tokens  (expiry)
-//!                          48 each | response or rule of its variants
-//! trc:v:{resource}… names of a response's variants, the latest first     (expiry)
-//! trc:w:00 … 3f     stripe tokens, as leases                             a write to its resources
-//! trc:q             token of all groups                                  a write to any group
-//! trc:g:{group}     group token, as leases                               a write to the group
+//! key                removed by               value
+//! trc:n              clear                    namespace token: random 16
+//! trc:q              invalidation of a group  token of all groups: random 16
+//! trc:g:{group}      invalidation of it       group token:  seal 16 | namespace 16 | random 16
+//! trc:l:{resource}   invalidation of it       lease:        seal 16 | namespace 16 | random 16
+//! trc:w:00 … 3f      invalidation of one of   stripe token: seal 16 | namespace 16 | random 16
+//!                    the stripe's resources
+//! trc:e:{resource}…  expiry                   entry: lease 48 | number of groups 1 | group tokens
+//!                                             | encoded response, or rule of its variants
+//! trc:v:{resource}…  expiry                   variants of a response, the latest first
 //!
-//! seal = digest of the server's run_id and master_replid and of the resource
+//! seal = digest of the server's run_id and master_replid, and of the resource or group
 //! ```
 //!
-//! `trc` is the [namespace](RedisOptions::namespace), `{..}` and `…` are digests: nothing of a
-//! request is readable in a name. All keys expire, and all keys of one resource share a slot.
+//! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
+//! request is readable in a name. All keys expire. Lease, entries and variants of one resource share
+//! a slot.
 //!
 //! ```text
 //!  Lookup                                   Redis
@@ -94,11 +96,13 @@
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
-//! *Write-through* replaces a response in one script: it removes lease and stripe, and if the
-//! captured token was still there, stores the response under a new lease. A POST learns its
-//! resource only from its response, so it captures the tokens of all 64 *stripes*; each resource
-//! belongs to one. An invalidation of another resource of the same stripe costs it the store.
-//! *Groups* are explained in `operations/groups.rs`.
+//! *Write-through* replaces a response in one script: it removes lease and stripe token, and stores
+//! the response under a new lease if the captured token was still there. A POST learns its resource
+//! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
+//! one of them. An invalidation of any resource of that stripe breaks its fence: then the response
+//! is not stored.
+//!
+//! *Groups* (RFC 9875) are explained in `operations/groups.rs`.
 //!
 //! The protocol was checked by exhausting the states of small models: readers, fills and writers on
 //! several instances; eviction of any key at any time; lost, late and repeated commands; processes
