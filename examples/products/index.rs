@@ -16,7 +16,7 @@ PUT    /products/{id}    replaces a product
 DELETE /products/{id}    deletes a product
 GET    /stats            counters of the cache and the database
 
-Every JSON answer says by "source" whether it came from the cache or the database.
+"source" in each answer but that of /stats says whether it came from the cache or the database.
 "#;
 
 pub fn routes() -> Router {

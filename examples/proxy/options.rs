@@ -127,7 +127,7 @@ pub enum HostHeader {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ForwardingFields {
-    /// None
+    /// No such fields
     None,
     /// Forwarded (RFC 7239)
     Forwarded,
