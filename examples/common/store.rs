@@ -95,8 +95,8 @@ mod shared {
             return super::local(options).map(Either::Left);
         }
         let redis = RedisOptions::new(&options.redis_url)
-            .and_then(|options| options.try_namespace(namespace))
             .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?
+            .namespace(namespace)
             .build();
         if let Err(error) = redis.connect().await {
             let error = with_causes(&error);
