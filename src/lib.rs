@@ -133,9 +133,9 @@
 //! # Runtime
 //!
 //! It needs a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]` create it:
-//! in one without, the first timeout panics.
-//! Outside of a runtime it serves and invalidates, but has no background work: misses are not
-//! coalesced, stale responses are validated before use, and a cancelled write does not run on.
+//! in one without, the first timeout panics. Outside of a runtime it serves and invalidates, but
+//! has no background work: misses are not coalesced, stale responses are validated before use, and
+//! a cancelled write does not run on.
 //!
 //! A call to the inner service is polled by the task of the request that needs it, with that task's
 //! spans and task-locals. When other requests wait for the call, too, it moves to a task of the
