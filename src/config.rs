@@ -201,3 +201,23 @@ impl Config {
         self.ignored = listed.chain(forcing).copied().collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_and_the_switch_of_ignored_directives_add_up_in_either_order() {
+        use RequestDirective::{MaxAge, MaxStale, MinFresh, NoCache, Pragma};
+        let all = IgnoredDirectives::from_iter([MaxStale, NoCache, Pragma, MaxAge, MinFresh]);
+        let (mut list_first, mut switch_first) = (Config::default(), Config::default());
+        list_first.set_ignored_directives(vec![MaxStale]);
+        list_first.set_ignore_client_freshness(true);
+        switch_first.set_ignore_client_freshness(true);
+        switch_first.set_ignored_directives(vec![MaxStale]);
+        assert_eq!((list_first.ignored, switch_first.ignored), (all, all));
+
+        list_first.set_ignore_client_freshness(false);
+        assert_eq!(list_first.ignored, IgnoredDirectives::from_iter([MaxStale]));
+    }
+}
