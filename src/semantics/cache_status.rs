@@ -1,20 +1,22 @@
-//! `Cache-Status` (RFC 9211).
+//! The `Cache-Status` field (RFC 9211): its members, written.
+//!
+//! Knows tokens and numbers only. The service decides which member an answer gets.
 
 use std::fmt;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-/// The field of RFC 9211.
+/// The name of the field.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The largest integer of a structured field (RFC 8941 §3.3.1).
 const LARGEST_INTEGER: i64 = 999_999_999_999_999;
 
-/// This cache's name in `Cache-Status`.
+/// The name of this cache in `Cache-Status`. Default: `tower-response-cache`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheName(Box<str>);
 
-/// A name that no `Cache-Status` can carry: empty, or not visible ASCII and spaces.
+/// The error of a name that `Cache-Status` cannot carry: empty, or not visible ASCII and spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidCacheName;
@@ -28,10 +30,12 @@ impl fmt::Display for InvalidCacheName {
 impl std::error::Error for InvalidCacheName {}
 
 impl CacheName {
-    /// A name: written as a token where it is one, as a quoted string otherwise (RFC 8941 §3.3).
+    /// Creates a name. It is written as a token if it is one, otherwise as a quoted string (RFC
+    /// 8941 §3.3).
     ///
     /// # Errors
-    /// When `name` is empty or holds anything but visible ASCII and spaces.
+    ///
+    /// If `name` is empty or holds anything but visible ASCII and spaces.
     pub fn new(name: &str) -> Result<Self, InvalidCacheName> {
         if name.is_empty() || !name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err(InvalidCacheName);
@@ -43,7 +47,10 @@ impl CacheName {
         Ok(Self(format!("\"{escaped}\"").into()))
     }
 
-    /// A hit; `ttl` in seconds, negative for what is stale, left out where the response stays until it is invalidated.
+    /// Writes the member of a hit.
+    ///
+    /// `ttl` is in seconds and negative for a stale response. It is left out for one that stays
+    /// until it is invalidated.
     #[must_use]
     pub fn hit(&self, ttl: Option<i64>, detail: Option<&str>) -> HeaderValue {
         value(format!(
@@ -54,7 +61,9 @@ impl CacheName {
         ))
     }
 
-    /// A stored response that was used because forwarding brought nothing better: an answer of this status, or none.
+    /// Writes the member of a stale response that was served because forwarding failed.
+    ///
+    /// `status` is that of the inner service's answer; `None` if there was no answer.
     #[must_use]
     pub fn served_stale(
         &self,
@@ -75,46 +84,47 @@ impl CacheName {
         ))
     }
 
-    /// Forwarded to the inner service.
+    /// Writes the member of an answer from the inner service.
     #[must_use]
-    pub fn forwarded(&self, told: Forwarded<'_>) -> HeaderValue {
-        let mut text = format!("{}; fwd={}", self.0, told.fwd);
-        if let Some(status) = told.status {
+    pub fn forwarded(&self, info: Forwarded<'_>) -> HeaderValue {
+        let mut text = format!("{}; fwd={}", self.0, info.fwd);
+        if let Some(status) = info.status {
             text.push_str("; fwd-status=");
             text.push_str(status.as_str());
         }
-        if told.stored {
+        if info.stored {
             text.push_str("; stored");
         }
-        value(format!("{text}{}", DetailParameter(told.detail)))
+        value(format!("{text}{}", DetailParameter(info.detail)))
     }
 
-    /// ResponseHead by what another request's forwarding brought.
+    /// Writes the member of an answer that another request's forwarding brought.
     #[must_use]
     pub fn collapsed(&self, fwd: &str) -> HeaderValue {
         value(format!("{}; fwd={fwd}; collapsed", self.0))
     }
 
-    /// ResponseHead by the cache itself, without the store or the inner service.
+    /// Writes the member of an answer that the cache itself made, such as a 504.
     #[must_use]
     pub fn generated(&self, detail: &str) -> HeaderValue {
         value(format!("{}{}", self.0, DetailParameter(Some(detail))))
     }
 }
 
-/// What is said of a request that was forwarded.
+/// What `Cache-Status` tells of a request that was forwarded.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
-    /// Why.
+    /// Why it was forwarded: a registered token (RFC 9211 §2.2).
     pub fwd: &'a str,
-    /// The status that came, where it is not the answer's own (§2.3).
+    /// The status of the inner service, if the answer has another one (RFC 9211 §2.3).
     pub status: Option<StatusCode>,
     /// Whether the answer is being stored.
     pub stored: bool,
-    /// More of the reason.
+    /// More about the reason.
     pub detail: Option<&'a str>,
 }
 
+/// The `ttl` parameter, if there is a value.
 struct TtlParameter(Option<i64>);
 
 impl fmt::Display for TtlParameter {
@@ -126,6 +136,7 @@ impl fmt::Display for TtlParameter {
     }
 }
 
+/// The `detail` parameter, if there is a value.
 struct DetailParameter<'a>(Option<&'a str>);
 
 impl fmt::Display for DetailParameter<'_> {
@@ -147,7 +158,7 @@ fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("a checked name and tokens are visible ASCII")
 }
 
-/// RFC 8941 §3.3.4
+/// Returns whether a name is a token of structured fields (RFC 8941 §3.3.4).
 fn is_structured_token(name: &[u8]) -> bool {
     (name[0].is_ascii_alphabetic() || name[0] == b'*')
         && name

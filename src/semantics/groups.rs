@@ -1,4 +1,7 @@
 //! Groups of stored responses that are invalidated together (RFC 9875).
+//!
+//! This file reads the two fields. A [`Group`] is a digest; the room `key` makes it, because a
+//! group belongs to one origin.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,30 +10,30 @@ use http::{HeaderMap, HeaderName};
 use sfv::visitor::{EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ListVisitor, Never};
 use sfv::{BareItemFromInput, Parser};
 
-/// RFC 9875 §2
+/// The field that says in which groups a response is (RFC 9875 §2).
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
-/// RFC 9875 §3
+/// The field by which the answer to a write invalidates groups (RFC 9875 §3).
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
-/// The most groups a stored response is in. RFC 9875 §2 demands 32.
+/// The largest number of groups that a stored response can be in. RFC 9875 §2 demands 32.
 pub const MAX_GROUPS: usize = 64;
-/// The longest name of a stored response's group, in characters. RFC 9875 §2 demands 32.
+/// The longest name of a group, in characters. RFC 9875 §2 demands 32.
 pub const MAX_GROUP_NAME_LENGTH: usize = 256;
-/// The most groups that are invalidated one by one at a response's word.
+/// The largest number of groups that one response invalidates one by one.
 pub const MAX_INVALIDATED_GROUPS: usize = 256;
 
-/// A group, by the digest of its origin and its name.
+/// The digest of a group: its origin and its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group(u128);
 
 impl Group {
-    /// The group with this digest.
+    /// Creates the group with this digest.
     #[must_use]
     pub const fn from_digest(digest: u128) -> Self {
         Self(digest)
     }
 
-    /// The digest.
+    /// Returns the digest.
     #[must_use]
     pub const fn digest(&self) -> u128 {
         self.0
@@ -43,19 +46,21 @@ impl fmt::Debug for Group {
     }
 }
 
-/// What one of the two fields names, each name once, in the order of their bytes. Names are compared as they are: case counts.
+/// The group names in one of the two fields.
+///
+/// Each name is listed once, in byte order. Names are compared as they are: case counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupNames {
-    /// These groups; none where there is no such field, or one that is not a List of Strings.
+    /// These groups; none if the field is absent or no List of Strings.
     Listed(Vec<String>),
-    /// More than are kept track of, or too long names.
+    /// More groups than the cache tracks, or a name that is too long.
     TooMany,
 }
 
-/// The groups that a response says it is in (RFC 9875 §2).
+/// Reads the groups that a response is in (RFC 9875 §2).
 ///
-/// More than [`MAX_GROUPS`] of them, or one of more than [`MAX_GROUP_NAME_LENGTH`] characters, are too many: a response that is in
-/// a group which nobody keeps track of could not be invalidated with it.
+/// More than [`MAX_GROUPS`], or a name of more than [`MAX_GROUP_NAME_LENGTH`] characters, are too
+/// many: a response in a group that is not tracked could not be invalidated with it.
 #[must_use]
 pub fn member_groups(headers: &HeaderMap) -> GroupNames {
     let names = list_of_strings(headers, &CACHE_GROUPS);
@@ -65,9 +70,10 @@ pub fn member_groups(headers: &HeaderMap) -> GroupNames {
     GroupNames::Listed(names)
 }
 
-/// The groups that the response to an unsafe request invalidates (RFC 9875 §3). On others the field means nothing.
+/// Reads the groups that the response to an unsafe request invalidates (RFC 9875 §3).
 ///
-/// More than [`MAX_INVALIDATED_GROUPS`] are too many. A name may be of any length: nothing that is stored is in such a group.
+/// More than [`MAX_INVALIDATED_GROUPS`] are too many. A name may have any length: no stored
+/// response is in a group with a longer name than [`MAX_GROUP_NAME_LENGTH`].
 #[must_use]
 pub fn invalidated_groups(headers: &HeaderMap) -> GroupNames {
     let names = list_of_strings(headers, &CACHE_GROUP_INVALIDATION);
@@ -77,8 +83,9 @@ pub fn invalidated_groups(headers: &HeaderMap) -> GroupNames {
     GroupNames::Listed(names)
 }
 
-/// The members of a List of Strings, all lines of it together; their parameters have no meaning. A field that is anything
-/// else is ignored as a whole (RFC 9651 §4.2).
+/// Reads a List of Strings over all lines of a field. Parameters have no meaning.
+///
+/// A field that is anything else is ignored as a whole (RFC 9651 §4.2).
 fn list_of_strings(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let mut lines = headers.get_all(field).iter();
     let Some(first) = lines.next() else {
@@ -90,58 +97,60 @@ fn list_of_strings(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
         whole.extend_from_slice(b", ");
         whole.extend_from_slice(line.as_bytes());
     }
-    let parsed = Parser::new(&*whole).parse_list_with_visitor(Strings::default());
+    let parsed = Parser::new(&*whole).parse_list_with_visitor(StringListVisitor::default());
     let mut names = parsed.unwrap_or_default();
     names.sort_unstable();
     names.dedup();
     names
 }
 
+/// Collects the members of a List of Strings.
 #[derive(Default)]
-struct Strings(Vec<String>);
+struct StringListVisitor(Vec<String>);
 
-/// A member is something else than a String.
+/// A member of the list is not a String.
 #[derive(Debug)]
-struct NoString;
+struct NotAString;
 
-impl fmt::Display for NoString {
+impl fmt::Display for NotAString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member is not a String")
     }
 }
 
-impl std::error::Error for NoString {}
+impl std::error::Error for NotAString {}
 
-impl<'de> ListVisitor<'de> for Strings {
+impl<'de> ListVisitor<'de> for StringListVisitor {
     type Out = Vec<String>;
-    type Error = NoString;
+    type Error = NotAString;
 
-    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, NoString> {
-        Ok(Member(&mut self.0))
+    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, NotAString> {
+        Ok(StringVisitor(&mut self.0))
     }
 
-    fn finish(self) -> Result<Vec<String>, NoString> {
+    fn finish(self) -> Result<Vec<String>, NotAString> {
         Ok(self.0)
     }
 }
 
-struct Member<'s>(&'s mut Vec<String>);
+/// Takes one member of a list.
+struct StringVisitor<'s>(&'s mut Vec<String>);
 
-impl<'de> EntryVisitor<'de> for Member<'_> {
-    type Error = NoString;
+impl<'de> EntryVisitor<'de> for StringVisitor<'_> {
+    type Error = NotAString;
 
-    fn item(self) -> Result<impl ItemVisitor<'de>, NoString> {
+    fn item(self) -> Result<impl ItemVisitor<'de>, NotAString> {
         Ok(|item: BareItemFromInput<'de>| match item {
             BareItemFromInput::String(name) => {
                 self.0.push(name.as_str().to_owned());
                 Ok(Ignored)
             }
-            _ => Err(NoString),
+            _ => Err(NotAString),
         })
     }
 
-    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, NoString> {
-        Err::<Never, _>(NoString)
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, NotAString> {
+        Err::<Never, _>(NotAString)
     }
 }
 
@@ -162,7 +171,7 @@ mod tests {
         GroupNames::Listed(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
-    /// RFC 9875 §2, §3; P17
+    /// RFC 9875 §2, §3.
     #[test]
     fn a_field_is_a_list_of_strings_or_is_ignored() {
         #[rustfmt::skip]
@@ -211,7 +220,7 @@ mod tests {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// M09
+    /// RFC 9875 §2: a response in more groups than are tracked is not stored.
     #[test]
     fn section_2_limits() {
         #[rustfmt::skip]

@@ -1,7 +1,23 @@
-//! RFC 9111 and its neighbours as pure functions.
+//! The rules of HTTP caching as pure functions: RFC 9111 and the documents around it.
 //!
-//! Nothing in here waits, locks, reads a clock or does I/O: `now` is an argument, and every decision is an enum that
-//! carries its reason. What the rest of the crate does with a decision is not known here.
+//! Nothing in here waits, locks, reads a clock or does I/O: the current time is an argument, and a
+//! decision is an enum that carries its reason. The rooms do not know the cache key, backends or
+//! the service; what the crate does with a decision is decided there.
+//!
+//! One request passes them in this order:
+//!
+//! ```text
+//! lookup    -> reuse        may a stored response answer? 200, 304, 206 or 416?
+//!              ranges, validation, freshness, vary serve that decision
+//! miss      -> validation   which conditions validate the stored response at the origin?
+//! response  -> storing      may it be stored, for how long, for which requests?
+//!              stored       the stored response, ready to be sent
+//! a write   -> invalidation which resources does it concern?     groups: RFC 9875
+//! answer    -> cache_status the `Cache-Status` field              reason: why
+//! ```
+//!
+//! Start with [`storing::decide_storage`] and [`reuse::decide_reuse`]: they are the two decisions
+//! of RFC 9111 §3 and §4.
 
 pub mod cache_control;
 pub mod cache_status;

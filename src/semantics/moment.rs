@@ -1,38 +1,39 @@
-//! One point in time, on two clocks.
+//! A point in time, read from two clocks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// One reading of both clocks of this machine.
+/// One reading of the monotonic clock and the wall clock of this machine.
 ///
-/// The monotonic clock never steps but may stand still while the machine is suspended; the wall clock goes on but may be
-/// set. Time that has passed is therefore whatever the one that moved further says, so that a stored response is never
-/// taken for younger than it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The monotonic clock never steps, but may stand still while the machine is suspended. The wall
+/// clock goes on then, but may be set. The time between two moments is therefore the larger of both
+/// differences, so that a stored response never seems younger than it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Moment {
     monotonic: Duration,
     wall: SystemTime,
 }
 
 impl Moment {
-    /// A moment from a monotonic reading (since any fixed point) and the wall clock.
+    /// Creates a moment from a monotonic reading (since any fixed point) and the wall clock.
     #[must_use]
     pub const fn new(monotonic: Duration, wall: SystemTime) -> Self {
         Self { monotonic, wall }
     }
 
-    /// The monotonic reading.
+    /// Returns the monotonic reading.
     #[must_use]
     pub const fn monotonic(self) -> Duration {
         self.monotonic
     }
 
-    /// The wall clock's reading.
+    /// Returns the reading of the wall clock.
     #[must_use]
     pub const fn wall(self) -> SystemTime {
         self.wall
     }
 
-    /// The wall clock in whole seconds since 1970, the resolution of HTTP's dates; 0 before 1970.
+    /// Returns the wall clock in whole seconds since 1970, the resolution of HTTP dates; 0 before
+    /// 1970.
     #[must_use]
     pub fn unix_seconds(self) -> u64 {
         self.wall
@@ -40,7 +41,7 @@ impl Moment {
             .map_or(0, |since| since.as_secs())
     }
 
-    /// Time passed since `earlier`: the larger of what both clocks say, never negative.
+    /// Returns the time since `earlier`: the larger difference of the two clocks, never negative.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
@@ -60,7 +61,7 @@ mod tests {
         )
     }
 
-    /// F07, F10
+    /// A clock that is set back, or a machine that is suspended, never makes a response younger.
     #[test]
     fn the_clock_that_moved_further_counts() {
         let hour = 3600;

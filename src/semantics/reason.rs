@@ -1,4 +1,8 @@
-//! Why the cache did what it did: one vocabulary for `Cache-Status`, events and counters.
+//! Why the cache did what it did.
+//!
+//! One vocabulary serves `Cache-Status`, `tracing` events and the counters of
+//! [`CacheHandle::stats`](crate::CacheHandle::stats): each decision names one reason of one set. A
+//! new reason is one line in the set below; everything else follows from the macro.
 
 use std::fmt;
 
@@ -13,10 +17,10 @@ pub trait Reason: sealed::Sealed + Copy + Eq + fmt::Debug + fmt::Display + 'stat
     /// All reasons of the set, in the order of their [`index`](Self::index).
     const ALL: &'static [Self];
 
-    /// Position in [`ALL`](Self::ALL).
+    /// Returns the position in [`ALL`](Self::ALL).
     fn index(self) -> usize;
 
-    /// The name, a token (RFC 9110 §5.6.2).
+    /// Returns the stable name, a token (RFC 9110 §5.6.2).
     fn as_str(self) -> &'static str;
 }
 
@@ -50,43 +54,45 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a GET or HEAD was answered by the inner service although the cache was asked.
+    /// Why a GET or HEAD went to the inner service although the cache was consulted.
     FetchReason {
-        /// Nothing is stored under this key.
+        /// No response is stored under the key.
         UriMiss => "uri-miss",
-        /// What is stored was selected by other request fields (RFC 9111 §4.1).
+        /// The stored response was selected by other values of the fields that `Vary` names (RFC
+        /// 9111 §4.1).
         VaryMiss => "vary-miss",
-        /// What is stored is no longer fresh (§4.2).
+        /// The stored response is stale (RFC 9111 §4.2).
         Stale => "stale",
-        /// The request said `no-cache` (§5.2.1.4).
+        /// The request has `no-cache` (RFC 9111 §5.2.1.4).
         RequestNoCache => "request-no-cache",
-        /// What is stored is older than the request's `max-age` (§5.2.1.1).
+        /// The stored response is older than the request's `max-age` (RFC 9111 §5.2.1.1).
         RequestMaxAge => "request-max-age",
-        /// What is stored does not stay fresh for the request's `min-fresh` (§5.2.1.3).
+        /// The stored response does not stay fresh for the request's `min-fresh` (RFC 9111
+        /// §5.2.1.3).
         RequestMinFresh => "request-min-fresh",
-        /// Parts are stored, and what they lack was asked for (§3.4).
+        /// Only parts of the response are stored, and the request needs others (RFC 9111 §3.4).
         Partial => "partial",
-        /// The digest of another key is the same: what is stored belongs to that one.
+        /// The stored response belongs to another key with the same digest.
         OtherKey => "other-key",
-        /// The backend could not be asked.
+        /// The backend failed or did not answer in time.
         BackendFailed => "backend-failed",
     }
 }
 
 reasons! {
-    /// Why a request went past the cache.
+    /// Why a request went to the inner service without consulting the cache.
     Bypass {
-        /// Neither GET, HEAD nor a write: the method's answers are not this cache's business.
+        /// The method is neither GET, HEAD nor a write.
         Method => "method",
-        /// The request asks for another protocol on this connection.
+        /// The request asks for another protocol on its connection.
         Upgrade => "upgrade",
-        /// A GET or HEAD that announces content, which is no part of the key.
+        /// A GET or HEAD announces content, which is no part of the key.
         RequestContent => "request-content",
-        /// `Host` is missing, doubled, malformed or contradicts the target's authority.
+        /// `Host` is missing, given twice, malformed or contradicts the authority of the target.
         Authority => "authority",
-        /// The `skip` predicate said so.
+        /// The `skip` predicate matched.
         Skipped => "skipped",
-        /// The `MakeCacheKey` hook declined.
+        /// The `MakeCacheKey` hook declined to make a key.
         NoKey => "no-key",
     }
 }
@@ -94,85 +100,88 @@ reasons! {
 reasons! {
     /// Why a response was not stored.
     Refusal {
-        /// Only answers to GET are stored.
+        /// The response answers another method than GET.
         Method => "method",
-        /// The request said `no-store` (RFC 9111 §5.2.1.5).
+        /// The request has `no-store` (RFC 9111 §5.2.1.5).
         RequestNoStore => "request-no-store",
-        /// The response said `no-store` (§5.2.2.5).
+        /// The response has `no-store` (RFC 9111 §5.2.2.5).
         NoStore => "no-store",
-        /// The response said `must-understand`, and its status is not known here (§5.2.2.3).
+        /// The response has `must-understand`, and this cache does not implement its status (RFC
+        /// 9111 §5.2.2.3).
         MustUnderstand => "must-understand",
-        /// The response said `private` (§5.2.2.7).
+        /// The response has `private` (RFC 9111 §5.2.2.7).
         Private => "private",
-        /// The response said `no-cache` (§5.2.2.4).
+        /// The response has `no-cache` and nothing to validate it by (RFC 9111 §5.2.2.4).
         NoCache => "no-cache",
-        /// The request carried `Authorization` and nothing in the response allows sharing (§3.5).
+        /// The request has credentials, and the response does not allow sharing (RFC 9111 §3.5).
         Authorization => "authorization",
-        /// The request carried `Cookie` and the response's freshness is not explicit.
+        /// The request has `Cookie`, and the response has no explicit lifetime.
         Cookie => "cookie",
         /// The response sets a cookie.
         SetCookie => "set-cookie",
-        /// `Vary: *`, or a `Vary` that cannot be read (§4.1).
+        /// The response has `Vary: *`, or a `Vary` that cannot be read (RFC 9111 §4.1).
         Vary => "vary",
-        /// A status that is never stored: not final, partial, not modified.
+        /// The status is never stored: not final, partial, not modified.
         Status => "status",
-        /// Nothing gives the response a lifetime (§4.2).
+        /// The response has no lifetime, and the configuration gives it none (RFC 9111 §4.2).
         NoLifetime => "no-lifetime",
-        /// It arrived with its lifetime spent.
+        /// The response arrived with its lifetime spent.
         Expired => "expired",
-        /// It is in more groups than are kept track of, or in one with too long a name (RFC 9875 §2).
+        /// The response is in more groups than the cache tracks, or in one whose name is too long
+        /// (RFC 9875 §2).
         Groups => "groups",
-        /// An endless stream by its media type.
+        /// The media type is that of an endless stream.
         Stream => "stream",
-        /// Larger than the limit for a stored response.
+        /// The content is larger than `max_body`.
         TooLarge => "too-large",
-        /// Header fields larger than the limit for a stored response.
+        /// The header fields are larger than the limit for a stored response.
         HeadTooLarge => "head-too-large",
-        /// The limit is nothing at all: there is no backend, or `max_body` is 0.
+        /// Nothing can be stored at all: there is no backend, or `max_body` is 0.
         NoRoom => "no-room",
-        /// An error must not push out the good response that is stored (CPDoS).
+        /// A server error would replace a stored response that is none (a poisoning defence:
+        /// CPDoS).
         KeepsBetter => "keeps-better",
         /// A write of unknown outcome is too recent.
         WriteGrace => "write-grace",
-        /// A write or invalidation overtook the fill.
+        /// A write or an invalidation came while the response was being fetched.
         Superseded => "superseded",
         /// The body ended with an error.
         BodyFailed => "body-failed",
-        /// The body's length contradicts `Content-Length`.
+        /// The length of the body contradicts `Content-Length`.
         Truncated => "truncated",
-        /// The client left before the body's end.
+        /// The client left before the end of the body.
         Abandoned => "abandoned",
-        /// Took longer than a fill may.
+        /// The fill took longer than its timeout.
         TooSlow => "too-slow",
-        /// The fill it waited for took too long; it asked on its own.
+        /// The request waited too long for another one's fill and went to the inner service itself.
         WaitedTooLong => "waited-too-long",
-        /// Too many bytes are being captured at this moment.
+        /// Too many bytes are being captured at the moment.
         Budget => "budget",
-        /// The backend could not be asked, or failed.
+        /// The backend failed or did not answer in time.
         BackendFailed => "backend-failed",
-        /// The write's answer is no full representation that names itself by `Content-Location`.
+        /// The answer to a write is no full representation named by `Content-Location`.
         NotRepresentation => "not-representation",
     }
 }
 
 reasons! {
-    /// Why a stored response was used beyond its lifetime (RFC 9111 §4.2.4).
+    /// Why a stale stored response was served (RFC 9111 §4.2.4).
     StaleUse {
-        /// It is being fetched anew (RFC 5861 §3).
+        /// A refresh in the background is fetching a newer one (RFC 5861 §3).
         WhileRevalidate => "stale-while-revalidate",
         /// The inner service answered 500, 502, 503 or 504 (RFC 5861 §4).
         IfError => "stale-if-error",
-        /// The inner service did not answer but failed.
+        /// The inner service failed to answer.
         IfUnreachable => "stale-if-unreachable",
-        /// The request takes it (RFC 9111 §5.2.1.2).
+        /// The request accepts stale responses by `max-stale` (RFC 9111 §5.2.1.2).
         MaxStale => "max-stale",
     }
 }
 
 reasons! {
-    /// Why a stored response was fetched anew, in the background.
+    /// Why a stored response was refreshed in the background.
     Refresh {
-        /// It is stale, and may be used while that is done.
+        /// It is stale, and serving it meanwhile is allowed.
         Stale => "stale",
         /// Its lifetime is about to end.
         Early => "early",
@@ -182,19 +191,24 @@ reasons! {
 reasons! {
     /// How a write ended, as far as the cache can know.
     WriteOutcome {
-        /// 2xx or 3xx: its resources were invalidated before the head was yielded.
+        /// 2xx or 3xx: its resources were invalidated before the head of the answer was yielded.
         Committed => "invalidated",
-        /// 4xx: nothing changed, nothing was invalidated but the groups that it named.
+        /// 4xx: nothing changed, so only the groups that the answer names were invalidated.
         Rejected => "rejected",
-        /// 5xx, 408, an error or a panic: it may have committed, so it was invalidated.
+        /// 5xx, 408, an error or a panic: the write may have committed, so its resources were
+        /// invalidated.
         Unknown => "outcome-unknown",
-        /// Its client left: it was invalidated, goes on by itself and is invalidated again when it ends.
+        /// The client left: its resources were invalidated, and are invalidated again when the
+        /// write ends.
         Dropped => "dropped",
     }
 }
 
 impl Refusal {
-    /// Whether it is the answer's doing, whoever asks, rather than this request's or this moment's.
+    /// Returns whether the refusal lies in the response itself.
+    ///
+    /// Such a response would be refused whichever client asked for it, so requests for its key need
+    /// not wait for each other. Other refusals concern one request or one moment.
     #[must_use]
     pub(crate) fn concerns_every_request(self) -> bool {
         matches!(
@@ -217,7 +231,7 @@ impl Refusal {
 }
 
 impl FetchReason {
-    /// The `fwd` parameter's registered token (RFC 9211 §2.2).
+    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
     #[must_use]
     pub(crate) fn fwd(self) -> &'static str {
         match self {
@@ -230,7 +244,7 @@ impl FetchReason {
         }
     }
 
-    /// Our own name, where the registered token does not say it all.
+    /// Returns the reason's own name where the registered token says less.
     #[must_use]
     pub(crate) fn detail(self) -> Option<&'static str> {
         (self.fwd() != self.as_str()).then(|| self.as_str())
@@ -238,7 +252,7 @@ impl FetchReason {
 }
 
 impl Bypass {
-    /// The `fwd` parameter's registered token (RFC 9211 §2.2).
+    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
     #[must_use]
     pub(crate) fn fwd(self) -> &'static str {
         match self {
@@ -247,7 +261,7 @@ impl Bypass {
         }
     }
 
-    /// Our own name, where the registered token does not say it all.
+    /// Returns the reason's own name where the registered token says less.
     #[must_use]
     pub(crate) fn detail(self) -> Option<&'static str> {
         (self.fwd() != self.as_str()).then(|| self.as_str())

@@ -1,8 +1,13 @@
-//! `Cache-Control` of requests and responses (RFC 9111 §5.2), and `Pragma` (§5.4).
+//! `Cache-Control` of requests and responses (RFC 9111 §5.2), `Pragma` (§5.4), and targeted fields
+//! (RFC 9213).
 //!
-//! Names are compared without case, several lines are one list, both forms of an argument are read (§5.2), an unknown
-//! directive is ignored (§5.2.3). Where a directive stands twice the more restrictive one counts; a lifetime that cannot
-//! be read is taken for zero (§4.2.1).
+//! The directives are read here; what they lead to is decided in `storing`, `reuse` and
+//! `freshness`. Names are compared without case, several lines form one list, an argument may be a
+//! token or a quoted string (§5.2), and an unknown directive is ignored (§5.2.3). Of a directive
+//! that is given twice the more restrictive one counts. A lifetime that cannot be read is zero
+//! (§4.2.1).
+//!
+//! Start with [`ResponseDirectives`] and [`RequestDirectives`].
 
 mod delta_seconds;
 mod request;

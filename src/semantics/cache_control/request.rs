@@ -8,84 +8,88 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 use super::delta_seconds::{MAX_DELTA_SECONDS, delta_seconds, lifetime, smallest};
 use crate::semantics::fields;
 
-/// What a request's `Cache-Control` asks of a cache (RFC 9111 §5.2.1).
+/// The directives of a request's `Cache-Control` (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// §5.2.1.1: nothing older than this.
+    /// `max-age` (RFC 9111 §5.2.1.1): the largest age of an acceptable response.
     pub max_age: Option<Duration>,
-    /// §5.2.1.2: what is stale by no more than this will do; without a number whatever is stale.
+    /// `max-stale` (§5.2.1.2): how stale an acceptable response may be. Without an argument:
+    /// [`Duration::MAX`].
     pub max_stale: Option<Duration>,
-    /// §5.2.1.3: nothing that does not stay fresh for this long.
+    /// `min-fresh` (§5.2.1.3): how long an acceptable response stays fresh.
     pub min_fresh: Option<Duration>,
-    /// §5.2.1.4, or `Pragma: no-cache` where there is no `Cache-Control` (§5.4).
+    /// `no-cache` (§5.2.1.4), or `Pragma: no-cache` without `Cache-Control` (§5.4).
     pub no_cache: bool,
-    /// §5.2.1.5
+    /// `no-store` (§5.2.1.5).
     pub no_store: bool,
-    /// §5.2.1.7
+    /// `only-if-cached` (§5.2.1.7).
     pub only_if_cached: bool,
-    /// RFC 5861 §4: what is stale by less than this will do in the place of an error.
+    /// `stale-if-error` (RFC 5861 §4): how stale a response may be that is served in the place of
+    /// an error.
     pub stale_if_error: Option<Duration>,
 }
 
 impl RequestDirectives {
-    /// Reads them from a request's headers, but for those that are not obeyed.
+    /// Reads the directives of a request, except for the `ignored` ones.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, ignored: IgnoredDirectives) -> Self {
-        let mut said = Self::default();
+        let mut directives = Self::default();
         if !headers.contains_key(CACHE_CONTROL) {
-            said.no_cache = !ignored.has(RequestDirective::Pragma)
+            directives.no_cache = !ignored.has(RequestDirective::Pragma)
                 && fields::list(headers, &PRAGMA)
                     .any(|member| member.eq_ignore_ascii_case(b"no-cache"));
-            return said;
+            return directives;
         }
         for member in fields::list(headers, &CACHE_CONTROL) {
             let (name, value) = fields::parameter(member);
             let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
             if is("max-age") {
-                smallest(&mut said.max_age, lifetime(value.as_deref()));
+                smallest(&mut directives.max_age, lifetime(value.as_deref()));
             } else if is("min-fresh") {
-                let asked = value
+                let seconds = value
                     .as_deref()
                     .and_then(delta_seconds)
                     .unwrap_or(Duration::from_secs(MAX_DELTA_SECONDS));
-                said.min_fresh = Some(said.min_fresh.unwrap_or_default().max(asked));
+                directives.min_fresh = Some(directives.min_fresh.unwrap_or_default().max(seconds));
             } else if is("max-stale") {
-                // One that cannot be read takes nothing stale; one without a number takes all.
-                let taken = match value.as_deref() {
+                // An argument that cannot be read accepts nothing stale; none at all accepts
+                // everything.
+                let accepted = match value.as_deref() {
                     None => Duration::MAX,
                     Some(value) => delta_seconds(value).unwrap_or_default(),
                 };
-                smallest(&mut said.max_stale, taken);
+                smallest(&mut directives.max_stale, accepted);
             } else if is("no-cache") {
-                said.no_cache = true;
+                directives.no_cache = true;
             } else if is("no-store") {
-                said.no_store = true;
+                directives.no_store = true;
             } else if is("only-if-cached") {
-                said.only_if_cached = true;
+                directives.only_if_cached = true;
             } else if is("stale-if-error") {
-                smallest(&mut said.stale_if_error, lifetime(value.as_deref()));
+                smallest(&mut directives.stale_if_error, lifetime(value.as_deref()));
             }
         }
-        said.without(ignored)
+        directives.without(ignored)
     }
 
+    /// Returns the directives without the ignored ones.
     fn without(self, ignored: IgnoredDirectives) -> Self {
         use RequestDirective as D;
-        let obeyed = |directive: D| !ignored.has(directive);
+        let is_obeyed = |directive: D| !ignored.has(directive);
         Self {
-            max_age: self.max_age.filter(|_| obeyed(D::MaxAge)),
-            max_stale: self.max_stale.filter(|_| obeyed(D::MaxStale)),
-            min_fresh: self.min_fresh.filter(|_| obeyed(D::MinFresh)),
-            no_cache: self.no_cache && obeyed(D::NoCache),
-            no_store: self.no_store && obeyed(D::NoStore),
-            only_if_cached: self.only_if_cached && obeyed(D::OnlyIfCached),
-            stale_if_error: self.stale_if_error.filter(|_| obeyed(D::StaleIfError)),
+            max_age: self.max_age.filter(|_| is_obeyed(D::MaxAge)),
+            max_stale: self.max_stale.filter(|_| is_obeyed(D::MaxStale)),
+            min_fresh: self.min_fresh.filter(|_| is_obeyed(D::MinFresh)),
+            no_cache: self.no_cache && is_obeyed(D::NoCache),
+            no_store: self.no_store && is_obeyed(D::NoStore),
+            only_if_cached: self.only_if_cached && is_obeyed(D::OnlyIfCached),
+            stale_if_error: self.stale_if_error.filter(|_| is_obeyed(D::StaleIfError)),
         }
     }
 }
 
-/// What a request can ask of a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A directive by which a request restricts or widens what a cache may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestDirective {
     /// `max-age` (RFC 9111 §5.2.1.1).
@@ -106,11 +110,12 @@ pub enum RequestDirective {
     StaleIfError,
 }
 
-/// Those that are not obeyed.
+/// The set of request directives that the configuration ignores. Default: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IgnoredDirectives(u8);
 
 impl IgnoredDirectives {
+    /// Returns whether a directive is ignored.
     fn has(self, directive: RequestDirective) -> bool {
         self.0 & (1 << directive as u8) != 0
     }
@@ -139,7 +144,7 @@ mod tests {
         Some(Duration::from_secs(n))
     }
 
-    /// H21
+    /// RFC 9111 §5.2.1.
     #[test]
     fn section_5_2_1_request_directives() {
         let none = RequestDirectives::default();
@@ -234,7 +239,7 @@ mod tests {
         assert!(!RequestDirectives::from_headers(&headers, IgnoredDirectives::default()).no_cache);
     }
 
-    /// H21
+    /// RFC 9111 §5.2.1.
     #[test]
     fn section_5_2_1_each_can_be_ignored() {
         use RequestDirective as D;
@@ -261,11 +266,11 @@ mod tests {
         }
         let mut pragma = HeaderMap::new();
         pragma.insert(PRAGMA, "no-cache".parse().expect("a field value"));
-        for (ignored, obeyed) in [(D::Pragma, false), (D::NoCache, true)] {
+        for (ignored, is_obeyed) in [(D::Pragma, false), (D::NoCache, true)] {
             let ignored = IgnoredDirectives::from_iter([ignored]);
             assert_eq!(
                 RequestDirectives::from_headers(&pragma, ignored).no_cache,
-                obeyed
+                is_obeyed
             );
         }
     }

@@ -9,52 +9,61 @@ use super::delta_seconds::{lifetime, smallest};
 use super::targeted::TargetedFields;
 use crate::semantics::fields;
 
-/// What a response's `Cache-Control` says to a shared cache (RFC 9111 §5.2.2), or a field in its place (RFC 9213).
+/// The directives of a response's `Cache-Control` (RFC 9111 §5.2.2), or of a targeted field in its
+/// place (RFC 9213).
 ///
-/// `no-cache` and `private` that name fields are about these alone, see [`withheld`]; where what they name cannot be read,
-/// or is needed to reuse the response, they are about all of it, which both sections allow.
+/// `no-cache` and `private` with field names concern these fields only, see [`withheld_fields`]. If
+/// a name cannot be read, or is that of a field needed to reuse the response, they concern the
+/// whole response, as both sections allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
-    /// RFC 8246: it does not change while it is fresh.
+    /// `immutable` (RFC 8246): the response does not change while it is fresh.
     pub immutable: bool,
-    /// Whether a targeted field said all this: then `Expires` says nothing (RFC 9213 §2.1).
+    /// Whether the directives come from a targeted field. `Expires` is ignored then (RFC 9213
+    /// §2.1).
     pub is_targeted: bool,
-    /// §5.2.2.1: explicit lifetime.
+    /// `max-age` (RFC 9111 §5.2.2.1): an explicit lifetime.
     pub max_age: Option<Duration>,
-    /// §5.2.2.2: stale is never reused unvalidated; also lets answers to `Authorization` be stored (§3.5).
+    /// `must-revalidate` (§5.2.2.2): never served stale. Allows storing with `Authorization`
+    /// (§3.5).
     pub must_revalidate: bool,
-    /// §5.2.2.3: stored only by who understands its status, and then in spite of `no-store`.
+    /// `must-understand` (§5.2.2.3): stored only if the status is understood, and then despite
+    /// `no-store`.
     pub must_understand: bool,
-    /// §5.2.2.4: never reused unvalidated.
+    /// `no-cache` (§5.2.2.4): never served without validation.
     pub no_cache: bool,
-    /// §5.2.2.5
+    /// `no-store` (§5.2.2.5).
     pub no_store: bool,
-    /// §5.2.2.7
+    /// `private` (§5.2.2.7).
     pub private: bool,
-    /// §5.2.2.8: the same for shared caches, but for what is said of `Authorization`.
+    /// `proxy-revalidate` (§5.2.2.8): never served stale. Does not allow storing with
+    /// `Authorization`.
     pub proxy_revalidate: bool,
-    /// §5.2.2.9
+    /// `public` (§5.2.2.9).
     pub public: bool,
-    /// §5.2.2.10: explicit lifetime for shared caches; wins over `max-age` and `Expires`.
+    /// `s-maxage` (§5.2.2.10): an explicit lifetime in shared caches, before `max-age` and
+    /// `Expires`.
     pub s_maxage: Option<Duration>,
-    /// RFC 5861 §4: for how long it may be used, stale, in the place of an error.
+    /// `stale-if-error` (RFC 5861 §4): how stale the response may be in the place of an error.
     pub stale_if_error: Option<Duration>,
-    /// RFC 5861 §3: for how long it may be used, stale, while it is fetched anew.
+    /// `stale-while-revalidate` (RFC 5861 §3): how stale the response may be while it is refreshed.
     pub stale_while_revalidate: Option<Duration>,
-    /// Whether some fields are [`withheld`].
-    pub withholds: bool,
+    /// Whether the response has [`withheld_fields`].
+    pub withholds_fields: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads them from a response's headers.
+    /// Reads the directives of a response.
     #[must_use]
-    pub fn from_headers(headers: &HeaderMap, targets: &TargetedFields) -> Self {
-        let mut said = Self::default();
-        said.is_targeted = each(headers, targets, |name, value| said.hear(name, value));
-        said
+    pub fn from_headers(headers: &HeaderMap, targeted: &TargetedFields) -> Self {
+        let mut directives = Self::default();
+        directives.is_targeted =
+            for_each_directive(headers, targeted, |name, value| directives.add(name, value));
+        directives
     }
 
-    fn hear(&mut self, name: &[u8], value: Option<&[u8]>) {
+    /// Takes one directive and its argument.
+    fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
         if is("max-age") {
             smallest(&mut self.max_age, lifetime(value));
@@ -65,14 +74,15 @@ impl ResponseDirectives {
         } else if is("stale-while-revalidate") {
             smallest(&mut self.stale_while_revalidate, lifetime(value));
         } else if is("no-cache") {
-            self.qualify(value, |said| &mut said.no_cache);
+            self.qualify(value, |directives| &mut directives.no_cache);
         } else if is("private") {
-            self.qualify(value, |said| &mut said.private);
+            self.qualify(value, |directives| &mut directives.private);
         } else if let Some(flag) = self.flag(name) {
             *flag = true;
         }
     }
 
+    /// Returns the switch of a directive without argument.
     fn flag(&mut self, name: &[u8]) -> Option<&mut bool> {
         let flags = [
             ("immutable", &mut self.immutable),
@@ -87,21 +97,22 @@ impl ResponseDirectives {
         flag.map(|(_, flag)| flag)
     }
 
+    /// Takes `no-cache` or `private`, which concern the whole response unless they name fields.
     fn qualify(&mut self, value: Option<&[u8]>, all: impl FnOnce(&mut Self) -> &mut bool) {
-        match value.and_then(named) {
-            Some(_) => self.withholds = true,
+        match value.and_then(field_names) {
+            Some(_) => self.withholds_fields = true,
             None => *all(self) = true,
         }
     }
 }
 
-/// Hands over each directive of a response; whether a targeted field holds them.
-fn each(
+/// Calls `take` with each directive of a response. Returns whether they come from a targeted field.
+fn for_each_directive(
     headers: &HeaderMap,
-    targets: &TargetedFields,
+    targeted: &TargetedFields,
     mut take: impl FnMut(&[u8], Option<&[u8]>),
 ) -> bool {
-    if targets.each(headers, &mut take) {
+    if targeted.for_each_directive(headers, &mut take) {
         return true;
     }
     for member in fields::list(headers, &CACHE_CONTROL) {
@@ -111,22 +122,26 @@ fn each(
     false
 }
 
-/// The fields that `no-cache` and `private` name (§5.2.2.4, §5.2.2.7): not reused, though the response is.
+/// Returns the fields that `no-cache` and `private` name (RFC 9111 §5.2.2.4, §5.2.2.7).
+///
+/// They are not stored; the rest of the response is.
 #[must_use]
-pub fn withheld_fields(headers: &HeaderMap, targets: &TargetedFields) -> Vec<HeaderName> {
+pub fn withheld_fields(headers: &HeaderMap, targeted: &TargetedFields) -> Vec<HeaderName> {
     let mut names = Vec::new();
-    each(headers, targets, |name, value| {
+    for_each_directive(headers, targeted, |name, value| {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
         if is("no-cache") || is("private") {
-            names.extend(value.and_then(named).into_iter().flatten());
+            names.extend(value.and_then(field_names).into_iter().flatten());
         }
     });
     names
 }
 
-/// The names of a list; `None` where there are none, where one is no name, and where one is of a field without which the
-/// response must not be reused.
-fn named(list: &[u8]) -> Option<Vec<HeaderName>> {
+/// Reads a list of field names.
+///
+/// `None` if the list is empty, if a member is no field name, or if one is that of a field without
+/// which the response must not be reused.
+fn field_names(list: &[u8]) -> Option<Vec<HeaderName>> {
     let members = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let names: Option<Vec<_>> = members
         .filter(|member| !member.is_empty())

@@ -1,4 +1,5 @@
-//! Targeted `Cache-Control` (RFC 9213): fields that speak to some caches only, and to these instead of `Cache-Control`.
+//! Targeted `Cache-Control` (RFC 9213): fields for some caches only, which obey them instead of
+//! `Cache-Control`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,31 +9,38 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 static DEFAULT: LazyLock<TargetedFields> =
     LazyLock::new(|| TargetedFields::new([HeaderName::from_static("cdn-cache-control")]));
 
-/// The fields this cache listens to, the most important first (RFC 9213 §2.2).
+/// The targeted fields that this cache obeys, the most important one first (RFC 9213 §2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetedFields(Arc<[HeaderName]>);
 
 impl Default for TargetedFields {
-    /// `CDN-Cache-Control` (§3.1).
+    /// The default: `CDN-Cache-Control` (RFC 9213 §3.1).
     fn default() -> Self {
         DEFAULT.clone()
     }
 }
 
 impl TargetedFields {
-    /// These fields, in this order.
+    /// Creates the list of these fields, in this order.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = HeaderName>) -> Self {
         Self(names.into_iter().collect())
     }
 
-    /// Hands each directive of the first field that is there, well-formed and not empty to `take`, with its value; whether
-    /// there is one. The others are as if they were not there (§2.1).
-    pub fn each(&self, headers: &HeaderMap, take: impl FnMut(&[u8], Option<&[u8]>)) -> bool {
+    /// Calls `take` with each directive of the first field that is present, well-formed and not
+    /// empty.
+    ///
+    /// Returns whether there is such a field. The other fields, and `Cache-Control`, are ignored
+    /// then (RFC 9213 §2.1).
+    pub fn for_each_directive(
+        &self,
+        headers: &HeaderMap,
+        take: impl FnMut(&[u8], Option<&[u8]>),
+    ) -> bool {
         let mut present = self.0.iter().filter(|name| headers.contains_key(*name));
         match present.find_map(|name| dictionary(headers, name)) {
             Some(members) => {
-                each(&members, take);
+                for_each_member(&members, take);
                 true
             }
             None => false,
@@ -40,6 +48,7 @@ impl TargetedFields {
     }
 }
 
+/// Reads all lines of a field as one Dictionary; `None` if it is malformed or empty.
 fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
     let mut text = Vec::new();
     for line in headers.get_all(name) {
@@ -52,8 +61,11 @@ fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
     (!members.is_empty()).then_some(members)
 }
 
-/// A lifetime that is no integer is not there. A directive that is switched by its presence is on unless it says `?0`.
-fn each(members: &Dictionary, mut take: impl FnMut(&[u8], Option<&[u8]>)) {
+/// Calls `take` with each member that is a directive.
+///
+/// A lifetime that is no Integer is ignored. A directive without argument is on unless its value is
+/// `?0`.
+fn for_each_member(members: &Dictionary, mut take: impl FnMut(&[u8], Option<&[u8]>)) {
     for (key, member) in members {
         let name = key.as_str();
         let ListEntry::Item(item) = member else {

@@ -1,4 +1,4 @@
-//! Tables of response directives.
+//! Tables of response directives (RFC 9111 §5.2.2, RFC 9213).
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn seconds(n: u64) -> Option<Duration> {
     Some(Duration::from_secs(n))
 }
 
-/// H01, H23
+/// RFC 9111 §5.2.2.
 #[test]
 fn section_5_2_2_response_directives() {
     let none = ResponseDirectives::default();
@@ -121,7 +121,7 @@ fn section_5_2_2_response_directives() {
         (
             &[r#"private="x-user""#],
             ResponseDirectives {
-                withholds: true,
+                withholds_fields: true,
                 ..none
             },
         ),
@@ -135,7 +135,7 @@ fn section_5_2_2_response_directives() {
         (
             &[r#"no-cache="set-cookie, x""#],
             ResponseDirectives {
-                withholds: true,
+                withholds_fields: true,
                 ..none
             },
         ),
@@ -172,7 +172,7 @@ fn section_5_2_2_response_directives() {
         (
             &[r#"no-cache="x-a, x-b", private=x-c"#],
             ResponseDirectives {
-                withholds: true,
+                withholds_fields: true,
                 ..none
             },
         ),
@@ -201,7 +201,7 @@ fn section_5_2_2_response_directives() {
             &[r#"private="x", private"#],
             ResponseDirectives {
                 private: true,
-                withholds: true,
+                withholds_fields: true,
                 ..none
             },
         ),
@@ -215,7 +215,7 @@ fn section_5_2_2_response_directives() {
     }
 }
 
-/// H01
+/// RFC 9111 §5.2.2.4, §5.2.2.7.
 #[test]
 fn section_5_2_2_4_and_7_fields_that_are_withheld() {
     let of = |lines: &[&'static str]| withheld_fields(&headers(lines), &TargetedFields::default());
@@ -224,7 +224,7 @@ fn section_5_2_2_4_and_7_fields_that_are_withheld() {
     assert!(of(&["no-cache, private=\"\", max-age=1"]).is_empty());
 }
 
-/// RFC 9213
+/// RFC 9213 §2.1.
 #[test]
 fn rfc_9213_section_2_1_a_targeted_field_takes_the_place_of_all() {
     let none = ResponseDirectives::default();
@@ -245,7 +245,7 @@ fn rfc_9213_section_2_1_a_targeted_field_takes_the_place_of_all() {
         (&["max-age=60;x=1, other, more=(1 2)"], ResponseDirectives { max_age: seconds(60), ..targeted }),
         (&["no-store=?0, public"], ResponseDirectives { public: true, ..targeted }),
         (&["no-store=1"], ResponseDirectives { no_store: true, ..targeted }),
-        (&["no-cache=\"x-a\""], ResponseDirectives { withholds: true, ..targeted }),
+        (&["no-cache=\"x-a\""], ResponseDirectives { withholds_fields: true, ..targeted }),
         (&["max-age=-1"], ResponseDirectives { max_age: seconds(0), ..targeted }),
         (&["max-age=\"60\", public"], ResponseDirectives { public: true, ..targeted }),
         (&["max-age=1.5, public"], ResponseDirectives { public: true, ..targeted }),

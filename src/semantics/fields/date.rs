@@ -1,4 +1,4 @@
-//! HTTP dates: read as the field reads them, written in one form (RFC 9110 §5.6.7).
+//! HTTP dates (RFC 9110 §5.6.7).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +8,11 @@ const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
 
-/// Reads a date in any of the three forms, in any letter case, without holding a wrong weekday against it.
+/// Reads a date in any of the three forms of RFC 9110 §5.6.7, in any letter case. A wrong weekday
+/// is accepted.
 ///
-/// A two-digit year that would lie more than 50 years after `now` belongs to the century before, as the section asks.
-/// Dates before 1970 are read as 1970: to a cache both are long ago.
+/// A two-digit year that would lie more than 50 years after `now` belongs to the century before, as
+/// that section demands. A date before 1970 is read as 1970: to a cache both are long ago.
 #[must_use]
 pub fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
     let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
@@ -37,10 +38,11 @@ pub fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// Writes a date as an IMF-fixdate.
+/// Writes a date as an IMF-fixdate. A year outside of 1970 to 9999 is written as the nearest one
+/// inside.
 #[must_use]
 pub fn format(time: SystemTime) -> HeaderValue {
-    // The formatter knows the years 1970 to 9999 only; a clock outside of them is broken, not a reason to panic.
+    // The formatter panics outside of these years; a broken clock must not.
     let seconds = time
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -49,11 +51,13 @@ pub fn format(time: SystemTime) -> HeaderValue {
     HeaderValue::try_from(text).expect("an IMF-fixdate is visible ASCII")
 }
 
+/// Reads digits, of which there must be as many as `length` allows.
 fn number(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let plain = length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
 }
 
+/// Reads `HH:MM:SS`.
 fn seconds_of_day(time: &str) -> Option<i64> {
     let mut parts = time.split(':');
     let (hour, minute, second) = (
@@ -66,6 +70,7 @@ fn seconds_of_day(time: &str) -> Option<i64> {
     valid.then_some(hour * 3600 + minute * 60 + second)
 }
 
+/// Returns the year that a two-digit year means at `now`.
 fn full_year(two_digits: i64, now: SystemTime) -> i64 {
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let this_year = 1970 + (seconds / 31_556_952) as i64;
@@ -77,6 +82,7 @@ fn full_year(two_digits: i64, now: SystemTime) -> i64 {
     }
 }
 
+/// Returns the number of days of a month in a leap year.
 fn days_in(month: i64) -> i64 {
     match month {
         2 => 29,
@@ -85,8 +91,9 @@ fn days_in(month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar: years are counted from March, so that the leap
-/// day is the last of its year.
+/// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar.
+///
+/// Years are counted from March, so that the leap day is the last day of its year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;
@@ -138,7 +145,7 @@ mod tests {
         }
     }
 
-    /// F07
+    /// A broken clock is no reason to panic.
     #[test]
     fn a_clock_far_off_is_written_without_panic() {
         let year_60000 = UNIX_EPOCH + Duration::from_secs(1_831_000_000_000);

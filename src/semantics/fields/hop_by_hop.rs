@@ -1,9 +1,10 @@
-//! Fields that concern one connection only and are never stored (RFC 9110 §7.6.1, RFC 9111 §3.1).
+//! Fields of one connection, which are never stored or forwarded (RFC 9110 §7.6.1, RFC 9111 §3.1).
 
 use http::header::{self, HeaderMap, HeaderName};
 
 use super::syntax;
 
+/// The fields of a connection for which `http` has a constant.
 const ALWAYS: [HeaderName; 6] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -13,19 +14,20 @@ const ALWAYS: [HeaderName; 6] = [
     header::UPGRADE,
 ];
 
+/// The other fields of a connection.
 const ALWAYS_NAMELESS: [&str; 3] = [
     "keep-alive",
     "proxy-connection",
     "proxy-authentication-info",
 ];
 
-/// Meant for everyone whatever `Connection` says (RFC 9110 §7.6.1): without them a response would be reused where it must
-/// not.
+/// The fields that `Connection` cannot remove: without them a response could be reused wrongly (RFC
+/// 9110 §7.6.1).
 const NEVER: [HeaderName; 2] = [header::CACHE_CONTROL, header::VARY];
 
-/// Removes them, those that `Connection` names included.
+/// Removes the fields of the connection, and those that `Connection` names.
 pub fn remove(headers: &mut HeaderMap) {
-    // One pass over the names is cheaper than nine lookups, and next to no response has any.
+    // One pass over the names is cheaper than nine lookups, and almost no response has any of them.
     if !headers.keys().any(is_of_connection) {
         return;
     }
@@ -44,6 +46,7 @@ pub fn remove(headers: &mut HeaderMap) {
     }
 }
 
+/// Returns whether a field concerns one connection only.
 fn is_of_connection(name: &HeaderName) -> bool {
     ALWAYS.contains(name) || ALWAYS_NAMELESS.contains(&name.as_str())
 }
@@ -52,7 +55,7 @@ fn is_of_connection(name: &HeaderName) -> bool {
 mod tests {
     use super::*;
 
-    /// H17
+    /// RFC 9111 §3.1, RFC 9110 §7.6.1.
     #[test]
     fn section_3_1_fields_of_the_connection_go() {
         let mut headers = HeaderMap::new();

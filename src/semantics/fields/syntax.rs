@@ -1,21 +1,23 @@
-//! Lists, tokens and quoted strings, the grammar most header fields share (RFC 9110 §5.6).
+//! Lists, tokens, quoted strings and numbers (RFC 9110 §5.6).
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list field over all its lines (RFC 9110 §5.6.1): trimmed, empty ones left out.
+/// Returns the members of a list field over all its lines (RFC 9110 §5.6.1), trimmed, without empty
+/// ones.
 ///
-/// Commas inside a quoted string do not separate. A quote that never closes is an ordinary character, so that nothing
-/// behind it is swallowed.
+/// A comma inside a quoted string does not separate. A quote that never closes is an ordinary
+/// character, so that it swallows nothing.
 pub fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).into_iter().flat_map(|value| Members {
+        /// The bytes that are not read yet.
         rest: value.as_bytes(),
         never_closes: false,
     })
 }
 
-/// The value of a field that is there once; `None` where it is absent or has several lines.
+/// Returns the value of a field with exactly one line; `None` if it is absent or has several.
 #[must_use]
 pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut lines = headers.get_all(name).iter();
@@ -25,10 +27,11 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h Heade
     }
 }
 
+/// The members of one line.
 struct Members<'v> {
     rest: &'v [u8],
-    /// Whether a quote was found that never closes. None behind it closes either: looking again at each would take time
-    /// quadratic in what a stranger sends.
+    /// Whether an unclosed quote was found. No later quote closes either: searching again from each
+    /// would take quadratic time in the length of a client's field.
     never_closes: bool,
 }
 
@@ -49,6 +52,7 @@ impl<'v> Iterator for Members<'v> {
 }
 
 impl Members<'_> {
+    /// Returns the index of the comma that ends the first member, or the length of the rest.
     fn member_end(&mut self) -> usize {
         let mut at = 0;
         while at < self.rest.len() {
@@ -65,7 +69,8 @@ impl Members<'_> {
     }
 }
 
-/// The length of the quoted string that `value` begins with, quotes included; `None` when it never closes.
+/// Returns the length of the quoted string at the start of `value`, quotes included; `None` if it
+/// never closes.
 fn quoted_length(value: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -77,7 +82,7 @@ fn quoted_length(value: &[u8]) -> Option<usize> {
     }
 }
 
-/// Splits `name=value` at the first `=`; the value is unquoted (RFC 9110 §5.6.4, §5.6.6).
+/// Splits `name=value` at the first `=` and unquotes the value (RFC 9110 §5.6.4, §5.6.6).
 #[must_use]
 pub fn parameter(member: &[u8]) -> (&[u8], Option<Cow<'_, [u8]>>) {
     match member.iter().position(|&byte| byte == b'=') {
@@ -89,6 +94,7 @@ pub fn parameter(member: &[u8]) -> (&[u8], Option<Cow<'_, [u8]>>) {
     }
 }
 
+/// Removes the quotes and escapes of a quoted string; leaves any other value as it is.
 fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     if value.first() != Some(&b'"') {
         return Cow::Borrowed(value);
@@ -111,7 +117,8 @@ fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// A non-negative decimal number; `None` where there is anything else. One too large for `u64` saturates.
+/// Reads a non-negative decimal number; `None` if there is anything but digits. Saturates at
+/// `u64::MAX`.
 #[must_use]
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
@@ -153,7 +160,7 @@ mod tests {
         }
     }
 
-    /// A stranger's field costs time in proportion to its length: looking for an end takes one pass.
+    /// Reading a client's field takes time linear in its length.
     #[test]
     fn quotes_that_never_close_are_looked_at_once() {
         let value = "\"\\".repeat(200_000);

@@ -1,4 +1,4 @@
-//! The age of a response (RFC 9111 §4.2.3).
+//! The age of a response on arrival (RFC 9111 §4.2.3).
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use crate::semantics::cache_control::delta_seconds;
 use crate::semantics::fields::{self, date};
 use crate::semantics::moment::Moment;
 
-/// The age a response already had when it was received (RFC 9111 §4.2.3, `corrected_initial_age`).
+/// Computes the age that a response had on arrival: `corrected_initial_age` of RFC 9111 §4.2.3.
 #[must_use]
 pub fn corrected_initial_age(headers: &HeaderMap, requested: Moment, received: Moment) -> Duration {
-    let sent = sent(headers, received)
+    let sent = date_value(headers, received)
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    // Both in whole seconds: a `Date` cut to its second must not make a response up to a second older than it is.
+    // Both in whole seconds: a `Date` without fractions must not make a response up to a second
+    // older.
     let apparent = Duration::from_secs(received.unix_seconds().saturating_sub(sent));
     let upstream = fields::list(headers, &AGE)
         .next()
@@ -24,8 +25,8 @@ pub fn corrected_initial_age(headers: &HeaderMap, requested: Moment, received: M
     apparent.max(upstream.saturating_add(received.since(requested)))
 }
 
-/// `Date`, or the moment of receipt where it is missing or cannot be read (RFC 9110 §6.6.1).
-pub(super) fn sent(headers: &HeaderMap, received: Moment) -> std::time::SystemTime {
+/// Returns `Date`, or the time of arrival if it is missing or unreadable (RFC 9110 §6.6.1).
+pub(super) fn date_value(headers: &HeaderMap, received: Moment) -> std::time::SystemTime {
     headers
         .get(DATE)
         .and_then(|value| date::parse(value.as_bytes(), received.wall()))

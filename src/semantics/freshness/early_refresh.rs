@@ -1,19 +1,23 @@
-//! Refreshing before expiry, with a chance that grows towards it (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal
-//! Probabilistic Cache Stampede Prevention", VLDB 2015).
+//! Refreshing a response before it expires, with a chance that grows towards expiry.
+//!
+//! The algorithm is XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache
+//! Stampede Prevention", VLDB 2015. The random number is an argument.
 
 use std::time::Duration;
 
-/// Beyond this many costs (times beta) before expiry the chance is below one in two billion: nobody needs to draw.
+/// Beyond this many costs (times beta) before expiry the chance is below one in two billion.
 const FAR: f64 = 21.5;
 
-/// Whether the moment of expiry is so near that the dice are worth rolling.
+/// Returns whether expiry is near enough that a random number is worth drawing.
 #[must_use]
 pub fn is_near(left: Duration, cost: Duration, beta: f64) -> bool {
     left.as_secs_f64() < cost.as_secs_f64() * beta * FAR
 }
 
-/// `now - cost * beta * ln(drawn) >= expiry`, where `drawn` is uniform between 0 (excluded) and 1: whether a response with
-/// `left` of its lifetime, that took `cost` to get, is to be refreshed now.
+/// Returns whether a response is to be refreshed now: `now - cost * beta * ln(drawn) >= expiry`.
+///
+/// `left` is the rest of its lifetime, `cost` the time that fetching it took, and `drawn` is
+/// uniform between 0 (excluded) and 1.
 #[must_use]
 pub fn is_due(left: Duration, cost: Duration, beta: f64, drawn: f64) -> bool {
     let ahead = -drawn.max(f64::MIN_POSITIVE).ln() * beta * cost.as_secs_f64();

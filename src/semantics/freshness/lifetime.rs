@@ -5,29 +5,31 @@ use std::time::Duration;
 use http::header::{EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
-use super::age::sent;
+use super::age::date_value;
 use super::ttl::Ttl;
 use crate::semantics::cache_control::ResponseDirectives;
 use crate::semantics::fields::date;
 use crate::semantics::moment::Moment;
 
-/// The largest lifetime that is guessed from `Last-Modified`.
+/// The longest lifetime that is estimated from `Last-Modified`: one day.
 pub const MAX_HEURISTIC_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where a response's lifetime comes from (RFC 9111 §4.2.1).
+/// The lifetime of a response, by its origin (RFC 9111 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// The response said it: `s-maxage`, `max-age` or `Expires`.
+    /// The response states it: `s-maxage`, `max-age` or `Expires`.
     Explicit(Duration),
-    /// It said nothing; the configuration gives it this.
+    /// The configuration gives it to a response that states none.
     Assigned(Ttl),
-    /// It said nothing; a tenth of the time since `Last-Modified` (§4.2.2).
+    /// A tenth of the time since `Last-Modified` (RFC 9111 §4.2.2).
     Heuristic(Duration),
-    /// Nothing gives it one: it is never fresh.
+    /// The response has no lifetime and is never fresh.
     Absent,
 }
 
-/// The lifetime of a response received at `received`; `assigned` is what the configuration gives to one that says nothing.
+/// Computes the lifetime of a response that arrived at `received`.
+///
+/// `assigned` is the lifetime that the configuration gives to a response that states none.
 #[must_use]
 pub fn lifetime(
     status: StatusCode,
@@ -45,7 +47,7 @@ pub fn lifetime(
     if let Some(ttl) = assigned {
         return Lifetime::Assigned(ttl);
     }
-    if !(heuristically_cacheable(status) || (directives.public && status.as_u16() < 400)) {
+    if !(is_heuristically_cacheable(status) || (directives.public && status.as_u16() < 400)) {
         return Lifetime::Absent;
     }
     match since_last_modified(headers, received) {
@@ -54,37 +56,41 @@ pub fn lifetime(
     }
 }
 
-/// Whether the configured lifetime may be given to a status: those whose meaning does not depend on the request.
+/// Returns whether a status can have the configured lifetime: its meaning must not depend on the
+/// request.
 #[must_use]
 pub fn takes_assigned_lifetime(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 301 | 308)
 }
 
-/// Whether the configured *negative* lifetime may be given to a status.
+/// Returns whether a status can have the configured lifetime of negative answers.
 #[must_use]
 pub fn takes_negative_lifetime(status: StatusCode) -> bool {
     matches!(status.as_u16(), 404 | 410)
 }
 
-/// The statuses RFC 9110 §15.1 calls heuristically cacheable, without 206, which this cache does not combine, and
-/// without errors, which need explicit freshness here.
-fn heuristically_cacheable(status: StatusCode) -> bool {
+/// Returns whether a status is heuristically cacheable (RFC 9110 §15.1).
+///
+/// Without 206, whose lifetime must be explicit here, and without errors.
+fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
 }
 
-/// §5.3: `Expires` less `Date`; several or unreadable ones mean already expired.
+/// Returns `Expires` less `Date` (RFC 9111 §5.3). Several lines, or an unreadable one, mean
+/// expired.
 fn until_expires(headers: &HeaderMap, received: Moment) -> Duration {
     let mut values = headers.get_all(EXPIRES).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Duration::ZERO;
     };
     date::parse(value.as_bytes(), received.wall())
-        .and_then(|expires| expires.duration_since(sent(headers, received)).ok())
+        .and_then(|expires| expires.duration_since(date_value(headers, received)).ok())
         .unwrap_or_default()
 }
 
+/// Returns how long before `Date` the response was last modified; `None` if it does not say.
 fn since_last_modified(headers: &HeaderMap, received: Moment) -> Option<Duration> {
     let value = headers.get(LAST_MODIFIED)?;
     let modified = date::parse(value.as_bytes(), received.wall())?;
-    sent(headers, received).duration_since(modified).ok()
+    date_value(headers, received).duration_since(modified).ok()
 }

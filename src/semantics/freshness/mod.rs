@@ -1,4 +1,8 @@
-//! How long a response stays fresh, and how old it is (RFC 9111 §4.2).
+//! How long a response is fresh, how old it is, and how long it may be used after that (RFC 9111
+//! §4.2).
+//!
+//! [`Freshness`] holds the times of a stored response; [`lifetime`] and [`corrected_initial_age`]
+//! compute them from a message. Whether a request may be answered with them is decided in `reuse`.
 
 mod age;
 pub mod early_refresh;

@@ -1,4 +1,4 @@
-//! Tables of lifetimes and ages.
+//! Tables of lifetimes and ages (RFC 9111 §4.2).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -118,7 +118,7 @@ fn section_4_2_1_lifetime() {
     }
 }
 
-/// F08
+/// RFC 9111 §4.2.3.
 #[test]
 fn section_4_2_3_corrected_initial_age() {
     for (case, lines, delay, expected) in [

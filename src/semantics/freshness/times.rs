@@ -5,39 +5,42 @@ use std::time::Duration;
 use super::staleness::Staleness;
 use crate::semantics::moment::Moment;
 
-/// A stored response's times (RFC 9111 §4.2).
+/// The times of a stored response (RFC 9111 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Freshness {
-    /// When its head arrived.
+    /// When the head of the response arrived.
     pub received: Moment,
-    /// How old it was then.
+    /// The age that the response had on arrival (RFC 9111 §4.2.3).
     pub initial_age: Duration,
-    /// Its freshness lifetime; `None` is "until invalidated".
+    /// The freshness lifetime, counted from age zero. `None`: fresh until it is invalidated.
     pub lifetime: Option<Duration>,
-    /// What it may be used for beyond that.
+    /// How long the response may be used after its lifetime.
     pub stale: Staleness,
-    /// Whether it does not change as long as it is fresh (RFC 8246 §2).
+    /// Whether the response does not change while it is fresh (RFC 8246 §2).
     pub immutable: bool,
 }
 
 impl Freshness {
-    /// The current age (§4.2.3).
+    /// Returns the current age (RFC 9111 §4.2.3).
     #[must_use]
     pub fn age(&self, now: Moment) -> Duration {
         self.initial_age.saturating_add(now.since(self.received))
     }
 
-    /// Whether it may ever be used without being validated: it was fresh, or usable as it is, when it arrived.
+    /// Returns whether the response can ever be served without being validated.
+    ///
+    /// That is: on arrival it was fresh, or within a window in which it may be served stale.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         self.lifetime.is_none_or(|lifetime| {
-            lifetime.saturating_add(self.stale.asked_for()) > self.initial_age
+            lifetime.saturating_add(self.stale.longest_while_reachable()) > self.initial_age
         })
     }
 
-    /// Until when, on the monotonic clock, it is of any use: its lifetime and the longest time it may be used beyond that.
-    /// `None` is for ever.
+    /// Returns when the response stops being useful, as a reading of the monotonic clock.
+    ///
+    /// That is the end of its lifetime plus the longest window after it. `None`: never.
     #[must_use]
     pub fn useful_until(&self) -> Option<Duration> {
         let whole = self.lifetime?.saturating_add(self.stale.longest());

@@ -1,13 +1,13 @@
-//! A lifetime from the configuration.
+//! The lifetime that the configuration gives to a response without one.
 
 use std::time::Duration;
 
-/// A lifetime that this cache gives to responses which say nothing of theirs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The lifetime of responses that do not state their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ttl {
     /// Fresh for this long.
     For(Duration),
-    /// Fresh until a write, an invalidation or eviction takes it: no automatic expiration.
+    /// Fresh until a write, an invalidation or eviction removes it. Never expires.
     UntilInvalidated,
 }
 

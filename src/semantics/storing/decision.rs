@@ -26,7 +26,7 @@ pub fn decide_storage(
     rules: &StoringRules,
 ) -> StorageDecision {
     let said = ResponseDirectives::from_headers(answered.headers, &rules.targets);
-    let withheld = match said.withholds {
+    let withheld = match said.withholds_fields {
         true => withheld_fields(answered.headers, &rules.targets),
         false => Vec::new(),
     };
