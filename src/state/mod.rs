@@ -1,159 +1,22 @@
 //! State that all clones of one layer share, grouped by purpose.
 //!
-//! [`LayerState`] is one layer's options next to an `Arc` of [`SharedState`]. Every field of
-//! `SharedState` serves one purpose and lives in its own file; functions of the service take the
-//! whole only where they need several of them.
+//! [`LayerState`] is one layer's options next to an `Arc` of the shared state, in which every
+//! field serves one purpose and has its own file. Functions of the service take the whole only
+//! where they need several fields.
 //!
 //! This room knows the backend, the flights and the counters. It knows nothing of requests on
-//! their way, and imports nothing of `service`. Start reading with [`SharedState`], then `store`.
+//! their way, and imports nothing of `service`. Start reading with [`layer_state`], then
+//! [`operations`].
 
 pub(crate) mod background;
 pub(crate) mod failure_log;
 pub(crate) mod fill_queue;
+pub(crate) mod layer_state;
+pub(crate) mod operations;
 pub(crate) mod origin_failures;
 pub(crate) mod shared_head;
 pub(crate) mod store;
 pub(crate) mod uncacheable;
 pub(crate) mod write_grace;
 
-use std::sync::Arc;
-
-use crate::backend::{Backend, Group};
-use crate::config::Config;
-use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
-use crate::key::{CacheKey, Resource, group_digest};
-use crate::semantics::moment::Moment;
-use crate::stats::{Counters, Event};
-
-use self::background::Background;
-use self::failure_log::FailureLog;
-use self::fill_queue::FillQueue;
-use self::origin_failures::OriginFailures;
-use self::shared_head::SharedHead;
-use self::store::Store;
-use self::uncacheable::UncacheableKeys;
-use self::write_grace::WriteGrace;
-
-/// One layer's options, and the state it shares with its clones and their services.
-///
-/// Cloning copies two pointers.
-pub(crate) struct LayerState<B: Backend> {
-    pub(crate) config: Arc<Config>,
-    pub(crate) shared: Arc<SharedState<B>>,
-}
-
-/// The state behind every clone of a layer.
-pub(crate) struct SharedState<B: Backend> {
-    /// The backend and the seed of its cache keys.
-    pub(crate) store: Store<B>,
-    pub(crate) counters: Counters,
-    /// Throttles the log lines about a failing backend.
-    pub(crate) failure_log: FailureLog,
-    pub(crate) coalescing: Coalescing<B::Fence>,
-    pub(crate) origin: OriginState,
-    /// Resources of which nothing is stored for now, after a write of unknown outcome.
-    pub(crate) write_grace: WriteGrace,
-    /// Keys of which parts (206) are stored.
-    pub(crate) partial_keys: ExpiringSet,
-    pub(crate) background: Background,
-}
-
-/// What concurrent requests for one key share.
-pub(crate) struct Coalescing<F> {
-    pub(crate) flights: Flights<F, SharedHead>,
-    /// Keys whose responses are not shared, so that their requests do not wait for each other.
-    pub(crate) uncacheable: UncacheableKeys,
-    /// Bytes of bodies in memory on their way into the store or to slow clients.
-    pub(crate) buffers: Arc<Budget>,
-}
-
-/// What is remembered of the inner service.
-#[derive(Default)]
-pub(crate) struct OriginState {
-    /// Keys whose fetches failed a moment ago.
-    pub(crate) failures: OriginFailures,
-    /// Keys whose last validation or completion was answered about another representation. Their
-    /// next requests carry no conditions of the cache's own.
-    pub(crate) contradicted: ExpiringSet,
-    /// Fills that wait for the inner service to be ready.
-    pub(crate) fill_queue: FillQueue,
-}
-
-impl<B: Backend> Clone for LayerState<B> {
-    fn clone(&self) -> Self {
-        Self {
-            config: self.config.clone(),
-            shared: self.shared.clone(),
-        }
-    }
-}
-
-impl<B: Backend> LayerState<B> {
-    /// Default options over a backend.
-    pub(crate) fn new(backend: B) -> Self {
-        Self {
-            config: Arc::default(),
-            shared: Arc::new(SharedState {
-                store: Store::new(backend),
-                counters: Counters::default(),
-                failure_log: FailureLog::default(),
-                coalescing: Coalescing {
-                    flights: Flights::default(),
-                    uncacheable: UncacheableKeys::default(),
-                    buffers: Arc::default(),
-                },
-                origin: OriginState::default(),
-                write_grace: WriteGrace::default(),
-                partial_keys: ExpiringSet::default(),
-                background: Background::default(),
-            }),
-        }
-    }
-
-    pub(crate) fn now(&self) -> Moment {
-        self.config.clock.now()
-    }
-
-    pub(crate) fn count(&self, event: Event) {
-        self.shared.counters.count(event);
-    }
-
-    /// The resource at a path of an authority, in this layer's scope.
-    pub(crate) fn resource(&self, authority: &str, path: &str) -> Resource {
-        let seed = &self.shared.store.seed;
-        Resource::new(seed, &self.config.scope, authority, path)
-    }
-
-    /// The cache group of a name at an authority, in this layer's scope.
-    pub(crate) fn group(&self, authority: &str, name: &str) -> Group {
-        group_digest(&self.shared.store.seed, &self.config.scope, authority, name)
-    }
-
-    /// A share of the bytes that may be buffered, with none taken yet.
-    pub(crate) fn buffer_share(&self) -> BudgetShare {
-        let budget = self.shared.coalescing.buffers.clone();
-        BudgetShare::new(budget, self.config.max_buffered_bytes)
-    }
-
-    /// The largest body that is stored, in bytes.
-    pub(crate) fn max_stored_body(&self) -> u64 {
-        let backend = &self.shared.store.backend;
-        self.config.max_body.min(backend.max_response_size())
-    }
-
-    /// Whether the inner service is asked for a key without conditions of the cache's own, because
-    /// its last answer to them contradicted the stored response.
-    pub(crate) fn is_contradicted(&self, key: &CacheKey) -> bool {
-        let keys = &self.shared.origin.contradicted;
-        keys.is_remembered(key, Audience::Everyone, self.now())
-    }
-
-    /// Lets the next requests for a key go to the inner service without such conditions.
-    pub(crate) fn remember_contradicted(&self, key: &CacheKey) {
-        let (keys, ttl) = (
-            &self.shared.origin.contradicted,
-            self.config.coalesce.uncacheable_ttl,
-        );
-        keys.remember(key, Audience::Everyone, self.now(), ttl);
-    }
-}
+pub(crate) use layer_state::LayerState;

@@ -1,0 +1,99 @@
+//! Backend operations whose results are counted and logged.
+
+use std::time::Duration;
+
+use crate::backend::{Backend, BackendError, InvalidationTarget, PutOutcome};
+use crate::flight::Audience;
+use crate::key::CacheKey;
+use crate::semantics::reason::{Reason, Refusal};
+use crate::stats::Event;
+use crate::timeout::with_timeout;
+
+use super::background::{CANCELLED_TASKS_TIMEOUT, ShutdownReport};
+use super::failure_log::Operation;
+use super::layer_state::LayerState;
+
+impl<B: Backend> LayerState<B> {
+    /// Logs that a backend operation failed, at most once a second for each operation.
+    pub(crate) fn backend_failed(&self, operation: Operation, error: &BackendError) {
+        let now = self.now();
+        self.shared.failure_log.report(operation, error, now);
+    }
+
+    /// Counts and logs why a response is not stored. Responses to HEAD are never stored; that is
+    /// not counted.
+    pub(crate) fn record_refusal(&self, refusal: Refusal) {
+        if refusal == Refusal::Method {
+            return;
+        }
+        self.count(Event::Refusal(refusal));
+        tracing::debug!(reason = refusal.as_str(), "not stored");
+    }
+
+    /// Counts and logs the result of a store.
+    pub(crate) fn record_put(&self, put: &Result<PutOutcome, BackendError>) {
+        match put {
+            Ok(PutOutcome::Stored) => {
+                self.count(Event::Store);
+                tracing::debug!("stored");
+            }
+            Ok(PutOutcome::Superseded) => self.record_refusal(Refusal::Superseded),
+            Ok(PutOutcome::TooLarge) => self.record_refusal(Refusal::TooLarge),
+            Err(error) => {
+                self.record_refusal(Refusal::BackendFailed);
+                self.backend_failed(Operation::Store, error);
+            }
+        }
+    }
+
+    /// Invalidates one target. An error means that the backend did not acknowledge it; it is
+    /// counted and logged here.
+    pub(crate) async fn invalidate(&self, target: InvalidationTarget) -> Result<(), BackendError> {
+        let result = self.shared.store.backend.invalidate(&target).await;
+        match &result {
+            Ok(()) => {
+                self.count(Event::Invalidation);
+                tracing::debug!(?target, "invalidated");
+            }
+            Err(error) => {
+                self.count(Event::InvalidationFailed);
+                self.backend_failed(Operation::Invalidation, error);
+                tracing::debug!(?target, "not invalidated");
+            }
+        }
+        result
+    }
+
+    /// Invalidates everything. An error means that the backend did not acknowledge it.
+    pub(crate) async fn clear(&self) -> Result<(), BackendError> {
+        let result = self.shared.store.backend.clear().await;
+        match &result {
+            Ok(()) => tracing::info!("cleared"),
+            Err(error) => {
+                self.count(Event::InvalidationFailed);
+                self.backend_failed(Operation::Clear, error);
+            }
+        }
+        result
+    }
+
+    /// Whether parts of the response at this key are stored, as far as this process remembers.
+    pub(crate) fn is_partly_stored(&self, key: &CacheKey) -> bool {
+        let keys = &self.shared.partial_keys;
+        keys.is_remembered(key, Audience::Everyone, self.now())
+    }
+
+    /// Ends all background tasks by the deadline, then lets the backend deliver its pending
+    /// invalidations in the time that is left, or in one second.
+    pub(crate) async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let began = self.now();
+        let report = self.shared.background.shutdown(deadline).await;
+        let left = deadline.saturating_sub(self.now().since(began));
+        let left = left.max(CANCELLED_TASKS_TIMEOUT);
+        let drained = with_timeout(left, self.shared.store.backend.drain()).await;
+        if drained.is_none() {
+            tracing::error!("stopped before the backend has delivered its pending invalidations");
+        }
+        report
+    }
+}
