@@ -1,5 +1,5 @@
-//! Parses `Cache-Control` from arbitrary bytes: no panic, letter case and white space change nothing,
-//! and no directive cancels another.
+//! Parses `Cache-Control` from arbitrary bytes: no panic, letter case and white space change
+//! nothing, and no directive cancels another.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
