@@ -1,36 +1,25 @@
-//! What goes on in the background is owned: refreshes begin when they should, and all of it ends with the cache.
+//! What goes on in the background is owned: refreshes begin when they should, and all of it ends
+//! with the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
-use tower_response_cache::clock::Moment;
 use tower_response_cache::random::SeededRandom;
 use tower_response_cache::stats::{Refresh, WriteOutcome};
 
 use crate::support::origin::{Origin, answer, cacheable, scripted};
+use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::Yielding;
 use crate::support::{get, put, send};
 
-const SLOW: Duration = Duration::from_millis(50);
-const SECOND: Duration = Duration::from_secs(1);
-
 fn layer() -> CacheLayer<MemoryBackend> {
-    layer_on(MemoryBackend::default())
-}
-
-/// Both clocks are tokio's, so that nothing but virtual time passes.
-fn layer_on<B: Backend>(backend: B) -> CacheLayer<B> {
-    let begun = Instant::now();
-    CacheLayer::new(backend).clock(move || {
-        let passed = begun.elapsed() + SECOND;
-        Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
-    })
+    in_virtual_time(MemoryBackend::default())
 }
 
 fn slow(text: &'static str) -> Origin {
@@ -47,13 +36,8 @@ fn slow(text: &'static str) -> Origin {
     })
 }
 
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// S17: over many lifetimes a key that is asked for often is refreshed about once each, before it expires.
+/// Over many lifetimes a key that is asked for often is refreshed about once each, before it
+/// expires.
 #[tokio::test(start_paused = true)]
 async fn early_refreshes_come_about_once_a_lifetime_and_save_the_miss() {
     let layer = layer().early_refresh(1.0).random(SeededRandom::new(1));
@@ -75,10 +59,11 @@ async fn early_refreshes_come_about_once_a_lifetime_and_save_the_miss() {
     assert_eq!((misses, stats.refreshes.get(Refresh::Stale)), (0, 0));
 }
 
-/// S17: nothing is refreshed that was invalidated, nor does a refresh that a write overtook store anything.
+/// Nothing is refreshed that was invalidated, nor does a refresh that a write overtook store
+/// anything.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_refreshed_early_once_it_is_invalidated() {
-    // Always draws what is due at once.
+    // Always draws zero: the refresh is due at once.
     let layer = layer().early_refresh(1.0).random(|| 0);
     let service = layer.layer(slow("x"));
     send(&service, get("/a")).await;
@@ -100,7 +85,7 @@ async fn nothing_is_refreshed_early_once_it_is_invalidated() {
     );
 }
 
-/// Nobody is asked on behalf of a request that wants nothing to be asked, or whose answer would not be stored.
+/// No refresh for a request with `only-if-cached`, or whose response would not be stored.
 #[tokio::test(start_paused = true)]
 async fn early_refreshes_are_for_requests_that_help() {
     for (name, value, calls) in [
@@ -124,12 +109,13 @@ async fn early_refreshes_are_for_requests_that_help() {
     }
 }
 
-/// S16: stored in the same second, expired over a quarter of their lifetime, evenly (chi-square at 0.1 %).
+/// Stored in the same second, expired over a quarter of their lifetime, evenly (chi-square at 0.1
+/// %).
 #[tokio::test(start_paused = true)]
 async fn jitter_spreads_expiries() {
     const KEYS: usize = 10_000;
     let origin = Origin::at_once(|_| answer(200, &[("cache-control", "max-age=1000")], ""));
-    let layer = layer_on(MemoryBackend::new(256 << 20))
+    let layer = in_virtual_time(MemoryBackend::new(256 << 20))
         .ttl_jitter(0.25)
         .random(SeededRandom::new(2));
     let service = layer.layer(origin);
@@ -153,11 +139,11 @@ async fn jitter_spreads_expiries() {
     assert!(chi_square < 27.9, "{chi_square}: {expiries:?}");
 }
 
-/// S18: what is under way may end; what does not is cancelled at the deadline; nothing is left.
+/// Running work may end; at the deadline the rest is cancelled, and nothing is left.
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
     async fn check(backend: impl Backend) {
-        let layer = layer_on(backend);
+        let layer = in_virtual_time(backend);
         let service = layer.layer(slow("x"));
         send(&service, get("/a")).await;
         settle().await;
@@ -203,7 +189,7 @@ async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
 
 /// Requests are served as ever, with nothing in the background.
 #[tokio::test(start_paused = true)]
-async fn after_the_shutdown_everybody_is_served_and_nothing_begins() {
+async fn after_the_shutdown_requests_are_served_and_no_background_work_begins() {
     let layer = layer();
     let service = layer.layer(slow("x"));
     send(&service, get("/a")).await;
@@ -257,7 +243,7 @@ async fn a_leader_keeps_its_call_through_the_shutdown() {
     assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
-/// X06: a runtime that ends takes the background work with it, quietly.
+/// A runtime that ends takes the background work with it, quietly.
 #[test]
 fn a_runtime_that_ends_first_takes_everything_with_it() {
     let layer = CacheLayer::new(MemoryBackend::default());

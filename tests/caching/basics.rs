@@ -1,28 +1,12 @@
 //! The way in a few lines: miss, hit, write, miss.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use http::Method;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 
-use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::origin::versions;
 use crate::support::yielding::Yielding;
 use crate::support::{get, put, send};
-
-fn versions() -> Origin {
-    let version = Arc::new(AtomicUsize::new(1));
-    Origin::at_once(move |request| match *request.method() {
-        Method::GET => cacheable(format!("v{}", version.load(Ordering::SeqCst))),
-        _ => answer(
-            200,
-            &[],
-            format!("v{}", version.fetch_add(1, Ordering::SeqCst) + 1),
-        ),
-    })
-}
 
 async fn miss_hit_write_miss(backend: impl Backend) {
     let origin = versions();

@@ -1,4 +1,4 @@
-//! P7: memory means bytes, as an allocator counts them on the test's own thread.
+//! Memory means bytes, as an allocator counts them on the test's own thread.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -64,7 +64,6 @@ fn assert_within_capacity(shape: &str, body: usize, asks: impl Iterator<Item = R
     );
 }
 
-/// M01
 #[test]
 fn unique_urls_stay_within_the_capacity() {
     for body in [0, 150, 4096, 100_000] {
@@ -74,7 +73,6 @@ fn unique_urls_stay_within_the_capacity() {
     }
 }
 
-/// M01, M03
 #[test]
 fn queries_and_variants_stay_within_the_capacity() {
     let queries = (0..12_000).map(|n| get(&format!("/some/path?page={n}")));
@@ -88,7 +86,6 @@ fn queries_and_variants_stay_within_the_capacity() {
     assert_within_capacity("variants", 150, variants);
 }
 
-/// M05
 #[test]
 fn header_fields_are_counted() {
     let layer = CacheLayer::new(MemoryBackend::new(CAPACITY));
@@ -106,9 +103,9 @@ fn header_fields_are_counted() {
     assert!(bytes > 20_000, "{bytes} bytes");
 }
 
-/// M01: what is asked for again and again survives a scan of what is asked for once.
+/// Entries requested again and again survive a scan of entries requested once.
 #[test]
-fn a_scan_does_not_push_out_what_is_hot() {
+fn a_scan_does_not_evict_hot_entries() {
     let runtime = runtime();
     let layer = CacheLayer::new(MemoryBackend::new(CAPACITY));
     let service = layer.layer(Origin::at_once(|_| {
@@ -123,7 +120,7 @@ fn a_scan_does_not_push_out_what_is_hot() {
     assert!(hits > 19_000, "{hits} hits of 20,000");
 }
 
-/// One write, 10,000 queries: what it costs the writer does not depend on their number.
+/// One write, 10,000 queries: the cost of the write does not depend on their number.
 #[test]
 fn a_write_costs_the_same_whatever_the_number_of_queries() {
     let runtime = runtime();
@@ -182,13 +179,15 @@ impl Body for Pieces {
     }
 }
 
-/// B05: ten thousand fills of the largest size at once, none of whose clients reads. What may be held for them is the
-/// budget; beyond it each has one piece on its way, as it would have without a cache.
+/// Ten thousand fills of the largest size at once, none of whose clients reads. What may be held
+/// for them is the budget; beyond it each has one piece on its way, as it would have without a
+/// cache.
 #[test]
 fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
     const FILLS: u64 = 10_000;
     const BUDGET: u64 = 8 * 1024 * 1024;
-    /// What a response that nobody reads costs without any of its body: its heads, its place in each table, its task.
+    /// The cost of an unread response without its body: its heads, its place in each table, its
+    /// task.
     const EACH: u64 = 8 * 1024;
     let runtime = runtime();
     for is_announced in [false, true] {
@@ -232,8 +231,9 @@ fn ten_thousand_fills_of_the_largest_size_stay_within_the_budget() {
     }
 }
 
-/// M06: whatever is asked for, and however often, the tables beside the store do not grow: flights, keys that are not worth
-/// waiting for, origins that fail, listed expiries, grace periods, the queue, the budget.
+/// Whatever is asked for, and however often, the tables beside the store do not grow: flights, keys
+/// that are not worth waiting for, origins that fail, listed expiries, grace periods, the queue,
+/// the budget.
 #[test]
 fn side_tables_do_not_grow() {
     let runtime = runtime();
@@ -275,7 +275,7 @@ fn side_tables_do_not_grow() {
     assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
-/// Whoever has yet to read what is stored holds the same bytes, not a copy.
+/// Slow readers of a stored response hold its bytes, not a copy.
 #[test]
 fn readers_of_a_fill_and_the_store_share_its_bytes() {
     const LENGTH: u64 = (PIECE * PIECES) as u64;

@@ -1,4 +1,5 @@
-//! RFC 9111 §5.2 and its neighbours from outside: what requests and responses say, and what comes of it.
+//! RFC 9111 §5.2 and related fields, seen from outside: directives of requests and responses, and
+//! their effect.
 
 use std::time::Duration;
 
@@ -9,13 +10,9 @@ use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer, RequestDirective};
 
 use crate::support::origin::{Origin, answer};
-use crate::support::{Answer, get, send, with};
+use crate::support::{Answer, get, in_memory, send, with};
 
 type Line = (&'static str, &'static str);
-
-fn layer() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
 
 fn origin(lines: &'static [Line]) -> Origin {
     Origin::at_once(move |_| answer(200, lines, "text"))
@@ -36,7 +33,6 @@ fn asks(directives: &str) -> Request<()> {
     with(get("/a"), "cache-control", directives)
 }
 
-/// H19, H21
 #[tokio::test(start_paused = true)]
 async fn section_5_2_1_2_max_stale() {
     for (lines, directives, is_hit) in [
@@ -65,7 +61,7 @@ async fn section_5_2_1_2_max_stale() {
             false,
         ),
     ] {
-        let (service, origin) = stored(&layer(), lines).await;
+        let (service, origin) = stored(&in_memory(), lines).await;
         advance(Duration::from_secs(100)).await;
         let answer = send(&service, asks(directives)).await;
         assert_eq!(
@@ -82,7 +78,7 @@ async fn section_5_2_1_2_max_stale() {
     }
 }
 
-/// H21: each can be ignored, alone.
+/// Each can be ignored, alone.
 #[tokio::test(start_paused = true)]
 async fn section_5_2_1_each_can_be_ignored() {
     use RequestDirective as D;
@@ -139,8 +135,8 @@ async fn section_5_2_1_each_can_be_ignored() {
         ),
     ] {
         for (layer, expected) in [
-            (layer(), obeyed),
-            (layer().ignore_request_directives([ignored]), otherwise),
+            (in_memory(), obeyed),
+            (in_memory().ignore_request_directives([ignored]), otherwise),
         ] {
             let (service, _) = stored(&layer, fresh).await;
             advance(Duration::from_secs(after)).await;
@@ -151,7 +147,7 @@ async fn section_5_2_1_each_can_be_ignored() {
     }
 }
 
-/// H01: what `no-cache` and `private` name is the first client's alone; all else is everybody's.
+/// Fields named by `no-cache` and `private` go to the first client only; all others are stored.
 #[tokio::test(start_paused = true)]
 async fn section_5_2_2_4_and_7_qualified_forms() {
     for control in [
@@ -169,7 +165,7 @@ async fn section_5_2_2_4_and_7_qualified_forms() {
             ];
             Ok(answer(200, &lines, "text"))
         });
-        let service = layer().layer(origin.clone());
+        let service = in_memory().layer(origin.clone());
         let (own, follower) = tokio::join!(send(&service, get("/a")), send(&service, get("/a")));
         sleep(Duration::from_millis(1)).await;
         let hit = send(&service, get("/a")).await;
@@ -198,7 +194,7 @@ async fn section_5_2_2_3_must_understand() {
     ] {
         let origin =
             Origin::at_once(move |_| answer(status, &[("cache-control", control)], "text"));
-        let service = layer().layer(origin);
+        let service = in_memory().layer(origin);
         send(&service, get("/a")).await;
         let again = send(&service, get("/a")).await;
         assert_eq!(
@@ -211,8 +207,8 @@ async fn section_5_2_2_3_must_understand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rfc_8246_section_2_what_is_immutable_is_not_asked_for_while_it_is_fresh() {
-    let (service, _) = stored(&layer(), &[("cache-control", "max-age=60, immutable")]).await;
+async fn rfc_8246_section_2_an_immutable_response_is_not_validated_while_it_is_fresh() {
+    let (service, _) = stored(&in_memory(), &[("cache-control", "max-age=60, immutable")]).await;
     assert!(send(&service, asks("max-age=0")).await.is_hit());
     assert!(!send(&service, asks("no-cache")).await.is_hit());
     advance(Duration::from_secs(61)).await;
@@ -226,7 +222,7 @@ async fn rfc_9213_a_targeted_field_takes_the_place_of_cache_control() {
         ("cache-control", "no-store"),
         ("expires", "0"),
     ];
-    let (service, _) = stored(&layer(), lines).await;
+    let (service, _) = stored(&in_memory(), lines).await;
     let hit = send(&service, get("/a")).await;
     assert_eq!(hit.cache_status(), "hit; ttl=60");
     assert_eq!(
@@ -235,9 +231,9 @@ async fn rfc_9213_a_targeted_field_takes_the_place_of_cache_control() {
         "it is for those behind"
     );
     assert_eq!(hit.header("cdn-cache-control"), "max-age=60");
-    let (service, _) = stored(&layer().targeted_cache_control([]), lines).await;
+    let (service, _) = stored(&in_memory().targeted_cache_control([]), lines).await;
     assert!(!send(&service, get("/a")).await.is_hit());
-    let own = layer().targeted_cache_control(["Our-Cache-Control", "CDN-Cache-Control"]);
+    let own = in_memory().targeted_cache_control(["Our-Cache-Control", "CDN-Cache-Control"]);
     let both: &[Line] = &[
         ("cdn-cache-control", "max-age=60"),
         ("our-cache-control", "max-age=30"),
@@ -248,7 +244,7 @@ async fn rfc_9213_a_targeted_field_takes_the_place_of_cache_control() {
         "hit; ttl=30"
     );
     let (service, _) = stored(
-        &layer(),
+        &in_memory(),
         &[
             ("cdn-cache-control", "max-age=60, ("),
             ("cache-control", "max-age=20"),

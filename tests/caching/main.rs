@@ -1,4 +1,5 @@
-//! What is stored, for how long, for whom, and what a client gets of it.
+//! Storing and reusing responses: which ones, how long, for which requests, and the answers made of
+//! them.
 
 mod background;
 mod basics;

@@ -1,4 +1,5 @@
-//! What strangers try on a cache: to clear it, to see into it, to have it ask for ever, to leave something in it.
+//! What strangers try on a cache: to clear it, to see into it, to have it ask for ever, to leave
+//! something in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,21 +9,13 @@ use http::{Method, Request};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 use tower::Layer;
-use tower_response_cache::backend::MemoryBackend;
-use tower_response_cache::{CacheLayer, RequestDirective};
+use tower_response_cache::RequestDirective;
 
 use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, put, request, send, with};
+use crate::support::time::settled;
+use crate::support::{get, in_memory, put, request, send, with};
 
-fn layer() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
-
-async fn settled() {
-    sleep(Duration::from_millis(10)).await;
-}
-
-/// An origin whose answers are numbered, and which refuses what is not allowed.
+/// An origin whose answers are numbered, and which refuses forbidden requests.
 fn numbered() -> Origin {
     let number = AtomicUsize::new(0);
     Origin::at_once(move |request| match *request.method() {
@@ -31,10 +24,10 @@ fn numbered() -> Origin {
     })
 }
 
-/// P20: no method, field, path or parameter clears anything that the service did not change itself.
+/// No method, field, path or parameter clears anything that the service did not change itself.
 #[tokio::test(start_paused = true)]
-async fn nobody_clears_it_over_http() {
-    let layer = layer();
+async fn no_http_request_clears_the_cache() {
+    let layer = in_memory();
     let service = layer.layer(numbered());
     send(&service, get("/a")).await;
     settled().await;
@@ -78,10 +71,10 @@ async fn nobody_clears_it_over_http() {
     assert_eq!(layer.handle().stats().invalidations, 0);
 }
 
-/// P21: what the key is made of is in no answer, whatever its way was.
+/// What the key is made of is in no answer, whatever its way was.
 #[tokio::test(start_paused = true)]
-async fn nothing_of_the_key_is_told() {
-    let service = layer().scope("the-scope").layer(numbered());
+async fn no_answer_reveals_the_key() {
+    let service = in_memory().scope("the-scope").layer(numbered());
     let path = "/the-path?the-query=1";
     for ask in [
         get(path),
@@ -107,10 +100,10 @@ async fn nothing_of_the_key_is_told() {
     }
 }
 
-/// P22: there is nothing to be told by timing of what only one client may have, because it is not there.
+/// There is nothing to be told by timing of what only one client may have, because it is not there.
 #[tokio::test(start_paused = true)]
-async fn what_is_one_clients_is_never_stored() {
-    let layer = layer();
+async fn personal_responses_are_never_stored() {
+    let layer = in_memory();
     let origin = Origin::at_once(|request| {
         let line = match request.uri().path() {
             "/private" => ("cache-control", "private, max-age=60"),
@@ -134,7 +127,8 @@ async fn what_is_one_clients_is_never_stored() {
     }
 }
 
-/// P23: a crowd that insists on something new shares two calls, and one that is not listened to costs none.
+/// A crowd that insists on something new shares two calls, and one that is not listened to costs
+/// none.
 #[tokio::test(start_paused = true)]
 async fn a_crowd_that_insists_costs_little() {
     for (is_ignored, most) in [(false, 2), (true, 0)] {
@@ -143,8 +137,8 @@ async fn a_crowd_that_insists_costs_little() {
             Ok(cacheable("slow"))
         });
         let layer = match is_ignored {
-            false => layer(),
-            true => layer().ignore_request_directives([RequestDirective::NoCache]),
+            false => in_memory(),
+            true => in_memory().ignore_request_directives([RequestDirective::NoCache]),
         };
         let service = layer.layer(origin.clone());
         send(&service, get("/a")).await;
@@ -166,10 +160,10 @@ async fn a_crowd_that_insists_costs_little() {
     }
 }
 
-/// P23: writes that the service refuses flush nothing.
+/// Writes that the service refuses flush nothing.
 #[tokio::test(start_paused = true)]
 async fn refused_writes_flush_nothing() {
-    let layer = layer();
+    let layer = in_memory();
     let service = layer.layer(numbered());
     send(&service, get("/a")).await;
     settled().await;
@@ -185,8 +179,8 @@ async fn refused_writes_flush_nothing() {
     assert_eq!(layer.handle().stats().invalidations, 0);
 }
 
-/// P24: fields that bind a client beyond the response are replayed like all others: what must not be is not to be sent with
-/// what may be stored.
+/// Fields that bind a client beyond the response are replayed like all others: what must not be is
+/// not to be sent with what may be stored.
 #[tokio::test(start_paused = true)]
 async fn fields_with_a_reach_are_replayed_as_they_are() {
     const LINES: [(&str, &str); 5] = [
@@ -197,7 +191,7 @@ async fn fields_with_a_reach_are_replayed_as_they_are() {
         ("content-security-policy", "default-src 'self'"),
     ];
     let origin = Origin::at_once(|_| answer(200, &LINES, "page"));
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     send(&service, get("/a")).await;
     settled().await;
     let hit = send(&service, get("/a")).await;
@@ -207,7 +201,7 @@ async fn fields_with_a_reach_are_replayed_as_they_are() {
     }
 }
 
-/// H24: each way of an answer tells its age and its status truthfully.
+/// Each way of an answer tells its age and its status truthfully.
 #[tokio::test(start_paused = true)]
 async fn age_and_status_are_true_on_every_way() {
     let is_down = Arc::new(AtomicUsize::new(0));
@@ -225,7 +219,7 @@ async fn age_and_status_are_true_on_every_way() {
             _ => answer(200, &lines, "text"),
         }
     });
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     let told = async |expected_age: &str, expected: &str| {
         let answer = send(&service, get("/a")).await;
         settled().await;

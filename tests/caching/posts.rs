@@ -1,5 +1,5 @@
-//! RFC 9110 §9.3.3: an answer to POST that says for how long, and that it is the target's representation, serves later
-//! GETs. No other does, and none answers a POST.
+//! RFC 9110 §9.3.3: an answer to POST with a lifetime that says that it is the target's
+//! representation serves later GETs. No other does, and none answers a POST.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +103,7 @@ async fn it_can_be_turned_off() {
     assert_eq!(send(&service, get("/a?x=1")).await.body, "got");
 }
 
-/// Only the first of writes that overlap may store (PROTOCOLS: "write-through always").
+/// Only the first of writes that overlap may store , or a fill could store an older one over it.
 #[tokio::test(start_paused = true)]
 async fn a_post_that_another_write_overlaps_only_invalidates() {
     on_both_backends(async |layer| {
@@ -138,7 +138,7 @@ async fn a_post_that_another_write_overlaps_only_invalidates() {
     .await;
 }
 
-/// C15: every method that is not known to be safe is a write.
+/// Every method that is not known to be safe is a write.
 #[tokio::test(start_paused = true)]
 async fn unknown_methods_invalidate_and_safe_ones_do_not() {
     for (method, invalidates) in [

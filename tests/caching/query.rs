@@ -1,4 +1,4 @@
-//! Which part of a query tells responses apart, and reaches the inner service (P09, P10, P11).
+//! Which part of a query tells responses apart, and reaches the inner service.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use crate::support::origin::{Origin, cacheable};
 use crate::support::yielding::Yielding;
 use crate::support::{get, put, send};
 
-/// An origin that answers with its target, and what it was asked.
+/// An origin that answers with its target, and a log of the requests.
 fn origin() -> (Origin, Arc<Mutex<Vec<String>>>) {
     let log = Arc::<Mutex<Vec<String>>>::default();
     let asked = log.clone();
@@ -34,7 +34,7 @@ async fn asked<B: Backend>(backend: B, rules: QueryRules, targets: &[&str]) -> V
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_count_does_not_reach_the_origin() {
+async fn query_parameters_outside_the_key_do_not_reach_the_origin() {
     for (rules, targets, expected) in [
         (
             QueryRules::all(),
@@ -76,7 +76,7 @@ async fn what_does_not_count_does_not_reach_the_origin() {
 
 /// What goes past the cache, and every write, is as it was sent.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_looked_up_is_not_touched() {
+async fn requests_without_a_lookup_leave_the_store_untouched() {
     let (origin, log) = origin();
     let layer = CacheLayer::new(MemoryBackend::default())
         .query(QueryRules::only([]))

@@ -1,22 +1,27 @@
-//! RFC 9110 §14: parts of what is stored are answered from it; parts that an origin sends are never taken for the whole.
+//! RFC 9110 §14: ranges of a stored response are answered from it; parts that an origin sends are
+//! never taken for the whole.
 
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
-use tokio::time::{advance, sleep};
+use tokio::time::advance;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, answer};
+use crate::support::time::settled;
 use crate::support::{get, put, request, send, with};
 
 type Line = (&'static str, &'static str);
 
 const TAG: Line = ("etag", "\"a\"");
+
 const MINUTE: Line = ("cache-control", "max-age=60");
+
 const TEXT: Line = ("content-type", "text/plain");
+
 const DIGITS: &str = "0123456789";
 
 /// An origin that knows no ranges, but conditions.
@@ -32,11 +37,6 @@ fn asks(range: &str) -> Request<()> {
     with(get("/a"), "range", range)
 }
 
-async fn settled() {
-    sleep(Duration::from_millis(10)).await;
-}
-
-/// H12
 #[tokio::test(start_paused = true)]
 async fn parts_are_answered_from_the_whole() {
     on_both_backends(async |layer| {
@@ -109,7 +109,7 @@ async fn several_parts_are_multipart() {
     );
 }
 
-/// H12, RFC 9110 §13.1.5, §13.2.2
+/// RFC 9110 §13.1.5, §13.2.2
 #[tokio::test(start_paused = true)]
 async fn conditions_go_before_ranges() {
     let service = CacheLayer::new(MemoryBackend::default()).layer(digits());
@@ -133,9 +133,9 @@ async fn conditions_go_before_ranges() {
     );
 }
 
-/// What is stale is validated as a whole, and the part is then one of what was confirmed.
+/// A stale response is validated as a whole; the range is then cut from the confirmed response.
 #[tokio::test(start_paused = true)]
-async fn a_part_of_what_is_stale_is_validated_first() {
+async fn a_range_of_a_stale_response_is_validated_first() {
     on_both_backends(async |layer| {
         let origin = digits();
         let service = layer.layer(origin.clone());
@@ -154,7 +154,7 @@ async fn a_part_of_what_is_stale_is_validated_first() {
     .await;
 }
 
-/// H13: an origin's 206 is stored as the part it is (tests/parts.rs), until the whole is.
+/// An origin's 206 is stored as the part it is (tests/parts.rs), until the whole is.
 #[tokio::test(start_paused = true)]
 async fn a_206_is_never_stored_as_the_whole() {
     on_both_backends(async |layer| {

@@ -1,19 +1,14 @@
-//! What is never given to anybody else, and what the key tells apart.
+//! Responses that are never shared, and requests that have different keys.
 
 use http::{Method, Request};
 use tower::Layer;
-use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::Ttl;
 use tower_response_cache::stats::{Bypass, FetchReason};
-use tower_response_cache::{CacheLayer, Ttl};
 
 use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, request, send, with};
+use crate::support::{get, in_memory, request, send, with};
 
-fn layer() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
-
-/// An origin that tells what it was asked for, so that a wrong answer shows.
+/// An origin that echoes the target, so that a wrong answer shows.
 fn echo() -> Origin {
     Origin::at_once(|request| {
         let host = request
@@ -33,9 +28,9 @@ fn to(host: &str, target: &str) -> Request<()> {
     builder.body(()).expect("a request")
 }
 
-/// H01, H02, H03, H04, H05, H06: asked twice, answered twice by the service.
+/// Asked twice, answered twice by the service.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_for_everybody_is_not_stored() {
+async fn personal_responses_are_not_stored() {
     for (case, asked, answered) in [
         (
             "private",
@@ -75,7 +70,7 @@ async fn what_is_not_for_everybody_is_not_stored() {
         ),
     ] {
         let origin = Origin::at_once(move |_| answer(200, answered, "x"));
-        let service = layer().layer(origin.clone());
+        let service = in_memory().layer(origin.clone());
         for calls in 1..=2 {
             let mut ask = get("/a");
             for (name, value) in asked {
@@ -92,11 +87,11 @@ async fn what_is_not_for_everybody_is_not_stored() {
     }
 }
 
-/// H04: with a lifetime of the cache's own, an answer to a cookie is nobody else's.
+/// With an assigned lifetime, an answer to a request with a cookie is not shared.
 #[tokio::test(start_paused = true)]
 async fn an_assigned_lifetime_is_not_for_answers_to_cookies() {
     let origin = Origin::at_once(|_| answer(200, &[], "x"));
-    let service = layer()
+    let service = in_memory()
         .ttl(std::time::Duration::from_secs(60))
         .layer(origin.clone());
     send(&service, with(get("/a"), "cookie", "id=1")).await;
@@ -106,7 +101,6 @@ async fn an_assigned_lifetime_is_not_for_answers_to_cookies() {
     assert!(send(&service, get("/a")).await.is_hit());
 }
 
-/// H06, H11, S11
 #[tokio::test(start_paused = true)]
 async fn selecting_fields_are_compared() {
     for field in ["accept-language", "cookie", "origin"] {
@@ -118,7 +112,7 @@ async fn selecting_fields_are_compared() {
             let lines = [("cache-control", "max-age=60"), ("vary", field)];
             answer(200, &lines, value.unwrap_or("none").to_owned())
         });
-        let service = layer().layer(origin.clone());
+        let service = in_memory().layer(origin.clone());
         for _ in 0..2 {
             for value in ["a", "b", ""] {
                 let got = send(&service, with(get("/a"), field, value)).await;
@@ -130,10 +124,10 @@ async fn selecting_fields_are_compared() {
     }
 }
 
-/// P07, P11, P13, P25: each target gets its own answer, twice.
+/// Each target gets its own answer, twice.
 #[tokio::test(start_paused = true)]
 async fn different_targets_never_share() {
-    let service = layer().layer(echo());
+    let service = in_memory().layer(echo());
     let mut asks = Vec::new();
     for target in [
         "/a",
@@ -183,11 +177,11 @@ async fn different_targets_never_share() {
     }
 }
 
-/// P06: nothing is stored for its extension or path, whatever the path looks like.
+/// Nothing is stored for its extension or path, whatever the path looks like.
 #[tokio::test(start_paused = true)]
 async fn a_path_that_looks_static_is_no_reason_to_store() {
     let origin = Origin::at_once(|_| answer(200, &[("content-type", "text/css")], "secret"));
-    let service = layer().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     for path in [
         "/account/x.css",
         "/account/x.js",
@@ -201,7 +195,6 @@ async fn a_path_that_looks_static_is_no_reason_to_store() {
     assert_eq!(origin.calls(), 10);
 }
 
-/// P03, P04, P05
 #[tokio::test(start_paused = true)]
 async fn errors_that_a_request_provokes_do_not_poison_its_key() {
     for status in [400, 413, 431, 500, 503] {
@@ -212,7 +205,7 @@ async fn errors_that_a_request_provokes_do_not_poison_its_key() {
                     false => cacheable("good"),
                 },
             );
-        let service = layer().ttl(Ttl::UntilInvalidated).layer(origin.clone());
+        let service = in_memory().ttl(Ttl::UntilInvalidated).layer(origin.clone());
         send(&service, with(get("/a"), "x-bomb", "1")).await;
         assert_eq!(send(&service, get("/a")).await.body, "good", "{status}");
         let bomb = with(with(get("/a"), "x-bomb", "1"), "cache-control", "no-cache");
@@ -221,14 +214,14 @@ async fn errors_that_a_request_provokes_do_not_poison_its_key() {
     }
 }
 
-/// P05: an error with explicit freshness is stored, but not over what is good.
+/// An error with explicit freshness is stored, but does not replace a good response.
 #[tokio::test(start_paused = true)]
 async fn a_good_response_is_not_pushed_out_by_a_5xx() {
     let origin = Origin::at_once(|request| match request.headers().contains_key("x-bomb") {
         true => answer(503, &[("cache-control", "max-age=60")], "error"),
         false => cacheable("good"),
     });
-    let service = layer().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     send(&service, get("/a")).await;
     let bomb = with(with(get("/a"), "x-bomb", "1"), "cache-control", "no-cache");
     let got = send(&service, bomb).await;
@@ -241,9 +234,8 @@ async fn a_good_response_is_not_pushed_out_by_a_5xx() {
     assert_eq!(send(&service, get("/b")).await.body, "error");
 }
 
-/// H21
 #[tokio::test(start_paused = true)]
-async fn what_the_client_asks_of_freshness_is_obeyed_unless_told_otherwise() {
+async fn request_directives_are_obeyed_unless_ignored_by_option() {
     for (name, value, reason) in [
         ("cache-control", "no-cache", FetchReason::RequestNoCache),
         ("cache-control", "max-age=0", FetchReason::RequestMaxAge),
@@ -254,7 +246,7 @@ async fn what_the_client_asks_of_freshness_is_obeyed_unless_told_otherwise() {
         ),
         ("pragma", "no-cache", FetchReason::RequestNoCache),
     ] {
-        let obeys = layer();
+        let obeys = in_memory();
         let service = obeys.layer(echo());
         send(&service, get("/a")).await;
         let got = send(&service, with(get("/a"), name, value)).await;
@@ -264,12 +256,12 @@ async fn what_the_client_asks_of_freshness_is_obeyed_unless_told_otherwise() {
         );
         assert_eq!(obeys.handle().stats().fetches.get(reason), 1);
 
-        let ignores = layer().ignore_client_freshness(true);
+        let ignores = in_memory().ignore_client_freshness(true);
         let service = ignores.layer(echo());
         send(&service, get("/a")).await;
         assert!(send(&service, with(get("/a"), name, value)).await.is_hit());
     }
-    let service = layer().layer(echo());
+    let service = in_memory().layer(echo());
     let only = || with(get("/a"), "cache-control", "only-if-cached");
     let got = send(&service, only()).await;
     assert_eq!(
@@ -280,10 +272,10 @@ async fn what_the_client_asks_of_freshness_is_obeyed_unless_told_otherwise() {
     assert!(send(&service, only()).await.is_hit());
 }
 
-/// P01: a field that the handler reflects must be in `Vary` or in the key; the key can hold it.
+/// A field that the handler reflects must be in `Vary` or in the key; the key can hold it.
 #[tokio::test(start_paused = true)]
 async fn a_key_can_hold_a_field() {
-    let layer = layer().key_by(|request, key| {
+    let layer = in_memory().key_by(|request, key| {
         let proto = request.headers.get("x-forwarded-proto")?.to_str().ok()?;
         let authority = format!("{proto}:{}", key.authority());
         Some(key.with_authority(authority))
@@ -308,8 +300,8 @@ async fn a_key_can_hold_a_field() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_goes_past_the_cache_says_why() {
-    let layer = layer().skip(|request| request.uri.path() == "/live");
+async fn bypassed_requests_say_why() {
+    let layer = in_memory().skip(|request| request.uri.path() == "/live");
     let service = layer.layer(echo());
     for (ask, status) in [
         (request(Method::OPTIONS, "/a"), "fwd=method"),
@@ -350,7 +342,6 @@ async fn what_goes_past_the_cache_says_why() {
     );
 }
 
-/// H22
 #[tokio::test(start_paused = true)]
 async fn an_assigned_lifetime_is_for_few_statuses() {
     for (status, seconds) in [
@@ -372,7 +363,7 @@ async fn an_assigned_lifetime_is_for_few_statuses() {
         (503, 0),
     ] {
         let origin = Origin::at_once(move |_| answer(status, &[], ""));
-        let service = layer()
+        let service = in_memory()
             .ttl(std::time::Duration::from_secs(60))
             .layer(origin);
         send(&service, get("/a")).await;
@@ -393,7 +384,7 @@ async fn an_assigned_lifetime_is_for_few_statuses() {
 #[tokio::test(start_paused = true)]
 async fn lifetimes_can_be_given_by_the_response() {
     let origin = Origin::at_once(|request| answer(200, &[("x-kind", request.uri().path())], ""));
-    let layer = layer()
+    let layer = in_memory()
         .ttl(std::time::Duration::from_secs(60))
         .ttl_by(|head| match head.headers.get("x-kind")?.as_bytes() {
             b"/short" => Some(Ttl::For(std::time::Duration::from_secs(2))),
@@ -411,12 +402,12 @@ async fn lifetimes_can_be_given_by_the_response() {
     }
 }
 
-/// H24: age grows, the lifetime shrinks, both end together.
+/// Age grows, the lifetime shrinks, both end together.
 #[tokio::test(start_paused = true)]
 async fn age_and_ttl_add_up_to_the_lifetime() {
     let origin =
         Origin::at_once(|_| answer(200, &[("cache-control", "max-age=10"), ("age", "3")], ""));
-    let service = layer().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     let first = send(&service, get("/a")).await;
     assert_eq!(first.header("age"), "3", "an upstream's own is kept");
     for age in 3..10 {
@@ -434,22 +425,22 @@ async fn age_and_ttl_add_up_to_the_lifetime() {
 
 #[tokio::test(start_paused = true)]
 async fn the_caches_name_can_be_chosen_or_left_out() {
-    let named = layer().cache_status_name("edge 1").layer(echo());
+    let named = in_memory().cache_status_name("edge 1").layer(echo());
     send(&named, get("/a")).await;
     assert_eq!(
         send(&named, get("/a")).await.header("cache-status"),
         r#""edge 1"; hit; ttl=3600"#
     );
-    let silent = layer().cache_status(false).layer(echo());
+    let silent = in_memory().cache_status(false).layer(echo());
     send(&silent, get("/a")).await;
     let hit = send(&silent, get("/a")).await;
     assert!(hit.headers.contains_key("age") && !hit.headers.contains_key("cache-status"));
-    assert!(layer().try_cache_status_name("").is_err());
+    assert!(in_memory().try_cache_status_name("").is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn scopes_are_apart_and_share_the_rest() {
-    let layer = layer();
+    let layer = in_memory();
     let (a, b) = (layer.clone().scope("a"), layer.clone().scope("b"));
     let origin = Origin::at_once(|request| cacheable(request.method().to_string()));
     let (in_a, in_b) = (a.layer(origin.clone()), b.layer(origin.clone()));
@@ -460,7 +451,6 @@ async fn scopes_are_apart_and_share_the_rest() {
     assert_eq!(layer.handle().stats().hits, 1);
 }
 
-/// H03
 #[tokio::test(start_paused = true)]
 async fn set_cookie_is_replayed_only_where_that_was_asked_for() {
     let origin = Origin::at_once(|_| {
@@ -470,7 +460,7 @@ async fn set_cookie_is_replayed_only_where_that_was_asked_for() {
             "",
         )
     });
-    let service = layer().store_set_cookie(true).layer(origin);
+    let service = in_memory().store_set_cookie(true).layer(origin);
     send(&service, get("/a")).await;
     let hit = send(&service, get("/a")).await;
     assert_eq!(
@@ -479,7 +469,7 @@ async fn set_cookie_is_replayed_only_where_that_was_asked_for() {
     );
 }
 
-/// P05: nor is one of another variant, whose rule would go with it.
+/// Nor is one of another variant, whose rule would go with it.
 #[tokio::test(start_paused = true)]
 async fn a_5xx_without_vary_does_not_push_out_the_variants() {
     let origin = Origin::at_once(|request| match request.headers().contains_key("x-bomb") {
@@ -490,7 +480,7 @@ async fn a_5xx_without_vary_does_not_push_out_the_variants() {
             "good",
         ),
     });
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     let german = || with(get("/a"), "accept-language", "de");
     send(&service, german()).await;
     let bomb = with(with(get("/a"), "x-bomb", "1"), "accept-language", "xx");

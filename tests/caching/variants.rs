@@ -1,5 +1,5 @@
-//! RFC 9111 §4.1: several responses under one key, told apart by the request fields that selected them, and by nothing
-//! else.
+//! RFC 9111 §4.1: several responses under one key, told apart by the request fields that selected
+//! them, and by nothing else.
 
 use http::Request;
 use tower::Layer;
@@ -26,7 +26,7 @@ fn asks(name: &'static str, lines: &[&str]) -> Request<()> {
         .fold(get("/a"), |request, line| with(request, name, line))
 }
 
-/// H08: equal meanings hit, however they are written; others do not.
+/// Equal meanings hit, however they are written; others do not.
 #[tokio::test(start_paused = true)]
 async fn requests_that_mean_the_same_select_the_same() {
     for (name, stored, asked, is_hit) in [
@@ -52,7 +52,7 @@ async fn requests_that_mean_the_same_select_the_same() {
         ("user-agent", &["A"], &["a"], false),
         ("x-own", &["a", "b"], &["a, b"], true),
         ("x-own", &["a,b"], &["a, b"], false),
-        // H06, H11: keyed by each value, never shared.
+        // Keyed by each value, never shared.
         ("cookie", &["id=1"], &["id=2"], false),
         ("cookie", &["id=1"], &["id=1"], true),
         ("authorization", &["alice"], &["bob"], false),
@@ -77,7 +77,7 @@ async fn requests_that_mean_the_same_select_the_same() {
     }
 }
 
-/// H09: encodings of one page do not serve each other, whatever their tags.
+/// Encodings of one page do not serve each other, whatever their tags.
 #[tokio::test(start_paused = true)]
 async fn encodings_do_not_serve_each_other() {
     let origin = Origin::at_once(|request| {
@@ -116,7 +116,6 @@ async fn encodings_do_not_serve_each_other() {
     assert_eq!(send(&service, own).await.status, 304);
 }
 
-/// C16
 #[tokio::test(start_paused = true)]
 async fn all_variants_vanish_together() {
     on_both_backends(async |layer| {
@@ -145,7 +144,7 @@ async fn all_variants_vanish_together() {
     .await;
 }
 
-/// M03: as many entries as agents there are not, and the latest stay.
+/// As many entries as agents there are not, and the latest stay.
 #[tokio::test(start_paused = true)]
 async fn variants_of_one_key_are_bounded() {
     for (backend, most) in [

@@ -9,11 +9,13 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::Refusal;
 
-use crate::support::origin::{Origin, cacheable, data, full, scripted};
-use crate::support::{collect, get, send};
-use crate::{SECOND, SLOW, burst, gets, layer, slow};
+use crate::support::origin::{Origin, cacheable, data, full, scripted, slow};
+use crate::support::time::{SECOND, SLOW};
+use crate::support::{collect, get, gets, send};
+use crate::{burst, layer};
 
-/// Without `Content-Length` it shows late: those who were there share it, the next do not wait for what is not kept.
+/// Without `Content-Length` the size shows late: the followers share it, later requests do not wait
+/// for a body that is not stored.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_turns_out_too_large_is_shared_with_those_who_were_there() {
     let origin = slow(|_, _| {
@@ -39,7 +41,7 @@ async fn a_body_that_turns_out_too_large_is_shared_with_those_who_were_there() {
 
 /// A client alone may take its time, however large the body.
 #[tokio::test(start_paused = true)]
-async fn a_lone_slow_reader_holds_up_nobody_and_gets_everything() {
+async fn a_lone_slow_reader_delays_no_other_and_gets_all_bytes() {
     let origin = Origin::at_once(|_| {
         let (script, body) = scripted();
         for _ in 0..64 {
@@ -78,7 +80,8 @@ async fn a_follower_reads_before_the_body_has_ended_and_waits_for_no_slow_client
     assert_eq!(collect(stalled_leader).await.body, "abc");
 }
 
-/// B04: too large to be kept: all bytes reach all readers, at the pace of the slowest, within bounded memory.
+/// Too large to be kept: all bytes reach all readers, at the pace of the slowest, within bounded
+/// memory.
 #[tokio::test(start_paused = true)]
 async fn a_body_too_large_to_be_kept_is_shared_through_a_window() {
     let origin = Origin::at_once(|_| {
@@ -118,7 +121,7 @@ async fn a_body_too_large_to_be_kept_is_shared_through_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_holds_up_the_others_for_too_long_is_told_so() {
+async fn a_reader_that_delays_the_others_for_too_long_gets_an_error() {
     let (body, response) = scripted();
     let response = std::sync::Mutex::new(Some(response));
     let origin = Origin::at_once(move |_| {
@@ -153,9 +156,8 @@ async fn a_reader_that_holds_up_the_others_for_too_long_is_told_so() {
     assert!(error.to_string().contains("too slowly"), "{error}");
 }
 
-/// B06
 #[tokio::test(start_paused = true)]
-async fn a_fill_that_takes_too_long_is_not_stored_and_blocks_nobody() {
+async fn a_fill_that_takes_too_long_is_not_stored_and_blocks_no_request() {
     let (body, response) = scripted();
     let response = std::sync::Mutex::new(Some(response));
     let origin = Origin::at_once(move |_| match response.lock().expect("a lock").take() {

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
-
 use tower_response_cache::backend::{ForwardBackend, MemoryBackend};
 
-use crate::support::get;
-use crate::support::origin::{Origin, answer, cacheable, scripted};
-use crate::{SECOND, burst, gets, layer, layer_on, settle, slow};
+use crate::support::origin::{Origin, answer, cacheable, scripted, slow};
+use crate::support::time::{SECOND, in_virtual_time, settle};
+use crate::support::{get, gets};
+use crate::{burst, layer};
 
-/// What was set aside for a body that did not come is given back when it is given up.
+/// Bytes reserved for a body that does not arrive are released when the fill is given up.
 #[tokio::test(start_paused = true)]
 async fn a_reservation_ends_with_the_fill() {
     let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -37,12 +37,12 @@ async fn a_reservation_ends_with_the_fill() {
     assert!(layer.handle().stats().in_flight.bytes < 1000);
 }
 
-/// Those who have yet to read what is stored cost nothing more, as those of a hit; once it is evicted they count again, so
-/// that slow readers and the store together stay within their bounds.
+/// Slow readers of a stored response cost nothing more, as those of a hit; once it is evicted they
+/// count again, so that slow readers and the store together stay within their bounds.
 #[tokio::test(start_paused = true)]
-async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
+async fn readers_of_a_stored_response_take_no_budget_until_it_is_evicted() {
     let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
-    let layer = layer_on(
+    let layer = in_virtual_time(
         MemoryBackend::builder()
             .capacity(8 << 20)
             .max_response_size(1 << 20)
@@ -83,7 +83,7 @@ async fn readers_of_what_is_stored_take_no_budget_until_it_is_gone() {
     assert_eq!(layer.handle().stats().stores, 51);
 }
 
-/// A length that nobody can have is no reason to panic.
+/// An impossible length is no reason to panic.
 #[tokio::test(start_paused = true)]
 async fn the_largest_announced_length_is_just_a_number() {
     let origin = Origin::at_once(|_| {
@@ -96,7 +96,7 @@ async fn the_largest_announced_length_is_just_a_number() {
         let _ = script.send(crate::support::origin::data("x"));
         answer(200, &lines, "").map(|_| body)
     });
-    let service = layer_on(Endless(MemoryBackend::default()))
+    let service = in_virtual_time(Endless(MemoryBackend::default()))
         .max_body(u64::MAX)
         .layer(origin);
     let mut response = service.oneshot(get("/a")).await.expect("a head");

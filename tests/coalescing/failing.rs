@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::Refusal;
 
-use crate::support::origin::{Origin, OriginError, answer, cacheable, data, scripted};
-use crate::support::{get, send};
-use crate::{JoinAllResults, SLOW, burst, gets, layer, slow};
+use crate::support::origin::{Origin, OriginError, answer, cacheable, data, scripted, slow};
+use crate::support::time::SLOW;
+use crate::support::{get, gets, send};
+use crate::{JoinAllResults, burst, layer};
 
-/// An error is nobody else's, and says nothing of the next answer.
+/// An error is not shared, and says nothing about the next answer.
 #[tokio::test(start_paused = true)]
 async fn after_an_error_one_takes_over_and_nothing_is_remembered() {
     for status in [500, 503, 429] {
@@ -29,7 +30,7 @@ async fn after_an_error_one_takes_over_and_nothing_is_remembered() {
     }
 }
 
-/// S13: a body that fails before anybody has had anything of it is one client's.
+/// A body that fails before a follower has read any of it fails for one client only.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_at_once_is_not_passed_on() {
     let origin = slow(|_, call| {
@@ -46,7 +47,6 @@ async fn a_body_that_fails_at_once_is_not_passed_on() {
     assert_eq!((broken.count(), origin.calls()), (1, 2));
 }
 
-/// S13
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_fails_for_all_its_readers_and_is_not_stored() {
     let (body, response) = scripted();
@@ -111,7 +111,7 @@ async fn an_error_or_panic_is_one_clients_and_one_follower_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_origin_that_always_fails_is_not_asked_by_one_after_the_other_for_ever() {
+async fn requests_do_not_call_a_failing_origin_one_after_the_other_without_end() {
     let origin = Origin::new(|_| async {
         sleep(SLOW).await;
         Err(OriginError("connection lost"))

@@ -12,24 +12,25 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 
-use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::layer;
+use crate::support::origin::{Origin, answer, cacheable, data, scripted, slow};
+use crate::support::time::{FOREVER, SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::Yielding;
 use crate::support::{collect, get, send};
-use crate::{FOR_EVER, SECOND, SLOW, layer, layer_on, settle, slow};
 
-/// A client that holds its request without polling it holds up nobody.
+/// A client that holds its request without polling it delays no other request.
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_not_polled_any_more_blocks_nobody() {
+async fn a_leader_that_is_no_longer_polled_blocks_no_request() {
     let origin = slow(|_, _| cacheable("x"));
     let service = layer().layer(origin.clone());
     let mut held = pin!(service.clone().oneshot(get("/a")));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(held.as_mut().poll(&mut cx).is_pending());
     let begun = Instant::now();
-    let follower = timeout(FOR_EVER, send(&service, get("/a"))).await;
+    let follower = timeout(FOREVER, send(&service, get("/a"))).await;
     assert_eq!(follower.expect("it is told").body, "x");
     assert_eq!(begun.elapsed(), SLOW);
-    let held = timeout(FOR_EVER, held).await.expect("it is woken");
+    let held = timeout(FOREVER, held).await.expect("it is woken");
     assert_eq!(collect(held.expect("an answer")).await.body, "x");
     assert_eq!(origin.calls(), 1);
 }
@@ -58,8 +59,8 @@ async fn a_leader_that_is_not_polled_does_not_keep_its_failure_from_being_seen()
     }
 }
 
-/// The leader is dropped after any number of polls, of its head or its body: followers complete, by its call if there were
-/// any while it lived.
+/// The leader is dropped after any number of polls, of its head or its body: followers complete, by
+/// its call if there were any while it lived.
 #[tokio::test(start_paused = true)]
 async fn a_leader_may_be_dropped_at_any_point() {
     async fn check(backend: impl Backend, polls: usize) -> bool {
@@ -73,7 +74,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
             });
             cacheable("").map(|_| body)
         });
-        let layer = layer_on(backend);
+        let layer = in_virtual_time(backend);
         let service = layer.layer(origin.clone());
         let own = service.clone();
         let mut leader = Box::pin(async move {
@@ -127,7 +128,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
 
 /// When all who waited have left, so has the call.
 #[tokio::test(start_paused = true)]
-async fn a_call_is_dropped_with_the_last_who_wanted_it() {
+async fn a_call_is_dropped_with_its_last_waiting_request() {
     struct Counted(Arc<AtomicUsize>);
     impl Drop for Counted {
         fn drop(&mut self) {
@@ -164,9 +165,9 @@ async fn a_call_is_dropped_with_the_last_who_wanted_it() {
     assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
-/// A request that calls for itself holds up nobody whom it followed before.
+/// A request that calls for itself does not delay those it followed before.
 #[tokio::test(start_paused = true)]
-async fn whoever_stops_following_holds_up_nobody() {
+async fn a_follower_that_leaves_delays_no_other() {
     for (patience, wait) in [(SLOW, SECOND * 30), (SECOND * 10, SLOW)] {
         let origin = Origin::new({
             let calls = Arc::new(AtomicUsize::new(0));
@@ -205,7 +206,7 @@ async fn whoever_stops_following_holds_up_nobody() {
     }
 }
 
-/// S03: the leader's client leaves before the head, at every poll of it.
+/// The leader's client leaves before the head, at every poll of it.
 #[tokio::test(start_paused = true)]
 async fn followers_survive_a_leader_who_leaves_before_the_head() {
     let origin = slow(|_, call| cacheable(format!("call {call}")));
@@ -223,7 +224,7 @@ async fn followers_survive_a_leader_who_leaves_before_the_head() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_waits_for_any_more_is_dropped() {
+async fn a_call_without_waiting_requests_is_dropped() {
     let origin = slow(|_, _| cacheable("x"));
     let layer = layer();
     let service = layer.layer(origin.clone());
@@ -238,7 +239,7 @@ async fn a_call_that_nobody_waits_for_any_more_is_dropped() {
     );
 }
 
-/// S03: in the middle of the body; the store is filled although nobody reads any more.
+/// In the middle of the body; the response is stored although no client reads any more.
 #[tokio::test(start_paused = true)]
 async fn a_fill_goes_on_without_its_clients() {
     for followers in [0, 2] {

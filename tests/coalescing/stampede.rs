@@ -1,4 +1,4 @@
-//! Many requests at once are one call; what the followers of it are told.
+//! Many requests at once are one call; the answers that its followers get.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,16 +12,15 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{CacheLayer, Ttl};
 
-use crate::support::origin::{Origin, answer, cacheable, full, scripted};
+use crate::support::origin::{Origin, answer, cacheable, full, scripted, slow};
+use crate::support::time::{FOREVER, SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::Yielding;
-use crate::support::{collect, get, send, with};
-use crate::{
-    FOR_EVER, SECOND, SLOW, all_at_once, burst, gets, layer, layer_on, settle, slow, times,
-};
+use crate::support::{collect, get, gets, send, send_all, with};
+use crate::{burst, layer, times};
 
 /// Who joins late gets a head that is as old as it is, if it is young enough for him.
 #[tokio::test(start_paused = true)]
-async fn late_followers_are_told_the_age_and_spared_what_is_too_old() {
+async fn late_followers_get_the_age_and_no_response_that_is_too_old() {
     let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
     let kept = scripts.clone();
     let origin = Origin::at_once(move |_| {
@@ -78,7 +77,7 @@ async fn nothing_of_the_leaders_connection_reaches_followers() {
     let lead = service.clone().oneshot(get("/a"));
     let follow = service.clone().oneshot(get("/a"));
     let both = async { tokio::join!(lead, follow) };
-    let (_, followed) = timeout(FOR_EVER, both).await.expect("both are woken");
+    let (_, followed) = timeout(FOREVER, both).await.expect("both are woken");
     let followed = followed.expect("an answer");
     for name in ["connection", "x-hop", "keep-alive"] {
         assert!(!followed.headers().contains_key(name), "{name}");
@@ -86,7 +85,8 @@ async fn nothing_of_the_leaders_connection_reaches_followers() {
     assert_eq!(followed.version(), http::Version::HTTP_11);
 }
 
-/// What the leader's answer was judged by is not judged anew for each: lifetimes by extension, time spent waiting.
+/// What the leader's answer was judged by is not judged anew for each: lifetimes by extension, time
+/// spent waiting.
 #[tokio::test(start_paused = true)]
 async fn followers_share_what_was_judged_once() {
     let origin = slow(|_, _| {
@@ -131,7 +131,7 @@ async fn followers_share_what_was_judged_once() {
 async fn a_fill_that_ended_since_the_lookup_is_seen() {
     async fn check(backend: impl Backend) {
         let origin = slow(|_, _| cacheable("x"));
-        let mut service = layer_on(backend).layer(origin.clone());
+        let mut service = in_virtual_time(backend).layer(origin.clone());
         let late = service.call(get("/a"));
         send(&service, get("/a")).await;
         settle().await;
@@ -163,7 +163,7 @@ async fn variants_that_are_known_fly_side_by_side() {
     }
 }
 
-/// Without a runtime nobody is followed for ever, and nothing panics on the way.
+/// Without a runtime no request follows another for ever, and nothing panics on the way.
 #[test]
 fn outside_of_a_runtime_nothing_panics() {
     let origin =
@@ -199,7 +199,7 @@ async fn a_thousand_cold_gets(backend: impl Backend) {
     let service = layer.layer(origin.clone());
     for round in 1..=2 {
         let begun = Instant::now();
-        let answers = all_at_once(&service, times(1000, "/a")).await;
+        let answers = send_all(&service, times(1000, "/a")).await;
         assert_eq!(origin.calls(), round);
         assert!(begun.elapsed() < SLOW * 2);
         let text = format!("call {round}");
@@ -220,14 +220,13 @@ async fn a_thousand_cold_gets(backend: impl Backend) {
     assert_eq!(layer.handle().stats().collapsed, 2 * 999);
 }
 
-/// S01, also at expiry
+/// Also at expiry
 #[tokio::test(start_paused = true)]
 async fn a_thousand_misses_are_one_call() {
     a_thousand_cold_gets(MemoryBackend::default()).await;
     a_thousand_cold_gets(Yielding(MemoryBackend::default())).await;
 }
 
-/// S11
 #[tokio::test(start_paused = true)]
 async fn followers_get_their_own_variant_and_share_that() {
     let origin = slow(|request, _| {
@@ -241,14 +240,15 @@ async fn followers_get_their_own_variant_and_share_that() {
     let service = layer().layer(origin.clone());
     let languages = ["de", "en", "fr"];
     let asks = (0..300).map(|n| with(get("/a"), "accept-language", languages[n % 3]));
-    let answers = all_at_once(&service, asks).await;
+    let answers = send_all(&service, asks).await;
     for (n, answer) in answers.iter().enumerate() {
         assert_eq!(answer.body, languages[n % 3]);
     }
     assert_eq!(origin.calls(), 3);
 }
 
-/// X06: without a runtime there is nobody to go on: misses are served one by one, and nothing panics.
+/// Without a runtime there are no background tasks: misses are served one by one, and nothing
+/// panics.
 #[test]
 fn outside_of_a_runtime_misses_are_served_and_stored() {
     let origin = Origin::at_once(|_| cacheable("x"));

@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 use tower::Layer;
 
-use crate::support::origin::{answer, cacheable};
-use crate::support::{get, send, with};
-use crate::{SECOND, SLOW, all_at_once, burst, gets, layer, slow, times};
+use crate::support::origin::{answer, cacheable, slow};
+use crate::support::time::{SECOND, SLOW};
+use crate::support::{get, gets, send, send_all, with};
+use crate::{burst, layer, times};
 
 /// A request that is none of the others' fault is none of their business.
 #[tokio::test(start_paused = true)]
-async fn a_bad_request_ends_nobodys_sharing() {
+async fn a_bad_request_does_not_end_the_sharing_of_others() {
     for status in [400, 403, 413, 414, 422, 431] {
         let origin = slow(
             move |request, _| match request.headers().contains_key("x-bad") {
@@ -30,7 +31,7 @@ async fn a_bad_request_ends_nobodys_sharing() {
         burst(&service, gets(100)).await;
         assert_eq!(origin.calls(), before + 1, "{status}");
     }
-    // What nobody may have makes a queue once, then none.
+    // Responses that may not be shared cause one queue, then none.
     let origin = slow(|_, _| answer(401, &[], ""));
     let service = layer().layer(origin);
     let (first, _) = burst(&service, gets(100)).await;
@@ -60,7 +61,7 @@ async fn credentials_make_no_queue() {
 
 /// An answer to conditions, or of a part, is one request's own: the others share theirs.
 #[tokio::test(start_paused = true)]
-async fn conditions_and_ranges_disturb_nobody() {
+async fn conditions_and_ranges_do_not_disturb_other_requests() {
     for (name, value, status) in [("range", "bytes=0-1", 206), ("if-match", "\"2\"", 412)] {
         for earlier in [false, true] {
             let origin = slow(move |request, _| {
@@ -90,9 +91,10 @@ async fn conditions_and_ranges_disturb_nobody() {
     }
 }
 
-/// S08, S09: nothing of the leader's answer is shared, nobody queues, in the second burst nobody waits at all.
+/// Nothing of the leader's answer is shared, no request queues, and in the second burst none waits
+/// at all.
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_stored_is_neither_shared_nor_queued_for() {
+async fn uncacheable_responses_are_neither_shared_nor_queued_for() {
     for line in [
         ("cache-control", "private, max-age=60"),
         ("cache-control", "no-store"),
@@ -104,7 +106,7 @@ async fn what_may_not_be_stored_is_neither_shared_nor_queued_for() {
         let service = layer().layer(origin.clone());
         for round in 1..=2_u32 {
             let begun = Instant::now();
-            let answers = all_at_once(&service, times(200, "/a")).await;
+            let answers = send_all(&service, times(200, "/a")).await;
             assert!(
                 begun.elapsed() <= SLOW * (3 - round),
                 "round {round}: {:?}",
@@ -128,17 +130,16 @@ async fn an_answer_that_may_be_stored_ends_the_memory_of_one_that_may_not() {
     send(&service, get("/a")).await;
     send(&service, get("/a")).await;
     advance(Duration::from_secs(2)).await;
-    all_at_once(&service, times(50, "/a")).await;
+    send_all(&service, times(50, "/a")).await;
     assert!(origin.calls() <= 52);
     advance(Duration::from_secs(2)).await;
     let before = origin.calls();
-    all_at_once(&service, times(50, "/a")).await;
+    send_all(&service, times(50, "/a")).await;
     assert_eq!(origin.calls(), before + 1);
 }
 
-/// S10
 #[tokio::test(start_paused = true)]
-async fn answers_to_credentials_are_shared_with_nobody() {
+async fn answers_to_credentials_are_not_shared() {
     for (name, value) in [("authorization", "Basic x"), ("cookie", "id=1")] {
         let origin = slow(move |request, _| {
             let whose = if request.headers().contains_key(name) {
@@ -154,7 +155,7 @@ async fn answers_to_credentials_are_shared_with_nobody() {
             let mut asks = times(20, &path);
             let at = if credentials_first { 0 } else { 10 };
             asks.insert(at, with(get(&path), name, value));
-            let answers = all_at_once(&service, asks).await;
+            let answers = send_all(&service, asks).await;
             for (place, answer) in answers.iter().enumerate() {
                 let expected = if place == at { "mine" } else { "anybody's" };
                 assert_eq!(answer.body, expected, "{name} {credentials_first} {place}");

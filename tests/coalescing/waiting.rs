@@ -1,4 +1,4 @@
-//! How long a request waits for another one's call, and what it does then.
+//! The time a request waits for another one's call, and the end of the wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +13,10 @@ use tower_response_cache::Cache;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::stats::FetchReason;
 
-use crate::support::origin::{Origin, cacheable};
-use crate::support::{collect, get, send, with};
-use crate::{SECOND, SLOW, after, burst, gets, layer, settle, slow};
+use crate::support::origin::{Origin, after, cacheable, slow};
+use crate::support::time::{SECOND, SLOW, settle};
+use crate::support::{collect, get, gets, send, with};
+use crate::{burst, layer};
 
 /// However impatient: calls that hang are taken over ever more rarely.
 #[tokio::test(start_paused = true)]
@@ -41,7 +42,7 @@ async fn a_slow_origin_is_called_once_more_not_by_all() {
     assert_eq!(first.count(), 999, "whichever comes first serves all");
 }
 
-/// S07: a call that never ends costs one more call a while, then everybody his own.
+/// A call that never ends costs one more call at intervals, then each request calls for itself.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_is_taken_over() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -89,7 +90,7 @@ async fn limits_may_be_none() {
     assert_eq!(origin.calls(), 1);
 }
 
-/// The queue before the inner service is bounded: whoever comes too late is told when to come again.
+/// The queue before the inner service is bounded: a request too many gets a 503 with `Retry-After`.
 #[tokio::test(start_paused = true)]
 async fn too_many_waiting_fills_are_turned_away() {
     let origin = slow(|_, _| cacheable("x"));
@@ -133,9 +134,9 @@ async fn too_many_waiting_fills_are_turned_away() {
     }
 }
 
-/// A follower that is told nothing within its time goes alone, and what it gets is not stored.
+/// A follower that gets no head within its timeout calls for itself, and its answer is not stored.
 #[tokio::test(start_paused = true)]
-async fn whoever_has_waited_for_too_long_goes_alone() {
+async fn a_request_that_has_waited_for_too_long_calls_for_itself() {
     let origin = after(SECOND * 8, |_, call| cacheable(format!("call {call}")));
     let layer = layer()
         .coalesce_takeover_timeout(SECOND * 100)
@@ -149,7 +150,7 @@ async fn whoever_has_waited_for_too_long_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_asks_its_own_cache_for_itself_is_not_stuck_for_ever() {
+async fn a_handler_that_requests_itself_through_its_cache_is_not_stuck() {
     let service: Arc<std::sync::OnceLock<Cache<Origin, MemoryBackend>>> = Arc::default();
     let own = service.clone();
     let origin = Origin::new(move |request| {
@@ -170,9 +171,9 @@ async fn a_handler_that_asks_its_own_cache_for_itself_is_not_stuck_for_ever() {
     assert!(answered.expect("in time").is_ok());
 }
 
-/// S07: a leader that hangs.
+/// A leader that hangs.
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_it_may() {
+async fn no_request_waits_longer_than_it_may() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let origin = Origin::new(move |_| {

@@ -8,9 +8,10 @@ use http::Request;
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
-use crate::support::origin::{Origin, OriginError, answer, cacheable, scripted};
-use crate::support::{collect, get, put, send, with};
-use crate::{SECOND, SLOW, all_at_once, burst, gets, layer, settle, slow, times};
+use crate::support::origin::{Origin, OriginError, answer, cacheable, scripted, slow};
+use crate::support::time::{SECOND, SLOW, settle};
+use crate::support::{collect, get, gets, put, send, send_all, with};
+use crate::{burst, layer, times};
 
 /// A write makes the fills before it worthless, but not each of their followers a leader.
 #[tokio::test(start_paused = true)]
@@ -51,7 +52,7 @@ async fn a_write_among_followers_costs_one_more_call() {
     }
 }
 
-/// The same where followers find that they want another variant than the one they waited for.
+/// A write among followers that turn out to want another variant costs one more call.
 #[tokio::test(start_paused = true)]
 async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -89,7 +90,6 @@ async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
     assert_eq!((french.count(), calls.load(Ordering::SeqCst)), (50, 2));
 }
 
-/// C05
 #[tokio::test(start_paused = true)]
 async fn a_request_that_begins_after_a_write_joins_no_flight_from_before_it() {
     let version = Arc::new(AtomicUsize::new(1));
@@ -109,7 +109,7 @@ async fn a_request_that_begins_after_a_write_joins_no_flight_from_before_it() {
     let before = tokio::spawn(service.clone().oneshot(get("/a")));
     settle().await;
     send(&service, put("/a")).await;
-    let after = all_at_once(&service, times(10, "/a")).await;
+    let after = send_all(&service, times(10, "/a")).await;
     assert!(after.iter().all(|answer| answer.body == "v2"));
     assert_eq!(origin.calls(), 3);
     let before = before.await.expect("it runs on").expect("an answer");
@@ -126,7 +126,7 @@ async fn writes_elsewhere_do_not_keep_misses_from_sharing() {
     let first = tokio::spawn(service.clone().oneshot(get("/a")));
     settle().await;
     send(&service, put("/other")).await;
-    all_at_once(&service, times(10, "/a")).await;
+    send_all(&service, times(10, "/a")).await;
     first.await.expect("it runs on").expect("an answer");
     assert_eq!(origin.calls(), 2);
 }

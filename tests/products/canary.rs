@@ -204,7 +204,7 @@ async fn a_server_that_is_never_behind_passes() {
 }
 
 #[tokio::test]
-async fn a_refused_write_fails_it_and_what_may_be_its_doing_is_undecided() {
+async fn a_refused_write_fails_the_run_and_its_possible_effects_are_undecided() {
     let late = Late {
         refuses: Some(3),
         ..Late::default()

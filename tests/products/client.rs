@@ -125,7 +125,7 @@ impl Answer {
         source.unwrap_or_else(|| panic!("no source: {self:?}"))
     }
 
-    /// The same bytes with another source.
+    /// The bytes of this answer with another source.
     pub fn as_from(&self, source: &str) -> String {
         let text = self.text();
         let (envelope, _) = text.rsplit_once(r#","source":"#).expect("a source");

@@ -171,7 +171,7 @@ async fn head_says_what_get_would_and_poisons_nothing() {
     }
 }
 
-/// What the cache has lacks the last member of what is sent: parts of that would not be parts of this.
+/// The cached bytes lack the last member of the answer, so ranges of them would be wrong.
 #[tokio::test]
 async fn a_range_is_ignored() {
     let server = Server::start(&[]).await;

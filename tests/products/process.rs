@@ -90,7 +90,7 @@ async fn every_option_is_taken() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_signal_ends_it_after_what_is_in_flight() {
+async fn a_signal_ends_it_after_the_requests_in_flight() {
     for signal in ["TERM", "INT"] {
         let folder = Folder::new(signal);
         let database = folder.database();
@@ -98,7 +98,7 @@ async fn a_signal_ends_it_after_what_is_in_flight() {
         let stop = async {
             server.until("/database/writes", 1).await;
             server.signal(signal).await;
-            // Nobody is let in any more: the signal has arrived, and the answer has not left.
+            // New connections are refused: the signal has arrived, and the answer has not left.
             while TcpStream::connect(("127.0.0.1", server.port()))
                 .await
                 .is_ok()

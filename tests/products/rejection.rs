@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::client::Answer;
 use crate::server::Server;
 
-/// The envelope, with an error that says what is wrong.
+/// The envelope, with an error message.
 pub fn assert_error(answer: &Answer, status: u16, message: &str, case: &str) {
     assert_eq!(answer.status, status, "{case}: {answer:?}");
     assert_eq!(answer.header("content-type"), "application/json", "{case}");
@@ -33,7 +33,7 @@ pub async fn server_with_a_product() -> (Server, String, Vec<Answer>) {
     (server, path, before)
 }
 
-/// Not even the cache: nobody may flush it with bad requests.
+/// Not even the cache: bad requests do not flush it.
 pub async fn assert_nothing_changed(server: &Server, path: &str, before: &[Answer], case: &str) {
     for (target, before) in [path, "/products"].into_iter().zip(before) {
         let now = server.get(target).await;

@@ -55,7 +55,6 @@ async fn a_write_by_one_is_read_by_all() {
     }
 }
 
-/// R01
 #[tokio::test]
 async fn an_instance_serves_before_redis_is_there() {
     let (mut redis, folder) = (RedisServer::start().await, Folder::new("before"));
@@ -70,11 +69,11 @@ async fn an_instance_serves_before_redis_is_there() {
     assert_eq!(server.stats().await["breaker"], "closed");
 }
 
-/// What can be read when an instance dies after its database has committed and before Redis was told: nobody was answered,
-/// and what was stored before stays until its lifetime ends, and no longer.
+/// An instance dies after its database has committed and before the invalidation: no client was
+/// answered, and the older stored response stays until its lifetime ends, and no longer.
 #[cfg(unix)]
 #[tokio::test]
-async fn what_a_dead_instance_left_stored_ends_with_its_lifetime() {
+async fn responses_of_a_dead_instance_end_with_their_lifetime() {
     const LIFETIME: Duration = Duration::from_secs(4);
     let (redis, folder) = (RedisServer::start().await, Folder::new("killed"));
     let (database, tap) = (folder.database(), Tap::to(redis.port()).await);
@@ -98,8 +97,9 @@ async fn what_a_dead_instance_left_stored_ends_with_its_lifetime() {
     write.await.expect("no panic");
     one.exit().await;
 
-    // It may have been answered all the same, by a machine so slow that it gave Redis up before: nothing else follows.
-    // Within the lifetime of what was stored either may be read; once that is over, the new one alone.
+    // It may have been answered all the same, by a machine so slow that it gave Redis up before:
+    // nothing else follows. Within the lifetime of the stored response either may be read; after
+    // it, the new one alone.
     let read = other.get(&path).await;
     let (source, old) = (read.source(), read.data()["price"] == json!(1.0));
     assert!(old == (source == "cache"), "{source} {old}");

@@ -32,7 +32,7 @@ async fn write_through_makes_the_first_get_a_hit() {
 }
 
 #[tokio::test]
-async fn a_put_by_one_name_invalidates_what_another_name_reads() {
+async fn a_put_by_one_host_name_invalidates_reads_by_another() {
     let server = Server::start(&[]).await;
     let path = server.post("Lamp", 39.5).await.header("location");
     let by_name = format!("localhost:{}", server.port());
@@ -97,7 +97,7 @@ async fn stats_count_what_happened_and_are_never_cached() {
     assert_eq!(server.stats().await["hits"], 4);
 }
 
-/// S01, over the wire: however many ask for what is not stored, the database is asked once.
+/// Over the wire: many requests for a response that is not stored are one query.
 #[tokio::test]
 async fn a_crowd_costs_one_database_call() {
     let server = Server::start(&["--database-delay", "200ms"]).await;

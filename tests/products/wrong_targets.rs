@@ -39,7 +39,7 @@ async fn wrong_targets_change_nothing() {
 }
 
 #[tokio::test]
-async fn wrong_methods_are_told_the_right_ones() {
+async fn wrong_methods_are_answered_with_the_allowed_ones() {
     let (server, path, before) = server_with_a_product().await;
     for (target, wrong, allowed) in [
         (

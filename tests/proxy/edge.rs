@@ -69,7 +69,7 @@ async fn wrong_options_are_explained() {
 }
 
 #[tokio::test]
-async fn a_failing_origin_is_told_with_its_reason() {
+async fn a_failing_origin_is_answered_with_the_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let nobody = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
@@ -189,7 +189,7 @@ async fn requests_are_logged_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_after_what_is_in_flight() {
+async fn a_signal_ends_it_after_the_requests_in_flight() {
     for signal in ["TERM", "INT"] {
         let go = Arc::new(Notify::new());
         let steps = [

@@ -38,7 +38,7 @@ async fn any_error_is_answered() {
 
 /// A service that is not ready for a request answers that one, and may be ready for the next.
 #[tokio::test]
-async fn what_is_not_ready_is_answered_too() {
+async fn requests_are_answered_while_the_service_is_not_ready() {
     #[derive(Clone)]
     struct Once(bool);
     impl<B> Service<Request<B>> for Once {

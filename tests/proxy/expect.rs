@@ -1,4 +1,5 @@
-//! `Expect: 100-continue` (RFC 9110 §10.1.1), from one end to the other: a client, the example, an origin.
+//! `Expect: 100-continue` (RFC 9110 §10.1.1), from one end to the other: a client, the example, an
+//! origin.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ async fn before(origin: &Origin) -> Example {
     Example::start("proxy", &["--upstream", &origin.url()]).await
 }
 
-/// The client is told to go on when the origin says so: not before, and not by the second that the proxy waits for origins
-/// that say nothing.
+/// The client gets `100 Continue` when the origin sends it: not before, and not by the second that
+/// the proxy waits for origins that say nothing.
 #[tokio::test]
 async fn an_origin_that_wants_it() {
     const TIMES: u32 = 8;
@@ -62,7 +63,8 @@ async fn an_origin_that_does_not() {
     assert!(said.ends_with("\r\n\r\nno"), "{said}");
 }
 
-/// Many origins know nothing of it, and wait for the content: it is asked for all the same, a second later.
+/// Many origins know nothing of it, and wait for the content: it is asked for all the same, a
+/// second later.
 #[tokio::test]
 async fn an_origin_that_says_nothing() {
     let origin = Origin::saying(ok("", "thanks")).await;
@@ -76,7 +78,6 @@ async fn an_origin_that_says_nothing() {
     assert_eq!(origin.heard_one().content, b"hello");
 }
 
-/// B13
 #[tokio::test]
 async fn on_a_hit_it_does_not_hang() {
     let origin = Origin::saying(fresh("hello")).await;

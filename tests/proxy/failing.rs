@@ -31,12 +31,12 @@ async fn an_origin_that_is_not_there() {
     drop(listener);
     let proxy = ReverseProxy::new(&url).expect("a URL");
     assert_eq!(kind_of(&proxy).await, ProxyErrorKind::Connect);
-    // No name has so long a label: nobody needs to be asked.
+    // No name has so long a label: no resolver is asked.
     let proxy = ReverseProxy::new(&format!("http://{}/", "a".repeat(64))).expect("a URL");
     assert_eq!(kind_of(&proxy).await, ProxyErrorKind::Dns);
 }
 
-/// A listener whose queue is full lets nobody in, and says nothing.
+/// A listener whose queue is full accepts no connection, and says nothing.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn connecting_takes_a_bounded_time() {
@@ -72,7 +72,8 @@ async fn an_answer_that_does_not_come() {
     }
 }
 
-/// An answer that drips in is as late as one that does not come: the time is that of the whole head.
+/// An answer that drips in is as late as one that does not come: the time is that of the whole
+/// head.
 #[tokio::test]
 async fn a_head_that_drips() {
     let drip = |_: &_| {
@@ -87,7 +88,6 @@ async fn a_head_that_drips() {
     assert_eq!(kind_of(&proxy).await, ProxyErrorKind::HeadTimeout);
 }
 
-/// B01
 #[tokio::test]
 async fn content_that_does_not_end_well_is_an_error_of_the_body() {
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
@@ -123,9 +123,9 @@ async fn slow_content_is_no_failure() {
     assert_eq!(answer.content.as_deref(), Ok("abcd"));
 }
 
-/// Whoever does not read makes nobody late.
+/// A client that does not read delays no other.
 #[tokio::test]
-async fn time_counts_only_while_somebody_waits() {
+async fn time_counts_only_while_a_request_waits() {
     let steps = [
         Step::Say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na".to_vec()),
         Step::Pause(SOON * 3),
@@ -167,7 +167,7 @@ async fn answers_that_are_none() {
     }
 }
 
-/// What comes behind an answer is nobody's: the next request takes another connection.
+/// Bytes behind an answer belong to no request: the next request takes another connection.
 #[tokio::test]
 async fn leftover_bytes_are_no_answer() {
     let said = format!("{}{}", ok("", "first"), ok("", "smuggled"));
@@ -175,7 +175,8 @@ async fn leftover_bytes_are_no_answer() {
     let proxy = proxy(&origin);
     for _ in 0..3 {
         let answer = call(&proxy, get("/")).await;
-        // It may be found out while the next one takes the connection: then that fails, and is told nothing else's.
+        // It may be found while the next request takes the connection: then that fails, and gets no
+        // other request's bytes.
         if let Ok(answer) = answer {
             assert_eq!(answer.content.as_deref(), Ok("first"));
         }
@@ -265,9 +266,9 @@ async fn a_client_that_stops_or_fails() {
     assert_eq!(failed.kind(), ProxyErrorKind::Request);
 }
 
-/// What is not read is not asked for: neither an upload nor a download piles up.
+/// Unread bytes are not requested: neither an upload nor a download piles up.
 #[tokio::test]
-async fn who_reads_sets_the_pace() {
+async fn the_reader_sets_the_pace() {
     /// More than what sockets on both sides hold.
     const MOST: usize = 32 * 1024 * 1024;
     let origin = Origin::start(|_| vec![Step::Some, Step::Hang]).await;

@@ -1,4 +1,4 @@
-//! What is passed on, both ways.
+//! Fields and bodies that are forwarded, both ways.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -67,7 +67,7 @@ async fn fields_of_the_connection_stay_behind() {
     assert_eq!(answer.content.as_deref(), Ok("hello"));
 }
 
-/// P01: what a request claims about itself is believed only where that was asked for.
+/// What a request claims about itself is believed only where that was asked for.
 #[tokio::test]
 async fn claims_are_removed_or_added_to() {
     let origin = Origin::saying(ok("", "")).await;
@@ -204,7 +204,8 @@ fn wrong_upstreams_are_explained() {
     assert!(proxy.upstream("/api", "a").is_err());
 }
 
-/// Content of a known length keeps it; content of an unknown one is chunked; trailers pass both ways.
+/// Content of a known length keeps it; content of an unknown one is chunked; trailers pass both
+/// ways.
 #[tokio::test]
 async fn content_streams_both_ways_with_its_trailers() {
     let chunked = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
@@ -241,7 +242,7 @@ async fn content_streams_both_ways_with_its_trailers() {
     assert_eq!(content, "3\r\none\r\n3\r\ntwo\r\n0\r\nx-check: 7\r\n\r\n");
 }
 
-/// B11: answers without content keep their framing.
+/// Answers without content keep their framing.
 #[tokio::test]
 async fn answers_without_content() {
     for (method, said, length) in [
@@ -261,7 +262,6 @@ async fn answers_without_content() {
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
             "0",
         ),
-        // B14
         (
             Method::GET,
             "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",

@@ -1,4 +1,5 @@
-//! Clients and origins that mean harm. Each gets a clear answer or a closed connection; nobody else gets anything of it.
+//! Hostile clients and origins. Each gets a clear answer or a closed connection; no other client is
+//! affected.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -90,7 +91,7 @@ async fn heads_that_are_none() {
     }
 }
 
-/// P18: whichever length a request has, what follows it is a request of its own, or nothing.
+/// Whichever length a request has, what follows it is a request of its own, or nothing.
 #[tokio::test]
 async fn nothing_is_smuggled() {
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: test.example\r\nx: ";
@@ -158,7 +159,8 @@ async fn nothing_is_smuggled() {
                 .iter()
                 .filter(|heard| heard.request_line().contains("/own"));
             let told = heard.matches("HTTP/1.1 ").count();
-            // Where it ends with a `0` chunk, what follows is its client's own request in every reading.
+            // Where it ends with a `0` chunk, what follows is its client's own request in every
+            // reading.
             let own_reading = content.starts_with("0\r\n");
             assert!(
                 own_reading || !asked.iter().any(is_smuggled),
@@ -196,7 +198,7 @@ async fn requests_in_a_row_are_answered_in_their_order() {
     assert_eq!(origin.heard().len(), 3);
 }
 
-/// P03, P04: an origin's dislike for one client's fields is not everybody's.
+/// An origin's refusal of one client's fields is not shared with others.
 #[tokio::test]
 async fn one_clients_error_is_not_stored() {
     for status in ["400 Bad Request", "413 Content Too Large", "431 Too Large"] {
@@ -227,7 +229,7 @@ async fn one_clients_error_is_not_stored() {
     }
 }
 
-/// B01: what did not end well is told as such, and nobody gets it from the store.
+/// A broken body is reported as broken, and is not stored.
 #[tokio::test]
 async fn answers_that_break_off_are_not_stored() {
     let head = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n";
@@ -257,7 +259,7 @@ async fn answers_that_break_off_are_not_stored() {
 
 /// More than an origin announced is not the next one's answer.
 #[tokio::test]
-async fn leftover_bytes_of_an_origin_are_nobodys() {
+async fn leftover_bytes_of_an_origin_answer_no_request() {
     let origin = Origin::start(|heard| {
         let path = heard.request_line().split(' ').nth(1).unwrap_or_default();
         let said = format!("{}{}", fresh(path), fresh("smuggled"));
@@ -271,7 +273,7 @@ async fn leftover_bytes_of_an_origin_are_nobodys() {
     }
 }
 
-/// Whoever never ends a head, or never begins one, is let go.
+/// A client that never ends a head, or never begins one, is disconnected.
 #[tokio::test]
 async fn slow_clients_are_let_go() {
     let origin = Origin::saying(fresh("hello")).await;
@@ -328,7 +330,6 @@ async fn slow_content_is_given_up() {
     assert!(said.contains("error=http_request_error"), "{said}");
 }
 
-/// B08
 #[tokio::test]
 async fn a_client_that_leaves_a_hit_takes_nothing_along() {
     let origin = Origin::saying(fresh(&"0123456789".repeat(50_000))).await;
@@ -356,7 +357,7 @@ async fn a_client_that_does_not_read_is_let_go() {
     let mut raw = Raw::connect(proxy.port()).await;
     raw.say(last_get("/")).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    // What was on its way is still there, then it ends.
+    // Bytes in flight still arrive, then the connection ends.
     raw.hear_no_more_than(64 * 1024 * 1024).await;
 }
 
@@ -390,8 +391,8 @@ fn most_sockets() -> usize {
     soft.and_then(|soft| soft.parse().ok()).unwrap_or(1024)
 }
 
-/// 10,000 clients that say nothing, or as many as this machine lets a process have: others are served, memory is bounded,
-/// and they are let go when their time is over.
+/// 10,000 clients that say nothing, or as many as this machine lets a process have: others are
+/// served, memory is bounded, and they are let go when their time is over.
 #[tokio::test]
 async fn idle_clients_cost_little() {
     let origin = Origin::saying(fresh("hello")).await;

@@ -94,7 +94,7 @@ mod tls {
     use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
     use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind};
 
-    /// What an upstream may speak, by which host it is asked, and what is spoken then.
+    /// The protocols an upstream offers, the host it is addressed by, and the protocol chosen.
     #[tokio::test]
     async fn by_tls() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);

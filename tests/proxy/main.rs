@@ -1,4 +1,5 @@
-//! The reverse proxy: as a service, and as the example, between origins and clients that are what they are.
+//! The reverse proxy: as a service, and as the example, between real and hostile origins and
+//! clients.
 
 mod call;
 mod edge;

@@ -8,7 +8,8 @@ use tokio::process::{Child, Command};
 
 use crate::folder::Folder;
 
-/// Serves the folder `files` under `/`, validated each time; under `/minute/` and `/second/` fresh for as long.
+/// Serves the folder `files` under `/`, validated each time; under `/minute/` and `/second/` fresh
+/// for as long.
 pub struct Nginx {
     pub port: u16,
     folder: Folder,
@@ -49,7 +50,7 @@ impl Nginx {
         self.folder.file(name)
     }
 
-    /// What it was asked and what it said, a line each: `GET /a HTTP/1.1 200`.
+    /// The access log, a line for each request: `GET /a HTTP/1.1 200`.
     pub fn log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.folder.file("access.log")).expect("a log");
         log.lines().map(str::to_owned).collect()
@@ -72,7 +73,7 @@ async fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// `None` where it ended, as it does when somebody else took the port.
+/// `None` where it ended, as it does when another process took the port.
 async fn run(folder: &Folder, port: u16) -> Option<Child> {
     let mut child = Command::new("nginx")
         .env("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")

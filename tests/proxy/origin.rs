@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// What it does about a request, one after the other.
+/// The origin's reaction to a request, one step after the other.
 #[derive(Clone)]
 pub enum Step {
     /// Reads the request's content.
@@ -16,7 +16,7 @@ pub enum Step {
     /// Reads a little of it.
     Some,
     Say(Vec<u8>),
-    /// Says it again and again for as long as somebody reads.
+    /// Repeats it for as long as the client reads.
     Forever(Vec<u8>),
     Wait(Arc<Notify>),
     Pause(Duration),
@@ -77,7 +77,7 @@ impl Origin {
         }
     }
 
-    /// One that always says the same, after it has read what was sent.
+    /// One that always gives this answer, after it has read the request.
     pub async fn saying(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |_| vec![Step::Content, Step::Say(answer.clone())]).await
@@ -87,7 +87,7 @@ impl Origin {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it was asked since the last time.
+    /// The requests since the last call.
     pub fn heard(&self) -> Vec<Heard> {
         std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -106,7 +106,7 @@ async fn accept(listener: TcpListener, heard: Arc<Mutex<Vec<Heard>>>, answer: Ar
         let (stream, _) = listener.accept().await.expect("a connection");
         let (heard, answer) = (heard.clone(), answer.clone());
         connections.spawn(async move {
-            // Whoever leaves is gone.
+            // A closed connection ends its task.
             let _ = serve(stream, connection, &heard, &*answer).await;
         });
     }
@@ -222,7 +222,7 @@ pub fn ok(lines: &str, content: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{lines}content-length: {length}\r\n\r\n{content}")
 }
 
-/// The same, fresh for a minute.
+/// A 200 that is fresh for a minute.
 pub fn fresh(content: &str) -> String {
     ok("cache-control: max-age=60\r\n", content)
 }

@@ -26,7 +26,7 @@ impl Raw {
         written.expect("it listens");
     }
 
-    /// Whether somebody still listens.
+    /// Whether the other side still listens.
     pub async fn try_say(&mut self, said: &str) -> bool {
         self.stream.write_all(said.as_bytes()).await.is_ok()
     }

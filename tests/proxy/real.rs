@@ -65,7 +65,7 @@ async fn the_second_fetch_is_a_hit() {
     let third = curl(&["-i", "--http2-prior-knowledge", &url]).await;
     assert!(third.starts_with("HTTP/2 200"), "{third}");
     assert!(cache_status(&third).starts_with("hit; ttl="), "{third}");
-    // HEAD is told the same.
+    // HEAD gets the same head.
     let head = curl(&["-I", &url]).await;
     assert!(cache_status(&head).starts_with("hit; ttl="), "{head}");
     assert_eq!(field(&head, "content-length"), "12");
@@ -73,7 +73,7 @@ async fn the_second_fetch_is_a_hit() {
 }
 
 #[tokio::test]
-async fn what_is_stale_is_validated() {
+async fn a_stale_response_is_validated() {
     let (nginx, proxy) = both("validate", &[]).await;
     nginx.write("a.txt", "hello, file\n");
     let url = format!("{}/a.txt", proxy.base());
@@ -102,7 +102,7 @@ async fn what_is_stale_is_validated() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_validated() {
+async fn an_expired_response_is_validated() {
     let (nginx, proxy) = both("expire", &[]).await;
     nginx.write("a.txt", "hello, file\n");
     let url = format!("{}/second/a.txt", proxy.base());
@@ -136,7 +136,7 @@ async fn codings_are_variants() {
     assert_eq!(nginx.log().len(), 2);
 }
 
-/// Downloads that were broken off go on where they were: of what is stored, and of what is too large for that.
+/// Interrupted downloads resume: of stored responses, and of responses too large to be stored.
 #[tokio::test]
 async fn downloads_are_resumed() {
     let options = ["--max-body", "4MiB"];
@@ -174,7 +174,6 @@ fn peak(id: u32) -> u64 {
     kib.expect("a number").parse::<u64>().expect("a number") / 1024
 }
 
-/// B04
 #[tokio::test]
 async fn a_gibibyte_streams_in_flat_memory_and_is_not_stored() {
     const GIB: u64 = 1 << 30;
@@ -207,7 +206,7 @@ async fn a_gibibyte_streams_in_flat_memory_and_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_killed_origin_is_stood_in_for_until_it_is_back() {
+async fn a_killed_origins_stale_responses_are_served_until_it_is_back() {
     let (mut nginx, proxy) = both("killed", &[]).await;
     nginx.write("a.txt", "hello, file\n");
     let url = format!("{}/second/a.txt", proxy.base());

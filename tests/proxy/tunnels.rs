@@ -73,7 +73,8 @@ async fn an_upgrade_that_is_refused_or_not_known() {
     raw.say(HANDSHAKE).await;
     let said = raw.hear_until("\r\n\r\nno").await;
     assert!(said.starts_with("HTTP/1.1 403 "), "{said}");
-    // The connection is still one of HTTP. What would let a client speak past the proxy is not passed on.
+    // The connection is still one of HTTP. What would let a client speak past the proxy is not
+    // passed on.
     for protocol in ["h2c", "TLS/1.0", "websocket, h2c"] {
         raw.say(HANDSHAKE.replace("websocket\r\n", &format!("{protocol}\r\n")))
             .await;
@@ -85,7 +86,7 @@ async fn an_upgrade_that_is_refused_or_not_known() {
     assert_eq!(upgrades, ["websocket", "", "", ""]);
 }
 
-/// B10: each event is there when it was sent, and nothing of it is stored.
+/// Each event is there when it was sent, and nothing of it is stored.
 #[tokio::test]
 async fn events_come_one_by_one() {
     let next = Arc::new(Notify::new());

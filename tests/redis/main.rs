@@ -1,4 +1,4 @@
-//! `RedisBackend` on real servers: what it promises, and what becomes of the promises when the servers fail.
+//! `RedisBackend` on real servers: its promises, and its behaviour when the servers fail.
 
 mod backend;
 mod faults;

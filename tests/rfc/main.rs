@@ -1,5 +1,5 @@
-//! The requirements of the caching RFCs, section by section, each with the tests that show that it holds, or with the reason
-//! why it does not.
+//! The requirements of the caching RFCs, section by section, each with the tests that show that it
+//! holds, or with the reason why it does not.
 //!
 //! `cargo test --test rfc -- --nocapture` counts them.
 
@@ -135,7 +135,7 @@ fn rows_are_in_the_order_of_their_sections_and_once_each() {
 }
 
 #[test]
-fn what_is_not_done_has_a_reason() {
+fn rows_that_are_not_done_have_a_reason() {
     for rfc in RFCS {
         for row in rfc.rows() {
             let (Row::NotDone(reason) | Row::NotOurs(reason)) = row.row else {

@@ -23,7 +23,7 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "it is served stale beyond that, if it could not be validated",
         tested(&[
-            "stale::beyond_its_window_or_without_one_what_is_stale_is_waited_for",
+            "stale::beyond_its_window_or_without_one_a_stale_response_is_not_served",
             "semantics::reuse::tests::rfc_5861_section_3_stale_while_it_is_fetched_anew",
         ]),
     ),

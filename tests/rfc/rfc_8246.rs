@@ -7,7 +7,7 @@ pub const TABLE: &[Requirement] = &[
         "2",
         "what is immutable and fresh is validated because a client reloads",
         tested(&[
-            "directives::rfc_8246_section_2_what_is_immutable_is_not_asked_for_while_it_is_fresh",
+            "directives::rfc_8246_section_2_an_immutable_response_is_not_validated_while_it_is_fresh",
             "wire::directives::a_responses",
         ]),
     ),
@@ -15,7 +15,7 @@ pub const TABLE: &[Requirement] = &[
         "2",
         "it says anything once it is stale",
         tested(&[
-            "directives::rfc_8246_section_2_what_is_immutable_is_not_asked_for_while_it_is_fresh",
+            "directives::rfc_8246_section_2_an_immutable_response_is_not_validated_while_it_is_fresh",
         ]),
     ),
     should(

@@ -77,7 +77,7 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "9.3.4",
         "answers to PUT are stored as answers to GET, unless configured",
-        tested(&["writes::write_through_stores_what_says_that_it_is_the_representation"]),
+        tested(&["writes::write_through_stores_an_answer_that_is_the_representation"]),
     ),
     must_not(
         "9.3.5",
@@ -180,8 +180,8 @@ pub const TABLE: &[Requirement] = &[
         "a part whose Content-Range is invalid or not understood is recombined with others",
         tested(&[
             "semantics::ranges::tests::section_14_4_what_a_206_is",
-            "parts::what_is_no_single_part_is_not_stored",
-            "parts::what_is_not_the_missing_part_is_not_taken_for_it",
+            "parts::an_answer_that_is_no_single_part_is_not_stored",
+            "parts::an_answer_other_than_the_missing_part_is_not_taken_for_it",
         ]),
     ),
     must(
@@ -199,7 +199,7 @@ pub const TABLE: &[Requirement] = &[
         "a 206 has the fields that a 200 would have had",
         tested(&[
             "ranges::parts_are_answered_from_the_whole",
-            "parts::a_part_answers_what_lies_within_it",
+            "parts::a_part_answers_ranges_within_it",
         ]),
     ),
     must(
@@ -221,7 +221,7 @@ pub const TABLE: &[Requirement] = &[
         "15.4.5",
         "a 304 has Content-Location, Date, ETag, Vary, Cache-Control and Expires of the 200",
         tested(&[
-            "validation::a_clients_conditions_are_answered_from_what_is_stored",
+            "validation::a_clients_conditions_are_answered_from_the_stored_response",
             "wire::conditions::a_clients_conditions",
         ]),
     ),

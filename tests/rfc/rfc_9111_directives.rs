@@ -24,7 +24,7 @@ pub const TABLE: &[Requirement] = &[
     must(
         "5.2.2.2",
         "a disconnected cache answers an error rather than what must be revalidated",
-        tested(&["stale::a_dead_origin_is_stood_in_for_unless_that_is_forbidden"]),
+        tested(&["stale::a_dead_origins_stale_response_is_served_unless_that_is_forbidden"]),
     ),
     must(
         "5.2.2.3",
@@ -37,7 +37,7 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "5.2.2.4",
         "no-cache: used without validation",
-        tested(&["validation::what_is_no_cache_is_stored_and_validated_each_time"]),
+        tested(&["validation::a_no_cache_response_is_stored_and_validated_each_time"]),
     ),
     must_not(
         "5.2.2.4",
@@ -61,7 +61,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.2.7",
         "private: stored by a shared cache",
         tested(&[
-            "sharing::what_is_not_for_everybody_is_not_stored",
+            "sharing::personal_responses_are_not_stored",
             "wire::directives::a_responses",
         ]),
     ),
@@ -83,7 +83,7 @@ pub const TABLE: &[Requirement] = &[
         "public: stored although it would be prohibited by Authorization or its status",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
-            "wire::storing::what_is_one_clients_alone",
+            "wire::storing::fields_for_one_client_alone",
         ]),
     ),
     must(
@@ -135,7 +135,7 @@ pub const TABLE: &[Requirement] = &[
         "requests that differ in what is not in the key do not poison it",
         tested(&[
             "sharing::errors_that_a_request_provokes_do_not_poison_its_key",
-            "query::what_does_not_count_does_not_reach_the_origin",
+            "query::query_parameters_outside_the_key_do_not_reach_the_origin",
             "tower_contract::content_of_a_get_on_a_cached_path_is_never_taken_for_a_request",
         ]),
     ),

@@ -33,7 +33,7 @@ pub const TABLE: &[Requirement] = &[
         "4",
         "a stored response with no-cache is reused without validation",
         tested(&[
-            "validation::what_is_no_cache_is_stored_and_validated_each_time",
+            "validation::a_no_cache_response_is_stored_and_validated_each_time",
             "wire::conditions::validation",
         ]),
     ),
@@ -42,7 +42,7 @@ pub const TABLE: &[Requirement] = &[
         "a stored response is reused that is neither fresh, nor allowed to be stale, nor validated",
         tested(&[
             "semantics::reuse::tests::section_4_2_fresh_until_the_lifetime_is_reached",
-            "stale::beyond_its_window_or_without_one_what_is_stale_is_waited_for",
+            "stale::beyond_its_window_or_without_one_a_stale_response_is_not_served",
         ]),
     ),
     must(
@@ -78,7 +78,7 @@ pub const TABLE: &[Requirement] = &[
         "4",
         "what a collapsed request may not reuse is forwarded",
         tested(&[
-            "uncacheable::what_may_not_be_stored_is_neither_shared_nor_queued_for",
+            "uncacheable::uncacheable_responses_are_neither_shared_nor_queued_for",
             "stampede::followers_share_what_was_judged_once",
         ]),
     ),
@@ -192,7 +192,7 @@ pub const TABLE: &[Requirement] = &[
         "stale responses are generated if a directive forbids it",
         tested(&[
             "semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins",
-            "stale::a_dead_origin_is_stood_in_for_unless_that_is_forbidden",
+            "stale::a_dead_origins_stale_response_is_served_unless_that_is_forbidden",
             "wire::directives::stale_responses",
         ]),
     ),
@@ -200,7 +200,7 @@ pub const TABLE: &[Requirement] = &[
         "4.2.4",
         "stale responses are generated unless disconnected, or allowed by client, origin or configuration",
         tested(&[
-            "stale::beyond_its_window_or_without_one_what_is_stale_is_waited_for",
+            "stale::beyond_its_window_or_without_one_a_stale_response_is_not_served",
             "stale::options_speak_for_responses_that_say_nothing",
         ]),
     ),
@@ -209,7 +209,7 @@ pub const TABLE: &[Requirement] = &[
         "a conditional request is made from the stored validators",
         tested(&[
             "semantics::validation::tests::section_4_3_1_what_is_sent",
-            "validation::what_is_stale_is_validated_and_freshened",
+            "validation::a_stale_response_is_validated_and_freshened",
         ]),
     ),
     must(
@@ -248,7 +248,7 @@ pub const TABLE: &[Requirement] = &[
         "a client's conditions are evaluated on what is stored where that can be reused, and answered 200 or 304",
         tested(&[
             "semantics::validation::tests::section_4_3_2_what_the_client_has",
-            "validation::a_clients_conditions_are_answered_from_what_is_stored",
+            "validation::a_clients_conditions_are_answered_from_the_stored_response",
             "wire::conditions::a_clients_conditions",
         ]),
     ),
@@ -282,7 +282,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.3",
         "a 304 means that what is stored may be used, freshened",
         tested(&[
-            "validation::what_is_stale_is_validated_and_freshened",
+            "validation::a_stale_response_is_validated_and_freshened",
             "wire::conditions::validation",
         ]),
     ),
@@ -290,14 +290,16 @@ pub const TABLE: &[Requirement] = &[
         "4.3.3",
         "a full response answers the request, and may replace what is stored",
         tested(&[
-            "validation::what_has_changed_is_replaced",
+            "validation::a_changed_response_is_replaced",
             "wire::conditions::validation",
         ]),
     ),
     may(
         "4.3.3",
         "a 5xx to a validation is forwarded, or stood in for by what is stored",
-        tested(&["validation::an_error_while_validating_is_passed_on_or_stood_in_for"]),
+        tested(&[
+            "validation::an_error_while_validating_is_passed_on_or_replaced_by_the_stale_response",
+        ]),
     ),
     must(
         "4.3.4",
@@ -331,7 +333,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "semantics::validation::tests::section_4_3_5_what_head_describes",
             "validation::head_updates_or_invalidates",
-            "parts::what_head_tells_is_told_of_parts",
+            "parts::head_updates_stored_parts",
             "wire::conditions::validation",
         ]),
     ),
@@ -364,7 +366,7 @@ pub const TABLE: &[Requirement] = &[
         "4.4",
         "errors invalidate",
         tested(&[
-            "writes::what_a_write_answers_decides_what_it_invalidates",
+            "writes::the_answer_to_a_write_decides_about_invalidation",
             "wire::writes::unsafe_methods",
         ]),
     ),

@@ -32,7 +32,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "directives::section_5_2_2_3_must_understand",
             "validation::an_unsolicited_304_is_passed_on_and_not_stored",
-            "parts::an_unasked_part_is_stored_for_nobody",
+            "parts::an_unrequested_part_is_not_stored",
         ]),
     ),
     must_not(
@@ -47,7 +47,7 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "a private response is stored by a shared cache, but for the qualified form",
         tested(&[
-            "sharing::what_is_not_for_everybody_is_not_stored",
+            "sharing::personal_responses_are_not_stored",
             "directives::section_5_2_2_4_and_7_qualified_forms",
         ]),
     ),
@@ -56,7 +56,7 @@ pub const TABLE: &[Requirement] = &[
         "an answer to a request with Authorization is stored, unless a directive allows it",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
-            "wire::storing::what_is_one_clients_alone",
+            "wire::storing::fields_for_one_client_alone",
         ]),
     ),
     must_not(
@@ -65,7 +65,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
             "semantics::freshness::tests::section_4_2_1_lifetime",
-            "wire::storing::what_is_one_clients_alone",
+            "wire::storing::fields_for_one_client_alone",
         ]),
     ),
     may(
@@ -117,13 +117,13 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "3.3",
         "parts are stored by a cache that does not understand Range and Content-Range",
-        tested(&["parts::what_is_no_single_part_is_not_stored"]),
+        tested(&["parts::an_answer_that_is_no_single_part_is_not_stored"]),
     ),
     must_not(
         "3.3",
         "an incomplete response answers a request for the whole without being completed",
         tested(&[
-            "parts::the_whole_is_completed_by_what_is_missing",
+            "parts::the_whole_is_completed_by_the_missing_part",
             "parts::a_missing_part_that_ends_early_fails",
             "ranges::a_206_is_never_stored_as_the_whole",
         ]),
@@ -132,7 +132,7 @@ pub const TABLE: &[Requirement] = &[
         "3.3",
         "parts are sent with another status than 206",
         tested(&[
-            "parts::a_part_answers_what_lies_within_it",
+            "parts::a_part_answers_ranges_within_it",
             "wire::parts::an_origins_parts",
         ]),
     ),
@@ -144,7 +144,7 @@ pub const TABLE: &[Requirement] = &[
     may(
         "3.3",
         "a stored part is completed by a request for what is missing",
-        tested(&["parts::the_whole_is_completed_by_what_is_missing"]),
+        tested(&["parts::the_whole_is_completed_by_the_missing_part"]),
     ),
     may(
         "3.4",
@@ -162,7 +162,7 @@ pub const TABLE: &[Requirement] = &[
         "combining updates the stored header fields",
         tested(&[
             "parts::parts_are_completed_and_put_together",
-            "parts::what_a_part_may_be_stored_for_it_says_itself",
+            "parts::each_part_has_its_own_permission_to_be_stored",
         ]),
     ),
     must_not(
@@ -170,7 +170,7 @@ pub const TABLE: &[Requirement] = &[
         "an answer to a request with Authorization is reused without must-revalidate, public or s-maxage",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
-            "uncacheable::answers_to_credentials_are_shared_with_nobody",
+            "uncacheable::answers_to_credentials_are_not_shared",
             "uncacheable::credentials_make_no_queue",
         ]),
     ),

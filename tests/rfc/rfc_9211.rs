@@ -44,7 +44,7 @@ pub const TABLE: &[Requirement] = &[
         "fwd has the most specific reason that is known",
         tested(&[
             "semantics::reason::rfc_9211_section_2_2_forward_reasons_are_registered",
-            "sharing::what_goes_past_the_cache_says_why",
+            "sharing::bypassed_requests_say_why",
             "wire::directives::a_requests",
             "wire::parts::an_origins_parts",
         ]),
@@ -70,7 +70,7 @@ pub const TABLE: &[Requirement] = &[
         "stored: whether the response was stored",
         tested(&[
             "wire::storing::hits",
-            "wire::storing::what_is_one_clients_alone",
+            "wire::storing::fields_for_one_client_alone",
         ]),
     ),
     must(
@@ -78,7 +78,7 @@ pub const TABLE: &[Requirement] = &[
         "collapsed: whether it was shared with another request",
         tested(&[
             "stampede::a_thousand_misses_are_one_call",
-            "parts::the_whole_is_completed_by_what_is_missing",
+            "parts::the_whole_is_completed_by_the_missing_part",
         ]),
     ),
     may(
@@ -90,7 +90,7 @@ pub const TABLE: &[Requirement] = &[
         "2.8",
         "detail: what is not told otherwise",
         tested(&[
-            "wire::storing::what_is_one_clients_alone",
+            "wire::storing::fields_for_one_client_alone",
             "wire::directives::a_requests",
         ]),
     ),

@@ -25,7 +25,7 @@ pub const TABLE: &[Requirement] = &[
         "2.1",
         "an invalidated group takes all its members along, but not those of their other groups",
         tested(&[
-            "groups::what_an_unsafe_request_s_answer_names_is_invalidated",
+            "groups::groups_named_by_the_answer_to_an_unsafe_request_are_invalidated",
             "redis::backend::groups::a_groups_members_vanish_at_every_instance_and_no_others",
             "wire::writes::groups",
         ]),
@@ -47,7 +47,7 @@ pub const TABLE: &[Requirement] = &[
         "3",
         "it is ignored in answers to safe methods",
         tested(&[
-            "groups::what_an_unsafe_request_s_answer_names_is_invalidated",
+            "groups::groups_named_by_the_answer_to_an_unsafe_request_are_invalidated",
             "wire::writes::groups",
         ]),
     ),

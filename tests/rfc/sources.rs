@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Full paths: `caching::ranges::name` for `tests/caching/ranges.rs`, `semantics::vary::name` for `src/semantics/vary.rs`.
+/// Full paths: `caching::ranges::name` for `tests/caching/ranges.rs`, `semantics::vary::name` for
+/// `src/semantics/vary.rs`.
 pub fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();
@@ -14,7 +15,8 @@ pub fn tests() -> HashSet<String> {
     names
 }
 
-/// Whether a full path is meant by a shorter one: its last name is the same, and the others occur in it in their order.
+/// Whether a full path is meant by a shorter one: its last name is the same, and the others occur
+/// in it in their order.
 pub fn is_meant(full: &str, short: &str) -> bool {
     let (mut full, mut short) = (full.rsplit("::"), short.rsplit("::"));
     full.next() == short.next() && short.all(|wanted| full.any(|module| module == wanted))

@@ -20,7 +20,7 @@ impl Level {
 pub struct Requirement {
     pub section: &'static str,
     pub level: Level,
-    /// What is required, in our words.
+    /// The requirement, in our words.
     pub text: &'static str,
     pub row: Row,
 }
@@ -31,7 +31,7 @@ pub enum Row {
     Tested(&'static [&'static str]),
     /// Left out, and why.
     NotDone(&'static str),
-    /// Somebody else's, or of no cache like this one, and why.
+    /// Required of other parties, or not of a cache like this one, and why.
     NotOurs(&'static str),
 }
 

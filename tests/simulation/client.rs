@@ -1,4 +1,5 @@
-//! Clients: readers that come, wait, leave and compare; writers that remember what they were promised.
+//! Clients: readers that come, wait, leave and compare; writers that remember their promised
+//! versions.
 
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ impl<B: Backend> Client<B> {
         request
     }
 
-    /// Sends a GET to an instance and checks what comes; `None` where it did not come to its end.
+    /// Sends a GET to an instance and checks the answer; `None` where it did not end.
     pub async fn read(&self, instance: usize, request: Request<()>, cut: u64) -> Option<Got> {
         let resource = resource_of(request.uri().path());
         let promised = self.history.promised(resource, instance);
@@ -110,8 +111,8 @@ impl<B: Backend> Client<B> {
             }
             Ended::Cut => return None,
         };
-        // Three calls one after the other, with all their pauses, and not one of the cache's limits but those of a backend
-        // that fails.
+        // Three calls one after the other, with all their pauses, and not one of the cache's limits
+        // but those of a backend that fails.
         let longest = Duration::from_millis(if self.plan.loses { 600 } else { 300 });
         assert!(
             self.plan.is_stormy || begun.elapsed() < longest,

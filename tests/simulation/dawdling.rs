@@ -1,4 +1,4 @@
-//! A backend whose every effect comes after a while, and is told of after another.
+//! A backend whose every effect comes after a delay, and is answered after another.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A backend that by luck fails before its effect or after it, refuses, hangs, or does it when it has long been given up;
-//! and gets well again.
+//! A backend that by luck fails before its effect or after it, refuses, hangs, or does it when it
+//! has long been given up; and gets well again.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tower_response_cache::key::{CacheKey, Resource};
 
 use crate::luck::Luck;
 
-/// How long whoever asks should wait.
+/// How long the caller should wait.
 pub const LIMIT: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Flaky {
     ) -> Result<T, BackendError> {
         let luck = &self.0.luck;
         match luck.below(7) {
-            // What comes late may come in time.
+            // A late answer may come in time.
             3 if self.0.is_away => {}
 
             0 => return Err(BackendError::refused("no room")),

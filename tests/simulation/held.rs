@@ -11,8 +11,8 @@ use tower_response_cache::backend::{
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
 
-/// Lets no virtual time pass: it does when all are idle, and nobody knows that a socket is waited for. It does not while
-/// something blocks.
+/// Lets no virtual time pass: it passes when all tasks are idle, and a wait for a socket counts as
+/// idle. It does not while something blocks.
 pub async fn standing_still<T>(operation: impl Future<Output = T>) -> T {
     let (goes_on, blocks) = mpsc::channel::<()>();
     drop(spawn_blocking(move || blocks.recv()));

@@ -18,8 +18,8 @@ pub struct Known {
 struct Resource {
     /// The version in the database.
     version: u64,
-    /// The newest version that a client was told was written, and how far the backend did not acknowledge that it forgot
-    /// what was before, by the instance that told it.
+    /// The newest version that a client was told was written, and how far the backend did not
+    /// acknowledge that it forgot the older versions, by the instance that served them.
     promised: u64,
     promised_at: BTreeMap<usize, u64>,
     /// Counts up when a write begins, and when its answer is yielded.
@@ -31,7 +31,7 @@ struct Resource {
 struct Call {
     instance: usize,
     key: String,
-    /// What it was answered for, and with.
+    /// The key and the version of an answer.
     owner: String,
     version: u64,
     generation: u64,
@@ -45,7 +45,7 @@ struct Call {
 
 impl History {
     fn known(&self) -> MutexGuard<'_, Known> {
-        // A failed check is told by its own message.
+        // A failed check has its own message.
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -78,8 +78,8 @@ impl History {
         resource.unsettled += 1;
     }
 
-    /// A client has an instance's answer to a write: from now on nobody may be told less; only nobody who asks that
-    /// instance, if the backend did not acknowledge.
+    /// A client has an instance's answer to a write: from now on no answer may be older; or only no
+    /// answer of that instance, if the backend did not acknowledge.
     pub fn yielded(&self, resource: &str, version: u64, instance: usize, is_acknowledged: bool) {
         let mut known = self.known();
         let resource = known.resource(resource);
@@ -98,8 +98,8 @@ impl History {
         is_settled.then_some(generation)
     }
 
-    /// An instance's call for a key begins, for a request that began in the generation `since`. Where nothing but a write
-    /// can have made it necessary there is one per key and generation.
+    /// An instance's call for a key begins, for a request that began in the generation `since`.
+    /// Where nothing but a write can have made it necessary there is one per key and generation.
     pub fn calls(&self, instance: usize, key: &str, since: Option<u64>, is_calm: bool) -> usize {
         let mut known = self.known();
         let (generation, is_settled) = known.generation(resource_of(key));
@@ -173,8 +173,9 @@ impl History {
 }
 
 impl Known {
-    /// Counts the writes that may make another call necessary, and whether none is between its answers: those of the resource,
-    /// and of the group, of which a response may say only when it comes that it is a member.
+    /// Counts the writes that may make another call necessary, and whether none is between its
+    /// answers: those of the resource, and of the group, of which a response may say only when it
+    /// comes that it is a member.
     fn generation(&mut self, resource: &str) -> (u64, bool) {
         let mut names = vec![resource, TEAM];
         names.dedup();
@@ -192,7 +193,7 @@ impl Known {
     }
 }
 
-/// What is written where a key is read: it without its query and variant, or the group that it is a member of.
+/// The write target of a key: the key without its query and variant, or its group.
 pub fn resource_of(key: &str) -> &str {
     match key.split(['?', ' ']).next().unwrap_or(key) {
         path if path.starts_with("/member/") => TEAM,

@@ -76,7 +76,7 @@ pub enum Ended<T> {
     Panicked,
 }
 
-/// A future whose turn comes late as often as not, and which is dropped after some polls if `polls` says so.
+/// A future that is often polled late, and is dropped after `polls` polls if that is given.
 pub struct Tossed<F> {
     pub future: Pin<Box<F>>,
     pub polls: Option<u64>,

@@ -1,24 +1,28 @@
-//! Many small worlds, each made from a seed: several clients, writers, a slow and failing origin, futures dropped at any
-//! poll, evictions, over virtual time. One seed is one schedule. What must hold in all of them:
+//! Many small worlds, each made from a seed: several clients, writers, a slow and failing origin,
+//! futures dropped at any poll, evictions, over virtual time. One seed is one schedule. What must
+//! hold in all of them:
 //!
-//! * no answer is older than what was promised before its request began (P1),
-//! * one call per key and generation, where nothing but a write can have made another one necessary (P2),
-//! * nobody waits for ever, nothing is left behind: no flight, no task, no byte,
+//! * no answer is older than the version promised before its request began,
+//! * one call per key and generation, where nothing but a write can have made another one
+//!   necessary,
+//! * no request waits for ever, nothing is left behind: no flight, no task, no byte,
 //! * every body is what its call sent, byte for byte, or visibly broken,
-//! * nobody gets another key's, variant's or owner's answer, and requests that mean the same are one variant,
+//! * no client gets another key's, variant's or owner's answer, and equivalent requests are one
+//!   variant,
 //! * a write that names a group is a write of all its members,
 //! * in the end the cache answers what the database holds.
 //!
-//! Worlds of two instances share one backend; P2 is each instance's own there. A backend that fails, or loses what it was
-//! given, makes calls necessary at any time, and a write that it did not acknowledge is promised at its own instance only;
-//! nobody is to notice anything else of it, and in the end it has been told all that it could not be told. While it is away
-//! altogether, two calls for one key at most are under way at once.
+//! Worlds of two instances share one backend; the second promise holds for each instance there. A
+//! backend that fails, or loses data, makes calls necessary at any time, and a write that it did
+//! not acknowledge is promised at its own instance only. Its failures have no other effect, and in
+//! the end all pending invalidations are delivered. While it is away altogether, two calls for one
+//! key at most are under way at once.
 //!
-//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 3,000, a few hundred for the larger worlds),
-//! `SIMULATION_FROM` the first. A failing seed is printed;
-//! `SIMULATION_FROM=<seed> SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
-//! backend fails, whose guard has a chance of its own, and on a real Redis, which takes as long as it takes: there it
-//! repeats what happens, but not when.
+//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 3,000, a few hundred for the
+//! larger worlds), `SIMULATION_FROM` the first. A failing seed is printed; `SIMULATION_FROM=<seed>
+//! SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
+//! backend fails, whose guard has a chance of its own, and on a real Redis, which takes as long as
+//! it takes: there it repeats what happens, but not when.
 
 mod client;
 mod dawdling;
@@ -215,7 +219,7 @@ mod on_redis {
     }
 
     #[test]
-    fn stormy_worlds_of_two_instances_with_everything_that_goes_wrong() {
+    fn stormy_worlds_of_two_instances_with_all_failures() {
         let kind = Kind {
             is_stormy: true,
             evicts: true,

@@ -1,4 +1,5 @@
-//! Worlds on a real Redis, over virtual time: from which keys vanish, and whose connections are lost.
+//! Worlds on a real Redis, over virtual time: from which keys vanish, and whose connections are
+//! lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ impl Server {
 
     pub fn run(&self, seed: u64, kind: Kind) -> Seen {
         let luck = Luck::new(seed);
-        // Whoever shares a server with others does not know what it loses.
+        // An instance that shares a server cannot know which data it loses.
         let plan = Plan::of(&luck, kind.is_stormy, true);
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build();
@@ -117,7 +118,7 @@ fn evicts(redis: Arc<RedisServer>, namespace: String, luck: Arc<Luck>) -> Actor 
     })
 }
 
-/// Cuts connections, and lets nobody connect for a while.
+/// Cuts connections, and refuses new ones for a while.
 fn cuts(tap: Tap, luck: Arc<Luck>) -> Actor {
     Box::pin(async move {
         for _ in 0..luck.below(6) {

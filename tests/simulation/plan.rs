@@ -14,7 +14,7 @@ use crate::luck::Luck;
 pub struct Plan {
     /// Whether calls fail, hang and panic, and answers differ in what may be done with them.
     pub is_stormy: bool,
-    /// Whether the backend fails, or loses what it was given: then another call may be necessary at any time.
+    /// Whether the backend fails, or loses data: then another call may be necessary at any time.
     pub loses: bool,
     /// Whether it never does anything.
     pub is_away: bool,
@@ -22,7 +22,7 @@ pub struct Plan {
     /// Whether responses have entity tags, and are asked for by them.
     pub validates: bool,
     pub cache_control: &'static str,
-    /// How long clients pause between what they do, in milliseconds, at most.
+    /// The longest pause of a client between two requests, in milliseconds.
     pub interval: u64,
     /// How many futures in a hundred are dropped before they end.
     pub cut: u64,

@@ -99,7 +99,7 @@ impl Source {
         let is_calm = is_calm && self.plan.cut == 0;
         let call = self.history.calls(self.instance, &key, since, is_calm);
         if self.plan.is_away && !self.plan.is_stormy {
-            // One, and another where it was not known yet that the responses vary, or where somebody left.
+            // One, and another where the `Vary` was not known yet, or where a client left.
             let most = if self.plan.cut == 0 { 2 } else { 3 };
             let under_way = self.history.under_way(self.instance, &key);
             assert!(under_way <= most, "{under_way} calls at once for {key}");

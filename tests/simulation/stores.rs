@@ -29,7 +29,7 @@ pub enum Store {
     Flaky,
 }
 
-/// Runs one seed; answers what came of it, and how much was left to chance in it, which tells runs apart.
+/// Runs one seed; returns the outcome, and the number of random decisions, which tells runs apart.
 pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     let luck = Luck::new(seed);
     let loses = matches!(kind.store, Store::Flaky);
@@ -40,7 +40,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     } else {
         32 << 20
     };
-    // With these digests no two resources share a number of invalidations: that would cost a call (C17).
+    // With these digests no two resources share a number of invalidations: that would cost a call.
     let digests = DigestSeed::new([seed as u8 % 16; 16]);
     let memory = MemoryBackend::builder()
         .capacity(capacity)

@@ -25,7 +25,7 @@ const ALL_OVER: Duration = Duration::from_secs(1000);
 
 pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What came of it, in numbers: a world in which nothing happens proves nothing.
+/// The outcome in numbers: a world in which nothing happens proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     pub hits: u64,
@@ -98,7 +98,7 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// Panics when somebody waits for ever.
+    /// Panics when a request waits for ever.
     pub async fn ends_in_time(self) -> Seen {
         let whole = timeout(ALL_OVER * 10, self.run()).await;
         whole.expect("somebody waits for ever")
@@ -125,7 +125,7 @@ impl<B: Backend> World<B> {
         local.run_until(tasks.join_all()).await;
         (self.settles)();
         sleep(ALL_OVER).await;
-        self.has_ended().await;
+        self.assert_ended().await;
         let stats = self.layers.iter().map(|layer| layer.handle().stats());
         stats.map(|stats| Seen::of(&stats)).sum()
     }
@@ -147,8 +147,8 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// Nothing is left behind, and what is answered now, by whichever instance, is what the database holds.
-    async fn has_ended(&self) {
+    /// Nothing is left behind, and each instance now answers with the version in the database.
+    async fn assert_ended(&self) {
         for layer in &self.layers {
             let stats = layer.handle().stats();
             assert_eq!(stats.in_flight, Default::default(), "left behind");
@@ -162,18 +162,18 @@ impl<B: Backend> World<B> {
             get("/plain?q=1"),
             with(get("/varies"), "accept-language", "de"),
         ];
-        // Of a write that fails without a word nobody knows which groups it concerns.
+        // The groups of a write that fails without an answer are unknown.
         if !self.client.plan.is_stormy {
             requests.push(get("/member/1"));
         }
         for request in requests {
             for instance in 0..self.layers.len() {
-                self.is_current(instance, request.clone()).await;
+                self.assert_current(instance, request.clone()).await;
             }
         }
     }
 
-    async fn is_current(&self, instance: usize, request: http::Request<()>) {
+    async fn assert_current(&self, instance: usize, request: http::Request<()>) {
         let resource = resource_of(request.uri().path()).to_owned();
         if let Some(got) = self.client.read(instance, request, 0).await {
             let current = self.client.history.version(&resource);

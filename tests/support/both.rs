@@ -1,4 +1,4 @@
-//! A backend that answers at once, and one that makes everybody wait: what holds on both does not depend on when.
+//! A backend that answers at once, and one that waits: results must not depend on the timing.
 
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Either, MemoryBackend};

@@ -83,7 +83,7 @@ impl Example {
         self.child.id().expect("it still runs")
     }
 
-    /// What it writes to stderr, where that is a pipe.
+    /// Its stderr, where that is a pipe.
     pub fn stderr(&mut self) -> tokio::process::ChildStderr {
         self.child.stderr.take().expect("a pipe")
     }

@@ -9,14 +9,17 @@ pub mod polling;
 pub mod redis;
 pub mod sample;
 pub mod schedule;
+pub mod time;
 pub mod yielding;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::task::LocalSet;
 use tower::{Service, ServiceExt};
-use tower_response_cache::BoxError;
+use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::{BoxError, CacheLayer};
 
 /// A GET on the test's one host.
 pub fn get(path: &str) -> Request<()> {
@@ -34,11 +37,21 @@ pub fn request(method: Method, path: &str) -> Request<()> {
     request.expect("a request")
 }
 
-/// The same request with one more header line.
+/// Adds a header line to a request.
 pub fn with(mut request: Request<()>, name: &'static str, value: &str) -> Request<()> {
     let value = value.parse().expect("a field value");
     request.headers_mut().append(name, value);
     request
+}
+
+/// This many GETs of one path.
+pub fn gets(count: usize) -> impl Iterator<Item = Request<()>> {
+    (0..count).map(|_| get("/a"))
+}
+
+/// A cache in memory.
+pub fn in_memory() -> CacheLayer<MemoryBackend> {
+    CacheLayer::new(MemoryBackend::default())
 }
 
 /// An answer, collected.
@@ -83,6 +96,45 @@ where
 {
     let response = service.clone().oneshot(request).await;
     collect(response.expect("an answer")).await
+}
+
+/// Sends all requests at once and waits for all answers, which come in the order of the requests.
+pub async fn send_all<S, B>(
+    service: &S,
+    requests: impl IntoIterator<Item = Request<()>>,
+) -> Vec<Answer>
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone + 'static,
+    S::Error: std::fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let local = LocalSet::new();
+    let send_one = |request| {
+        let service = service.clone();
+        local.spawn_local(async move { send(&service, request).await })
+    };
+    let tasks: Vec<_> = requests.into_iter().map(send_one).collect();
+    let answers = async {
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.expect("an answer"));
+        }
+        answers
+    };
+    local.run_until(answers).await
+}
+
+/// Whether a request is answered from the store.
+pub async fn is_stored<S, B>(service: &S, request: Request<()>) -> bool
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let request = with(request, "cache-control", "only-if-cached");
+    send(service, request).await.is_hit()
 }
 
 pub async fn collect<B>(response: Response<B>) -> Answer

@@ -5,15 +5,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tower::Service;
 use tower_response_cache::BoxError;
+
+use super::time::SLOW;
 
 pub type OriginBody = UnsyncBoxBody<Bytes, BoxError>;
 pub type Response = http::Response<OriginBody>;
@@ -76,6 +80,55 @@ impl Service<Request<()>> for Origin {
     }
 }
 
+/// Answers after [`SLOW`] with what a closure makes of the request and the number of the call, from
+/// 1.
+pub fn slow(answer: impl Fn(&Request<()>, usize) -> Response + Send + Sync + 'static) -> Origin {
+    after(SLOW, answer)
+}
+
+/// Answers after a delay.
+pub fn after(
+    delay: Duration,
+    answer: impl Fn(&Request<()>, usize) -> Response + Send + Sync + 'static,
+) -> Origin {
+    delayed(delay, move |request, call| Ok(answer(request, call)))
+}
+
+/// Answers or fails after [`SLOW`].
+pub fn fallible(
+    answer: impl Fn(&Request<()>, usize) -> Result<Response, OriginError> + Send + Sync + 'static,
+) -> Origin {
+    delayed(SLOW, answer)
+}
+
+fn delayed(
+    delay: Duration,
+    answer: impl Fn(&Request<()>, usize) -> Result<Response, OriginError> + Send + Sync + 'static,
+) -> Origin {
+    let answer = Arc::new(answer);
+    let calls = Arc::new(AtomicUsize::new(0));
+    Origin::new(move |request| {
+        let answer = answer.clone();
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        async move {
+            sleep(delay).await;
+            answer(&request, call)
+        }
+    })
+}
+
+/// An origin with one version of everything, which every write that reaches it counts up.
+pub fn versions() -> Origin {
+    let version = AtomicUsize::new(1);
+    Origin::at_once(move |request| match *request.method() {
+        Method::GET | Method::HEAD => cacheable(format!("v{}", version.load(Ordering::SeqCst))),
+        _ => {
+            let written = version.fetch_add(1, Ordering::SeqCst) + 1;
+            answer(200, &[], format!("v{written}"))
+        }
+    })
+}
+
 /// A body of known size.
 pub fn full(text: impl Into<Bytes>) -> OriginBody {
     Full::new(text.into())
@@ -98,10 +151,10 @@ pub fn answer(status: u16, lines: &[(&'static str, &str)], text: impl Into<Bytes
     response.body(full(text)).expect("a response")
 }
 
-/// What a scripted body is told to do next.
+/// The next step of a scripted body.
 pub type BodyStep = Result<Frame<Bytes>, BoxError>;
 
-/// A body of unknown size that yields what it is sent, and ends when the sender is dropped.
+/// A body of unknown size that yields the frames sent to it, and ends when the sender is dropped.
 pub fn scripted() -> (mpsc::UnboundedSender<BodyStep>, OriginBody) {
     let (sender, steps) = mpsc::unbounded_channel();
     (sender, ScriptedBody(steps).boxed_unsync())

@@ -36,7 +36,7 @@ impl Sample {
         Self::filled(backend.seed(), get(path), origin).await
     }
 
-    /// The same in groups, as `Cache-Groups` names them.
+    /// For a path in groups, as `Cache-Groups` names them.
     pub async fn in_groups(
         backend: &impl Backend,
         path: &str,
@@ -50,7 +50,7 @@ impl Sample {
         Self::filled(backend.seed(), get(path), origin).await
     }
 
-    /// The same for one language of several.
+    /// For one language of several.
     pub async fn in_language(backend: &impl Backend, path: &str, language: &'static str) -> Self {
         let origin = Origin::at_once(move |_| varying(language));
         let request = with(get(path), "accept-language", language);
@@ -88,13 +88,13 @@ impl Sample {
         replace.await.expect("a replace")
     }
 
-    /// Looks up and stores, as a fill does that nobody interrupts.
+    /// Looks up and stores, as an undisturbed fill does.
     pub async fn store<B: Backend>(&self, backend: &B) {
         let fence = self.fence(backend).await;
         assert_eq!(self.put(backend, &fence).await, PutOutcome::Stored);
     }
 
-    /// What is found under its key.
+    /// The body stored under its key.
     pub async fn body(&self, backend: &impl Backend) -> Option<String> {
         match backend.get(&self.key, at(0)).await.expect("a lookup") {
             Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into()),
@@ -115,7 +115,7 @@ fn varying(language: &'static str) -> Response {
     response
 }
 
-/// Keeps nothing but what was last given to it.
+/// Keeps only the last response given to it.
 #[derive(Clone)]
 struct Recorder {
     seed: DigestSeed,

@@ -11,17 +11,17 @@ use tokio::task::yield_now;
 
 pub type Actor = Pin<Box<dyn Future<Output = ()>>>;
 
-/// More polls than any run here needs: beyond it somebody waits for ever.
+/// More polls than any run here needs: beyond it an actor waits for ever.
 const MOST_POLLS: usize = 10_000;
 
-/// Runs what `world` makes once for every order in which its actors, and the tasks that they spawn, can be polled.
-/// Answers the number of orders.
+/// Runs what `world` makes once for every order in which its actors, and the tasks that they spawn,
+/// can be polled. Answers the number of orders.
 pub fn every_order(world: impl Fn() -> Vec<Actor>) -> usize {
     every_order_within(usize::MAX, world)
 }
 
-/// The same, leaving out orders that take the turn from an unfinished actor more often than `switches` times: races need
-/// few switches, orders with many are astronomically many.
+/// Like [`every_order`], without orders that take the turn from an unfinished actor more often than
+/// `switches` times: races need few switches, orders with many are astronomically many.
 pub fn every_order_within(switches: usize, world: impl Fn() -> Vec<Actor>) -> usize {
     let runtime = runtime();
     let mut prefix = Vec::new();
@@ -82,14 +82,14 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// One run: `choose` picks who is polled next among those who can go on, 0 being whoever was polled last if he is one of
-/// them. The tasks in the background are one more choice while there are any.
+/// One run: `choose` picks the actor polled next among those that can go on, 0 being the one polled
+/// last if it is one of them. The tasks in the background are one more choice while there are any.
 async fn run(actors: Vec<Actor>, mut switches: usize, mut choose: impl FnMut(usize) -> usize) {
     let mut actors: Vec<_> = actors.into_iter().map(Player::new).collect();
     let mut goes_on = false;
     for _ in 0..MOST_POLLS {
         let has_tasks = Handle::current().metrics().num_alive_tasks() > 0;
-        // Stable: whoever was polled last stays the first.
+        // Stable: the actor polled last stays the first.
         actors.sort_by_key(|actor| !actor.is_woken());
         let awake = actors.iter().filter(|actor| actor.is_woken()).count();
         let width = awake + usize::from(has_tasks);

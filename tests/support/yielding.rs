@@ -1,4 +1,5 @@
-//! A backend with await points before and after every effect, around any other: a backend without them proves little.
+//! A backend with await points before and after every effect, around any other: a backend without
+//! them proves little.
 
 use std::sync::Arc;
 

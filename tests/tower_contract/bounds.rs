@@ -1,4 +1,4 @@
-//! What is asked of a service and its bodies: `Send`, and nothing else.
+//! The bounds on a service and its bodies: `Send`, and nothing else.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -13,9 +13,10 @@ use http_body::{Body, Frame};
 use tower::{Layer, Service};
 use tower_response_cache::{BoxError, CacheLayer, ResponseBody};
 
+use crate::on_both_backends;
 use crate::support::origin::cacheable;
+use crate::support::time::settled;
 use crate::support::{collect, request};
-use crate::{on_both_backends, settled};
 
 /// Neither `Sync` nor `Unpin` nor `Default` nor `Clone`.
 struct Awkward {
@@ -91,7 +92,7 @@ impl Service<Request<Awkward>> for AwkwardService {
     }
 }
 
-fn is_send<T: Send>(value: T) -> T {
+fn require_send<T: Send>(value: T) -> T {
     value
 }
 
@@ -105,9 +106,9 @@ async fn no_sync_unpin_or_default_is_asked_of_anything() {
         let mut hits = Vec::new();
         for method in [Method::GET, Method::GET, Method::PUT, Method::OPTIONS] {
             let request = request(method, "/a").map(|()| awkward("request"));
-            let response = is_send(service.clone()).call(request);
-            let response = is_send(response).await.expect("an answer");
-            let answer = collect(is_send(response)).await;
+            let response = require_send(service.clone()).call(request);
+            let response = require_send(response).await.expect("an answer");
+            let answer = collect(require_send(response)).await;
             assert_eq!(answer.body, "data");
             hits.push(answer.is_hit());
             settled().await;

@@ -11,7 +11,7 @@ use crate::on_both_backends;
 use crate::support::origin::{Origin, OriginError};
 use crate::support::request;
 
-fn has_the_error_of_its_inner_service<S, B>(_: &Cache<S, B>)
+fn require_the_error_of_the_inner_service<S, B>(_: &Cache<S, B>)
 where
     S: Service<Request<()>>,
     B: Backend,
@@ -24,7 +24,7 @@ async fn the_inner_services_error_comes_through_unchanged() {
     on_both_backends(async |backend| {
         let origin = Origin::new(|_| ready(Err(OriginError("down"))));
         let service = CacheLayer::new(backend).layer(origin);
-        has_the_error_of_its_inner_service(&service);
+        require_the_error_of_the_inner_service(&service);
         for method in [
             Method::GET,
             Method::HEAD,

@@ -5,9 +5,10 @@ use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::stats::Bypass;
 
-use crate::support::origin::{Origin, cacheable};
-use crate::support::send;
-use crate::{memory, on_both_backends, settled, versions};
+use crate::on_both_backends;
+use crate::support::origin::{Origin, cacheable, versions};
+use crate::support::time::settled;
+use crate::support::{in_memory, send};
 
 fn to(target: &str, hosts: &[&str]) -> Request<()> {
     let mut builder = Request::get(target);
@@ -42,7 +43,7 @@ async fn two_hosts_never_share() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_to_one_host_leaves_the_other_alone() {
-    let service = memory().layer(versions());
+    let service = in_memory().layer(versions());
     send(&service, to("/", &["a.example"])).await;
     send(&service, to("/", &["b.example"])).await;
     let mut write = to("/", &["a.example"]);
@@ -53,7 +54,7 @@ async fn a_write_to_one_host_leaves_the_other_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_says_no_single_host_passes() {
+async fn requests_without_a_single_host_bypass_the_cache() {
     on_both_backends(async |backend| {
         let layer = CacheLayer::new(backend);
         let service = layer.layer(versions());

@@ -18,8 +18,8 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_response_cache::{BoxError, ResponseBody};
 
 use crate::support::origin::{OriginBody, OriginError};
-use crate::support::{Answer, collect};
-use crate::{memory, with_trailers};
+use crate::support::{Answer, collect, in_memory};
+use crate::with_trailers;
 
 const GUARD: Duration = Duration::from_secs(20);
 
@@ -69,10 +69,10 @@ async fn tell(stream: &mut (impl tokio::io::AsyncWrite + Unpin), text: &str) {
     stream.write_all(text.as_bytes()).await.expect("a listener");
 }
 
-/// The paths somebody was asked for.
+/// The paths of the requests so far.
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// Answers with the path, and the content where `reads` says so; remembers what it was asked.
+/// Answers with the path, and the content where `reads` says so; remembers its requests.
 fn telling(
     asked: &Asked,
     reads: bool,
@@ -116,7 +116,7 @@ const HAS_CONTENT: &str =
 async fn hits_and_misses_keep_the_connection_alive() {
     let asked = Asked::default();
     let service = telling(&asked, false);
-    let mut stream = connect(memory().layer(service));
+    let mut stream = connect(in_memory().layer(service));
     for status in [STORED, HIT, HIT] {
         tell(&mut stream, "GET /a HTTP/1.1\r\nhost: h\r\n\r\n").await;
         let (head, body) = next_response(&mut stream).await;
@@ -127,11 +127,11 @@ async fn hits_and_misses_keep_the_connection_alive() {
     assert_eq!(asked.lock().expect("no panic").len(), 1);
 }
 
-/// B13: without content there is nothing to wait for.
+/// Without content there is nothing to wait for.
 #[tokio::test(start_paused = true)]
 async fn a_hit_is_not_held_up_by_an_expectation() {
     let service = telling(&Asked::default(), false);
-    let mut stream = connect(memory().layer(service));
+    let mut stream = connect(in_memory().layer(service));
     tell(&mut stream, "GET /a HTTP/1.1\r\nhost: h\r\n\r\n").await;
     next_response(&mut stream).await;
     let expecting = "GET /a HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\n\r\n";
@@ -141,12 +141,12 @@ async fn a_hit_is_not_held_up_by_an_expectation() {
     assert_eq!(body, "/a");
 }
 
-/// B13: with content it is the inner service's to say "continue", or not.
+/// With content it is the inner service's to say "continue", or not.
 #[tokio::test(start_paused = true)]
 async fn an_expectation_on_a_cached_path_reaches_the_inner_service() {
     for reads in [false, true] {
         let service = telling(&Asked::default(), reads);
-        let mut stream = connect(memory().layer(service));
+        let mut stream = connect(in_memory().layer(service));
         tell(&mut stream, "GET /a HTTP/1.1\r\nhost: h\r\n\r\n").await;
         next_response(&mut stream).await;
         let expecting =
@@ -163,7 +163,6 @@ async fn an_expectation_on_a_cached_path_reaches_the_inner_service() {
     }
 }
 
-/// P18
 #[tokio::test(start_paused = true)]
 async fn content_of_a_get_on_a_cached_path_is_never_taken_for_a_request() {
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -175,7 +174,7 @@ async fn content_of_a_get_on_a_cached_path_is_never_taken_for_a_request() {
         for reads in [true, false] {
             let asked = Asked::default();
             let service = telling(&asked, reads);
-            let mut stream = connect(memory().layer(service));
+            let mut stream = connect(in_memory().layer(service));
             tell(&mut stream, "GET /a HTTP/1.1\r\nhost: h\r\n\r\n").await;
             assert!(next_response(&mut stream).await.0.contains(STORED));
             let fat = format!("GET /a HTTP/1.1\r\nhost: h\r\n{content}");
@@ -200,13 +199,13 @@ async fn content_of_a_get_on_a_cached_path_is_never_taken_for_a_request() {
     }
 }
 
-/// P18: two lengths in one request are for the server to refuse, or to read as one.
+/// Two lengths in one request are for the server to refuse, or to read as one.
 #[tokio::test(start_paused = true)]
 async fn a_get_of_two_lengths_on_a_cached_path_smuggles_nothing() {
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
     let asked = Asked::default();
     let service = telling(&asked, true);
-    let mut stream = connect(memory().layer(service));
+    let mut stream = connect(in_memory().layer(service));
     tell(&mut stream, "GET /a HTTP/1.1\r\nhost: h\r\n\r\n").await;
     next_response(&mut stream).await;
     let fat = format!(
@@ -230,7 +229,7 @@ fn trailing() -> impl Service<
 + 'static {
     ServiceBuilder::new()
         .map_request(|request: Request<Incoming>| request.map(|_| ()))
-        .layer(memory())
+        .layer(in_memory())
         .service(with_trailers())
 }
 
@@ -271,7 +270,7 @@ async fn trailers_of_misses_and_hits_reach_http_1_clients_that_ask_for_them() {
     }
 }
 
-/// Takes over the connection of whoever asks for it, and sends back what it hears.
+/// Upgrades the connection on request, and echoes its bytes.
 async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     if !request.headers().contains_key("upgrade") {
         let response = Response::builder().header("cache-control", "max-age=3600");
@@ -297,7 +296,7 @@ async fn echo(mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, I
 async fn upgrades_pass_also_where_the_path_is_cached() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let service = memory().layer(tower::service_fn(echo));
+    let service = in_memory().layer(tower::service_fn(echo));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("a connection");

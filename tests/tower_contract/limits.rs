@@ -14,13 +14,11 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{BoxError, CacheLayer};
 
-use crate::support::origin::{Origin, cacheable, data, scripted};
+use crate::support::origin::{Origin, cacheable, data, scripted, versions};
 use crate::support::polling::poll_once;
-use crate::support::{collect, get, put, request, send};
-use crate::{
-    SLOW, Slow, gated, in_time, memory, miss_hit_write_miss, next_data, on_both_backends, settled,
-    versions,
-};
+use crate::support::time::{in_time, settled};
+use crate::support::{collect, get, in_memory, put, request, send};
+use crate::{SLOW, Slow, gated, miss_hit_write_miss, next_data, on_both_backends};
 
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_over_a_concurrency_limit_of_one() {
@@ -88,7 +86,6 @@ async fn miss_hit_and_write_work_within_and_over_a_timeout() {
     .await;
 }
 
-/// X03
 #[tokio::test(start_paused = true)]
 async fn hits_are_served_while_the_only_permit_is_taken() {
     on_both_backends(async |backend| {
@@ -112,7 +109,6 @@ async fn hits_are_served_while_the_only_permit_is_taken() {
     .await;
 }
 
-/// X03
 #[tokio::test(start_paused = true)]
 async fn fills_and_writes_wait_for_the_permit_in_their_futures() {
     on_both_backends(async |backend| {
@@ -140,9 +136,8 @@ async fn fills_and_writes_wait_for_the_permit_in_their_futures() {
     .await;
 }
 
-/// X03
 #[tokio::test(start_paused = true)]
-async fn whoever_leaves_while_waiting_leaves_the_permit_to_others() {
+async fn a_client_that_leaves_while_waiting_leaves_the_permit_to_others() {
     on_both_backends(async |backend| {
         let (gate, origin) = gated();
         let mut service = ServiceBuilder::new()
@@ -171,7 +166,7 @@ async fn whoever_leaves_while_waiting_leaves_the_permit_to_others() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_left_before_it_was_called_changes_nothing() {
     let (gate, origin) = gated();
-    let layer = memory();
+    let layer = in_memory();
     let service = ServiceBuilder::new()
         .layer(layer.clone())
         .concurrency_limit(1)
@@ -188,9 +183,9 @@ async fn a_write_that_left_before_it_was_called_changes_nothing() {
     assert!(held.await.expect("no panic").is_ok());
 }
 
-/// X03: neither before nor after its call.
+/// Neither before nor after its call.
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_backend_holds_no_permit() {
+async fn a_request_that_waits_for_the_backend_holds_no_permit() {
     let service = ServiceBuilder::new()
         .layer(CacheLayer::new(Slow(MemoryBackend::default())))
         .concurrency_limit(1)
@@ -216,7 +211,7 @@ async fn a_streaming_body_holds_no_permit() {
         None => cacheable("other"),
     });
     let service = ServiceBuilder::new()
-        .layer(memory())
+        .layer(in_memory())
         .concurrency_limit(1)
         .service(origin);
     let response = service.clone().oneshot(get("/stream")).await;
@@ -252,7 +247,7 @@ async fn load_shed_inside_sheds_fills_but_no_hits() {
     .await;
 }
 
-/// C11: what timed out may have committed.
+/// What timed out may have committed.
 async fn timing_out<S, B>(service: &S, gate: &Semaphore, origin: &Origin)
 where
     S: Service<Request<()>, Response = Response<B>, Error = BoxError> + Clone,
@@ -278,7 +273,6 @@ where
 
 const TIME_OUT: Duration = Duration::from_secs(1);
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn a_timeout_inside_ends_calls_and_invalidates_writes() {
     on_both_backends(async |backend| {
@@ -292,7 +286,6 @@ async fn a_timeout_inside_ends_calls_and_invalidates_writes() {
     .await;
 }
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn a_timeout_outside_ends_calls_and_invalidates_writes() {
     on_both_backends(async |backend| {
@@ -311,7 +304,7 @@ async fn a_timeout_outside_gives_back_the_permit_of_a_fill() {
     let (_gate, origin) = gated();
     let service = ServiceBuilder::new()
         .timeout(TIME_OUT)
-        .layer(memory())
+        .layer(in_memory())
         .concurrency_limit(1)
         .service(origin);
     assert!(service.clone().oneshot(get("/held")).await.is_err());

@@ -1,4 +1,5 @@
-//! P5: a good tower citizen. Under every limit, on hyper and on axum, in and out of a runtime, and with any body.
+//! A good tower citizen. Under every limit, on hyper and on axum, in and out of a runtime, and with
+//! any body.
 
 mod bounds;
 mod errors;
@@ -15,59 +16,33 @@ mod support;
 mod tower_http_layers;
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tower::Service;
+use tower_response_cache::BoxError;
 use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, MemoryBackend, PutOutcome,
-    StoredResponse,
+    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
-use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::support::both::{AnyBackend, both_backends};
 use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::support::time::{in_time, settled};
 use crate::support::{get, put, send};
 
-/// On one that answers at once and one that makes everybody wait.
+/// Plays a scenario on a backend that answers at once and on one that waits.
 async fn on_both_backends(scenario: impl AsyncFn(AnyBackend)) {
     for backend in both_backends() {
         in_time(scenario(backend)).await;
     }
-}
-
-/// In virtual time who waits for ever has waited a day at once.
-async fn in_time<F: Future>(future: F) -> F::Output {
-    let day = Duration::from_secs(24 * 60 * 60);
-    let output = tokio::time::timeout(day, future).await;
-    output.expect("nobody waits for ever")
-}
-
-fn memory() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
-
-/// An origin with one version of everything, which every write that reaches it counts up.
-fn versions() -> Origin {
-    let version = Arc::new(AtomicUsize::new(1));
-    Origin::at_once(move |request| match *request.method() {
-        Method::GET | Method::HEAD => cacheable(format!("v{}", version.load(Ordering::SeqCst))),
-        _ => answer(
-            200,
-            &[],
-            format!("v{}", version.fetch_add(1, Ordering::SeqCst) + 1),
-        ),
-    })
 }
 
 /// An origin that holds requests for `/held` until it is given a permit for each.
@@ -84,11 +59,6 @@ fn gated() -> (Arc<Semaphore>, Origin) {
         }
     });
     (gate, origin)
-}
-
-/// Lets everything go on that can: what goes into a backend that waits, and what runs in tasks.
-async fn settled() {
-    sleep(Duration::from_millis(1)).await;
 }
 
 async fn miss_hit_write_miss<S, B>(service: &S)

@@ -7,9 +7,10 @@ use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::stats::Bypass;
 
-use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, request, send, with};
-use crate::{memory, on_both_backends, settled, versions};
+use crate::on_both_backends;
+use crate::support::origin::{Origin, answer, cacheable, versions};
+use crate::support::time::settled;
+use crate::support::{get, in_memory, request, send, with};
 
 #[tokio::test(start_paused = true)]
 async fn three_identical_writes_reach_the_handler_three_times() {
@@ -70,14 +71,13 @@ async fn head_never_poisons_get() {
     .await;
 }
 
-/// B11
 #[tokio::test(start_paused = true)]
 async fn head_is_answered_from_a_stored_get() {
     let origin = Origin::at_once(|_| {
         let lines = [("cache-control", "max-age=3600"), ("etag", "\"1\"")];
         answer(200, &lines, "body")
     });
-    let service = memory().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     let stored = send(&service, get("/a")).await;
     let head = send(&service, request(Method::HEAD, "/a")).await;
     assert!(head.is_hit());
@@ -91,7 +91,7 @@ async fn head_is_answered_from_a_stored_get() {
 
 #[tokio::test(start_paused = true)]
 async fn methods_that_are_neither_reads_nor_writes_pass() {
-    let layer = memory();
+    let layer = in_memory();
     let service = layer.layer(versions());
     send(&service, get("/a")).await;
     for method in [Method::OPTIONS, Method::TRACE, Method::CONNECT] {

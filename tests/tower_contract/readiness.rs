@@ -8,12 +8,13 @@ use http::{Method, Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::CacheLayer;
 
-use crate::support::origin::{Origin, OriginBody, OriginError, OriginFuture};
+use crate::support::origin::{Origin, OriginBody, OriginError, OriginFuture, versions};
 use crate::support::polling::poll_once;
-use crate::support::{get, put, request, send, with};
-use crate::{memory, miss_hit_write_miss, on_both_backends, versions};
+use crate::support::{get, in_memory, put, request, send, with};
+use crate::{miss_hit_write_miss, on_both_backends};
 
-/// Takes a second poll to get ready, and panics when it is called without: this very clone, for this very call.
+/// Takes a second poll to get ready, and panics when it is called without: this very clone, for
+/// this very call.
 struct Strict {
     origin: Origin,
     polls: usize,
@@ -49,9 +50,8 @@ impl Service<Request<()>> for Strict {
     }
 }
 
-/// X03
 #[tokio::test(start_paused = true)]
-async fn whatever_calls_the_inner_service_readies_its_own_clone() {
+async fn each_call_readies_its_own_clone_of_the_inner_service() {
     on_both_backends(async |backend| {
         let strict = Strict {
             origin: versions(),
@@ -74,7 +74,7 @@ async fn whatever_calls_the_inner_service_readies_its_own_clone() {
     .await;
 }
 
-/// Not ready while it is told so.
+/// Not ready while the flag says so.
 #[derive(Clone)]
 struct Saturable {
     origin: Origin,
@@ -99,7 +99,6 @@ impl Service<Request<()>> for Saturable {
     }
 }
 
-/// X03
 #[tokio::test(start_paused = true)]
 async fn it_is_ready_and_hits_while_the_inner_service_is_not() {
     let saturated = Arc::new(AtomicBool::new(false));
@@ -107,7 +106,7 @@ async fn it_is_ready_and_hits_while_the_inner_service_is_not() {
         origin: versions(),
         saturated: saturated.clone(),
     };
-    let mut service = memory().layer(inner);
+    let mut service = in_memory().layer(inner);
     send(&service, get("/a")).await;
     saturated.store(true, Ordering::SeqCst);
 
@@ -142,7 +141,7 @@ impl Service<Request<()>> for Broken {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_to_get_ready_is_an_error_of_the_future() {
-    let layer = memory();
+    let layer = in_memory();
     let mut service = layer.layer(Broken);
     for request in [get("/a"), put("/a"), request(Method::OPTIONS, "/a")] {
         let is_ready = poll_once(&mut ServiceExt::<Request<()>>::ready(&mut service));

@@ -11,8 +11,8 @@ use axum::routing::get as handle;
 use http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
-use crate::support::{get, put, request, send};
-use crate::{memory, with_trailers};
+use crate::support::{get, in_memory, put, request, send};
+use crate::with_trailers;
 
 type ToBody = fn(Request<()>) -> axum::extract::Request;
 
@@ -24,7 +24,7 @@ pub fn of(router: Router) -> Routed {
     tower::util::MapRequest::new(router, to_body)
 }
 
-/// `/items`, by somebody, in a version that a PUT counts up.
+/// `/items`, by an author, in a version that a PUT counts up.
 fn items(owner: &'static str) -> Router {
     let version = Arc::new(AtomicUsize::new(1));
     let written = version.clone();
@@ -52,7 +52,7 @@ fn said(text: &str, is_hit: bool) -> (String, bool) {
 
 #[tokio::test(start_paused = true)]
 async fn get_head_and_put_of_one_route_share_the_cache() {
-    let layer = memory();
+    let layer = in_memory();
     let service = of(items("one").layer(layer.clone()));
     assert_eq!(read(&service, "/items").await, said("one v1", false));
     assert_eq!(read(&service, "/items").await, said("one v1", true));
@@ -69,7 +69,8 @@ async fn get_head_and_put_of_one_route_share_the_cache() {
     assert_eq!((stats.hits, stats.stores), (3, 2));
 }
 
-/// RFC 9110 §8.6: no length but the one that a GET would be answered with. axum fills in what a body's size hint says.
+/// RFC 9110 §8.6: no length but the one that a GET would be answered with. axum fills in what a
+/// body's size hint says.
 #[tokio::test(start_paused = true)]
 async fn head_of_a_hit_with_trailers_claims_no_length() {
     let with_trailers = async || {
@@ -77,7 +78,7 @@ async fn head_of_a_hit_with_trailers_claims_no_length() {
         response.expect("an answer").into_response()
     };
     let router = Router::new().route("/a", handle(with_trailers));
-    let service = of(router.layer(memory()));
+    let service = of(router.layer(in_memory()));
     assert_eq!(read(&service, "/a").await, said("data", false));
     let head = send(&service, request(Method::HEAD, "/a")).await;
     assert!(head.is_hit());
@@ -90,7 +91,7 @@ async fn routes_of_one_router_share_the_cache() {
         .route("/a", handle(async || "a"))
         .route("/b", handle(async || "b").put(async || "written"))
         .layer(
-            memory()
+            in_memory()
                 .ttl(Duration::from_secs(60))
                 .also_invalidate(|_| ["/a"]),
         );
@@ -117,12 +118,12 @@ async fn two_nested_routers_never_share_under_one_layer_outside() {
     let both = Router::new()
         .nest("/one", items("one"))
         .nest("/two", items("two"));
-    never_share(both.layer(memory())).await;
+    never_share(both.layer(in_memory())).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_nested_routers_never_share_one_layer_inside_that_keys_by_the_whole_path() {
-    let layer = memory().key_by(
+    let layer = in_memory().key_by(
         |request, key| match request.extensions.get::<OriginalUri>() {
             Some(OriginalUri(whole)) => Some(key.with_path(whole.path())),
             None => Some(key),
@@ -146,7 +147,7 @@ async fn two_nested_routers_never_share_one_layer_inside_that_keys_by_the_whole_
 
 #[tokio::test(start_paused = true)]
 async fn two_nested_routers_never_share_one_layer_inside_with_a_scope_each() {
-    let layer = memory();
+    let layer = in_memory();
     let both = Router::new()
         .nest("/one", items("one").layer(layer.clone().scope("one")))
         .nest("/two", items("two").layer(layer.clone().scope("two")));

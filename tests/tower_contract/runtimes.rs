@@ -1,4 +1,4 @@
-//! X06
+//! In and out of runtimes, on one thread and on several.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -20,11 +20,12 @@ use tower_response_cache::stats::WriteOutcome;
 use tower_response_cache::{Cache, CacheLayer};
 
 use crate::support::both::AnyBackend;
-use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::support::origin::{Origin, answer, cacheable, data, scripted, versions};
 use crate::support::polling::poll_once;
+use crate::support::time::settled;
 use crate::support::yielding::Yielding;
-use crate::support::{get, put, request, send};
-use crate::{SLOW, Slow, memory, next_data, settled, versions};
+use crate::support::{get, in_memory, put, request, send};
+use crate::{SLOW, Slow, next_data};
 
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread()
@@ -38,7 +39,7 @@ thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Fails if anything panics on this thread meanwhile, in tasks too, where nobody would notice.
+/// Fails if anything panics on this thread meanwhile, in tasks too, where it would go unnoticed.
 fn without_panics<T>(scenario: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -64,7 +65,7 @@ fn poll_to_the_end<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// An origin of versions that takes its time, and counts what it has finished.
+/// A slow origin of versions, which counts its finished requests.
 #[derive(Clone, Default)]
 struct Dawdling {
     version: Arc<AtomicUsize>,
@@ -103,8 +104,8 @@ enum Place {
     AfterItsEnd,
 }
 
-/// Sends a request, polls it and its body so many times, drops it, and lets what it left behind run to its end.
-/// Answers whether it had ended before.
+/// Sends a request, polls it and its body so many times, drops it, and lets its tasks run to their
+/// end. Answers whether it had ended before.
 fn drop_after(
     polls: usize,
     place: Place,
@@ -178,7 +179,6 @@ fn with_waits() -> AnyBackend {
     Either::Right(Yielding(MemoryBackend::default()))
 }
 
-/// X06
 #[test]
 fn reads_can_be_dropped_at_any_time_and_place() {
     requests_dropped_at_every_poll(|| get("/a"), at_once);
@@ -187,14 +187,12 @@ fn reads_can_be_dropped_at_any_time_and_place() {
     requests_dropped_at_every_poll(|| get("/b"), with_waits);
 }
 
-/// X06, C10
 #[test]
 fn writes_can_be_dropped_at_any_time_and_place() {
     requests_dropped_at_every_poll(|| put("/a"), at_once);
     requests_dropped_at_every_poll(|| put("/a"), with_waits);
 }
 
-/// X06
 #[test]
 fn everything_works_without_any_runtime() {
     for backend in [at_once(), with_waits()] {
@@ -211,7 +209,7 @@ fn everything_works_without_any_runtime() {
     }
 }
 
-/// X06: there is nobody to run it to its end, but it is invalidated.
+/// No task can run the write to its end, but its resource is invalidated.
 #[test]
 fn writes_can_be_dropped_without_any_runtime() {
     for polls in 0..4 {
@@ -231,7 +229,7 @@ fn writes_can_be_dropped_without_any_runtime() {
     }
 }
 
-/// X06: a backend may use what only a runtime has.
+/// A backend may use what only a runtime has.
 #[test]
 fn a_write_dropped_outside_its_runtime_invalidates_on_a_backend_with_timers() {
     let origin = Dawdling::default();
@@ -254,7 +252,7 @@ fn a_write_dropped_outside_its_runtime_invalidates_on_a_backend_with_timers() {
     assert_eq!(read.body, "v1");
 }
 
-/// X06: the same for a body whose bytes have all been read.
+/// A body whose bytes have all been read, on a backend with timers.
 #[test]
 fn a_body_dropped_outside_its_runtime_is_no_panic_on_a_backend_with_timers() {
     let origin = Origin::at_once(|_| {
@@ -277,10 +275,9 @@ fn a_body_dropped_outside_its_runtime_is_no_panic_on_a_backend_with_timers() {
     });
 }
 
-/// X06
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_on_a_multi_thread_runtime_also_in_block_in_place() {
-    let service = memory().layer(versions());
+    let service = in_memory().layer(versions());
     let answer = tokio::task::block_in_place(|| {
         poll_to_the_end(send(&service, get("/a")));
         poll_to_the_end(send(&service, get("/a")))

@@ -14,8 +14,9 @@ use tower_response_cache::{CacheLayer, ResponseBody};
 use crate::support::both::AnyBackend;
 use crate::support::origin::{Origin, OriginBody, answer, cacheable, data, scripted};
 use crate::support::polling::poll_once;
-use crate::support::{get, put, request, send};
-use crate::{memory, next_data, on_both_backends, settled, with_trailers};
+use crate::support::time::settled;
+use crate::support::{get, in_memory, put, request, send};
+use crate::{next_data, on_both_backends, with_trailers};
 
 fn streaming(lines: &'static [(&'static str, &str)], body: OriginBody) -> Origin {
     let body = Mutex::new(Some(body));
@@ -54,7 +55,6 @@ async fn arrives_frame_by_frame(
 /// A fill may go on without its client, but no longer than this.
 const LONGEST_FILL: Duration = Duration::from_secs(31);
 
-/// B10
 #[tokio::test(start_paused = true)]
 async fn an_endless_event_stream_arrives_frame_by_frame() {
     on_both_backends(async |backend| {
@@ -68,7 +68,6 @@ async fn an_endless_event_stream_arrives_frame_by_frame() {
     .await;
 }
 
-/// B10
 #[tokio::test(start_paused = true)]
 async fn an_endless_body_of_no_telling_type_arrives_frame_by_frame() {
     on_both_backends(async |backend| {
@@ -90,7 +89,7 @@ async fn an_endless_body_of_no_telling_type_arrives_frame_by_frame() {
 #[tokio::test(start_paused = true)]
 async fn a_writes_answer_is_a_stream_too() {
     let (sender, body) = scripted();
-    let service = memory().layer(streaming(&[], body));
+    let service = in_memory().layer(streaming(&[], body));
     let response = service.oneshot(put("/stream")).await.expect("a head");
     let mut body = response.into_body();
     assert!(poll_once(&mut body.frame()).is_pending());
@@ -137,7 +136,7 @@ async fn size_hints_are_exact_where_the_size_is_known() {
         }
         _ => cacheable("12345"),
     });
-    let service = memory().layer(origin);
+    let service = in_memory().layer(origin);
     let hint = async |request| {
         let response = service.clone().oneshot(request).await;
         response.expect("an answer").into_body().size_hint()

@@ -15,15 +15,15 @@ use tower_http::timeout::TimeoutLayer;
 use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::support::both::AnyBackend;
-use crate::support::origin::{Origin, cacheable};
-use crate::support::{get, put, request, send, with};
-use crate::{gated, memory, on_both_backends, settled, versions};
+use crate::support::origin::{Origin, cacheable, versions};
+use crate::support::time::settled;
+use crate::support::{get, in_memory, put, request, send, with};
+use crate::{gated, on_both_backends};
 
 fn timeout_layer(status: StatusCode) -> TimeoutLayer {
     TimeoutLayer::with_status_code(status, Duration::from_secs(1))
 }
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_outside_composes() {
     on_both_backends(async |backend| {
@@ -46,7 +46,6 @@ async fn a_timeout_layer_outside_composes() {
     .await;
 }
 
-/// X05, C11
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_inside_composes() {
     on_both_backends(async |backend| {
@@ -55,7 +54,7 @@ async fn a_timeout_layer_inside_composes() {
     .await;
 }
 
-/// C11: 408 is what `TimeoutLayer` has always said by default, and its handler may have committed.
+/// 408 is what `TimeoutLayer` has always said by default, and its handler may have committed.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_timed_out_inside_with_408_invalidates() {
     on_both_backends(async |backend| {
@@ -87,7 +86,6 @@ fn from_origin(request: Request<()>, origin: &str) -> Request<()> {
     with(request, "origin", origin)
 }
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn a_cors_layer_outside_composes() {
     on_both_backends(async |backend| {
@@ -115,7 +113,6 @@ async fn a_cors_layer_outside_composes() {
     .await;
 }
 
-/// X05, H11
 #[tokio::test(start_paused = true)]
 async fn a_cors_layer_inside_composes_and_no_origin_sees_anothers_answer() {
     on_both_backends(async |backend| {
@@ -173,7 +170,6 @@ where
     assert_eq!(send(service, get("/a")).await.body, "v2", "invalidated");
 }
 
-/// X05, C11
 #[tokio::test(start_paused = true)]
 async fn catch_panic_composes_outside() {
     on_both_backends(async |backend| {
@@ -186,7 +182,6 @@ async fn catch_panic_composes_outside() {
     .await;
 }
 
-/// X05, C11
 #[tokio::test(start_paused = true)]
 async fn catch_panic_composes_inside() {
     on_both_backends(async |backend| {
@@ -221,7 +216,6 @@ where
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn compression_outside_composes() {
     on_both_backends(async |backend| {
@@ -243,7 +237,6 @@ async fn compression_outside_composes() {
     .await;
 }
 
-/// X05, H09
 #[tokio::test(start_paused = true)]
 async fn compression_inside_composes_and_encodings_do_not_mix() {
     on_both_backends(async |backend| {
@@ -270,7 +263,6 @@ async fn compression_inside_composes_and_encodings_do_not_mix() {
     .await;
 }
 
-/// X05
 #[tokio::test(start_paused = true)]
 async fn all_of_them_compose_with_axum_on_both_sides() {
     use axum::routing::get as handle;
@@ -283,7 +275,7 @@ async fn all_of_them_compose_with_axum_on_both_sides() {
         .layer(CompressionLayer::new())
         .layer(CorsLayer::permissive())
         .layer(timeout_layer(StatusCode::SERVICE_UNAVAILABLE))
-        .layer(memory().ttl(Duration::from_secs(60)))
+        .layer(in_memory().ttl(Duration::from_secs(60)))
         .layer(CatchPanicLayer::new())
         .layer(CompressionLayer::new())
         .layer(CorsLayer::permissive())

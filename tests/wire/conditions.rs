@@ -5,7 +5,6 @@ use crate::dialogue::{case, get, hold, minute, reply, send, stale};
 const A: &str = "\"a\"";
 const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-/// H14
 #[tokio::test]
 async fn a_clients_conditions() {
     let tagged = || minute("one").with("etag", A).with("last-modified", OLD);
@@ -87,7 +86,6 @@ async fn a_clients_conditions() {
     .await;
 }
 
-/// H20
 #[tokio::test]
 async fn validation() {
     hold([

@@ -1,4 +1,4 @@
-//! What concerns a connection: content that nobody reads, `Expect`, requests that share an answer.
+//! Connections: unread content, `Expect`, requests that share an answer.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ fn answers(heard: &str) -> usize {
     heard.matches("HTTP/1.1 ").count()
 }
 
-/// P18: what a request carries is not taken for the next one, whoever answers.
+/// Content of a request is not taken for the next request, on hits and on misses.
 #[tokio::test]
 async fn content_before_a_hit_is_no_request() {
     for backend in backends().await {
@@ -67,7 +67,6 @@ async fn content_before_a_hit_is_no_request() {
     }
 }
 
-/// B13
 #[tokio::test]
 async fn expect_100_continue_on_a_hit() {
     hold([case(
@@ -88,7 +87,7 @@ async fn expect_100_continue_on_a_hit() {
     .await;
 }
 
-/// S01, over two connections: one is told that it fetched, the other that it shares.
+/// Over two connections: `Cache-Status` of one says that it fetched, of the other that it shared.
 #[tokio::test]
 async fn two_connections_share_one_call() {
     for backend in backends().await {

@@ -25,7 +25,7 @@ pub fn case(name: &'static str, steps: impl IntoIterator<Item = Step>) -> Case {
 }
 
 impl Case {
-    /// The same with options.
+    /// A case with options of the layer.
     pub fn layer(mut self, layer: fn(Layer) -> Layer) -> Self {
         self.layer = layer;
         self
@@ -55,7 +55,7 @@ pub fn minute(body: &'static str) -> Reply {
     reply(200, body).with("cache-control", "max-age=60")
 }
 
-/// The same, a minute old.
+/// An answer that is already a minute old.
 pub fn stale(body: &'static str) -> Reply {
     minute(body).with("age", "60")
 }

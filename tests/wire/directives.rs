@@ -6,7 +6,6 @@ use crate::dialogue::{Step, case, get, hold, minute, reply, send, stale};
 
 const A: &str = "\"a\"";
 
-/// H21
 #[tokio::test]
 async fn a_requests() {
     let old = || minute("one").with("age", "20");
@@ -116,7 +115,6 @@ fn twice(directives: &'static str, is_stored: bool) -> [Step; 2] {
     }
 }
 
-/// H01
 #[tokio::test]
 async fn a_responses() {
     hold([
@@ -190,7 +188,6 @@ async fn a_responses() {
     .await;
 }
 
-/// H19
 #[tokio::test]
 async fn stale_responses() {
     hold([

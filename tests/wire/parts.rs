@@ -22,7 +22,6 @@ fn first_four() -> Step {
         .told("fwd=uri-miss; stored")
 }
 
-/// H12
 #[tokio::test]
 async fn parts_of_the_whole() {
     let all = || get("/a").origin(digits()).sees(200, DIGITS);
@@ -81,7 +80,6 @@ async fn parts_of_the_whole() {
     .await;
 }
 
-/// H13
 #[tokio::test]
 async fn an_origins_parts() {
     hold([

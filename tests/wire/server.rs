@@ -92,7 +92,7 @@ pub async fn backends() -> Vec<Kind> {
     ]
 }
 
-/// What the origin is to say, and what it was asked with.
+/// The origin's next answers, and its requests.
 #[derive(Default)]
 struct Script {
     reply: Option<Reply>,
@@ -202,7 +202,7 @@ impl Server {
         gate
     }
 
-    /// What it was asked with since.
+    /// The requests since the last call.
     pub fn asked(&self) -> Vec<HeaderMap> {
         self.origin.with(|script| std::mem::take(&mut script.asked))
     }

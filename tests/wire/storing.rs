@@ -1,4 +1,5 @@
-//! What is stored, under which key, and what of it is sent again (RFC 9111 §2, §3, §4.1).
+//! Responses that are stored, their keys, and the fields that are sent again (RFC 9111 §2, §3,
+//! §4.1).
 
 use tower_response_cache::key::QueryRules;
 
@@ -98,9 +99,8 @@ async fn hits() {
     .await;
 }
 
-/// H02, H03, H04
 #[tokio::test]
-async fn what_is_one_clients_alone() {
+async fn fields_for_one_client_alone() {
     hold([
         case(
             "§3.5 Authorization",
@@ -148,7 +148,6 @@ async fn what_is_one_clients_alone() {
     .await;
 }
 
-/// H05, H06, H08, H09
 #[tokio::test]
 async fn variants() {
     let by_language = |body| minute(body).with("vary", "accept-language");
@@ -217,7 +216,6 @@ async fn variants() {
     .await;
 }
 
-/// P09, P10, P11, P21, P25
 #[tokio::test]
 async fn keys() {
     hold([

@@ -16,7 +16,6 @@ fn gone(target: &'static str) -> Step {
         .told("fwd=uri-miss; stored")
 }
 
-/// C12, C13, C14, C15
 #[tokio::test]
 async fn unsafe_methods() {
     let write = |method| {
@@ -87,7 +86,6 @@ async fn unsafe_methods() {
     .await;
 }
 
-/// P17
 #[tokio::test]
 async fn groups() {
     let member = |target| {

@@ -1,4 +1,5 @@
-//! P1: no stale read after a write, over every order of polls, in memory and on a backend with await points.
+//! No stale read after a write, over every order of polls, in memory and on a backend with await
+//! points.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -23,7 +24,8 @@ use crate::support::{collect, get, put};
 /// Enough to take the turn in the middle of a lookup, a call, a store and an invalidation.
 const SWITCHES: usize = 5;
 
-/// An origin whose one resource has a version, a cache before it, and what clients have seen so far.
+/// An origin whose one resource has a version, a cache before it, and what clients have seen so
+/// far.
 #[derive(Clone)]
 struct World<B: Backend> {
     service: Cache<Origin, B>,
@@ -70,13 +72,14 @@ impl<B: Backend> World<B> {
             let head = response.expect("an answer");
             let version = head.headers()["x-version"].to_str().expect("a version");
             let version: u64 = version.parse().expect("a version");
-            // The head has been yielded; nobody has read the body.
+            // The head has been yielded; the body is unread.
             world.promised.set(world.promised.get().max(version));
         })
     }
 }
 
-/// GET samples the version and answers later; PUT commits and answers later. Bodies come after a pause.
+/// GET samples the version and answers later; PUT commits and answers later. Bodies come after a
+/// pause.
 fn versioned() -> Origin {
     let version = Arc::new(AtomicU64::new(1));
     Origin::new(move |request: Request<()>| {
@@ -143,7 +146,6 @@ fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
     CacheLayer::new(Yielding(MemoryBackend::new(1 << 20)))
 }
 
-/// C01, C13
 #[test]
 fn one_write_and_readers_in_every_order_in_memory() {
     let orders = every_order(|| {
@@ -154,7 +156,6 @@ fn one_write_and_readers_in_every_order_in_memory() {
     assert!(orders > 1000);
 }
 
-/// C09
 #[test]
 fn two_writes_and_a_reader_in_every_order_in_memory() {
     let orders = every_order(|| {
@@ -165,7 +166,6 @@ fn two_writes_and_a_reader_in_every_order_in_memory() {
     assert!(orders > 1000);
 }
 
-/// C01, C13
 #[test]
 fn one_write_and_a_reader_in_every_order_on_a_backend_that_waits() {
     let orders = every_order_within(SWITCHES, || {
@@ -176,7 +176,6 @@ fn one_write_and_a_reader_in_every_order_on_a_backend_that_waits() {
     assert!(orders > 1000);
 }
 
-/// C09
 #[test]
 fn writes_and_readers_in_random_orders_on_a_backend_that_waits() {
     random_orders(0..5_000, || {
@@ -238,7 +237,7 @@ fn queries_fall_with_their_resource_in_every_order() {
 
 /// The locks inside the memory backend, which no single thread can test.
 #[test]
-fn real_threads_never_read_what_was_overwritten() {
+fn real_threads_never_read_overwritten_versions() {
     for layer in [in_memory(), in_memory().write_through(true)] {
         let service = layer.layer(versioned());
         let promised = AtomicU64::new(0);
@@ -276,7 +275,8 @@ fn client<B: Backend>(service: &Cache<Origin, B>, promised: &AtomicU64, writes: 
     }
 }
 
-/// Nothing that the tests above rely on is vacuous: stored responses are served, also between writes.
+/// Nothing that the tests above rely on is vacuous: stored responses are served, also between
+/// writes.
 #[test]
 fn the_worlds_above_do_store() {
     let hit = Rc::new(AtomicBool::new(false));

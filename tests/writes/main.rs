@@ -1,4 +1,5 @@
-//! No stale read after a write: what a write invalidates, in every order of events, and while the backend is away.
+//! No stale read after a write: what a write invalidates, in every order of events, and while the
+//! backend is away.
 
 mod coherence;
 mod effects;

@@ -1,4 +1,5 @@
-//! What a guarded backend owes: an acknowledgement settles what was owed when its delivery began, and nothing newer.
+//! Pending invalidations of a guarded backend: an acknowledgement settles those pending when its
+//! delivery began, and none newer.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use tower_response_cache::key::{CacheKey, Resource};
 
 use crate::support::sample::{Sample, at};
 
-/// A backend shared with others, whose acknowledgements can be held back, and which can be out of reach.
+/// A backend shared with others, whose acknowledgements can be held back, and which can be out of
+/// reach.
 #[derive(Clone)]
 struct Remote {
     memory: MemoryBackend,
@@ -40,7 +42,7 @@ impl Remote {
         self.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    fn is_there(&self) -> Result<(), BackendError> {
+    fn check_reachable(&self) -> Result<(), BackendError> {
         let is_away = self.is_away.load(Ordering::SeqCst);
         (!is_away)
             .then_some(())
@@ -61,17 +63,17 @@ impl ForwardBackend for Remote {
     }
 
     async fn remove(&self, key: &CacheKey, fence: MemoryFence) -> Result<bool, BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.remove(key, fence).await
     }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.get(key, now).await
     }
 
     async fn fence(&self, of: Option<&Resource>) -> Result<Option<MemoryFence>, BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.fence(of).await
     }
 
@@ -82,7 +84,7 @@ impl ForwardBackend for Remote {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.put(key, fence, response, now).await
     }
 
@@ -93,12 +95,12 @@ impl ForwardBackend for Remote {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.replace(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.invalidate(target).await?;
         self.done.fetch_add(1, Ordering::SeqCst);
         self.acknowledgements
@@ -110,7 +112,7 @@ impl ForwardBackend for Remote {
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        self.is_there()?;
+        self.check_reachable()?;
         self.memory.clear().await
     }
 }
@@ -132,7 +134,7 @@ fn is_found<F>(lookup: &Result<Lookup<F>, BackendError>) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
+async fn an_invalidation_recorded_during_a_delivery_stays_pending() {
     let remote = Remote::new();
     let here = guarded(&remote);
     let sample = Sample::of(&remote, "/a", "old").await;
@@ -141,7 +143,7 @@ async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
     until_done(&remote, 1).await;
-    // Somebody else stores; then a write here, which the backend is not told of.
+    // Another instance stores; then a write here, which does not reach the backend.
     sample.store(&remote.memory).await;
     remote.goes_away(true);
     assert!(here.invalidate(&target).await.is_err());
@@ -161,9 +163,9 @@ async fn what_is_owed_since_a_delivery_began_is_owed_when_it_is_acknowledged() {
     assert!(is_found(&here.get(&sample.key, at(0)).await));
 }
 
-/// Whoever stops waiting leaves the debt behind.
+/// A caller that stops waiting leaves the invalidation pending.
 #[tokio::test(start_paused = true)]
-async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
+async fn an_invalidation_without_a_waiting_caller_is_pending_at_once() {
     let remote = Remote::new();
     let here = guarded(&remote);
     let sample = Sample::of(&remote, "/a", "old").await;
@@ -178,15 +180,15 @@ async fn an_invalidation_that_nobody_waits_for_is_owed_at_once() {
     }
     assert!(here.get(&sample.key, at(0)).await.is_err());
     assert_eq!(here.health().expect("its health").undelivered, 1);
-    // The first has not been acknowledged, and nobody waits for that any more.
+    // The first has not been acknowledged, and no caller waits for it any more.
     remote.acknowledgements.add_permits(2);
     here.drain().await;
     assert_eq!(sample.body(&here).await, None);
 }
 
-/// The write that could not be delivered is one that overlapped: nobody but this instance knows.
+/// The undelivered write overlapped, which only this instance knows.
 #[tokio::test(start_paused = true)]
-async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
+async fn a_write_that_overlapped_a_pending_invalidation_stores_nothing() {
     let remote = Remote::new();
     remote.acknowledgements.add_permits(100);
     let guarded = Guarded::new(remote.clone());
@@ -206,7 +208,8 @@ async fn a_write_that_overlapped_what_is_owed_stores_nothing() {
     assert!(matches!(found, Lookup::Miss(_)), "{found:?}");
 }
 
-/// What others stored is not served here, and what was fetched before the write is not stored for them.
+/// Responses stored by others are not served here, and responses fetched before the write are not
+/// stored for them.
 #[tokio::test(start_paused = true)]
 async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
     let remote = Remote::new();
@@ -244,7 +247,7 @@ async fn a_member_of_a_group_that_is_owed_is_neither_read_nor_stored() {
 
 /// The backend was not told: for it, both are of one time.
 #[tokio::test(start_paused = true)]
-async fn nobody_joins_a_fill_from_before_a_group_was_owed() {
+async fn no_request_joins_a_fill_from_before_a_pending_group_invalidation() {
     let remote = Remote::new();
     let here = guarded(&remote);
     let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
@@ -259,7 +262,7 @@ async fn nobody_joins_a_fill_from_before_a_group_was_owed() {
     assert_eq!(of_a_write.as_ref(), Some(&own));
     assert!(!here.can_join(&resource, &flight, &own));
     assert!(here.can_join(&resource, &own, &own), "both came after");
-    // Once it is told, it knows by itself.
+    // Once delivered, the backend refuses by itself.
     remote.acknowledgements.add_permits(100);
     here.drain().await;
     assert!(!here.can_join(&resource, &flight, &own), "nor later");
@@ -315,9 +318,10 @@ fn outside_of_a_runtime_drain_delivers_without_waiting() {
     assert!(polls.is_some(), "the scenario waits for ever");
 }
 
-/// A client that leaves early says nothing of the backend; one that leaves late says that it is slow.
+/// A client that leaves early says nothing of the backend; one that leaves late says that it is
+/// slow.
 #[tokio::test(start_paused = true)]
-async fn what_clients_give_up_opens_the_breaker_if_it_was_slow() {
+async fn slow_operations_that_clients_give_up_open_the_breaker() {
     let remote = Remote::new();
     let guarded = Guarded::new(remote.clone()).invalidation_deadline(Duration::from_millis(100));
     let sample = Sample::of(&guarded, "/a", "old").await;

@@ -7,8 +7,9 @@ use http::StatusCode;
 use tower::Layer;
 use tower_response_cache::stats::Refusal;
 
-use super::{CACHEABLE, ask, connect, memory, on_both_backends, settled};
+use super::{CACHEABLE, ask, connect, memory, on_both_backends};
 use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::time::settled;
 use crate::support::{get, send, with};
 
 fn text_after(head: &str, name: &str) -> Option<String> {
@@ -16,7 +17,7 @@ fn text_after(head: &str, name: &str) -> Option<String> {
     line.map(|value| value.trim_start_matches(": ").to_owned())
 }
 
-/// B11: what follows on the same connection shows whether both sides agree on where each answer ends.
+/// What follows on the same connection shows whether both sides agree on where each answer ends.
 #[tokio::test(start_paused = true)]
 async fn empty_answers_are_framed_right_on_misses_and_hits() {
     let origin = Origin::at_once(|request| {

@@ -7,9 +7,10 @@ use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 
-use super::{on_both_backends, settled, tell};
+use super::{on_both_backends, tell};
 use crate::support::both::AnyBackend;
 use crate::support::origin::{Origin, answer, cacheable, data, scripted};
+use crate::support::time::settled;
 use crate::support::{get, put, request, send, with};
 
 /// The wall clock when a test begins.
@@ -101,7 +102,7 @@ async fn a_missing_date_is_stamped_on_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_date_of_its_own_is_kept_and_tells_the_age() {
+async fn a_date_of_the_response_is_kept_and_determines_the_age() {
     const EARLIER: &str = "Sun, 06 Nov 1994 08:49:07 GMT";
     on_both_backends(async |layer| {
         let origin = Origin::at_once(|_| {
@@ -119,7 +120,6 @@ async fn a_date_of_its_own_is_kept_and_tells_the_age() {
     .await;
 }
 
-/// H24
 #[tokio::test(start_paused = true)]
 async fn age_is_on_hits_only_and_counts_seconds() {
     on_both_backends(async |layer| {
@@ -139,7 +139,6 @@ async fn age_is_on_hits_only_and_counts_seconds() {
     .await;
 }
 
-/// H24
 #[tokio::test(start_paused = true)]
 async fn an_upstreams_age_is_added_to_our_own() {
     on_both_backends(async |layer| {
@@ -163,7 +162,7 @@ async fn an_upstreams_age_is_added_to_our_own() {
     .await;
 }
 
-/// H24: it may have aged on its way.
+/// It may have aged on its way.
 #[tokio::test(start_paused = true)]
 async fn the_time_a_response_took_counts_as_age() {
     on_both_backends(async |layer| {
@@ -178,7 +177,6 @@ async fn the_time_a_response_took_counts_as_age() {
     .await;
 }
 
-/// H24
 #[tokio::test(start_paused = true)]
 async fn an_upstreams_cache_status_is_kept_and_appended_to() {
     on_both_backends(async |layer| {
@@ -216,7 +214,7 @@ async fn an_upstreams_cache_status_is_kept_and_appended_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_cache_status_of_its_own_there_is_none() {
+async fn no_cache_status_is_added_where_that_is_disabled() {
     on_both_backends(async |layer| {
         let service = layer
             .cache_status(false)
@@ -237,7 +235,6 @@ async fn without_a_cache_status_of_its_own_there_is_none() {
     .await;
 }
 
-/// H17
 #[tokio::test(start_paused = true)]
 async fn fields_of_one_connection_are_not_replayed() {
     const OF_THE_CONNECTION: [(&str, &str); 9] = [
@@ -269,7 +266,6 @@ async fn fields_of_one_connection_are_not_replayed() {
     .await;
 }
 
-/// B11
 #[tokio::test(start_paused = true)]
 async fn head_of_a_hit_has_the_length_of_the_get() {
     on_both_backends(async |layer| {

@@ -10,8 +10,9 @@ use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{Cache, CacheLayer};
 
-use super::{Stream, clock, connect, memory, next_data, on_both_backends, open, settled};
+use super::{Stream, clock, connect, memory, next_data, on_both_backends, open};
 use crate::support::origin::{Origin, cacheable};
+use crate::support::time::settled;
 use crate::support::{get, put, send};
 
 async fn stored(
@@ -28,7 +29,6 @@ async fn read(body: Stream) -> Bytes {
     body.collect().await.expect("a whole body").to_bytes()
 }
 
-/// B08
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_a_hit_leaves_it_intact() {
     on_both_backends(async |layer| {
@@ -45,7 +45,7 @@ async fn a_client_that_leaves_a_hit_leaves_it_intact() {
     .await;
 }
 
-/// B08: with real frames on a connection that is cut.
+/// With real frames on a connection that is cut.
 #[tokio::test(start_paused = true)]
 async fn a_connection_cut_in_the_middle_of_a_hit_leaves_it_intact() {
     let text: &'static str = "0123456789".repeat(50_000).leak();
@@ -60,9 +60,8 @@ async fn a_connection_cut_in_the_middle_of_a_hit_leaves_it_intact() {
     assert!(hit.is_hit() && hit.body == text);
 }
 
-/// B07
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_of_a_hit_holds_nobody_up() {
+async fn a_slow_client_of_a_hit_delays_no_other() {
     on_both_backends(async |layer| {
         let service = stored(&layer, "whole").await;
         let slow = open(&service, "/a").await.into_body();
@@ -75,9 +74,8 @@ async fn a_slow_client_of_a_hit_holds_nobody_up() {
     .await;
 }
 
-/// B07
 #[tokio::test(start_paused = true)]
-async fn what_is_invalidated_while_a_client_reads_it_stays_whole_for_that_client() {
+async fn a_response_invalidated_while_a_client_reads_it_stays_whole_for_that_client() {
     on_both_backends(async |layer| {
         let handle = layer.handle();
         let service = stored(&layer, "whole").await;
@@ -93,9 +91,8 @@ async fn what_is_invalidated_while_a_client_reads_it_stays_whole_for_that_client
     .await;
 }
 
-/// B07
 #[tokio::test(start_paused = true)]
-async fn what_is_evicted_while_a_client_reads_it_stays_whole_for_that_client() {
+async fn a_response_evicted_while_a_client_reads_it_stays_whole_for_that_client() {
     const SIZE: usize = 4000;
     let backend = MemoryBackend::new(16 * SIZE as u64);
     let layer = CacheLayer::new(backend).clock(clock());
@@ -107,7 +104,7 @@ async fn what_is_evicted_while_a_client_reads_it_stays_whole_for_that_client() {
     send(&service, get("/a")).await;
     let response = open(&service, "/a").await;
     assert!(response.headers().contains_key("age"), "a hit");
-    // Asked for twice each, or a store that resists scans would keep what was there before.
+    // Each is requested twice, or a store that resists scans would keep the older entries.
     for n in 0..1000 {
         send(&service, get(&format!("/b?{n}"))).await;
         send(&service, get(&format!("/b?{n}"))).await;
@@ -116,7 +113,6 @@ async fn what_is_evicted_while_a_client_reads_it_stays_whole_for_that_client() {
     assert_eq!(read(response.into_body()).await, vec![b'a'; SIZE]);
 }
 
-/// B16
 #[tokio::test(start_paused = true)]
 async fn response_extensions_stay_with_the_request_they_answered() {
     #[derive(Clone, Debug, PartialEq)]

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::clock::{Clock, Moment};
@@ -31,8 +31,8 @@ use crate::support::origin::{BodyStep, Origin, OriginBody, answer, scripted};
 
 type Script = UnboundedSender<BodyStep>;
 
-/// Caches over a backend that answers at once, and over one that makes everybody wait. In virtual time: who waits for ever
-/// has waited a day at once.
+/// Caches over a backend that answers at once, and over one that waits. In virtual time: a future
+/// that waits for ever has waited a day at once.
 async fn on_both_backends(scenario: impl AsyncFn(CacheLayer<AnyBackend>)) {
     for backend in both_backends() {
         let layer = CacheLayer::new(backend).clock(clock());
@@ -61,12 +61,7 @@ fn clock() -> impl Clock {
 /// A fill may go on without its client, but no longer than this.
 const LONGEST_FILL: Duration = Duration::from_secs(31);
 
-/// Lets a response get into a backend that waits.
-async fn settled() {
-    sleep(Duration::from_millis(1)).await;
-}
-
-/// An origin whose every body is told what to do by the test: the scripts come out in the order of its calls.
+/// An origin whose bodies are scripted by the test: the scripts come out in the order of its calls.
 fn directed(lines: &'static [(&'static str, &str)]) -> (Origin, impl Fn() -> Script + Send + Sync) {
     let scripts = Arc::new(Mutex::new(Vec::new()));
     let made = scripts.clone();
@@ -123,7 +118,7 @@ fn connect<B: Backend>(service: Cache<Origin, B>) -> DuplexStream {
     client
 }
 
-/// What comes back until the other side has no more to say for now, or closes.
+/// The bytes received until the other side pauses or closes.
 async fn ask(stream: &mut DuplexStream, text: &str) -> String {
     // A closed connection is an answer, too.
     let _ = stream.write_all(text.as_bytes()).await;

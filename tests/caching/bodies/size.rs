@@ -16,13 +16,13 @@ use tower_response_cache::key::CacheKey;
 
 use super::{
     CACHEABLE, LONGEST_FILL, SLOW, Script, Stream, clock, directed, is_hit, next_data,
-    on_both_backends, open, refusals, settled, tell,
+    on_both_backends, open, refusals, tell,
 };
 use crate::support::origin::{Origin, OriginError, cacheable, data, scripted};
 use crate::support::polling::poll_once;
+use crate::support::time::settled;
 use crate::support::{get, send};
 
-/// B04
 #[tokio::test(start_paused = true)]
 async fn a_body_announced_as_too_large_streams_through_uncaptured() {
     on_both_backends(async |layer| {
@@ -51,7 +51,7 @@ async fn a_body_announced_as_too_large_streams_through_uncaptured() {
     .await;
 }
 
-/// B04: the size may also be known from the body alone.
+/// The size may also be known from the body alone.
 #[tokio::test(start_paused = true)]
 async fn a_body_known_to_be_too_large_streams_through_uncaptured() {
     on_both_backends(async |layer| {
@@ -67,7 +67,6 @@ async fn a_body_known_to_be_too_large_streams_through_uncaptured() {
     .await;
 }
 
-/// B04
 #[tokio::test(start_paused = true)]
 async fn a_body_that_grows_too_large_streams_on_byte_for_byte_and_is_not_stored() {
     on_both_backends(async |layer| {
@@ -116,7 +115,7 @@ async fn a_body_of_just_the_limit_is_stored() {
     .await;
 }
 
-/// Room for one chunk of ten bytes, with what it takes to keep it.
+/// Room for one chunk of ten bytes and its bookkeeping.
 const ONE_CHUNK: u64 = 10 + 96;
 
 #[tokio::test(start_paused = true)]
@@ -149,9 +148,9 @@ async fn fills_beyond_the_budget_stream_unstored() {
     .await;
 }
 
-/// B05: nor is a fill at its end while the backend has yet to take it.
+/// Nor is a fill at its end while the backend has yet to take it.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_slow_backend_counts() {
+async fn bodies_waiting_for_a_slow_backend_count() {
     let slow = SlowToStore(MemoryBackend::default());
     let layer = CacheLayer::new(slow)
         .clock(clock())
@@ -168,7 +167,7 @@ async fn what_waits_for_a_slow_backend_counts() {
 
 type End = fn(Stream, Script) -> Vec<Stream>;
 
-/// B05: whatever a fill's end.
+/// Whatever a fill's end.
 #[tokio::test(start_paused = true)]
 async fn the_budget_is_given_back() {
     let ends: [(&str, End); 5] = [
@@ -221,7 +220,7 @@ async fn the_budget_is_given_back() {
     }
 }
 
-/// B05, B10: what is not being captured any more must not hold the budget for as long as it streams.
+/// A body that is no longer captured does not hold the budget while it streams on.
 #[tokio::test(start_paused = true)]
 async fn an_endless_stream_gives_its_budget_back_once_it_is_too_large() {
     on_both_backends(async |layer| {
@@ -248,7 +247,7 @@ async fn an_endless_stream_gives_its_budget_back_once_it_is_too_large() {
     .await;
 }
 
-/// B05: nor what has been stored, for as long as its client keeps the body.
+/// Nor what has been stored, for as long as its client keeps the body.
 #[tokio::test(start_paused = true)]
 async fn a_stored_fill_gives_its_budget_back_before_its_body_is_dropped() {
     on_both_backends(async |layer| {

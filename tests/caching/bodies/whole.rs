@@ -15,13 +15,14 @@ use tower_response_cache::BoxError;
 
 use super::{
     CACHEABLE, LONGEST_FILL, ask, connect, directed, is_hit, memory, next_data, on_both_backends,
-    open, refusals, settled, tell,
+    open, refusals, tell,
 };
 use crate::support::origin::{Origin, OriginError, answer, cacheable, data, full, scripted};
 use crate::support::polling::poll_once;
+use crate::support::time::settled;
 use crate::support::{get, send};
 
-/// The origin's error, itself or behind others: layers outside look for what they know.
+/// The origin's error, itself or as a source: outer layers look for the types they know.
 fn cause<'e>(mut error: &'e (dyn Error + 'static)) -> &'e OriginError {
     loop {
         if let Some(cause) = error.downcast_ref() {
@@ -31,7 +32,6 @@ fn cause<'e>(mut error: &'e (dyn Error + 'static)) -> &'e OriginError {
     }
 }
 
-/// B01
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_midway_fails_for_its_client_and_is_not_stored() {
     on_both_backends(async |layer| {
@@ -53,7 +53,7 @@ async fn a_body_that_fails_midway_fails_for_its_client_and_is_not_stored() {
     .await;
 }
 
-/// B01: also when nothing was missing.
+/// Also when nothing was missing.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_after_its_last_byte_is_not_stored() {
     on_both_backends(async |layer| {
@@ -73,7 +73,7 @@ async fn a_body_that_fails_after_its_last_byte_is_not_stored() {
     .await;
 }
 
-/// B01: on the wire, too, it must not look like a clean end.
+/// On the wire, too, it must not look like a clean end.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_midway_is_cut_off_on_the_wire() {
     let origin = Origin::at_once(|_| {
@@ -110,7 +110,8 @@ impl Body for Panicking {
     }
 }
 
-/// B01: whether the panic is its client's or becomes an error, it must be no clean end, and no endless wait.
+/// Whether the panic is its client's or becomes an error, it must be no clean end, and no endless
+/// wait.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_panics_midway_ends_for_its_client_and_is_not_stored() {
     on_both_backends(async |layer| {
@@ -156,7 +157,7 @@ async fn a_client_that_leaves_midway_stores_no_part() {
     .await;
 }
 
-/// B01: a fill that goes on without its client must see the error, too.
+/// A fill that goes on without its client must see the error, too.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_fails_after_its_client_left_is_not_stored() {
     on_both_backends(async |layer| {
@@ -164,7 +165,7 @@ async fn a_body_that_fails_after_its_client_left_is_not_stored() {
         let service = layer.layer(origin.clone());
         drop(open(&service, "/a").await);
         let script = script();
-        // Nobody may be there to hear it.
+        // The receiver may be gone.
         let _ = script.send(data("half"));
         let _ = script.send(Err(OriginError("gone").into()));
         settled().await;
@@ -174,7 +175,7 @@ async fn a_body_that_fails_after_its_client_left_is_not_stored() {
     .await;
 }
 
-/// A server stops asking for more once it has sent what was announced.
+/// A server stops polling once it has sent the announced length.
 #[tokio::test(start_paused = true)]
 async fn a_body_dropped_after_its_last_announced_byte_is_whole() {
     on_both_backends(async |layer| {
@@ -192,7 +193,6 @@ async fn a_body_dropped_after_its_last_announced_byte_is_whole() {
     .await;
 }
 
-/// B11
 #[tokio::test(start_paused = true)]
 async fn an_empty_200_from_an_aborted_call_is_never_stored() {
     on_both_backends(async |layer| {

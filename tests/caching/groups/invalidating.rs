@@ -8,13 +8,12 @@ use http::{Method, Request};
 use tokio::sync::Notify;
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt};
-use tower_response_cache::backend::Backend;
+use tower_response_cache::CacheLayer;
 use tower_response_cache::stats::Refusal;
-use tower_response_cache::{Cache, CacheLayer};
 
 use super::{layer, memory, on, write};
 use crate::support::origin::{Origin, OriginError, Response, answer, data, scripted};
-use crate::support::{collect, get, request, send, with};
+use crate::support::{collect, get, is_stored, request, send, with};
 
 /// Answers with the fields and the status that the request asks for by `x-` fields.
 fn obedient() -> Origin {
@@ -43,14 +42,9 @@ fn member(path: &str, groups: &str) -> Request<()> {
     with(get(path), "x-groups", groups)
 }
 
-async fn is_stored<B: Backend>(service: &Cache<Origin, B>, request: Request<()>) -> bool {
-    let request = with(request, "cache-control", "only-if-cached");
-    send(service, request).await.is_hit()
-}
-
 /// RFC 9875 §3: the method must be unsafe, the status may be any.
 #[tokio::test(start_paused = true)]
-async fn what_an_unsafe_request_s_answer_names_is_invalidated() {
+async fn groups_named_by_the_answer_to_an_unsafe_request_are_invalidated() {
     #[rustfmt::skip]
     let rows = [
         ("POST", "200", r#""one""#, true),
@@ -104,7 +98,7 @@ async fn what_an_unsafe_request_s_answer_names_is_invalidated() {
     }
 }
 
-/// P17: a group is of one authority and one scope, and its name is what is between the quotes.
+/// A group belongs to one authority and one scope; its name is the text between the quotes.
 #[tokio::test]
 async fn a_group_is_its_origin_s_and_its_name_s() {
     let backend = memory();
@@ -152,7 +146,7 @@ async fn a_group_is_its_origin_s_and_its_name_s() {
     }
 }
 
-/// P17: by hand, any name can be said.
+/// By hand, any name can be said.
 #[tokio::test]
 async fn a_handle_invalidates_a_group_by_authority_and_name() {
     let layer = layer();
@@ -188,7 +182,6 @@ fn names(count: usize, length: usize) -> Vec<String> {
     (0..count).map(name).collect()
 }
 
-/// M09
 #[tokio::test]
 async fn many_and_long_groups_are_kept_track_of_or_not_stored() {
     let layer = layer();
@@ -208,7 +201,7 @@ async fn many_and_long_groups_are_kept_track_of_or_not_stored() {
     assert_eq!(layer.handle().stats().refusals.get(Refusal::Groups), 2);
 }
 
-/// M09: too much is safe, too little is not.
+/// Too much is safe, too little is not.
 #[tokio::test]
 async fn a_write_that_names_too_many_groups_clears_everything() {
     let service = layer().layer(obedient());
@@ -223,7 +216,7 @@ async fn a_write_that_names_too_many_groups_clears_everything() {
     }
 }
 
-/// What is stale may stand in for an error; what was invalidated may not.
+/// A stale response may replace an error; an invalidated one may not.
 #[tokio::test(start_paused = true)]
 async fn an_invalidated_member_is_never_used_stale() {
     let control = "max-age=1, stale-while-revalidate=60, stale-if-error=60";
@@ -248,7 +241,7 @@ async fn an_invalidated_member_is_never_used_stale() {
     assert_eq!(failed.err(), Some(OriginError("down")));
 }
 
-/// C06: which groups a fill is in is not known when it is overtaken, and whoever comes after does not join it.
+/// The groups of a fill are not known yet when it is overtaken, and later requests do not join it.
 #[tokio::test(start_paused = true)]
 async fn a_member_that_is_being_fetched_is_neither_stored_nor_shared() {
     let layer = layer();
@@ -282,7 +275,7 @@ async fn a_member_that_is_being_fetched_is_neither_stored_nor_shared() {
     assert_eq!(layer.handle().stats().stores, 1);
 }
 
-/// C06: also while its body is on its way, when its groups are known.
+/// Also while its body is on its way, when its groups are known.
 #[tokio::test]
 async fn a_member_whose_body_is_on_its_way_is_not_stored() {
     let (body, answered) = scripted();
@@ -305,7 +298,7 @@ async fn a_member_whose_body_is_on_its_way_is_not_stored() {
     assert_eq!(layer.handle().stats().refusals.get(Refusal::Superseded), 1);
 }
 
-/// C10: what only the late answer of a dropped write names.
+/// What only the late answer of a dropped write names.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_write_invalidates_the_groups_that_its_answer_names() {
     let answers = Arc::new(Notify::new());
@@ -338,7 +331,7 @@ async fn a_dropped_write_invalidates_the_groups_that_its_answer_names() {
     }
 }
 
-/// C08: a write of unknown outcome may commit later than it answers.
+/// A write of unknown outcome may commit later than it answers.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_keeps_members_from_being_stored_for_a_while() {
     let layer = layer().write_grace_window(Duration::from_secs(5));
@@ -356,7 +349,7 @@ async fn an_unknown_outcome_keeps_members_from_being_stored_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_a_write_puts_through_is_a_member() {
+async fn a_response_stored_by_write_through_is_a_member() {
     let service = layer().write_through(true).layer(obedient());
     let put = |groups| {
         let put = with(request(Method::PUT, "/a"), "x-location", "/a");
@@ -370,7 +363,7 @@ async fn what_a_write_puts_through_is_a_member() {
     assert!(is_stored(&service, get("/a")).await);
     send(&service, write(r#""one""#)).await;
     assert!(!is_stored(&service, get("/a")).await);
-    // What it invalidates itself is not worth storing.
+    // A response that invalidates its own group is not stored.
     let both = with(put(r#""one", "two""#), "x-invalidates", r#""two""#);
     let written = send(&service, both).await;
     assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");

@@ -1,4 +1,4 @@
-//! Groups of responses (RFC 9875): what is in which, and what invalidates them.
+//! Groups of responses (RFC 9875): their members, and the requests that invalidate them.
 
 mod invalidating;
 mod orders;

@@ -110,7 +110,6 @@ fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
     CacheLayer::new(Yielding(memory()))
 }
 
-/// C06, P1
 #[test]
 fn no_member_older_than_an_invalidation_in_any_order_in_memory() {
     for control in [FRESH, STALE] {
@@ -124,7 +123,6 @@ fn no_member_older_than_an_invalidation_in_any_order_in_memory() {
     }
 }
 
-/// C06, P1
 #[test]
 fn no_member_older_than_an_invalidation_by_hand() {
     let orders = every_order(|| {
@@ -139,7 +137,6 @@ fn no_member_older_than_an_invalidation_by_hand() {
     assert!(orders > 100);
 }
 
-/// C06, P1
 #[test]
 fn no_member_older_than_an_invalidation_on_a_backend_that_waits() {
     let orders = every_order_within(4, || {

@@ -8,13 +8,13 @@ use tokio::time::sleep;
 use tower::Layer;
 
 use super::{
-    DIGITS, Library, MINUTE, OTHER_TAG, Scripted, TAG, TEXT, asks, is_part, part, settled, whole,
+    DIGITS, Library, MINUTE, OTHER_TAG, Scripted, TAG, TEXT, asks, assert_part, part, whole,
 };
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, answer, scripted};
+use crate::support::time::settled;
 use crate::support::{get, put, send, with};
 
-/// H13
 #[tokio::test(start_paused = true)]
 async fn parts_are_completed_and_put_together() {
     on_both_backends(async |layer| {
@@ -51,7 +51,7 @@ async fn parts_are_completed_and_put_together() {
             ),
         ] {
             let answer = send(&service, asks(range)).await;
-            is_part(&answer, content_range, body, status);
+            assert_part(&answer, content_range, body, status);
             assert_eq!(answer.header("content-type"), TEXT.1, "{range}");
             assert_eq!(library.asked(), [asked], "{range}");
             settled().await;
@@ -69,9 +69,9 @@ async fn parts_are_completed_and_put_together() {
     .await;
 }
 
-/// §3.4: "MAY be combined": what is missing for the whole is one request for the rest of it, and everybody shares that.
+/// §3.4: "MAY be combined": the missing rest is one request, which all clients share.
 #[tokio::test(start_paused = true)]
-async fn the_whole_is_completed_by_what_is_missing() {
+async fn the_whole_is_completed_by_the_missing_part() {
     on_both_backends(async |layer| {
         let library = Library::new(&[MINUTE, TEXT]);
         let service = layer.layer(library.origin.clone());
@@ -99,7 +99,7 @@ async fn the_whole_is_completed_by_what_is_missing() {
 
 /// Each answer to a request for bytes 3 to 9 of which 0 to 4 are held, of the tag `"a"`.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_the_missing_part_is_not_taken_for_it() {
+async fn an_answer_other_than_the_missing_part_is_not_taken_for_it() {
     let answers: [(&str, Scripted, u16, &str); 8] = [
         (
             "the part",
@@ -170,9 +170,9 @@ async fn what_is_not_the_missing_part_is_not_taken_for_it() {
     }
 }
 
-/// Whoever waited for an answer that contradicts itself asks for the whole.
+/// A client that waited for a contradictory answer requests the whole.
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_completed_is_found_out_once() {
+async fn a_part_that_cannot_be_completed_costs_one_attempt() {
     on_both_backends(async |layer| {
         let origin = Origin::new(|request| async move {
             sleep(Duration::from_millis(50)).await;
@@ -199,7 +199,7 @@ async fn what_cannot_be_completed_is_found_out_once() {
     .await;
 }
 
-/// P3: a part that ends early is an error at its end, not a shorter one with the wrong bytes behind it.
+/// A part that ends early is an error at its end, not a shorter one with the wrong bytes behind it.
 #[tokio::test(start_paused = true)]
 async fn a_missing_part_that_ends_early_fails() {
     for (frames, is_whole) in [
@@ -263,7 +263,8 @@ async fn if_range_is_compared_strongly_with_the_parts() {
     .await;
 }
 
-/// What has changed, and is too large to be stored, is fetched whole once, and not for every part that is wanted of it.
+/// What has changed, and is too large to be stored, is fetched whole once, and not for every part
+/// that is wanted of it.
 #[tokio::test(start_paused = true)]
 async fn a_part_is_not_completed_again_by_the_whole() {
     on_both_backends(async |layer| {

@@ -10,15 +10,14 @@ use tower_response_cache::backend::{Backend, BackendError, ForwardBackend, Looku
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::CacheKey;
 
-use super::{
-    DIGITS, LETTERS, Library, Line, MINUTE, TAG, TEXT, asks, is_part, part, ranges, settled,
-};
+use super::{DIGITS, LETTERS, Library, Line, MINUTE, TAG, TEXT, asks, assert_part, part, ranges};
 use crate::support::both::{AnyBackend, both_backends, on_both_backends};
 use crate::support::origin::Origin;
+use crate::support::time::settled;
 use crate::support::{get, put, request, send};
 
 #[tokio::test(start_paused = true)]
-async fn parts_of_what_has_changed_are_not_combined() {
+async fn parts_of_a_changed_response_are_not_combined() {
     on_both_backends(async |layer| {
         let library = Library::new(&[MINUTE, TEXT]);
         let service = layer.layer(library.origin.clone());
@@ -36,12 +35,12 @@ async fn parts_of_what_has_changed_are_not_combined() {
         assert_eq!(library.asked(), ["bytes=0-4", "bytes=5-7 \"a\""]);
         settled().await;
         let hit = send(&service, asks("bytes=3-7")).await;
-        is_part(&hit, "3-7", "defgh", "hit; ttl=60");
+        assert_part(&hit, "3-7", "defgh", "hit; ttl=60");
     })
     .await;
 }
 
-/// The same where nothing is completed.
+/// Parts are merged also where completion is disabled.
 #[tokio::test(start_paused = true)]
 async fn parts_of_two_representations_are_not_put_together() {
     on_both_backends(async |layer| {
@@ -53,7 +52,7 @@ async fn parts_of_two_representations_are_not_put_together() {
         send(&service, asks("bytes=6-9")).await;
         settled().await;
         let hit = send(&service, asks("bytes=6-9")).await;
-        is_part(&hit, "6-9", "ghij", "hit; ttl=60");
+        assert_part(&hit, "6-9", "ghij", "hit; ttl=60");
         let part = send(&service, asks("bytes=0-4")).await;
         assert_eq!((&*part.body, part.is_hit()), ("abcde", false));
     })
@@ -101,10 +100,10 @@ async fn parts_are_put_together_by_when_they_were_modified() {
         send(&service, asks("bytes=0-4")).await;
         settled().await;
         let more = send(&service, asks("bytes=3-7")).await;
-        is_part(&more, "3-7", "34567", "fwd=partial; stored");
+        assert_part(&more, "3-7", "34567", "fwd=partial; stored");
         settled().await;
         let all = send(&service, asks("bytes=0-7")).await;
-        is_part(&all, "0-7", "01234567", "hit; ttl=60");
+        assert_part(&all, "0-7", "01234567", "hit; ttl=60");
     })
     .await;
 }
@@ -139,7 +138,7 @@ impl ForwardBackend for WithoutWhole {
     }
 }
 
-/// RFC 9111 §4: what was stored after them counts, also once it is gone.
+/// RFC 9111 §4: a later stored response supersedes them, also once it is gone.
 #[tokio::test(start_paused = true)]
 async fn older_parts_do_not_outlive_the_whole() {
     const HOUR: Line = ("cache-control", "max-age=3600");
@@ -160,7 +159,7 @@ async fn older_parts_do_not_outlive_the_whole() {
 
 /// RFC 9111 §4.3.5
 #[tokio::test(start_paused = true)]
-async fn what_head_tells_is_told_of_parts() {
+async fn head_updates_stored_parts() {
     on_both_backends(async |layer| {
         let library = Library::new(&[MINUTE]);
         let service = layer.layer(library.origin.clone());
@@ -177,7 +176,7 @@ async fn what_head_tells_is_told_of_parts() {
     .await;
 }
 
-/// P7: what is held counts too while it becomes one with what came.
+/// The stored parts count too while they are merged with a new one.
 #[tokio::test(start_paused = true)]
 async fn putting_together_is_within_the_budget() {
     for (budget, is_stored) in [(12, true), (7, false)] {

@@ -1,4 +1,5 @@
-//! RFC 9111 §3.3, §3.4: parts that an origin sends are stored as parts, put together, and never taken for the whole.
+//! RFC 9111 §3.3, §3.4: parts that an origin sends are stored as parts, put together, and never
+//! taken for the whole.
 
 mod completing;
 mod merging;
@@ -6,13 +7,11 @@ mod storing;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::sleep;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 
@@ -35,7 +34,8 @@ const DIGITS: &str = "0123456789";
 
 const LETTERS: &str = "abcdefghij";
 
-/// An origin of ranges that notes which it was asked for, with their `If-Range`. A PUT makes letters of the digits.
+/// An origin of ranges that notes which it was asked for, with their `If-Range`. A PUT makes
+/// letters of the digits.
 #[derive(Clone)]
 struct Library {
     origin: Origin,
@@ -131,12 +131,8 @@ where
     Some(collect(response).await)
 }
 
-async fn settled() {
-    sleep(Duration::from_millis(10)).await;
-}
-
 #[track_caller]
-fn is_part(answer: &Answer, range: &str, body: &str, status: &str) {
+fn assert_part(answer: &Answer, range: &str, body: &str, status: &str) {
     let got = (
         answer.header("content-range"),
         &*answer.body,
@@ -147,7 +143,8 @@ fn is_part(answer: &Answer, range: &str, body: &str, status: &str) {
     assert_eq!(answer.header("content-length"), body.len().to_string());
 }
 
-/// Digits whose fields a request is asked for, with the part that it wants, whatever its `If-Range`.
+/// Digits whose fields a request is asked for, with the part that it wants, whatever its
+/// `If-Range`.
 fn ranges(fields: impl Fn(&Request<()>) -> Vec<Line> + Send + Sync + 'static) -> Origin {
     Origin::at_once(move |request| {
         let lines = fields(request);

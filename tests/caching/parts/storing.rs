@@ -1,4 +1,4 @@
-//! Which parts are stored, for which requests, and for how long.
+//! The parts that are stored, for which requests, and their lifetime.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,20 +8,19 @@ use tokio::time::advance;
 use tower::Layer;
 
 use super::{
-    DIGITS, LETTERS, Library, Line, MINUTE, Scripted, TAG, TEXT, asks, is_part, part, ranges,
-    settled,
+    DIGITS, LETTERS, Library, Line, MINUTE, Scripted, TAG, TEXT, asks, assert_part, part, ranges,
 };
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, answer, data, scripted};
+use crate::support::time::settled;
 use crate::support::{get, put, send, with};
 
-/// H13
 #[tokio::test(start_paused = true)]
-async fn a_part_answers_what_lies_within_it() {
+async fn a_part_answers_ranges_within_it() {
     on_both_backends(async |layer| {
         let library = Library::new(&[MINUTE, TEXT]);
         let service = layer.layer(library.origin.clone());
-        is_part(
+        assert_part(
             &send(&service, asks("bytes=2-7")).await,
             "2-7",
             "234567",
@@ -35,7 +34,7 @@ async fn a_part_answers_what_lies_within_it() {
             ("bytes=7-7", "7-7", "7"),
         ] {
             let answer = send(&service, asks(range)).await;
-            is_part(&answer, content_range, body, "hit; ttl=55");
+            assert_part(&answer, content_range, body, "hit; ttl=55");
             assert_eq!(answer.header("age"), "5");
             assert_eq!(answer.header("etag"), TAG.1);
             assert_eq!(answer.header("content-type"), TEXT.1);
@@ -58,7 +57,6 @@ async fn a_part_answers_what_lies_within_it() {
     .await;
 }
 
-/// C16
 #[tokio::test(start_paused = true)]
 async fn a_write_takes_the_parts_along() {
     on_both_backends(async |layer| {
@@ -69,13 +67,12 @@ async fn a_write_takes_the_parts_along() {
         send(&service, put("/a")).await;
         library.asked();
         let part = send(&service, asks("bytes=0-4")).await;
-        is_part(&part, "0-4", "abcde", "fwd=uri-miss; stored");
+        assert_part(&part, "0-4", "abcde", "fwd=uri-miss; stored");
         assert_eq!(library.asked(), ["bytes=0-4"]);
     })
     .await;
 }
 
-/// C01
 #[tokio::test(start_paused = true)]
 async fn a_part_that_a_write_overtook_is_not_stored() {
     on_both_backends(async |layer| {
@@ -109,9 +106,9 @@ async fn a_part_that_a_write_overtook_is_not_stored() {
     .await;
 }
 
-/// Nothing of these is stored, and nothing is combined with what is stored without a strong validator.
+/// None of these is stored, and without a strong validator nothing is combined with stored parts.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_single_part_is_not_stored() {
+async fn an_answer_that_is_no_single_part_is_not_stored() {
     const MULTIPART: Line = ("content-type", "multipart/byteranges; boundary=x");
     let answers: [(&str, Scripted); 8] = [
         ("several parts", || {
@@ -171,7 +168,7 @@ async fn what_is_no_single_part_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unasked_part_is_stored_for_nobody() {
+async fn an_unrequested_part_is_not_stored() {
     on_both_backends(async |layer| {
         let origin = Origin::at_once(|_| part(DIGITS, 0..5, &[TAG, MINUTE]));
         let service = layer.layer(origin.clone());
@@ -221,7 +218,7 @@ async fn an_option_stores_no_parts() {
         let service = layer.store_parts(false).layer(library.origin.clone());
         for _ in 0..2 {
             let answer = send(&service, asks("bytes=0-4")).await;
-            is_part(&answer, "0-4", "01234", "fwd=uri-miss; detail=status");
+            assert_part(&answer, "0-4", "01234", "fwd=uri-miss; detail=status");
             settled().await;
         }
         assert_eq!(library.asked(), ["bytes=0-4", "bytes=0-4"]);
@@ -229,9 +226,9 @@ async fn an_option_stores_no_parts() {
     .await;
 }
 
-/// That everybody may have the part that is held is no permission to show them one that came for a client.
+/// A shared stored part does not permit sharing another part that one client fetched.
 #[tokio::test(start_paused = true)]
-async fn what_a_part_may_be_stored_for_it_says_itself() {
+async fn each_part_has_its_own_permission_to_be_stored() {
     const PUBLIC: Line = ("cache-control", "public, max-age=60");
     const CDN: Line = ("cdn-cache-control", "max-age=60");
     let cases: [(&str, Line, Line, &[Line]); 5] = [
@@ -315,7 +312,7 @@ async fn parts_have_the_lifetime_that_the_options_give() {
         send(&service, asks("bytes=0-4")).await;
         settled().await;
         let hit = send(&service, asks("bytes=0-4")).await;
-        is_part(&hit, "0-4", "01234", "hit; ttl=7");
+        assert_part(&hit, "0-4", "01234", "hit; ttl=7");
     })
     .await;
 }

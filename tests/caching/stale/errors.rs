@@ -6,9 +6,10 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::FetchReason;
 
-use super::{Health, Patient, SECOND, layer, many, settle};
+use super::{Health, Patient};
 use crate::support::origin::OriginError;
-use crate::support::{get, send, with};
+use crate::support::time::{SECOND, settle};
+use crate::support::{get, gets, in_memory, send, send_all, with};
 
 #[tokio::test(start_paused = true)]
 async fn an_error_is_replaced_where_that_is_allowed() {
@@ -29,11 +30,11 @@ async fn an_error_is_replaced_where_that_is_allowed() {
         ),
     ] {
         let origin = Patient::new(cache_control);
-        let service = layer().layer(origin.origin.clone());
+        let service = in_memory().layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 12).await;
-        origin.is_now(Health::Status(status));
+        origin.set_health(Health::Status(status));
         let answer = send(&service, get("/a")).await;
         assert_eq!(answer.body, expected, "{cache_control} {status}");
         if expected == "call 1" {
@@ -43,19 +44,19 @@ async fn an_error_is_replaced_where_that_is_allowed() {
         }
     }
     let origin = Patient::new("max-age=10");
-    let service = layer()
+    let service = in_memory()
         .stale_if_error(SECOND * 30)
         .layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
-    origin.is_now(Health::Status(503));
+    origin.set_health(Health::Status(503));
     assert_eq!(send(&service, get("/a")).await.body, "call 1");
 }
 
-/// Where the inner service does not answer at all, what is stored stands in by default, for a minute.
+/// While the inner service does not answer, a stale response is served by default, for a minute.
 #[tokio::test(start_paused = true)]
-async fn a_dead_origin_is_stood_in_for_unless_that_is_forbidden() {
+async fn a_dead_origins_stale_response_is_served_unless_that_is_forbidden() {
     for (cache_control, after, stands_in) in [
         ("max-age=10", 69, true),
         ("max-age=10", 71, false),
@@ -65,11 +66,11 @@ async fn a_dead_origin_is_stood_in_for_unless_that_is_forbidden() {
         ("s-maxage=10", 12, false),
     ] {
         let origin = Patient::new(cache_control);
-        let service = layer().layer(origin.origin.clone());
+        let service = in_memory().layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * after).await;
-        origin.is_now(Health::Dead);
+        origin.set_health(Health::Dead);
         match service.clone().oneshot(get("/a")).await {
             Ok(response) => {
                 assert!(stands_in, "{cache_control} {after}");
@@ -83,30 +84,31 @@ async fn a_dead_origin_is_stood_in_for_unless_that_is_forbidden() {
         }
     }
     let origin = Patient::new("max-age=10");
-    let service = layer()
+    let service = in_memory()
         .stale_if_unreachable(Duration::ZERO)
         .layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
-    origin.is_now(Health::Dead);
+    origin.set_health(Health::Dead);
     assert!(service.clone().oneshot(get("/a")).await.is_err());
 }
 
-/// S15: many clients, ten minutes, each way of being down; followers of the call that failed get what is stored, too.
+/// Many clients, ten minutes, each way of being down; followers of a failed call get the stale
+/// response, too.
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_is_down_is_asked_once_per_key_and_pause() {
     for failure in [Health::Status(503), Health::Dead] {
         let origin = Patient::new("max-age=10, stale-if-error=3600");
-        let layer = layer().failure_backoff(SECOND * 5);
+        let layer = in_memory().failure_backoff(SECOND * 5);
         let service = layer.layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 11).await;
-        origin.is_now(failure);
+        origin.set_health(failure);
         let begun = Instant::now();
         while begun.elapsed() < SECOND * 600 {
-            let answers = many(&service, 20).await;
+            let answers = send_all(&service, gets(20)).await;
             assert!(answers.iter().all(|answer| answer.body == "call 1"));
             sleep(SECOND / 2).await;
         }
@@ -119,21 +121,21 @@ async fn an_origin_that_is_down_is_asked_once_per_key_and_pause() {
 #[tokio::test(start_paused = true)]
 async fn the_pause_is_of_one_key_and_ends_with_an_answer() {
     let origin = Patient::new("max-age=10, stale-if-error=3600");
-    let layer = layer().failure_backoff(SECOND * 60);
+    let layer = in_memory().failure_backoff(SECOND * 60);
     let service = layer.layer(origin.origin.clone());
     send(&service, get("/a")).await;
     send(&service, get("/b")).await;
     settle().await;
     advance(SECOND * 12).await;
-    origin.is_now(Health::Status(503));
+    origin.set_health(Health::Status(503));
     assert_eq!(send(&service, get("/a")).await.body, "call 1");
     assert_eq!(
         send(&service, get("/a")).await.cache_status(),
         "hit; ttl=-2; detail=stale-if-error"
     );
-    origin.is_now(Health::Well);
+    origin.set_health(Health::Well);
     assert_eq!(send(&service, get("/b")).await.body, "call 4");
-    // Whoever insists asks all the same, and what he gets is for all.
+    // A client that insists still causes a call, and its answer is for all.
     let insists = with(get("/a"), "cache-control", "no-cache");
     assert_eq!(send(&service, insists).await.body, "call 5");
     settle().await;
@@ -145,10 +147,10 @@ async fn the_pause_is_of_one_key_and_ends_with_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn an_explicit_stale_if_error_is_the_last_word() {
     let origin = Patient::new("max-age=10, stale-if-error=0");
-    let service = layer().layer(origin.origin.clone());
+    let service = in_memory().layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
-    origin.is_now(Health::Dead);
+    origin.set_health(Health::Dead);
     assert!(service.clone().oneshot(get("/a")).await.is_err());
 }

@@ -1,4 +1,5 @@
-//! RFC 9111 §4.2.4 and RFC 5861: what is stale is served where that is allowed, to the letter, and asked for anew once.
+//! RFC 9111 §4.2.4 and RFC 5861: a stale response is served where that is allowed, to the letter,
+//! and refreshed once.
 
 mod errors;
 mod refreshes;
@@ -6,24 +7,12 @@ mod windows;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::Method;
-use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
-use tower_response_cache::backend::{Backend, MemoryBackend};
-use tower_response_cache::{Cache, CacheLayer};
 
 use crate::support::origin::{Origin, OriginError, answer};
-use crate::support::{Answer, get, send};
-
-const SLOW: Duration = Duration::from_millis(50);
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn layer() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
+use crate::support::time::{SLOW, settle};
 
 /// How an origin is doing.
 #[derive(Clone)]
@@ -62,7 +51,7 @@ impl Patient {
         Self { origin, health }
     }
 
-    fn is_now(&self, health: Health) {
+    fn set_health(&self, health: Health) {
         *self.health.lock().expect("a health") = health;
     }
 
@@ -71,24 +60,8 @@ impl Patient {
     }
 }
 
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Lets what goes on in the background come to its end.
 async fn refreshed() {
     sleep(SLOW * 2).await;
     settle().await;
-}
-
-async fn many<B: Backend>(service: &Cache<Origin, B>, count: usize) -> Vec<Answer> {
-    let local = LocalSet::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..count {
-        let service = service.clone();
-        tasks.spawn_local_on(async move { send(&service, get("/a")).await }, &local);
-    }
-    local.run_until(tasks.join_all()).await
 }

@@ -8,15 +8,15 @@ use http::{Method, Request};
 use tokio::time::{advance, sleep};
 use tower::Layer;
 
-use super::{Health, Patient, SECOND, SLOW, layer, refreshed, settle};
+use super::{Health, Patient, refreshed};
 use crate::support::origin::{Origin, OriginError, answer};
-use crate::support::{get, put, request, send, with};
+use crate::support::time::{SECOND, SLOW, settle};
+use crate::support::{get, in_memory, put, request, send, with};
 
-/// C02
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_a_write_overtakes_stores_nothing() {
     let origin = Patient::new("max-age=10, stale-while-revalidate=30");
-    let service = layer().layer(origin.origin.clone());
+    let service = in_memory().layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
@@ -48,7 +48,7 @@ async fn a_refresh_asks_for_the_whole_whatever_triggered_it() {
             "whole",
         )
     });
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
@@ -67,7 +67,7 @@ async fn a_refresh_asks_for_the_whole_whatever_triggered_it() {
     assert_eq!(*seen, [(Method::GET, 0), (Method::GET, 0)]);
 }
 
-/// S14: whatever ends a refresh, the next one can begin.
+/// Whatever ends a refresh, the next one can begin.
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
     let calls = Arc::new(AtomicUsize::new(0));
@@ -84,7 +84,7 @@ async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
             Ok(answer(200, &[line], format!("call {call}")))
         }
     });
-    let layer = layer().fill_timeout(SECOND * 30);
+    let layer = in_memory().fill_timeout(SECOND * 30);
     let service = layer.layer(origin);
     send(&service, get("/a")).await;
     settle().await;
@@ -98,12 +98,13 @@ async fn a_refresh_that_panics_or_hangs_blocks_no_later_one() {
     assert_eq!(layer.handle().stats().in_flight, Default::default());
 }
 
-/// A 5xx that may be stored does not push out what is still of use, and a refresh that fails is not tried at once again.
+/// A 5xx that may be stored does not replace a usable response, and a failed refresh is not retried
+/// at once.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_fails_leaves_what_there_is_and_pauses() {
+async fn a_failed_refresh_keeps_the_stored_response_and_pauses() {
     for failure in [Health::Status(503), Health::Dead] {
         let origin = Patient::new("max-age=10, stale-while-revalidate=3600");
-        let service = layer()
+        let service = in_memory()
             .failure_backoff(SECOND * 5)
             .ttl_by(|head| {
                 head.status
@@ -114,13 +115,13 @@ async fn a_refresh_that_fails_leaves_what_there_is_and_pauses() {
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 12).await;
-        origin.is_now(failure);
+        origin.set_health(failure);
         for _ in 0..100 {
             assert_eq!(send(&service, get("/a")).await.body, "call 1");
             sleep(SECOND / 5).await;
         }
         assert!((4..=6).contains(&origin.calls()), "{}", origin.calls());
-        origin.is_now(Health::Well);
+        origin.set_health(Health::Well);
         sleep(SECOND * 6).await;
         send(&service, get("/a")).await;
         refreshed().await;
@@ -130,7 +131,7 @@ async fn a_refresh_that_fails_leaves_what_there_is_and_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_turns_out_to_be_uncacheable_is_not_served_stale_any_more() {
+async fn a_response_that_becomes_uncacheable_is_no_longer_served_stale() {
     let private = Arc::new(AtomicBool::new(false));
     let turned = private.clone();
     let origin = Origin::at_once(move |_| {
@@ -140,7 +141,7 @@ async fn what_turns_out_to_be_uncacheable_is_not_served_stale_any_more() {
         };
         answer(200, &[("cache-control", line)], line)
     });
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
@@ -177,7 +178,7 @@ async fn refreshes_that_bring_nothing_pause_whatever_the_reason() {
                 })
             }
         });
-        let service = layer().failure_backoff(SECOND * 5).layer(origin);
+        let service = in_memory().failure_backoff(SECOND * 5).layer(origin);
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 12).await;
@@ -207,7 +208,7 @@ async fn variants_are_refreshed_one_by_one() {
         ];
         answer(200, &lines, format!("{language} {call}"))
     });
-    let service = layer().layer(origin);
+    let service = in_memory().layer(origin);
     let ask = |language: &str| -> Request<()> { with(get("/a"), "accept-language", language) };
     for language in ["de", "fr"] {
         send(&service, ask(language)).await;

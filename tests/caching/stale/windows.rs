@@ -8,10 +8,11 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::{Refresh, StaleUse};
 
-use super::{Health, Patient, SECOND, layer, many, refreshed, settle};
+use super::{Health, Patient, refreshed};
 use crate::support::origin::{Origin, Response, answer};
+use crate::support::time::{SECOND, settle};
 use crate::support::yielding::Yielding;
-use crate::support::{get, put, send, with};
+use crate::support::{get, gets, in_memory, put, send, send_all, with};
 
 async fn a_thousand_at_expiry(backend: impl Backend) {
     let origin = Patient::new("max-age=10, stale-while-revalidate=30");
@@ -21,7 +22,7 @@ async fn a_thousand_at_expiry(backend: impl Backend) {
     settle().await;
     advance(SECOND * 12).await;
     let begun = Instant::now();
-    let answers = many(&service, 1000).await;
+    let answers = send_all(&service, gets(1000)).await;
     assert_eq!(begun.elapsed(), Duration::ZERO, "nobody waits");
     for answer in answers {
         assert_eq!(answer.body, "call 1");
@@ -42,7 +43,6 @@ async fn a_thousand_at_expiry(backend: impl Backend) {
     assert_eq!(stats.in_flight, Default::default());
 }
 
-/// S02
 #[tokio::test(start_paused = true)]
 async fn a_thousand_are_answered_at_once_while_one_refresh_runs() {
     a_thousand_at_expiry(MemoryBackend::default()).await;
@@ -50,7 +50,7 @@ async fn a_thousand_are_answered_at_once_while_one_refresh_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_its_window_or_without_one_what_is_stale_is_waited_for() {
+async fn beyond_its_window_or_without_one_a_stale_response_is_not_served() {
     for (cache_control, after) in [
         ("max-age=10, stale-while-revalidate=30", 41),
         ("max-age=10", 11),
@@ -62,7 +62,7 @@ async fn beyond_its_window_or_without_one_what_is_stale_is_waited_for() {
         ("s-maxage=10, stale-while-revalidate=30", 11),
     ] {
         let origin = Patient::new(cache_control);
-        let service = layer().layer(origin.origin.clone());
+        let service = in_memory().layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * after).await;
@@ -79,7 +79,7 @@ async fn beyond_its_window_or_without_one_what_is_stale_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn options_speak_for_responses_that_say_nothing() {
     let origin = Patient::new("max-age=10");
-    let service = layer()
+    let service = in_memory()
         .stale_while_revalidate(SECOND * 5)
         .layer(origin.origin.clone());
     send(&service, get("/a")).await;
@@ -90,7 +90,7 @@ async fn options_speak_for_responses_that_say_nothing() {
     assert_eq!(send(&service, get("/a")).await.body, "call 2");
 
     let origin = Patient::new("s-maxage=10, stale-while-revalidate=30");
-    let service = layer()
+    let service = in_memory()
         .stale_despite_s_maxage(true)
         .layer(origin.origin.clone());
     send(&service, get("/a")).await;
@@ -101,9 +101,9 @@ async fn options_speak_for_responses_that_say_nothing() {
 
 /// A response may say that it is never fresh, but will do while it is fetched anew.
 #[tokio::test(start_paused = true)]
-async fn what_is_stale_from_the_start_is_stored_for_its_window() {
+async fn a_response_stale_from_the_start_is_stored_for_its_window() {
     let origin = Patient::new("max-age=0, stale-while-revalidate=30");
-    let service = layer().layer(origin.origin.clone());
+    let service = in_memory().layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     let second = send(&service, get("/a")).await;
@@ -122,7 +122,7 @@ async fn a_clients_own_limits_are_kept() {
         ("only-if-cached", "call 1"),
     ] {
         let origin = Patient::new("max-age=10, stale-while-revalidate=30, stale-if-error=30");
-        let service = layer().layer(origin.origin.clone());
+        let service = in_memory().layer(origin.origin.clone());
         send(&service, get("/a")).await;
         settle().await;
         advance(SECOND * 12).await;
@@ -133,11 +133,11 @@ async fn a_clients_own_limits_are_kept() {
         assert_eq!(origin.calls(), calls, "{directive}");
     }
     let origin = Patient::new("max-age=10, stale-if-error=30");
-    let service = layer().layer(origin.origin.clone());
+    let service = in_memory().layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
-    origin.is_now(Health::Status(503));
+    origin.set_health(Health::Status(503));
     for (directive, expected) in [("no-cache", 503), ("max-age=60", 503), ("max-stale", 200)] {
         let asked = with(get("/a"), "cache-control", directive);
         assert_eq!(send(&service, asked).await.status, expected, "{directive}");
@@ -145,22 +145,22 @@ async fn a_clients_own_limits_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_write_invalidated_is_gone_not_stale() {
+async fn an_invalidated_response_is_gone_not_stale() {
     let origin = Patient::new("max-age=10, stale-while-revalidate=30, stale-if-error=30");
-    let service = layer().layer(origin.origin.clone());
+    let service = in_memory().layer(origin.origin.clone());
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
     send(&service, put("/a")).await;
-    origin.is_now(Health::Status(503));
+    origin.set_health(Health::Status(503));
     assert_eq!(send(&service, get("/a")).await.status, 503);
-    origin.is_now(Health::Dead);
+    origin.set_health(Health::Dead);
     assert!(service.clone().oneshot(get("/a")).await.is_err());
 }
 
-/// Nobody could refresh it: it is fetched by whoever asks.
+/// No task could refresh it: the request itself fetches it.
 #[test]
-fn outside_of_a_runtime_what_is_stale_is_waited_for() {
+fn outside_of_a_runtime_a_stale_response_is_not_served() {
     let origin = Origin::at_once(|_| -> Response {
         answer(
             200,
@@ -168,7 +168,7 @@ fn outside_of_a_runtime_what_is_stale_is_waited_for() {
             "x",
         )
     });
-    let service = layer().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     for calls in 1..=2 {
         let asked = std::pin::pin!(send(&service, get("/a")));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());

@@ -5,13 +5,14 @@ use tokio::time::advance;
 use tower::Layer;
 use tower_response_cache::stats::FetchReason;
 
-use super::{MINUTE, MODIFIED, SECOND, Site, TAG, all, asks, settled};
+use super::{MINUTE, MODIFIED, Site, TAG, asks, settled};
 use crate::support::both::on_both_backends;
-use crate::support::{get, request, send, with};
+use crate::support::time::SECOND;
+use crate::support::{get, request, send, send_all, with};
 
-/// H14, §4.3.2: what the client has is not sent again, and with the fields that RFC 9110 §15.4.5 wants.
+/// §4.3.2: what the client has is not sent again, and with the fields that RFC 9110 §15.4.5 wants.
 #[tokio::test(start_paused = true)]
-async fn a_clients_conditions_are_answered_from_what_is_stored() {
+async fn a_clients_conditions_are_answered_from_the_stored_response() {
     on_both_backends(async |layer| {
         let lines = [
             TAG,
@@ -69,7 +70,7 @@ async fn a_clients_conditions_are_answered_from_what_is_stored() {
     .await;
 }
 
-/// H14: a client's validators bring no 304 into the store, and cost no other client anything.
+/// A client's validators bring no 304 into the store, and cost no other client anything.
 #[tokio::test(start_paused = true)]
 async fn a_clients_validators_never_become_a_stored_304() {
     on_both_backends(async |layer| {
@@ -82,7 +83,11 @@ async fn a_clients_validators_never_become_a_stored_304() {
                 get("/a")
             }
         };
-        for (number, answer) in all(&service, (0..100).map(asked)).await.iter().enumerate() {
+        for (number, answer) in send_all(&service, (0..100).map(asked))
+            .await
+            .iter()
+            .enumerate()
+        {
             let expected = if number % 2 == 0 {
                 (StatusCode::NOT_MODIFIED, "")
             } else {
@@ -119,7 +124,7 @@ async fn the_client_and_the_cache_have_conditions_of_their_own() {
             );
             settled().await;
         }
-        site.is_now(|page| page.lines[0].1 = "\"b\"");
+        site.change(|page| page.lines[0].1 = "\"b\"");
         advance(61 * SECOND).await;
         let answer = send(&service, asks("\"b\"")).await;
         assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
@@ -130,9 +135,9 @@ async fn the_client_and_the_cache_have_conditions_of_their_own() {
     .await;
 }
 
-/// §5.2.1.4: what is fresh is validated, too, where a client insists.
+/// §5.2.1.4: a fresh response is validated, too, where a client insists.
 #[tokio::test(start_paused = true)]
-async fn a_request_with_no_cache_validates_what_is_fresh() {
+async fn a_request_with_no_cache_validates_a_fresh_response() {
     on_both_backends(async |layer| {
         let site = Site::new(&[TAG, MINUTE], "text");
         let service = layer.layer(site.origin.clone());

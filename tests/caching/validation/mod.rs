@@ -1,5 +1,5 @@
-//! RFC 9111 §4.3: what is stored is validated, and updated by what says that it is still right; a client's own conditions
-//! are answered from it, and never reach the store.
+//! RFC 9111 §4.3: stored responses are validated, and updated by a confirmation; a client's own
+//! conditions are answered from it, and never reach the store.
 
 mod conditions;
 mod not_modified;
@@ -9,19 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request};
-use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
-use tower_response_cache::Cache;
-use tower_response_cache::backend::Backend;
 
 use crate::support::origin::{Origin, OriginError, Response, answer};
-use crate::support::{Answer, get, send, with};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::support::{get, with};
 
 type Line = (&'static str, &'static str);
 
-/// An origin with one page, which can be changed, and a log of what it was asked.
+/// An origin with one page, which can be changed, and a log of its requests.
 #[derive(Clone)]
 struct Site {
     origin: Origin,
@@ -35,7 +30,7 @@ struct Page {
     text: &'static str,
     /// What a 304 carries.
     unchanged: Vec<Line>,
-    /// What it answers if it is not well.
+    /// The answer while it is failing.
     status: Option<u16>,
 }
 
@@ -60,11 +55,11 @@ impl Site {
         Self { origin, page, log }
     }
 
-    fn is_now(&self, change: impl FnOnce(&mut Page)) {
+    fn change(&self, change: impl FnOnce(&mut Page)) {
         change(&mut self.page.lock().expect("a page"));
     }
 
-    /// What it was asked last under a name.
+    /// A field of the last request.
     fn saw(&self, name: &str) -> Option<String> {
         let log = self.log.lock().expect("a log");
         let value = log.last().expect("it was asked").get(name)?;
@@ -109,25 +104,6 @@ impl Page {
 /// Lets what goes on in the background come to its end.
 async fn settled() {
     sleep(Duration::from_millis(100)).await;
-}
-
-/// Sends all at once.
-async fn all<B: Backend>(
-    service: &Cache<Origin, B>,
-    requests: impl IntoIterator<Item = Request<()>>,
-) -> Vec<Answer> {
-    let local = LocalSet::new();
-    let mut tasks = JoinSet::new();
-    for (number, request) in requests.into_iter().enumerate() {
-        let service = service.clone();
-        tasks.spawn_local_on(
-            async move { (number, send(&service, request).await) },
-            &local,
-        );
-    }
-    let mut answers = local.run_until(tasks.join_all()).await;
-    answers.sort_by_key(|(number, _)| *number);
-    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 const TAG: Line = ("etag", "\"a\"");

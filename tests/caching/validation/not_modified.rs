@@ -6,12 +6,14 @@ use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{MINUTE, SECOND, Site, TAG, settled};
+use super::{MINUTE, Site, TAG, settled};
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, answer};
+use crate::support::time::SECOND;
 use crate::support::{get, request, send, with};
 
-/// §4.3.4: a 304 that is about another response changes nothing and answers nobody; the next request is not validated.
+/// §4.3.4: a 304 about another response changes nothing and answers no client; the next request is
+/// not conditional.
 #[tokio::test(start_paused = true)]
 async fn a_304_about_another_response_is_not_used() {
     on_both_backends(async |layer| {
@@ -22,7 +24,7 @@ async fn a_304_about_another_response_is_not_used() {
         let service = layer.layer(site.origin.clone());
         send(&service, get("/a")).await;
         settled().await;
-        site.is_now(|page| page.unchanged = vec![("etag", "\"b\""), ("x-poison", "1")]);
+        site.change(|page| page.unchanged = vec![("etag", "\"b\""), ("x-poison", "1")]);
         advance(61 * SECOND).await;
         let answer = send(&service, get("/a")).await;
         assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
@@ -39,7 +41,7 @@ async fn a_304_about_another_response_is_not_used() {
     .await;
 }
 
-/// The same where what is stored may be used beyond its lifetime.
+/// A 304 about another response is an error where a stale response may be served.
 #[tokio::test(start_paused = true)]
 async fn a_304_about_another_response_counts_as_an_error() {
     let site = Site::new(&[TAG, MINUTE], "text");
@@ -47,7 +49,7 @@ async fn a_304_about_another_response_counts_as_an_error() {
     let service = layer.layer(site.origin.clone());
     send(&service, get("/a")).await;
     settled().await;
-    site.is_now(|page| page.unchanged = vec![("etag", "\"b\"")]);
+    site.change(|page| page.unchanged = vec![("etag", "\"b\"")]);
     advance(61 * SECOND).await;
     let answer = send(&service, get("/a")).await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
@@ -59,7 +61,7 @@ async fn a_304_about_another_response_counts_as_an_error() {
     );
 }
 
-/// An unsolicited 304 is the inner service's answer to its own client, of no use to anybody else.
+/// An unsolicited 304 answers its own client, and is not shared.
 #[tokio::test(start_paused = true)]
 async fn an_unsolicited_304_is_passed_on_and_not_stored() {
     on_both_backends(async |layer| {
@@ -75,7 +77,7 @@ async fn an_unsolicited_304_is_passed_on_and_not_stored() {
     .await;
 }
 
-/// A 304 may forbid what it freshens: then its client has it, and nobody else.
+/// A 304 may forbid storing: then only its client gets the response.
 #[tokio::test(start_paused = true)]
 async fn a_304_that_forbids_storing_is_obeyed() {
     on_both_backends(async |layer| {
@@ -83,7 +85,7 @@ async fn a_304_that_forbids_storing_is_obeyed() {
         let service = layer.layer(site.origin.clone());
         send(&service, get("/a")).await;
         settled().await;
-        site.is_now(|page| page.unchanged = vec![("cache-control", "private")]);
+        site.change(|page| page.unchanged = vec![("cache-control", "private")]);
         advance(61 * SECOND).await;
         let answer = send(&service, get("/a")).await;
         assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
@@ -110,7 +112,7 @@ async fn head_updates_or_invalidates() {
             send(&service, get("/a")).await;
             settled().await;
             advance(61 * SECOND).await;
-            site.is_now(|page| page.lines = vec![change, MINUTE, ("x-version", "2")]);
+            site.change(|page| page.lines = vec![change, MINUTE, ("x-version", "2")]);
             let answer = send(&service, request(Method::HEAD, "/a")).await;
             assert_eq!(
                 (answer.status, &*answer.body),
@@ -134,14 +136,14 @@ async fn head_updates_or_invalidates() {
     }
 }
 
-/// HEAD without a validator tells nothing of what is stored.
+/// HEAD without a validator says nothing about the stored response.
 #[tokio::test(start_paused = true)]
 async fn head_without_a_validator_changes_nothing() {
     let site = Site::new(&[MINUTE, ("x-version", "1")], "text");
     let service = CacheLayer::new(MemoryBackend::default()).layer(site.origin.clone());
     send(&service, get("/a")).await;
     settled().await;
-    site.is_now(|page| page.lines = vec![MINUTE, ("x-version", "2")]);
+    site.change(|page| page.lines = vec![MINUTE, ("x-version", "2")]);
     let asked = with(request(Method::HEAD, "/a"), "cache-control", "no-cache");
     assert_eq!(send(&service, asked).await.header("x-version"), "2");
     settled().await;

@@ -9,13 +9,14 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::Refusal;
 
-use super::{MINUTE, MODIFIED, SECOND, Site, TAG, all, asks, settled};
+use super::{MINUTE, MODIFIED, Site, TAG, asks, settled};
 use crate::support::both::on_both_backends;
-use crate::support::{Answer, get, put, send};
+use crate::support::time::SECOND;
+use crate::support::{Answer, get, put, send, send_all};
 
-/// §4.3.1, §4.3.3, §4.3.4, §3.2; H24
+/// §4.3.1, §4.3.3, §4.3.4, §3.2
 #[tokio::test(start_paused = true)]
-async fn what_is_stale_is_validated_and_freshened() {
+async fn a_stale_response_is_validated_and_freshened() {
     on_both_backends(async |layer| {
         let site = Site::new(&[TAG, MINUTE, MODIFIED, ("x-old", "1")], "text");
         let service = layer.layer(site.origin.clone());
@@ -23,7 +24,7 @@ async fn what_is_stale_is_validated_and_freshened() {
             send(&service, get("/a")).await.cache_status(),
             "fwd=uri-miss; stored"
         );
-        site.is_now(|page| {
+        site.change(|page| {
             page.unchanged = vec![TAG, ("cache-control", "max-age=90"), ("x-new", "1")]
         });
         settled().await;
@@ -55,14 +56,14 @@ async fn what_is_stale_is_validated_and_freshened() {
     .await;
 }
 
-/// §4.3.3: a full response takes the place of what is stored.
+/// §4.3.3: a full response replaces the stored one.
 #[tokio::test(start_paused = true)]
-async fn what_has_changed_is_replaced() {
+async fn a_changed_response_is_replaced() {
     on_both_backends(async |layer| {
         let site = Site::new(&[TAG, MINUTE], "old");
         let service = layer.layer(site.origin.clone());
         send(&service, get("/a")).await;
-        site.is_now(|page| {
+        site.change(|page| {
             page.lines[0].1 = "\"b\"";
             page.text = "new";
         });
@@ -81,9 +82,9 @@ async fn what_has_changed_is_replaced() {
     .await;
 }
 
-/// H20, §5.2.2.4: each use is validated, and nobody shares another's.
+/// §5.2.2.4: each use is validated, and no request shares another one's validation.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_cache_is_stored_and_validated_each_time() {
+async fn a_no_cache_response_is_stored_and_validated_each_time() {
     on_both_backends(async |layer| {
         let site = Site::new(&[TAG, ("cache-control", "max-age=60, no-cache")], "text");
         let service = layer.layer(site.origin.clone());
@@ -92,7 +93,7 @@ async fn what_is_no_cache_is_stored_and_validated_each_time() {
             "fwd=uri-miss; stored"
         );
         settled().await;
-        for answer in all(&service, (0..20).map(|_| get("/a"))).await {
+        for answer in send_all(&service, (0..20).map(|_| get("/a"))).await {
             assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
             assert_eq!(answer.cache_status(), "fwd=stale; fwd-status=304; stored");
         }
@@ -127,7 +128,7 @@ async fn without_a_validator_no_cache_is_not_stored() {
 
 /// §4.3.3: a failure while validating.
 #[tokio::test(start_paused = true)]
-async fn an_error_while_validating_is_passed_on_or_stood_in_for() {
+async fn an_error_while_validating_is_passed_on_or_replaced_by_the_stale_response() {
     for (cache_control, status, expected) in [
         ("max-age=60, must-revalidate", 503, 503),
         ("max-age=60, stale-if-error=600", 503, 200),
@@ -138,12 +139,12 @@ async fn an_error_while_validating_is_passed_on_or_stood_in_for() {
         let service = CacheLayer::new(MemoryBackend::default()).layer(site.origin.clone());
         send(&service, get("/a")).await;
         settled().await;
-        site.is_now(|page| page.status = Some(status));
+        site.change(|page| page.status = Some(status));
         advance(61 * SECOND).await;
         let answer = send(&service, get("/a")).await;
         assert_eq!(answer.status, expected, "{cache_control}");
-        // What is stored outlives it: once the origin is well again, it is confirmed.
-        site.is_now(|page| page.status = None);
+        // The stored response survives the failure: once the origin is well again, it is confirmed.
+        site.change(|page| page.status = None);
         advance(6 * SECOND).await;
         let answer = send(&service, get("/a")).await;
         assert!(
@@ -155,7 +156,7 @@ async fn an_error_while_validating_is_passed_on_or_stood_in_for() {
     }
 }
 
-/// C02 for validation: a 304 that a write overtakes freshens nothing (PROTOCOLS: "304 without fence").
+/// A 304 that a write overtakes freshens nothing.
 #[tokio::test(start_paused = true)]
 async fn a_write_overtakes_a_validation() {
     on_both_backends(async |layer| {
@@ -173,7 +174,7 @@ async fn a_write_overtakes_a_validation() {
         assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
         assert_eq!(&*validated.body, "old");
         settled().await;
-        site.is_now(|page| {
+        site.change(|page| {
             page.lines[0].1 = "\"b\"";
             page.text = "new";
         });
@@ -186,7 +187,7 @@ async fn a_write_overtakes_a_validation() {
     .await;
 }
 
-/// A refresh in the background asks by validators, too (C02).
+/// A refresh in the background asks by validators, too.
 #[tokio::test(start_paused = true)]
 async fn a_refresh_in_the_background_validates() {
     let site = Site::new(
@@ -238,7 +239,7 @@ async fn a_tag_of_its_own_where_the_origin_gives_none() {
             send(&service, asks(&tag)).await.status,
             StatusCode::NOT_MODIFIED
         );
-        site.is_now(|page| page.text = "else");
+        site.change(|page| page.text = "else");
         advance(61 * SECOND).await;
         send(&service, get("/a")).await;
         settled().await;
@@ -259,7 +260,7 @@ async fn a_tag_of_its_own_where_the_origin_gives_none() {
 
 /// What can be validated is kept for that beyond its lifetime, and no longer than that.
 #[tokio::test(start_paused = true)]
-async fn what_is_kept_for_validation_goes_in_time() {
+async fn responses_kept_for_validation_are_dropped_in_time() {
     let site = Site::new(&[TAG, MINUTE], "text");
     let backend = MemoryBackend::default();
     let layer = CacheLayer::new(backend.clone()).revalidation_window(600 * SECOND);

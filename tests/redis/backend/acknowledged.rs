@@ -55,15 +55,15 @@ async fn a_write_through_waits_for_the_acknowledgement() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let database = Database::gated(true);
-    // What it reads at first, and its first write: then its lease is there, its scripts are known.
+    // The first read and the first write: then its lease exists and its scripts are loaded.
     database.go(2);
     let one = behind(&tap, |layer| layer.write_through(true), &database).await;
     send(&one.service, put("/a")).await;
     for (calls, version) in [(3, "2"), (4, "3")] {
         let mut write = Box::pin(send(&one.service, put("/a")));
-        // Its fence is there, so what comes next is what it stores.
+        // Its fence exists, so the next command is the store.
         tokio::select! {
-            () = database.is_held(calls) => {}
+            () = database.wait_until_held(calls) => {}
             _ = &mut write => panic!("answered too early"),
         }
         tap.hold_replies();

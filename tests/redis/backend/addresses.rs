@@ -1,4 +1,4 @@
-//! What is said to addresses and names that are none.
+//! Errors for invalid addresses and names.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use tower_response_cache::backend::RedisBackend;
 use tower_response_cache::backend::redis::RedisOptions;
 
 #[test]
-fn what_is_no_url_of_a_redis_is_told_so() {
+fn an_invalid_redis_url_is_an_error() {
     for url in [
         "",
         "127.0.0.1:6379",
@@ -26,9 +26,8 @@ fn what_is_no_url_of_a_redis_is_told_so() {
     }
 }
 
-/// P15
 #[test]
-fn what_is_no_namespace_is_told_so() {
+fn an_invalid_namespace_is_an_error() {
     for name in ["", "a:", "a{b}", "a b", "é", "a\r\n", "*", &"a".repeat(65)] {
         let options = RedisOptions::new("redis://127.0.0.1/").expect("a URL");
         let error = options.try_namespace(name).expect_err(name);
@@ -56,7 +55,7 @@ fn tls_needs_its_feature() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_of() {
+async fn a_missing_server_is_reported() {
     let port = std::net::TcpListener::bind("127.0.0.1:0");
     let port = port.and_then(|free| free.local_addr()).expect("a port");
     let backend = RedisBackend::new(&format!("redis://{port}/")).expect("a URL");

@@ -1,5 +1,5 @@
-//! How old a response is for whoever did not store it: what it was when it was written, and what the server's clock says
-//! it was kept for.
+//! The age of a response at an instance that did not store it: its age when it was written, plus
+//! the time the server's clock says it was kept for.
 
 use std::time::{Duration, Instant};
 

@@ -9,12 +9,12 @@ use tower_response_cache::backend::{Guarded, RedisBackend};
 use crate::backend::options;
 use crate::support::redis::{PATIENCE, RedisServer};
 
-/// A backend in a namespace that nobody has used.
+/// A backend in an unused namespace.
 fn fresh(url: &str) -> RedisBackend {
     open_fresh(|namespace| options(url, namespace))
 }
 
-/// The same, by options of one's own.
+/// A backend in an unused namespace, by the options given.
 pub fn open_fresh(options: impl Fn(&str) -> RedisOptions) -> RedisBackend {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! PROTOCOLS §4 on a real server: a group's token, and one for all groups.
+//! The protocol of groups on a real server: a group's token, and one for all groups.
 
 use http::{Method, Request};
 use tower::Layer;
@@ -39,7 +39,7 @@ impl Instance {
         }
     }
 
-    /// Asks for all; which of them are hits. What is not is stored when this returns.
+    /// Requests all; returns which of them are hits. The others are stored when this returns.
     async fn hits(&self) -> [bool; 4] {
         let mut hits = [false; 4];
         for (hit, path) in hits.iter_mut().zip(["/a1", "/a2", "/b", "/none"]) {
@@ -54,7 +54,7 @@ impl Instance {
     }
 }
 
-/// C06: what one instance invalidates no instance serves, and nothing else goes.
+/// What one instance invalidates no instance serves, and nothing else goes.
 #[tokio::test]
 async fn a_groups_members_vanish_at_every_instance_and_no_others() {
     let server = RedisServer::start().await;
@@ -81,7 +81,8 @@ async fn a_lost_token_is_a_miss_and_never_stale() {
     assert_eq!(one.hits().await, [false, false, false, true]);
 }
 
-/// PROTOCOLS §4, "token read at commit, no check": a member whose groups were not known when its fill began.
+/// A member whose groups were not known when its fill began is checked against tokens from before
+/// it.
 #[tokio::test]
 async fn a_fill_that_began_before_an_invalidation_of_any_group_stores_no_member() {
     let server = RedisServer::start().await;
@@ -91,7 +92,7 @@ async fn a_fill_that_began_before_an_invalidation_of_any_group_stores_no_member(
     let fence = member.fence(&other).await;
     let invalidated = one.handle.invalidate_group("test.example", "b").await;
     invalidated.expect("it is acknowledged");
-    // It is in none: what became of groups is none of its business.
+    // It is in no group, so the groups' tokens do not concern it.
     assert_eq!(member.put(&other, &fence).await, PutOutcome::Stored);
     assert_ne!(
         member.fence(&other).await,

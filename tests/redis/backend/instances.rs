@@ -1,4 +1,5 @@
-//! Two caches over one Redis, before one database: what one of them has answered to a write, the other never contradicts.
+//! Two caches over one Redis, before one database: what one of them has answered to a write, the
+//! other never contradicts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,12 +44,12 @@ impl Database {
         Self::new(false, false)
     }
 
-    /// Writes answer with what was written, and say so.
+    /// Writes answer with the new representation, and say so.
     pub fn written_through() -> Arc<Self> {
         Self::new(false, true)
     }
 
-    /// Reads, and writes' answers, wait until they are let go, once they have done what they do.
+    /// Reads, and writes' answers, are held back after their effect until they are released.
     pub fn gated(write_through: bool) -> Arc<Self> {
         Self::new(true, write_through)
     }
@@ -60,7 +61,7 @@ impl Database {
         }
     }
 
-    pub async fn is_held(&self, count: usize) {
+    pub async fn wait_until_held(&self, count: usize) {
         until("calls are held", async || {
             self.held.load(Ordering::SeqCst) == count
         })
@@ -112,7 +113,7 @@ impl Instance {
         send(&self.service, get("/a")).await
     }
 
-    /// Writes; nobody has read the answer's body when this returns.
+    /// Writes; the answer's body is unread when this returns.
     async fn writes(&self) {
         let answer = self.service.clone().oneshot(put("/a")).await;
         assert_eq!(answer.expect("an answer").status(), 200);
@@ -135,7 +136,6 @@ fn two(server: &RedisServer, database: &Arc<Database>) -> (Instance, Instance) {
     (new(), new())
 }
 
-/// C13
 #[tokio::test]
 async fn a_write_is_read_at_once_at_both_instances() {
     let server = RedisServer::start().await;
@@ -156,14 +156,14 @@ async fn a_write_is_read_at_once_at_both_instances() {
     }
 }
 
-/// C01: a write at the other instance comes while a fill calls.
+/// A write at the other instance comes while a fill calls.
 #[tokio::test]
 async fn a_fill_that_a_remote_write_overtakes_is_its_callers_alone() {
     let server = RedisServer::start().await;
     let database = Database::gated(false);
     let (one, other) = two(&server, &database);
     let write = async {
-        database.is_held(1).await;
+        database.wait_until_held(1).await;
         other.writes().await;
         database.go(1);
     };
@@ -182,18 +182,19 @@ async fn a_fill_that_a_remote_write_overtakes_is_its_callers_alone() {
     }
 }
 
-/// C05: a flight that began before a write at the other instance was answered is nobody's who comes later.
+/// A flight that began before the answer to a write at the other instance is not joined by later
+/// requests.
 #[tokio::test]
-async fn nobody_joins_a_flight_of_before_a_remote_write() {
+async fn no_request_joins_a_flight_from_before_a_remote_write() {
     let server = RedisServer::start().await;
     let database = Database::gated(false);
     let (one, other) = two(&server, &database);
     let early = one.reads();
     let late = async {
-        database.is_held(1).await;
+        database.wait_until_held(1).await;
         other.writes().await;
         let late = async {
-            database.is_held(2).await;
+            database.wait_until_held(2).await;
             database.go(2);
         };
         tokio::join!(one.reads(), late).0
@@ -211,7 +212,7 @@ async fn a_flight_that_no_write_overtakes_is_joined() {
     let (one, other) = two(&server, &database);
     let early = one.reads();
     let late = async {
-        database.is_held(1).await;
+        database.wait_until_held(1).await;
         let handle = one.layer.handle();
         let late = async {
             // Nothing tells of a follower that waits.
@@ -230,14 +231,15 @@ async fn a_flight_that_no_write_overtakes_is_joined() {
     assert!(other.reads().await.is_hit());
 }
 
-/// What a write stores is a hit at the other instance; of two that overlap the second only invalidates.
+/// What a write stores is a hit at the other instance; of two that overlap the second only
+/// invalidates.
 #[tokio::test]
 async fn overlapping_write_throughs_at_two_instances_store_one_at_most() {
     let server = RedisServer::start().await;
     let database = Database::gated(true);
     let (one, other) = two(&server, &database);
     let ends = async {
-        database.is_held(1).await;
+        database.wait_until_held(1).await;
         database.go(1);
     };
     let ((), ()) = tokio::join!(one.writes(), ends);
@@ -245,7 +247,7 @@ async fn overlapping_write_throughs_at_two_instances_store_one_at_most() {
     assert!(seen.is_hit());
     assert_eq!(seen.body, "1");
     let both = async {
-        database.is_held(3).await;
+        database.wait_until_held(3).await;
         database.go(2);
     };
     let ((), (), ()) = tokio::join!(one.writes(), other.writes(), both);
@@ -267,7 +269,8 @@ async fn a_clear_at_one_instance_clears_the_other() {
     assert!(!other.reads().await.is_hit());
 }
 
-/// What stands between the head and the body of a write's answer does not matter: the head is enough.
+/// What stands between the head and the body of a write's answer does not matter: the head is
+/// enough.
 #[tokio::test]
 async fn a_writes_body_may_be_read_later() {
     let server = RedisServer::start().await;

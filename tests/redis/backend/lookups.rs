@@ -72,10 +72,10 @@ fn is_found(lookup: &Lookup<RedisFence>) -> bool {
     matches!(lookup, Lookup::Found(..))
 }
 
-/// A reply that is on its way when a lookup begins is older than the lookup: whatever was acknowledged between the two is
-/// not in it. What comes meanwhile is asked for together.
+/// A reply that is on its way when a lookup begins is older than the lookup: whatever was
+/// acknowledged between the two is not in it. Lookups that arrive meanwhile share the next batch.
 #[tokio::test]
-async fn a_lookup_takes_no_reply_to_what_was_asked_before_it_began() {
+async fn a_lookup_takes_no_reply_to_a_command_sent_before_it_began() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let one = options(&tap.url(), "test").max_connections(1).build();
@@ -107,7 +107,7 @@ async fn a_lookup_takes_no_reply_to_what_was_asked_before_it_began() {
 
 /// Those who have left are neither asked for nor do they hold up the others.
 #[tokio::test]
-async fn whoever_leaves_is_not_asked_for() {
+async fn a_client_that_leaves_cancels_its_request() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let one = options(&tap.url(), "test").max_connections(1).build();
@@ -133,7 +133,7 @@ async fn whoever_leaves_is_not_asked_for() {
 
 /// More keys than fit into one round trip, each with its own answer.
 #[tokio::test]
-async fn everybody_has_the_answer_to_his_own_question() {
+async fn every_request_gets_its_own_answer() {
     const KEYS: usize = 40;
     let is_stored = |key: usize| !key.is_multiple_of(3);
     let server = RedisServer::start().await;

@@ -1,5 +1,5 @@
-//! `RedisBackend` on real servers: the contract, what instances share and what not, and the counterexamples that its
-//! protocol must survive, alone and under two caches.
+//! `RedisBackend` on real servers: the contract, what instances share and what not, and the
+//! counterexamples that its protocol must survive, alone and under two caches.
 
 mod acknowledged;
 mod addresses;
@@ -47,8 +47,8 @@ async fn begin<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())).await
 }
 
-/// Deletes what the test's namespace has of a kind: `n` its epoch, `l` leases, `e` entries, `q` the token of all groups, `g`
-/// those of each. How many there were.
+/// Deletes what the test's namespace has of a kind: `n` its epoch, `l` leases, `e` entries, `q` the
+/// token of all groups, `g` those of each. How many there were.
 async fn evict(server: &RedisServer, kind: &str) -> usize {
     let pattern = format!("test:{kind}*");
     let names = server.command(&["KEYS", &pattern]).await;

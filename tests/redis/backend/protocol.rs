@@ -1,4 +1,5 @@
-//! The shortest interleavings that break tempting shortcuts, one by one, on a real server: fills and invalidations.
+//! The shortest interleavings that break tempting shortcuts, one by one, on a real server: fills
+//! and invalidations.
 
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ async fn an_invalidation_between_a_puts_own_steps_counts() {
     }
 }
 
-/// R24: a put that stood still somewhere while its resource was invalidated.
+/// A put that stood still somewhere while its resource was invalidated.
 #[tokio::test]
 async fn a_process_that_was_paused_stores_nothing_old() {
     let server = RedisServer::start().await;
@@ -93,7 +94,8 @@ async fn a_process_that_was_paused_stores_nothing_old() {
     }
 }
 
-/// A lease that is gone, by eviction or whatever else, takes with it what was stored under it, and those who hold it.
+/// A lost lease, by eviction or otherwise, invalidates the responses stored under it and the fences
+/// taken from it.
 #[tokio::test]
 async fn an_evicted_lease_is_a_miss_and_never_comes_back() {
     let server = RedisServer::start().await;
@@ -112,7 +114,7 @@ async fn an_evicted_lease_is_a_miss_and_never_comes_back() {
         "under the next lease neither"
     );
     assert_eq!(sample.put(&one, &fence).await, PutOutcome::Superseded);
-    // A write that nobody can see any more, because its lease is gone, too.
+    // A write that can no longer be noticed, because its lease is gone, too.
     sample.invalidate(&other).await;
     assert_eq!(evict(&server, "l").await, 0);
     assert_eq!(sample.put(&one, &next).await, PutOutcome::Superseded);
@@ -200,7 +202,7 @@ async fn a_clear_by_another_instance_breaks_every_fence() {
 
 /// It is refused before anything is sent.
 #[tokio::test]
-async fn what_is_too_large_is_not_stored_and_still_invalidates() {
+async fn a_response_too_large_is_not_stored_and_still_invalidates() {
     let server = RedisServer::start().await;
     let small = options(&server.url(), "test").max_response_size(10).build();
     let backend = instance(&server);
@@ -214,9 +216,9 @@ async fn what_is_too_large_is_not_stored_and_still_invalidates() {
     assert_eq!(sample.body(&backend).await, None);
 }
 
-/// What was acknowledged may be missing in what a server has kept: it counts as nothing.
+/// A restarted server may lack acknowledged writes: its data is not used.
 #[tokio::test]
-async fn what_a_restarted_server_still_holds_is_a_miss() {
+async fn entries_of_a_restarted_server_are_misses() {
     let mut server = RedisServer::configure().append_only().start().await;
     let backend = instance(&server);
     let sample = Sample::of(&backend, "/a", "old").await;

@@ -13,7 +13,7 @@ async fn captured(backend: &RedisBackend, sample: &Sample) -> RedisFence {
 }
 
 #[tokio::test]
-async fn what_replaces_is_found_by_everybody() {
+async fn a_replacement_is_found_by_all_instances() {
     let server = RedisServer::start().await;
     let (one, other) = (instance(&server), instance(&server));
     let old = Sample::of(&one, "/a?q=1", "old").await;
@@ -25,7 +25,7 @@ async fn what_replaces_is_found_by_everybody() {
     assert_eq!(old.body(&other).await, None);
 }
 
-/// Two writes overlap: nobody knows which of them the database has last.
+/// Two writes overlap: which of them the database has last is unknown.
 #[tokio::test]
 async fn the_second_of_two_that_overlap_only_invalidates() {
     let server = RedisServer::start().await;
@@ -71,7 +71,7 @@ async fn a_fence_of_before_a_remote_write_replaces_nothing() {
     );
 }
 
-/// With the lease kept, a fill that has read the past would store it over what was written.
+/// With the lease kept, a fill that has read the older version would store it over the newer one.
 #[tokio::test]
 async fn a_fill_that_shares_a_writes_lease_stores_nothing_after_it() {
     let server = RedisServer::start().await;

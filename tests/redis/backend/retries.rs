@@ -1,4 +1,4 @@
-//! What is tried again, and what must not be.
+//! Commands that are retried, and commands that must not be.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +12,14 @@ use crate::backend::{instance, options};
 use crate::support::redis::{FakeRedis, PATIENCE, RedisServer, Reply, Said, Tap, until};
 use crate::support::sample::{Sample, at};
 
-/// A token that was offered may have been taken, and taken away by a write, before it is known that the connection broke:
-/// offered again it would come back, and with it what was filled under it.
+/// A token that was offered may have been taken, and taken away by a write, before it is known that
+/// the connection broke: sent again it would come back, and with it the responses filled under it.
 #[tokio::test]
 async fn a_token_is_offered_once() {
     let calls = AtomicUsize::new(0);
     let fake = FakeRedis::start(move |asked: Vec<Vec<u8>>| match &*asked[0] {
         b"MGET" => Reply::Array(vec![Reply::Nil; asked.len() - 1]).into(),
-        // Each is carried out, and the first time nobody hears of it.
+        // Each is carried out, and the first reply is lost.
         b"EVALSHA" if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
             Said::LastBytes(Vec::new())
         }
@@ -46,12 +46,12 @@ async fn a_token_is_offered_once() {
     let scripts = commands.iter().filter(|asked| asked[0] == b"EVALSHA");
     let offered: Vec<_> = scripts.map(|asked| &asked[asked.len() - 2]).collect();
     let different: BTreeSet<_> = offered.iter().collect();
-    // The namespace's and that of all groups for the lookup and for the fence, the resource's, that of all stripes: each
-    // twice.
+    // The namespace's and that of all groups for the lookup and for the fence, the resource's, that
+    // of all stripes: each twice.
     assert_eq!((offered.len(), different.len()), (12, 12));
 }
 
-/// One after another, each as soon as the one before is answered, which is when whoever asked for it makes off.
+/// One after another, each as soon as the one before is answered, which is when its caller leaves.
 #[test]
 fn no_lookup_is_forgotten() {
     let runtime = Runtime::new().expect("a runtime");
@@ -67,7 +67,8 @@ fn no_lookup_is_forgotten() {
     });
 }
 
-/// R05: a connection that cannot be made is no reason to try for each request, while there is another one.
+/// A connection that cannot be made is no reason to try for each request, while there is another
+/// one.
 #[tokio::test]
 async fn one_connection_that_fails_makes_no_storm() {
     let server = RedisServer::start().await;
@@ -84,7 +85,7 @@ async fn one_connection_that_fails_makes_no_storm() {
     assert!(tap.accepted() < 40, "{}", tap.accepted());
 }
 
-/// What is wrong with a command is no fault of its connection.
+/// An error of a command does not break its connection.
 #[tokio::test]
 async fn an_error_costs_no_connection() {
     let server = RedisServer::start().await;
@@ -101,7 +102,8 @@ async fn an_error_costs_no_connection() {
     assert_eq!(tap.accepted(), 1);
 }
 
-/// After an idle time a connection is asked whether its server still is what it was, before anything it says is believed.
+/// After an idle time a connection is checked for the identity of its server before its replies are
+/// used.
 #[tokio::test]
 async fn an_idle_connection_is_not_trusted() {
     let server = RedisServer::start().await;
@@ -119,7 +121,7 @@ async fn an_idle_connection_is_not_trusted() {
     assert!(found.is_err(), "a replica's word: {found:?}");
 }
 
-/// R04: also where everybody who asks for it has less time than it takes to find out that it is dead.
+/// Also where all callers have shorter deadlines than it takes to notice that it is dead.
 #[tokio::test]
 async fn an_idle_connection_that_died_is_given_up() {
     let server = RedisServer::start().await;

@@ -1,4 +1,4 @@
-//! Who shares what is stored, and who does not.
+//! Instances that share stored responses, and instances that do not.
 
 use tower::Layer;
 use tower_response_cache::backend::RedisBackend;
@@ -59,7 +59,7 @@ async fn instances_of_one_namespace_and_secret_share() {
     assert_eq!((one.origin.calls(), other.origin.calls()), (2, 1));
 }
 
-/// P15: `a` is a beginning of `ab`, and whoever has one has nothing of the other.
+/// `a` is a prefix of `ab`, and neither namespace sees the other's entries.
 #[tokio::test]
 async fn instances_of_other_namespaces_or_secrets_do_not_share() {
     let server = RedisServer::start().await;
@@ -86,7 +86,7 @@ async fn instances_of_other_namespaces_or_secrets_do_not_share() {
     for stranger in &strangers[1..3] {
         assert!(stranger.hits().await, "cleared by somebody else");
     }
-    // One namespace is cleared as a whole, whoever has secrets in it.
+    // One namespace is cleared as a whole, for all secrets in it.
     for stranger in strangers.iter().skip(3).chain(&strangers[..1]) {
         assert!(!stranger.hits().await);
     }

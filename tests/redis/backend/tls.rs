@@ -33,7 +33,7 @@ async fn redis_keeps_the_contract_by_tls() {
     .await;
 }
 
-/// Neither a server that nobody vouches for is talked to, nor one in plain text.
+/// Neither a server with an untrusted certificate is used, nor one in plain text.
 #[tokio::test]
 async fn a_server_must_be_whom_it_says() {
     let server = RedisServer::configure().tls().start().await;

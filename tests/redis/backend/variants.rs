@@ -51,7 +51,6 @@ async fn entries(server: &RedisServer) -> usize {
     names.array().len()
 }
 
-/// M03
 #[tokio::test]
 async fn the_latest_stay() {
     let server = RedisServer::start().await;
@@ -69,7 +68,7 @@ async fn the_latest_stay() {
     assert!(!agents.is_hit(17).await, "it was stored longest ago");
 }
 
-/// What is noted of those that a write took along pushes out nobody who came back.
+/// Index entries of invalidated variants do not evict variants stored again.
 #[tokio::test]
 async fn writes_leave_no_more() {
     let server = RedisServer::start().await;
@@ -89,7 +88,7 @@ async fn writes_leave_no_more() {
     }
 }
 
-/// R22: what is noted ends with what it is about, and what has its name and is something else is replaced.
+/// Index entries expire with their variants, and a key of another type under that name is replaced.
 #[tokio::test]
 async fn the_note_is_one_key_that_expires() {
     let server = RedisServer::start().await;

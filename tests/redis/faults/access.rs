@@ -1,4 +1,4 @@
-//! Redis does not let it in, or not do what it needs to.
+//! Redis denies access, or some of the commands.
 
 use std::time::Instant;
 
@@ -8,8 +8,9 @@ use crate::faults::logs::Logs;
 use crate::faults::world::{World, guarded, options, patient};
 use crate::support::redis::{RedisServer, Tap};
 
-/// It is served all the same, with a line a second at most that says why, and no more attempts than find out.
-async fn is_kept_out(url: &str, why: &str) -> Instance {
+/// It is served all the same, with a line a second at most that says why, and no more attempts than
+/// find out.
+async fn assert_kept_out(url: &str, why: &str) -> Instance {
     let (logs, start) = (Logs::new(), Instant::now());
     let instance = World::default().instance(patient(options(url)));
     let before = instance.health();
@@ -27,14 +28,13 @@ async fn is_kept_out(url: &str, why: &str) -> Instance {
     instance
 }
 
-/// R11
 #[tokio::test]
-async fn a_password_that_is_wrong_or_missing_is_told() {
+async fn a_wrong_or_missing_password_is_reported() {
     let server = RedisServer::configure().password("right").start().await;
     let tap = Tap::to(server.port()).await;
-    let none = is_kept_out(&tap.url(), "Authentication required").await;
+    let none = assert_kept_out(&tap.url(), "Authentication required").await;
     let wrong = tap.url().replace("//", "//:wrong@");
-    let wrong = is_kept_out(&wrong, "cannot connect to Redis").await;
+    let wrong = assert_kept_out(&wrong, "cannot connect to Redis").await;
     let tries = none.health().failures + wrong.health().failures;
     assert!(
         tap.accepted() as u64 <= tries,
@@ -46,7 +46,6 @@ async fn a_password_that_is_wrong_or_missing_is_told() {
     instance.warm().await;
 }
 
-/// R11
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_changes_back_and_forth_is_tried_again() {
     let server = RedisServer::start().await;
@@ -89,18 +88,16 @@ async fn with_user(rules: &[&str]) -> (RedisServer, String) {
     (server, url)
 }
 
-/// R11
 #[tokio::test]
 async fn without_scripts_it_is_of_no_use_and_says_so() {
     let (_server, url) = with_user(&["-evalsha", "-eval"]).await;
-    is_kept_out(&url, "no permissions to run").await;
+    assert_kept_out(&url, "no permissions to run").await;
 }
 
-/// R11
 #[tokio::test]
 async fn without_info_it_is_used_only_where_restarts_are_trusted() {
     let (_server, url) = with_user(&["-info"]).await;
-    is_kept_out(&url, "permit INFO, or set trust_restarts").await;
+    assert_kept_out(&url, "permit INFO, or set trust_restarts").await;
     let trusting = options(&url).trust_restarts(true);
     let instance = World::default().instance(guarded(trusting));
     instance.warm().await;

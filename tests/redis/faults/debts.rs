@@ -8,8 +8,9 @@ use crate::faults::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{RedisServer, Reply, Tap, until};
 
-/// What was synced to disk before a write is there again after it, and is not served: neither where the write was made
-/// nor elsewhere, not even if whoever made it has died with what it had to deliver.
+/// Responses synced to disk before a write are back after it, and are not served: neither where the
+/// write was made nor elsewhere, not even if the writing instance has died before it delivered the
+/// invalidation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_data_that_comes_back_is_never_served() {
     let mut server = RedisServer::configure().append_only().start().await;
@@ -45,7 +46,7 @@ async fn old_data_that_comes_back_is_never_served() {
     }
 }
 
-/// R19: done, but not acknowledged: that is as good as not done, until it is.
+/// Done, but not acknowledged: that is as good as not done, until it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_acknowledgement_is_noted_before_the_write_is_answered() {
     let server = RedisServer::start().await;
@@ -77,7 +78,7 @@ async fn a_lost_acknowledgement_is_noted_before_the_write_is_answered() {
     load.end("lost acknowledgements").await;
 }
 
-/// R19: what is no longer known one by one is cleared as a whole, before anything is read.
+/// Invalidations too many to be kept one by one become a clear, before anything is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_much_to_remember_clears_everything_first() {
     let server = RedisServer::start().await;
@@ -113,7 +114,7 @@ async fn too_much_to_remember_clears_everything_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shutdown_delivers_what_is_owed_once_that_is_possible() {
+async fn a_shutdown_delivers_pending_invalidations_once_that_is_possible() {
     let server = RedisServer::start().await;
     let (tap, world) = (Tap::to(server.port()).await, World::default());
     let options = options(&tap.url());
@@ -149,9 +150,10 @@ async fn a_shutdown_delivers_what_is_owed_once_that_is_possible() {
     }
 }
 
-/// A write that stores its answer invalidates in the same step, which may be carried out late, twice or not at all.
+/// A write that stores its answer invalidates in the same step, which may be carried out late,
+/// twice or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_write_stores_is_not_older_than_another_write() {
+async fn a_response_stored_by_a_write_is_not_older_than_another_write() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let instance = World::writing_through().instance(guarded(options(&tap.url())));

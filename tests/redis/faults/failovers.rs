@@ -4,11 +4,11 @@ use crate::faults::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{RedisServer, Reply, Tap, until};
 
-/// Nobody listens there.
+/// No server listens there.
 const NOWHERE: [&str; 3] = ["REPLICAOF", "127.0.0.1", "1"];
 const AGAIN: [&str; 3] = ["REPLICAOF", "NO", "ONE"];
 
-/// R09: it still has what was stored, and refuses to drop it.
+/// It still has the stored responses, and refuses to delete them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_a_replica_refuses_is_not_forgotten() {
     let server = RedisServer::start().await;
@@ -27,7 +27,7 @@ async fn a_write_that_a_replica_refuses_is_not_forgotten() {
     load.writes(PATHS * 2).await;
     load.end("READONLY").await;
     assert!(instance.health().undelivered > 0);
-    // It still has what was stored, which is another's now, for whoever looks.
+    // It still has the stored responses, and another primary is in charge now.
     world.promises_all();
     server.command(&AGAIN).await;
     let load = Load::nobody().readers(&other, 2, 2);
@@ -39,7 +39,7 @@ async fn a_write_that_a_replica_refuses_is_not_forgotten() {
     load.end("READONLY, then not").await;
 }
 
-/// R09: the name leads to another primary.
+/// The name leads to another primary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_primary_is_found_by_its_name() {
     let (one, other) = (RedisServer::start().await, RedisServer::start().await);
@@ -57,7 +57,6 @@ async fn another_primary_is_found_by_its_name() {
     load.end("READONLY, then another").await;
 }
 
-/// R20
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_replica_that_missed_a_write_serves_nothing_old() {
     let primary = RedisServer::start().await;
@@ -89,7 +88,7 @@ async fn a_promoted_replica_that_missed_a_write_serves_nothing_old() {
     load.end("a replica that missed a write").await;
 }
 
-/// R09: there are no writes that would tell.
+/// There are no writes that would tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demoted_primary_is_noticed_without_a_write() {
     let server = RedisServer::start().await;

@@ -37,7 +37,7 @@ impl Instance {
         with(get(&target), "accept-language", language)
     }
 
-    /// Reads, and holds the answer against what was promised before.
+    /// Reads, and compares the answer with the versions promised before.
     pub async fn read(&self, path: usize, number: usize) -> Answer {
         let acknowledged = self.world.acknowledged.get(path);
         let least = self.promised.get(path).max(acknowledged);
@@ -60,7 +60,7 @@ impl Instance {
         answer
     }
 
-    /// Writes, and promises what came of it.
+    /// Writes, and records the promised version.
     pub async fn write(&self, path: usize) -> Answer {
         let failed = || self.handle.stats().failed_invalidations;
         let before = failed();
@@ -127,7 +127,7 @@ impl Instance {
         }
     }
 
-    /// The same, while it reads itself.
+    /// Writes while it reads itself.
     pub async fn until_reading(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         until(what, async || {
             self.read(0, 0).await;

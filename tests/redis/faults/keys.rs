@@ -1,4 +1,4 @@
-//! What is in Redis, and what it was asked for.
+//! The keys in Redis, and the commands sent to it.
 
 use crate::faults::load::Load;
 use crate::faults::world::{World, options, patient};
@@ -21,9 +21,8 @@ fn is_ours(name: &str) -> bool {
         .is_some_and(|(tag, rest)| tag.len() == 32 && is_hex(tag) && is_hex(rest))
 }
 
-/// R22
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_keys_are_named_like_ours_and_expire_and_nobody_looks_for_them() {
+async fn all_keys_have_the_prefix_and_expire_and_none_is_scanned_for() {
     let server = RedisServer::start().await;
     let options = options(&server.url()).try_namespace("own");
     let instance = World::default().instance(patient(options.expect("a namespace")));
@@ -45,7 +44,6 @@ async fn all_keys_are_named_like_ours_and_expire_and_nobody_looks_for_them() {
     }
 }
 
-/// R22
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hit_is_one_command() {
     let server = RedisServer::start().await;

@@ -12,7 +12,7 @@ use crate::faults::instance::Instance;
 use crate::faults::world::PATHS;
 use crate::support::redis::until;
 
-/// Nobody goes on for longer, whatever becomes of his test.
+/// No task runs for longer, whatever the end of its test.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Far more than any deadline, far less than what a client of Redis waits by itself.
 const NOBODY_WAITS: Duration = Duration::from_secs(8);

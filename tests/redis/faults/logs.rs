@@ -1,4 +1,4 @@
-//! What is logged, for tests on one thread.
+//! The log of a test on one thread.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Redis is full, or loses what it had.
+//! Redis is full, or loses its data.
 
 use tower_response_cache::backend::BreakerState;
 
@@ -8,14 +8,13 @@ use crate::faults::world::{PATHS, World, options, patient};
 use crate::support::redis::RedisServer;
 
 /// Nothing of this counts as a failure.
-fn is_well(instance: &Instance) {
+fn assert_well(instance: &Instance) {
     let health = instance.health();
     assert_eq!(health.breaker, BreakerState::Closed);
     assert_eq!((health.failures, health.opened), (0, 0), "{health:?}");
     assert!(instance.owes_nothing());
 }
 
-/// R12
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_one_answers_and_forgets_and_stores_nothing() {
     let config = RedisServer::configure().max_memory("16mb", "noeviction");
@@ -40,10 +39,10 @@ async fn a_full_one_answers_and_forgets_and_stores_nothing() {
     instance.write_all().await;
     load.goes_on(100).await;
     assert_eq!(instance.handle.stats().stores, stores);
-    is_well(&instance);
+    assert_well(&instance);
     server.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
     instance.recovers().await;
-    is_well(&instance);
+    assert_well(&instance);
     load.end("full, noeviction").await;
 }
 
@@ -70,19 +69,17 @@ async fn evicts(policy: &str) {
     }
     assert!(evicted > 100, "{evicted} evicted");
     instance.recovers().await;
-    is_well(&instance);
+    assert_well(&instance);
     load.end(policy).await;
 }
 
-/// R14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_evicted_by_age_is_missed_and_never_stale() {
+async fn keys_evicted_by_age_are_misses_and_never_stale() {
     evicts("allkeys-lru").await;
 }
 
-/// R14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_evicted_by_chance_is_missed_and_never_stale() {
+async fn keys_evicted_by_chance_are_misses_and_never_stale() {
     evicts("allkeys-random").await;
 }
 
@@ -100,23 +97,20 @@ async fn bears(name: &str, commands: &[&[&str]]) {
         }
     }
     instance.recovers().await;
-    is_well(&instance);
+    assert_well(&instance);
     load.end(name).await;
 }
 
-/// R08
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scripts_that_were_forgotten_are_told_again() {
+async fn forgotten_scripts_are_loaded_again() {
     bears("SCRIPT FLUSH", &[&["SCRIPT", "FLUSH", "SYNC"]]).await;
 }
 
-/// R15
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flush_empties_it_and_no_more() {
     bears("FLUSHALL, FLUSHDB", &[&["FLUSHALL"], &["FLUSHDB"]]).await;
 }
 
-/// R14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_key_may_vanish_at_any_time() {
     let any = "for n = 1, 3 do local key = redis.call('RANDOMKEY') \

@@ -1,11 +1,12 @@
 //! Real faults of real servers, while readers and writers are at work. Whatever happens to Redis:
 //!
-//! * no client sees an error (P3),
-//! * no answer is older than what its instance had promised before the request began (P1): every answer is checked,
-//! * nobody waits for long: `--nocapture` tells how long,
+//! * no client sees an error,
+//! * no answer is older than what its instance had promised before the request began: every answer
+//!   is checked,
+//! * no request waits for long: `--nocapture` shows the times,
 //! * it is used again by itself once it is well.
 //!
-//! Nothing here depends on being fast: what is waited for is a condition.
+//! Nothing here depends on being fast: tests wait for conditions.
 
 mod access;
 mod chaos;

@@ -5,12 +5,11 @@ use crate::faults::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{FakeRedis, RedisServer, Reply, Said, Tap};
 
-/// What is done to a wire.
+/// A disturbance of a connection.
 type Spoil = fn(&Tap);
 
-/// R06
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_reply_is_a_miss_and_the_end_of_its_connection() {
+async fn an_invalid_reply_is_a_miss_and_ends_its_connection() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let instance = World::default().instance(guarded(options(&tap.url())));
@@ -34,9 +33,9 @@ async fn what_is_no_reply_is_a_miss_and_the_end_of_its_connection() {
     load.end("garbage, half a reply").await;
 }
 
-/// R06: one reply too many moves all that follow to the next who asks.
+/// One reply too many moves all that follow to the next who asks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replies_that_are_shifted_are_taken_for_nobodys() {
+async fn shifted_replies_are_not_used() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let instance = World::default().instance(guarded(options(&tap.url())));
@@ -56,7 +55,7 @@ async fn replies_that_are_shifted_are_taken_for_nobodys() {
 }
 
 /// Served by the inner service, without a call too many to the server.
-async fn is_of_no_use(what: &str, fake: &FakeRedis) -> Instance {
+async fn assert_unusable(what: &str, fake: &FakeRedis) -> Instance {
     let instance = World::default().instance(guarded(options(&fake.url())));
     let before = instance.health();
     let load = Load::on(&instance);
@@ -74,7 +73,7 @@ async fn is_of_no_use(what: &str, fake: &FakeRedis) -> Instance {
     instance
 }
 
-/// R09, R10, R11: an error is an error, whatever it says, and is not asked for again and again.
+/// An error is an error, whatever it says, and is not asked for again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_all_kinds_are_failures() {
     for error in [
@@ -99,11 +98,10 @@ async fn errors_of_all_kinds_are_failures() {
             _ => Said::AsUsual,
         })
         .await;
-        is_of_no_use(error, &fake).await;
+        assert_unusable(error, &fake).await;
     }
 }
 
-/// R06
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_of_another_type_are_failures() {
     for reply in [
@@ -121,11 +119,11 @@ async fn replies_of_another_type_are_failures() {
             _ => Said::AsUsual,
         })
         .await;
-        is_of_no_use(&what, &fake).await;
+        assert_unusable(&what, &fake).await;
     }
 }
 
-/// R11: who does not say who he is, or that he is a replica, is none to store with.
+/// Who does not say who he is, or that he is a replica, is none to store with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strange_greetings_are_failures() {
     for said in [
@@ -140,6 +138,6 @@ async fn strange_greetings_are_failures() {
             _ => Said::AsUsual,
         })
         .await;
-        is_of_no_use(&what, &fake).await;
+        assert_unusable(&what, &fake).await;
     }
 }

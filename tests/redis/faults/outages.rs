@@ -13,7 +13,8 @@ async fn asks_little(load: &Load, instance: &Instance) {
     let (start, before) = (Instant::now(), instance.health());
     load.goes_on(300).await;
     let after = instance.health();
-    // Those who were on their way when it opened, and one for each pause, the shortest of which is three quarters long.
+    // Those who were on their way when it opened, and one for each pause, the shortest of which is
+    // three quarters long.
     let probes = start.elapsed().as_millis() / (PAUSE * 3 / 4).as_millis();
     let most = 24 + u64::try_from(probes).expect("few");
     let asked = after.failures - before.failures;
@@ -21,7 +22,6 @@ async fn asks_little(load: &Load, instance: &Instance) {
     assert!(after.rejected > before.rejected + 100, "{after:?}");
 }
 
-/// R01
 #[tokio::test]
 async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
     let (logs, start) = (Logs::new(), Instant::now());
@@ -44,7 +44,6 @@ async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
     load.end("not there at the start").await;
 }
 
-/// R02
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_dies_for_good_is_not_missed() {
     let mut server = RedisServer::start().await;
@@ -61,7 +60,6 @@ async fn one_that_dies_for_good_is_not_missed() {
     load.end("killed for good").await;
 }
 
-/// R02, R05
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_was_killed_and_comes_back_empty_is_used_again() {
     let mut server = RedisServer::start().await;
@@ -80,7 +78,6 @@ async fn one_that_was_killed_and_comes_back_empty_is_used_again() {
     load.end("killed, restarted empty").await;
 }
 
-/// R04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_stands_still_is_left_alone_until_it_goes_on() {
     let server = RedisServer::start().await;
@@ -97,7 +94,7 @@ async fn one_that_stands_still_is_left_alone_until_it_goes_on() {
     load.end("stopped, resumed").await;
 }
 
-/// R04: nothing tells that these connections lead nowhere but silence.
+/// Nothing tells that these connections lead nowhere but silence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_have_gone_dead_are_given_up_for_new_ones() {
     let server = RedisServer::start().await;
@@ -115,7 +112,6 @@ async fn connections_that_have_gone_dead_are_given_up_for_new_ones() {
     load.end("connections gone dead").await;
 }
 
-/// R04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_is_noticed_and_so_is_its_end() {
     let server = RedisServer::start().await;

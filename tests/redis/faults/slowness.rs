@@ -8,7 +8,6 @@ use crate::faults::load::Load;
 use crate::faults::world::{PAUSE, World, guarded, options};
 use crate::support::redis::{RedisServer, Tap, until};
 
-/// R03
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_sleeps_is_not_waited_for() {
     let server = RedisServer::start().await;
@@ -23,7 +22,7 @@ async fn one_that_sleeps_is_not_waited_for() {
     load.end("DEBUG SLEEP").await;
 }
 
-/// R03: every reply comes, and each too late.
+/// Every reply comes, and each too late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_always_slow_is_not_asked() {
     let server = RedisServer::start().await;
@@ -42,7 +41,7 @@ async fn one_that_is_always_slow_is_not_asked() {
     load.end("a delay of 300 ms").await;
 }
 
-/// R11: `BUSY`.
+/// `BUSY`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_busy_with_a_script_is_not_waited_for() {
     let config = RedisServer::configure().line("lua-time-limit 50");
@@ -67,7 +66,7 @@ async fn one_that_is_busy_with_a_script_is_not_waited_for() {
     load.end("busy with a script").await;
 }
 
-/// R05: one finds out, for all.
+/// One finds out, for all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_it_comes_back_one_of_many_asks_first() {
     let server = RedisServer::start().await;
@@ -100,9 +99,10 @@ async fn when_it_comes_back_one_of_many_asks_first() {
     load.end("64 readers come back").await;
 }
 
-/// Reads are answered, writes are not: each costs its deadline, and what it wrote is not read from there.
+/// Reads are answered, writes are not: each costs its deadline, and its resource is not read from
+/// there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_only_answers_reads_is_not_read_for_what_was_written() {
+async fn a_server_that_only_answers_reads_is_not_read_for_written_resources() {
     let server = RedisServer::start().await;
     let instance = World::default().instance(guarded(options(&server.url())));
     instance.warm().await;

@@ -9,8 +9,8 @@ use crate::faults::world::{World, guarded, options, patient};
 use crate::support::redis::{RedisServer, Tap};
 
 const MANY: usize = 64;
-/// One call is under way, one waits for its turn: two for those who come together, and one more for each time that the
-/// service takes in which not all have come yet.
+/// One call is under way, one waits for its turn: two for those who come together, and one more for
+/// each time that the service takes in which not all have come yet.
 const FEW: usize = 12;
 
 fn slow() -> World {
@@ -33,7 +33,6 @@ async fn few_calls_for_many(instance: &Instance, what: &str) {
     }
 }
 
-/// R02
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_gone_lets_through_few() {
     let mut server = RedisServer::start().await;
@@ -45,7 +44,6 @@ async fn one_that_is_gone_lets_through_few() {
     few_calls_for_many(&instance, "gone, and owed a write").await;
 }
 
-/// R04
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_hangs_lets_through_few() {
     let server = RedisServer::start().await;
@@ -56,7 +54,7 @@ async fn one_that_hangs_lets_through_few() {
     few_calls_for_many(&instance, "hanging").await;
 }
 
-/// R12: what is missing gets no token.
+/// A miss creates no token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_full_lets_through_few() {
     let config = RedisServer::configure().max_memory("16mb", "noeviction");

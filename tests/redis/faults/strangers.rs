@@ -64,32 +64,32 @@ fn response(entry: &[u8]) -> Option<Arc<StoredResponse>> {
 }
 
 /// Waits until nothing is on its way into the store.
-async fn is_stored(instance: &Instance) {
+async fn assert_stored(instance: &Instance) {
     let is_idle = |instance: &Instance| instance.handle.stats().in_flight.tasks == 0;
     instance.until("it is stored", is_idle).await;
 }
 
 /// A miss, which the next store heals.
-async fn is_healed(instance: &Instance, what: &str) {
+async fn assert_healed(instance: &Instance, what: &str) {
     assert!(!instance.read(0, 0).await.is_hit(), "{what}");
-    is_stored(instance).await;
+    assert_stored(instance).await;
     assert!(instance.read(0, 0).await.is_hit(), "{what}");
     let health = instance.health();
     assert_eq!(health.failures, 0, "{what}: {health:?}");
 }
 
-async fn is_there(instance: &Instance) {
+async fn assert_reachable(instance: &Instance) {
     for _ in 0..2 {
         instance.read(0, 0).await;
-        is_stored(instance).await;
+        assert_stored(instance).await;
     }
     assert!(instance.read(0, 0).await.is_hit());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_of_another_type_is_a_miss_and_healed() {
+async fn a_key_of_another_type_is_a_miss_and_replaced() {
     let (server, instance) = stored().await;
-    is_there(&instance).await;
+    assert_reachable(&instance).await;
     let (lease, entry) = only(&server).await;
     for name in [&*lease, &entry, "shop:n"] {
         for put in [
@@ -100,21 +100,20 @@ async fn what_is_of_another_type_is_a_miss_and_healed() {
         ] {
             server.command(&["DEL", name]).await;
             server.command(put).await;
-            is_healed(&instance, &format!("{put:?}")).await;
+            assert_healed(&instance, &format!("{put:?}")).await;
         }
     }
 }
 
-/// F01, F02
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreign_bytes_are_a_miss_and_healed() {
     let (server, instance) = stored().await;
-    is_there(&instance).await;
+    assert_reachable(&instance).await;
     let (lease, entry) = only(&server).await;
     for name in [&*lease, "shop:n"] {
         for foreign in [&b""[..], b"x", &[0; 16], &[0; PREFIX - 1], &[0xff; 1000]] {
             set(&server, name, foreign).await;
-            is_healed(&instance, name).await;
+            assert_healed(&instance, name).await;
         }
     }
     let whole = |version: Option<u8>, length: Option<usize>| {
@@ -138,19 +137,19 @@ async fn foreign_bytes_are_a_miss_and_healed() {
     ] {
         let value = whole(version, length).await;
         set(&server, &entry, &value).await;
-        is_healed(&instance, &format!("{version:?} {length:?}")).await;
+        assert_healed(&instance, &format!("{version:?} {length:?}")).await;
     }
     let mut value = whole(None, None).await;
     *value.last_mut().expect("a body") ^= 1;
     set(&server, &entry, &value).await;
-    is_healed(&instance, "a flipped bit").await;
+    assert_healed(&instance, "a flipped bit").await;
 }
 
-/// F05: the digest of another key is the same.
+/// The digest of another key is the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_of_another_key_is_a_miss() {
     let (server, instance) = stored().await;
-    is_there(&instance).await;
+    assert_reachable(&instance).await;
     let (_, entry) = only(&server).await;
     let here = bytes(&server, &entry).await;
     instance.warm().await;
@@ -163,17 +162,17 @@ async fn an_entry_of_another_key_is_a_miss() {
         let other = codec::encode(&other, now(), 1, &here[..PREFIX]);
         set(&server, &entry, &other).await;
         assert!(!instance.read(0, 0).await.is_hit());
-        is_stored(&instance).await;
+        assert_stored(&instance).await;
         forged += 1;
     }
     assert!(forged > 2, "{forged}");
 }
 
-/// R25: the server's clock was set back since.
+/// The server's clock was set back since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_stored_in_the_future_is_a_miss() {
+async fn an_entry_stored_in_the_future_is_a_miss() {
     let (server, instance) = stored().await;
-    is_there(&instance).await;
+    assert_reachable(&instance).await;
     let (_, entry) = only(&server).await;
     let here = bytes(&server, &entry).await;
     let time = server.command(&["TIME"]).await;
@@ -190,7 +189,7 @@ async fn what_was_stored_in_the_future_is_a_miss() {
         set(&server, &entry, &dated).await;
         let answer = instance.read(0, 0).await;
         assert_eq!(answer.is_hit(), is_hit, "{stamp}: {answer:?}");
-        is_stored(&instance).await;
+        assert_stored(&instance).await;
     }
 }
 

@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// From now on nobody is to be answered with less than there is.
+    /// From now on no answer may be older than the current version.
     pub fn promises_all(&self) {
         for path in 0..PATHS {
             self.acknowledged.at_least(path, self.database.get(path));

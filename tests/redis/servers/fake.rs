@@ -9,7 +9,7 @@ fn command(words: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_fake_says_what_it_is_told() {
+async fn a_fake_sends_the_scripted_replies() {
     let fake = FakeRedis::start(|asked| match asked[0].as_slice() {
         b"GET" => Said::from(Reply::Integer(7)),
         b"SET" => Said::Bytes(b"-LOADING Redis is loading\r\n".to_vec()),

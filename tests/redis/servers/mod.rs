@@ -1,4 +1,5 @@
-//! What the tests of Redis stand on does what it says: servers, the wire in front of them, the server that makes it up.
+//! The helpers for Redis tests do their work: servers, the wire in front of them, and the fake
+//! server.
 
 mod fake;
 mod server;
@@ -24,7 +25,7 @@ impl Client {
         self.0.write_all(line.as_bytes()).await.ok();
     }
 
-    /// What comes, within reason: nothing, bytes, or no bytes for the end.
+    /// The next bytes: none in time, some, or an empty string at the end.
     async fn hears(&mut self) -> Option<String> {
         self.hears_within(PATIENCE).await
     }

@@ -19,7 +19,7 @@ async fn a_killed_server_is_gone_and_comes_back_empty() {
 }
 
 #[tokio::test]
-async fn what_was_appended_is_there_after_a_restart() {
+async fn appended_data_survives_a_restart() {
     let mut server = RedisServer::configure().append_only().start().await;
     let port = server.port();
     server.command(&["SET", "a", "1"]).await;

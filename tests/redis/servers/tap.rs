@@ -131,7 +131,7 @@ async fn a_tap_strands_those_who_are_there() {
 }
 
 #[tokio::test]
-async fn a_tap_says_what_nobody_asked_for() {
+async fn a_tap_inserts_unsolicited_bytes() {
     let (_server, tap) = server_and_tap().await;
     let mut client = Client::to(tap.port()).await;
     tap.interject(b":1\r\n");

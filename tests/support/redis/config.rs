@@ -20,7 +20,8 @@ impl Config {
         self
     }
 
-    /// Keeps every write: what it answered is there again after [`RedisServer::kill`] and [`RedisServer::restart`].
+    /// Syncs every write: acknowledged data survives [`RedisServer::kill`] and
+    /// [`RedisServer::restart`].
     pub fn append_only(self) -> Self {
         self.line("appendonly yes").line("appendfsync always")
     }
@@ -58,7 +59,7 @@ impl Config {
         self
     }
 
-    /// Starts it. Panics, with what it logged, when it does not come up.
+    /// Starts it. Panics, with its log, when it does not come up.
     pub async fn start(self) -> RedisServer {
         RedisServer::with(self).await
     }
@@ -71,7 +72,8 @@ impl Config {
             format!("dir \"{}\"", folder.display()),
             "save \"\"".to_owned(),
             "enable-debug-command yes".to_owned(),
-            // A replica is there within moments, not after the time in which others might come, too.
+            // A replica is there within moments, not after the time in which others might come,
+            // too.
             "repl-diskless-sync-delay 0".to_owned(),
         ];
         if let Some(port) = at.tls_port {

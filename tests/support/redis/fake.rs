@@ -13,10 +13,11 @@ use super::{Reply, resp};
 /// A command: its name and arguments.
 pub type Asked = Vec<Vec<u8>>;
 
-/// What is said to a command.
+/// The reply to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// What a client needs to hear when it connects, as a real server says it; an error for all else.
+    /// What a client needs to hear when it connects, as a real server says it; an error for all
+    /// else.
     AsUsual,
     /// These bytes, whatever they are.
     Bytes(Vec<u8>),
@@ -41,7 +42,8 @@ impl From<Reply> for Said {
     }
 }
 
-/// Answers commands by a closure. Clones are the same server. Lives as long as the runtime it was started in.
+/// Answers commands by a closure. Clones are the same server. Lives as long as the runtime it was
+/// started in.
 #[derive(Clone, Debug)]
 pub struct FakeRedis {
     port: u16,

@@ -48,7 +48,8 @@ impl Process {
         self.server.try_wait().is_ok_and(|ended| ended.is_none())
     }
 
-    /// Lets it stand still until [`resume`](Self::resume): it holds its connections and answers nothing.
+    /// Lets it stand still until [`resume`](Self::resume): it holds its connections and answers
+    /// nothing.
     pub fn stop(&self) {
         self.signal("STOP");
         self.wait_for(true);
@@ -65,7 +66,8 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "{name}");
     }
 
-    /// A signal is sent before it arrives. Where the system does not tell, it is taken to have arrived.
+    /// A signal is sent before it arrives. Where the system does not tell, it is taken to have
+    /// arrived.
     fn wait_for(&self, is_stopped: bool) {
         let file = format!("/proc/{}/stat", self.id());
         let start = Instant::now();
@@ -81,7 +83,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The guard first: it must not kill whoever has the server's number next.
+        // The guard first: it must not kill a later process with the same number.
         for child in [&mut self.guard, &mut self.server] {
             child.kill().ok();
             child.wait().ok();
@@ -89,7 +91,8 @@ impl Drop for Process {
     }
 }
 
-/// Kills a server when this process is gone, even if that was killed itself and dropped nothing: the pipe closes.
+/// Kills a server when this process is gone, even if that was killed itself and dropped nothing:
+/// the pipe closes.
 fn guard(server: u32) -> Child {
     let line = format!("read -r _; kill -KILL {server}");
     let mut command = Command::new("sh");

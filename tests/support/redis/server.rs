@@ -54,7 +54,8 @@ impl RedisServer {
         server
     }
 
-    /// Starts the process and waits until it, and nobody else, answers on its port; `Err` is what it logged when it ended.
+    /// Starts the process and waits until this very process answers on its port; `Err` is its log
+    /// when it ended.
     async fn run(&mut self) -> Result<(), String> {
         fs::create_dir_all(&self.folder).expect("a folder");
         let text = self.config.text(&self.folder, &self.at);
@@ -90,7 +91,7 @@ impl RedisServer {
         self.url_at("redis", "127.0.0.1", self.at.port)
     }
 
-    /// The same by TLS; panics unless started so.
+    /// Its URL for TLS; panics unless started so.
     pub fn tls_url(&self) -> String {
         self.url_at("rediss", "localhost", self.tls_port())
     }
@@ -120,7 +121,7 @@ impl RedisServer {
         }
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         log(&self.folder)
     }
@@ -157,14 +158,14 @@ impl RedisServer {
             fs::remove_file(self.folder.join("redis.log")).ok();
             match self.run().await {
                 Ok(()) => return,
-                // Somebody was let in for a moment while nobody listened.
+                // A connection was accepted for a moment while no server listened.
                 Err(log) if is_taken(&log) && start.elapsed() < PATIENCE => {}
                 Err(log) => panic!("redis-server does not come up again:\n{log}"),
             }
         }
     }
 
-    /// The same, with all it has kept removed.
+    /// Restarts it without its data.
     pub async fn restart_empty(&mut self) {
         self.kill();
         fs::remove_dir_all(&self.folder).expect("its folder");
@@ -177,7 +178,7 @@ impl RedisServer {
         reply.unwrap_or_else(|error| panic!("{error}:\n{}", self.log()))
     }
 
-    /// The same, for a server that may not answer; waits for it for half a minute.
+    /// Sends a command to a server that may not answer; waits for half a minute.
     pub async fn try_command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> io::Result<Reply> {
         let exchange = async {
             let stream = TcpStream::connect(("127.0.0.1", self.at.port)).await?;
@@ -251,8 +252,8 @@ fn places(config: &Config, number: u32) -> Places {
     }
 }
 
-/// A port below those that the system hands out by itself: while a killed server is away, nobody gets it by chance, and a
-/// client that tries to connect cannot meet itself there.
+/// A port below those that the system hands out by itself: while a killed server is away, no other
+/// process gets it by chance, and a client that tries to connect cannot meet itself there.
 fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;

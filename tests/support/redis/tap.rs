@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Stands between clients and a server and passes on what they say, until told otherwise: at any time, for connections
-/// that are there and those to come. Clones are the same tap. Lives as long as the runtime it was opened in.
+/// Stands between clients and a server and forwards their bytes, until ordered otherwise: at any
+/// time, for connections that are there and those to come. Clones are the same tap. Lives as long
+/// as the runtime it was opened in.
 #[derive(Clone, Debug)]
 pub struct Tap(Arc<Shared>);
 
@@ -119,28 +120,30 @@ impl Tap {
         self.set(Mode::Garble(bytes.into()));
     }
 
-    /// Lets so many bytes of replies through, of all connections together, then cuts whichever says more.
+    /// Lets so many bytes of replies through, of all connections together, then cuts whichever says
+    /// more.
     pub fn truncate(&self, after: usize) {
         self.set(Mode::Truncate(Arc::new(AtomicUsize::new(after))));
     }
 
-    /// Passes on what clients say and drops what they are answered: done, but not acknowledged.
+    /// Forwards commands and drops the replies: done, but not acknowledged.
     pub fn lose_replies(&self) {
         self.set(Mode::LoseReplies);
     }
 
-    /// Has the server say these bytes, which nobody has asked for, before the next thing that it says; once.
+    /// Inserts these unsolicited bytes before the server's next reply; once.
     pub fn interject(&self, bytes: &[u8]) {
         self.set(Mode::Interject(Arc::new(Mutex::new(bytes.to_vec()))));
     }
 
-    /// A black hole for the connections that there are, and for ever; those to come are none of them.
+    /// A black hole for the existing connections, for ever; new ones are not affected.
     pub fn strand(&self) {
         let accepted = self.accepted();
         self.0.state.send_modify(|state| state.stranded = accepted);
     }
 
-    /// Passes on what clients say and holds what they are answered until told to pass it: done, and not yet acknowledged.
+    /// Forwards commands and holds the replies until ordered to release them: done, and not yet
+    /// acknowledged.
     pub fn hold_replies(&self) {
         self.set(Mode::HoldReplies);
     }
@@ -150,7 +153,8 @@ impl Tap {
         self.0.state.send_modify(|state| state.time += 1);
     }
 
-    /// Leads to another port from now on; cuts the connections there are. A failover behind one name.
+    /// Leads to another port from now on; cuts the connections there are. A failover behind one
+    /// name.
     pub fn switch(&self, upstream: u16) {
         self.0.state.send_modify(|state| {
             state.upstream = local(upstream);

@@ -11,13 +11,14 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::WriteOutcome;
 
-use super::{is_stored, layer, origin, settle};
+use super::origin;
 use crate::support::origin::answer;
 use crate::support::polling::poll_once;
+use crate::support::time::settle;
 use crate::support::yielding::Yielding;
-use crate::support::{get, put, send};
+use crate::support::{get, in_memory, is_stored, put, send};
 
-/// C10: dropped while the handler runs, whose commit lands long after.
+/// Dropped while the handler runs, whose commit lands long after.
 #[tokio::test]
 async fn a_blocking_commit_that_lands_after_the_client_left_invalidates() {
     let version = Arc::<AtomicU64>::default();
@@ -26,7 +27,7 @@ async fn a_blocking_commit_that_lands_after_the_client_left_invalidates() {
         Arc::new(std::sync::Barrier::new(2)),
     );
     let done = Arc::new(Notify::new());
-    let service = layer().layer(origin(&version, {
+    let service = in_memory().layer(origin(&version, {
         let (version, begun, go_on, done) =
             (version.clone(), begun.clone(), go_on.clone(), done.clone());
         move |_| {
@@ -49,10 +50,10 @@ async fn a_blocking_commit_that_lands_after_the_client_left_invalidates() {
     begun.notified().await;
     write.abort();
     assert!(write.await.is_err_and(|error| error.is_cancelled()));
-    // Invalidated at once, filled anew with what is still the old version.
-    assert!(!is_stored(&service, "/a").await);
+    // Invalidated at once, and filled anew with the old version.
+    assert!(!is_stored(&service, get("/a")).await);
     assert_eq!(send(&service, get("/a")).await.body, "/a v0");
-    assert!(is_stored(&service, "/a").await);
+    assert!(is_stored(&service, get("/a")).await);
     go_on.wait();
     let ended = timeout(Duration::from_secs(10), done.notified()).await;
     ended.expect("the write runs to its end");
@@ -60,7 +61,7 @@ async fn a_blocking_commit_that_lands_after_the_client_left_invalidates() {
     assert_eq!(send(&service, get("/a")).await.body, "/a v1");
 }
 
-/// C10: at every point at which a client can leave.
+/// At every point at which a client can leave.
 #[tokio::test(start_paused = true)]
 async fn a_write_left_at_any_point_leaves_nothing_old() {
     for polls in 0..12 {
@@ -104,7 +105,7 @@ async fn a_write_left_at_any_point_leaves_nothing_old() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_write_that_never_ends_is_given_up_and_leaves_a_grace() {
-    let layer = layer()
+    let layer = in_memory()
         .detached_write_timeout(Duration::from_secs(30))
         .write_grace_window(Duration::from_secs(5));
     let gone = Arc::new(Notify::new());
@@ -131,36 +132,35 @@ async fn a_dropped_write_that_never_ends_is_given_up_and_leaves_a_grace() {
     advance(Duration::from_secs(29)).await;
     send(&service, get("/a")).await;
     assert!(
-        is_stored(&service, "/a").await,
+        is_stored(&service, get("/a")).await,
         "it may still be running: no grace yet"
     );
     advance(Duration::from_secs(2)).await;
     gone.notified().await;
     settle().await;
-    assert!(!is_stored(&service, "/a").await);
+    assert!(!is_stored(&service, get("/a")).await);
     let within = send(&service, get("/a")).await;
     assert_eq!(within.cache_status(), "fwd=uri-miss; detail=write-grace");
 }
 
-/// X06
 #[test]
 fn a_write_dropped_outside_of_any_runtime_still_invalidates() {
-    let layer = layer();
+    let layer = in_memory();
     let service = layer.layer(origin(&Arc::default(), |_| std::future::pending()));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(send(&service, get("/a")));
     let mut write = Box::pin(service.clone().oneshot(put("/a")));
     assert!(!poll_once(&mut write).is_ready());
     drop(write);
-    assert!(!runtime.block_on(is_stored(&service, "/a")));
+    assert!(!runtime.block_on(is_stored(&service, get("/a"))));
 }
 
-/// C11: a write whose client left counts for what it answers, although nobody hears it.
+/// A write whose client left is judged by its answer, although no client receives it.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_write_that_ends_with_5xx_leaves_a_grace() {
     let version = Arc::<AtomicU64>::default();
     let commits = version.clone();
-    let service = layer().layer(origin(&version, move |_| {
+    let service = in_memory().layer(origin(&version, move |_| {
         let version = commits.clone();
         async move {
             sleep(Duration::from_secs(1)).await;
@@ -207,7 +207,6 @@ mod timed {
     }
 }
 
-/// X06
 #[test]
 fn a_write_dropped_outside_of_its_runtime_is_settled_inside_of_it() {
     let service = CacheLayer::new(timed::Timed(MemoryBackend::default()))
@@ -217,5 +216,5 @@ fn a_write_dropped_outside_of_its_runtime_is_settled_inside_of_it() {
     let mut write = Box::pin(service.clone().oneshot(put("/a")));
     assert!(!runtime.block_on(async { poll_once(&mut write).is_ready() }));
     drop(write);
-    assert!(!runtime.block_on(is_stored(&service, "/a")));
+    assert!(!runtime.block_on(is_stored(&service, get("/a"))));
 }

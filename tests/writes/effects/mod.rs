@@ -8,12 +8,9 @@ mod write_through;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{Method, Request, StatusCode};
-use tower_response_cache::backend::{Backend, MemoryBackend};
-use tower_response_cache::{Cache, CacheLayer};
+use http::{Method, Request};
 
 use crate::support::origin::{Origin, OriginError, cacheable};
-use crate::support::{get, send, with};
 
 /// GET answers with the version; what a write does is up to the test.
 fn origin<F, Fut>(version: &Arc<AtomicU64>, write: F) -> Origin
@@ -37,20 +34,4 @@ where
             write(request).await
         }
     })
-}
-
-fn layer() -> CacheLayer<MemoryBackend> {
-    CacheLayer::new(MemoryBackend::default())
-}
-
-/// Lets spawned tasks run until they wait for time.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn is_stored<B: Backend>(service: &Cache<Origin, B>, path: &str) -> bool {
-    let only = with(get(path), "cache-control", "only-if-cached");
-    send(service, only).await.status == StatusCode::OK
 }

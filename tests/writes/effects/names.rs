@@ -6,12 +6,11 @@ use http::{Method, StatusCode};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::key::Authority;
 
-use super::{is_stored, layer, origin};
+use super::origin;
 use crate::support::origin::answer;
 use crate::support::polling::poll_once;
-use crate::support::{get, put, request, send, with};
+use crate::support::{get, in_memory, is_stored, put, request, send, with};
 
-/// C14
 #[tokio::test(start_paused = true)]
 async fn location_and_content_location_of_the_same_authority_are_invalidated() {
     let paths = ["/a", "/b", "/c", "/d/e", "/other"];
@@ -32,7 +31,7 @@ async fn location_and_content_location_of_the_same_authority_are_invalidated() {
         (&[("location", "/x/../d/./e")], &["/a", "/d/e"]),
         (&[("location", "mailto:b")], &["/a"]),
     ] {
-        let service = layer().layer(origin(&Arc::default(), move |_| async move {
+        let service = in_memory().layer(origin(&Arc::default(), move |_| async move {
             Ok(answer(201, lines, ""))
         }));
         for path in paths {
@@ -41,7 +40,7 @@ async fn location_and_content_location_of_the_same_authority_are_invalidated() {
         send(&service, request(Method::POST, "/a")).await;
         for path in paths {
             assert_eq!(
-                is_stored(&service, path).await,
+                is_stored(&service, get(path)).await,
                 !gone.contains(&path),
                 "{path} {lines:?}"
             );
@@ -51,7 +50,7 @@ async fn location_and_content_location_of_the_same_authority_are_invalidated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fixed_authority_is_one_site_under_all_its_names() {
-    let layer = layer().authority(Authority::fixed("site"));
+    let layer = in_memory().authority(Authority::fixed("site"));
     let service = layer.layer(origin(&Arc::default(), |_| async {
         Ok(answer(201, &[("location", "http://127.0.0.1:3000/b")], ""))
     }));
@@ -60,12 +59,12 @@ async fn a_fixed_authority_is_one_site_under_all_its_names() {
     let host = "127.0.0.1:3000".parse().expect("a field value");
     write.headers_mut().insert("host", host);
     send(&service, write).await;
-    assert!(!is_stored(&service, "/b").await);
+    assert!(!is_stored(&service, get("/b")).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn also_invalidate_names_what_else_a_write_concerns() {
-    let layer = layer().also_invalidate(|write| {
+async fn also_invalidate_names_further_resources_of_a_write() {
+    let layer = in_memory().also_invalidate(|write| {
         assert!(write.status().is_some() && write.response_headers().is_some());
         let path = write.uri().path();
         let parent = &path[..path.rfind('/').unwrap_or(0)];
@@ -81,15 +80,15 @@ async fn also_invalidate_names_what_else_a_write_concerns() {
         send(&service, get(path)).await;
     }
     send(&service, put("/items/1")).await;
-    assert!(!is_stored(&service, "/items").await);
-    assert!(!is_stored(&service, "/items/1").await);
-    assert!(is_stored(&service, "/items/2").await);
+    assert!(!is_stored(&service, get("/items")).await);
+    assert!(!is_stored(&service, get("/items/1")).await);
+    assert!(is_stored(&service, get("/items/2")).await);
 }
 
 /// What the key hook makes of the target holds for what the write names, too.
 #[tokio::test(start_paused = true)]
-async fn what_a_write_names_is_named_with_its_own_authority() {
-    let layer = layer()
+async fn names_in_the_answer_to_a_write_use_the_authority_of_the_write() {
+    let layer = in_memory()
         .also_invalidate(|_| ["/list"])
         .key_by(|request, key| {
             let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
@@ -127,7 +126,8 @@ async fn what_a_write_names_is_named_with_its_own_authority() {
     assert!(!stored("/fourth").await);
 }
 
-/// The hook is the operator's: it may name other hosts of the same cache. Its panic costs only what it would have named.
+/// The hook is the operator's: it may name other hosts of the same cache. Its panic costs only the
+/// names it would have given.
 #[tokio::test(start_paused = true)]
 async fn the_hook_may_name_other_hosts_and_may_fail() {
     let to_other = || {
@@ -136,7 +136,7 @@ async fn the_hook_may_name_other_hosts_and_may_fail() {
         ask.headers_mut().insert("host", other);
         ask
     };
-    let named = layer().also_invalidate(|_| ["http://other.example/list"]);
+    let named = in_memory().also_invalidate(|_| ["http://other.example/list"]);
     let service = named.layer(origin(&Arc::default(), |_| async {
         Ok(answer(200, &[], ""))
     }));
@@ -144,11 +144,12 @@ async fn the_hook_may_name_other_hosts_and_may_fail() {
     send(&service, put("/a")).await;
     assert!(!send(&service, to_other()).await.is_hit());
 
-    let fails = layer().also_invalidate(|write| [write.status().expect("an answer").to_string()]);
+    let fails =
+        in_memory().also_invalidate(|write| [write.status().expect("an answer").to_string()]);
     let service = fails.layer(origin(&Arc::default(), |_| std::future::pending()));
     send(&service, get("/a")).await;
     let mut write = Box::pin(service.clone().oneshot(put("/a")));
     assert!(!poll_once(&mut write).is_ready());
     drop(write);
-    assert!(!is_stored(&service, "/a").await);
+    assert!(!is_stored(&service, get("/a")).await);
 }

@@ -1,4 +1,4 @@
-//! The outcome of a write decides what it invalidates.
+//! The outcome of a write decides about invalidation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use tokio::time::advance;
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::stats::{Refusal, WriteOutcome};
 
-use super::{is_stored, layer, origin, settle};
+use super::origin;
 use crate::support::origin::{Origin, OriginError, answer, cacheable, data, scripted};
 use crate::support::polling::{catch_unwind, poll_once};
-use crate::support::{collect, get, put, request, send, with};
+use crate::support::time::settle;
+use crate::support::{collect, get, in_memory, is_stored, put, request, send, with};
 
-/// C12, C11, C13
 #[tokio::test(start_paused = true)]
-async fn what_a_write_answers_decides_what_it_invalidates() {
+async fn the_answer_to_a_write_decides_about_invalidation() {
     for (status, outcome, stays) in [
         (200, WriteOutcome::Committed, false),
         (204, WriteOutcome::Committed, false),
@@ -27,24 +27,23 @@ async fn what_a_write_answers_decides_what_it_invalidates() {
         (500, WriteOutcome::Unknown, false),
         (503, WriteOutcome::Unknown, false),
     ] {
-        let layer = layer();
+        let layer = in_memory();
         let service = layer.layer(origin(&Arc::default(), move |_| async move {
             Ok(answer(status, &[], ""))
         }));
         send(&service, get("/a")).await;
-        assert!(is_stored(&service, "/a").await);
+        assert!(is_stored(&service, get("/a")).await);
         let written = send(&service, put("/a")).await;
         assert_eq!(
             written.cache_status(),
             format!("fwd=method; detail={outcome}"),
             "{status}"
         );
-        assert_eq!(is_stored(&service, "/a").await, stays, "{status}");
+        assert_eq!(is_stored(&service, get("/a")).await, stays, "{status}");
         assert_eq!(layer.handle().stats().writes.get(outcome), 1, "{status}");
     }
 }
 
-/// C15
 #[tokio::test(start_paused = true)]
 async fn unsafe_and_unknown_methods_invalidate_and_safe_ones_do_not() {
     for (method, stays) in [
@@ -59,15 +58,14 @@ async fn unsafe_and_unknown_methods_invalidate_and_safe_ones_do_not() {
         ("TRACE", true),
         ("QUERY", true),
     ] {
-        let service = layer().layer(Origin::at_once(|_| cacheable("x")));
+        let service = in_memory().layer(Origin::at_once(|_| cacheable("x")));
         send(&service, get("/a")).await;
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         send(&service, request(method.clone(), "/a")).await;
-        assert_eq!(is_stored(&service, "/a").await, stays, "{method}");
+        assert_eq!(is_stored(&service, get("/a")).await, stays, "{method}");
     }
 }
 
-/// C16
 #[tokio::test(start_paused = true)]
 async fn all_queries_and_variants_vanish_together() {
     let origin = Origin::at_once(|request| match *request.method() {
@@ -78,7 +76,7 @@ async fn all_queries_and_variants_vanish_together() {
         ),
         _ => answer(200, &[], ""),
     });
-    let service = layer().layer(origin.clone());
+    let service = in_memory().layer(origin.clone());
     let asks = || {
         let paths = ["/a", "/a?q=1", "/a?q=2"].into_iter();
         paths.flat_map(|path| {
@@ -99,7 +97,7 @@ async fn all_queries_and_variants_vanish_together() {
     assert_eq!(origin.calls(), calls + 6);
 }
 
-/// C01: the fill's body goes to its own client and is not stored.
+/// The fill's body goes to its own client and is not stored.
 #[tokio::test(start_paused = true)]
 async fn a_fill_that_a_write_overtakes_is_not_stored() {
     let (body, response) = scripted();
@@ -117,7 +115,7 @@ async fn a_fill_that_a_write_overtakes_is_not_stored() {
             }
         }
     });
-    let layer = layer();
+    let layer = in_memory();
     let service = layer.layer(origin.clone());
     let slow = service.clone().oneshot(get("/a")).await.expect("a head");
     body.send(data("ol")).expect("a reader");
@@ -130,7 +128,6 @@ async fn a_fill_that_a_write_overtakes_is_not_stored() {
     assert_eq!(origin.calls(), 3);
 }
 
-/// C11
 #[tokio::test(start_paused = true)]
 async fn a_write_of_unknown_outcome_invalidates_and_refuses_stores_for_a_while() {
     type End = fn() -> Result<crate::support::origin::Response, OriginError>;
@@ -140,7 +137,7 @@ async fn a_write_of_unknown_outcome_invalidates_and_refuses_stores_for_a_while()
         || panic!("the handler's own panic"),
     ];
     for end in ends {
-        let layer = layer().write_grace_window(Duration::from_secs(7));
+        let layer = in_memory().write_grace_window(Duration::from_secs(7));
         let service = layer.layer(origin(&Arc::default(), move |_| async move {
             tokio::task::yield_now().await;
             end()
@@ -150,34 +147,34 @@ async fn a_write_of_unknown_outcome_invalidates_and_refuses_stores_for_a_while()
         if let Ok(Err(error)) = written {
             assert_eq!(error, OriginError("connection lost"));
         }
-        assert!(!is_stored(&service, "/a").await);
+        assert!(!is_stored(&service, get("/a")).await);
         assert_eq!(layer.handle().stats().writes.get(WriteOutcome::Unknown), 1);
         let within = send(&service, get("/a")).await;
         assert_eq!(within.cache_status(), "fwd=uri-miss; detail=write-grace");
-        assert!(!is_stored(&service, "/a").await);
+        assert!(!is_stored(&service, get("/a")).await);
         advance(Duration::from_secs(8)).await;
         send(&service, get("/a")).await;
-        assert!(is_stored(&service, "/a").await);
+        assert!(is_stored(&service, get("/a")).await);
     }
 }
 
 /// A fill that begins within the grace and ends after it has read what a late commit changes.
 #[tokio::test(start_paused = true)]
 async fn the_grace_counts_for_fills_that_begin_in_it() {
-    let service = layer().layer(origin(&Arc::default(), |_| async {
+    let service = in_memory().layer(origin(&Arc::default(), |_| async {
         Ok(answer(500, &[], ""))
     }));
     send(&service, put("/a")).await;
     let begun = service.clone().oneshot(get("/a")).await.expect("a head");
     advance(Duration::from_secs(60)).await;
     collect(begun).await;
-    assert!(!is_stored(&service, "/a").await);
+    assert!(!is_stored(&service, get("/a")).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_never_reached_the_service_invalidates_nothing() {
     let origin = Origin::at_once(|_| cacheable("x"));
-    let layer = layer();
+    let layer = in_memory();
     let mut saturated = tower::limit::ConcurrencyLimit::new(origin.clone(), 1);
     std::future::poll_fn(|cx| saturated.poll_ready(cx))
         .await
@@ -194,7 +191,7 @@ async fn a_write_that_never_reached_the_service_invalidates_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_handle_invalidates_and_clears() {
-    let layer = layer();
+    let layer = in_memory();
     let service = layer.layer(Origin::at_once(|_| cacheable("x")));
     for path in ["/a", "/a?q", "/b"] {
         send(&service, get(path)).await;
@@ -204,8 +201,8 @@ async fn the_handle_invalidates_and_clears() {
         .invalidate("http://test.example/a")
         .await
         .expect("acknowledged");
-    assert!(!is_stored(&service, "/a").await && !is_stored(&service, "/a?q").await);
-    assert!(is_stored(&service, "/b").await);
+    assert!(!is_stored(&service, get("/a")).await && !is_stored(&service, get("/a?q")).await);
+    assert!(is_stored(&service, get("/b")).await);
     for wrong in ["/a", "not a uri", ""] {
         let error = handle
             .invalidate(wrong)
@@ -214,7 +211,7 @@ async fn the_handle_invalidates_and_clears() {
         assert!(error.is_invalid_uri(), "{wrong}");
     }
     handle.clear().await.expect("acknowledged");
-    assert!(!is_stored(&service, "/b").await);
+    assert!(!is_stored(&service, get("/b")).await);
 }
 
 /// An origin whose call itself, not its future, panics after it has committed.
@@ -242,7 +239,6 @@ impl Service<Request<()>> for PanicsWhenCalled {
     }
 }
 
-/// C11
 #[tokio::test(start_paused = true)]
 async fn a_service_that_panics_when_called_invalidates() {
     let version = Arc::<AtomicU64>::default();
@@ -250,7 +246,7 @@ async fn a_service_that_panics_when_called_invalidates() {
         origin(&version, |_| std::future::pending()),
         version.clone(),
     );
-    let service = layer().layer(inner);
+    let service = in_memory().layer(inner);
     assert_eq!(send(&service, get("/a")).await.body, "/a v0");
     let written = catch_unwind(service.clone().oneshot(put("/a"))).await;
     assert!(written.is_err());
@@ -259,7 +255,7 @@ async fn a_service_that_panics_when_called_invalidates() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refetch_is_no_eviction() {
-    let layer = layer();
+    let layer = in_memory();
     let service = layer.layer(Origin::at_once(|_| {
         answer(200, &[("cache-control", "max-age=1")], "x")
     }));

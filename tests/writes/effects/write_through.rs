@@ -6,12 +6,11 @@ use http::{Request, StatusCode};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
-use super::{is_stored, layer};
 use crate::support::origin::{Origin, answer, data, scripted};
-use crate::support::{get, put, request, send, with};
+use crate::support::{get, in_memory, is_stored, put, request, send, with};
 
 #[tokio::test(start_paused = true)]
-async fn write_through_stores_what_says_that_it_is_the_representation() {
+async fn write_through_stores_an_answer_that_is_the_representation() {
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
     const NAMED: (&str, &str) = ("content-location", "/a");
     for (case, method, status, lines, asked, stored) in [
@@ -120,7 +119,7 @@ async fn write_through_stores_what_says_that_it_is_the_representation() {
             "",
         ),
     ] {
-        let layer = layer().write_through(true);
+        let layer = in_memory().write_through(true);
         let service = layer.layer(Origin::at_once(move |_| answer(status, lines, "text")));
         let mut write = request(method.parse().expect("a method"), "/a");
         for (name, value) in asked {
@@ -140,7 +139,7 @@ async fn write_through_stores_what_says_that_it_is_the_representation() {
         );
         for path in ["/a", "/b", "/new", "/a?q=1"] {
             assert_eq!(
-                is_stored(&service, path).await,
+                is_stored(&service, get(path)).await,
                 path == stored,
                 "{case}: {path}"
             );
@@ -164,7 +163,7 @@ async fn write_through_varies_by_the_writes_own_fields() {
         ("content-location", "/a"),
         ("vary", "accept-language"),
     ];
-    let service = layer()
+    let service = in_memory()
         .write_through(true)
         .layer(Origin::at_once(move |_| answer(200, &lines, "text")));
     send(&service, with(put("/a"), "accept-language", "de")).await;
@@ -177,26 +176,27 @@ async fn write_through_varies_by_the_writes_own_fields() {
     );
 }
 
-/// B01
 #[tokio::test(start_paused = true)]
 async fn a_write_through_body_that_fails_reaches_the_client_as_an_error_and_is_not_stored() {
     let (body, response) = scripted();
     let response = std::sync::Mutex::new(Some(response));
-    let service = layer().write_through(true).layer(Origin::at_once(move |_| {
-        let lines = [
-            ("cache-control", "max-age=60"),
-            ("content-location", "/a"),
-            ("content-length", "4"),
-        ];
-        let body = response.lock().expect("a lock").take().expect("one call");
-        answer(200, &lines, "").map(|_| body)
-    }));
+    let service = in_memory()
+        .write_through(true)
+        .layer(Origin::at_once(move |_| {
+            let lines = [
+                ("cache-control", "max-age=60"),
+                ("content-location", "/a"),
+                ("content-length", "4"),
+            ];
+            let body = response.lock().expect("a lock").take().expect("one call");
+            answer(200, &lines, "").map(|_| body)
+        }));
     body.send(data("te")).expect("a reader");
     body.send(Err("connection lost".into())).expect("a reader");
     let response = service.clone().oneshot(put("/a")).await.expect("a head");
     let failed = http_body_util::BodyExt::collect(response.into_body()).await;
     assert_eq!(failed.expect_err("an error").to_string(), "connection lost");
-    assert!(!is_stored(&service, "/a").await);
+    assert!(!is_stored(&service, get("/a")).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,25 +204,28 @@ async fn a_body_of_unknown_or_too_large_size_is_not_collected_for_write_through(
     for announced in [None, Some("2000000")] {
         let (body, response) = scripted();
         let response = std::sync::Mutex::new(Some(response));
-        let service = layer().write_through(true).layer(Origin::at_once(move |_| {
-            let mut lines = vec![("cache-control", "max-age=60"), ("content-location", "/a")];
-            lines.extend(announced.map(|length| ("content-length", length)));
-            let body = response.lock().expect("a lock").take().expect("one call");
-            answer(200, &lines, "").map(|_| body)
-        }));
+        let service = in_memory()
+            .write_through(true)
+            .layer(Origin::at_once(move |_| {
+                let mut lines = vec![("cache-control", "max-age=60"), ("content-location", "/a")];
+                lines.extend(announced.map(|length| ("content-length", length)));
+                let body = response.lock().expect("a lock").take().expect("one call");
+                answer(200, &lines, "").map(|_| body)
+            }));
         // The head comes although the body has not begun.
         let response = service.clone().oneshot(put("/a")).await.expect("a head");
         drop(body);
         drop(response);
-        assert!(!is_stored(&service, "/a").await);
+        assert!(!is_stored(&service, get("/a")).await);
     }
 }
 
-/// A write-through that begins within the grace of an earlier write may answer with what that one's late commit changes.
+/// A write-through that begins within the grace of an earlier write may answer with what that one's
+/// late commit changes.
 #[tokio::test(start_paused = true)]
 async fn a_write_through_that_begins_in_a_grace_is_not_stored() {
     let service =
-        layer()
+        in_memory()
             .write_through(true)
             .layer(Origin::new(|request: Request<()>| async move {
                 if request.headers().contains_key("x-fails") {
@@ -235,9 +238,9 @@ async fn a_write_through_that_begins_in_a_grace_is_not_stored() {
     send(&service, with(put("/a"), "x-fails", "1")).await;
     let written = send(&service, put("/a")).await;
     assert_eq!(written.cache_status(), "fwd=method; detail=invalidated");
-    assert!(!is_stored(&service, "/a").await);
+    assert!(!is_stored(&service, get("/a")).await);
     send(&service, put("/a")).await;
-    assert!(is_stored(&service, "/a").await);
+    assert!(is_stored(&service, get("/a")).await);
 }
 
 /// Hooks that decide by extensions see those of the write when its answer is to be stored.
@@ -245,7 +248,7 @@ async fn a_write_through_that_begins_in_a_grace_is_not_stored() {
 async fn write_through_asks_the_hooks_with_the_writes_extensions() {
     #[derive(Clone)]
     struct User;
-    let layer = layer()
+    let layer = in_memory()
         .write_through(true)
         .skip(|request| request.extensions.get::<User>().is_some());
     let lines = [
@@ -256,5 +259,5 @@ async fn write_through_asks_the_hooks_with_the_writes_extensions() {
     let mut write = put("/profile");
     write.extensions_mut().insert(User);
     send(&service, write).await;
-    assert!(!is_stored(&service, "/profile").await);
+    assert!(!is_stored(&service, get("/profile")).await);
 }

@@ -8,14 +8,16 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt};
 
-use super::{FOR_EVER, SECOND, SLOW, ask, burst, count, end, gets, layer, numbered, settle, slow};
-use crate::support::origin::{Origin, cacheable, data, scripted};
-use crate::support::{collect, get, send};
+use super::{ask, burst, count, end, layer, numbered};
+use crate::support::origin::{Origin, cacheable, data, scripted, slow};
+use crate::support::time::{FOREVER, SECOND, SLOW, settle};
+use crate::support::{collect, get, gets, send};
 
-/// S03: a leader that is dropped, whether it waits for its turn, for its answer or reads, is nobody else's business.
+/// A leader that is dropped, while it waits for its turn, for its answer, or reads, does not affect
+/// others.
 #[tokio::test(start_paused = true)]
 async fn a_leader_may_be_dropped_at_any_point() {
-    /// `is_first`: it waits for nobody.
+    /// `is_first`: it waits for no other call.
     async fn check(polls: usize, is_first: bool) -> bool {
         let origin = slow(|_, _| {
             let (script, body) = scripted();
@@ -60,7 +62,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
         let whole = count(&answers, |a| a.body == "one two three");
         assert_eq!(whole, answers.len(), "{polls}, {is_first}");
         let calls = origin.calls();
-        // Its own may have been dropped before anybody waited.
+        // Its own may have been dropped before a request waited.
         let most = 2 + usize::from(is_first);
         assert!(calls <= most, "{polls}, {is_first}: {calls} calls");
         settle().await;
@@ -76,9 +78,9 @@ async fn a_leader_may_be_dropped_at_any_point() {
     }
 }
 
-/// P2: whoever waits for a turn depends on nobody's polling.
+/// A request that waits for a turn does not depend on the polling of others.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_not_polled_any_more_holds_up_nobody() {
+async fn a_call_that_is_no_longer_polled_delays_no_request() {
     let (layer, _) = layer();
     let service = layer.layer(numbered());
     let mut first = Box::pin(service.clone().oneshot(get("/a")));
@@ -93,9 +95,10 @@ async fn a_call_that_is_not_polled_any_more_holds_up_nobody() {
     );
 }
 
-/// P2: a call that waits for its turn goes with the last who wanted it, and leaves the one before alone.
+/// A call that waits for its turn goes with the last who wanted it, and leaves the one before
+/// alone.
 #[tokio::test(start_paused = true)]
-async fn a_waiting_call_is_dropped_with_the_last_who_wanted_it() {
+async fn a_waiting_call_is_dropped_with_its_last_waiting_request() {
     let (layer, _) = layer();
     let origin = numbered();
     let service = layer.layer(origin.clone());
@@ -116,7 +119,7 @@ async fn a_waiting_call_is_dropped_with_the_last_who_wanted_it() {
         "it waited, too"
     );
     assert!(first.await.expect("no panic").is_ok());
-    // And the first of all goes with its client, whoever waits behind it.
+    // And the first call is dropped with its client, even if others wait behind it.
     let first = tokio::spawn(service.clone().oneshot(get("/a")));
     settle().await;
     let begun = Instant::now();
@@ -131,15 +134,15 @@ async fn a_waiting_call_is_dropped_with_the_last_who_wanted_it() {
     );
 }
 
-/// P2: a call that hangs costs those who wait their patience, once.
+/// A call that hangs costs those who wait their patience, once.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_is_not_waited_for_for_ever() {
+async fn requests_wait_for_a_hanging_call_for_a_limited_time() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
     let origin = Origin::new(move |_| {
         let call = count.fetch_add(1, Ordering::SeqCst) + 1;
         async move {
-            let wait = if call == 1 { FOR_EVER } else { SLOW };
+            let wait = if call == 1 { FOREVER } else { SLOW };
             sleep(wait).await;
             Ok(cacheable(format!("call {call}")))
         }

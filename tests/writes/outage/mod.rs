@@ -1,36 +1,27 @@
-//! While the backend cannot be asked: P2 and P3, an outage is no stampede; P1, nobody is answered by a call that began
-//! before he came.
+//! While the backend cannot be asked: an outage is no stampede, and no request is answered by a
+//! call that began before he came.
 
 mod leaving;
 mod orders;
 mod recovery;
 mod sharing;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt};
-use tower_response_cache::backend::{Backend, MemoryBackend};
-use tower_response_cache::clock::Moment;
+use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::support::dying::{Dying, Switch};
-use crate::support::origin::{Origin, OriginError, Response, cacheable};
+use crate::support::origin::{Origin, OriginError, cacheable, slow};
+use crate::support::time::{FOREVER, in_virtual_time};
 use crate::support::yielding::Yielding;
-use crate::support::{Answer, collect, get};
-
-const SLOW: Duration = Duration::from_millis(50);
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Longer than anything here takes: whoever is still waiting then was forgotten.
-const FOR_EVER: Duration = Duration::from_secs(100_000);
+use crate::support::{Answer, collect};
 
 const LEADS: &str = "fwd=miss; detail=backend-failed";
 
@@ -39,36 +30,7 @@ type Dead = Yielding<Dying<MemoryBackend>>;
 /// On a backend that is dead.
 fn layer() -> (CacheLayer<Dead>, Switch) {
     let (backend, switch) = Dying::new(MemoryBackend::default());
-    (layer_on(Yielding(backend)), switch)
-}
-
-/// Both clocks are tokio's, so that nothing but virtual time passes.
-fn layer_on<B: Backend>(backend: B) -> CacheLayer<B> {
-    let begun = Instant::now();
-    CacheLayer::new(backend).clock(move || {
-        let passed = begun.elapsed() + SECOND;
-        Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
-    })
-}
-
-/// Answers after a while what `answer` makes of the request and the number of the call, from 1.
-fn slow(answer: impl Fn(&Request<()>, usize) -> Response + Send + Sync + 'static) -> Origin {
-    fallible(move |request, call| Ok(answer(request, call)))
-}
-
-fn fallible(
-    answer: impl Fn(&Request<()>, usize) -> Result<Response, OriginError> + Send + Sync + 'static,
-) -> Origin {
-    let answer = Arc::new(answer);
-    let calls = Arc::new(AtomicUsize::new(0));
-    Origin::new(move |request| {
-        let answer = answer.clone();
-        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
-        async move {
-            sleep(SLOW).await;
-            answer(&request, call)
-        }
-    })
+    (in_virtual_time(Yielding(backend)), switch)
 }
 
 fn numbered() -> Origin {
@@ -93,9 +55,9 @@ where
     })
 }
 
-/// What came of it.
+/// The outcome of the request.
 async fn end(task: JoinHandle<Result<Answer, OriginError>>) -> Result<Answer, OriginError> {
-    let end = timeout(FOR_EVER, task).await;
+    let end = timeout(FOREVER, task).await;
     end.expect("somebody waits for ever").expect("no panic")
 }
 
@@ -120,18 +82,8 @@ where
     (begun.elapsed(), answers)
 }
 
-fn gets(count: usize) -> impl Iterator<Item = Request<()>> {
-    (0..count).map(|_| get("/a"))
-}
-
 fn count(answers: &[Result<Answer, OriginError>], is: impl Fn(&Answer) -> bool) -> usize {
     answers.iter().flatten().filter(|answer| is(answer)).count()
-}
-
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn dead() -> (Dying<MemoryBackend>, Switch) {

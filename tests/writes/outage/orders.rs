@@ -12,14 +12,16 @@ use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{Cache, CacheLayer, ResponseBody};
 
-use super::{dead, layer_on};
+use super::dead;
 use crate::support::dying::Dying;
 use crate::support::origin::{Origin, OriginBody, OriginError, answer, cacheable};
 use crate::support::schedule::{Actor, every_order_within, pause, random_orders};
+use crate::support::time::in_virtual_time;
 use crate::support::yielding::Yielding;
 use crate::support::{collect, get, put, send};
 
-/// An origin whose one resource has a version, a dead backend before it, and what clients were promised.
+/// An origin whose one resource has a version, a dead backend before it, and what clients were
+/// promised.
 #[derive(Clone)]
 struct World<B: Backend> {
     layer: CacheLayer<B>,
@@ -98,9 +100,9 @@ fn sampling(version: Arc<AtomicU64>) -> Origin {
     })
 }
 
-/// P1: whoever comes after a write was yielded, here or elsewhere, is not answered by a call that began before.
+/// A request after a yielded write, here or elsewhere, is not answered by a call that began before.
 #[test]
-fn nobody_is_answered_by_a_call_that_began_before_he_came() {
+fn no_request_is_answered_by_a_call_that_began_before_it() {
     let shared = Rc::new(Cell::new(0));
     let orders = every_order_within(2, || {
         let world = World::new(dead().0);
@@ -116,9 +118,9 @@ fn nobody_is_answered_by_a_call_that_began_before_he_came() {
     assert!(orders > 1000);
 }
 
-/// P1: not even while the inner service is still on its way to return the future.
+/// Not even while the inner service is still on its way to return the future.
 #[tokio::test(start_paused = true)]
-async fn a_call_has_begun_before_the_service_is_asked() {
+async fn a_call_begins_before_the_inner_service_is_called() {
     type Came = Result<http::Response<ResponseBody<OriginBody>>, OriginError>;
     type Slot<T> = Arc<std::sync::Mutex<Option<T>>>;
     let service: Slot<Cache<Origin, Dying<MemoryBackend>>> = Arc::default();
@@ -136,7 +138,7 @@ async fn a_call_has_begun_before_the_service_is_asked() {
         }
         std::future::ready(Ok(cacheable(format!("call {call}"))))
     });
-    let cache = layer_on(dead().0).layer(origin);
+    let cache = in_virtual_time(dead().0).layer(origin);
     *service.lock().expect("no panic") = Some(cache.clone());
     assert_eq!(send(&cache, get("/a")).await.body, "call 1");
     let late = late.lock().expect("no panic").take().expect("it came");
@@ -144,7 +146,7 @@ async fn a_call_has_begun_before_the_service_is_asked() {
     assert_eq!(late.body, "call 2");
 }
 
-/// P1: the same with writes through this instance, on a backend that waits.
+/// In random orders, with writes through this instance, on a backend that waits.
 #[test]
 fn writes_and_readers_in_random_orders() {
     let shared = Rc::new(Cell::new(0));
@@ -172,7 +174,7 @@ fn counted<B: Backend>(world: &World<B>, shared: &Rc<Cell<u64>>, times: usize) -
     })
 }
 
-/// P1: the same while the backend comes back.
+/// In random orders, while the backend comes back.
 #[test]
 fn a_backend_that_comes_back_in_random_orders() {
     random_orders(0..3_000, || {

@@ -9,12 +9,14 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{LEADS, SECOND, SLOW, ask, burst, count, end, gets, layer, layer_on, numbered, settle};
+use super::{LEADS, ask, burst, count, end, layer, numbered};
 use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::Yielding;
-use crate::support::{Answer, get, put, send};
+use crate::support::{Answer, get, gets, put, send};
 
-/// P1, P2: once the backend is back, nobody who has a fence joins a call that runs without; a write is seen at once.
+/// Once the backend is back, no request with a fence joins a call without one; a write is seen at
+/// once.
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_comes_back_is_used_at_once() {
     let version = Arc::new(AtomicU64::new(1));
@@ -55,7 +57,7 @@ async fn a_backend_that_comes_back_is_used_at_once() {
     assert_eq!(origin.calls() - begun, 2);
 }
 
-/// P2, P3: a backend that answers now and then makes no stampede either.
+/// A backend that answers now and then makes no stampede either.
 #[tokio::test(start_paused = true)]
 async fn a_flapping_backend_is_no_stampede() {
     for works in 2..=5 {
@@ -70,9 +72,9 @@ async fn a_flapping_backend_is_no_stampede() {
     }
 }
 
-/// P3: a shutdown takes away what is in the background, not the answers.
+/// A shutdown cancels background work, not the answers.
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_leaves_everybody_an_answer() {
+async fn a_shutdown_leaves_every_request_an_answer() {
     for deadline in [Duration::ZERO, SLOW, SECOND] {
         let (layer, _) = layer();
         let service = layer.layer(numbered());
@@ -88,7 +90,8 @@ async fn a_shutdown_leaves_everybody_an_answer() {
     }
 }
 
-/// P1, P2: the same where nothing may be stored because a write's outcome is unknown: it may commit at any time.
+/// No stampede either where nothing may be stored because a write's outcome is unknown: it may
+/// commit at any time.
 #[tokio::test(start_paused = true)]
 async fn the_grace_of_a_write_is_no_stampede() {
     let version = Arc::new(AtomicU64::new(1));
@@ -103,7 +106,7 @@ async fn the_grace_of_a_write_is_no_stampede() {
             Ok(cacheable(format!("version {sampled}")))
         }
     });
-    let layer = layer_on(Yielding(MemoryBackend::default()));
+    let layer = in_virtual_time(Yielding(MemoryBackend::default()));
     let service = layer.layer(origin.clone());
     send(&service, put("/a")).await;
     let first = tokio::spawn(service.clone().oneshot(get("/a")));

@@ -12,22 +12,20 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::{FetchReason, Refusal};
 
-use super::{
-    LEADS, SECOND, SLOW, ask, burst, count, end, fallible, gets, layer, layer_on, numbered, settle,
-    slow,
-};
+use super::{LEADS, ask, burst, count, end, layer, numbered};
 use crate::support::dying::{Dying, Switch};
-use crate::support::origin::{OriginError, answer, cacheable, data, scripted};
+use crate::support::origin::{OriginError, answer, cacheable, data, fallible, scripted, slow};
+use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::Yielding;
-use crate::support::{get, send, with};
+use crate::support::{get, gets, send, with};
 
 const FOLLOWS: &str = "fwd=miss; collapsed";
 
-/// P2, P3: a thousand misses are two calls, of which nothing is stored, and it is said so.
+/// A thousand misses are two calls, of which nothing is stored, and it is said so.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_misses_are_two_calls() {
     async fn check(backend: impl Backend, switch: Switch) {
-        let (layer, origin) = (layer_on(backend), numbered());
+        let (layer, origin) = (in_virtual_time(backend), numbered());
         let service = layer.layer(origin.clone());
         let (took, answers) = burst(&service, gets(1000)).await;
         assert_eq!((took, origin.calls()), (SLOW * 2, 2));
@@ -54,8 +52,8 @@ async fn a_thousand_misses_are_two_calls() {
     check(Yielding(backend), switch).await;
 }
 
-/// P2: also under traffic that never ends, whatever the requests insist on: a call each time the last one has answered, and
-/// nobody waits for more than two.
+/// Also under traffic that never ends, whatever the requests insist on: a call each time the last
+/// one has answered, and no request waits for more than two.
 #[tokio::test(start_paused = true)]
 async fn sustained_traffic_is_one_call_after_the_other() {
     for directive in ["max-stale", "no-cache", "max-age=0"] {
@@ -80,7 +78,7 @@ async fn sustained_traffic_is_one_call_after_the_other() {
     }
 }
 
-/// P2: those whose call waits for the inner service's readiness wait for one call.
+/// Those whose call waits for the inner service's readiness wait for one call.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_readiness_has_not_begun() {
     let (layer, _) = layer();
@@ -96,7 +94,7 @@ async fn a_call_that_waits_for_readiness_has_not_begun() {
     assert_eq!(count(&answers, |a| a.cache_status() == FOLLOWS), 199);
 }
 
-/// P2: leader and followers read the bytes while they arrive.
+/// Leader and followers read the bytes while they arrive.
 #[tokio::test(start_paused = true)]
 async fn bytes_are_served_as_they_arrive() {
     let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -135,9 +133,9 @@ async fn bytes_are_served_as_they_arrive() {
     }
 }
 
-/// S08, S09: what may not be stored is not queued for; the second time nobody waits at all.
+/// Requests do not queue for a response that may not be stored; the second time none waits at all.
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_stored_makes_no_queue() {
+async fn uncacheable_responses_make_no_queue() {
     for line in [
         ("cache-control", "private, max-age=60"),
         ("cache-control", "no-store"),
@@ -159,7 +157,7 @@ async fn what_may_not_be_stored_makes_no_queue() {
     }
 }
 
-/// P2: nobody gets what could not have been stored for him.
+/// No client gets a response that could not have been stored for it.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_shared_wrongly() {
     let says = |request: &Request<()>, name: &str| {
@@ -200,9 +198,9 @@ async fn nothing_is_shared_wrongly() {
     assert!(took <= SLOW * 4, "{took:?}");
 }
 
-/// P3: an error is the one's who called; the others get an answer, or an error of their own.
+/// An error is the one's who called; the others get an answer, or an error of their own.
 #[tokio::test(start_paused = true)]
-async fn errors_end_nobodys_sharing() {
+async fn errors_do_not_end_the_sharing_of_others() {
     for failing in 1..=3 {
         let origin = fallible(move |_, call| match call <= failing {
             true => Err(OriginError("refused")),
@@ -225,7 +223,7 @@ async fn errors_end_nobodys_sharing() {
     assert!(took <= SLOW * 7, "{took:?}");
 }
 
-/// RFC 9111 §5.2.1.7: nobody is called for it.
+/// RFC 9111 §5.2.1.7: the inner service is not called.
 #[tokio::test(start_paused = true)]
 async fn only_if_cached_is_a_gateway_timeout() {
     let (layer, _) = layer();
