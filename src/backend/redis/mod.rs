@@ -18,9 +18,10 @@
 //!
 //! # Server
 //!
-//! The server is one primary of Redis 4 or later, with or without replicas. Cluster and Sentinel are
-//! not supported yet. Give the cache an instance of its own, with `maxmemory-policy` `allkeys-lru`
-//! or `allkeys-lfu`: with another policy nothing more is stored once the memory is full.
+//! The server is one primary of Redis 4 or later, with or without replicas. Cluster and Sentinel
+//! are not supported yet. Give the cache an instance of its own, with `maxmemory-policy`
+//! `allkeys-lru` or `allkeys-lfu`: with another policy nothing more is stored once the memory is
+//! full.
 //!
 //! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
 //! and within scripts `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
@@ -42,7 +43,7 @@
 //!
 //! # Protocol
 //!
-//! An index of what belongs to a resource could be evicted, and a counter could restart. Instead,
+//! An index of a resource's entries could be evicted, and a counter could restart. Instead,
 //! each entry contains a random *token*, and counts only while that token is stored in a key of its
 //! own, the resource's *lease*. Removing the lease invalidates all queries and variants of the
 //! resource at once; their entries expire unseen.
@@ -63,8 +64,8 @@
 //! ```
 //!
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
-//! request is readable in a name. All keys expire. Lease, entries and variants of one resource share
-//! a slot.
+//! request is readable in a name. All keys expire. Lease, entries and variants of one resource
+//! share a slot.
 //!
 //! ```text
 //!  Lookup                                   Redis
@@ -122,7 +123,8 @@
 //!                   connection/        pool, health checks, server identity and clock
 //! ```
 //!
-//! Each knows only what is below it. Start reading at `backend.rs`, then `operations/lookup.rs`.
+//! Each room knows the rooms below it, never one above. Start reading at `backend.rs`, then
+//! `operations/lookup.rs`.
 
 mod backend;
 mod batching;

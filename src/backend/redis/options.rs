@@ -1,8 +1,8 @@
 //! The options of a Redis backend.
 //!
-//! A value that only a programming error can make wrong (a count or a timeout of zero) panics. Values
-//! from configuration (the URL, [`try_namespace`](RedisOptions::try_namespace)) return an error.
-//! This file knows neither connections nor operations. Start with [`RedisOptions`].
+//! A value that only a programming error can make wrong (a count or a timeout of zero) panics.
+//! Values from configuration (the URL, [`try_namespace`](RedisOptions::try_namespace)) return an
+//! error. This file knows neither connections nor operations. Start with [`RedisOptions`].
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What all operations send commands with.
+//! The client that all operations share: pool, scripts, key names, and sending with them.
 
 use std::sync::Arc;
 

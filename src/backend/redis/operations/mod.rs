@@ -1,4 +1,4 @@
-//! The protocol's operations: what the backend asks of Redis, step by step.
+//! The protocol's operations, step by step: lookup, store, invalidation.
 //!
 //! ```text
 //! lookup.rs       find a response, or a fence for the fill that follows
@@ -6,7 +6,7 @@
 //! invalidation.rs remove the tokens of a resource, of a group, of the namespace
 //! tokens.rs       read tokens, create those that are absent
 //! groups.rs       tokens of groups: capture and compare
-//! client.rs       what all of them send commands with
+//! client.rs       sending commands and scripts, for all of them
 //! ```
 //!
 //! This room knows the protocol and the connections. It does not know the options, nor the

@@ -38,7 +38,7 @@ impl GroupTokens {
         &self.0
     }
 
-    /// Encodes what stands before the response in an entry: the lease and these tokens.
+    /// Encodes the start of an entry, before the response: the lease and these tokens.
     pub(crate) fn encode_prefix(&self, lease: &Token) -> Bytes {
         let mut prefix = BytesMut::with_capacity(Token::LENGTH * (1 + self.0.len()) + 1);
         prefix.extend_from_slice(lease.as_ref());

@@ -1,7 +1,7 @@
 //! The protocol's vocabulary: key names, tokens, fences, entries, scripts, replies.
 //!
-//! Everything here is data and pure functions: it says what is sent to Redis and what a reply
-//! means. It sends nothing and waits for nothing; `operations` does. It knows `connection` only for
+//! Everything here is data and pure functions: the content of commands and the meaning of replies.
+//! It sends nothing and waits for nothing; `operations` does. It knows `connection` only for
 //! [`ServerIdentity`](super::connection::ServerIdentity), which is part of every token, and for the
 //! type of a script.
 //!

@@ -1,4 +1,4 @@
-//! The Lua scripts: what Redis does in one step.
+//! The Lua scripts, each of which Redis runs as one atomic step.
 //!
 //! `pcall` is used for `GET`, because another program may have stored a value of any type under one
 //! of the keys. Start with [`Scripts`].
