@@ -1,4 +1,4 @@
-//! Which authority a request is for.
+//! The authority of a request: which site it is for.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,26 +6,29 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::request;
 
-/// Where the authority in keys comes from.
+/// The source of the authority in keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authority {
-    /// The target's authority, else the one valid `Host`: in lower case, without the default port. A request whose
-    /// authority is missing, malformed, given twice or contradicts itself goes past the cache.
+    /// The authority of the target, or else the one valid `Host`, in lower case and without the
+    /// default port.
+    ///
+    /// A request whose authority is missing, malformed, given twice or contradictory bypasses the
+    /// cache.
     #[default]
     FromRequest,
-    /// One site under many names and ports: every request is for this one, whatever it says.
+    /// One site under many names and ports: every request has this authority.
     Fixed(Arc<str>),
 }
 
 impl Authority {
-    /// One site under many names.
+    /// Creates [`Fixed`](Self::Fixed), in lower case.
     #[must_use]
     pub fn fixed(authority: &str) -> Self {
         Self::Fixed(authority.to_ascii_lowercase().into())
     }
 
-    /// The authority of a request's key.
+    /// Returns the authority of a request; `None` if it has no valid one.
     pub(crate) fn resolve<'r>(&'r self, request: &'r request::Parts) -> Option<Cow<'r, str>> {
         match self {
             Self::FromRequest => requested(request),
@@ -33,7 +36,9 @@ impl Authority {
         }
     }
 
-    /// Whether a name that a response to `request` carries is that of the request's own site.
+    /// Returns whether the authority `named` in a response belongs to the site of the request.
+    ///
+    /// `scheme` is that of the reference, and decides which port is the default one.
     pub(crate) fn is_same_site(
         &self,
         request: &request::Parts,
@@ -48,6 +53,7 @@ impl Authority {
     }
 }
 
+/// Returns the authority that the request itself states, if it is valid and stated once.
 fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
     let scheme = request.uri.scheme_str();
     let mut hosts = request.headers.get_all(HOST).iter();
@@ -72,8 +78,11 @@ fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
     }
 }
 
-/// An authority as keys hold it: in lower case, without the root's dot and the default port; `None` if it is no host with optional port
-/// (RFC 9110 §4.2, §7.2; user information is refused).
+/// Returns an authority in the form of keys: in lower case, without the dot of the root and the
+/// default port.
+///
+/// `None` unless it is a host with an optional port (RFC 9110 §4.2, §7.2). User information is
+/// refused.
 pub(crate) fn normalize_authority<'a>(
     authority: &'a str,
     scheme: Option<&str>,
@@ -92,7 +101,7 @@ pub(crate) fn normalize_authority<'a>(
         return None;
     }
     let host_ends = host.len() - usize::from(host.ends_with('.'));
-    // More than the root's dot: no name ends so, and taking one off would leave another name that needs it.
+    // No name ends with two dots, and removing one would leave another name that is not normal.
     if host_ends == 0 || host[..host_ends].ends_with('.') {
         return None;
     }
@@ -110,6 +119,8 @@ pub(crate) fn normalize_authority<'a>(
     })
 }
 
+/// Returns whether a host has only characters of a registered name or an IP literal (RFC 3986
+/// §3.2.2).
 fn is_host(host: &str) -> bool {
     let literal = host
         .strip_prefix('[')
@@ -179,7 +190,7 @@ mod tests {
         }
     }
 
-    /// C14
+    /// RFC 9111 §4.4: a response invalidates resources of its own site only.
     #[test]
     fn references_of_the_same_site() {
         let site = Authority::fixed("Site");

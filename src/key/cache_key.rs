@@ -1,4 +1,4 @@
-//! Fixed-length keys.
+//! The fixed-length keys that backends see.
 
 use std::fmt;
 
@@ -9,28 +9,30 @@ use super::key_parts::KeyParts;
 use crate::semantics::groups::Group;
 use crate::semantics::vary::VaryRule;
 
-/// What a write invalidates: scope, authority and path, with all queries and variants.
+/// What a write invalidates: a scope, authority and path, with all queries and variants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource(u128);
 
 impl Resource {
+    /// Creates the resource of a path.
     pub(crate) fn new(seed: &DigestSeed, scope: &str, authority: &str, path: &str) -> Self {
         let mut digester = seed.hasher();
-        digester.parts([scope, authority, path]);
+        digester.write_parts([scope, authority, path]);
         Self(digester.finish())
     }
 
-    /// The digest.
+    /// Returns the digest.
     #[must_use]
     pub const fn digest(&self) -> u128 {
         self.0
     }
 }
 
-/// A group of one authority's responses, within a scope (RFC 9875 §2: only of one origin).
+/// Returns the group of one authority's responses within a scope: a group belongs to one origin
+/// (RFC 9875 §2).
 pub(crate) fn group_digest(seed: &DigestSeed, scope: &str, authority: &str, name: &str) -> Group {
     let mut digester = seed.hasher();
-    digester.parts(["group", scope, authority, name]);
+    digester.write_parts(["group", scope, authority, name]);
     Group::from_digest(digester.finish())
 }
 
@@ -40,8 +42,9 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// What one response is stored under: a resource, which of its representations by scheme and query, and which variant
-/// of that by `Vary`. 128 bits each.
+/// The key that one response is stored under, of three digests with 128 bits each.
+///
+/// The resource comes first, then the selector (scheme and query), then the variant (`Vary`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey {
     resource: Resource,
@@ -50,6 +53,7 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
+    /// Creates the key of a request within a scope, without variant.
     pub(crate) fn new(seed: &DigestSeed, scope: &str, parts: &KeyParts<'_>) -> Self {
         let resource = Resource::new(seed, scope, parts.authority(), parts.path());
         let selector = match (parts.scheme(), parts.query()) {
@@ -57,8 +61,8 @@ impl CacheKey {
             (scheme, query) => {
                 let mut digester = seed.hasher();
                 for part in [scheme, query] {
-                    digester.part(&[u8::from(part.is_some())]);
-                    digester.part(part.unwrap_or_default().as_bytes());
+                    digester.write_part(&[u8::from(part.is_some())]);
+                    digester.write_part(part.unwrap_or_default().as_bytes());
                 }
                 digester.finish()
             }
@@ -70,7 +74,7 @@ impl CacheKey {
         }
     }
 
-    /// The key of a resource's response without scheme, query and variant.
+    /// Creates the key of a resource's response without scheme, query and variant.
     #[must_use]
     pub const fn plain(resource: Resource) -> Self {
         Self {
@@ -80,7 +84,7 @@ impl CacheKey {
         }
     }
 
-    /// A key that no request has: for what a backend keeps about a whole resource.
+    /// Creates a key that no request has, for data that a backend keeps about a whole resource.
     #[must_use]
     pub const fn record(resource: Resource) -> Self {
         Self {
@@ -90,12 +94,12 @@ impl CacheKey {
         }
     }
 
-    /// The key of what is stored of the response while it is not whole (RFC 9111 §3.3).
+    /// Returns the key of the partial content of this response (RFC 9111 §3.3).
     #[must_use]
     pub(crate) fn for_partial_content(self, seed: &DigestSeed) -> Self {
         let mut digester = seed.hasher();
-        digester.part(b"parts");
-        digester.part(&self.selector.to_le_bytes());
+        digester.write_part(b"parts");
+        digester.write_part(&self.selector.to_le_bytes());
         Self {
             selector: digester.finish(),
             variant: NONE,
@@ -103,26 +107,26 @@ impl CacheKey {
         }
     }
 
-    /// The key of the variant that a request with these header fields selects.
+    /// Returns the key of the variant that a request with these header fields selects.
     #[must_use]
     pub fn variant_for(self, seed: &DigestSeed, rule: &VaryRule, request: &HeaderMap) -> Self {
         let mut digester = seed.hasher();
         for name in rule.names() {
-            digester.part(name.as_str().as_bytes());
+            digester.write_part(name.as_str().as_bytes());
         }
-        rule.write_selecting_values(request, |bytes| digester.part(bytes));
+        rule.write_selecting_values(request, |bytes| digester.write_part(bytes));
         Self {
             variant: digester.finish(),
             ..self
         }
     }
 
-    /// The variant with this digest.
+    /// Returns the key of the variant with this digest.
     pub(crate) const fn with_variant(self, variant: u128) -> Self {
         Self { variant, ..self }
     }
 
-    /// The same without variant: where the rule that selects one is kept.
+    /// Returns the key without variant. The rule that selects the variants is kept under it.
     #[must_use]
     pub const fn primary(self) -> Self {
         Self {
@@ -131,25 +135,26 @@ impl CacheKey {
         }
     }
 
-    /// The resource it belongs to.
+    /// Returns the resource that the key belongs to.
     #[must_use]
     pub const fn resource(&self) -> &Resource {
         &self.resource
     }
 
-    /// The digest of scheme and query; 0 where there is neither.
+    /// Returns the digest of scheme and query; 0 if there is neither.
     #[must_use]
     pub const fn selector(&self) -> u128 {
         self.selector
     }
 
-    /// The digest of the selecting fields; 0 for a response that does not vary.
+    /// Returns the digest of the selecting fields; 0 if the response does not vary.
     #[must_use]
     pub const fn variant(&self) -> u128 {
         self.variant
     }
 
-    /// Whether it has neither selector nor variant: the one key of a resource that can be told from the resource alone.
+    /// Returns whether the key has neither selector nor variant: it can be computed from the
+    /// resource alone.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.selector == NONE && self.variant == NONE

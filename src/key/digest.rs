@@ -1,22 +1,25 @@
-//! Keyed digests.
+//! Keyed digests of 128 bits, and the seed that keys them.
 
 use std::fmt;
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// The secret that digests are keyed with: the same for everyone who shares what a backend stores.
+/// The secret that digests are keyed with.
+///
+/// All instances that share a backend need the same one. Default: a fixed seed that is publicly
+/// known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DigestSeed([u8; 16]);
 
 impl DigestSeed {
-    /// A given seed.
+    /// Creates a seed from its bytes.
     #[must_use]
     pub const fn new(seed: [u8; 16]) -> Self {
         Self(seed)
     }
 
-    /// A seed nobody can guess, for what lives and dies with this process.
+    /// Creates an unpredictable seed, for a cache that lives and dies with this process.
     #[must_use]
     pub fn random() -> Self {
         use std::hash::{BuildHasher, RandomState};
@@ -31,24 +34,27 @@ impl DigestSeed {
         Self(seed)
     }
 
-    /// The seed that these names stand for.
+    /// Derives a seed from names.
     #[cfg(feature = "redis")]
     pub(crate) fn from_names(names: &[&str]) -> Self {
         let mut digester = Self::default().hasher();
         for name in names {
-            digester.part(name.as_bytes());
+            digester.write_part(name.as_bytes());
         }
         Self(digester.finish().to_le_bytes())
     }
 
+    /// Returns a digester that is keyed with this seed.
     pub(super) fn hasher(&self) -> Digester {
         Digester(SipHasher13::new_with_key(&self.0))
     }
 }
 
 impl Default for DigestSeed {
-    /// A fixed seed. Equal on every instance, but known to everyone: what is stored under a colliding digest is never
-    /// served (the full key is compared), but a patient stranger could make two keys push each other out.
+    /// Returns a fixed seed, equal on every instance but publicly known.
+    ///
+    /// A response under a colliding digest is never served, because the full key is compared. But
+    /// an attacker could construct two keys that evict each other.
     fn default() -> Self {
         Self(*b"response-cache-1")
     }
@@ -60,36 +66,40 @@ impl fmt::Debug for DigestSeed {
     }
 }
 
-/// No scheme and query, or no variant.
+/// The digest of no scheme and query, or of no variant.
 pub(super) const NONE: u128 = 0;
-/// The selector of a key that no request has: a resource's own record.
+/// The selector of a key that no request has: the record of a resource.
 pub(super) const RECORD: u128 = u128::MAX;
 
+/// Computes one digest.
 pub(super) struct Digester(SipHasher13);
 
 impl Digester {
-    pub(super) fn part(&mut self, part: &[u8]) {
-        self.length(part.len());
+    /// Adds a part, with its length before it.
+    pub(super) fn write_part(&mut self, part: &[u8]) {
+        self.write_length(part.len());
         self.0.write(part);
     }
 
-    /// A fixed number of parts: all lengths, then all parts. In that order the lengths keep each other aligned, which
-    /// makes them cheap.
-    pub(super) fn parts<const N: usize>(&mut self, parts: [&str; N]) {
+    /// Adds a fixed number of parts: all lengths, then all parts.
+    ///
+    /// This order keeps the lengths aligned, which makes hashing them cheap.
+    pub(super) fn write_parts<const N: usize>(&mut self, parts: [&str; N]) {
         for part in parts {
-            self.length(part.len());
+            self.write_length(part.len());
         }
         for part in parts {
             self.0.write(part.as_bytes());
         }
     }
 
-    fn length(&mut self, length: usize) {
-        // The hasher takes numbers as this machine writes them, but a digest is the same on all.
+    /// Adds the length of a part.
+    fn write_length(&mut self, length: usize) {
+        // The hasher uses the byte order of this machine; a digest is equal on all machines.
         self.0.write_u64((length as u64).to_le());
     }
 
-    /// Never one of the two values that have a meaning of their own.
+    /// Returns the digest, which is never [`NONE`] or [`RECORD`].
     pub(super) fn finish(&self) -> u128 {
         self.0.finish128().as_u128().clamp(NONE + 1, RECORD - 1)
     }

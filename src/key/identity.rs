@@ -1,13 +1,16 @@
-//! A full key as bytes.
+//! The full key as bytes ("identity"), as it is stored with a response.
+//!
+//! It consists of the lengths of all parts, then the parts: no two keys have the same bytes.
 
 use super::key_parts::KeyParts;
 
+/// The number of parts.
 const PARTS: usize = 5;
-/// Bytes that the lengths of all parts take.
+/// The number of bytes that the lengths take.
 const LENGTHS: usize = PARTS * size_of::<u64>();
 
 impl KeyParts<'_> {
-    /// The full key: the lengths of all parts, then the parts, so that no two keys are the same bytes.
+    /// Returns the full key of these parts within a scope.
     pub(crate) fn identity(&self, scope: &str) -> Box<[u8]> {
         let parts = self.all(scope);
         let text: usize = parts.iter().flatten().map(|part| part.len()).sum();
@@ -21,7 +24,7 @@ impl KeyParts<'_> {
         bytes.into_boxed_slice()
     }
 
-    /// Whether `identity` is this key's. Allocates nothing.
+    /// Returns whether `identity` is the full key of these parts. Allocates nothing.
     pub(crate) fn matches(&self, scope: &str, identity: &[u8]) -> bool {
         let Some((lengths, mut rest)) = identity.split_first_chunk::<LENGTHS>() else {
             return false;
@@ -31,7 +34,7 @@ impl KeyParts<'_> {
             if length(part) != u64::from_le_bytes(*stored) {
                 return false;
             }
-            // Most parts are absent or empty most of the time: those are not worth a comparison.
+            // Most parts are absent or empty: those are not worth a comparison.
             if let Some(part) = part.filter(|part| !part.is_empty()) {
                 match rest.strip_prefix(part.as_bytes()) {
                     Some(behind) => rest = behind,
@@ -42,6 +45,7 @@ impl KeyParts<'_> {
         rest.is_empty()
     }
 
+    /// Returns all parts in their order.
     fn all<'a>(&'a self, scope: &'a str) -> [Option<&'a str>; PARTS] {
         [
             Some(scope),
@@ -53,7 +57,7 @@ impl KeyParts<'_> {
     }
 }
 
-/// The authority of the full key that `identity` is.
+/// Returns the authority in a full key; `None` if the bytes are malformed.
 pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
     let (lengths, text) = identity.split_first_chunk::<LENGTHS>()?;
     let (lengths, _) = lengths.as_chunks::<8>();
@@ -62,7 +66,7 @@ pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
     std::str::from_utf8(behind_scope.get(..length(1)?)?).ok()
 }
 
-/// A part's length as keys hold it; that of an absent one is no part's.
+/// Returns the length of a part as it is stored; `u64::MAX` stands for an absent one.
 fn length(part: Option<&str>) -> u64 {
     part.map_or(u64::MAX, |part| part.len() as u64)
 }

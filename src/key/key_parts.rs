@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use http::request;
 
-/// The parts of a request that tell its response from others, as received: nothing is decoded, reordered or folded.
+/// The parts of a request that distinguish its response from others, as received.
 ///
-/// Two requests share a stored response only if all parts are equal, byte for byte. A write invalidates what shares
-/// authority and path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Nothing is decoded, reordered or folded. Two requests share a stored response only if all parts
+/// are equal, byte for byte. A write invalidates all responses with its authority and path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyParts<'r> {
     scheme: Option<Cow<'r, str>>,
     authority: Cow<'r, str>,
@@ -17,7 +17,7 @@ pub struct KeyParts<'r> {
 }
 
 impl<'r> KeyParts<'r> {
-    /// The parts of a request's target, with the authority it is for.
+    /// Takes the parts of a request's target, with the authority that it is for.
     pub(crate) fn from_request(request: &'r request::Parts, authority: Cow<'r, str>) -> Self {
         Self {
             scheme: request.uri.scheme_str().map(Cow::Borrowed),
@@ -27,31 +27,34 @@ impl<'r> KeyParts<'r> {
         }
     }
 
-    /// The scheme, when the request's target has one: HTTP/2 and absolute-form targets do, origin-form ones do not.
+    /// Returns the scheme, if the target has one: HTTP/2 and absolute-form targets do, origin-form
+    /// ones do not.
     #[must_use]
     pub fn scheme(&self) -> Option<&str> {
         self.scheme.as_deref()
     }
 
-    /// The authority, in lower case and without the default port.
+    /// Returns the authority, in lower case and without the default port.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The query, without `?`; an empty query is `Some("")`.
+    /// Returns the query, without `?`. An empty query is `Some("")`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// The same whatever the scheme: for where nothing that is stored depends on it, as behind a proxy that passes none on.
+    /// Removes the scheme, so that `http` and `https` share stored responses.
+    ///
+    /// Use it where no response depends on the scheme, as behind a proxy that does not pass it on.
     #[must_use]
     pub fn without_scheme(self) -> Self {
         Self {
@@ -60,7 +63,7 @@ impl<'r> KeyParts<'r> {
         }
     }
 
-    /// The same with another authority.
+    /// Replaces the authority.
     #[must_use]
     pub fn with_authority(self, authority: impl Into<Cow<'r, str>>) -> Self {
         Self {
@@ -69,7 +72,8 @@ impl<'r> KeyParts<'r> {
         }
     }
 
-    /// The same with another path: that of the whole request, say, where a router has stripped a prefix.
+    /// Replaces the path: by that of the whole request, for example, where a router stripped a
+    /// prefix.
     #[must_use]
     pub fn with_path(self, path: impl Into<Cow<'r, str>>) -> Self {
         Self {
@@ -78,7 +82,7 @@ impl<'r> KeyParts<'r> {
         }
     }
 
-    /// The same with another query, or none.
+    /// Replaces the query, or removes it.
     #[must_use]
     pub fn with_query(self, query: Option<impl Into<Cow<'r, str>>>) -> Self {
         Self {

@@ -1,25 +1,26 @@
-//! The hook that makes keys.
+//! The hook that makes keys, and its implementations.
 
 use http::request;
 
 use super::key_parts::KeyParts;
 
-/// Makes a request's key: a hook for what the URI does not tell.
+/// Makes the key of a request: a hook for everything that the URI does not tell.
 ///
-/// It is called once per GET, HEAD and write, so that what a write invalidates is named the same way as what a GET
-/// stores. It is handed the default key and answers the one to use, or `None` for "past the cache". It must depend on
-/// nothing but the request. A panic in it is a panic of the request. A write for which it declines invalidates nothing.
+/// It is called once per GET, HEAD and write, so that a write invalidates under the key by which a
+/// GET stores. It gets the default key and returns the one to use; `None` bypasses the cache. It
+/// must depend on the request alone. If it panics, the request panics. A write for which it returns
+/// `None` invalidates nothing.
 ///
-/// What a write's answer names (`Location`, `Content-Location`) and what `also_invalidate` adds is taken to be under the
-/// authority that it made for the write.
+/// Resources that the answer to a write names (`Location`, `Content-Location`), and those of
+/// `also_invalidate`, belong to the authority of the key made for the write.
 ///
-/// For a closure of that shape there is [`CacheLayer::key_by`](crate::CacheLayer::key_by).
+/// [`CacheLayer::key_by`](crate::CacheLayer::key_by) takes a closure instead.
 pub trait MakeCacheKey: Send + Sync + 'static {
-    /// The key to use for `request`, given the default one.
+    /// Returns the key of `request`, given the default one; `None` bypasses the cache.
     fn make_key<'r>(&self, request: &'r request::Parts, key: KeyParts<'r>) -> Option<KeyParts<'r>>;
 }
 
-/// A key made by a closure.
+/// Makes keys by a closure.
 pub(crate) struct KeyBy<F>(pub(crate) F);
 
 impl<F> MakeCacheKey for KeyBy<F>
@@ -31,8 +32,8 @@ where
     }
 }
 
-/// The default: the key is the request's target, as received.
-#[derive(Clone, Copy, Debug, Default)]
+/// Makes the default key: the target of the request, as received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UriKey;
 
 impl MakeCacheKey for UriKey {

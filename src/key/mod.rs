@@ -1,8 +1,11 @@
-//! What a response is stored under, and what a write invalidates.
+//! The key that a response is stored under, and the resource that a write invalidates.
 //!
-//! A [`KeyParts`] is a request's key spelled out, borrowed from the request. A [`CacheKey`] is its fixed-length digest,
-//! all that a backend needs; a [`Resource`] is the part of it that a write invalidates. Knows requests and bytes,
-//! nothing of backends.
+//! [`KeyParts`] is a request's key spelled out and borrowed from the request; [`MakeCacheKey`] may
+//! change it. Its fixed-length digest is a [`CacheKey`], which is all that a backend needs; a
+//! [`Resource`] is the part of it that a write invalidates. The full key ("identity") is stored
+//! with the response and compared on every hit, so that a digest collision is harmless.
+//!
+//! Knows requests and bytes; nothing of backends. Start with [`KeyParts`].
 
 mod authority;
 mod cache_key;

@@ -1,18 +1,18 @@
-//! Which part of a query tells responses apart, and reaches the inner service.
+//! The part of the query that belongs to the key.
 
 use std::borrow::Cow;
 
-/// Which parameters of a query count.
+/// The query parameters that distinguish responses. Default: all, as received.
 ///
-/// What does not count is no part of the key and does not reach the inner service either, so that it cannot shape what is
-/// stored for everybody. Parameters are separated by `&` alone and told by their names as received, before any decoding: one
-/// that is spelled differently is another one, and counts.
+/// A parameter that does not count is no part of the key and does not reach the inner service
+/// either, so it cannot influence a response stored for others. Parameters are separated by `&`
+/// alone. Their names are compared as received, before any decoding: a parameter that is spelled
+/// differently is another one.
 ///
 /// ```
 /// use tower_response_cache::key::QueryRules;
 ///
-/// let rules = QueryRules::all().ignoring(["utm_*", "fbclid"]).sorted();
-/// ```
+/// let rules = QueryRules::all().ignoring(["utm_*", "fbclid"]).sorted(); ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRules {
     only: Option<Box<[Pattern]>>,
@@ -20,7 +20,7 @@ pub struct QueryRules {
     sorted: bool,
 }
 
-/// A name, or all names that begin with it.
+/// A parameter name, or all names with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     name: Box<str>,
@@ -46,13 +46,13 @@ impl Pattern {
 }
 
 impl QueryRules {
-    /// All of it, as received. The default.
+    /// Keeps all parameters, as received. This is the default.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Nothing but these parameters; a `*` at the end stands for whatever follows.
+    /// Keeps these parameters only. A `*` at the end matches any rest.
     #[must_use]
     pub fn only<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
@@ -61,7 +61,8 @@ impl QueryRules {
         }
     }
 
-    /// The same without these parameters; a `*` at the end stands for whatever follows.
+    /// Removes these parameters. A `*` at the end matches any rest. Replaces the names of an
+    /// earlier call.
     #[must_use]
     pub fn ignoring<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
@@ -70,7 +71,8 @@ impl QueryRules {
         }
     }
 
-    /// The same in the order of the names; those of one name stay in theirs: `a=1&a=2` is not `a=2&a=1`.
+    /// Sorts the parameters by name. Those of one name keep their order: `a=1&a=2` is not
+    /// `a=2&a=1`.
     #[must_use]
     pub fn sorted(self) -> Self {
         Self {
@@ -79,12 +81,12 @@ impl QueryRules {
         }
     }
 
-    /// Whether a query is what it was, whatever it is.
+    /// Returns whether the rules leave every query as it is.
     pub(crate) fn is_all(&self) -> bool {
         self.only.is_none() && self.ignored.is_empty() && !self.sorted
     }
 
-    /// What of a query counts; `None` where all of it went.
+    /// Returns the part of a query that counts; `None` if nothing is left.
     pub(crate) fn apply<'q>(&self, query: &'q str) -> Option<Cow<'q, str>> {
         let counts = |parameter: &&str| self.counts(name_of(parameter));
         let mut kept: Vec<&str> = query.split('&').filter(counts).collect();
@@ -94,20 +96,22 @@ impl QueryRules {
         if self.sorted {
             kept.sort_by_key(|parameter| name_of(parameter));
         }
-        let is_as_it_was = kept.iter().copied().eq(query.split('&'));
-        Some(if is_as_it_was {
+        let is_unchanged = kept.iter().copied().eq(query.split('&'));
+        Some(if is_unchanged {
             Cow::Borrowed(query)
         } else {
             Cow::Owned(kept.join("&"))
         })
     }
 
+    /// Returns whether a parameter of this name counts.
     fn counts(&self, name: &str) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
         self.only.as_deref().is_none_or(any) && !any(&self.ignored)
     }
 }
 
+/// Returns the name of a parameter.
 fn name_of(parameter: &str) -> &str {
     parameter
         .split_once('=')
@@ -118,7 +122,7 @@ fn name_of(parameter: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// P09, P10, P11
+    /// A parameter that does not count is no part of the key.
     #[test]
     fn what_counts() {
         let ignoring = QueryRules::all().ignoring(["utm_*", "x"]);

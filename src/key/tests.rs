@@ -11,7 +11,7 @@ fn parts(uri: &str) -> request::Parts {
     request.into_parts().0
 }
 
-/// P07, P09, P11, P13, P16, P25
+/// Requests that differ in one part never share a stored response.
 #[test]
 fn different_targets_are_different_keys() {
     let targets = [
@@ -53,7 +53,7 @@ fn different_targets_are_different_keys() {
     }
 }
 
-/// P16: whatever bytes the parts hold, moving a boundary makes another key.
+/// Moving a byte from one part to the next makes another key, whatever the bytes are.
 #[test]
 fn no_component_can_forge_another() {
     let components = [

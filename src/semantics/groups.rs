@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_said_twice_counts_once() {
+    fn a_repeated_name_counts_once() {
         let twice = vec![many(MAX_GROUPS, 8); 2].join(",");
         let headers = lines(&CACHE_GROUPS, &[&twice]);
         assert!(

@@ -24,7 +24,7 @@ pub const TABLE: &[Requirement] = &[
         "it is served stale beyond that, if it could not be validated",
         tested(&[
             "stale::beyond_its_window_or_without_one_a_stale_response_is_not_served",
-            "semantics::reuse::tests::rfc_5861_section_3_stale_while_it_is_fetched_anew",
+            "semantics::reuse::tests::rfc_5861_section_3_stale_while_revalidate",
         ]),
     ),
     may(
@@ -38,14 +38,14 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "4",
         "it is used in the place of an error beyond that",
-        tested(&["semantics::reuse::stale_use::rfc_5861_each_use_has_its_window"]),
+        tested(&["semantics::reuse::stale_use::rfc_5861_each_use_has_its_own_window"]),
     ),
     must(
         "4",
         "both in a response and in a request are heard",
         tested(&[
             "stale::an_explicit_stale_if_error_is_the_last_word",
-            "semantics::reuse::stale_use::rfc_5861_each_use_has_its_window",
+            "semantics::reuse::stale_use::rfc_5861_each_use_has_its_own_window",
         ]),
     ),
 ];

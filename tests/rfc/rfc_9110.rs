@@ -106,7 +106,7 @@ pub const TABLE: &[Requirement] = &[
         "13.1.2",
         "If-None-Match is compared weakly, and a star matches whatever there is",
         tested(&[
-            "semantics::validation::tests::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_conditions_of_a_client",
             "wire::conditions::a_clients_conditions",
         ]),
     ),
@@ -114,7 +114,7 @@ pub const TABLE: &[Requirement] = &[
         "13.1.3",
         "If-Modified-Since is ignored beside If-None-Match, if it is no date, and for other methods than GET and HEAD",
         tested(&[
-            "semantics::validation::tests::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_conditions_of_a_client",
             "wire::conditions::a_clients_conditions",
         ]),
     ),
@@ -135,7 +135,7 @@ pub const TABLE: &[Requirement] = &[
     must(
         "13.2.1",
         "conditions are for what would be a success, and come after all other checks",
-        tested(&["semantics::validation::tests::section_4_3_2_what_the_client_has"]),
+        tested(&["semantics::validation::tests::section_4_3_2_conditions_of_a_client"]),
     ),
     must(
         "13.2.2",
@@ -179,7 +179,7 @@ pub const TABLE: &[Requirement] = &[
         "14.4",
         "a part whose Content-Range is invalid or not understood is recombined with others",
         tested(&[
-            "semantics::ranges::tests::section_14_4_what_a_206_is",
+            "semantics::ranges::tests::section_14_4_content_range_of_a_206_is_read",
             "parts::an_answer_that_is_no_single_part_is_not_stored",
             "parts::an_answer_other_than_the_missing_part_is_not_taken_for_it",
         ]),

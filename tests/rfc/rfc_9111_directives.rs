@@ -17,7 +17,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.2.2",
         "must-revalidate: reused once stale, without validation",
         tested(&[
-            "semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins",
+            "semantics::reuse::stale_use::section_4_2_4_directives_that_forbid_stale_use_win",
             "wire::directives::stale_responses",
         ]),
     ),
@@ -44,7 +44,7 @@ pub const TABLE: &[Requirement] = &[
         "no-cache with names: these fields are sent without validation",
         tested(&[
             "directives::section_5_2_2_4_and_7_qualified_forms",
-            "semantics::cache_control::tests::section_5_2_2_4_and_7_fields_that_are_withheld",
+            "semantics::cache_control::tests::section_5_2_2_4_and_7_withheld_fields",
         ]),
     ),
     must_not(
@@ -76,7 +76,9 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "5.2.2.8",
         "proxy-revalidate: reused once stale by a shared cache, without validation",
-        tested(&["semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins"]),
+        tested(&[
+            "semantics::reuse::stale_use::section_4_2_4_directives_that_forbid_stale_use_win",
+        ]),
     ),
     may(
         "5.2.2.9",
@@ -97,7 +99,9 @@ pub const TABLE: &[Requirement] = &[
     must_not(
         "5.2.2.10",
         "s-maxage: reused once stale by a shared cache, without validation",
-        tested(&["semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins"]),
+        tested(&[
+            "semantics::reuse::stale_use::section_4_2_4_directives_that_forbid_stale_use_win",
+        ]),
     ),
     must(
         "5.2.3",
@@ -150,7 +154,7 @@ pub const TABLE: &[Requirement] = &[
         "7.3",
         "Set-Cookie does not by itself inhibit caching",
         tested(&[
-            "semantics::storing::tests::set_cookie_can_be_let_in",
+            "semantics::storing::tests::set_cookie_is_stored_by_option",
             "sharing::set_cookie_is_replayed_only_where_that_was_asked_for",
         ]),
     ),

@@ -33,7 +33,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.1.1",
         "max-age: no response that is older",
         tested(&[
-            "semantics::reuse::tests::section_5_2_1_what_the_client_asks",
+            "semantics::reuse::tests::section_5_2_1_request_directives_limit_reuse",
             "wire::directives::a_requests",
         ]),
     ),
@@ -49,7 +49,7 @@ pub const TABLE: &[Requirement] = &[
         "5.2.1.3",
         "min-fresh: a response that stays fresh for that long",
         tested(&[
-            "semantics::reuse::tests::section_5_2_1_what_the_client_asks",
+            "semantics::reuse::tests::section_5_2_1_request_directives_limit_reuse",
             "wire::directives::a_requests",
         ]),
     ),

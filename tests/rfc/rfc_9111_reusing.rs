@@ -191,7 +191,7 @@ pub const TABLE: &[Requirement] = &[
         "4.2.4",
         "stale responses are generated if a directive forbids it",
         tested(&[
-            "semantics::reuse::stale_use::section_4_2_4_what_forbids_staleness_always_wins",
+            "semantics::reuse::stale_use::section_4_2_4_directives_that_forbid_stale_use_win",
             "stale::a_dead_origins_stale_response_is_served_unless_that_is_forbidden",
             "wire::directives::stale_responses",
         ]),
@@ -208,7 +208,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "a conditional request is made from the stored validators",
         tested(&[
-            "semantics::validation::tests::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_conditions_sent_to_the_origin",
             "validation::a_stale_response_is_validated_and_freshened",
         ]),
     ),
@@ -216,7 +216,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "If-None-Match holds the entity tags of the responses that are to be validated",
         tested(&[
-            "semantics::validation::tests::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_conditions_sent_to_the_origin",
             "wire::conditions::validation",
         ]),
     ),
@@ -224,7 +224,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.1",
         "If-Modified-Since holds the stored Last-Modified, where one response is validated",
         tested(&[
-            "semantics::validation::tests::section_4_3_1_what_is_sent",
+            "semantics::validation::tests::section_4_3_1_conditions_sent_to_the_origin",
             "wire::conditions::validation",
         ]),
     ),
@@ -247,7 +247,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.2",
         "a client's conditions are evaluated on what is stored where that can be reused, and answered 200 or 304",
         tested(&[
-            "semantics::validation::tests::section_4_3_2_what_the_client_has",
+            "semantics::validation::tests::section_4_3_2_conditions_of_a_client",
             "validation::a_clients_conditions_are_answered_from_the_stored_response",
             "wire::conditions::a_clients_conditions",
         ]),
@@ -255,7 +255,7 @@ pub const TABLE: &[Requirement] = &[
     must(
         "4.3.2",
         "If-Modified-Since without a stored Last-Modified is compared with Date, or the time of receipt",
-        tested(&["semantics::validation::tests::section_4_3_2_what_the_client_has"]),
+        tested(&["semantics::validation::tests::section_4_3_2_conditions_of_a_client"]),
     ),
     should(
         "4.3.2",
@@ -305,7 +305,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.4",
         "a 304 with a strong validator updates only what has the same",
         tested(&[
-            "semantics::validation::tests::section_4_3_4_whom_a_304_is_about",
+            "semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators",
             "validation::a_304_about_another_response_is_not_used",
         ]),
     ),
@@ -313,14 +313,14 @@ pub const TABLE: &[Requirement] = &[
         "4.3.4",
         "anything is updated if none has the validator of the 304",
         tested(&[
-            "semantics::validation::tests::section_4_3_4_whom_a_304_is_about",
+            "semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators",
             "validation::a_304_about_another_response_is_not_used",
         ]),
     ),
     must(
         "4.3.4",
         "a 304 with a weak validator updates the latest that matches, and one without any the only one there is",
-        tested(&["semantics::validation::tests::section_4_3_4_whom_a_304_is_about"]),
+        tested(&["semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators"]),
     ),
     must(
         "4.3.4",
@@ -331,7 +331,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.5",
         "a HEAD that describes what is stored updates it, and invalidates it otherwise",
         tested(&[
-            "semantics::validation::tests::section_4_3_5_what_head_describes",
+            "semantics::validation::tests::section_4_3_5_head_updates_or_outdates_the_stored_response",
             "validation::head_updates_or_invalidates",
             "parts::head_updates_stored_parts",
             "wire::conditions::validation",

@@ -98,7 +98,7 @@ fn decode_response(
     if !meta.0.is_empty() || (selected.is_none() && !values.is_empty()) {
         return None;
     }
-    let fits_body = |parts: &PartialContent| parts.held() == body.len() as u64;
+    let fits_body = |parts: &PartialContent| parts.stored_bytes() == body.len() as u64;
     if !parts.as_ref().is_none_or(fits_body) {
         return None;
     }

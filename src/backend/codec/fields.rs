@@ -46,7 +46,7 @@ pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&PartialContent>) {
         return to.put_u32_le(0);
     };
     to.put_u32_le(parts.spans().len() as u32);
-    to.put_u64_le(parts.complete());
+    to.put_u64_le(parts.complete_length());
     for span in parts.spans() {
         to.put_u64_le(span.start);
         to.put_u64_le(span.end);

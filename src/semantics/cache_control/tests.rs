@@ -217,7 +217,7 @@ fn section_5_2_2_response_directives() {
 
 /// RFC 9111 §5.2.2.4, §5.2.2.7.
 #[test]
-fn section_5_2_2_4_and_7_fields_that_are_withheld() {
+fn section_5_2_2_4_and_7_withheld_fields() {
     let of = |lines: &[&'static str]| withheld_fields(&headers(lines), &TargetedFields::default());
     let names = of(&[r#"no-cache="X-A, x-b""#, "private=set-cookie"]);
     assert_eq!(names, ["x-a", "x-b", "set-cookie"]);
@@ -226,7 +226,7 @@ fn section_5_2_2_4_and_7_fields_that_are_withheld() {
 
 /// RFC 9213 §2.1.
 #[test]
-fn rfc_9213_section_2_1_a_targeted_field_takes_the_place_of_all() {
+fn rfc_9213_section_2_1_a_targeted_field_replaces_cache_control() {
     let none = ResponseDirectives::default();
     let targeted = ResponseDirectives {
         is_targeted: true,

@@ -11,7 +11,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// character, so that it swallows nothing.
 pub fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).into_iter().flat_map(|value| Members {
-        /// The bytes that are not read yet.
         rest: value.as_bytes(),
         never_closes: false,
     })
@@ -29,6 +28,7 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h Heade
 
 /// The members of one line.
 struct Members<'v> {
+    /// The bytes that are not read yet.
     rest: &'v [u8],
     /// Whether an unclosed quote was found. No later quote closes either: searching again from each
     /// would take quadratic time in the length of a client's field.
@@ -162,7 +162,7 @@ mod tests {
 
     /// Reading a client's field takes time linear in its length.
     #[test]
-    fn quotes_that_never_close_are_looked_at_once() {
+    fn unclosed_quotes_take_linear_time() {
         let value = "\"\\".repeat(200_000);
         let mut headers = HeaderMap::new();
         headers.append(CACHE_CONTROL, value.parse().expect("a field value"));

@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chance_is_exponential_in_what_is_left() {
+    fn the_chance_is_exponential_in_the_rest_of_the_lifetime() {
         let cost = ms(100);
         let draws = 10_000;
         for (left, beta, expected) in [
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_far_is_never_due() {
+    fn a_distant_expiry_is_never_due() {
         let smallest = 2.0_f64.powi(-30);
         for left in (0..5_000).map(ms) {
             assert!(is_near(left, ms(100), 1.0) || !is_due(left, ms(100), 1.0, smallest));

@@ -71,7 +71,8 @@ pub fn takes_negative_lifetime(status: StatusCode) -> bool {
 
 /// Returns whether a status is heuristically cacheable (RFC 9110 §15.1).
 ///
-/// Without 206, whose lifetime must be explicit here, and without errors.
+/// 206 and errors are left out: a part is judged with the status of the whole response, and an
+/// error needs explicit freshness here.
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
 }

@@ -1,9 +1,8 @@
-//! Safe and unsafe methods.
+//! Safe and unsafe methods (RFC 9110 §9.2.1).
 
 use http::Method;
 
-/// Whether a method is safe (RFC 9110 §9.2.1, and the registered safe methods of other documents). Everything else,
-/// unknown methods included, is a write.
+/// Returns whether a method is registered as safe. All others, unknown ones included, are writes.
 #[must_use]
 pub fn is_safe(method: &Method) -> bool {
     matches!(

@@ -1,4 +1,6 @@
-//! Which methods invalidate, and which resources a response names (RFC 9111 §4.4).
+//! The methods that invalidate, and the resources that a response names (RFC 9111 §4.4).
+//!
+//! Which of these belong to the site of the request is decided in `key` and `service`.
 
 mod method;
 mod reference;

@@ -1,23 +1,24 @@
-//! URI references such as `Location` carries (RFC 3986 §5.2).
+//! URI references, as in `Location` and `Content-Location` (RFC 3986 §5.2).
 
 use std::borrow::Cow;
 
-/// A resolved URI reference, without its fragment.
+/// A resolved URI reference without its fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference<'r> {
-    /// The scheme, where the reference has one.
+    /// The scheme, if the reference has one.
     pub scheme: Option<&'r str>,
-    /// The authority, where the reference has one; otherwise it is the base's.
+    /// The authority, if the reference has one; otherwise that of the base.
     pub authority: Option<&'r str>,
     /// The absolute path, without dot segments.
     pub path: Cow<'r, str>,
-    /// The query, where the reference has one.
+    /// The query, if the reference has one.
     pub query: Option<&'r str>,
 }
 
-/// Resolves a URI reference such as `Location` carries against the path of the request's target (RFC 3986 §5.2).
+/// Resolves a reference against the path of the request's target (RFC 3986 §5.2).
 ///
-/// `None` for what names no resource of an HTTP authority: other schemes, paths without authority, an empty reference.
+/// `None` for a reference to no resource of an HTTP authority: another scheme, a scheme without
+/// authority, an empty reference.
 #[must_use]
 pub fn resolve<'r>(base_path: &str, reference: &'r str) -> Option<Reference<'r>> {
     let reference = reference
@@ -65,6 +66,7 @@ pub fn resolve<'r>(base_path: &str, reference: &'r str) -> Option<Reference<'r>>
     })
 }
 
+/// Splits the scheme off.
 fn split_scheme(reference: &str) -> (Option<&str>, &str) {
     match reference.find([':', '/']) {
         Some(at) if reference.as_bytes()[at] == b':' && at > 0 => {
@@ -74,7 +76,7 @@ fn split_scheme(reference: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// RFC 3986 §5.2.4, of an absolute path.
+/// Removes the dot segments of an absolute path (RFC 3986 §5.2.4).
 fn without_dot_segments(path: Cow<'_, str>) -> Cow<'_, str> {
     if !path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return path;

@@ -18,7 +18,7 @@ fn a_query_is_kept_and_a_fragment_is_not() {
     }
 }
 
-/// C15
+/// RFC 9111 §4.4, RFC 9110 §9.2.1.
 #[test]
 fn section_4_4_unsafe_and_unknown_methods_invalidate() {
     for (method, safe) in [

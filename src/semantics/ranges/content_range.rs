@@ -1,4 +1,4 @@
-//! `Content-Range`, read and written (RFC 9110 §14.4).
+//! `Content-Range` and `Range`, written and read for one part (RFC 9110 §14.4).
 
 use std::ops::Range;
 
@@ -7,15 +7,15 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::semantics::fields;
 
-/// `Content-Range` of a part (§14.4).
+/// Writes the `Content-Range` of a part.
 #[must_use]
 pub fn content_range(part: &Range<u64>, length: u64) -> HeaderValue {
     let text = format!("bytes {}-{}/{length}", part.start, part.end - 1);
     HeaderValue::try_from(text).expect("digits")
 }
 
-/// The one part that a 206 is, and the length of the whole (§14.4); `None` where it does not say, or not once, or what it
-/// says is not sound.
+/// Reads the part that a 206 carries and the length of the whole; `None` if `Content-Range` is
+/// absent, given twice, malformed or contradicts itself.
 #[must_use]
 pub fn parse_content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let line = fields::single(headers, &CONTENT_RANGE)?;
@@ -32,14 +32,14 @@ pub fn parse_content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     is_sound.then(|| (first..last + 1, complete))
 }
 
-/// `Range` for one part.
+/// Writes `Range` for one part.
 #[must_use]
 pub fn range_header(part: &Range<u64>) -> HeaderValue {
     let text = format!("bytes={}-{}", part.start, part.end - 1);
     HeaderValue::try_from(text).expect("digits")
 }
 
-/// `Content-Range` where there is no such part.
+/// Writes the `Content-Range` of a 416.
 #[must_use]
 pub fn unsatisfied_content_range(length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes */{length}")).expect("digits")

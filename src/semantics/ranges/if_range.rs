@@ -1,4 +1,4 @@
-//! `If-Range` of a request (RFC 9110 §13.1.5).
+//! The `If-Range` of a request (RFC 9110 §13.1.5).
 
 use http::HeaderMap;
 use http::header::IF_RANGE;
@@ -7,11 +7,11 @@ use crate::semantics::fields::date;
 use crate::semantics::moment::Moment;
 use crate::semantics::validation::{EntityTag, strong_date};
 
-/// Whether a request's `If-Range` lets its `Range` count for a response (§13.1.5): there is none, or it names the response
-/// by a strong validator.
+/// Returns whether `If-Range` lets `Range` count: it is absent, or names the response by a strong
+/// validator.
 #[must_use]
-pub fn if_range_allows(asked: &HeaderMap, headers: &HeaderMap, received: Moment) -> bool {
-    let mut lines = asked.get_all(IF_RANGE).iter();
+pub fn if_range_allows(request: &HeaderMap, headers: &HeaderMap, received: Moment) -> bool {
+    let mut lines = request.get_all(IF_RANGE).iter();
     let line = match (lines.next(), lines.next()) {
         (None, _) => return true,
         (Some(line), None) => line.as_bytes().trim_ascii(),

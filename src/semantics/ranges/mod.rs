@@ -1,4 +1,8 @@
-//! `Range`, `If-Range` and `Content-Range` (RFC 9110 §13.1.5, §14).
+//! Requests for parts and stored parts (RFC 9110 §13.1.5, §14; RFC 9111 §3.3, §3.4).
+//!
+//! [`requested_ranges`] reads `Range`, [`if_range_allows`] evaluates `If-Range`, `content_range`
+//! and `multipart` read and write the fields of a 206. [`PartialContent`] says which parts of a
+//! representation are stored.
 
 mod content_range;
 mod if_range;

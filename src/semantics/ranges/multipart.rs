@@ -1,4 +1,4 @@
-//! Heads of parts in `multipart/byteranges` (RFC 9110 §14.6).
+//! The parts of `multipart/byteranges` (RFC 9110 §14.6).
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use http::header::CONTENT_RANGE;
 
 use super::content_range::content_range;
 
-/// The head of one part among several (§14.6): what stands before its bytes.
+/// Writes the head of one part: everything that stands before its bytes.
 #[must_use]
 pub fn multipart_part_head(
     boundary: &str,

@@ -1,23 +1,26 @@
-//! What is stored of a response that is not whole (RFC 9111 §3.3).
+//! The parts of a representation that are stored (RFC 9111 §3.3).
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// How many parts of one representation are kept: whoever fetches it in more pieces than that begins anew.
+/// The largest number of parts that are kept of one representation. A client that fetches more
+/// pieces starts anew.
 pub const MAX_SPANS: usize = 16;
 
-/// The parts of a representation that a stored 206 holds, one behind the other in its body.
+/// The parts of a representation that a stored response holds. They follow each other in its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialContent {
+    /// The length of the whole representation.
     complete: u64,
+    /// The parts: in order, none empty, none touching another.
     spans: Box<[Range<u64>]>,
 }
 
 impl PartialContent {
-    /// Parts of a representation of `complete` bytes: in order, none empty, none touching another, none beyond its end.
+    /// Creates the parts of a representation of `complete` bytes.
     ///
-    /// `None` if they are not.
+    /// `None` unless they are in order, none empty, none touching another and none beyond the end.
     #[must_use]
     pub(crate) fn new(complete: u64, spans: impl Into<Box<[Range<u64>]>>) -> Option<Self> {
         let spans = spans.into();
@@ -29,31 +32,32 @@ impl PartialContent {
         is_sound.then_some(Self { complete, spans })
     }
 
-    /// The length of the whole representation.
+    /// Returns the length of the whole representation.
     #[must_use]
     pub fn complete(&self) -> u64 {
         self.complete
     }
 
-    /// The parts that are there.
+    /// Returns the parts that are stored.
     #[must_use]
     pub fn spans(&self) -> &[Range<u64>] {
         &self.spans
     }
 
-    /// How many bytes are there.
+    /// Returns how many bytes are stored.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.spans.iter().map(|span| span.end - span.start).sum()
     }
 
-    /// Whether that is all of it.
+    /// Returns whether all bytes are stored.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.held() == self.complete
     }
 
-    /// Where in the body, which is not what lies between, `part` of the representation is; `None` if some of it is not there.
+    /// Returns where a part of the representation is in the body; `None` unless all of it is
+    /// stored.
     #[must_use]
     pub(crate) fn find(&self, part: &Range<u64>) -> Option<Range<u64>> {
         let holds = |span: &Range<u64>| span.start <= part.start && part.end <= span.end;
@@ -63,7 +67,9 @@ impl PartialContent {
         })
     }
 
-    /// What is missing of `wanted`, from the first byte of it to the last: what lies between may be there. Empty if nothing is.
+    /// Returns the missing part of `wanted`, from its first missing byte to its last.
+    ///
+    /// Bytes in between may be stored. Empty if nothing is missing.
     #[must_use]
     pub(crate) fn gap(&self, wanted: &Range<u64>) -> Range<u64> {
         let around = |place: u64| self.spans.iter().find(move |span| span.contains(&place));
@@ -75,8 +81,9 @@ impl PartialContent {
         start..around(last).map_or(wanted.end, |span| span.start)
     }
 
-    /// These parts and another of the same representation: the new part counts where both have the same bytes. `None` for
-    /// more than are kept, and for a part that is not of one of this length.
+    /// Adds a part of the same representation. Where both have the same bytes, the new ones count.
+    ///
+    /// `None` for more than [`MAX_SPANS`] parts, and for a part beyond the end.
     #[must_use]
     pub(crate) fn with(&self, part: &Range<u64>) -> Option<Self> {
         let touches = |span: &&Range<u64>| span.start <= part.end && part.start <= span.end;
@@ -96,11 +103,12 @@ impl PartialContent {
             .flatten()
     }
 
-    /// The body of these parts, which is `held`, with the bytes of another part put in their place.
+    /// Returns the body with the bytes of another part added, where `held` is the body of these
+    /// parts.
     #[must_use]
     pub(crate) fn join(&self, held: &Bytes, part: &Range<u64>, bytes: &Bytes) -> Bytes {
         let (before, after) = (self.held_before(part.start), self.held_before(part.end));
-        // Within what is in memory, so a usize can hold it.
+        // Both are within memory, so a `usize` holds them.
         let (before, after) = (&held[..before as usize], &held[after as usize..]);
         let mut body = BytesMut::with_capacity(before.len() + bytes.len() + after.len());
         for piece in [before, bytes, after] {
@@ -109,12 +117,13 @@ impl PartialContent {
         body.freeze()
     }
 
+    /// Returns how many bytes before an offset are stored.
     fn held_before(&self, place: u64) -> u64 {
         let before = |span: &Range<u64>| span.end.min(place).saturating_sub(span.start);
         self.spans.iter().map(before).sum()
     }
 
-    /// Bytes of memory this takes.
+    /// Returns the bytes of memory that this takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.spans)
@@ -150,7 +159,8 @@ mod tests {
         assert_eq!((parts.held(), parts.complete()), (9, 10));
     }
 
-    /// Every set of spans of eight bytes with every part of them: what is held is what the representation has there.
+    /// All sets of parts of eight bytes, with every other part: the body has the bytes of the
+    /// representation.
     #[test]
     fn section_3_4_parts_are_combined() {
         let whole: Vec<u8> = (10..18).collect();

@@ -1,4 +1,4 @@
-//! `Range` of a request (RFC 9110 §14.1, §14.2).
+//! The `Range` of a request (RFC 9110 §14.1, §14.2).
 
 use std::ops::Range;
 
@@ -7,39 +7,39 @@ use http::header::RANGE;
 
 use crate::semantics::fields;
 
-/// How many ranges a request may ask for: more is not what a client needs (§14.2, §17.15).
+/// The largest number of parts in a request; more is treated as an attack (RFC 9110 §14.2, §17.15).
 pub const MAX_RANGES: usize = 16;
 
-/// What a request asks for of a representation.
+/// The parts of a representation that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestedRanges {
-    /// All of it: it asks for no range, or not in a way that is understood (§14.2).
+    /// All of it: there is no `Range`, or one that is ignored (RFC 9110 §14.2).
     Whole,
-    /// These parts of it, none empty, none beyond its end, in the order they were asked for.
+    /// These parts, none empty, none beyond the end, in the order of the request.
     Parts(Vec<Range<u64>>),
-    /// Parts that it does not have.
+    /// Only parts that the representation does not have.
     Unsatisfiable,
 }
 
 /// Reads `Range` for a representation of `length` bytes.
 ///
-/// Other units than bytes, several lines, and what cannot be read are ignored; so is a request for more than
-/// [`MAX_RANGES`] parts, or for parts that overlap, which would be sent more than once.
+/// Other units than bytes, several lines and malformed values are ignored. So is a request for more
+/// than [`MAX_RANGES`] parts, or for overlapping ones, which would send bytes more than once.
 #[must_use]
-pub fn requested_ranges(asked: &HeaderMap, length: u64) -> RequestedRanges {
-    let line = fields::single(asked, &RANGE);
+pub fn requested_ranges(request: &HeaderMap, length: u64) -> RequestedRanges {
+    let line = fields::single(request, &RANGE);
     let Some(members) = line.and_then(|line| members_of(line.as_bytes())) else {
         return RequestedRanges::Whole;
     };
     let mut parts: Vec<Range<u64>> = Vec::new();
     for (number, member) in members.enumerate() {
-        let Some(spec) = Spec::parse(member).filter(|_| number < MAX_RANGES) else {
+        let Some(spec) = RangeSpec::parse(member).filter(|_| number < MAX_RANGES) else {
             return RequestedRanges::Whole;
         };
         let Some(part) = spec.within(length) else {
             continue;
         };
-        if parts.iter().any(|other| overlap(other, &part)) {
+        if parts.iter().any(|other| is_overlapping(other, &part)) {
             return RequestedRanges::Whole;
         }
         parts.push(part);
@@ -50,11 +50,12 @@ pub fn requested_ranges(asked: &HeaderMap, length: u64) -> RequestedRanges {
     RequestedRanges::Parts(parts)
 }
 
-fn overlap(one: &Range<u64>, other: &Range<u64>) -> bool {
+/// Returns whether two parts share a byte.
+fn is_overlapping(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// The members of a set of byte ranges; `None` for another unit, and for a set without members.
+/// Returns the members of a set of byte ranges; `None` for another unit or an empty set.
 fn members_of(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let equals = value.iter().position(|byte| *byte == b'=')?;
     let (unit, set) = (&value[..equals], &value[equals + 1..]);
@@ -64,15 +65,16 @@ fn members_of(value: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     (is_bytes && members().any(|member| is_any(&member))).then(|| members().filter(is_any))
 }
 
-/// One range as it is asked for (§14.1.1).
+/// One range as it is requested (RFC 9110 §14.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spec {
+enum RangeSpec {
     From(u64),
     FromTo(u64, u64),
     Last(u64),
 }
 
-impl Spec {
+impl RangeSpec {
+    /// Reads `first-last`, `first-` or `-length`.
     fn parse(member: &[u8]) -> Option<Self> {
         let dash = member.iter().position(|byte| *byte == b'-')?;
         let (first, last) = (&member[..dash], &member[dash + 1..]);
@@ -87,6 +89,7 @@ impl Spec {
         }
     }
 
+    /// Returns the part of a representation of `length` bytes; `None` if it is empty.
     fn within(self, length: u64) -> Option<Range<u64>> {
         let part = match self {
             Self::From(first) => first..length,

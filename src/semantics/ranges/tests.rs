@@ -1,4 +1,4 @@
-//! Tables of ranges.
+//! Tables of ranges (RFC 9110 §14).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ fn asking(lines: &[&'static str]) -> HeaderMap {
     headers
 }
 
-/// H12
+/// RFC 9110 §13.1.5, §14.
 #[test]
 fn section_14_1_2_byte_ranges() {
     use RequestedRanges::{Unsatisfiable, Whole};
@@ -90,7 +90,7 @@ fn section_17_15_sets_are_bounded() {
     assert_eq!(many(100_000), RequestedRanges::Whole);
 }
 
-/// H12
+/// RFC 9110 §13.1.5, §14.
 #[test]
 fn section_13_1_5_if_range() {
     let received = Moment::new(
@@ -137,7 +137,7 @@ fn section_14_4_content_range() {
 }
 
 #[test]
-fn section_14_4_what_a_206_is() {
+fn section_14_4_content_range_of_a_206_is_read() {
     let of = |lines: &[&'static str]| {
         let mut headers = HeaderMap::new();
         for line in lines {
@@ -171,7 +171,7 @@ fn section_14_4_what_a_206_is() {
     assert_eq!(range_header(&(4..10)), "bytes=4-9");
 }
 
-/// H13
+/// RFC 9111 §3.4.
 #[test]
 fn section_3_4_parts_of_the_same_representation() {
     let received = Moment::new(

@@ -1,4 +1,4 @@
-//! What to do with a request, given what was found in the store (RFC 9111 §4).
+//! The decision to answer a request from the store, or to fetch (RFC 9111 §4).
 
 use std::time::Duration;
 
@@ -8,71 +8,82 @@ use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, StaleUse};
 
-/// What a lookup found. "Not the one asked for" and "too old" are different things.
+/// What a lookup found.
+///
+/// A response to another request and a stale response are different cases: only the latter can be
+/// validated or served stale.
 #[derive(Clone, Copy, Debug)]
 pub enum Candidate<'a> {
-    /// Nothing.
+    /// No response.
     Absent,
     /// A response of another key with the same digest.
     OtherKey,
-    /// A response that other request fields selected.
+    /// A response that other values of the selecting fields selected (RFC 9111 §4.1).
     OtherVariant,
-    /// A response to this very request.
+    /// A response to this request.
     Response(&'a Freshness),
 }
 
-/// The answer's way.
+/// How a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReuseDecision {
-    /// From the store.
+    /// From the store, fresh.
     Fresh {
-        /// Its current age (§4.2.3).
+        /// The current age (RFC 9111 §4.2.3).
         age: Duration,
-        /// What is left of its lifetime; `None` is "until invalidated".
+        /// The rest of the lifetime. `None`: fresh until it is invalidated.
         left: Option<Duration>,
     },
-    /// From the store, beyond its lifetime, while it is fetched anew (RFC 5861 §3).
+    /// From the store, stale, while a refresh runs in the background (RFC 5861 §3).
     StaleWhileRevalidate,
-    /// From the store, beyond its lifetime, because the request takes it (§5.2.1.2).
+    /// From the store, stale, because the request accepts it (RFC 9111 §5.2.1.2).
     MaxStale,
     /// From the inner service.
     Fetch(FetchReason),
-    /// 504: the request said `only-if-cached` (§5.2.1.7) and nothing stored will do.
+    /// 504: the request has `only-if-cached` and no stored response may be used (RFC 9111
+    /// §5.2.1.7).
     GatewayTimeout,
 }
 
-/// Decides.
+/// Decides how a request with these directives is answered, given what the lookup found.
 #[must_use]
-pub fn decide_reuse(asked: &RequestDirectives, found: Candidate<'_>, now: Moment) -> ReuseDecision {
-    let reason = match found {
+pub fn decide_reuse(
+    request: &RequestDirectives,
+    candidate: Candidate<'_>,
+    now: Moment,
+) -> ReuseDecision {
+    let reason = match candidate {
         Candidate::Absent => FetchReason::UriMiss,
         Candidate::OtherKey => FetchReason::OtherKey,
         Candidate::OtherVariant => FetchReason::VaryMiss,
         Candidate::Response(freshness) => {
             let age = freshness.age(now);
             let left = freshness.lifetime.map(|life| life.saturating_sub(age));
-            let Some(reason) = why_not(asked, freshness, age, left) else {
+            let Some(reason) = reason_to_fetch(request, freshness, age, left) else {
                 return ReuseDecision::Fresh { age, left };
             };
-            let may = |of| may_use_stale(asked, freshness, now, of);
+            let may_use = |usage| may_use_stale(request, freshness, now, usage);
             match reason {
-                FetchReason::Stale if may(StaleUse::WhileRevalidate) => {
+                FetchReason::Stale if may_use(StaleUse::WhileRevalidate) => {
                     return ReuseDecision::StaleWhileRevalidate;
                 }
-                FetchReason::Stale if may(StaleUse::MaxStale) => return ReuseDecision::MaxStale,
+                FetchReason::Stale if may_use(StaleUse::MaxStale) => {
+                    return ReuseDecision::MaxStale;
+                }
                 _ => reason,
             }
         }
     };
-    if asked.only_if_cached {
+    if request.only_if_cached {
         ReuseDecision::GatewayTimeout
     } else {
         ReuseDecision::Fetch(reason)
     }
 }
 
-fn why_not(
-    asked: &RequestDirectives,
+/// Returns why the stored response may not be served as a fresh one; `None` if it may.
+fn reason_to_fetch(
+    request: &RequestDirectives,
     freshness: &Freshness,
     age: Duration,
     left: Option<Duration>,
@@ -80,17 +91,17 @@ fn why_not(
     if left.is_some_and(|left| left.is_zero()) {
         return Some(FetchReason::Stale);
     }
-    if asked.no_cache {
+    if request.no_cache {
         return Some(FetchReason::RequestNoCache);
     }
-    // `max-age=0` asks for nothing that has been stored at all, however young; but what is immutable has not changed
-    // since (RFC 8246 §2).
+    // `max-age=0` accepts no stored response, however young. An immutable one has not changed
+    // since, so it is accepted (RFC 8246 §2).
     let is_too_old = |most: Duration| most.is_zero() || age > most;
-    if !freshness.immutable && asked.max_age.is_some_and(is_too_old) {
+    if !freshness.immutable && request.max_age.is_some_and(is_too_old) {
         return Some(FetchReason::RequestMaxAge);
     }
     let too_soon = |least: Duration| left.is_some_and(|left| left < least);
-    if asked.min_fresh.is_some_and(too_soon) {
+    if request.min_fresh.is_some_and(too_soon) {
         return Some(FetchReason::RequestMinFresh);
     }
     None

@@ -1,4 +1,8 @@
 //! Whether a stored response answers a request, and with what of it (RFC 9111 §4).
+//!
+//! [`decide_reuse`] says whether the stored response may be used at all, [`may_use_stale`] whether
+//! it may be used stale, and [`select_content`] whether the client gets all of it, a 304, a part or
+//! a 416. How long a response is fresh is computed in `freshness`.
 
 mod decision;
 mod selection;

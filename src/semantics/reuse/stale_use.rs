@@ -1,4 +1,4 @@
-//! Whether a stale response may be used (RFC 9111 §4.2.4, RFC 5861).
+//! Whether a stale response may be served (RFC 9111 §4.2.4, RFC 5861).
 
 use std::time::Duration;
 
@@ -7,57 +7,60 @@ use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 
-/// Whether a request takes what is stale.
+/// Returns whether a request accepts a stale response at all.
 ///
-/// A request's `max-age` and `min-fresh` refuse it (§5.2.1.1, §5.2.1.3), and so does `no-cache`.
+/// `max-age`, `min-fresh` and `no-cache` refuse it (RFC 9111 §5.2.1.1, §5.2.1.3, §5.2.1.4).
 #[must_use]
-pub fn accepts_stale(asked: &RequestDirectives) -> bool {
-    !(asked.no_cache || asked.max_age.is_some() || asked.min_fresh.is_some())
+fn accepts_stale(request: &RequestDirectives) -> bool {
+    !(request.no_cache || request.max_age.is_some() || request.min_fresh.is_some())
 }
 
-/// Whether a stored response that is stale may be used in this way now.
+/// Returns whether a stored response may be served stale now, for this use.
 ///
-/// A request's own `stale-if-error` widens the response's window (RFC 5861 §4), but does not open one that is forbidden.
+/// The request's own `stale-if-error` widens the window of the response (RFC 5861 §4), but opens
+/// none that the response forbids.
 #[must_use]
 pub fn may_use_stale(
-    asked: &RequestDirectives,
+    request: &RequestDirectives,
     stored: &Freshness,
     now: Moment,
-    of: StaleUse,
+    usage: StaleUse,
 ) -> bool {
     let Some(lifetime) = stored.lifetime else {
         return true;
     };
-    if of == StaleUse::MaxStale {
-        return is_within_max_stale(asked, stored, stored.age(now), lifetime);
+    if usage == StaleUse::MaxStale {
+        return is_within_max_stale(request, stored, stored.age(now), lifetime);
     }
-    if !accepts_stale(asked) {
+    if !accepts_stale(request) {
         return false;
     }
-    let mut window = stored.stale.window(of);
-    if of != StaleUse::WhileRevalidate && !stored.stale.is_forbidden {
-        window = window.max(asked.stale_if_error.unwrap_or_default());
+    let mut window = stored.stale.window(usage);
+    if usage != StaleUse::WhileRevalidate && !stored.stale.is_forbidden {
+        window = window.max(request.stale_if_error.unwrap_or_default());
     }
-    // Strictly within, so that a window of nothing allows nothing.
+    // Strictly within, so that a window of zero allows nothing.
     stored.age(now).saturating_sub(lifetime) < window
 }
 
-/// A request's own `max-stale` (RFC 9111 §5.2.1.2), which opens nothing that the response forbids (§4.2.4). Its `max-age`
-/// counts beside it (§5.2.1.1), its `min-fresh` and `no-cache` contradict it.
+/// Returns whether the request's `max-stale` accepts the response (RFC 9111 §5.2.1.2).
+///
+/// It opens nothing that the response forbids (§4.2.4). `max-age` counts beside it (§5.2.1.1);
+/// `min-fresh` and `no-cache` contradict it.
 fn is_within_max_stale(
-    asked: &RequestDirectives,
+    request: &RequestDirectives,
     stored: &Freshness,
     age: Duration,
     lifetime: Duration,
 ) -> bool {
-    let is_refused = stored.stale.is_forbidden || asked.no_cache || asked.min_fresh.is_some();
-    let is_young = asked
+    let is_refused = stored.stale.is_forbidden || request.no_cache || request.min_fresh.is_some();
+    let is_young = request
         .max_age
         .is_none_or(|most| age <= most && !most.is_zero());
-    // In whole seconds, as both are told.
+    // In whole seconds, as `Age` and `max-stale` are.
     let staleness = age.saturating_sub(lifetime).as_secs();
     let is_taken = |most: Duration| staleness <= most.as_secs();
-    !is_refused && is_young && asked.max_stale.is_some_and(is_taken)
+    !is_refused && is_young && request.max_stale.is_some_and(is_taken)
 }
 
 #[cfg(test)]
@@ -102,9 +105,9 @@ mod tests {
         ..NOTHING_GIVEN
     };
 
-    /// H19
+    /// RFC 9111 §4.2.4.
     #[test]
-    fn section_4_2_4_what_forbids_staleness_always_wins() {
+    fn section_4_2_4_directives_that_forbid_stale_use_win() {
         #[rustfmt::skip]
         let rows: &[(&str, StaleRules, [u64; 3])] = &[
             ("max-age=1", NOTHING_GIVEN, [0, 0, 60]),
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_5861_each_use_has_its_window() {
+    fn rfc_5861_each_use_has_its_own_window() {
         use StaleUse::{IfError, IfUnreachable, MaxStale, WhileRevalidate};
         let at = |seconds: u64| Moment::new(s(seconds), UNIX_EPOCH + s(seconds));
         let stored = |stale: Staleness| Freshness {
@@ -168,18 +171,18 @@ mod tests {
             ("max-stale, within", &all, "max-stale=5", 15, MaxStale, true),
             ("max-stale, over", &all, "max-stale=5", 16, MaxStale, false),
             ("max-stale, any", &all, "max-stale", 999_999, MaxStale, true),
-            ("max-stale, what is forbidden (H19)", &forbidden, "max-stale", 12, MaxStale, false),
+            ("max-stale, what is forbidden always wins", &forbidden, "max-stale", 12, MaxStale, false),
             ("max-stale and no-cache", &all, "max-stale, no-cache", 12, MaxStale, false),
             ("max-stale and min-fresh", &all, "max-stale, min-fresh=1", 12, MaxStale, false),
             ("max-stale, older than max-age", &all, "max-stale, max-age=11", 12, MaxStale, false),
             ("max-stale, no older than max-age", &all, "max-stale, max-age=12", 12, MaxStale, true),
-            ("nobody asked", &all, "", 12, MaxStale, false),
+            ("nobody request", &all, "", 12, MaxStale, false),
             ("nor what is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
         ];
         for (case, stored, line, now, of, expected) in rows {
-            let asked =
+            let request =
                 RequestDirectives::from_headers(&headers(line), IgnoredDirectives::default());
-            let got = may_use_stale(&asked, stored, at(*now), *of);
+            let got = may_use_stale(&request, stored, at(*now), *of);
             assert_eq!(got, *expected, "{case}");
         }
     }

@@ -1,4 +1,4 @@
-//! Tables of the decision to reuse a stored response.
+//! Tables of the decision to reuse a stored response (RFC 9111 §4).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -87,9 +87,9 @@ fn section_4_2_fresh_until_the_lifetime_is_reached() {
     }
 }
 
-/// H21
+/// RFC 9111 §5.2.1, RFC 8246 §2.
 #[test]
-fn section_5_2_1_what_the_client_asks() {
+fn section_5_2_1_request_directives_limit_reuse() {
     let stored = Freshness {
         received: at(0),
         initial_age: Duration::ZERO,
@@ -192,7 +192,7 @@ fn section_5_2_1_what_the_client_asks() {
 }
 
 #[test]
-fn rfc_5861_section_3_stale_while_it_is_fetched_anew() {
+fn rfc_5861_section_3_stale_while_revalidate() {
     let stored = Freshness {
         received: at(0),
         initial_age: Duration::ZERO,
@@ -253,7 +253,7 @@ fn rfc_5861_section_3_stale_while_it_is_fetched_anew() {
 }
 
 #[test]
-fn section_4_not_the_one_asked_for_is_not_too_old() {
+fn section_4_a_response_to_another_request_is_not_a_stale_one() {
     for (found, reason) in [
         (Candidate::Absent, FetchReason::UriMiss),
         (Candidate::OtherKey, FetchReason::OtherKey),

@@ -1,13 +1,13 @@
-//! Header fields in one buffer of their own.
+//! Copies header fields into one buffer.
 
 use bytes::{Buf, BytesMut};
 use http::header::AGE;
 use http::{HeaderMap, HeaderValue};
 
-/// The same fields with all values in one buffer of their own.
+/// Returns the fields with all values in one buffer of their own.
 ///
-/// Values as they arrive are slices of the connection's read buffer: kept as they are, each stored response would hold
-/// on to a whole one.
+/// Values that arrive are slices of the connection's read buffer. Kept as they are, each stored
+/// response would keep a whole read buffer alive.
 pub(super) fn compact(headers: &HeaderMap) -> HeaderMap {
     let length = headers.values().map(HeaderValue::len).sum();
     let mut buffer = BytesMut::with_capacity(length);
@@ -18,7 +18,7 @@ pub(super) fn compact(headers: &HeaderMap) -> HeaderMap {
     let mut compact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         if name == AGE || value.is_empty() {
-            // The slots: a static value is cloned, and replaced, without touching anything shared.
+            // The slots: a static value is cloned and replaced without touching a reference count.
             buffer.advance(value.len());
             compact.append(name, HeaderValue::from_static(""));
             continue;

@@ -1,9 +1,9 @@
-//! The end of a stored response, observed.
+//! Observes the end of a stored response.
 
 use std::fmt;
 
-/// Told when a stored response is gone from wherever it was.
+/// Is called when a stored response is dropped, so that shared memory can be accounted for.
 pub trait DropObserver: fmt::Debug + Send + Sync + 'static {
-    /// It is being dropped.
+    /// Is called by the drop of the stored response.
     fn on_drop(&self);
 }

@@ -11,44 +11,50 @@ use crate::semantics::ranges::PartialContent;
 use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
 
-/// A stored response without its body: what is known once the head has arrived.
+/// A stored response without its content: what is known when the head has arrived.
 #[derive(Debug)]
 pub struct StoredHead {
+    /// The full key that the response is stored under.
     pub(super) identity: Arc<[u8]>,
+    /// The status.
     pub(super) status: StatusCode,
+    /// The header fields, with slots for `Age` and `Cache-Status`.
     pub(super) headers: HeaderMap,
-    pub(super) grant: StoragePolicy,
+    /// The policy that it was stored with.
+    pub(super) policy: StoragePolicy,
+    /// The parts that the content consists of, if it is not whole.
     pub(super) parts: Option<PartialContent>,
+    /// Whether `Cache-Status` came with the response, so that its field is no slot.
     pub(super) has_upstream_status: bool,
 }
 
 impl StoredHead {
-    /// A head that is to be stored under the full key `identity`.
+    /// Creates the head of a response to be stored under the full key `identity`.
     #[must_use]
     pub fn new(
         identity: Arc<[u8]>,
         status: StatusCode,
         headers: &HeaderMap,
-        grant: StoragePolicy,
+        policy: StoragePolicy,
     ) -> Self {
-        Self::from_owned(identity, status, headers.clone(), grant)
+        Self::from_owned(identity, status, headers.clone(), policy)
     }
 
-    /// The same of header fields that nobody else needs.
+    /// Creates the head like [`new`](Self::new), without a copy of the header fields.
     #[must_use]
     pub fn from_owned(
         identity: Arc<[u8]>,
         status: StatusCode,
         mut headers: HeaderMap,
-        grant: StoragePolicy,
+        policy: StoragePolicy,
     ) -> Self {
         hop_by_hop::remove(&mut headers);
-        for name in &grant.withheld {
+        for name in &policy.withheld {
             headers.remove(name);
         }
         headers
             .entry(DATE)
-            .or_insert_with(|| date::format(grant.freshness.received.wall()));
+            .or_insert_with(|| date::format(policy.freshness.received.wall()));
         headers.insert(AGE, HeaderValue::from_static(""));
         let has_upstream_status = headers.contains_key(CACHE_STATUS);
         if !has_upstream_status {
@@ -58,24 +64,25 @@ impl StoredHead {
             identity,
             status,
             headers,
-            grant,
+            policy,
             parts: None,
             has_upstream_status,
         }
     }
 
-    /// The same as the head of parts, which the body will hold one behind the other (RFC 9111 §3.3).
+    /// Makes it the head of partial content, whose parts follow each other in the body (RFC 9111
+    /// §3.3).
     #[must_use]
     pub fn with_parts(mut self, parts: PartialContent) -> Self {
         self.parts = Some(parts);
         self
     }
 
-    /// The same with an entity tag of the content, where that is whole and the origin gave it no validator.
+    /// Adds an entity tag computed from the content, if that is whole and came without a validator.
     #[must_use]
     pub fn with_generated_tag(mut self, content: &[u8]) -> Self {
-        let has = |name: &HeaderName| self.headers.contains_key(name);
-        if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has) {
+        let has_field = |name: &HeaderName| self.headers.contains_key(name);
+        if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has_field) {
             self.headers.insert(ETAG, generated_tag(content));
         }
         self

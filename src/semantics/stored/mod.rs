@@ -1,4 +1,9 @@
-//! The stored response: everything a hit needs, precomputed (RFC 9111 §2, §3.1).
+//! The stored response: everything that a hit sends, prepared when it was stored (RFC 9111 §2,
+//! §3.1).
+//!
+//! A [`StoredHead`] is made from the head of a response and its policy; with the content it becomes
+//! a [`StoredResponse`], which never changes. [`updated_headers`] computes the fields after a 304
+//! or an answer to HEAD. Backends keep stored responses; this room does not know how.
 
 mod compact;
 mod drop_observer;

@@ -17,23 +17,27 @@ use crate::semantics::ranges::PartialContent;
 use crate::semantics::validation;
 use crate::semantics::vary::{VaryRule, VarySelection};
 
-/// A response as a backend keeps it: never changed once made.
+/// A response as a backend keeps it. It never changes.
 ///
-/// Its header map holds no field of a connection, has a `Date`, a `Content-Length` that is the body's, and ready slots
-/// for `Age` and `Cache-Status`, so that answering from it inserts nothing.
+/// Its header map holds no field of a connection. It has a `Date`, the `Content-Length` of the
+/// body, and slots for `Age` and `Cache-Status`: answering from it inserts no field.
 #[derive(Debug)]
 pub struct StoredResponse {
     head: StoredHead,
     body: Bytes,
     trailers: Option<HeaderMap>,
     cost: Duration,
-    /// Made when it is first wanted, which takes a validator; room for it is counted from the start.
+    /// The head of a 304, made by the first request that needs it; `None` without a validator. Its
+    /// memory is counted from the start.
     not_modified: Option<OnceLock<HeaderMap>>,
     drop_observer: Option<Arc<dyn DropObserver>>,
 }
 
 impl StoredHead {
-    /// The response, once its body is whole; `cost` is the time it took to get it.
+    /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
+    /// took.
+    ///
+    /// Header fields and trailers are copied into buffers of their own.
     #[must_use]
     pub fn with_body(
         self,
@@ -47,7 +51,7 @@ impl StoredHead {
         response
     }
 
-    /// The same where fields and body are slices of one buffer already, which is kept as it is.
+    /// Makes the stored response without copying: header fields and body share a buffer already.
     #[must_use]
     pub fn with_shared_body(
         mut self,
@@ -74,32 +78,33 @@ impl StoredHead {
 }
 
 impl StoredResponse {
-    /// The same with somebody who is told when it is dropped.
+    /// Sets the observer that is called when the response is dropped.
     #[must_use]
     pub(crate) fn with_drop_observer(mut self, drop_observer: Arc<dyn DropObserver>) -> Self {
         self.drop_observer = Some(drop_observer);
         self
     }
 
-    /// The full key it was stored under.
+    /// Returns the full key that the response is stored under.
     #[must_use]
     pub(crate) fn identity(&self) -> &[u8] {
         &self.head.identity
     }
 
-    /// Its status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    /// Its header fields, with the slots described above.
+    /// Returns the header fields, with the slots for `Age` and `Cache-Status`.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The header fields of a 304 in its place (RFC 9110 §15.4.5), with the same slots.
+    /// Returns the header fields of a 304 in its place (RFC 9110 §15.4.5), with the slots for `Age`
+    /// and `Cache-Status`.
     #[must_use]
     pub fn not_modified(&self) -> HeaderMap {
         let make = || validation::not_modified_headers(self.headers());
@@ -109,65 +114,66 @@ impl StoredResponse {
         }
     }
 
-    /// Its body.
+    /// Returns the body.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Its trailer fields, if it had any.
+    /// Returns the trailer fields, if there were any.
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
     }
 
-    /// The time it took to get it, from the call to the body's end.
+    /// Returns how long fetching the response took, from the call to the end of the body.
     #[must_use]
     pub fn cost(&self) -> Duration {
         self.cost
     }
 
-    /// Its times.
+    /// Returns the times: arrival, age, lifetime and the windows after it.
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
-        &self.head.grant.freshness
+        &self.head.policy.freshness
     }
 
-    /// The request fields that select it, where it varies (RFC 9111 §4.1). A backend keeps the rule
-    /// under the [primary](crate::key::CacheKey::primary) key.
+    /// Returns the rule that selects the response, if it varies (RFC 9111 §4.1). A backend keeps
+    /// the rule under the [primary](crate::key::CacheKey::primary) key.
     #[must_use]
     pub fn vary_rule(&self) -> Option<&Arc<VaryRule>> {
         self.vary_selection().map(VarySelection::rule)
     }
 
-    /// The values of the request fields that selected it, where it varies.
+    /// Returns the values of the request fields that selected the response, if it varies.
     #[must_use]
     pub(crate) fn vary_selection(&self) -> Option<&VarySelection> {
-        self.head.grant.selected.as_ref()
+        self.head.policy.selected.as_ref()
     }
 
-    /// The groups it is invalidated with.
+    /// Returns the groups that the response is invalidated with.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
-        &self.head.grant.groups
+        &self.head.policy.groups
     }
 
-    /// What it holds, where that is not the whole.
+    /// Returns the parts that are stored, if the response is not whole.
     #[must_use]
     pub fn parts(&self) -> Option<&PartialContent> {
         self.head.parts.as_ref()
     }
 
-    /// Whether the `Cache-Status` line in its headers is an upstream's, to be kept, rather than our slot.
+    /// Returns whether `Cache-Status` came with the response, so that its line is kept.
     #[must_use]
     pub(crate) fn has_upstream_status(&self) -> bool {
         self.head.has_upstream_status
     }
 
-    /// Bytes of memory it holds: key, headers, body, trailers and its own bookkeeping.
+    /// Returns the bytes of memory that the response takes: key, fields, body, trailers and its own
+    /// bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // Of its values there are no others than those of its headers.
+        // Its values are those of the stored head: none of their own.
         let not_modified = self.headers().keys_len() * (MAP_ENTRY + 6);
         size_of::<Self>()
             + self.identity().len()

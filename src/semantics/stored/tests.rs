@@ -1,4 +1,4 @@
-//! A stored response from its head and body.
+//! A stored response, made from its head and body.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -65,7 +65,7 @@ fn the_head_is_completed() {
     assert_eq!(text("x"), None);
 }
 
-/// B11
+/// RFC 9110 §8.6: a 204 has no `Content-Length`.
 #[test]
 fn no_content_has_no_length() {
     assert!(!store(204, &[], "").headers().contains_key(CONTENT_LENGTH));
@@ -88,7 +88,7 @@ fn an_upstreams_status_is_kept() {
 }
 
 #[test]
-fn weight_grows_with_what_is_held() {
+fn weight_grows_with_the_content() {
     let small = store(200, &[], "").weight();
     assert_eq!(
         store(200, &[], "12345678").weight(),

@@ -1,4 +1,4 @@
-//! Updating the fields of a stored response (RFC 9111 §3.2).
+//! Updates the header fields of a stored response (RFC 9111 §3.2).
 
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, TRAILER,
@@ -9,9 +9,11 @@ use super::response::StoredResponse;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::fields::hop_by_hop;
 
-/// Of the content that is stored, not of the message that was received: an update never changes them (§3.2). A 304 that
-/// names them is about a content that it does not carry.
-const OF_THE_CONTENT: [HeaderName; 5] = [
+/// The fields of the stored content, which an update never changes (RFC 9111 §3.2).
+///
+/// A 304 that has such a field describes content that it does not carry: it never replaces
+/// `Content-Length`.
+const CONTENT_FIELDS: [HeaderName; 5] = [
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     CONTENT_RANGE,
@@ -19,10 +21,11 @@ const OF_THE_CONTENT: [HeaderName; 5] = [
     TRAILER,
 ];
 
-/// The stored response's fields, updated by those of a 304 to its validators, or of a 200 to HEAD that describes it.
+/// Returns the stored fields, updated by those of a 304 to its validators or of a 200 to HEAD that
+/// describes it.
 ///
-/// Each field that the new message has replaces all lines of the stored one. `Date` and `Age` are the new message's alone:
-/// they tell when it was made, and the stored ones say when the old one was.
+/// A field of the new message replaces all lines of the stored one. `Date` and `Age` come from the
+/// new message alone: they tell when it was made.
 #[must_use]
 pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     let mut headers = stored.headers().clone();
@@ -33,7 +36,7 @@ pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     }
     let mut new = new.clone();
     hop_by_hop::remove(&mut new);
-    for name in new.keys().filter(|name| !OF_THE_CONTENT.contains(name)) {
+    for name in new.keys().filter(|name| !CONTENT_FIELDS.contains(name)) {
         headers.remove(name);
         for value in new.get_all(name) {
             headers.append(name, value.clone());
@@ -80,7 +83,7 @@ mod tests {
         head.with_body("text".into(), None, Duration::ZERO)
     }
 
-    /// H24
+    /// RFC 9111 §3.2.
     #[test]
     fn section_3_2_which_fields_are_updated() {
         let old = stored(&[

@@ -1,13 +1,15 @@
-//! Bytes of memory that header maps take.
+//! The memory that header maps take.
 
 use http::HeaderMap;
 
-/// What `http`'s map spends on an entry and on a further value of one field, on a 64-bit machine.
+/// Bytes that a header map takes for an entry, on a 64-bit machine.
 pub(super) const MAP_ENTRY: usize = 104;
+/// Bytes that a header map takes for each further value of a field.
 pub(super) const MAP_EXTRA_VALUE: usize = 72;
-/// What one allocation costs beyond its size: the allocator's header and a shared buffer's reference count.
+/// Bytes that an allocation costs beyond its size: the allocator's header and a reference count.
 pub(super) const SHARED_BUFFER: usize = 48;
 
+/// Returns the bytes that a header map takes.
 pub(super) fn map_weight(headers: &HeaderMap) -> usize {
     let slots = headers.capacity();
     let extra = headers.len() - headers.keys_len();

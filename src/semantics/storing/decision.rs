@@ -1,4 +1,4 @@
-//! Whether a response may be stored (RFC 9111 §3).
+//! The decision to store a response (RFC 9111 §3).
 
 use std::time::Duration;
 
@@ -7,37 +7,38 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
-use super::statuses::{never_stored, understood};
+use super::statuses::{is_never_stored, is_understood};
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
 use crate::semantics::freshness::{self, Freshness, Lifetime, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::has_validator;
 use crate::semantics::vary::{Vary, VarySelection};
 
-/// Decides whether the answer to a request may be stored.
+/// Decides whether the response to a request may be stored.
 ///
-/// Rows of the decision in the order of RFC 9111 §3, then the defaults that are stricter than the RFC: responses with
-/// `Set-Cookie`, requests with `Cookie` unless the freshness is explicit, endless media types, errors without explicit
-/// freshness or over a good response. What could never be reused is not stored either.
+/// The checks are in the order of RFC 9111 §3. Then follow the defaults that are stricter than the
+/// RFC: responses with `Set-Cookie`, requests with `Cookie` unless the freshness is explicit,
+/// endless media types, errors without explicit freshness or over a good response. A response that
+/// could never be reused is not stored either.
 #[must_use]
 pub fn decide_storage(
-    asked: RequestHead<'_>,
-    answered: ResponseHead<'_>,
+    request: RequestHead<'_>,
+    response: ResponseHead<'_>,
     rules: &StoringRules,
 ) -> StorageDecision {
-    let said = ResponseDirectives::from_headers(answered.headers, &rules.targets);
-    let withheld = match said.withholds_fields {
-        true => withheld_fields(answered.headers, &rules.targets),
+    let directives = ResponseDirectives::from_headers(response.headers, &rules.targets);
+    let withheld = match directives.withholds_fields {
+        true => withheld_fields(response.headers, &rules.targets),
         false => Vec::new(),
     };
-    match refusal_or_lifetime(asked, answered, (&said, &withheld), rules) {
+    match refusal_or_lifetime(request, response, (&directives, &withheld), rules) {
         Err(refusal) => StorageDecision::Refuse(refusal),
-        Ok((lifetime, vary)) => match freshness(asked, answered, &said, lifetime, rules) {
+        Ok((lifetime, vary)) => match freshness(request, response, &directives, lifetime, rules) {
             Err(refusal) => StorageDecision::Refuse(refusal),
             Ok(freshness) => StorageDecision::Store(StoragePolicy {
                 freshness,
                 selected: match vary {
-                    Vary::Fields(rule) => Some(VarySelection::from_request(rule, asked.headers)),
+                    Vary::Fields(rule) => Some(VarySelection::from_request(rule, request.headers)),
                     Vary::Absent | Vary::NeverMatches => None,
                 },
                 groups: Box::default(),
@@ -47,80 +48,88 @@ pub fn decide_storage(
     }
 }
 
+/// Returns the lifetime and the selecting fields of a response that may be stored, or the first
+/// reason against it.
 fn refusal_or_lifetime(
-    asked: RequestHead<'_>,
-    answered: ResponseHead<'_>,
-    (said, withheld): (&ResponseDirectives, &[HeaderName]),
+    request: RequestHead<'_>,
+    response: ResponseHead<'_>,
+    (directives, withheld): (&ResponseDirectives, &[HeaderName]),
     rules: &StoringRules,
 ) -> Result<(Lifetime, Vary), Refusal> {
     let refuse_if = |refused: bool, refusal: Refusal| if refused { Err(refusal) } else { Ok(()) };
 
-    refuse_if(asked.method != Method::GET, Refusal::Method)?;
-    refuse_if(never_stored(answered.status), Refusal::Status)?;
+    refuse_if(request.method != Method::GET, Refusal::Method)?;
+    refuse_if(is_never_stored(response.status), Refusal::Status)?;
     refuse_if(
-        RequestDirectives::from_headers(asked.headers, rules.ignored).no_store,
+        RequestDirectives::from_headers(request.headers, rules.ignored).no_store,
         Refusal::RequestNoStore,
     )?;
-    let is_understood = understood(answered.status);
+    let is_understood = is_understood(response.status);
     refuse_if(
-        said.must_understand && !is_understood,
+        directives.must_understand && !is_understood,
         Refusal::MustUnderstand,
     )?;
-    refuse_if(said.no_store && !said.must_understand, Refusal::NoStore)?;
-    refuse_if(said.private, Refusal::Private)?;
-    let has_validator = has_validator(answered.headers);
-    refuse_if(said.no_cache && !has_validator, Refusal::NoCache)?;
-    let shareable = said.public || said.s_maxage.is_some() || said.must_revalidate;
     refuse_if(
-        asked.headers.contains_key(AUTHORIZATION) && !shareable,
+        directives.no_store && !directives.must_understand,
+        Refusal::NoStore,
+    )?;
+    refuse_if(directives.private, Refusal::Private)?;
+    let has_validator = has_validator(response.headers);
+    refuse_if(directives.no_cache && !has_validator, Refusal::NoCache)?;
+    let is_shareable =
+        directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
+    refuse_if(
+        request.headers.contains_key(AUTHORIZATION) && !is_shareable,
         Refusal::Authorization,
     )?;
-    let sets_cookie = answered.headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE);
+    let sets_cookie = response.headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE);
     refuse_if(sets_cookie && !rules.store_set_cookie, Refusal::SetCookie)?;
-    let vary = Vary::from_headers(answered.headers);
+    let vary = Vary::from_headers(response.headers);
     refuse_if(vary == Vary::NeverMatches, Refusal::Vary)?;
-    refuse_if(is_endless(answered.headers), Refusal::Stream)?;
+    refuse_if(is_endless(response.headers), Refusal::Stream)?;
 
-    let lifetime = lifetime_of(answered, said, rules);
-    let explicit = matches!(lifetime, Lifetime::Explicit(_));
-    let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !explicit);
+    let lifetime = lifetime_of(response, directives, rules);
+    let is_explicit = matches!(lifetime, Lifetime::Explicit(_));
+    let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
     refuse_if(
-        asked.headers.contains_key(COOKIE) && !explicit,
+        request.headers.contains_key(COOKIE) && !is_explicit,
         Refusal::Cookie,
     )?;
     let replaces_good = rules
         .existing
         .is_some_and(|status| !status.is_server_error());
     refuse_if(
-        answered.status.is_server_error() && replaces_good,
+        response.status.is_server_error() && replaces_good,
         Refusal::KeepsBetter,
     )?;
     Ok((lifetime, vary))
 }
 
+/// Returns the lifetime of a response; zero for one with `no-cache`.
 fn lifetime_of(
-    answered: ResponseHead<'_>,
-    said: &ResponseDirectives,
+    response: ResponseHead<'_>,
+    directives: &ResponseDirectives,
     rules: &StoringRules,
 ) -> Lifetime {
-    if said.no_cache {
-        // What it has is of no use where it is validated each time.
+    if directives.no_cache {
+        // Its lifetime is of no use: it is validated each time.
         return Lifetime::Explicit(Duration::ZERO);
     }
     freshness::lifetime(
-        answered.status,
-        answered.headers,
-        said,
+        response.status,
+        response.headers,
+        directives,
         rules.assigned,
-        answered.at,
+        response.at,
     )
 }
 
+/// Computes the times of the stored response; refuses one that could never be reused.
 fn freshness(
-    asked: RequestHead<'_>,
-    answered: ResponseHead<'_>,
-    said: &ResponseDirectives,
+    request: RequestHead<'_>,
+    response: ResponseHead<'_>,
+    directives: &ResponseDirectives,
     lifetime: Lifetime,
     rules: &StoringRules,
 ) -> Result<Freshness, Refusal> {
@@ -131,21 +140,21 @@ fn freshness(
         Lifetime::Assigned(Ttl::UntilInvalidated) => None,
         Lifetime::Absent => return Err(Refusal::NoLifetime),
     };
-    let initial_age = freshness::corrected_initial_age(answered.headers, asked.at, answered.at);
-    let mut stale = Staleness::new(said, rules.stale);
-    if has_validator(answered.headers) {
+    let initial_age = freshness::corrected_initial_age(response.headers, request.at, response.at);
+    let mut stale = Staleness::new(directives, rules.stale);
+    if has_validator(response.headers) {
         stale.validation = rules.stale.validation;
     }
     let freshness = Freshness {
-        received: answered.at,
+        received: response.at,
         initial_age,
         lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
         stale,
-        immutable: said.immutable,
+        immutable: directives.immutable,
     };
-    let is_of_use = freshness.is_reusable() || !stale.validation.is_zero();
-    if !is_of_use {
-        return Err(if said.no_cache {
+    let is_useful = freshness.is_reusable() || !stale.validation.is_zero();
+    if !is_useful {
+        return Err(if directives.no_cache {
             Refusal::NoCache
         } else {
             Refusal::Expired
@@ -154,12 +163,13 @@ fn freshness(
     Ok(freshness)
 }
 
-/// A lifetime of which a part of what is left is taken off.
+/// Returns a lifetime without a fraction of what remains of it.
 fn shortened(lifetime: Duration, initial_age: Duration, by: f64) -> Duration {
     let left = lifetime.saturating_sub(initial_age);
     lifetime - left.mul_f64(by.clamp(0.0, 1.0)).min(left)
 }
 
+/// Returns whether the media type is that of an endless stream.
 fn is_endless(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return false;

@@ -1,4 +1,4 @@
-//! What the decision to store depends on.
+//! The input of the decision to store.
 
 use http::{HeaderMap, Method, StatusCode};
 
@@ -6,45 +6,45 @@ use crate::semantics::cache_control::{IgnoredDirectives, TargetedFields};
 use crate::semantics::freshness::{StaleRules, Ttl};
 use crate::semantics::moment::Moment;
 
-/// What storing depends on besides the two messages.
+/// The configuration that storing depends on.
 #[derive(Clone, Debug, Default)]
 pub struct StoringRules {
-    /// The lifetime for responses that say nothing of theirs.
+    /// The lifetime of responses that state none. `None`: they get none.
     pub assigned: Option<Ttl>,
-    /// Stores responses with `Set-Cookie`, as the RFC would.
+    /// Stores responses with `Set-Cookie`, as RFC 9111 allows.
     pub store_set_cookie: bool,
-    /// The status of the response already stored under the key, if any.
+    /// The status of the response that is already stored under the key.
     pub existing: Option<StatusCode>,
-    /// How long it may be used beyond its lifetime, where it does not say.
+    /// How long responses that do not say so may be used after their lifetime.
     pub stale: StaleRules,
-    /// The fields that take the place of a response's `Cache-Control`.
+    /// The targeted fields that are obeyed in the place of `Cache-Control` (RFC 9213).
     pub targets: TargetedFields,
-    /// What of a request's `Cache-Control` is not obeyed.
+    /// The request directives that are ignored.
     pub ignored: IgnoredDirectives,
-    /// Stores nothing without explicit freshness, as for POST (RFC 9110 §9.3.3).
+    /// Stores only responses with explicit freshness, as for POST (RFC 9110 §9.3.3).
     pub explicit_only: bool,
-    /// The part of what is left of its lifetime that is taken off, 0 to 1.
+    /// The fraction of the remaining lifetime that is cut off, from 0 to 1.
     pub shortened_by: f64,
 }
 
-/// The request's part of the decision.
+/// The head of the request that went to the inner service.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
-    /// Its method.
+    /// The method.
     pub method: &'a Method,
-    /// Its header fields.
+    /// The header fields.
     pub headers: &'a HeaderMap,
-    /// When it was sent to the inner service.
+    /// When the request was sent.
     pub at: Moment,
 }
 
-/// The response's part of the decision.
+/// The head of the response that may be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its header fields.
+    /// The header fields.
     pub headers: &'a HeaderMap,
-    /// When its head arrived.
+    /// When the head arrived.
     pub at: Moment,
 }

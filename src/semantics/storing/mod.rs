@@ -1,4 +1,8 @@
-//! Whether a response may be stored (RFC 9111 §3), with this cache's safe defaults on top.
+//! Whether a response may be stored (RFC 9111 §3), with safe defaults on top.
+//!
+//! [`decide_storage`] takes the heads of both messages and the [`StoringRules`], and returns a
+//! [`StoragePolicy`] (how long and for which requests) or a refusal with its reason. It knows
+//! neither the content nor where the response is stored.
 
 mod decision;
 mod input;

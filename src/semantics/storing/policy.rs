@@ -1,4 +1,4 @@
-//! What the decision to store says.
+//! The outcome of the decision to store.
 
 use http::HeaderName;
 
@@ -7,24 +7,25 @@ use crate::semantics::groups::Group;
 use crate::semantics::reason::Refusal;
 use crate::semantics::vary::VarySelection;
 
-/// May it be stored, and if so, as what.
+/// Whether a response may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StorageDecision {
-    /// It may.
+    /// It may, under this policy.
     Store(StoragePolicy),
-    /// It may not.
+    /// It may not, for this reason.
     Refuse(Refusal),
 }
 
-/// What a response may be stored as.
+/// How a response may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoragePolicy {
-    /// How long it may be reused.
+    /// Its lifetime, its age and how long it may be used stale.
     pub freshness: Freshness,
-    /// For which requests, where it varies.
+    /// The values of the request fields that select it, if it varies (RFC 9111 §4.1).
     pub selected: Option<VarySelection>,
-    /// The groups it is invalidated with (RFC 9875 §2). Whoever knows the digests of their names fills them in.
+    /// The groups that it is invalidated with (RFC 9875 §2). Empty at first: the service computes
+    /// the digests of the names.
     pub groups: Box<[Group]>,
-    /// The fields that are not to be stored with it (RFC 9111 §5.2.2.4, §5.2.2.7).
+    /// The fields that are not stored with it (RFC 9111 §5.2.2.4, §5.2.2.7).
     pub withheld: Box<[HeaderName]>,
 }

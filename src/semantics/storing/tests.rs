@@ -1,4 +1,4 @@
-//! Tables of the decision to store.
+//! Tables of the decision to store (RFC 9111 §3).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -56,7 +56,7 @@ const FRESH: Lines = &[("cache-control", "max-age=60")];
 const PUBLIC: Lines = &[("cache-control", "max-age=60, public")];
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
-/// H01, H02, H03, H04, H05, H22, H23, B10
+/// RFC 9111 §3, §3.5, §5.2.2.
 #[test]
 fn section_3_storing_with_explicit_freshness_or_none() {
     use Refusal as R;
@@ -119,7 +119,7 @@ fn section_3_storing_with_explicit_freshness_or_none() {
 }
 
 #[test]
-fn an_assigned_lifetime_serves_those_who_say_nothing() {
+fn an_assigned_lifetime_is_for_responses_without_one() {
     use Refusal as R;
     let rules = StoringRules {
         assigned: Some(Ttl::For(Duration::from_secs(60))),
@@ -155,7 +155,7 @@ fn only_answers_to_get_are_stored() {
     }
 }
 
-/// P05
+/// A server error never replaces a stored response that is none (CPDoS).
 #[test]
 fn an_error_never_replaces_a_good_response() {
     let over = |status: u16| StoringRules {
@@ -174,9 +174,9 @@ fn an_error_never_replaces_a_good_response() {
     }
 }
 
-/// H03
+/// RFC 9111 §7.3: by default no cookie is stored.
 #[test]
-fn set_cookie_can_be_let_in() {
+fn set_cookie_is_stored_by_option() {
     let rules = StoringRules {
         store_set_cookie: true,
         ..StoringRules::default()

@@ -1,4 +1,4 @@
-//! Conditions of a client's request (RFC 9110 §13.1).
+//! The conditions of a client's request (RFC 9110 §13.1).
 
 use std::time::SystemTime;
 
@@ -9,11 +9,14 @@ use super::entity_tag::EntityTag;
 use crate::semantics::fields::{self, date};
 use crate::semantics::moment::Moment;
 
-/// Whether a request's own conditions say that it has the response already (RFC 9111 §4.3.2): `If-None-Match`, or else
-/// `If-Modified-Since` (RFC 9110 §13.1.3). Both are for successful responses only (§13.2.1).
+/// Returns whether a request's conditions say that the client has the response already (RFC 9111
+/// §4.3.2).
+///
+/// `If-None-Match` is evaluated, or else `If-Modified-Since` (RFC 9110 §13.1.3). Both apply to
+/// successful responses only (§13.2.1).
 #[must_use]
 pub fn is_not_modified(
-    asked: &HeaderMap,
+    request: &HeaderMap,
     status: StatusCode,
     stored: &HeaderMap,
     received: Moment,
@@ -21,14 +24,14 @@ pub fn is_not_modified(
     if !status.is_success() {
         return false;
     }
-    match asked.get(IF_NONE_MATCH) {
+    match request.get(IF_NONE_MATCH) {
         Some(line) if is_quoted(line) && stored.get(ETAG) == Some(line) => true,
-        Some(_) => names(asked, stored),
-        None => asked.contains_key(IF_MODIFIED_SINCE) && is_not_newer(asked, stored, received),
+        Some(_) => if_none_match_matches(request, stored),
+        None => request.contains_key(IF_MODIFIED_SINCE) && is_not_newer(request, stored, received),
     }
 }
 
-/// Whether a value looks like a tag, which is all that most requests are found to be by: the very one that was sent.
+/// Returns whether a value looks like one tag. Comparing it as a whole answers most requests.
 fn is_quoted(value: &HeaderValue) -> bool {
     matches!(
         value.as_bytes(),
@@ -36,18 +39,21 @@ fn is_quoted(value: &HeaderValue) -> bool {
     )
 }
 
-/// §13.1.2: whether the list is `*` or names the response's tag, by weak comparison. What is no tag names nothing.
-fn names(asked: &HeaderMap, stored: &HeaderMap) -> bool {
+/// Returns whether the list is `*` or has the stored tag, compared weakly (RFC 9110 §13.1.2).
+/// Malformed tags are ignored.
+fn if_none_match_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let own = EntityTag::from_headers(stored);
-    fields::list(asked, &IF_NONE_MATCH).any(|member| {
+    fields::list(request, &IF_NONE_MATCH).any(|member| {
         let is_own = |tag: EntityTag<'_>| own.is_some_and(|own| own.matches_weakly(&tag));
         member == b"*" || EntityTag::parse(member).is_some_and(is_own)
     })
 }
 
-/// §13.1.3, with RFC 9111 §4.3.2 for responses without `Last-Modified`: then it is as old as its `Date`, or its receipt.
-fn is_not_newer(asked: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool {
-    let Some(since) = only_date(asked, &IF_MODIFIED_SINCE, received) else {
+/// Returns whether the stored response is no newer than `If-Modified-Since` (RFC 9110 §13.1.3).
+///
+/// Without `Last-Modified` its `Date` counts, or else its arrival (RFC 9111 §4.3.2).
+fn is_not_newer(request: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool {
+    let Some(since) = only_date(request, &IF_MODIFIED_SINCE, received) else {
         return false;
     };
     let modified = match stored.contains_key(LAST_MODIFIED) {
@@ -57,7 +63,8 @@ fn is_not_newer(asked: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool
     modified.is_some_and(|modified| modified <= since)
 }
 
-/// A field's date; `None` where it has several lines, or one that is no date (§13.1.3: ignored).
+/// Reads the date of a field; `None` if it has several lines or is no date (RFC 9110 §13.1.3:
+/// ignored).
 fn only_date(headers: &HeaderMap, name: &HeaderName, now: Moment) -> Option<SystemTime> {
     date::parse(fields::single(headers, name)?.as_bytes(), now.wall())
 }

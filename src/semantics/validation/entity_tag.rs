@@ -6,20 +6,21 @@ use siphasher::sip128::SipHasher13;
 
 use crate::semantics::fields;
 
-/// What the tags that this cache makes begin with.
+/// The first bytes of the tags that this cache makes.
 const GENERATED: &[u8] = b"\"trc-";
 
 /// An entity tag (RFC 9110 §8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityTag<'v> {
-    /// Whether it only says "as good as", not "byte for byte".
+    /// Whether the tag only says that two responses are equivalent, not that they are equal byte
+    /// for byte.
     pub is_weak: bool,
-    /// With its quotes.
+    /// The tag with its quotes, without `W/`.
     opaque: &'v [u8],
 }
 
 impl<'v> EntityTag<'v> {
-    /// Reads one; `None` for what is none, an unquoted word above all.
+    /// Reads a tag; `None` if the value is none, such as an unquoted word.
     #[must_use]
     pub fn parse(value: &'v [u8]) -> Option<Self> {
         let (is_weak, opaque) = match value.strip_prefix(b"W/") {
@@ -36,32 +37,32 @@ impl<'v> EntityTag<'v> {
             .then_some(Self { is_weak, opaque })
     }
 
-    /// The one a message carries; `None` where it has none, several, or one that cannot be read.
+    /// Reads the tag of a message; `None` if it has none, several, or one that is malformed.
     #[must_use]
     pub fn from_headers(headers: &'v HeaderMap) -> Option<Self> {
         Self::parse(fields::single(headers, &ETAG)?.as_bytes().trim_ascii())
     }
 
-    /// Strong comparison (§8.8.3.2): byte for byte the same.
+    /// Compares strongly (RFC 9110 §8.8.3.2): equal byte for byte.
     #[must_use]
     pub fn matches_strongly(&self, other: &Self) -> bool {
         !self.is_weak && !other.is_weak && self.opaque == other.opaque
     }
 
-    /// Weak comparison (§8.8.3.2): one is as good as the other.
+    /// Compares weakly (RFC 9110 §8.8.3.2): equivalent.
     #[must_use]
     pub fn matches_weakly(&self, other: &Self) -> bool {
         self.opaque == other.opaque
     }
 
-    /// Whether this cache made the tag, see [`tag_of`].
+    /// Returns whether this cache made the tag, see [`generated_tag`].
     #[must_use]
     pub fn is_generated(&self) -> bool {
         self.opaque.starts_with(GENERATED)
     }
 }
 
-/// A strong entity tag for content that came without a validator: the same for the same bytes (RFC 9110 §8.8.3.1).
+/// Makes a strong tag for content without a validator: equal for equal bytes (RFC 9110 §8.8.3.1).
 #[must_use]
 pub fn generated_tag(content: &[u8]) -> HeaderValue {
     let digest = SipHasher13::new().hash(content).as_u128();

@@ -1,4 +1,9 @@
-//! Validators and the conditions made of them (RFC 9110 §8.8, §13; RFC 9111 §4.3).
+//! Validators and conditional requests (RFC 9110 §8.8, §13; RFC 9111 §4.3).
+//!
+//! Two directions: [`is_not_modified`] evaluates a client's conditions against the stored response;
+//! [`origin_conditions`] are those by which the cache validates it at the origin, and
+//! [`validation_outcome`] and [`compare_with_head`] judge the answer. Entity tags are read in
+//! `entity_tag`, validators in `validators`.
 
 mod client_conditions;
 mod entity_tag;

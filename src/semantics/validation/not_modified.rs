@@ -1,4 +1,4 @@
-//! The head of a 304 (RFC 9110 §15.4.5).
+//! The header fields of a 304 (RFC 9110 §15.4.5).
 
 use http::HeaderMap;
 use http::header::{
@@ -6,12 +6,14 @@ use http::header::{
     LAST_MODIFIED, TRAILER,
 };
 
-/// The fields of a 304: of the representation's own only those that tell which one it is (RFC 9110 §15.4.5).
+/// Returns the header fields of a 304: of the representation's own only those that identify it.
 ///
-/// Made anew: to copy all and remove some costs more, and this is to cost no more than the whole.
+/// The map is built anew: copying all fields and removing some costs more than sending the whole
+/// head.
 #[must_use]
 pub fn not_modified_headers(headers: &HeaderMap) -> HeaderMap {
-    // Most responses lose three of theirs. A map that is too large costs more than one that has to grow.
+    // Most responses lose three of their fields. A map that is too large costs more than one that
+    // grows.
     let mut kept = HeaderMap::with_capacity(headers.keys_len().saturating_sub(3));
     let mut is_tagged = false;
     for (name, value) in headers {

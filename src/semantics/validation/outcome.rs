@@ -1,4 +1,4 @@
-//! What a 304, or a 200 to HEAD, says of the stored response (RFC 9111 §4.3.4, §4.3.5).
+//! What a 304, or a 200 to HEAD, says about the stored response (RFC 9111 §4.3.4, §4.3.5).
 
 use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
@@ -6,57 +6,58 @@ use http::{HeaderMap, HeaderName};
 use super::entity_tag::EntityTag;
 use super::validators::has_validator;
 
-/// What a 304 to a stored response's validators says of it (RFC 9111 §4.3.4).
+/// What a 304 to the stored validators says about the stored response (RFC 9111 §4.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValidationOutcome {
-    /// It is still right; its fields are to be updated.
+    /// The stored response is current; its fields are to be updated.
     Confirmed,
-    /// The 304 is about another response: it says nothing of the stored one, and must not be used for it.
+    /// The 304 is about another response and must not be used for the stored one.
     OtherResponse,
 }
 
-/// Decides by the validators of both.
+/// Compares the validators of the stored response and the 304.
 ///
-/// A strong tag must be the same, strongly compared; a weak one must match; without a tag `Last-Modified` must not
-/// contradict. A 304 without any validator is taken for the answer to the conditions it was asked by: only one stored
-/// response was named in them.
+/// A strong tag must match strongly, a weak one weakly. Without a tag, `Last-Modified` must not
+/// contradict. A 304 without any validator confirms the stored response: only that one was named in
+/// the conditions.
 #[must_use]
 pub fn validation_outcome(stored: &HeaderMap, not_modified: &HeaderMap) -> ValidationOutcome {
-    let is_this = match (
+    let is_confirmed = match (
         EntityTag::from_headers(stored),
         EntityTag::from_headers(not_modified),
     ) {
         (Some(own), Some(new)) if !new.is_weak => own.matches_strongly(&new),
         (Some(own), Some(new)) => own.matches_weakly(&new),
-        // A tag that was not there before: of something else, as far as anybody can know.
+        // A tag that the stored response does not have belongs to another response, as far as one
+        // can tell.
         (None, Some(new)) => new.is_weak && agree(stored, not_modified, &LAST_MODIFIED),
         (_, None) => agree(stored, not_modified, &LAST_MODIFIED),
     };
-    if is_this {
+    if is_confirmed {
         ValidationOutcome::Confirmed
     } else {
         ValidationOutcome::OtherResponse
     }
 }
 
-/// Whether a field of the new message is the stored one's, where it has it.
+/// Returns whether a field is equal in both messages, or absent in one.
 fn agree(stored: &HeaderMap, new: &HeaderMap, name: &HeaderName) -> bool {
     new.get(name)
         .is_none_or(|value| stored.get(name).is_none_or(|own| own == value))
 }
 
-/// What a 200 to HEAD says of the response that is stored for GET (RFC 9111 §4.3.5).
+/// What a 200 to HEAD says about the response stored for GET (RFC 9111 §4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadComparison {
-    /// It is the same: its fields are to be updated.
+    /// It describes the stored response, whose fields are to be updated.
     Matches,
-    /// It is another one: what is stored is out of date.
+    /// It describes another response: the stored one is out of date.
     Differs,
-    /// Nothing: without a validator nobody can know. Two responses of the same length may differ in all else.
+    /// It has no validator: two responses of equal length may differ in everything else.
     Unknown,
 }
 
-/// Decides by the validators that the answer to HEAD has, and its `Content-Length`.
+/// Compares the validators and the `Content-Length` of the answer to HEAD with the stored response.
 #[must_use]
 pub fn compare_with_head(head: &HeaderMap, stored: &HeaderMap) -> HeadComparison {
     let is_same = |name: &HeaderName| {

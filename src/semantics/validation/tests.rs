@@ -68,9 +68,9 @@ const TAGGED: Lines = &[
 ];
 const DATED: Lines = &[("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT")];
 
-/// H14
+/// RFC 9111 §4.3.2, RFC 9110 §13.1.2, §13.1.3.
 #[test]
-fn section_4_3_2_what_the_client_has() {
+fn section_4_3_2_conditions_of_a_client() {
     #[rustfmt::skip]
     let rows: &[(&str, Lines, u16, Lines, bool)] = &[
         ("nothing asked", &[], 200, TAGGED, false),
@@ -109,7 +109,7 @@ fn section_4_3_2_what_the_client_has() {
 }
 
 #[test]
-fn section_4_3_1_what_is_sent() {
+fn section_4_3_1_conditions_sent_to_the_origin() {
     let sent = |lines: Lines| {
         let stored = map(lines);
         let sent: Vec<_> = origin_conditions(&stored)
@@ -138,7 +138,7 @@ fn rfc_9110_section_8_8_3_1_a_tag_of_the_content() {
 }
 
 #[test]
-fn section_4_3_4_whom_a_304_is_about() {
+fn section_4_3_4_a_304_confirms_only_the_response_with_its_validators() {
     use ValidationOutcome::{Confirmed, OtherResponse};
     for (case, stored, new, expected) in [
         (
@@ -200,7 +200,7 @@ fn section_4_3_4_whom_a_304_is_about() {
 }
 
 #[test]
-fn section_4_3_5_what_head_describes() {
+fn section_4_3_5_head_updates_or_outdates_the_stored_response() {
     use HeadComparison::{Differs, Matches, Unknown};
     let stored: Lines = &[("etag", "\"a\""), ("content-length", "4")];
     for (case, head, expected) in [

@@ -1,4 +1,4 @@
-//! Validators of a message (RFC 9110 §8.8).
+//! The validators of a message (RFC 9110 §8.8).
 
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +9,18 @@ use super::entity_tag::EntityTag;
 use crate::semantics::fields::date;
 use crate::semantics::moment::Moment;
 
-/// By how much a response must be younger than its `Last-Modified` for that to be a strong validator (§8.8.2.2).
+/// How much older than the response its `Last-Modified` must be to be a strong validator (RFC 9110
+/// §8.8.2.2).
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// Whether a message has anything that it could be validated by.
+/// Returns whether a message has a validator.
 #[must_use]
 pub fn has_validator(headers: &HeaderMap) -> bool {
     EntityTag::from_headers(headers).is_some() || headers.contains_key(LAST_MODIFIED)
 }
 
-/// What names a response strongly in `If-Range`: its entity tag, or its `Last-Modified` where that is a strong validator.
+/// Returns the strong validator of a response, to be sent in `If-Range`: its entity tag, or its
+/// `Last-Modified`.
 #[must_use]
 pub fn strong_validator(headers: &HeaderMap, received: Moment) -> Option<&HeaderValue> {
     match EntityTag::from_headers(headers) {
@@ -27,7 +29,9 @@ pub fn strong_validator(headers: &HeaderMap, received: Moment) -> Option<&Header
     }
 }
 
-/// Whether both are parts of the same representation, byte for byte (RFC 9111 §3.4): they have the same strong validator.
+/// Returns whether two responses are parts of one representation, byte for byte (RFC 9111 §3.4).
+///
+/// They are if they have the same strong validator.
 #[must_use]
 pub fn is_same_representation(
     headers: &HeaderMap,
@@ -38,7 +42,8 @@ pub fn is_same_representation(
     strong_validator(headers, received).is_some_and(|own| strong_validator(other, now) == Some(own))
 }
 
-/// `Last-Modified`, where it is a strong validator. What has no `Date` was made when it was received (RFC 9110 §6.6.1).
+/// Returns `Last-Modified` if it is a strong validator. A response without `Date` was made when it
+/// arrived (RFC 9110 §6.6.1).
 #[must_use]
 pub fn strong_date(headers: &HeaderMap, received: Moment) -> Option<SystemTime> {
     let received = received.wall();

@@ -1,4 +1,8 @@
-//! `Vary`: which request fields selected a response, and whether another request selects the same (RFC 9111 §4.1).
+//! `Vary`: the request fields that selected a response, and whether another request selects it too
+//! (RFC 9111 §4.1).
+//!
+//! [`Vary`] reads the field, [`VarySelection`] keeps the values that selected a stored response.
+//! Values are compared in the normal form of `normalize`.
 
 mod normalize;
 mod rule;

@@ -1,4 +1,5 @@
-//! What requests accept, in a form in which equal meanings are equal bytes (RFC 9110 §12.5, RFC 9111 §4.1).
+//! Request values in normal form, in which equal meanings are equal bytes (RFC 9110 §12.5, RFC 9111
+//! §4.1).
 
 use std::borrow::Cow;
 
@@ -7,10 +8,12 @@ use http::{HeaderMap, HeaderName};
 
 use crate::semantics::fields;
 
-/// A request's value of a field that selects; `None` where it has none, which is not the same as an empty one.
+/// Returns a request's value of a selecting field in normal form; `None` if it is absent, which
+/// differs from an empty one.
 ///
-/// Lines are one list (RFC 9110 §5.2). In fields whose grammar is known to allow it white space, letter case, weights and,
-/// where it means nothing, order are made one. In all others nothing else is.
+/// Lines form one list (RFC 9110 §5.2). White space, letter case, weights and, where it means
+/// nothing, the order of members are normalized in the fields whose grammar allows it; in all
+/// others only lines are joined.
 #[must_use]
 pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
     let mut lines = request.get_all(name).iter();
@@ -32,20 +35,23 @@ pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option
     }
 }
 
-/// What the order of members of equal weight says.
+/// The meaning of the order of members with equal weight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
+    /// None.
     Nothing,
-    /// Some take it for the order of preference (§12.5.4).
+    /// The preference, as some recipients take it (RFC 9110 §12.5.4).
     Preference,
 }
 
-/// Stand between members, and before a weight: no field value holds them, so that no member can be taken for two.
+/// The byte between members. No field value holds it, so one member cannot pass for two.
 const BETWEEN: u8 = 1;
+/// The byte before a weight. No field value holds it either.
 const WEIGHT: u8 = 0;
-/// In thousandths.
+/// The weight 1, in thousandths.
 const FULL_WEIGHT: u16 = 1000;
 
+/// Writes a list of members with weights.
 fn weighted(name: &HeaderName, request: &HeaderMap, order: Order) -> Vec<u8> {
     let mut members: Vec<(Vec<u8>, u16)> = fields::list(request, name).map(member).collect();
     match order {
@@ -67,7 +73,8 @@ fn weighted(name: &HeaderName, request: &HeaderMap, order: Order) -> Vec<u8> {
     text
 }
 
-/// A member in lower case, and its weight. One that is not of this grammar stands for itself.
+/// Returns a member in lower case and its weight. One that does not follow the grammar is kept as
+/// it is.
 fn member(text: &[u8]) -> (Vec<u8>, u16) {
     let text = text.to_ascii_lowercase();
     let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
@@ -78,7 +85,7 @@ fn member(text: &[u8]) -> (Vec<u8>, u16) {
         (Some(_), Some(_)) => None,
     };
     match (range, weight) {
-        // Old names of the same codings (§8.4.1).
+        // Old names of the codings (RFC 9110 §8.4.1).
         (b"x-gzip", Some(weight)) => (b"gzip".to_vec(), weight),
         (b"x-compress", Some(weight)) => (b"compress".to_vec(), weight),
         (range, Some(weight)) => (range.to_vec(), weight),
@@ -86,7 +93,7 @@ fn member(text: &[u8]) -> (Vec<u8>, u16) {
     }
 }
 
-/// `q=0.5` in thousandths (§12.4.2).
+/// Reads `q=0.5`, in thousandths (RFC 9110 §12.4.2).
 fn weight(part: &[u8]) -> Option<u16> {
     let value = part.strip_prefix(b"q=")?;
     let (whole, rest) = value.split_first()?;
@@ -107,7 +114,10 @@ fn weight(part: &[u8]) -> Option<u16> {
     }
 }
 
-/// Types and the names of parameters know no case (§8.3.1); their values may, and so may quoted strings hold anything.
+/// Writes the media ranges of `Accept`.
+///
+/// Types and names of parameters have no case (RFC 9110 §8.3.1); their values may. A member with a
+/// quoted string is kept as it is.
 fn media_ranges(request: &HeaderMap) -> Vec<u8> {
     let mut text = Vec::new();
     for member in fields::list(request, &ACCEPT) {
@@ -151,7 +161,7 @@ mod tests {
         Some(text.replace('\0', ";q=").replace('\x01', ","))
     }
 
-    /// H08
+    /// RFC 9110 §12.5.3.
     #[test]
     fn section_12_5_3_accept_encoding() {
         for (lines, expected) in [

@@ -7,19 +7,19 @@ use http::header::{HeaderMap, HeaderName, VARY};
 use super::normalize::normalized_value;
 use crate::semantics::fields;
 
-/// What a response's `Vary` says.
+/// The `Vary` of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// No `Vary`: every request selects it.
+    /// There is no `Vary`: every request selects the response.
     Absent,
-    /// Selected by the values of these fields.
+    /// The values of these fields select the response.
     Fields(Arc<VaryRule>),
-    /// `*`, or a member that is no field name: no other request is known to select it.
+    /// `*`, or a member that is no field name: no other request is known to select the response.
     NeverMatches,
 }
 
 impl Vary {
-    /// Reads it from a response's headers.
+    /// Reads `Vary` from the header fields of a response.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
@@ -40,20 +40,20 @@ impl Vary {
     }
 }
 
-/// The names of the selecting fields: sorted, each once.
+/// The names of the selecting fields, sorted, each once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VaryRule {
     names: Box<[HeaderName]>,
 }
 
 impl VaryRule {
-    /// The names.
+    /// Returns the names.
     #[must_use]
     pub fn names(&self) -> &[HeaderName] {
         &self.names
     }
 
-    /// Bytes this rule holds.
+    /// Returns the bytes of memory that the rule takes.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>()
@@ -64,8 +64,10 @@ impl VaryRule {
                 .sum::<usize>()
     }
 
-    /// Feeds `sink` with the selecting values of a request, length-prefixed, so that two requests yield the same bytes
-    /// exactly when they select the same variant (§4.1): values are normalized by what is known of their field. An absent field differs from an empty one.
+    /// Passes the selecting values of a request to `sink`, each with its length before it.
+    ///
+    /// Two requests yield the same bytes exactly if they select the same variant (RFC 9111 §4.1).
+    /// Values are in normal form. An absent field differs from an empty one.
     pub(crate) fn write_selecting_values(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
         for name in &self.names {
             match normalized_value(name, request) {

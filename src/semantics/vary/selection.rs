@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::rule::VaryRule;
 
-/// A rule with the values a stored response was selected by.
+/// A rule with the values of the request that a stored response answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VarySelection {
     rule: Arc<VaryRule>,
@@ -14,7 +14,7 @@ pub struct VarySelection {
 }
 
 impl VarySelection {
-    /// The values of the request that a response with this rule answers.
+    /// Takes the selecting values of a request.
     #[must_use]
     pub fn from_request(rule: Arc<VaryRule>, request: &HeaderMap) -> Self {
         let mut values = Vec::new();
@@ -25,26 +25,27 @@ impl VarySelection {
         }
     }
 
-    /// The same values as they were written down, see [`values`](Self::values).
+    /// Restores a selection from its [`values`](Self::values).
     #[must_use]
     pub fn from_values(rule: Arc<VaryRule>, values: &[u8]) -> Self {
         let values = values.into();
         Self { rule, values }
     }
 
-    /// The values, to be written down. Never to be read by anything but [`matches`](Self::matches).
+    /// Returns the values, to be saved. Only [`matches`](Self::matches) reads them.
     #[must_use]
     pub fn values(&self) -> &[u8] {
         &self.values
     }
 
-    /// The rule.
+    /// Returns the rule.
     #[must_use]
     pub fn rule(&self) -> &Arc<VaryRule> {
         &self.rule
     }
 
-    /// Whether `request` selects the same response. Allocates for what clients accept, and for fields of several lines.
+    /// Returns whether a request selects the same response. Allocates for `Accept*` fields and for
+    /// fields with several lines.
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut rest = Some(&*self.values);
@@ -54,7 +55,7 @@ impl VarySelection {
         rest.is_some_and(<[u8]>::is_empty)
     }
 
-    /// Bytes held.
+    /// Returns the bytes of memory that rule and values take.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.rule.weight() + self.values.len()

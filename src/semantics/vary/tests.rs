@@ -1,4 +1,4 @@
-//! Tables of selecting fields.
+//! Tables of selecting fields (RFC 9111 §4.1).
 
 use http::{HeaderMap, HeaderName};
 
@@ -22,7 +22,7 @@ fn names(lines: &[&'static str]) -> Option<Vec<String>> {
     }
 }
 
-/// H05
+/// RFC 9111 §4.1.
 #[test]
 fn section_4_1_which_fields_select() {
     let fields = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());

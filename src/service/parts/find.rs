@@ -90,7 +90,7 @@ fn completion(stored: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<Compl
     } else {
         None
     };
-    let all = wanted.clone().unwrap_or(0..parts.complete());
+    let all = wanted.clone().unwrap_or(0..parts.complete_length());
     let missing = parts.gap(&all);
     if missing.is_empty() || missing == all {
         return None;

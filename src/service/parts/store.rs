@@ -48,7 +48,7 @@ impl PartToStore {
         let held = self.held.filter(|held| held.lookup_key == key);
         let both = held.and_then(|held| {
             let parts = held.response.parts()?.with(&range)?;
-            (parts.held() <= limit).then_some((held.response, parts))
+            (parts.stored_bytes() <= limit).then_some((held.response, parts))
         });
         let (stored, parts) = match both {
             Some((stored, parts)) => (Some(stored), parts),

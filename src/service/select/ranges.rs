@@ -40,7 +40,7 @@ impl<'s> Source<'s> {
     /// The length of the whole representation, in bytes.
     pub(crate) fn length(&self) -> u64 {
         let held = self.content.len() as u64;
-        self.parts.map_or(held, PartialContent::complete)
+        self.parts.map_or(held, PartialContent::complete_length)
     }
 
     /// The bytes of a range, without a copy; `None` if some of them are not stored.
