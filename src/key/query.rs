@@ -124,7 +124,7 @@ mod tests {
 
     /// A parameter that does not count is no part of the key.
     #[test]
-    fn what_counts() {
+    fn only_counted_parameters_are_kept() {
         let ignoring = QueryRules::all().ignoring(["utm_*", "x"]);
         let only = QueryRules::only(["a", "page*"]);
         let sorted = QueryRules::all().sorted();

@@ -74,9 +74,9 @@ fn no_component_can_forge_another() {
                         .with_query(query);
                     let made = (key.identity(scope), CacheKey::new(&seed, scope, &key));
                     assert_eq!(authority_of_identity(&made.0), Some(authority), "{scope:?}");
-                    let told = (scope, authority, path, query);
+                    let parts = (scope, authority, path, query);
                     assert!(key.matches(scope, &made.0));
-                    assert_eq!(seen.insert(made.0, told), None, "{told:?}");
+                    assert_eq!(seen.insert(made.0, parts), None, "{parts:?}");
                     assert!(!seen.contains_key(&made.1.resource().digest().to_le_bytes()[..]));
                 }
             }

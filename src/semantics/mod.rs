@@ -7,13 +7,13 @@
 //! One request passes them in this order:
 //!
 //! ```text
-//! lookup    -> reuse        may a stored response answer? 200, 304, 206 or 416?
-//!              ranges, validation, freshness, vary serve that decision
-//! miss      -> validation   which conditions validate the stored response at the origin?
-//! response  -> storing      may it be stored, for how long, for which requests?
-//!              stored       the stored response, ready to be sent
-//! a write   -> invalidation which resources does it concern?     groups: RFC 9875
-//! answer    -> cache_status the `Cache-Status` field              reason: why
+//! lookup    reuse         may the stored response answer, and with 200, 304, 206 or 416?
+//!                         (with ranges, validation, freshness and vary)
+//! miss      validation    the conditions that validate the stored response at the origin
+//! response  storing       may the response be stored, until when, for which requests?
+//!           stored        the stored response, ready to be sent
+//! write     invalidation  the resources that a write concerns; groups: RFC 9875
+//! answer    cache_status  the `Cache-Status` field; reason: why the cache decided so
 //! ```
 //!
 //! Start with [`storing::decide_storage`] and [`reuse::decide_reuse`]: they are the two decisions

@@ -1,4 +1,4 @@
-//! Why the cache did what it did.
+//! The reasons of the cache's decisions.
 //!
 //! One vocabulary serves `Cache-Status`, `tracing` events and the counters of
 //! [`CacheHandle::stats`](crate::CacheHandle::stats): each decision names one reason of one set. A

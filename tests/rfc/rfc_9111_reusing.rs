@@ -320,7 +320,9 @@ pub const TABLE: &[Requirement] = &[
     must(
         "4.3.4",
         "a 304 with a weak validator updates the latest that matches, and one without any the only one there is",
-        tested(&["semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators"]),
+        tested(&[
+            "semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators",
+        ]),
     ),
     must(
         "4.3.4",

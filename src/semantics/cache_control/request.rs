@@ -244,22 +244,22 @@ mod tests {
     fn section_5_2_1_each_can_be_ignored() {
         use RequestDirective as D;
         let all = "max-age=1, max-stale=2, min-fresh=3, no-cache, no-store, only-if-cached, stale-if-error=4";
-        let asked = headers(&[all]);
+        let headers = headers(&[all]);
         let none = IgnoredDirectives::default();
-        let told = RequestDirectives::from_headers(&asked, none);
+        let all_obeyed = RequestDirectives::from_headers(&headers, none);
         let without = |ignored| {
-            RequestDirectives::from_headers(&asked, IgnoredDirectives::from_iter([ignored]))
+            RequestDirectives::from_headers(&headers, IgnoredDirectives::from_iter([ignored]))
         };
         #[rustfmt::skip]
         let rows = [
-            (D::MaxAge, RequestDirectives { max_age: None, ..told }),
-            (D::MaxStale, RequestDirectives { max_stale: None, ..told }),
-            (D::MinFresh, RequestDirectives { min_fresh: None, ..told }),
-            (D::NoCache, RequestDirectives { no_cache: false, ..told }),
-            (D::NoStore, RequestDirectives { no_store: false, ..told }),
-            (D::OnlyIfCached, RequestDirectives { only_if_cached: false, ..told }),
-            (D::StaleIfError, RequestDirectives { stale_if_error: None, ..told }),
-            (D::Pragma, told),
+            (D::MaxAge, RequestDirectives { max_age: None, ..all_obeyed }),
+            (D::MaxStale, RequestDirectives { max_stale: None, ..all_obeyed }),
+            (D::MinFresh, RequestDirectives { min_fresh: None, ..all_obeyed }),
+            (D::NoCache, RequestDirectives { no_cache: false, ..all_obeyed }),
+            (D::NoStore, RequestDirectives { no_store: false, ..all_obeyed }),
+            (D::OnlyIfCached, RequestDirectives { only_if_cached: false, ..all_obeyed }),
+            (D::StaleIfError, RequestDirectives { stale_if_error: None, ..all_obeyed }),
+            (D::Pragma, all_obeyed),
         ];
         for (ignored, expected) in rows {
             assert_eq!(without(ignored), expected, "{ignored:?}");

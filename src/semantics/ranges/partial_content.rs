@@ -34,7 +34,7 @@ impl PartialContent {
 
     /// Returns the length of the whole representation.
     #[must_use]
-    pub fn complete(&self) -> u64 {
+    pub fn complete_length(&self) -> u64 {
         self.complete
     }
 
@@ -46,14 +46,14 @@ impl PartialContent {
 
     /// Returns how many bytes are stored.
     #[must_use]
-    pub fn held(&self) -> u64 {
+    pub fn stored_bytes(&self) -> u64 {
         self.spans.iter().map(|span| span.end - span.start).sum()
     }
 
     /// Returns whether all bytes are stored.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.held() == self.complete
+        self.stored_bytes() == self.complete
     }
 
     /// Returns where a part of the representation is in the body; `None` unless all of it is
@@ -62,7 +62,7 @@ impl PartialContent {
     pub(crate) fn find(&self, part: &Range<u64>) -> Option<Range<u64>> {
         let holds = |span: &Range<u64>| span.start <= part.start && part.end <= span.end;
         self.spans.iter().any(holds).then(|| {
-            let start = self.held_before(part.start);
+            let start = self.stored_before(part.start);
             start..start + (part.end - part.start)
         })
     }
@@ -103,22 +103,21 @@ impl PartialContent {
             .flatten()
     }
 
-    /// Returns the body with the bytes of another part added, where `held` is the body of these
-    /// parts.
+    /// Returns `body`, which has the bytes of these parts, with the bytes of another part added.
     #[must_use]
-    pub(crate) fn join(&self, held: &Bytes, part: &Range<u64>, bytes: &Bytes) -> Bytes {
-        let (before, after) = (self.held_before(part.start), self.held_before(part.end));
+    pub(crate) fn join(&self, body: &Bytes, part: &Range<u64>, bytes: &Bytes) -> Bytes {
+        let (before, after) = (self.stored_before(part.start), self.stored_before(part.end));
         // Both are within memory, so a `usize` holds them.
-        let (before, after) = (&held[..before as usize], &held[after as usize..]);
-        let mut body = BytesMut::with_capacity(before.len() + bytes.len() + after.len());
+        let (before, after) = (&body[..before as usize], &body[after as usize..]);
+        let mut joined = BytesMut::with_capacity(before.len() + bytes.len() + after.len());
         for piece in [before, bytes, after] {
-            body.extend_from_slice(piece);
+            joined.extend_from_slice(piece);
         }
-        body.freeze()
+        joined.freeze()
     }
 
     /// Returns how many bytes before an offset are stored.
-    fn held_before(&self, place: u64) -> u64 {
+    fn stored_before(&self, place: u64) -> u64 {
         let before = |span: &Range<u64>| span.end.min(place).saturating_sub(span.start);
         self.spans.iter().map(before).sum()
     }
@@ -156,7 +155,7 @@ mod tests {
             assert_eq!(got, is_sound, "{spans:?} of {complete}");
         }
         let parts = parts(10, &[(0, 2), (3, 10)]).expect("sound");
-        assert_eq!((parts.held(), parts.complete()), (9, 10));
+        assert_eq!((parts.stored_bytes(), parts.complete_length()), (9, 10));
     }
 
     /// All sets of parts of eight bytes, with every other part: the body has the bytes of the

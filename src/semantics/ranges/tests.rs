@@ -113,9 +113,9 @@ fn section_13_1_5_if_range() {
         (&["x"], "\"a\"", old, false),
         (&["\"a\"", "\"a\""], "\"a\"", old, false),
     ] {
-        let mut asked = HeaderMap::new();
+        let mut request = HeaderMap::new();
         for line in condition {
-            asked.append(IF_RANGE, HeaderValue::from_static(line));
+            request.append(IF_RANGE, HeaderValue::from_static(line));
         }
         let mut headers = HeaderMap::new();
         headers.insert(http::header::ETAG, HeaderValue::from_static(tag));
@@ -124,7 +124,7 @@ fn section_13_1_5_if_range() {
             DATE,
             HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"),
         );
-        let got = if_range_allows(&asked, &headers, received);
+        let got = if_range_allows(&request, &headers, received);
         assert_eq!(got, expected, "{condition:?} {tag} {modified}");
     }
 }

@@ -171,13 +171,13 @@ mod tests {
             ("max-stale, within", &all, "max-stale=5", 15, MaxStale, true),
             ("max-stale, over", &all, "max-stale=5", 16, MaxStale, false),
             ("max-stale, any", &all, "max-stale", 999_999, MaxStale, true),
-            ("max-stale, what is forbidden always wins", &forbidden, "max-stale", 12, MaxStale, false),
+            ("max-stale opens nothing that is forbidden", &forbidden, "max-stale", 12, MaxStale, false),
             ("max-stale and no-cache", &all, "max-stale, no-cache", 12, MaxStale, false),
             ("max-stale and min-fresh", &all, "max-stale, min-fresh=1", 12, MaxStale, false),
             ("max-stale, older than max-age", &all, "max-stale, max-age=11", 12, MaxStale, false),
             ("max-stale, no older than max-age", &all, "max-stale, max-age=12", 12, MaxStale, true),
-            ("nobody request", &all, "", 12, MaxStale, false),
-            ("nor what is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
+            ("without max-stale", &all, "", 12, MaxStale, false),
+            ("stale-if-error opens nothing that is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
         ];
         for (case, stored, line, now, of, expected) in rows {
             let request =

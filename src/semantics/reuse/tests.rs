@@ -109,7 +109,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
         age: Duration::from_secs(4),
         left: s(6),
     };
-    for (case, asked, expected) in [
+    for (case, request, expected) in [
         (
             "no-cache",
             no_cache,
@@ -166,7 +166,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
         ),
     ] {
         assert_eq!(
-            decide_reuse(&asked, Candidate::Response(&stored), at(4)),
+            decide_reuse(&request, Candidate::Response(&stored), at(4)),
             expected,
             "{case}"
         );
@@ -179,7 +179,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
         max_age: s(0),
         ..NOTHING
     };
-    let of = |asked| decide_reuse(asked, Candidate::Response(&immutable), at(4));
+    let of = |request| decide_reuse(request, Candidate::Response(&immutable), at(4));
     assert_eq!(of(&reload), fresh, "RFC 8246 section 2");
     assert_eq!(
         of(&no_cache),
@@ -216,7 +216,7 @@ fn rfc_5861_section_3_stale_while_revalidate() {
         ..NOTHING
     };
     let stale = ReuseDecision::StaleWhileRevalidate;
-    for (case, asked, now, expected) in [
+    for (case, request, now, expected) in [
         ("at expiry", NOTHING, 10, stale),
         ("at its last second", NOTHING, 14, stale),
         (
@@ -247,7 +247,7 @@ fn rfc_5861_section_3_stale_while_revalidate() {
             ReuseDecision::GatewayTimeout,
         ),
     ] {
-        let got = decide_reuse(&asked, Candidate::Response(&stored), at(now));
+        let got = decide_reuse(&request, Candidate::Response(&stored), at(now));
         assert_eq!(got, expected, "{case}");
     }
 }

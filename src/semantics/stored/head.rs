@@ -11,7 +11,7 @@ use crate::semantics::ranges::PartialContent;
 use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
 
-/// A stored response without its content: what is known when the head has arrived.
+/// A stored response without its content.
 #[derive(Debug)]
 pub struct StoredHead {
     /// The full key that the response is stored under.

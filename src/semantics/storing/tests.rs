@@ -33,17 +33,17 @@ fn decide(
     response: Lines,
     rules: StoringRules,
 ) -> Result<Option<Duration>, Refusal> {
-    let asked = RequestHead {
+    let request = RequestHead {
         method: &method,
         headers: &headers(request),
         at: moment(),
     };
-    let answered = ResponseHead {
+    let response = ResponseHead {
         status: StatusCode::from_u16(status).expect("a status"),
         headers: &headers(response),
         at: moment(),
     };
-    match decide_storage(asked, answered, &rules) {
+    match decide_storage(request, response, &rules) {
         StorageDecision::Store(grant) => Ok(grant.freshness.lifetime),
         StorageDecision::Refuse(refusal) => Err(refusal),
     }
@@ -65,7 +65,7 @@ fn section_3_storing_with_explicit_freshness_or_none() {
     #[rustfmt::skip]
     let rows: &[(&str, Lines, u16, Lines, Expected)] = &[
         ("explicit", NONE, 200, FRESH, Ok(MINUTE)),
-        ("nothing said", NONE, 200, NONE, Err(R::NoLifetime)),
+        ("no lifetime stated", NONE, 200, NONE, Err(R::NoLifetime)),
         ("public alone is no lifetime", NONE, 200, &[("cache-control", "public")], Err(R::NoLifetime)),
         ("heuristic", NONE, 200, &[("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], Ok(Some(Duration::from_secs(100)))),
         ("request no-store", &[("cache-control", "no-store")], 200, FRESH, Err(R::RequestNoStore)),
@@ -99,8 +99,8 @@ fn section_3_storing_with_explicit_freshness_or_none() {
         ("404 explicit", NONE, 404, FRESH, Ok(MINUTE)),
         ("503 explicit", NONE, 503, FRESH, Ok(MINUTE)),
         ("503 says nothing", NONE, 503, NONE, Err(R::NoLifetime)),
-        ("431 says nothing (P03)", NONE, 431, NONE, Err(R::NoLifetime)),
-        ("206 is a part (H13)", &[("range", "bytes=0-1")], 206, FRESH, Err(R::Status)),
+        ("431 says nothing", NONE, 431, NONE, Err(R::NoLifetime)),
+        ("206 is a part", &[("range", "bytes=0-1")], 206, FRESH, Err(R::Status)),
         ("304 is none", &[("if-none-match", "*")], 304, FRESH, Err(R::Status)),
         ("103", NONE, 103, FRESH, Err(R::Status)),
         ("412 answers a precondition", NONE, 412, FRESH, Err(R::Status)),
@@ -127,7 +127,7 @@ fn an_assigned_lifetime_is_for_responses_without_one() {
     };
     #[rustfmt::skip]
     let rows: &[(&str, Lines, Lines, Expected)] = &[
-        ("nothing said", NONE, NONE, Ok(MINUTE)),
+        ("no lifetime stated", NONE, NONE, Ok(MINUTE)),
         ("explicit wins", NONE, &[("cache-control", "max-age=5")], Ok(Some(Duration::from_secs(5)))),
         ("no-store wins", NONE, &[("cache-control", "no-store")], Err(R::NoStore)),
         ("Cookie", &[("cookie", "id=1")], NONE, Err(R::Cookie)),

@@ -73,7 +73,7 @@ const DATED: Lines = &[("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT")];
 fn section_4_3_2_conditions_of_a_client() {
     #[rustfmt::skip]
     let rows: &[(&str, Lines, u16, Lines, bool)] = &[
-        ("nothing asked", &[], 200, TAGGED, false),
+        ("no condition", &[], 200, TAGGED, false),
         ("the same tag", &[("if-none-match", "\"a\"")], 200, TAGGED, true),
         ("weakly the same", &[("if-none-match", "W/\"a\"")], 200, TAGGED, true),
         ("stored weak", &[("if-none-match", "\"a\"")], 200, &[("etag", "W/\"a\"")], true),
@@ -101,9 +101,9 @@ fn section_4_3_2_conditions_of_a_client() {
         ("nor of a redirect", &[("if-none-match", "\"a\"")], 301, TAGGED, false),
         ("another success", &[("if-none-match", "\"a\"")], 203, TAGGED, true),
     ];
-    for (case, asked, status, stored, expected) in rows {
+    for (case, request, status, stored, expected) in rows {
         let status = StatusCode::from_u16(*status).expect("a status");
-        let got = is_not_modified(&map(asked), status, &map(stored), now());
+        let got = is_not_modified(&map(request), status, &map(stored), now());
         assert_eq!(got, *expected, "{case}");
     }
 }

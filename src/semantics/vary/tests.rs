@@ -43,7 +43,7 @@ fn section_4_1_which_fields_select() {
 #[test]
 fn section_4_1_same_selection() {
     let (a, b) = ("accept", "x-b");
-    for (stored, asked, same) in [
+    for (stored, request, same) in [
         (&[][..], &[][..], true),
         (&[(a, "x")], &[(a, "x")], true),
         (&[(a, "x")], &[(a, " x ")], true),
@@ -67,6 +67,10 @@ fn section_4_1_same_selection() {
             panic!("names fields");
         };
         let selected = VarySelection::from_request(rule, &map(stored));
-        assert_eq!(selected.matches(&map(asked)), same, "{stored:?} {asked:?}");
+        assert_eq!(
+            selected.matches(&map(request)),
+            same,
+            "{stored:?} {request:?}"
+        );
     }
 }
