@@ -41,6 +41,7 @@ pub(crate) struct Capture {
     collecting: Option<Collecting>,
 }
 
+/// The body so far, and the function it is handed over to.
 struct Collecting {
     chunks: Vec<Bytes>,
     share: Arc<BudgetShare>,
@@ -48,6 +49,7 @@ struct Collecting {
 }
 
 impl Capture {
+    /// A capture that calls `done` exactly once, with the body or a refusal.
     pub(crate) fn new(
         limits: CaptureLimits,
         share: Arc<BudgetShare>,

@@ -74,6 +74,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
+    /// The next chunk: the bytes before, the body, the bytes after.
     fn poll_data(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -262,7 +263,8 @@ mod tests {
         }
     }
 
-    /// Whoever has all that was announced stops: nobody may have it before the missing part has ended as it should.
+    /// A client that has all announced bytes stops reading, so it must not get the last one before
+    /// the missing part has ended.
     #[test]
     fn rfc_9111_section_3_4_the_last_of_a_part_waits_for_its_end() {
         use Poll::{Pending, Ready};

@@ -99,6 +99,7 @@ where
         }
     }
 
+    /// Gives a chunk to the store and to the readers. Empty chunks are dropped.
     fn push_data(&mut self, data: Bytes) {
         if data.is_empty() {
             return;
@@ -110,6 +111,7 @@ where
         }
     }
 
+    /// Ends the body cleanly for the store and for the readers.
     fn end(&mut self, trailers: Option<HeaderMap>) {
         self.stream.share().release_reserved();
         // Slow readers read from the stored bytes, and hold no others.
@@ -119,6 +121,7 @@ where
         self.stream.end(BodyEnd::Complete(trailers));
     }
 
+    /// The next event of the body, or of the deadline while it is being collected.
     async fn next(&mut self) -> PumpEvent {
         let is_kept = !self.capture.is_over();
         let next = poll_fn(|cx| {
@@ -141,7 +144,7 @@ where
     }
 }
 
-/// However a pump ends, also by a panic of the body or with the runtime, its readers are told.
+/// Ends the readers, however the pump ends: a panic of the body and the end of the runtime included.
 impl<Res> Drop for Pump<Res> {
     fn drop(&mut self) {
         self.stream.end(BodyEnd::Failed(Arc::new(PumpDropped)));

@@ -31,6 +31,7 @@ pin_project! {
 }
 
 pin_project! {
+    /// The source of the bytes.
     #[project = KindProjection]
     enum Kind<B> {
         Whole {
@@ -95,7 +96,7 @@ impl<B> ResponseBody<B> {
         })
     }
 
-    /// Pieces of stored bytes, one after the other. None of them may be empty.
+    /// Pieces of stored bytes, one after the other. They must not be empty.
     pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
         let left = pieces.into_iter();
         Self::new(Kind::Pieces { left })
@@ -225,6 +226,7 @@ where
     }
 }
 
+/// The frame of a shared reader's event; `left` counts down the announced length.
 fn frame_of(read: BodyEvent, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
     match read {
         BodyEvent::Data(data) => {
@@ -255,6 +257,7 @@ impl Error for SharedError {
     }
 }
 
+/// Shows a frame to the capture.
 fn observe<E>(capture: &mut Capture, frame: &Option<Result<Frame<Bytes>, E>>, is_last: bool) {
     match frame {
         None => capture.end(None),

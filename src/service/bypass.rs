@@ -13,6 +13,8 @@ use super::origin::fetch::call;
 use super::respond::Responder;
 
 /// Forwards a request untouched, and says why on its response.
+///
+/// Neither the lookup nor the store sees it. Writes never come here: they invalidate.
 pub(crate) async fn bypass<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,

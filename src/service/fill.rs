@@ -1,5 +1,13 @@
 //! A response on its way into the store: decided when its head is here, stored when its body has
 //! ended.
+//!
+//! ```text
+//! head -> decide -> Storable -> capture (collects the body) -> commit -> backend.put
+//!                -> Refusal: counted, said in Cache-Status
+//! ```
+//!
+//! The rules are those of `policy`; parts (206) are decided in `parts::store`. Nothing here waits
+//! for the client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +35,7 @@ use super::request::outgoing::OutgoingRequest;
 
 /// A value that is kept until a body is stored, or is known not to be.
 pub(crate) trait CaptureGuard: Send + 'static {
-    /// The slow readers that are told when the stored response is evicted.
+    /// The notice that wakes slow readers when the stored response is evicted.
     fn companion(&self) -> Option<Arc<DropNotice>> {
         None
     }

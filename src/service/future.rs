@@ -14,7 +14,8 @@ type Answer<B, E> = Result<Response<ResponseBody<B>>, E>;
 /// The future of a [`Cache`](super::Cache)'s response.
 ///
 /// Dropping it before it is ready drops the call to the inner service with it, except for a write
-/// that the inner service has been given: that one runs on in the background, see [`CacheLayer::detached_write_timeout`](crate::CacheLayer::detached_write_timeout).
+/// that the inner service has been given: that one runs on in the background, see
+/// [`CacheLayer::detached_write_timeout`](crate::CacheLayer::detached_write_timeout).
 pub struct ResponseFuture<B, E> {
     kind: Kind<B, E>,
 }
@@ -23,6 +24,7 @@ pub struct ResponseFuture<B, E> {
     clippy::large_enum_variant,
     reason = "boxing the large variant would cost every hit an allocation"
 )]
+/// The state of the response: here already, or on its way.
 enum Kind<B, E> {
     /// A hit: it waits for nothing, and allocates nothing.
     Ready(Option<Response<ResponseBody<B>>>),
@@ -30,12 +32,14 @@ enum Kind<B, E> {
 }
 
 impl<B, E> ResponseFuture<B, E> {
+    /// A future that is ready at once.
     pub(crate) fn ready(response: Response<ResponseBody<B>>) -> Self {
         Self {
             kind: Kind::Ready(Some(response)),
         }
     }
 
+    /// A future that has to wait.
     pub(crate) fn pending(future: impl Future<Output = Answer<B, E>> + Send + 'static) -> Self {
         Self {
             kind: Kind::Pending(Box::pin(future)),

@@ -1,4 +1,7 @@
-//! Lookup in the store, and the verdict on what was found.
+//! Lookup in the store, and the verdict on the stored response.
+//!
+//! Start reading with [`lookup_now`], which a memory hit passes without waiting. [`lookup`] is the
+//! same for backends that have to be waited for. Both end in `judge`.
 
 use std::time::Duration;
 
@@ -19,16 +22,28 @@ use crate::state::failure_log::Operation;
 use super::plan::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
 
-/// What becomes of a request after its lookup.
+/// The outcome of a lookup.
 pub(crate) enum LookupOutcome<F> {
-    /// A stored response answers it.
-    Hit(Hit),
-    /// A stored response answers it, and is refreshed in the background.
-    HitAndRefresh(Hit, Refresh, Miss<F>),
+    /// The cache answers the request.
+    Answer(CacheAnswer<F>),
     /// The inner service is asked.
     Fetch(Miss<F>),
-    /// 504: the request is `only-if-cached`.
+}
+
+/// How the cache answers a request without the inner service.
+pub(crate) enum CacheAnswer<F> {
+    /// With a stored response.
+    Hit(Hit),
+    /// With a stored response, which is refreshed in the background.
+    HitAndRefresh(Hit, Refresh, Miss<F>),
+    /// With a 504, because the request is `only-if-cached`.
     GatewayTimeout,
+}
+
+impl<F> From<CacheAnswer<F>> for LookupOutcome<F> {
+    fn from(answer: CacheAnswer<F>) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 /// The result of a lookup, with the key it ended at.
@@ -69,7 +84,9 @@ pub(crate) fn lookup_now<B: Backend>(
     Some(judge(state, result, is_same_key, &subject))
 }
 
-/// Looks a request up. A backend that fails is a miss that is not stored.
+/// Looks a request up. A backend that fails is a miss that is not stored; the failure is logged.
+///
+/// Cancelling this has no effect but that of dropping the lookup.
 pub(crate) async fn lookup<B: Backend>(
     state: &LayerState<B>,
     key: &RequestKey,
@@ -83,7 +100,7 @@ pub(crate) async fn lookup<B: Backend>(
         Err(error) => {
             state.backend_failed(Operation::Lookup, &error);
             if key.directives.only_if_cached {
-                return LookupOutcome::GatewayTimeout;
+                return CacheAnswer::GatewayTimeout.into();
             }
             let reason = FetchReason::BackendFailed;
             return LookupOutcome::Fetch(Miss::new(reason, None, key.key, 0));
@@ -103,6 +120,10 @@ pub(crate) async fn lookup<B: Backend>(
     judge(state, result, is_same_key, &subject)
 }
 
+/// Turns the result of a lookup into its outcome: compares the full key and the selecting
+/// fields, then lets `semantics` decide on freshness (RFC 9111 §4).
+///
+/// `is_same_key` compares full keys: two keys may share a digest.
 fn judge<B: Backend>(
     state: &LayerState<B>,
     result: LookupResult<B::Fence>,
@@ -129,7 +150,7 @@ fn judge<B: Backend>(
             let is_due = is_early_refresh_due(state, &response, left);
             let hit = Hit::fresh(response, age, left);
             if !is_due {
-                return LookupOutcome::Hit(hit);
+                return CacheAnswer::Hit(hit).into();
             }
             let miss = miss(FetchReason::Stale);
             hit_and_refresh(state, hit, Refresh::Early, miss, subject)
@@ -141,13 +162,13 @@ fn judge<B: Backend>(
             hit_and_refresh(state, hit, Refresh::Stale, miss, subject)
         }
         (ReuseDecision::MaxStale, Some(response)) => {
-            LookupOutcome::Hit(Hit::stale(response, subject.now, StaleUse::MaxStale))
+            CacheAnswer::Hit(Hit::stale(response, subject.now, StaleUse::MaxStale)).into()
         }
         // Stored parts may answer it.
         (ReuseDecision::GatewayTimeout, None) if subject.headers.contains_key(RANGE) => {
             LookupOutcome::Fetch(miss(FetchReason::UriMiss))
         }
-        (ReuseDecision::GatewayTimeout, _) => LookupOutcome::GatewayTimeout,
+        (ReuseDecision::GatewayTimeout, _) => CacheAnswer::GatewayTimeout.into(),
         (ReuseDecision::Fetch(reason), response) => {
             let mut miss = miss(reason);
             match response {
@@ -198,7 +219,7 @@ fn hit_and_refresh<B: Backend>(
 ) -> LookupOutcome<B::Fence> {
     let shared = &state.shared;
     if subject.directives.only_if_cached {
-        return LookupOutcome::Hit(hit);
+        return CacheAnswer::Hit(hit).into();
     }
     let (key, now) = (&miss.lookup_key, subject.now);
     let uncacheable = &shared.coalescing.uncacheable;
@@ -208,10 +229,12 @@ fn hit_and_refresh<B: Backend>(
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
-        Refresh::Early if is_useless => return LookupOutcome::Hit(hit),
-        _ if shared.origin.failures.is_backing_off(key, now) => return LookupOutcome::Hit(hit),
+        Refresh::Early if is_useless => return CacheAnswer::Hit(hit).into(),
+        _ if shared.origin.failures.is_backing_off(key, now) => {
+            return CacheAnswer::Hit(hit).into();
+        }
         _ => {}
     }
     miss.note_answered_with(hit.response.clone());
-    LookupOutcome::HitAndRefresh(hit, refresh, miss)
+    CacheAnswer::HitAndRefresh(hit, refresh, miss).into()
 }

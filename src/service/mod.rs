@@ -50,8 +50,8 @@ use crate::state::LayerState;
 
 use self::bypass::bypass;
 use self::coalesce::coalesce;
-use self::lookup::lookup_now;
-use self::read::{Step, read, step};
+use self::lookup::{LookupOutcome, lookup_now};
+use self::read::{answer, read};
 use self::request::route::{Route, classify};
 use self::write::write;
 
@@ -68,6 +68,7 @@ pub struct Cache<S, B: Backend> {
 }
 
 impl<S, B: Backend> Cache<S, B> {
+    /// A cache with the options and the state of a layer.
     pub(crate) fn new(inner: S, state: LayerState<B>) -> Self {
         Self { inner, state }
     }
@@ -156,27 +157,26 @@ where
             }
         };
         let outcome = lookup_now(&self.state, &read_request, &parts);
-        let next = outcome.map(|outcome| {
+        if let Some(LookupOutcome::Answer(found)) = outcome {
             let preconditions = read_request.preconditions(&parts);
-            step(&self.state, outcome, preconditions)
-        });
-        if let Some(Step::Respond(response)) = next {
-            return ResponseFuture::ready(response);
-        }
-        let key = read_request.to_request_key(&config.scope);
-        let target = read_request.target;
-        apply_target(&mut parts, target);
-        match next {
-            Some(Step::Respond(response)) => ResponseFuture::ready(response),
-            Some(Step::RespondAndRefresh(response, refresh)) => {
+            let (response, refresh) = answer(&self.state, found, preconditions);
+            if let Some(refresh) = refresh {
+                let (key, target) = read_request.into_key(&config.scope);
+                apply_target(&mut parts, target);
                 let request = Request::from_parts(parts, body);
                 refresh.spawn(self.inner.clone(), request, key);
-                ResponseFuture::ready(response)
             }
-            Some(Step::Fetch(miss)) => self.forward(parts, body, |state, inner, request| {
-                coalesce(state, inner, request, miss.with_key(key))
-            }),
-            None => self.forward(parts, body, |state, inner, request| {
+            return ResponseFuture::ready(response);
+        }
+        let (key, target) = read_request.into_key(&config.scope);
+        apply_target(&mut parts, target);
+        match outcome {
+            Some(LookupOutcome::Fetch(miss)) => {
+                self.forward(parts, body, |state, inner, request| {
+                    coalesce(state, inner, request, miss.with_key(key))
+                })
+            }
+            _ => self.forward(parts, body, |state, inner, request| {
                 read(state, inner, request, key)
             }),
         }

@@ -33,6 +33,7 @@ pub(crate) struct Hit {
 }
 
 impl Hit {
+    /// A fresh response of this age, with this freshness lifetime left.
     pub(crate) fn fresh(
         response: Arc<StoredResponse>,
         age: Duration,
@@ -48,6 +49,7 @@ impl Hit {
         }
     }
 
+    /// A stale response, and the reason why it may be used.
     pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, use_: StaleUse) -> Self {
         let freshness = response.freshness();
         let age = freshness.age(now).as_secs();
@@ -95,6 +97,7 @@ impl<F> Miss<F> {
     /// A number of completed fills that is never reached: the lookup counts as outdated.
     pub(crate) const OUTDATED: u64 = u64::MAX;
 
+    /// A miss of which nothing is known but the lookup.
     pub(crate) fn new(
         reason: FetchReason,
         fence: Option<F>,
@@ -146,6 +149,12 @@ impl<F> Miss<F> {
         }
     }
 
+    /// Whether a stale response matches the request.
+    pub(crate) fn has_stale(&self) -> bool {
+        matches!(self.stored, StoredState::Stale(_))
+    }
+
+    /// The fill of a request with this key.
     pub(crate) fn with_key(self, key: RequestKey) -> Fill<F> {
         Fill { miss: self, key }
     }

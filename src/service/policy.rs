@@ -1,5 +1,9 @@
 //! Whether a response may be stored, and under which key: the rules of `semantics` with the
 //! options of this layer.
+//!
+//! A response is stored only if all of these agree: the fence of its lookup still holds, no write
+//! of unknown outcome concerns it ([`storage_fence`], [`check_group_grace`]), the RFC's rules and
+//! the layer's limits allow it ([`storage_decision`]).
 
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, response};
@@ -164,6 +168,7 @@ pub(crate) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) ->
         .or_else(|| body.size_hint().exact())
 }
 
+/// The fewest bytes that a body can have, by its size hint and its announced length.
 fn least_length<Res: Body>(head: &response::Parts, body: &Res) -> u64 {
     let least = body.size_hint().lower();
     least.max(announced_length(head, body).unwrap_or(0))

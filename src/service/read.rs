@@ -1,4 +1,7 @@
 //! A GET or HEAD: lookup, verdict, response.
+//!
+//! A lookup that need not wait is answered in `Cache::call` by [`answer`]; [`read`] is the future
+//! for all others.
 
 use http::{Request, Response};
 
@@ -8,46 +11,39 @@ use crate::state::LayerState;
 
 use super::bounds::{InnerBody, InnerService};
 use super::coalesce::coalesce;
-use super::lookup::{LookupOutcome, lookup};
-use super::plan::Miss;
+use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::refresh::{BackgroundRefresh, begin_refresh};
 use super::request::preconditions::Preconditions;
 use super::request::route::RequestKey;
 use super::respond::Responder;
 
-/// What is left to do for a request after its lookup.
-pub(crate) enum Step<B: Backend, Res> {
-    /// Nothing: this is the response.
-    Respond(Response<ResponseBody<Res>>),
-    /// This is the response, and a refresh is to be spawned.
-    RespondAndRefresh(Response<ResponseBody<Res>>, BackgroundRefresh<B>),
-    /// The inner service is asked.
-    Fetch(Miss<B::Fence>),
-}
-
-/// Answers from the store, where the lookup allows it.
+/// Answers from the store, and begins the refresh that the answer is due for.
+///
+/// The refresh is to be spawned with the request. It is boxed, because few hits have one.
 #[inline]
-pub(crate) fn step<B: Backend, Res>(
+pub(crate) fn answer<B: Backend, Res>(
     state: &LayerState<B>,
-    outcome: LookupOutcome<B::Fence>,
+    answer: CacheAnswer<B::Fence>,
     preconditions: Preconditions<'_>,
-) -> Step<B, Res> {
+) -> (
+    Response<ResponseBody<Res>>,
+    Option<Box<BackgroundRefresh<B>>>,
+) {
     let responder = Responder::new(state);
-    match outcome {
-        LookupOutcome::Hit(hit) => Step::Respond(responder.hit(&hit, preconditions)),
-        LookupOutcome::HitAndRefresh(hit, reason, miss) => {
+    match answer {
+        CacheAnswer::Hit(hit) => (responder.hit(&hit, preconditions), None),
+        CacheAnswer::HitAndRefresh(hit, reason, miss) => {
             let response = responder.hit(&hit, preconditions);
-            match begin_refresh(state, reason, miss) {
-                Some(refresh) => Step::RespondAndRefresh(response, refresh),
-                None => Step::Respond(response),
-            }
+            (response, begin_refresh(state, reason, miss).map(Box::new))
         }
-        LookupOutcome::GatewayTimeout => Step::Respond(responder.gateway_timeout()),
-        LookupOutcome::Fetch(miss) => Step::Fetch(miss),
+        CacheAnswer::GatewayTimeout => (responder.gateway_timeout(), None),
     }
 }
 
 /// Answers a request whose lookup has to wait for the backend.
+///
+/// # Errors
+/// The error of the inner service.
 pub(crate) async fn read<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
@@ -62,13 +58,15 @@ where
 {
     let (parts, body) = request.into_parts();
     let outcome = lookup(&state, &key, &parts.headers).await;
-    match step(&state, outcome, key.preconditions(&parts)) {
-        Step::Respond(response) => Ok(response),
-        Step::RespondAndRefresh(response, refresh) => {
-            refresh.spawn(inner, Request::from_parts(parts, body), key);
+    match outcome {
+        LookupOutcome::Answer(found) => {
+            let (response, refresh) = answer(&state, found, key.preconditions(&parts));
+            if let Some(refresh) = refresh {
+                refresh.spawn(inner, Request::from_parts(parts, body), key);
+            }
             Ok(response)
         }
-        Step::Fetch(miss) => {
+        LookupOutcome::Fetch(miss) => {
             let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
             // Boxed: its future takes kilobytes, which a hit should not move.
             Box::pin(coalesce(state, inner, request, fill)).await

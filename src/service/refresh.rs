@@ -1,5 +1,8 @@
 //! Background refresh of a stored response that has been used while stale (RFC 5861 §3), or is
 //! about to expire.
+//!
+//! A refresh is a fill that leads a flight: requests that miss meanwhile follow it. It starts only
+//! if no other fill of the key is under way, and not while the inner service is in backoff.
 
 use std::sync::Arc;
 
@@ -60,7 +63,8 @@ pub(crate) fn begin_refresh<B: Backend>(
 }
 
 impl<B: Backend> BackgroundRefresh<B> {
-    /// Fetches in a background task. The request that was answered moves into it.
+    /// Fetches in a background task, for `fill_timeout` at most. The request that was answered moves
+    /// into it.
     pub(crate) fn spawn<S, Req, Res>(self, inner: S, mut request: Request<Req>, key: RequestKey)
     where
         S: InnerService<Req, Res>,

@@ -26,6 +26,7 @@ pub(crate) struct Responder<'s> {
 }
 
 impl<'s> Responder<'s> {
+    /// A responder with the cache name and the counters of a layer.
     pub(crate) fn new<B: Backend>(state: &'s LayerState<B>) -> Self {
         Self {
             status: state.config.status_name(),
@@ -78,6 +79,7 @@ impl<'s> Responder<'s> {
         response
     }
 
+    /// Sets `Cache-Status` on a fresh hit, behind that of caches nearer to the origin (RFC 9211 §2).
     fn stamp_status(self, headers: &mut HeaderMap, hit: &Hit) {
         let has_upstream = hit.response.has_upstream_status();
         let Some(status) = self.status else {
@@ -207,7 +209,7 @@ impl<'s> Responder<'s> {
         self.append_status(headers, reason.fwd(), false, reason.detail());
     }
 
-    /// Says on the response to a write what became of the stored responses.
+    /// Says on the response to a write whether stored responses were invalidated.
     pub(crate) fn mark_written(
         self,
         headers: &mut HeaderMap,
@@ -223,6 +225,7 @@ impl<'s> Responder<'s> {
         self.append_status(headers, "method", stored, Some(detail));
     }
 
+    /// Appends the `Cache-Status` of a forwarded request.
     fn append_status(self, headers: &mut HeaderMap, fwd: &str, stored: bool, detail: Option<&str>) {
         if let Some(status) = self.status {
             let report = Forwarded {

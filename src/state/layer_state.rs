@@ -52,7 +52,7 @@ pub(crate) struct Coalescing<F> {
     pub(crate) buffers: Arc<Budget>,
 }
 
-/// What is remembered of the inner service.
+/// The state that concerns the inner service.
 #[derive(Default)]
 pub(crate) struct OriginState {
     /// Keys whose fetches failed a moment ago.
@@ -95,10 +95,12 @@ impl<B: Backend> LayerState<B> {
         }
     }
 
+    /// The time by the layer's clock.
     pub(crate) fn now(&self) -> Moment {
         self.config.clock.now()
     }
 
+    /// Counts an event.
     pub(crate) fn count(&self, event: Event) {
         self.shared.counters.count(event);
     }

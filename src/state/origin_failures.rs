@@ -56,6 +56,7 @@ impl OriginFailures {
             .filter(is_recent)
     }
 
+    /// The failures that allow this stale use.
     fn failures(&self, use_: StaleUse) -> &ExpiringSet {
         match use_ {
             StaleUse::IfUnreachable => &self.unreachable,

@@ -13,6 +13,7 @@ pub(crate) struct Store<B> {
 }
 
 impl<B: Backend> Store<B> {
+    /// A backend, with the seed it gives.
     pub(crate) fn new(backend: B) -> Self {
         let seed = backend.seed();
         Self { backend, seed }

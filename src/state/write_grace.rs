@@ -23,6 +23,7 @@ impl Default for WriteGrace {
 }
 
 impl WriteGrace {
+    /// The stripe of a digest.
     fn stripe(&self, digest: u128) -> &AtomicU64 {
         // Other bits than a backend's stripes are likely to use.
         &self.0[(digest >> 64) as usize % STRIPES]
@@ -53,6 +54,7 @@ impl WriteGrace {
         self.covers(group.digest(), now)
     }
 
+    /// Whether the grace period of a digest has not ended by `now`.
     fn covers(&self, digest: u128, now: Moment) -> bool {
         let until = self.stripe(digest).load(Ordering::Acquire);
         now.monotonic().as_millis() < u128::from(until)

@@ -37,11 +37,13 @@ impl<B: Backend> Delivery<'_, B> {
         head: &mut response::Parts,
         refusal: Option<Refusal>,
     ) -> Option<ResponseBody<Res>> {
-        let preconditions = self.outgoing.preconditions();
-        let confirmed = self.outgoing.confirmed_content();
-        let cut = cut_response(head, preconditions, confirmed, self.state.now());
+        let cut = self.outgoing.has_client_conditions().then(|| {
+            let preconditions = self.outgoing.preconditions();
+            let confirmed = self.outgoing.confirmed_content();
+            cut_response(head, preconditions, confirmed, self.state.now())
+        });
         Responder::new(self.state).mark_fetched(head, self.info, refusal);
-        cut
+        cut.flatten()
     }
 }
 
@@ -117,7 +119,7 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
         stream: stream.clone(),
     };
     let share = stream.share();
-    // A sixteenth more, for what it takes to keep it in chunks.
+    // A sixteenth more, for the bookkeeping of chunks.
     let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
     let refusal = match &storable.fence {
         Err(refusal) => Some(*refusal),
@@ -155,10 +157,12 @@ where
     F: Send + Sync + 'static,
     H: Send + Sync + 'static,
 {
+    /// Tells the slow readers of the flight when the stored response is evicted.
     fn companion(&self) -> Option<Arc<DropNotice>> {
         Some(self.stream.drop_notice())
     }
 
+    /// Lets new followers read from the stored bytes.
     fn mark_stored(&self) {
         self.stream.mark_stored();
     }

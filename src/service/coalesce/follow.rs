@@ -85,6 +85,8 @@ fn shared_response<Res>(shared: &SharedHead, reader: BodyReader) -> Response<Res
     response
 }
 
+/// Whether a shared response is fresh, or may be used while it is revalidated, by this request's
+/// directives.
 fn is_young_enough<B: Backend>(
     state: &LayerState<B>,
     shared: &SharedHead,

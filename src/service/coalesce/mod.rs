@@ -31,7 +31,7 @@ use crate::stats::Event;
 use self::follow::Followed;
 use self::member::{FlightMember, Joined};
 use super::bounds::{InnerBody, InnerService};
-use super::lookup::{LookupOutcome, lookup};
+use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::stale::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::plan::{Fill, Hit, Miss};
@@ -60,7 +60,9 @@ where
         return Ok(Responder::new(&state).gateway_timeout());
     }
     let outgoing = prepare(&state, &mut request, &fill);
-    if let Some(hit) = stale_hit_in_backoff(&state, &fill) {
+    if fill.miss.has_stale()
+        && let Some(hit) = stale_hit_in_backoff(&state, &fill)
+    {
         return Ok(Responder::new(&state).hit(&hit, outgoing.preconditions()));
     }
     let leader = match join_flights(&state, &mut fill, &outgoing).await {
@@ -172,12 +174,15 @@ async fn join_flights<B: Backend, Res>(
             FlightOutcome::Declined => member.note_declined_flight(state),
             FlightOutcome::Refused(_) | FlightOutcome::Vacant => member.note_lost_flight(),
         }
-        if let Some(hit) = stale_hit_in_backoff(state, fill) {
+        if fill.miss.has_stale()
+            && let Some(hit) = stale_hit_in_backoff(state, fill)
+        {
             return respond(hit);
         }
     }
 }
 
+/// Counts and logs a request that the store did not answer.
 fn record_fetch<B: Backend>(state: &LayerState<B>, reason: FetchReason) {
     state.count(Event::Fetch(reason));
     tracing::debug!(reason = reason.as_str(), "fetch");
@@ -191,11 +196,13 @@ async fn lookup_again<B: Backend>(
     outgoing: &OutgoingRequest,
 ) -> Option<Hit> {
     match lookup(state, &fill.key, &outgoing.headers).await {
-        LookupOutcome::Hit(hit) | LookupOutcome::HitAndRefresh(hit, ..) => Some(hit),
+        LookupOutcome::Answer(CacheAnswer::Hit(hit) | CacheAnswer::HitAndRefresh(hit, ..)) => {
+            Some(hit)
+        }
+        LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => None,
         LookupOutcome::Fetch(miss) => {
             fill.miss = miss;
             None
         }
-        LookupOutcome::GatewayTimeout => None,
     }
 }

@@ -35,6 +35,7 @@ pub(crate) struct SharedCall<F: Future<Output: Send> + Send + 'static, B: Backen
     call: Arc<CallState<F, B>>,
 }
 
+/// The call, shared by its client, its leader and its task.
 struct CallState<F: Future, B: Backend> {
     layer: LayerState<B>,
     lead: Arc<Leader<B::Fence, SharedHead>>,
@@ -43,6 +44,7 @@ struct CallState<F: Future, B: Backend> {
     state: Mutex<State<F>>,
 }
 
+/// Where the future of the call is.
 enum State<F: Future> {
     /// It is not being polled. The client, if it has polled it, waits with this waker.
     WithClient(Pin<Box<F>>, Option<Waker>),
@@ -62,6 +64,7 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// A call that its client polls, and that `leader` can move into a task when followers come.
     pub(crate) fn new(
         layer: LayerState<B>,
         lead: Arc<Leader<B::Fence, SharedHead>>,
@@ -81,6 +84,9 @@ where
         Self { call }
     }
 
+    /// Polls the call until it has a result.
+    ///
+    /// Cancelling this leaves the call to the followers, if there are any.
     pub(crate) async fn answer(self) -> F::Output {
         poll_fn(|cx| self.call.poll(cx)).await
     }
@@ -110,6 +116,7 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// The state, whatever happened to the thread that locked it last.
     fn state(&self) -> MutexGuard<'_, State<F>> {
         // The call is polled outside of the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,6 +157,7 @@ where
         }
     }
 
+    /// Moves the call into a background task.
     fn spawn(self: Arc<Self>, runtime: &Handle, future: Pin<Box<F>>) {
         let layer = self.layer.clone();
         let task = Task {
@@ -170,6 +178,7 @@ where
         .await;
     }
 
+    /// Ends the task: wakes the client, or drops a result that no client waits for.
     fn finish(&self, end: State<F>) {
         if !matches!(end, State::WithClient(..)) {
             self.lead.close_with(FlightOutcome::Vacant);
@@ -194,6 +203,9 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// Moves the call into a task, because a follower has come or its client has left.
+    ///
+    /// Outside of a runtime the call stays with its client.
     fn detach(self: Arc<Self>) {
         let Some(runtime) = self.runtime.clone() else {
             return;
@@ -223,6 +235,7 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// Polls the call until it has a result, has panicked, or is abandoned.
     async fn run(mut self) {
         let call = self.call.clone();
         let mut given_up = pin!(call.abandoned());

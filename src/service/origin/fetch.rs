@@ -34,7 +34,9 @@ pub(crate) enum FetchOutcome<Res, E> {
 
 /// Waits for readiness, adds the cache's own validators or range, and calls the inner service.
 ///
-/// `outgoing` is told when that was, and `begins` is called right before.
+/// `outgoing.at` becomes the time of the call. `begins` is called right before it.
+///
+/// Cancelling this drops the call.
 pub(crate) async fn fetch_from_origin<S, B, Req, Res>(
     state: &LayerState<B>,
     mut inner: S,

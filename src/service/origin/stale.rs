@@ -53,9 +53,6 @@ pub(crate) fn stale_hit_in_backoff<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
 ) -> Option<Hit> {
-    if !matches!(fill.miss.stored, StoredState::Stale(_)) {
-        return None;
-    }
     let now = state.now();
     let failures = &state.shared.origin.failures;
     let mut uses = failures.recent(&fill.miss.lookup_key, now);

@@ -2,6 +2,9 @@
 //!
 //! A 304 is a fill like any other: the stored response is never changed, but stored anew with
 //! updated fields, under the fence of the lookup that found it.
+//!
+//! Only the cache's own validators are interpreted here. A 304 to a client's own conditions passes
+//! through as any other response.
 
 use std::sync::Arc;
 

@@ -84,6 +84,7 @@ pub(crate) fn range_of_same_representation(
     is_same.then_some(range)
 }
 
+/// Whether a 206 is the missing range of the same representation.
 fn is_missing_part<Res>(completion: &Completion, response: &Response<Res>, now: Moment) -> bool {
     let headers = response.headers();
     let range = range_of_same_representation(&completion.stored, headers, now);

@@ -1,5 +1,8 @@
 //! Decides how a 206 is stored as a part, together with the parts that are stored already
 //! (RFC 9111 §3.3, §3.4).
+//!
+//! Parts have a key of their own beside that of the whole response. When the last missing range
+//! arrives they are stored as the whole, under its key.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -14,6 +14,7 @@ pub(crate) struct SupersededParts<F> {
 }
 
 impl<F: Clone> SupersededParts<F> {
+    /// The parts of the response at this key, under the fence of its store.
     pub(crate) fn new(whole: CacheKey, fence: &F) -> Self {
         Self {
             whole,

@@ -74,6 +74,11 @@ impl OutgoingRequest {
         }
     }
 
+    /// Whether conditions or ranges of the client's were taken off.
+    pub(crate) fn has_client_conditions(&self) -> bool {
+        self.client_conditions.is_some()
+    }
+
     /// The client's preconditions, to be answered by the cache.
     pub(crate) fn preconditions(&self) -> Preconditions<'_> {
         Preconditions {

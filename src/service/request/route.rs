@@ -43,18 +43,20 @@ pub(crate) struct ReadRequest<'r> {
 }
 
 impl ReadRequest<'_> {
+    /// The conditions and ranges of the request, if its fields may have any.
     pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
         Preconditions::new(request, self.is_selective)
     }
 
-    /// The key and directives, independent of the request.
-    pub(crate) fn to_request_key(&self, scope: &str) -> RequestKey {
-        RequestKey {
+    /// The key and directives, independent of the request, and the target to send.
+    pub(crate) fn into_key(self, scope: &str) -> (RequestKey, Option<Box<Uri>>) {
+        let key = RequestKey {
             key: self.key,
             identity: self.parts.identity(scope).into(),
             directives: self.directives,
             is_selective: self.is_selective,
-        }
+        };
+        (key, self.target)
     }
 }
 
@@ -68,6 +70,7 @@ pub(crate) struct RequestKey {
 }
 
 impl RequestKey {
+    /// The conditions and ranges of the request, if its fields may have any.
     pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
         Preconditions::new(request, self.is_selective)
     }
@@ -149,6 +152,9 @@ fn trimmed_target(config: &Config, uri: &Uri) -> Option<Box<Uri>> {
     Uri::from_parts(parts).ok().map(Box::new)
 }
 
+/// The parts of the key, as the layer's key hook makes them.
+///
+/// An error says why the request has no key: no valid authority, or the hook declined.
 fn key_parts<'r>(
     config: &'r Config,
     request: &'r request::Parts,
@@ -162,6 +168,7 @@ fn key_parts<'r>(
     config.key.make_key(request, parts).ok_or(Bypass::NoKey)
 }
 
+/// Why a GET or HEAD bypasses the cache, if it does.
 fn bypass_reason(
     config: &Config,
     request: &request::Parts,
@@ -189,6 +196,7 @@ struct RouteFields {
 }
 
 impl RouteFields {
+    /// Reads all fields once.
     fn from_headers(headers: &HeaderMap) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {

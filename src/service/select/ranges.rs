@@ -33,6 +33,7 @@ impl<'s> Source<'s> {
         }
     }
 
+    /// The stored bytes.
     pub(crate) fn content(&self) -> &'s Bytes {
         self.content
     }
@@ -124,6 +125,7 @@ fn boundary_for(content: &Bytes) -> String {
         .unwrap_or_default()
 }
 
+/// Whether a byte string occurs in the content.
 fn holds(content: &[u8], word: &[u8]) -> bool {
     content.windows(word.len()).any(|window| window == word)
 }

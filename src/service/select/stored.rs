@@ -1,4 +1,7 @@
 //! A stored response as a client wants it: whole, 304 (RFC 9110 §15.4.5), 206 or 416.
+//!
+//! The rules for conditions and ranges are those of `semantics`; here their result is cut from
+//! stored bytes, without copying the body.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, response};
@@ -25,6 +28,7 @@ pub(crate) fn selected<Res>(
     whole(stored, preconditions.method)
 }
 
+/// The whole stored response, without its body for HEAD.
 fn whole<Res>(stored: &StoredResponse, method: &Method) -> Response<ResponseBody<Res>> {
     let body = match (method == Method::HEAD, stored.trailers()) {
         (true, None) => ResponseBody::default(),
@@ -37,6 +41,7 @@ fn whole<Res>(stored: &StoredResponse, method: &Method) -> Response<ResponseBody
     response
 }
 
+/// The part that these fields select, or the whole.
 fn selected_by<Res>(
     stored: &StoredResponse,
     method: &Method,

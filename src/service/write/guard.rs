@@ -1,4 +1,12 @@
 //! Invalidates after every write that the inner service was given, whatever becomes of its client.
+//!
+//! ```text
+//! Done -> Running <-> Calling -> Answered -> Done
+//!            |           |          |
+//!            |           |          `- dropped: invalidates in the background
+//!            |           `- dropped: invalidates now, runs on, invalidates again
+//!            `- dropped (panic): invalidates, outcome unknown
+//! ```
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -35,6 +43,7 @@ where
 /// Reads the outcome and the fields of a result.
 pub(crate) type OutcomeOf<A> = fn(&A) -> (WriteOutcome, Option<&HeaderMap>);
 
+/// The progress of a guarded write.
 enum WritePhase<F> {
     /// The inner service has the request.
     Calling(Pin<Box<F>>),
@@ -51,6 +60,9 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// A guard for a write that is about to be called.
+    ///
+    /// `outcome_of` reads the result of a write that ends after its client has left.
     pub(crate) fn arm(pending: PendingInvalidation<B>, outcome_of: OutcomeOf<F::Output>) -> Self {
         Self {
             pending,
@@ -66,6 +78,7 @@ where
         self.phase = WritePhase::Calling(Box::pin(call()));
     }
 
+    /// The invalidation that the guard sees to.
     pub(crate) fn pending(&self) -> &PendingInvalidation<B> {
         &self.pending
     }
@@ -151,10 +164,13 @@ where
     F: Future<Output: Send> + Send + 'static,
     B: Backend,
 {
+    /// Invalidates the targets without a client that waits for it.
     fn spawn_invalidation(&self, outcome: WriteOutcome, targets: WriteTargets) {
         invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
     }
 
+    /// Runs a write whose client has left in a task of its own, for `detached_write_timeout` at most,
+    /// and invalidates again when it ends. Outside of a runtime the write is dropped.
     fn run_to_completion(&self, future: Pin<Box<F>>, targets: WriteTargets) {
         let mut last = FinalInvalidation {
             pending: self.pending.clone(),
@@ -212,6 +228,7 @@ impl<B: Backend> Drop for FinalInvalidation<B> {
     }
 }
 
+/// Invalidates in a background task, or on the spot as far as that needs no waiting.
 fn invalidate_in_background<B: Backend>(
     pending: &PendingInvalidation<B>,
     runtime: Option<&Handle>,

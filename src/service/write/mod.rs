@@ -26,6 +26,12 @@ use super::request::route::WriteTarget;
 use super::respond::Responder;
 
 /// Forwards a write, and invalidates before its head is yielded.
+///
+/// Cancelling this before the call has no effect. After it, the guard runs the write to its end
+/// and invalidates.
+///
+/// # Errors
+/// The error of the inner service. What it may have written is invalidated by then.
 pub(crate) async fn write<S, B, Req, Res>(
     state: LayerState<B>,
     mut inner: S,
@@ -65,6 +71,8 @@ where
     Ok(Response::from_parts(head, body))
 }
 
+/// The outcome of a write by its result, and the fields of its response. An error says nothing: the
+/// write may have committed.
 fn outcome_of<Res, E>(result: &Result<Response<Res>, E>) -> (WriteOutcome, Option<&HeaderMap>) {
     match result {
         Ok(response) => (
@@ -75,6 +83,7 @@ fn outcome_of<Res, E>(result: &Result<Response<Res>, E>) -> (WriteOutcome, Optio
     }
 }
 
+/// The outcome of a write by its status: 2xx and 3xx committed, 4xx rejected, 5xx and 408 unknown.
 fn outcome_of_status(status: StatusCode) -> WriteOutcome {
     // A timeout layer inside answers 408 for a handler that it drops wherever it is, after its
     // commit too.

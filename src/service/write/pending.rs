@@ -55,6 +55,7 @@ enum ReferenceSource {
 }
 
 impl<B: Backend> PendingInvalidation<B> {
+    /// Keeps the head of a write that is about to be called.
     pub(crate) fn new<Req>(
         state: LayerState<B>,
         request: &Request<Req>,
@@ -201,6 +202,8 @@ impl<B: Backend> PendingInvalidation<B> {
         })
     }
 
+    /// The resource that a reference names, resolved against the write's target. `None` for one that
+    /// its source may not name, or that is no reference.
     fn resource_of(&self, reference: &str, namer: ReferenceSource) -> Option<Resource> {
         let reference = resolve(self.request.uri.path(), reference)?;
         let state = &self.state;

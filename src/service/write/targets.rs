@@ -49,6 +49,7 @@ pub(crate) struct WriteTargets {
 }
 
 impl WriteTargets {
+    /// Targets that are resources alone.
     pub(crate) fn new(resources: Vec<Resource>) -> Self {
         Self {
             targets: resources

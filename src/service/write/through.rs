@@ -97,6 +97,10 @@ pub(crate) fn representation<B: Backend, Res: Body>(
     }
 }
 
+/// Decides whether the response to a write may be stored, as the response to the GET that it also
+/// answers.
+///
+/// A refusal is counted, except that most responses to POST are no representation.
 fn judge<B: Backend, Res: Body>(
     pending: &PendingInvalidation<B>,
     fence: B::Fence,
@@ -164,7 +168,7 @@ fn represented_get<B: Backend>(
         return Err(Refusal::NotRepresentation);
     }
     let own = match classify(&state.config, &state.shared.store.seed, &get) {
-        Route::Read(read) => read.to_request_key(&state.config.scope),
+        Route::Read(read) => read.into_key(&state.config.scope).0,
         Route::Write(_) | Route::Bypass(_) => return Err(Refusal::NotRepresentation),
     };
     // The fence of a write with a known target was captured for that target alone.
@@ -252,6 +256,7 @@ fn get_for<B: Backend>(
     Some(get)
 }
 
+/// The URI of a reference, with the scheme and authority of the write's target.
 fn on_same_authority(target: &Uri, reference: &Reference<'_>) -> Option<Uri> {
     let path_and_query = match reference.query {
         Some(query) => format!("{}?{query}", reference.path),
@@ -264,6 +269,7 @@ fn on_same_authority(target: &Uri, reference: &Reference<'_>) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// The head of a write response as that of a 200 to GET, without `Location`.
 fn as_answer_to_get(head: &response::Parts) -> response::Parts {
     let (mut answer, ()) = Response::new(()).into_parts();
     answer.status = StatusCode::OK;
