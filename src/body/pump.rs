@@ -144,7 +144,8 @@ where
     }
 }
 
-/// Ends the readers, however the pump ends: a panic of the body and the end of the runtime included.
+/// Ends the readers, however the pump ends: a panic of the body and the end of the runtime
+/// included.
 impl<Res> Drop for Pump<Res> {
     fn drop(&mut self) {
         self.stream.end(BodyEnd::Failed(Arc::new(PumpDropped)));

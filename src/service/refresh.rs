@@ -63,8 +63,8 @@ pub(crate) fn begin_refresh<B: Backend>(
 }
 
 impl<B: Backend> BackgroundRefresh<B> {
-    /// Fetches in a background task, for `fill_timeout` at most. The request that was answered moves
-    /// into it.
+    /// Fetches in a background task, for `fill_timeout` at most. The request that was answered
+    /// moves into it.
     pub(crate) fn spawn<S, Req, Res>(self, inner: S, mut request: Request<Req>, key: RequestKey)
     where
         S: InnerService<Req, Res>,

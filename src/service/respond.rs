@@ -79,7 +79,8 @@ impl<'s> Responder<'s> {
         response
     }
 
-    /// Sets `Cache-Status` on a fresh hit, behind that of caches nearer to the origin (RFC 9211 §2).
+    /// Sets `Cache-Status` on a fresh hit, behind that of caches nearer to the origin (RFC 9211
+    /// §2).
     fn stamp_status(self, headers: &mut HeaderMap, hit: &Hit) {
         let has_upstream = hit.response.has_upstream_status();
         let Some(status) = self.status else {

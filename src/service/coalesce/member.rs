@@ -53,8 +53,8 @@ pub(crate) enum Joined<F> {
 }
 
 impl FlightMember {
-    /// A request that is about to join flights. One that may not share responses (HEAD, `no-store`, a
-    /// cache that shuts down, a refused fill) will join none.
+    /// A request that is about to join flights. One that may not share responses (HEAD, `no-store`,
+    /// a cache that shuts down, a refused fill) will join none.
     pub(crate) fn new<B: Backend>(
         state: &LayerState<B>,
         fill: &Fill<B::Fence>,

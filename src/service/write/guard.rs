@@ -83,8 +83,8 @@ where
         &self.pending
     }
 
-    /// The inner service's response. Until [`note_response`](Self::note_response) its outcome counts
-    /// as unknown.
+    /// The inner service's response. Until [`note_response`](Self::note_response) its outcome
+    /// counts as unknown.
     pub(crate) async fn response(&mut self) -> F::Output {
         poll_fn(|cx| {
             let WritePhase::Calling(mut future) =
@@ -169,8 +169,8 @@ where
         invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
     }
 
-    /// Runs a write whose client has left in a task of its own, for `detached_write_timeout` at most,
-    /// and invalidates again when it ends. Outside of a runtime the write is dropped.
+    /// Runs a write whose client has left in a task of its own, for `detached_write_timeout` at
+    /// most, and invalidates again when it ends. Outside of a runtime the write is dropped.
     fn run_to_completion(&self, future: Pin<Box<F>>, targets: WriteTargets) {
         let mut last = FinalInvalidation {
             pending: self.pending.clone(),
@@ -185,7 +185,8 @@ where
         let outcome_of = self.outcome_of;
         let background = &self.pending.state.shared.background;
         background.spawn(runtime, async move {
-            // Without a response, or with one that leaves the outcome open, the commit may be yet to come.
+            // Without a response, or with one that leaves the outcome open, the commit may be yet
+            // to come.
             if let Some(answer) = with_timeout(limit, future).await {
                 let (outcome, fields) = outcome_of(&answer);
                 if outcome != WriteOutcome::Unknown {

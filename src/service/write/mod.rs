@@ -31,7 +31,7 @@ use super::respond::Responder;
 /// and invalidates.
 ///
 /// # Errors
-/// The error of the inner service. What it may have written is invalidated by then.
+/// The error of the inner service. The resource is invalidated before it is returned.
 pub(crate) async fn write<S, B, Req, Res>(
     state: LayerState<B>,
     mut inner: S,

@@ -202,8 +202,8 @@ impl<B: Backend> PendingInvalidation<B> {
         })
     }
 
-    /// The resource that a reference names, resolved against the write's target. `None` for one that
-    /// its source may not name, or that is no reference.
+    /// The resource that a reference names, resolved against the write's target. `None` for one
+    /// that its source may not name, or that is no reference.
     fn resource_of(&self, reference: &str, namer: ReferenceSource) -> Option<Resource> {
         let reference = resolve(self.request.uri.path(), reference)?;
         let state = &self.state;
