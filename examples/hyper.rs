@@ -29,7 +29,7 @@ async fn main() -> std::io::Result<()> {
     println!("listening on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        // Clones share what is stored.
+        // Clones share the stored responses.
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let server = Builder::new(TokioExecutor::new());

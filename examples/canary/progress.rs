@@ -86,7 +86,8 @@ pub async fn print_progress(load: &Load, started: Instant) {
         let counters = &load.counters;
         let (reads, writes) = (counters.reads.get(), counters.writes.get());
         load.progress.show(&format!(
-            "{:3} s  reads {reads}/{} ({}/s)  writes {writes}/{}  hits {:.1} %  stale {}  errors {}",
+            "{:3} s  reads {reads}/{} ({}/s)  writes {writes}/{}  \
+             hits {:.1} %  stale {}  errors {}",
             started.elapsed().as_secs(),
             load.reads,
             reads - reads_before,

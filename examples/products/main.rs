@@ -18,7 +18,7 @@
 //!
 //! With `--write write-through`, the first GET after a POST or PUT is already a hit. With
 //! `--backend none`, nothing is cached. With `--features redis`, `--backend redis` and one
-//! `--database` file, several instances share what they cache. `--help` lists all options.
+//! `--database` file, several instances share their cache. `--help` lists all options.
 //!
 //! Start reading at `build_app`, which puts the service, the cache and the middleware together.
 

@@ -49,7 +49,7 @@
 //!   Response<ProxyBody>, streamed ---------------> an error of the body
 //! ```
 //!
-//! # What is forwarded
+//! # Forwarded messages
 //!
 //! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields
 //! and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
@@ -68,8 +68,8 @@
 //!
 //! An HTTP/2 target has a scheme, which is part of the cache key; an HTTP/1.1 target has none. The
 //! scheme is not forwarded. Give the cache a key
-//! [without](crate::key::KeyParts::without_scheme) it, and clients of both versions share what is
-//! stored.
+//! [without](crate::key::KeyParts::without_scheme) it, and clients of both versions share the
+//! stored responses.
 //!
 //! # Failures
 //!
