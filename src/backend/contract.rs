@@ -10,9 +10,9 @@ use crate::semantics::moment::Moment;
 
 /// A store of responses that refuses to store outdated ones.
 ///
-/// The common cache interface is *get*, *set with expiry*, *delete*. It has a race: between the *get*
-/// of a fill and its *set*, a write may change the data that the fill has already read, and the *set*
-/// then stores the old state for good. Here every lookup also captures a **fence**, and
+/// The common cache interface is *get*, *set with expiry*, *delete*. It has a race: between the
+/// *get* of a fill and its *set*, a write may change the data that the fill has already read, and
+/// the *set* then stores the old state for good. Here every lookup also captures a **fence**, and
 /// [`put`](Self::put) refuses to store if the resource was invalidated since.
 ///
 /// # Who calls what
@@ -37,29 +37,32 @@ use crate::semantics::moment::Moment;
 ///
 /// * **A fence is captured before the inner service is called**, by `get_now`, `get` or `fence`, at
 ///   some moment between the call of that method and its return.
-/// * **`put` compares and stores in one step.** If an invalidation of the key's resource took effect
-///   after the fence was captured, it stores nothing and answers [`PutOutcome::Superseded`]. It may
-///   refuse more than that, because a fence may cover several resources. It never refuses less.
-/// * **`invalidate` has taken effect when it returns `Ok`.** No later lookup finds a response that was
-///   stored before, and no fence captured before stores anything. Its cost does not grow with the
-///   number of queries and variants. Repeating it is harmless. `Err` means that the outcome is
+/// * **`put` compares and stores in one step.** If an invalidation of the key's resource took
+///   effect after the fence was captured, it stores nothing and answers [`PutOutcome::Superseded`].
+///   It may refuse more than that, because a fence may cover several resources. It never refuses
+///   less.
+/// * **`invalidate` has taken effect when it returns `Ok`.** No later lookup finds a response that
+///   was stored before, and no fence captured before stores anything. Its cost does not grow with
+///   the number of queries and variants. Repeating it is harmless. `Err` means that the outcome is
 ///   unknown: the invalidation may have taken effect, or may take effect later.
 /// * **A group is invalidated through its members**
 ///   ([`StoredResponse::groups`](super::StoredResponse::groups)). Once `invalidate` of an
-///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored before,
-///   and no fence captured before stores a member, although the groups of a fill are only known when
-///   it stores. Responses outside of the group stay; a coarse fence may refuse a few of them.
-/// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at any
-///   time. A response that was removed, invalidated or replaced is never found again.
+///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored
+///   before, and no fence captured before stores a member, although the groups of a fill are only
+///   known when it stores. Responses outside of the group stay; a coarse fence may refuse a few of
+///   them.
+/// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
+///   any time. A response that was removed, invalidated or replaced is never found again.
 /// * **A variant records its rule.** A `put` under a key with a variant also stores the response's
 ///   [`VaryRule`](super::VaryRule) under [`CacheKey::primary`], where lookups find it as
 ///   [`Lookup::Varies`].
 ///
 /// # Errors, cancellation, blocking
 ///
-/// An error never reaches a client. A failed lookup is a miss whose response is not stored; a failed
-/// `put` is counted and logged; a failed invalidation is logged, and the write is answered. Put a
-/// backend that can fail into a [`Guarded`](super::Guarded), which delivers such invalidations later.
+/// An error never reaches a client. A failed lookup is a miss whose response is not stored; a
+/// failed `put` is counted and logged; a failed invalidation is logged, and the write is answered.
+/// Put a backend that can fail into a [`Guarded`](super::Guarded), which delivers such
+/// invalidations later.
 ///
 /// The future of every method may be dropped at any await point. The operation may then have taken
 /// effect or not. No method may block the thread.
@@ -71,10 +74,10 @@ use crate::semantics::moment::Moment;
 ///
 /// # A complete backend
 ///
-/// This backend is one map behind one lock. Its fence is the number of invalidations so far. It grows
-/// without bound, and an invalidation takes time proportional to its size; otherwise it keeps the
-/// contract. With the feature `test-util`, `backend::conformance::check` tests a backend against all
-/// of the rules.
+/// This backend is one map behind one lock. Its fence is the number of invalidations so far. It
+/// grows without bound, and an invalidation takes time proportional to its size; otherwise it keeps
+/// the contract. With the feature `test-util`, `backend::conformance::check` tests a backend
+/// against all of the rules.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -178,8 +181,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Looks a key up without waiting.
     ///
-    /// `None`, the default, means that this backend or this lookup has to wait: the cache then calls
-    /// [`get`](Self::get). A hit answered here needs no boxed future. Must not block.
+    /// `None`, the default, means that this backend or this lookup has to wait: the cache then
+    /// calls [`get`](Self::get). A hit answered here needs no boxed future. Must not block.
     fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
         let _ = key;
         None
@@ -187,12 +190,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Looks a key up.
     ///
-    /// `now` is the moment of reading, from which a backend outside of this process computes the age
-    /// of the response (see [`codec::decode`](super::codec::decode)).
+    /// `now` is the moment of reading, from which a backend outside of this process computes the
+    /// age of the response (see [`codec::decode`](super::codec::decode)).
     ///
     /// # Errors
-    /// If the backend fails or cannot be reached. The cache then calls the inner service and does not
-    /// store its response.
+    /// If the backend fails or cannot be reached. The cache then calls the inner service and does
+    /// not store its response.
     fn get(
         &self,
         key: &CacheKey,
@@ -202,8 +205,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Captures a fence without a lookup, for a write whose own response may be stored.
     ///
     /// With `resource`, the fence needs to cover that resource only. With `None`, it must cover
-    /// whichever resource the response of the write will name. `Ok(None)` means that this backend has
-    /// no such fence: the write then only invalidates.
+    /// whichever resource the response of the write will name. `Ok(None)` means that this backend
+    /// has no such fence: the write then only invalidates.
     ///
     /// # Errors
     /// If the backend fails or cannot be reached. The write then only invalidates.
@@ -214,10 +217,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Returns whether a request may share the response of a fill in flight.
     ///
-    /// `flight` is the fence of the fill, `own` that of the request, captured later by its own lookup.
-    /// `true` promises that between the two captures no invalidation of the resource took effect, and
-    /// none of any group: the groups of the fill are not known yet. `false` is always safe and costs a
-    /// call to the inner service. The default compares the fences for equality.
+    /// `flight` is the fence of the fill, `own` that of the request, captured later by its own
+    /// lookup. `true` promises that between the two captures no invalidation of the resource took
+    /// effect, and none of any group: the groups of the fill are not known yet. `false` is always
+    /// safe and costs a call to the inner service. The default compares the fences for equality.
     fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
         let _ = resource;
         flight == own
@@ -263,10 +266,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Removes the entry of one key if the fence still holds, in one step.
     ///
-    /// `Ok(true)` means that lookups no longer find what was stored under this key, whether there was
-    /// an entry or not. `Ok(false)` means that the fence no longer holds and that the entry was left
-    /// alone. Other keys of the resource stay, and so do all fences. The cache removes the stored
-    /// parts of a response (RFC 9111 §3.3) with it, once the complete response is stored.
+    /// `Ok(true)` means that the fence held and that no entry is left under this key. `Ok(false)`
+    /// means that the fence no longer holds and that the entry was left alone. Other keys of the
+    /// resource stay, and so do all fences. The cache removes the stored parts of a response (RFC
+    /// 9111 §3.3) with it, once the complete response is stored.
     ///
     /// The default [invalidates](Self::invalidate) the whole resource, which is correct, but also
     /// removes the response that was just stored.
@@ -310,8 +313,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Returns the largest response this backend accepts, in bytes of its
     /// [weight](super::StoredResponse::weight).
     ///
-    /// The cache does not even capture the body of a response that is known to be larger. The default
-    /// is no limit; 0 means that nothing is ever stored.
+    /// The cache does not even capture the body of a response that is known to be larger. The
+    /// default is no limit; 0 means that nothing is ever stored.
     fn max_response_size(&self) -> u64 {
         u64::MAX
     }
@@ -328,8 +331,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Delivers the invalidations that other instances still have to learn of.
     ///
-    /// Called once when the cache shuts down, which drops the future at its own deadline. The default
-    /// does nothing.
+    /// Called once when the cache shuts down, which drops the future at its own deadline. The
+    /// default does nothing.
     fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
     }

@@ -5,7 +5,8 @@ use std::fmt;
 
 /// The error of a backend's operation.
 ///
-/// The cache counts and logs it. It never reaches a client. Its [`source`](Error::source) is the cause.
+/// The cache counts and logs it. It never reaches a client. Its [`source`](Error::source) is the
+/// cause.
 #[derive(Debug)]
 pub struct BackendError {
     kind: Kind,
@@ -25,14 +26,15 @@ impl BackendError {
         Self::with_kind(Kind::Failed, source)
     }
 
-    /// Creates the error of a healthy backend that refuses this operation, for example because it is
-    /// full. The operation must not have taken effect. A circuit breaker does not count it as a failure.
+    /// Creates the error of a healthy backend that refuses this operation, for example because it
+    /// is full. The operation must not have taken effect. A circuit breaker does not count it as a
+    /// failure.
     pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_kind(Kind::Refused, source)
     }
 
-    /// Creates the error of an operation that was not attempted, for example because a circuit breaker
-    /// is open.
+    /// Creates the error of an operation that was not attempted, for example because a circuit
+    /// breaker is open.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_kind(Kind::Unavailable, source)
     }

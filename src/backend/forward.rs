@@ -15,7 +15,7 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 /// A backend that forwards every operation it does not override to another one.
 ///
 /// A type that implements this trait is a [`Backend`] whose fence is that of the backend inside. No
-/// operation can be forgotten: what is not overridden, now or in later versions, is forwarded.
+/// operation can be forgotten: all others, including those of later versions, are forwarded.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,9 +49,11 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 ///
 /// # What to override together
 ///
-/// A default calls the backend *inside*, never another method of the wrapper. So a wrapper that changes
+/// A default calls the backend *inside*, never another method of the wrapper. So a wrapper that
+/// changes
 ///
-/// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to `get`);
+/// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
+///   `get`);
 /// * invalidations overrides `invalidate`, `replace` and `clear`;
 /// * stores overrides `put` and `replace`.
 ///

@@ -15,8 +15,8 @@ pub enum Lookup<F> {
     Found(Arc<StoredResponse>, F),
     /// The responses under this key vary.
     ///
-    /// The cache repeats the lookup under [`CacheKey::variant_for`](crate::key::CacheKey::variant_for)
-    /// this rule.
+    /// The cache repeats the lookup under
+    /// [`CacheKey::variant_for`](crate::key::CacheKey::variant_for) this rule.
     Varies(Arc<VaryRule>, F),
     /// Nothing is stored under this key.
     Miss(F),

@@ -20,12 +20,12 @@ use crate::semantics::vary::{Vary, VaryRule, VarySelection};
 /// Decodes a response or a rule.
 ///
 /// `now` is the moment of reading. `stored_for` returns how long the bytes with this stamp were
-/// stored, by the clock of the backend, or `None` if it cannot tell. The body of a response is a slice
-/// of `bytes`; nothing is copied.
+/// stored, by the clock of the backend, or `None` if it cannot tell. The body of a response is a
+/// slice of `bytes`; nothing is copied.
 ///
 /// # Errors
-/// If `bytes` were not written by [`encode`](super::encode) or [`encode_rule`](super::encode_rule) of
-/// this version. Never panics, whatever the bytes are.
+/// If `bytes` were not written by [`encode`](super::encode) or
+/// [`encode_rule`](super::encode_rule) of this version. Never panics, whatever the bytes are.
 pub fn decode(
     bytes: &Bytes,
     now: Moment,

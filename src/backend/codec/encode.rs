@@ -14,8 +14,8 @@ use crate::semantics::vary::{VaryRule, VarySelection};
 
 /// Encodes a response as it is at `now`, after the bytes of `prefix`.
 ///
-/// `stamp` is the time of the backend's clock, in a unit of its own. [`decode`](super::decode) passes
-/// it back to ask how long the response was stored.
+/// `stamp` is the time of the backend's clock, in a unit of its own. [`decode`](super::decode)
+/// passes it back to ask how long the response was stored.
 #[must_use]
 pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8]) -> Bytes {
     let mut meta = BytesMut::with_capacity(1024);

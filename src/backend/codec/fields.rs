@@ -113,8 +113,8 @@ impl FieldReader {
         PartialContent::new(complete, spans?).map(Some)
     }
 
-    /// Reads the length of a list of items of this size, if that many can follow: nothing is reserved for
-    /// more.
+    /// Reads the length of a list of items of this size, if that many can follow: nothing is
+    /// reserved for more.
     fn count_of(&mut self, size: usize) -> Option<usize> {
         let count = self.0.try_get_u32_le().ok()? as usize;
         (count <= self.0.len() / size).then_some(count)

@@ -30,8 +30,8 @@ fn fields(lines: &[(&'static str, &[u8])]) -> HeaderMap {
     headers
 }
 
-/// A response with everything a response can have: bytes that are not text, repeated fields, a variant,
-/// trailers.
+/// A response with everything a response can have: bytes that are not text, repeated fields, a
+/// variant, trailers.
 fn rich() -> StoredResponse {
     let mut headers = fields(&[
         ("content-type", b"text/plain"),

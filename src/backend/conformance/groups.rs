@@ -1,4 +1,4 @@
-//! How an invalidation of a group must affect its members, and what it must leave alone (RFC 9875).
+//! How an invalidation of a group affects its members and no other responses (RFC 9875).
 
 use std::pin::pin;
 

@@ -25,10 +25,10 @@ use super::Backend;
 ///
 /// `make` creates the backends. Each must be empty and accept responses of 1 KiB.
 ///
-/// To have something to observe, the checks expect a little more than the contract promises: a backend
-/// that is used by one check only keeps what is stored in it; an invalidation of a resource leaves a
-/// handful of other resources alone; an invalidation of a group leaves at least some responses of other
-/// groups alone.
+/// To have something to observe, the checks expect a little more than the contract promises: a
+/// backend that is used by one check only keeps what is stored in it; an invalidation of a resource
+/// leaves a handful of other resources alone; an invalidation of a group leaves at least some
+/// responses of other groups alone.
 ///
 /// # Panics
 /// If the contract is broken. The message names the rule.

@@ -61,7 +61,7 @@ impl<B: Backend> ForwardBackend for Yielding<B> {
     }
 }
 
-/// A backend that implements what it must, and nothing else.
+/// A backend that relies on all defaults of the trait.
 #[derive(Clone, Debug)]
 struct Minimal(MemoryBackend);
 

@@ -1,4 +1,4 @@
-//! One operation on the backend: what it counts as when it ends, or is dropped.
+//! One operation on the backend, recorded as a success or a failure when it ends or is dropped.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ impl<'g> Attempt<'g> {
         }
     }
 
-    /// Whether the backend was slow. An operation that is noticed long after its deadline was noticed
-    /// late: then this process is slow, and an open breaker would make it slower.
+    /// Whether the backend was slow. An operation that is noticed long after its deadline was
+    /// noticed late: then this process is slow, and an open breaker would make it slower.
     fn is_slow(&self, elapsed: Duration) -> bool {
         elapsed > self.deadline / 2 && elapsed <= self.deadline + self.deadline / 2
     }

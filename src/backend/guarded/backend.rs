@@ -84,7 +84,7 @@ impl<B: Backend> Backend for Guarded<B> {
     ) -> Result<PutOutcome, BackendError> {
         let guard = &self.0;
         let target = InvalidationTarget::Resource(*key.resource());
-        // Recorded before the check: this delivery does not settle what is added after the check.
+        // Before the check: this delivery must not settle an addition that comes after the check.
         let delivery = guard.record(DeliveryTarget::One(target));
         if guard.is_undelivered(key, &response) {
             // The undelivered write has broken this fence, too, which the backend does not know.

@@ -143,8 +143,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// Opens for a random time of up to a quarter more or less than `delay`, so that instances do not
-    /// probe at the same moment.
+    /// Opens for a random time of up to a quarter more or less than `delay`, so that instances do
+    /// not probe at the same moment.
     fn open_for(&self, delay: Duration, now: Instant) -> BreakerPhase {
         let until = now + delay.mul_f64(0.75 + uniform(&self.random) / 2.0);
         BreakerPhase::Open { until, delay }

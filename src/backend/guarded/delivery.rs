@@ -10,8 +10,8 @@ use crate::timeout::with_timeout;
 
 /// An invalidation in progress.
 ///
-/// When it is dropped before the backend has acknowledged it, also because the future of the write was
-/// dropped, the target is recorded as undelivered.
+/// When it is dropped before the backend has acknowledged it, also because the future of the write
+/// was dropped, the target is recorded as undelivered.
 pub(super) struct PendingDelivery<B: Backend> {
     guard: Arc<Guard<B>>,
     target: DeliveryTarget,
@@ -20,7 +20,7 @@ pub(super) struct PendingDelivery<B: Backend> {
 }
 
 impl<B: Backend> Guard<B> {
-    /// Starts the delivery of an invalidation.
+    /// Records that an invalidation is in progress.
     pub(super) fn record(self: &Arc<Self>, target: DeliveryTarget) -> PendingDelivery<B> {
         PendingDelivery {
             started: self.undelivered.start_delivery(),

@@ -6,13 +6,34 @@ use std::time::Duration;
 
 use super::GuardedFence;
 use super::attempt::Attempt;
-use super::breaker::CircuitBreaker;
+use super::breaker::{BreakerOptions, CircuitBreaker};
 use super::counts::{Counts, count};
 use super::error::GuardError;
-use super::options::GuardOptions;
 use super::undelivered::{DeliverySnapshot, Undelivered};
 use crate::backend::{Backend, BackendError, Health, Lookup, StoredResponse};
 use crate::key::{CacheKey, Resource};
+
+/// The deadlines and limits, which `options` sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GuardOptions {
+    pub(super) lookup_deadline: Duration,
+    pub(super) invalidation_deadline: Duration,
+    pub(super) store_deadline: Duration,
+    pub(super) max_undelivered: usize,
+    pub(super) breaker: BreakerOptions,
+}
+
+impl Default for GuardOptions {
+    fn default() -> Self {
+        Self {
+            lookup_deadline: Duration::from_millis(50),
+            invalidation_deadline: Duration::from_millis(250),
+            store_deadline: Duration::from_secs(2),
+            max_undelivered: 16_384,
+            breaker: BreakerOptions::default(),
+        }
+    }
+}
 
 pub(super) struct Guard<B: Backend> {
     pub(super) backend: B,
@@ -44,8 +65,8 @@ impl<B: Backend> Guard<B> {
         Ok(Attempt::new(permit, &self.counts, deadline))
     }
 
-    /// Fails if the backend may hold responses of the resource that are too old to be read. Without a
-    /// resource, any undelivered invalidation makes it fail.
+    /// Fails if the backend may hold responses of the resource that are too old to be read. Without
+    /// a resource, any undelivered invalidation makes it fail.
     pub(super) fn check_delivered(
         self: &Arc<Self>,
         resource: Option<&Resource>,

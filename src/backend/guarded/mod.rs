@@ -2,11 +2,11 @@
 //! delivered later.
 //!
 //! ```text
-//! mod       Guarded, its fence                  options      deadlines and limits
-//! backend   the Backend implementation          guard        shared state, checks before an operation
-//! attempt   one operation: slow, failed, fine   breaker      the circuit breaker
-//! delivery  an invalidation in progress         samples      the outcomes it judges by
-//! replay    delivery in the background          undelivered  what is still to be delivered
+//! mod       Guarded, its fence                 options      sets deadlines and limits
+//! backend   the Backend implementation         guard        shared state, checks before operations
+//! attempt   one operation: its outcome         breaker      the circuit breaker
+//! delivery  an invalidation in progress        samples      the outcomes that open it
+//! replay    deliveries in the background       undelivered  the invalidations still to deliver
 //! ```
 //!
 //! Knows the [`Backend`] contract and nothing of the backends. Start reading at `backend`.
@@ -26,41 +26,42 @@ mod undelivered;
 use std::fmt;
 use std::sync::Arc;
 
-use self::guard::Guard;
-use self::options::GuardOptions;
+use self::guard::{Guard, GuardOptions};
 use super::Backend;
 
 /// Limits what a failing backend costs, and delivers the invalidations that it has missed.
 ///
 /// Wrap every backend in it that is reached over a network.
 ///
-/// * **Deadlines.** A lookup takes at most 50 ms, an invalidation, which the write waits for, at most
-///   250 ms, and a store, which no request waits for, at most 2 s.
-/// * **Circuit breaker.** It opens when at least ten operations ended in the last ten seconds and half
-///   of them have failed or taken more than half of their deadline; or when ten in a row have failed
-///   for at least 250 ms. While it is open, all operations fail at once. After 500 ms one operation is
-///   let through as a probe; as long as probes fail, the time between them doubles, up to 5 s. A random
-///   quarter more or less keeps instances from probing at the same moment. Each change of state is
+/// * **Deadlines.** A lookup takes at most 50 ms, an invalidation, which the write waits for, at
+///   most 250 ms, and a store, which no request waits for, at most 2 s.
+/// * **Circuit breaker.** It opens when at least ten operations ended in the last ten seconds and
+///   half of them have failed or taken more than half of their deadline; or when ten in a row have
+///   failed for at least 250 ms. While it is open, all operations fail at once. After 500 ms one
+///   operation is let through as a probe; as long as probes fail, the time between them doubles, up
+///   to 5 s. A random quarter more or less keeps instances from probing at the same moment. Each
+///   change of state is logged.
+/// * **Undelivered invalidations.** An invalidation that the backend has not acknowledged is
+///   recorded before the write is answered. Until it is delivered, this instance does not read the
+///   resource from the backend, and treats members of the group as misses. A background task
+///   delivers it as soon as the backend answers again. If more than 16,384 resources and groups are
+///   recorded, the whole backend is cleared instead, and nothing is read until then.
+///   [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers the rest; what remains is
 ///   logged.
-/// * **Undelivered invalidations.** An invalidation that the backend has not acknowledged is recorded
-///   before the write is answered. Until it is delivered, this instance does not read the resource
-///   from the backend, and treats members of the group as misses. A background task delivers it as
-///   soon as the backend answers again. If more than 16,384 resources and groups are recorded, the
-///   whole backend is cleared instead, and nothing is read until then.
-///   [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers the rest; what remains is logged.
 ///
-/// An operation whose client left counts as a failure if it was slow by then. An operation that ended
-/// long after its deadline does not count: then this process is overloaded, not the backend.
+/// An operation whose client left counts as a failure if it was slow by then. An operation that
+/// ended long after its deadline does not count: then this process is overloaded, not the backend.
 ///
 /// # During an outage
 ///
 /// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key take at
-/// most two calls. A request only shares a call that has not started yet, because a write at another
-/// instance would not be noticed.
+/// most two calls. A request only shares a call that has not started yet, because a write at
+/// another instance would not be noticed.
 ///
-/// A write that was answered while its instance could not reach the backend is never followed by older
-/// data **at that instance**. Other instances that still reach the backend may serve the old response
-/// until the invalidation is delivered or, if that instance dies first, until the response expires.
+/// A write that was answered while its instance could not reach the backend is never followed by
+/// older data **at that instance**. Other instances that still reach the backend may serve the old
+/// response until the invalidation is delivered or, if that instance dies first, until the response
+/// expires.
 ///
 /// # Example
 ///
@@ -73,8 +74,8 @@ use super::Backend;
 ///
 /// # The inner service
 ///
-/// A guard protects requests from the backend. To protect them from the inner service, use tower's own
-/// layers *inside* of the cache, so that hits and stale responses are answered while it fails:
+/// A guard protects requests from the backend. To protect them from the inner service, use tower's
+/// own layers *inside* of the cache, so that hits and stale responses are answered while it fails:
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};

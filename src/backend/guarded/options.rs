@@ -4,33 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarded;
-use super::breaker::BreakerOptions;
-use super::guard::Guard;
+use super::guard::{Guard, GuardOptions};
 use crate::backend::Backend;
 
 const MIN_HALF_OPEN_DELAY: Duration = Duration::from_millis(1);
 const MAX_HALF_OPEN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GuardOptions {
-    pub(super) lookup_deadline: Duration,
-    pub(super) invalidation_deadline: Duration,
-    pub(super) store_deadline: Duration,
-    pub(super) max_undelivered: usize,
-    pub(super) breaker: BreakerOptions,
-}
-
-impl Default for GuardOptions {
-    fn default() -> Self {
-        Self {
-            lookup_deadline: Duration::from_millis(50),
-            invalidation_deadline: Duration::from_millis(250),
-            store_deadline: Duration::from_secs(2),
-            max_undelivered: 16_384,
-            breaker: BreakerOptions::default(),
-        }
-    }
-}
 
 /// # Deadlines
 ///
@@ -99,8 +77,8 @@ impl<B: Backend> Guarded<B> {
 ///     .max_half_open_delay(Duration::from_secs(10));
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the share of the operations of the last ten seconds that opens the circuit breaker when it
-    /// has failed or was slow.
+    /// Sets the share of the operations of the last ten seconds that opens the circuit breaker when
+    /// it has failed or was slow.
     ///
     /// Default: 0.5. An operation is slow if it takes more than half of its deadline.
     ///
@@ -144,7 +122,8 @@ impl<B: Backend> Guarded<B> {
 
     /// Sets the longest time between two probes.
     ///
-    /// Default: 5 s. At most a day; below [`half_open_after`](Self::half_open_after) it has no effect.
+    /// Default: 5 s. At most a day; below [`half_open_after`](Self::half_open_after) it has no
+    /// effect.
     #[must_use]
     pub fn max_half_open_delay(self, delay: Duration) -> Self {
         let delay = delay.min(MAX_HALF_OPEN_DELAY);
@@ -160,8 +139,8 @@ impl<B: Backend> Guarded<B> {
 /// let backend = Guarded::new(MemoryBackend::default()).max_undelivered(100_000);
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the number of resources and groups whose undelivered invalidations are kept. Beyond it the
-    /// whole backend is cleared instead.
+    /// Sets the number of resources and groups whose undelivered invalidations are kept. Beyond it
+    /// the whole backend is cleared instead.
     ///
     /// Default: 16,384, of about 40 bytes each. 0 clears the backend after any failed invalidation.
     #[must_use]
@@ -169,8 +148,8 @@ impl<B: Backend> Guarded<B> {
         self.with_options(|options| options.max_undelivered = count)
     }
 
-    /// Creates a guard with other options for the same backend. Its health starts anew; clones of the
-    /// old guard keep their options and their undelivered invalidations.
+    /// Creates a guard with other options for the same backend. Its health starts anew; clones of
+    /// the old guard keep their options and their undelivered invalidations.
     fn with_options(self, change: impl FnOnce(&mut GuardOptions)) -> Self {
         let mut options = self.0.options;
         change(&mut options);

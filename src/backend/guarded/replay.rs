@@ -28,8 +28,8 @@ enum ReplayStep {
 impl<B: Backend> Guard<B> {
     /// Starts a task that delivers everything, unless one is running.
     ///
-    /// Also called while values are dropped, and outside of a runtime: then a later operation starts
-    /// the task.
+    /// Also called while values are dropped, and outside of a runtime: then a later operation
+    /// starts the task.
     pub(super) fn replay_in_background(self: &Arc<Self>) {
         if self.is_replaying.load(Ordering::Acquire) {
             return;

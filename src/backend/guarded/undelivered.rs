@@ -1,8 +1,8 @@
 //! The invalidations that the backend has not acknowledged.
 //!
 //! Every addition and every start of a delivery takes the next number of one sequence. A delivery
-//! settles what was added before it started: an addition after that may be of a write that came after
-//! the backend had done its work.
+//! settles the additions before its start. A later addition may belong to a write that came after
+//! the backend had handled the delivery.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,7 +68,8 @@ impl Undelivered {
         !self.has_any.load(Ordering::Acquire)
     }
 
-    /// Whether the backend may hold responses of this resource that are older than an answered write.
+    /// Whether the backend may hold responses of this resource that are older than an answered
+    /// write.
     pub(super) fn has_resource(&self, resource: &Resource) -> bool {
         if self.is_empty() {
             return false;
@@ -104,9 +105,9 @@ impl Undelivered {
         }
     }
 
-    /// Whether a response that a lookup has found may be older than a write that was answered when the
-    /// lookup started. An invalidation that was pending then, and is not any more, may have been
-    /// delivered after the backend had read.
+    /// Whether a response that a lookup has found may be older than a write that was answered when
+    /// the lookup started. An invalidation that was pending then, and is not any more, may have
+    /// been delivered after the backend had read.
     pub(super) fn may_be_outdated(&self, groups: &[Group], start: DeliverySnapshot) -> bool {
         // In this order: a group that is no longer pending has been counted in `settled` before.
         !groups.is_empty()
@@ -148,7 +149,7 @@ impl Undelivered {
         self.has_any.store(true, Ordering::Release);
     }
 
-    /// Settles what was added before a delivery started that was acknowledged.
+    /// Settles the additions before the start of a delivery that the backend has acknowledged.
     pub(super) fn settle(&self, target: DeliveryTarget, started: u64) {
         let mut pending = self.pending();
         let before = (pending.everything, pending.targets.len());
@@ -248,8 +249,8 @@ mod tests {
         assert!(log.is_empty());
     }
 
-    /// An invalidation that is settled during a lookup may have been delivered after the backend had
-    /// read.
+    /// An invalidation that is settled during a lookup may have been delivered after the backend
+    /// had read.
     #[test]
     fn a_member_counts_if_its_groups_were_settled_when_the_lookup_started() {
         let [a, b] = [1, 2].map(Group::from_digest);

@@ -59,8 +59,8 @@ impl MemoryBackendBuilder {
     /// [weight](crate::backend::StoredResponse::weight).
     ///
     /// Default: 2 MiB, or an eighth of the capacity if that is less. More than half of the capacity
-    /// counts as half of it; 0 stores nothing. The larger it is, the fewer shards with a lock of their
-    /// own the store has, because a response must fit into one shard.
+    /// counts as half of it; 0 stores nothing. The larger it is, the fewer shards with a lock of
+    /// their own the store has, because a response must fit into one shard.
     pub fn max_response_size(mut self, bytes: u64) -> Self {
         self.max_response_size = Some(bytes);
         self
@@ -109,8 +109,8 @@ fn map_options(capacity: u64, max_response_size: u64) -> quick_cache::Options {
     let shards = 1 << shards.ilog2();
     OptionsBuilder::new()
         .shards(shards)
-        // quick_cache makes fewer shards if that were less than 32 items each. The number of evicted
-        // keys that it remembers grows with the estimate.
+        // quick_cache makes fewer shards if that were less than 32 items each. The number of
+        // evicted keys that it remembers grows with the estimate.
         .estimated_items_capacity((capacity / 4096).clamp(32 * shards as u64, 1 << 20) as usize)
         .weight_capacity(capacity)
         .build()

@@ -10,9 +10,9 @@ use super::fence::MemoryFence;
 use crate::backend::{StoredResponse, VaryRule};
 use crate::key::CacheKey;
 
-/// The bytes that an entry costs beyond its content: its place in the map's slab and hash table with
-/// their spare room, its share of the keys remembered after eviction, its place in an expiry queue,
-/// the reference count.
+/// The bytes that an entry costs beyond its content: its place in the map's slab and hash table
+/// with their spare room, its share of the keys remembered after eviction, its place in an expiry
+/// queue, the reference count.
 const OVERHEAD: u64 = 400;
 
 /// An entry, valid under the token of its resource's record, or always if the token is 0.
@@ -70,8 +70,8 @@ impl MemoryEntry {
 
 /// The variants stored under one key, the latest last.
 ///
-/// Their number is limited, so that a request field with a different value for every client does not
-/// fill the store. Each is listed by the digest of the values that select it.
+/// Their number is limited, so that a request field with a different value for every client does
+/// not fill the store. Each is listed by the digest of the values that select it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredVariants(Arc<[u128]>);
 
@@ -80,8 +80,8 @@ impl StoredVariants {
         Self([variant].into())
     }
 
-    /// Lists a variant as the latest one. Also returns the oldest ones beyond the limit, which are to
-    /// be removed.
+    /// Lists a variant as the latest one. Also returns the oldest ones beyond the limit, which are
+    /// to be removed.
     pub(super) fn with(&self, variant: u128, limit: usize) -> (Self, Vec<u128>) {
         let others = self.0.iter().copied().filter(|other| *other != variant);
         let mut all: Vec<u128> = others.chain([variant]).collect();
@@ -130,8 +130,8 @@ impl EvictedEntries {
         self.0.extend(removed);
     }
 
-    /// The number of entries that made room for `key`. Those under that very key, and its rule, were
-    /// replaced instead.
+    /// The number of entries that made room for `key`. Those under that very key, and its rule,
+    /// were replaced instead.
     pub(super) fn count_besides(&self, key: &CacheKey) -> u64 {
         let replaced = [*key, key.primary()];
         let evicted = self.0.iter().filter(|(other, _)| !replaced.contains(other));

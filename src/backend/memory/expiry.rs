@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::key::CacheKey;
 
-/// The most expired keys that one put takes out: more than the one it adds, so that they cannot pile
-/// up.
+/// The most expired keys that one put takes out: more than the one it adds, so that they cannot
+/// pile up.
 const MAX_PER_PUT: usize = 4;
 
 /// Keys, ordered by the moment their response expires.
 ///
-/// A key that was evicted, replaced or invalidated stays listed until that moment, or until a sweep:
-/// these happen when the queue has doubled since the last one.
+/// A key that was evicted, replaced or invalidated stays listed until that moment, or until a
+/// sweep: these happen when the queue has doubled since the last one.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryQueue {
     queue: BinaryHeap<Reverse<(Duration, CacheKey)>>,
@@ -35,7 +35,8 @@ impl ExpiryQueue {
             all.sort_unstable();
             all.dedup();
             all.retain(|Reverse((at, key))| is_current(*at, key));
-            // The queue at least doubles before the next sweep, so the cost per added key is constant.
+            // The queue at least doubles before the next sweep, so the cost per added key is
+            // constant.
             self.sweep_at = (all.len() * 2).max(64);
             all.shrink_to(self.sweep_at);
             self.queue = all.into();

@@ -1,9 +1,9 @@
 //! The fences of resources: they keep a fill from storing outdated data.
 //!
-//! A fence is the number of invalidations this backend has seen. Each stripe remembers the number of
-//! the last invalidation of one of its resources; a put under a smaller fence is refused. Comparing
-//! and inserting happen under the lock of the stripe, and so do numbering and removing, in that order.
-//! Lookups take no stripe.
+//! A fence is the number of invalidations this backend has seen. Each stripe remembers the number
+//! of the last invalidation of one of its resources; a put under a smaller fence is refused.
+//! Comparing and inserting happen under the lock of the stripe, and so do numbering and removing,
+//! in that order. Lookups take no stripe.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard};
 /// Few under loom, which creates all of them anew in every interleaving.
 pub(super) const FENCE_STRIPES: usize = if cfg!(trc_loom) { 2 } else { 1024 };
 
-/// The number of invalidations that a [`MemoryBackend`](super::MemoryBackend) had seen at some moment.
+/// The number of invalidations that a [`MemoryBackend`](super::MemoryBackend) had seen at some
+/// moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryFence(u64);
 
@@ -29,8 +30,8 @@ impl MemoryFence {
 /// Resources of one stripe break each other's fences, which costs a store.
 #[derive(Debug)]
 pub(super) struct Fences {
-    /// The number of invalidations so far. An invalidation of a resource counts itself under the lock
-    /// of its stripe, before it sets the number of that stripe.
+    /// The number of invalidations so far. An invalidation of a resource counts itself under the
+    /// lock of its stripe, before it sets the number of that stripe.
     invalidations: AtomicU64,
     stripes: Box<[FenceStripe]>,
 }
@@ -53,8 +54,8 @@ impl Fences {
     /// Captures the fence of a fill that starts now.
     #[inline]
     pub(super) fn capture(&self) -> MemoryFence {
-        // Acquire: a reader of this number sees everything its writer did before, above all the grace
-        // period that a write has started.
+        // Acquire: a reader of this number sees everything its writer did before, above all the
+        // grace period that a write has started.
         MemoryFence(self.invalidations.load(Ordering::Acquire))
     }
 
@@ -81,8 +82,8 @@ impl Fences {
         remove()
     }
 
-    /// Breaks all fences of the resource, then runs `replace` with whether `fence` held until now. No
-    /// store happens in between.
+    /// Breaks all fences of the resource, then runs `replace` with whether `fence` held until now.
+    /// No store happens in between.
     pub(super) fn replace<T>(
         &self,
         resource: &Resource,

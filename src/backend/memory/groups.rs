@@ -1,16 +1,16 @@
 //! The invalidations of groups (RFC 9875), compared when a member is looked up.
 //!
 //! Invalidations of groups are numbered together with those of resources, and each stripe remembers
-//! the number of the last invalidation of one of its groups. A response carries the fence of the fill
-//! that stored it; it is invalid once one of its groups has a larger number. There is no list of
-//! members, so no member can be missing from it, and a fill whose groups are only known from its
+//! the number of the last invalidation of one of its groups. A response carries the fence of the
+//! fill that stored it; it is invalid once one of its groups has a larger number. There is no list
+//! of members, so no member can be missing from it, and a fill whose groups are only known from its
 //! response needs none.
 //!
-//! **Why relaxed loads are enough.** A request that starts after an invalidation has returned happens
-//! after it, so it cannot read an older number than the one stored there. A fence that is at least
-//! that number was read from the counter after the invalidation had counted itself: that load acquires
-//! what the count released, so the fill's call comes after the write that invalidated. Until the
-//! invalidation returns, either answer is right.
+//! **Why relaxed loads are enough.** A request that starts after an invalidation has returned
+//! happens after it, so it cannot read an older number than the one stored there. A fence that is
+//! at least that number was read from the counter after the invalidation had counted itself: that
+//! load acquires what the count released, so the fill's call comes after the write that
+//! invalidated. Until the invalidation returns, either answer is right.
 
 use std::sync::atomic::Ordering;
 

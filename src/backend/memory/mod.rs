@@ -1,18 +1,18 @@
 //! Stored responses in the memory of this process: limited in bytes, invalidated in constant time.
 //!
 //! ```text
-//! mod      MemoryBackend: the Backend implementation     builder  its options
-//! store    what each operation does, under which lock
-//! entry    what the map holds, and what it weighs        expiry   what expires next
-//! fence    invalidations of resources                    groups   invalidations of groups
+//! mod    MemoryBackend, the Backend implementation    builder  its options
+//! store  the operations, and the locks they take      expiry   the order in which entries expire
+//! entry  the entries of the map, and their weight     groups   the invalidations of groups
+//! fence  the invalidations of resources
 //! ```
 //!
-//! A resource has at most one *plain* response (without query, scheme and variant), which is found by
-//! its key alone. All other responses are valid only under the token of their resource's *record*. An
-//! invalidation removes the plain response and the record: responses stored under the old token are
-//! out of reach from then on and are evicted later. The eviction of a record has the effect of an
-//! invalidation. The members of an invalidated group stay in place: each lookup compares the number
-//! of the group's last invalidation with that of the member.
+//! A resource has at most one *plain* response (without query, scheme and variant), which is found
+//! by its key alone. All other responses are valid only under the token of their resource's
+//! *record*. An invalidation removes the plain response and the record: responses stored under the
+//! old token are out of reach from then on and are evicted later. The eviction of a record has the
+//! effect of an invalidation. The members of an invalidated group stay in place: each lookup
+//! compares the number of the group's last invalidation with that of the member.
 //!
 //! Locks are taken in this order: a stripe of the fences, then a shard of the map. Code that runs
 //! under the lock of a shard takes no stripe.
@@ -41,10 +41,11 @@ use crate::semantics::moment::Moment;
 
 /// Stores responses in the memory of this process.
 ///
-/// Clones share what is stored. The memory it takes is limited by its capacity in bytes, which counts
-/// keys, headers, bodies and bookkeeping; the least used entries are evicted first (Clock-PRO, by
-/// `quick_cache`). Responses that have expired, and may not be used stale either, are removed as new
-/// ones are stored. An invalidation takes the same time whatever the number of queries and variants.
+/// Clones share what is stored. The memory it takes is limited by its capacity in bytes, which
+/// counts keys, headers, bodies and bookkeeping; the least used entries are evicted first
+/// (Clock-PRO, by `quick_cache`). Responses that have expired, and may not be used stale either,
+/// are removed as new ones are stored. An invalidation takes the same time whatever the number of
+/// queries and variants.
 ///
 /// ```
 /// use tower_response_cache::backend::MemoryBackend;
@@ -96,7 +97,8 @@ impl Backend for MemoryBackend {
     }
 
     fn can_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
-        // A fence is the number of invalidations so far: if some lie in between, their targets decide.
+        // A fence is the number of invalidations so far: if some lie in between, their targets
+        // decide.
         own <= flight || self.0.is_current(resource, *flight)
     }
 

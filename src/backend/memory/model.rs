@@ -1,10 +1,10 @@
-//! A model of the fences under loom: all interleavings of fills, writes and lookups, with all values
-//! that the memory orderings allow a load to see.
+//! A model of the fences under loom: all interleavings of fills, writes and lookups, with all
+//! values that the memory orderings allow a load to see.
 //!
-//! The database holds the set of writes that were committed to it; a response holds the set that its
-//! fill has read. A response that lacks a write which was answered before its request began breaks the
-//! promise. Only the fences, and what a request sees of an answer, order anything: the database itself
-//! is relaxed.
+//! The database holds the set of writes that were committed to it; a response holds the set that
+//! its fill has read. A response that lacks a write which was answered before its request began
+//! breaks the promise. Only the fences, and what a request sees of an answer, order anything: the
+//! database itself is relaxed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ impl World {
 
     /// Lets loom try all orders of the threads at this point, without synchronizing them.
     ///
-    /// loom remembers one access per atomic and thread: a thread's own capture hides from it that the
-    /// thread's bump races with another one.
+    /// loom remembers one access per atomic and thread: a thread's own capture hides from it that
+    /// the thread's bump races with another one.
     fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The operations of a memory backend, and the locks each of them takes.
 //!
-//! Every method that changes a resource runs its change under the lock of the resource's stripe (see
-//! `fence`) and drops the removed entries after that lock is released.
+//! Every method that changes a resource runs its change under the lock of the resource's stripe
+//! (see `fence`) and drops the removed entries after that lock is released.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,8 +169,8 @@ impl MemoryStore {
         }
     }
 
-    /// Whether no invalidation since the fence was captured may concern a fill of this resource. Any
-    /// group's may: the groups of a fill are known when it has its response.
+    /// Whether no invalidation since the fence was captured may concern a fill of this resource.
+    /// Any group's may: the groups of a fill are known when it has its response.
     pub(super) fn is_current(&self, resource: &Resource, fence: MemoryFence) -> bool {
         self.groups.none_of_any_since(fence) && self.fences.none_since(resource, fence)
     }
@@ -261,7 +261,8 @@ impl MemoryStore {
             .fetch_add(evicted.count_besides(key), Ordering::Relaxed);
     }
 
-    /// Lists the moment a key expires at, and removes some of the entries that have expired by `now`.
+    /// Lists the moment a key expires at, and removes some of the entries that have expired by
+    /// `now`.
     fn expire(&self, key: &CacheKey, expires: Option<Duration>, now: Duration) {
         let expired = {
             let queue = key.resource().digest() as usize % EXPIRY_QUEUES;
