@@ -15,7 +15,7 @@ use tower_response_cache::stats::{Refresh, WriteOutcome};
 
 use crate::support::origin::{Origin, answer, cacheable, scripted};
 use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, put, send};
 
 fn layer() -> CacheLayer<MemoryBackend> {
@@ -167,7 +167,7 @@ async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
         );
     }
     check(MemoryBackend::default()).await;
-    check(Yielding(MemoryBackend::default())).await;
+    check(yielding(MemoryBackend::default())).await;
 
     let layer = layer();
     let (script, body) = scripted();

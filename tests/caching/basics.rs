@@ -5,7 +5,7 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 
 use crate::support::origin::versions;
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, put, send};
 
 async fn miss_hit_write_miss(backend: impl Backend) {
@@ -41,5 +41,5 @@ async fn memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_waits() {
-    miss_hit_write_miss(Yielding(MemoryBackend::default())).await;
+    miss_hit_write_miss(yielding(MemoryBackend::default())).await;
 }

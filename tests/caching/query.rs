@@ -8,7 +8,7 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::QueryRules;
 
 use crate::support::origin::{Origin, cacheable};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, put, send};
 
 /// An origin that answers with its target, and a log of the requests.
@@ -69,7 +69,7 @@ async fn query_parameters_outside_the_key_do_not_reach_the_origin() {
     ] {
         let seen = asked(MemoryBackend::default(), rules.clone(), targets).await;
         assert_eq!(seen, expected, "{rules:?}");
-        let seen = asked(Yielding(MemoryBackend::default()), rules.clone(), targets).await;
+        let seen = asked(yielding(MemoryBackend::default()), rules.clone(), targets).await;
         assert_eq!(seen, expected, "{rules:?}, yielding");
     }
 }

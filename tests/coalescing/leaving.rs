@@ -15,7 +15,7 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 use crate::layer;
 use crate::support::origin::{Origin, answer, cacheable, data, scripted, slow};
 use crate::support::time::{FOREVER, SECOND, SLOW, in_virtual_time, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{collect, get, send};
 
 /// A client that holds its request without polling it delays no other request.
@@ -120,7 +120,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
     }
     assert!(polls > 3, "several points, not {polls}");
     let mut polls = 0;
-    while !check(Yielding(MemoryBackend::default()), polls).await {
+    while !check(yielding(MemoryBackend::default()), polls).await {
         polls += 1;
     }
     assert!(polls > 5, "more with a backend that waits, not {polls}");

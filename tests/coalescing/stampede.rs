@@ -14,7 +14,7 @@ use tower_response_cache::{CacheLayer, Ttl};
 
 use crate::support::origin::{Origin, answer, cacheable, full, scripted, slow};
 use crate::support::time::{FOREVER, SECOND, SLOW, in_virtual_time, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{collect, get, gets, send, send_all, with};
 use crate::{burst, layer, times};
 
@@ -139,7 +139,7 @@ async fn a_fill_that_ended_since_the_lookup_is_seen() {
         assert_eq!(origin.calls(), 1);
     }
     check(MemoryBackend::default()).await;
-    check(Yielding(MemoryBackend::default())).await;
+    check(yielding(MemoryBackend::default())).await;
 }
 
 /// Known variants do not queue behind each other.
@@ -224,7 +224,7 @@ async fn a_thousand_cold_gets(backend: impl Backend) {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_misses_are_one_call() {
     a_thousand_cold_gets(MemoryBackend::default()).await;
-    a_thousand_cold_gets(Yielding(MemoryBackend::default())).await;
+    a_thousand_cold_gets(yielding(MemoryBackend::default())).await;
 }
 
 #[tokio::test(start_paused = true)]

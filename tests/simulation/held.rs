@@ -1,15 +1,12 @@
 //! Redis in virtual time, which stands still while Redis is asked.
 
-use std::sync::{Arc, mpsc};
+use std::future::Future;
+use std::sync::mpsc;
 
 use tokio::task::spawn_blocking;
-use tower_response_cache::backend::redis::RedisFence;
-use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, RedisBackend,
-    StoredResponse,
-};
-use tower_response_cache::clock::Moment;
-use tower_response_cache::key::{CacheKey, Resource};
+use tower_response_cache::backend::{BackendError, RedisBackend};
+
+use crate::support::around::{Around, Wrapped};
 
 /// Lets no virtual time pass: it passes when all tasks are idle, and a wait for a socket counts as
 /// idle. It does not while something blocks.
@@ -21,53 +18,21 @@ pub async fn standing_still<T>(operation: impl Future<Output = T>) -> T {
     done
 }
 
+pub type Held = Wrapped<RedisBackend, StandsStill>;
+
 #[derive(Clone)]
-pub struct Held(pub RedisBackend);
+pub struct StandsStill;
 
-impl ForwardBackend for Held {
-    type Inner = RedisBackend;
-
-    fn inner(&self) -> &RedisBackend {
-        &self.0
-    }
-
-    async fn remove(&self, key: &CacheKey, fence: RedisFence) -> Result<bool, BackendError> {
-        standing_still(self.0.remove(key, fence)).await
-    }
-
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
-        standing_still(self.0.get(key, now)).await
-    }
-
-    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
-        standing_still(self.0.fence(resource)).await
-    }
-
-    async fn put(
+impl Around for StandsStill {
+    async fn around<T: Send>(
         &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<PutOutcome, BackendError> {
-        standing_still(self.0.put(key, fence, response, now)).await
+        operation: impl Future<Output = Result<T, BackendError>> + Send,
+    ) -> Result<T, BackendError> {
+        standing_still(operation).await
     }
+}
 
-    async fn replace(
-        &self,
-        key: &CacheKey,
-        fence: RedisFence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<PutOutcome, BackendError> {
-        standing_still(self.0.replace(key, fence, response, now)).await
-    }
-
-    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
-        standing_still(self.0.invalidate(target)).await
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        standing_still(self.0.clear()).await
-    }
+pub fn held(backend: RedisBackend) -> Held {
+    let around = StandsStill;
+    Wrapped { backend, around }
 }

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower_response_cache::backend::Guarded;
 use tower_response_cache::backend::redis::RedisOptions;
 
-use crate::dawdling::Dawdling;
-use crate::held::{Held, standing_still};
+use crate::dawdling::{Dawdling, dawdling};
+use crate::held::{Held, held, standing_still};
 use crate::luck::Luck;
 use crate::plan::Plan;
 use crate::support::redis::{RedisServer, Tap};
@@ -88,11 +88,7 @@ fn backend(tap: &Tap, namespace: &str, luck: &Arc<Luck>) -> Guarded<Dawdling<Hel
     let options = options.max_connections(luck.pick(&[1, 2, 3]));
     let redis = options.connect_timeout(LONG).response_timeout(LONG).build();
     let pause = Duration::from_millis(luck.pick(&[0, 20, 100]));
-    let dawdling = Dawdling {
-        backend: Held(redis),
-        luck: luck.clone(),
-    };
-    Guarded::new(dawdling)
+    Guarded::new(dawdling(held(redis), luck))
         .failure_threshold(0.5)
         .min_samples(luck.pick(&[2, 1000]))
         .half_open_after(pause)

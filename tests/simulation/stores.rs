@@ -6,7 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower_response_cache::backend::{Guarded, MemoryBackend};
 use tower_response_cache::key::DigestSeed;
 
-use crate::dawdling::Dawdling;
+use crate::dawdling::dawdling;
 use crate::flaky::{Flaky, LIMIT};
 use crate::luck::Luck;
 use crate::plan::Plan;
@@ -56,10 +56,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
                 World::new(plan, backends, luck).ends_in_time().await
             }
             Store::Dawdling => {
-                let dawdling = Dawdling {
-                    backend: memory,
-                    luck: luck.clone(),
-                };
+                let dawdling = dawdling(memory, &luck);
                 let backends = instances.map(|_| dawdling.clone());
                 World::new(plan, backends, luck).ends_in_time().await
             }

@@ -3,14 +3,14 @@
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Either, MemoryBackend};
 
-use super::yielding::Yielding;
+use super::yielding::{Yielding, yielding};
 
 pub type AnyBackend = Either<MemoryBackend, Yielding<MemoryBackend>>;
 
 pub fn both_backends() -> [AnyBackend; 2] {
     [
         Either::Left(MemoryBackend::default()),
-        Either::Right(Yielding(MemoryBackend::default())),
+        Either::Right(yielding(MemoryBackend::default())),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! What the tests share: requests, answers, a scripted origin, backends that yield.
 #![allow(dead_code, reason = "every test file uses its part of it")]
 
+pub mod around;
 pub mod both;
 pub mod dying;
 pub mod origin;

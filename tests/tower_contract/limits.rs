@@ -18,7 +18,7 @@ use crate::support::origin::{Origin, cacheable, data, scripted, versions};
 use crate::support::polling::poll_once;
 use crate::support::time::{in_time, settled};
 use crate::support::{collect, get, in_memory, put, request, send};
-use crate::{SLOW, Slow, gated, miss_hit_write_miss, next_data, on_both_backends};
+use crate::{SLOW, gated, miss_hit_write_miss, next_data, on_both_backends, slow_backend};
 
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_over_a_concurrency_limit_of_one() {
@@ -187,7 +187,7 @@ async fn a_write_that_left_before_it_was_called_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_the_backend_holds_no_permit() {
     let service = ServiceBuilder::new()
-        .layer(CacheLayer::new(Slow(MemoryBackend::default())))
+        .layer(CacheLayer::new(slow_backend(MemoryBackend::default())))
         .concurrency_limit(1)
         .service(versions());
     for waiting in [get("/a"), put("/a")] {

@@ -16,6 +16,7 @@ mod support;
 mod tower_http_layers;
 
 use std::fmt::Debug;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +28,9 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tower::Service;
 use tower_response_cache::BoxError;
-use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
-};
-use tower_response_cache::clock::Moment;
-use tower_response_cache::key::{CacheKey, Resource};
+use tower_response_cache::backend::BackendError;
 
+use crate::support::around::{Around, Wrapped};
 use crate::support::both::{AnyBackend, both_backends};
 use crate::support::origin::{Origin, answer, cacheable, data, scripted};
 use crate::support::time::{in_time, settled};
@@ -107,61 +105,23 @@ where
 
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A backend whose every answer takes a second.
+/// A backend whose every operation takes a second.
+fn slow_backend<B>(backend: B) -> Wrapped<B, Delay> {
+    Wrapped {
+        backend,
+        around: Delay,
+    }
+}
+
 #[derive(Clone)]
-struct Slow<B>(B);
+struct Delay;
 
-impl<B: Backend> ForwardBackend for Slow<B> {
-    type Inner = B;
-
-    fn inner(&self) -> &B {
-        &self.0
-    }
-
-    /// Every lookup goes to `get`.
-    fn get_now(&self, _: &CacheKey) -> Option<Lookup<B::Fence>> {
-        None
-    }
-
-    async fn replace(
+impl Around for Delay {
+    async fn around<T: Send>(
         &self,
-        key: &CacheKey,
-        fence: B::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<PutOutcome, BackendError> {
+        operation: impl Future<Output = Result<T, BackendError>> + Send,
+    ) -> Result<T, BackendError> {
         sleep(SLOW).await;
-        self.0.replace(key, fence, response, now).await
-    }
-
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
-        sleep(SLOW).await;
-        self.0.get(key, now).await
-    }
-
-    async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
-        sleep(SLOW).await;
-        self.0.fence(resource).await
-    }
-
-    async fn put(
-        &self,
-        key: &CacheKey,
-        fence: B::Fence,
-        response: Arc<StoredResponse>,
-        now: Moment,
-    ) -> Result<PutOutcome, BackendError> {
-        sleep(SLOW).await;
-        self.0.put(key, fence, response, now).await
-    }
-
-    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
-        sleep(SLOW).await;
-        self.0.invalidate(target).await
-    }
-
-    async fn clear(&self) -> Result<(), BackendError> {
-        sleep(SLOW).await;
-        self.0.clear().await
+        operation.await
     }
 }

@@ -23,9 +23,9 @@ use crate::support::both::AnyBackend;
 use crate::support::origin::{Origin, answer, cacheable, data, scripted, versions};
 use crate::support::polling::poll_once;
 use crate::support::time::settled;
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, in_memory, put, request, send};
-use crate::{SLOW, Slow, next_data};
+use crate::{SLOW, next_data, slow_backend};
 
 fn runtime() -> Runtime {
     let runtime = Builder::new_current_thread()
@@ -176,7 +176,7 @@ fn at_once() -> AnyBackend {
 }
 
 fn with_waits() -> AnyBackend {
-    Either::Right(Yielding(MemoryBackend::default()))
+    Either::Right(yielding(MemoryBackend::default()))
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn writes_can_be_dropped_without_any_runtime() {
 #[test]
 fn a_write_dropped_outside_its_runtime_invalidates_on_a_backend_with_timers() {
     let origin = Dawdling::default();
-    let layer = CacheLayer::new(Slow(MemoryBackend::default()));
+    let layer = CacheLayer::new(slow_backend(MemoryBackend::default()));
     let service = layer.layer(origin.origin());
     let runtime = runtime();
     runtime.block_on(async {
@@ -261,7 +261,7 @@ fn a_body_dropped_outside_its_runtime_is_no_panic_on_a_backend_with_timers() {
         let lines = [("cache-control", "max-age=3600"), ("content-length", "4")];
         answer(200, &lines, "").map(|_| body)
     });
-    let service = CacheLayer::new(Slow(MemoryBackend::default())).layer(origin);
+    let service = CacheLayer::new(slow_backend(MemoryBackend::default())).layer(origin);
     let runtime = runtime();
     let body = runtime.block_on(async {
         let response = service.clone().oneshot(get("/a")).await;

@@ -18,7 +18,7 @@ use tower_response_cache::{BoxError, Cache, CacheLayer};
 
 use crate::support::origin::{Origin, OriginBody, answer};
 use crate::support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::{Yielding, yielding};
 use crate::support::{collect, get, put};
 
 /// Enough to take the turn in the middle of a lookup, a call, a store and an invalidation.
@@ -143,7 +143,7 @@ fn in_memory() -> CacheLayer<MemoryBackend> {
 }
 
 fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
-    CacheLayer::new(Yielding(MemoryBackend::new(1 << 20)))
+    CacheLayer::new(yielding(MemoryBackend::new(1 << 20)))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tower_response_cache::{Cache, CacheLayer};
 use super::{layer, memory, write};
 use crate::support::origin::{Origin, answer};
 use crate::support::schedule::{Actor, every_order, every_order_within, pause, random_orders};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::{Yielding, yielding};
 use crate::support::{collect, get};
 
 /// A group whose members tell a version, a cache before it, and what clients have seen so far.
@@ -107,7 +107,7 @@ fn versioned(version: Arc<AtomicU64>, control: &'static str) -> Origin {
 }
 
 fn waiting() -> CacheLayer<Yielding<MemoryBackend>> {
-    CacheLayer::new(Yielding(memory()))
+    CacheLayer::new(yielding(memory()))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tower_response_cache::stats::{Refresh, StaleUse};
 use super::{Health, Patient, refreshed};
 use crate::support::origin::{Origin, Response, answer};
 use crate::support::time::{SECOND, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, gets, in_memory, put, send, send_all, with};
 
 async fn a_thousand_at_expiry(backend: impl Backend) {
@@ -46,7 +46,7 @@ async fn a_thousand_at_expiry(backend: impl Backend) {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_are_answered_at_once_while_one_refresh_runs() {
     a_thousand_at_expiry(MemoryBackend::default()).await;
-    a_thousand_at_expiry(Yielding(MemoryBackend::default())).await;
+    a_thousand_at_expiry(yielding(MemoryBackend::default())).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use super::origin;
 use crate::support::origin::answer;
 use crate::support::polling::poll_once;
 use crate::support::time::settle;
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, in_memory, is_stored, put, send};
 
 /// Dropped while the handler runs, whose commit lands long after.
@@ -67,7 +67,7 @@ async fn a_write_left_at_any_point_leaves_nothing_old() {
     for polls in 0..12 {
         let version = Arc::<AtomicU64>::default();
         let writes = version.clone();
-        let layer = CacheLayer::new(Yielding(MemoryBackend::default())).write_through(true);
+        let layer = CacheLayer::new(yielding(MemoryBackend::default())).write_through(true);
         let service = layer.layer(origin(&version, move |_| {
             let version = writes.clone();
             async move {

@@ -17,10 +17,10 @@ use tower::{Service, ServiceExt};
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{BoxError, CacheLayer};
 
-use crate::support::dying::{Dying, Switch};
+use crate::support::dying::{Dying, Switch, dying};
 use crate::support::origin::{Origin, OriginError, cacheable, slow};
 use crate::support::time::{FOREVER, in_virtual_time};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::{Yielding, yielding};
 use crate::support::{Answer, collect};
 
 const LEADS: &str = "fwd=miss; detail=backend-failed";
@@ -29,8 +29,8 @@ type Dead = Yielding<Dying<MemoryBackend>>;
 
 /// On a backend that is dead.
 fn layer() -> (CacheLayer<Dead>, Switch) {
-    let (backend, switch) = Dying::new(MemoryBackend::default());
-    (in_virtual_time(Yielding(backend)), switch)
+    let (backend, switch) = dying(MemoryBackend::default());
+    (in_virtual_time(yielding(backend)), switch)
 }
 
 fn numbered() -> Origin {
@@ -87,5 +87,5 @@ fn count(answers: &[Result<Answer, OriginError>], is: impl Fn(&Answer) -> bool) 
 }
 
 fn dead() -> (Dying<MemoryBackend>, Switch) {
-    Dying::new(MemoryBackend::new(1 << 20))
+    dying(MemoryBackend::new(1 << 20))
 }

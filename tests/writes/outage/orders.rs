@@ -17,7 +17,7 @@ use crate::support::dying::Dying;
 use crate::support::origin::{Origin, OriginBody, OriginError, answer, cacheable};
 use crate::support::schedule::{Actor, every_order_within, pause, random_orders};
 use crate::support::time::in_virtual_time;
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{collect, get, put, send};
 
 /// An origin whose one resource has a version, a dead backend before it, and what clients were
@@ -151,7 +151,7 @@ async fn a_call_begins_before_the_inner_service_is_called() {
 fn writes_and_readers_in_random_orders() {
     let shared = Rc::new(Cell::new(0));
     random_orders(0..3_000, || {
-        let world = World::new(Yielding(dead().0));
+        let world = World::new(yielding(dead().0));
         vec![
             counted(&world, &shared, 3),
             world.reader(3),
@@ -179,7 +179,7 @@ fn counted<B: Backend>(world: &World<B>, shared: &Rc<Cell<u64>>, times: usize) -
 fn a_backend_that_comes_back_in_random_orders() {
     random_orders(0..3_000, || {
         let (backend, switch) = dead();
-        let world = World::new(Yielding(backend));
+        let world = World::new(yielding(backend));
         let comes_back: Actor = Box::pin(async move {
             for _ in 0..5 {
                 pause().await;

@@ -12,7 +12,7 @@ use tower_response_cache::backend::MemoryBackend;
 use super::{LEADS, ask, burst, count, end, layer, numbered};
 use crate::support::origin::{Origin, answer, cacheable};
 use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{Answer, get, gets, put, send};
 
 /// Once the backend is back, no request with a fence joins a call without one; a write is seen at
@@ -106,7 +106,7 @@ async fn the_grace_of_a_write_is_no_stampede() {
             Ok(cacheable(format!("version {sampled}")))
         }
     });
-    let layer = in_virtual_time(Yielding(MemoryBackend::default()));
+    let layer = in_virtual_time(yielding(MemoryBackend::default()));
     let service = layer.layer(origin.clone());
     send(&service, put("/a")).await;
     let first = tokio::spawn(service.clone().oneshot(get("/a")));

@@ -13,10 +13,10 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::stats::{FetchReason, Refusal};
 
 use super::{LEADS, ask, burst, count, end, layer, numbered};
-use crate::support::dying::{Dying, Switch};
+use crate::support::dying::{Switch, dying};
 use crate::support::origin::{OriginError, answer, cacheable, data, fallible, scripted, slow};
 use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
-use crate::support::yielding::Yielding;
+use crate::support::yielding::yielding;
 use crate::support::{get, gets, send, with};
 
 const FOLLOWS: &str = "fwd=miss; collapsed";
@@ -46,10 +46,10 @@ async fn a_thousand_misses_are_two_calls() {
         settle().await;
         assert!(send(&service, get("/a")).await.is_hit());
     }
-    let (backend, switch) = Dying::new(MemoryBackend::default());
+    let (backend, switch) = dying(MemoryBackend::default());
     check(backend, switch).await;
-    let (backend, switch) = Dying::new(MemoryBackend::default());
-    check(Yielding(backend), switch).await;
+    let (backend, switch) = dying(MemoryBackend::default());
+    check(yielding(backend), switch).await;
 }
 
 /// Also under traffic that never ends, whatever the requests insist on: a call each time the last
