@@ -240,6 +240,19 @@ async fn an_answer_of_another_product_is_an_error_and_the_time_limit_holds() {
 }
 
 #[tokio::test]
+async fn help_opens_with_an_example_and_names_rust_log() {
+    let help = String::from_utf8_lossy(&run("--help").await.stdout).into_owned();
+    assert!(help.starts_with("Shows that no read is older"), "{help}");
+    for part in [
+        "Example:\n  canary --instances",
+        "RUST_LOG",
+        "[default: 600s]",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_calls_are_explained() {
     for (arguments, message) in [
         ("--backend memory", "needs --instances 1"),

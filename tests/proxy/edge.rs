@@ -69,6 +69,17 @@ async fn wrong_options_are_explained() {
 }
 
 #[tokio::test]
+async fn help_opens_with_an_example_and_names_rust_log() {
+    let output = example("proxy", &["--help"]).output().await;
+    let help = String::from_utf8_lossy(&output.expect("an output").stdout).into_owned();
+    assert!(help.starts_with("A caching reverse proxy"), "{help}");
+    for part in ["Example:\n  proxy --upstream", "RUST_LOG", "[default: 30s]"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert!(!help.contains("tiered"), "{help}");
+}
+
+#[tokio::test]
 async fn a_failing_origin_is_answered_with_the_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let nobody = format!("http://{}", listener.local_addr().expect("an address"));
