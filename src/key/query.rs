@@ -12,7 +12,8 @@ use std::borrow::Cow;
 /// ```
 /// use tower_response_cache::key::QueryRules;
 ///
-/// let rules = QueryRules::all().ignoring(["utm_*", "fbclid"]).sorted(); ```
+/// let rules = QueryRules::all().ignoring(["utm_*", "fbclid"]).sorted();
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRules {
     only: Option<Box<[Pattern]>>,

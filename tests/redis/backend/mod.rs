@@ -4,6 +4,7 @@
 mod acknowledged;
 mod addresses;
 mod age;
+#[cfg(feature = "test-util")]
 mod conformance;
 mod groups;
 mod instances;
@@ -12,7 +13,7 @@ mod protocol;
 mod replacing;
 mod retries;
 mod sharing;
-#[cfg(all(feature = "redis-tls", feature = "redis-client"))]
+#[cfg(all(feature = "redis-tls", feature = "redis-client", feature = "test-util"))]
 mod tls;
 mod variants;
 
