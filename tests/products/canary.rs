@@ -15,20 +15,13 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::example::program;
+
 /// Only a canary that hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn canary(arguments: &str) -> Command {
-    let test = std::env::current_exe().expect("this test's path");
-    let profile = test.parent().and_then(|deps| deps.parent());
-    let examples = profile.expect("a target folder").join("examples");
-    let program = examples.join(format!("canary{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test canary` does not; `cargo build --examples` does",
-        program.display()
-    );
-    let mut command = Command::new(program);
+    let mut command = Command::new(program("canary"));
     command
         .args(arguments.split_whitespace())
         .env("RUST_LOG", "off")

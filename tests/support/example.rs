@@ -19,13 +19,7 @@ pub struct Example {
 
 /// The example of this name with these arguments, which logs nothing.
 pub fn example(name: &str, arguments: &[&str]) -> Command {
-    let program = program(name);
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, `cargo test --test ..` does not; `cargo build --examples` does",
-        program.display()
-    );
-    let mut command = Command::new(program);
+    let mut command = Command::new(program(name));
     command
         .args(["--listen", "127.0.0.1:0"])
         .args(arguments)
@@ -35,15 +29,18 @@ pub fn example(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Examples lie beside `deps`, where this test lies.
-fn program(name: &str) -> PathBuf {
+/// The path of a built example: examples lie beside `deps`, where this test lies.
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("this test's path");
     let profile = test.parent().and_then(|deps| deps.parent());
-    let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    profile
-        .expect("a target folder")
-        .join("examples")
-        .join(name)
+    let examples = profile.expect("a target folder").join("examples");
+    let program = examples.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        program.exists(),
+        "{} is missing: build it with `cargo build --examples`, or run all tests with `cargo test`",
+        program.display()
+    );
+    program
 }
 
 impl Example {
