@@ -5,8 +5,6 @@ mod background;
 mod basics;
 mod bodies;
 mod bytes;
-#[cfg(feature = "test-util")]
-mod conformance;
 mod directives;
 mod groups;
 mod parts;
