@@ -84,7 +84,9 @@ use super::Backend;
 /// # use http_body_util::Full;
 /// # use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// # use tower_response_cache::{CacheLayer, backend::{Guarded, MemoryBackend}};
-/// # let origin = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+/// # let origin = service_fn(async |_: Request<()>| {
+/// #     Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+/// # });
 /// let service = ServiceBuilder::new()
 ///     .layer(CacheLayer::new(Guarded::new(MemoryBackend::default())))
 ///     .load_shed()                      // fails at once if the limit below is reached
