@@ -18,7 +18,7 @@ async fn assert_kept_out(url: &str, why: &str) -> Instance {
     instance.gives_up(before).await;
     load.goes_on(200).await;
     assert_eq!(instance.hits(), 0);
-    let lines = logs.lines("a lookup failed");
+    let lines = logs.lines("backend lookup failed");
     assert!(
         lines.len() <= start.elapsed().as_secs() as usize + 2,
         "{lines:?}"

@@ -34,7 +34,7 @@ async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
     asks_little(&load, &instance).await;
     assert_eq!(instance.hits(), 0);
     let (lines, seconds) = (
-        logs.lines("a lookup failed"),
+        logs.lines("backend lookup failed"),
         start.elapsed().as_secs() as usize,
     );
     assert!(!lines.is_empty() && lines.len() <= seconds + 2, "{lines:?}");
