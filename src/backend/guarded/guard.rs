@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::GuardedFence;
 use super::attempt::Attempt;
 use super::breaker::{BreakerOptions, CircuitBreaker};
 use super::counts::{Counts, count};
 use super::error::GuardError;
-use super::undelivered::{DeliverySnapshot, Undelivered};
+use super::undelivered::{DeliverySnapshot, GuardedFence, Undelivered};
 use crate::backend::{Backend, BackendError, Health, Lookup, StoredResponse};
 use crate::key::{CacheKey, Resource};
 

@@ -23,6 +23,8 @@ mod replay;
 mod samples;
 mod undelivered;
 
+pub use self::undelivered::GuardedFence;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,18 +100,6 @@ use super::Backend;
 /// # });
 /// ```
 pub struct Guarded<B: Backend>(Arc<Guard<B>>);
-
-/// The fence of a guarded backend.
-///
-/// It adds to the fence of the backend inside what this instance alone knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuardedFence<F> {
-    fence: F,
-    /// How often an invalidation of a group had failed. The backend does not know of such an
-    /// invalidation, so its own fence stays intact; a fill that started before must not be joined
-    /// nevertheless.
-    groups_added: u64,
-}
 
 impl<B: Backend> Guarded<B> {
     /// Guards a backend with default options. Clones share its state.

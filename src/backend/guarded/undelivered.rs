@@ -193,6 +193,18 @@ impl Undelivered {
     }
 }
 
+/// The fence of a guarded backend.
+///
+/// It adds to the fence of the backend inside what this instance alone knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardedFence<F> {
+    pub(super) fence: F,
+    /// How often an invalidation of a group had failed. The backend does not know of such an
+    /// invalidation, so its own fence stays intact; a fill that started before must not be joined
+    /// nevertheless.
+    pub(super) groups_added: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
