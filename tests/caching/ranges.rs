@@ -154,7 +154,7 @@ async fn a_range_of_a_stale_response_is_validated_first() {
     .await;
 }
 
-/// An origin's 206 is stored as the part it is (tests/parts.rs), until the whole is.
+/// An origin's 206 is stored as a part (see `parts`), until the whole response is stored.
 #[tokio::test(start_paused = true)]
 async fn a_206_is_never_stored_as_the_whole() {
     on_both_backends(async |layer| {

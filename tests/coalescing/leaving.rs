@@ -126,7 +126,7 @@ async fn a_leader_may_be_dropped_at_any_point() {
     assert!(polls > 5, "more with a backend that waits, not {polls}");
 }
 
-/// When all who waited have left, so has the call.
+/// When all waiting requests have left, the call is dropped.
 #[tokio::test(start_paused = true)]
 async fn a_call_is_dropped_with_its_last_waiting_request() {
     struct Counted(Arc<AtomicUsize>);

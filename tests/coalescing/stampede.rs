@@ -18,7 +18,7 @@ use crate::support::yielding::yielding;
 use crate::support::{collect, get, gets, send, send_all, with};
 use crate::{burst, layer, times};
 
-/// Who joins late gets a head that is as old as it is, if it is young enough for him.
+/// A late follower gets the head with its age, if it is young enough for its request.
 #[tokio::test(start_paused = true)]
 async fn late_followers_get_the_age_and_no_response_that_is_too_old() {
     let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));

@@ -119,7 +119,7 @@ async fn too_many_waiting_fills_are_turned_away() {
     let stats = layer.handle().stats();
     assert_eq!(stats.overloads, 89);
     assert_eq!(stats.fetches.get(FetchReason::UriMiss), 100);
-    // Places are given back, by those who leave the queue, too.
+    // Places are given back, also by requests that leave the queue.
     let left = (0..10).map(|n| service.clone().oneshot(get(&format!("/left/{n}"))));
     for mut call in left.map(Box::pin).collect::<Vec<_>>() {
         let mut cx = Context::from_waker(Waker::noop());

@@ -105,7 +105,7 @@ async fn a_lookup_takes_no_reply_to_a_command_sent_before_it_began() {
     assert_eq!(server.calls("mget").await, 2, "one for all who came late");
 }
 
-/// Those who have left are neither asked for nor do they hold up the others.
+/// Lookups that were cancelled are not sent and do not delay the others.
 #[tokio::test]
 async fn a_client_that_leaves_cancels_its_request() {
     let server = RedisServer::start().await;

@@ -43,8 +43,8 @@ async fn harm(server: &mut RedisServer, tap: &Tap, luck: &mut Luck) {
     }
 }
 
-/// Whatever is done to it, in whichever order, with two who read and write: what each has promised
-/// it keeps, and what Redis has acknowledged all do.
+/// Whatever is done to it, in whichever order, with two instances that read and write: what each
+/// has promised it keeps, and what Redis has acknowledged all do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_comes_nothing_old_is_served() {
     let seed = std::process::id();

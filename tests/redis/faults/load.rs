@@ -48,7 +48,7 @@ impl Load {
         Self::nobody().readers(instance, 5, 3).writers(instance, 1)
     }
 
-    /// More who read, each path with so many queries.
+    /// Adds readers, each path with so many queries.
     pub fn readers(mut self, instance: &Instance, count: usize, queries: usize) -> Self {
         for first in 0..count {
             let worker = Worker::new(instance, &self.counts, first + 1);

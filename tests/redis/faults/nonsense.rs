@@ -33,7 +33,7 @@ async fn an_invalid_reply_is_a_miss_and_ends_its_connection() {
     load.end("garbage, half a reply").await;
 }
 
-/// One reply too many moves all that follow to the next who asks.
+/// One reply too many shifts all later replies to the next command.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shifted_replies_are_not_used() {
     let server = RedisServer::start().await;
@@ -123,7 +123,7 @@ async fn replies_of_another_type_are_failures() {
     }
 }
 
-/// Who does not say who he is, or that he is a replica, is none to store with.
+/// A server without an identity, or one that is a replica, is not used for storing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strange_greetings_are_failures() {
     for said in [

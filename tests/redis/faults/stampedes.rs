@@ -1,4 +1,4 @@
-//! Many who miss the same at once while Redis is of no use.
+//! Many concurrent misses of one key while Redis is unusable.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::faults::world::{World, guarded, options, patient};
 use crate::support::redis::{RedisServer, Tap};
 
 const MANY: usize = 64;
-/// One call is under way, one waits for its turn: two for those who come together, and one more for
-/// each time that the service takes in which not all have come yet.
+/// One call is running, one waits for its turn: two for requests that come together, and one more
+/// for each time that the service takes in which not all have come yet.
 const FEW: usize = 12;
 
 fn slow() -> World {

@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// Whose service takes longer, for those who come meanwhile.
+    /// A world with a slower service, so that requests overlap.
     pub fn slower(by: Duration) -> Self {
         Self {
             slower: by,

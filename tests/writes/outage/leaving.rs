@@ -95,7 +95,7 @@ async fn a_call_that_is_no_longer_polled_delays_no_request() {
     );
 }
 
-/// A call that waits for its turn goes with the last who wanted it, and leaves the one before
+/// A call that waits for its turn is dropped with its last request, and leaves the one before
 /// alone.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_is_dropped_with_its_last_waiting_request() {
@@ -134,7 +134,7 @@ async fn a_waiting_call_is_dropped_with_its_last_waiting_request() {
     );
 }
 
-/// A call that hangs costs those who wait their patience, once.
+/// A call that hangs costs waiting requests their timeout, once.
 #[tokio::test(start_paused = true)]
 async fn requests_wait_for_a_hanging_call_for_a_limited_time() {
     let calls = Arc::new(AtomicUsize::new(0));

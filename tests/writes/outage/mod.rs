@@ -1,5 +1,5 @@
 //! While the backend cannot be asked: an outage is no stampede, and no request is answered by a
-//! call that began before he came.
+//! call that began before it.
 
 mod leaving;
 mod orders;

@@ -198,7 +198,7 @@ async fn nothing_is_shared_wrongly() {
     assert!(took <= SLOW * 4, "{took:?}");
 }
 
-/// An error is the one's who called; the others get an answer, or an error of their own.
+/// An error goes to the calling request; the others get an answer, or an error of their own.
 #[tokio::test(start_paused = true)]
 async fn errors_do_not_end_the_sharing_of_others() {
     for failing in 1..=3 {
