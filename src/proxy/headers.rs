@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, Version, response};
 use crate::semantics::fields::{self, hop_by_hop};
 
 use super::field_value::{DEFAULT_NAME, header_value};
-use super::forwarding::{Forwarding, Peer, add_forwarded, remove_claims};
+use super::forwarded_fields::{Forwarding, Peer, add_forwarded, remove_claims};
 use super::target::RequestTarget;
 
 /// Rewrites the header fields of requests and responses by the options of a proxy.

@@ -19,7 +19,7 @@ use super::body::response::ProxyBody;
 use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
 use super::error::ProxyError;
 use super::forward::Forwarder;
-use super::forwarding::Forwarding;
+use super::forwarded_fields::Forwarding;
 use super::upstream::client::ClientOptions;
 use super::upstream::routes::HostPolicy;
 

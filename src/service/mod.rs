@@ -3,7 +3,7 @@
 //! ```text
 //! Cache::call -> request::route
 //!    read    -> lookup -> hit: respond            (on the spot, no boxed future)
-//!                      -> miss: coalesce -> origin -> fill -> store
+//!                      -> miss: coalesce -> origin -> store_fill -> store
 //!                      -> refresh in the background
 //!    write   -> write: inner service, then invalidation, then the response
 //!    bypass  -> inner service
@@ -19,7 +19,6 @@
 mod bounds;
 mod bypass;
 mod coalesce;
-mod fill;
 mod future;
 mod lookup;
 mod origin;
@@ -31,6 +30,7 @@ mod refresh;
 mod request;
 mod respond;
 mod select;
+mod store_fill;
 mod write;
 
 use std::fmt;

@@ -19,8 +19,8 @@ use crate::stats::Event;
 use crate::timeout::with_timeout;
 
 use super::bounds::{InnerBody, InnerService};
-use super::coalesce::lead::run_fill;
 use super::coalesce::member::join_rules;
+use super::coalesce::run_fill::run_fill;
 use super::plan::Miss;
 use super::request::outgoing::OutgoingRequest;
 use super::request::route::RequestKey;

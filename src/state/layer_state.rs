@@ -15,8 +15,8 @@ use super::failure_log::FailureLog;
 use super::fill_queue::FillQueue;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
-use super::store::Store;
 use super::uncacheable::UncacheableKeys;
+use super::vary_lookup::Store;
 use super::write_grace::WriteGrace;
 
 /// One layer's options, and the state it shares with its clones and their services.

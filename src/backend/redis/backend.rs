@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connection::{ConnectionOptions, Pool};
-use super::error::RedisOptionsError;
 use super::operations::ProtocolClient;
 use super::options::RedisOptions;
+use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{

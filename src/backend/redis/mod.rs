@@ -129,12 +129,12 @@
 mod backend;
 mod batching;
 mod connection;
-mod error;
 mod operations;
 mod options;
+mod options_error;
 mod protocol;
 
 pub use self::backend::RedisBackend;
-pub use self::error::RedisOptionsError;
 pub use self::options::RedisOptions;
+pub use self::options_error::RedisOptionsError;
 pub use self::protocol::fence::RedisFence;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 
-use super::error::RedisOptionsError;
+use super::options_error::RedisOptionsError;
 use super::protocol::keys::Namespace;
 use crate::backend::DEFAULT_MAX_VARIANTS;
 use crate::key::DigestSeed;

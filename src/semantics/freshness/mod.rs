@@ -7,7 +7,7 @@
 mod age;
 pub mod early_refresh;
 mod lifetime;
-mod staleness;
+mod stale_windows;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -15,6 +15,6 @@ mod ttl;
 
 pub use age::corrected_initial_age;
 pub use lifetime::{Lifetime, lifetime, takes_assigned_lifetime, takes_negative_lifetime};
-pub use staleness::{StaleRules, Staleness};
+pub use stale_windows::{StaleRules, Staleness};
 pub use times::Freshness;
 pub use ttl::Ttl;

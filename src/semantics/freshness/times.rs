@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::staleness::Staleness;
+use super::stale_windows::Staleness;
 use crate::semantics::moment::Moment;
 
 /// The times of a stored response (RFC 9111 §4.2).

@@ -2,10 +2,10 @@
 //!
 //! Which of these belong to the site of the request is decided in `key` and `service`.
 
-mod method;
 mod reference;
+mod safe_methods;
 #[cfg(test)]
 mod tests;
 
-pub use method::is_safe;
 pub use reference::{Reference, resolve};
+pub use safe_methods::is_safe;

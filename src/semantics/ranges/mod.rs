@@ -16,7 +16,7 @@ pub use content_range::{
     content_range, parse_content_range, range_header, unsatisfied_content_range,
 };
 pub use if_range::if_range_allows;
-pub use multipart::multipart_part_head;
+pub use multipart::{multipart_boundary, multipart_part_head};
 pub use partial_content::PartialContent;
 #[cfg(any(test, fuzzing))]
 pub use request::MAX_RANGES;

@@ -1,9 +1,11 @@
-//! The parts of `multipart/byteranges` (RFC 9110 §14.6).
+//! `multipart/byteranges` (RFC 9110 §14.6): the boundary, and the heads of the parts.
 
 use std::ops::Range;
 
 use http::HeaderMap;
 use http::header::CONTENT_RANGE;
+
+use crate::semantics::validation::generated_tag;
 
 use super::content_range::content_range;
 
@@ -26,4 +28,21 @@ pub fn multipart_part_head(
     head.extend_from_slice(content_range(part, length).as_bytes());
     head.extend_from_slice(b"\r\n\r\n");
     head
+}
+
+/// A boundary that does not occur in the content. It depends on all of the content, so that no
+/// author can write content with the boundary in it.
+#[must_use]
+pub fn multipart_boundary(content: &[u8]) -> String {
+    let tag = generated_tag(content);
+    let digest = tag.to_str().unwrap_or_default().trim_matches('"');
+    (0_u32..)
+        .map(|turn| format!("{digest}-{turn}"))
+        .find(|boundary| !holds(content, boundary.as_bytes()))
+        .unwrap_or_default()
+}
+
+/// Whether a byte string occurs in the content.
+fn holds(content: &[u8], word: &[u8]) -> bool {
+    content.windows(word.len()).any(|window| window == word)
 }

@@ -6,17 +6,17 @@
 //! `entity_tag`, validators in `validators`.
 
 mod client_conditions;
+mod confirmation;
 mod entity_tag;
 mod not_modified;
 mod origin_conditions;
-mod outcome;
 #[cfg(test)]
 mod tests;
 mod validators;
 
 pub use client_conditions::is_not_modified;
+pub use confirmation::{HeadComparison, ValidationOutcome, compare_with_head, validation_outcome};
 pub use entity_tag::{EntityTag, generated_tag};
 pub use not_modified::not_modified_headers;
 pub use origin_conditions::origin_conditions;
-pub use outcome::{HeadComparison, ValidationOutcome, compare_with_head, validation_outcome};
 pub use validators::{has_validator, is_same_representation, strong_date, strong_validator};

@@ -13,11 +13,11 @@ use crate::body::response::ResponseBody;
 use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
-use crate::service::fill::{CaptureGuard, capture, commit};
 use crate::service::plan::{FetchInfo, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
+use crate::service::store_fill::{CaptureGuard, capture, commit};
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! miss -> member: joins the flights of its key
-//!           |- leader ---> lead ---> origin, then deliver: followers, store
+//!           |- leader ---> run_fill -> origin, then deliver: followers, store
 //!           |- follower -> follow: the leader's response, if it may be shared
-//!           `- neither --> lead, alone
+//!           `- neither --> run_fill, alone
 //! ```
 //!
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
@@ -12,8 +12,8 @@
 
 pub(crate) mod deliver;
 pub(crate) mod follow;
-pub(crate) mod lead;
 pub(crate) mod member;
+pub(crate) mod run_fill;
 pub(crate) mod shared_call;
 
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
@@ -32,7 +32,7 @@ use self::follow::Followed;
 use self::member::{FlightMember, Joined};
 use super::bounds::{InnerBody, InnerService};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
-use super::origin::stale::stale_hit_in_backoff;
+use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::plan::{Fill, Hit, Miss};
 use super::request::outgoing::OutgoingRequest;
@@ -72,8 +72,8 @@ where
     };
     record_fetch(&state, fill.miss.reason);
     match leader {
-        Some(leader) => lead::lead(state, inner, request, fill, outgoing, leader).await,
-        None => lead::run_fill(state, inner, request, fill, outgoing, None).await,
+        Some(leader) => run_fill::lead(state, inner, request, fill, outgoing, leader).await,
+        None => run_fill::run_fill(state, inner, request, fill, outgoing, None).await,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use tower_service::Service;
 
 use crate::backend::Backend;
@@ -19,7 +19,7 @@ use crate::service::respond::Responder;
 use crate::state::LayerState;
 use crate::state::fill_queue::FillQueue;
 
-use super::stale::{overloaded, stale_in_place_of_failure};
+use super::stale_on_failure::{is_failure, overloaded, stale_in_place_of_failure};
 use super::validation::{add_validators, confirm_stored, contradicted};
 
 /// The result of asking the inner service.
@@ -114,11 +114,6 @@ fn interpret<B: Backend, Res, E>(
         Some(response) => FetchOutcome::Response(response, info),
         None => FetchOutcome::Replacement(contradicted(state, fill, outgoing)),
     }
-}
-
-/// The statuses that `stale-if-error` covers (RFC 5861 §4).
-fn is_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Waits until a service is ready for one call, in a queue of at most `max` fills. `None` if that

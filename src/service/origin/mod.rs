@@ -1,7 +1,7 @@
 //! One call to the inner service for a fill: readiness, validators, and what its response means.
 //!
 //! * [`fetch`]: the call itself.
-//! * [`stale`]: a stale response in place of a failure.
+//! * [`stale_on_failure`]: a stale response in place of a failure.
 //! * [`validation`]: a 304 to the cache's validators.
 //! * [`head`]: what a response to HEAD says of the stored response.
 //!
@@ -9,5 +9,5 @@
 
 pub(crate) mod fetch;
 pub(crate) mod head;
-pub(crate) mod stale;
+pub(crate) mod stale_on_failure;
 pub(crate) mod validation;

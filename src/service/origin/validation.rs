@@ -22,7 +22,7 @@ use crate::service::respond::Responder;
 use crate::state::LayerState;
 use crate::stats::Event;
 
-use super::stale::stale_hit;
+use super::stale_on_failure::stale_hit;
 
 /// Puts the validators of the stored response on a request that has no conditions of its own
 /// (RFC 9111 §4.3.1), unless the last answer to them contradicted it.

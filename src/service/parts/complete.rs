@@ -13,7 +13,7 @@ use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::is_same_representation;
 use crate::service::plan::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::select::ranges::Source;
+use crate::service::select::cut_ranges::Source;
 use crate::state::LayerState;
 
 use super::merge::whole_head;

@@ -12,7 +12,7 @@ use crate::semantics::validation::strong_validator;
 use crate::service::lookup::selects;
 use crate::service::plan::{Completion, Fill, HeldParts, Hit};
 use crate::service::respond::Responder;
-use crate::service::select::ranges::Source;
+use crate::service::select::cut_ranges::Source;
 use crate::service::select::stored::{selected_part, selection_of};
 use crate::state::LayerState;
 use crate::state::failure_log::Operation;

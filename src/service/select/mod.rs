@@ -2,5 +2,5 @@
 //!
 //! Pure: no store, no clock, no inner service. Start reading in `stored`.
 
-pub(crate) mod ranges;
+pub(crate) mod cut_ranges;
 pub(crate) mod stored;

@@ -14,7 +14,7 @@ use crate::semantics::validation;
 use crate::body::response::ResponseBody;
 use crate::service::request::preconditions::Preconditions;
 
-use super::ranges::{self, Source};
+use super::cut_ranges::{self, Source};
 
 /// The stored response, or the part of it that the preconditions select.
 #[inline]
@@ -103,9 +103,9 @@ fn cut_to<Res>(
             head.status = StatusCode::NOT_MODIFIED;
             return Some(ResponseBody::default());
         }
-        Selection::Part(part) => ranges::single_part(headers, source, &part)?,
-        Selection::Parts(parts) => ranges::multipart(headers, source, &parts)?,
-        Selection::Unsatisfiable => ranges::unsatisfiable(headers, source),
+        Selection::Part(part) => cut_ranges::single_part(headers, source, &part)?,
+        Selection::Parts(parts) => cut_ranges::multipart(headers, source, &parts)?,
+        Selection::Unsatisfiable => cut_ranges::unsatisfiable(headers, source),
         Selection::Whole => return Some(ResponseBody::whole(source.content().clone(), None)),
     };
     head.status = cut.status;

@@ -2,22 +2,24 @@
 //!
 //! * [`pending`]: what a write is to invalidate, and doing it.
 //! * [`guard`]: sees to the invalidation whatever becomes of the client.
+//! * [`outcome`]: committed, rejected or unknown, by the status.
 //! * [`targets`]: the resources and groups that one write invalidates.
 //! * [`through`]: write-through, which stores the response to a write.
 
 pub(crate) mod guard;
+pub(crate) mod outcome;
 pub(crate) mod pending;
 pub(crate) mod targets;
 pub(crate) mod through;
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::semantics::reason::WriteOutcome;
 use crate::state::LayerState;
 
 use self::guard::WriteGuard;
+use self::outcome::{outcome_of, outcome_of_status};
 use self::pending::PendingInvalidation;
 use self::through::Replaced;
 use super::bounds::{InnerBody, InnerService};
@@ -69,31 +71,4 @@ where
     let responder = Responder::new(&state);
     responder.mark_written(&mut head.headers, outcome, acknowledged, replaced.stored);
     Ok(Response::from_parts(head, body))
-}
-
-/// The outcome of a write by its result, and the fields of its response. An error says nothing: the
-/// write may have committed.
-fn outcome_of<Res, E>(result: &Result<Response<Res>, E>) -> (WriteOutcome, Option<&HeaderMap>) {
-    match result {
-        Ok(response) => (
-            outcome_of_status(response.status()),
-            Some(response.headers()),
-        ),
-        Err(_) => (WriteOutcome::Unknown, None),
-    }
-}
-
-/// The outcome of a write by its status: 2xx and 3xx committed, 4xx rejected, 5xx and 408 unknown.
-fn outcome_of_status(status: StatusCode) -> WriteOutcome {
-    // A timeout layer inside answers 408 for a handler that it drops wherever it is, after its
-    // commit too.
-    if status == StatusCode::REQUEST_TIMEOUT {
-        WriteOutcome::Unknown
-    } else if status.is_client_error() {
-        WriteOutcome::Rejected
-    } else if status.is_server_error() {
-        WriteOutcome::Unknown
-    } else {
-        WriteOutcome::Committed
-    }
 }

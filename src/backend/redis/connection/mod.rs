@@ -16,7 +16,7 @@
 //! Start reading at [`Pool::send`], then [`Connection::connect`] and `health_check.rs`.
 
 mod clocks;
-mod error;
+mod command_error;
 mod health_check;
 mod multiplexed;
 mod pool;
@@ -26,7 +26,7 @@ mod script;
 mod server_identity;
 mod server_info;
 
-pub(crate) use self::error::CommandError;
+pub(crate) use self::command_error::CommandError;
 pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
 pub(crate) use self::pool::{Pool, ScriptCall};
 pub(crate) use self::script::LuaScript;

@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 use tokio::time::Instant;
 
 use super::clocks::{ServerClock, SuspendAwareInstant, monotonic_millis};
-use super::error::CommandError;
+use super::command_error::CommandError;
 use super::reply_monitor::ReplyMonitor;
 use super::server_identity::ServerIdentity;
 use super::server_info::{ServerInfo, bulk_text, info_field, server_info_commands};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use redis::{Client, Cmd, Value};
 use tokio::runtime::Handle;
 
-use super::error::CommandError;
+use super::command_error::CommandError;
 use super::multiplexed::{Connection, ConnectionOptions};
 use super::pool_slot::{ConnectOutcome, PoolSlot, SlotStatus};
 use super::script::LuaScript;

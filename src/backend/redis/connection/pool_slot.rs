@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::error::CommandError;
+use super::command_error::CommandError;
 use super::multiplexed::{Connection, ConnectionOptions};
 
 /// The backoff after the first failed attempt to connect; doubled with each further one.

@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
 use crate::semantics::ranges::PartialContent;
-use crate::semantics::ranges::{content_range, multipart_part_head, unsatisfied_content_range};
-use crate::semantics::validation::generated_tag;
+use crate::semantics::ranges::{
+    content_range, multipart_boundary, multipart_part_head, unsatisfied_content_range,
+};
 
 /// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
 #[derive(Clone, Copy)]
@@ -84,7 +85,7 @@ pub(crate) fn multipart(
     source: Source<'_>,
     parts: &[Range<u64>],
 ) -> Option<Cut> {
-    let boundary = boundary_for(source.content);
+    let boundary = multipart_boundary(source.content);
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for part in parts {
         let head = multipart_part_head(&boundary, headers, part, source.length());
@@ -112,20 +113,4 @@ pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut 
         status: StatusCode::RANGE_NOT_SATISFIABLE,
         pieces: Vec::new(),
     }
-}
-
-/// A boundary that does not occur in the content. It depends on all of the content, so that no
-/// author can write content with the boundary in it.
-fn boundary_for(content: &Bytes) -> String {
-    let tag = generated_tag(content);
-    let digest = tag.to_str().unwrap_or_default().trim_matches('"');
-    (0_u32..)
-        .map(|turn| format!("{digest}-{turn}"))
-        .find(|boundary| !holds(content, boundary.as_bytes()))
-        .unwrap_or_default()
-}
-
-/// Whether a byte string occurs in the content.
-fn holds(content: &[u8], word: &[u8]) -> bool {
-    content.windows(word.len()).any(|window| window == word)
 }

@@ -38,6 +38,11 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     Some(responder.stale_response(&hit, outgoing.preconditions(), fill.miss.reason, status))
 }
 
+/// The statuses that `stale-if-error` covers (RFC 5861 §4).
+pub(crate) fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
 /// The stale response, if it may be used for this reason.
 pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Option<Hit> {
     let StoredState::Stale(stored) = &fill.miss.stored else {
