@@ -12,10 +12,6 @@ use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
-/// Each flight that overtakes another one without an outcome doubles the takeover timeout of its
-/// own; after so many doublings it stays as it is.
-const MAX_DOUBLINGS: u32 = 10;
-
 /// The flights that a request may join, and the condition under which it may open one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JoinRules {
@@ -40,12 +36,12 @@ pub(super) struct Flight<F, H> {
     /// The backend's fence from before the call. Without one it is unknown whether a write came
     /// after the call began.
     fence: Option<F>,
-    opened: Moment,
+    pub(super) opened: Moment,
     pub(super) predecessor: Option<Predecessor<H>>,
     /// How many flights without an outcome it has overtaken in a row, unless it waits for the
     /// last of them with success.
-    overtaken: u32,
-    call: OnceLock<CallStart>,
+    pub(super) overtaken: u32,
+    pub(super) call: OnceLock<CallStart>,
     pub(super) id: u64,
     pub(super) announcement: Arc<Announcement<H>>,
     pub(super) stream: BodyStream,
@@ -54,9 +50,10 @@ pub(super) struct Flight<F, H> {
     pub(super) variant_key: OnceLock<CacheKey>,
 }
 
-struct CallStart {
-    at: Moment,
-    overtaken: u32,
+/// The beginning of a flight's call.
+pub(super) struct CallStart {
+    pub(super) at: Moment,
+    pub(super) overtaken: u32,
 }
 
 /// The running flight of the same key whose outcome comes before this flight's call may begin.
@@ -91,7 +88,7 @@ impl<F, H> Flight<F, H> {
             fence,
             opened: rules.now,
             predecessor,
-            overtaken: overtaken.min(MAX_DOUBLINGS),
+            overtaken,
             call: OnceLock::new(),
             id,
             announcement: Arc::default(),
@@ -108,28 +105,6 @@ impl<F, H> Flight<F, H> {
         let overtaken = if has_waited { 0 } else { self.overtaken };
         let start = CallStart { at: now, overtaken };
         let _ = self.call.set(start);
-    }
-
-    fn overtaken(&self) -> u32 {
-        let start = self.call.get();
-        start.map_or(self.overtaken, |start| start.overtaken)
-    }
-
-    /// The time until the flight counts as dead.
-    fn time_left(&self, rules: JoinRules) -> Duration {
-        let since = self.call.get().map_or(self.opened, |start| start.at);
-        let takeover_timeout = rules.takeover_timeout.saturating_mul(1 << self.overtaken());
-        let limit = if self.announcement.is_published() {
-            rules.fill_timeout
-        } else {
-            rules.fill_timeout.min(takeover_timeout)
-        };
-        limit.saturating_sub(rules.now.since(since))
-    }
-
-    /// Whether the flight is still expected to bring a response.
-    pub(super) fn is_alive(&self, rules: JoinRules) -> bool {
-        !self.time_left(rules).is_zero()
     }
 
     /// Whether a request may join: the flight is alive and its response cannot be older than a

@@ -55,6 +55,7 @@ mod model;
 mod stream;
 mod stripes;
 mod table;
+mod takeover;
 #[cfg(test)]
 mod tests;
 

@@ -48,6 +48,7 @@ use crate::state::LayerState;
 /// | [writes](#writes) | what a write invalidates or stores |
 /// | [coalescing](#coalescing) | how requests share a call to the inner service |
 /// | [stale responses](#stale-responses) | when a response is used beyond its lifetime |
+/// | [refreshing](#refreshing) | when a response is fetched again in the background |
 /// | [`Cache-Status`](#cache-status) | how the cache explains itself in responses |
 /// | [time and randomness](#time-and-randomness) | clocks and random numbers for tests |
 ///

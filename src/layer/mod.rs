@@ -19,6 +19,8 @@ mod coalescing;
 
 mod stale;
 
+mod refresh;
+
 mod status;
 
 mod time;

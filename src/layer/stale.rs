@@ -1,9 +1,8 @@
-//! Options for stale responses: use, validation and refresh (RFC 9111 §4.2.4, §4.3; RFC 5861).
+//! Options for stale responses: use and validation (RFC 9111 §4.2.4, §4.3; RFC 5861 §3, §4).
 
 use std::time::Duration;
 
 use super::CacheLayer;
-use super::invalid_option::{InvalidOption, or_panic};
 use crate::backend::Backend;
 
 /// # Stale responses
@@ -28,8 +27,7 @@ use crate::backend::Backend;
 ///     .ttl(Duration::from_secs(60))
 ///     .stale_while_revalidate(Duration::from_secs(30))
 ///     .stale_if_error(Duration::from_secs(600))
-///     .failure_backoff(Duration::from_secs(2))
-///     .early_refresh(1.0);
+///     .stale_if_unreachable(Duration::from_secs(600));
 /// ```
 impl<B: Backend> CacheLayer<B> {
     /// Sets how long beyond its lifetime a response is used at once while one refresh runs in the
@@ -79,42 +77,5 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn revalidation_window(self, window: Duration) -> Self {
         self.with(|config| config.stale.validation = window)
-    }
-
-    /// Sets how long to keep answering with a stale response after a failed refresh before
-    /// contacting the inner service again.
-    ///
-    /// Default: 5 seconds. Zero contacts it for each request. At most 4096 failed keys are
-    /// remembered at a time.
-    #[must_use]
-    pub fn failure_backoff(self, backoff: Duration) -> Self {
-        self.with(|config| config.failure_backoff = backoff)
-    }
-
-    /// Refreshes a response in the background shortly before it expires, so that a popular key
-    /// never expires (XFetch).
-    ///
-    /// Default: 0, off. The probability that a hit starts a refresh grows as expiry comes near and
-    /// with the time that the last fill took. 1 is the optimal `beta`; a larger one refreshes
-    /// earlier. A response that is `immutable` is not refreshed while it is fresh (RFC 8246 §2).
-    ///
-    /// # Panics
-    /// If `beta` is negative, infinite or NaN; see [`try_early_refresh`](Self::try_early_refresh).
-    #[must_use]
-    #[track_caller]
-    pub fn early_refresh(self, beta: f64) -> Self {
-        or_panic(self.try_early_refresh(beta))
-    }
-
-    /// Sets [`early_refresh`](Self::early_refresh) to a value that comes from configuration.
-    ///
-    /// # Errors
-    /// If `beta` is negative, infinite or NaN.
-    pub fn try_early_refresh(self, beta: f64) -> Result<Self, InvalidOption> {
-        if beta.is_finite() && beta >= 0.0 {
-            Ok(self.with(|config| config.early_refresh = (beta > 0.0).then_some(beta)))
-        } else {
-            Err(InvalidOption::early_refresh(beta))
-        }
     }
 }

@@ -35,7 +35,8 @@ pub(crate) enum CacheAnswer<F> {
     /// With a stored response.
     Hit(Hit),
     /// With a stored response, which is refreshed in the background.
-    HitAndRefresh(Hit, Refresh, Miss<F>),
+    // The miss is boxed, because few hits have one.
+    HitAndRefresh(Hit, Refresh, Box<Miss<F>>),
     /// With a 504, because the request is `only-if-cached`.
     GatewayTimeout,
 }
@@ -236,5 +237,5 @@ fn hit_and_refresh<B: Backend>(
         _ => {}
     }
     miss.note_answered_with(hit.response.clone());
-    CacheAnswer::HitAndRefresh(hit, refresh, miss).into()
+    CacheAnswer::HitAndRefresh(hit, refresh, Box::new(miss)).into()
 }

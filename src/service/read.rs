@@ -34,7 +34,7 @@ pub(crate) fn answer<B: Backend, Res>(
         CacheAnswer::Hit(hit) => (responder.hit(&hit, preconditions), None),
         CacheAnswer::HitAndRefresh(hit, reason, miss) => {
             let response = responder.hit(&hit, preconditions);
-            (response, begin_refresh(state, reason, miss).map(Box::new))
+            (response, begin_refresh(state, reason, *miss).map(Box::new))
         }
         CacheAnswer::GatewayTimeout => (responder.gateway_timeout(), None),
     }

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::fields::FieldReader;
 use super::format::{HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
+use super::untrusted_reader::FieldReader;
 use super::{DecodeError, Decoded};
 use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::AGE;
 
-use super::fields::{put_bytes, put_duration, put_groups, put_headers, put_parts};
+use super::field_writer::{put_bytes, put_duration, put_groups, put_headers, put_parts};
 use super::format::{CHECKED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::moment::Moment;

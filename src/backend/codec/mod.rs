@@ -19,10 +19,11 @@
 
 mod decode;
 mod encode;
-mod fields;
+mod field_writer;
 mod format;
 #[cfg(test)]
 mod tests;
+mod untrusted_reader;
 
 use std::fmt;
 use std::sync::Arc;

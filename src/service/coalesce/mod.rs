@@ -13,6 +13,7 @@
 pub(crate) mod deliver;
 pub(crate) mod follow;
 pub(crate) mod member;
+pub(crate) mod release_followers;
 pub(crate) mod run_fill;
 pub(crate) mod shared_call;
 
@@ -36,6 +37,7 @@ use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::plan::{Fill, Hit, Miss};
 use super::request::outgoing::OutgoingRequest;
+use super::request::preconditions::{has_conditions, take_client_conditions};
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
@@ -101,11 +103,17 @@ fn prepare<B: Backend, Req>(
     fill: &Fill<B::Fence>,
 ) -> OutgoingRequest {
     let now = state.now();
+    if !has_conditions(request.headers()) {
+        return OutgoingRequest::unchanged(request, now);
+    }
     let has_stored = fill.miss.stored_response().is_some();
     let uncacheable = &state.shared.coalescing.uncacheable;
     let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, request.headers(), now);
     let is_private = fill.key.directives.no_store || (!has_stored && is_uncacheable);
-    OutgoingRequest::without_conditions(request, now, has_stored, is_private)
+    match take_client_conditions(request, has_stored, is_private) {
+        Some(taken) => OutgoingRequest::without_conditions(request, now, taken),
+        None => OutgoingRequest::unchanged(request, now),
+    }
 }
 
 /// The result of joining the flights of a key.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, response};
+use http::{Method, Request, Response, response};
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
@@ -16,12 +16,12 @@ use crate::service::origin::head::update_from_head;
 use crate::service::plan::{Fill, Storable};
 use crate::service::policy::storage_fence;
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::store_fill::{decide, remember_uncacheable};
+use crate::service::store_fill::decide;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
-use crate::state::uncacheable::audience_of;
 
 use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
+use super::release_followers::release_followers;
 use super::shared_call::SharedCall;
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
@@ -143,32 +143,4 @@ async fn wait_for_predecessor<F>(leader: &Leader<F, SharedHead>) {
         // The response to this call will not be shareable either.
         leader.close_with(FlightOutcome::Refused(refusal));
     }
-}
-
-/// Sends the followers that a refusal concerns on their own ways at once, and lets later requests
-/// not wait. One of the others takes over.
-fn release_followers<B: Backend>(
-    state: &LayerState<B>,
-    leader: &Leader<B::Fence, SharedHead>,
-    refusal: Refusal,
-    status: StatusCode,
-) {
-    if is_transient(status) || audience_of(refusal).is_none() {
-        return leader.close_with(FlightOutcome::Vacant);
-    }
-    if is_fault_of_request(status) {
-        return leader.close_with(FlightOutcome::Declined);
-    }
-    remember_uncacheable(state, &leader.key(), refusal);
-    leader.close_with(FlightOutcome::Refused(refusal));
-}
-
-/// Whether a status says nothing about the responses that come after it.
-fn is_transient(status: StatusCode) -> bool {
-    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
-}
-
-/// Whether a status rejects the request: all client errors except those about the resource.
-fn is_fault_of_request(status: StatusCode) -> bool {
-    status.is_client_error() && !matches!(status.as_u16(), 404 | 405 | 410 | 451)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{EXPECT, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::EXPECT;
 use http::{HeaderMap, HeaderName, Method, Request, response};
 
 use crate::backend::StoredResponse;
@@ -46,28 +46,13 @@ impl OutgoingRequest {
         }
     }
 
-    /// Takes the conditions and ranges off a request whose response others may get, too.
-    ///
-    /// They stay where the response is for this client alone (`is_private`), where they are the
-    /// origin's business (`If-Match`, `If-Unmodified-Since`), and, if nothing is stored, beside a
-    /// range.
+    /// A request whose client conditions were taken off, see
+    /// [`take_client_conditions`](super::preconditions::take_client_conditions).
     pub(crate) fn without_conditions<Req>(
-        request: &mut Request<Req>,
+        request: &Request<Req>,
         at: Moment,
-        has_stored: bool,
-        is_private: bool,
+        taken: HeaderMap,
     ) -> Self {
-        let headers = request.headers();
-        let has = |name: HeaderName| headers.contains_key(name);
-        let stay = is_private
-            || request.method() != Method::GET
-            || has(IF_MATCH)
-            || has(IF_UNMODIFIED_SINCE)
-            || (!has_stored && (has(RANGE) || has(IF_RANGE)));
-        if stay {
-            return Self::unchanged(request, at);
-        }
-        let taken = take_conditions(request.headers_mut());
         Self {
             client_conditions: Some(taken).filter(|taken| !taken.is_empty()),
             ..Self::unchanged(request, at)
@@ -127,17 +112,4 @@ impl OutgoingRequest {
             self.validated = Some(stored.clone());
         }
     }
-}
-
-/// Removes all conditions and ranges, and returns them.
-fn take_conditions(headers: &mut HeaderMap) -> HeaderMap {
-    let mut taken = HeaderMap::new();
-    let names: Vec<HeaderName> = headers.keys().cloned().collect();
-    for name in names.into_iter().filter(is_condition_or_range) {
-        for value in headers.get_all(&name) {
-            taken.append(&name, value.clone());
-        }
-        headers.remove(name);
-    }
-    taken
 }

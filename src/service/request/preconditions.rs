@@ -1,6 +1,10 @@
-//! The preconditions and ranges of a request that the cache answers itself.
+//! The preconditions and ranges of a request: those that the cache answers itself, and those that
+//! go on to the inner service.
 
-use http::{HeaderMap, Method, request};
+use http::header::{IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, HeaderName, Method, Request, request};
+
+use crate::semantics::reuse::is_condition_or_range;
 
 /// What a client asks of a stored response: all of it, or what its conditions and ranges select.
 #[derive(Clone, Copy)]
@@ -18,4 +22,43 @@ impl<'r> Preconditions<'r> {
             fields: is_selective.then_some(&request.headers),
         }
     }
+}
+
+/// Whether a request has any conditions or ranges.
+pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
+    headers.keys().any(is_condition_or_range)
+}
+
+/// Takes the conditions and ranges off a request whose response others may get, too, and returns
+/// them. `None` if they go on to the inner service.
+///
+/// They do so where the response is for this client alone (`is_private`), where they are the
+/// origin's business (`If-Match`, `If-Unmodified-Since`), and, if nothing is stored, beside a
+/// range.
+pub(crate) fn take_client_conditions<Req>(
+    request: &mut Request<Req>,
+    has_stored: bool,
+    is_private: bool,
+) -> Option<HeaderMap> {
+    let headers = request.headers();
+    let has = |name: HeaderName| headers.contains_key(name);
+    let go_on = is_private
+        || request.method() != Method::GET
+        || has(IF_MATCH)
+        || has(IF_UNMODIFIED_SINCE)
+        || (!has_stored && (has(RANGE) || has(IF_RANGE)));
+    (!go_on).then(|| take_conditions(request.headers_mut()))
+}
+
+/// Removes all conditions and ranges, and returns them.
+fn take_conditions(headers: &mut HeaderMap) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    let names: Vec<HeaderName> = headers.keys().cloned().collect();
+    for name in names.into_iter().filter(is_condition_or_range) {
+        for value in headers.get_all(&name) {
+            taken.append(&name, value.clone());
+        }
+        headers.remove(name);
+    }
+    taken
 }

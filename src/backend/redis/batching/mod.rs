@@ -8,9 +8,9 @@
 //! This room knows the connection pool and the protocol's keys and entries. It does not know what a
 //! lookup is for. Start reading at [`LookupBatcher::lookup`].
 
-mod batcher;
-mod queue;
+mod batch;
 mod reply;
+mod sender;
 
-pub(crate) use self::batcher::LookupBatcher;
 pub(crate) use self::reply::{EntryReply, LookupReply};
+pub(crate) use self::sender::LookupBatcher;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 
-use super::queue::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue};
+use super::batch::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue};
 use super::reply::parse_lookup;
 use crate::backend::redis::connection::{CommandError, Connection, Pool};
 use crate::backend::redis::protocol::keys::Namespace;

@@ -1,0 +1,61 @@
+//! Options for background refreshes: before a response expires, and after one has failed.
+
+use std::time::Duration;
+
+use super::CacheLayer;
+use super::invalid_option::{InvalidOption, or_panic};
+use crate::backend::Backend;
+
+/// # Refreshing
+///
+/// A refresh fetches a stored response again in the background, while requests are answered with
+/// the stored one. [`stale_while_revalidate`](Self::stale_while_revalidate) refreshes responses
+/// that are stale; these options refresh earlier, and pace refreshes that fail.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .ttl(Duration::from_secs(60))
+///     .early_refresh(1.0)
+///     .failure_backoff(Duration::from_secs(10));
+/// ```
+impl<B: Backend> CacheLayer<B> {
+    /// Sets how long to keep answering with a stale response after a failed refresh before
+    /// contacting the inner service again.
+    ///
+    /// Default: 5 seconds. Zero contacts it for each request. At most 4096 failed keys are
+    /// remembered at a time.
+    #[must_use]
+    pub fn failure_backoff(self, backoff: Duration) -> Self {
+        self.with(|config| config.failure_backoff = backoff)
+    }
+
+    /// Refreshes a response in the background shortly before it expires, so that a popular key
+    /// never expires (XFetch).
+    ///
+    /// Default: 0, off. The probability that a hit starts a refresh grows as expiry comes near and
+    /// with the time that the last fill took. 1 is the optimal `beta`; a larger one refreshes
+    /// earlier. A response that is `immutable` is not refreshed while it is fresh (RFC 8246 §2).
+    ///
+    /// # Panics
+    /// If `beta` is negative, infinite or NaN; see [`try_early_refresh`](Self::try_early_refresh).
+    #[must_use]
+    #[track_caller]
+    pub fn early_refresh(self, beta: f64) -> Self {
+        or_panic(self.try_early_refresh(beta))
+    }
+
+    /// Sets [`early_refresh`](Self::early_refresh) to a value that comes from configuration.
+    ///
+    /// # Errors
+    /// If `beta` is negative, infinite or NaN.
+    pub fn try_early_refresh(self, beta: f64) -> Result<Self, InvalidOption> {
+        if beta.is_finite() && beta >= 0.0 {
+            Ok(self.with(|config| config.early_refresh = (beta > 0.0).then_some(beta)))
+        } else {
+            Err(InvalidOption::early_refresh(beta))
+        }
+    }
+}
