@@ -1,8 +1,8 @@
 //! Plain data of one fill, from the lookup that missed to the response that is stored.
 //!
 //! Nothing here does anything: `lookup` makes a [`Hit`] or a [`Miss`], a [`Fill`] goes through
-//! `coalesce` and `origin`, and `store_fill` makes a [`Storable`] of the response. The types about parts
-//! (206) are filled in by `parts` alone.
+//! `coalesce` and `origin`, and `store_fill` makes a [`Storable`] of the response. The types about
+//! parts (206) are filled in by `parts` alone.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -100,7 +100,7 @@ impl FlightMember {
             own.as_ref().is_some_and(can_join)
         };
         let retries_lookup = own.is_some() && self.lookups_left > 0;
-        let terms = JoinRules {
+        let rules = JoinRules {
             not_before: self.requires_newer.then_some(self.began),
             completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
             ..join_rules(state, now)
@@ -108,7 +108,7 @@ impl FlightMember {
         // The response to conditions or to a range is for this client alone, but a whole one of
         // another request will do for it.
         let entered = if outgoing.is_partial() {
-            match coalescing.flights.join(self.key, terms, can_join) {
+            match coalescing.flights.join(self.key, rules, can_join) {
                 Some(follower) => Entered::Follower(follower),
                 None => return Joined::Neither,
             }
@@ -116,7 +116,7 @@ impl FlightMember {
             let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
             coalescing
                 .flights
-                .enter(self.key, fence, terms, can_join, stream)
+                .enter(self.key, fence, rules, can_join, stream)
         };
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),

@@ -22,7 +22,7 @@ use http::{HeaderMap, Method, Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::flight::{FlightOutcome, Leader};
+use crate::flight::{BodyReader, FlightOutcome, Leader};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
@@ -139,7 +139,7 @@ async fn join_flights<B: Backend, Res>(
     };
     let mut member = FlightMember::new(state, fill, outgoing);
     loop {
-        let outcome = match member.join(state, fill, outgoing) {
+        let waited = match member.join(state, fill, outgoing) {
             Joined::Neither => return JoinOutcome::Alone,
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
             Joined::Follower => member.wait(state).await,
@@ -151,7 +151,7 @@ async fn join_flights<B: Backend, Res>(
                 continue;
             }
         };
-        let Some((stage, reader)) = outcome else {
+        let Some((outcome, reader)) = waited else {
             if member.time_left(state).is_zero() {
                 fill.miss.refusal = Some(Refusal::WaitedTooLong);
                 return JoinOutcome::Alone;
@@ -161,26 +161,9 @@ async fn join_flights<B: Backend, Res>(
             fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
             continue;
         };
-        match stage {
-            FlightOutcome::Shared(head) => {
-                match follow::follow(state, &head, reader, fill, outgoing) {
-                    Followed::Response(response) => {
-                        record_fetch(state, fill.miss.reason);
-                        return JoinOutcome::Response(response);
-                    }
-                    Followed::NotShareable => return JoinOutcome::Alone,
-                    Followed::OtherVariant(key) => member.set_variant(key),
-                    Followed::TooOld => member.require_newer(),
-                    Followed::Lost => member.note_lost_flight(),
-                }
-            }
-            FlightOutcome::Refused(refusal)
-                if uncacheable::concerns(refusal, &outgoing.headers) =>
-            {
-                return JoinOutcome::Alone;
-            }
-            FlightOutcome::Declined => member.note_declined_flight(state),
-            FlightOutcome::Refused(_) | FlightOutcome::Vacant => member.note_lost_flight(),
+        let ended = use_outcome(state, &mut member, (outcome, reader), fill, outgoing);
+        if let Some(ended) = ended {
+            return ended;
         }
         if fill.miss.has_stale()
             && let Some(hit) = stale_hit_in_backoff(state, fill)
@@ -188,6 +171,35 @@ async fn join_flights<B: Backend, Res>(
             return respond(hit);
         }
     }
+}
+
+/// Uses the outcome of a followed flight. `None` if it brought nothing for this request, which then
+/// joins another one.
+fn use_outcome<B: Backend, Res>(
+    state: &LayerState<B>,
+    member: &mut FlightMember,
+    (outcome, reader): (FlightOutcome<SharedHead>, Option<BodyReader>),
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Option<JoinOutcome<Res, B::Fence>> {
+    match outcome {
+        FlightOutcome::Shared(head) => match follow::follow(state, &head, reader, fill, outgoing) {
+            Followed::Response(response) => {
+                record_fetch(state, fill.miss.reason);
+                return Some(JoinOutcome::Response(response));
+            }
+            Followed::NotShareable => return Some(JoinOutcome::Alone),
+            Followed::OtherVariant(key) => member.set_variant(key),
+            Followed::TooOld => member.require_newer(),
+            Followed::Lost => member.note_lost_flight(),
+        },
+        FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, &outgoing.headers) => {
+            return Some(JoinOutcome::Alone);
+        }
+        FlightOutcome::Declined => member.note_declined_flight(state),
+        FlightOutcome::Refused(_) | FlightOutcome::Vacant => member.note_lost_flight(),
+    }
+    None
 }
 
 /// Counts and logs a request that the store did not answer.
