@@ -1,9 +1,8 @@
 //! A body from the inner service, or the stored bytes that take its place: after a 304 all of it,
 //! after a completed range the parts around the new one.
 
-use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,6 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
+
+use super::missing_range::Splice;
 
 pin_project! {
     /// The inner service's body, or stored bytes in its place (RFC 9111 §4.3.4).
@@ -32,104 +33,6 @@ pin_project! {
     }
 }
 
-pin_project! {
-    /// A body between stored bytes (RFC 9111 §3.4).
-    pub(crate) struct Splice<B> {
-        before: Bytes,
-        #[pin]
-        body: B,
-        // Bytes that the inner service's body is still to bring.
-        missing: u64,
-        // The last chunk, kept back until the body has ended: a client that has all announced
-        // bytes stops reading, and would not see an error at the end.
-        last: Bytes,
-        after: Bytes,
-        has_ended: bool,
-    }
-}
-
-/// The error of a part whose length differs from its `Content-Range`.
-#[derive(Debug)]
-struct WrongLength;
-
-impl fmt::Display for WrongLength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a part is not as long as its Content-Range says")
-    }
-}
-
-impl std::error::Error for WrongLength {}
-
-impl<B> Splice<B> {
-    /// Bytes that are still to be read.
-    fn left(&self) -> u64 {
-        [&self.before, &self.last, &self.after]
-            .iter()
-            .fold(self.missing, |left, bytes| left + bytes.len() as u64)
-    }
-}
-
-impl<B> Splice<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// The next chunk: the bytes before, the body, the bytes after.
-    fn poll_data(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
-        if !self.before.is_empty() {
-            return Poll::Ready(Some(Ok(std::mem::take(self.project().before))));
-        }
-        if !self.has_ended {
-            let next = ready!(self.as_mut().poll_missing(cx));
-            let splice = self.project();
-            if let Some(Err(_)) = &next {
-                *splice.missing = 0;
-                (*splice.last, *splice.after) = (Bytes::new(), Bytes::new());
-            }
-            *splice.has_ended = !matches!(next, Some(Ok(_)));
-            if next.is_some() {
-                return Poll::Ready(next);
-            }
-            let last = std::mem::take(splice.last);
-            return Poll::Ready(Some(Ok(last)));
-        }
-        let after = std::mem::take(self.project().after);
-        Poll::Ready(Some(after).filter(|after| !after.is_empty()).map(Ok))
-    }
-
-    /// The next chunk of the inner service's body, except for the last one. The trailers of a part
-    /// describe that part alone and are dropped.
-    fn poll_missing(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
-        let mut splice = self.project();
-        loop {
-            let data = match ready!(splice.body.as_mut().poll_frame(cx)) {
-                None if *splice.missing == 0 => return Poll::Ready(None),
-                None => return Poll::Ready(Some(Err(WrongLength.into()))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            };
-            match splice.missing.checked_sub(data.len() as u64) {
-                None => return Poll::Ready(Some(Err(WrongLength.into()))),
-                Some(_) if data.is_empty() => {}
-                Some(0) => {
-                    *splice.missing = 0;
-                    *splice.last = data;
-                }
-                Some(left) => {
-                    *splice.missing = left;
-                    return Poll::Ready(Some(Ok(data)));
-                }
-            }
-        }
-    }
-}
-
 impl<B> OriginBody<B> {
     /// The inner service's body.
     pub(crate) fn streaming(body: B) -> Self {
@@ -145,14 +48,7 @@ impl<B> OriginBody<B> {
     /// The inner service's body of `missing` bytes between stored ones.
     pub(crate) fn spliced([before, after]: [Bytes; 2], body: B, missing: u64) -> Self {
         Self::Spliced {
-            splice: Box::pin(Splice {
-                before,
-                body,
-                missing,
-                last: Bytes::new(),
-                after,
-                has_ended: false,
-            }),
+            splice: Box::pin(Splice::new([before, after], body, missing)),
         }
     }
 
@@ -199,7 +95,7 @@ where
         match self {
             Self::Streaming { body } => body.is_end_stream(),
             Self::Stored { data, trailers } => data.is_empty() && trailers.is_none(),
-            Self::Spliced { splice } => splice.has_ended && splice.left() == 0,
+            Self::Spliced { splice } => splice.is_at_end(),
         }
     }
 

@@ -45,7 +45,7 @@
 //! service. Start reading at [`Flights::enter`], then [`Leader`].
 
 mod announcement;
-mod budget;
+mod buffer_budget;
 mod expiring_set;
 mod follower;
 mod join_rules;
@@ -60,7 +60,7 @@ mod takeover;
 mod tests;
 
 pub(crate) use announcement::FlightOutcome;
-pub(crate) use budget::{Budget, BudgetShare};
+pub(crate) use buffer_budget::{Budget, BudgetShare};
 pub(crate) use expiring_set::{Audience, ExpiringSet};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;

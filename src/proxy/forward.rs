@@ -19,9 +19,9 @@ use super::body::upload::request_body;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
 use super::headers::HeaderRewriter;
-use super::target::{RequestTarget, validate};
 use super::upstream::client::{ClientOptions, UpstreamClient};
 use super::upstream::routes::{HostPolicy, UpstreamRoutes};
+use super::validate_request::{RequestTarget, validate};
 use super::websocket::WebSocketTunnel;
 
 /// The state of a [`ReverseProxy`](super::ReverseProxy): its options, its routes and its client.

@@ -9,7 +9,7 @@ use crate::semantics::fields::{self, hop_by_hop};
 
 use super::field_value::{DEFAULT_NAME, header_value};
 use super::forwarded_fields::{Forwarding, Peer, add_forwarded, remove_claims};
-use super::target::RequestTarget;
+use super::validate_request::RequestTarget;
 
 /// Rewrites the header fields of requests and responses by the options of a proxy.
 #[derive(Clone, Debug)]

@@ -94,8 +94,8 @@ mod forward;
 mod forwarded_fields;
 mod headers;
 mod reverse_proxy;
-mod target;
 mod upstream;
+mod validate_request;
 mod websocket;
 
 pub use body::response::ProxyBody;

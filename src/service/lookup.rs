@@ -17,7 +17,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
-use crate::state::failure_log::Operation;
+use crate::state::backend_failure_log::Operation;
 
 use super::plan::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};

@@ -10,8 +10,8 @@ use crate::key::{Resource, group_digest};
 use crate::semantics::moment::Moment;
 use crate::stats::{Counters, Event};
 
+use super::backend_failure_log::FailureLog;
 use super::background::Background;
-use super::failure_log::FailureLog;
 use super::fill_queue::FillQueue;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;

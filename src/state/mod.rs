@@ -8,8 +8,8 @@
 //! their way, and imports nothing of `service`. Start reading with [`layer_state`], then
 //! [`operations`].
 
+pub(crate) mod backend_failure_log;
 pub(crate) mod background;
-pub(crate) mod failure_log;
 pub(crate) mod fill_queue;
 pub(crate) mod layer_state;
 pub(crate) mod operations;

@@ -9,8 +9,8 @@ use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::Event;
 use crate::timeout::with_timeout;
 
+use super::backend_failure_log::Operation;
 use super::background::{CANCELLED_TASKS_TIMEOUT, ShutdownReport};
-use super::failure_log::Operation;
 use super::layer_state::LayerState;
 
 impl<B: Backend> LayerState<B> {

@@ -10,7 +10,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::flight::budget::BudgetShare;
+use crate::flight::buffer_budget::BudgetShare;
 use crate::semantics::stored::DropObserver;
 
 /// The most bytes between the source and the slowest reader, once the body is not kept whole.

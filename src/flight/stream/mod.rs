@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub(crate) use self::buffer::{BodyEnd, DropNotice};
 use self::buffer::{SharedBuffer, wake};
 pub(crate) use self::reader::{BodyEvent, BodyReader};
-use super::budget::BudgetShare;
+use super::buffer_budget::BudgetShare;
 
 /// Whether the source may push the next chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

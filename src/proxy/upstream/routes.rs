@@ -6,7 +6,7 @@ use http::{HeaderValue, Uri};
 use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
-use crate::proxy::target::RequestTarget;
+use crate::proxy::validate_request::RequestTarget;
 
 /// The `Host` that an upstream receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ mod content_range;
 mod if_range;
 mod multipart;
 mod partial_content;
-mod request;
+mod requested_ranges;
 #[cfg(test)]
 mod tests;
 
@@ -19,5 +19,5 @@ pub use if_range::if_range_allows;
 pub use multipart::{multipart_boundary, multipart_part_head};
 pub use partial_content::PartialContent;
 #[cfg(any(test, fuzzing))]
-pub use request::MAX_RANGES;
-pub use request::{RequestedRanges, requested_ranges};
+pub use requested_ranges::MAX_RANGES;
+pub use requested_ranges::{RequestedRanges, requested_ranges};

@@ -3,7 +3,7 @@
 //! ```text
 //! miss -> member: joins the flights of its key
 //!           |- leader ---> run_fill -> origin, then deliver: followers, store
-//!           |- follower -> follow: the leader's response, if it may be shared
+//!           |- follower -> share_with_follower: the leader's response, if it may be shared
 //!           `- neither --> run_fill, alone
 //! ```
 //!
@@ -11,10 +11,10 @@
 //! this room decides who may share a response.
 
 pub(crate) mod deliver;
-pub(crate) mod follow;
 pub(crate) mod member;
 pub(crate) mod release_followers;
 pub(crate) mod run_fill;
+pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
 
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
@@ -29,8 +29,8 @@ use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable;
 use crate::stats::Event;
 
-use self::follow::Followed;
 use self::member::{FlightMember, Joined};
+use self::share_with_follower::{Followed, follow};
 use super::bounds::{InnerBody, InnerService};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::stale_on_failure::stale_hit_in_backoff;
@@ -183,7 +183,7 @@ fn use_outcome<B: Backend, Res>(
     outgoing: &OutgoingRequest,
 ) -> Option<JoinOutcome<Res, B::Fence>> {
     match outcome {
-        FlightOutcome::Shared(head) => match follow::follow(state, &head, reader, fill, outgoing) {
+        FlightOutcome::Shared(head) => match follow(state, &head, reader, fill, outgoing) {
             Followed::Response(response) => {
                 record_fetch(state, fill.miss.reason);
                 return Some(JoinOutcome::Response(response));

@@ -12,7 +12,7 @@ use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::origin::fetch::{FetchOutcome, fetch_from_origin};
-use crate::service::origin::head::update_from_head;
+use crate::service::origin::head_method::update_from_head;
 use crate::service::plan::{Fill, Storable};
 use crate::service::policy::storage_fence;
 use crate::service::request::outgoing::OutgoingRequest;

@@ -19,7 +19,8 @@ use crate::service::respond::Responder;
 use crate::state::LayerState;
 use crate::state::fill_queue::FillQueue;
 
-use super::stale_on_failure::{is_failure, overloaded, stale_in_place_of_failure};
+use super::queue_full::overloaded;
+use super::stale_on_failure::{is_failure, stale_in_place_of_failure};
 use super::validation::{add_validators, confirm_stored, contradicted};
 
 /// The result of asking the inner service.

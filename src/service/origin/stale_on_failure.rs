@@ -63,19 +63,3 @@ pub(crate) fn stale_hit_in_backoff<B: Backend>(
     let mut uses = failures.recent(&fill.miss.lookup_key, now);
     uses.find_map(|use_| stale_hit(fill, use_, now))
 }
-
-/// The response where the queue for the inner service is full: a stale one, or 503. A background
-/// refresh gets an empty one, which is dropped.
-pub(crate) fn overloaded<B: Backend, Res>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    outgoing: &OutgoingRequest,
-) -> Response<ResponseBody<Res>> {
-    let responder = Responder::new(state);
-    let stale = stale_hit(fill, StaleUse::IfError, state.now());
-    match (stale, &fill.miss.stored) {
-        (Some(hit), _) => responder.hit(&hit, outgoing.preconditions()),
-        (None, StoredState::InUse(_)) => Response::default(),
-        (None, _) => responder.too_many_waiting(),
-    }
-}

@@ -19,7 +19,7 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::pending::PendingInvalidation;
+use super::invalidate::PendingInvalidation;
 use super::targets::WriteTargets;
 use crate::timeout::with_timeout;
 

@@ -33,9 +33,9 @@ use crate::service::policy::{
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::store_fill::cost_since;
 use crate::state::LayerState;
-use crate::state::failure_log::Operation;
+use crate::state::backend_failure_log::Operation;
 
-use super::pending::PendingInvalidation;
+use super::invalidate::PendingInvalidation;
 
 /// Captures the fence for a store before the inner service is called; `None` where this write
 /// stores nothing.

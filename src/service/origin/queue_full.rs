@@ -1,0 +1,29 @@
+//! The response where too many fills wait for the inner service already.
+
+use http::Response;
+
+use crate::backend::Backend;
+use crate::body::response::ResponseBody;
+use crate::semantics::reason::StaleUse;
+use crate::service::plan::{Fill, StoredState};
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::respond::Responder;
+use crate::state::LayerState;
+
+use super::stale_on_failure::stale_hit;
+
+/// A stale response where one may be used, or 503. A background
+/// refresh gets an empty one, which is dropped.
+pub(crate) fn overloaded<B: Backend, Res>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Response<ResponseBody<Res>> {
+    let responder = Responder::new(state);
+    let stale = stale_hit(fill, StaleUse::IfError, state.now());
+    match (stale, &fill.miss.stored) {
+        (Some(hit), _) => responder.hit(&hit, outgoing.preconditions()),
+        (None, StoredState::InUse(_)) => Response::default(),
+        (None, _) => responder.too_many_waiting(),
+    }
+}
