@@ -3,8 +3,8 @@
 //! [`CacheLayer`] wraps any `Service<Request<_>, Response = Response<_>>`: an axum `Router`, a
 //! hyper service, a reverse proxy. The inner service needs no changes. GET responses are stored in
 //! a [`Backend`](backend::Backend), in memory or in Redis, by the rules of RFC 9111 for shared
-//! caches. A write (POST, PUT, PATCH, DELETE) invalidates its resource before its response is
-//! returned.
+//! caches. A write (POST, PUT, PATCH, DELETE) invalidates its resource, which is every stored
+//! response of its authority and path, before its response is returned.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,19 +19,24 @@
 //!
 //! # How a request is served
 //!
-//! 1. **A read.** A GET or HEAD is looked up by its cache key: authority, path and query, and the
-//!    request fields that the stored response names in `Vary`. A fresh response is returned without
-//!    touching the inner service. Conditions (`If-None-Match`, ..) and ranges are answered from it.
+//! 1. **A read.** A GET or HEAD is looked up by its cache key (scheme if the target has one,
+//!    authority, path and query) and by the request fields that the stored response names in
+//!    `Vary`. A fresh response is returned without touching the inner service. It also answers
+//!    conditional requests (`If-None-Match`, `If-Modified-Since`) and range requests.
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
 //!    the body as it arrives. The response is stored while it streams to its clients.
 //! 3. **A stale response.** It is validated with the inner service, and a 304 makes it fresh again.
-//!    It is used as it is only where its own directives or an
-//!    [option](CacheLayer#stale-responses) allow that.
-//! 4. **A write.** The inner service is called. Then the target and the resources that the response
-//!    names are invalidated, and fills in flight for them are not stored.
+//!    It is returned without validation only if its own directives, an
+//!    [option](CacheLayer#stale-responses) or the request (`max-stale`, `stale-if-error`) allow
+//!    that.
+//! 4. **A write.** The inner service is called. Unless it rejects the write with a 4xx other than
+//!    408, the target and the resources that the response names in `Location` and
+//!    `Content-Location` are then invalidated. Responses to earlier reads that are still arriving
+//!    for them are not stored.
 //! 5. **Everything else** bypasses the cache: other safe methods, upgrades, GETs with content.
 //!
-//! Every response says which of these happened in its `Cache-Status` field (RFC 9211).
+//! Every response says which of these happened in its `Cache-Status` field (RFC 9211), unless
+//! [`cache_status`](CacheLayer::cache_status) is off.
 //!
 //! # Where to start
 //!
@@ -47,27 +52,31 @@
 //!
 //! # Promises
 //!
-//! * **No stale read after a write.** After the head of a successful write was returned, no later
-//!   request for that resource is answered with older data, fills in flight included. In one
-//!   process there is no exception. A write that was cancelled, panicked or answered 5xx
-//!   invalidates when it ends. Instances that share a Redis keep the promise as long as Redis
-//!   acknowledges invalidations; [`Guarded`](backend::Guarded) documents what happens when it does
-//!   not.
-//! * **One fill per key.** Concurrent misses are one call. No client can cancel it or slow it down
-//!   for the others. A response that may not be stored is never shared, and its key is remembered
-//!   so that later requests do not queue. While the backend cannot be asked, only calls that have
-//!   not started are shared: at most two run at a time.
+//! * **No stale read after a write.** Once the head of a successful write has been returned, no
+//!   later request for its resource is answered with older data, not even from a call that was
+//!   already running. In one process this holds for every write that has a cache key (see
+//!   [Limits](#limits)). A write that panics or is answered 5xx invalidates, too; a write whose
+//!   client left invalidates at once, and again when it ends. Instances that share a Redis keep the
+//!   promise as long as Redis acknowledges invalidations; [`Guarded`](backend::Guarded) documents
+//!   what happens otherwise.
+//! * **One call per key.** Concurrent misses of a key share one call to the inner service. No
+//!   client can cancel it for the others, or delay them for longer than
+//!   [`slow_reader_timeout`](CacheLayer::slow_reader_timeout). A response that may not be stored is
+//!   never shared, and its key is remembered for [a while](CacheLayer::uncacheable_ttl), so that
+//!   later requests do not queue. While the backend fails, a request joins a call only before the
+//!   call has started: concurrent misses of a key then make at most two calls.
 //! * **Stale only where allowed.** [`stale_while_revalidate`](CacheLayer::stale_while_revalidate),
 //!   [`stale_if_error`](CacheLayer::stale_if_error) and
 //!   [`stale_if_unreachable`](CacheLayer::stale_if_unreachable) have bounds, and directives that
 //!   forbid stale use win. A response that a write invalidated is removed, not stale.
-//! * **A broken cache is a slow cache, never a broken response.** A failed backend turns into
-//!   misses, which are counted and logged.
+//! * **A broken cache is a slow cache, never a broken response.** While the backend fails, reads
+//!   are misses whose responses are not stored. Failures are counted and logged.
 //! * **Safe defaults.** Not stored: responses with `Set-Cookie`; responses to requests with
-//!   `Authorization`, unless they say `public`, `s-maxage` or `must-revalidate`; responses to
-//!   requests with `Cookie`, unless they state their lifetime.
-//! * **A good tower citizen.** The error type is the inner service's. Hits need no readiness of the
-//!   inner service. Bodies stream.
+//!   `Authorization`, unless the response says `public`, `s-maxage` or `must-revalidate`; responses
+//!   to requests with `Cookie`, unless the response states its lifetime; endless streams such as
+//!   `text/event-stream`.
+//! * **A good tower citizen.** The error type is the inner service's. A hit does not wait for the
+//!   inner service to be ready. Bodies are streamed.
 //!
 //! # Writes, write-through and groups
 //!
@@ -76,26 +85,29 @@
 //! [`write_through`](CacheLayer::write_through) stores the response of a write, so that the next
 //! GET is a hit.
 //!
-//! Groups (RFC 9875) invalidate several resources together: an origin names them in `Cache-Groups`,
-//! and in `Cache-Group-Invalidation` on the response to a write. [`CacheHandle::invalidate_group`]
-//! does it from your code.
+//! A group (RFC 9875) is a set of responses that are invalidated together. An origin puts a
+//! response into groups with `Cache-Groups`, and invalidates groups with `Cache-Group-Invalidation`
+//! on the response to a write. [`CacheHandle::invalidate_group`] invalidates a group from your
+//! code.
 //!
 //! # Where it belongs in a stack
 //!
 //! The cache is always ready, so that hits are served while the inner service is saturated.
 //! Therefore place *inside* the cache:
 //!
-//! * `LoadShed`, `ConcurrencyLimit`, `RateLimit`, and a `Timeout` for calls. To the cache, a write
-//!   that was shed has an unknown outcome and invalidates; shed writes outside if that matters.
-//! * Compression, unless every hit shall be compressed again.
+//! * `LoadShed`, `ConcurrencyLimit`, `RateLimit`, and `Timeout`. A write that is shed inside the
+//!   cache has an unknown outcome and therefore invalidates its resource. To avoid that, shed
+//!   writes outside of the cache.
+//! * Compression, so that compressed bytes are stored. Outside, every hit would be compressed
+//!   again.
 //!
-//! Place *outside* of it everything that changes a response for one client. A layer outside that
-//! changes the bytes of a body must remove `Range` from the request, because ranges are cut from
-//! the stored bytes.
+//! Place *outside* of the cache every layer that changes a response for one client. Such a layer
+//! must remove `Range` from the request if it changes the bytes of a body, because the cache cuts
+//! ranges from the stored bytes.
 //!
-//! On axum, add the layer outside of `nest`. A nested router sees the path without its prefix, so
-//! that two of them under one layer would share keys. If it must be inside, give each mount a
-//! [`scope`](CacheLayer::scope), or restore the path with [`key_by`](CacheLayer::key_by):
+//! On axum, add the layer outside of `nest`. A nested router sees the path without its prefix: two
+//! nested routers under one layer would share cache keys. If the layer must be inside, give each
+//! mount a [`scope`](CacheLayer::scope), or restore the path with [`key_by`](CacheLayer::key_by):
 //!
 //! ```
 //! # use axum::extract::OriginalUri;
@@ -132,34 +144,36 @@
 //!
 //! # Runtime
 //!
-//! It needs a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]` create it:
-//! in one without, the first timeout panics. Outside of a runtime it serves and invalidates, but
-//! has no background work: misses are not coalesced, stale responses are validated before use, and
-//! a cancelled write does not run on.
+//! Run the cache in a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]`
+//! create it. In a runtime without time, the first timeout panics. Without any runtime the cache
+//! still serves and invalidates, but it has no timeouts and no background work: misses are not
+//! coalesced, stale responses are validated before use, and a write whose client leaves is dropped.
 //!
 //! A call to the inner service is polled by the task of the request that needs it, with that task's
-//! spans and task-locals. When other requests wait for the call, too, it moves to a task of the
-//! cache. Bodies that are stored are always read by such a task.
+//! spans and task-locals. As soon as another request waits for the call, too, it moves to a
+//! background task of the cache. A body that is stored is always read by a background task.
 //! [`CacheHandle::shutdown`] ends these tasks.
 //!
 //! # Limits
 //!
 //! * **Requests for ranges of a response that is not stored** are not coalesced. Each goes to the
-//!   inner service, and the part it brings is stored.
-//! * **Content negotiation.** A stored variant serves requests with the same values in the fields
-//!   of `Vary`, not those that would also accept it: only the origin knows its preferences.
+//!   inner service, and the part it returns is [stored](CacheLayer::store_parts).
+//! * **Content negotiation.** A stored variant is used only for requests with the same values in
+//!   the fields of `Vary`. A request with other values that would also accept the variant is a
+//!   miss, because only the origin knows its preferences.
 //! * **Paths** are compared byte for byte. A handler for which `/a%62` and `/ab` are the same must
 //!   redirect or refuse all spellings but one, or name the others with
 //!   [`also_invalidate`](CacheLayer::also_invalidate).
-//! * **Hosts.** The authority is that of the target or `Host`, without the default port if the
-//!   scheme is known. If clients use several names for one site, set
-//!   [`Authority::fixed`](key::Authority::fixed). A write without a valid host, or for which the
-//!   key hook returns `None`, invalidates nothing and is logged.
+//! * **Hosts.** The authority of a request is that of its target, or else its `Host`, in lower
+//!   case. The default port is removed if the scheme is known. If clients use several names for one
+//!   site, set [`Authority::fixed`](key::Authority::fixed). A write without a valid host, or for
+//!   which the [key hook](CacheLayer::key) returns `None`, has no cache key: it invalidates
+//!   nothing, and a warning is logged.
 //! * **Hidden inputs.** The cache does not see which request fields a handler reads. A response
 //!   that depends on a field must name it in `Vary`, or the field must be part of the
 //!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host`,
-//!   `X-Original-URL` and similar fields unless they are removed before. On HTTP/2, content of a
-//!   GET that is not announced in its head is not noticed.
+//!   `X-Original-URL` and similar fields unless they are removed before. A GET with content
+//!   bypasses the cache only if its head announces the content, which HTTP/2 does not require.
 //! * **Connection-wide response fields** are stored and replayed like others: `Alt-Svc`,
 //!   `Clear-Site-Data`, `Strict-Transport-Security`.
 //! * **No purge over HTTP.** Add a route that calls [`CacheHandle`] if you need it.
