@@ -32,9 +32,10 @@ use crate::state::LayerState;
 ///
 /// # Shared state
 ///
-/// The stored responses, the counters and the limits belong to the layer. The services that
-/// [`layer`](Layer::layer) makes and the clones of the layer share them, even if the clones are
-/// given other options. Options are read when a service is made: set them before.
+/// The stored responses, the counters, the calls in flight and the bytes in memory belong to the
+/// layer. Its clones and all services that [`layer`](Layer::layer) makes share them. Each clone may
+/// have options of its own: setting an option changes neither other clones nor services that were
+/// made before.
 ///
 /// # Options
 ///
@@ -57,9 +58,12 @@ use crate::state::LayerState;
 /// Switches take a `bool`.
 ///
 /// Options accept any value of their type unless their documentation has a section on panics. Each
-/// option that can panic has a `try_` twin, which returns an
+/// option that can panic has a `try_` counterpart, which returns an
 /// [`InvalidOption`](crate::InvalidOption) instead: use it for values that come from a
 /// configuration file.
+///
+/// Functions that are given to options run on the path of a request. They must not block. A panic
+/// in one of them panics the request, except in [`also_invalidate`](Self::also_invalidate).
 pub struct CacheLayer<B: Backend> {
     state: LayerState<B>,
 }
@@ -90,8 +94,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Creates a cache over a backend, with the default options.
     ///
     /// It follows RFC 9111 as a shared cache. A response is reused if it states its freshness, or
-    /// if it has a `Last-Modified` from which a heuristic lifetime can be derived (§4.2.2). Other
-    /// responses need a [`ttl`](Self::ttl).
+    /// if it has a `Last-Modified`: its heuristic lifetime is a tenth of the time since then, at
+    /// most one day (§4.2.2). Other responses are stored only if [`ttl`](Self::ttl) or
+    /// [`ttl_by`](Self::ttl_by) gives them a lifetime.
     #[must_use]
     pub fn new(backend: B) -> Self {
         Self {
@@ -99,11 +104,11 @@ impl<B: Backend> CacheLayer<B> {
         }
     }
 
-    /// Returns a handle that invalidates, clears and reads statistics from outside the request
-    /// path.
+    /// Returns a handle for application code: it invalidates, clears, reads statistics and shuts
+    /// down.
     ///
     /// The handle names resources by the [`scope`](Self::scope) and the
-    /// [`authority`](Self::authority) that the layer has now: take it after these are set.
+    /// [`authority`](Self::authority) that the layer has now: set these options first.
     #[must_use]
     pub fn handle(&self) -> CacheHandle<B> {
         CacheHandle::new(self.state.clone())

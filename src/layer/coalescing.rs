@@ -7,9 +7,10 @@ use crate::backend::Backend;
 
 /// # Coalescing
 ///
-/// Concurrent misses of one key share one call: the first request is the leader, the others are
-/// followers and read the response as it arrives. The call and the capture of its body are a fill.
-/// The timeouts bound how long a request depends on another one.
+/// Concurrent misses of one key share one call to the inner service. The first request is the
+/// leader; the others are followers and read its response as it arrives. A fill is one such call
+/// together with the storing of its response. The timeouts limit how long a request depends on
+/// another one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +27,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long followers wait for a leader's response head before one of them also calls the
     /// inner service.
     ///
-    /// Default: 10 seconds. The others keep waiting, for whichever of the calls responds first.
+    /// Default: 10 seconds. The other followers keep waiting, for the first of the calls that
+    /// responds. Each further call in a row without a response head doubles the time. With zero, no
+    /// request waits for a response head.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)
@@ -43,8 +46,9 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets how long a fill may take, from the call to the last byte of the body.
     ///
-    /// Default: 30 seconds. After that the response is not stored and the next request starts
-    /// another fill; clients that read the response continue to read it.
+    /// Default: 30 seconds. After that the response is not stored, and the next request starts
+    /// another fill. Clients that are reading the response continue. With zero, no requests are
+    /// coalesced and only bodies that are complete at once are stored.
     #[must_use]
     pub fn fill_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.fill_timeout = timeout)
@@ -53,9 +57,10 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long the slowest reader of a shared response may delay the other readers, once its
     /// body is no longer buffered.
     ///
-    /// Default: 10 seconds. After that the slow reader's body ends with an error. It matters only
-    /// for bodies beyond [`max_body`](Self::max_body) or
-    /// [`max_buffered_bytes`](Self::max_buffered_bytes); others wait for no reader.
+    /// Default: 10 seconds. After that the slow reader's body ends with an error. It applies only
+    /// to bodies beyond [`max_body`](Self::max_body) or
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes); smaller ones are buffered and wait for no
+    /// reader. With zero, a reader that does not keep up is cut off at once.
     #[must_use]
     pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)
@@ -64,9 +69,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long a key is remembered as uncacheable. Its requests are not coalesced meanwhile
     /// (hit-for-miss).
     ///
-    /// Default: 10 seconds. Zero remembers none. A response that may be stored ends it early. An
-    /// uncacheable response is remembered for the kind of request that got it: with `Cookie`, with
-    /// `Authorization`, or any.
+    /// Default: 10 seconds. With zero, no key is remembered. A response that may be stored ends the
+    /// time early. If a response is not stored because of the request's `Cookie` or
+    /// `Authorization`, only requests with that field are concerned.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)
@@ -77,7 +82,8 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: 4096. A fill beyond the limit is answered with a stale response where
     /// [`stale_if_error`](Self::stale_if_error) allows it, and with 503 and `Retry-After`
     /// otherwise. The limit exists because the cache itself is always ready, so that backpressure
-    /// ends here. Writes, and requests that bypass the cache, are not counted. 0 lets no fill wait.
+    /// ends here. Writes, and requests that bypass the cache, are not counted. With 0, a fill is
+    /// answered that way whenever the inner service is not ready at once.
     #[must_use]
     pub fn max_waiting_fills(self, fills: usize) -> Self {
         self.with(|config| config.coalesce.max_waiting_fills = fills)

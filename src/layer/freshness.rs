@@ -37,12 +37,16 @@ use crate::semantics::freshness::Ttl;
 impl<B: Backend> CacheLayer<B> {
     /// Sets the lifetime of responses that state none.
     ///
-    /// Default: none; such a response is not stored unless a heuristic applies (RFC 9111 §4.2.2).
-    /// It applies to the statuses 200, 203, 204, 301 and 308, and with
-    /// [`negative_ttl`](Self::negative_ttl) as its limit to 404 and 410. Zero makes them stale on
-    /// arrival, so that each use is validated. [`Ttl::UntilInvalidated`] means no expiry.
+    /// Default: none. A response that states no lifetime then gets a heuristic one if it has a
+    /// `Last-Modified` (RFC 9111 §4.2.2), and is not stored otherwise.
     ///
-    /// A response to a request with `Cookie` is not given this lifetime: it may be personal.
+    /// The lifetime applies to the statuses 200, 203, 204, 301 and 308, and, limited by
+    /// [`negative_ttl`](Self::negative_ttl), to 404 and 410. It takes precedence over the
+    /// heuristic. With zero, such responses are stale on arrival and are validated before each use.
+    /// With [`Ttl::UntilInvalidated`] they never expire.
+    ///
+    /// A response to a request with `Cookie` is stored only if it states its own lifetime: it may
+    /// be personal.
     #[must_use]
     pub fn ttl(self, ttl: impl Into<Ttl>) -> Self {
         let ttl = ttl.into();
@@ -51,15 +55,17 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets the longest lifetime that [`ttl`](Self::ttl) gives to 404 and 410 responses.
     ///
-    /// Default: 5 seconds. Zero makes them stale on arrival.
+    /// Default: 5 seconds. With zero they are stale on arrival. Without [`ttl`](Self::ttl) it has
+    /// no effect.
     #[must_use]
     pub fn negative_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.negative_ttl = ttl)
     }
 
-    /// Chooses the lifetime of a response that states none from its head, whatever its status.
+    /// Sets a function that chooses the lifetime of a response that states none. It gets the
+    /// response head, and is called for every status.
     ///
-    /// Default: no function. `None` leaves the choice to [`ttl`](Self::ttl). Freshness that the
+    /// Default: no function. If it returns `None`, [`ttl`](Self::ttl) applies. Freshness that the
     /// response states wins over both.
     #[must_use]
     pub fn ttl_by(
@@ -69,11 +75,12 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
     }
 
-    /// Shortens every lifetime by a random fraction, at most this one, so that responses that were
-    /// stored together do not expire together.
+    /// Sets the largest random fraction by which lifetimes are shortened, so that responses that
+    /// were stored together do not expire together.
     ///
-    /// Default: 0, which changes nothing. With 0.1 a lifetime of 60 seconds becomes one between 54
-    /// and 60 seconds. See also [`early_refresh`](Self::early_refresh).
+    /// Default: 0, which shortens none. Lifetimes that responses state are shortened, too. With 0.1
+    /// a lifetime of 60 seconds becomes one between 54 and 60 seconds. See also
+    /// [`early_refresh`](Self::early_refresh).
     ///
     /// # Panics
     /// If `fraction` is not between 0 and 1; see [`try_ttl_jitter`](Self::try_ttl_jitter).
@@ -98,8 +105,8 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets the response fields that replace `Cache-Control` and `Expires` for this cache, the most
     /// important first (RFC 9213 §2.2).
     ///
-    /// Default: `CDN-Cache-Control`. An empty list turns targeted fields off. They are structured
-    /// fields: one that is malformed or empty is ignored whole (§2.1).
+    /// Default: `CDN-Cache-Control`. An empty list turns targeted fields off. Targeted fields are
+    /// structured fields: a field that is malformed or empty is ignored entirely (§2.1).
     ///
     /// # Panics
     /// If a name is not a valid field name; see
@@ -132,7 +139,7 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets the request directives that this cache ignores; it replaces an earlier list.
     ///
-    /// Default: none is ignored; all are obeyed (RFC 9111 §5.2.1). See also
+    /// Default: an empty list, all directives are obeyed (RFC 9111 §5.2.1). See also
     /// [`ignore_client_freshness`](Self::ignore_client_freshness), which adds to this list.
     ///
     /// ```

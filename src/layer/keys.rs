@@ -11,8 +11,10 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
 /// # Keys
 ///
 /// Two requests share a stored response if they have the same cache key and agree on the fields
-/// that the response names in `Vary`. By default the key is the authority, path and query of the
-/// request, as received. Everything that changes a response must be in its key or in its `Vary`.
+/// that the response names in `Vary`. By default the key is the scheme (if the target has one),
+/// authority, path and query of the request: the authority in lower case and without the default
+/// port, everything else as received. Every part of a request that changes the response must be in
+/// the key or be named in `Vary`.
 ///
 /// ```
 /// use tower_response_cache::key::{Authority, QueryRules};
@@ -26,7 +28,8 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
 impl<B: Backend> CacheLayer<B> {
     /// Sets where the authority in a cache key comes from.
     ///
-    /// Default: [`Authority::FromRequest`], the request's target or its `Host` field.
+    /// Default: [`Authority::FromRequest`], the request's target or else its `Host` field. Without
+    /// a valid one, a GET bypasses the cache and a write invalidates nothing.
     #[must_use]
     pub fn authority(self, authority: Authority) -> Self {
         self.with(|config| config.authority = authority)
@@ -77,7 +80,7 @@ impl<B: Backend> CacheLayer<B> {
     /// Separates mounts of one layer that see the same paths: a response that is stored in one
     /// scope is neither found nor invalidated in another.
     ///
-    /// Default: the empty scope. A clone of the layer with another scope shares everything else.
+    /// Default: the empty scope. Clones of one layer may have different scopes.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
         let scope = Arc::from(scope);
@@ -86,7 +89,8 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Lets GET and HEAD requests bypass the cache if this function returns `true` for them.
     ///
-    /// Default: none does. Writes always invalidate. `Cache-Status` then says `fwd=bypass`.
+    /// Default: no function. `Cache-Status` says `fwd=bypass` for these requests. The function is
+    /// not called for writes, which always invalidate.
     #[must_use]
     pub fn skip(self, skip: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
         self.with(|config| config.skip = Some(Arc::new(skip)))

@@ -25,19 +25,19 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long to keep answering with a stale response after a failed refresh before
     /// contacting the inner service again.
     ///
-    /// Default: 5 seconds. Zero contacts it for each request. At most 4096 failed keys are
+    /// Default: 5 seconds. With zero, every request contacts it. At most 4096 failed keys are
     /// remembered at a time.
     #[must_use]
     pub fn failure_backoff(self, backoff: Duration) -> Self {
         self.with(|config| config.failure_backoff = backoff)
     }
 
-    /// Refreshes a response in the background shortly before it expires, so that a popular key
-    /// never expires (XFetch).
+    /// Sets how early hits refresh a response in the background before it expires, so that a
+    /// popular key never expires (the XFetch algorithm).
     ///
     /// Default: 0, off. The probability that a hit starts a refresh grows as expiry comes near and
-    /// with the time that the last fill took. 1 is the optimal `beta`; a larger one refreshes
-    /// earlier. A response that is `immutable` is not refreshed while it is fresh (RFC 8246 §2).
+    /// with the time that the last fill took. 1 is the recommended `beta`; a larger value refreshes
+    /// earlier. An `immutable` response is not refreshed while it is fresh (RFC 8246 §2).
     ///
     /// # Panics
     /// If `beta` is negative, infinite or NaN; see [`try_early_refresh`](Self::try_early_refresh).

@@ -8,16 +8,16 @@ use crate::backend::Backend;
 /// # Stale responses
 ///
 /// A stored response is stale when its lifetime is over. It is validated before it is used again,
-/// or used as it is where the response or an option allows that. The directives
+/// unless the response, an option or the request allows its use without validation. The directives
 /// `stale-while-revalidate` and `stale-if-error` of a response win over the options of the same
-/// name.
+/// name. `max-stale` of a request allows stale use, and `stale-if-error` of a request widens the
+/// window for errors, unless the cache [ignores](Self::ignore_request_directives) them.
 ///
-/// Some directives always win. No option lets a response with `must-revalidate`,
-/// `proxy-revalidate` or `no-cache` be used while it is stale, nor any stale response for a request
-/// with `no-cache`, `max-age` or `min-fresh`. `s-maxage` has the same effect as
-/// `proxy-revalidate`, which [`stale_despite_s_maxage`](Self::stale_despite_s_maxage) relaxes for
-/// responses that state a window themselves. A response that a write invalidated is removed, not
-/// stale.
+/// Some directives forbid stale use, and no window overrides them: `must-revalidate`,
+/// `proxy-revalidate` and `no-cache` of a response, and `no-cache`, `max-age` and `min-fresh` of a
+/// request that are not ignored. `s-maxage` of a response forbids it, too;
+/// [`stale_despite_s_maxage`](Self::stale_despite_s_maxage) relaxes this for responses that state a
+/// window themselves. A response that a write invalidated is removed, not stale.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,8 +52,8 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long beyond its lifetime a response is used if the inner service returns an error
     /// instead of a response (RFC 9111 §4.2.4, "disconnected").
     ///
-    /// Default: 60 seconds. Zero turns it off, unless [`stale_if_error`](Self::stale_if_error)
-    /// covers the error. It applies to responses without a `stale-if-error` directive.
+    /// Default: 60 seconds. Zero turns it off. [`stale_if_error`](Self::stale_if_error) covers such
+    /// errors, too. It applies to responses without a `stale-if-error` directive.
     #[must_use]
     pub fn stale_if_unreachable(self, window: Duration) -> Self {
         self.with(|config| config.stale.if_unreachable = window)

@@ -8,9 +8,9 @@ use crate::semantics::cache_status::CacheName;
 
 /// # `Cache-Status`
 ///
-/// Every response says in its `Cache-Status` field whether it came from the store, and why not if
-/// it did not (RFC 9211). The parameter `stored` on a miss means that the response is being stored
-/// while it is sent; if its body fails later, it is not stored after all.
+/// Every response says in its `Cache-Status` field whether it came from the store, or why the inner
+/// service was called (RFC 9211). The parameter `stored` on a miss means that the response is being
+/// stored while it is sent; if its body fails later, it is not stored after all.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

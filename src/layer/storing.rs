@@ -24,10 +24,10 @@ use crate::backend::Backend;
 impl<B: Backend> CacheLayer<B> {
     /// Sets the largest body that is stored, in bytes.
     ///
-    /// Default: 1 MiB. 0 stores nothing. A larger body streams to its client; one whose
-    /// `Content-Length` exceeds the limit is not captured at all. The backend has a limit of its
-    /// own, and the lower one counts: see
-    /// [`MemoryBackend`](crate::backend::MemoryBackend).
+    /// Default: 1 MiB. With 0 nothing is stored. A larger body streams to its client and is not
+    /// stored. If its `Content-Length` exceeds the limit, none of it is kept in memory. The backend
+    /// has a [limit](crate::backend::Backend::max_response_size) of its own, 2 MiB by default in
+    /// memory and in Redis, and the lower one counts.
     #[must_use]
     pub fn max_body(self, bytes: u64) -> Self {
         self.with(|config| config.max_body = bytes)
@@ -35,18 +35,19 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets the largest header section that is stored, in bytes of names and values.
     ///
-    /// Default: 64 KiB.
+    /// Default: 64 KiB. A response with a larger one streams to its client and is not stored.
     #[must_use]
     pub fn max_head(self, bytes: usize) -> Self {
         self.with(|config| config.max_head = bytes)
     }
 
-    /// Sets how many bytes of bodies may be in memory while they are captured for the store or
-    /// buffered for slow clients, over all fills together.
+    /// Sets how many bytes of response bodies may be in memory until they are stored or sent, over
+    /// all requests together.
     ///
-    /// Default: 64 MiB. A fill that would exceed the limit is not stored and streams at the pace of
-    /// its slowest reader; see [`slow_reader_timeout`](Self::slow_reader_timeout). Stored responses
-    /// are not counted here but by the backend.
+    /// Default: 64 MiB. With 0, only responses without content are stored. A response that would
+    /// exceed the limit is not stored and streams at the pace of its slowest reader; see
+    /// [`slow_reader_timeout`](Self::slow_reader_timeout). Stored responses are not counted here
+    /// but by the backend.
     #[must_use]
     pub fn max_buffered_bytes(self, bytes: u64) -> Self {
         self.with(|config| config.max_buffered_bytes = bytes)
@@ -63,10 +64,10 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Stores 206 responses as parts of a representation (RFC 9111 §3.3).
     ///
-    /// Default: `true`; at most 16 parts of one response are kept. A request for stored bytes is
-    /// answered from the parts. For missing bytes, or the whole representation, the cache sends a
-    /// range request and combines the result with the stored parts, if a strong validator proves
-    /// that they belong to one representation (§3.4).
+    /// Default: `true`; at most 16 parts of one response are kept. With `false`, 206 responses are
+    /// not stored. A request for stored bytes is answered from the parts. For missing bytes, or the
+    /// whole representation, the cache sends a range request and combines the result with the
+    /// stored parts, if a strong validator proves that they belong to one representation (§3.4).
     #[must_use]
     pub fn store_parts(self, store: bool) -> Self {
         self.with(|config| config.store_parts = store)
@@ -76,7 +77,7 @@ impl<B: Backend> CacheLayer<B> {
     /// `Last-Modified`, so that clients can validate them (RFC 9110 §8.8.3).
     ///
     /// Default: `false`. The response to the first request has no tag, because its head is sent
-    /// before the content is known. The inner service is never sent a generated tag.
+    /// before the content is known. A generated tag is never sent to the inner service.
     #[must_use]
     pub fn generate_etags(self, generate: bool) -> Self {
         self.with(|config| config.generate_etags = generate)

@@ -9,7 +9,7 @@ use crate::random::Random;
 
 /// # Time and randomness
 ///
-/// Tests replace both to decide when a response expires and which requests refresh it early.
+/// A test can replace both, to decide when a response expires and which requests refresh it early.
 ///
 /// ```
 /// use tower_response_cache::random::SeededRandom;
@@ -22,7 +22,8 @@ use crate::random::Random;
 impl<B: Backend> CacheLayer<B> {
     /// Sets the clock that ages and lifetimes are computed from.
     ///
-    /// Default: [`SystemClock`](crate::clock::SystemClock). Timers are always tokio's.
+    /// Default: [`SystemClock`](crate::clock::SystemClock). Timeouts use tokio's timers, which this
+    /// clock does not move.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|config| config.clock = Arc::new(clock))

@@ -9,9 +9,13 @@ use crate::write_info::WriteInfo;
 
 /// # Writes
 ///
-/// A write is a request whose method is unsafe or unknown: POST, PUT, PATCH, DELETE. Unless its
-/// response is a 4xx (408 excepted), it invalidates its target before the head is returned, along
-/// with the resources that its `Location` and `Content-Location` name on the same authority.
+/// A write is a request with an unsafe or unknown method, such as POST, PUT, PATCH or DELETE.
+/// Before its response head is returned, it invalidates its target and the resources that
+/// `Location` and `Content-Location` of the response name on the same authority. A 4xx response
+/// other than 408 invalidates none of these.
+///
+/// The groups in `Cache-Group-Invalidation` are invalidated whatever the status. A response that
+/// names more than 256 groups clears the whole backend.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,8 +31,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Names further resources that a write invalidates, as URI references relative to its target.
     ///
     /// Default: none. The function is called for every write that may have been committed, also if
-    /// there was no response. It must not panic: a panic is logged, and only the target is
-    /// invalidated then.
+    /// there was no response. An absolute reference may name another authority. A reference that
+    /// names no resource is logged and ignored. If the function panics, the panic is logged, and
+    /// everything else that the write names is invalidated.
     ///
     /// ```
     /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
@@ -53,10 +58,12 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// Stores the response to a write as the response to later GETs, if it is the new
-    /// representation: a 200 or 201 to PUT, POST or PATCH that names itself by `Content-Location`.
+    /// representation of a resource: a 200 or 201 to PUT, POST or PATCH whose `Content-Location`
+    /// names that resource.
     ///
     /// Default: `false`, writes only invalidate. Such a response is buffered before its head is
-    /// returned. Of writes that overlap, at most the first to end is stored.
+    /// returned, and each POST, PUT and PATCH costs one more request to the backend before the
+    /// call. Of writes that overlap, at most the first to end is stored.
     #[must_use]
     pub fn write_through(self, store: bool) -> Self {
         self.with(|config| config.write_through = store)
@@ -76,8 +83,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long nothing is stored for a resource after a write whose outcome is unknown,
     /// because the write may still be committed.
     ///
-    /// Default: 5 seconds. Zero stores again at once. The outcome is unknown after a 5xx, a 408, an
-    /// error, a panic, or [`detached_write_timeout`](Self::detached_write_timeout).
+    /// Default: 5 seconds. With zero, responses are stored again at once. The outcome is unknown
+    /// after a 5xx, a 408, an error or a panic, and if
+    /// [`detached_write_timeout`](Self::detached_write_timeout) ended the write.
     #[must_use]
     pub fn write_grace_window(self, window: Duration) -> Self {
         self.with(|config| config.write_grace_window = window)
@@ -85,8 +93,9 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets how long a write may run on after its client left.
     ///
-    /// Default: 60 seconds; then its future is dropped and its outcome is unknown. The inner
-    /// service may commit such a write at any time. Its resources are therefore invalidated when
+    /// Default: 60 seconds; then its future is dropped and its outcome is unknown. With zero, or
+    /// outside of a tokio runtime, it is dropped when the client leaves. The inner service may
+    /// commit such a write at any time until it ends. Its resources are therefore invalidated when
     /// the client leaves and again when the write ends.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
