@@ -50,7 +50,8 @@ impl<B: Backend> fmt::Debug for CacheHandle<B> {
     }
 }
 
-/// The error of an invalidation: the URI names no resource, or the backend did not acknowledge.
+/// The error of an invalidation: the URI names no resource, or the backend did not acknowledge the
+/// invalidation.
 #[derive(Debug)]
 pub struct InvalidationError {
     kind: Kind,
@@ -110,11 +111,16 @@ impl<B: Backend> CacheHandle<B> {
         Self { state }
     }
 
-    /// Invalidates a resource in the scope of the layer: its path, with all queries and variants.
+    /// Invalidates a resource in the scope of the layer: all stored responses of its authority and
+    /// path, with every query and variant.
     ///
     /// `uri` is an absolute URI, or a path if the layer has a fixed
-    /// [`authority`](crate::CacheLayer::authority). After `Ok`, no later request is answered with a
-    /// response that was stored or fetched before.
+    /// [`authority`](crate::CacheLayer::authority); a query in it is ignored. After `Ok`, no later
+    /// request is answered with a response that was stored, or requested from the inner service,
+    /// before.
+    ///
+    /// If the future is dropped before it ends, the invalidation may have taken effect or not. A
+    /// [`Guarded`](crate::backend::Guarded) backend delivers it later, as it does after an error.
     ///
     /// The layer's key hook is not called. If the hook changes authorities or paths, use
     /// [`invalidate_key`](Self::invalidate_key).
@@ -133,6 +139,9 @@ impl<B: Backend> CacheHandle<B> {
     /// Invalidates a resource by the authority and path of its cache key, as the layer's
     /// [`key`](crate::CacheLayer::key) hook makes them.
     ///
+    /// Unless the hook makes others, the authority is in lower case and without the default port,
+    /// and the path begins with `/`. Otherwise as [`invalidate`](Self::invalidate).
+    ///
     /// # Errors
     /// If the backend does not acknowledge the invalidation.
     pub async fn invalidate_key(
@@ -145,7 +154,8 @@ impl<B: Backend> CacheHandle<B> {
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates the responses of one authority that `Cache-Groups` puts in a group (RFC 9875).
+    /// Invalidates all responses of one authority whose `Cache-Groups` names a group (RFC 9875), in
+    /// the scope of the layer.
     ///
     /// `authority` is spelled as in a cache key: in lower case, without the default port. After
     /// `Ok`, no later request is answered with a member of the group that was stored or fetched
@@ -160,30 +170,35 @@ impl<B: Backend> CacheHandle<B> {
             .await
     }
 
-    /// Invalidates everything the backend holds, including responses of other layers and scopes.
+    /// Invalidates everything the backend holds, including responses of other layers and scopes. In
+    /// Redis, that is the namespace of the backend.
     ///
     /// # Errors
-    /// If the backend does not acknowledge it.
+    /// If the backend does not acknowledge the invalidation.
     pub async fn clear(&self) -> Result<(), BackendError> {
         self.state.clear().await
     }
 
     /// Shuts down the background work: refreshes, captures of bodies, writes whose client left.
     ///
-    /// Call it when the server has stopped serving, and wait for it before the runtime ends. New
-    /// background work is refused from now on: misses are neither coalesced nor refreshed, and
-    /// everything else works as before. Running tasks have `timeout` to end and are then cancelled;
-    /// a cancelled write is invalidated as far as that needs no waiting. Then the backend delivers
-    /// pending invalidations, in the time that is left or within one second. With an unreachable
-    /// backend the call takes up to two seconds longer than `timeout`.
+    /// Call it when the server has stopped serving, and wait for it before the runtime ends. From
+    /// its first poll on, no new background work starts: misses are not coalesced, stale responses
+    /// are not refreshed in the background, and everything else works as before.
     ///
-    /// It is safe to cancel: new work stays refused, running tasks continue, and it can be called
-    /// again.
+    /// Running tasks have `timeout` to end and are then cancelled; zero cancels them at once. The
+    /// resources of a cancelled write are invalidated at once if the backend need not wait for
+    /// that; a [`Guarded`](crate::backend::Guarded) one delivers the invalidation afterwards. Then
+    /// the backend delivers pending invalidations, in the rest of `timeout` but in at least one
+    /// second. The call takes at most two seconds longer than `timeout`.
+    ///
+    /// If the future is dropped, new work stays refused and running tasks continue. It can be
+    /// called again.
     pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         self.state.shutdown(timeout).await
     }
 
-    /// Returns the counters of the cache, its work in flight and the usage of its backend.
+    /// Returns the counters of the cache, its work in flight, and the usage and health of its
+    /// backend.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.state.shared;
