@@ -10,10 +10,11 @@ use crate::semantics::moment::Moment;
 
 /// A store of responses that refuses to store outdated ones.
 ///
-/// The common cache interface is *get*, *set with expiry*, *delete*. It has a race: between the
-/// *get* of a fill and its *set*, a write may change the data that the fill has already read, and
-/// the *set* then stores the old state for good. Here every lookup also captures a **fence**, and
-/// [`put`](Self::put) refuses to store if the resource was invalidated since.
+/// A *fill* is a call to the inner service after a miss, together with the storing of its response.
+/// With the common cache interface (*get*, *set with expiry*, *delete*) a fill has a race: between
+/// its *get* and its *set*, a write may change the data that the inner service has already read,
+/// and the *set* then stores the old state until it expires. Here every lookup also captures a
+/// **fence**, and [`put`](Self::put) refuses to store if the resource was invalidated since.
 ///
 /// # Who calls what
 ///
@@ -29,9 +30,9 @@ use crate::semantics::moment::Moment;
 /// ```
 ///
 /// A write is answered after [`invalidate`](Self::invalidate) or [`replace`](Self::replace) has
-/// returned. [`clear`](Self::clear) is called by
-/// [`CacheHandle::clear`](crate::CacheHandle::clear), [`drain`](Self::drain) by
-/// [`CacheHandle::shutdown`](crate::CacheHandle::shutdown).
+/// returned. [`CacheHandle::clear`](crate::CacheHandle::clear) calls [`clear`](Self::clear), and so
+/// does a write whose response names too many groups.
+/// [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) calls [`drain`](Self::drain).
 ///
 /// # The rules
 ///
@@ -39,30 +40,31 @@ use crate::semantics::moment::Moment;
 ///   some moment between the call of that method and its return.
 /// * **`put` compares and stores in one step.** If an invalidation of the key's resource took
 ///   effect after the fence was captured, it stores nothing and answers [`PutOutcome::Superseded`].
-///   It may refuse more than that, because a fence may cover several resources. It never refuses
-///   less.
+///   It may refuse other responses, too, because a fence may cover several resources. It never
+///   stores one that it must refuse.
 /// * **`invalidate` has taken effect when it returns `Ok`.** No later lookup finds a response that
 ///   was stored before, and no fence captured before stores anything. Its cost does not grow with
 ///   the number of queries and variants. Repeating it is harmless. `Err` means that the outcome is
 ///   unknown: the invalidation may have taken effect, or may take effect later.
-/// * **A group is invalidated through its members**
-///   ([`StoredResponse::groups`](super::StoredResponse::groups)). Once `invalidate` of an
+/// * **A group is invalidated with all its members**, the stored responses whose
+///   [`groups`](super::StoredResponse::groups) contain it. Once `invalidate` of an
 ///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored
-///   before, and no fence captured before stores a member, although the groups of a fill are only
-///   known when it stores. Responses outside of the group stay; a coarse fence may refuse a few of
-///   them.
+///   before, and no fence captured before stores a member, although the groups of a fill are known
+///   only when it stores. Responses outside of the group stay stored; a fence that covers several
+///   groups may refuse a few new ones.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.
-/// * **A variant records its rule.** A `put` under a key with a variant also stores the response's
-///   [`VaryRule`](super::VaryRule) under [`CacheKey::primary`], where lookups find it as
-///   [`Lookup::Varies`].
+/// * **A variant records its rule.** A variant is one of several responses under one key that
+///   differ by the request fields in `Vary`; the rule is the list of these fields. A `put` under a
+///   key with a variant also stores the response's [`VaryRule`](super::VaryRule) under
+///   [`CacheKey::primary`], where lookups find it as [`Lookup::Varies`].
 ///
 /// # Errors, cancellation, blocking
 ///
-/// An error never reaches a client. A failed lookup is a miss whose response is not stored; a
-/// failed `put` is counted and logged; a failed invalidation is logged, and the write is answered.
-/// Put a backend that can fail into a [`Guarded`](super::Guarded), which delivers such
-/// invalidations later.
+/// An error never reaches a client, only the caller of a [`CacheHandle`](crate::CacheHandle). A
+/// failed lookup is a miss whose response is not stored; a failed `put` is counted and logged; a
+/// failed invalidation is logged, and the write is answered. Put a backend that can fail into a
+/// [`Guarded`](super::Guarded), which delivers such invalidations later.
 ///
 /// The future of every method may be dropped at any await point. The operation may then have taken
 /// effect or not. No method may block the thread.
@@ -74,10 +76,10 @@ use crate::semantics::moment::Moment;
 ///
 /// # A complete backend
 ///
-/// This backend is one map behind one lock. Its fence is the number of invalidations so far. It
-/// grows without bound, and an invalidation takes time proportional to its size; otherwise it keeps
-/// the contract. With the feature `test-util`, `backend::conformance::check` tests a backend
-/// against all of the rules.
+/// This backend is one map behind one lock. Its fence is the number of invalidations so far. The
+/// map grows without bound, and an invalidation takes time proportional to its size; otherwise the
+/// backend keeps the contract. With the feature `test-util`, `backend::conformance::check` tests a
+/// backend against all of the rules.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -181,8 +183,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Looks a key up without waiting.
     ///
-    /// `None`, the default, means that this backend or this lookup has to wait: the cache then
-    /// calls [`get`](Self::get). A hit answered here needs no boxed future. Must not block.
+    /// The default returns `None`: this backend, or this lookup, has to wait, and the cache calls
+    /// [`get`](Self::get) next. Implement it if a lookup needs no I/O: the cache then serves hits
+    /// without boxing a future. It must not block.
     fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
         let _ = key;
         None
@@ -190,7 +193,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Looks a key up.
     ///
-    /// `now` is the moment of reading, from which a backend outside of this process computes the
+    /// `now` is the time of the lookup, from which a backend outside of this process computes the
     /// age of the response (see [`codec::decode`](super::codec::decode)).
     ///
     /// # Errors
@@ -204,9 +207,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Captures a fence without a lookup, for a write whose own response may be stored.
     ///
-    /// With `resource`, the fence needs to cover that resource only. With `None`, it must cover
-    /// whichever resource the response of the write will name. `Ok(None)` means that this backend
-    /// has no such fence: the write then only invalidates.
+    /// With `Some`, the fence must cover that resource. With `None`, it must cover every resource,
+    /// because only the response of the write names the one to store. `Ok(None)` means that this
+    /// backend has no such fence: the write then only invalidates.
     ///
     /// # Errors
     /// If the backend fails or cannot be reached. The write then only invalidates.
@@ -217,10 +220,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Returns whether a request may share the response of a fill in flight.
     ///
-    /// `flight` is the fence of the fill, `own` that of the request, captured later by its own
-    /// lookup. `true` promises that between the two captures no invalidation of the resource took
-    /// effect, and none of any group: the groups of the fill are not known yet. `false` is always
-    /// safe and costs a call to the inner service. The default compares the fences for equality.
+    /// `flight` is the fence of the fill, and `own` that of the request, which its own lookup
+    /// captured later. `true` promises that between the two captures neither an invalidation of the
+    /// resource nor one of any group took effect: the groups of the fill are not known yet. `false`
+    /// is always safe and costs a call to the inner service. The default compares the fences for
+    /// equality.
     fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
         let _ = resource;
         flight == own
@@ -228,7 +232,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Stores a response if its fence still holds, in one step.
     ///
-    /// `now` is the moment of writing (see [`codec::encode`](super::codec::encode)).
+    /// `now` is the time of the store (see [`codec::encode`](super::codec::encode)).
     ///
     /// # Errors
     /// If the backend fails or cannot be reached. The response may be stored nevertheless.
@@ -240,11 +244,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
         now: Moment,
     ) -> impl Future<Output = Result<PutOutcome, BackendError>> + Send;
 
-    /// Invalidates the key's resource and stores the response if its fence held until then, in one
-    /// step.
+    /// Invalidates the key's resource, and stores the response if its fence held before that
+    /// invalidation, in one step.
     ///
-    /// Write-through stores the response of a write with it. The default invalidates, never stores,
-    /// and answers [`PutOutcome::Superseded`].
+    /// The cache calls it instead of `invalidate` for a write whose response is stored. The
+    /// resource is invalidated whatever the outcome. The default only invalidates, and returns
+    /// [`PutOutcome::Superseded`].
     ///
     /// # Errors
     /// As [`invalidate`](Self::invalidate): the invalidation may have taken effect or not.
@@ -298,14 +303,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Invalidates everything: removes all entries and breaks all fences.
     ///
     /// # Errors
-    /// If it was not acknowledged. It may have taken effect or not.
+    /// If the operation was not acknowledged. It may have taken effect or not.
     fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Returns the seed of all digests.
+    /// Returns the seed of the digests that keys, resources and groups consist of.
     ///
-    /// Instances that share what is stored must return the same seed. The default is a fixed one,
-    /// which a client can know: return a random or secret seed where clients must not be able to
-    /// produce two requests with the same digest.
+    /// The cache calls it once, when it is created. Instances that share stored responses must
+    /// return the same seed. The default is a fixed, publicly known seed, with which a client could
+    /// search for two requests with the same digest: return a secret seed, or a random one if no
+    /// other process shares the backend.
     fn seed(&self) -> DigestSeed {
         DigestSeed::default()
     }
@@ -313,26 +319,27 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Returns the largest response this backend accepts, in bytes of its
     /// [weight](super::StoredResponse::weight).
     ///
-    /// The cache does not even capture the body of a response that is known to be larger. The
-    /// default is no limit; 0 means that nothing is ever stored.
+    /// The cache keeps no bytes of a body that is known to be larger. Default: no limit. With 0
+    /// nothing is stored.
     fn max_response_size(&self) -> u64 {
         u64::MAX
     }
 
-    /// Returns how much is stored, or `None` (the default) if that cannot be told without waiting.
+    /// Returns how much is stored. The default returns `None`: the number is unknown, or not
+    /// available without waiting.
     fn usage(&self) -> Option<Usage> {
         None
     }
 
-    /// Returns the health of a backend that can fail, or `None` (the default) if it is not known.
+    /// Returns the health of a backend that can fail. The default returns `None`: not known.
     fn health(&self) -> Option<Health> {
         None
     }
 
-    /// Delivers the invalidations that other instances still have to learn of.
+    /// Delivers invalidations that are still pending, before the process ends.
     ///
-    /// Called once when the cache shuts down, which drops the future at its own deadline. The
-    /// default does nothing.
+    /// Each [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) calls it, and drops the future
+    /// when its time is over. The default does nothing.
     fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
