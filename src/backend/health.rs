@@ -57,16 +57,18 @@ pub struct Health {
     pub failures: u64,
     /// The number of operations that did not finish by their deadline.
     pub timeouts: u64,
-    /// The number of operations that were not attempted.
+    /// The number of operations that were not attempted, because the circuit breaker was open or an
+    /// invalidation of the resource was undelivered.
     pub rejected: u64,
     /// The number of invalidations that failed at first and were delivered later.
     pub replayed: u64,
     /// The number of resources and groups whose invalidation is still to be delivered.
     ///
-    /// Their responses are not read from the backend until then.
+    /// Until it is delivered, their responses are not read from the backend.
     pub undelivered: usize,
-    /// Whether there are too many undelivered invalidations, so that everything is to be cleared.
+    /// Whether the whole backend is still to be cleared, after a failed clear or too many
+    /// undelivered invalidations.
     ///
-    /// Nothing is read from the backend until then.
+    /// Until it is cleared, nothing is read from the backend.
     pub to_be_cleared: bool,
 }

@@ -31,39 +31,45 @@ use std::sync::Arc;
 use self::guard::{Guard, GuardOptions};
 use super::Backend;
 
-/// Limits what a failing backend costs, and delivers the invalidations that it has missed.
+/// Wraps a backend that can fail: deadlines and a circuit breaker limit the delay it causes, and
+/// invalidations that it missed are delivered later.
 ///
-/// Wrap every backend in it that is reached over a network.
+/// Use it for every backend that is reached over a network. The numbers below are the defaults.
+/// Clones share one state. Set the options before cloning: setting one makes a new `Guarded` around
+/// the same backend, with a state of its own.
 ///
-/// * **Deadlines.** A lookup takes at most 50 ms, an invalidation, which the write waits for, at
-///   most 250 ms, and a store, which no request waits for, at most 2 s.
-/// * **Circuit breaker.** It opens when at least ten operations ended in the last ten seconds and
-///   half of them have failed or taken more than half of their deadline; or when ten in a row have
-///   failed for at least 250 ms. While it is open, all operations fail at once. After 500 ms one
-///   operation is let through as a probe; as long as probes fail, the time between them doubles, up
-///   to 5 s. A random quarter more or less keeps instances from probing at the same moment. Each
-///   change of state is logged.
+/// * **Deadlines.** A lookup may take 50 ms, an invalidation 250 ms, and a store 2 s. A read waits
+///   for lookups, a write for invalidations, and no request for a store. An operation that takes
+///   longer is cancelled and fails.
+/// * **Circuit breaker.** An operation counts as a failure if it fails or takes more than half of
+///   its deadline. The breaker opens when at least ten operations have ended in the last ten
+///   seconds and at least half of them were failures; or when at least ten failures in a row span
+///   250 ms or more. While it is open, all operations fail at once. After 500 ms one operation is
+///   let through as a probe. Each failed probe doubles the time to the next one, up to 5 s. All
+///   these delays vary at random by up to a quarter, so that instances do not probe at the same
+///   moment. Opening and closing are logged.
 /// * **Undelivered invalidations.** An invalidation that the backend has not acknowledged is
 ///   recorded before the write is answered. Until it is delivered, this instance does not read the
-///   resource from the backend, and treats members of the group as misses. A background task
-///   delivers it as soon as the backend answers again. If more than 16,384 resources and groups are
-///   recorded, the whole backend is cleared instead, and nothing is read until then.
-///   [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers the rest; what remains is
-///   logged.
+///   resource from the backend, and treats members of an invalidated group as misses. A background
+///   task delivers it as soon as the backend answers again. If more than 16,384 resources and
+///   groups are recorded, the whole backend is to be cleared instead, and nothing is read from it
+///   until it is. [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers pending
+///   invalidations; if its time is over before, an error is logged and they are lost.
 ///
-/// An operation whose client left counts as a failure if it was slow by then. An operation that
-/// ended long after its deadline does not count: then this process is overloaded, not the backend.
+/// An operation whose client left counts as a failure if it had taken more than half of its
+/// deadline by then. A reply that is read after more than one and a half times the deadline is no
+/// failure: this process is overloaded then, not the backend.
 ///
 /// # During an outage
 ///
-/// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key take at
-/// most two calls. A request only shares a call that has not started yet, because a write at
-/// another instance would not be noticed.
+/// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key make at
+/// most two calls. A request shares a call only if the call has not started yet: during an outage,
+/// a write at another instance since its start would go unnoticed.
 ///
-/// A write that was answered while its instance could not reach the backend is never followed by
-/// older data **at that instance**. Other instances that still reach the backend may serve the old
-/// response until the invalidation is delivered or, if that instance dies first, until the response
-/// expires.
+/// If an instance answers a write while it cannot reach the backend, later requests **at that
+/// instance** never get older data. Other instances that still reach the backend may serve the old
+/// response until the invalidation is delivered or, if the first instance dies before that, until
+/// the response expires.
 ///
 /// # Example
 ///
@@ -76,8 +82,9 @@ use super::Backend;
 ///
 /// # The inner service
 ///
-/// A guard protects requests from the backend. To protect them from the inner service, use tower's
-/// own layers *inside* of the cache, so that hits and stale responses are answered while it fails:
+/// `Guarded` protects requests from a failing backend. To protect them from a failing inner
+/// service, use tower's own layers *inside* of the cache, so that hits and stale responses are
+/// answered while it fails:
 ///
 /// ```
 /// # use std::{convert::Infallible, time::Duration};
@@ -102,7 +109,7 @@ use super::Backend;
 pub struct Guarded<B: Backend>(Arc<Guard<B>>);
 
 impl<B: Backend> Guarded<B> {
-    /// Guards a backend with default options. Clones share its state.
+    /// Wraps a backend, with default options.
     #[must_use]
     pub fn new(backend: B) -> Self {
         Self(Arc::new(Guard::new(backend, GuardOptions::default())))

@@ -23,8 +23,9 @@ const MAX_HALF_OPEN_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl<B: Backend> Guarded<B> {
     /// Sets the deadline of a lookup: the longest time by which a slow backend delays a request.
     ///
-    /// Default: 50 ms. A request for a response that varies takes two lookups, and a request that
-    /// misses while others fill may repeat its lookup.
+    /// Default: 50 ms. A request for a response that varies makes two lookups, and a miss that ran
+    /// concurrently with a fill may repeat its lookup. A write whose response may be stored makes
+    /// one before its call. A lookup that takes longer is a miss whose response is not stored.
     ///
     /// # Panics
     /// If `deadline` is zero.
@@ -36,9 +37,9 @@ impl<B: Backend> Guarded<B> {
 
     /// Sets the deadline of an invalidation, which delays the response of a write.
     ///
-    /// Default: 250 ms. A write waits once for its own target, once for all other targets it
-    /// invalidates (32 at a time), and once more if write-through could not store its response. An
-    /// invalidation that is not acknowledged by then is delivered later, and the write is answered.
+    /// Default: 250 ms. A write waits once for its own target, once for each further 32 targets,
+    /// and once more if write-through could not store its response. If an invalidation is not
+    /// acknowledged in time, the write is answered and the invalidation is delivered later.
     ///
     /// # Panics
     /// If `deadline` is zero.
@@ -51,9 +52,10 @@ impl<B: Backend> Guarded<B> {
         self.with_options(|options| options.invalidation_deadline = deadline)
     }
 
-    /// Sets the deadline of a store. No request waits for it.
+    /// Sets the deadline of storing a response. No request waits for it.
     ///
-    /// Default: 2 s.
+    /// Default: 2 s. A store that takes longer is cancelled; the response may be stored
+    /// nevertheless.
     ///
     /// # Panics
     /// If `deadline` is zero.
@@ -77,13 +79,14 @@ impl<B: Backend> Guarded<B> {
 ///     .max_half_open_delay(Duration::from_secs(10));
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the share of the operations of the last ten seconds that opens the circuit breaker when
-    /// it has failed or was slow.
+    /// Sets the ratio of failed or slow operations, among those of the last ten seconds, at which
+    /// the circuit breaker opens.
     ///
-    /// Default: 0.5. An operation is slow if it takes more than half of its deadline.
+    /// Default: 0.5, at least half of them. An operation is slow if it takes more than half of its
+    /// deadline.
     ///
     /// # Panics
-    /// If `ratio` is not above 0 and at most 1.
+    /// If `ratio` is 0, negative, greater than 1 or NaN.
     #[must_use]
     pub fn failure_threshold(self, ratio: f64) -> Self {
         assert!(
@@ -96,7 +99,8 @@ impl<B: Backend> Guarded<B> {
     /// Sets the number of operations in the last ten seconds below which the circuit breaker stays
     /// closed.
     ///
-    /// Default: 10. This many failures in a row open it by themselves once they have lasted 250 ms.
+    /// Default: 10. This many failures in a row open it whatever the ratio, once 250 ms have passed
+    /// since the first of them.
     ///
     /// # Panics
     /// If `count` is 0.
@@ -106,10 +110,11 @@ impl<B: Backend> Guarded<B> {
         self.with_options(|options| options.breaker.min_samples = count)
     }
 
-    /// Sets the time after which an open circuit breaker becomes half-open and lets one operation
-    /// through, the probe. If the probe fails, the next one is let through after twice the time.
+    /// Sets the time after which an open circuit breaker becomes half-open: it lets one operation
+    /// through, the probe. If the probe fails, the time to the next one doubles.
     ///
-    /// Default: 500 ms. At most a day; a random quarter more or less.
+    /// Default: 500 ms. The time varies at random by up to a quarter. Values of more than a day
+    /// count as a day.
     ///
     /// # Panics
     /// If `delay` is zero.
@@ -122,8 +127,8 @@ impl<B: Backend> Guarded<B> {
 
     /// Sets the longest time between two probes.
     ///
-    /// Default: 5 s. At most a day; below [`half_open_after`](Self::half_open_after) it has no
-    /// effect.
+    /// Default: 5 s. Values of more than a day count as a day. A value below
+    /// [`half_open_after`](Self::half_open_after) keeps the time between probes from growing.
     #[must_use]
     pub fn max_half_open_delay(self, delay: Duration) -> Self {
         let delay = delay.min(MAX_HALF_OPEN_DELAY);
@@ -139,10 +144,11 @@ impl<B: Backend> Guarded<B> {
 /// let backend = Guarded::new(MemoryBackend::default()).max_undelivered(100_000);
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the number of resources and groups whose undelivered invalidations are kept. Beyond it
-    /// the whole backend is cleared instead.
+    /// Sets how many resources and groups with an undelivered invalidation are remembered. If there
+    /// are more, the whole backend is cleared instead.
     ///
-    /// Default: 16,384, of about 40 bytes each. 0 clears the backend after any failed invalidation.
+    /// Default: 16,384, of about 40 bytes each. With 0 the backend is cleared after any failed
+    /// invalidation.
     #[must_use]
     pub fn max_undelivered(self, count: usize) -> Self {
         self.with_options(|options| options.max_undelivered = count)
