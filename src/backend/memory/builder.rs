@@ -49,7 +49,7 @@ impl Default for MemoryBackendBuilder {
 impl MemoryBackendBuilder {
     /// Sets how many bytes all entries together may take.
     ///
-    /// Default: 64 MiB. 0 stores nothing.
+    /// Default: 64 MiB. With 0 nothing is stored.
     pub fn capacity(mut self, bytes: u64) -> Self {
         self.capacity = bytes;
         self
@@ -58,9 +58,10 @@ impl MemoryBackendBuilder {
     /// Sets the largest response that is stored, in bytes of its
     /// [weight](crate::backend::StoredResponse::weight).
     ///
-    /// Default: 2 MiB, or an eighth of the capacity if that is less. More than half of the capacity
-    /// counts as half of it; 0 stores nothing. The larger it is, the fewer shards with a lock of
-    /// their own the store has, because a response must fit into one shard.
+    /// Default: 2 MiB, or an eighth of the capacity if that is less. Values of more than half of
+    /// the capacity count as half of it. With 0 nothing is stored. A response must fit into one of
+    /// the shards that the capacity is divided into: a larger limit means fewer shards, and more
+    /// requests that wait for the lock of one.
     pub fn max_response_size(mut self, bytes: u64) -> Self {
         self.max_response_size = Some(bytes);
         self
@@ -80,8 +81,8 @@ impl MemoryBackendBuilder {
 
     /// Sets the seed of all digests, so that a run can be repeated exactly.
     ///
-    /// Default: a random seed. A seed that clients know lets them produce requests with the same
-    /// digest: set one in tests only.
+    /// Default: a random seed. A client that knows the seed could search for two requests with the
+    /// same digest: set one in tests only.
     pub fn seed(mut self, seed: DigestSeed) -> Self {
         self.seed = Some(seed);
         self

@@ -41,11 +41,11 @@ use crate::semantics::moment::Moment;
 
 /// Stores responses in the memory of this process.
 ///
-/// Clones share what is stored. The memory it takes is limited by its capacity in bytes, which
-/// counts keys, headers, bodies and bookkeeping; the least used entries are evicted first
-/// (Clock-PRO, by `quick_cache`). Responses that have expired, and may not be used stale either,
-/// are removed as new ones are stored. An invalidation takes the same time whatever the number of
-/// queries and variants.
+/// Clones share the stored responses. Keys, headers, bodies and bookkeeping together take at most
+/// the capacity, in bytes; entries that are used least are evicted first (Clock-PRO, by
+/// `quick_cache`). Expired responses that may not be used stale either are removed when new ones
+/// are stored. An invalidation takes the same time for any number of queries and variants. No
+/// operation fails or waits.
 ///
 /// ```
 /// use tower_response_cache::backend::MemoryBackend;
@@ -62,20 +62,21 @@ pub struct MemoryBackend(Arc<MemoryStore>);
 impl MemoryBackend {
     /// Creates a backend with a capacity in bytes and defaults for all other options.
     ///
-    /// A capacity of 0 stores nothing.
+    /// With a capacity of 0 nothing is stored.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         Self::builder().capacity(capacity).build()
     }
 
-    /// Starts building a backend.
+    /// Returns a builder with default options: a capacity of 64 MiB, responses of up to 2 MiB, 32
+    /// variants of a key.
     pub fn builder() -> MemoryBackendBuilder {
         MemoryBackendBuilder::default()
     }
 }
 
 impl Default for MemoryBackend {
-    /// Creates a backend of 64 MiB.
+    /// Creates a backend with a capacity of 64 MiB that stores responses of up to 2 MiB.
     fn default() -> Self {
         Self::builder().build()
     }
