@@ -17,11 +17,13 @@ use crate::backend::{
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
-/// Stores responses in Redis, shared by all instances that use it. Clones share their connections.
+/// Stores responses in Redis, for all instances that use the same server and namespace. Clones
+/// share their connections.
 ///
-/// Wrap it in a [`Guarded`](crate::backend::Guarded): it limits what an unavailable Redis costs,
-/// and delivers the invalidations that could not be delivered at once. The [module](super) explains
-/// the protocol, its guarantees and their limits.
+/// Wrap it in a [`Guarded`](crate::backend::Guarded), which limits how long an unavailable Redis
+/// delays requests, and later delivers the invalidations that failed. Outside of a tokio runtime
+/// every operation fails. The [module](super) explains the protocol, its guarantees and their
+/// limits.
 ///
 /// ```
 /// # use tower_response_cache::CacheLayer;
@@ -51,16 +53,15 @@ impl RedisBackend {
         RedisOptions::new(url).map(RedisOptions::build)
     }
 
-    /// Connects to Redis if no connection is open, to find out at the start whether it is
-    /// available.
+    /// Connects to Redis if no connection is open, to find out at startup whether it is available.
     ///
     /// Calling it is optional. After an error the backend can still be used; it connects again with
     /// the next operation.
     ///
     /// # Errors
     /// If Redis cannot be reached within [`connect_timeout`](RedisOptions::connect_timeout),
-    /// refuses the login, is a replica, or does not report its identity; and outside of a tokio
-    /// runtime.
+    /// refuses the login, is a replica, or does not permit `INFO`, by which a restart is noticed
+    /// (see [`trust_restarts`](RedisOptions::trust_restarts)). Also outside of a tokio runtime.
     pub async fn connect(&self) -> Result<(), BackendError> {
         Ok(self.0.client.connect().await?)
     }

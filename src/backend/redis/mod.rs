@@ -20,7 +20,7 @@
 //!
 //! The server is one primary of Redis 4 or later, with or without replicas. Cluster and Sentinel
 //! are not supported yet. Give the cache an instance of its own, with `maxmemory-policy`
-//! `allkeys-lru` or `allkeys-lfu`: with another policy nothing more is stored once the memory is
+//! `allkeys-lru` or `allkeys-lfu`: with `noeviction`, nothing more is stored once the memory is
 //! full.
 //!
 //! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
@@ -33,8 +33,8 @@
 //! instance. Eviction, expiry, lost or repeated commands and instances that pause or die cause
 //! misses, never older data. The limits:
 //!
-//! * An instance that dies between the commit of its service and the invalidation has not answered
-//!   the write. Responses stored before stay until they expire.
+//! * If an instance dies after its inner service has committed a write and before the invalidation,
+//!   it has not answered that write. Responses stored before the write stay until they expire.
 //! * A write whose invalidation Redis did not acknowledge is answered nevertheless: see
 //!   [`Guarded`](super::Guarded).
 //! * A primary that is demoted without its connections being closed is noticed within a second, or
@@ -65,7 +65,7 @@
 //!
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
 //! request is readable in a name. All keys expire. Lease, entries and variants of one resource
-//! share a slot.
+//! share a hash slot, as Redis Cluster will need it.
 //!
 //! ```text
 //!  Lookup                                   Redis
@@ -88,8 +88,8 @@
 //! Why it holds:
 //!
 //! * A token is created once, is known only to fills that read it before they called the inner
-//!   service, and never comes back after its removal. So an entry whose token is the current lease
-//!   was called for after the last acknowledged invalidation.
+//!   service, and never comes back after its removal. So an entry that contains the current lease
+//!   comes from a call that began after the last acknowledged invalidation.
 //! * Redis can lose tokens, and a lost token makes misses. It cannot bring one back: the *seal*
 //!   ties a token to one run of one server with one replication history, read when the connection
 //!   is opened and checked once a second. After a restart, a restore or a failover all tokens are
@@ -123,7 +123,7 @@
 //!                   connection/        pool, health checks, server identity and clock
 //! ```
 //!
-//! Each room knows the rooms below it, never one above. Start reading at `backend.rs`, then
+//! Each folder knows the folders below it, never one above. Start reading at `backend.rs`, then
 //! `operations/lookup.rs`.
 
 mod backend;

@@ -53,8 +53,10 @@ pub struct RedisOptions {
 impl RedisOptions {
     /// Creates options for the Redis server at a URL, with defaults for everything else.
     ///
-    /// Accepted are `redis://[user][:password@]host[:port][/database]`, `rediss://` for TLS
-    /// (feature `redis-tls`) and `redis+unix:///path?db=0&user=..&pass=..`. Opens no connection.
+    /// A URL is `redis://[user][:password@]host[:port][/database]`, the same with `rediss://` for
+    /// TLS (feature `redis-tls`), or `redis+unix:///path?db=0&user=..&pass=..`. Default: port 6379,
+    /// database 0. The schemes `valkey` and `valkeys` are accepted in place of `redis` and
+    /// `rediss`. No connection is opened.
     ///
     /// # Errors
     /// If the URL is invalid, or its scheme needs TLS and the feature `redis-tls` is disabled.
@@ -108,8 +110,8 @@ impl RedisOptions {
     /// Sets the prefix of all keys in Redis.
     ///
     /// Default: `trc`. Backends with the same namespace and [`key_secret`](Self::key_secret) share
-    /// their stored responses. Instances whose options change the cache keys need another
-    /// namespace.
+    /// their stored responses. Caches whose options make different keys for the same request need
+    /// different namespaces.
     ///
     /// # Panics
     /// If the name is not 1 to 64 letters, digits, `.`, `_` or `-`. Use
@@ -132,11 +134,12 @@ impl RedisOptions {
         Ok(Self { namespace, ..self })
     }
 
-    /// Sets a secret that is mixed into the digests in key names, so that a client cannot construct
-    /// two requests with the same digest.
+    /// Sets a secret that key names in Redis depend on. The names are digests of requests; without
+    /// the secret a client cannot construct two requests with the same digest.
     ///
     /// Default: empty, the digests depend on the namespace alone. All backends that share a
-    /// namespace need the same secret; another one finds nothing that is stored.
+    /// namespace need the same secret. A backend with another one finds none of their stored
+    /// responses, and its invalidations do not reach them.
     pub fn key_secret(self, secret: &str) -> Self {
         Self {
             key_secret: secret.into(),
@@ -165,10 +168,10 @@ impl RedisOptions {
 /// # }
 /// ```
 impl RedisOptions {
-    /// Sets the number of connections, each of which carries many commands at once.
+    /// Sets the largest number of connections. Each carries many commands at once.
     ///
-    /// Default: 2. Each is opened when it is first needed. More connections help where responses
-    /// are large: a large reply delays the replies behind it on the same connection.
+    /// Default: 2, each opened when it is first needed. More connections help where responses are
+    /// large: a large reply delays the replies behind it on the same connection.
     ///
     /// # Panics
     /// If `connections` is 0.
@@ -180,9 +183,10 @@ impl RedisOptions {
         }
     }
 
-    /// Sets the time limit for opening a connection, with name resolution, TLS and login.
+    /// Sets the time limit for opening a connection, including name resolution, TLS and login.
     ///
-    /// Default: 1 s.
+    /// Default: 1 s. The connection goes on being opened if the operation that started it reaches
+    /// its deadline.
     ///
     /// # Panics
     /// If `timeout` is zero.
@@ -196,8 +200,9 @@ impl RedisOptions {
 
     /// Sets the time limit for the reply to one command.
     ///
-    /// Default: 1 s. A connection on which nothing at all arrives for that long is closed and
-    /// replaced. [`Guarded`](crate::backend::Guarded) has shorter deadlines for each operation.
+    /// Default: 1 s. If no reply to any command arrives for that long, the connection is closed and
+    /// replaced. The deadlines of a [`Guarded`](crate::backend::Guarded) apply, too: by default
+    /// those of lookups and invalidations are shorter, that of stores is longer.
     ///
     /// # Panics
     /// If `timeout` is zero.
@@ -236,7 +241,7 @@ impl RedisOptions {
 /// # }
 /// ```
 impl RedisOptions {
-    /// Sets the size of the largest response that is stored, in bytes of
+    /// Sets the largest response that is stored, in bytes of
     /// [`StoredResponse::weight`](crate::backend::StoredResponse::weight).
     ///
     /// Default: 2 MiB. With 0 nothing is stored.
@@ -263,10 +268,10 @@ impl RedisOptions {
 
     /// Sets whether stored responses stay valid over a restart or a failover of Redis.
     ///
-    /// Default: `false`. Both then empty the cache, because Redis may have lost an invalidation
-    /// that it had acknowledged. Set it to `true` only if Redis loses nothing that it acknowledged
-    /// (`appendfsync always`, no failover), or if `INFO` is not permitted and stale responses after
-    /// a restart are acceptable.
+    /// Default: `false`: a restart or a failover empties the cache, because Redis may have lost an
+    /// invalidation that it had acknowledged. Set it to `true` if Redis never loses acknowledged
+    /// commands (`appendfsync always`, no failover). It must be `true` if the user may not call
+    /// `INFO`: outdated responses are possible after a restart then.
     pub fn trust_restarts(self, trust: bool) -> Self {
         Self {
             trust_restarts: trust,
