@@ -51,35 +51,35 @@
 //!
 //! # Forwarded messages
 //!
-//! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields
-//! and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
-//! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
-//! `X-Forwarded-*` and `X-Real-IP` of a request are removed unless they are
-//! [trusted](ReverseProxy::trust_forwarded): with an upstream that believes them, any client could
-//! poison the cache.
+//! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields and
+//! the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and responses,
+//! and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`, `X-Forwarded-*`,
+//! `X-Real-IP`, `X-Original-URL` and similar fields of a request are removed unless they are
+//! [trusted](ReverseProxy::trust_forwarded): if the upstream used them, any client could poison the
+//! cache.
 //!
-//! Bodies are streamed in both directions with backpressure, trailers included. The upstream
-//! decides about a client's `Expect: 100-continue`: the content is requested from the client when
-//! the upstream requests it, or after one second without a decision. WebSockets are forwarded
-//! (HTTP/1.1). Other upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
+//! Bodies are streamed in both directions with backpressure, trailers included. `Expect:
+//! 100-continue` is forwarded: the proxy requests the content from the client when the upstream
+//! requests it, or after one second without an answer. WebSockets are forwarded (HTTP/1.1). Other
+//! upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
 //!
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is
 //! configured with `gzip_proxied any`.
 //!
 //! An HTTP/2 target has a scheme, which is part of the cache key; an HTTP/1.1 target has none. The
-//! scheme is not forwarded. Give the cache a key
-//! [without](crate::key::KeyParts::without_scheme) it, and clients of both versions share the
-//! stored responses.
+//! scheme is not forwarded. To let clients of both versions share stored responses, give the cache
+//! a key [without the scheme](crate::key::KeyParts::without_scheme).
 //!
 //! # Failures
 //!
-//! A request with an invalid target or host is answered 400. A failed upstream is a
-//! [`ProxyError`], so that a cache around the proxy can serve a stale response instead.
-//! [`ErrorResponder`] answers the error with 502 or 504 and the reason in `Proxy-Status` (RFC
-//! 9209).
+//! A request with an invalid target, host or framing is answered 400, `CONNECT` 501. A failed
+//! upstream is a [`ProxyError`], so that a cache around the proxy can serve a stale response
+//! instead. [`ErrorResponder`] answers the error with the status of its
+//! [kind](ProxyErrorKind::status), 502 or 504 for a failed upstream, and the reason in
+//! `Proxy-Status` (RFC 9209).
 //!
-//! A request is sent a second time only if no byte of it was sent before: when the pooled
-//! connection turned out to be closed.
+//! A request is sent again, on another connection, only if its pooled connection turned out to be
+//! closed before any byte of the request was sent.
 
 // Direction: `field_value <- body <- error <- target <- forwarding, headers, upstream, websocket
 // <- forward <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache;

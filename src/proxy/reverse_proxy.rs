@@ -29,14 +29,16 @@ const MIN_HEAD: usize = 8 * 1024;
 /// A service that forwards requests to an HTTP upstream; see the [module](super).
 ///
 /// It is always ready and does not limit concurrency: put a `ConcurrencyLimit` between the cache
-/// and the proxy. Nothing is connected before the first request. Clones share their connections;
-/// an option that is set on a clone changes that clone alone and gives it connections of its own.
+/// and the proxy. No connection is opened before the first request, which needs a tokio runtime
+/// with time and I/O enabled. Clones share their connections. An option changes only the clone it
+/// is set on, and may give that clone connections of its own.
 #[derive(Clone, Debug)]
 pub struct ReverseProxy(Arc<Forwarder>);
 
 impl ReverseProxy {
     /// Creates a proxy for the upstream at `url`: `http://HOST[:PORT][/PATH]`, or `https://` with
-    /// the feature `proxy-tls`. `/PATH` is put before the path of each request.
+    /// the feature `proxy-tls`. `/PATH` is put before the path of each request. A URL with user,
+    /// password or query is not accepted.
     ///
     /// # Errors
     ///
@@ -62,7 +64,8 @@ impl ReverseProxy {
     /// Forwards requests whose path begins with `prefix` to another upstream.
     ///
     /// `prefix` is matched by whole path segments: `/api` matches `/api` and `/api/users`, not
-    /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path.
+    /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path. A
+    /// `/` at its end is ignored, and a prefix that is added again replaces the earlier one.
     ///
     /// # Errors
     ///
@@ -80,19 +83,19 @@ impl ReverseProxy {
     }
 
     /// Uses HTTP/2 with every upstream: by prior knowledge for `http://`, by ALPN for `https://`.
-    /// Default: `false`, which means HTTP/1.1; with `https://` and [`HostPolicy::Upstream`], the
-    /// version that the upstream prefers.
+    /// Default: `false`: HTTP/1.1, except that an `https://` upstream chooses the version if
+    /// [`host`](Self::host) is [`HostPolicy::Upstream`].
     ///
-    /// The host is then the upstream's, whatever [`host`](Self::host) says: requests for all hosts
-    /// share connections whose `:authority` is that of the upstream.
+    /// With `true`, upstreams receive the host of their own URL, whatever [`host`](Self::host)
+    /// says: requests for all hosts share connections, and `:authority` is that of the upstream.
     #[must_use]
     pub fn http2_only(self, enabled: bool) -> Self {
         self.with_client(|options| options.http2_only = enabled)
     }
 
-    /// Sets the TLS configuration for `https://` upstreams. ALPN in `config` is ignored: the proxy
-    /// sets it. Default: TLS 1.2 and 1.3 by ring, with the root certificates that the system
-    /// trusts when the first `ReverseProxy` is created.
+    /// Sets the TLS configuration for `https://` upstreams. The proxy sets ALPN itself and ignores
+    /// that of `config`. Default: rustls with ring, TLS 1.2 and 1.3, and the root certificates that
+    /// the system trusts when the first `ReverseProxy` is created.
     #[cfg(feature = "proxy-tls")]
     #[must_use]
     pub fn tls(self, mut config: rustls::ClientConfig) -> Self {
@@ -139,18 +142,22 @@ impl ReverseProxy {
     /// scheme. Default: [`Forwarding::None`].
     ///
     /// The address and the scheme come from the [`Peer`](super::Peer) in the request's extensions.
-    /// These fields are not part of the cache key: a response that depends on them must not be
-    /// stored, or must list them in `Vary`.
+    /// Without one, `Forwarded` says `for=unknown`, and `X-Forwarded-For` and `X-Forwarded-Proto`
+    /// are not added. These fields are not part of the cache key: a response that depends on them
+    /// must not be stored, or must list them in `Vary`.
     #[must_use]
     pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
         self.forwarder().headers.forwarding = forwarding;
         self
     }
 
-    /// Keeps `Forwarded`, `X-Forwarded-*` and `X-Real-IP` of requests, and lets
+    /// Keeps the fields by which a request claims another client, host, scheme or path, and lets
     /// [`forwarding`](Self::forwarding) add to them. Default: `false`, which removes them.
     ///
-    /// Enable it only behind a proxy of your own that sets these fields itself.
+    /// These are `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `X-Host`, `X-Original-Host`,
+    /// `X-Original-URL` and `X-Rewrite-URL`, also when spelled with underscores.
+    ///
+    /// Enable it only behind a proxy of your own that sets or removes all of these fields.
     #[must_use]
     pub fn trust_forwarded(mut self, enabled: bool) -> Self {
         self.forwarder().headers.trust_forwarded = enabled;
@@ -182,11 +189,13 @@ impl ReverseProxy {
         self.with_client(|options| options.connect_timeout = timeout)
     }
 
-    /// Sets the longest time until the upstream's whole response head has arrived, counted from
-    /// when the request, or the last of its content, was handed to the connection. Default: 30 s.
+    /// Sets the longest wait for the upstream's response head. Default: 30 s.
     ///
-    /// The time does not run while the proxy waits for the client's content. A later head fails
-    /// with [`HeadTimeout`](super::ProxyErrorKind::HeadTimeout).
+    /// The wait begins when the request head, and all content that the client has sent so far, were
+    /// handed to a connection. It is suspended while the proxy waits for more content from the
+    /// client. A request whose response head is later fails with
+    /// [`HeadTimeout`](super::ProxyErrorKind::HeadTimeout); with 0 every request does unless the
+    /// head is there at once.
     #[must_use]
     pub fn head_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.head_timeout = timeout)
@@ -196,8 +205,8 @@ impl ReverseProxy {
     /// within a request. Default: 60 s.
     ///
     /// A longer pause ends the response body with an error, or the request with
-    /// [`RequestTimeout`](super::ProxyErrorKind::RequestTimeout). The time runs only while the
-    /// body is being read.
+    /// [`RequestTimeout`](super::ProxyErrorKind::RequestTimeout); with 0 every pause does. The time
+    /// runs only while the receiver waits for more of the body. WebSockets have no timeout.
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.idle_timeout = timeout)
@@ -210,7 +219,8 @@ impl ReverseProxy {
         self.with_client(|options| options.max_idle_connections = count)
     }
 
-    /// Sets how long an idle connection is kept before it is closed. Default: 30 s.
+    /// Sets how long an idle connection is kept before it is closed. Default: 30 s. With 0 no idle
+    /// connection is reused.
     #[must_use]
     pub fn pool_idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.pool_idle_timeout = timeout)
