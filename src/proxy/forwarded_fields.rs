@@ -43,12 +43,12 @@ const CLAIMS: [&str; 6] = [
 pub struct Peer {
     /// The client's IP address.
     pub address: IpAddr,
-    /// Whether the client's connection uses TLS.
+    /// `true` if the client's connection uses TLS.
     pub is_secure: bool,
 }
 
 impl Peer {
-    /// A client that is connected without TLS.
+    /// Creates the client of a connection without TLS.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
         Self {

@@ -183,7 +183,8 @@ impl ReverseProxy {
     /// Sets the longest time for connecting, DNS lookup and TLS handshake included. Default: 5 s.
     ///
     /// A connection attempt that takes longer fails with
-    /// [`ConnectTimeout`](super::ProxyErrorKind::ConnectTimeout); with 0 every attempt does.
+    /// [`ConnectTimeout`](super::ProxyErrorKind::ConnectTimeout); with 0 every attempt does that
+    /// does not succeed at once.
     #[must_use]
     pub fn connect_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.connect_timeout = timeout)
