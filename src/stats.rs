@@ -247,7 +247,7 @@ pub struct Stats {
     pub failed_invalidations: u64,
     /// The work that is in flight now.
     pub in_flight: InFlight,
-    /// What the backend holds; `None` if it does not report that.
+    /// The usage of the backend; `None` if it does not report it.
     pub usage: Option<Usage>,
     /// The condition of the backend; `None` if it cannot fail or is not guarded.
     pub health: Option<Health>,

@@ -66,7 +66,7 @@ pub struct Health {
     ///
     /// Until it is delivered, their responses are not read from the backend.
     pub undelivered: usize,
-    /// Whether the whole backend is still to be cleared, after a failed clear or too many
+    /// `true` while the whole backend is still to be cleared, after a failed clear or too many
     /// undelivered invalidations.
     ///
     /// Until it is cleared, nothing is read from the backend.

@@ -9,7 +9,8 @@ use super::keyed_hash::{DigestSeed, NONE, RECORD};
 use crate::semantics::groups::Group;
 use crate::semantics::vary::VaryRule;
 
-/// What a write invalidates: a scope, authority and path, with all queries and variants.
+/// All responses of one scope, authority and path, with every query and variant: a write
+/// invalidates them together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource(u128);
 

@@ -17,7 +17,7 @@ pub struct Staleness {
     pub if_unreachable: Duration,
     /// Is kept to be validated (RFC 9111 §4.3). Not served by this alone.
     pub validation: Duration,
-    /// Whether the response forbids serving it stale, even to a request that accepts it (RFC 9111
+    /// `true` if the response forbids serving it stale, even to a request that accepts it (RFC 9111
     /// §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10).
     pub is_forbidden: bool,
 }

@@ -17,7 +17,7 @@ pub struct Freshness {
     pub lifetime: Option<Duration>,
     /// How long the response may be used after its lifetime.
     pub stale: Staleness,
-    /// Whether the response does not change while it is fresh (RFC 8246 §2).
+    /// `true` if the response does not change while it is fresh (RFC 8246 §2).
     pub immutable: bool,
 }
 
