@@ -49,11 +49,11 @@ mod buffer_budget;
 mod expiring_set;
 mod follower;
 mod join_rules;
+mod joinable_flights;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod stream;
-mod stripes;
 mod table;
 mod takeover;
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
+use super::joinable_flights::{FlightMaps, FlightStripes};
 use super::leader::Leader;
 use super::stream::BodyStream;
-use super::stripes::{FlightMaps, FlightStripes};
 use crate::key::CacheKey;
 use crate::sync::MutexGuard;
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::HeaderMap;
 
+use super::digest_seed::{DigestSeed, NONE, RECORD};
 use super::key_parts::KeyParts;
-use super::keyed_hash::{DigestSeed, NONE, RECORD};
 use crate::semantics::groups::Group;
 use crate::semantics::vary::VaryRule;
 

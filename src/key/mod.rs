@@ -9,9 +9,9 @@
 
 mod authority;
 mod cache_key;
+mod digest_seed;
 mod identity;
 mod key_parts;
-mod keyed_hash;
 mod make_key;
 mod query;
 #[cfg(test)]
@@ -21,9 +21,9 @@ pub use authority::Authority;
 pub(crate) use authority::normalize_authority;
 pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
+pub use digest_seed::DigestSeed;
 pub(crate) use identity::authority_of_identity;
 pub use key_parts::KeyParts;
-pub use keyed_hash::DigestSeed;
 pub(crate) use make_key::KeyBy;
 pub use make_key::{MakeCacheKey, UriKey};
 pub use query::QueryRules;

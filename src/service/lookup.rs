@@ -19,7 +19,7 @@ use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
 
-use super::plan::{Hit, Miss, StoredState};
+use super::fill_data::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
 
 /// The outcome of a lookup.

@@ -19,18 +19,18 @@
 mod bounds;
 mod bypass;
 mod coalesce;
+mod fill_data;
 mod future;
 mod lookup;
 mod origin;
 mod parts;
-mod plan;
-mod policy;
 mod read;
 mod refresh;
 mod request;
 mod respond;
 mod select;
 mod store_fill;
+mod storing_permission;
 mod write;
 
 use std::fmt;

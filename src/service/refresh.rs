@@ -21,7 +21,7 @@ use crate::timeout::with_timeout;
 use super::bounds::{InnerBody, InnerService};
 use super::coalesce::member::join_rules;
 use super::coalesce::run_fill::run_fill;
-use super::plan::Miss;
+use super::fill_data::Miss;
 use super::request::outgoing::OutgoingRequest;
 use super::request::route::RequestKey;
 

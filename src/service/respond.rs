@@ -13,7 +13,7 @@ use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, W
 use crate::stats::{Counters, Event};
 
 use crate::body::response::ResponseBody;
-use crate::service::plan::{FetchInfo, Hit};
+use crate::service::fill_data::{FetchInfo, Hit};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
 use crate::state::LayerState;

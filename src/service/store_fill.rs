@@ -6,7 +6,7 @@
 //!                -> Refusal: counted, said in Cache-Status
 //! ```
 //!
-//! The rules are those of `policy`; parts (206) are decided in `parts::store`. Nothing here waits
+//! The rules are those of `storing_permission`; parts (206) are decided in `parts::store`. Nothing here waits
 //! for the client.
 
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
 
+use super::fill_data::{Fill, Storable};
 use super::parts;
-use super::plan::{Fill, Storable};
-use super::policy::{
+use super::request::outgoing::OutgoingRequest;
+use super::storing_permission::{
     add_date, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
     variant_key,
 };
-use super::request::outgoing::OutgoingRequest;
 
 /// A value that is kept until a body is stored, or is known not to be.
 pub(crate) trait CaptureGuard: Send + 'static {

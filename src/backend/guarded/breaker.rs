@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::samples::{SampleCounts, SampleWindow};
+use super::failure_window::{SampleCounts, SampleWindow};
 use crate::backend::BreakerState;
 use crate::random::{SeededRandom, uniform};
 
@@ -198,7 +198,7 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::MIN_STREAK;
+    use super::super::failure_window::MIN_STREAK;
     use super::*;
     use tokio::time::advance;
 

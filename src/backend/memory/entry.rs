@@ -7,6 +7,7 @@ use std::time::Duration;
 use quick_cache::{Lifecycle, Weighter};
 
 use super::fence::MemoryFence;
+use super::variants::StoredVariants;
 use crate::backend::{StoredResponse, VaryRule};
 use crate::key::CacheKey;
 
@@ -65,37 +66,6 @@ impl MemoryEntry {
             EntryContent::Response(response, _) => response.freshness().useful_until(),
             EntryContent::Rule(..) | EntryContent::Record => None,
         }
-    }
-}
-
-/// The variants stored under one key, the latest last.
-///
-/// Their number is limited, so that a request field with a different value for every client does
-/// not fill the store. Each is listed by the digest of the values that select it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredVariants(Arc<[u128]>);
-
-impl StoredVariants {
-    pub(super) fn new(variant: u128) -> Self {
-        Self([variant].into())
-    }
-
-    /// Lists a variant as the latest one. Also returns the oldest ones beyond the limit, which are
-    /// to be removed.
-    pub(super) fn with(&self, variant: u128, limit: usize) -> (Self, Vec<u128>) {
-        let others = self.0.iter().copied().filter(|other| *other != variant);
-        let mut all: Vec<u128> = others.chain([variant]).collect();
-        let too_many = all.len().saturating_sub(limit);
-        let removed = all.drain(..too_many).collect();
-        (Self(all.into()), removed)
-    }
-
-    pub(super) fn all(&self) -> &[u128] {
-        &self.0
-    }
-
-    fn weight(&self) -> usize {
-        size_of_val(&*self.0)
     }
 }
 

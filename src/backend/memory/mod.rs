@@ -4,7 +4,7 @@
 //! mod    MemoryBackend, the Backend implementation    builder  its options
 //! store  the operations, and the locks they take      expiry   the order in which entries expire
 //! entry  the entries of the map, and their weight     groups   the invalidations of groups
-//! fence  the invalidations of resources
+//! fence  the invalidations of resources               variants the variants under one key
 //! ```
 //!
 //! A resource has at most one *plain* response (without query, scheme and variant), which is found
@@ -29,6 +29,7 @@ mod model;
 mod store;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 use std::sync::Arc;
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::entry::{
-    CollectEvicted, EntryContent, EntryWeight, EvictedEntries, KeyHash, MemoryEntry, StoredVariants,
+    CollectEvicted, EntryContent, EntryWeight, EvictedEntries, KeyHash, MemoryEntry,
 };
 use super::expiry::ExpiryQueue;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
+use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
 use crate::key::{CacheKey, DigestSeed, Resource};
 

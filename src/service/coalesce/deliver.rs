@@ -13,7 +13,7 @@ use crate::body::response::ResponseBody;
 use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
-use crate::service::plan::{FetchInfo, Storable};
+use crate::service::fill_data::{FetchInfo, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;

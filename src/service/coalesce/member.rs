@@ -12,10 +12,10 @@ use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, L
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
-use crate::service::plan::Fill;
-use crate::service::policy::storage_fence;
+use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::remember_uncacheable;
+use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;

@@ -11,12 +11,12 @@ use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::{InnerBody, InnerService};
+use crate::service::fill_data::{Fill, Storable};
 use crate::service::origin::fetch::{FetchOutcome, fetch_from_origin};
 use crate::service::origin::head_method::update_from_head;
-use crate::service::plan::{Fill, Storable};
-use crate::service::policy::storage_fence;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::decide;
+use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 

@@ -10,7 +10,7 @@ use crate::flight::BodyReader;
 use crate::key::CacheKey;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
-use crate::service::plan::Fill;
+use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;

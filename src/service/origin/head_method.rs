@@ -11,12 +11,12 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::semantics::validation::{HeadComparison, compare_with_head};
+use crate::service::fill_data::Fill;
 use crate::service::parts::find::find_parts;
-use crate::service::plan::Fill;
-use crate::service::policy::{
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::storing_permission::{
     check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
 };
-use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 
 /// Updates or invalidates the stored response, by the response to a HEAD.

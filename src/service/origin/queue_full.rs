@@ -5,7 +5,7 @@ use http::Response;
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::reason::StaleUse;
-use crate::service::plan::{Fill, StoredState};
+use crate::service::fill_data::{Fill, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;

@@ -7,7 +7,7 @@ use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::reuse;
-use crate::service::plan::{Fill, Hit, StoredState};
+use crate::service::fill_data::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;

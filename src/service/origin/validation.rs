@@ -16,7 +16,7 @@ use crate::body::response::ResponseBody;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::{ValidationOutcome, validation_outcome};
-use crate::service::plan::{FetchInfo, Fill};
+use crate::service::fill_data::{FetchInfo, Fill};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;

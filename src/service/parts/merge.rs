@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{StatusCode, response};
 
-use crate::service::plan::MergePlan;
+use crate::service::fill_data::MergePlan;
 
 /// The head of the whole representation that a part belongs to.
 pub(crate) fn whole_head(part: &response::Parts) -> response::Parts {

@@ -1,14 +1,14 @@
 //! Parts of a representation (206, RFC 9111 §3.3, §3.4).
 //!
 //! * [`find`]: stored parts that answer a request, or could complete it.
-//! * [`complete`]: a request narrowed to the missing range, and its response made whole.
+//! * [`fetch_missing_range`]: a request narrowed to the missing range, and its response made whole.
 //! * [`store`]: a 206 decided as a part of the representation it belongs to.
 //! * [`merge`]: new bytes merged with stored ones.
 //! * [`superseded`]: parts removed when the whole response is stored.
 //!
 //! A miss without a `Range`, of a key without stored parts, never enters this room.
 
-pub(crate) mod complete;
+pub(crate) mod fetch_missing_range;
 pub(crate) mod find;
 pub(crate) mod merge;
 pub(crate) mod store;

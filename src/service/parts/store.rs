@@ -19,14 +19,14 @@ use crate::semantics::ranges::parse_content_range;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
-use crate::service::plan::{Fill, HeldParts, MergePlan, Storable};
-use crate::service::policy::{
+use crate::service::fill_data::{Fill, HeldParts, MergePlan, Storable};
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
 };
-use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 
-use super::complete::range_of_same_representation;
+use super::fetch_missing_range::range_of_same_representation;
 use super::merge::whole_head;
 
 /// The longest time for which requests for a whole response look for its parts, too.

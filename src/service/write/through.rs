@@ -27,11 +27,11 @@ use crate::stats::Event;
 
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
-use crate::service::policy::{
-    announced_length, check_group_grace, storage_decision, storing_rules, tagged, variant_key,
-};
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::store_fill::cost_since;
+use crate::service::storing_permission::{
+    announced_length, check_group_grace, storage_decision, storing_rules, tagged, variant_key,
+};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
 

@@ -11,7 +11,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::ranges::{content_range, parse_content_range, range_header};
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::is_same_representation;
-use crate::service::plan::{Completion, HeldParts};
+use crate::service::fill_data::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::select::cut_ranges::Source;
 use crate::state::LayerState;

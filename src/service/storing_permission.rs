@@ -23,7 +23,7 @@ use crate::semantics::storing::{
 };
 use crate::state::LayerState;
 
-use super::plan::Fill;
+use super::fill_data::Fill;
 
 /// The fence under which the response to a fill that begins now may be stored, or why it may not.
 /// Must be asked before the inner service is called.
