@@ -32,3 +32,25 @@ impl StoredVariants {
         size_of_val(&*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_variants_stay() {
+        let mut variants = StoredVariants(Arc::default());
+        for (variant, kept, removed) in [
+            (1, &[1][..], &[][..]),
+            (2, &[1, 2], &[]),
+            (1, &[2, 1], &[]),
+            (3, &[1, 3], &[2]),
+            (3, &[1, 3], &[]),
+        ] {
+            let (with, out) = variants.with(variant, 2);
+            assert_eq!((with.all(), &*out), (kept, removed), "{variant}");
+            variants = with;
+        }
+        assert_eq!(variants.with(9, 1), (StoredVariants::new(9), vec![1, 3]));
+    }
+}
