@@ -1,8 +1,9 @@
 //! The rules by which a request may join a flight, and by which a flight waits for another.
 //!
 //! They depend on the flight's fence, its age and the start of its call, which [`Flight`] holds.
-//! Knows nothing of the table. Start at [`JoinRules`], then [`Flight::can_be_joined`].
+//! Knows nothing of the table. Start at [`JoinRules`], then [`find_joinable`].
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -29,6 +30,32 @@ pub(crate) struct JoinRules {
     pub(crate) takeover_timeout: Duration,
     /// The age at which a flight counts as dead, with or without an outcome.
     pub(crate) fill_timeout: Duration,
+}
+
+/// Flights by their cache key.
+pub(super) type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
+
+/// The flight that a request for a key may join: the current one of the key, that of the primary
+/// key, or the next one of the key.
+///
+/// For a variant's key that may be the flight under the primary key, as long as that has no
+/// outcome: its leader does not know yet that the responses vary.
+pub(super) fn find_joinable<'f, F, H>(
+    current: &'f ByKey<F, H>,
+    next: &'f ByKey<F, H>,
+    key: CacheKey,
+    rules: JoinRules,
+    can_join: impl Fn(&F) -> bool,
+) -> Option<&'f Flight<F, H>> {
+    let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &can_join);
+    let primary_key = key.primary();
+    let of_primary_key = || {
+        let flight = current.get(&primary_key).filter(suits)?;
+        (primary_key != key && !flight.announcement.is_published()).then_some(flight)
+    };
+    let of_key = current.get(&key).filter(suits);
+    let next = || next.get(&key).filter(suits);
+    Some(of_key.or_else(of_primary_key).or_else(next)?)
 }
 
 /// A flight that requests can find in the table, or that still has followers.

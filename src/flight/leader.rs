@@ -8,9 +8,9 @@ use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 
 use super::announcement::FlightOutcome;
+use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
 use super::join_rules::{Flight, Predecessor};
-use super::joinable_flights::FlightStripes;
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;

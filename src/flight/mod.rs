@@ -47,9 +47,9 @@
 mod announcement;
 mod buffer_budget;
 mod expiring_set;
+mod flight_maps;
 mod follower;
 mod join_rules;
-mod joinable_flights;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;

@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::flight_maps::{FlightMaps, FlightStripes};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
-use super::joinable_flights::{FlightMaps, FlightStripes};
 use super::leader::Leader;
 use super::stream::BodyStream;
 use crate::key::CacheKey;

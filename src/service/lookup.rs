@@ -23,6 +23,10 @@ use super::fill_data::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
 
 /// The outcome of a lookup.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "boxing the large variant would cost every miss an allocation"
+)]
 pub(crate) enum LookupOutcome<F> {
     /// The cache answers the request.
     Answer(CacheAnswer<F>),

@@ -4,6 +4,7 @@
 //! mod    MemoryBackend, the Backend implementation    builder  its options
 //! store  the operations, and the locks they take      expiry   the order in which entries expire
 //! entry  the entries of the map, and their weight     groups   the invalidations of groups
+//! resource_record  what an invalidation of a resource removes
 //! fence  the invalidations of resources               variants the variants under one key
 //! ```
 //!
@@ -26,6 +27,7 @@ mod fence;
 mod groups;
 #[cfg(all(test, trc_loom))]
 mod model;
+mod resource_record;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
 use crate::key::{CacheKey, DigestSeed, Resource};
 
-type EntryMap =
+pub(super) type EntryMap =
     quick_cache::sync::Cache<CacheKey, MemoryEntry, EntryWeight, KeyHash, CollectEvicted>;
 
 /// The number of expiry queues: enough that sweeping one of them never takes long.
@@ -38,8 +38,8 @@ pub(super) struct MemoryStore {
     pub(super) fences: Fences,
     pub(super) groups: GroupInvalidations,
     pub(super) expiries: Box<[Mutex<ExpiryQueue>]>,
-    entries: EntryMap,
-    next_token: AtomicU64,
+    pub(super) entries: EntryMap,
+    pub(super) next_token: AtomicU64,
     evictions: AtomicU64,
 }
 
@@ -69,17 +69,6 @@ impl MemoryStore {
             Some(EntryContent::Rule(rule, _)) => Lookup::Varies(rule, fence),
             Some(EntryContent::Response(..) | EntryContent::Record) | None => Lookup::Miss(fence),
         }
-    }
-
-    /// The entry of a key, unless it belongs to a record that was removed since.
-    fn valid_entry(&self, key: &CacheKey) -> Option<MemoryEntry> {
-        if key.is_plain() {
-            return self.entries.get(key);
-        }
-        let record = self.entries.get(&CacheKey::record(*key.resource()))?;
-        self.entries
-            .get(key)
-            .filter(|entry| entry.token == record.token)
     }
 
     /// Stores a response if its fence holds.
@@ -202,21 +191,6 @@ impl MemoryStore {
         self.entries.insert_with_lifecycle(*key, entry, evicted);
     }
 
-    /// The token of the resource's record, which is created if there is none.
-    fn token_for(&self, key: &CacheKey, evicted: &mut EvictedEntries) -> u64 {
-        if key.is_plain() {
-            return 0;
-        }
-        let record = CacheKey::record(*key.resource());
-        if let Some(entry) = self.entries.get(&record) {
-            return entry.token;
-        }
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        self.entries
-            .insert_with_lifecycle(record, MemoryEntry::record(token), evicted);
-        token
-    }
-
     /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
     /// variants beyond the limit, and those stored under another rule, which lookups cannot reach.
     fn insert_rule(
@@ -243,15 +217,6 @@ impl MemoryStore {
         for variant in removed {
             evicted.add(self.entries.remove(&key.primary().with_variant(variant)));
         }
-    }
-
-    /// Removes the plain response and the record of a resource, after its fences were broken. The
-    /// caller drops them when the stripe is unlocked.
-    fn remove_resource(&self, resource: Resource) -> [Option<(CacheKey, MemoryEntry)>; 2] {
-        [
-            self.entries.remove(&CacheKey::record(resource)),
-            self.entries.remove(&CacheKey::plain(resource)),
-        ]
     }
 }
 

@@ -19,8 +19,7 @@ use crate::backend::Backend;
 use crate::key::Resource;
 use crate::semantics::reason::WriteOutcome;
 
-use super::invalidate::PendingInvalidation;
-use super::targets::WriteTargets;
+use super::targets::{PendingInvalidation, WriteTargets};
 use crate::timeout::with_timeout;
 
 /// Guards a write from the call to the inner service until its targets are invalidated.

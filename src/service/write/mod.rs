@@ -1,9 +1,9 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 //!
-//! * [`invalidate`]: what a write is to invalidate, and doing it.
+//! * [`invalidate`]: invalidates them.
 //! * [`guard`]: sees to the invalidation whatever becomes of the client.
 //! * [`outcome`]: committed, rejected or unknown, by the status.
-//! * [`targets`]: the resources and groups that one write invalidates.
+//! * [`targets`]: the resources and groups that a write invalidates.
 //! * [`through`]: write-through, which stores the response to a write.
 
 pub(crate) mod guard;
@@ -19,8 +19,8 @@ use crate::body::response::ResponseBody;
 use crate::state::LayerState;
 
 use self::guard::WriteGuard;
-use self::invalidate::PendingInvalidation;
 use self::outcome::{outcome_of, outcome_of_status};
+use self::targets::PendingInvalidation;
 use self::through::Replaced;
 use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::ready;

@@ -1,11 +1,158 @@
-//! The resources and groups that one write invalidates.
+//! The resources and groups that one write invalidates (RFC 9111 §4.4, RFC 9875 §3).
 
-use http::HeaderMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method, Request, request, response};
 
 use crate::backend::{Backend, Group, InvalidationTarget};
-use crate::key::Resource;
+use crate::key::{Resource, normalize_authority};
 use crate::semantics::groups::{GroupNames, invalidated_groups};
+use crate::semantics::invalidation::resolve;
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::WriteOutcome;
+use crate::service::request::route::WriteTarget;
 use crate::state::LayerState;
+use crate::write_info::WriteInfo;
+
+/// A write's request and resource, kept until its targets are invalidated.
+pub(crate) struct PendingInvalidation<B: Backend> {
+    pub(crate) state: LayerState<B>,
+    pub(crate) request: request::Parts,
+    pub(crate) resource: Resource,
+    pub(crate) authority: Box<str>,
+    /// When the write began.
+    pub(crate) at: Moment,
+}
+
+impl<B: Backend> Clone for PendingInvalidation<B> {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            request: self.request.clone(),
+            resource: self.resource,
+            authority: self.authority.clone(),
+            at: self.at,
+        }
+    }
+}
+
+/// The source of a reference to a resource.
+#[derive(Clone, Copy)]
+enum ReferenceSource {
+    /// The response: it may name resources of its own site only (RFC 9111 §4.4).
+    Response,
+    /// The `also_invalidate` hook: it may name any.
+    Hook,
+}
+
+impl<B: Backend> PendingInvalidation<B> {
+    /// Keeps the head of a write that is about to be called.
+    pub(crate) fn new<Req>(
+        state: LayerState<B>,
+        request: &Request<Req>,
+        target: WriteTarget,
+    ) -> Self {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = request.method().clone();
+        parts.uri = request.uri().clone();
+        parts.version = request.version();
+        parts.headers = request.headers().clone();
+        // Hooks judge the GET that a write-through answers, and must see its extensions. Otherwise
+        // extensions are left out: copying would let the values in them live longer.
+        let config = &state.config;
+        if config.write_through || (config.store_posts && parts.method == Method::POST) {
+            parts.extensions = request.extensions().clone();
+        }
+        Self {
+            at: state.now(),
+            state,
+            request: parts,
+            resource: target.resource,
+            authority: target.authority,
+        }
+    }
+
+    /// The targets of a write with this outcome and, if there is one, this response.
+    pub(crate) fn targets(
+        &self,
+        outcome: WriteOutcome,
+        response: Option<&response::Parts>,
+    ) -> WriteTargets {
+        let resources = match outcome {
+            WriteOutcome::Rejected => Vec::new(),
+            _ => self.resources(response),
+        };
+        let targets = WriteTargets::new(resources);
+        match response {
+            Some(head) => targets.with_groups(self.groups(&head.headers)),
+            None => targets,
+        }
+    }
+
+    /// The groups that the fields of a response invalidate.
+    pub(crate) fn groups(&self, headers: &HeaderMap) -> InvalidatedGroups {
+        InvalidatedGroups::from_response(&self.state, &self.authority, headers)
+    }
+
+    /// The resource of the write, those that `Location` and `Content-Location` name on the same
+    /// authority, and those of the hook; each once.
+    fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
+        let mut resources = vec![self.resource];
+        let mut add = |reference: &str, namer: ReferenceSource| {
+            let resource = self.resource_of(reference, namer);
+            resources.extend(resource.filter(|resource| !resources.contains(resource)));
+            resource.is_some()
+        };
+        for name in [LOCATION, CONTENT_LOCATION] {
+            for value in response.iter().flat_map(|head| head.headers.get_all(&name)) {
+                if let Ok(reference) = value.to_str() {
+                    add(reference, ReferenceSource::Response);
+                }
+            }
+        }
+        for reference in self.related(response) {
+            if !add(&reference, ReferenceSource::Hook) {
+                tracing::warn!(reference, "also_invalidate named no resource");
+            }
+        }
+        resources
+    }
+
+    /// The references of the hook. It may be called while values are dropped, so a panic ends here.
+    fn related(&self, response: Option<&response::Parts>) -> Vec<String> {
+        let Some(also) = &self.state.config.also_invalidate else {
+            return Vec::new();
+        };
+        let write = WriteInfo::new(&self.request, response);
+        catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
+            tracing::error!(
+                "also_invalidate panicked; the resources it would have named are not invalidated"
+            );
+            Vec::new()
+        })
+    }
+
+    /// The resource that a reference names, resolved against the write's target. `None` for one
+    /// that its source may not name, or that is no reference.
+    fn resource_of(&self, reference: &str, namer: ReferenceSource) -> Option<Resource> {
+        let reference = resolve(self.request.uri.path(), reference)?;
+        let state = &self.state;
+        let Some(named) = reference.authority else {
+            return Some(state.resource(&self.authority, &reference.path));
+        };
+        let scheme = reference.scheme.or(self.request.uri.scheme_str());
+        let rule = &state.config.authority;
+        match (rule.is_same_site(&self.request, scheme, named), namer) {
+            (true, _) => Some(state.resource(&self.authority, &reference.path)),
+            (false, ReferenceSource::Hook) => {
+                let named = normalize_authority(named, scheme)?;
+                Some(state.resource(&named, &reference.path))
+            }
+            (false, ReferenceSource::Response) => None,
+        }
+    }
+}
 
 /// The groups that the response to a write invalidates (RFC 9875 §3).
 pub(crate) enum InvalidatedGroups {

@@ -35,7 +35,7 @@ use crate::service::storing_permission::{
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
 
-use super::invalidate::PendingInvalidation;
+use super::targets::PendingInvalidation;
 
 /// Captures the fence for a store before the inner service is called; `None` where this write
 /// stores nothing.

@@ -7,15 +7,13 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::join_rules::{Flight, JoinRules};
+use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// Few under loom, which creates each of them anew for every interleaving.
 const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
-
-type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
@@ -90,25 +88,14 @@ impl<F, H> Default for FlightMaps<F, H> {
 }
 
 impl<F, H> FlightMaps<F, H> {
-    /// The flight that a request for a key may join.
-    ///
-    /// For a variant's key that may also be the flight under the primary key, as long as that has
-    /// no outcome: its leader did not know yet that the responses vary.
+    /// The flight that a request for a key may join, see [`find_joinable`].
     pub(super) fn joinable(
         &self,
         key: CacheKey,
         rules: JoinRules,
         can_join: impl Fn(&F) -> bool,
     ) -> Option<&Flight<F, H>> {
-        let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &can_join);
-        let primary_key = key.primary();
-        let of_primary_key = || {
-            let flight = self.current.get(&primary_key).filter(suits)?;
-            (primary_key != key && !flight.announcement.is_published()).then_some(flight)
-        };
-        let next = || self.next.get(&key).filter(suits);
-        let current = self.current.get(&key).filter(suits);
-        Some(current.or_else(of_primary_key).or_else(next)?)
+        find_joinable(&self.current, &self.next, key, rules, can_join)
     }
 
     /// Whether a key has a flight that is still expected to bring a response.
