@@ -1,11 +1,11 @@
 //! Stored responses in the memory of this process: limited in bytes, invalidated in constant time.
 //!
 //! ```text
-//! mod    MemoryBackend, the Backend implementation    builder  its options
-//! store  the operations, and the locks they take      expiry   the order in which entries expire
-//! entry  the entries of the map, and their weight     groups   the invalidations of groups
-//! resource_record  what an invalidation of a resource removes
-//! fence  the invalidations of resources               variants the variants under one key
+//! mod              MemoryBackend: implements Backend    builder   its options
+//! store            the operations, their locks           entry     entries and their weight
+//! resource_record  what makes a resource reachable       expiry    the order of expiry
+//! fence            invalidations of resources            groups    invalidations of groups
+//! variants         the variants under one key
 //! ```
 //!
 //! A resource has at most one *plain* response (without query, scheme and variant), which is found
