@@ -116,7 +116,7 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// `uri` is an absolute URI, or a path if the layer has a fixed
     /// [`authority`](crate::CacheLayer::authority); a query in it is ignored. After `Ok`, no later
-    /// request is answered with a response that was stored, or requested from the inner service,
+    /// request gets a response that was stored before, or whose call to the inner service began
     /// before.
     ///
     /// If the future is dropped before it ends, the invalidation may have taken effect or not. A
@@ -179,17 +179,21 @@ impl<B: Backend> CacheHandle<B> {
         self.state.clear().await
     }
 
-    /// Shuts down the background work: refreshes, captures of bodies, writes whose client left.
+    /// Shuts down the background work: refreshes, calls that several requests share, bodies that
+    /// are read to be stored, and writes whose client left.
     ///
     /// Call it when the server has stopped serving, and wait for it before the runtime ends. From
     /// its first poll on, no new background work starts: misses are not coalesced, stale responses
     /// are not refreshed in the background, and everything else works as before.
     ///
-    /// Running tasks have `timeout` to end and are then cancelled; zero cancels them at once. The
-    /// resources of a cancelled write are invalidated at once if the backend need not wait for
-    /// that; a [`Guarded`](crate::backend::Guarded) one delivers the invalidation afterwards. Then
+    /// Running tasks have `timeout` to end and are then cancelled; zero cancels them at once. Then
     /// the backend delivers pending invalidations, in the rest of `timeout` but in at least one
-    /// second. The call takes at most two seconds longer than `timeout`.
+    /// second. If that is not enough, they are lost and an error is logged. The call takes at most
+    /// two seconds longer than `timeout`.
+    ///
+    /// A cancelled write still invalidates its resources: a memory backend at once, a
+    /// [`Guarded`](crate::backend::Guarded) one by a delivery as above. A remote backend that is
+    /// not guarded may miss this invalidation.
     ///
     /// If the future is dropped, new work stays refused and running tasks continue. It can be
     /// called again.

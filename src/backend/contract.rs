@@ -50,8 +50,8 @@ use crate::semantics::moment::Moment;
 ///   [`groups`](super::StoredResponse::groups) contain it. Once `invalidate` of an
 ///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored
 ///   before, and no fence captured before stores a member, although the groups of a fill are known
-///   only when it stores. Responses outside of the group stay stored; a fence that covers several
-///   groups may refuse a few new ones.
+///   only when it stores. Responses outside of the group stay stored, but a fence captured before
+///   may refuse to store new responses that belong to other groups.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.
 /// * **A variant records its rule.** A variant is one of several responses under one key that

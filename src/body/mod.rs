@@ -6,7 +6,7 @@
 //! * [`capture`]: collects a body for the store while it streams.
 //! * [`pump`]: moves one body to several readers, at their pace.
 //!
-//! This room knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
+//! This module knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
 
 pub(crate) mod capture;
 pub(crate) mod missing_range;

@@ -40,7 +40,7 @@
 //! Also in here, because fills need them: the [`Budget`] of bytes under way, and the
 //! [`ExpiringSet`] of keys to be treated differently for a while.
 //!
-//! This room knows keys, fences and bytes. It does not know requests, responses or the inner
+//! This module knows keys, fences and bytes. It does not know requests, responses or the inner
 //! service: whether a head suits a follower, and what is done with a whole body, is decided by the
 //! service. Start reading at [`Flights::enter`], then [`Leader`].
 

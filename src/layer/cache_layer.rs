@@ -63,7 +63,8 @@ use crate::state::LayerState;
 /// configuration file.
 ///
 /// Functions that are given to options run on the path of a request. They must not block. A panic
-/// in one of them panics the request, except in [`also_invalidate`](Self::also_invalidate).
+/// in one of them panics the request, or ends the background refresh, that called it. A panic in
+/// [`also_invalidate`](Self::also_invalidate) is only logged.
 pub struct CacheLayer<B: Backend> {
     state: LayerState<B>,
 }

@@ -42,8 +42,9 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// The lifetime applies to the statuses 200, 203, 204, 301 and 308, and, limited by
     /// [`negative_ttl`](Self::negative_ttl), to 404 and 410. It takes precedence over the
-    /// heuristic. With zero, such responses are stale on arrival and are validated before each use.
-    /// With [`Ttl::UntilInvalidated`] they never expire.
+    /// heuristic. With zero, such responses are stale on arrival: one with a validator (`ETag`,
+    /// `Last-Modified`) is stored and validated before each use, and any other is stored only if it
+    /// may be [used stale](Self#stale-responses). With [`Ttl::UntilInvalidated`] they never expire.
     ///
     /// A response to a request with `Cookie` is stored only if it states its own lifetime: it may
     /// be personal.
@@ -55,8 +56,8 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets the longest lifetime that [`ttl`](Self::ttl) gives to 404 and 410 responses.
     ///
-    /// Default: 5 seconds. With zero they are stale on arrival. Without [`ttl`](Self::ttl) it has
-    /// no effect.
+    /// Default: 5 seconds. Zero means the same as for [`ttl`](Self::ttl). Without
+    /// [`ttl`](Self::ttl) it has no effect.
     #[must_use]
     pub fn negative_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.negative_ttl = ttl)

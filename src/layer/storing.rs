@@ -33,7 +33,8 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// Sets the largest header section that is stored, in bytes of names and values.
+    /// Sets the largest header section that is stored, in bytes: the names and values, and four
+    /// more for each line, as HTTP/1.1 writes them.
     ///
     /// Default: 64 KiB. A response with a larger one streams to its client and is not stored.
     #[must_use]

@@ -1,6 +1,6 @@
 //! Groups of stored responses that are invalidated together (RFC 9875).
 //!
-//! This file reads the two fields. A [`Group`] is a digest; the room `key` makes it, because a
+//! This file reads the two fields. A [`Group`] is a digest; the module `key` makes it, because a
 //! group belongs to one origin.
 
 use std::borrow::Cow;

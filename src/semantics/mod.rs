@@ -1,8 +1,8 @@
 //! The rules of HTTP caching as pure functions: RFC 9111 and the documents around it.
 //!
 //! Nothing in here waits, locks, reads a clock or does I/O: the current time is an argument, and a
-//! decision is an enum that carries its reason. The rooms do not know the cache key, backends or
-//! the service; what the crate does with a decision is decided there.
+//! decision is an enum that carries its reason. The submodules do not know the cache key, backends
+//! or the service; what the crate does with a decision is decided there.
 //!
 //! One request passes them in this order:
 //!

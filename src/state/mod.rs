@@ -4,7 +4,7 @@
 //! field serves one purpose and has its own file. Functions of the service take the whole only
 //! where they need several fields.
 //!
-//! This room knows the backend, the flights and the counters. It knows nothing of requests on
+//! This module knows the backend, the flights and the counters. It knows nothing of requests on
 //! their way, and imports nothing of `service`. Start reading with [`layer_state`], then
 //! [`operations`].
 

@@ -52,19 +52,20 @@ use super::Backend;
 ///   recorded before the write is answered. Until it is delivered, this instance does not read the
 ///   resource from the backend, and treats members of an invalidated group as misses. A background
 ///   task delivers it as soon as the backend answers again. If more than 16,384 resources and
-///   groups are recorded, the whole backend is to be cleared instead, and nothing is read from it
-///   until it is. [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers pending
-///   invalidations; if its time is over before, an error is logged and they are lost.
+///   groups are recorded, the task clears the whole backend instead, and nothing is read from it
+///   before that. [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers pending
+///   invalidations; those that it cannot deliver in its time are lost, and an error is logged.
 ///
 /// An operation whose client left counts as a failure if it had taken more than half of its
-/// deadline by then. A reply that is read after more than one and a half times the deadline is no
-/// failure: this process is overloaded then, not the backend.
+/// deadline by then. A reply is no failure if this process reads it only after one and a half times
+/// the deadline, because then the process is overloaded, not the backend. An operation that a
+/// healthy backend [refuses](crate::backend::BackendError::refused) is no failure either.
 ///
 /// # During an outage
 ///
 /// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key make at
-/// most two calls. A request shares a call only if the call has not started yet: during an outage,
-/// a write at another instance since its start would go unnoticed.
+/// most two calls. A request shares only a call that has not started yet: if a write at another
+/// instance came after the start, this instance would not notice it.
 ///
 /// If an instance answers a write while it cannot reach the backend, later requests **at that
 /// instance** never get older data. Other instances that still reach the backend may serve the old

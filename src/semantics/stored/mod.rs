@@ -3,7 +3,7 @@
 //!
 //! A [`StoredHead`] is made from the head of a response and its policy; with the content it becomes
 //! a [`StoredResponse`], which never changes. [`updated_headers`] computes the fields after a 304
-//! or an answer to HEAD. Backends keep stored responses; this room does not know how.
+//! or an answer to HEAD. Backends keep stored responses; this module does not know how.
 
 mod compact;
 mod drop_observer;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
-//! this room decides who may share a response.
+//! this module decides who may share a response.
 
 pub(crate) mod deliver;
 pub(crate) mod member;

@@ -6,7 +6,7 @@
 //! * [`validation`]: a 304 to the cache's validators.
 //! * [`head_method`]: what a response to HEAD says of the stored response.
 //!
-//! This room knows the fill, and neither its followers nor how its response is stored.
+//! This module knows the fill, and neither its followers nor how its response is stored.
 
 pub(crate) mod fetch;
 pub(crate) mod head_method;

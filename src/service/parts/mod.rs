@@ -6,7 +6,7 @@
 //! * [`merge`]: new bytes merged with stored ones.
 //! * [`superseded`]: parts removed when the whole response is stored.
 //!
-//! A miss without a `Range`, of a key without stored parts, never enters this room.
+//! A miss without a `Range`, of a key without stored parts, never enters this module.
 
 pub(crate) mod fetch_missing_range;
 pub(crate) mod find;

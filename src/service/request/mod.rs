@@ -1,8 +1,8 @@
 //! Plain data made of a request: its route through the cache, its key, its preconditions, and the
 //! request that goes to the inner service.
 //!
-//! This room decides from the request alone. It knows the options and the key rules, but no stored
-//! response, no flight and no clock.
+//! This module decides from the request alone. It knows the options and the key rules, but no
+//! stored response, no flight and no clock.
 
 pub(crate) mod outgoing;
 pub(crate) mod preconditions;

@@ -5,8 +5,8 @@
 //! there are connections, it is sent at once; otherwise it leaves with the next batch. A lookup
 //! joins a batch only before that is sent, so that its reply is never older than the lookup.
 //!
-//! This room knows the connection pool and the protocol's keys and entries. It does not know what a
-//! lookup is for. Start reading at [`LookupBatcher::lookup`].
+//! This module knows the connection pool and the protocol's keys and entries. It does not know what
+//! a lookup is for. Start reading at [`LookupBatcher::lookup`].
 
 mod batch;
 mod reply;

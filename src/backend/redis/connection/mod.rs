@@ -10,8 +10,8 @@
 //!                                            └─ ReplyMonitor    since when no reply has arrived
 //! ```
 //!
-//! This room knows commands and replies. It knows neither cache keys, tokens nor stored responses:
-//! those belong to the protocol, which builds on it.
+//! This module knows commands and replies. It knows neither cache keys, tokens nor stored
+//! responses: those belong to the protocol, which builds on it.
 //!
 //! Start reading at [`Pool::send`], then [`Connection::connect`] and `health_check.rs`.
 

@@ -9,7 +9,7 @@
 //! client.rs       sending commands and scripts, for all of them
 //! ```
 //!
-//! This room knows the protocol and the connections. It does not know the options, nor the
+//! This module knows the protocol and the connections. It does not know the options, nor the
 //! [`Backend`](crate::backend::Backend) trait, whose methods it carries out. Start reading at
 //! `lookup.rs`.
 
