@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::flight::BudgetShare;
 use crate::semantics::reason::Refusal;
+
+use super::kept_chunks::join;
 
 /// A body that arrived whole, or why it is not stored.
 pub(crate) type Captured = Result<Whole, Refusal>;
@@ -140,32 +142,4 @@ impl Drop for Capture {
             self.give_up(Refusal::Abandoned);
         }
     }
-}
-
-/// Chunks below this many bytes are copied when they are kept.
-const SMALL: usize = 2048;
-
-/// A chunk that may be kept: a small one is copied, because it may be a slice of a much larger
-/// read buffer, which it would keep alive.
-pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
-    if chunk.len() < SMALL {
-        Bytes::copy_from_slice(chunk)
-    } else {
-        chunk.clone()
-    }
-}
-
-/// The chunks in one buffer of their own, for the reason given at [`keepable`].
-fn join(chunks: &[Bytes], length: usize) -> Bytes {
-    if let [chunk] = chunks
-        && chunk.len() < SMALL
-    {
-        // `keepable` has copied it already.
-        return chunk.clone();
-    }
-    let mut body = BytesMut::with_capacity(length);
-    for chunk in chunks {
-        body.extend_from_slice(chunk);
-    }
-    body.freeze()
 }

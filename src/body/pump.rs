@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
-use crate::body::capture::{Capture, keepable};
+use crate::body::capture::Capture;
+use crate::body::kept_chunks::keepable;
 use crate::error::BoxError;
 use crate::timeout::with_timeout;
 

@@ -15,7 +15,8 @@ use crate::error::BoxError;
 use crate::flight::{BodyEvent, BodyReader};
 use crate::semantics::reason::Refusal;
 
-use crate::body::capture::{Capture, keepable};
+use crate::body::capture::Capture;
+use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
 
 pin_project! {

@@ -11,7 +11,7 @@ mod freshness;
 
 mod storing;
 
-mod keys;
+mod keys_and_bypass;
 
 mod writes;
 

@@ -11,6 +11,7 @@ mod partial_content;
 mod requested_ranges;
 #[cfg(test)]
 mod tests;
+mod whole_head;
 
 pub use content_range::{
     content_range, parse_content_range, range_header, unsatisfied_content_range,
@@ -21,3 +22,4 @@ pub use partial_content::PartialContent;
 #[cfg(any(test, fuzzing))]
 pub use requested_ranges::MAX_RANGES;
 pub use requested_ranges::{RequestedRanges, requested_ranges};
+pub use whole_head::whole_head;

@@ -8,15 +8,13 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
 use crate::semantics::moment::Moment;
-use crate::semantics::ranges::{content_range, parse_content_range, range_header};
+use crate::semantics::ranges::{content_range, parse_content_range, range_header, whole_head};
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::is_same_representation;
 use crate::service::fill_data::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::select::cut_ranges::Source;
 use crate::state::LayerState;
-
-use super::merge::whole_head;
 
 /// The response to a request that was narrowed to the missing range.
 pub(crate) enum Completed<Res> {

@@ -2,14 +2,12 @@
 //!
 //! * [`find`]: stored parts that answer a request, or could complete it.
 //! * [`fetch_missing_range`]: a request narrowed to the missing range, and its response made whole.
-//! * [`store`]: a 206 decided as a part of the representation it belongs to.
-//! * [`merge`]: new bytes merged with stored ones.
+//! * [`store`]: a 206 decided as a part of its representation, and merged with stored parts.
 //! * [`superseded`]: parts removed when the whole response is stored.
 //!
 //! A miss without a `Range`, of a key without stored parts, never enters this module.
 
 pub(crate) mod fetch_missing_range;
 pub(crate) mod find;
-pub(crate) mod merge;
 pub(crate) mod store;
 pub(crate) mod superseded;

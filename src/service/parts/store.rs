@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, RANGE};
 use http::{Method, StatusCode, response};
 use http_body::Body;
@@ -14,8 +15,8 @@ use http_body::Body;
 use crate::backend::Backend;
 use crate::flight::Audience;
 use crate::key::CacheKey;
-use crate::semantics::ranges::PartialContent;
 use crate::semantics::ranges::parse_content_range;
+use crate::semantics::ranges::{PartialContent, whole_head};
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
@@ -27,7 +28,6 @@ use crate::service::storing_permission::{
 use crate::state::LayerState;
 
 use super::fetch_missing_range::range_of_same_representation;
-use super::merge::whole_head;
 
 /// The longest time for which requests for a whole response look for its parts, too.
 const MAX_REMEMBERED: Duration = Duration::from_secs(3600);
@@ -58,6 +58,27 @@ impl PartToStore {
             None => (None, PartialContent::new(self.complete, [range.clone()])?),
         };
         Some((MergePlan { range, stored }, parts))
+    }
+}
+
+impl MergePlan {
+    /// The length of the new part, in bytes.
+    pub(crate) fn new_length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// The length of the stored parts, in bytes.
+    pub(crate) fn stored_length(&self) -> u64 {
+        let stored = self.stored.as_ref();
+        stored.map_or(0, |stored| stored.body().len() as u64)
+    }
+
+    /// The new and the stored bytes, in their order.
+    pub(crate) fn merge(&self, new: Bytes) -> Bytes {
+        let stored = self.stored.as_ref();
+        let merged =
+            stored.and_then(|stored| Some(stored.parts()?.join(stored.body(), &self.range, &new)));
+        merged.unwrap_or(new)
     }
 }
 

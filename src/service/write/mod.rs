@@ -1,16 +1,16 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 //!
-//! * [`invalidate`]: invalidates them.
 //! * [`guard`]: sees to the invalidation whatever becomes of the client.
 //! * [`outcome`]: committed, rejected or unknown, by the status.
 //! * [`targets`]: the resources and groups that a write invalidates.
-//! * [`through`]: write-through, which stores the response to a write.
+//! * [`invalidate`]: invalidates them.
+//! * [`store_write_response`]: write-through, which stores the response to a write.
 
 pub(crate) mod guard;
 pub(crate) mod invalidate;
 pub(crate) mod outcome;
+pub(crate) mod store_write_response;
 pub(crate) mod targets;
-pub(crate) mod through;
 
 use http::{Request, Response};
 
@@ -20,8 +20,8 @@ use crate::state::LayerState;
 
 use self::guard::WriteGuard;
 use self::outcome::{outcome_of, outcome_of_status};
+use self::store_write_response::Replaced;
 use self::targets::PendingInvalidation;
-use self::through::Replaced;
 use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::ready;
 use super::request::route::WriteTarget;
@@ -46,7 +46,7 @@ where
     Res: InnerBody,
 {
     let pending = PendingInvalidation::new(state.clone(), &request, target);
-    let fence = through::capture_fence(&pending).await;
+    let fence = store_write_response::capture_fence(&pending).await;
     // Nothing is written before the call: a client that leaves until then leaves nothing behind.
     ready(&mut inner).await?;
     let mut guard = WriteGuard::arm(pending, outcome_of);
@@ -62,7 +62,7 @@ where
     let (mut head, body) = response.into_parts();
     let outcome = outcome_of_status(head.status);
     guard.note_response(outcome, &head);
-    let representation = through::representation(guard.pending(), fence, &head, &body);
+    let representation = store_write_response::representation(guard.pending(), fence, &head, &body);
     let (body, replaced) = match representation {
         Some(representation) => representation.store(&state, body).await,
         None => (ResponseBody::streaming(body), Replaced::default()),

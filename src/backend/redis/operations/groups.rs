@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use super::client::ProtocolClient;
+use super::protocol_client::ProtocolClient;
 use crate::backend::StoredResponse;
 use crate::backend::redis::connection::CommandError;
 use crate::backend::redis::protocol::entry::GroupTokens;

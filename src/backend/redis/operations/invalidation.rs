@@ -1,6 +1,6 @@
 //! Invalidation: the removal of tokens. It has taken effect when Redis has acknowledged it.
 
-use super::client::ProtocolClient;
+use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::CommandError;
 use crate::key::Resource;
 use crate::semantics::groups::Group;

@@ -1,7 +1,7 @@
 //! The lookup: one round trip for a hit, a second one where a token is absent or has to be
 //! compared.
 
-use super::client::ProtocolClient;
+use super::protocol_client::ProtocolClient;
 use crate::backend::Lookup;
 use crate::backend::redis::batching::{EntryReply, LookupReply};
 use crate::backend::redis::connection::CommandError;

@@ -13,11 +13,11 @@
 //! [`Backend`](crate::backend::Backend) trait, whose methods it carries out. Start reading at
 //! `lookup.rs`.
 
-mod client;
 mod groups;
 mod invalidation;
 mod lookup;
+mod protocol_client;
 mod store;
 mod tokens;
 
-pub(crate) use self::client::ProtocolClient;
+pub(crate) use self::protocol_client::ProtocolClient;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::client::ProtocolClient;
+use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
 use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};

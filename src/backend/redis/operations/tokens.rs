@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::Value;
 
-use super::client::ProtocolClient;
+use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::{
     CommandError, Connection, LuaScript, ScriptCall, ServerIdentity,
 };
