@@ -139,8 +139,9 @@ impl<B: Backend> CacheHandle<B> {
     /// Invalidates a resource by the authority and path of its cache key, as the layer's
     /// [`key`](crate::CacheLayer::key) hook makes them.
     ///
-    /// Unless the hook makes others, the authority is in lower case and without the default port,
-    /// and the path begins with `/`. Otherwise as [`invalidate`](Self::invalidate).
+    /// Unless the hook changes them, the authority is in lower case and without the default port,
+    /// and the path begins with `/`. What [`invalidate`](Self::invalidate) says about `Ok` and about
+    /// a dropped future holds here, too.
     ///
     /// # Errors
     /// If the backend does not acknowledge the invalidation.
@@ -187,13 +188,13 @@ impl<B: Backend> CacheHandle<B> {
     /// are not refreshed in the background, and everything else works as before.
     ///
     /// Running tasks have `timeout` to end and are then cancelled; zero cancels them at once. Then
-    /// the backend delivers pending invalidations, in the rest of `timeout` but in at least one
-    /// second. If that is not enough, they are lost and an error is logged. The call takes at most
-    /// two seconds longer than `timeout`.
+    /// the backend delivers pending invalidations. It has the rest of `timeout` for that, and at
+    /// least one second. Invalidations that are still pending then are lost, and an error is logged.
+    /// The call takes at most two seconds longer than `timeout`.
     ///
-    /// A cancelled write still invalidates its resources: a memory backend at once, a
-    /// [`Guarded`](crate::backend::Guarded) one by a delivery as above. A remote backend that is
-    /// not guarded may miss this invalidation.
+    /// A cancelled write still invalidates its resources: in a memory backend at once, in a
+    /// [`Guarded`](crate::backend::Guarded) one by the delivery described above. A remote backend
+    /// that is not guarded may miss this invalidation.
     ///
     /// If the future is dropped, new work stays refused and running tasks continue. It can be
     /// called again.

@@ -28,8 +28,9 @@ impl<B: Backend> CacheLayer<B> {
     /// inner service.
     ///
     /// Default: 10 seconds. The other followers keep waiting, for the first of the calls that
-    /// responds. Each further call in a row without a response head doubles the time. With zero, no
-    /// request waits for a response head.
+    /// responds. Each further call has twice the time of the one before to bring a response head,
+    /// but at most [`fill_timeout`](Self::fill_timeout). With zero, no request waits for a response
+    /// head.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)

@@ -64,8 +64,9 @@ use super::Backend;
 /// # During an outage
 ///
 /// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key make at
-/// most two calls. A request shares only a call that has not started yet: if a write at another
-/// instance came after the start, this instance would not notice it.
+/// most two calls: those that arrive while the first call runs share a second one, which starts
+/// when the first has responded. They cannot share the first one, because this instance would not
+/// notice a write at another instance that came after its start.
 ///
 /// If an instance answers a write while it cannot reach the backend, later requests **at that
 /// instance** never get older data. Other instances that still reach the backend may serve the old
