@@ -81,9 +81,10 @@
 //! A request is sent again, on another connection, only if its pooled connection turned out to be
 //! closed before any byte of the request was sent.
 
-// Direction: `field_value <- body <- error <- target <- forwarding, headers, upstream, websocket
-// <- forward <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache;
-// `semantics`, `key` and `error` are all that is used of this crate. Start reading at `forward`.
+// Direction: `field_value <- body <- error <- validate_request <- forwarded_fields, headers,
+// upstream, websocket <- forward <- reverse_proxy`, and `error_responder` beside them. Nothing here
+// knows the cache; `semantics`, `key` and `error` are all that is used of this crate. Start reading
+// at `forward`.
 
 mod body;
 mod config_error;

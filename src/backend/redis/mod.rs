@@ -112,7 +112,7 @@
 //! # Files
 //!
 //! ```text
-//! options, error  ◀─ backend.rs        RedisOptions, RedisBackend
+//! options.rs, options_error.rs  ◀─ backend.rs    RedisOptions, RedisBackend
 //!                       │
 //!                   operations/        lookup, store, invalidation: the steps of the protocol
 //!                       │
