@@ -140,8 +140,8 @@ impl<B: Backend> CacheHandle<B> {
     /// [`key`](crate::CacheLayer::key) hook makes them.
     ///
     /// Unless the hook changes them, the authority is in lower case and without the default port,
-    /// and the path begins with `/`. What [`invalidate`](Self::invalidate) says about `Ok` and about
-    /// a dropped future holds here, too.
+    /// and the path begins with `/`. What [`invalidate`](Self::invalidate) says about `Ok` and
+    /// about a dropped future holds here, too.
     ///
     /// # Errors
     /// If the backend does not acknowledge the invalidation.
@@ -189,8 +189,8 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// Running tasks have `timeout` to end and are then cancelled; zero cancels them at once. Then
     /// the backend delivers pending invalidations. It has the rest of `timeout` for that, and at
-    /// least one second. Invalidations that are still pending then are lost, and an error is logged.
-    /// The call takes at most two seconds longer than `timeout`.
+    /// least one second. Invalidations that are still pending then are lost, and an error is
+    /// logged. The call takes at most two seconds longer than `timeout`.
     ///
     /// A cancelled write still invalidates its resources: in a memory backend at once, in a
     /// [`Guarded`](crate::backend::Guarded) one by the delivery described above. A remote backend
