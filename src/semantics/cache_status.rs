@@ -6,6 +6,8 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::semantics::reason::{Bypass, FetchReason, Reason};
+
 /// The name of the field.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -145,6 +147,44 @@ impl fmt::Display for DetailParameter<'_> {
             Some(detail) => write!(f, "; detail={detail}"),
             None => Ok(()),
         }
+    }
+}
+
+impl FetchReason {
+    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
+    #[must_use]
+    pub(crate) fn fwd(self) -> &'static str {
+        match self {
+            Self::UriMiss | Self::OtherKey => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Stale => "stale",
+            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh => "request",
+            Self::Partial => "partial",
+            Self::BackendFailed => "miss",
+        }
+    }
+
+    /// Returns the reason's own name where the registered token says less.
+    #[must_use]
+    pub(crate) fn detail(self) -> Option<&'static str> {
+        (self.fwd() != self.as_str()).then(|| self.as_str())
+    }
+}
+
+impl Bypass {
+    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
+    #[must_use]
+    pub(crate) fn fwd(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            _ => "bypass",
+        }
+    }
+
+    /// Returns the reason's own name where the registered token says less.
+    #[must_use]
+    pub(crate) fn detail(self) -> Option<&'static str> {
+        (self.fwd() != self.as_str()).then(|| self.as_str())
     }
 }
 

@@ -230,44 +230,6 @@ impl Refusal {
     }
 }
 
-impl FetchReason {
-    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
-    #[must_use]
-    pub(crate) fn fwd(self) -> &'static str {
-        match self {
-            Self::UriMiss | Self::OtherKey => "uri-miss",
-            Self::VaryMiss => "vary-miss",
-            Self::Stale => "stale",
-            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh => "request",
-            Self::Partial => "partial",
-            Self::BackendFailed => "miss",
-        }
-    }
-
-    /// Returns the reason's own name where the registered token says less.
-    #[must_use]
-    pub(crate) fn detail(self) -> Option<&'static str> {
-        (self.fwd() != self.as_str()).then(|| self.as_str())
-    }
-}
-
-impl Bypass {
-    /// Returns the registered token of the `fwd` parameter (RFC 9211 §2.2).
-    #[must_use]
-    pub(crate) fn fwd(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            _ => "bypass",
-        }
-    }
-
-    /// Returns the reason's own name where the registered token says less.
-    #[must_use]
-    pub(crate) fn detail(self) -> Option<&'static str> {
-        (self.fwd() != self.as_str()).then(|| self.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

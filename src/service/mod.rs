@@ -18,6 +18,7 @@
 
 mod bounds;
 mod bypass;
+mod cached_values;
 mod coalesce;
 mod fill_data;
 mod future;

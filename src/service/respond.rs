@@ -1,7 +1,5 @@
 //! Responses of the cache, and the fields it adds to those of the inner service.
 
-use std::cell::RefCell;
-
 use http::header::{AGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
@@ -13,6 +11,7 @@ use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, W
 use crate::stats::{Counters, Event};
 
 use crate::body::response::ResponseBody;
+use crate::service::cached_values::set_cached_value;
 use crate::service::fill_data::{FetchInfo, Hit};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
@@ -247,36 +246,4 @@ fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<R
         set_cached_value(age, 0, hit.age, || HeaderValue::from(hit.age));
     }
     response
-}
-
-/// Slots of header values that each thread remembers.
-const CACHED_VALUES: usize = 64;
-
-/// Sets a header value made from a number, from this thread's cache of such values.
-///
-/// Ages and lifetimes change once a second; formatting them on every hit would cost more than the
-/// lookup. `kind` tells apart values that are made differently.
-fn set_cached_value(
-    slot: &mut HeaderValue,
-    kind: u64,
-    number: u64,
-    make: impl Fn() -> HeaderValue,
-) {
-    type Entry = (u64, u64, HeaderValue);
-    thread_local! {
-        static VALUES: RefCell<[Option<Entry>; CACHED_VALUES]> =
-            const { RefCell::new([const { None }; CACHED_VALUES]) };
-    }
-    let index = (number.wrapping_add(kind.wrapping_mul(31)) % CACHED_VALUES as u64) as usize;
-    let set = VALUES.try_with(|values| match &mut values.borrow_mut()[index] {
-        Some((k, n, value)) if (*k, *n) == (kind, number) => *slot = value.clone(),
-        other => {
-            *slot = make();
-            *other = Some((kind, number, slot.clone()));
-        }
-    });
-    if set.is_err() {
-        // The thread is being torn down, and its cache is gone.
-        *slot = make();
-    }
 }

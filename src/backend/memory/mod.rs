@@ -5,7 +5,7 @@
 //! store            the operations, their locks           entry     entries and their weight
 //! resource_record  what makes a resource reachable       expiry    the order of expiry
 //! fence            invalidations of resources            groups    invalidations of groups
-//! variants         the variants under one key
+//! variants         the variants under one key            evicted   what the map evicts
 //! ```
 //!
 //! A resource has at most one *plain* response (without query, scheme and variant), which is found
@@ -22,6 +22,7 @@
 
 mod builder;
 mod entry;
+mod evicted;
 mod expiry;
 mod fence;
 mod groups;

@@ -3,7 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::entry::{EvictedEntries, MemoryEntry};
+use super::entry::MemoryEntry;
+use super::evicted::EvictedEntries;
 use super::store::MemoryStore;
 use crate::key::{CacheKey, Resource};
 

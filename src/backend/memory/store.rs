@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::entry::{
-    CollectEvicted, EntryContent, EntryWeight, EvictedEntries, KeyHash, MemoryEntry,
-};
+use super::entry::{EntryContent, EntryWeight, KeyHash, MemoryEntry};
+use super::evicted::{CollectEvicted, EvictedEntries};
 use super::expiry::ExpiryQueue;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
