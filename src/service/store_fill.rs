@@ -6,8 +6,8 @@
 //!                -> Refusal: counted, said in Cache-Status
 //! ```
 //!
-//! The rules are those of `storing_permission`; parts (206) are decided in `parts::store`. Nothing here waits
-//! for the client.
+//! The rules are those of `storing_permission`; parts (206) are decided in `parts::store`. Nothing
+//! here waits for the client.
 
 use std::sync::Arc;
 use std::time::Duration;
