@@ -1,15 +1,13 @@
 //! A backend of your own: one map behind one lock, which every write clears.
 //!
-//! ```text
-//! cargo run --example custom_backend
-//! curl -i 127.0.0.1:3000/         # Cache-Status: ..; fwd=uri-miss; stored
-//! curl -i 127.0.0.1:3000/         # Cache-Status: ..; hit; ttl=..
-//! curl -X POST 127.0.0.1:3000/    # a write: the next GET is a miss
-//! ```
+//! * `cargo run --example custom_backend`
+//! * `curl -i 127.0.0.1:3000/`, twice: `Cache-Status: ..; fwd=uri-miss; stored`, then `..; hit`
+//! * `curl -X POST 127.0.0.1:3000/`, a write: the next GET is a miss
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, routing::any};
+use tokio::net::TcpListener;
 use tower_response_cache::key::{CacheKey, Resource};
 use tower_response_cache::{CacheLayer, backend::*, clock::Moment};
 
@@ -38,6 +36,11 @@ impl Backend for OneMap {
         responses.insert(*key, it);
         Ok(PutOutcome::Stored)
     }
+    async fn remove(&self, key: &CacheKey, fence: u64) -> Result<bool> {
+        let (responses, current) = &mut *self.0.lock().unwrap();
+        responses.retain(|stored, _| stored != key || fence != *current);
+        Ok(fence == *current)
+    }
     async fn invalidate(&self, _: &InvalidationTarget) -> Result<()> {
         self.clear().await
     }
@@ -51,10 +54,7 @@ impl Backend for OneMap {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let cache = CacheLayer::new(OneMap::default()).ttl(std::time::Duration::from_secs(60));
-    let app = Router::new()
-        .route("/", any(async || "hello\n"))
-        .layer(cache);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).await
+    let app = Router::new().route("/", any(async || "hello\n"));
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    axum::serve(listener, app.layer(cache)).await
 }

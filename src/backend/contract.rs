@@ -276,20 +276,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// resource stay, and so do all fences. The cache removes the stored parts of a response (RFC
     /// 9111 §3.3) with it, once the complete response is stored.
     ///
-    /// The default [invalidates](Self::invalidate) the whole resource, which is correct, but also
-    /// removes the response that was just stored.
-    ///
     /// # Errors
-    /// If the backend fails or cannot be reached. The entry may be removed nevertheless.
+    /// If the backend fails or cannot be reached. The entry may be removed nevertheless. The cache
+    /// counts and logs the failure; the parts stay until they expire.
     fn remove(
         &self,
         key: &CacheKey,
         fence: Self::Fence,
-    ) -> impl Future<Output = Result<bool, BackendError>> + Send {
-        let _ = fence;
-        let target = InvalidationTarget::Resource(*key.resource());
-        async move { self.invalidate(&target).await.map(|()| true) }
-    }
+    ) -> impl Future<Output = Result<bool, BackendError>> + Send;
 
     /// Invalidates a resource or a group: see [the rules](Self#the-rules).
     ///

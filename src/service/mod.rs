@@ -51,9 +51,10 @@ use crate::state::LayerState;
 
 use self::bypass::bypass;
 use self::coalesce::coalesce;
-use self::lookup::{LookupOutcome, lookup_now};
+use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
 use self::request::route::{Route, classify};
+use self::respond::Responder;
 use self::write::write;
 
 pub use future::ResponseFuture;
@@ -160,6 +161,11 @@ where
         let outcome = lookup_now(&self.state, &read_request, &parts);
         if let Some(LookupOutcome::Answer(found)) = outcome {
             let preconditions = read_request.preconditions(&parts);
+            // Most answers end here: spare them the way of the others.
+            if let CacheAnswer::Hit(hit) = &found {
+                let response = Responder::new(&self.state).hit(hit, preconditions);
+                return ResponseFuture::ready(response);
+            }
             let (response, refresh) = answer(&self.state, found, preconditions);
             if let Some(refresh) = refresh {
                 let (key, target) = read_request.into_key(&config.scope);

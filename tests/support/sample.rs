@@ -148,6 +148,10 @@ impl Backend for Recorder {
         Ok(PutOutcome::Stored)
     }
 
+    async fn remove(&self, _: &CacheKey, (): ()) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
     async fn invalidate(&self, _: &InvalidationTarget) -> Result<(), BackendError> {
         Ok(())
     }

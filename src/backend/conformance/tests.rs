@@ -89,6 +89,10 @@ impl Backend for Minimal {
         self.0.put(key, fence, response, now).await
     }
 
+    async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
+        self.0.remove(key, fence).await
+    }
+
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.0.invalidate(target).await
     }

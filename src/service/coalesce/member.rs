@@ -85,10 +85,8 @@ impl FlightMember {
         outgoing: &OutgoingRequest,
     ) -> Joined<B::Fence> {
         let (coalescing, now) = (&state.shared.coalescing, state.now());
-        let is_uncacheable = coalescing
-            .uncacheable
-            .contains(&self.key, &outgoing.headers, now);
-        if self.flights_left == 0 || is_uncacheable {
+        let uncacheable = &coalescing.uncacheable;
+        if self.flights_left == 0 || uncacheable.contains(&self.key, &outgoing.headers, now) {
             return Joined::Neither;
         }
         let resource = *self.key.resource();

@@ -69,9 +69,10 @@ pub(crate) fn follow<B: Backend, Res>(
         response.headers_mut().insert(AGE, HeaderValue::from(age));
     }
     let (mut head, mut body) = response.into_parts();
-    let (preconditions, confirmed) = (outgoing.preconditions(), outgoing.confirmed_content());
-    if let Some(cut) = cut_response(&mut head, preconditions, confirmed, state.now()) {
-        body = cut;
+    if outgoing.has_client_conditions() {
+        let (preconditions, confirmed) = (outgoing.preconditions(), outgoing.confirmed_content());
+        let cut = cut_response(&mut head, preconditions, confirmed, state.now());
+        body = cut.unwrap_or(body);
     }
     Responder::new(state).mark_collapsed(&mut head.headers, fill.miss.reason);
     Followed::Response(Response::from_parts(head, body))
