@@ -113,14 +113,10 @@ impl<B: Backend> Guarded<B> {
     /// Sets the time after which an open circuit breaker becomes half-open: it lets one operation
     /// through, the probe. If the probe fails, the time to the next one doubles.
     ///
-    /// Default: 500 ms. The time varies at random by up to a quarter. Values of more than a day
-    /// count as a day.
-    ///
-    /// # Panics
-    /// If `delay` is zero.
+    /// Default: 500 ms. The time varies at random by up to a quarter. Values below a millisecond
+    /// count as a millisecond, values of more than a day as a day.
     #[must_use]
     pub fn half_open_after(self, delay: Duration) -> Self {
-        assert!(!delay.is_zero(), "half_open_after must not be zero");
         let delay = delay.clamp(MIN_HALF_OPEN_DELAY, MAX_HALF_OPEN_DELAY);
         self.with_options(|options| options.breaker.half_open_after = delay)
     }
