@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
-use crate::backend::{Backend, Lookup, StoredResponse};
+use crate::backend::{Backend, BackendError, Lookup, StoredResponse};
 use crate::key::CacheKey;
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
@@ -18,6 +18,7 @@ use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
+use crate::state::layer_state::Store;
 
 use super::fill_data::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
@@ -123,6 +124,41 @@ pub(crate) async fn lookup<B: Backend>(
         now: state.now(),
     };
     judge(state, result, is_same_key, &subject)
+}
+
+impl<B: Backend> Store<B> {
+    /// Looks a key up without waiting, then its variant for these request fields. Returns the
+    /// result with the key it was found under, or `None` where the backend needs waiting for.
+    pub(crate) fn lookup_now(
+        &self,
+        key: &CacheKey,
+        headers: &HeaderMap,
+    ) -> Option<(Lookup<B::Fence>, CacheKey)> {
+        match self.backend.get_now(key)? {
+            Lookup::Varies(rule, _) => {
+                let variant = key.variant_for(&self.seed, &rule, headers);
+                Some((self.backend.get_now(&variant)?, variant))
+            }
+            lookup => Some((lookup, *key)),
+        }
+    }
+
+    /// Looks a key up, then its variant for these request fields (RFC 9111 §4.1). Returns the
+    /// result with the key it was found under.
+    pub(crate) async fn lookup_with_vary(
+        &self,
+        key: &CacheKey,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Result<(Lookup<B::Fence>, CacheKey), BackendError> {
+        match self.backend.get(key, now).await? {
+            Lookup::Varies(rule, _) => {
+                let variant = key.variant_for(&self.seed, &rule, headers);
+                Ok((self.backend.get(&variant, now).await?, variant))
+            }
+            lookup => Ok((lookup, *key)),
+        }
+    }
 }
 
 /// Turns the result of a lookup into its outcome: compares the full key and the selecting

@@ -6,7 +6,7 @@ use crate::backend::{Backend, Group};
 use crate::config::Config;
 use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
 use crate::key::CacheKey;
-use crate::key::{Resource, group_digest};
+use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
 use crate::stats::{Counters, Event};
 
@@ -16,7 +16,6 @@ use super::fill_queue::FillQueue;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::uncacheable::UncacheableKeys;
-use super::vary_lookup::Store;
 use super::write_grace::WriteGrace;
 
 /// One layer's options, and the state it shares with its clones and their services.
@@ -41,6 +40,20 @@ pub(crate) struct SharedState<B: Backend> {
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
     pub(crate) background: Background,
+}
+
+/// A backend and the seed of the digests in its cache keys.
+pub(crate) struct Store<B> {
+    pub(crate) backend: B,
+    pub(crate) seed: DigestSeed,
+}
+
+impl<B: Backend> Store<B> {
+    /// A backend, with the seed it gives.
+    pub(crate) fn new(backend: B) -> Self {
+        let seed = backend.seed();
+        Self { backend, seed }
+    }
 }
 
 /// What concurrent requests for one key share.

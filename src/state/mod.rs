@@ -16,7 +16,6 @@ pub(crate) mod operations;
 pub(crate) mod origin_failures;
 pub(crate) mod shared_head;
 pub(crate) mod uncacheable;
-pub(crate) mod vary_lookup;
 pub(crate) mod write_grace;
 
 pub(crate) use layer_state::LayerState;

@@ -2,11 +2,11 @@
 //! delivered later.
 //!
 //! ```text
-//! mod              Guarded                        options      sets deadlines and limits
-//! backend          the Backend implementation     guard        state, checks before operations
-//! attempt          one operation: its outcome     breaker      the circuit breaker
-//! failure_window   the outcomes that open it      delivery     an invalidation in progress
-//! undelivered      invalidations to deliver       replay       deliveries in the background
+//! mod         Guarded                       options      sets deadlines and limits
+//! backend     the Backend implementation    guard        state, checks before operations
+//! attempt     one operation: its outcome    breaker      the circuit breaker
+//! delivery    an invalidation in progress   undelivered  the invalidations still to deliver
+//! redelivery  deliveries in the background
 //! ```
 //!
 //! Knows the [`Backend`] contract and nothing of the backends. Start reading at `backend`.
@@ -17,10 +17,9 @@ mod breaker;
 mod counts;
 mod delivery;
 mod error;
-mod failure_window;
 mod guard;
 mod options;
-mod replay;
+mod redelivery;
 mod undelivered;
 
 pub use self::undelivered::GuardedFence;

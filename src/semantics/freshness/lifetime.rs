@@ -1,15 +1,27 @@
 //! The freshness lifetime of a response (RFC 9111 §4.2.1).
 
-use std::time::Duration;
-
-use http::header::{EXPIRES, LAST_MODIFIED};
-use http::{HeaderMap, StatusCode};
-
 use super::age::date_value;
-use super::ttl::Ttl;
 use crate::semantics::cache_control::ResponseDirectives;
 use crate::semantics::fields::date;
 use crate::semantics::moment::Moment;
+use http::header::{EXPIRES, LAST_MODIFIED};
+use http::{HeaderMap, StatusCode};
+use std::time::Duration;
+
+/// The lifetime of responses that do not state their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ttl {
+    /// Fresh for this long.
+    For(Duration),
+    /// Fresh until a write, an invalidation or eviction removes it. Never expires.
+    UntilInvalidated,
+}
+
+impl From<Duration> for Ttl {
+    fn from(duration: Duration) -> Self {
+        Self::For(duration)
+    }
+}
 
 /// The longest lifetime that is estimated from `Last-Modified`: one day.
 pub const MAX_HEURISTIC_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

@@ -11,10 +11,9 @@ mod stale_windows;
 #[cfg(test)]
 mod tests;
 mod times;
-mod ttl;
 
 pub use age::corrected_initial_age;
+pub use lifetime::Ttl;
 pub use lifetime::{Lifetime, lifetime, takes_assigned_lifetime, takes_negative_lifetime};
 pub use stale_windows::{StaleRules, Staleness};
 pub use times::Freshness;
-pub use ttl::Ttl;

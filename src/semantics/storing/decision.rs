@@ -1,18 +1,16 @@
 //! The decision to store a response (RFC 9111 §3).
 
-use std::time::Duration;
-
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method};
-
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
-use super::statuses::{is_never_stored, is_understood};
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
 use crate::semantics::freshness::{self, Freshness, Lifetime, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::has_validator;
 use crate::semantics::vary::{Vary, VarySelection};
+use http::StatusCode;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method};
+use std::time::Duration;
 
 /// Decides whether the response to a request may be stored.
 ///
@@ -183,4 +181,20 @@ fn is_endless(headers: &HeaderMap) -> bool {
     begins_with("text/event-stream")
         || begins_with("application/grpc")
         || begins_with("multipart/x-mixed-replace")
+}
+
+/// Returns whether a status is never stored.
+///
+/// It is not final, or it answers a precondition, a range or an expectation of the request instead
+/// of its key.
+pub(super) fn is_never_stored(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
+}
+
+/// Returns whether the cache implements the caching rules of a status (RFC 9111 §5.2.2.3).
+pub(super) fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300..=303 | 307 | 308 | 400 | 401 | 403..=405 | 410 | 414 | 500..=505
+    )
 }

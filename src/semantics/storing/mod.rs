@@ -7,7 +7,6 @@
 mod decision;
 mod input;
 mod policy;
-mod statuses;
 #[cfg(test)]
 mod tests;
 

@@ -20,14 +20,12 @@ mod command_error;
 mod health_check;
 mod multiplexed;
 mod pool;
-mod pool_slot;
 mod reply_monitor;
 mod script;
-mod server_identity;
 mod server_info;
 
 pub(crate) use self::command_error::CommandError;
 pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
 pub(crate) use self::pool::{Pool, ScriptCall};
 pub(crate) use self::script::LuaScript;
-pub(crate) use self::server_identity::ServerIdentity;
+pub(crate) use self::server_info::ServerIdentity;

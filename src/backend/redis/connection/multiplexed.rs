@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::clocks::{ServerClock, SuspendAwareInstant, monotonic_millis};
 use super::command_error::CommandError;
 use super::reply_monitor::ReplyMonitor;
-use super::server_identity::ServerIdentity;
+use super::server_info::ServerIdentity;
 use super::server_info::{ServerInfo, bulk_text, info_field, server_info_commands};
 use crate::timeout::with_timeout;
 

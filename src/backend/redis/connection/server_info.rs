@@ -1,8 +1,11 @@
-//! Parsing of `TIME` and `INFO`: the server's clock, role and replication id.
+//! The identity of a Redis server, and the parsing of `TIME` and `INFO`: the server's clock, role and
+//! replication id.
 //!
 //! Knows no connection. Start with [`ServerInfo`].
 
 use redis::{Pipeline, Value};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
 
 /// The server's role, replication id and clock, from the replies to [`server_info_commands`].
 pub(crate) struct ServerInfo<'v> {
@@ -53,6 +56,37 @@ pub(crate) fn bulk_text(value: &Value) -> Option<&str> {
 pub(crate) fn info_field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
     let value = |line: &'i str| line.strip_prefix(name)?.strip_prefix(':');
     info.lines().find_map(value).map(str::trim)
+}
+
+/// A digest of which server a connection has reached, in which run and with which data.
+///
+/// It is part of every token, so that the tokens of a server that was restarted, restored or
+/// promoted no longer count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ServerIdentity([u8; 16]);
+
+impl ServerIdentity {
+    /// Creates the identity from `run_id` and `master_replid` of `INFO`.
+    ///
+    /// A restart changes the first, a failover the second.
+    pub(crate) fn new(run_id: &str, replication_id: &str) -> Self {
+        let mut hasher = SipHasher13::new();
+        for part in [run_id, replication_id] {
+            hasher.write_u64((part.len() as u64).to_le());
+            hasher.write(part.as_bytes());
+        }
+        Self(hasher.finish128().as_bytes())
+    }
+
+    /// Returns the identity that stands for any server, for
+    /// [`trust_restarts`](crate::backend::redis::RedisOptions::trust_restarts).
+    pub(crate) const fn any() -> Self {
+        Self([0; 16])
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 #[cfg(test)]
