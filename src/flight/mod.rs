@@ -55,7 +55,7 @@ mod leader;
 mod model;
 mod stream;
 mod table;
-mod takeover;
+mod takeover_timeout;
 #[cfg(test)]
 mod tests;
 

@@ -5,11 +5,13 @@
 //! a 416. How long a response is fresh is computed in `freshness`.
 
 mod decision;
-mod selection;
+mod precondition_order;
 mod stale_use;
 #[cfg(test)]
 mod tests;
 
 pub use decision::{Candidate, ReuseDecision, decide_reuse};
-pub use selection::{Selection, StoredRepresentation, is_condition_or_range, select_content};
+pub use precondition_order::{
+    Selection, StoredRepresentation, is_condition_or_range, select_content,
+};
 pub use stale_use::may_use_stale;

@@ -6,11 +6,11 @@
 
 mod normalize;
 mod rule;
-mod selection;
+mod selecting_values;
 #[cfg(test)]
 mod tests;
 
 #[cfg(fuzzing)]
 pub use normalize::normalized_value;
 pub use rule::{Vary, VaryRule};
-pub use selection::VarySelection;
+pub use selecting_values::VarySelection;

@@ -13,7 +13,7 @@ use crate::semantics::reason::Refusal;
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::{Fill, Storable};
 use crate::service::origin::fetch::{FetchOutcome, fetch_from_origin};
-use crate::service::origin::head_method::update_from_head;
+use crate::service::origin::update_from_head::update_from_head;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;

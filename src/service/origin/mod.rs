@@ -4,12 +4,12 @@
 //! * [`stale_on_failure`]: a stale response in place of a failure.
 //! * [`queue_full`]: a stale response or 503 where too many fills wait already.
 //! * [`validation`]: a 304 to the cache's validators.
-//! * [`head_method`]: what a response to HEAD says of the stored response.
+//! * [`update_from_head`]: what a response to HEAD says of the stored response.
 //!
 //! This module knows the fill, and neither its followers nor how its response is stored.
 
 pub(crate) mod fetch;
-pub(crate) mod head_method;
 pub(crate) mod queue_full;
 pub(crate) mod stale_on_failure;
+pub(crate) mod update_from_head;
 pub(crate) mod validation;

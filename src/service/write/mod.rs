@@ -1,16 +1,16 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 //!
-//! * [`guard`]: sees to the invalidation whatever becomes of the client.
+//! * [`write_guard`]: sees to the invalidation whatever becomes of the client.
 //! * [`outcome`]: committed, rejected or unknown, by the status.
 //! * [`targets`]: the resources and groups that a write invalidates.
 //! * [`invalidate`]: invalidates them.
 //! * [`store_write_response`]: write-through, which stores the response to a write.
 
-pub(crate) mod guard;
 pub(crate) mod invalidate;
 pub(crate) mod outcome;
 pub(crate) mod store_write_response;
 pub(crate) mod targets;
+pub(crate) mod write_guard;
 
 use http::{Request, Response};
 
@@ -18,10 +18,10 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::state::LayerState;
 
-use self::guard::WriteGuard;
 use self::outcome::{outcome_of, outcome_of_status};
 use self::store_write_response::Replaced;
 use self::targets::PendingInvalidation;
+use self::write_guard::WriteGuard;
 use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::ready;
 use super::request::route::WriteTarget;
