@@ -1,5 +1,5 @@
-//! The identity of a Redis server, and the parsing of `TIME` and `INFO`: the server's clock, role and
-//! replication id.
+//! The identity of a Redis server, and the parsing of `TIME` and `INFO`: the server's clock, role
+//! and replication id.
 //!
 //! Knows no connection. Start with [`ServerInfo`].
 
