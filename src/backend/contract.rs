@@ -40,18 +40,18 @@ use crate::semantics::moment::Moment;
 ///   some moment between the call of that method and its return.
 /// * **`put` compares and stores in one step.** If an invalidation of the key's resource took
 ///   effect after the fence was captured, it stores nothing and answers [`PutOutcome::Superseded`].
-///   It may refuse other responses, too, because a fence may cover several resources. It never
-///   stores one that it must refuse.
+///   Refusing more than that is allowed, because a fence may cover several resources; storing an
+///   outdated response never is.
 /// * **`invalidate` has taken effect when it returns `Ok`.** No later lookup finds a response that
-///   was stored before, and no fence captured before stores anything. Its cost does not grow with
-///   the number of queries and variants. Repeating it is harmless. `Err` means that the outcome is
-///   unknown: the invalidation may have taken effect, or may take effect later.
+///   was stored before, and no `put` stores one with a fence that was captured before. Its cost
+///   does not grow with the number of queries and variants. Repeating it is harmless. `Err` means
+///   that the outcome is unknown: the invalidation may have taken effect, or may take effect later.
 /// * **A group is invalidated with all its members**, the stored responses whose
 ///   [`groups`](super::StoredResponse::groups) contain it. Once `invalidate` of an
 ///   [`InvalidationTarget::Group`] has returned `Ok`, no lookup finds a member that was stored
-///   before, and no fence captured before stores a member, although the groups of a fill are known
-///   only when it stores. Responses outside of the group stay stored, but a fence captured before
-///   may refuse to store new responses that belong to other groups.
+///   before, and no `put` stores one with a fence that was captured before, although the groups of
+///   a fill are known only when it stores. Responses outside of the group stay stored, but a fence
+///   captured before may refuse to store new responses that belong to other groups.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.
 /// * **A variant records its rule.** A variant is one of several responses under one key that
@@ -273,8 +273,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ///
     /// `Ok(true)` means that the fence held and that no entry is left under this key. `Ok(false)`
     /// means that the fence no longer holds and that the entry was left alone. Other keys of the
-    /// resource stay, and so do all fences. The cache removes the stored parts of a response (RFC
-    /// 9111 §3.3) with it, once the complete response is stored.
+    /// resource stay, and so do all fences. The cache calls this method to remove the stored parts
+    /// of a response (RFC 9111 §3.3), once the complete response is stored.
     ///
     /// # Errors
     /// If the backend fails or cannot be reached. The entry may be removed nevertheless. The cache

@@ -56,16 +56,17 @@ use super::Backend;
 ///   invalidations; those that it cannot deliver in its time are lost, and an error is logged.
 ///
 /// An operation whose client left counts as a failure if it had taken more than half of its
-/// deadline by then. A reply is no failure if this process reads it only after one and a half times
-/// the deadline, because then the process is overloaded, not the backend. An operation that a
-/// healthy backend [refuses](crate::backend::BackendError::refused) is no failure either.
+/// deadline by then. Operations are cancelled at their deadline, so a reply that is read later than
+/// one and a half times the deadline shows that this process is overloaded, not the backend, and is
+/// no failure. An operation that a healthy backend [refuses](crate::backend::BackendError::refused)
+/// is no failure either.
 ///
 /// # During an outage
 ///
 /// The cache is slow, but not broken: the inner service answers. Concurrent misses of a key make at
 /// most two calls: those that arrive while the first call runs share a second one, which starts
-/// when the first has responded. They cannot share the first one, because this instance would not
-/// notice a write at another instance that came after its start.
+/// when the first has responded. They cannot share the first one: another instance may have
+/// answered a write since that call started, and this instance would not notice.
 ///
 /// If an instance answers a write while it cannot reach the backend, later requests **at that
 /// instance** never get older data. Other instances that still reach the backend may serve the old
