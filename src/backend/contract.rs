@@ -278,7 +278,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the backend fails or cannot be reached. The entry may be removed nevertheless. The cache
-    /// counts and logs the failure; the parts stay until they expire.
+    /// logs the failure; the parts stay until they expire.
     fn remove(
         &self,
         key: &CacheKey,

@@ -76,7 +76,8 @@ impl<B: Backend> Backend for Option<B> {
     async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
         match (self, fence) {
             (Some(backend), Some(fence)) => backend.remove(key, fence).await,
-            _ => Ok(true),
+            (Some(_), None) => Ok(false),
+            (None, _) => Ok(true),
         }
     }
 

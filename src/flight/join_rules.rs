@@ -1,7 +1,8 @@
 //! The rules by which a request may join a flight, and by which a flight waits for another.
 //!
 //! They depend on the flight's fence, its age and the start of its call, which [`Flight`] holds.
-//! Knows nothing of the table. Start at [`JoinRules`], then [`find_joinable`].
+//! Knows the flights of a key, not the table with its locks. Start at [`JoinRules`], then
+//! [`find_joinable`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};

@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
+use super::fill_data::{Hit, Miss, StoredState};
+use super::request::route::{ReadRequest, RequestKey};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse};
 use crate::key::CacheKey;
 use crate::random::uniform;
@@ -19,9 +21,6 @@ use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
 use crate::state::layer_state::Store;
-
-use super::fill_data::{Hit, Miss, StoredState};
-use super::request::route::{ReadRequest, RequestKey};
 
 /// The outcome of a lookup.
 #[allow(

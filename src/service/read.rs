@@ -1,7 +1,7 @@
 //! A GET or HEAD: lookup, verdict, response.
 //!
-//! A lookup that need not wait is answered in `Cache::call` by [`answer`]; [`read`] is the future
-//! for all others.
+//! A lookup that need not wait is answered in `Cache::call`: a hit there, and one with a refresh by
+//! [`answer`]. [`read`] is the future for all others.
 
 use http::{Request, Response};
 

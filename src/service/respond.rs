@@ -4,18 +4,17 @@ use http::header::{AGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
+use crate::body::response::ResponseBody;
 use crate::config::StatusName;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::cache_status::{CacheName, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
-use crate::stats::{Counters, Event};
-
-use crate::body::response::ResponseBody;
 use crate::service::cached_values::set_cached_value;
 use crate::service::fill_data::{FetchInfo, Hit};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
 use crate::state::LayerState;
+use crate::stats::{Counters, Event};
 
 /// Builds responses of the cache, and says on each where it came from (`Cache-Status`, RFC 9211).
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Full paths: `caching::ranges::name` for `tests/caching/ranges.rs`, `semantics::vary::name` for
-/// `src/semantics/vary.rs`.
+/// `src/semantics/vary`.
 pub fn tests() -> HashSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut names = HashSet::new();

@@ -1,12 +1,14 @@
 //! Reads the fields of a stored response from bytes that may be damaged: no length or count in them
 //! is trusted.
 
-use crate::semantics::groups::Group;
-use crate::semantics::ranges::PartialContent;
-use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::semantics::groups::Group;
+use crate::semantics::ranges::PartialContent;
 
 /// Reads fields from bytes that may be anything.
 pub(super) struct FieldReader(pub(super) Bytes);

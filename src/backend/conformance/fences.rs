@@ -187,13 +187,26 @@ pub(super) async fn replaces_the_whole_resource<B: Backend>(backend: B) {
 pub(super) async fn removes_one_entry_under_a_fence_that_holds<B: Backend>(backend: B) {
     for query in [None, Some("q")] {
         let key = key(&backend, "/a", query);
+        let sibling = self::key(&backend, "/a", Some("sibling"));
         let before = miss(&backend, &key).await;
-        assert_eq!(
-            put(&backend, &key, before.clone(), "old").await,
-            PutOutcome::Stored,
-            "a put under a fence that holds is stored"
-        );
-        if backend.remove(&key, before).await.expect("a removal") {
+        for key in [&key, &sibling] {
+            assert_eq!(
+                put(&backend, key, before.clone(), "old").await,
+                PutOutcome::Stored,
+                "a put under a fence that holds is stored"
+            );
+        }
+        let removed = backend.remove(&key, before.clone()).await;
+        if removed.expect("a removal") {
+            assert!(
+                body(&backend, &sibling).await.is_some(),
+                "a removal leaves the other keys of the resource"
+            );
+            assert_eq!(
+                put(&backend, &sibling, before, "newer").await,
+                PutOutcome::Stored,
+                "a removal breaks no fence"
+            );
             assert_eq!(
                 body(&backend, &key).await,
                 None,

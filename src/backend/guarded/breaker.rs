@@ -7,12 +7,14 @@
 //!      └──────────────────── probe succeeds ───────────────────────────────┘
 //! ```
 
-use crate::backend::BreakerState;
-use crate::random::{SeededRandom, uniform};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
 use tokio::time::Instant;
+
+use crate::backend::BreakerState;
+use crate::random::{SeededRandom, uniform};
 
 /// How long to wait for the result of a probe before asking for admission again.
 const PROBE_RETRY: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! What the map of a memory backend holds, and how it is weighed, hashed and evicted.
+//! The entries of a memory backend's map, and how they are weighed and hashed.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;

@@ -1,12 +1,14 @@
 //! The freshness lifetime of a response (RFC 9111 §4.2.1).
 
+use std::time::Duration;
+
+use http::header::{EXPIRES, LAST_MODIFIED};
+use http::{HeaderMap, StatusCode};
+
 use super::age::date_value;
 use crate::semantics::cache_control::ResponseDirectives;
 use crate::semantics::fields::date;
 use crate::semantics::moment::Moment;
-use http::header::{EXPIRES, LAST_MODIFIED};
-use http::{HeaderMap, StatusCode};
-use std::time::Duration;
 
 /// The lifetime of responses that do not state their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,10 @@
 //! The decision to store a response (RFC 9111 §3).
 
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
@@ -7,10 +12,6 @@ use crate::semantics::freshness::{self, Freshness, Lifetime, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::has_validator;
 use crate::semantics::vary::{Vary, VarySelection};
-use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method};
-use std::time::Duration;
 
 /// Decides whether the response to a request may be stored.
 ///

@@ -24,6 +24,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, FlightOutcome, Leader};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
+use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable;
@@ -37,7 +38,7 @@ use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::request::outgoing::OutgoingRequest;
-use super::request::preconditions::{has_conditions, take_client_conditions};
+use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
@@ -103,7 +104,7 @@ fn prepare<B: Backend, Req>(
     fill: &Fill<B::Fence>,
 ) -> OutgoingRequest {
     let now = state.now();
-    if !has_conditions(request.headers()) {
+    if !request.headers().keys().any(is_condition_or_range) {
         return OutgoingRequest::unchanged(request, now);
     }
     let has_stored = fill.miss.stored_response().is_some();

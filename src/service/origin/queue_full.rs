@@ -12,8 +12,8 @@ use crate::state::LayerState;
 
 use super::stale_on_failure::stale_hit;
 
-/// A stale response where one may be used, or 503. A background
-/// refresh gets an empty one, which is dropped.
+/// A stale response where one may be used, or 503. A background refresh gets an empty one, which
+/// is dropped.
 pub(crate) fn overloaded<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,

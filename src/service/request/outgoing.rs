@@ -54,7 +54,7 @@ impl OutgoingRequest {
         taken: HeaderMap,
     ) -> Self {
         Self {
-            client_conditions: Some(taken).filter(|taken| !taken.is_empty()),
+            client_conditions: Some(taken),
             ..Self::unchanged(request, at)
         }
     }

@@ -24,11 +24,6 @@ impl<'r> Preconditions<'r> {
     }
 }
 
-/// Whether a request has any conditions or ranges.
-pub(crate) fn has_conditions(headers: &HeaderMap) -> bool {
-    headers.keys().any(is_condition_or_range)
-}
-
 /// Takes the conditions and ranges off a request whose response others may get, too, and returns
 /// them. `None` if they go on to the inner service.
 ///

@@ -20,7 +20,7 @@ pub(crate) struct PendingInvalidation<B: Backend> {
     pub(crate) state: LayerState<B>,
     pub(crate) request: request::Parts,
     pub(crate) resource: Resource,
-    pub(crate) authority: Box<str>,
+    authority: Box<str>,
     /// When the write began.
     pub(crate) at: Moment,
 }

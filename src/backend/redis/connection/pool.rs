@@ -2,18 +2,20 @@
 //!
 //! Start with [`Pool::send`]. A [`PoolSlot`] is empty, connecting, or open.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Client, Cmd, Value};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::command_error::CommandError;
 use super::multiplexed::{Connection, ConnectionOptions};
 use super::script::LuaScript;
 use crate::random::{SeededRandom, uniform};
-use bytes::Bytes;
-use redis::{Client, Cmd, Value};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Connections to one server, used in turn.
 #[derive(Debug)]

@@ -3,9 +3,10 @@
 //!
 //! Knows no connection. Start with [`ServerInfo`].
 
+use std::hash::Hasher;
+
 use redis::{Pipeline, Value};
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
 
 /// The server's role, replication id and clock, from the replies to [`server_info_commands`].
 pub(crate) struct ServerInfo<'v> {
