@@ -54,9 +54,10 @@ use crate::semantics::moment::Moment;
 ///   captured before may refuse to store new responses that belong to other groups.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.
-/// * **A variant records its rule.** A variant is one of several responses under one key that
-///   differ by the request fields in `Vary`; the rule is the list of these fields. A `put` under a
-///   key with a variant also stores the response's [`VaryRule`](super::VaryRule) under
+/// * **A variant records its rule.** A variant is one of several responses to one primary key that
+///   differ by the request fields in `Vary`; the rule is the list of these fields. Each variant has
+///   a key of its own: the primary key with a digest of the values of these fields. A `put` under
+///   such a key also stores the response's [`VaryRule`](super::VaryRule) under
 ///   [`CacheKey::primary`], where lookups find it as [`Lookup::Varies`].
 ///
 /// # Errors, cancellation, blocking

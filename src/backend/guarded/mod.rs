@@ -56,10 +56,10 @@ use super::Backend;
 ///   invalidations; those that it cannot deliver in its time are lost, and an error is logged.
 ///
 /// An operation whose client left counts as a failure if it had taken more than half of its
-/// deadline by then. Operations are cancelled at their deadline, so a reply that is read later than
-/// one and a half times the deadline shows that this process is overloaded, not the backend, and is
-/// no failure. An operation that a healthy backend [refuses](crate::backend::BackendError::refused)
-/// is no failure either.
+/// deadline by then. If a reply is read later than one and a half times the deadline, this process
+/// was too busy to cancel the operation in time. That shows an overloaded process, not a failing
+/// backend, and is no failure. An operation that a healthy backend
+/// [refuses](crate::backend::BackendError::refused) is no failure either.
 ///
 /// # During an outage
 ///

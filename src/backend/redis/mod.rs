@@ -43,8 +43,9 @@
 //!
 //! # Protocol
 //!
-//! An index of a resource's entries could be evicted, and a counter could restart. Instead,
-//! each entry contains a random *token*, and counts only while that token is stored in a key of its
+//! To invalidate a resource, a backend could keep an index of its entries, or a counter of its
+//! invalidations; but Redis could evict the index, and the counter could restart. Instead, each
+//! entry contains a random *token*, and is valid only while that token is stored in a key of its
 //! own, the resource's *lease*. Removing the lease invalidates all queries and variants of the
 //! resource at once; their entries expire unseen.
 //!
@@ -100,8 +101,8 @@
 //! *Write-through* replaces a response in one script: it removes lease and stripe token, and stores
 //! the response under a new lease if the captured token was still there. A POST learns its resource
 //! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
-//! one of them. An invalidation of any resource of that stripe breaks its fence: then the response
-//! is not stored.
+//! one of them. If any resource in the same stripe as the POST's resource is invalidated meanwhile,
+//! the POST's fence is broken and its response is not stored.
 //!
 //! *Groups* (RFC 9875) are explained in `operations/groups.rs`.
 //!
