@@ -196,8 +196,8 @@ impl<B: Backend> CacheHandle<B> {
     /// [`Guarded`](crate::backend::Guarded) one by the delivery described above. A remote backend
     /// that is not guarded may miss this invalidation.
     ///
-    /// If the future is dropped, new work stays refused and running tasks continue. It can be
-    /// called again.
+    /// If the future is dropped, new background work stays refused and running tasks continue.
+    /// `shutdown` can then be called again.
     pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         self.state.shutdown(timeout).await
     }

@@ -59,8 +59,8 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.stale.if_unreachable = window)
     }
 
-    /// Lets a response's own `stale-while-revalidate` and `stale-if-error` count beside its
-    /// `s-maxage`, as many origins mean it.
+    /// Lets a response's own `stale-while-revalidate` and `stale-if-error` apply although it has
+    /// `s-maxage`, which is what many origins intend.
     ///
     /// Default: `false`: `s-maxage` forbids stale use (RFC 9111 §5.2.2.10). The windows of this
     /// layer never apply to a response with `s-maxage`.

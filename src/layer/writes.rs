@@ -94,9 +94,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long a write may run on after its client left.
     ///
     /// Default: 60 seconds; then its future is dropped and its outcome is unknown. With zero, or
-    /// outside of a tokio runtime, it is dropped when the client leaves. The inner service may
-    /// commit such a write at any time until it ends. Its resources are therefore invalidated when
-    /// the client leaves and again when the write ends.
+    /// outside of a tokio runtime, it is dropped when the client leaves. A write that runs on may
+    /// be committed at any time until it ends. The resources it names are therefore invalidated
+    /// when the client leaves and again when the write ends.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.detached_write_timeout = timeout)

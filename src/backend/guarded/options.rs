@@ -37,9 +37,10 @@ impl<B: Backend> Guarded<B> {
 
     /// Sets the deadline of an invalidation, which delays the response of a write.
     ///
-    /// Default: 250 ms. A write waits once for its own target, once for each further 32 targets,
-    /// and once more if write-through could not store its response. If an invalidation is not
-    /// acknowledged in time, the write is answered and the invalidation is delivered later.
+    /// Default: 250 ms. A write waits up to this long for its own target, again for each batch of
+    /// up to 32 further targets, and once more if write-through could not store its response. If an
+    /// invalidation is not acknowledged in time, the write is answered and the invalidation is
+    /// delivered later.
     ///
     /// # Panics
     /// If `deadline` is zero.

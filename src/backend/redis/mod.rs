@@ -55,7 +55,7 @@
 //! trc:q              invalidation of a group  token of all groups: random 16
 //! trc:g:{group}      invalidation of it       group token:  seal 16 | namespace 16 | random 16
 //! trc:l:{resource}   invalidation of it       lease:        seal 16 | namespace 16 | random 16
-//! trc:w:00 … 3f      invalidation of one of   stripe token: seal 16 | namespace 16 | random 16
+//! trc:w:00 to 3f     invalidation of one of   stripe token: seal 16 | namespace 16 | random 16
 //!                    the stripe's resources
 //! trc:e:{resource}…  expiry                   entry: lease 48 | number of groups 1 | group tokens
 //!                                             | encoded response, or rule of its variants
@@ -65,8 +65,8 @@
 //! ```
 //!
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
-//! request is readable in a name. All keys expire. Lease, entries and variants of one resource
-//! share a hash slot, as Redis Cluster will need it.
+//! request is readable in a name. Stripes are explained under *Write-through*. All keys expire.
+//! Lease, entries and variants of one resource share a hash slot, as Redis Cluster will need it.
 //!
 //! ```text
 //!  Lookup                                   Redis
