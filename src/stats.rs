@@ -30,9 +30,10 @@ pub(crate) enum Event {
     Write(WriteOutcome),
     Invalidation,
     InvalidationFailed,
+    WriteGraceRefused,
 }
 
-const FETCHES: usize = 9;
+const FETCHES: usize = 10;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
@@ -52,6 +53,7 @@ impl Event {
             Self::Overload => 6,
             Self::Validation => 7,
             Self::Contradiction => 8,
+            Self::WriteGraceRefused => 9,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -126,6 +128,7 @@ impl Counters {
             writes: self.reasons(WRITES),
             invalidations: sum(Event::Invalidation),
             failed_invalidations: sum(Event::InvalidationFailed),
+            refused_write_graces: sum(Event::WriteGraceRefused),
             in_flight,
             usage,
             health,
@@ -245,6 +248,9 @@ pub struct Stats {
     pub invalidations: u64,
     /// Invalidations that the backend did not acknowledge.
     pub failed_invalidations: u64,
+    /// Invalidations after writes of unknown outcome for which the backend had no memory left to
+    /// refuse stores at other instances, too.
+    pub refused_write_graces: u64,
     /// The work that is in flight now.
     pub in_flight: InFlight,
     /// The usage of the backend; `None` if it does not report it.
@@ -282,6 +288,7 @@ mod tests {
             Event::Store,
             Event::Invalidation,
             Event::InvalidationFailed,
+            Event::WriteGraceRefused,
         ];
         let indices: std::collections::BTreeSet<usize> = simple
             .into_iter()

@@ -3,8 +3,11 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage};
+use super::{
+    BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
@@ -26,11 +29,13 @@ use crate::semantics::moment::Moment;
 /// read   get_now / get ── Found ──> answer, if fresh
 ///                      ── Varies ─> get_now / get under the variant's key
 ///                      ── Miss ───> can_join a fill in flight? ── no ──> inner service ──> put
+///                      ── Unfenced > inner service, nothing is stored
 /// write  fence ──> inner service ──> replace (write-through) or invalidate ──> answer
 /// ```
 ///
 /// A write is answered after [`invalidate`](Self::invalidate) or [`replace`](Self::replace) has
-/// returned. [`CacheHandle::clear`](crate::CacheHandle::clear) calls [`clear`](Self::clear), and so
+/// returned, or [`invalidate_unknown`](Self::invalidate_unknown) if it may still be committed.
+/// [`CacheHandle::clear`](crate::CacheHandle::clear) calls [`clear`](Self::clear), and so
 /// does a write whose response names too many groups.
 /// [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) calls [`drain`](Self::drain).
 ///
@@ -294,6 +299,34 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         target: &InvalidationTarget,
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Invalidates the target of a write that may still be committed, and refuses to store its
+    /// responses for `grace`, at all instances that share the backend.
+    ///
+    /// The cache calls it instead of [`invalidate`](Self::invalidate) if the outcome of the write
+    /// is unknown: after a 5xx, an error, a panic. A fill that begins before the write is committed
+    /// would otherwise store outdated data, which nothing invalidates later.
+    ///
+    /// A backend that answers [`GraceScope::AllInstances`] promises, beyond the rules of
+    /// `invalidate`: no response of the target is stored with a fence that was captured before
+    /// `grace` has passed. The simplest way is to answer lookups with [`Lookup::Unfenced`], and
+    /// [`fence`](Self::fence) with `None`. Neither a later `invalidate` nor a
+    /// [`clear`](Self::clear) ends the period early; a second call may extend it.
+    ///
+    /// The default calls `invalidate` and answers [`GraceScope::OneCache`]: the cache that had the
+    /// write stores nothing of the target for that long, and others that share the backend are not
+    /// told.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate). The period may have begun or not.
+    fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> impl Future<Output = Result<GraceScope, BackendError>> + Send {
+        let _ = grace;
+        async move { self.invalidate(target).await.map(|()| GraceScope::OneCache) }
+    }
 
     /// Invalidates everything: removes all entries and breaks all fences.
     ///

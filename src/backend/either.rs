@@ -1,9 +1,11 @@
 //! A backend chosen from two types at run time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
-    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
+    StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -112,6 +114,17 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         match self {
             Self::Left(a) => a.invalidate(target).await,
             Self::Right(b) => b.invalidate(target).await,
+        }
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        match self {
+            Self::Left(a) => a.invalidate_unknown(target, grace).await,
+            Self::Right(b) => b.invalidate_unknown(target, grace).await,
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
-    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
+    StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -54,7 +56,7 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 ///
 /// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
 ///   `get`);
-/// * invalidations overrides `invalidate`, `replace` and `clear`;
+/// * invalidations overrides `invalidate`, `invalidate_unknown`, `replace` and `clear`;
 /// * stores overrides `put` and `replace`.
 ///
 /// Code that imports both traits names the one it means: `Backend::get(&wrapper, ..)`.
@@ -152,6 +154,18 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().invalidate(target)
     }
 
+    /// See [`Backend::invalidate_unknown`].
+    ///
+    /// # Errors
+    /// As there.
+    fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> impl Future<Output = Result<GraceScope, BackendError>> + Send {
+        self.inner().invalidate_unknown(target, grace)
+    }
+
     /// See [`Backend::clear`].
     ///
     /// # Errors
@@ -245,6 +259,14 @@ impl<W: ForwardBackend> Backend for W {
         target: &InvalidationTarget,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         ForwardBackend::invalidate(self, target)
+    }
+
+    fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> impl Future<Output = Result<GraceScope, BackendError>> + Send {
+        ForwardBackend::invalidate_unknown(self, target, grace)
     }
 
     fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send {

@@ -33,7 +33,7 @@ pub use forward::ForwardBackend;
 pub use guarded::{Guarded, GuardedFence};
 pub use health::{BreakerState, Health, Usage};
 pub use memory::{MemoryBackend, MemoryBackendBuilder, MemoryFence};
-pub use outcome::{InvalidationTarget, Lookup, PutOutcome};
+pub use outcome::{GraceScope, InvalidationTarget, Lookup, PutOutcome};
 #[cfg(feature = "redis")]
 pub use redis::RedisBackend;
 

@@ -1,9 +1,11 @@
 //! A backend that may be switched off at run time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
-    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
+    StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -85,6 +87,17 @@ impl<B: Backend> Backend for Option<B> {
         match self {
             Some(backend) => backend.invalidate(target).await,
             None => Ok(()),
+        }
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        match self {
+            Some(backend) => backend.invalidate_unknown(target, grace).await,
+            None => Ok(GraceScope::OneCache),
         }
     }
 

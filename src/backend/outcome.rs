@@ -20,6 +20,13 @@ pub enum Lookup<F> {
     Varies(Arc<VaryRule>, F),
     /// Nothing is stored under this key.
     Miss(F),
+    /// Nothing is stored under this key, and nothing may be stored for now: a write of unknown
+    /// outcome may still be committed (see
+    /// [`Backend::invalidate_unknown`](super::Backend::invalidate_unknown)).
+    ///
+    /// The cache calls the inner service and does not store its response. Other requests join only
+    /// a call that has not begun.
+    Unfenced,
 }
 
 impl<F> Lookup<F> {
@@ -31,13 +38,15 @@ impl<F> Lookup<F> {
             Self::Found(response, fence) => Lookup::Found(response, convert(fence)),
             Self::Varies(rule, fence) => Lookup::Varies(rule, convert(fence)),
             Self::Miss(fence) => Lookup::Miss(convert(fence)),
+            Self::Unfenced => Lookup::Unfenced,
         }
     }
 
-    /// Returns the fence alone.
-    pub fn into_fence(self) -> F {
+    /// Returns the fence alone; `None` for [`Unfenced`](Self::Unfenced).
+    pub fn into_fence(self) -> Option<F> {
         match self {
-            Self::Found(_, fence) | Self::Varies(_, fence) | Self::Miss(fence) => fence,
+            Self::Found(_, fence) | Self::Varies(_, fence) | Self::Miss(fence) => Some(fence),
+            Self::Unfenced => None,
         }
     }
 }
@@ -67,4 +76,18 @@ pub enum InvalidationTarget {
     Resource(Resource),
     /// A group (RFC 9875): all its members, and the fills in flight that turn out to be members.
     Group(Group),
+}
+
+/// The instances at which nothing is stored while a write of unknown outcome may still be
+/// committed. See [`Backend::invalidate_unknown`](super::Backend::invalidate_unknown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GraceScope {
+    /// The cache that had the write. It sees to that itself; the backend does nothing.
+    OneCache,
+    /// All instances that share the backend, which refuses the stores.
+    AllInstances,
+    /// The cache that had the write. The backend could not keep the period for the others, because
+    /// it has no memory left.
+    Refused,
 }

@@ -16,7 +16,7 @@ use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::freshness::early_refresh;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
+use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
@@ -171,9 +171,11 @@ fn judge<B: Backend>(
     subject: &Subject<'_>,
 ) -> LookupOutcome<B::Fence> {
     let (response, fence) = match result.lookup {
-        Lookup::Found(response, fence) => (Some(response), fence),
-        Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, fence),
+        Lookup::Found(response, fence) => (Some(response), Some(fence)),
+        Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, Some(fence)),
+        Lookup::Unfenced => (None, None),
     };
+    let refusal = fence.is_none().then_some(Refusal::WriteGrace);
     let lookup_key = result.lookup_key;
     let has_vary_rule = lookup_key != lookup_key.primary();
     let found = match &response {
@@ -184,7 +186,10 @@ fn judge<B: Backend>(
         Some(response) => Candidate::Response(response.freshness()),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
-    let miss = |reason| Miss::new(reason, Some(fence), lookup_key, result.completed_fills);
+    let miss = |reason| Miss {
+        refusal,
+        ..Miss::new(reason, fence, lookup_key, result.completed_fills)
+    };
     match (verdict, response) {
         (ReuseDecision::Fresh { age, left }, Some(response)) => {
             let is_due = is_early_refresh_due(state, &response, left);

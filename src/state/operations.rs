@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend::{Backend, BackendError, InvalidationTarget, PutOutcome};
+use crate::backend::{Backend, BackendError, GraceScope, InvalidationTarget, PutOutcome};
 use crate::flight::Audience;
 use crate::key::CacheKey;
 use crate::semantics::reason::{Reason, Refusal};
@@ -49,19 +49,37 @@ impl<B: Backend> LayerState<B> {
     /// Invalidates one target. An error means that the backend did not acknowledge it; it is
     /// counted and logged here.
     pub(crate) async fn invalidate(&self, target: InvalidationTarget) -> Result<(), BackendError> {
-        let result = self.shared.store.backend.invalidate(&target).await;
-        match &result {
-            Ok(()) => {
+        self.invalidate_with_grace(target, None).await
+    }
+
+    /// Like [`invalidate`](Self::invalidate). With `grace`, after a write that may still be
+    /// committed, the backend refuses stores of the target for that long, if instances share it.
+    pub(crate) async fn invalidate_with_grace(
+        &self,
+        target: InvalidationTarget,
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        let backend = &self.shared.store.backend;
+        let result = match grace.filter(|grace| !grace.is_zero()) {
+            None => backend.invalidate(&target).await.map(|()| None),
+            Some(grace) => backend.invalidate_unknown(&target, grace).await.map(Some),
+        };
+        match result {
+            Ok(scope) => {
                 self.count(Event::Invalidation);
+                if scope == Some(GraceScope::Refused) {
+                    self.count(Event::WriteGraceRefused);
+                }
                 tracing::debug!(?target, "invalidated");
+                Ok(())
             }
             Err(error) => {
                 self.count(Event::InvalidationFailed);
-                self.backend_failed(Operation::Invalidation, error);
+                self.backend_failed(Operation::Invalidation, &error);
                 tracing::debug!(?target, "not invalidated");
+                Err(error)
             }
         }
-        result
     }
 
     /// Invalidates everything. An error means that the backend did not acknowledge it.

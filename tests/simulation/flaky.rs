@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, MemoryBackend, MemoryFence,
-    PutOutcome, StoredResponse,
+    Backend, BackendError, ForwardBackend, GraceScope, InvalidationTarget, Lookup, MemoryBackend,
+    MemoryFence, PutOutcome, StoredResponse,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
@@ -176,6 +176,16 @@ impl ForwardBackend for Flaky {
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let (backend, target) = (self.0.backend.clone(), *target);
         self.around(async move { backend.invalidate(&target).await })
+            .await
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        let (backend, target) = (self.0.backend.clone(), *target);
+        self.around(async move { backend.invalidate_unknown(&target, grace).await })
             .await
     }
 

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
+    Backend, BackendError, ForwardBackend, GraceScope, InvalidationTarget, Lookup, PutOutcome,
+    StoredResponse,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
@@ -71,6 +73,15 @@ impl<B: Backend, A: Around> ForwardBackend for Wrapped<B, A> {
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.around.around(self.backend.invalidate(target)).await
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        let invalidation = self.backend.invalidate_unknown(target, grace);
+        self.around.around(invalidation).await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

@@ -75,7 +75,8 @@ impl Sample {
 
     pub async fn fence<B: Backend>(&self, backend: &B) -> B::Fence {
         let lookup = backend.get(&self.key, at(0)).await;
-        lookup.expect("a lookup").into_fence()
+        let fence = lookup.expect("a lookup").into_fence();
+        fence.expect("a fence")
     }
 
     pub async fn put<B: Backend>(&self, backend: &B, fence: &B::Fence) -> PutOutcome {

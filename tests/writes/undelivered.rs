@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tower_response_cache::backend::{
-    Backend, BackendError, BreakerState, ForwardBackend, Guarded, InvalidationTarget, Lookup,
-    MemoryBackend, MemoryFence, PutOutcome, StoredResponse,
+    Backend, BackendError, BreakerState, ForwardBackend, GraceScope, Guarded, InvalidationTarget,
+    Lookup, MemoryBackend, MemoryFence, PutOutcome, StoredResponse,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
@@ -109,6 +109,15 @@ impl ForwardBackend for Remote {
             .expect("open")
             .forget();
         Ok(())
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        let done = ForwardBackend::invalidate(self, target).await;
+        done.map(|()| GraceScope::OneCache)
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

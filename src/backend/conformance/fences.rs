@@ -55,7 +55,7 @@ pub(super) async fn refuses_a_put_after_an_invalidation<B: Backend>(backend: B) 
 pub(super) async fn refuses_every_kind_of_earlier_fence<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     for clears in [false, true] {
-        let from_get_now = backend.get_now(&key).map(Lookup::into_fence);
+        let from_get_now = backend.get_now(&key).and_then(Lookup::into_fence);
         let for_resource = backend.fence(Some(key.resource())).await;
         let for_any = backend.fence(None).await;
         match clears {

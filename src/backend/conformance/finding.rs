@@ -120,8 +120,8 @@ pub(super) async fn keeps_variants_apart<B: Backend>(backend: B) {
 pub(super) async fn a_response_that_does_not_vary_replaces_the_rule<B: Backend>(backend: B) {
     let primary = key(&backend, "/a", None);
     put_variant(&backend, &primary, "de").await;
-    let (Lookup::Varies(_, fence) | Lookup::Found(_, fence) | Lookup::Miss(fence)) =
-        backend.get(&primary, now()).await.expect("a lookup");
+    let lookup = backend.get(&primary, now()).await.expect("a lookup");
+    let fence = lookup.into_fence().expect("a fence");
     let _ = put(&backend, &primary, fence, "for all").await;
     assert_eq!(
         body(&backend, &primary).await.as_deref(),

@@ -88,7 +88,8 @@ pub(super) async fn fill<B: Backend>(
         .get(key, now())
         .await
         .expect("a lookup")
-        .into_fence();
+        .into_fence()
+        .expect("a fence");
     let put = backend
         .put(key, fence, member(body, None, groups), now())
         .await;
@@ -102,7 +103,7 @@ pub(super) async fn fill<B: Backend>(
 pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
     match backend.get(key, now()).await.expect("a lookup") {
         Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into_owned()),
-        Lookup::Varies(..) | Lookup::Miss(_) => None,
+        Lookup::Varies(..) | Lookup::Miss(_) | Lookup::Unfenced => None,
     }
 }
 
@@ -136,7 +137,8 @@ pub(super) async fn put_variant_in<B: Backend>(
         .get(&key, now())
         .await
         .expect("a lookup")
-        .into_fence();
+        .into_fence()
+        .expect("a fence");
     let response = member(language, Some(selected), groups);
     let put = backend.put(&key, fence, response, now()).await;
     assert_eq!(

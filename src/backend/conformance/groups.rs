@@ -174,7 +174,8 @@ pub(super) async fn joins_nothing_that_may_be_a_member<B: Backend>(backend: B) {
         .get(&key, now())
         .await
         .expect("a lookup")
-        .into_fence();
+        .into_fence()
+        .expect("a fence");
     assert!(
         !backend.can_join(key.resource(), &flight, &own),
         "a request that came after a group's invalidation does not join an earlier fill"

@@ -15,6 +15,7 @@
 mod fences;
 mod finding;
 mod fixtures;
+mod grace;
 mod groups;
 #[cfg(test)]
 mod tests;
@@ -55,5 +56,7 @@ pub async fn check<B: Backend>(make: impl Fn() -> B) {
     groups::leaves_other_groups_alone(make()).await;
     groups::replaces_only_when_no_group_overlapped(make()).await;
     groups::joins_nothing_that_may_be_a_member(make()).await;
+    grace::a_write_of_unknown_outcome_invalidates(make()).await;
+    grace::nothing_is_stored_in_the_period(make()).await;
     finding::get_now_agrees_with_get(make()).await;
 }

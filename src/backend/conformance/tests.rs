@@ -1,12 +1,13 @@
 //! The backends of this crate, and their wrappers, keep the contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::yield_now;
 
 use super::check;
 use crate::backend::{
-    Backend, BackendError, Either, ForwardBackend, Guarded, InvalidationTarget, Lookup,
+    Backend, BackendError, Either, ForwardBackend, GraceScope, Guarded, InvalidationTarget, Lookup,
     MemoryBackend, PutOutcome, StoredResponse,
 };
 use crate::key::{CacheKey, Resource};
@@ -58,6 +59,14 @@ impl<B: Backend> ForwardBackend for Yielding<B> {
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         with_pauses(self.0.invalidate(target)).await
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        with_pauses(self.0.invalidate_unknown(target, grace)).await
     }
 }
 

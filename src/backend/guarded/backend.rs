@@ -1,15 +1,22 @@
 //! Each operation of the contract, with its checks before and its records after.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::undelivered::DeliveryTarget;
 use super::{Guarded, GuardedFence};
 use crate::backend::{
-    Backend, BackendError, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
+    StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 use crate::timeout::with_timeout;
+
+/// A longer period ends no later, so that its end can be computed.
+const MAX_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<B: Backend> Backend for Guarded<B> {
     type Fence = GuardedFence<B::Fence>;
@@ -110,6 +117,19 @@ impl<B: Backend> Backend for Guarded<B> {
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let delivery = self.0.record(DeliveryTarget::One(*target));
         let invalidation = self.0.backend.invalidate(target);
+        self.0.deliver(delivery, invalidation).await
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        let until = Instant::now().checked_add(grace.min(MAX_GRACE));
+        let delivery = self
+            .0
+            .record_with_grace(DeliveryTarget::One(*target), until);
+        let invalidation = self.0.backend.invalidate_unknown(target, grace);
         self.0.deliver(delivery, invalidation).await
     }
 

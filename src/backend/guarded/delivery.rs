@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::guard::Guard;
 use super::undelivered::DeliveryTarget;
 use crate::backend::{Backend, BackendError};
@@ -16,16 +18,28 @@ pub(super) struct PendingDelivery<B: Backend> {
     guard: Arc<Guard<B>>,
     target: DeliveryTarget,
     started: u64,
+    /// Until when nothing of the target may be stored.
+    grace_until: Option<Instant>,
     is_acknowledged: bool,
 }
 
 impl<B: Backend> Guard<B> {
     /// Records that an invalidation is in progress.
     pub(super) fn record(self: &Arc<Self>, target: DeliveryTarget) -> PendingDelivery<B> {
+        self.record_with_grace(target, None)
+    }
+
+    /// Records that an invalidation is in progress, after which nothing may be stored for a while.
+    pub(super) fn record_with_grace(
+        self: &Arc<Self>,
+        target: DeliveryTarget,
+        grace_until: Option<Instant>,
+    ) -> PendingDelivery<B> {
         PendingDelivery {
             started: self.undelivered.start_delivery(),
             guard: self.clone(),
             target,
+            grace_until,
             is_acknowledged: false,
         }
     }
@@ -47,10 +61,13 @@ impl<B: Backend> Guard<B> {
 impl<B: Backend> Drop for PendingDelivery<B> {
     fn drop(&mut self) {
         let undelivered = &self.guard.undelivered;
-        if self.is_acknowledged {
-            undelivered.settle(self.target, self.started);
+        let is_any_left = if self.is_acknowledged {
+            undelivered.settle(self.target, self.started, self.grace_until)
         } else {
-            undelivered.add(self.target);
+            undelivered.add(self.target, self.grace_until);
+            true
+        };
+        if is_any_left {
             self.guard.replay_in_background();
         }
     }

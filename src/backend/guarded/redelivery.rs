@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::counts::count;
@@ -58,7 +59,7 @@ impl<B: Backend> Guard<B> {
     }
 
     async fn deliver_next(&self, backoff: &mut Duration) -> ReplayStep {
-        let Some(target) = self.undelivered.next() else {
+        let Some((target, grace_until)) = self.undelivered.next() else {
             return ReplayStep::Done;
         };
         let started = self.undelivered.start_delivery();
@@ -68,10 +69,10 @@ impl<B: Backend> Guard<B> {
             // By then the breaker has closed, or admits a probe.
             Err(wait) => return ReplayStep::After(wait.min(MAX_BACKOFF)),
         };
-        let outcome = with_timeout(deadline, self.invalidate_target(target)).await;
+        let outcome = with_timeout(deadline, self.invalidate_target(target, grace_until)).await;
         match attempt.finish(outcome) {
             Ok(()) => {
-                self.undelivered.settle(target, started);
+                self.undelivered.settle(target, started, grace_until);
                 count(&self.counts.replayed);
                 *backoff = BACKOFF;
                 ReplayStep::After(Duration::ZERO)
@@ -88,10 +89,22 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    async fn invalidate_target(&self, target: DeliveryTarget) -> Result<(), BackendError> {
-        match target {
-            DeliveryTarget::One(target) => self.backend.invalidate(&target).await,
-            DeliveryTarget::Everything => self.backend.clear().await,
+    /// Invalidates a target; for the rest of the time until `grace_until`, the backend stores
+    /// nothing of it.
+    async fn invalidate_target(
+        &self,
+        target: DeliveryTarget,
+        grace_until: Option<Instant>,
+    ) -> Result<(), BackendError> {
+        let grace = grace_until.map(|until| until.saturating_duration_since(Instant::now()));
+        match (target, grace.filter(|grace| !grace.is_zero())) {
+            (DeliveryTarget::Everything, _) => self.backend.clear().await,
+            (DeliveryTarget::One(target), None) => self.backend.invalidate(&target).await,
+            (DeliveryTarget::One(target), Some(grace)) => {
+                let scope = self.backend.invalidate_unknown(&target, grace).await?;
+                tracing::debug!(?target, ?scope, "invalidated, outcome of the write unknown");
+                Ok(())
+            }
         }
     }
 }

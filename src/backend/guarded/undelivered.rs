@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::backend::{Group, InvalidationTarget};
 use crate::key::Resource;
 
@@ -28,10 +30,27 @@ pub(super) struct Undelivered {
 struct PendingTargets {
     /// The last number of the sequence.
     sequence: u64,
-    /// The number of the last addition of each target.
-    targets: HashMap<InvalidationTarget, u64>,
+    /// The last addition of each target.
+    targets: HashMap<InvalidationTarget, Addition>,
     /// The number of the last addition of `Everything`.
     everything: Option<u64>,
+}
+
+/// An invalidation that was not acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Addition {
+    number: u64,
+    /// Until when nothing of the target may be stored, after a write that may still be committed.
+    grace_until: Option<Instant>,
+}
+
+impl Addition {
+    /// Whether a delivery has settled it that started with the number `started`, and told the
+    /// backend to store nothing until `delivered`.
+    fn is_settled(&self, started: u64, delivered: Option<Instant>) -> bool {
+        let has_grace = |until| delivered >= Some(until) || until <= Instant::now();
+        self.number < started && self.grace_until.is_none_or(has_grace)
+    }
 }
 
 /// The target of one delivery.
@@ -121,43 +140,49 @@ impl Undelivered {
         pending.sequence
     }
 
-    /// Adds an invalidation that was not acknowledged.
-    pub(super) fn add(&self, target: DeliveryTarget) {
+    /// Adds an invalidation that was not acknowledged. After a write that may still be committed,
+    /// nothing of the target may be stored until `grace_until`.
+    pub(super) fn add(&self, target: DeliveryTarget, grace_until: Option<Instant>) {
         let mut pending = self.pending();
         pending.sequence += 1;
         let number = pending.sequence;
         if let DeliveryTarget::One(InvalidationTarget::Group(_)) = target {
             self.groups_added.fetch_add(1, Ordering::AcqRel);
         }
-        match target {
-            _ if pending.everything.is_some() => pending.everything = Some(number),
-            DeliveryTarget::Everything => pending.everything = Some(number),
-            DeliveryTarget::One(target) => {
-                pending.targets.insert(target, number);
-                if pending.targets.len() > self.limit {
-                    pending.everything = Some(number);
-                    tracing::error!(
-                        limit = self.limit,
-                        "too many undelivered invalidations; will clear the backend"
-                    );
-                }
-            }
+        if pending.everything.is_some() || target == DeliveryTarget::Everything {
+            pending.everything = Some(number);
+        }
+        if let DeliveryTarget::One(target) = target {
+            pending.insert(target, number, grace_until);
+        }
+        if pending.everything.is_none() && pending.targets.len() > self.limit {
+            pending.everything = Some(number);
+            tracing::error!(
+                limit = self.limit,
+                "too many undelivered invalidations; will clear the backend"
+            );
         }
         if pending.everything.is_some() {
-            pending.targets = HashMap::new();
+            pending.keep_periods(self.limit);
         }
         self.has_any.store(true, Ordering::Release);
     }
 
-    /// Settles the additions before the start of a delivery that the backend has acknowledged.
-    pub(super) fn settle(&self, target: DeliveryTarget, started: u64) {
+    /// Settles the additions before the start of a delivery that the backend has acknowledged, and
+    /// that told it to store nothing until `grace_until`. Returns whether any are left.
+    pub(super) fn settle(
+        &self,
+        target: DeliveryTarget,
+        started: u64,
+        grace_until: Option<Instant>,
+    ) -> bool {
         let mut pending = self.pending();
         let before = (pending.everything, pending.targets.len());
-        let is_settled = |number: &u64| *number < started;
+        let is_settled = |addition: &Addition| addition.is_settled(started, grace_until);
         match target {
             DeliveryTarget::Everything => {
-                pending.everything = pending.everything.filter(|number| !is_settled(number));
-                pending.targets.retain(|_, number| !is_settled(number));
+                pending.everything = pending.everything.filter(|number| *number >= started);
+                pending.targets.retain(|_, addition| !is_settled(addition));
             }
             DeliveryTarget::One(target) => {
                 if pending.targets.get(&target).is_some_and(is_settled) {
@@ -170,26 +195,52 @@ impl Undelivered {
         }
         let has_any = pending.everything.is_some() || !pending.targets.is_empty();
         self.has_any.store(has_any, Ordering::Release);
+        has_any
     }
 
-    /// The next target to deliver.
-    pub(super) fn next(&self) -> Option<DeliveryTarget> {
+    /// The next target to deliver, and until when nothing of it may be stored.
+    pub(super) fn next(&self) -> Option<(DeliveryTarget, Option<Instant>)> {
         let pending = self.pending();
-        match pending.everything {
-            Some(_) => Some(DeliveryTarget::Everything),
-            None => pending
-                .targets
-                .keys()
-                .next()
-                .copied()
-                .map(DeliveryTarget::One),
+        if pending.everything.is_some() {
+            return Some((DeliveryTarget::Everything, None));
         }
+        let (target, addition) = pending.targets.iter().next()?;
+        Some((DeliveryTarget::One(*target), addition.grace_until))
     }
 
     /// The number of resources and groups, and whether everything is to be cleared.
     pub(super) fn count(&self) -> (usize, bool) {
         let pending = self.pending();
         (pending.targets.len(), pending.everything.is_some())
+    }
+}
+
+impl PendingTargets {
+    /// Adds a target. A period in which nothing of it may be stored is kept until its end.
+    fn insert(&mut self, target: InvalidationTarget, number: u64, grace_until: Option<Instant>) {
+        let before = self.targets.get(&target);
+        let grace_until = grace_until.max(before.and_then(|before| before.grace_until));
+        let addition = Addition {
+            number,
+            grace_until,
+        };
+        self.targets.insert(target, addition);
+    }
+
+    /// Drops the targets that a clear covers: those without a period in which nothing may be
+    /// stored, and all if there are more than `limit`.
+    fn keep_periods(&mut self, limit: usize) {
+        let now = Instant::now();
+        let has_period = |addition: &Addition| addition.grace_until > Some(now);
+        self.targets.retain(|_, addition| has_period(addition));
+        if self.targets.len() > limit {
+            tracing::error!(
+                limit,
+                "too many undelivered writes of unknown outcome; other instances may store their \
+                 resources too early"
+            );
+            self.targets = HashMap::new();
+        }
     }
 }
 
@@ -225,17 +276,17 @@ mod tests {
     #[test]
     fn a_delivery_settles_what_was_added_before_it_started() {
         let (log, a) = (Undelivered::new(8), resource("/a"));
-        log.add(one("/a"));
+        log.add(one("/a"), None);
         let started = log.start_delivery();
-        log.add(one("/a"));
-        log.settle(one("/a"), started);
+        log.add(one("/a"), None);
+        log.settle(one("/a"), started, None);
         assert!(
             log.has_resource(&a),
             "a write failed after the delivery started"
         );
         assert!(!log.has_resource(&resource("/b")));
         let started = log.start_delivery();
-        log.settle(one("/a"), started);
+        log.settle(one("/a"), started, None);
         assert!(!log.has_resource(&a) && log.is_empty());
     }
 
@@ -244,20 +295,20 @@ mod tests {
     fn more_than_the_limit_clears_everything() {
         let log = Undelivered::new(2);
         for path in ["/a", "/b", "/c"] {
-            log.add(one(path));
+            log.add(one(path), None);
         }
         assert!(log.has_resource(&resource("/never seen")));
         assert_eq!(
             (log.next(), log.count()),
-            (Some(DeliveryTarget::Everything), (0, true))
+            (Some((DeliveryTarget::Everything, None)), (0, true))
         );
         let started = log.start_delivery();
-        log.settle(one("/a"), started);
+        log.settle(one("/a"), started, None);
         assert!(
             log.has_resource(&resource("/a")),
             "the delivery of one target does not settle everything"
         );
-        log.settle(DeliveryTarget::Everything, started);
+        log.settle(DeliveryTarget::Everything, started, None);
         assert!(log.is_empty());
     }
 
@@ -268,19 +319,19 @@ mod tests {
         let [a, b] = [1, 2].map(Group::from_digest);
         let log = Undelivered::new(8);
         let before = log.snapshot();
-        log.add(group(a));
+        log.add(group(a), None);
         assert!(log.may_be_outdated(&[b, a], before), "it is undelivered");
         assert!(!log.may_be_outdated(&[b], before) && !log.may_be_outdated(&[], before));
         assert!(log.snapshot().groups_added > before.groups_added);
         let undelivered = log.snapshot();
         let started = log.start_delivery();
-        log.settle(group(a), started);
+        log.settle(group(a), started, None);
         assert!(
             log.may_be_outdated(&[a], undelivered),
             "it was undelivered when the lookup started"
         );
         let since = log.snapshot();
-        log.settle(group(a), log.start_delivery());
+        log.settle(group(a), log.start_delivery(), None);
         assert!(
             !log.may_be_outdated(&[a], since),
             "there was nothing to settle"
@@ -292,16 +343,16 @@ mod tests {
     #[test]
     fn resources_and_groups_are_bounded_together() {
         let log = Undelivered::new(2);
-        log.add(one("/a"));
-        log.add(group(Group::from_digest(1)));
+        log.add(one("/a"), None);
+        log.add(group(Group::from_digest(1)), None);
         assert_eq!(log.count(), (2, false));
         let undelivered = log.snapshot();
-        log.add(group(Group::from_digest(2)));
+        log.add(group(Group::from_digest(2)), None);
         assert_eq!(log.count(), (0, true));
         let other = [Group::from_digest(3)];
         assert!(log.has_group(&other) && log.has_resource(&resource("/b")));
         let started = log.start_delivery();
-        log.settle(DeliveryTarget::Everything, started);
+        log.settle(DeliveryTarget::Everything, started, None);
         assert!(
             log.may_be_outdated(&other, undelivered)
                 && !log.may_be_outdated(&other, log.snapshot())

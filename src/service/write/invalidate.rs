@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::backend::{Backend, InvalidationTarget};
 use crate::semantics::reason::{Reason, WriteOutcome};
@@ -26,11 +27,12 @@ impl<B: Backend> PendingInvalidation<B> {
     /// Invalidates the targets. Each is attempted, whatever became of the others. Returns whether
     /// the backend acknowledged all.
     pub(crate) async fn invalidate(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
-        if outcome == WriteOutcome::Unknown {
+        let grace = self.state.config.write_grace_window;
+        let grace = (outcome == WriteOutcome::Unknown).then_some(grace);
+        if let Some(grace) = grace {
             let now = self.state.now();
             for target in &targets.targets {
                 // It must begin before the invalidation, see `WriteGrace::begin`.
-                let grace = self.state.config.write_grace_window;
                 self.state.shared.write_grace.begin(target, now, grace);
             }
         }
@@ -43,18 +45,26 @@ impl<B: Backend> PendingInvalidation<B> {
             return true;
         };
         // The first one goes alone: if the backend has just recovered, it finds that out for all.
-        let mut acknowledged = self.state.invalidate(*first).await.is_ok();
+        let mut acknowledged = self
+            .state
+            .invalidate_with_grace(*first, grace)
+            .await
+            .is_ok();
         for some in others.chunks(MAX_CONCURRENT) {
-            acknowledged &= self.invalidate_all(some).await;
+            acknowledged &= self.invalidate_all(some, grace).await;
         }
         acknowledged
     }
 
     /// Invalidates targets concurrently, because each may take its time where the backend is slow.
-    async fn invalidate_all(&self, targets: &[InvalidationTarget]) -> bool {
+    async fn invalidate_all(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> bool {
         let invalidate = |target: &InvalidationTarget| {
             let (state, target) = (self.state.clone(), *target);
-            Box::pin(async move { state.invalidate(target).await.is_ok() })
+            Box::pin(async move { state.invalidate_with_grace(target, grace).await.is_ok() })
         };
         let mut under_way: Vec<_> = targets.iter().map(invalidate).collect();
         let mut acknowledged = true;

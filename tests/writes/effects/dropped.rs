@@ -187,7 +187,9 @@ async fn a_dropped_write_that_ends_with_5xx_leaves_a_grace() {
 mod timed {
     use super::*;
 
-    use tower_response_cache::backend::{BackendError, ForwardBackend, InvalidationTarget};
+    use tower_response_cache::backend::{
+        BackendError, ForwardBackend, GraceScope, InvalidationTarget,
+    };
 
     #[derive(Clone)]
     pub struct Timed(pub MemoryBackend);
@@ -203,6 +205,15 @@ mod timed {
             timeout(Duration::from_secs(1), self.0.invalidate(target))
                 .await
                 .map_err(BackendError::new)?
+        }
+
+        async fn invalidate_unknown(
+            &self,
+            target: &InvalidationTarget,
+            grace: Duration,
+        ) -> Result<GraceScope, BackendError> {
+            let done = ForwardBackend::invalidate(self, target).await;
+            done.map(|()| GraceScope::OneCache)
         }
     }
 }

@@ -48,5 +48,6 @@ fn with_fence(lookup: Lookup<Token>, all_groups: AllGroupsToken) -> Lookup<Redis
         Lookup::Found(response, lease) => Lookup::Found(response, fence(lease)),
         Lookup::Varies(rule, lease) => Lookup::Varies(rule, fence(lease)),
         Lookup::Miss(lease) => Lookup::Miss(fence(lease)),
+        Lookup::Unfenced => Lookup::Unfenced,
     }
 }
