@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{request, response};
 
 use crate::clock::{Clock, SystemClock};
-use crate::key::{Authority, MakeCacheKey, QueryRules, UriKey};
+use crate::key::{Authority, MakeCacheKey, QueryRules, Sites, UriKey};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) generate_etags: bool,
 
     pub(crate) authority: Authority,
+    pub(crate) sites: Sites,
     pub(crate) key: Arc<dyn MakeCacheKey>,
     pub(crate) query: QueryRules,
     pub(crate) scope: Arc<str>,
@@ -131,6 +132,7 @@ impl Default for Config {
             store_parts: true,
             generate_etags: false,
             authority: Authority::default(),
+            sites: Sites::default(),
             key: Arc::new(UriKey),
             query: QueryRules::default(),
             scope: Arc::from(""),

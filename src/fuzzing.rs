@@ -6,7 +6,7 @@ use http::request;
 
 use crate::backend::StoredResponse;
 pub use crate::backend::codec;
-use crate::key::{self, CacheKey, DigestSeed, KeyParts};
+use crate::key::{self, CacheKey, DigestSeed, KeyParts, Sites};
 pub use crate::semantics::{
     cache_control, freshness, groups, moment, ranges, storing, validation, vary,
 };
@@ -43,7 +43,7 @@ pub fn hidden_fields(response: &StoredResponse) -> (&[u8], Option<&vary::VarySel
 /// The digest of a key.
 #[must_use]
 pub fn cache_key(seed: &DigestSeed, scope: &str, key: &KeyParts<'_>) -> CacheKey {
-    CacheKey::new(seed, scope, key)
+    CacheKey::new(seed, scope, Sites::default(), key)
 }
 
 /// An authority as keys hold it.

@@ -11,6 +11,7 @@ use http::uri::InvalidUri;
 use http::{Request, Uri};
 
 use crate::backend::{Backend, BackendError, InvalidationTarget};
+use crate::key::Sites;
 use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
 use crate::stats::{InFlight, Stats};
@@ -21,12 +22,11 @@ use crate::stats::{InFlight, Stats};
 /// cache.
 ///
 /// ```
-/// use tower_response_cache::{CacheLayer, backend::MemoryBackend, key::Authority};
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_response_cache::InvalidationError> {
-/// let layer = CacheLayer::new(MemoryBackend::default()).authority(Authority::fixed("shop"));
-/// let cache = layer.handle();
+/// let cache = CacheLayer::new(MemoryBackend::default()).handle();
 /// cache.invalidate("/products/7").await?;
 /// assert_eq!(cache.stats().invalidations, 1);
 /// # Ok(())
@@ -60,6 +60,7 @@ pub struct InvalidationError {
 #[derive(Debug)]
 enum Kind {
     Uri(InvalidUri),
+    NoPath,
     NoAuthority,
     Backend(BackendError),
 }
@@ -68,7 +69,7 @@ impl InvalidationError {
     /// Returns whether the URI names no resource of this cache; trying again is then useless.
     #[must_use]
     pub fn is_invalid_uri(&self) -> bool {
-        matches!(self.kind, Kind::Uri(_) | Kind::NoAuthority)
+        matches!(self.kind, Kind::Uri(_) | Kind::NoPath | Kind::NoAuthority)
     }
 
     /// Returns whether the backend failed or did not acknowledge in time.
@@ -82,8 +83,9 @@ impl fmt::Display for InvalidationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Uri(_) => "invalidation failed: not a URI",
+            Kind::NoPath => "invalidation failed: the URI has no path; begin a path with `/`",
             Kind::NoAuthority => {
-                "invalidation failed: the URI has no valid authority and the cache has no fixed one"
+                "invalidation failed: the URI has no valid host, which `Sites::ByAuthority` needs"
             }
             Kind::Backend(_) => "invalidation failed: the backend did not acknowledge it",
         })
@@ -94,7 +96,7 @@ impl Error for InvalidationError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::Uri(error) => Some(error),
-            Kind::NoAuthority => None,
+            Kind::NoPath | Kind::NoAuthority => None,
             Kind::Backend(error) => Some(error),
         }
     }
@@ -111,11 +113,12 @@ impl<B: Backend> CacheHandle<B> {
         Self { state }
     }
 
-    /// Invalidates a resource in the scope of the layer: all stored responses of its authority and
-    /// path, with every query and variant.
+    /// Invalidates a [resource](crate::key::Resource) in the scope of the layer: all stored
+    /// responses of a path, with every query and variant.
     ///
-    /// `uri` is an absolute URI, or a path if the layer has a fixed
-    /// [`authority`](crate::CacheLayer::authority); a query in it is ignored. After `Ok`, no later
+    /// `uri` is a path or an absolute URI, in any spelling; a query in it is ignored. Its host
+    /// counts only under [`Sites::ByAuthority`](crate::key::Sites): there it must have one, unless
+    /// the layer has a fixed [`authority`](crate::CacheLayer::authority). After `Ok`, no later
     /// request gets a response that was stored before, or whose call to the inner service began
     /// before.
     ///
@@ -131,8 +134,14 @@ impl<B: Backend> CacheHandle<B> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
-        let authority = self.state.config.authority.resolve(&parts);
-        let authority = authority.ok_or(Kind::NoAuthority)?;
+        if parts.uri.path().is_empty() {
+            return Err(Kind::NoPath.into());
+        }
+        let config = &self.state.config;
+        let authority = config.authority.resolve(&parts).unwrap_or_default();
+        if config.sites == Sites::ByAuthority && authority.is_empty() {
+            return Err(Kind::NoAuthority.into());
+        }
         self.invalidate_key(&authority, parts.uri.path()).await
     }
 
@@ -140,7 +149,8 @@ impl<B: Backend> CacheHandle<B> {
     /// [`key`](crate::CacheLayer::key) hook makes them.
     ///
     /// Unless the hook changes them, the authority is in lower case and without the default port,
-    /// and the path begins with `/`. What [`invalidate`](Self::invalidate) says about `Ok` and
+    /// and the path begins with `/`. The authority counts only under
+    /// [`Sites::ByAuthority`](crate::key::Sites). What [`invalidate`](Self::invalidate) says about `Ok` and
     /// about a dropped future holds here, too.
     ///
     /// # Errors
@@ -155,11 +165,11 @@ impl<B: Backend> CacheHandle<B> {
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
-    /// Invalidates all responses of one authority whose `Cache-Groups` names a group (RFC 9875), in
-    /// the scope of the layer.
+    /// Invalidates all responses of a site whose `Cache-Groups` names a group (RFC 9875), in the
+    /// scope of the layer.
     ///
-    /// `authority` is spelled as in a cache key: in lower case, without the default port. After
-    /// `Ok`, no later request is answered with a member of the group that was stored or fetched
+    /// `authority` counts only under [`Sites::ByAuthority`](crate::key::Sites), and is spelled as
+    /// in a cache key: in lower case, without the default port. After `Ok`, no later request is answered with a member of the group that was stored or fetched
     /// before.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! [`CacheLayer`] wraps any `Service<Request<_>, Response = Response<_>>`: an axum `Router`, a
 //! hyper service, a reverse proxy. The inner service needs no changes. GET responses are stored in
 //! a [`Backend`](backend::Backend), in memory or in Redis, by the rules of RFC 9111 for shared
-//! caches. A write (POST, PUT, PATCH, DELETE) invalidates its resource, which is every stored
-//! response of its authority and path, before its response is returned.
+//! caches. A write (POST, PUT, PATCH, DELETE) invalidates its [resource](key::Resource), which is
+//! every stored response of its path, before its response is returned.
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,9 +19,8 @@
 //!
 //! # How a request is served
 //!
-//! 1. **A read.** A GET or HEAD is looked up by its cache key (scheme if the target has one,
-//!    authority, path and query) and by the request fields that the stored response names in
-//!    `Vary`. A fresh response is returned without touching the inner service. It also answers
+//! 1. **A read.** A GET or HEAD is looked up by its cache key (authority, path and query) and by the
+//!    request fields that the stored response names in `Vary`. A fresh response is returned without touching the inner service. It also answers
 //!    conditional requests (`If-None-Match`, `If-Modified-Since`) and range requests.
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
 //!    the body as it arrives. The response is stored while it streams to its clients.
@@ -161,14 +160,17 @@
 //! * **Content negotiation.** A stored variant is used only for requests with the same values in
 //!   the fields of `Vary`. A request with other values that would also accept the variant is a
 //!   miss, because only the origin knows its preferences.
-//! * **Paths** are compared byte for byte. A handler for which `/a%62` and `/ab` are the same must
-//!   redirect or refuse all spellings but one, or name the others with
+//! * **Paths** of cache keys are compared byte for byte: `/a%62` and `/ab` are two stored responses.
+//!   A write invalidates both, because they are one [resource](key::Resource). A handler that
+//!   ignores more than the normal form of a path does, such as letter case or a slash at the end,
+//!   must redirect or refuse all spellings but one, or name the others with
 //!   [`also_invalidate`](CacheLayer::also_invalidate).
-//! * **Hosts.** The authority of a request is that of its target, or else its `Host`, in lower
-//!   case. The default port is removed if the scheme is known. If clients use several names for one
-//!   site, set [`Authority::fixed`](key::Authority::fixed). A write without a valid host, or for
-//!   which the [key hook](CacheLayer::key) returns `None`, has no cache key: it invalidates
-//!   nothing, and a warning is logged.
+//! * **Hosts.** The authority of a request is that of its target, or else its `Host`. Responses are
+//!   never shared between two hosts; if clients use several names for one site and no response
+//!   depends on the name, [`Authority::fixed`](key::Authority::fixed) lets them share. Where hosts
+//!   are different sites, set [`Sites::ByAuthority`](key::Sites::ByAuthority). A write with an
+//!   invalid host, or for which the [key hook](CacheLayer::key) returns `None`, has no cache key:
+//!   it invalidates nothing, and a warning is logged.
 //! * **Hidden inputs.** The cache does not see which request fields a handler reads. A response
 //!   that depends on a field must name it in `Vary`, or the field must be part of the
 //!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host`,

@@ -35,7 +35,7 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
-use tower_response_cache::key::Authority;
+use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::ErrorResponderLayer;
 
 use options::Options;
@@ -98,14 +98,14 @@ fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
         .stale_while_revalidate(options.stale_while_revalidate)
         .stale_if_error(options.stale_if_error)
         .stale_if_unreachable(options.stale_if_unreachable)
-        // HTTP/2 targets have a scheme, HTTP/1.1 targets do not; upstreams do not see it.
-        .key_by(|_, key| Some(key.without_scheme()))
         .max_body(options.store.max_body);
     if let Some(ttl) = options.ttl() {
         cache = cache.ttl(ttl);
     }
     if options.is_one_site() {
-        cache = cache.authority(Authority::fixed("upstream"));
+        cache.authority(Authority::fixed("upstream"))
+    } else {
+        // The upstream gets the client's host, and may be a different site under each.
+        cache.sites(Sites::ByAuthority)
     }
-    cache
 }

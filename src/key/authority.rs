@@ -1,25 +1,38 @@
 //! The authority of a request: which site it is for.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::request;
+use http::{Version, request};
+
+use super::normal_path::{is_unreserved, percent_decoded};
 
 /// The source of the authority in keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Authority {
-    /// The authority of the target, or else the one valid `Host`, in lower case and without the
-    /// default port.
+    /// The authority of the request in normal form: in lower case, without the root's dot and
+    /// without the default port.
     ///
-    /// A request whose authority is missing, malformed, given twice or contradictory bypasses the
-    /// cache.
+    /// It is that of the target (HTTP/2, or an absolute-form target, which wins over `Host`: RFC
+    /// 9112 §3.2.2), or else `Host`. A request that has neither has an empty authority. A request
+    /// whose authority is malformed, given twice or contradictory has no key: a write is refused
+    /// with 400 (Bad Request), a GET or HEAD bypasses the cache.
     #[default]
     FromRequest,
     /// One site under many names and ports: every request has this authority.
+    ///
+    /// All hosts share stored responses, so the inner service must not look at `Host`. A request
+    /// with an invalid authority of its own has no key here, either.
     Fixed(Arc<str>),
 }
+
+/// The authority of a request is malformed, given twice or contradictory (RFC 9112 §3.2), or its
+/// target is in authority form (§3.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidAuthority;
 
 impl Authority {
     /// Creates [`Fixed`](Self::Fixed), in lower case.
@@ -28,17 +41,22 @@ impl Authority {
         Self::Fixed(authority.to_ascii_lowercase().into())
     }
 
-    /// Returns the authority of a request; `None` if it has no valid one.
-    pub(crate) fn resolve<'r>(&'r self, request: &'r request::Parts) -> Option<Cow<'r, str>> {
-        match self {
-            Self::FromRequest => requested(request),
-            Self::Fixed(authority) => Some(Cow::Borrowed(authority)),
-        }
+    /// Returns the authority of a request, in normal form; empty if it has none.
+    pub(crate) fn resolve<'r>(
+        &'r self,
+        request: &'r request::Parts,
+    ) -> Result<Cow<'r, str>, InvalidAuthority> {
+        let requested = requested_authority(request)?;
+        Ok(match self {
+            Self::FromRequest => requested,
+            Self::Fixed(authority) => Cow::Borrowed(authority),
+        })
     }
 
     /// Returns whether the authority `named` in a response belongs to the site of the request.
     ///
-    /// `scheme` is that of the reference, and decides which port is the default one.
+    /// `scheme` is that of the reference, and decides which port is the default one. A request
+    /// without an authority does not say which one is its own: any may be.
     pub(crate) fn is_same_site(
         &self,
         request: &request::Parts,
@@ -49,37 +67,48 @@ impl Authority {
             return false;
         };
         let is_fixed = matches!(self, Self::Fixed(fixed) if *named == **fixed);
-        is_fixed || requested(request).is_some_and(|own| own == named)
+        is_fixed || requested_authority(request).is_ok_and(|own| own.is_empty() || own == named)
     }
 }
 
-/// Returns the authority that the request itself states, if it is valid and stated once.
-fn requested(request: &request::Parts) -> Option<Cow<'_, str>> {
+/// Returns the authority that a request is for, in normal form; empty if it names none.
+///
+/// That of an absolute-form target wins over `Host` (RFC 9112 §3.2.2). HTTP/2 has no such rule: a
+/// `Host` that differs from `:authority` makes the request malformed (RFC 9113 §8.3.1).
+pub(crate) fn requested_authority(
+    request: &request::Parts,
+) -> Result<Cow<'_, str>, InvalidAuthority> {
     let scheme = request.uri.scheme_str();
     let mut hosts = request.headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
-        return None;
+        return Err(InvalidAuthority);
     }
-    let host = host
-        .map(|host| {
-            host.to_str()
-                .ok()
-                .and_then(|host| normalize_authority(host, scheme))
-        })
-        .map_or(Ok(None), |host| host.map(Some).ok_or(()))
-        .ok()?;
-    match request.uri.authority() {
-        None => host,
-        Some(target) => {
-            let target = normalize_authority(target.as_str(), scheme)?;
-            host.is_none_or(|host| host == target).then_some(target)
+    let host = match host {
+        None => None,
+        // The field is empty where the target has no authority (RFC 9110 §7.2).
+        Some(host) if host.is_empty() => Some(Cow::Borrowed("")),
+        Some(host) => {
+            let host = host.to_str().map_err(|_| InvalidAuthority)?;
+            Some(normalize_authority(host, scheme).ok_or(InvalidAuthority)?)
         }
+    };
+    let Some(target) = request.uri.authority() else {
+        return Ok(host.unwrap_or_default());
+    };
+    // Without a scheme it is an authority-form target, which is for CONNECT alone (RFC 9112
+    // §3.2.3).
+    scheme.ok_or(InvalidAuthority)?;
+    let target = normalize_authority(target.as_str(), scheme).ok_or(InvalidAuthority)?;
+    let target_wins = request.version < Version::HTTP_2;
+    match host {
+        Some(host) if !target_wins && host != target => Err(InvalidAuthority),
+        _ => Ok(target),
     }
 }
 
-/// Returns an authority in the form of keys: in lower case, without the dot of the root and the
-/// default port.
+/// Returns an authority in normal form: in lower case, without the dot of the root and the default
+/// port, with one spelling of its port and of an IPv6 address.
 ///
 /// `None` unless it is a host with an optional port (RFC 9110 §4.2, §7.2). User information is
 /// refused.
@@ -87,6 +116,33 @@ pub(crate) fn normalize_authority<'a>(
     authority: &'a str,
     scheme: Option<&str>,
 ) -> Option<Cow<'a, str>> {
+    let name_length = authority.bytes().take_while(is_normal_name).count();
+    let (name, port) = authority.split_at(name_length);
+    // Nearly all authorities are normal. Every hit pays for this look.
+    if !name.is_empty() && !name.ends_with('.') && (port.is_empty() || is_normal_port(port)) {
+        return Some(Cow::Borrowed(authority));
+    }
+    normalize_unusual(authority, scheme)
+}
+
+/// Returns whether a name in normal form has this character.
+fn is_normal_name(byte: &u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// Returns whether a port with its colon is in normal form, and is the default one of no scheme.
+fn is_normal_port(port: &str) -> bool {
+    match port.as_bytes() {
+        [b':', b'1'..=b'9', digits @ ..] => {
+            digits.iter().all(u8::is_ascii_digit) && port != ":80" && port != ":443"
+        }
+        _ => false,
+    }
+}
+
+/// Normalizes any authority, see [`normalize_authority`].
+#[inline(never)]
+fn normalize_unusual<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     let port_at = match authority.strip_prefix('[') {
         Some(_) => authority.find(']')? + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -97,45 +153,63 @@ pub(crate) fn normalize_authority<'a>(
         None if port.is_empty() => "",
         _ => return None,
     };
-    if host.is_empty() || !is_host(host) {
-        return None;
-    }
-    let host_ends = host.len() - usize::from(host.ends_with('.'));
-    // No name ends with two dots, and removing one would leave another name that is not normal.
-    if host_ends == 0 || host[..host_ends].ends_with('.') {
-        return None;
-    }
+    let host = match host.strip_prefix('[') {
+        Some(literal) => normal_ip_literal(literal.strip_suffix(']')?)?,
+        None => normal_name(host)?,
+    };
+    let port = match port.trim_start_matches('0') {
+        "" if !port.is_empty() => "0",
+        significant => significant,
+    };
     let is_https = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
     let is_default = port.is_empty() || port == if is_https { "443" } else { "80" };
-    let kept = match (is_default, host_ends == host.len()) {
-        (true, _) => Cow::Borrowed(&host[..host_ends]),
-        (false, true) => Cow::Borrowed(authority),
-        (false, false) => Cow::Owned(format!("{}:{port}", &host[..host_ends])),
-    };
-    Some(if kept.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(kept.to_ascii_lowercase())
+    let normal = if is_default {
+        host
     } else {
-        kept
+        format!("{host}:{port}")
+    };
+    Some(match normal == authority {
+        true => Cow::Borrowed(authority),
+        false => Cow::Owned(normal),
     })
 }
 
-/// Returns whether a host has only characters of a registered name or an IP literal (RFC 3986
-/// §3.2.2).
-fn is_host(host: &str) -> bool {
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    match literal {
-        Some(address) => {
-            !address.is_empty()
-                && address
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b":.-_~!$&'()*+,;=".contains(&byte))
+/// Returns a registered name or an IPv4 address in normal form (RFC 3986 §3.2.2, §6.2.2).
+fn normal_name(name: &str) -> Option<String> {
+    let mut normal = String::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match percent_decoded(byte, behind) {
+            Some(decoded) if is_unreserved(decoded) => {
+                normal.push(char::from(decoded));
+                rest = &behind[2..];
+            }
+            // Its digits follow, and are put into lower case with the rest.
+            Some(_) => normal.push('%'),
+            None if is_unreserved(byte) || b"!$&'()*+,;=".contains(&byte) => {
+                normal.push(char::from(byte));
+            }
+            None => return None,
         }
-        None => host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)),
     }
+    normal.make_ascii_lowercase();
+    if normal.ends_with('.') {
+        normal.pop();
+    }
+    // No name ends with two dots, and removing one would leave another name that is not normal.
+    (!normal.is_empty() && !normal.ends_with('.')).then_some(normal)
+}
+
+/// Returns an IP literal in normal form, with its brackets (RFC 3986 §3.2.2, RFC 5952).
+fn normal_ip_literal(literal: &str) -> Option<String> {
+    if let Ok(address) = literal.parse::<Ipv6Addr>() {
+        return Some(format!("[{address}]"));
+    }
+    let future = literal.strip_prefix(['v', 'V'])?;
+    let is_allowed = |byte: u8| is_unreserved(byte) || b":!$&'()*+,;=".contains(&byte);
+    let is_valid = future.contains('.') && future.bytes().all(is_allowed);
+    is_valid.then(|| format!("[{}]", literal.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -151,14 +225,22 @@ mod tests {
         builder.body(()).expect("a request").into_parts().0
     }
 
+    /// RFC 9110 §4.2.3, §7.2; RFC 9112 §3.2.
     #[test]
-    fn rfc_9110_section_7_2_one_valid_authority_or_none() {
+    fn one_valid_authority_or_none() {
         for (uri, hosts, expected) in [
             ("/", &["Example.com"][..], Some("example.com")),
             ("/", &["example.com:80"], Some("example.com")),
+            ("/", &["example.com:080"], Some("example.com")),
+            ("/", &["example.com:08080"], Some("example.com:8080")),
             ("/", &["example.com:"], Some("example.com")),
+            ("/", &["example.com:0"], Some("example.com:0")),
+            ("/", &["example.com:000"], Some("example.com:0")),
             ("/", &["example.com."], Some("example.com")),
             ("/", &["example.com.:8080"], Some("example.com:8080")),
+            ("/", &["example%2Ecom"], Some("example.com")),
+            ("/", &["ex%C3%A9.com"], Some("ex%c3%a9.com")),
+            ("/", &["ex%zz.com"], None),
             ("/", &["."], None),
             ("/", &["example.com.."], None),
             ("/", &["example.com..:8080"], None),
@@ -167,25 +249,66 @@ mod tests {
             ("/", &["127.0.0.1:3000"], Some("127.0.0.1:3000")),
             ("/", &["[::1]:3000"], Some("[::1]:3000")),
             ("/", &["[::1]"], Some("[::1]")),
+            ("/", &["[0:0:0:0:0:0:0:1]:080"], Some("[::1]")),
+            ("/", &["[2001:DB8::A]"], Some("[2001:db8::a]")),
+            ("/", &["[V1.x]"], Some("[v1.x]")),
+            ("/", &["[::g]"], None),
             ("http://a/", &[], Some("a")),
             ("http://A:80/", &["a"], Some("a")),
             ("https://a:443/", &["a"], Some("a")),
+            ("https://a:0443/", &["a"], Some("a")),
             ("https://a:80/", &[], Some("a:80")),
-            ("http://a/", &["b"], None),
-            ("/", &[], None),
+            // The target wins (RFC 9112 §3.2.2).
+            ("http://a/", &["b"], Some("a")),
+            ("http://a/", &[""], Some("a")),
+            ("http://a/", &["b", "b"], None),
+            ("http://a/", &["b c"], None),
+            ("http://user@a/", &[], None),
+            // A target in authority form.
+            ("a:80", &["a"], None),
+            ("a", &[], None),
+            // No authority.
+            ("/", &[], Some("")),
+            ("/", &[""], Some("")),
             ("/", &["a", "a"], None),
             ("/", &["a", "b"], None),
-            ("/", &[""], None),
             ("/", &["user@a"], None),
             ("/", &["a/b"], None),
             ("/", &["a b"], None),
             ("/", &["a:b"], None),
+            ("/", &["a:8O"], None),
+            ("/", &[":80"], None),
             ("/", &["[::1"], None),
             ("/", &["[]"], None),
             ("/", &["::1"], None),
         ] {
             let request = request(uri, hosts);
-            let got = Authority::FromRequest.resolve(&request);
+            let got = Authority::FromRequest.resolve(&request).ok();
+            assert_eq!(got.as_deref(), expected, "{uri} {hosts:?}");
+            if let Some(normal) = got {
+                let again = normalize_authority(&normal, request.uri.scheme_str());
+                assert!(
+                    normal.is_empty() || again.as_ref() == Some(&normal),
+                    "{uri} {hosts:?}"
+                );
+            }
+        }
+    }
+
+    /// RFC 9113 §8.3.1: there, the two must agree.
+    #[test]
+    fn in_http_2_a_host_agrees_with_the_authority_or_is_invalid() {
+        for (uri, hosts, expected) in [
+            ("http://a/", &[][..], Some("a")),
+            ("http://a/", &["A.:80"], Some("a")),
+            ("http://a/", &["b"], None),
+            ("http://a/", &["a:81"], None),
+            ("http://a/", &[""], None),
+            ("http://a/", &["a", "a"], None),
+        ] {
+            let mut request = request(uri, hosts);
+            request.version = Version::HTTP_2;
+            let got = requested_authority(&request).ok();
             assert_eq!(got.as_deref(), expected, "{uri} {hosts:?}");
         }
     }
@@ -204,6 +327,7 @@ mod tests {
             (&site, "a", None, "a", true),
             (&site, "a", None, "SITE", true),
             (&site, "a", None, "b", false),
+            (&open, "", None, "b", true),
         ] {
             let request = request("/", &[host]);
             let got = rule.is_same_site(&request, scheme, named);

@@ -1,24 +1,41 @@
 //! The fixed-length keys that backends see.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::HeaderMap;
 
 use super::digest_seed::{DigestSeed, NONE, RECORD};
 use super::key_parts::KeyParts;
+use super::normal_path::normal_path;
+use super::sites::Sites;
 use crate::semantics::groups::Group;
 use crate::semantics::vary::VaryRule;
 
-/// All responses of one scope, authority and path, with every query and variant: a write
-/// invalidates them together.
+/// Everything that a write invalidates together: all stored responses of a path, with every query
+/// and variant.
+///
+/// A resource is a path within a [scope](crate::CacheLayer::scope) and a site. Which hosts are one
+/// site is told by [`Sites`]: by default all of them, so that a write invalidates whichever name it
+/// was sent to.
+///
+/// It is coarser than the cache key, which is safe: it only invalidates more. The path is in normal
+/// form (RFC 3986 §6.2.2), so that a write is about the responses its origin takes it to be about,
+/// however it is spelled: percent-encoded characters that may stand unencoded are decoded, all
+/// others are encoded with upper-case digits, repeated slashes are merged and dot segments removed.
+/// `/x`, `/%78`, `/a/../x` and `//x` are four cache keys of one resource.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource(u128);
 
 impl Resource {
-    /// Creates the resource of a path.
-    pub(crate) fn new(seed: &DigestSeed, scope: &str, authority: &str, path: &str) -> Self {
+    /// Creates the resource of a path, as received.
+    pub(crate) fn new(seed: &DigestSeed, scope: &str, site: &str, path: &str) -> Self {
+        Self::of_normal_path(seed, scope, site, &normal_path(path))
+    }
+
+    fn of_normal_path(seed: &DigestSeed, scope: &str, site: &str, path: &str) -> Self {
         let mut digester = seed.hasher();
-        digester.write_parts([scope, authority, path]);
+        digester.write_parts([scope, site, path]);
         Self(digester.finish())
     }
 
@@ -29,11 +46,11 @@ impl Resource {
     }
 }
 
-/// Returns the group of one authority's responses within a scope: a group belongs to one origin
-/// (RFC 9875 §2).
-pub(crate) fn group_digest(seed: &DigestSeed, scope: &str, authority: &str, name: &str) -> Group {
+/// Returns the group of one site's responses within a scope: a group belongs to one origin (RFC
+/// 9875 §2).
+pub(crate) fn group_digest(seed: &DigestSeed, scope: &str, site: &str, name: &str) -> Group {
     let mut digester = seed.hasher();
-    digester.write_parts(["group", scope, authority, name]);
+    digester.write_parts(["group", scope, site, name]);
     Group::from_digest(digester.finish())
 }
 
@@ -45,7 +62,8 @@ impl fmt::Debug for Resource {
 
 /// The key that one response is stored under, of three digests with 128 bits each.
 ///
-/// The resource comes first, then the selector (scheme and query), then the variant (`Vary`).
+/// The resource comes first, then the selector (the parts of the key that the resource leaves out,
+/// such as the query), then the variant (`Vary`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey {
     resource: Resource,
@@ -55,22 +73,21 @@ pub struct CacheKey {
 
 impl CacheKey {
     /// Creates the key of a request within a scope, without variant.
-    pub(crate) fn new(seed: &DigestSeed, scope: &str, parts: &KeyParts<'_>) -> Self {
-        let resource = Resource::new(seed, scope, parts.authority(), parts.path());
-        let selector = match (parts.scheme(), parts.query()) {
-            (None, None) => NONE,
-            (scheme, query) => {
-                let mut digester = seed.hasher();
-                for part in [scheme, query] {
-                    digester.write_part(&[u8::from(part.is_some())]);
-                    digester.write_part(part.unwrap_or_default().as_bytes());
-                }
-                digester.finish()
-            }
+    pub(crate) fn new(seed: &DigestSeed, scope: &str, sites: Sites, parts: &KeyParts<'_>) -> Self {
+        let path = normal_path(parts.path());
+        let site = sites.site_of(parts.authority());
+        let left_out = LeftOut {
+            authority: match sites {
+                Sites::One => parts.authority(),
+                Sites::ByAuthority => "",
+            },
+            scheme: parts.scheme(),
+            query: parts.query(),
+            path: matches!(path, Cow::Owned(_)).then_some(parts.path()),
         };
         Self {
-            resource,
-            selector,
+            resource: Resource::of_normal_path(seed, scope, site, &path),
+            selector: left_out.digest(seed),
             variant: NONE,
         }
     }
@@ -142,7 +159,8 @@ impl CacheKey {
         &self.resource
     }
 
-    /// Returns the digest of scheme and query; 0 if there is neither.
+    /// Returns the digest of the parts of the key that the resource leaves out; 0 if there are
+    /// none.
     #[must_use]
     pub const fn selector(&self) -> u128 {
         self.selector
@@ -159,6 +177,34 @@ impl CacheKey {
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         self.selector == NONE && self.variant == NONE
+    }
+}
+
+/// The parts of a key that its resource leaves out.
+struct LeftOut<'k> {
+    authority: &'k str,
+    scheme: Option<&'k str>,
+    query: Option<&'k str>,
+    /// The path as received, if it may differ from its normal form.
+    path: Option<&'k str>,
+}
+
+impl LeftOut<'_> {
+    /// Returns the digest of these parts; [`NONE`] if there are none.
+    fn digest(&self, seed: &DigestSeed) -> u128 {
+        let others = [self.scheme, self.query, self.path];
+        if self.authority.is_empty() && others == [None; 3] {
+            return NONE;
+        }
+        let mut digester = seed.hasher();
+        digester.write_part(self.authority.as_bytes());
+        for (number, part) in (1..).zip(others) {
+            if let Some(part) = part {
+                digester.write_part(&[number]);
+                digester.write_part(part.as_bytes());
+            }
+        }
+        digester.finish()
     }
 }
 

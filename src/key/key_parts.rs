@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use http::request;
 
-/// The parts of a request that distinguish its response from others, as received.
+/// The parts of a request that distinguish its response from others.
 ///
-/// Nothing is decoded, reordered or folded. Two requests share a stored response only if all parts
-/// are equal, byte for byte. A write invalidates all responses with its authority and path.
+/// Path and query are as received: nothing is decoded, reordered or folded. The authority is in
+/// normal form. Two requests share a stored response only if all parts are equal, byte for byte.
+/// Which of them a write invalidates together is documented at [`Resource`](super::Resource).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyParts<'r> {
     scheme: Option<Cow<'r, str>>,
@@ -20,21 +21,21 @@ impl<'r> KeyParts<'r> {
     /// Takes the parts of a request's target, with the authority that it is for.
     pub(crate) fn from_request(request: &'r request::Parts, authority: Cow<'r, str>) -> Self {
         Self {
-            scheme: request.uri.scheme_str().map(Cow::Borrowed),
+            scheme: None,
             authority,
             path: Cow::Borrowed(request.uri.path()),
             query: request.uri.query().map(Cow::Borrowed),
         }
     }
 
-    /// Returns the scheme, if the target has one: HTTP/2 and absolute-form targets do, origin-form
-    /// ones do not.
+    /// Returns the scheme; `None` unless [`with_scheme`](Self::with_scheme) added one.
     #[must_use]
     pub fn scheme(&self) -> Option<&str> {
         self.scheme.as_deref()
     }
 
-    /// Returns the authority, in lower case and without the default port.
+    /// Returns the authority, in lower case and without the default port; empty if the request has
+    /// none.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -52,13 +53,23 @@ impl<'r> KeyParts<'r> {
         self.query.as_deref()
     }
 
-    /// Removes the scheme, so that `http` and `https` share stored responses.
+    /// Adds the scheme, so that `http` and `https` do not share stored responses.
     ///
-    /// Use it where no response depends on the scheme, as behind a proxy that does not pass it on.
+    /// Use it where responses depend on the scheme. By default the scheme is no part of the key:
+    /// only HTTP/2 and absolute-form targets have one, and one URL over HTTP/1.1 and HTTP/2 is one
+    /// stored response. Take the scheme from where the inner service takes it:
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// let layer = CacheLayer::new(MemoryBackend::default()).key_by(|request, key| {
+    ///     let scheme = request.headers.get("x-forwarded-proto")?.to_str().ok()?;
+    ///     Some(key.with_scheme(scheme))
+    /// });
+    /// ```
     #[must_use]
-    pub fn without_scheme(self) -> Self {
+    pub fn with_scheme(self, scheme: impl Into<Cow<'r, str>>) -> Self {
         Self {
-            scheme: None,
+            scheme: Some(scheme.into()),
             ..self
         }
     }

@@ -14,6 +14,10 @@ use super::key_parts::KeyParts;
 /// Resources that the answer to a write names (`Location`, `Content-Location`), and those of
 /// `also_invalidate`, belong to the authority of the key made for the write.
 ///
+/// A hook that puts a tenant into the authority needs [`Sites::ByAuthority`](super::Sites): by
+/// default the authority is no part of a resource, and one tenant's write invalidates the responses
+/// of all.
+///
 /// [`CacheLayer::key_by`](crate::CacheLayer::key_by) takes a closure instead.
 pub trait MakeCacheKey: Send + Sync + 'static {
     /// Returns the key of `request`, given the default one; `None` bypasses the cache.

@@ -13,12 +13,14 @@ mod digest_seed;
 mod identity;
 mod key_parts;
 mod make_key;
+mod normal_path;
 mod query;
+mod sites;
 #[cfg(test)]
 mod tests;
 
 pub use authority::Authority;
-pub(crate) use authority::normalize_authority;
+pub(crate) use authority::{InvalidAuthority, normalize_authority};
 pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
 pub use digest_seed::DigestSeed;
@@ -27,3 +29,4 @@ pub use key_parts::KeyParts;
 pub(crate) use make_key::KeyBy;
 pub use make_key::{MakeCacheKey, UriKey};
 pub use query::QueryRules;
+pub use sites::Sites;

@@ -108,7 +108,7 @@ impl<B: Backend> CacheLayer<B> {
     /// Returns a handle for application code: it invalidates, clears, reads statistics and shuts
     /// down.
     ///
-    /// The handle names resources by the [`scope`](Self::scope) and the
+    /// The handle names resources by the [`scope`](Self::scope), the [`sites`](Self::sites) and the
     /// [`authority`](Self::authority) that the layer has now: set these options first.
     #[must_use]
     pub fn handle(&self) -> CacheHandle<B> {

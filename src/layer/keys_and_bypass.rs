@@ -6,15 +6,19 @@ use http::request;
 
 use super::CacheLayer;
 use crate::backend::Backend;
-use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
+use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 
 /// # Keys
 ///
 /// Two requests share a stored response if they have the same cache key and agree on the fields
-/// that the response names in `Vary`. By default the key is the scheme (if the target has one),
-/// authority, path and query of the request: the authority in lower case and without the default
-/// port, everything else as received. Every part of a request that changes the response must be in
+/// that the response names in `Vary`. By default the key is the authority, path and query of the
+/// request: the authority in lower case and without the default port, everything else as received.
+/// A request without an authority has an empty one. The scheme is no part of the key unless
+/// [`KeyParts::with_scheme`] adds it. Every part of a request that changes the response must be in
 /// the key or be named in `Vary`.
+///
+/// Which stored responses a write invalidates together is documented at
+/// [`Resource`](crate::key::Resource).
 ///
 /// ```
 /// use tower_response_cache::key::{Authority, QueryRules};
@@ -28,11 +32,26 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules};
 impl<B: Backend> CacheLayer<B> {
     /// Sets where the authority in a cache key comes from.
     ///
-    /// Default: [`Authority::FromRequest`], the request's target or else its `Host` field. Without
-    /// a valid one, a GET bypasses the cache and a write invalidates nothing.
+    /// Default: [`Authority::FromRequest`], the request's target or else its `Host` field.
     #[must_use]
     pub fn authority(self, authority: Authority) -> Self {
         self.with(|config| config.authority = authority)
+    }
+
+    /// Sets which hosts are one site: what a write to one of them invalidates, it invalidates under
+    /// all names of that site.
+    ///
+    /// Default: [`Sites::One`], all of them. Set [`Sites::ByAuthority`] where hosts are different
+    /// sites, or where the key hook puts a tenant into the authority.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend, key::Sites};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default()).sites(Sites::ByAuthority);
+    /// ```
+    #[must_use]
+    pub fn sites(self, sites: Sites) -> Self {
+        self.with(|config| config.sites = sites)
     }
 
     /// Sets how cache keys are made.
@@ -49,12 +68,16 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// ```
     /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
-    /// // One stored response per tenant; requests without a tenant bypass the cache.
-    /// let layer = CacheLayer::new(MemoryBackend::default()).key_by(|request, key| {
-    ///     let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
-    ///     let authority = format!("{tenant}@{}", key.authority());
-    ///     Some(key.with_authority(authority))
-    /// });
+    /// # use tower_response_cache::key::Sites;
+    /// // One stored response per tenant; requests without a tenant bypass the cache. A write of
+    /// // one tenant leaves the responses of others alone.
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .sites(Sites::ByAuthority)
+    ///     .key_by(|request, key| {
+    ///         let tenant = request.headers.get("x-tenant")?.to_str().ok()?;
+    ///         let authority = format!("{tenant}@{}", key.authority());
+    ///         Some(key.with_authority(authority))
+    ///     });
     /// ```
     #[must_use]
     pub fn key_by<F>(self, key: F) -> Self

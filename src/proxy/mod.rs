@@ -66,9 +66,8 @@
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is
 //! configured with `gzip_proxied any`.
 //!
-//! An HTTP/2 target has a scheme, which is part of the cache key; an HTTP/1.1 target has none. The
-//! scheme is not forwarded. To let clients of both versions share stored responses, give the cache
-//! a key [without the scheme](crate::key::KeyParts::without_scheme).
+//! The scheme is not forwarded, and no part of the cache key: clients of HTTP/1.1 and HTTP/2 share
+//! stored responses.
 //!
 //! # Failures
 //!

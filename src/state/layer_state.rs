@@ -118,15 +118,19 @@ impl<B: Backend> LayerState<B> {
         self.shared.counters.count(event);
     }
 
-    /// The resource at a path of an authority, in this layer's scope.
+    /// The resource at a path, in this layer's scope. The authority is looked at only where it
+    /// decides the site.
     pub(crate) fn resource(&self, authority: &str, path: &str) -> Resource {
-        let seed = &self.shared.store.seed;
-        Resource::new(seed, &self.config.scope, authority, path)
+        let (seed, config) = (&self.shared.store.seed, &self.config);
+        let site = config.sites.site_of(authority);
+        Resource::new(seed, &config.scope, site, path)
     }
 
-    /// The cache group of a name at an authority, in this layer's scope.
+    /// The cache group of a name at the site of an authority, in this layer's scope.
     pub(crate) fn group(&self, authority: &str, name: &str) -> Group {
-        group_digest(&self.shared.store.seed, &self.config.scope, authority, name)
+        let (seed, config) = (&self.shared.store.seed, &self.config);
+        let site = config.sites.site_of(authority);
+        group_digest(seed, &config.scope, site, name)
     }
 
     /// A share of the bytes that may be buffered, with none taken yet.

@@ -155,7 +155,7 @@ async fn different_targets_never_share() {
         asks.push(("other.example", target));
     }
     asks.push(("third.example", "http://third.example/a"));
-    asks.push(("third.example", "https://third.example/a"));
+    asks.push(("third.example", "http://fourth.example/a"));
     asks.push(("test.example:8080", "/a"));
     for is_hit in [false, true] {
         for (host, target) in &asks {

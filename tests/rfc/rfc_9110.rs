@@ -4,6 +4,16 @@ use crate::table::{Requirement, may, must, must_not, not_done, not_ours, should,
 
 pub const TABLE: &[Requirement] = &[
     must(
+        "4.2.3",
+        "URIs that differ in letter case of the host, default port, empty path or unreserved \
+         percent-encoding alone are one resource",
+        tested(&[
+            "key::authority::one_valid_authority_or_none",
+            "key::normal_path::every_spelling_of_a_path_has_one_normal_form",
+            "writes::a_write_means_a_path_in_every_spelling",
+        ]),
+    ),
+    must(
         "5.2",
         "lines of one field are one list, in their order",
         tested(&["semantics::fields::syntax::section_5_6_1_lists"]),

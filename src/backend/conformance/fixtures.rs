@@ -12,7 +12,7 @@ use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome, StoredResponse};
-use crate::key::{CacheKey, KeyParts, group_digest as group_of};
+use crate::key::{CacheKey, KeyParts, Sites, group_digest as group_of};
 use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::StoredHead;
@@ -28,7 +28,7 @@ pub(super) fn key<B: Backend>(
     let parts = KeyParts::from_request(&request, Cow::Borrowed("conformance.test"))
         .with_path(path)
         .with_query(query);
-    CacheKey::new(&backend.seed(), "", &parts)
+    CacheKey::new(&backend.seed(), "", Sites::One, &parts)
 }
 
 /// A group of the authority of all keys.

@@ -12,7 +12,7 @@ use super::groups::GROUP_STRIPES;
 use super::store::{EXPIRY_QUEUES, lock};
 use super::*;
 use crate::backend::Group;
-use crate::key::KeyParts;
+use crate::key::{KeyParts, Sites};
 use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::StoredHead;
@@ -22,7 +22,7 @@ fn key(backend: &MemoryBackend, path: &str) -> CacheKey {
     let (request, ()) = Request::new(()).into_parts();
     let parts =
         KeyParts::from_request(&request, Cow::Borrowed("test.example")).with_path(path.to_owned());
-    CacheKey::new(&backend.seed(), "", &parts)
+    CacheKey::new(&backend.seed(), "", Sites::One, &parts)
 }
 
 fn response(length: usize, received: u64, lifetime: u64) -> Arc<StoredResponse> {

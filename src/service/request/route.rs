@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, Method, Uri, request};
 
 use crate::config::Config;
-use crate::key::{CacheKey, DigestSeed, KeyParts, Resource};
+use crate::key::{CacheKey, DigestSeed, InvalidAuthority, KeyParts, Resource};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
@@ -116,11 +116,16 @@ pub(crate) fn classify<'r>(
     };
     if !is_read {
         return Route::Write(WriteTarget {
-            resource: Resource::new(seed, &config.scope, parts.authority(), parts.path()),
+            resource: Resource::new(
+                seed,
+                &config.scope,
+                config.sites.site_of(parts.authority()),
+                parts.path(),
+            ),
             authority: parts.authority().into(),
         });
     }
-    let key = CacheKey::new(seed, &config.scope, &parts);
+    let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
     let directives = if fields.has_directives {
         RequestDirectives::from_headers(&request.headers, config.ignored)
     } else {
@@ -160,7 +165,8 @@ fn key_parts<'r>(
     request: &'r request::Parts,
     target: Option<&Uri>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let authority = config.authority.resolve(request).ok_or(Bypass::Authority)?;
+    let authority = config.authority.resolve(request);
+    let authority = authority.map_err(|InvalidAuthority| Bypass::Authority)?;
     let mut parts = KeyParts::from_request(request, authority);
     if let Some(target) = target {
         parts = parts.with_query(target.query().map(str::to_owned));

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{advance, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::CacheLayer;
+use tower_response_cache::key::Sites;
 use tower_response_cache::stats::Refusal;
 
 use super::{layer, memory, on, write};
@@ -98,12 +99,13 @@ async fn groups_named_by_the_answer_to_an_unsafe_request_are_invalidated() {
     }
 }
 
-/// A group belongs to one authority and one scope; its name is the text between the quotes.
+/// A group belongs to one site and one scope; its name is the text between the quotes.
 #[tokio::test]
 async fn a_group_is_its_origin_s_and_its_name_s() {
     let backend = memory();
-    let service = CacheLayer::new(backend.clone()).layer(obedient());
-    let scoped = CacheLayer::new(backend).scope("x").layer(obedient());
+    let layer = CacheLayer::new(backend).sites(Sites::ByAuthority);
+    let service = layer.layer(obedient());
+    let scoped = layer.scope("x").layer(obedient());
     let names = [
         r#""a, b""#,
         r#""a""#,
@@ -149,7 +151,7 @@ async fn a_group_is_its_origin_s_and_its_name_s() {
 /// By hand, any name can be said.
 #[tokio::test]
 async fn a_handle_invalidates_a_group_by_authority_and_name() {
-    let layer = layer();
+    let layer = layer().sites(Sites::ByAuthority);
     let (service, handle) = (layer.layer(obedient()), layer.handle());
     let requests = [member("/a", r#""a, b""#), member("/b", r#""b""#)];
     for request in &requests {

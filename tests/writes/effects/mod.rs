@@ -3,6 +3,7 @@
 mod dropped;
 mod names;
 mod outcomes;
+mod resources;
 mod write_through;
 
 use std::sync::Arc;

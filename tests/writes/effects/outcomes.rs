@@ -203,7 +203,7 @@ async fn the_handle_invalidates_and_clears() {
         .expect("acknowledged");
     assert!(!is_stored(&service, get("/a")).await && !is_stored(&service, get("/a?q")).await);
     assert!(is_stored(&service, get("/b")).await);
-    for wrong in ["/a", "not a uri", ""] {
+    for wrong in ["a", "a.example:80", "not a uri", ""] {
         let error = handle
             .invalidate(wrong)
             .await

@@ -129,7 +129,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::key::{DigestSeed, KeyParts};
+    use crate::key::{DigestSeed, KeyParts, Sites};
 
     /// A key is the namespace and hexadecimal digits of one length, whatever the request contains.
     #[test]
@@ -144,7 +144,7 @@ mod tests {
                 let parts = KeyParts::from_request(&request, Cow::Borrowed("h:{}\n"))
                     .with_path(path)
                     .with_query(query);
-                let key = CacheKey::new(&DigestSeed::default(), "\u{1f}", &parts);
+                let key = CacheKey::new(&DigestSeed::default(), "\u{1f}", Sites::One, &parts);
                 let entry = namespace.entry(&key);
                 let rest = entry.strip_prefix("shop-1.test:e:{").expect("the prefix");
                 let (tag, rest) = rest.split_once('}').expect("a tag");

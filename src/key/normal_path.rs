@@ -1,0 +1,215 @@
+//! The normal form of a path: one spelling for all that an origin may take for one path.
+
+use std::borrow::Cow;
+
+/// Returns a path in normal form. Borrowed if the path is normal, as most are.
+///
+/// Percent-encoded characters that a path may have unencoded are decoded, all others are encoded
+/// with upper-case digits; then repeated slashes are merged and dot segments removed (RFC 3986
+/// §6.2.2, RFC 9110 §4.2.3). An empty path is `/`. Kept as received are invalid percent sequences,
+/// parameters behind `;`, and a path without a leading slash, such as `*`.
+pub(crate) fn normal_path(path: &str) -> Cow<'_, str> {
+    if is_normal(path) {
+        return Cow::Borrowed(path);
+    }
+    if path.is_empty() {
+        return Cow::Owned("/".to_owned());
+    }
+    let decoded = with_normal_encoding(path);
+    match decoded.strip_prefix('/') {
+        Some(segments) => Cow::Owned(without_needless_segments(segments)),
+        None => Cow::Owned(decoded),
+    }
+}
+
+/// How a byte of a path is looked at. Every hit pays for it, hence the table.
+const PLAIN: u8 = 0;
+/// Normal unless it is the first byte of a segment.
+const SEPARATOR: u8 = 1;
+const OTHER: u8 = 2;
+const CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if is_path_character(byte as u8) {
+            classes[byte] = PLAIN;
+        }
+        byte += 1;
+    }
+    classes[b'/' as usize] = SEPARATOR;
+    classes[b'.' as usize] = SEPARATOR;
+    classes
+};
+
+/// Returns whether a path is certainly in normal form.
+fn is_normal(path: &str) -> bool {
+    let mut previous = 0;
+    for byte in path.bytes() {
+        let class = CLASSES[usize::from(byte)];
+        if class == OTHER || (class == SEPARATOR && previous == b'/') {
+            return false;
+        }
+        previous = byte;
+    }
+    !path.is_empty()
+}
+
+/// Returns whether a segment of a path may have this character unencoded: a `pchar` of RFC 3986
+/// §3.3.
+const fn is_path_character(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'!' | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+        )
+}
+
+/// Returns whether a character means the same encoded and unencoded everywhere (RFC 3986 §2.3).
+pub(super) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Decodes and encodes a path, so that each character has one spelling.
+fn with_normal_encoding(path: &str) -> String {
+    let mut normal = String::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        match percent_decoded(byte, behind) {
+            Some(decoded) => {
+                push_normal(&mut normal, decoded);
+                rest = &behind[2..];
+            }
+            None if byte == b'/' || byte == b'%' => normal.push(char::from(byte)),
+            None => push_normal(&mut normal, byte),
+        }
+    }
+    normal
+}
+
+/// Returns the byte that a percent sequence stands for; `None` if there is none here.
+pub(super) fn percent_decoded(first: u8, behind: &[u8]) -> Option<u8> {
+    let digits = behind.first_chunk::<2>().filter(|_| first == b'%')?;
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? << 4 | low?).ok()
+}
+
+/// Appends a character, encoded unless a segment may have it unencoded.
+fn push_normal(normal: &mut String, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if is_path_character(byte) {
+        normal.push(char::from(byte));
+    } else {
+        normal.push('%');
+        normal.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        normal.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// Merges repeated slashes and removes dot segments. `segments` is the path behind its first slash.
+fn without_needless_segments(segments: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut ends_in_slash = true;
+    for segment in segments.split('/') {
+        ends_in_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            _ => kept.push(segment),
+        }
+    }
+    let mut path = String::with_capacity(segments.len() + 1);
+    for segment in &kept {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if ends_in_slash {
+        path.push('/');
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3986 §6.2.2, §6.2.3; RFC 9110 §4.2.3.
+    #[test]
+    fn every_spelling_of_a_path_has_one_normal_form() {
+        for (path, normal) in [
+            // Percent-encoding (RFC 3986 §6.2.2.1, §6.2.2.2).
+            ("/%78", "/x"),
+            ("/%7Eme", "/~me"),
+            ("/%7eme", "/~me"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/a%3fb", "/a%3Fb"),
+            ("/a%23b", "/a%23b"),
+            ("/a%2540", "/a%2540"),
+            ("/a%21%40b", "/a!@b"),
+            ("/%c3%a9", "/%C3%A9"),
+            ("/\u{e9}", "/%C3%A9"),
+            ("/{id}", "/%7Bid%7D"),
+            ("/a%00", "/a%00"),
+            ("/a%20b", "/a%20b"),
+            // Sequences that are none stay as they are.
+            ("/%", "/%"),
+            ("/%7", "/%7"),
+            ("/%zz", "/%zz"),
+            ("/%é1", "/%%C3%A91"),
+            ("/100%", "/100%"),
+            // Dot segments (RFC 3986 §5.2.4), encoded or not.
+            ("/a/../x", "/x"),
+            ("/./x", "/x"),
+            ("/a/b/../../x", "/x"),
+            ("/../../x", "/x"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/%2e%2e/x", "/x"),
+            ("/a/.%2E/x", "/x"),
+            ("/%2e/x", "/x"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a../b", "/a../b"),
+            ("/a/..%2fx", "/a/..%2Fx"),
+            // Repeated slashes.
+            ("//x", "/x"),
+            ("/a//b///c", "/a/b/c"),
+            ("/a//../x", "/x"),
+            ("//", "/"),
+            ("/a//", "/a/"),
+            // A slash at the end belongs to the path.
+            ("/a/", "/a/"),
+            ("/a", "/a"),
+            // Parameters are a part of their segment.
+            ("/a;v=1/b", "/a;v=1/b"),
+            ("/a/..;v=1/b", "/a/..;v=1/b"),
+            ("/a%3Bv=1", "/a;v=1"),
+            ("/", "/"),
+            ("", "/"),
+            ("*", "*"),
+            ("no-slash/../x", "no-slash/../x"),
+        ] {
+            assert_eq!(normal_path(path), normal, "{path}");
+            assert_eq!(normal_path(normal), normal, "the normal form of {normal}");
+        }
+    }
+
+    /// Most paths are normal: looking at one must not copy it.
+    #[test]
+    fn a_normal_path_is_borrowed() {
+        for path in ["/", "/items/42", "/a.b/c..d", "/a;v=1,2/(x)@y:z", "*"] {
+            assert!(matches!(normal_path(path), Cow::Borrowed(_)), "{path}");
+        }
+    }
+}

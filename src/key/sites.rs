@@ -1,0 +1,35 @@
+//! Whether different authorities are different sites.
+
+/// The hosts that are one site: a write under one of their names invalidates what is stored under
+/// all of them.
+///
+/// Cache keys always hold the authority, so no response is ever shared between two hosts. This
+/// option decides what a [`Resource`](super::Resource) and a cache group (RFC 9875) are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Sites {
+    /// All authorities are names of one site: a resource is a path, whatever the authority.
+    ///
+    /// `localhost` and `127.0.0.1`, a public and an internal name, and a request without any
+    /// authority all mean the same resource. This invalidates more than necessary where two hosts
+    /// are different sites.
+    #[default]
+    One,
+    /// Every authority is a site of its own: a resource is an authority and a path.
+    ///
+    /// Use it where hosts are different sites, so that a write to one does not invalidate another's
+    /// responses. Use it, too, where the [key hook](super::MakeCacheKey) puts a tenant into the
+    /// authority. Each site must then be written to and read under one name: a write to
+    /// `internal.example` invalidates nothing of `www.example`.
+    ByAuthority,
+}
+
+impl Sites {
+    /// Returns the site of an authority, as resources and groups have it.
+    pub(crate) fn site_of(self, authority: &str) -> &str {
+        match self {
+            Self::One => "",
+            Self::ByAuthority => authority,
+        }
+    }
+}
