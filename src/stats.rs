@@ -216,9 +216,11 @@ pub struct InFlight {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Responses from the store without a call to the inner service.
+    /// Responses that were in the cache before the request, which called nothing and waited for no
+    /// call. [`CacheLayer`](crate::CacheLayer#cache-status) has the definition.
     pub hits: u64,
-    /// Responses that came from the call of another request. They are also counted in `fetches`.
+    /// Responses from the call of another request, of which some was still to come. They are also
+    /// counted in `fetches`.
     pub collapsed: u64,
     /// 504 responses to requests with `only-if-cached`.
     pub gateway_timeouts: u64,

@@ -8,9 +8,28 @@ use crate::semantics::cache_status::CacheName;
 
 /// # `Cache-Status`
 ///
-/// Every response says in its `Cache-Status` field whether it came from the store, or why the inner
-/// service was called (RFC 9211). The parameter `stored` on a miss means that the response is being
-/// stored while it is sent; if its body fails later, it is not stored after all.
+/// Every response says in its `Cache-Status` field where it came from (RFC 9211):
+///
+/// | member | meaning |
+/// |---|---|
+/// | `hit; ttl=N` | The whole response was in the cache before the request. `N` is the rest of its lifetime in seconds, and `Age` its age (§2.1, §2.4). |
+/// | `fwd=REASON; collapsed` | The request shared the call of another request, and waited for some of its response (§2.6). `REASON` is why it would have called the inner service itself. |
+/// | `fwd=REASON; stored` | The inner service was called. Its response may be stored, and nothing was known to prevent that when its head was sent (§2.5). |
+/// | `fwd=REASON; detail=REFUSAL` | The inner service was called. Its response is not stored, for the reason that is named. |
+/// | `detail=...` | The cache made the response itself, such as a 504 to `only-if-cached`. |
+///
+/// A response is in the cache once all its content has arrived, although a backend that has to be
+/// waited for may still be storing it. A request that joins its fill from then on is a `hit`: it
+/// waits for nothing, and gets what the backend would give it a moment later. One that joined
+/// before is `collapsed`, however soon the rest arrived. [`Stats::hits`](crate::stats::Stats::hits)
+/// and [`Stats::collapsed`](crate::stats::Stats::collapsed) count by the same rule.
+///
+/// `stored` is no promise. The head is usually sent before the body has ended. A body that breaks
+/// off or turns out too large, a write that overtakes the fill, or a backend that fails then still
+/// prevents the store. If one of these is known before the head is sent, as for a short body and a
+/// backend in memory, the member has its name instead of `stored`.
+/// [`Stats::stores`](crate::stats::Stats::stores) and
+/// [`Stats::refusals`](crate::stats::Stats::refusals) count what became of each response.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -13,6 +13,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
 use crate::key::CacheKey;
+use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal, StaleUse};
 use crate::semantics::stored::StoredHead;
@@ -23,6 +24,12 @@ use super::request::route::RequestKey;
 /// A stored response that may be used now.
 pub(crate) struct Hit {
     pub(crate) response: Arc<StoredResponse>,
+    pub(crate) reuse: Reuse,
+}
+
+/// How a response is reused that the cache has had before the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Reuse {
     /// The age, in seconds.
     pub(crate) age: u64,
     /// The remaining freshness in seconds, negative when it is stale; `None` if it is fresh until
@@ -39,9 +46,22 @@ impl Hit {
         age: Duration,
         left: Option<Duration>,
     ) -> Self {
+        let reuse = Reuse::fresh(age, left);
+        Self { response, reuse }
+    }
+
+    /// A stale response, and the reason why it may be used.
+    pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, use_: StaleUse) -> Self {
+        let reuse = Reuse::stale(response.freshness(), now, use_);
+        Self { response, reuse }
+    }
+}
+
+impl Reuse {
+    /// That of a fresh response of this age, with this freshness lifetime left.
+    pub(crate) fn fresh(age: Duration, left: Option<Duration>) -> Self {
         let seconds = age.as_secs();
         Self {
-            response,
             age: seconds,
             // Age and ttl add up to the lifetime, whatever fraction of a second has passed.
             ttl: left.map(|left| ((age + left).as_secs() - seconds) as i64),
@@ -49,16 +69,14 @@ impl Hit {
         }
     }
 
-    /// A stale response, and the reason why it may be used.
-    pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, use_: StaleUse) -> Self {
-        let freshness = response.freshness();
+    /// That of a stale response, and the reason why it may be used.
+    pub(crate) fn stale(freshness: &Freshness, now: Moment, use_: StaleUse) -> Self {
         let age = freshness.age(now).as_secs();
         let lifetime = freshness.lifetime;
         Self {
             age,
             ttl: lifetime.map(|lifetime| lifetime.as_secs() as i64 - age as i64),
             stale: Some(use_),
-            response,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::cache_status::{CacheName, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
 use crate::service::cached_values::set_cached_value;
-use crate::service::fill_data::{FetchInfo, Hit};
+use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
 use crate::state::LayerState;
@@ -48,12 +48,12 @@ impl<'s> Responder<'s> {
         selected: Response<ResponseBody<Res>>,
     ) -> Response<ResponseBody<Res>> {
         self.counters.count(Event::Hit);
-        tracing::debug!(age = hit.age, "hit");
+        tracing::debug!(age = hit.reuse.age, "hit");
         let mut response = aged(selected, hit);
-        match hit.stale {
+        match hit.reuse.stale {
             None => self.stamp_status(response.headers_mut(), hit),
             Some(use_) => {
-                let value = |name: &CacheName| name.hit(hit.ttl, Some(use_.as_str()));
+                let value = |name: &CacheName| name.hit(hit.reuse.ttl, Some(use_.as_str()));
                 self.stamp_stale(response.headers_mut(), hit, use_, value);
             }
         }
@@ -69,9 +69,10 @@ impl<'s> Responder<'s> {
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
         let mut response = aged(selected(&hit.response, preconditions), hit);
-        if let Some(use_) = hit.stale {
+        let Reuse { ttl, stale, .. } = hit.reuse;
+        if let Some(use_) = stale {
             let value =
-                |name: &CacheName| name.served_stale(reason.fwd(), status, hit.ttl, use_.as_str());
+                |name: &CacheName| name.served_stale(reason.fwd(), status, ttl, use_.as_str());
             self.stamp_stale(response.headers_mut(), hit, use_, value);
         }
         response
@@ -87,8 +88,9 @@ impl<'s> Responder<'s> {
             }
             return;
         };
-        let make = || status.name.hit(hit.ttl, None);
-        let stamp = |slot: &mut HeaderValue| match hit.ttl {
+        let ttl = hit.reuse.ttl;
+        let make = || status.name.hit(ttl, None);
+        let stamp = |slot: &mut HeaderValue| match ttl {
             Some(ttl) => set_cached_value(slot, status.number, ttl as u64, make),
             None => *slot = make(),
         };
@@ -111,14 +113,19 @@ impl<'s> Responder<'s> {
         use_: StaleUse,
         value: impl Fn(&CacheName) -> HeaderValue,
     ) {
-        self.counters.count(Event::Stale(use_));
-        tracing::debug!(reason = use_.as_str(), age = hit.age, "stale");
+        self.record_stale(use_, hit.reuse.age);
         if !hit.response.has_upstream_status() {
             headers.remove(CACHE_STATUS);
         }
         if let Some(status) = self.status {
             headers.append(CACHE_STATUS, value(&status.name));
         }
+    }
+
+    /// Counts and logs the use of a stale response.
+    fn record_stale(self, use_: StaleUse, age: u64) {
+        self.counters.count(Event::Stale(use_));
+        tracing::debug!(reason = use_.as_str(), age, "stale");
     }
 
     /// A 503, because the queue for the inner service is full (RFC 9110 §15.6.4).
@@ -203,6 +210,20 @@ impl<'s> Responder<'s> {
         }
     }
 
+    /// Says on a response that all of it was here when the request joined its fill: it is a hit
+    /// (RFC 9211 §2.1), with the age and the lifetime of a stored one.
+    pub(crate) fn mark_joined_whole(self, headers: &mut HeaderMap, reuse: Reuse) {
+        self.counters.count(Event::Hit);
+        tracing::debug!(age = reuse.age, "hit");
+        if let Some(use_) = reuse.stale {
+            self.record_stale(use_, reuse.age);
+        }
+        if let Some(status) = self.status {
+            let detail = reuse.stale.map(Reason::as_str);
+            headers.append(CACHE_STATUS, status.name.hit(reuse.ttl, detail));
+        }
+    }
+
     /// Says on a response that it bypassed the cache.
     pub(crate) fn mark_bypassed(self, headers: &mut HeaderMap, reason: Bypass) {
         self.append_status(headers, reason.fwd(), false, reason.detail());
@@ -242,7 +263,8 @@ impl<'s> Responder<'s> {
 #[inline]
 fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
     if let Some(age) = response.headers_mut().get_mut(AGE) {
-        set_cached_value(age, 0, hit.age, || HeaderValue::from(hit.age));
+        let seconds = hit.reuse.age;
+        set_cached_value(age, 0, seconds, || HeaderValue::from(seconds));
     }
     response
 }

@@ -9,7 +9,7 @@
 //! The rules are those of `storing_permission`; parts (206) are decided in `parts::store`. Nothing
 //! here waits for the client.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::TRAILER;
@@ -42,9 +42,27 @@ pub(crate) trait CaptureGuard: Send + 'static {
 
     /// Notes that the response is stored.
     fn mark_stored(&self) {}
+
+    /// Notes that the response is not stored, and why.
+    fn mark_refused(&self, _: Refusal) {}
 }
 
-impl CaptureGuard for () {}
+/// Why a response that was to be stored is not, once that is known.
+#[derive(Clone, Default)]
+pub(crate) struct LateRefusal(Arc<OnceLock<Refusal>>);
+
+impl LateRefusal {
+    /// The refusal, if it has become known by now.
+    pub(crate) fn get(&self) -> Option<Refusal> {
+        self.0.get().copied()
+    }
+}
+
+impl CaptureGuard for LateRefusal {
+    fn mark_refused(&self, refusal: Refusal) {
+        let _ = self.0.set(refusal);
+    }
+}
 
 /// Decides whether a response may be stored.
 ///
@@ -136,6 +154,7 @@ pub(crate) fn commit<B: Backend>(
             if refusal == Refusal::TooLarge {
                 remember_uncacheable(state, &storable.lookup_key, refusal);
             }
+            guard.mark_refused(refusal);
             return state.record_refusal(refusal);
         }
     };
@@ -147,6 +166,7 @@ pub(crate) fn commit<B: Backend>(
     let (data, trailers) = match storable.merge {
         // Both the new and the stored bytes are in memory until they are merged.
         Some(merge) if !share.try_take(merge.stored_length()) => {
+            guard.mark_refused(Refusal::Budget);
             return state.record_refusal(Refusal::Budget);
         }
         Some(merge) => (merge.merge(data), None),
@@ -175,7 +195,9 @@ pub(crate) fn commit<B: Backend>(
             state.shared.origin.failures.forget(&lookup_key);
             guard.mark_stored();
         }
-        state.record_put(&put);
+        if let Some(refusal) = state.record_put(&put) {
+            guard.mark_refused(refusal);
+        }
         drop((share, guard));
     });
 }

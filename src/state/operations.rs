@@ -30,20 +30,23 @@ impl<B: Backend> LayerState<B> {
         tracing::debug!(reason = refusal.as_str(), "not stored");
     }
 
-    /// Counts and logs the result of a store.
-    pub(crate) fn record_put(&self, put: &Result<PutOutcome, BackendError>) {
-        match put {
+    /// Counts and logs the result of a store. Returns why nothing is stored, if so.
+    pub(crate) fn record_put(&self, put: &Result<PutOutcome, BackendError>) -> Option<Refusal> {
+        let refusal = match put {
             Ok(PutOutcome::Stored) => {
                 self.count(Event::Store);
                 tracing::debug!("stored");
+                return None;
             }
-            Ok(PutOutcome::Superseded) => self.record_refusal(Refusal::Superseded),
-            Ok(PutOutcome::TooLarge) => self.record_refusal(Refusal::TooLarge),
+            Ok(PutOutcome::Superseded) => Refusal::Superseded,
+            Ok(PutOutcome::TooLarge) => Refusal::TooLarge,
             Err(error) => {
-                self.record_refusal(Refusal::BackendFailed);
                 self.backend_failed(Operation::Store, error);
+                Refusal::BackendFailed
             }
-        }
+        };
+        self.record_refusal(refusal);
+        Some(refusal)
     }
 
     /// Invalidates one target. An error means that the backend did not acknowledge it; it is

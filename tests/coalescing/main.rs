@@ -3,6 +3,7 @@
 
 mod bodies;
 mod budget;
+mod claims;
 mod failing;
 mod leaving;
 mod stampede;
@@ -10,6 +11,7 @@ mod stampede;
 mod support;
 mod uncacheable;
 mod waiting;
+mod whole;
 mod writes;
 
 use std::time::Duration;

@@ -17,6 +17,20 @@ async fn instance(redis: &str, database: &str, more: &[&str]) -> Server {
     Server::start(&arguments).await
 }
 
+/// RFC 9211 §2.1. The store to Redis may be under way still.
+#[tokio::test]
+async fn the_second_of_two_gets_in_a_row_says_cache() {
+    let (redis, folder) = (RedisServer::start().await, Folder::new("pairs"));
+    let server = instance(&redis.url(), &folder.database(), &[]).await;
+    let path = server.post("Lamp", 0.0).await.header("location");
+    for round in 1..=50 {
+        server.put(&path, "Lamp", f64::from(round)).await;
+        assert_eq!(server.get(&path).await.source(), "database", "{round}");
+        assert_eq!(server.get(&path).await.source(), "cache", "{round}");
+    }
+    assert_eq!(server.stats().await["hits"], 50);
+}
+
 /// What the database file says of a product's price.
 fn price(database: &str) -> f64 {
     let connection = Connection::open(database).expect("the database");

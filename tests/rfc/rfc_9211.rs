@@ -32,7 +32,11 @@ pub const TABLE: &[Requirement] = &[
     must(
         "2.1",
         "hit: the request was satisfied without going forward",
-        tested(&["wire::storing::hits"]),
+        tested(&[
+            "wire::storing::hits",
+            "whole::the_second_request_is_a_hit_while_the_store_is_under_way",
+            "whole::a_body_of_known_length_is_whole_with_its_last_byte",
+        ]),
     ),
     must_not(
         "2.2",
@@ -71,6 +75,8 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "wire::storing::hits",
             "wire::storing::fields_for_one_client_alone",
+            "claims::a_fill_that_a_write_overtook_does_not_say_stored",
+            "claims::a_body_that_breaks_off_before_the_head_is_sent_is_not_said_to_be_stored",
         ]),
     ),
     must(
@@ -78,6 +84,7 @@ pub const TABLE: &[Requirement] = &[
         "collapsed: whether it was shared with another request",
         tested(&[
             "stampede::a_thousand_misses_are_one_call",
+            "whole::requests_that_joined_before_the_end_are_collapsed",
             "parts::the_whole_is_completed_by_the_missing_part",
         ]),
     ),

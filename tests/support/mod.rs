@@ -6,6 +6,7 @@ pub mod both;
 pub mod dying;
 pub mod origin;
 pub mod polling;
+pub mod puts;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod sample;

@@ -62,6 +62,10 @@ pub(super) struct BodyBuffer {
     pub(super) readers_at: VecDeque<usize>,
     /// The cost of `chunks`.
     pub(super) cost: u64,
+    /// The bytes that have arrived.
+    pub(super) received: u64,
+    /// The announced length of the body, once its head is here.
+    pub(super) announced: Option<u64>,
     pub(super) share: Arc<BudgetShare>,
     /// The part of `cost` that is not charged to the share: the budget had no room for it, or the
     /// backend counts it.
@@ -84,6 +88,8 @@ impl BodyBuffer {
             first: 0,
             readers_at: VecDeque::from([0]),
             cost: 0,
+            received: 0,
+            announced: None,
             share: Arc::new(share),
             uncharged: 0,
             end: None,
@@ -108,9 +114,18 @@ impl BodyBuffer {
         self.readers_at.get_mut(index as usize)
     }
 
+    /// Whether all content has arrived. A client that counts bytes knows that before the end.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.end {
+            Some(end) => matches!(end, BodyEnd::Complete(_)),
+            None => self.announced == Some(self.received),
+        }
+    }
+
     /// Adds a chunk. Returns whether the budget had room for it; the chunk is kept in any case.
     pub(super) fn push(&mut self, chunk: Bytes) -> bool {
         let cost = cost_of(&chunk);
+        self.received += chunk.len() as u64;
         let is_charged = self.share.try_take(cost);
         if !is_charged {
             self.uncharged += cost;

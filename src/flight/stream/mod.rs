@@ -49,6 +49,11 @@ impl BodyStream {
         BodyReader::new(self.0.clone())
     }
 
+    /// Notes the announced length of the body, in bytes.
+    pub(crate) fn announce_length(&self, length: Option<u64>) {
+        self.0.lock().announced = length;
+    }
+
     /// Adds a chunk for all readers. Returns whether the budget had room for it; readers get it in
     /// any case.
     pub(crate) fn push(&self, chunk: Bytes) -> bool {

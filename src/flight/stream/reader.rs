@@ -32,6 +32,8 @@ pub(crate) struct BodyReader {
     next: u64,
     /// Whether the trailers or the error have been returned.
     has_end: bool,
+    /// Whether all content had arrived when this reader joined.
+    joined_whole: bool,
 }
 
 /// The next piece of a body.
@@ -58,12 +60,14 @@ impl BodyReader {
         state.next_reader_id += 1;
         state.readers += 1;
         *state.readers_at(0)? += 1;
+        let joined_whole = state.is_whole();
         drop(state);
         Some(Self {
             buffer,
             id,
             next: 0,
             has_end: false,
+            joined_whole,
         })
     }
 
@@ -113,6 +117,11 @@ impl BodyReader {
     pub(crate) fn is_at_end(&self) -> bool {
         let buffer = self.buffer.lock();
         self.next == buffer.next_chunk() && matches!(buffer.end, Some(BodyEnd::Complete(None)))
+    }
+
+    /// Whether all content had arrived when this reader joined: it never waits for the source.
+    pub(crate) fn has_joined_whole(&self) -> bool {
+        self.joined_whole
     }
 
     /// Whether the body has failed before the first chunk was read.

@@ -17,7 +17,7 @@ use crate::service::fill_data::{FetchInfo, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
-use crate::service::store_fill::{CaptureGuard, capture, commit};
+use crate::service::store_fill::{CaptureGuard, LateRefusal, capture, commit};
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 
@@ -55,8 +55,8 @@ pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
     storable: Storable<B::Fence>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
-    let cut = delivery.finish_head(&mut head, None);
     let share = Arc::new(state.buffer_share());
+    let late = LateRefusal::default();
     let body = match body.as_stored() {
         Some((data, trailers)) => {
             let body = ResponseBody::whole(data.clone(), trailers.clone());
@@ -65,14 +65,15 @@ pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
                 trailers,
                 share,
             };
-            commit(state, storable, Ok(whole), ());
+            commit(state, storable, Ok(whole), late.clone());
             body
         }
         None => {
-            let capture = capture(state, storable, share, false, ());
+            let capture = capture(state, storable, share, false, late.clone());
             ResponseBody::captured(body, capture)
         }
     };
+    let cut = delivery.finish_head(&mut head, late.get());
     Response::from_parts(head, cut.unwrap_or(body))
 }
 
@@ -105,6 +106,7 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     let stream = leader.stream().clone();
     let own = stream.reader();
     let length = storable.length;
+    stream.announce_length(length);
     let shared_head = SharedHead {
         status: head.status,
         headers: SharedHead::shareable_headers(&head, &storable.grant),
@@ -114,9 +116,11 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
         called: storable.called,
         length,
     };
+    let late = LateRefusal::default();
     let guard = OpenFlight {
         leader: leader.clone(),
         stream: stream.clone(),
+        late: late.clone(),
     };
     let share = stream.share();
     // A sixteenth more, for the bookkeeping of chunks.
@@ -138,7 +142,8 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     let pump = Pump::new(body, stream, capture, time_left, limits.slow_reader_timeout);
     leader.publish(FlightOutcome::Shared(Arc::new(shared_head)));
     state.shared.background.run_on(Some(&runtime), pump.run());
-    let body = match (delivery.finish_head(&mut head, refusal), own) {
+    // A body that is in memory already has been stored by now, or refused.
+    let body = match (delivery.finish_head(&mut head, late.get()), own) {
         (Some(cut), _) => cut,
         (None, Some(reader)) => ResponseBody::shared(reader, length),
         (None, None) => unreachable!("a new stream can be read from its beginning"),
@@ -150,6 +155,7 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
 struct OpenFlight<F, H> {
     leader: Arc<Leader<F, H>>,
     stream: BodyStream,
+    late: LateRefusal,
 }
 
 impl<F, H> CaptureGuard for OpenFlight<F, H>
@@ -165,6 +171,10 @@ where
     /// Lets new followers read from the stored bytes.
     fn mark_stored(&self) {
         self.stream.mark_stored();
+    }
+
+    fn mark_refused(&self, refusal: Refusal) {
+        self.late.mark_refused(refusal);
     }
 }
 

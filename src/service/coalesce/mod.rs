@@ -185,7 +185,8 @@ fn use_outcome<B: Backend, Res>(
 ) -> Option<JoinOutcome<Res, B::Fence>> {
     match outcome {
         FlightOutcome::Shared(head) => match follow(state, &head, reader, fill, outgoing) {
-            Followed::Response(response) => {
+            Followed::Hit(response) => return Some(JoinOutcome::Response(response)),
+            Followed::Collapsed(response) => {
                 record_fetch(state, fill.miss.reason);
                 return Some(JoinOutcome::Response(response));
             }

@@ -8,9 +8,10 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
+use crate::semantics::reason::StaleUse;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
-use crate::service::fill_data::Fill;
+use crate::service::fill_data::{Fill, Reuse};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
@@ -19,8 +20,10 @@ use crate::state::shared_head::SharedHead;
 
 /// The use of a shared response for one follower.
 pub(crate) enum Followed<Res> {
-    /// It is for this request, too.
-    Response(Response<ResponseBody<Res>>),
+    /// It is for this request, too, which waited for some of it.
+    Collapsed(Response<ResponseBody<Res>>),
+    /// It is for this request, too, and all of it was here before.
+    Hit(Response<ResponseBody<Res>>),
     /// Other request fields selected it (RFC 9111 §4.1); this request's own variant has this key.
     OtherVariant(CacheKey),
     /// Its body failed, or can no longer be read from the beginning.
@@ -54,17 +57,19 @@ pub(crate) fn follow<B: Backend, Res>(
     }
     // A call that began after this request is as new as a call of its own.
     let is_called_since = shared.called.monotonic() > outgoing.at.monotonic();
-    if !is_called_since && !is_young_enough(state, shared, fill) {
+    let reuse = reuse_of(state, shared, fill);
+    if !is_called_since && reuse.is_none() {
         return Followed::TooOld;
     }
     let Some(reader) = reader.filter(|reader| !reader.is_broken()) else {
         return Followed::Lost;
     };
+    let reuse = reuse.filter(|_| reader.has_joined_whole());
     let mut response = shared_response(shared, reader);
     let freshness = &shared.grant.freshness;
     // A request that came after the head gets a stored response, if only for a moment
     // (RFC 9111 §4).
-    if outgoing.at.monotonic() > freshness.received.monotonic() {
+    if reuse.is_some() || outgoing.at.monotonic() > freshness.received.monotonic() {
         let age = freshness.age(state.now()).as_secs();
         response.headers_mut().insert(AGE, HeaderValue::from(age));
     }
@@ -74,8 +79,13 @@ pub(crate) fn follow<B: Backend, Res>(
         let cut = cut_response(&mut head, preconditions, confirmed, state.now());
         body = cut.unwrap_or(body);
     }
-    Responder::new(state).mark_collapsed(&mut head.headers, fill.miss.reason);
-    Followed::Response(Response::from_parts(head, body))
+    let responder = Responder::new(state);
+    if let Some(reuse) = reuse {
+        responder.mark_joined_whole(&mut head.headers, reuse);
+        return Followed::Hit(Response::from_parts(head, body));
+    }
+    responder.mark_collapsed(&mut head.headers, fill.miss.reason);
+    Followed::Collapsed(Response::from_parts(head, body))
 }
 
 /// The shared response for one reader. The version and the extensions are the leader's alone.
@@ -86,19 +96,21 @@ fn shared_response<Res>(shared: &SharedHead, reader: BodyReader) -> Response<Res
     response
 }
 
-/// Whether a shared response is fresh, or may be used while it is revalidated, by this request's
-/// directives.
-fn is_young_enough<B: Backend>(
+/// How a shared response is reused, if it is fresh, or may be used while it is revalidated, by this
+/// request's directives.
+fn reuse_of<B: Backend>(
     state: &LayerState<B>,
     shared: &SharedHead,
     fill: &Fill<B::Fence>,
-) -> bool {
-    let found = Candidate::Response(&shared.grant.freshness);
-    let directives = &fill.key.directives;
-    matches!(
-        decide_reuse(directives, found, state.now()),
-        ReuseDecision::Fresh { .. } | ReuseDecision::StaleWhileRevalidate
-    )
+) -> Option<Reuse> {
+    let (freshness, now) = (&shared.grant.freshness, state.now());
+    match decide_reuse(&fill.key.directives, Candidate::Response(freshness), now) {
+        ReuseDecision::Fresh { age, left } => Some(Reuse::fresh(age, left)),
+        ReuseDecision::StaleWhileRevalidate => {
+            Some(Reuse::stale(freshness, now, StaleUse::WhileRevalidate))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the same response to this request's fields could have been stored. Time does not
