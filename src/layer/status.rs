@@ -10,13 +10,15 @@ use crate::semantics::cache_status::CacheName;
 ///
 /// Every response says in its `Cache-Status` field where it came from (RFC 9211):
 ///
-/// | member | meaning |
-/// |---|---|
-/// | `hit; ttl=N` | The whole response was in the cache before the request. `N` is the rest of its lifetime in seconds, and `Age` its age (§2.1, §2.4). |
-/// | `fwd=REASON; collapsed` | The request shared the call of another request, and waited for some of its response (§2.6). `REASON` is why it would have called the inner service itself. |
-/// | `fwd=REASON; stored` | The inner service was called. Its response may be stored, and nothing was known to prevent that when its head was sent (§2.5). |
-/// | `fwd=REASON; detail=REFUSAL` | The inner service was called. Its response is not stored, for the reason that is named. |
-/// | `detail=...` | The cache made the response itself, such as a 504 to `only-if-cached`. |
+/// * `hit; ttl=N`: the whole response was in the cache before the request. `N` is the rest of its
+///   lifetime in seconds, and `Age` is its age (§2.1, §2.4).
+/// * `fwd=REASON; collapsed`: the request shared the call of another request, and waited for some
+///   of the response (§2.6). `REASON` tells why it would have called the inner service itself.
+/// * `fwd=REASON; stored`: the inner service was called. The response may be stored, and nothing
+///   was known to prevent that when its head was sent (§2.5).
+/// * `fwd=REASON; detail=REFUSAL`: the inner service was called. The response is not stored, for
+///   the reason that is named.
+/// * `detail=REASON`: the cache made the response itself, such as a 504 to `only-if-cached`.
 ///
 /// A response is in the cache once all its content has arrived, although a backend that has to be
 /// waited for may still be storing it. A request that joins its fill from then on is a `hit`: it
@@ -29,7 +31,7 @@ use crate::semantics::cache_status::CacheName;
 /// prevents the store. If one of these is known before the head is sent, as for a short body and a
 /// backend in memory, the member has its name instead of `stored`.
 /// [`Stats::stores`](crate::stats::Stats::stores) and
-/// [`Stats::refusals`](crate::stats::Stats::refusals) count what became of each response.
+/// [`Stats::refusals`](crate::stats::Stats::refusals) count the result for each response.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -69,7 +69,7 @@ async fn a_body_that_turns_out_too_large_at_once_is_not_said_to_be_stored() {
     assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=too-large");
 }
 
-/// What comes after the head is counted instead.
+/// The head is sent already, so that it is counted instead.
 #[tokio::test(start_paused = true)]
 async fn what_happens_after_the_head_is_counted() {
     let origin = slow(|request, _| {
