@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE};
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE};
 use http::{HeaderMap, HeaderName};
 
 use crate::semantics::fields;
@@ -11,7 +11,8 @@ use crate::semantics::fields;
 /// Returns a request's value of a selecting field in normal form; `None` if it is absent, which
 /// differs from an empty one.
 ///
-/// Lines form one list (RFC 9110 §5.2). White space, letter case, weights and, where it means
+/// Lines form one list (RFC 9110 §5.2), those of `Cookie` one sequence of pairs (RFC 9113
+/// §8.2.3). White space, letter case, weights and, where it means
 /// nothing, the order of members are normalized in the fields whose grammar allows it; in all
 /// others only lines are joined.
 #[must_use]
@@ -24,10 +25,11 @@ pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option
         ACCEPT_LANGUAGE => weighted(Order::Preference),
         ACCEPT => Some(Cow::Owned(media_ranges(request))),
         _ => {
+            let separator = if *name == COOKIE { b"; " } else { b", " };
             let mut joined = Cow::Borrowed(first);
             for line in lines {
                 let joined = joined.to_mut();
-                joined.extend_from_slice(b", ");
+                joined.extend_from_slice(separator);
                 joined.extend_from_slice(line.as_bytes().trim_ascii());
             }
             Some(joined)
@@ -231,6 +233,20 @@ mod tests {
             (&["a/b;x=\"C;D\""], "a/b;x=\"C;D\""),
         ] {
             assert_eq!(text(ACCEPT, lines).as_deref(), Some(expected), "{lines:?}");
+        }
+    }
+
+    /// RFC 9113 §8.2.3; cloudflare/pingora#892.
+    #[test]
+    fn cookies_in_several_lines_are_one_sequence_and_no_list() {
+        for (lines, expected) in [
+            (&["a=1", "b=2"][..], "a=1; b=2"),
+            (&["a=1; b=2"], "a=1; b=2"),
+            (&["a=1", " b=2; c=3 ", "d"], "a=1; b=2; c=3; d"),
+            (&["a=1, b=2"], "a=1, b=2"),
+            (&["b=2", "a=1"], "b=2; a=1"),
+        ] {
+            assert_eq!(text(COOKIE, lines).as_deref(), Some(expected), "{lines:?}");
         }
     }
 

@@ -74,3 +74,47 @@ fn section_4_1_same_selection() {
         );
     }
 }
+
+/// RFC 9113 §8.2.3: HTTP/2 may split a cookie into lines, and no server sees a difference.
+#[test]
+fn a_cookie_selects_the_same_variant_over_every_version() {
+    let cookie = "cookie";
+    for (stored, request, same) in [
+        (
+            &[(cookie, "a=1"), (cookie, "b=2")][..],
+            &[(cookie, "a=1; b=2")][..],
+            true,
+        ),
+        (
+            &[(cookie, "a=1; b=2"), (cookie, "c=3")],
+            &[(cookie, "a=1"), (cookie, "b=2; c=3")],
+            true,
+        ),
+        (
+            &[(cookie, "a=1"), (cookie, "b=2")],
+            &[(cookie, "a=1, b=2")],
+            false,
+        ),
+        (
+            &[(cookie, "a=1"), (cookie, "b=2")],
+            &[(cookie, "a=1;b=2")],
+            false,
+        ),
+        (
+            &[(cookie, "a=1"), (cookie, "b=2")],
+            &[(cookie, "a=1")],
+            false,
+        ),
+        (&[(cookie, "a=1"), (cookie, "b=2")], &[], false),
+    ] {
+        let Vary::Fields(rule) = Vary::from_headers(&map(&[("vary", cookie)])) else {
+            panic!("names fields");
+        };
+        let selected = VarySelection::from_request(rule, &map(stored));
+        assert_eq!(
+            selected.matches(&map(request)),
+            same,
+            "{stored:?} {request:?}"
+        );
+    }
+}
