@@ -72,6 +72,8 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let handle = cache.handle();
     let service = ServiceBuilder::new()
         .layer(ErrorResponderLayer::new())
+        // Keys are made from the requests that upstreams get.
+        .layer(proxy.request_layer())
         .layer(cache)
         .concurrency_limit(options.concurrency)
         .service(proxy);

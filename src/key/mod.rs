@@ -9,6 +9,7 @@
 
 mod authority;
 mod cache_key;
+pub(crate) mod canonical;
 mod digest_seed;
 mod identity;
 mod key_parts;

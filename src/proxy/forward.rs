@@ -16,12 +16,13 @@ use super::body::expect_continue::ExpectContinue;
 use super::body::head_clock::HeadClock;
 use super::body::response::ProxyBody;
 use super::body::upload::request_body;
+use super::canonical::RequestRules;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
-use super::headers::HeaderRewriter;
+use super::headers::{prepare_request, rewrite_response};
 use super::upstream::client::{ClientOptions, UpstreamClient};
-use super::upstream::routes::{HostPolicy, UpstreamRoutes};
-use super::validate_request::{RequestTarget, validate};
+use super::upstream::response_references::ResponseReferences;
+use super::upstream::routes::{Destination, HostPolicy, UpstreamRoutes};
 use super::websocket::WebSocketTunnel;
 
 /// The state of a [`ReverseProxy`](super::ReverseProxy): its options, its routes and its client.
@@ -31,7 +32,7 @@ use super::websocket::WebSocketTunnel;
 #[derive(Clone, Debug)]
 pub(super) struct Forwarder {
     pub(super) routes: UpstreamRoutes,
-    pub(super) headers: HeaderRewriter,
+    pub(super) request_rules: RequestRules,
     pub(super) host_policy: HostPolicy,
     options: ClientOptions,
     client: UpstreamClient,
@@ -42,7 +43,7 @@ impl Forwarder {
         let options = ClientOptions::default();
         Ok(Self {
             routes: UpstreamRoutes::new(url)?,
-            headers: HeaderRewriter::default(),
+            request_rules: RequestRules::default(),
             host_policy: HostPolicy::default(),
             client: UpstreamClient::new(&options),
             options,
@@ -58,47 +59,45 @@ impl Forwarder {
     /// Forwards a request and returns the response as soon as its head has arrived.
     pub(super) async fn forward<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
     ) -> Result<Response<ProxyBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let target = match validate(&mut request) {
-            Ok(target) => target,
+        let mut request = match self.request_rules.apply(request) {
+            Ok(request) => request,
             Err(rejected) => return Ok(rejected.response()),
         };
         let tunnel = WebSocketTunnel::from_request(&mut request);
-        self.headers
-            .rewrite_request(&mut request, &target, tunnel.is_some());
-        self.set_destination(&mut request, &target)?;
-        let upstream = request.uri().authority().cloned();
-        let exchange = self.exchange(request, tunnel).await;
-        exchange.map_err(|error| error.with_upstream(upstream))
+        prepare_request(request.headers_mut(), tunnel.is_some());
+        let destination = self.set_destination(&mut request)?;
+        let exchange = self.exchange(request, tunnel, &destination).await;
+        exchange.map_err(|error| error.with_upstream(destination.uri.authority().cloned()))
     }
 
     /// Sets URI, version and `Host` for the upstream that is responsible for the target.
-    fn set_destination<B>(
-        &self,
-        request: &mut Request<B>,
-        target: &RequestTarget,
-    ) -> Result<(), ProxyError> {
-        let (uri, host) = self.routes.destination(target, self.host_policy)?;
-        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
-        *request.uri_mut() = uri;
+    fn set_destination<B>(&self, request: &mut Request<B>) -> Result<Destination<'_>, ProxyError> {
+        let path = request.uri().path_and_query();
+        let path = path.cloned().ok_or(ProxyErrorKind::Internal)?;
+        let (is_http2_only, host) = (self.options.http2_only, request.headers().get(HOST));
+        // HTTP/2 has `:authority` instead, which is that of the upstream.
+        let host = host.filter(|_| !is_http2_only);
+        let destination = self.routes.destination(&path, host, self.host_policy)?;
+        let is_https = destination.uri.scheme() == Some(&Scheme::HTTPS);
+        *request.uri_mut() = destination.uri.clone();
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
-        match self.options.http2_only {
-            // HTTP/2 has `:authority` instead.
+        match is_http2_only {
             true => headers.remove(HOST),
-            false => headers.insert(HOST, host),
+            false => headers.insert(HOST, destination.host.clone()),
         };
-        if self.options.http2_only || (is_https && self.options.negotiate_http2) {
+        if is_http2_only || (is_https && self.options.negotiate_http2) {
             // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is
             // named for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
             headers.remove(CONNECTION);
         }
-        Ok(())
+        Ok(destination)
     }
 
     /// Sends a prepared request and prepares its response.
@@ -106,6 +105,7 @@ impl Forwarder {
         &self,
         mut request: Request<B>,
         tunnel: Option<WebSocketTunnel>,
+        destination: &Destination<'_>,
     ) -> Result<Response<ProxyBody>, ProxyError>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -118,7 +118,7 @@ impl Forwarder {
             .map(|body| request_body(body, clock.clone(), idle_timeout, expectation.as_ref()));
         let response = self.client.send(request, &clock, head_timeout).await?;
         let in_progress = expectation.map(ExpectContinue::response_started);
-        let response = self.accept_response(response, tunnel)?;
+        let response = self.accept_response(response, tunnel, destination)?;
         Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress)))
     }
 
@@ -127,6 +127,7 @@ impl Forwarder {
         &self,
         mut response: Response<Incoming>,
         tunnel: Option<WebSocketTunnel>,
+        destination: &Destination<'_>,
     ) -> Result<Response<Incoming>, ProxyError> {
         let headers = response.headers();
         if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
@@ -150,7 +151,8 @@ impl Forwarder {
             }
         }
         let (mut head, body) = response.into_parts();
-        self.headers.rewrite_response(&mut head, switches);
+        rewrite_response(&mut head, &self.request_rules.via_name, switches);
+        ResponseReferences::from_destination(destination).translate_fields(&mut head.headers);
         Ok(Response::from_parts(head, body))
     }
 }

@@ -86,22 +86,22 @@
 // at `forward`.
 
 mod body;
+mod canonical;
 mod config_error;
 mod error;
 mod error_responder;
 mod field_value;
 mod forward;
-mod forwarded_fields;
 mod headers;
 mod reverse_proxy;
 mod upstream;
-mod validate_request;
 mod websocket;
 
 pub use body::response::ProxyBody;
+pub use canonical::forwarded_fields::{Forwarding, Peer};
+pub use canonical::layer::{CanonicalRequest, CanonicalRequestFuture, CanonicalRequestLayer};
 pub use config_error::{InvalidProxyOption, InvalidUpstream};
 pub use error::{ProxyError, ProxyErrorKind};
 pub use error_responder::{ErrorResponder, ErrorResponderFuture, ErrorResponderLayer};
-pub use forwarded_fields::{Forwarding, Peer};
 pub use reverse_proxy::{ProxyFuture, ReverseProxy};
 pub use upstream::routes::HostPolicy;

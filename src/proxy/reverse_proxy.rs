@@ -16,10 +16,11 @@ use http_body::Body;
 use crate::error::BoxError;
 
 use super::body::response::ProxyBody;
+use super::canonical::forwarded_fields::Forwarding;
+use super::canonical::layer::CanonicalRequestLayer;
 use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
 use super::error::ProxyError;
 use super::forward::Forwarder;
-use super::forwarded_fields::Forwarding;
 use super::upstream::client::ClientOptions;
 use super::upstream::routes::HostPolicy;
 
@@ -45,6 +46,16 @@ impl ReverseProxy {
     /// When `url` is not such a URL.
     pub fn new(url: &str) -> Result<Self, InvalidUpstream> {
         Forwarder::new(url).map(|forwarder| Self(Arc::new(forwarder)))
+    }
+
+    /// Creates the layer that belongs outside a cache in front of this proxy. It has the options
+    /// that the proxy has now: set those of [header fields](#header-fields) first.
+    ///
+    /// Without it, the proxy itself makes requests canonical, which a cache in between does not
+    /// see: it could store a response under fields that the upstream never got.
+    #[must_use]
+    pub fn request_layer(&self) -> CanonicalRequestLayer {
+        CanonicalRequestLayer::new(self.0.request_rules.clone())
     }
 }
 
@@ -134,7 +145,7 @@ impl ReverseProxy {
     /// When `name` is not a token (RFC 9110 §5.6.2).
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidProxyOption> {
         InvalidProxyOption::check_name(name)?;
-        name.clone_into(&mut self.forwarder().headers.via_name);
+        name.clone_into(&mut self.forwarder().request_rules.via_name);
         Ok(self)
     }
 
@@ -147,7 +158,7 @@ impl ReverseProxy {
     /// must not be stored, or must list them in `Vary`.
     #[must_use]
     pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
-        self.forwarder().headers.forwarding = forwarding;
+        self.forwarder().request_rules.forwarding = forwarding;
         self
     }
 
@@ -160,7 +171,7 @@ impl ReverseProxy {
     /// Enable it only behind a proxy of your own that sets or removes all of these fields.
     #[must_use]
     pub fn trust_forwarded(mut self, enabled: bool) -> Self {
-        self.forwarder().headers.trust_forwarded = enabled;
+        self.forwarder().request_rules.trust_forwarded = enabled;
         self
     }
 }

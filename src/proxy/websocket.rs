@@ -17,8 +17,7 @@ impl WebSocketTunnel {
     ///
     /// Other protocols are not upgraded to: a server may ignore `Upgrade` (RFC 9110 §7.8).
     pub(super) fn from_request<B>(request: &mut Request<B>) -> Option<Self> {
-        let can_upgrade = request.version() == Version::HTTP_11 && request.method() == Method::GET;
-        if !can_upgrade || !is_websocket_upgrade(request.headers()) {
+        if !is_requested(request) {
             return None;
         }
         let client = request.extensions_mut().remove::<OnUpgrade>();
@@ -48,6 +47,14 @@ impl WebSocketTunnel {
             }
         });
     }
+}
+
+/// Whether a request is for a WebSocket, and its connection can become one.
+pub(super) fn is_requested<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && is_websocket_upgrade(request.headers())
+        && request.extensions().get::<OnUpgrade>().is_some()
 }
 
 /// Whether `Connection` and `Upgrade` ask for, or agree to, the WebSocket protocol.

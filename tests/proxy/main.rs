@@ -13,6 +13,7 @@ mod forwarding;
 mod hostile;
 mod http2;
 mod nginx;
+mod one_meaning;
 mod origin;
 mod raw;
 mod real;

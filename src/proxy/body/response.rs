@@ -45,10 +45,6 @@ impl ProxyBody {
             _in_progress: in_progress,
         })
     }
-
-    pub(in crate::proxy) fn text(text: &'static str) -> Self {
-        Self::from(Bytes::from_static(text.as_bytes()))
-    }
 }
 
 /// A body that is complete already, for responses that do not come from an upstream.

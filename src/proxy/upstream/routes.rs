@@ -3,10 +3,10 @@
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
+use crate::key::normalize_authority;
 use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
-use crate::proxy::validate_request::RequestTarget;
 
 /// The `Host` that an upstream receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,23 +23,36 @@ pub enum HostPolicy {
 /// The upstreams of a proxy by path prefix.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct UpstreamRoutes {
-    /// Sorted by length, the longest prefix first; the last one is empty and matches every path.
+    /// Sorted by length, the longest prefix first.
     by_prefix: Vec<(String, Upstream)>,
+    /// The upstream of all other paths.
+    default: Upstream,
 }
 
 #[derive(Clone, Debug)]
-struct Upstream {
+pub(super) struct Upstream {
     scheme: Scheme,
     authority: Authority,
     /// The path of the upstream's URL, without a slash at its end.
-    base_path: String,
+    pub(super) base_path: String,
+}
+
+/// Where one request goes.
+pub(in crate::proxy) struct Destination<'r> {
+    pub(super) routes: &'r UpstreamRoutes,
+    pub(super) upstream: &'r Upstream,
+    pub(in crate::proxy) uri: Uri,
+    /// The `Host` for the upstream.
+    pub(in crate::proxy) host: HeaderValue,
 }
 
 impl UpstreamRoutes {
     /// Routes every path to one upstream.
     pub(in crate::proxy) fn new(url: &str) -> Result<Self, InvalidUpstream> {
-        let by_prefix = vec![(String::new(), Upstream::parse(url)?)];
-        Ok(Self { by_prefix })
+        Ok(Self {
+            by_prefix: Vec::new(),
+            default: Upstream::parse(url)?,
+        })
     }
 
     /// Routes a prefix to another upstream; replaces the route of an equal prefix.
@@ -50,6 +63,10 @@ impl UpstreamRoutes {
         }
         let prefix = prefix.trim_end_matches('/').to_owned();
         let upstream = Upstream::parse(url)?;
+        if prefix.is_empty() {
+            self.default = upstream;
+            return Ok(());
+        }
         self.by_prefix.retain(|(other, _)| *other != prefix);
         self.by_prefix.push((prefix, upstream));
         self.by_prefix
@@ -57,26 +74,40 @@ impl UpstreamRoutes {
         Ok(())
     }
 
-    /// The URI that a request is sent to, and its `Host`.
-    pub(in crate::proxy) fn destination(
-        &self,
-        target: &RequestTarget,
-        policy: HostPolicy,
-    ) -> Result<(Uri, HeaderValue), ProxyError> {
-        let path = target.path.path();
+    /// All upstreams.
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        let prefixed = self.by_prefix.iter().map(|(_, upstream)| upstream);
+        prefixed.chain([&self.default])
+    }
+
+    /// The upstream that is responsible for a path.
+    pub(super) fn upstream_of(&self, path: &str) -> &Upstream {
         let matches = |prefix: &str| {
             let rest = path.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let route = self.by_prefix.iter().find(|(prefix, _)| matches(prefix));
-        // Cannot fail: the empty prefix matches every path.
-        let (_, upstream) = route.ok_or(ProxyErrorKind::Internal)?;
-        let host = match (policy, &target.host) {
-            (HostPolicy::Preserve, Some(host)) => host,
-            _ => &upstream.authority,
+        route.map_or(&self.default, |(_, upstream)| upstream)
+    }
+
+    /// The destination of a request in canonical form.
+    pub(in crate::proxy) fn destination(
+        &self,
+        path: &PathAndQuery,
+        host: Option<&HeaderValue>,
+        policy: HostPolicy,
+    ) -> Result<Destination<'_>, ProxyError> {
+        let upstream = self.upstream_of(path.path());
+        let host = match (policy, host) {
+            (HostPolicy::Preserve, Some(host)) => host.clone(),
+            _ => header_value(&upstream.authority).ok_or(ProxyErrorKind::Protocol)?,
         };
-        let host = header_value(host).ok_or(ProxyErrorKind::Protocol)?;
-        Ok((upstream.uri(&target.path)?, host))
+        Ok(Destination {
+            routes: self,
+            upstream,
+            uri: upstream.uri(path)?,
+            host,
+        })
     }
 }
 
@@ -107,6 +138,15 @@ impl Upstream {
             authority,
             base_path,
         })
+    }
+
+    /// Whether a reference with this scheme, if it has one, and this authority names this upstream.
+    pub(super) fn is_named_by(&self, scheme: Option<&str>, authority: &str) -> bool {
+        let own = self.scheme.as_str();
+        let normal = |authority| normalize_authority(authority, Some(own));
+        scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(own))
+            && normal(authority)
+                .is_some_and(|authority| normal(self.authority.as_str()) == Some(authority))
     }
 
     /// The URI of a path at this upstream.

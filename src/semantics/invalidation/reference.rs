@@ -77,7 +77,8 @@ fn split_scheme(reference: &str) -> (Option<&str>, &str) {
 }
 
 /// Removes the dot segments of an absolute path (RFC 3986 §5.2.4).
-fn without_dot_segments(path: Cow<'_, str>) -> Cow<'_, str> {
+#[must_use]
+pub fn without_dot_segments(path: Cow<'_, str>) -> Cow<'_, str> {
     if !path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return path;
     }

@@ -7,11 +7,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::header::FORWARDED;
-use http::uri::Authority;
+use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::field_value::header_value;
+use crate::proxy::field_value::header_value;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -83,22 +82,20 @@ pub enum Forwarding {
     Both,
 }
 
-/// Adds the selected fields. A list grows by one member; a single value that is there is kept.
-pub(super) fn add_forwarded(
-    headers: &mut HeaderMap,
-    forwarding: Forwarding,
-    host: Option<&Authority>,
-    peer: Option<Peer>,
-) {
+/// Adds the selected fields, with the canonical `Host`. A list grows by one member; a single value that is there is kept.
+pub(super) fn add_forwarded(headers: &mut HeaderMap, forwarding: Forwarding, peer: Option<Peer>) {
     let (standard, legacy) = match forwarding {
         Forwarding::None => (false, false),
         Forwarding::Forwarded => (true, false),
         Forwarding::XForwarded => (false, true),
         Forwarding::Both => (true, true),
     };
-    let host = host.map(Authority::as_str);
-    if standard && let Some(element) = header_value(forwarded_element(host, peer)) {
-        headers.append(FORWARDED, element);
+    let host = headers.get(HOST).cloned();
+    if standard {
+        let host = host.as_ref().and_then(|host| host.to_str().ok());
+        if let Some(element) = header_value(forwarded_element(host, peer)) {
+            headers.append(FORWARDED, element);
+        }
     }
     if !legacy {
         return;
@@ -110,7 +107,7 @@ pub(super) fn add_forwarded(
         let scheme = HeaderValue::from_static(peer.scheme());
         headers.entry(X_FORWARDED_PROTO).or_insert(scheme);
     }
-    if let Some(host) = host.and_then(header_value) {
+    if let Some(host) = host {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
 }

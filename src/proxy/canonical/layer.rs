@@ -1,0 +1,168 @@
+//! The layer that makes requests canonical.
+//!
+//! Belongs outside the cache. Knows the rules; they know nothing of it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::RequestRules;
+
+/// A [`Layer`] that makes requests canonical before a cache sees them. Made by
+/// [`ReverseProxy::request_layer`](crate::proxy::ReverseProxy::request_layer).
+///
+/// Put it outside the cache and inside [`ErrorResponderLayer`](crate::proxy::ErrorResponderLayer):
+///
+/// ```no_run
+/// use tower::ServiceBuilder;
+/// use tower_response_cache::proxy::{ErrorResponderLayer, ReverseProxy};
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let upstream = ReverseProxy::new("http://127.0.0.1:8000")?;
+/// let cached = ServiceBuilder::new()
+///     .layer(ErrorResponderLayer::new())
+///     .layer(upstream.request_layer())
+///     .layer(CacheLayer::new(MemoryBackend::default()))
+///     .service(upstream);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A request that it passes on
+///
+/// * has its target in origin form and one `Host`, in lower case, without the dot of the root and
+///   the default port (RFC 9110 §4.2.3, §7.2, RFC 9112 §3.2);
+/// * has no hop-by-hop fields and none that `Connection` names (RFC 9110 §7.6.1), but `TE:
+///   trailers`, and the fields of a WebSocket's handshake;
+/// * has one `Cookie` line (RFC 9113 §8.2.3);
+/// * has `Content-Length` or `Transfer-Encoding` if it has content, whatever the version;
+/// * has no untrusted `Forwarded`, `X-Forwarded-*` and the like, but those that
+///   [`forwarding`](crate::proxy::ReverseProxy::forwarding) adds, and `Via`.
+///
+/// So the cache makes keys and variants from the request that the upstream gets: a response that
+/// depends on `X-Forwarded-Proto`, for example, is stored correctly if its `Vary` says so. A
+/// request that the proxy does not forward is answered here: 400, 501 or 204, see [the
+/// module](crate::proxy#failures).
+#[derive(Clone, Debug)]
+pub struct CanonicalRequestLayer {
+    rules: Arc<RequestRules>,
+}
+
+impl CanonicalRequestLayer {
+    pub(in crate::proxy) fn new(rules: RequestRules) -> Self {
+        let rules = Arc::new(rules);
+        Self { rules }
+    }
+}
+
+impl<S> Layer<S> for CanonicalRequestLayer {
+    type Service = CanonicalRequest<S>;
+
+    fn layer(&self, inner: S) -> CanonicalRequest<S> {
+        let rules = self.rules.clone();
+        CanonicalRequest { inner, rules }
+    }
+}
+
+/// A service that passes requests on in canonical form; see [`CanonicalRequestLayer`].
+///
+/// It is ready when its inner service is.
+#[derive(Clone, Debug)]
+pub struct CanonicalRequest<S> {
+    inner: S,
+    rules: Arc<RequestRules>,
+}
+
+impl<S> CanonicalRequest<S> {
+    /// Returns a reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns a mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, B, Res> Service<Request<B>> for CanonicalRequest<S>
+where
+    S: Service<Request<B>, Response = Response<Res>>,
+    B: Body,
+    Res: From<Bytes>,
+{
+    type Response = Response<Res>;
+    type Error = S::Error;
+    type Future = CanonicalRequestFuture<S::Future, Res>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.rules.apply(request) {
+            Ok(request) => CanonicalRequestFuture {
+                future: Some(self.inner.call(request)),
+                rejection: None,
+            },
+            Err(rejected) => CanonicalRequestFuture {
+                future: None,
+                rejection: Some(rejected.response()),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a [`CanonicalRequest`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct CanonicalRequestFuture<F, Res> {
+        #[pin]
+        future: Option<F>,
+        // Answered if there is no future.
+        rejection: Option<Response<Res>>,
+    }
+}
+
+impl<F, Res> fmt::Debug for CanonicalRequestFuture<F, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CanonicalRequestFuture")
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F, E, Res> Future for CanonicalRequestFuture<F, Res>
+where
+    F: Future<Output = Result<Response<Res>, E>>,
+{
+    type Output = Result<Response<Res>, E>;
+
+    /// # Panics
+    ///
+    /// When it is polled after it has answered a request that is not forwarded.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.future.as_pin_mut() {
+            Some(future) => future.poll(cx),
+            None => Poll::Ready(Ok(this
+                .rejection
+                .take()
+                .expect("a future is not polled after it has finished"))),
+        }
+    }
+}

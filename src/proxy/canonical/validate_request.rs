@@ -1,0 +1,111 @@
+//! The target, host and framing of a request (RFC 9112 §3.2, §6.3; RFC 9110 §7.2).
+//!
+//! Decides which requests are forwarded. Knows nothing of upstreams.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, request};
+
+/// The reason why the proxy answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum RejectedRequest {
+    /// The host is missing, repeated or invalid.
+    Host,
+    /// The target is not an absolute path, or its scheme is not HTTP's.
+    Target,
+    /// Both `Transfer-Encoding` and `Content-Length` are present.
+    Framing,
+    /// CONNECT is not supported.
+    Connect,
+    /// `OPTIONS *` concerns the proxy itself.
+    Asterisk,
+    /// `Max-Forwards` of OPTIONS or TRACE is zero (RFC 9110 §7.6.2).
+    LastHop,
+}
+
+impl RejectedRequest {
+    /// The response to the client.
+    pub(in crate::proxy) fn response<Res: From<Bytes>>(self) -> Response<Res> {
+        let (status, text) = match self {
+            Self::Host => (
+                StatusCode::BAD_REQUEST,
+                "the request's host is missing, doubled, or no host\n",
+            ),
+            Self::Target => (
+                StatusCode::BAD_REQUEST,
+                "the request's target is no path of a server\n",
+            ),
+            Self::Framing => (
+                StatusCode::BAD_REQUEST,
+                "the request's length is given twice\n",
+            ),
+            Self::Connect => (
+                StatusCode::NOT_IMPLEMENTED,
+                "this server makes no tunnels\n",
+            ),
+            Self::Asterisk | Self::LastHop => (StatusCode::NO_CONTENT, ""),
+        };
+        tracing::debug!(reason = ?self, "request not forwarded");
+        let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        if !text.is_empty() {
+            let plain = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(CONTENT_TYPE, plain);
+        }
+        response
+    }
+}
+
+/// Checks a request, all but the spelling of its host. Decrements `Max-Forwards` of OPTIONS and
+/// TRACE.
+pub(super) fn validate(request: &mut request::Parts) -> Result<(), RejectedRequest> {
+    if request.method == Method::CONNECT {
+        return Err(RejectedRequest::Connect);
+    }
+    let headers = &request.headers;
+    // RFC 9112 §6.3: a sign of request smuggling, which works where two recipients differ in the
+    // field they read.
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return Err(RejectedRequest::Framing);
+    }
+    // RFC 9112 §3.2: HTTP/1.0 alone does without.
+    let has_host = headers.get(HOST).is_some_and(|host| !host.is_empty());
+    let has_host = has_host || request.uri.authority().is_some();
+    if !has_host && request.version > Version::HTTP_10 {
+        return Err(RejectedRequest::Host);
+    }
+    let path = request.uri.path();
+    if path == "*" && request.method == Method::OPTIONS {
+        return Err(RejectedRequest::Asterisk);
+    }
+    let is_http = request.uri.scheme_str().is_none_or(is_http_scheme);
+    if !path.starts_with('/') || !is_http {
+        return Err(RejectedRequest::Target);
+    }
+    if [Method::OPTIONS, Method::TRACE].contains(&request.method) {
+        decrement_max_forwards(&mut request.headers)?;
+    }
+    Ok(())
+}
+
+fn is_http_scheme(scheme: &str) -> bool {
+    ["http", "https"].contains(&scheme)
+}
+
+/// Decrements `Max-Forwards`; rejects the request if it is zero (RFC 9110 §7.6.2).
+fn decrement_max_forwards(headers: &mut HeaderMap) -> Result<(), RejectedRequest> {
+    let Some(value) = headers.get(MAX_FORWARDS) else {
+        return Ok(());
+    };
+    // An invalid value is forwarded as it is.
+    let Some(value) = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.parse::<u64>().ok())
+    else {
+        return Ok(());
+    };
+    let value = value.checked_sub(1).ok_or(RejectedRequest::LastHop)?;
+    headers.insert(MAX_FORWARDS, HeaderValue::from(value));
+    Ok(())
+}
