@@ -1,7 +1,8 @@
 //! An HTTP origin as a plain tower service (feature `proxy`; `proxy-tls` for `https://`).
 //!
-//! [`ReverseProxy`] forwards requests to an upstream. [`ErrorResponder`] turns the errors of a
-//! stack into responses. With a cache between them they are a caching reverse proxy:
+//! [`ReverseProxy`] forwards requests to an upstream. [`CanonicalRequestLayer`] gives each request
+//! one form, and [`ErrorResponder`] turns the errors of a stack into responses. With a cache
+//! between them they are a caching reverse proxy:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -14,6 +15,7 @@
 //!     .connect_timeout(Duration::from_secs(2));
 //! let cached = ServiceBuilder::new()
 //!     .layer(ErrorResponderLayer::new())
+//!     .layer(upstream.request_layer())
 //!     .layer(CacheLayer::new(MemoryBackend::default()))
 //!     .service(upstream);
 //! # Ok(())
@@ -29,9 +31,11 @@
 //!  client's request
 //!        |
 //!   check target, Host and framing --------------> 400, 501 or 204, no upstream involved
-//!        |
+//!   normalize host, target and cookies,
 //!   remove hop-by-hop and untrusted fields,
 //!   add Via (and Forwarded, X-Forwarded-*)
+//!        |
+//!     (cache) -----------------------------------> a stored response
 //!        |
 //!   choose the upstream by path prefix,
 //!   set URI and Host
@@ -44,19 +48,31 @@
 //!   wait for the response's head ----------------> ProxyError: HeadTimeout, Terminated, Protocol
 //!        |
 //!   101: connect the WebSocket's two sides
-//!   remove hop-by-hop fields, add Via
+//!   remove hop-by-hop fields, add Via,
+//!   translate Location
 //!        |
 //!   Response<ProxyBody>, streamed ---------------> an error of the body
 //! ```
 //!
 //! # Forwarded messages
 //!
-//! Method, path and query are forwarded as they were received, byte for byte. Hop-by-hop fields and
-//! the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and responses,
-//! and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`, `X-Forwarded-*`,
-//! `X-Real-IP`, `X-Original-URL` and similar fields of a request are removed unless they are
-//! [trusted](ReverseProxy::trust_forwarded): if the upstream used them, any client could poison the
-//! cache.
+//! Method, path and query are forwarded as they were received, byte for byte. The host is forwarded
+//! in normal form: in lower case, without the dot of the root and the default port. Hop-by-hop
+//! fields and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
+//! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
+//! `X-Forwarded-*`, `X-Real-IP`, `X-Original-URL` and similar fields of a request are removed unless
+//! they are [trusted](ReverseProxy::trust_forwarded): if the upstream used them, any client could
+//! poison the cache.
+//!
+//! All this happens in [`request_layer`](ReverseProxy::request_layer), before a cache makes the
+//! key: what is in no key and no `Vary` does not reach the upstream. A proxy without that layer does
+//! it itself.
+//!
+//! `Location`, `Content-Location` and `Refresh` of a response are translated from the upstream's
+//! name space into the clients', like nginx does with `proxy_redirect default`: a reference to the
+//! upstream's own URL becomes an absolute path, and the path of that URL is taken off. So clients
+//! can follow it, and the cache invalidates what it names (RFC 9111 §4.4). References to other
+//! hosts stay as they are, and so do those in `Link` and in documents.
 //!
 //! Bodies are streamed in both directions with backpressure, trailers included. `Expect:
 //! 100-continue` is forwarded: the proxy requests the content from the client when the upstream
@@ -80,8 +96,8 @@
 //! A request is sent again, on another connection, only if its pooled connection turned out to be
 //! closed before any byte of the request was sent.
 
-// Direction: `field_value <- body <- error <- validate_request <- forwarded_fields, headers,
-// upstream, websocket <- forward <- reverse_proxy`, and `error_responder` beside them. Nothing here
+// Direction: `field_value <- body <- error <- headers, websocket <- canonical, upstream <- forward
+// <- reverse_proxy`, and `error_responder` beside them. Nothing here
 // knows the cache; `semantics`, `key` and `error` are all that is used of this crate. Start reading
 // at `forward`.
 
