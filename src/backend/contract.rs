@@ -29,6 +29,7 @@ use crate::semantics::moment::Moment;
 /// read   get_now / get ── Found ──> answer, if fresh
 ///                      ── Varies ─> get_now / get under the variant's key
 ///                      ── Miss ───> can_join a fill in flight? ── no ──> inner service ──> put
+///                      ── Found, not fresh ──> the same; is_still_valid? ── yes ──> validators
 ///                      ── Unfenced > inner service, nothing is stored
 /// write  fence ──> inner service ──> replace (write-through) or invalidate ──> answer
 /// ```
@@ -119,6 +120,11 @@ use crate::semantics::moment::Moment;
 ///
 ///     async fn fence(&self, _: Option<&Resource>) -> Result<Option<u64>, BackendError> {
 ///         Ok(Some(self.0.lock().unwrap().invalidations))
+///     }
+///
+///     // Response and fence are read in one step, so a fence that holds vouches for both.
+///     fn is_still_valid(&self, _: &CacheKey, _: &StoredResponse, fence: &u64) -> bool {
+///         self.0.lock().unwrap().invalidations == *fence
 ///     }
 ///
 ///     async fn put(
@@ -234,6 +240,37 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
         let _ = resource;
         flight == own
+    }
+
+    /// Returns whether the inner service may confirm or complete a stored response.
+    ///
+    /// `response` and `fence` are from one lookup of `key`. The cache asks right before it calls
+    /// the inner service, which may be long after the lookup. With `true` it sends the validators
+    /// of the response (RFC 9111 §4.3), or asks only for what is missing from its stored parts
+    /// (§3.3). The answer to such a call may contain the stored body, and a weak validator cannot
+    /// tell whether the body is still current.
+    ///
+    /// `true` promises that neither an invalidation of the resource, nor one of a group of the
+    /// response, nor a [`clear`](Self::clear) took effect between the [`put`](Self::put) of the
+    /// response and the capture of `fence`. A backend that reads response and fence in one step
+    /// keeps this promise. One that captures the fence first has to compare: an invalidation may
+    /// break the fences before the capture, and remove the response after it was read.
+    ///
+    /// An invalidation after the capture needs no answer of `false`: the cache does not store under
+    /// a broken fence, and drops the validators if a request with another fence joins the call. A
+    /// backend that knows of one without waiting answers `false` all the same, which saves a
+    /// useless call.
+    ///
+    /// The default returns `false`, which is always safe: the inner service is then asked for
+    /// complete responses only.
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        let _ = (key, response, fence);
+        false
     }
 
     /// Stores a response if its fence still holds, in one step.

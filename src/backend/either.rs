@@ -70,6 +70,19 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        match (self, fence) {
+            (Self::Left(a), Either::Left(fence)) => a.is_still_valid(key, response, fence),
+            (Self::Right(b), Either::Right(fence)) => b.is_still_valid(key, response, fence),
+            _ => false,
+        }
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

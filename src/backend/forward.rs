@@ -103,6 +103,16 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().can_join(resource, flight, own)
     }
 
+    /// See [`Backend::is_still_valid`].
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &FenceOf<Self>,
+    ) -> bool {
+        self.inner().is_still_valid(key, response, fence)
+    }
+
     /// See [`Backend::put`].
     ///
     /// # Errors
@@ -224,6 +234,15 @@ impl<W: ForwardBackend> Backend for W {
 
     fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
         ForwardBackend::can_join(self, resource, flight, own)
+    }
+
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        ForwardBackend::is_still_valid(self, key, response, fence)
     }
 
     fn put(

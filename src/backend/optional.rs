@@ -45,6 +45,18 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        match (self, fence) {
+            (Some(backend), Some(fence)) => backend.is_still_valid(key, response, fence),
+            _ => false,
+        }
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

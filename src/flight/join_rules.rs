@@ -70,6 +70,9 @@ pub(super) struct Flight<F, H> {
     /// last of them with success.
     pub(super) overtaken: u32,
     pub(super) call: OnceLock<CallStart>,
+    /// Set when a request joins that may have begun after an invalidation that the flight's fence
+    /// does not know of.
+    joined_under_other_fence: OnceLock<()>,
     pub(super) id: u64,
     pub(super) announcement: Arc<Announcement<H>>,
     pub(super) stream: BodyStream,
@@ -118,6 +121,7 @@ impl<F, H> Flight<F, H> {
             predecessor,
             overtaken,
             call: OnceLock::new(),
+            joined_under_other_fence: OnceLock::new(),
             id,
             announcement: Arc::default(),
             stream,
@@ -151,14 +155,24 @@ impl<F, H> Flight<F, H> {
         !rules.not_before.is_some_and(is_older) && self.fence.as_ref().is_some_and(can_join)
     }
 
-    /// A new follower: it reads the body, and the call goes on for its sake.
-    pub(super) fn follower(&self) -> Follower<H> {
+    /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
+    ///
+    /// Called under the lock of the table, as `begin_call`.
+    pub(super) fn follow(&self, can_join: &impl Fn(&F) -> bool) -> Follower<H> {
+        if !self.fence.as_ref().is_some_and(can_join) {
+            let _ = self.joined_under_other_fence.set(());
+        }
         Follower {
             flight_id: self.id,
             listener: self.announcement.follow(),
             reader: self.stream.reader(),
             driver: self.driver.get().cloned(),
         }
+    }
+
+    /// Whether all followers so far have joined under the flight's fence.
+    pub(super) fn is_followed_under_its_fence(&self) -> bool {
+        self.joined_under_other_fence.get().is_none()
     }
 
     /// A new observer: it only learns the outcome.

@@ -64,11 +64,18 @@ impl<F, H> Leader<F, H> {
     /// have no fence, do not join any more.
     ///
     /// The service calls it right before it calls the inner service.
-    pub(crate) fn begin_call(&self, now: Moment) {
+    ///
+    /// Returns whether all followers so far have joined under the flight's fence. If not, one of
+    /// them may have begun after a write that removed what the leader had looked up: the response
+    /// must not contain any of that. Later followers need the fence anyway.
+    #[must_use]
+    pub(crate) fn begin_call(&self, now: Moment) -> bool {
         let mut maps = self.stripes.of_key(&self.key).lock();
         let replaced = maps.begin_call(self.key, &self.flight, now);
+        let is_under_fence = self.flight.is_followed_under_its_fence();
         drop(maps);
         drop(replaced);
+        is_under_fence
     }
 
     /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:

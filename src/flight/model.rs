@@ -109,7 +109,7 @@ impl CacheModel {
     fn fill(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Pending> {
         match entered {
             Entered::Leader(leader) => {
-                leader.begin_call(now());
+                let _ = leader.begin_call(now());
                 let response = self.database.load(Ordering::Relaxed);
                 assert_not_older(response, yielded);
                 leader.publish(FlightOutcome::Shared(Arc::new(response)));

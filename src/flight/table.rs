@@ -68,8 +68,8 @@ impl<F, H> Flights<F, H> {
     ) -> Entered<F, H> {
         let stripe = self.stripes.of_key(&key);
         let maps = stripe.lock();
-        if let Some(flight) = maps.joinable(key, rules, can_join) {
-            return Entered::Follower(flight.follower());
+        if let Some(flight) = maps.joinable(key, rules, &can_join) {
+            return Entered::Follower(flight.follow(&can_join));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
@@ -87,8 +87,8 @@ impl<F, H> Flights<F, H> {
         can_join: impl Fn(&F) -> bool,
     ) -> Option<Follower<H>> {
         let maps = self.stripes.of_key(&key).lock();
-        let flight = maps.joinable(key, rules, can_join);
-        flight.map(Flight::follower)
+        let flight = maps.joinable(key, rules, &can_join)?;
+        Some(flight.follow(&can_join))
     }
 
     /// Opens a flight for a key, unless there is one already, whatever its fence. For background

@@ -53,7 +53,7 @@ fn follow(flights: &Table) -> Follower<()> {
 fn lead(flights: &Table, fence: u64, seconds: u64) -> Leader<u64, ()> {
     match enter(flights, fence, seconds) {
         Entered::Leader(leader) => {
-            leader.begin_call(at(seconds));
+            let _ = leader.begin_call(at(seconds));
             leader
         }
         Entered::LookupOutdated | Entered::Follower(_) => panic!("there is no flight to join"),
@@ -157,7 +157,7 @@ fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
     let joined = enter_without_fence(&flights, 0);
     assert!(matches!(joined, Entered::Follower(_)));
     assert!(matches!(enter(&flights, 1, 0), Entered::Follower(_)));
-    running.begin_call(at(0));
+    let _ = running.begin_call(at(0));
 
     let next = lead_without_fence(&flights, 0);
     let joined = enter_without_fence(&flights, 0);
@@ -170,7 +170,7 @@ fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
     assert!(wait.poll().is_some());
     drop(wait);
 
-    next.begin_call(at(1));
+    let _ = next.begin_call(at(1));
     drop(running);
     assert_eq!(flights.len(), 1, "the next flight is the current one now");
     drop(lead_without_fence(&flights, 1));
@@ -182,7 +182,7 @@ fn without_a_fence_only_a_call_that_has_not_begun_is_joined() {
 fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
     let flights = Flights::default();
     let running = lead_without_fence(&flights, 0);
-    running.begin_call(at(0));
+    let _ = running.begin_call(at(0));
     assert!(flights.join(key(), rules(0), |_| true).is_none());
     let fenced = lead(&flights, 1, 0);
     assert!(fenced.predecessor().is_none(), "it waits for no other");
@@ -201,7 +201,7 @@ fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
 fn a_leader_that_waits_for_another_flight_is_not_its_follower() {
     let flights = Flights::default();
     let running = lead_without_fence(&flights, 0);
-    running.begin_call(at(0));
+    let _ = running.begin_call(at(0));
     let next = lead_without_fence(&flights, 4);
     assert!(!running.has_followers());
     let rest = Duration::from_secs(6);
@@ -216,16 +216,16 @@ fn a_leader_that_waits_for_another_flight_is_not_its_follower() {
 fn only_calls_that_hang_double_the_takeover_timeout() {
     let flights = Flights::default();
     let mut running = lead_without_fence(&flights, 0);
-    running.begin_call(at(0));
+    let _ = running.begin_call(at(0));
     for seconds in 1..5 {
         let next = lead_without_fence(&flights, seconds);
         running.publish(FlightOutcome::Vacant);
-        next.begin_call(at(seconds));
+        let _ = next.begin_call(at(seconds));
         running = next;
     }
     let next = lead_without_fence(&flights, 5);
     assert_eq!(max_wait(&next), Some(Duration::from_secs(9)));
-    next.begin_call(at(14));
+    let _ = next.begin_call(at(14));
     let later = lead_without_fence(&flights, 14);
     assert_eq!(max_wait(&later), Some(Duration::from_secs(20)));
 }

@@ -95,7 +95,10 @@ pub(crate) struct Miss<F> {
     pub(crate) replaced_status: Option<StatusCode>,
     pub(crate) stored: StoredState,
     /// Stored parts, where the whole response is not stored.
-    pub(crate) parts: Option<HeldParts>,
+    pub(crate) parts: Option<HeldParts<F>>,
+    /// Whether the response may consist of stored content: of a body that the inner service
+    /// confirms, or of parts that it completes. Decided when the call begins.
+    pub(crate) can_reuse_content: bool,
     /// Why the response is not stored, whatever it is.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -130,6 +133,7 @@ impl<F> Miss<F> {
             replaced_status: None,
             stored: StoredState::Nothing,
             parts: None,
+            can_reuse_content: true,
             refusal: None,
         }
     }
@@ -165,6 +169,18 @@ impl<F> Miss<F> {
             | StoredState::Fresh(stored)
             | StoredState::InUse(stored) => Some(stored),
         }
+    }
+
+    /// The stored response whose content may be confirmed by the inner service.
+    pub(crate) fn confirmable(&self) -> Option<&Arc<StoredResponse>> {
+        self.stored_response().filter(|_| self.can_reuse_content)
+    }
+
+    /// Gives up the stored content, which may have been invalidated. A stale response can still
+    /// answer this request, which began before; no other one.
+    pub(crate) fn give_up_content(&mut self) {
+        self.can_reuse_content = false;
+        self.parts = None;
     }
 
     /// Whether a stale response matches the request.
@@ -217,9 +233,11 @@ pub(crate) struct Storable<F> {
 
 /// Stored parts of a response, with their key.
 #[derive(Clone, Debug)]
-pub(crate) struct HeldParts {
+pub(crate) struct HeldParts<F> {
     pub(crate) response: Arc<StoredResponse>,
     pub(crate) lookup_key: CacheKey,
+    /// The fence of the lookup that found them.
+    pub(crate) fence: F,
     /// How they complete the request they were found for, if they can.
     pub(crate) completion: Option<Completion>,
 }

@@ -4,6 +4,7 @@
 pub mod around;
 pub mod both;
 pub mod dying;
+pub mod gate;
 pub mod origin;
 pub mod polling;
 pub mod puts;

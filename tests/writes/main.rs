@@ -2,6 +2,7 @@
 //! backend is away.
 
 mod coherence;
+mod dead_entries;
 mod effects;
 mod outage;
 #[path = "../support/mod.rs"]

@@ -61,6 +61,16 @@ impl<B: Backend> Backend for Guarded<B> {
             && (self.0.backend).can_join(resource, &flight.fence, &own.fence)
     }
 
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        !self.0.is_undelivered(key, response)
+            && (self.0.backend).is_still_valid(key, response, &fence.fence)
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

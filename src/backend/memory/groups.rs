@@ -12,11 +12,12 @@
 //! load acquires what the count released, so the fill's call comes after the write that
 //! invalidated. Until the invalidation returns, either answer is right.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::fence::{Fences, MemoryFence};
 use crate::backend::Group;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// 32 KiB of numbers. Few under loom, which creates all of them anew in every interleaving.
 pub(super) const GROUP_STRIPES: usize = if cfg!(trc_loom) { 2 } else { 4096 };
@@ -30,6 +31,8 @@ pub(super) struct GroupInvalidations {
     last: Box<[AtomicU64]>,
     /// The number of the last invalidation of any group.
     newest: AtomicU64,
+    /// Held while an invalidation takes its number and notes it.
+    noting: Mutex<()>,
 }
 
 impl Default for GroupInvalidations {
@@ -37,6 +40,7 @@ impl Default for GroupInvalidations {
         Self {
             last: (0..GROUP_STRIPES).map(|_| AtomicU64::new(0)).collect(),
             newest: AtomicU64::new(0),
+            noting: Mutex::new(()),
         }
     }
 }
@@ -49,6 +53,18 @@ impl GroupInvalidations {
         groups.iter().all(is_older)
     }
 
+    /// As [`none_since`](Self::none_since), and no invalidation that has its number is missing: one
+    /// that is being noted is waited for.
+    ///
+    /// A lookup may read the number of an invalidation from the counter before it is noted here. It
+    /// then has a fence that holds, beside a member that is invalid.
+    pub(super) fn none_numbered_since(&self, groups: &[Group], fence: MemoryFence) -> bool {
+        groups.is_empty() || {
+            let _noting = self.noting();
+            self.none_since(groups, fence)
+        }
+    }
+
     /// Whether no group at all was invalidated after the fence was captured.
     pub(super) fn none_of_any_since(&self, fence: MemoryFence) -> bool {
         self.newest.load(Ordering::Relaxed) <= fence.number()
@@ -56,10 +72,14 @@ impl GroupInvalidations {
 
     /// Invalidates the members of a group that were stored under an earlier fence.
     pub(super) fn invalidate(&self, group: &Group, fences: &Fences) {
+        let _noting = self.noting();
         let number = fences.count_up();
-        // The maximum, because the later one of two concurrent invalidations may get here first.
-        self.stripe(group).fetch_max(number, Ordering::Relaxed);
-        self.newest.fetch_max(number, Ordering::Relaxed);
+        self.stripe(group).store(number, Ordering::Relaxed);
+        self.newest.store(number, Ordering::Relaxed);
+    }
+
+    fn noting(&self) -> MutexGuard<'_, ()> {
+        self.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stripe(&self, group: &Group) -> &AtomicU64 {

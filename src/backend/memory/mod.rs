@@ -107,6 +107,10 @@ impl Backend for MemoryBackend {
         own <= flight || self.0.is_current(resource, *flight)
     }
 
+    fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse, _: &MemoryFence) -> bool {
+        self.0.is_still_valid(key, response)
+    }
+
     async fn put(
         &self,
         key: &CacheKey,

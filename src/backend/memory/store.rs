@@ -70,6 +70,22 @@ impl MemoryStore {
         }
     }
 
+    /// Whether a response is stored that was not invalidated since the fence of its fill, up to
+    /// this moment.
+    ///
+    /// The fence of its lookup does not tell: a lookup takes no stripe, so it may capture the number
+    /// of an invalidation and read a response that this invalidation is about to remove.
+    pub(super) fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse) -> bool {
+        match self.entries.peek(key).map(|entry| entry.content) {
+            Some(EntryContent::Response(stored, since)) => {
+                std::ptr::eq(&*stored, response)
+                    && self.fences.none_since(key.resource(), since)
+                    && self.groups.none_numbered_since(response.groups(), since)
+            }
+            Some(EntryContent::Rule(..) | EntryContent::Record) | None => false,
+        }
+    }
+
     /// Stores a response if its fence holds.
     pub(super) fn put(
         &self,

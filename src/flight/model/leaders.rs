@@ -17,7 +17,7 @@ type Table = Flights<usize, ()>;
 fn lead(flights: &Table, fence: usize) -> Leader<usize, ()> {
     match enter(flights, Some(fence), None, |_| false) {
         Entered::Leader(leader) => {
-            leader.begin_call(now());
+            let _ = leader.begin_call(now());
             leader
         }
         Entered::LookupOutdated | Entered::Follower(_) => panic!("no flight may be joined"),

@@ -56,7 +56,7 @@ pub(crate) async fn run_fill<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
-    fill: Fill<B::Fence>,
+    mut fill: Fill<B::Fence>,
     mut outgoing: OutgoingRequest,
     leader: Option<SharedLeader<B::Fence>>,
 ) -> Answer<Res, S::Error>
@@ -69,12 +69,9 @@ where
     if let Some(leader) = &leader {
         wait_for_predecessor(leader).await;
     }
-    let begins = |now| {
-        if let Some(leader) = &leader {
-            leader.begin_call(now);
-        }
-    };
-    let fetched = fetch_from_origin(&state, inner, request, &fill, &mut outgoing, begins).await;
+    // Without followers the response is for a request that began before its lookup.
+    let begins = |now| leader.as_ref().is_none_or(|leader| leader.begin_call(now));
+    let fetched = fetch_from_origin(&state, inner, request, &mut fill, &mut outgoing, begins).await;
     let (response, info) = match fetched {
         FetchOutcome::Response(response, info) => (response, info),
         // Both are for this request alone: the flight ends without a response.

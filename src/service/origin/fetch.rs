@@ -21,6 +21,7 @@ use crate::state::fill_queue::FillQueue;
 
 use super::queue_full::overloaded;
 use super::stale_on_failure::{is_failure, stale_in_place_of_failure};
+use super::stored_content::check_content;
 use super::validation::{add_validators, confirm_stored, contradicted};
 
 /// The result of asking the inner service.
@@ -35,16 +36,17 @@ pub(crate) enum FetchOutcome<Res, E> {
 
 /// Waits for readiness, adds the cache's own validators or range, and calls the inner service.
 ///
-/// `outgoing.at` becomes the time of the call. `begins` is called right before it.
+/// `outgoing.at` becomes the time of the call. `begins` is called right before it, and returns
+/// whether the response may consist of stored content for all who have joined until then.
 ///
 /// Cancelling this drops the call.
 pub(crate) async fn fetch_from_origin<S, B, Req, Res>(
     state: &LayerState<B>,
     mut inner: S,
     mut request: Request<Req>,
-    fill: &Fill<B::Fence>,
+    fill: &mut Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
-    begins: impl FnOnce(Moment),
+    begins: impl FnOnce(Moment) -> bool,
 ) -> FetchOutcome<Res, S::Error>
 where
     S: InnerService<Req, Res>,
@@ -57,14 +59,15 @@ where
         None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
         Some(Err(error)) => Err(error),
         Some(Ok(())) => {
-            if let Some(stored) = fill.miss.stored_response() {
+            outgoing.at = state.now();
+            let is_for_all = begins(outgoing.at);
+            check_content(state, &mut fill.miss, is_for_all);
+            if let Some(stored) = fill.miss.confirmable() {
                 add_validators(state, &mut request, fill, stored, outgoing);
             }
             if let Some(held) = &fill.miss.parts {
                 narrow(&mut request, held);
             }
-            outgoing.at = state.now();
-            begins(outgoing.at);
             inner.call(request).await
         }
     };

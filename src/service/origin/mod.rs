@@ -3,6 +3,7 @@
 //! * [`fetch`]: the call itself.
 //! * [`stale_on_failure`]: a stale response in place of a failure.
 //! * [`queue_full`]: a stale response or 503 where too many fills wait already.
+//! * [`stored_content`]: whether stored content may be confirmed or completed.
 //! * [`validation`]: a 304 to the cache's validators.
 //! * [`update_from_head`]: what a response to HEAD says of the stored response.
 //!
@@ -11,5 +12,6 @@
 pub(crate) mod fetch;
 pub(crate) mod queue_full;
 pub(crate) mod stale_on_failure;
+pub(crate) mod stored_content;
 pub(crate) mod update_from_head;
 pub(crate) mod validation;

@@ -29,8 +29,12 @@ pub(crate) async fn update_from_head<B: Backend>(
     if head.status != StatusCode::OK || outgoing.is_partial() {
         return;
     }
-    let Some(stored) = fill.miss.stored_response() else {
+    if fill.miss.stored_response().is_none() {
         return check_parts(state, fill, outgoing, head).await;
+    }
+    // One that was invalidated before the call is not stored again.
+    let Some(stored) = fill.miss.confirmable() else {
+        return;
     };
     let described = match stored.status() {
         StatusCode::OK => compare_with_head(&head.headers, stored.headers()),

@@ -25,7 +25,7 @@ pub(crate) enum Completed<Res> {
 }
 
 /// Asks for the missing range only, where parts are stored (RFC 9110 §14.2, §13.1.5).
-pub(crate) fn narrow<Req>(request: &mut Request<Req>, held: &HeldParts) {
+pub(crate) fn narrow<Req, F>(request: &mut Request<Req>, held: &HeldParts<F>) {
     if let Some(completion) = &held.completion {
         let headers = request.headers_mut();
         headers.insert(RANGE, range_header(&completion.missing));
@@ -37,7 +37,7 @@ pub(crate) fn narrow<Req>(request: &mut Request<Req>, held: &HeldParts) {
 pub(crate) fn complete<B: Backend, Res>(
     state: &LayerState<B>,
     response: Response<Res>,
-    held: &HeldParts,
+    held: &HeldParts<B::Fence>,
     outgoing: &mut OutgoingRequest,
 ) -> Completed<Res> {
     let Some(completion) = &held.completion else {

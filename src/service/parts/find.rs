@@ -55,7 +55,7 @@ pub(crate) async fn find_parts<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     headers: &HeaderMap,
-) -> Option<HeldParts> {
+) -> Option<HeldParts<B::Fence>> {
     let store = &state.shared.store;
     let key = fill.key.key.for_partial_content(&store.seed);
     let (lookup, lookup_key) = store
@@ -63,7 +63,7 @@ pub(crate) async fn find_parts<B: Backend>(
         .await
         .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
         .ok()?;
-    let Lookup::Found(response, _) = lookup else {
+    let Lookup::Found(response, fence) = lookup else {
         return None;
     };
     let is_usable = response.identity() == &*fill.key.identity
@@ -72,6 +72,7 @@ pub(crate) async fn find_parts<B: Backend>(
     is_usable.then_some(HeldParts {
         response,
         lookup_key,
+        fence,
         completion: None,
     })
 }

@@ -33,17 +33,17 @@ use super::fetch_missing_range::range_of_same_representation;
 const MAX_REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// A 206 that can be stored.
-pub(crate) struct PartToStore {
+pub(crate) struct PartToStore<F> {
     /// The head of the whole, with the fields of stored parts of the same representation.
     head: response::Parts,
     /// The head of the whole by this response's own fields, where parts are stored.
     own_head: Option<response::Parts>,
     range: Range<u64>,
     complete: u64,
-    held: Option<HeldParts>,
+    held: Option<HeldParts<F>>,
 }
 
-impl PartToStore {
+impl<F> PartToStore<F> {
     /// How the part is merged with those stored under the same key. It is stored alone if together
     /// they are larger than `limit` bytes, or too many.
     fn merge_plan(self, key: CacheKey, limit: u64) -> Option<(MergePlan, PartialContent)> {
@@ -88,13 +88,13 @@ pub(crate) fn part_to_store<B: Backend>(
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
     head: &response::Parts,
-) -> Option<PartToStore> {
+) -> Option<PartToStore<B::Fence>> {
     let is_part = state.config.store_parts
         && head.status == StatusCode::PARTIAL_CONTENT
         && outgoing.method == Method::GET
         && outgoing.headers.contains_key(RANGE);
     let (range, complete) = parse_content_range(&head.headers).filter(|_| is_part)?;
-    let is_same = |held: &&HeldParts| {
+    let is_same = |held: &&HeldParts<B::Fence>| {
         range_of_same_representation(&held.response, &head.headers, state.now()).is_some()
     };
     let held = fill.miss.parts.as_ref().filter(is_same).cloned();
@@ -131,7 +131,7 @@ pub(crate) fn check_own_permission<B: Backend, Res: Body>(
 /// Decides whether a part may be stored.
 pub(crate) fn decide<B: Backend, Res: Body>(
     state: &LayerState<B>,
-    part: PartToStore,
+    part: PartToStore<B::Fence>,
     fill: Fill<B::Fence>,
     fence: Result<B::Fence, Refusal>,
     outgoing: &OutgoingRequest,
