@@ -17,10 +17,12 @@ use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
 use crate::semantics::cache_status::CacheName;
 use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
+use crate::semantics::reason::WriteOutcome;
 use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
 pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
+pub(crate) type ClassifyWrite = dyn Fn(&response::Parts) -> WriteOutcome + Send + Sync;
 pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
 
 /// The options of a layer. [`CacheLayer`](crate::CacheLayer) documents each of them.
@@ -54,8 +56,11 @@ pub(crate) struct Config {
     pub(crate) also_invalidate: Option<Arc<AlsoInvalidate>>,
     pub(crate) write_through: bool,
     pub(crate) store_posts: bool,
+    pub(crate) classify_writes: Option<Arc<ClassifyWrite>>,
+    pub(crate) invalidate_on_unknown: bool,
     pub(crate) write_grace_window: Duration,
     pub(crate) detached_write_timeout: Duration,
+    pub(crate) max_detached_writes: usize,
 
     pub(crate) coalesce: CoalesceOptions,
 
@@ -140,8 +145,11 @@ impl Default for Config {
             also_invalidate: None,
             write_through: false,
             store_posts: true,
+            classify_writes: None,
+            invalidate_on_unknown: true,
             write_grace_window: Duration::from_secs(5),
             detached_write_timeout: Duration::from_secs(60),
+            max_detached_writes: 4096,
             coalesce: CoalesceOptions::default(),
             stale: StaleRules {
                 if_unreachable: Duration::from_secs(60),

@@ -220,6 +220,7 @@ impl<B: Backend> CacheHandle<B> {
         let in_flight = InFlight {
             fills: shared.coalescing.flights.len(),
             tasks: shared.background.len(),
+            detached_writes: shared.detached_writes.len(),
             bytes: shared.coalescing.buffers.used_bytes(),
         };
         let backend = &shared.store.backend;

@@ -209,6 +209,7 @@ pub use handle::{CacheHandle, InvalidationError};
 pub use layer::{CacheLayer, InvalidOption};
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
+pub use semantics::reason::WriteOutcome;
 pub use service::{Cache, ResponseFuture};
 pub use state::background::ShutdownReport;
 pub use write_info::WriteInfo;

@@ -31,9 +31,11 @@ pub(crate) enum Event {
     Invalidation,
     InvalidationFailed,
     WriteGraceRefused,
+    WriteDetached,
+    WriteAbandoned,
 }
 
-const FETCHES: usize = 10;
+const FETCHES: usize = 12;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
@@ -54,6 +56,8 @@ impl Event {
             Self::Validation => 7,
             Self::Contradiction => 8,
             Self::WriteGraceRefused => 9,
+            Self::WriteDetached => 10,
+            Self::WriteAbandoned => 11,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -126,6 +130,8 @@ impl Counters {
             stores: sum(Event::Store),
             refusals: self.reasons(REFUSALS),
             writes: self.reasons(WRITES),
+            detached_writes: sum(Event::WriteDetached),
+            abandoned_writes: sum(Event::WriteAbandoned),
             invalidations: sum(Event::Invalidation),
             failed_invalidations: sum(Event::InvalidationFailed),
             refused_write_graces: sum(Event::WriteGraceRefused),
@@ -205,6 +211,8 @@ pub struct InFlight {
     pub fills: usize,
     /// Background tasks: refreshes, captures of bodies, writes whose client left.
     pub tasks: usize,
+    /// Writes that run on although their client has left; also counted in `tasks`.
+    pub detached_writes: usize,
     /// Bytes of bodies that are buffered and not stored yet.
     pub bytes: u64,
 }
@@ -246,6 +254,14 @@ pub struct Stats {
     pub refusals: ReasonCounts<Refusal>,
     /// Writes, by outcome.
     pub writes: ReasonCounts<WriteOutcome>,
+    /// Writes that ran on although their client had left. Their outcome is counted in `writes` when
+    /// they end.
+    pub detached_writes: u64,
+    /// Writes whose client had left and that were dropped before their end: outside of a tokio
+    /// runtime, beyond [`max_detached_writes`](crate::CacheLayer::max_detached_writes) or
+    /// [`detached_write_timeout`](crate::CacheLayer::detached_write_timeout), in a shutdown, or in
+    /// a panic. Their outcome is unknown.
+    pub abandoned_writes: u64,
     /// Invalidations that the backend acknowledged, one for each resource or group.
     pub invalidations: u64,
     /// Invalidations that the backend did not acknowledge.
@@ -291,6 +307,8 @@ mod tests {
             Event::Invalidation,
             Event::InvalidationFailed,
             Event::WriteGraceRefused,
+            Event::WriteDetached,
+            Event::WriteAbandoned,
         ];
         let indices: std::collections::BTreeSet<usize> = simple
             .into_iter()

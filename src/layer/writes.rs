@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::response;
+
 use super::CacheLayer;
 use crate::backend::Backend;
+use crate::semantics::reason::WriteOutcome;
 use crate::write_info::WriteInfo;
 
 /// # Writes
 ///
 /// A write is a request with an unsafe or unknown method, such as POST, PUT, PATCH or DELETE.
-/// Before its response head is returned, it invalidates its target and the resources that
-/// `Location` and `Content-Location` of the response name on the same authority. A 4xx response
-/// other than 408 invalidates none of these.
+/// Before its response head is returned, the cache invalidates what the write may have changed.
+/// [`WriteOutcome`] says when, and which resources.
 ///
-/// The groups in `Cache-Group-Invalidation` are invalidated whatever the status. A response that
-/// names more than 256 groups clears the whole backend.
+/// A response that names more than 256 groups in `Cache-Group-Invalidation` clears the whole
+/// backend.
 ///
 /// ```
 /// use std::time::Duration;
@@ -80,12 +82,55 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.store_posts = store)
     }
 
-    /// Sets how long nothing is stored for a resource after a write whose outcome is unknown,
-    /// because the write may still be committed.
+    /// Sets how the outcome of a write follows from its response, and with it
+    /// [what the write does](WriteOutcome) to the cache.
     ///
-    /// Default: 5 seconds. With zero, responses are stored again at once. The outcome is unknown
-    /// after a 5xx, a 408, an error or a panic, and if
-    /// [`detached_write_timeout`](Self::detached_write_timeout) ended the write.
+    /// Default: [`WriteOutcome::from_status`]. The function is called for each response to a write,
+    /// also if the client has left. A wrong `Rejected` leaves outdated responses in the cache until
+    /// they expire. If the function panics, the panic is logged and the outcome is unknown. Without
+    /// a response the outcome is always unknown.
+    ///
+    /// ```
+    /// # use http::StatusCode;
+    /// # use tower_response_cache::{CacheLayer, WriteOutcome, backend::MemoryBackend};
+    /// // The gateway answers 503 before it calls the application.
+    /// let layer = CacheLayer::new(MemoryBackend::default()).classify_writes(|head| {
+    ///     match head.status {
+    ///         StatusCode::SERVICE_UNAVAILABLE => WriteOutcome::Rejected,
+    ///         status => WriteOutcome::from_status(status),
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn classify_writes(
+        self,
+        classify: impl Fn(&response::Parts) -> WriteOutcome + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.classify_writes = Some(Arc::new(classify)))
+    }
+
+    /// Invalidates the resources of a write whose outcome is unknown, and stores nothing of them
+    /// for [`write_grace_window`](Self::write_grace_window).
+    ///
+    /// Default: `true`. With `false` the cache does what RFC 9111 §4.4 demands and no more: only a
+    /// 2xx or 3xx invalidates. The price: a write that was committed although it was answered 5xx,
+    /// for example by a proxy that did not wait for it, leaves the outdated response in the cache
+    /// until that expires. So does a write that was dropped before its end.
+    #[must_use]
+    pub fn invalidate_on_unknown(self, invalidate: bool) -> Self {
+        self.with(|config| config.invalidate_on_unknown = invalidate)
+    }
+
+    /// Sets how long nothing is stored of the resources of a write whose outcome is
+    /// [unknown](WriteOutcome), because the write may still be committed.
+    ///
+    /// Default: 5 seconds. With zero, responses are stored again at once. Choose it longer than the
+    /// inner service can take to commit after it has answered 5xx or was dropped.
+    ///
+    /// Only the resources and groups of that write are concerned. Up to 16,384 of them are kept one
+    /// by one. While more are in their period, some others are not stored either: of those that
+    /// have no period themselves one in ten, while 50,000 have. A write that names more than 256
+    /// groups has a period of the whole cache.
     #[must_use]
     pub fn write_grace_window(self, window: Duration) -> Self {
         self.with(|config| config.write_grace_window = window)
@@ -93,12 +138,22 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets how long a write may run on after its client left.
     ///
-    /// Default: 60 seconds; then its future is dropped and its outcome is unknown. With zero, or
-    /// outside of a tokio runtime, it is dropped when the client leaves. A write that runs on may
-    /// be committed at any time until it ends. The resources it names are therefore invalidated
-    /// when the client leaves and again when the write ends.
+    /// Default: 60 seconds; then its future is dropped and its outcome is
+    /// [unknown](WriteOutcome). With zero it is dropped when the client leaves.
     #[must_use]
     pub fn detached_write_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.detached_write_timeout = timeout)
+    }
+
+    /// Sets how many writes may run on at the same time after their clients left.
+    ///
+    /// Default: 4,096. Each takes the memory of the inner service's future and, until that ends,
+    /// whatever the future uses. A write beyond the limit is dropped when its client leaves, and its
+    /// outcome is [unknown](WriteOutcome). With 0 no write runs on. Clones of a layer share the
+    /// count; [`Stats::abandoned_writes`](crate::stats::Stats::abandoned_writes) counts those that
+    /// were dropped.
+    #[must_use]
+    pub fn max_detached_writes(self, max: usize) -> Self {
+        self.with(|config| config.max_detached_writes = max)
     }
 }

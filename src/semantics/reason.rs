@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -189,18 +191,64 @@ reasons! {
 }
 
 reasons! {
-    /// How a write ended, as far as the cache can know.
+    /// How a write ended, as far as the cache can know. It decides what the write does to the
+    /// cache.
+    ///
+    /// | outcome | when, by default | consequence |
+    /// |---|---|---|
+    /// | `Committed` | 2xx, 3xx | its resources are invalidated before the response head is returned |
+    /// | `Rejected` | 4xx except 408; 501, 505 | nothing changes |
+    /// | `Unknown` | 408, other 5xx, an error, a panic; dropped before its end | its resources are invalidated, and nothing is stored of exactly these for [`write_grace_window`]: the write may be committed late |
+    ///
+    /// The resources of a write are its target, those that `Location` and `Content-Location` of
+    /// the response name on the same site, and those that
+    /// [`also_invalidate`](crate::CacheLayer::also_invalidate) names. The groups in
+    /// `Cache-Group-Invalidation` are invalidated whatever the outcome (RFC 9875 §3).
+    ///
+    /// [`classify_writes`](crate::CacheLayer::classify_writes) replaces the second column.
+    /// [`invalidate_on_unknown`](crate::CacheLayer::invalidate_on_unknown) can turn off the
+    /// consequence of the last row.
+    ///
+    /// **A client that leaves changes none of this.** The write runs to its end in a task of its
+    /// own, and is judged by its response as soon as its head is there; until then nothing is
+    /// invalidated. Only a write that cannot run on is dropped, and its outcome is unknown at once:
+    /// outside of a tokio runtime, beyond
+    /// [`max_detached_writes`](crate::CacheLayer::max_detached_writes) or
+    /// [`detached_write_timeout`](crate::CacheLayer::detached_write_timeout), and in a shutdown.
+    ///
+    /// **Several instances.** The backend keeps the period after an unknown outcome for all
+    /// instances if it can, as `RedisBackend` does (see
+    /// [`Backend::invalidate_unknown`](crate::backend::Backend::invalidate_unknown)). Otherwise the
+    /// cache that had the write keeps it for itself.
+    ///
+    /// [`write_grace_window`]: crate::CacheLayer::write_grace_window
     WriteOutcome {
-        /// 2xx or 3xx: its resources were invalidated before the head of the answer was yielded.
+        /// The write has changed its resources.
         Committed => "invalidated",
-        /// 4xx: nothing changed, so only the groups that the answer names were invalidated.
+        /// The write has changed nothing.
         Rejected => "rejected",
-        /// 5xx, 408, an error or a panic: the write may have committed, so its resources were
-        /// invalidated.
+        /// The write may have changed its resources, or may do so later.
         Unknown => "outcome-unknown",
-        /// The client left: its resources were invalidated, and are invalidated again when the
-        /// write ends.
-        Dropped => "dropped",
+    }
+}
+
+impl WriteOutcome {
+    /// Returns the outcome that a write has by default, by the status of its response.
+    ///
+    /// For a [`classify_writes`](crate::CacheLayer::classify_writes) hook that decides on some
+    /// responses only.
+    #[must_use]
+    pub fn from_status(status: StatusCode) -> Self {
+        match status {
+            // A timeout layer inside answers 408 for a handler that it drops wherever it is, after
+            // its commit too.
+            StatusCode::REQUEST_TIMEOUT => Self::Unknown,
+            // RFC 9110 §15.6.2, §15.6.6: the server does not know the method or the version.
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Rejected,
+            _ if status.is_client_error() => Self::Rejected,
+            _ if status.is_success() || status.is_redirection() => Self::Committed,
+            _ => Self::Unknown,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::stats::{Counters, Event};
 
 use super::backend_failure_log::FailureLog;
 use super::background::Background;
+use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
@@ -37,6 +38,8 @@ pub(crate) struct SharedState<B: Backend> {
     pub(crate) origin: OriginState,
     /// Resources of which nothing is stored for now, after a write of unknown outcome.
     pub(crate) write_grace: WriteGrace,
+    /// Writes that run on although their clients have left.
+    pub(crate) detached_writes: DetachedWrites,
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
     pub(crate) background: Background,
@@ -102,6 +105,7 @@ impl<B: Backend> LayerState<B> {
                 },
                 origin: OriginState::default(),
                 write_grace: WriteGrace::default(),
+                detached_writes: DetachedWrites::default(),
                 partial_keys: ExpiringSet::default(),
                 background: Background::default(),
             }),

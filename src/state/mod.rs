@@ -10,6 +10,7 @@
 
 pub(crate) mod backend_failure_log;
 pub(crate) mod background;
+pub(crate) mod detached_writes;
 pub(crate) mod fill_queue;
 pub(crate) mod layer_state;
 pub(crate) mod operations;

@@ -1,46 +1,68 @@
 //! Resources and groups of which nothing is stored for a while, after a write of unknown outcome:
 //! it may commit late.
+//!
+//! The periods of [`MAX_EXACT`] targets are kept one by one. If more begin within one period, the
+//! oldest moves to a filter of fixed size, which may cover other targets as well. So a period never
+//! ends early, and memory is bounded, whatever clients do. A client can stop stores of others only
+//! by causing failing writes to ten thousands of resources within one period.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backend::{Group, InvalidationTarget};
 use crate::key::Resource;
 use crate::semantics::moment::Moment;
 
-const STRIPES: usize = 1024;
+/// The targets whose periods are kept exactly: 1.3 MiB.
+const MAX_EXACT: usize = 16_384;
 
-/// The ends of all grace periods, in milliseconds of the monotonic clock.
-///
-/// Memory is fixed: resources that fall into one stripe share a time. That can cost a store which
-/// is skipped, never one which is wrong.
-pub(crate) struct WriteGrace(Box<[AtomicU64]>);
+/// The periods after all writes of unknown outcome.
+#[derive(Default)]
+pub(crate) struct WriteGrace {
+    /// The latest end of any period, in milliseconds of the monotonic clock. After it, no lookup
+    /// takes the lock.
+    latest_end: AtomicU64,
+    periods: Mutex<Periods>,
+}
 
-impl Default for WriteGrace {
-    fn default() -> Self {
-        Self((0..STRIPES).map(|_| AtomicU64::new(0)).collect())
-    }
+/// The ends of periods, in milliseconds of the monotonic clock.
+#[derive(Default)]
+struct Periods {
+    /// By the digest of the target.
+    ends: HashMap<u128, u64>,
+    /// The digests in `ends`, those first whose first period began first.
+    order: VecDeque<u128>,
+    coarse: CoarseEnds,
+    /// The end of the period of all resources and groups.
+    everything: u64,
 }
 
 impl WriteGrace {
-    /// The stripe of a digest.
-    fn stripe(&self, digest: u128) -> &AtomicU64 {
-        // Other bits than a backend's stripes are likely to use.
-        &self.0[(digest >> 64) as usize % STRIPES]
+    fn periods(&self) -> MutexGuard<'_, Periods> {
+        // No code under this lock panics between two steps that belong together.
+        self.periods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses stores of fills that begin before `now + grace`.
+    /// Refuses stores of fills that begin before `now + grace`; of all resources and groups if
+    /// there is no target.
     ///
     /// Must be called before the invalidation it goes with: a fill that then finds no grace holds
     /// a fence from before that invalidation.
-    pub(crate) fn begin(&self, target: &InvalidationTarget, now: Moment, grace: Duration) {
-        let digest = match target {
-            InvalidationTarget::Resource(resource) => resource.digest(),
-            InvalidationTarget::Group(group) => group.digest(),
-        };
-        let until = now.monotonic().saturating_add(grace).as_millis();
-        let until = u64::try_from(until).unwrap_or(u64::MAX);
-        self.stripe(digest).fetch_max(until, Ordering::AcqRel);
+    pub(crate) fn begin(&self, target: Option<&InvalidationTarget>, now: Moment, grace: Duration) {
+        let until = millis(now.monotonic().saturating_add(grace));
+        let mut periods = self.periods();
+        match target {
+            Some(InvalidationTarget::Resource(resource)) => {
+                periods.begin(resource.digest(), millis(now.monotonic()), until);
+            }
+            Some(InvalidationTarget::Group(group)) => {
+                periods.begin(group.digest(), millis(now.monotonic()), until);
+            }
+            None => periods.everything = periods.everything.max(until),
+        }
+        self.latest_end.fetch_max(until, Ordering::AcqRel);
     }
 
     /// Whether a fill of this resource that begins `now` may not be stored. Must be asked after the
@@ -56,7 +78,154 @@ impl WriteGrace {
 
     /// Whether the grace period of a digest has not ended by `now`.
     fn covers(&self, digest: u128, now: Moment) -> bool {
-        let until = self.stripe(digest).load(Ordering::Acquire);
-        now.monotonic().as_millis() < u128::from(until)
+        let now = millis(now.monotonic());
+        now < self.latest_end.load(Ordering::Acquire) && now < self.periods().end(digest)
+    }
+}
+
+impl Periods {
+    fn begin(&mut self, digest: u128, now: u64, until: u64) {
+        if let Some(end) = self.ends.get_mut(&digest) {
+            *end = until.max(*end);
+            return;
+        }
+        while let Some(oldest) = self.order.front().copied() {
+            let end = self.ends.get(&oldest).copied().unwrap_or(0);
+            if end > now && self.order.len() < MAX_EXACT {
+                break;
+            }
+            self.order.pop_front();
+            self.ends.remove(&oldest);
+            if end > now {
+                self.coarse.add(oldest, end);
+            }
+        }
+        self.order.push_back(digest);
+        self.ends.insert(digest, until);
+    }
+
+    fn end(&self, digest: u128) -> u64 {
+        let exact = self.ends.get(&digest).copied().unwrap_or(0);
+        exact.max(self.everything).max(self.coarse.end(digest))
+    }
+}
+
+/// The latest ends of many periods in a filter of fixed size.
+///
+/// A digest has two cells, and its end is the earlier of their ends. With 50,000 periods at once,
+/// one target in ten is covered that has none of its own.
+#[derive(Default)]
+struct CoarseEnds(Option<Box<[u32]>>);
+
+impl CoarseEnds {
+    /// 1 MiB, allocated when it is first needed.
+    const CELLS: usize = 1 << 18;
+
+    fn cells(digest: u128) -> [usize; 2] {
+        // Other bits than a backend's stripes are likely to use.
+        [64, 96].map(|shift| (digest >> shift) as usize % Self::CELLS)
+    }
+
+    fn add(&mut self, digest: u128, end: u64) {
+        let end = u32::try_from(end.div_ceil(1000)).unwrap_or(u32::MAX);
+        let ends = self
+            .0
+            .get_or_insert_with(|| vec![0; Self::CELLS].into_boxed_slice());
+        for cell in Self::cells(digest) {
+            ends[cell] = ends[cell].max(end);
+        }
+    }
+
+    fn end(&self, digest: u128) -> u64 {
+        let Some(ends) = &self.0 else {
+            return 0;
+        };
+        let [first, second] = Self::cells(digest).map(|cell| ends[cell]);
+        match first.min(second) {
+            u32::MAX => u64::MAX,
+            seconds => u64::from(seconds) * 1000,
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    fn at(millis: u64) -> Moment {
+        Moment::new(Duration::from_millis(millis), SystemTime::UNIX_EPOCH)
+    }
+
+    /// Digests as a keyed hash makes them: every bit depends on the number.
+    fn group(number: u64) -> Group {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let half = |salt: u64| {
+            let mut hasher = DefaultHasher::new();
+            (salt, number).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        Group::from_digest((half(1) << 64) | half(2))
+    }
+
+    fn begin(grace: &WriteGrace, number: u64, now: u64) {
+        let target = InvalidationTarget::Group(group(number));
+        grace.begin(Some(&target), at(now), GRACE);
+    }
+
+    /// Promise: what one client can cause is bounded, and no period ends early by it.
+    #[test]
+    fn a_full_table_ends_no_period_early_and_covers_few_others() {
+        let grace = WriteGrace::default();
+        let flood = 50_000;
+        for number in 0..flood {
+            begin(&grace, number, number / 50);
+        }
+        let covered = |numbers: std::ops::Range<u64>, now| {
+            numbers
+                .filter(|number| grace.covers_group(&group(*number), at(now)))
+                .count()
+        };
+        assert_eq!(covered(0..flood, 4_999), 50_000);
+        let others = covered(1_000_000..1_010_000, 4_999);
+        assert!(others < 1_000, "{others} of 10000 others");
+        assert_eq!(covered(0..flood, 7_000), 0, "all have ended");
+        let periods = grace.periods();
+        assert!(periods.ends.len() == periods.order.len() && periods.ends.len() <= MAX_EXACT);
+    }
+
+    /// Promise: repetition takes no memory, and extends the period.
+    #[test]
+    fn a_repeated_write_extends_its_period_alone() {
+        let grace = WriteGrace::default();
+        for round in 0..100_000 {
+            begin(&grace, 1, round);
+            begin(&grace, 2, 0);
+        }
+        assert_eq!(grace.periods().order.len(), 2);
+        assert!(grace.covers_group(&group(1), at(104_998)));
+        assert!(!grace.covers_group(&group(1), at(104_999)));
+        assert!(!grace.covers_group(&group(2), at(5_000)));
+        // What has ended makes room.
+        for number in 10..20 {
+            begin(&grace, number, 200_000);
+        }
+        assert_eq!(grace.periods().order.len(), 10);
+    }
+
+    /// A write that names too many groups to be kept one by one.
+    #[test]
+    fn a_period_of_everything_covers_everything() {
+        let grace = WriteGrace::default();
+        grace.begin(None, at(0), GRACE);
+        assert!(grace.covers_group(&group(7), at(4_999)));
+        assert!(!grace.covers_group(&group(7), at(5_000)));
     }
 }

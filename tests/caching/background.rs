@@ -162,7 +162,7 @@ async fn shutdown_waits_for_what_ends_and_cancels_the_rest() {
         let stats = layer.handle().stats();
         assert_eq!(stats.in_flight, Default::default());
         assert_eq!(
-            (stats.stores, stats.writes.get(WriteOutcome::Dropped)),
+            (stats.stores, stats.writes.get(WriteOutcome::Committed)),
             (2, 1)
         );
     }

@@ -114,7 +114,7 @@ impl ForwardBackend for Remote {
     async fn invalidate_unknown(
         &self,
         target: &InvalidationTarget,
-        grace: Duration,
+        _: Duration,
     ) -> Result<GraceScope, BackendError> {
         let done = ForwardBackend::invalidate(self, target).await;
         done.map(|()| GraceScope::OneCache)

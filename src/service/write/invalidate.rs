@@ -27,13 +27,15 @@ impl<B: Backend> PendingInvalidation<B> {
     /// Invalidates the targets. Each is attempted, whatever became of the others. Returns whether
     /// the backend acknowledged all.
     pub(crate) async fn invalidate(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
-        let grace = self.state.config.write_grace_window;
-        let grace = (outcome == WriteOutcome::Unknown).then_some(grace);
+        let grace = self.grace_after(outcome);
         if let Some(grace) = grace {
-            let now = self.state.now();
+            // It must begin before the invalidation, see `WriteGrace::begin`.
+            let (periods, now) = (&self.state.shared.write_grace, self.state.now());
             for target in &targets.targets {
-                // It must begin before the invalidation, see `WriteGrace::begin`.
-                self.state.shared.write_grace.begin(target, now, grace);
+                periods.begin(Some(target), now, grace);
+            }
+            if targets.clears_all {
+                periods.begin(None, now, grace);
             }
         }
         if targets.clears_all {
@@ -54,6 +56,13 @@ impl<B: Backend> PendingInvalidation<B> {
             acknowledged &= self.invalidate_all(some, grace).await;
         }
         acknowledged
+    }
+
+    /// How long nothing may be stored of the targets of a write with this outcome.
+    fn grace_after(&self, outcome: WriteOutcome) -> Option<Duration> {
+        let config = &self.state.config;
+        let may_commit = outcome == WriteOutcome::Unknown && config.invalidate_on_unknown;
+        may_commit.then_some(config.write_grace_window)
     }
 
     /// Invalidates targets concurrently, because each may take its time where the backend is slow.

@@ -1,11 +1,13 @@
 //! An unsafe request: call, invalidate, and only then yield the head (RFC 9111 §4.4, RFC 9875 §3).
 //!
 //! * [`write_guard`]: sees to the invalidation whatever becomes of the client.
-//! * [`outcome`]: committed, rejected or unknown, by the status.
+//! * [`detached`]: runs a write on whose client has left.
+//! * [`outcome`]: committed, rejected or unknown, by the head of the response.
 //! * [`targets`]: the resources and groups that a write invalidates.
 //! * [`invalidate`]: invalidates them.
 //! * [`store_write_response`]: write-through, which stores the response to a write.
 
+mod detached;
 pub(crate) mod invalidate;
 pub(crate) mod outcome;
 pub(crate) mod store_write_response;
@@ -16,9 +18,10 @@ use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
+use crate::semantics::reason::WriteOutcome;
 use crate::state::LayerState;
 
-use self::outcome::{outcome_of, outcome_of_status};
+use self::outcome::head_of;
 use self::store_write_response::Replaced;
 use self::targets::PendingInvalidation;
 use self::write_guard::WriteGuard;
@@ -29,8 +32,8 @@ use super::respond::Responder;
 
 /// Forwards a write, and invalidates before its head is yielded.
 ///
-/// Cancelling this before the call has no effect. After it, the guard runs the write to its end
-/// and invalidates.
+/// Cancelling this before the call has no effect. After it, the guard runs the write to its end,
+/// and invalidates by its outcome.
 ///
 /// # Errors
 /// The error of the inner service. The resource is invalidated before it is returned.
@@ -49,7 +52,7 @@ where
     let fence = store_write_response::capture_fence(&pending).await;
     // Nothing is written before the call: a client that leaves until then leaves nothing behind.
     ready(&mut inner).await?;
-    let mut guard = WriteGuard::arm(pending, outcome_of);
+    let mut guard = WriteGuard::arm(pending, head_of);
     guard.call(|| inner.call(request));
     let response = match guard.response().await {
         Ok(response) => response,
@@ -60,8 +63,9 @@ where
         }
     };
     let (mut head, body) = response.into_parts();
-    let outcome = outcome_of_status(head.status);
-    guard.note_response(outcome, &head);
+    let outcome = guard.note_response(&head);
+    // A write that was not committed has no representation to show for it.
+    let fence = fence.filter(|_| outcome == WriteOutcome::Committed);
     let representation = store_write_response::representation(guard.pending(), fence, &head, &body);
     let (body, replaced) = match representation {
         Some(representation) => representation.store(&state, body).await,

@@ -1,34 +1,29 @@
-//! The outcome of a write, by the status of its response.
+//! The outcome of a write, by the head of its response.
 
-use http::{HeaderMap, Response, StatusCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use http::{Response, response};
+
+use crate::config::Config;
 use crate::semantics::reason::WriteOutcome;
 
-/// The outcome of a write by its result, and the fields of its response. An error says nothing: the
-/// write may have committed.
-pub(crate) fn outcome_of<Res, E>(
-    result: &Result<Response<Res>, E>,
-) -> (WriteOutcome, Option<&HeaderMap>) {
-    match result {
-        Ok(response) => (
-            outcome_of_status(response.status()),
-            Some(response.headers()),
-        ),
-        Err(_) => (WriteOutcome::Unknown, None),
-    }
+/// The outcome of a write by the head of its response: what the hook says, else the status.
+///
+/// It may be asked while values are dropped, so a panic of the hook ends here.
+pub(crate) fn outcome_of(config: &Config, head: &response::Parts) -> WriteOutcome {
+    let Some(classify) = &config.classify_writes else {
+        return WriteOutcome::from_status(head.status);
+    };
+    catch_unwind(AssertUnwindSafe(|| classify(head))).unwrap_or_else(|_| {
+        tracing::error!(
+            status = head.status.as_u16(),
+            "classify_writes panicked; the outcome of the write counts as unknown"
+        );
+        WriteOutcome::Unknown
+    })
 }
 
-/// The outcome of a write by its status: 2xx and 3xx committed, 4xx rejected, 5xx and 408 unknown.
-pub(crate) fn outcome_of_status(status: StatusCode) -> WriteOutcome {
-    // A timeout layer inside answers 408 for a handler that it drops wherever it is, after its
-    // commit too.
-    if status == StatusCode::REQUEST_TIMEOUT {
-        WriteOutcome::Unknown
-    } else if status.is_client_error() {
-        WriteOutcome::Rejected
-    } else if status.is_server_error() {
-        WriteOutcome::Unknown
-    } else {
-        WriteOutcome::Committed
-    }
+/// The head of the response to a write; `None` if the inner service failed. The body is dropped.
+pub(crate) fn head_of<Res, E>(result: Result<Response<Res>, E>) -> Option<response::Parts> {
+    result.ok().map(|response| response.into_parts().0)
 }

@@ -81,7 +81,8 @@ impl<B: Backend> PendingInvalidation<B> {
     ) -> WriteTargets {
         let resources = match outcome {
             WriteOutcome::Rejected => Vec::new(),
-            _ => self.resources(response),
+            WriteOutcome::Unknown if !self.state.config.invalidate_on_unknown => Vec::new(),
+            WriteOutcome::Unknown | WriteOutcome::Committed => self.resources(response),
         };
         let targets = WriteTargets::new(resources);
         match response {

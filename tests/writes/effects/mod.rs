@@ -1,5 +1,6 @@
 //! What a write does to the store: every way it can end, everything it can name.
 
+mod classified;
 mod dropped;
 mod names;
 mod outcomes;

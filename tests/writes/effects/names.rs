@@ -144,8 +144,9 @@ async fn the_hook_may_name_other_hosts_and_may_fail() {
     send(&service, put("/a")).await;
     assert!(!send(&service, to_other()).await.is_hit());
 
-    let fails =
-        in_memory().also_invalidate(|write| [write.status().expect("an answer").to_string()]);
+    let fails = in_memory()
+        .max_detached_writes(0)
+        .also_invalidate(|write| [write.status().expect("an answer").to_string()]);
     let service = fails.layer(origin(&Arc::default(), |_| std::future::pending()));
     send(&service, get("/a")).await;
     let mut write = Box::pin(service.clone().oneshot(put("/a")));
