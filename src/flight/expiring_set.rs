@@ -103,10 +103,9 @@ mod tests {
 
     use super::Audience::{Everyone, WithCookie};
     use super::*;
-    use crate::key::{DigestSeed, Resource};
 
     fn key(path: &str) -> CacheKey {
-        CacheKey::plain(Resource::new(&DigestSeed::default(), "", "h", path))
+        CacheKey::for_path(path)
     }
 
     fn at(seconds: u64) -> Moment {

@@ -16,15 +16,14 @@ use loom::thread;
 use super::follower::Follower;
 use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules};
 use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
-use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
 const WRITE_1: usize = 1;
 const WRITE_2: usize = 2;
 
 fn key() -> CacheKey {
-    let seed = DigestSeed::default();
-    CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
+    CacheKey::for_path("/a")
 }
 
 /// The output of a future that must not have to wait.

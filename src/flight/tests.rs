@@ -8,15 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use super::follower::Follower;
 use super::*;
-use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 
 type Table = Flights<u64, ()>;
 
 fn key() -> CacheKey {
-    let seed = DigestSeed::default();
-    CacheKey::plain(Resource::new(&seed, "", "test.example", "/a"))
+    CacheKey::for_path("/a")
 }
 
 fn at(seconds: u64) -> Moment {

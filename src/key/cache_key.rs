@@ -92,22 +92,22 @@ impl CacheKey {
         }
     }
 
-    /// Creates the key of a resource's response without scheme, query and variant.
-    #[must_use]
-    pub const fn plain(resource: Resource) -> Self {
-        Self {
-            resource,
-            selector: NONE,
-            variant: NONE,
-        }
-    }
-
     /// Creates a key that no request has, for data that a backend keeps about a whole resource.
     #[must_use]
     pub const fn record(resource: Resource) -> Self {
         Self {
             resource,
             selector: RECORD,
+            variant: NONE,
+        }
+    }
+
+    /// Creates the key of a path without host and query.
+    #[cfg(test)]
+    pub(crate) fn for_path(path: &str) -> Self {
+        Self {
+            resource: Resource::new(&DigestSeed::default(), "", "", path),
+            selector: NONE,
             variant: NONE,
         }
     }
@@ -170,13 +170,6 @@ impl CacheKey {
     #[must_use]
     pub const fn variant(&self) -> u128 {
         self.variant
-    }
-
-    /// Returns whether the key has neither selector nor variant: it can be computed from the
-    /// resource alone.
-    #[must_use]
-    pub const fn is_plain(&self) -> bool {
-        self.selector == NONE && self.variant == NONE
     }
 }
 

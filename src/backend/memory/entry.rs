@@ -1,4 +1,4 @@
-//! The entries of a memory backend's map, and how they are weighed and hashed.
+//! The entries of a memory backend's map, and how they are weighed, and how slots are hashed.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -7,20 +7,27 @@ use std::time::Duration;
 use quick_cache::Weighter;
 
 use super::fence::MemoryFence;
+use super::slots::Slot;
 use super::variants::StoredVariants;
 use crate::backend::{StoredResponse, VaryRule};
-use crate::key::CacheKey;
+use crate::key::{CacheKey, Resource};
 
 /// The bytes that an entry costs beyond its content: its place in the map's slab and hash table
 /// with their spare room, its share of the keys remembered after eviction, its place in an expiry
 /// queue, the reference count.
 const OVERHEAD: u64 = 400;
 
-/// An entry, valid under the token of its resource's record, or always if the token is 0.
+/// An entry of the map. In the head of a resource it is also the record of that resource (see
+/// `slots`).
 #[derive(Clone, Debug)]
 pub(super) struct MemoryEntry {
+    /// The key of the content; one that no request has if there is none.
+    pub(super) key: CacheKey,
+    /// The token of the resource's record.
     pub(super) token: u64,
     weight: u64,
+    /// In a head: whether responses were stored under its token in other slots.
+    pub(super) has_others: bool,
     pub(super) content: EntryContent,
 }
 
@@ -30,33 +37,39 @@ pub(super) enum EntryContent {
     Response(Arc<StoredResponse>, MemoryFence),
     /// The rule of the responses under a primary key, and their list.
     Rule(Arc<VaryRule>, StoredVariants),
-    /// The record of a resource.
-    Record,
+    /// Nothing, in a head whose response was removed.
+    Free,
+}
+
+impl EntryContent {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Response(response, _) => response.weight(),
+            Self::Rule(rule, variants) => rule.weight() + variants.weight(),
+            Self::Free => 0,
+        }
+    }
 }
 
 impl MemoryEntry {
-    pub(super) fn response(token: u64, response: Arc<StoredResponse>, since: MemoryFence) -> Self {
+    pub(super) fn new(key: CacheKey, token: u64, has_others: bool, content: EntryContent) -> Self {
         Self {
+            key,
             token,
-            weight: OVERHEAD + response.weight() as u64,
-            content: EntryContent::Response(response, since),
+            weight: OVERHEAD + content.weight() as u64,
+            has_others,
+            content,
         }
     }
 
-    pub(super) fn rule(token: u64, rule: Arc<VaryRule>, variants: StoredVariants) -> Self {
-        Self {
-            token,
-            weight: OVERHEAD + (rule.weight() + variants.weight()) as u64,
-            content: EntryContent::Rule(rule, variants),
-        }
+    /// The head of a resource whose first response was removed, for the sake of the others.
+    pub(super) fn record(resource: Resource, token: u64) -> Self {
+        Self::new(CacheKey::record(resource), token, true, EntryContent::Free)
     }
 
-    pub(super) fn record(token: u64) -> Self {
-        Self {
-            token,
-            weight: OVERHEAD,
-            content: EntryContent::Record,
-        }
+    /// Whether a head has room for a response.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.content, EntryContent::Free)
     }
 
     /// The moment on the monotonic clock from which the response cannot be used any more, not even
@@ -64,7 +77,7 @@ impl MemoryEntry {
     pub(super) fn useful_until(&self) -> Option<Duration> {
         match &self.content {
             EntryContent::Response(response, _) => response.freshness().useful_until(),
-            EntryContent::Rule(..) | EntryContent::Record => None,
+            EntryContent::Rule(..) | EntryContent::Free => None,
         }
     }
 }
@@ -73,44 +86,36 @@ impl MemoryEntry {
 #[derive(Clone, Debug)]
 pub(super) struct EntryWeight;
 
-impl Weighter<CacheKey, MemoryEntry> for EntryWeight {
-    fn weight(&self, _: &CacheKey, entry: &MemoryEntry) -> u64 {
+impl Weighter<Slot, MemoryEntry> for EntryWeight {
+    fn weight(&self, _: &Slot, entry: &MemoryEntry) -> u64 {
         entry.weight
     }
 }
 
-/// Hashes keys. A key consists of keyed digests already, so folding them is all there is to do.
+/// Hashes slots. A slot is made of keyed digests already, so folding it is all there is to do.
 #[derive(Clone, Debug)]
-pub(super) struct KeyHash;
+pub(super) struct SlotHash;
 
-impl BuildHasher for KeyHash {
-    type Hasher = KeyHasher;
+impl BuildHasher for SlotHash {
+    type Hasher = SlotHasher;
 
-    fn build_hasher(&self) -> KeyHasher {
-        KeyHasher::default()
+    fn build_hasher(&self) -> SlotHasher {
+        SlotHasher::default()
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct KeyHasher(u64);
+pub(super) struct SlotHasher(u64);
 
-impl Hasher for KeyHasher {
+impl Hasher for SlotHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_ne_bytes(word));
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
     }
 
-    fn write_u64(&mut self, word: u64) {
-        // The parts of a key are independent digests or constants: rotating keeps equal ones from
-        // cancelling each other out.
-        self.0 = self.0.rotate_left(23) ^ word;
-    }
-
-    fn write_u128(&mut self, word: u128) {
-        self.write_u64(word as u64 ^ (word >> 64) as u64);
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = digest as u64 ^ (digest >> 64) as u64;
     }
 
     fn finish(&self) -> u64 {

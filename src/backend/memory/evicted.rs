@@ -4,34 +4,51 @@
 use quick_cache::Lifecycle;
 
 use super::entry::MemoryEntry;
-use crate::key::CacheKey;
+use super::slots::Slot;
 
 /// Collects the entries that the map evicts, so that they are freed after all locks are released.
 #[derive(Clone, Debug)]
 pub(super) struct CollectEvicted;
 
-impl Lifecycle<CacheKey, MemoryEntry> for CollectEvicted {
+impl Lifecycle<Slot, MemoryEntry> for CollectEvicted {
     type RequestState = EvictedEntries;
 
-    fn on_evict(&self, evicted: &mut EvictedEntries, key: CacheKey, entry: MemoryEntry) {
-        evicted.0.push((key, entry));
+    fn on_evict(&self, evicted: &mut EvictedEntries, slot: Slot, entry: MemoryEntry) {
+        evicted.entries.push((slot, entry));
     }
 }
 
-/// The entries that one insertion evicted or replaced.
+/// The entries that one put evicted, replaced or removed.
 #[derive(Debug, Default)]
-pub(super) struct EvictedEntries(Vec<(CacheKey, MemoryEntry)>);
+pub(super) struct EvictedEntries {
+    entries: Vec<(Slot, MemoryEntry)>,
+    /// The slots of the inserted response and its rule: those they are in, and those they were in.
+    replaced: [Option<Slot>; 4],
+}
 
 impl EvictedEntries {
-    pub(super) fn add(&mut self, removed: Option<(CacheKey, MemoryEntry)>) {
-        self.0.extend(removed);
+    /// Adds an entry that was removed to make room.
+    pub(super) fn add(&mut self, removed: Option<MemoryEntry>) {
+        let with_slot = |entry: MemoryEntry| (Slot::own(&entry.key), entry);
+        self.entries.extend(removed.map(with_slot));
     }
 
-    /// The number of entries that made room for `key`. Those under that very key, and its rule,
-    /// were replaced instead.
-    pub(super) fn count_besides(&self, key: &CacheKey) -> u64 {
-        let replaced = [*key, key.primary()];
-        let evicted = self.0.iter().filter(|(other, _)| !replaced.contains(other));
+    /// Adds an entry that was replaced by one in another slot.
+    pub(super) fn add_replaced(&mut self, slot: Slot, entry: MemoryEntry) {
+        self.note_replaced(slot);
+        self.entries.push((slot, entry));
+    }
+
+    /// Notes a slot whose entry is replaced, which is no eviction.
+    pub(super) fn note_replaced(&mut self, slot: Slot) {
+        self.replaced.rotate_right(1);
+        self.replaced[0] = Some(slot);
+    }
+
+    /// The number of entries that made room for others.
+    pub(super) fn count(&self) -> u64 {
+        let is_evicted = |slot: &Slot| !self.replaced.contains(&Some(*slot));
+        let evicted = self.entries.iter().filter(|(slot, _)| is_evicted(slot));
         evicted.count() as u64
     }
 }

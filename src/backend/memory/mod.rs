@@ -3,16 +3,15 @@
 //! ```text
 //! mod              MemoryBackend: implements Backend    builder   its options
 //! store            the operations, their locks           entry     entries and their weight
-//! resource_record  what makes a resource reachable       expiry    the order of expiry
+//! slots            where a resource's responses lie      expiry    the order of expiry
 //! fence            invalidations of resources            groups    invalidations of groups
 //! variants         the variants under one key            evicted   what the map evicts
 //! ```
 //!
-//! A resource has at most one *plain* response (without query, scheme and variant), which is found
-//! by its key alone. All other responses are valid only under the token of their resource's
-//! *record*. An invalidation removes the plain response and the record: responses stored under the
-//! old token are out of reach from then on and are evicted later. The eviction of a record has the
-//! effect of an invalidation. The members of an invalidated group stay in place: each lookup
+//! The first response that is stored for a resource shares a slot with the *record* of the resource,
+//! the *head*. All other responses are valid only under the token in the head. An invalidation
+//! removes the head: responses stored under its token are out of reach from then on and are evicted
+//! later. The eviction of a head has the effect of an invalidation. The members of an invalidated group stay in place: each lookup
 //! compares the number of the group's last invalidation with that of the member.
 //!
 //! Locks are taken in this order: a stripe of the fences, then a shard of the map. Code that runs
@@ -28,7 +27,7 @@ mod fence;
 mod groups;
 #[cfg(all(test, trc_loom))]
 mod model;
-mod resource_record;
+mod slots;
 mod store;
 #[cfg(test)]
 mod tests;

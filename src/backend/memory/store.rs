@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::entry::{EntryContent, EntryWeight, KeyHash, MemoryEntry};
+use super::entry::{EntryContent, EntryWeight, MemoryEntry, SlotHash};
 use super::evicted::{CollectEvicted, EvictedEntries};
 use super::expiry::ExpiryQueue;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
+use super::slots::Slot;
 use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
 use crate::key::{CacheKey, DigestSeed, Resource};
 
 pub(super) type EntryMap =
-    quick_cache::sync::Cache<CacheKey, MemoryEntry, EntryWeight, KeyHash, CollectEvicted>;
+    quick_cache::sync::Cache<Slot, MemoryEntry, EntryWeight, SlotHash, CollectEvicted>;
 
 /// The number of expiry queues: enough that sweeping one of them never takes long.
 pub(super) const EXPIRY_QUEUES: usize = 64;
@@ -49,9 +50,8 @@ impl MemoryStore {
             fences: Fences::default(),
             groups: GroupInvalidations::default(),
             expiries: (0..EXPIRY_QUEUES).map(|_| Mutex::default()).collect(),
-            entries: EntryMap::with_options(sizes, EntryWeight, KeyHash, CollectEvicted),
-            // 0 is the token of entries that are valid without a record.
-            next_token: AtomicU64::new(1),
+            entries: EntryMap::with_options(sizes, EntryWeight, SlotHash, CollectEvicted),
+            next_token: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
         }
     }
@@ -66,7 +66,7 @@ impl MemoryStore {
                 Lookup::Found(response, fence)
             }
             Some(EntryContent::Rule(rule, _)) => Lookup::Varies(rule, fence),
-            Some(EntryContent::Response(..) | EntryContent::Record) | None => Lookup::Miss(fence),
+            Some(EntryContent::Response(..) | EntryContent::Free) | None => Lookup::Miss(fence),
         }
     }
 
@@ -76,13 +76,13 @@ impl MemoryStore {
     /// The fence of its lookup does not tell: a lookup takes no stripe, so it may capture the number
     /// of an invalidation and read a response that this invalidation is about to remove.
     pub(super) fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse) -> bool {
-        match self.entries.peek(key).map(|entry| entry.content) {
+        match self.stored_entry(key).map(|entry| entry.content) {
             Some(EntryContent::Response(stored, since)) => {
                 std::ptr::eq(&*stored, response)
                     && self.fences.none_since(key.resource(), since)
                     && self.groups.none_numbered_since(response.groups(), since)
             }
-            Some(EntryContent::Rule(..) | EntryContent::Record) | None => false,
+            Some(EntryContent::Rule(..) | EntryContent::Free) | None => false,
         }
     }
 
@@ -110,7 +110,7 @@ impl MemoryStore {
         {
             return PutOutcome::Superseded;
         }
-        self.count_evicted(key, evicted);
+        self.count_evicted(evicted);
         self.expire(
             key,
             freshness.useful_until(),
@@ -140,7 +140,7 @@ impl MemoryStore {
         drop(removed);
         match (holds, fits) {
             (true, true) => {
-                self.count_evicted(key, evicted);
+                self.count_evicted(evicted);
                 self.expire(
                     key,
                     freshness.useful_until(),
@@ -155,7 +155,7 @@ impl MemoryStore {
 
     /// Removes the entry of one key if the fence holds; returns whether it did.
     pub(super) fn remove(&self, key: &CacheKey, fence: MemoryFence) -> bool {
-        let remove = || self.entries.remove(key);
+        let remove = || self.remove_entry(key, |_| true);
         let removed = self.fences.if_holds(key.resource(), fence, remove);
         removed.is_some()
     }
@@ -198,48 +198,39 @@ impl MemoryStore {
         since: MemoryFence,
         evicted: &mut EvictedEntries,
     ) {
-        let token = self.token_for(key, evicted);
         if let Some(rule) = response.vary_rule() {
-            self.insert_rule(key, token, rule, evicted);
+            self.insert_rule(key, rule, evicted);
         }
-        let entry = MemoryEntry::response(token, response, since);
-        self.entries.insert_with_lifecycle(*key, entry, evicted);
+        self.insert_entry(key, EntryContent::Response(response, since), evicted);
     }
 
     /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
     /// variants beyond the limit, and those stored under another rule, which lookups cannot reach.
-    fn insert_rule(
-        &self,
-        key: &CacheKey,
-        token: u64,
-        rule: &Arc<VaryRule>,
-        evicted: &mut EvictedEntries,
-    ) {
+    fn insert_rule(&self, key: &CacheKey, rule: &Arc<VaryRule>, evicted: &mut EvictedEntries) {
         let (variant, limit) = (key.variant(), self.options.max_variants);
-        let current = self.entries.peek(&key.primary());
-        let (variants, removed) = match current.map(|entry| (entry.token, entry.content)) {
-            Some((under, EntryContent::Rule(old, variants))) if under == token && old == *rule => {
+        let current = self.valid_entry(&key.primary());
+        let (variants, removed) = match current.map(|entry| entry.content) {
+            Some(EntryContent::Rule(old, variants)) if old == *rule => {
                 variants.with(variant, limit)
             }
-            Some((under, EntryContent::Rule(_, variants))) if under == token => {
+            Some(EntryContent::Rule(_, variants)) => {
                 (StoredVariants::new(variant), variants.all().to_vec())
             }
             _ => (StoredVariants::new(variant), Vec::new()),
         };
-        let entry = MemoryEntry::rule(token, rule.clone(), variants);
-        self.entries
-            .insert_with_lifecycle(key.primary(), entry, evicted);
+        let content = EntryContent::Rule(rule.clone(), variants);
+        self.insert_entry(&key.primary(), content, evicted);
         for variant in removed {
-            evicted.add(self.entries.remove(&key.primary().with_variant(variant)));
+            let key = key.primary().with_variant(variant);
+            evicted.add(self.remove_entry(&key, |_| true));
         }
     }
 }
 
 /// Steps after a put, with no lock held.
 impl MemoryStore {
-    fn count_evicted(&self, key: &CacheKey, evicted: EvictedEntries) {
-        self.evictions
-            .fetch_add(evicted.count_besides(key), Ordering::Relaxed);
+    fn count_evicted(&self, evicted: EvictedEntries) {
+        self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
     }
 
     /// Lists the moment a key expires at, and removes some of the entries that have expired by
@@ -250,15 +241,14 @@ impl MemoryStore {
             let mut expiry = lock(&self.expiries[queue]);
             if let Some(at) = expires {
                 expiry.add(at, *key, |at, key| {
-                    self.entries
-                        .peek(key)
-                        .is_some_and(|entry| entry.useful_until() == Some(at))
+                    let entry = self.stored_entry(key);
+                    entry.is_some_and(|entry| entry.useful_until() == Some(at))
                 });
             }
             expiry.take_expired(now)
         };
         for key in expired.into_iter().flatten() {
-            self.entries.remove_if(&key, |entry| {
+            self.remove_entry(&key, |entry| {
                 entry.useful_until().is_some_and(|at| at <= now)
             });
         }

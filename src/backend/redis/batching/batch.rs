@@ -186,16 +186,9 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::key::{DigestSeed, Resource};
 
     fn key(number: usize) -> CacheKey {
-        let path = format!("/{number}");
-        CacheKey::plain(Resource::new(
-            &DigestSeed::default(),
-            "",
-            "test.example",
-            &path,
-        ))
+        CacheKey::for_path(&format!("/{number}"))
     }
 
     fn at(millis: u64) -> Moment {
