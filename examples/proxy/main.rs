@@ -98,6 +98,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     let mut cache = CacheLayer::new(backend)
         .stale_while_revalidate(options.stale_while_revalidate)
+        .stale_despite_s_maxage(options.stale_despite_s_maxage)
         .stale_if_error(options.stale_if_error)
         .stale_if_unreachable(options.stale_if_unreachable)
         .max_body(options.store.max_body);

@@ -52,6 +52,11 @@ pub struct Options {
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub stale_while_revalidate: Duration,
 
+    /// Obey stale-while-revalidate and stale-if-error of responses beside s-maxage, which by RFC
+    /// 9111 forbids stale use; for origins like Next.js [default: s-maxage wins]
+    #[arg(long, verbatim_doc_comment)]
+    pub stale_despite_s_maxage: bool,
+
     /// How long a stale response is served instead of a 500, 502, 503 or 504 of an upstream
     /// (nginx: proxy_cache_use_stale http_500 ..)
     #[arg(long, value_name = "DURATION", default_value = "0s",

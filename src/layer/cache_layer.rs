@@ -95,9 +95,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Creates a cache over a backend, with the default options.
     ///
     /// It follows RFC 9111 as a shared cache. A response is reused if it states its freshness, or
-    /// if it has a `Last-Modified`: its heuristic lifetime is a tenth of the time since then, at
-    /// most one day (§4.2.2). Other responses are stored only if [`ttl`](Self::ttl) or
-    /// [`ttl_by`](Self::ttl_by) gives them a lifetime.
+    /// if its [status](Self#which-statuses-are-stored) and `Last-Modified` let it be estimated
+    /// (§4.2.2). Other responses are stored only if [`ttl`](Self::ttl) or [`ttl_by`](Self::ttl_by)
+    /// gives them a lifetime.
     #[must_use]
     pub fn new(backend: B) -> Self {
         Self {

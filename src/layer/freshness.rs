@@ -40,11 +40,11 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: none. A response that states no lifetime then gets a heuristic one if it has a
     /// `Last-Modified` (RFC 9111 §4.2.2), and is not stored otherwise.
     ///
-    /// The lifetime applies to the statuses 200, 203, 204, 301 and 308, and, limited by
-    /// [`negative_ttl`](Self::negative_ttl), to 404 and 410. It takes precedence over the
-    /// heuristic. With zero, such responses are stale on arrival: one with a validator (`ETag`,
-    /// `Last-Modified`) is stored and validated before each use, and any other is stored only if it
-    /// may be [used stale](Self#stale-responses). With [`Ttl::UntilInvalidated`] they never expire.
+    /// The lifetime applies to few [statuses](Self#which-statuses-are-stored), and not to a
+    /// response with a directive that cannot be read. It takes precedence over the heuristic. With
+    /// zero, such responses are stale on arrival: one with a validator (`ETag`, `Last-Modified`) is
+    /// stored and validated before each use, and any other is stored only if it may be [used
+    /// stale](Self#stale-responses). With [`Ttl::UntilInvalidated`] they never expire.
     ///
     /// A response to a request with `Cookie` is stored only if it states its own lifetime: it may
     /// be personal.
@@ -67,7 +67,8 @@ impl<B: Backend> CacheLayer<B> {
     /// response head, and is called for every status.
     ///
     /// Default: no function. If it returns `None`, [`ttl`](Self::ttl) applies. Freshness that the
-    /// response states wins over both.
+    /// response states wins over both, and so does what [forbids](Self#which-statuses-are-stored)
+    /// storing it.
     #[must_use]
     pub fn ttl_by(
         self,

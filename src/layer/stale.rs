@@ -60,7 +60,7 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// Lets a response's own `stale-while-revalidate` and `stale-if-error` apply although it has
-    /// `s-maxage`, which is what many origins intend.
+    /// `s-maxage`, as Next.js intends with `s-maxage=1, stale-while-revalidate=59`.
     ///
     /// Default: `false`: `s-maxage` forbids stale use (RFC 9111 §5.2.2.10). The windows of this
     /// layer never apply to a response with `s-maxage`.

@@ -9,6 +9,29 @@ use crate::backend::Backend;
 /// its client and is not stored. The switches decide about responses that a shared cache may store
 /// but that not every application wants stored.
 ///
+/// ## Which statuses are stored
+///
+/// A lifetime is *stated* by `s-maxage`, `max-age` or `Expires`, *given* by [`ttl`](Self::ttl) or
+/// [`ttl_by`](Self::ttl_by), or *estimated*: a tenth of the time since `Last-Modified`, at most one
+/// day, and ten minutes for an error (RFC 9111 §4.2.2).
+///
+/// | status | stored with a lifetime that is |
+/// |---|---|
+/// | 200, 203, 204, 301, 308 | stated, given or estimated |
+/// | 404, 410 | stated, given (at most [`negative_ttl`](Self::negative_ttl)) or estimated |
+/// | 300, 405, 414, 501 | stated, given by `ttl_by`, or estimated (RFC 9110 §15.1) |
+/// | 206 | as 200, but as a part: see [`store_parts`](Self::store_parts) |
+/// | 428, 429, 431, 511 | never: their definition forbids it (RFC 6585) |
+/// | 407, 408, 412, 416, 417, 421, 425, 426 | never: they answer a condition or a connection |
+/// | any other | stated, given by `ttl_by`, or, if it is `public`, estimated |
+///
+/// No lifetime is given or estimated if a directive of `Cache-Control` cannot be read, as `nostore`
+/// or `private; max-age=0`, or if `Pragma: no-cache` stands alone: each was probably meant to forbid
+/// storing. Lifetimes that a response states count all the same. A 5xx never replaces another
+/// stored response. A stored 401 or 403 answers no request with credentials of its own:
+/// `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token` or
+/// `X-Access-Token`.
+///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
 ///

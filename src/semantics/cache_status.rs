@@ -158,7 +158,10 @@ impl FetchReason {
             Self::UriMiss | Self::OtherKey => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Stale => "stale",
-            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh => "request",
+            Self::RequestNoCache
+            | Self::RequestMaxAge
+            | Self::RequestMinFresh
+            | Self::RequestCredentials => "request",
             Self::Partial => "partial",
             Self::BackendFailed => "miss",
         }

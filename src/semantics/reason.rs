@@ -72,6 +72,8 @@ reasons! {
         /// The stored response does not stay fresh for the request's `min-fresh` (RFC 9111
         /// §5.2.1.3).
         RequestMinFresh => "request-min-fresh",
+        /// The stored response is a 401 or 403, and the request has credentials (RFC 9110 §15.5.2).
+        RequestCredentials => "request-credentials",
         /// Only parts of the response are stored, and the request needs others (RFC 9111 §3.4).
         Partial => "partial",
         /// The stored response belongs to another key with the same digest.
@@ -123,10 +125,13 @@ reasons! {
         SetCookie => "set-cookie",
         /// The response has `Vary: *`, or a `Vary` that cannot be read (RFC 9111 §4.1).
         Vary => "vary",
-        /// The status is never stored: not final, partial, not modified.
+        /// The status is never stored: its definition forbids it, or it answers no cache key.
         Status => "status",
         /// The response has no lifetime, and the configuration gives it none (RFC 9111 §4.2).
         NoLifetime => "no-lifetime",
+        /// The response has no lifetime but one of the configuration or a heuristic, and its
+        /// `Cache-Control` cannot be read whole, or it has `Pragma: no-cache` alone.
+        UnreadableDirectives => "unreadable-directives",
         /// The response arrived with its lifetime spent.
         Expired => "expired",
         /// The response is in more groups than the cache tracks, or in one whose name is too long
@@ -268,6 +273,7 @@ impl Refusal {
                 | Self::SetCookie
                 | Self::Vary
                 | Self::NoLifetime
+                | Self::UnreadableDirectives
                 | Self::Expired
                 | Self::Groups
                 | Self::Stream

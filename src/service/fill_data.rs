@@ -64,7 +64,7 @@ impl Reuse {
         Self {
             age: seconds,
             // Age and ttl add up to the lifetime, whatever fraction of a second has passed.
-            ttl: left.map(|left| ((age + left).as_secs() - seconds) as i64),
+            ttl: left.map(|left| seconds_left(age.saturating_add(left), seconds)),
             stale: None,
         }
     }
@@ -75,10 +75,16 @@ impl Reuse {
         let lifetime = freshness.lifetime;
         Self {
             age,
-            ttl: lifetime.map(|lifetime| lifetime.as_secs() as i64 - age as i64),
+            ttl: lifetime.map(|lifetime| seconds_left(lifetime, age)),
             stale: Some(use_),
         }
     }
+}
+
+/// The whole seconds of a lifetime that are left at an age, negative when it is over.
+fn seconds_left(lifetime: Duration, age: u64) -> i64 {
+    let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    signed(lifetime.as_secs()).saturating_sub(signed(age))
 }
 
 /// Why the inner service is asked, and what its response may do to the store.
@@ -145,8 +151,10 @@ impl<F> Miss<F> {
             FetchReason::Stale => self.stored = StoredState::Stale(response),
             // A digest collision: the entry belongs to another key.
             FetchReason::OtherKey => {}
-            // A variant for other requests: it can be neither used nor validated.
-            FetchReason::VaryMiss => self.replaced_status = Some(response.status()),
+            // For other requests: it can be neither used nor validated.
+            FetchReason::VaryMiss | FetchReason::RequestCredentials => {
+                self.replaced_status = Some(response.status());
+            }
             _ => {
                 self.replaced_status = Some(response.status());
                 self.stored = StoredState::Fresh(response);

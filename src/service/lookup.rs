@@ -10,14 +10,14 @@ use http::{HeaderMap, StatusCode, request};
 
 use super::fill_data::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
-use crate::backend::{Backend, BackendError, Lookup, StoredResponse};
+use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::key::CacheKey;
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::freshness::early_refresh;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
-use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
+use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
 use crate::state::layer_state::Store;
@@ -136,7 +136,11 @@ impl<B: Backend> Store<B> {
         match self.backend.get_now(key)? {
             Lookup::Varies(rule, _) => {
                 let variant = key.variant_for(&self.seed, &rule, headers);
-                Some((self.backend.get_now(&variant)?, variant))
+                let mut lookup = self.backend.get_now(&variant)?;
+                if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
+                    lookup = preferred(lookup, self.backend.get_now(&other)?, headers);
+                }
+                Some((lookup, variant))
             }
             lookup => Some((lookup, *key)),
         }
@@ -153,10 +157,40 @@ impl<B: Backend> Store<B> {
         match self.backend.get(key, now).await? {
             Lookup::Varies(rule, _) => {
                 let variant = key.variant_for(&self.seed, &rule, headers);
-                Ok((self.backend.get(&variant, now).await?, variant))
+                let mut lookup = self.backend.get(&variant, now).await?;
+                if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
+                    lookup = preferred(lookup, self.backend.get(&other, now).await?, headers);
+                }
+                Ok((lookup, variant))
             }
             lookup => Ok((lookup, *key)),
         }
+    }
+
+    /// The key of another variant, which may be in the language that the request prefers, where
+    /// nothing is stored for the request's own list of languages.
+    fn other_variant(
+        &self,
+        lookup: &Lookup<B::Fence>,
+        rule: &VaryRule,
+        key: &CacheKey,
+        headers: &HeaderMap,
+    ) -> Option<CacheKey> {
+        let is_missing = matches!(lookup, Lookup::Miss(_)) && rule.selects_by_language();
+        is_missing
+            .then(|| self.languages.find(key, headers))
+            .flatten()
+    }
+}
+
+/// The result of looking another variant up, if it may be used; otherwise that of the request's
+/// own.
+fn preferred<F>(own: Lookup<F>, other: Lookup<F>, headers: &HeaderMap) -> Lookup<F> {
+    match other {
+        Lookup::Found(response, fence) if selects(&response, headers) => {
+            Lookup::Found(response, fence)
+        }
+        _ => own,
     }
 }
 
@@ -183,6 +217,9 @@ fn judge<B: Backend>(
         None => Candidate::Absent,
         Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,
         Some(response) if !selects(response, subject.headers) => Candidate::OtherVariant,
+        Some(response) if refuses_other_credentials(response.status(), subject.headers) => {
+            Candidate::OtherCredentials
+        }
         Some(response) => Candidate::Response(response.freshness()),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
@@ -228,11 +265,12 @@ fn judge<B: Backend>(
     }
 }
 
-/// Whether the selecting fields of a stored response match these request fields (RFC 9111 §4.1).
+/// Whether the selecting fields of a stored response match these request fields, or the request
+/// prefers its language (RFC 9111 §4.1).
 pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
-    response
-        .vary_selection()
-        .is_none_or(|selected| selected.matches(headers))
+    response.vary_selection().is_none_or(|selected| {
+        selected.matches(headers) || selected.matches_by_language(response.headers(), headers)
+    })
 }
 
 /// Whether a response that is still fresh is refreshed now (XFetch).

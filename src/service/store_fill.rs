@@ -186,9 +186,13 @@ pub(crate) fn commit<B: Backend>(
         let whole_key = key.primary();
         let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
             .then(|| parts::superseded::SupersededParts::new(whole_key, &fence));
-        let backend = &state.shared.store.backend;
-        let put = backend.put(&key, fence, response, state.now()).await;
+        let store = &state.shared.store;
+        let put = store
+            .backend
+            .put(&key, fence, response.clone(), state.now());
+        let put = put.await;
         if matches!(put, Ok(PutOutcome::Stored)) {
+            store.languages.remember(&key, &response);
             if let Some(superseded) = superseded {
                 superseded.remove(&state).await;
             }

@@ -14,6 +14,7 @@ use super::backend_failure_log::FailureLog;
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
+use super::language_variants::LanguageVariants;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::uncacheable::UncacheableKeys;
@@ -45,17 +46,22 @@ pub(crate) struct SharedState<B: Backend> {
     pub(crate) background: Background,
 }
 
-/// A backend and the seed of the digests in its cache keys.
+/// A backend, the seed of the digests in its cache keys, and the languages of its variants.
 pub(crate) struct Store<B> {
     pub(crate) backend: B,
     pub(crate) seed: DigestSeed,
+    pub(crate) languages: LanguageVariants,
 }
 
 impl<B: Backend> Store<B> {
     /// A backend, with the seed it gives.
     pub(crate) fn new(backend: B) -> Self {
         let seed = backend.seed();
-        Self { backend, seed }
+        Self {
+            backend,
+            seed,
+            languages: LanguageVariants::default(),
+        }
     }
 }
 

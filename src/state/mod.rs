@@ -12,6 +12,7 @@ pub(crate) mod backend_failure_log;
 pub(crate) mod background;
 pub(crate) mod detached_writes;
 pub(crate) mod fill_queue;
+pub(crate) mod language_variants;
 pub(crate) mod layer_state;
 pub(crate) mod operations;
 pub(crate) mod origin_failures;

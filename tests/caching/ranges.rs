@@ -65,7 +65,8 @@ async fn parts_are_answered_from_the_whole() {
                 "{range}"
             );
             assert_eq!(part.cache_status(), "hit; ttl=60", "{range}");
-            assert_eq!(part.header("etag"), TAG.1, "{range}");
+            let tag = if status == 416 { "" } else { TAG.1 };
+            assert_eq!(part.header("etag"), tag, "{range}");
             assert!(part.headers.contains_key("date") && part.headers.contains_key("age"));
         }
         assert_eq!(origin.calls(), 1);

@@ -4,6 +4,7 @@
 //! `cargo test --test rfc -- --nocapture` counts them.
 
 mod rfc_5861;
+mod rfc_6585;
 mod rfc_8246;
 mod rfc_9110;
 mod rfc_9111_directives;
@@ -12,6 +13,7 @@ mod rfc_9111_reusing;
 mod rfc_9111_storing;
 mod rfc_9211;
 mod rfc_9213;
+mod rfc_9530;
 mod rfc_9875;
 mod sources;
 mod table;
@@ -44,6 +46,10 @@ const RFCS: &[Rfc] = &[
         tables: &[rfc_5861::TABLE],
     },
     Rfc {
+        name: "RFC 6585",
+        tables: &[rfc_6585::TABLE],
+    },
+    Rfc {
         name: "RFC 8246",
         tables: &[rfc_8246::TABLE],
     },
@@ -54,6 +60,10 @@ const RFCS: &[Rfc] = &[
     Rfc {
         name: "RFC 9213",
         tables: &[rfc_9213::TABLE],
+    },
+    Rfc {
+        name: "RFC 9530",
+        tables: &[rfc_9530::TABLE],
     },
     Rfc {
         name: "RFC 9875",

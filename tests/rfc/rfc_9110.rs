@@ -21,7 +21,15 @@ pub const TABLE: &[Requirement] = &[
     must(
         "5.6.7",
         "all three forms of dates are read, and two-digit years beyond 50 years are in the past",
-        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
+        tested(&["semantics::fields::date::section_5_6_7_three_forms_in_any_letter_case"]),
+    ),
+    should(
+        "5.6.7",
+        "any other form is no date, and what it would say unknown",
+        tested(&[
+            "semantics::fields::date::section_5_6_7_any_other_form_is_no_date",
+            "fields::lifetimes::a_date_of_another_form_is_none",
+        ]),
     ),
     must(
         "6.6.1",
@@ -107,6 +115,13 @@ pub const TABLE: &[Requirement] = &[
         "x-gzip is gzip, and a coding with weight 0 is not the same as one without",
         tested(&["semantics::vary::normalize::section_12_5_3_accept_encoding"]),
     ),
+    may(
+        "12.5.4",
+        "the language with the largest weight is preferred; the order of equal ones says nothing reliable",
+        tested(&[
+            "semantics::vary::preference::section_12_5_4_the_language_with_the_largest_weight",
+        ]),
+    ),
     must_not(
         "13.1.1",
         "If-Match is evaluated by a cache",
@@ -145,7 +160,11 @@ pub const TABLE: &[Requirement] = &[
     must(
         "13.2.1",
         "conditions are for what would be a success, and come after all other checks",
-        tested(&["semantics::validation::tests::section_4_3_2_conditions_of_a_client"]),
+        tested(&[
+            "semantics::validation::tests::section_4_3_2_conditions_of_a_client",
+            "semantics::validation::tests::section_4_3_1_conditions_sent_to_the_origin",
+            "fields::lifetimes::a_stored_error_is_never_confirmed_by_a_304",
+        ]),
     ),
     must(
         "13.2.2",
@@ -199,6 +218,14 @@ pub const TABLE: &[Requirement] = &[
         "several parts are multipart/byteranges, each with a Content-Range of its own",
         tested(&["ranges::several_parts_are_multipart"]),
     ),
+    may(
+        "15.1",
+        "200, 203, 204, 300, 301, 308, 404, 405, 410, 414 and 501 have a heuristic lifetime",
+        tested(&[
+            "fields::lifetimes::heuristics_are_for_their_statuses_and_for_public_responses",
+            "semantics::freshness::tests::section_4_2_1_lifetime",
+        ]),
+    ),
     must_not(
         "15.2",
         "interim responses are stored",
@@ -245,12 +272,38 @@ pub const TABLE: &[Requirement] = &[
         "a 304 ends behind its head",
         tested(&["wire::conditions::a_clients_conditions"]),
     ),
+    must(
+        "15.5.2",
+        "a 401 is about the credentials of its request: a stored one answers none that has its own",
+        tested(&[
+            "fields::lifetimes::a_stored_refusal_is_not_for_requests_with_credentials",
+            "fields::lifetimes::a_refusal_in_flight_is_not_shared_with_requests_with_credentials",
+            "semantics::reuse::credentials::section_15_5_2_a_refusal_is_for_the_credentials_it_was_made_for",
+        ]),
+    ),
+    must_not(
+        "15.5.17",
+        "a 416 has the fields of the representation, or those by which that may be stored",
+        tested(&[
+            "fields::content::a_416_has_no_field_of_the_representation",
+            "semantics::ranges::representation::section_15_5_17_a_416_is_not_the_representation",
+        ]),
+    ),
     should(
         "15.5.17",
         "a 416 to a byte range tells the length in Content-Range",
         tested(&[
             "ranges::parts_are_answered_from_the_whole",
             "wire::parts::parts_of_the_whole",
+        ]),
+    ),
+    must(
+        "17.5",
+        "fields of any length cost time in proportion to their length at most",
+        tested(&[
+            "fields::preference::a_long_list_costs_little",
+            "semantics::vary::normalize::a_long_value_is_compared_as_it_is",
+            "semantics::fields::syntax::unclosed_quotes_take_linear_time",
         ]),
     ),
     should(

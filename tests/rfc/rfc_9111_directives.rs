@@ -98,9 +98,10 @@ pub const TABLE: &[Requirement] = &[
     ),
     must_not(
         "5.2.2.10",
-        "s-maxage: reused once stale by a shared cache, without validation",
+        "s-maxage: reused once stale by a shared cache, without validation, unless configured",
         tested(&[
             "semantics::reuse::stale_use::section_4_2_4_directives_that_forbid_stale_use_win",
+            "fields::lifetimes::stale_while_revalidate_counts_beside_s_maxage_where_that_is_allowed",
         ]),
     ),
     must(
@@ -109,12 +110,25 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "semantics::cache_control::tests::section_5_2_2_response_directives",
             "semantics::cache_control::request::section_5_2_1_request_directives",
+            "fields::lifetimes::an_unknown_directive_or_a_stated_lifetime_is_clear",
+            "semantics::cache_control::readable::section_5_2_3_directives_and_extensions_are_read",
+        ]),
+    ),
+    should_not(
+        "5.2.3",
+        "a lifetime is assigned to a response with a directive that is broken or misspelt",
+        tested(&[
+            "fields::lifetimes::a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours",
+            "semantics::cache_control::readable::section_5_2_a_broken_or_misspelt_directive_is_noticed",
         ]),
     ),
     must(
         "5.3",
         "an Expires that is no date, such as 0, is in the past",
-        tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
+        tested(&[
+            "semantics::freshness::tests::section_4_2_1_lifetime",
+            "fields::lifetimes::an_expires_of_another_form_is_in_the_past",
+        ]),
     ),
     must(
         "5.3",
@@ -127,6 +141,13 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "semantics::cache_control::request::section_5_4_pragma_counts_only_without_cache_control",
             "wire::directives::a_requests",
+        ]),
+    ),
+    should_not(
+        "5.4",
+        "a lifetime is assigned to a response with Pragma: no-cache alone",
+        tested(&[
+            "semantics::cache_control::readable::section_5_4_pragma_of_a_response_counts_without_cache_control",
         ]),
     ),
     should_not(

@@ -129,9 +129,11 @@ pub const TABLE: &[Requirement] = &[
     may(
         "4.1",
         "the most preferred of several matching responses is chosen by quality values",
-        not_done(
-            "Only the origin knows what it prefers: a request that says something else is a variant of its own.",
-        ),
+        tested(&[
+            "fields::preference::a_request_selects_the_language_it_prefers",
+            "semantics::vary::preference::section_12_5_4_the_language_with_the_largest_weight",
+            "semantics::vary::preference::section_8_5_the_one_language_of_a_response",
+        ]),
     ),
     must(
         "4.2",
@@ -140,13 +142,16 @@ pub const TABLE: &[Requirement] = &[
     ),
     should(
         "4.2",
-        "dates are read leniently, and in GMT",
-        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
+        "dates are read in any letter case",
+        tested(&["semantics::fields::date::section_5_6_7_three_forms_in_any_letter_case"]),
     ),
     must_not(
         "4.2",
-        "letter case and white space of a date decide, or a zone other than GMT is taken",
-        tested(&["semantics::fields::date::section_5_6_7_three_forms_read_leniently"]),
+        "a local zone has an influence, or one other than GMT is taken",
+        tested(&[
+            "semantics::fields::date::section_5_6_7_any_other_form_is_no_date",
+            "fields::lifetimes::an_expires_of_another_form_is_in_the_past",
+        ]),
     ),
     must(
         "4.2.1",
@@ -173,6 +178,11 @@ pub const TABLE: &[Requirement] = &[
         "4.2.2",
         "heuristic freshness is used where there is explicit freshness",
         tested(&["semantics::freshness::tests::section_4_2_1_lifetime"]),
+    ),
+    must_not(
+        "4.2.2",
+        "heuristics are used for other statuses than those of RFC 9110 §15.1, unless the response is public",
+        tested(&["fields::lifetimes::heuristics_are_for_their_statuses_and_for_public_responses"]),
     ),
     should(
         "4.2.2",

@@ -66,6 +66,7 @@ pub const TABLE: &[Requirement] = &[
         "ttl: what is left of the lifetime, negative when stale",
         tested(&[
             "sharing::age_and_ttl_add_up_to_the_lifetime",
+            "fields::lifetimes::the_longest_durations_neither_overflow_nor_turn_negative",
             "wire::directives::stale_responses",
         ]),
     ),

@@ -1,6 +1,6 @@
 //! RFC 9213: targeted Cache-Control.
 
-use crate::table::{Requirement, may, must, not_ours, tested};
+use crate::table::{Requirement, may, must, not_ours, should_not, tested};
 
 pub const TABLE: &[Requirement] = &[
     must(
@@ -16,6 +16,14 @@ pub const TABLE: &[Requirement] = &[
         "max-age and its like are Integers, and ignored where they are not",
         tested(&[
             "semantics::cache_control::tests::rfc_9213_section_2_1_a_targeted_field_replaces_cache_control",
+        ]),
+    ),
+    should_not(
+        "2.1",
+        "a lifetime is assigned to a response whose targeted field is malformed or misspelt",
+        tested(&[
+            "semantics::cache_control::readable::rfc_9213_section_2_1_a_broken_targeted_field_is_noticed",
+            "fields::lifetimes::a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours",
         ]),
     ),
     must(

@@ -37,14 +37,28 @@ impl TargetedFields {
         headers: &HeaderMap,
         take: impl FnMut(&[u8], Option<&[u8]>),
     ) -> bool {
-        let mut present = self.0.iter().filter(|name| headers.contains_key(*name));
-        match present.find_map(|name| dictionary(headers, name)) {
+        match self.dictionary(headers) {
             Some(members) => {
                 for_each_member(&members, take);
                 true
             }
             None => false,
         }
+    }
+
+    /// Reads the first field that is present, well-formed and not empty.
+    pub(super) fn dictionary(&self, headers: &HeaderMap) -> Option<Dictionary> {
+        let mut present = self.0.iter().filter(|name| headers.contains_key(*name));
+        present.find_map(|name| dictionary(headers, name))
+    }
+
+    /// Returns whether a field has a value that cannot be read.
+    pub(super) fn is_malformed(&self, headers: &HeaderMap) -> bool {
+        let is_malformed = |name: &HeaderName| {
+            let mut lines = headers.get_all(name).iter();
+            lines.any(|line| !line.is_empty()) && dictionary(headers, name).is_none()
+        };
+        self.0.iter().any(is_malformed)
     }
 }
 

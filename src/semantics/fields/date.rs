@@ -2,40 +2,143 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::syntax;
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const LONG_DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
 
-/// Reads a date in any of the three forms of RFC 9110 §5.6.7, in any letter case. A wrong weekday
-/// is accepted.
+/// The longest date: an RFC 850 date on a Wednesday.
+const LONGEST: usize = "Wednesday, 06-Nov-94 08:49:37 GMT".len();
+
+/// Reads a date in one of the three forms of RFC 9110 §5.6.7, by their grammar, letter case aside.
+/// A weekday that does not belong to the date is accepted.
 ///
 /// A two-digit year that would lie more than 50 years after `now` belongs to the century before, as
 /// that section demands. A date before 1970 is read as 1970: to a cache both are long ago.
 #[must_use]
 pub fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
-    let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
-    let mut words = text.split([' ', '-', ',']).filter(|word| !word.is_empty());
-    words.next().filter(|weekday| weekday.len() >= 3)?;
-    let rest: Vec<&str> = words.collect();
-    let (day, month, year, time) = match rest[..] {
-        [day, month, year, time, "gmt" | "utc"] => (day, month, year, time),
-        [month, day, time, year] => (day, month, year, time),
-        _ => return None,
-    };
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
-    let day = number(day, 1..=2)?;
-    if !(1..=days_in(month)).contains(&day) {
+    let value = value.trim_ascii();
+    if value.len() > LONGEST {
         return None;
     }
-    let year = match year.len() {
-        2 => full_year(number(year, 2..=2)?, now),
-        _ => number(year, 4..=4)?,
+    let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
+    let fields = match text.split_once(", ") {
+        Some((day, rest)) if DAYS.contains(&day) => imf_fixdate(rest),
+        Some((day, rest)) if LONG_DAYS.contains(&day) => rfc850_date(rest, now),
+        Some(_) => None,
+        None => asctime_date(&text),
     };
-    let seconds = days_since_1970(year, month, day) * 86_400 + seconds_of_day(time)?;
-    let seconds = u64::try_from(seconds).unwrap_or(0);
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    fields?.time()
+}
+
+/// Reads the date of a field; `None` if the field is absent, has several lines or is no date.
+#[must_use]
+pub fn of_field(headers: &HeaderMap, name: &HeaderName, now: SystemTime) -> Option<SystemTime> {
+    parse(syntax::single(headers, name)?.as_bytes(), now)
+}
+
+/// Returns whether a field has a value that is a date. Two-digit years are, in any century.
+#[must_use]
+pub fn is_in_field(headers: &HeaderMap, name: &HeaderName) -> bool {
+    of_field(headers, name, UNIX_EPOCH).is_some()
+}
+
+/// The parts of a date.
+struct DateFields<'t> {
+    year: i64,
+    /// From 1 to 12.
+    month: i64,
+    day: i64,
+    /// `HH:MM:SS`.
+    time: &'t str,
+}
+
+impl DateFields<'_> {
+    /// Returns the point in time; `None` if there is no such day or time.
+    fn time(&self) -> Option<SystemTime> {
+        let Self {
+            year, month, day, ..
+        } = *self;
+        if !(1..=days_in(year, month)).contains(&day) {
+            return None;
+        }
+        let seconds = days_since_1970(year, month, day) * 86_400 + seconds_of_day(self.time)?;
+        let seconds = u64::try_from(seconds).unwrap_or(0);
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    }
+}
+
+/// Reads `06 Nov 1994 08:49:37 GMT`.
+fn imf_fixdate(text: &str) -> Option<DateFields<'_>> {
+    let mut words = text.split(' ');
+    let fields = DateFields {
+        day: number(words.next()?, 2)?,
+        month: month(words.next()?)?,
+        year: number(words.next()?, 4)?,
+        time: words.next()?,
+    };
+    ends_in_gmt(words).then_some(fields)
+}
+
+/// Reads `06-Nov-94 08:49:37 GMT`.
+fn rfc850_date(text: &str, now: SystemTime) -> Option<DateFields<'_>> {
+    let mut words = text.split(' ');
+    let mut date = words.next()?.split('-');
+    let fields = DateFields {
+        day: number(date.next()?, 2)?,
+        month: month(date.next()?)?,
+        year: full_year(number(date.next()?, 2)?, now),
+        time: words.next()?,
+    };
+    (date.next().is_none() && ends_in_gmt(words)).then_some(fields)
+}
+
+/// Reads `Sun Nov  6 08:49:37 1994`, in which a space takes the place of the first digit of a day.
+fn asctime_date(text: &str) -> Option<DateFields<'_>> {
+    let (weekday, rest) = text.split_once(' ')?;
+    let (name, rest) = rest.split_once(' ')?;
+    let (day, rest) = match rest.strip_prefix(' ') {
+        Some(rest) => {
+            let (day, rest) = rest.split_once(' ')?;
+            (number(day, 1)?, rest)
+        }
+        None => {
+            let (day, rest) = rest.split_once(' ')?;
+            (number(day, 2)?, rest)
+        }
+    };
+    let (time, year) = rest.split_once(' ')?;
+    let fields = DateFields {
+        day,
+        month: month(name)?,
+        year: number(year, 4)?,
+        time,
+    };
+    DAYS.contains(&weekday).then_some(fields)
+}
+
+/// Returns whether `GMT` is the only word left. Another zone is invalid (RFC 9111 §4.2).
+fn ends_in_gmt<'t>(words: impl Iterator<Item = &'t str>) -> bool {
+    words.eq(["gmt"])
+}
+
+/// Reads the name of a month.
+fn month(text: &str) -> Option<i64> {
+    let index = MONTHS.iter().position(|name| *name == text)?;
+    i64::try_from(index + 1).ok()
 }
 
 /// Writes a date as an IMF-fixdate. A year outside of 1970 to 9999 is written as the nearest one
@@ -51,23 +154,20 @@ pub fn format(time: SystemTime) -> HeaderValue {
     HeaderValue::try_from(text).expect("an IMF-fixdate is visible ASCII")
 }
 
-/// Reads digits, of which there must be as many as `length` allows.
-fn number(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<i64> {
-    let plain = length.contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
+/// Reads a number of exactly this many digits.
+fn number(digits: &str, length: usize) -> Option<i64> {
+    let is_number = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten()
 }
 
 /// Reads `HH:MM:SS`.
 fn seconds_of_day(time: &str) -> Option<i64> {
     let mut parts = time.split(':');
-    let (hour, minute, second) = (
-        number(parts.next()?, 1..=2)?,
-        number(parts.next()?, 2..=2)?,
-        number(parts.next()?, 2..=2)?,
-    );
+    let mut next = || number(parts.next()?, 2);
+    let (hour, minute, second) = (next()?, next()?, next()?);
     // 60 is a leap second.
-    let valid = parts.next().is_none() && hour < 24 && minute < 60 && second <= 60;
-    valid.then_some(hour * 3600 + minute * 60 + second)
+    let is_time = parts.next().is_none() && hour < 24 && minute < 60 && second <= 60;
+    is_time.then_some(hour * 3600 + minute * 60 + second)
 }
 
 /// Returns the year that a two-digit year means at `now`.
@@ -82,10 +182,12 @@ fn full_year(two_digits: i64, now: SystemTime) -> i64 {
     }
 }
 
-/// Returns the number of days of a month in a leap year.
-fn days_in(month: i64) -> i64 {
+/// Returns the number of days of a month.
+fn days_in(year: i64, month: i64) -> i64 {
+    let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     match month {
-        2 => 29,
+        2 if is_leap_year => 29,
+        2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
@@ -106,34 +208,105 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn section_5_6_7_three_forms_read_leniently() {
+    fn seconds(text: &str) -> Option<u64> {
         let now = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        let time = parse(text.as_bytes(), now)?;
+        Some(time.duration_since(UNIX_EPOCH).expect("1970").as_secs())
+    }
+
+    /// RFC 9110 §5.6.7; RFC 9111 §4.2: in any letter case.
+    #[test]
+    fn section_5_6_7_three_forms_in_any_letter_case() {
         for (text, expected) in [
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777)),
-            ("Sun Nov  6 08:49:37 1994", Some(784_111_777)),
-            ("sun, 06 nov 1994 08:49:37 gmt", Some(784_111_777)),
-            ("Mon, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Sun, 6 Nov 1994 8:49:37 GMT", Some(784_111_777)),
-            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("Thu, 29 Feb 2024 12:00:00 GMT", Some(1_709_208_000)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
-            ("Sat, 01 Jan 0001 00:00:00 GMT", Some(0)),
-            ("Friday, 01-Jan-27 00:00:00 GMT", Some(1_798_761_600)),
-            ("Sun, 06 Nov 1994 08:49:37 CET", None),
-            ("Sun, 06 Nov 1994 08:49:37", None),
-            ("Sun, 06 Nov 1994 25:49:37 GMT", None),
-            ("Sun, 32 Nov 1994 08:49:37 GMT", None),
-            ("Sun, 06 Foo 1994 08:49:37 GMT", None),
-            ("Sun, -6 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("0", None),
-            ("-1", None),
-            ("", None),
-            ("784111777", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777),
+            ("Sun Nov 06 08:49:37 1994", 784_111_777),
+            ("Wed Nov 16 08:49:37 1994", 784_975_777),
+            ("sun, 06 nov 1994 08:49:37 gmt", 784_111_777),
+            ("SUNDAY, 06-NOV-94 08:49:37 GMT", 784_111_777),
+            ("sun nov  6 08:49:37 1994", 784_111_777),
+            (" Sun, 06 Nov 1994 08:49:37 GMT ", 784_111_777),
+            ("Mon, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Thu, 29 Feb 2024 12:00:00 GMT", 1_709_208_000),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
+            ("Sat, 01 Jan 0001 00:00:00 GMT", 0),
+            ("Friday, 01-Jan-27 00:00:00 GMT", 1_798_761_600),
+            ("Wednesday, 01-Jan-76 00:00:00 GMT", 3_345_062_400),
+            ("Saturday, 01-Jan-77 00:00:00 GMT", 220_924_800),
         ] {
-            let expected = expected.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-            assert_eq!(parse(text.as_bytes(), now), expected, "{text}");
+            assert_eq!(seconds(text), Some(expected), "{text}");
+        }
+    }
+
+    /// RFC 9110 §5.6.7; RFC 9111 §4.2: a zone other than GMT is invalid.
+    #[test]
+    fn section_5_6_7_any_other_form_is_no_date() {
+        for text in [
+            // The fixed-length form with another year, separator, or number of digits.
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06 Nov 19945 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun,06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov 1994 08:49:37:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37.5 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            // White space.
+            "Sun,  06 Nov 1994 08:49:37 GMT",
+            "Sun, 06  Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994  08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37  GMT",
+            "Sun,\t06 Nov 1994 08:49:37 GMT",
+            // Zones.
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37 GMT+1",
+            "Sun, 06 Nov 1994 08:49:37 GMT 1",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "Sun Nov  6 08:49:37 GMT 1994",
+            // Names.
+            "06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 November 1994 08:49:37 GMT",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+            "Foo, 06 Nov 1994 08:49:37 GMT",
+            "Sunday Nov  6 08:49:37 1994",
+            // The obsolete forms.
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sunday, 06 Nov 94 08:49:37 GMT",
+            "Sunday, 06-Nov-94-1 08:49:37 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov   6 08:49:37 1994",
+            "Sun Nov  06 08:49:37 1994",
+            "Sun Nov  6 08:49:37 94",
+            // Days and times that are none.
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Thu, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 08:49:37 GMT",
+            "Thu, 29 Feb 1900 08:49:37 GMT",
+            "Sun, -6 Nov 1994 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            // Other notations.
+            "1994-11-06T08:49:37Z",
+            "784111777",
+            "0",
+            "-1",
+            "",
+            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
         }
     }
 

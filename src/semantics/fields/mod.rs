@@ -1,10 +1,11 @@
 //! The grammar that header fields share (RFC 9110 §5.6).
 //!
 //! [`list`], [`single`] and [`parameter`] read values, [`date`] reads and writes HTTP dates,
-//! [`hop_by_hop`] removes the fields of a connection. Nothing in here knows what a field means.
+//! [`hop_by_hop`] removes the fields of a connection, [`digest`] those of one message's content.
 
 pub mod date;
+pub mod digest;
 pub mod hop_by_hop;
 mod syntax;
 
-pub use syntax::{decimal, list, parameter, single};
+pub use syntax::{decimal, is_quoted_string, is_token, list, parameter, single};

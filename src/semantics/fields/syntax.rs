@@ -94,15 +94,25 @@ pub fn parameter(member: &[u8]) -> (&[u8], Option<Cow<'_, [u8]>>) {
     }
 }
 
+/// Returns whether a value is a token (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_token(value: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !value.is_empty() && value.iter().all(is_allowed)
+}
+
+/// Returns whether a value is one quoted string and nothing else (RFC 9110 §5.6.4).
+#[must_use]
+pub fn is_quoted_string(value: &[u8]) -> bool {
+    value.first() == Some(&b'"') && quoted_length(value) == Some(value.len())
+}
+
 /// Removes the quotes and escapes of a quoted string; leaves any other value as it is.
 fn unquote(value: &[u8]) -> Cow<'_, [u8]> {
-    if value.first() != Some(&b'"') {
+    if !is_quoted_string(value) {
         return Cow::Borrowed(value);
     }
-    let Some(length) = quoted_length(value) else {
-        return Cow::Borrowed(value);
-    };
-    let inside = &value[1..length - 1];
+    let inside = &value[1..value.len() - 1];
     if !inside.contains(&b'\\') {
         return Cow::Borrowed(inside);
     }
@@ -179,6 +189,7 @@ mod tests {
             (r#"a = "b c""#, "a", Some("b c")),
             (r#"a="b\"c\\""#, "a", Some(r#"b"c\"#)),
             (r#"a="open"#, "a", Some(r#""open"#)),
+            (r#"a="b"; c"#, "a", Some(r#""b"; c"#)),
         ] {
             let (got_name, got_value) = parameter(member.as_bytes());
             assert_eq!(got_name, name.as_bytes(), "{member}");

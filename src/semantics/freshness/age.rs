@@ -27,8 +27,5 @@ pub fn corrected_initial_age(headers: &HeaderMap, requested: Moment, received: M
 
 /// Returns `Date`, or the time of arrival if it is missing or unreadable (RFC 9110 §6.6.1).
 pub(super) fn date_value(headers: &HeaderMap, received: Moment) -> std::time::SystemTime {
-    headers
-        .get(DATE)
-        .and_then(|value| date::parse(value.as_bytes(), received.wall()))
-        .unwrap_or(received.wall())
+    date::of_field(headers, &DATE, received.wall()).unwrap_or(received.wall())
 }

@@ -28,6 +28,10 @@ impl From<Duration> for Ttl {
 /// The longest lifetime that is estimated from `Last-Modified`: one day.
 pub const MAX_HEURISTIC_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest such lifetime of an error: ten minutes. The `Last-Modified` of an error page says
+/// little about how long the error lasts.
+pub const MAX_HEURISTIC_ERROR_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
 /// The lifetime of a response, by its origin (RFC 9111 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
@@ -61,11 +65,15 @@ pub fn lifetime(
     if let Some(ttl) = assigned {
         return Lifetime::Assigned(ttl);
     }
-    if !(is_heuristically_cacheable(status) || (directives.public && status.as_u16() < 400)) {
+    if !(is_heuristically_cacheable(status) || directives.public) {
         return Lifetime::Absent;
     }
+    let longest = match status.as_u16() {
+        400.. => MAX_HEURISTIC_ERROR_LIFETIME,
+        _ => MAX_HEURISTIC_LIFETIME,
+    };
     match since_last_modified(headers, received) {
-        Some(unchanged) => Lifetime::Heuristic((unchanged / 10).min(MAX_HEURISTIC_LIFETIME)),
+        Some(unchanged) => Lifetime::Heuristic((unchanged / 10).min(longest)),
         None => Lifetime::Absent,
     }
 }
@@ -83,29 +91,26 @@ pub fn takes_negative_lifetime(status: StatusCode) -> bool {
     matches!(status.as_u16(), 404 | 410)
 }
 
-/// Returns whether a status is heuristically cacheable (RFC 9110 §15.1).
-///
-/// 206 and errors are left out: a part is judged with the status of the whole response, and an
-/// error needs explicit freshness here.
+/// Returns whether a status is heuristically cacheable (RFC 9110 §15.1). 206 is left out: a part is
+/// judged with the status of the whole response.
 fn is_heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308)
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
 }
 
 /// Returns `Expires` less `Date` (RFC 9111 §5.3). Several lines, or an unreadable one, mean
 /// expired.
 fn until_expires(headers: &HeaderMap, received: Moment) -> Duration {
-    let mut values = headers.get_all(EXPIRES).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Duration::ZERO;
-    };
-    date::parse(value.as_bytes(), received.wall())
+    date::of_field(headers, &EXPIRES, received.wall())
         .and_then(|expires| expires.duration_since(date_value(headers, received)).ok())
         .unwrap_or_default()
 }
 
-/// Returns how long before `Date` the response was last modified; `None` if it does not say.
+/// Returns how long before `Date` the response was last modified; `None` if it does not say, or
+/// not in a way that can be read.
 fn since_last_modified(headers: &HeaderMap, received: Moment) -> Option<Duration> {
-    let value = headers.get(LAST_MODIFIED)?;
-    let modified = date::parse(value.as_bytes(), received.wall())?;
+    let modified = date::of_field(headers, &LAST_MODIFIED, received.wall())?;
     date_value(headers, received).duration_since(modified).ok()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::lifetime::MAX_HEURISTIC_LIFETIME;
+use super::lifetime::{MAX_HEURISTIC_ERROR_LIFETIME, MAX_HEURISTIC_LIFETIME};
 use super::*;
 use crate::semantics::cache_control::{ResponseDirectives, TargetedFields};
 use crate::semantics::moment::Moment;
@@ -100,12 +100,32 @@ fn section_4_2_1_lifetime() {
             None,
             Heuristic(s(100)),
         ),
-        (404, &[date, long_ago], None, Absent),
+        (404, &[date, long_ago], None, Heuristic(s(100))),
         (
             404,
+            &[date, ("last-modified", "Sun, 06 Nov 1960 08:32:57 GMT")],
+            None,
+            Heuristic(MAX_HEURISTIC_ERROR_LIFETIME),
+        ),
+        (400, &[date, long_ago], None, Absent),
+        (
+            400,
             &[date, long_ago, ("cache-control", "public")],
             None,
+            Heuristic(s(100)),
+        ),
+        (200, &[date, long_ago, long_ago], None, Absent),
+        (
+            200,
+            &[date, ("last-modified", "Sun, 6 Nov 1994 08:32:57 GMT")],
+            None,
             Absent,
+        ),
+        (
+            200,
+            &[date, ("expires", "Sun, 06 Nov 1994 08:49:47 UTC")],
+            minute,
+            Explicit(s(0)),
         ),
         (200, &[("cache-control", "public")], None, Absent),
         (200, &[], None, Absent),
@@ -137,6 +157,12 @@ fn section_4_2_3_corrected_initial_age() {
             0,
         ),
         ("Date invalid", &[("date", "yesterday")], 0, 0),
+        (
+            "Date in another zone",
+            &[("date", "Sun, 06 Nov 1994 08:49:27 UTC")],
+            0,
+            0,
+        ),
         ("Age", &[("age", "7")], 0, 7),
         ("Age and delay", &[("age", "7")], 2, 9),
         (

@@ -8,6 +8,7 @@ mod content_range;
 mod if_range;
 mod multipart;
 mod partial_content;
+mod representation;
 mod requested_ranges;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use content_range::{
 pub use if_range::if_range_allows;
 pub use multipart::{multipart_boundary, multipart_part_head};
 pub use partial_content::PartialContent;
+pub use representation::remove_representation;
 #[cfg(any(test, fuzzing))]
 pub use requested_ranges::MAX_RANGES;
 pub use requested_ranges::{RequestedRanges, requested_ranges};

@@ -20,6 +20,8 @@ pub enum Candidate<'a> {
     OtherKey,
     /// A response that other values of the selecting fields selected (RFC 9111 §4.1).
     OtherVariant,
+    /// A refusal of other credentials than those of the request.
+    OtherCredentials,
     /// A response to this request.
     Response(&'a Freshness),
 }
@@ -56,6 +58,7 @@ pub fn decide_reuse(
         Candidate::Absent => FetchReason::UriMiss,
         Candidate::OtherKey => FetchReason::OtherKey,
         Candidate::OtherVariant => FetchReason::VaryMiss,
+        Candidate::OtherCredentials => FetchReason::RequestCredentials,
         Candidate::Response(freshness) => {
             let age = freshness.age(now);
             let left = freshness.lifetime.map(|life| life.saturating_sub(age));

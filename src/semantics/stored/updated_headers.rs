@@ -7,18 +7,22 @@ use http::{HeaderMap, HeaderName};
 
 use super::response::StoredResponse;
 use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::fields::hop_by_hop;
+use crate::semantics::fields::{digest, hop_by_hop};
 
 /// The fields of the stored content, which an update never changes (RFC 9111 §3.2).
 ///
-/// A 304 that has such a field describes content that it does not carry: it never replaces
-/// `Content-Length`.
-const CONTENT_FIELDS: [HeaderName; 5] = [
+/// A 304 that has such a field describes content that it does not carry, and confirms the stored
+/// one by a validator that may be weak: it replaces neither the length nor a digest.
+const CONTENT_FIELDS: [HeaderName; 9] = [
     CONTENT_ENCODING,
     CONTENT_LENGTH,
     CONTENT_RANGE,
     CONTENT_TYPE,
     TRAILER,
+    digest::CONTENT_DIGEST,
+    digest::CONTENT_MD5,
+    digest::DIGEST,
+    digest::REPR_DIGEST,
 ];
 
 /// Returns the stored fields, updated by those of a 304 to its validators or of a 200 to HEAD that
@@ -83,13 +87,15 @@ mod tests {
         head.with_body("text".into(), None, Duration::ZERO)
     }
 
-    /// RFC 9111 §3.2.
+    /// RFC 9111 §3.2, RFC 9530 §2.
     #[test]
     fn section_3_2_which_fields_are_updated() {
         let old = stored(&[
             ("cache-control", "max-age=1"),
             ("content-type", "text/plain"),
             ("content-encoding", "gzip"),
+            ("content-digest", "sha-256=:b2xk:"),
+            ("content-md5", "b2xk"),
             ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("age", "7"),
             ("x-old", "1"),
@@ -102,6 +108,10 @@ mod tests {
             ("content-encoding", "br"),
             ("content-length", "0"),
             ("content-range", "bytes 0-1/2"),
+            ("content-digest", "sha-256=:bmV3:"),
+            ("content-md5", "bmV3"),
+            ("repr-digest", "sha-256=:bmV3:"),
+            ("digest", "sha-256=bmV3"),
             ("transfer-encoding", "chunked"),
             ("connection", "x-hop"),
             ("x-hop", "1"),
@@ -116,6 +126,10 @@ mod tests {
             ("content-encoding", &["gzip"]),
             ("content-length", &["4"]),
             ("content-range", &[]),
+            ("content-digest", &["sha-256=:b2xk:"]),
+            ("content-md5", &["b2xk"]),
+            ("repr-digest", &[]),
+            ("digest", &[]),
             ("transfer-encoding", &[]),
             ("connection", &[]),
             ("x-hop", &[]),

@@ -7,10 +7,12 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
-use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
+use crate::semantics::cache_control::{
+    RequestDirectives, ResponseDirectives, can_be_read_whole, withheld_fields,
+};
 use crate::semantics::freshness::{self, Freshness, Lifetime, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
-use crate::semantics::validation::has_validator;
+use crate::semantics::validation::origin_conditions;
 use crate::semantics::vary::{Vary, VarySelection};
 
 /// Decides whether the response to a request may be stored.
@@ -73,8 +75,8 @@ fn refusal_or_lifetime(
         Refusal::NoStore,
     )?;
     refuse_if(directives.private, Refusal::Private)?;
-    let has_validator = has_validator(response.headers);
-    refuse_if(directives.no_cache && !has_validator, Refusal::NoCache)?;
+    let can_be_validated = can_be_validated(response);
+    refuse_if(directives.no_cache && !can_be_validated, Refusal::NoCache)?;
     let is_shareable =
         directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
     refuse_if(
@@ -91,6 +93,9 @@ fn refusal_or_lifetime(
     let is_explicit = matches!(lifetime, Lifetime::Explicit(_));
     let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
+    // A lifetime of ours contradicts no directive that was meant, but cannot be read.
+    let is_clear = is_explicit || can_be_read_whole(response.headers, &rules.targets);
+    refuse_if(!is_clear, Refusal::UnreadableDirectives)?;
     refuse_if(
         request.headers.contains_key(COOKIE) && !is_explicit,
         Refusal::Cookie,
@@ -124,6 +129,13 @@ fn lifetime_of(
     )
 }
 
+/// Returns whether the stored response could be validated at the origin.
+fn can_be_validated(response: ResponseHead<'_>) -> bool {
+    origin_conditions(response.status, response.headers)
+        .next()
+        .is_some()
+}
+
 /// Computes the times of the stored response; refuses one that could never be reused.
 fn freshness(
     request: RequestHead<'_>,
@@ -141,7 +153,7 @@ fn freshness(
     };
     let initial_age = freshness::corrected_initial_age(response.headers, request.at, response.at);
     let mut stale = Staleness::new(directives, rules.stale);
-    if has_validator(response.headers) {
+    if can_be_validated(response) {
         stale.validation = rules.stale.validation;
     }
     let freshness = Freshness {
@@ -165,7 +177,9 @@ fn freshness(
 /// Returns a lifetime without a fraction of what remains of it.
 fn shortened(lifetime: Duration, initial_age: Duration, by: f64) -> Duration {
     let left = lifetime.saturating_sub(initial_age);
-    lifetime - left.mul_f64(by.clamp(0.0, 1.0)).min(left)
+    let cut = left.as_secs_f64() * by.clamp(0.0, 1.0);
+    // The longest duration is one that no floating point number holds.
+    lifetime - Duration::try_from_secs_f64(cut).map_or(left, |cut| cut.min(left))
 }
 
 /// Returns whether the media type is that of an endless stream.
@@ -184,12 +198,19 @@ fn is_endless(headers: &HeaderMap) -> bool {
         || begins_with("multipart/x-mixed-replace")
 }
 
-/// Returns whether a status is never stored.
+/// Returns whether a status is never stored, whatever the response says.
 ///
-/// It is not final, or it answers a precondition, a range or an expectation of the request instead
-/// of its key.
+/// Its definition forbids it (RFC 6585 §3, §4, §5, §6), it is not final, or it answers something
+/// that is in no cache key: a condition, a range or an expectation of the request (412, 416, 417),
+/// the credentials for this proxy (407), or the connection that the request came on (408, 421, 425,
+/// 426).
 pub(super) fn is_never_stored(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417)
+    let answers_no_key = matches!(
+        status.as_u16(),
+        206 | 304 | 407 | 408 | 412 | 416 | 417 | 421 | 425 | 426
+    );
+    let is_forbidden = matches!(status.as_u16(), 428 | 429 | 431 | 511);
+    status.is_informational() || answers_no_key || is_forbidden
 }
 
 /// Returns whether the cache implements the caching rules of a status (RFC 9111 §5.2.2.3).

@@ -1,9 +1,7 @@
 //! The conditions of a client's request (RFC 9110 §13.1).
 
-use std::time::SystemTime;
-
 use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::entity_tag::EntityTag;
 use crate::semantics::fields::{self, date};
@@ -51,20 +49,15 @@ fn if_none_match_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// Returns whether the stored response is no newer than `If-Modified-Since` (RFC 9110 §13.1.3).
 ///
-/// Without `Last-Modified` its `Date` counts, or else its arrival (RFC 9111 §4.3.2).
+/// One that is no date is ignored. Without `Last-Modified` the stored `Date` counts, or else its arrival (RFC 9111 §4.3.2).
 fn is_not_newer(request: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool {
-    let Some(since) = only_date(request, &IF_MODIFIED_SINCE, received) else {
+    let date_of = |headers, name| date::of_field(headers, name, received.wall());
+    let Some(since) = date_of(request, &IF_MODIFIED_SINCE) else {
         return false;
     };
     let modified = match stored.contains_key(LAST_MODIFIED) {
-        true => only_date(stored, &LAST_MODIFIED, received),
-        false => Some(only_date(stored, &DATE, received).unwrap_or(received.wall())),
+        true => date_of(stored, &LAST_MODIFIED),
+        false => Some(date_of(stored, &DATE).unwrap_or(received.wall())),
     };
     modified.is_some_and(|modified| modified <= since)
-}
-
-/// Reads the date of a field; `None` if it has several lines or is no date (RFC 9110 §13.1.3:
-/// ignored).
-fn only_date(headers: &HeaderMap, name: &HeaderName, now: Moment) -> Option<SystemTime> {
-    date::parse(fields::single(headers, name)?.as_bytes(), now.wall())
 }

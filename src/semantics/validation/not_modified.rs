@@ -6,6 +6,8 @@ use http::header::{
     LAST_MODIFIED, TRAILER,
 };
 
+use crate::semantics::fields::digest::{CONTENT_DIGEST, CONTENT_MD5};
+
 /// Returns the header fields of a 304: of the representation's own only those that identify it.
 ///
 /// The map is built anew: copying all fields and removing some costs more than sending the whole
@@ -20,6 +22,8 @@ pub fn not_modified_headers(headers: &HeaderMap) -> HeaderMap {
         match *name {
             CONTENT_LENGTH | CONTENT_TYPE | CONTENT_ENCODING | CONTENT_LANGUAGE | CONTENT_RANGE
             | TRAILER | LAST_MODIFIED => continue,
+            // Of content that a 304 does not carry.
+            _ if *name == CONTENT_DIGEST || *name == CONTENT_MD5 => continue,
             ETAG => is_tagged = true,
             _ => {}
         }

@@ -110,18 +110,25 @@ fn section_4_3_2_conditions_of_a_client() {
 
 #[test]
 fn section_4_3_1_conditions_sent_to_the_origin() {
-    let sent = |lines: Lines| {
+    let sent_for = |status, lines: Lines| {
         let stored = map(lines);
-        let sent: Vec<_> = origin_conditions(&stored)
+        let sent: Vec<_> = origin_conditions(status, &stored)
             .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
             .collect();
         sent
     };
+    let sent = |lines| sent_for(StatusCode::OK, lines);
     let date = "if-modified-since: Sun, 06 Nov 1994 08:00:00 GMT";
     assert_eq!(sent(TAGGED), ["if-none-match: \"a\"", date]);
     assert_eq!(sent(DATED), [date]);
     assert_eq!(sent(&[("etag", "W/\"a\"")]), ["if-none-match: W/\"a\""]);
     assert!(sent(&[("etag", "a")]).is_empty(), "no tag");
+    let other_form = &[("last-modified", "Sun, 6 Nov 1994 08:00:00 GMT")];
+    assert!(sent(other_form).is_empty(), "no date");
+    // RFC 9110 §13.2.1: a 304 to them would be about a success.
+    for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY] {
+        assert!(sent_for(status, TAGGED).is_empty(), "{status}");
+    }
     assert!(sent(&[]).is_empty());
 }
 
@@ -134,7 +141,11 @@ fn rfc_9110_section_8_8_3_1_a_tag_of_the_content() {
     assert!(!tag.is_weak);
     let mut stored = HeaderMap::new();
     stored.insert(ETAG, one.clone());
-    assert_eq!(origin_conditions(&stored).count(), 0, "it is no origin's");
+    assert_eq!(
+        origin_conditions(StatusCode::OK, &stored).count(),
+        0,
+        "it is no origin's"
+    );
 }
 
 #[test]

@@ -13,10 +13,10 @@ use crate::semantics::moment::Moment;
 /// §8.8.2.2).
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// Returns whether a message has a validator.
+/// Returns whether a message has a validator that can be read.
 #[must_use]
 pub fn has_validator(headers: &HeaderMap) -> bool {
-    EntityTag::from_headers(headers).is_some() || headers.contains_key(LAST_MODIFIED)
+    EntityTag::from_headers(headers).is_some() || date::is_in_field(headers, &LAST_MODIFIED)
 }
 
 /// Returns the strong validator of a response, to be sent in `If-Range`: its entity tag, or its
@@ -47,10 +47,10 @@ pub fn is_same_representation(
 #[must_use]
 pub fn strong_date(headers: &HeaderMap, received: Moment) -> Option<SystemTime> {
     let received = received.wall();
-    let modified = date::parse(headers.get(LAST_MODIFIED)?.as_bytes(), received)?;
-    let sent = match headers.get(DATE) {
-        Some(date) => date::parse(date.as_bytes(), received)?,
-        None => received,
+    let modified = date::of_field(headers, &LAST_MODIFIED, received)?;
+    let sent = match headers.contains_key(DATE) {
+        true => date::of_field(headers, &DATE, received)?,
+        false => received,
     };
     let passed = sent.duration_since(modified).unwrap_or_default();
     (passed >= STRONG_AFTER).then_some(modified)

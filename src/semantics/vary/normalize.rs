@@ -4,37 +4,53 @@
 use std::borrow::Cow;
 
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COOKIE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::fields;
+
+/// The longest value that is normalized, in bytes over all lines. Browsers send a tenth of it. A
+/// client pays for a longer one with a variant of its own, and the cache with no more than a copy.
+pub(super) const MAX_NORMALIZED: usize = 1024;
 
 /// Returns a request's value of a selecting field in normal form; `None` if it is absent, which
 /// differs from an empty one.
 ///
-/// Lines form one list (RFC 9110 §5.2), those of `Cookie` one sequence of pairs (RFC 9113
-/// §8.2.3). White space, letter case, weights and, where it means
-/// nothing, the order of members are normalized in the fields whose grammar allows it; in all
-/// others only lines are joined.
+/// Lines form one list (RFC 9110 §5.2), those of `Cookie` one sequence of pairs (RFC 9113 §8.2.3).
+/// White space, letter case, weights and, where it means nothing, the order of members are
+/// normalized in the fields whose grammar allows it, up to [`MAX_NORMALIZED`] bytes; in all others
+/// only lines are joined.
 #[must_use]
 pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
-    let mut lines = request.get_all(name).iter();
-    let first = lines.next()?.as_bytes().trim_ascii();
-    let weighted = |order| Some(Cow::Owned(weighted(name, request, order)));
-    match *name {
-        ACCEPT_ENCODING | ACCEPT_CHARSET => weighted(Order::Nothing),
-        ACCEPT_LANGUAGE => weighted(Order::Preference),
-        ACCEPT => Some(Cow::Owned(media_ranges(request))),
+    let first = request.get(name)?;
+    let is_short = || {
+        let lines = request.get_all(name).iter();
+        lines.map(HeaderValue::len).sum::<usize>() <= MAX_NORMALIZED
+    };
+    let weighted = |order| Cow::Owned(weighted(name, request, order));
+    Some(match *name {
+        ACCEPT_ENCODING | ACCEPT_CHARSET if is_short() => weighted(Order::Nothing),
+        ACCEPT_LANGUAGE if is_short() => weighted(Order::Preference),
+        ACCEPT if is_short() => Cow::Owned(media_ranges(request)),
         _ => {
             let separator = if *name == COOKIE { b"; " } else { b", " };
-            let mut joined = Cow::Borrowed(first);
-            for line in lines {
-                let joined = joined.to_mut();
-                joined.extend_from_slice(separator);
-                joined.extend_from_slice(line.as_bytes().trim_ascii());
-            }
-            Some(joined)
+            joined_lines(first, request.get_all(name).iter().skip(1), separator)
         }
+    })
+}
+
+/// Joins the lines of a field.
+fn joined_lines<'r>(
+    first: &'r HeaderValue,
+    others: impl Iterator<Item = &'r HeaderValue>,
+    separator: &[u8],
+) -> Cow<'r, [u8]> {
+    let mut joined = Cow::Borrowed(first.as_bytes().trim_ascii());
+    for line in others {
+        let joined = joined.to_mut();
+        joined.extend_from_slice(separator);
+        joined.extend_from_slice(line.as_bytes().trim_ascii());
     }
+    joined
 }
 
 /// The meaning of the order of members with equal weight.
@@ -53,9 +69,17 @@ const WEIGHT: u8 = 0;
 /// The weight 1, in thousandths.
 const FULL_WEIGHT: u16 = 1000;
 
+/// Returns the members of a list, each in lower case and with its weight in thousandths.
+pub(super) fn members_with_weight(
+    name: &HeaderName,
+    request: &HeaderMap,
+) -> impl Iterator<Item = (Vec<u8>, u16)> {
+    fields::list(request, name).map(member)
+}
+
 /// Writes a list of members with weights.
 fn weighted(name: &HeaderName, request: &HeaderMap, order: Order) -> Vec<u8> {
-    let mut members: Vec<(Vec<u8>, u16)> = fields::list(request, name).map(member).collect();
+    let mut members: Vec<(Vec<u8>, u16)> = members_with_weight(name, request).collect();
     match order {
         Order::Nothing => members.sort_unstable(),
         Order::Preference => members.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight)),
@@ -201,6 +225,22 @@ mod tests {
             bytes("gzip;q=0.5"),
             "that is no weight"
         );
+    }
+
+    /// Another order is another value then; equal values stay equal.
+    #[test]
+    fn a_long_value_is_compared_as_it_is() {
+        let value = |members: usize, line: &str| {
+            let mut request = HeaderMap::new();
+            let line = format!("{}{line}", "x,".repeat(members));
+            request.insert(ACCEPT_ENCODING, line.parse().expect("a field value"));
+            let value = normalized_value(&ACCEPT_ENCODING, &request);
+            value.map(Cow::into_owned)
+        };
+        let (short, long) = (MAX_NORMALIZED / 2 - 5, MAX_NORMALIZED / 2);
+        assert_eq!(value(short, "gzip, br"), value(short, "br,gzip"));
+        assert_ne!(value(long, "gzip, br"), value(long, "br,gzip"));
+        assert_eq!(value(long, "gzip, br"), value(long, "gzip, br"));
     }
 
     #[test]

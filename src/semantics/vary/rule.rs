@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, VARY};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 
 use super::normalize::normalized_value;
 use crate::semantics::fields;
@@ -40,6 +40,9 @@ impl Vary {
     }
 }
 
+/// The length that stands for an absent field.
+pub(super) const ABSENT: u64 = u64::MAX;
+
 /// The names of the selecting fields, sorted, each once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VaryRule {
@@ -51,6 +54,12 @@ impl VaryRule {
     #[must_use]
     pub fn names(&self) -> &[HeaderName] {
         &self.names
+    }
+
+    /// Returns whether `Accept-Language` is a selecting field.
+    #[must_use]
+    pub(crate) fn selects_by_language(&self) -> bool {
+        self.names.contains(&ACCEPT_LANGUAGE)
     }
 
     /// Returns the bytes of memory that the rule takes.
@@ -71,7 +80,7 @@ impl VaryRule {
     pub(crate) fn write_selecting_values(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
         for name in &self.names {
             match normalized_value(name, request) {
-                None => sink(&u64::MAX.to_le_bytes()),
+                None => sink(&ABSENT.to_le_bytes()),
                 Some(value) => {
                     sink(&(value.len() as u64).to_le_bytes());
                     sink(&value);

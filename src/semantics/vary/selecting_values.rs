@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::header::ACCEPT_LANGUAGE;
+use http::{HeaderMap, HeaderName};
 
-use super::rule::VaryRule;
+use super::normalize::normalized_value;
+use super::preference::{content_language, preferred_language};
+use super::rule::{ABSENT, VaryRule};
 
 /// A rule with the values of the request that a stored response answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,35 @@ impl VarySelection {
             rest = rest.and_then(|rest| rest.strip_prefix(bytes));
         });
         rest.is_some_and(<[u8]>::is_empty)
+    }
+
+    /// Returns whether a request differs in `Accept-Language` alone, and prefers the one language
+    /// of the stored response, with these header fields, to all others (RFC 9111 §4.1).
+    #[must_use]
+    pub fn matches_by_language(&self, stored: &HeaderMap, request: &HeaderMap) -> bool {
+        let prefers = || {
+            let preferred = preferred_language(request);
+            preferred.is_some() && preferred == content_language(stored)
+        };
+        self.rule.selects_by_language() && prefers() && self.matches_apart_from_language(request)
+    }
+
+    /// Returns whether all selecting fields but `Accept-Language` match.
+    fn matches_apart_from_language(&self, request: &HeaderMap) -> bool {
+        let mut rest = &*self.values;
+        let is_equal = |name: &HeaderName| {
+            let (length, behind) = rest.split_first_chunk()?;
+            let length = u64::from_le_bytes(*length);
+            let value = match length {
+                ABSENT => None,
+                _ => Some(behind.get(..usize::try_from(length).ok()?)?),
+            };
+            rest = behind.get(value.map_or(0, <[u8]>::len)..)?;
+            let requested = || normalized_value(name, request);
+            Some(name == ACCEPT_LANGUAGE || requested().as_deref() == value)
+        };
+        let mut fields = self.rule.names().iter().map(is_equal);
+        fields.all(|is_equal| is_equal == Some(true))
     }
 
     /// Returns the bytes of memory that rule and values take.

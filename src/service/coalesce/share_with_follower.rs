@@ -9,7 +9,7 @@ use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
 use crate::semantics::reason::StaleUse;
-use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
+use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
 use crate::service::fill_data::{Fill, Reuse};
 use crate::service::request::outgoing::OutgoingRequest;
@@ -52,7 +52,9 @@ pub(crate) fn follow<B: Backend, Res>(
         let key = fill.key.key.variant_for(seed, rule, &outgoing.headers);
         return Followed::OtherVariant(key);
     }
-    if !could_be_stored_for(shared, outgoing) {
+    if refuses_other_credentials(shared.status, &outgoing.headers)
+        || !could_be_stored_for(shared, outgoing)
+    {
         return Followed::NotShareable;
     }
     // A call that began after this request is as new as a call of its own.

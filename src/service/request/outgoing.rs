@@ -104,7 +104,7 @@ impl OutgoingRequest {
             return;
         }
         let mut has_any = false;
-        for (name, value) in validation::origin_conditions(stored.headers()) {
+        for (name, value) in validation::origin_conditions(stored.status(), stored.headers()) {
             request.headers_mut().insert(name, value.clone());
             has_any = true;
         }

@@ -7,9 +7,11 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
+use crate::semantics::fields::digest;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::ranges::{
-    content_range, multipart_boundary, multipart_part_head, unsatisfied_content_range,
+    content_range, multipart_boundary, multipart_part_head, remove_representation,
+    unsatisfied_content_range,
 };
 
 /// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
@@ -70,6 +72,7 @@ pub(crate) fn single_part(
     part: &Range<u64>,
 ) -> Option<Cut> {
     let piece = source.slice(part)?;
+    digest::remove_from_content(headers);
     headers.insert(CONTENT_RANGE, content_range(part, source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(piece.len()));
     Some(Cut {
@@ -93,6 +96,7 @@ pub(crate) fn multipart(
         pieces.push(source.slice(part)?);
     }
     pieces.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
+    digest::remove_from_content(headers);
     let media_type = format!("multipart/byteranges; boundary={boundary}");
     let media_type = HeaderValue::try_from(media_type).expect("hexadecimal digits");
     headers.insert(CONTENT_TYPE, media_type);
@@ -104,9 +108,10 @@ pub(crate) fn multipart(
     })
 }
 
-/// A 416 with the length of the representation.
+/// A 416 with the length of the representation, and without the fields that describe it or let it
+/// be stored: a 416 is not it.
 pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
-    headers.remove(CONTENT_TYPE);
+    remove_representation(headers);
     headers.insert(CONTENT_RANGE, unsatisfied_content_range(source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Cut {
