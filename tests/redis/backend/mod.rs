@@ -6,6 +6,7 @@ mod addresses;
 mod age;
 #[cfg(feature = "test-util")]
 mod conformance;
+mod dead_entries;
 mod groups;
 mod instances;
 mod lookups;

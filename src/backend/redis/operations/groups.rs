@@ -1,14 +1,18 @@
 //! Groups of responses (RFC 9875): a token for each group, and one for all groups together.
 //!
 //! A fill learns the groups of its response only when that arrives, after its fence was captured.
-//! So the fence holds the token of *all* groups, and two orders make it safe:
+//! So the fence holds the token of *all* groups, and three rules make it safe:
 //!
-//! * an invalidation of a group removes the token of all groups first, then the group's token;
-//! * a fill reads the tokens of its groups first, then compares the token of all groups.
+//! * an invalidation of a group removes the token of all groups and the group's token in one step;
+//! * a fill reads the tokens of its groups first, then compares the token of all groups;
+//! * a lookup has the token of all groups before it compares the tokens of a member's groups.
 //!
 //! If the token of all groups is unchanged, the fill has read its groups' tokens before any
 //! invalidation that came after its capture could remove one. The tokens are stored with the
-//! response, and each lookup compares them with the current ones.
+//! response, and each lookup compares them with the current ones. A member that passes was valid
+//! when its lookup's fence was captured: whatever invalidates it later breaks that fence. With two
+//! steps, a lookup between them would find a member whose group is about to be removed, and hold
+//! the token that comes after.
 
 use std::time::Duration;
 

@@ -16,10 +16,10 @@ impl ProtocolClient {
 
     /// Invalidates the responses of a group, and all fills in flight that would be in it.
     ///
-    /// The token of all groups goes first: see the rule in `groups.rs`.
+    /// Both tokens go in one command: see the rules in `groups.rs`.
     pub(crate) async fn invalidate_group(&self, group: &Group) -> Result<(), CommandError> {
-        self.unlink(&[self.namespace.all_groups()]).await?;
-        self.unlink(&[self.namespace.group(group)]).await
+        let tokens = [self.namespace.all_groups(), self.namespace.group(group)];
+        self.unlink(&tokens).await
     }
 
     /// Invalidates everything in the namespace.

@@ -18,6 +18,12 @@ impl ProtocolClient {
         now: Moment,
     ) -> Result<Lookup<RedisFence>, CommandError> {
         let LookupReply { entry, all_groups } = self.batcher.lookup(key, now).await?;
+        // Before the tokens of groups are compared: an invalidation that comes after the comparison
+        // has to break this fence.
+        let all_groups = match all_groups {
+            Some(all_groups) => all_groups,
+            None => Box::pin(self.get_or_create_all_groups()).await?,
+        };
         // The further steps are boxed: they take kilobytes, which a hit should not carry.
         let lookup = match entry {
             EntryReply::Leased(lookup) => lookup,
@@ -33,10 +39,6 @@ impl ProtocolClient {
                 let lease = self.get_or_create_lease(server, namespace, key.resource());
                 Lookup::Miss(Box::pin(lease).await?)
             }
-        };
-        let all_groups = match all_groups {
-            Some(all_groups) => all_groups,
-            None => Box::pin(self.get_or_create_all_groups()).await?,
         };
         Ok(with_fence(lookup, all_groups))
     }
