@@ -169,8 +169,9 @@
 //!   never shared between two hosts; if clients use several names for one site and no response
 //!   depends on the name, [`Authority::fixed`](key::Authority::fixed) lets them share. Where hosts
 //!   are different sites, set [`Sites::ByAuthority`](key::Sites::ByAuthority). A write with an
-//!   invalid host, or for which the [key hook](CacheLayer::key) returns `None`, has no cache key:
-//!   it invalidates nothing, and a warning is logged.
+//!   invalid host is refused with 400 (Bad Request). A write for which the
+//!   [key hook](CacheLayer::key) returns `None` has no cache key: it invalidates nothing, and a
+//!   warning is logged.
 //! * **Hidden inputs.** The cache does not see which request fields a handler reads. A response
 //!   that depends on a field must name it in `Vary`, or the field must be part of the
 //!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host`,

@@ -18,6 +18,7 @@ pub(crate) enum Event {
     Hit,
     Collapsed,
     GatewayTimeout,
+    BadRequest,
     Overload,
     Validation,
     Contradiction,
@@ -35,7 +36,7 @@ pub(crate) enum Event {
     WriteAbandoned,
 }
 
-const FETCHES: usize = 12;
+const FETCHES: usize = 13;
 const BYPASSES: usize = FETCHES + FetchReason::ALL.len();
 const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
@@ -58,6 +59,7 @@ impl Event {
             Self::WriteGraceRefused => 9,
             Self::WriteDetached => 10,
             Self::WriteAbandoned => 11,
+            Self::BadRequest => 12,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -120,6 +122,7 @@ impl Counters {
             hits: sum(Event::Hit),
             collapsed: sum(Event::Collapsed),
             gateway_timeouts: sum(Event::GatewayTimeout),
+            bad_requests: sum(Event::BadRequest),
             overloads: sum(Event::Overload),
             validations: sum(Event::Validation),
             contradictions: sum(Event::Contradiction),
@@ -232,6 +235,8 @@ pub struct Stats {
     pub collapsed: u64,
     /// 504 responses to requests with `only-if-cached`.
     pub gateway_timeouts: u64,
+    /// 400 responses to requests with an invalid host, which the inner service did not get.
+    pub bad_requests: u64,
     /// 503 responses because too many fills were waiting for the inner service.
     pub overloads: u64,
     /// Stored responses that a 304 of the inner service confirmed.
@@ -300,6 +305,7 @@ mod tests {
             Event::Hit,
             Event::Collapsed,
             Event::GatewayTimeout,
+            Event::BadRequest,
             Event::Overload,
             Event::Validation,
             Event::Contradiction,

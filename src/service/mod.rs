@@ -7,6 +7,7 @@
 //!                      -> refresh in the background
 //!    write   -> write: inner service, then invalidation, then the response
 //!    bypass  -> inner service
+//!    refuse  -> respond: 400
 //! ```
 //!
 //! Hits touch neither a boxed future nor the inner service. Everything else becomes one future
@@ -156,6 +157,9 @@ where
                 return self.forward(parts, body, |state, inner, request| {
                     bypass(state, inner, request, reason)
                 });
+            }
+            Route::Refuse => {
+                return ResponseFuture::ready(Responder::new(&self.state).bad_request());
             }
         };
         let outcome = lookup_now(&self.state, &read_request, &parts);

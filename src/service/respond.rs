@@ -1,6 +1,7 @@
 //! Responses of the cache, and the fields it adds to those of the inner service.
 
-use http::header::{AGE, RETRY_AFTER};
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
@@ -126,6 +127,26 @@ impl<'s> Responder<'s> {
     fn record_stale(self, use_: StaleUse, age: u64) {
         self.counters.count(Event::Stale(use_));
         tracing::debug!(reason = use_.as_str(), age, "stale");
+    }
+
+    /// A 400 to a request whose host is invalid, given twice or contradictory (RFC 9112 §3.2), or
+    /// whose target has the form of CONNECT (§3.2.3). The inner service is not called.
+    pub(crate) fn bad_request<Res>(self) -> Response<ResponseBody<Res>> {
+        self.counters.count(Event::BadRequest);
+        let reason = Bypass::Authority.as_str();
+        tracing::debug!(reason, "bad request");
+        let text = Bytes::from_static(
+            b"Bad request: the host is invalid, given more than once, or contradicts the target.\n",
+        );
+        let mut response = Response::new(ResponseBody::whole(text, None));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(CONTENT_TYPE, plain);
+        if let Some(status) = self.status {
+            headers.insert(CACHE_STATUS, status.name.generated(reason));
+        }
+        response
     }
 
     /// A 503, because the queue for the inner service is full (RFC 9110 §15.6.4).

@@ -1,6 +1,6 @@
 //! Requests without a host, or with one that is hard to read.
 
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::key::Sites;
@@ -81,7 +81,6 @@ async fn reads_with_an_invalid_host_bypass_the_cache() {
             ("/", &["a.example", "b.example"]),
             ("/", &["a.example/b"]),
             ("/", &["user@a.example"]),
-            ("a.example:80", &["a.example"]),
         ] {
             for _ in 0..2 {
                 let passed = send(&service, to(target, hosts)).await;
@@ -90,8 +89,79 @@ async fn reads_with_an_invalid_host_bypass_the_cache() {
             }
         }
         let stats = layer.handle().stats();
-        assert_eq!(stats.bypasses.get(Bypass::Authority), 10);
+        assert_eq!(stats.bypasses.get(Bypass::Authority), 8);
         assert_eq!(stats.stores, 0);
     })
     .await;
+}
+
+/// RFC 9112 §3.2: the service and the cache could take such a write to be for different resources.
+#[tokio::test(start_paused = true)]
+async fn a_write_with_an_invalid_host_is_refused() {
+    on_both_backends(async |backend| {
+        let origin = versions();
+        let layer = CacheLayer::new(backend);
+        let service = layer.layer(origin.clone());
+        send(&service, to("/", &["a.example"])).await;
+        settled().await;
+        let calls = origin.calls();
+        let mut refused = 0;
+        for (version, target, hosts) in [
+            (Version::HTTP_11, "/", &["a.example", "a.example"][..]),
+            (Version::HTTP_11, "/", &["a.example", "b.example"]),
+            (Version::HTTP_10, "/", &["a.example", "b.example"]),
+            (Version::HTTP_11, "/", &["a.example/b"]),
+            (Version::HTTP_11, "/", &["user@a.example"]),
+            (Version::HTTP_11, "/", &["a.example:port"]),
+            (
+                Version::HTTP_11,
+                "http://a.example/",
+                &["b.example", "a.example"],
+            ),
+            (Version::HTTP_2, "http://a.example/", &["b.example"]),
+            (Version::HTTP_2, "http://a.example/", &["a.example:8080"]),
+            (Version::HTTP_3, "https://a.example/", &[""]),
+        ] {
+            for method in ["PUT", "DELETE", "X-UNKNOWN"] {
+                let mut write = to(target, hosts);
+                *write.method_mut() = method.parse().expect("a method");
+                *write.version_mut() = version;
+                let answer = send(&service, write).await;
+                assert_eq!(answer.status, 400, "{method} {target} {hosts:?}");
+                assert_eq!(answer.cache_status(), "detail=authority");
+                assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+                assert!(answer.body.starts_with("Bad request: the host is invalid"));
+                refused += 1;
+            }
+        }
+        assert_eq!(origin.calls(), calls);
+        assert_eq!(layer.handle().stats().bad_requests, refused);
+        assert!(send(&service, to("/", &["a.example"])).await.is_hit());
+    })
+    .await;
+}
+
+/// RFC 9112 §3.2.3: only CONNECT may have a target in authority form.
+#[tokio::test(start_paused = true)]
+async fn a_target_without_a_path_is_refused_unless_it_is_for_connect() {
+    let origin = versions();
+    let service = in_memory().layer(origin.clone());
+    for target in ["a.example:80", "a.example"] {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS] {
+            let mut request = to(target, &["a.example"]);
+            *request.method_mut() = method.clone();
+            assert_eq!(
+                send(&service, request).await.status,
+                400,
+                "{method} {target}"
+            );
+        }
+    }
+    assert_eq!(origin.calls(), 0);
+    let mut tunnel = to("a.example:80", &["a.example"]);
+    *tunnel.method_mut() = Method::CONNECT;
+    assert_eq!(send(&service, tunnel).await.cache_status(), "fwd=method");
+    let mut all = to("*", &["a.example"]);
+    *all.method_mut() = Method::OPTIONS;
+    assert_eq!(send(&service, all).await.cache_status(), "fwd=method");
 }

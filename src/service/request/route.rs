@@ -29,6 +29,8 @@ pub(crate) enum Route<'r> {
     Write(WriteTarget),
     /// A request that goes to the inner service untouched.
     Bypass(Bypass),
+    /// A request that cannot be understood, and is not forwarded (RFC 9112 §3.2): 400.
+    Refuse,
 }
 
 /// A GET or HEAD and its key, borrowed from the request.
@@ -85,7 +87,9 @@ pub(crate) struct WriteTarget {
 
 /// Decides the route of a request.
 ///
-/// A write is a write whatever its fields say: only reads can bypass the cache.
+/// A write is a write whatever its fields say: only reads can bypass the cache. A write whose host
+/// is invalid is refused, because the inner service might take it to be for another resource than
+/// the cache does.
 pub(crate) fn classify<'r>(
     config: &'r Config,
     seed: &DigestSeed,
@@ -98,13 +102,19 @@ pub(crate) fn classify<'r>(
             return Route::Bypass(reason);
         }
     } else if invalidation::is_safe(&request.method) {
-        return Route::Bypass(Bypass::Method);
+        return match is_misused_authority_form(request) {
+            true => Route::Refuse,
+            false => Route::Bypass(Bypass::Method),
+        };
     }
     let target = is_read
         .then(|| trimmed_target(config, &request.uri))
         .flatten();
     let parts = match key_parts(config, request, target.as_deref()) {
         Ok(parts) => parts,
+        Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
+            return Route::Refuse;
+        }
         Err(reason) if is_read => return Route::Bypass(reason),
         Err(reason) => {
             tracing::warn!(
@@ -138,6 +148,12 @@ pub(crate) fn classify<'r>(
         target,
         is_selective: fields.is_selective,
     })
+}
+
+/// Whether the target has an authority alone, which no method but CONNECT may have (RFC 9112
+/// §3.2.3).
+fn is_misused_authority_form(request: &request::Parts) -> bool {
+    request.uri.path().is_empty() && request.method != Method::CONNECT
 }
 
 /// A target without the ignored parts of its query; `None` where nothing is ignored.

@@ -169,7 +169,9 @@ fn represented_get<B: Backend>(
     }
     let own = match classify(&state.config, &state.shared.store.seed, &get) {
         Route::Read(read) => read.into_key(&state.config.scope).0,
-        Route::Write(_) | Route::Bypass(_) => return Err(Refusal::NotRepresentation),
+        Route::Write(_) | Route::Bypass(_) | Route::Refuse => {
+            return Err(Refusal::NotRepresentation);
+        }
     };
     // The fence of a write with a known target was captured for that target alone.
     let has_any_fence = is_any && pending.request.method == Method::POST;
