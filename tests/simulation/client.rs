@@ -16,15 +16,16 @@ use tower_response_cache::{BoxError, Cache};
 
 use crate::history::{History, TEAM, resource_of};
 use crate::luck::{Ended, Luck, tossed};
+use crate::names::{any_request, plain_request};
 use crate::plan::Plan;
-use crate::source::{key_of, tag_of};
-use crate::support::origin::Origin;
-use crate::support::{get, put, with};
+use crate::source::validators::Validators;
+use crate::source::{Busy, key_of};
+use crate::support::with;
 
 #[derive(Clone)]
 pub struct Client<B: Backend> {
     /// One of each instance.
-    pub services: Vec<Cache<Origin, B>>,
+    pub services: Vec<Cache<Busy, B>>,
     pub plan: Plan,
     pub history: Arc<History>,
     pub luck: Arc<Luck>,
@@ -37,7 +38,8 @@ pub struct Got {
 
 impl<B: Backend> Client<B> {
     pub async fn reads(self) {
-        for _ in 0..=self.luck.below(4) {
+        let most = if self.plan.is_narrow { 8 } else { 4 };
+        for _ in 0..=self.luck.below(most) {
             self.luck.pause(self.plan.interval).await;
             let request = self.any_get();
             self.read(self.any_instance(), request, self.plan.cut).await;
@@ -58,18 +60,31 @@ impl<B: Backend> Client<B> {
         }
     }
 
+    /// A GET of a path, by any of its names.
+    pub fn get(&self, path: &str) -> Request<()> {
+        self.request(Method::GET, path)
+    }
+
+    fn request(&self, method: Method, path: &str) -> Request<()> {
+        match self.plan.has_names {
+            true => any_request(&self.luck, method, path),
+            false => plain_request(method, path),
+        }
+    }
+
     fn any_get(&self) -> Request<()> {
         let luck = &self.luck;
-        let mut request = match luck.below(7) {
-            0 => get("/plain?q=1"),
+        let which = if self.plan.is_narrow { 20 } else { 7 };
+        let mut request = match luck.below(which) {
+            0 => self.get("/plain?q=1"),
             1 => {
                 let spelled = luck.pick(&["de", "DE", "de;q=1.0", "de , "]);
-                with(get("/varies"), "accept-language", spelled)
+                with(self.get("/varies"), "accept-language", spelled)
             }
-            2 => with(get("/varies"), "accept-language", "fr"),
-            3 => get(&format!("/member/{}", 1 + luck.below(2))),
-            4 if self.plan.is_stormy => get(&format!("/other/{}", luck.below(20))),
-            _ => get("/plain"),
+            2 => with(self.get("/varies"), "accept-language", "fr"),
+            3 => self.get(&format!("/member/{}", 1 + luck.below(2))),
+            4 if self.plan.is_stormy => self.get(&format!("/other/{}", luck.below(20))),
+            _ => self.get("/plain"),
         };
         if !self.plan.is_stormy {
             return request;
@@ -84,7 +99,7 @@ impl<B: Backend> Client<B> {
             6 => request = with(request, "cookie", "id=1"),
             7 => request = with(request, "if-none-match", "\"x\""),
             8..10 => {
-                let tag = tag_of(luck.below(20) as usize);
+                let tag = self.plan.validators.any_tag(luck);
                 request = with(request, "if-none-match", &tag);
             }
             _ => {}
@@ -94,10 +109,10 @@ impl<B: Backend> Client<B> {
 
     /// Sends a GET to an instance and checks the answer; `None` where it did not end.
     pub async fn read(&self, instance: usize, request: Request<()>, cut: u64) -> Option<Got> {
-        let resource = resource_of(request.uri().path());
-        let promised = self.history.promised(resource, instance);
+        let resource = resource_of(&key_of(&request));
+        let promised = self.history.promised(&resource, instance);
         let asked = request.clone();
-        let request = match self.history.settled_generation(resource) {
+        let request = match self.history.settled_generation(&resource) {
             Some(generation) => with(request, "x-generation", &generation.to_string()),
             None => request,
         };
@@ -119,12 +134,18 @@ impl<B: Backend> Client<B> {
             "{:?} for a head",
             begun.elapsed()
         );
-        if response.status() == 304 && self.plan.validates {
-            self.check_head(&asked, promised, response.headers());
+        if response.status() == 304 && self.plan.validators != Validators::None {
+            // Without a version it is the origin's own answer to the client's condition.
+            if response.headers().contains_key("x-version") {
+                self.check_head(&asked, promised, response.headers());
+            }
             return None;
         }
         if response.status() != 200 {
             assert!(self.plan.is_stormy, "{} out of nowhere", response.status());
+            return None;
+        }
+        if asked.method() == Method::HEAD && !response.headers().contains_key("x-version") {
             return None;
         }
         self.check(&asked, promised, response, cut).await
@@ -207,27 +228,38 @@ impl<B: Backend> Client<B> {
     }
 
     async fn write(&self) {
-        let resource = self.luck.pick(&["/plain", "/varies", TEAM]);
+        let resource = match self.plan.is_narrow {
+            true => "/plain",
+            false => self.luck.pick(&["/plain", "/varies", TEAM]),
+        };
         let instance = self.any_instance();
-        let call = self.services[instance].clone().oneshot(put(resource));
-        if let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await
-            && response.status().is_success()
-        {
-            let version = response.headers()["x-version"].to_str().ok();
-            let version = version
-                .and_then(|text| text.parse().ok())
-                .expect("a version");
-            let said = response.headers().get("cache-status");
-            let said = said
-                .and_then(|said| said.to_str().ok())
-                .expect("what became of it");
-            let is_acknowledged = !said.contains("invalidation-failed");
-            assert!(
-                is_acknowledged || self.plan.loses,
-                "a backend that is well: {said}"
-            );
-            self.history
-                .yielded(resource, version, instance, is_acknowledged);
+        let request = self.request(Method::PUT, resource);
+        let call = self.services[instance].clone().oneshot(request);
+        let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await else {
+            return;
+        };
+        // A write that was rejected has no number.
+        let Some(write) = response.headers().get("x-write") else {
+            return;
+        };
+        let write = write.to_str().ok().and_then(|text| text.parse().ok());
+        let write = write.expect("a number");
+        let said = response.headers().get("cache-status");
+        let said = said
+            .and_then(|said| said.to_str().ok())
+            .expect("what became of it");
+        let is_acknowledged = !said.contains("invalidation-failed");
+        assert!(
+            is_acknowledged || self.plan.loses,
+            "a backend that is well: {said}"
+        );
+        if response.status().is_success() {
+            self.history.settled(write);
+        } else if resource == TEAM || self.plan.evicts {
+            // The calls of a group's members go on beside such a write, and only their stores are
+            // refused; and where its trace vanishes, so does the promise.
+            return;
         }
+        self.history.told(write, instance, is_acknowledged);
     }
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+use tokio::time::Instant;
+
+use crate::names::normal_path;
+
 /// What all parties of one run know of.
-#[derive(Default)]
 pub struct History(Mutex<Known>);
 
-#[derive(Default)]
 pub struct Known {
+    begun: Instant,
     resources: BTreeMap<String, Resource>,
+    writes: Vec<Write>,
     /// What each call answered, and whether its body came to its end.
     calls: Vec<Call>,
 }
@@ -18,6 +22,10 @@ pub struct Known {
 struct Resource {
     /// The version in the database.
     version: u64,
+    /// The second in which each version from 1 was written.
+    written_in: Vec<u64>,
+    /// The newest version whose write has ended: every replica has it.
+    answered: u64,
     /// The newest version that a client was told was written, and how far the backend did not
     /// acknowledge that it forgot the older versions, by the instance that served them.
     promised: u64,
@@ -26,6 +34,15 @@ struct Resource {
     generation: u64,
     /// Writes between the two. One that was cut, or failed, stays there.
     unsettled: u64,
+}
+
+struct Write {
+    resource: String,
+    /// The version that it has committed.
+    version: Option<u64>,
+    /// The instance whose answer a client has, and whether the backend acknowledged the
+    /// invalidation.
+    told: Option<(usize, bool)>,
 }
 
 struct Call {
@@ -44,6 +61,16 @@ struct Call {
 }
 
 impl History {
+    /// A history that begins now.
+    pub fn new() -> Self {
+        Self(Mutex::new(Known {
+            begun: Instant::now(),
+            resources: BTreeMap::new(),
+            writes: Vec::new(),
+            calls: Vec::new(),
+        }))
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // A failed check has its own message.
         self.0
@@ -51,8 +78,26 @@ impl History {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The version in the database.
     pub fn version(&self, resource: &str) -> u64 {
-        self.known().resource(resource).version
+        self.versions(resource).1
+    }
+
+    /// The newest version whose write has ended, and the one in the database.
+    pub fn versions(&self, resource: &str) -> (u64, u64) {
+        let mut known = self.known();
+        let resource = known.resource(resource);
+        (resource.answered, resource.version)
+    }
+
+    /// The second in which a version of a key was written.
+    pub fn written_in(&self, key: &str, version: u64) -> u64 {
+        let mut known = self.known();
+        let resource = known.resource(&resource_of(key));
+        match version.checked_sub(1) {
+            Some(index) => resource.written_in[index as usize],
+            None => 0,
+        }
     }
 
     /// The oldest version that an instance may answer with.
@@ -63,31 +108,57 @@ impl History {
         resource.promised.max(there.unwrap_or_default())
     }
 
-    pub fn commit(&self, resource: &str) -> u64 {
+    /// The inner service is called for a write, which it will not reject. Returns its number.
+    pub fn writes(&self, name: &str) -> usize {
         let mut known = self.known();
-        let resource = known.resource(resource);
-        resource.version += 1;
-        resource.version
-    }
-
-    /// The inner service is called for a write.
-    pub fn writes(&self, resource: &str) {
-        let mut known = self.known();
-        let resource = known.resource(resource);
+        let resource = known.resource(name);
         resource.generation += 1;
         resource.unsettled += 1;
+        known.writes.push(Write {
+            resource: name.to_owned(),
+            version: None,
+            told: None,
+        });
+        known.writes.len() - 1
     }
 
-    /// A client has an instance's answer to a write: from now on no answer may be older; or only no
-    /// answer of that instance, if the backend did not acknowledge.
-    pub fn yielded(&self, resource: &str, version: u64, instance: usize, is_acknowledged: bool) {
+    /// A write is in the database from now on.
+    pub fn commit(&self, write: usize) -> u64 {
         let mut known = self.known();
-        let resource = known.resource(resource);
-        let promised = match is_acknowledged {
-            true => &mut resource.promised,
-            false => resource.promised_at.entry(instance).or_default(),
-        };
-        *promised = version.max(*promised);
+        let second = known.begun.elapsed().as_secs();
+        let name = known.writes[write].resource.clone();
+        let resource = known.resource(&name);
+        resource.version += 1;
+        resource.written_in.push(second);
+        let version = resource.version;
+        known.writes[write].version = Some(version);
+        known.promise(write);
+        version
+    }
+
+    /// A write has ended, or has been committed after that.
+    pub fn ends(&self, write: usize) {
+        let mut known = self.known();
+        let version = known.writes[write].version.unwrap_or_default();
+        let name = known.writes[write].resource.clone();
+        let resource = known.resource(&name);
+        resource.answered = version.max(resource.answered);
+    }
+
+    /// A client has an instance's answer to a write: from now on, or from the commit on if that
+    /// comes later, no answer may be older; or only no answer of that instance, if the backend did
+    /// not acknowledge the invalidation.
+    pub fn told(&self, write: usize, instance: usize, is_acknowledged: bool) {
+        let mut known = self.known();
+        known.writes[write].told = Some((instance, is_acknowledged));
+        known.promise(write);
+    }
+
+    /// A client has the answer that its write was committed.
+    pub fn settled(&self, write: usize) {
+        let mut known = self.known();
+        let name = known.writes[write].resource.clone();
+        let resource = known.resource(&name);
         resource.generation += 1;
         resource.unsettled -= 1;
     }
@@ -102,7 +173,7 @@ impl History {
     /// Where nothing but a write can have made it necessary there is one per key and generation.
     pub fn calls(&self, instance: usize, key: &str, since: Option<u64>, is_calm: bool) -> usize {
         let mut known = self.known();
-        let (generation, is_settled) = known.generation(resource_of(key));
+        let (generation, is_settled) = known.generation(&resource_of(key));
         let is_clear = is_settled && since == Some(generation);
         let is_same = |call: &&Call| {
             call.key == key && call.generation == generation && call.instance == instance
@@ -173,6 +244,25 @@ impl History {
 }
 
 impl Known {
+    /// Promises the version of a write, if it is committed and its client has an answer.
+    fn promise(&mut self, write: usize) {
+        let Write {
+            resource,
+            version,
+            told,
+        } = &self.writes[write];
+        let (Some(version), Some((instance, is_acknowledged))) = (*version, *told) else {
+            return;
+        };
+        let name = resource.clone();
+        let resource = self.resource(&name);
+        let promised = match is_acknowledged {
+            true => &mut resource.promised,
+            false => resource.promised_at.entry(instance).or_default(),
+        };
+        *promised = version.max(*promised);
+    }
+
     /// Counts the writes that may make another call necessary, and whether none is between its
     /// answers: those of the resource, and of the group, of which a response may say only when it
     /// comes that it is a member.
@@ -193,11 +283,14 @@ impl Known {
     }
 }
 
-/// The write target of a key: the key without its query and variant, or its group.
-pub fn resource_of(key: &str) -> &str {
-    match key.split(['?', ' ']).next().unwrap_or(key) {
-        path if path.starts_with("/member/") => TEAM,
-        path => path,
+/// The write target of a key: its path in normal form, or its group.
+pub fn resource_of(key: &str) -> String {
+    let path = key.find('/').map_or("", |at| &key[at..]);
+    let path = normal_path(path.split(['?', ' ']).next().unwrap_or(path));
+    if path.starts_with("/member/") {
+        TEAM.to_owned()
+    } else {
+        path
     }
 }
 

@@ -9,7 +9,11 @@
 //! * every body is what its call sent, byte for byte, or visibly broken,
 //! * no client gets another key's, variant's or owner's answer, and equivalent requests are one
 //!   variant,
-//! * a write that names a group is a write of all its members,
+//! * a write that names a group is a write of all its members, and a write of a path is one of all
+//!   its spellings, under every name of its host,
+//! * a write that was rejected costs nothing,
+//! * a write whose outcome is unknown is visible to every later request once it is committed, if
+//!   that happens within the grace period and its client has an answer,
 //! * in the end the cache answers what the database holds.
 //!
 //! Worlds of two instances share one backend; the second promise holds for each instance there. A
@@ -18,6 +22,8 @@
 //! the end all pending invalidations are delivered. While it is away altogether, two calls for one
 //! key at most are under way at once.
 //!
+//! The origin may have validators of one second's grain, and replicas that lag: see `source`.
+//!
 //! `SIMULATION_SEEDS` is the number of seeds each test runs (default 3,000, a few hundred for the
 //! larger worlds), `SIMULATION_FROM` the first. A failing seed is printed; `SIMULATION_FROM=<seed>
 //! SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
@@ -25,14 +31,9 @@
 //! it takes: there it repeats what happens, but not when.
 
 mod client;
-mod dawdling;
-mod flaky;
-#[cfg(feature = "redis")]
-mod held;
 mod history;
 mod luck;
-#[cfg(feature = "redis")]
-mod on_a_server;
+mod names;
 mod plan;
 mod source;
 mod stores;
@@ -64,12 +65,33 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 fn every_seed(is_stormy: bool, store: Store, instances: usize) {
-    let kind = Kind {
+    every_seed_of(Kind {
+        is_stormy,
+        is_narrow: false,
+        store,
+        instances,
+    });
+}
+
+/// Worlds in which writes meet validations.
+fn every_narrow_seed(store: Store, instances: usize) {
+    every_seed_of(Kind {
+        is_stormy: true,
+        is_narrow: true,
+        store,
+        instances,
+    });
+}
+
+fn every_seed_of(kind: Kind) {
+    let Kind {
         is_stormy,
         store,
         instances,
-    };
-    let is_basic = instances == 1 && !matches!(store, Store::Flaky);
+        ..
+    } = kind;
+    let is_basic =
+        instances == 1 && !kind.is_narrow && matches!(store, Store::Memory | Store::Dawdling);
     let seen = each(if is_basic { 3_000 } else { 500 }, |seed| {
         stores::run(seed, kind).0
     });
@@ -119,6 +141,31 @@ fn stormy_worlds_on_a_backend_that_dawdles() {
 }
 
 #[test]
+fn validations_beside_writes_in_memory() {
+    every_narrow_seed(Store::Memory, 1);
+}
+
+#[test]
+fn validations_beside_writes_on_a_backend_of_two_steps() {
+    every_narrow_seed(Store::TwoSteps, 1);
+}
+
+#[test]
+fn validations_beside_writes_of_two_instances() {
+    every_narrow_seed(Store::Dawdling, 2);
+}
+
+#[test]
+fn stormy_worlds_on_a_backend_of_two_steps() {
+    every_seed(true, Store::TwoSteps, 1);
+}
+
+#[test]
+fn worlds_of_two_instances_on_a_backend_of_two_steps() {
+    every_seed(false, Store::TwoSteps, 2);
+}
+
+#[test]
 fn calm_worlds_of_two_instances_in_memory() {
     every_seed(false, Store::Memory, 2);
 }
@@ -164,6 +211,7 @@ fn a_seed_is_one_schedule() {
         ] {
             let kind = Kind {
                 is_stormy,
+                is_narrow: false,
                 store,
                 instances,
             };
@@ -174,7 +222,7 @@ fn a_seed_is_one_schedule() {
 
 #[cfg(feature = "redis")]
 mod on_redis {
-    use crate::on_a_server::{Kind, Server};
+    use crate::stores::on_a_server::{Kind, Server};
     use crate::{each, is_alone};
 
     fn every_seed(seeds: u64, kind: Kind) {
@@ -210,6 +258,17 @@ mod on_redis {
     }
 
     #[test]
+    fn validations_beside_writes_of_two_instances() {
+        let kind = Kind {
+            is_narrow: true,
+            is_stormy: true,
+            instances: 2,
+            ..Kind::default()
+        };
+        every_seed(80, kind);
+    }
+
+    #[test]
     fn worlds_whose_connections_are_lost() {
         let kind = Kind {
             cuts: true,
@@ -225,6 +284,7 @@ mod on_redis {
             evicts: true,
             cuts: true,
             instances: 2,
+            ..Kind::default()
         };
         every_seed(80, kind);
     }

@@ -9,6 +9,7 @@ use tower_response_cache::clock::Moment;
 use tower_response_cache::random::SeededRandom;
 
 use crate::luck::Luck;
+use crate::source::validators::Validators;
 
 #[derive(Clone, Copy)]
 pub struct Plan {
@@ -19,8 +20,22 @@ pub struct Plan {
     /// Whether it never does anything.
     pub is_away: bool,
     pub write_through: bool,
-    /// Whether responses have entity tags, and are asked for by them.
-    pub validates: bool,
+    /// What responses can be asked for by.
+    pub validators: Validators,
+    /// Whether reads may be answered by a replica that has not all of the database.
+    pub lags: bool,
+    /// Whether the origin is not always ready.
+    pub is_busy: bool,
+    /// Whether nearly all requests are for one resource, and stored responses are stale at once.
+    pub is_narrow: bool,
+    /// Whether resources have several names and spellings.
+    pub has_names: bool,
+    /// Whether writes of unknown outcome may be committed late, or never.
+    pub is_unsure: bool,
+    /// The time in which such a write is committed, if ever, in milliseconds.
+    pub grace: u64,
+    /// Whether the backend forgets, too, that the outcome of a write is unknown.
+    pub evicts: bool,
     pub cache_control: &'static str,
     /// The longest pause of a client between two requests, in milliseconds.
     pub interval: u64,
@@ -39,24 +54,64 @@ impl Plan {
             "max-age=1, must-revalidate",
             "max-age=1, no-cache",
         ];
+        let validators = [
+            Validators::None,
+            Validators::Strong,
+            Validators::Strong,
+            Validators::Dates,
+            Validators::WeakTags,
+        ];
+        let is_unsure = luck.chance(30);
         Self {
             is_stormy,
             loses,
             is_away: false,
             write_through: luck.chance(30),
-            validates: is_stormy && luck.chance(60),
+            validators: if is_stormy {
+                luck.pick(&validators)
+            } else {
+                Validators::None
+            },
+            lags: luck.chance(30),
+            is_busy: luck.chance(30),
+            has_names: luck.chance(30),
+            is_unsure,
+            grace: if is_stormy {
+                luck.pick(&[10, 5_000])
+            } else {
+                5_000
+            },
+            evicts: false,
+            is_narrow: false,
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)
             } else {
                 "max-age=100000"
             },
-            interval: if is_stormy {
+            interval: if is_stormy || is_unsure {
                 luck.pick(&[10, 50, 1000])
             } else {
                 luck.pick(&[10, 50])
             },
             cut: luck.pick(&[0, 10, 30]),
         }
+    }
+
+    /// Makes the world one in which writes meet validations all the time, by validators that may
+    /// lie.
+    pub fn narrow(&mut self, luck: &Luck) {
+        self.is_narrow = true;
+        self.is_stormy = true;
+        self.cache_control = luck.pick(&[
+            "max-age=0, stale-while-revalidate=1",
+            "max-age=0, stale-while-revalidate=1, stale-if-error=60",
+            "max-age=1, no-cache",
+        ]);
+        self.validators = luck.pick(&[Validators::Strong, Validators::Dates, Validators::WeakTags]);
+        self.lags = self.validators == Validators::Strong || luck.chance(30);
+        self.is_busy = luck.chance(80);
+        self.interval = luck.pick(&[10, 50]);
+        self.cut = luck.pick(&[0, 0, 10]);
     }
 
     pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
@@ -66,7 +121,8 @@ impl Plan {
             .clock(move || {
                 let passed = begun.elapsed() + Duration::from_secs(1);
                 Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
-            });
+            })
+            .write_grace_window(Duration::from_millis(self.grace));
         if self.write_through {
             layer = layer.write_through(true);
         }
@@ -83,7 +139,6 @@ impl Plan {
             .slow_reader_timeout(Duration::from_millis(luck.pick(&[5, 10_000])))
             .uncacheable_ttl(Duration::from_millis(luck.pick(&[100, 10_000])))
             .failure_backoff(Duration::from_millis(luck.pick(&[0, 500])))
-            .write_grace_window(Duration::from_millis(luck.pick(&[10, 5_000])))
             .detached_write_timeout(Duration::from_millis(luck.pick(&[100, 60_000])));
         if luck.chance(30) {
             layer = layer.early_refresh(10.0).ttl_jitter(0.5);

@@ -18,7 +18,7 @@ use crate::history::{History, resource_of};
 use crate::luck::Luck;
 use crate::plan::Plan;
 use crate::source;
-use crate::support::{get, with};
+use crate::support::with;
 
 /// Longer than every limit of the cache.
 const ALL_OVER: Duration = Duration::from_secs(1000);
@@ -75,7 +75,7 @@ pub struct World<B: Backend> {
 
 impl<B: Backend> World<B> {
     pub fn new(plan: Plan, backends: impl IntoIterator<Item = B>, luck: Arc<Luck>) -> Self {
-        let history = Arc::new(History::default());
+        let history = Arc::new(History::new());
         let layers = backends
             .into_iter()
             .map(|backend| plan.layer(backend, &luck));
@@ -110,7 +110,11 @@ impl<B: Backend> World<B> {
         for _ in 0..2 + luck.below(5) {
             actors.push(Box::pin(self.client.clone().reads()));
         }
-        for _ in 0..luck.below(3) {
+        let writers = match self.client.plan.is_narrow {
+            true => 1 + luck.below(3),
+            false => luck.below(3),
+        };
+        for _ in 0..writers {
             actors.push(Box::pin(self.client.clone().writes()));
         }
         if self.client.plan.is_stormy && luck.chance(30) {
@@ -158,13 +162,14 @@ impl<B: Backend> World<B> {
             }
         }
         let mut requests = vec![
-            get("/plain"),
-            get("/plain?q=1"),
-            with(get("/varies"), "accept-language", "de"),
+            self.client.get("/plain"),
+            self.client.get("/plain"),
+            self.client.get("/plain?q=1"),
+            with(self.client.get("/varies"), "accept-language", "de"),
         ];
         // The groups of a write that fails without an answer are unknown.
         if !self.client.plan.is_stormy {
-            requests.push(get("/member/1"));
+            requests.push(self.client.get("/member/1"));
         }
         for request in requests {
             for instance in 0..self.layers.len() {
@@ -174,7 +179,7 @@ impl<B: Backend> World<B> {
     }
 
     async fn assert_current(&self, instance: usize, request: http::Request<()>) {
-        let resource = resource_of(request.uri().path()).to_owned();
+        let resource = resource_of(&crate::source::key_of(&request));
         if let Some(got) = self.client.read(instance, request, 0).await {
             let current = self.client.history.version(&resource);
             assert_eq!(got.version, current, "{resource}");

@@ -1,30 +1,40 @@
 //! The origin: slow, sometimes failing, over a database with versions.
+//!
+//! Its reads may be answered by a replica that lags behind the database. A replica has every write
+//! that was answered, and of those under way as many as luck has it: two reads in a row may go
+//! back in time. For the conditions of a request see [`validators`], for writes [`writes`].
+
+mod busy;
+mod trickle;
+pub mod validators;
+mod writes;
 
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
-use tokio::time::{Sleep, sleep};
-use tower_response_cache::BoxError;
+use tokio::time::sleep;
 
+pub use busy::Busy;
+
+use self::trickle::Trickle;
 use crate::history::{History, TEAM, resource_of};
 use crate::luck::Luck;
+use crate::names::authority_of;
 use crate::plan::Plan;
-use crate::support::origin::{Origin, OriginBody, OriginError, Response, answer, full};
+use crate::support::origin::{Origin, OriginError, Response, answer, full};
 
 /// The group of the team's members, as a field says it.
 const GROUP: &str = "\"team\"";
 
 /// What stands behind an instance.
-pub fn origin(plan: Plan, instance: usize, history: Arc<History>, luck: Arc<Luck>) -> Origin {
-    Origin::new(move |request| {
+pub fn origin(plan: Plan, instance: usize, history: Arc<History>, luck: Arc<Luck>) -> Busy {
+    let busy = if plan.is_busy { 20 } else { 0 };
+    let waits = luck.clone();
+    let origin = Origin::new(move |request| {
         let source = Source {
             plan,
             instance,
@@ -38,7 +48,8 @@ pub fn origin(plan: Plan, instance: usize, history: Arc<History>, luck: Arc<Luck
                 source.read(&request).await
             }
         }
-    })
+    });
+    Busy::new(origin, busy, waits)
 }
 
 struct Source {
@@ -64,30 +75,19 @@ fn text(headers: &HeaderMap, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-/// What tells requests for one path apart: the query, and the language where that matters.
+/// What tells requests apart: the authority, the path as it was sent, the query, and the language
+/// where that matters.
 pub fn key_of(request: &Request<()>) -> String {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    match request.uri().path() {
+    let target = request.uri().path_and_query();
+    let target = target.map_or("/", |target| target.as_str());
+    let mut key = authority_of(request) + target;
+    if resource_of(&key) == "/varies" {
         // Weights and letter case mean nothing here.
-        "/varies" => {
-            let language = text(request.headers(), "accept-language").to_ascii_lowercase();
-            let language = language.split([';', ',']).next().unwrap_or_default();
-            format!("{target} {}", language.trim())
-        }
-        _ => target.to_owned(),
+        let language = text(request.headers(), "accept-language").to_ascii_lowercase();
+        let language = language.split([';', ',']).next().unwrap_or_default();
+        key = format!("{key} {}", language.trim());
     }
-}
-
-/// The entity tag of what a call answers.
-pub fn tag_of(call: usize) -> String {
-    format!("\"c{call}\"")
-}
-
-fn call_of(tag: &str) -> Option<usize> {
-    tag.strip_prefix("\"c")?.strip_suffix('"')?.parse().ok()
+    key
 }
 
 impl Source {
@@ -96,7 +96,7 @@ impl Source {
         let since = text(request.headers(), "x-generation").parse().ok();
         let is_calm = !self.plan.is_stormy && !self.plan.loses;
         let since = since.filter(|_| is_calm);
-        let is_calm = is_calm && self.plan.cut == 0;
+        let is_calm = is_calm && self.plan.cut == 0 && !self.plan.is_unsure;
         let call = self.history.calls(self.instance, &key, since, is_calm);
         if self.plan.is_away && !self.plan.is_stormy {
             // One, and another where the `Vary` was not known yet, or where a client left.
@@ -106,7 +106,7 @@ impl Source {
         }
         let mut under = Under(Some((self.history.clone(), call)));
         self.luck.pause(20).await;
-        let version = self.history.version(resource_of(&key));
+        let version = self.sampled_version(&key);
         self.luck.pause(20).await;
         if self.plan.is_stormy {
             self.misfortune().await?;
@@ -129,38 +129,26 @@ impl Source {
             return Ok(answer(503, &[], "an error"));
         }
         if request.method() == Method::HEAD {
-            return Ok(response.map(|_| full("")));
+            let mut response = response.map(|_| full(""));
+            if self.plan.validators.are_coarse() {
+                // It may describe a stored response that another call has answered.
+                for name in ["x-key", "x-version", "x-call", "x-owner"] {
+                    response.headers_mut().remove(name);
+                }
+            }
+            return Ok(response);
         }
         Ok(response)
     }
 
-    /// 304, where the request names a response that this one would be the same as.
-    fn unchanged(
-        &self,
-        request: &Request<()>,
-        key: &str,
-        version: u64,
-        owner: &str,
-    ) -> Option<Response> {
-        let tag = request.headers().get("if-none-match")?;
-        let call = call_of(tag.to_str().ok()?)?;
-        if !self.history.is_still(call, key, owner, version) {
-            return None;
+    /// The version that a read finds.
+    fn sampled_version(&self, key: &str) -> u64 {
+        let (answered, current) = self.history.versions(&resource_of(key));
+        if self.plan.lags {
+            answered + self.luck.below(current - answered + 1)
+        } else {
+            current
         }
-        let (tag, version) = (tag_of(call), version.to_string());
-        let call = call.to_string();
-        let mut lines = vec![
-            ("cache-control", self.plan.cache_control),
-            ("x-key", key),
-            ("x-version", &version),
-            ("x-call", &call),
-            ("x-owner", owner),
-        ];
-        // Some say only that it is the same.
-        if self.luck.chance(80) {
-            lines.push(("etag", &tag));
-        }
-        Some(answer(304, &lines, ""))
     }
 
     async fn misfortune(&self) -> Result<(), OriginError> {
@@ -219,96 +207,14 @@ impl Source {
         ] {
             headers.insert(name, value.parse().expect("a field value"));
         }
-        if self.plan.validates {
-            headers.insert("etag", tag_of(call).parse().expect("a field value"));
-        }
-        if key.starts_with("/varies") {
+        let second = self.history.written_in(key, version);
+        self.plan.validators.put_on(headers, call, second);
+        if resource_of(key) == "/varies" {
             headers.insert("vary", "accept-language".parse().expect("a field value"));
         }
         if resource_of(key) == TEAM {
             headers.insert("cache-groups", GROUP.parse().expect("a field value"));
         }
         response
-    }
-
-    async fn write(self, request: &Request<()>) -> Result<Response, OriginError> {
-        let resource = request.uri().path().to_owned();
-        self.history.writes(&resource);
-        self.luck.pause(20).await;
-        if self.plan.is_stormy && self.luck.chance(10) {
-            return Ok(answer(409, &[], "refused"));
-        }
-        let version = self.history.commit(&resource);
-        self.luck.pause(20).await;
-        if self.plan.is_stormy {
-            match self.luck.below(20) {
-                0 => return Err(OriginError("lost after the commit")),
-                1 => return Ok(answer(500, &[], "failed after the commit")),
-                2 => resume_unwind(Box::new("a write that panics")),
-                _ => {}
-            }
-        }
-        let mut response = if self.plan.write_through && resource == "/plain" {
-            let call = self.history.calls(self.instance, &resource, None, false);
-            let mut response = self.representation(&resource, version, call, "");
-            let location = resource.parse().expect("a field value");
-            response.headers_mut().insert("content-location", location);
-            response
-        } else {
-            answer(204, &[], "").map(|_| full(""))
-        };
-        let version = version.to_string().parse().expect("a field value");
-        let headers = response.headers_mut();
-        headers.insert("x-version", version);
-        if resource == TEAM {
-            let group = GROUP.parse().expect("a field value");
-            headers.insert("cache-group-invalidation", group);
-        }
-        Ok(response)
-    }
-}
-
-/// A body that comes in pieces, each after a while.
-struct Trickle {
-    chunks: VecDeque<(Duration, Bytes)>,
-    fails: bool,
-    length: Option<u64>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Trickle {
-    fn boxed(self) -> OriginBody {
-        BodyExt::boxed_unsync(self)
-    }
-}
-
-impl Body for Trickle {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some((wait, _)) = self.chunks.front() else {
-            let failed = std::mem::take(&mut self.fails);
-            return Poll::Ready(failed.then(|| Err("broken off".into())));
-        };
-        let wait = *wait;
-        if !wait.is_zero() {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(wait)));
-            std::task::ready!(timer.as_mut().poll(cx));
-            self.timer = None;
-        }
-        let chunk = self.chunks.pop_front().map(|(_, chunk)| chunk);
-        self.length = self
-            .length
-            .map(|length| length - chunk.as_ref().map_or(0, Bytes::len) as u64);
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

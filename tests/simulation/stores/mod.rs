@@ -1,13 +1,24 @@
 //! What worlds are built on: backends in memory that answer at once, dawdle, or fail.
 
+mod dawdling;
+mod flaky;
+mod graves;
+#[cfg(feature = "redis")]
+mod held;
+#[cfg(feature = "redis")]
+pub mod on_a_server;
+mod two_steps;
+
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tower_response_cache::backend::{Guarded, MemoryBackend};
 use tower_response_cache::key::DigestSeed;
 
-use crate::dawdling::dawdling;
-use crate::flaky::{Flaky, LIMIT};
+use self::dawdling::dawdling;
+use self::flaky::{Flaky, LIMIT};
+use self::graves::Graves;
+use self::two_steps::TwoSteps;
 use crate::luck::Luck;
 use crate::plan::Plan;
 use crate::world::{Seen, World};
@@ -16,6 +27,8 @@ use crate::world::{Seen, World};
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     pub is_stormy: bool,
+    /// See [`Plan::narrow`].
+    pub is_narrow: bool,
     pub store: Store,
     /// Caches that share it.
     pub instances: usize,
@@ -25,6 +38,8 @@ pub struct Kind {
 pub enum Store {
     Memory,
     Dawdling,
+    /// One whose lookups and invalidations take two steps.
+    TwoSteps,
     /// One that fails, guarded.
     Flaky,
 }
@@ -34,6 +49,9 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     let luck = Luck::new(seed);
     let loses = matches!(kind.store, Store::Flaky);
     let mut plan = Plan::of(&luck, kind.is_stormy, loses);
+    if kind.is_narrow {
+        plan.narrow(&luck);
+    }
     plan.is_away = loses && luck.chance(15);
     let capacity = if kind.is_stormy {
         luck.pick(&[24 << 10, 1 << 20])
@@ -47,6 +65,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
         .max_response_size(4096)
         .seed(digests)
         .build();
+    let memory = Graves::on(memory, kind.instances > 1);
     let instances = 0..kind.instances;
     let drawn = luck.clone();
     let seen = runtime().block_on(async {
@@ -58,6 +77,11 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
             Store::Dawdling => {
                 let dawdling = dawdling(memory, &luck);
                 let backends = instances.map(|_| dawdling.clone());
+                World::new(plan, backends, luck).ends_in_time().await
+            }
+            Store::TwoSteps => {
+                let two_steps = Graves::on(TwoSteps::new(luck.clone()), kind.instances > 1);
+                let backends = instances.map(|_| two_steps.clone());
                 World::new(plan, backends, luck).ends_in_time().await
             }
             Store::Flaky => {

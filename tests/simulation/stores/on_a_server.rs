@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower_response_cache::backend::Guarded;
 use tower_response_cache::backend::redis::RedisOptions;
 
-use crate::dawdling::{Dawdling, dawdling};
-use crate::held::{Held, held, standing_still};
+use super::dawdling::{Dawdling, dawdling};
+use super::held::{Held, held, standing_still};
 use crate::luck::Luck;
 use crate::plan::Plan;
 use crate::support::redis::{RedisServer, Tap};
@@ -20,6 +20,10 @@ use crate::world::{Actor, Seen, World};
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
     pub is_stormy: bool,
+    /// See [`Plan::narrow`].
+    pub is_narrow: bool,
+    /// Whether the outcome of many writes is unknown.
+    pub is_unsure: bool,
     pub evicts: bool,
     pub cuts: bool,
     /// Caches that share it.
@@ -30,6 +34,8 @@ impl Default for Kind {
     fn default() -> Self {
         Self {
             is_stormy: false,
+            is_narrow: false,
+            is_unsure: false,
             evicts: false,
             cuts: false,
             instances: 1,
@@ -55,7 +61,14 @@ impl Server {
     pub fn run(&self, seed: u64, kind: Kind) -> Seen {
         let luck = Luck::new(seed);
         // An instance that shares a server cannot know which data it loses.
-        let plan = Plan::of(&luck, kind.is_stormy, true);
+        let mut plan = Plan::of(&luck, kind.is_stormy, true);
+        if kind.is_narrow {
+            plan.narrow(&luck);
+        }
+        plan.is_unsure = kind.is_unsure;
+        // On the server's clock, which virtual time does not move.
+        plan.grace = 60_000;
+        plan.evicts = kind.evicts;
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build();
         let seen = runtime.expect("a runtime").block_on(async {

@@ -14,16 +14,19 @@ use tower_response_cache::backend::{
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
 
+use super::graves::Graves;
 use crate::luck::Luck;
 
 /// How long the caller should wait.
 pub const LIMIT: Duration = Duration::from_millis(20);
 
+type Shared = Graves<MemoryBackend>;
+
 #[derive(Clone)]
 pub struct Flaky(Arc<State>);
 
 struct State {
-    backend: MemoryBackend,
+    backend: Shared,
     luck: Arc<Luck>,
     /// Whether some lookups need no waiting.
     answers_now: bool,
@@ -34,7 +37,7 @@ struct State {
 }
 
 impl Flaky {
-    pub fn new(backend: MemoryBackend, luck: Arc<Luck>, is_away: bool) -> Self {
+    pub fn new(backend: Shared, luck: Arc<Luck>, is_away: bool) -> Self {
         Self(Arc::new(State {
             answers_now: luck.chance(30) && !is_away,
             is_away,
@@ -117,26 +120,28 @@ impl Flaky {
 }
 
 impl ForwardBackend for Flaky {
-    type Inner = MemoryBackend;
+    type Inner = Shared;
 
-    fn inner(&self) -> &MemoryBackend {
+    fn inner(&self) -> &Shared {
         &self.0.backend
     }
 
     async fn remove(&self, key: &CacheKey, fence: MemoryFence) -> Result<bool, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
-        self.around(async move { backend.remove(&key, fence).await })
+        self.around(async move { Backend::remove(&backend, &key, fence).await })
             .await
     }
 
     fn get_now(&self, key: &CacheKey) -> Option<Lookup<MemoryFence>> {
         let answers = self.0.answers_now && self.0.luck.chance(80);
-        answers.then(|| self.0.backend.get_now(key)).flatten()
+        answers
+            .then(|| Backend::get_now(&self.0.backend, key))
+            .flatten()
     }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
-        self.around(async move { backend.get(&key, now).await })
+        self.around(async move { Backend::get(&backend, &key, now).await })
             .await
     }
 
@@ -145,7 +150,7 @@ impl ForwardBackend for Flaky {
         resource: Option<&Resource>,
     ) -> Result<Option<MemoryFence>, BackendError> {
         let (backend, resource) = (self.0.backend.clone(), resource.copied());
-        self.around(async move { backend.fence(resource.as_ref()).await })
+        self.around(async move { Backend::fence(&backend, resource.as_ref()).await })
             .await
     }
 
@@ -157,7 +162,7 @@ impl ForwardBackend for Flaky {
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
-        self.around(async move { backend.put(&key, fence, response, now).await })
+        self.around(async move { Backend::put(&backend, &key, fence, response, now).await })
             .await
     }
 
@@ -169,13 +174,13 @@ impl ForwardBackend for Flaky {
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
         let (backend, key) = (self.0.backend.clone(), *key);
-        self.around(async move { backend.replace(&key, fence, response, now).await })
+        self.around(async move { Backend::replace(&backend, &key, fence, response, now).await })
             .await
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let (backend, target) = (self.0.backend.clone(), *target);
-        self.around(async move { backend.invalidate(&target).await })
+        self.around(async move { Backend::invalidate(&backend, &target).await })
             .await
     }
 
@@ -185,12 +190,13 @@ impl ForwardBackend for Flaky {
         grace: Duration,
     ) -> Result<GraceScope, BackendError> {
         let (backend, target) = (self.0.backend.clone(), *target);
-        self.around(async move { backend.invalidate_unknown(&target, grace).await })
+        self.around(async move { Backend::invalidate_unknown(&backend, &target, grace).await })
             .await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
         let backend = self.0.backend.clone();
-        self.around(async move { backend.clear().await }).await
+        self.around(async move { Backend::clear(&backend).await })
+            .await
     }
 }
