@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{request, response};
 
 use crate::clock::{Clock, SystemClock};
+use crate::empty_body::EmptyBodies;
 use crate::key::{Authority, MakeCacheKey, QueryRules, Sites, UriKey};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::cache_control::TargetedFields;
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) store_set_cookie: bool,
     pub(crate) store_parts: bool,
     pub(crate) generate_etags: bool,
+    pub(crate) empty_request_bodies: EmptyBodies,
 
     pub(crate) authority: Authority,
     pub(crate) sites: Sites,
@@ -136,6 +138,7 @@ impl Default for Config {
             store_set_cookie: false,
             store_parts: true,
             generate_etags: false,
+            empty_request_bodies: EmptyBodies::default(),
             authority: Authority::default(),
             sites: Sites::default(),
             key: Arc::new(UriKey),

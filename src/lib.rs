@@ -185,6 +185,7 @@ pub mod backend;
 mod body;
 pub mod clock;
 mod config;
+mod empty_body;
 mod error;
 mod flight;
 #[cfg(fuzzing)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::backend::{Health, Usage};
 pub use crate::semantics::reason::{
-    Bypass, FetchReason, Reason, Refresh, Refusal, StaleUse, WriteOutcome,
+    Bypass, Contradiction, FetchReason, Reason, Refresh, Refusal, StaleUse, WriteOutcome,
 };
 
 /// One event to count.
@@ -21,7 +21,8 @@ pub(crate) enum Event {
     BadRequest,
     Overload,
     Validation,
-    Contradiction,
+    Repetition,
+    Contradiction(Contradiction),
     Stale(StaleUse),
     Refresh(Refresh),
     Fetch(FetchReason),
@@ -42,7 +43,8 @@ const REFUSALS: usize = BYPASSES + Bypass::ALL.len();
 const WRITES: usize = REFUSALS + Refusal::ALL.len();
 const STALE: usize = WRITES + WriteOutcome::ALL.len();
 const REFRESHES: usize = STALE + StaleUse::ALL.len();
-const COUNTERS: usize = REFRESHES + Refresh::ALL.len();
+const CONTRADICTIONS: usize = REFRESHES + Refresh::ALL.len();
+const COUNTERS: usize = CONTRADICTIONS + Contradiction::ALL.len();
 
 impl Event {
     fn index(self) -> usize {
@@ -55,7 +57,7 @@ impl Event {
             Self::Collapsed => 5,
             Self::Overload => 6,
             Self::Validation => 7,
-            Self::Contradiction => 8,
+            Self::Repetition => 8,
             Self::WriteGraceRefused => 9,
             Self::WriteDetached => 10,
             Self::WriteAbandoned => 11,
@@ -66,6 +68,7 @@ impl Event {
             Self::Write(outcome) => WRITES + outcome.index(),
             Self::Stale(reason) => STALE + reason.index(),
             Self::Refresh(reason) => REFRESHES + reason.index(),
+            Self::Contradiction(reason) => CONTRADICTIONS + reason.index(),
         }
     }
 }
@@ -125,7 +128,8 @@ impl Counters {
             bad_requests: sum(Event::BadRequest),
             overloads: sum(Event::Overload),
             validations: sum(Event::Validation),
-            contradictions: sum(Event::Contradiction),
+            contradictions: self.reasons(CONTRADICTIONS),
+            repetitions: sum(Event::Repetition),
             stale: self.reasons(STALE),
             refreshes: self.reasons(REFRESHES),
             fetches: self.reasons(FETCHES),
@@ -241,8 +245,11 @@ pub struct Stats {
     pub overloads: u64,
     /// Stored responses that a 304 of the inner service confirmed.
     pub validations: u64,
-    /// 304 responses of the inner service that did not match the stored response.
-    pub contradictions: u64,
+    /// Responses of the inner service that were of no use for the request they answered, by reason.
+    pub contradictions: ReasonCounts<Contradiction>,
+    /// Requests that were sent to the inner service once more, as the client sent them, after a
+    /// response that was of no use.
+    pub repetitions: u64,
     /// Stale responses from the store, by the rule that allowed them. They are also counted in
     /// `fetches` if the inner service was called first, and in `hits` otherwise.
     pub stale: ReasonCounts<StaleUse>,
@@ -308,7 +315,7 @@ mod tests {
             Event::BadRequest,
             Event::Overload,
             Event::Validation,
-            Event::Contradiction,
+            Event::Repetition,
             Event::Store,
             Event::Invalidation,
             Event::InvalidationFailed,
@@ -324,6 +331,7 @@ mod tests {
             .chain(WriteOutcome::ALL.iter().map(|o| Event::Write(*o)))
             .chain(StaleUse::ALL.iter().map(|r| Event::Stale(*r)))
             .chain(Refresh::ALL.iter().map(|r| Event::Refresh(*r)))
+            .chain(Contradiction::ALL.iter().map(|r| Event::Contradiction(*r)))
             .map(Event::index)
             .collect();
         assert_eq!(indices, (0..COUNTERS).collect());

@@ -106,4 +106,36 @@ impl<B: Backend> CacheLayer<B> {
     pub fn generate_etags(self, generate: bool) -> Self {
         self.with(|config| config.generate_etags = generate)
     }
+
+    /// Adds a function that makes an empty body of the type that the requests have, so that the
+    /// cache can send a request once more.
+    ///
+    /// The cache adds conditions to requests: the validators of a stored response (RFC 9111
+    /// §4.3.1), or the range that is missing between stored parts (§3.4). If the response is of no
+    /// use then, such as a 304 about another version, the request is repeated once as the client
+    /// sent it, within the same fill. A 304 to a client that sent no condition is treated alike,
+    /// and answered 502 if the service insists on it. Repetitions are counted in
+    /// [`Stats::repetitions`](crate::stats::Stats::repetitions). Only requests without content are
+    /// repeated; the first call may have consumed the body all the same.
+    ///
+    /// Default: the functions for `()`, `String`, `Vec<u8>`, `Bytes`, `Full<Bytes>`,
+    /// `Empty<Bytes>`, and for `BoxBody<Bytes, E>` and `UnsyncBoxBody<Bytes, E>` whose error is
+    /// `Infallible`, [`BoxError`](crate::BoxError) or `std::io::Error`; with the feature `proxy`
+    /// also whose error is `hyper::Error`, and for `Either<Incoming, Empty<Bytes>>`. A function for
+    /// the same type replaces an earlier one.
+    ///
+    /// For other types, such as hyper's `Incoming` itself, requests are not repeated. Then no range
+    /// is narrowed to the missing one, a 304 that does not fit is answered with the stored
+    /// response, which is not updated, and the next request goes without validators.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .empty_request_body(axum::body::Body::empty);
+    /// ```
+    #[must_use]
+    pub fn empty_request_body<Req: 'static>(self, make: fn() -> Req) -> Self {
+        self.with(|config| config.empty_request_bodies.add(make))
+    }
 }

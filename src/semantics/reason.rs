@@ -84,6 +84,19 @@ reasons! {
 }
 
 reasons! {
+    /// Why a response of the inner service was of no use for the request it answered.
+    Contradiction {
+        /// A 304 is about another response than the stored one whose validators were sent (RFC 9111
+        /// §4.3.4).
+        NotModifiedIsAnother => "not-modified-is-another",
+        /// The response to a request for a missing range is not that range (RFC 9111 §3.4).
+        PartIsAnother => "part-is-another",
+        /// A 304, 412 or 416 answers a condition or range that the client did not send.
+        Unrequested => "unrequested-status",
+    }
+}
+
+reasons! {
     /// Why a request went to the inner service without consulting the cache.
     Bypass {
         /// The method is neither GET, HEAD nor a write.

@@ -15,7 +15,7 @@ use crate::backend::StoredResponse;
 use crate::key::CacheKey;
 use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refusal, StaleUse};
+use crate::semantics::reason::{Contradiction, FetchReason, Refusal, StaleUse};
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
@@ -214,6 +214,8 @@ pub(crate) struct FetchInfo {
     pub(crate) reason: FetchReason,
     /// The inner service's status, whatever the client gets.
     pub(crate) status: StatusCode,
+    /// Why an earlier response to the request was of no use, if there was one.
+    pub(crate) contradiction: Option<Contradiction>,
 }
 
 /// A response that may be stored once its body has ended.

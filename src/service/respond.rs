@@ -163,26 +163,41 @@ impl<'s> Responder<'s> {
         response
     }
 
-    /// A 502, because the inner service contradicts itself (RFC 9110 §15.6.3).
-    pub(crate) fn bad_gateway<Res>(
+    /// The stored response after a 304 that does not fit it.
+    pub(crate) fn unconfirmed<Res>(
         self,
+        hit: &Hit,
+        preconditions: Preconditions<'_>,
         info: FetchInfo,
-        detail: &'static str,
     ) -> Response<ResponseBody<Res>> {
-        self.counters.count(Event::Contradiction);
+        let mut response = aged(selected(&hit.response, preconditions), hit);
+        let headers = response.headers_mut();
+        if !hit.response.has_upstream_status() {
+            headers.remove(CACHE_STATUS);
+        }
+        self.append_contradiction(headers, info);
+        response
+    }
+
+    /// A 502, because the inner service contradicts itself (RFC 9110 §15.6.3).
+    pub(crate) fn bad_gateway<Res>(self, info: FetchInfo) -> Response<ResponseBody<Res>> {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
+        self.append_contradiction(response.headers_mut(), info);
+        response
+    }
+
+    /// Says on a response of the cache that the inner service's was of no use.
+    fn append_contradiction(self, headers: &mut HeaderMap, info: FetchInfo) {
         if let Some(status) = self.status {
             let report = Forwarded {
                 fwd: info.reason.fwd(),
                 status: Some(info.status),
                 stored: false,
-                detail: Some(detail),
+                detail: info.contradiction.map(Reason::as_str),
             };
-            let value = status.name.forwarded(report);
-            response.headers_mut().insert(CACHE_STATUS, value);
+            headers.append(CACHE_STATUS, status.name.forwarded(report));
         }
-        response
     }
 
     /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
@@ -215,7 +230,9 @@ impl<'s> Responder<'s> {
             stored: refusal.is_none(),
             detail: match refusal {
                 Some(refusal) => Some(refusal.as_str()),
-                None => reason.detail(),
+                None => info
+                    .contradiction
+                    .map_or(reason.detail(), |it| Some(it.as_str())),
             },
         };
         let value = status.name.forwarded(report);

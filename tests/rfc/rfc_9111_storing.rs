@@ -31,7 +31,7 @@ pub const TABLE: &[Requirement] = &[
         "a 206 or 304, or one with must-understand, is stored whose status is not understood",
         tested(&[
             "directives::section_5_2_2_3_must_understand",
-            "validation::an_unsolicited_304_is_passed_on_and_not_stored",
+            "validation::a_client_without_conditions_gets_no_304",
             "parts::an_unrequested_part_is_not_stored",
         ]),
     ),

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{Method, Request, Response, StatusCode};
-use tower::{Layer, Service, ServiceExt};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::CacheLayer;
 
-use crate::support::origin::{Origin, OriginBody, OriginError, OriginFuture, versions};
+use crate::support::origin::{Origin, OriginBody, OriginError, OriginFuture, answer, versions};
 use crate::support::polling::poll_once;
+use crate::support::time::in_time;
 use crate::support::{get, in_memory, put, request, send, with};
 use crate::{miss_hit_write_miss, on_both_backends};
 
@@ -151,4 +155,103 @@ async fn a_service_that_fails_to_get_ready_is_an_error_of_the_future() {
     }
     let writes = layer.handle().stats().writes;
     assert_eq!(writes.total(), 0, "what was not called wrote nothing");
+}
+
+/// A request that is sent once more waits for readiness once more, and lets go of all that the
+/// first response holds before: with one place it must not wait for itself.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_readies_the_service_again() {
+    on_both_backends(async |backend| {
+        let origin = Origin::at_once(|request| {
+            let is_validation = request.headers().contains_key("if-none-match");
+            let (status, tag) = if is_validation {
+                (304, "\"b\"")
+            } else {
+                (200, "\"a\"")
+            };
+            answer(
+                status,
+                &[("etag", tag), ("cache-control", "no-cache")],
+                "text",
+            )
+        });
+        let strict = Strict {
+            origin: origin.clone(),
+            polls: 0,
+        };
+        let service = ServiceBuilder::new()
+            .layer(CacheLayer::new(backend))
+            .layer(HoldsItsPlace(Arc::new(Semaphore::new(1))))
+            .service(strict);
+        for calls in [1, 3] {
+            let answer = in_time(send(&service, get("/a"))).await;
+            assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
+            assert_eq!(origin.calls(), calls);
+        }
+    })
+    .await;
+}
+
+/// Allows as many calls at a time as there are places. A response holds its place until its body
+/// is dropped.
+struct HoldsItsPlace(Arc<Semaphore>);
+
+impl<S> Layer<S> for HoldsItsPlace {
+    type Service = Placed<S>;
+
+    fn layer(&self, inner: S) -> Placed<S> {
+        Placed {
+            inner,
+            places: PollSemaphore::new(self.0.clone()),
+            place: None,
+        }
+    }
+}
+
+struct Placed<S> {
+    inner: S,
+    places: PollSemaphore,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl<S: Clone> Clone for Placed<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            places: self.places.clone(),
+            place: None,
+        }
+    }
+}
+
+impl<S> Service<Request<()>> for Placed<S>
+where
+    S: Service<Request<()>, Response = Response<OriginBody>, Error = OriginError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<OriginBody>;
+    type Error = OriginError;
+    type Future = OriginFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), OriginError>> {
+        if self.place.is_none() {
+            self.place = ready!(self.places.poll_acquire(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<()>) -> OriginFuture {
+        let place = self.place.take().expect("called, but not ready");
+        let called = self.inner.call(request);
+        Box::pin(async move {
+            let response = called.await?;
+            let held = response.map(|body| {
+                body.map_frame(move |frame| {
+                    let _ = &place;
+                    frame
+                })
+            });
+            Ok(held.map(BodyExt::boxed_unsync))
+        })
+    }
 }

@@ -78,7 +78,7 @@ pub struct Step {
     target: &'static str,
     lines: Vec<(&'static str, &'static str)>,
     body: &'static str,
-    origin: Option<Reply>,
+    origin: Vec<Reply>,
     asked: Vec<(&'static str, Option<&'static str>)>,
     status: u16,
     sees: &'static str,
@@ -93,7 +93,7 @@ pub fn send(method: &str, target: &'static str) -> Step {
         target,
         lines: Vec::new(),
         body: "",
-        origin: None,
+        origin: Vec::new(),
         asked: Vec::new(),
         status: 200,
         sees: "",
@@ -120,13 +120,14 @@ impl Step {
         self
     }
 
-    /// The origin is asked, and answers. Without this it is not asked.
+    /// The origin is asked, and answers. Without this it is not asked; given twice, it is asked
+    /// twice.
     pub fn origin(mut self, reply: Reply) -> Self {
-        self.origin = Some(reply);
+        self.origin.push(reply);
         self
     }
 
-    /// The origin is asked with this field.
+    /// The origin is asked, first, with this field.
     pub fn asked(mut self, name: &'static str, value: &'static str) -> Self {
         self.asked.push((name, Some(value)));
         self
@@ -206,11 +207,7 @@ async fn say(server: &Server, client: &mut Client, step: &Step, name: &str) {
     }
     server.until(name, |stats| stats.in_flight.tasks == 0).await;
     let asked = server.asked();
-    assert_eq!(
-        asked.len(),
-        usize::from(step.origin.is_some()),
-        "{name}: the origin's calls"
-    );
+    assert_eq!(asked.len(), step.origin.len(), "{name}: the origin's calls");
     for (field, expected) in &step.asked {
         assert_eq!(
             value(&asked[0], field).as_deref(),

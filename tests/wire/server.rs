@@ -1,5 +1,6 @@
 //! A cache before a scripted origin, on a port of its own.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,14 +11,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tower::{Layer as _, Service};
+use tower::{Layer as _, Service, ServiceBuilder};
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::stats::Stats;
 use tower_response_cache::{Cache, CacheHandle};
@@ -95,7 +96,7 @@ pub async fn backends() -> Vec<Kind> {
 /// The origin's next answers, and its requests.
 #[derive(Default)]
 struct Script {
-    reply: Option<Reply>,
+    replies: VecDeque<Reply>,
     asked: Vec<HeaderMap>,
     gate: Option<Arc<Notify>>,
 }
@@ -109,7 +110,10 @@ impl Origin {
     }
 }
 
-impl Service<Request<Incoming>> for Origin {
+/// A body as hyper receives it, or the empty one of a repeated request.
+type RequestBody = Either<Incoming, Empty<Bytes>>;
+
+impl Service<Request<RequestBody>> for Origin {
     type Response = Response<OriginBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<OriginBody>, Infallible>> + Send>>;
@@ -118,14 +122,14 @@ impl Service<Request<Incoming>> for Origin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let origin = self.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let _ = body.collect().await;
             let (reply, gate) = origin.with(|script| {
                 script.asked.push(head.headers);
-                (script.reply.take(), script.gate.clone())
+                (script.replies.pop_front(), script.gate.clone())
             });
             if let Some(gate) = gate {
                 gate.notified().await;
@@ -180,6 +184,7 @@ impl Server {
         let listener = listener.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let origin = Origin::default();
+        let layer = layer.empty_request_body(|| RequestBody::Right(Empty::new()));
         let service = layer.layer(origin.clone());
         let task = tokio::spawn(serve(listener, service));
         Self {
@@ -190,9 +195,10 @@ impl Server {
         }
     }
 
-    /// What the origin says next, and nothing else.
-    pub fn script(&self, reply: Option<Reply>) {
-        self.origin.with(|script| script.reply = reply);
+    /// What the origin says next, one reply for each request, and nothing else.
+    pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
+        let replies = replies.into_iter().collect();
+        self.origin.with(|script| script.replies = replies);
     }
 
     /// From now on each of its answers waits until it is let go.
@@ -225,7 +231,10 @@ impl Drop for Server {
 async fn serve(listener: TcpListener, service: Cache<Origin, AnyBackend>) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let service = TowerToHyperService::new(service.clone());
+        let service = ServiceBuilder::new()
+            .map_request(|request: Request<Incoming>| request.map(RequestBody::Left))
+            .service(service.clone());
+        let service = TowerToHyperService::new(service);
         tokio::spawn(async move {
             let builder = auto::Builder::new(TokioExecutor::new());
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

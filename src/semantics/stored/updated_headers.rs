@@ -1,13 +1,14 @@
 //! Updates the header fields of a stored response (RFC 9111 §3.2).
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, TRAILER,
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, TRAILER,
 };
 use http::{HeaderMap, HeaderName};
 
 use super::response::StoredResponse;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::fields::{digest, hop_by_hop};
+use crate::semantics::validation::EntityTag;
 
 /// The fields of the stored content, which an update never changes (RFC 9111 §3.2).
 ///
@@ -29,7 +30,8 @@ const CONTENT_FIELDS: [HeaderName; 9] = [
 /// describes it.
 ///
 /// A field of the new message replaces all lines of the stored one. `Date` and `Age` come from the
-/// new message alone: they tell when it was made.
+/// new message alone: they tell when it was made. A stored weak tag is never replaced by a strong
+/// one: the new message does not show that the stored bytes are those that the strong tag names.
 #[must_use]
 pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     let mut headers = stored.headers().clone();
@@ -40,7 +42,11 @@ pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     }
     let mut new = new.clone();
     hop_by_hop::remove(&mut new);
-    for name in new.keys().filter(|name| !CONTENT_FIELDS.contains(name)) {
+    let keeps_tag = EntityTag::from_headers(stored.headers()).is_some_and(|tag| tag.is_weak)
+        && EntityTag::from_headers(&new).is_some_and(|tag| !tag.is_weak);
+    let is_updated =
+        |name: &HeaderName| !(CONTENT_FIELDS.contains(name) || (keeps_tag && *name == ETAG));
+    for name in new.keys().filter(|name| is_updated(name)) {
         headers.remove(name);
         for value in new.get_all(name) {
             headers.append(name, value.clone());

@@ -17,7 +17,8 @@ pub enum ValidationOutcome {
 
 /// Compares the validators of the stored response and the 304.
 ///
-/// A strong tag must match strongly, a weak one weakly. Without a tag, `Last-Modified` must not
+/// Tags are compared weakly, as `If-None-Match` is (RFC 9110 §13.1.2): a server that compresses
+/// weakens the tag of its 200, and not that of its 304. Without a tag, `Last-Modified` must not
 /// contradict. A 304 without any validator confirms the stored response: only that one was named in
 /// the conditions.
 #[must_use]
@@ -26,7 +27,6 @@ pub fn validation_outcome(stored: &HeaderMap, not_modified: &HeaderMap) -> Valid
         EntityTag::from_headers(stored),
         EntityTag::from_headers(not_modified),
     ) {
-        (Some(own), Some(new)) if !new.is_weak => own.matches_strongly(&new),
         (Some(own), Some(new)) => own.matches_weakly(&new),
         // A tag that the stored response does not have belongs to another response, as far as one
         // can tell.

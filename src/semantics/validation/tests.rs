@@ -168,6 +168,12 @@ fn section_4_3_4_a_304_confirms_only_the_response_with_its_validators() {
             "a strong one of a weak one",
             &[("etag", "W/\"a\"")],
             &[("etag", "\"a\"")],
+            Confirmed,
+        ),
+        (
+            "another strong one of a weak one",
+            &[("etag", "W/\"a\"")],
+            &[("etag", "\"b\"")],
             OtherResponse,
         ),
         (

@@ -35,6 +35,7 @@ use self::share_with_follower::{Followed, follow};
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
+use super::origin::repetition::can_repeat;
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::request::outgoing::OutgoingRequest;
@@ -54,10 +55,12 @@ where
     Req: Send + 'static,
     Res: InnerBody,
 {
-    if may_have_parts(&state, &fill, request.method(), request.headers())
-        && let Some(response) = answer_from_parts(&state, &mut fill, request.headers()).await
-    {
-        return Ok(response);
+    if may_have_parts(&state, &fill, request.method(), request.headers()) {
+        let can_repeat = can_repeat::<B, Req>(&state);
+        let headers = request.headers();
+        if let Some(response) = answer_from_parts(&state, &mut fill, headers, can_repeat).await {
+            return Ok(response);
+        }
     }
     if fill.key.directives.only_if_cached {
         return Ok(Responder::new(&state).gateway_timeout());
@@ -110,7 +113,7 @@ fn prepare<B: Backend, Req>(
     let has_stored = fill.miss.stored_response().is_some();
     let uncacheable = &state.shared.coalescing.uncacheable;
     let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, request.headers(), now);
-    let is_private = fill.key.directives.no_store || (!has_stored && is_uncacheable);
+    let is_private = fill.key.directives.no_store || is_uncacheable;
     match take_client_conditions(request, has_stored, is_private) {
         Some(taken) => OutgoingRequest::without_conditions(request, now, taken),
         None => OutgoingRequest::unchanged(request, now),

@@ -12,7 +12,8 @@ use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::{Fill, Storable};
-use crate::service::origin::fetch::{FetchOutcome, fetch_from_origin};
+use crate::service::origin::fetch::fetch_from_origin;
+use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::decide;
@@ -63,6 +64,7 @@ pub(crate) async fn run_fill<S, B, Req, Res>(
 where
     S: InnerService<Req, Res>,
     B: Backend,
+    Req: 'static,
     Res: InnerBody,
 {
     let fence = storage_fence(&state, &fill, outgoing.at);

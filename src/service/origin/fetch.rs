@@ -1,43 +1,38 @@
-//! Calls the inner service for a fill.
+//! Calls the inner service for a fill: once, or twice if the first response is of no use.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::body::origin::OriginBody;
-use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::StaleUse;
+use crate::semantics::reason::{Contradiction, Reason, StaleUse};
 use crate::service::bounds::{InnerBody, InnerService};
-use crate::service::fill_data::{FetchInfo, Fill};
-use crate::service::parts::fetch_missing_range::{Completed, complete, narrow};
+use crate::service::fill_data::Fill;
+use crate::service::parts::fetch_missing_range::narrow;
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::respond::Responder;
 use crate::state::LayerState;
 use crate::state::fill_queue::FillQueue;
+use crate::stats::Event;
 
+use super::interpret::{
+    Added, FetchOutcome, Interpreted, fetch_info, interpret, remember_useless, without_repetition,
+};
 use super::queue_full::overloaded;
+use super::repetition::Repetition;
 use super::stale_on_failure::{is_failure, stale_in_place_of_failure};
 use super::stored_content::check_content;
-use super::validation::{add_validators, confirm_stored, contradicted};
+use super::validation::{add_validators, contradicted};
 
-/// The result of asking the inner service.
-pub(crate) enum FetchOutcome<Res, E> {
-    /// Its response, with the stored body where a 304 confirmed that.
-    Response(Response<OriginBody<Res>>, FetchInfo),
-    /// A response of the cache in place of a failure: a stale one, 502 or 503.
-    Replacement(Response<ResponseBody<Res>>),
-    /// Its error.
-    Error(E),
-}
-
-/// Waits for readiness, adds the cache's own validators or range, and calls the inner service.
+/// Waits for readiness, adds the cache's own validators or range, and calls the inner service. If
+/// the response is of no use, calls once more without these.
 ///
-/// `outgoing.at` becomes the time of the call. `begins` is called right before it, and returns
-/// whether the response may consist of stored content for all who have joined until then.
+/// `outgoing.at` becomes the time of the call whose response is used. `begins` is called right
+/// before the first call: the fill is under way from then on, and its fence is older than both
+/// calls. It returns whether the response may consist of stored content for all who have joined
+/// until then.
 ///
 /// Cancelling this drops the call.
 pub(crate) async fn fetch_from_origin<S, B, Req, Res>(
@@ -51,72 +46,114 @@ pub(crate) async fn fetch_from_origin<S, B, Req, Res>(
 where
     S: InnerService<Req, Res>,
     B: Backend,
+    Req: 'static,
     Res: InnerBody,
 {
-    let max_waiting = state.config.coalesce.max_waiting_fills;
-    let queue = &state.shared.origin.fill_queue;
-    let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
-        None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
-        Some(Err(error)) => Err(error),
-        Some(Ok(())) => {
-            outgoing.at = state.now();
-            let is_for_all = begins(outgoing.at);
-            check_content(state, &mut fill.miss, is_for_all);
-            if let Some(stored) = fill.miss.confirmable() {
-                add_validators(state, &mut request, fill, stored, outgoing);
+    let mut begins = Some(begins);
+    let mut repetition = None;
+    loop {
+        let mut added = Added::Nothing;
+        let max_waiting = state.config.coalesce.max_waiting_fills;
+        let queue = &state.shared.origin.fill_queue;
+        let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
+            None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
+            Some(Err(error)) => Err(error),
+            Some(Ok(())) => {
+                outgoing.at = state.now();
+                if let Some(begins) = begins.take() {
+                    repetition = Repetition::new(state, &request);
+                    let is_for_all = begins(outgoing.at);
+                    check_content(state, &mut fill.miss, is_for_all);
+                    added = add_own_fields(state, &mut request, fill, outgoing);
+                }
+                // The service that was waited for: a clone of a ready service is not ready.
+                inner.call(request).await
             }
-            if let Some(held) = &fill.miss.parts {
-                narrow(&mut request, held);
-            }
-            inner.call(request).await
+        };
+        let response = match without_failure(state, called, fill, outgoing) {
+            Ok(response) => response,
+            Err(outcome) => return outcome,
+        };
+        let (contradiction, response) = match interpret(state, response, added, fill, outgoing) {
+            Interpreted::Response(response, info) => return FetchOutcome::Response(response, info),
+            Interpreted::Useless(contradiction, response) => (contradiction, response),
+        };
+        let status = response.status();
+        state.count(Event::Contradiction(contradiction));
+        remember_useless(state, added, fill);
+        if outgoing.contradiction.replace(contradiction).is_some() {
+            let info = fetch_info(status, fill, outgoing);
+            return FetchOutcome::Replacement(contradicted(state, fill, outgoing, info));
         }
-    };
-    let response = match called {
-        Ok(response) => response,
-        Err(error) => {
-            let stale =
-                stale_in_place_of_failure(state, fill, outgoing, StaleUse::IfUnreachable, None);
-            return stale.map_or(FetchOutcome::Error(error), FetchOutcome::Replacement);
-        }
-    };
-    let status = response.status();
-    if is_failure(status)
-        && let Some(stale) =
-            stale_in_place_of_failure(state, fill, outgoing, StaleUse::IfError, Some(status))
-    {
-        return FetchOutcome::Replacement(stale);
+        let Some(again) = repetition.take() else {
+            return without_repetition(state, response, fill, outgoing);
+        };
+        // It may hold what the next call has to wait for, such as a connection.
+        drop(response);
+        fill.miss.give_up_content();
+        request = again.into_request(outgoing);
+        note_repetition(state, &request, contradiction, status);
     }
-    interpret(state, response, fill, outgoing)
 }
 
-/// Interprets a response to the cache's own validators or range.
-fn interpret<B: Backend, Res, E>(
+/// Counts and logs that a request is sent once more.
+fn note_repetition<B: Backend, Req>(
     state: &LayerState<B>,
-    response: Response<Res>,
+    request: &Request<Req>,
+    contradiction: Contradiction,
+    status: StatusCode,
+) {
+    state.count(Event::Repetition);
+    tracing::warn!(
+        method = %request.method(),
+        path = request.uri().path(),
+        %status,
+        reason = contradiction.as_str(),
+        "response of no use; repeating the request as the client sent it"
+    );
+}
+
+/// Adds the validators of the stored response, or the range that is missing.
+fn add_own_fields<B: Backend, Req>(
+    state: &LayerState<B>,
+    request: &mut Request<Req>,
     fill: &Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
-) -> FetchOutcome<Res, E> {
-    let info = FetchInfo {
-        reason: fill.miss.reason,
-        status: response.status(),
-    };
-    let completed = match &fill.miss.parts {
-        Some(held) => complete(state, response, held, outgoing),
-        None => Completed::Response(response.map(OriginBody::streaming)),
-    };
-    let response = match completed {
-        Completed::Response(response) => response,
-        Completed::Contradiction => {
-            let response = Responder::new(state).bad_gateway(info, "part-is-another");
-            return FetchOutcome::Replacement(response);
+) -> Added {
+    if let Some(stored) = fill.miss.confirmable() {
+        add_validators(state, request, fill, stored, outgoing);
+    }
+    if let Some(held) = &fill.miss.parts
+        && narrow(request, held)
+    {
+        return Added::Range;
+    }
+    match outgoing.validated {
+        Some(_) => Added::Validators,
+        None => Added::Nothing,
+    }
+}
+
+/// The response of a call, or the stale one that is served in place of its failure.
+fn without_failure<B: Backend, Res, E>(
+    state: &LayerState<B>,
+    called: Result<Response<Res>, E>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Result<Response<Res>, FetchOutcome<Res, E>> {
+    let stale = |use_, status| stale_in_place_of_failure(state, fill, outgoing, use_, status);
+    match called {
+        Err(error) => Err(match stale(StaleUse::IfUnreachable, None) {
+            Some(stale) => FetchOutcome::Replacement(stale),
+            None => FetchOutcome::Error(error),
+        }),
+        Ok(response) if is_failure(response.status()) => {
+            match stale(StaleUse::IfError, Some(response.status())) {
+                Some(stale) => Err(FetchOutcome::Replacement(stale)),
+                None => Ok(response),
+            }
         }
-    };
-    let Some(stored) = outgoing.validated.take() else {
-        return FetchOutcome::Response(response, info);
-    };
-    match confirm_stored(state, response, stored, outgoing) {
-        Some(response) => FetchOutcome::Response(response, info),
-        None => FetchOutcome::Replacement(contradicted(state, fill, outgoing)),
+        Ok(response) => Ok(response),
     }
 }
 

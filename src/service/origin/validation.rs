@@ -4,7 +4,7 @@
 //! updated fields, under the fence of the lookup that found it.
 //!
 //! Only the cache's own validators are interpreted here. A 304 to a client's own conditions passes
-//! through as any other response.
+//! through as any other response, see `interpret`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::body::response::ResponseBody;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::{ValidationOutcome, validation_outcome};
-use crate::service::fill_data::{FetchInfo, Fill};
+use crate::service::fill_data::{FetchInfo, Fill, Hit};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;
@@ -38,45 +38,64 @@ pub(crate) fn add_validators<B: Backend, Req>(
     }
 }
 
+/// The response to a request with the validators of a stored response.
+pub(crate) enum Validated<Res> {
+    /// The stored response with updated fields, confirmed by a 304, or another response than 304.
+    Response(Response<OriginBody<Res>>),
+    /// A 304 about another representation.
+    Other(Response<Res>),
+}
+
 /// Interprets the response to a request with the validators of `stored`: a 304 becomes the stored
-/// response with updated fields (RFC 9111 §4.3.4). `None` for a 304 about another representation.
+/// response with updated fields (RFC 9111 §4.3.4).
 pub(crate) fn confirm_stored<B: Backend, Res>(
     state: &LayerState<B>,
-    response: Response<OriginBody<Res>>,
+    response: Response<Res>,
     stored: Arc<StoredResponse>,
     outgoing: &mut OutgoingRequest,
-) -> Option<Response<OriginBody<Res>>> {
+) -> Validated<Res> {
     if response.status() != StatusCode::NOT_MODIFIED {
-        return Some(response);
+        return Validated::Response(response.map(OriginBody::streaming));
     }
-    let (mut head, _) = response.into_parts();
-    match validation_outcome(stored.headers(), &head.headers) {
+    match validation_outcome(stored.headers(), response.headers()) {
         ValidationOutcome::Confirmed => {}
-        ValidationOutcome::OtherResponse => return None,
+        ValidationOutcome::OtherResponse => return Validated::Other(response),
     }
     state.count(Event::Validation);
     tracing::debug!("validated");
+    let (mut head, _) = response.into_parts();
     head.status = stored.status();
     head.headers = updated_headers(&stored, &head.headers);
     let body = OriginBody::stored(stored.body().clone(), stored.trailers().cloned());
     outgoing.validated = Some(stored);
-    Some(Response::from_parts(head, body))
+    Validated::Response(Response::from_parts(head, body))
 }
 
-/// The response where a 304 was about another representation: the stale one if it may be used, or
-/// 502. The next request is fetched without validators.
+/// The stored response after a 304 that does not fit it, where the request cannot be repeated. It
+/// is not updated (RFC 9111 §4.3.4).
+pub(crate) fn unconfirmed<B: Backend, Res>(
+    state: &LayerState<B>,
+    stored: &Arc<StoredResponse>,
+    outgoing: &OutgoingRequest,
+    info: FetchInfo,
+) -> Response<ResponseBody<Res>> {
+    let age = stored.freshness().age(state.now());
+    let hit = Hit::fresh(stored.clone(), age, None);
+    Responder::new(state).unconfirmed(&hit, outgoing.preconditions(), info)
+}
+
+/// The response where the inner service insists on one that is of no use: the stale one if it may
+/// be used, or 502.
 pub(crate) fn contradicted<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
+    info: FetchInfo,
 ) -> Response<ResponseBody<Res>> {
-    tracing::warn!("a 304 is about another representation than the validators that were sent");
-    let now = state.now();
-    state.remember_contradicted(&fill.miss.lookup_key);
-    let (reason, status) = (fill.miss.reason, StatusCode::NOT_MODIFIED);
+    let (reason, status) = (info.reason, Some(info.status));
     let responder = Responder::new(state);
-    match stale_hit(fill, StaleUse::IfError, now) {
-        Some(hit) => responder.stale_response(&hit, outgoing.preconditions(), reason, Some(status)),
-        None => responder.bad_gateway(FetchInfo { reason, status }, "not-modified-is-another"),
+    match stale_hit(fill, StaleUse::IfError, state.now()) {
+        Some(hit) => responder.stale_response(&hit, outgoing.preconditions(), reason, status),
+        None => responder.bad_gateway(info),
     }
 }

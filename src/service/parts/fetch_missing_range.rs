@@ -20,17 +20,20 @@ use crate::state::LayerState;
 pub(crate) enum Completed<Res> {
     /// The stored and the missing bytes together, or another response to the client's request.
     Response(Response<OriginBody<Res>>),
-    /// Neither the missing range, nor a response to the client's request.
-    Contradiction,
+    /// A response about a range, and not about the missing one.
+    Other(Response<Res>),
 }
 
-/// Asks for the missing range only, where parts are stored (RFC 9110 §14.2, §13.1.5).
-pub(crate) fn narrow<Req, F>(request: &mut Request<Req>, held: &HeldParts<F>) {
-    if let Some(completion) = &held.completion {
-        let headers = request.headers_mut();
-        headers.insert(RANGE, range_header(&completion.missing));
-        headers.insert(IF_RANGE, completion.validator.clone());
-    }
+/// Asks for the missing range only, where parts are stored (RFC 9110 §14.2, §13.1.5). Returns
+/// whether it does.
+pub(crate) fn narrow<Req, F>(request: &mut Request<Req>, held: &HeldParts<F>) -> bool {
+    let Some(completion) = &held.completion else {
+        return false;
+    };
+    let headers = request.headers_mut();
+    headers.insert(RANGE, range_header(&completion.missing));
+    headers.insert(IF_RANGE, completion.validator.clone());
+    true
 }
 
 /// Puts the response to a narrowed request together with the stored parts.
@@ -40,33 +43,29 @@ pub(crate) fn complete<B: Backend, Res>(
     held: &HeldParts<B::Fence>,
     outgoing: &mut OutgoingRequest,
 ) -> Completed<Res> {
-    let Some(completion) = &held.completion else {
-        return Completed::Response(response.map(OriginBody::streaming));
-    };
     let status = response.status();
-    let is_about_range = match status {
-        StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => true,
-        // Unless it answers conditions of the client's own.
-        StatusCode::NOT_MODIFIED => !outgoing.is_partial(),
-        _ => false,
-    };
-    if status == StatusCode::OK {
-        // The representation has changed. Until some of the new one is stored, requests for a
-        // range are not answered with all of it.
-        state.remember_contradicted(&held.lookup_key);
+    match &held.completion {
+        Some(completion) if is_missing_part(completion, &response, state.now()) => {
+            let (own, response) = make_whole(completion, response);
+            outgoing.origin_head = Some(Box::new(own));
+            Completed::Response(response)
+        }
+        _ if matches!(
+            status,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE
+        ) =>
+        {
+            Completed::Other(response)
+        }
+        _ => {
+            if status == StatusCode::OK {
+                // The representation has changed. Until some of the new one is stored, requests
+                // for a range are not answered with all of it.
+                state.remember_contradicted(&held.lookup_key);
+            }
+            Completed::Response(response.map(OriginBody::streaming))
+        }
     }
-    if !is_about_range {
-        return Completed::Response(response.map(OriginBody::streaming));
-    }
-    if status == StatusCode::PARTIAL_CONTENT && is_missing_part(completion, &response, state.now())
-    {
-        let (own, response) = make_whole(completion, response);
-        outgoing.origin_head = Some(Box::new(own));
-        return Completed::Response(response);
-    }
-    tracing::warn!(%status, "the response to a request for a missing range is not that range");
-    state.remember_contradicted(&held.lookup_key);
-    Completed::Contradiction
 }
 
 /// The range of a 206, if it belongs to the representation of which parts are stored.
@@ -82,11 +81,12 @@ pub(crate) fn range_of_same_representation(
     is_same.then_some(range)
 }
 
-/// Whether a 206 is the missing range of the same representation.
+/// Whether a response is a 206 with the missing range of the same representation.
 fn is_missing_part<Res>(completion: &Completion, response: &Response<Res>, now: Moment) -> bool {
     let headers = response.headers();
-    let range = range_of_same_representation(&completion.stored, headers, now);
-    range.as_ref() == Some(&completion.missing)
+    let range = || range_of_same_representation(&completion.stored, headers, now);
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && range().as_ref() == Some(&completion.missing)
 }
 
 /// The response's own head as that of the whole, and the response with the stored bytes around

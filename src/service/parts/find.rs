@@ -25,11 +25,12 @@ use bytes::Bytes;
 use crate::backend::StoredResponse;
 
 /// Answers a GET from stored parts, where they hold all it wants and are fresh. If they hold some
-/// of it, the fill notes how they complete the request.
+/// of it, the fill notes how they complete the request, unless the request cannot be repeated.
 pub(crate) async fn answer_from_parts<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &mut Fill<B::Fence>,
     headers: &HeaderMap,
+    can_repeat: bool,
 ) -> Option<Response<ResponseBody<Res>>> {
     let mut held = find_parts(state, fill, headers).await?;
     let now = state.now();
@@ -40,7 +41,7 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
         let hit = Hit::fresh(held.response, age, left);
         return Some(Responder::new(state).hit_with(&hit, response));
     }
-    if !state.is_contradicted(&held.lookup_key) {
+    if can_repeat && !state.is_contradicted(&held.lookup_key) {
         held.completion = completion(&held.response, headers);
     }
     if held.completion.is_some() {

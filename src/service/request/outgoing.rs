@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{HeaderMap, HeaderName, Method, Request, response};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
 
 use crate::backend::StoredResponse;
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::Contradiction;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::semantics::storing::RequestHead;
 use crate::semantics::validation;
 
-use super::preconditions::Preconditions;
+use super::preconditions::{Preconditions, has_condition_for};
 
 /// The parts of a request that are needed when its response comes.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct OutgoingRequest {
     /// The head as the inner service sent it, where the response was put together with stored
     /// parts since.
     pub(crate) origin_head: Option<Box<response::Parts>>,
+    /// Why the first response was of no use, if the request was repeated.
+    pub(crate) contradiction: Option<Contradiction>,
     /// When the request began; once the inner service is called, when that was. Waiting for
     /// readiness ages no response.
     pub(crate) at: Moment,
@@ -42,6 +45,7 @@ impl OutgoingRequest {
             client_conditions: None,
             validated: None,
             origin_head: None,
+            contradiction: None,
             at,
         }
     }
@@ -82,6 +86,14 @@ impl OutgoingRequest {
     pub(crate) fn is_partial(&self) -> bool {
         let is_partial = |name: &HeaderName| *name == EXPECT || is_condition_or_range(name);
         self.headers.keys().any(is_partial)
+    }
+
+    /// Whether a condition that the client sent may be answered with this status. Those that were
+    /// taken off count once the request was repeated without them, and got the same answer.
+    pub(crate) fn may_be_answered(&self, status: StatusCode) -> bool {
+        let taken = self.contradiction.and(self.client_conditions.as_ref());
+        has_condition_for(status, &self.headers)
+            || taken.is_some_and(|taken| has_condition_for(status, taken))
     }
 
     /// The request as the rules for storing see it.

@@ -1,8 +1,10 @@
 //! The preconditions and ranges of a request: those that the cache answers itself, and those that
 //! go on to the inner service.
 
-use http::header::{IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName, Method, Request, request};
+use http::header::{
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request};
 
 use crate::semantics::reuse::is_condition_or_range;
 
@@ -43,6 +45,16 @@ pub(crate) fn take_client_conditions<Req>(
         || has(IF_UNMODIFIED_SINCE)
         || (!has_stored && (has(RANGE) || has(IF_RANGE)));
     (!go_on).then(|| take_conditions(request.headers_mut()))
+}
+
+/// Whether header fields have a condition that may be answered with this status (RFC 9110 §13.2.2).
+pub(crate) fn has_condition_for(status: StatusCode, headers: &HeaderMap) -> bool {
+    let names: &[HeaderName] = match status {
+        StatusCode::NOT_MODIFIED => &[IF_NONE_MATCH, IF_MODIFIED_SINCE],
+        StatusCode::PRECONDITION_FAILED => &[IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH],
+        _ => &[],
+    };
+    names.iter().any(|name| headers.contains_key(name))
 }
 
 /// Removes all conditions and ranges, and returns them.

@@ -3,6 +3,8 @@
 
 mod conditions;
 mod not_modified;
+mod repeating;
+mod unrepeatable;
 mod validating;
 
 use std::sync::{Arc, Mutex};

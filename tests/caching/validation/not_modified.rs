@@ -8,74 +8,8 @@ use tower_response_cache::backend::MemoryBackend;
 
 use super::{MINUTE, Site, TAG, settled};
 use crate::support::both::on_both_backends;
-use crate::support::origin::{Origin, answer};
 use crate::support::time::SECOND;
 use crate::support::{get, request, send, with};
-
-/// §4.3.4: a 304 about another response changes nothing and answers no client; the next request is
-/// not conditional.
-#[tokio::test(start_paused = true)]
-async fn a_304_about_another_response_is_not_used() {
-    on_both_backends(async |layer| {
-        let site = Site::new(
-            &[TAG, ("cache-control", "max-age=60, must-revalidate")],
-            "text",
-        );
-        let service = layer.layer(site.origin.clone());
-        send(&service, get("/a")).await;
-        settled().await;
-        site.change(|page| page.unchanged = vec![("etag", "\"b\""), ("x-poison", "1")]);
-        advance(61 * SECOND).await;
-        let answer = send(&service, get("/a")).await;
-        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-        assert_eq!(
-            answer.cache_status(),
-            "fwd=stale; fwd-status=304; detail=not-modified-is-another"
-        );
-        assert_eq!(layer.handle().stats().contradictions, 1);
-        let whole = send(&service, get("/a")).await;
-        assert_eq!(site.saw("if-none-match"), None);
-        assert_eq!((whole.status, &*whole.body), (StatusCode::OK, "text"));
-        assert!(!whole.headers.contains_key("x-poison"));
-    })
-    .await;
-}
-
-/// A 304 about another response is an error where a stale response may be served.
-#[tokio::test(start_paused = true)]
-async fn a_304_about_another_response_counts_as_an_error() {
-    let site = Site::new(&[TAG, MINUTE], "text");
-    let layer = CacheLayer::new(MemoryBackend::default()).stale_if_error(600 * SECOND);
-    let service = layer.layer(site.origin.clone());
-    send(&service, get("/a")).await;
-    settled().await;
-    site.change(|page| page.unchanged = vec![("etag", "\"b\"")]);
-    advance(61 * SECOND).await;
-    let answer = send(&service, get("/a")).await;
-    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
-    assert_eq!(answer.header("etag"), "\"a\"");
-    let said = answer.cache_status();
-    assert!(
-        said.starts_with("fwd=stale; fwd-status=304; ttl=-"),
-        "{said}"
-    );
-}
-
-/// An unsolicited 304 answers its own client, and is not shared.
-#[tokio::test(start_paused = true)]
-async fn an_unsolicited_304_is_passed_on_and_not_stored() {
-    on_both_backends(async |layer| {
-        let origin = Origin::at_once(|_| answer(304, &[TAG, MINUTE], ""));
-        let service = layer.layer(origin.clone());
-        for _ in 0..2 {
-            let answer = send(&service, get("/a")).await;
-            assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
-            assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=status");
-        }
-        assert_eq!(origin.calls(), 2);
-    })
-    .await;
-}
 
 /// A 304 may forbid storing: then only its client gets the response.
 #[tokio::test(start_paused = true)]
