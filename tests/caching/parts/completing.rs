@@ -86,7 +86,7 @@ async fn the_whole_is_completed_by_the_missing_part() {
         assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200));
         assert_eq!(one.cache_status(), "fwd=partial; fwd-status=206; stored");
         assert!(
-            other.cache_status().contains("collapsed"),
+            other.cache_status().contains("collapsed") || other.is_hit(),
             "{}",
             other.cache_status()
         );
