@@ -64,7 +64,9 @@ use crate::semantics::moment::Moment;
 ///   differ by the request fields in `Vary`; the rule is the list of these fields. Each variant has
 ///   a key of its own: the primary key with a digest of the values of these fields. A `put` under
 ///   such a key also stores the response's [`VaryRule`](super::VaryRule) under
-///   [`CacheKey::primary`], where lookups find it as [`Lookup::Varies`].
+///   [`CacheKey::primary`], where lookups find it as [`Lookup::Varies`]. When another rule, or a
+///   response without one, replaces that rule, its variants are removed: they are older, and must
+///   not be found when the rule comes back.
 ///
 /// # Errors, cancellation, blocking
 ///
@@ -138,10 +140,12 @@ use crate::semantics::moment::Moment;
 ///         if state.invalidations != fence {
 ///             return Ok(PutOutcome::Superseded);
 ///         }
-///         match response.vary_rule() {
-///             Some(rule) => state.rules.insert(key.primary(), rule.clone()),
-///             None => state.rules.remove(key),
-///         };
+///         let (primary, rule) = (key.primary(), response.vary_rule().cloned());
+///         if state.rules.get(&primary) != rule.as_ref() {
+///             state.responses.retain(|other, _| other.primary() != primary);
+///             state.rules.remove(&primary);
+///         }
+///         state.rules.extend(rule.map(|rule| (primary, rule)));
 ///         state.responses.insert(*key, response);
 ///         Ok(PutOutcome::Stored)
 ///     }

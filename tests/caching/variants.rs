@@ -8,6 +8,7 @@ use tower_response_cache::backend::{Backend, MemoryBackend};
 
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, answer};
+use crate::support::time::settled;
 use crate::support::{get, put, send, with};
 
 /// An origin that answers with what a field said, and varies by it.
@@ -193,4 +194,43 @@ async fn another_rule_takes_the_place_of_all_variants() {
     )
     .await;
     assert_eq!(backend.usage().expect("known").entries, 2);
+}
+
+/// RFC 9111 §4.1: of several responses that match, the latest counts.
+#[tokio::test(start_paused = true)]
+async fn a_rule_of_variants_that_comes_back_revives_no_older_variant() {
+    for meanwhile in [
+        &[][..],
+        &[("vary", "x-other")],
+        &[("vary", "accept-language, x-other")],
+    ] {
+        on_both_backends(async |layer| {
+            let origin = Origin::at_once(move |request| {
+                let fresh = [("cache-control", "max-age=60")];
+                let vary = match request.headers().contains_key("x-meanwhile") {
+                    true => meanwhile,
+                    false => &[("vary", "accept-language")],
+                };
+                answer(200, &[&fresh[..], vary].concat(), "text")
+            });
+            let service = layer.layer(origin.clone());
+            let asks = |language| with(get("/a"), "accept-language", language);
+            for language in ["de", "en"] {
+                send(&service, asks(language)).await;
+                settled().await;
+            }
+            let other = with(asks("it"), "x-meanwhile", "1");
+            send(&service, with(other, "cache-control", "no-cache")).await;
+            settled().await;
+            // The rule comes back with another variant.
+            send(&service, with(asks("fr"), "cache-control", "no-cache")).await;
+            settled().await;
+            assert!(send(&service, asks("fr")).await.is_hit());
+            for language in ["de", "en"] {
+                let got = send(&service, asks(language)).await;
+                assert!(!got.is_hit(), "{meanwhile:?} {language}");
+            }
+        })
+        .await;
+    }
 }

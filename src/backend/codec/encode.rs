@@ -64,6 +64,13 @@ pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
     wrap(RULE, stamp, prefix, &meta, &[])
 }
 
+/// Returns the length of the names of fields, which end an encoded rule. The rest of it differs
+/// each time: prefix, checksum, stamp.
+#[cfg(feature = "redis")]
+pub(crate) fn rule_names_length(rule: &[u8], prefix: usize) -> usize {
+    rule.len().saturating_sub(prefix + HEAD)
+}
+
 fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes {
     let length = prefix.len() + HEAD + meta.len() + body.len();
     let mut encoded = BytesMut::with_capacity(length);

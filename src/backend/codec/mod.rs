@@ -29,6 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::decode::decode;
+#[cfg(feature = "redis")]
+pub(crate) use self::encode::rule_names_length;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use self::encode::sealed;

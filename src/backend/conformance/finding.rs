@@ -130,6 +130,25 @@ pub(super) async fn a_response_that_does_not_vary_replaces_the_rule<B: Backend>(
     );
 }
 
+pub(super) async fn a_rule_that_comes_back_finds_no_older_variant<B: Backend>(backend: B) {
+    let primary = key(&backend, "/a", None);
+    let german = put_variant(&backend, &primary, "de").await;
+    let lookup = backend.get(&primary, now()).await.expect("a lookup");
+    let fence = lookup.into_fence().expect("a fence");
+    let _ = put(&backend, &primary, fence, "for all").await;
+    let english = put_variant(&backend, &primary, "en").await;
+    assert_eq!(
+        body(&backend, &english).await.as_deref(),
+        Some("en"),
+        "a rule replaces a response that does not vary"
+    );
+    assert_eq!(
+        body(&backend, &german).await,
+        None,
+        "a rule that comes back finds no older variant"
+    );
+}
+
 pub(super) async fn get_now_agrees_with_get<B: Backend>(backend: B) {
     let key = key(&backend, "/a", None);
     let fence = miss(&backend, &key).await;

@@ -72,6 +72,16 @@ impl MemoryEntry {
         matches!(self.content, EntryContent::Free)
     }
 
+    /// The keys of the variants under this rule; none for a response.
+    pub(super) fn variants(&self) -> impl Iterator<Item = CacheKey> {
+        let variants = match &self.content {
+            EntryContent::Rule(_, variants) => variants.all(),
+            EntryContent::Response(..) | EntryContent::Free => &[],
+        };
+        let key = |variant: &u128| self.key.with_variant(*variant);
+        variants.iter().map(key)
+    }
+
     /// The moment on the monotonic clock from which the response cannot be used any more, not even
     /// stale.
     pub(super) fn useful_until(&self) -> Option<Duration> {

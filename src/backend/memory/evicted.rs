@@ -5,6 +5,7 @@ use quick_cache::Lifecycle;
 
 use super::entry::MemoryEntry;
 use super::slots::Slot;
+use crate::key::CacheKey;
 
 /// Collects the entries that the map evicts, so that they are freed after all locks are released.
 #[derive(Clone, Debug)]
@@ -45,10 +46,26 @@ impl EvictedEntries {
         self.replaced[0] = Some(slot);
     }
 
+    /// The keys of the variants under the rules that were evicted.
+    pub(super) fn variants(&self) -> Vec<CacheKey> {
+        let evicted = self
+            .entries
+            .iter()
+            .filter(|(slot, _)| self.is_evicted(slot));
+        evicted.flat_map(|(_, entry)| entry.variants()).collect()
+    }
+
     /// The number of entries that made room for others.
     pub(super) fn count(&self) -> u64 {
-        let is_evicted = |slot: &Slot| !self.replaced.contains(&Some(*slot));
-        let evicted = self.entries.iter().filter(|(slot, _)| is_evicted(slot));
+        let evicted = self
+            .entries
+            .iter()
+            .filter(|(slot, _)| self.is_evicted(slot));
         evicted.count() as u64
+    }
+
+    /// Whether the entry of a slot was evicted, not replaced.
+    fn is_evicted(&self, slot: &Slot) -> bool {
+        !self.replaced.contains(&Some(*slot))
     }
 }

@@ -155,7 +155,11 @@ impl MemoryStore {
 
     /// Removes the entry of one key if the fence holds; returns whether it did.
     pub(super) fn remove(&self, key: &CacheKey, fence: MemoryFence) -> bool {
-        let remove = || self.remove_entry(key, |_| true);
+        let mut evicted = EvictedEntries::default();
+        let remove = || {
+            self.remove_variants(key, &mut evicted);
+            evicted.add(self.remove_entry(key, |_| true));
+        };
         let removed = self.fences.if_holds(key.resource(), fence, remove);
         removed.is_some()
     }
@@ -198,8 +202,9 @@ impl MemoryStore {
         since: MemoryFence,
         evicted: &mut EvictedEntries,
     ) {
-        if let Some(rule) = response.vary_rule() {
-            self.insert_rule(key, rule, evicted);
+        match response.vary_rule() {
+            Some(rule) => self.insert_rule(key, rule, evicted),
+            None => self.remove_variants(key, evicted),
         }
         self.insert_entry(key, EntryContent::Response(response, since), evicted);
     }
@@ -225,11 +230,26 @@ impl MemoryStore {
             evicted.add(self.remove_entry(&key, |_| true));
         }
     }
+
+    /// Removes the variants under a key whose rule is about to be replaced by a response without
+    /// one. Should the rule come back, they would be older than that response.
+    fn remove_variants(&self, key: &CacheKey, evicted: &mut EvictedEntries) {
+        if let Some(rule) = self.stored_entry(key) {
+            for variant in rule.variants() {
+                evicted.add(self.remove_entry(&variant, |_| true));
+            }
+        }
+    }
 }
 
 /// Steps after a put, with no lock held.
 impl MemoryStore {
-    fn count_evicted(&self, evicted: EvictedEntries) {
+    /// Counts evicted entries. Of an evicted rule it removes the variants, which lookups cannot
+    /// reach, and would find again under the next rule.
+    fn count_evicted(&self, mut evicted: EvictedEntries) {
+        for variant in evicted.variants() {
+            evicted.add(self.remove_entry(&variant, |_| true));
+        }
         self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
     }
 

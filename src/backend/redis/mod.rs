@@ -59,7 +59,7 @@
 //!                    the stripe's resources
 //! trc:e:{resource}…  expiry                   entry: lease 48 | number of groups 1 | group tokens
 //!                                             | encoded response, or rule of its variants
-//! trc:v:{resource}…  expiry                   variants of a response, the latest first
+//! trc:v:{resource}…  expiry, another rule     variants of a response, the latest first
 //!
 //! seal = digest of the server's run_id and master_replid, and of the resource or group
 //! ```

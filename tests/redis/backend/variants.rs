@@ -105,3 +105,42 @@ async fn the_note_is_one_key_that_expires() {
     assert!(agents.is_hit(0).await && agents.is_hit(1).await);
     assert_eq!(agents.handle.stats().refusals.total(), 0);
 }
+
+/// RFC 9111 §4.1: of several responses that match, the latest counts.
+#[tokio::test]
+async fn a_rule_that_comes_back_revives_no_older_variant() {
+    for meanwhile in ["", "x-other", "accept-language, x-other"] {
+        let server = RedisServer::start().await;
+        let layer = CacheLayer::new(options(&server.url(), "test").build());
+        let handle = layer.handle();
+        let service = layer.layer(Origin::at_once(move |request| {
+            let vary = match request.headers().contains_key("x-meanwhile") {
+                true => meanwhile,
+                false => "accept-language",
+            };
+            answer(
+                200,
+                &[("cache-control", "max-age=60"), ("vary", vary)],
+                "text",
+            )
+        }));
+        let ask = |language| with(get("/a"), "accept-language", language);
+        let anew = |request| with(request, "cache-control", "no-cache");
+        let requests = [
+            ask("de"),
+            ask("en"),
+            anew(with(ask("it"), "x-meanwhile", "1")),
+            anew(ask("fr")),
+        ];
+        for request in requests {
+            let stores = handle.stats().stores;
+            send(&service, request).await;
+            until("it is stored", async || handle.stats().stores > stores).await;
+        }
+        assert!(send(&service, ask("fr")).await.is_hit(), "{meanwhile}");
+        for language in ["de", "en"] {
+            let got = send(&service, ask(language)).await;
+            assert!(!got.is_hit(), "{meanwhile}: {language}");
+        }
+    }
+}

@@ -67,6 +67,8 @@ pub(crate) struct EncodedResponse {
     entry: Bytes,
     /// Empty for a response without variants.
     vary_rule: Bytes,
+    /// The length of the names of fields at the end of the rule.
+    vary_names: usize,
     ttl: Bytes,
     lease_ttl: Bytes,
 }
@@ -79,9 +81,11 @@ impl EncodedResponse {
         // A rule belongs to no group: the lease and a count of 0.
         let rule_prefix = [&prefix[..Token::LENGTH], &[0]].concat();
         let encode_rule = |rule| codec::encode_rule(rule, stamp, &rule_prefix);
+        let vary_rule = rule.map_or_else(Bytes::new, |rule| encode_rule(rule));
         Self {
             entry: codec::encode(response, now, stamp, prefix),
-            vary_rule: rule.map_or_else(Bytes::new, |rule| encode_rule(rule)),
+            vary_names: codec::rule_names_length(&vary_rule, rule_prefix.len()),
+            vary_rule,
             ttl: ttl_millis(ttl),
             lease_ttl: ttl_millis(ttl + LEASE_TTL),
         }
@@ -91,7 +95,7 @@ impl EncodedResponse {
         !self.vary_rule.is_empty()
     }
 
-    /// Returns the first six arguments of the scripts `PUT` and `REPLACE`.
+    /// Returns the first seven arguments of the scripts `PUT` and `REPLACE`.
     pub(crate) fn script_arguments(&self, captured: &Token, max_variants: usize) -> Vec<Bytes> {
         vec![
             Bytes::copy_from_slice(captured.as_ref()),
@@ -100,6 +104,7 @@ impl EncodedResponse {
             self.lease_ttl.clone(),
             self.vary_rule.clone(),
             max_variants.to_string().into(),
+            self.vary_names.to_string().into(),
         ]
     }
 }

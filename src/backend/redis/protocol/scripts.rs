@@ -83,14 +83,20 @@ for stripe, key in ipairs(KEYS) do
 end
 return tokens";
 
-/// Prepends a function that records a variant as the latest and removes the oldest beyond the
-/// limit.
+/// Prepends two functions. One records a variant as the latest and removes the oldest beyond the
+/// limit. The other removes all of them: when their rule is replaced, they are older than the
+/// response that replaces it, and must not be found again when the rule comes back.
 ///
 /// All variants are in their resource's slot.
 macro_rules! with_variants {
     ($script:literal) => {
         concat!(
             "\
+local function remove_variants(list)
+  local old = redis.pcall('LRANGE', list, 0, -1)
+  for _, entry in ipairs(old) do redis.call('UNLINK', entry) end
+  if old.err or #old > 0 then redis.call('UNLINK', list) end
+end
 local function add_variant(list, entry, max, ttl)
   if type(redis.pcall('LREM', list, 0, entry)) ~= 'number' then redis.call('UNLINK', list) end
   redis.call('LPUSH', list, entry)
@@ -106,17 +112,23 @@ end
 
 /// Stores an entry if the captured token is still in its key. Returns 1 if it has stored, else 0.
 ///
-/// Keys: captured token's key, entry; for a response with variants also rule, list of variants.
-/// Arguments: captured token, entry, its time to live, that of the lease, rule, limit of variants.
+/// Keys: captured token's key, entry, list of variants; for a response with variants also rule.
+/// Arguments: captured token, entry, its time to live, that of the lease, rule, limit of variants,
+/// number of bytes at the end of the rule that tell it from others.
 const PUT: &str = with_variants!(
     "\
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-if KEYS[3] then
-  local ttl = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[3]))
-  redis.call('SET', KEYS[3], ARGV[5], 'PX', string.format('%.0f', ttl))
-  add_variant(KEYS[4], KEYS[2], ARGV[6], ARGV[4])
+if KEYS[4] then
+  local old = redis.pcall('GET', KEYS[4])
+  local names = string.sub(ARGV[5], -tonumber(ARGV[7]))
+  if type(old) ~= 'string' or string.sub(old, -#names) ~= names then remove_variants(KEYS[3]) end
+  local ttl = math.max(redis.call('PTTL', KEYS[4]), tonumber(ARGV[3]))
+  redis.call('SET', KEYS[4], ARGV[5], 'PX', string.format('%.0f', ttl))
+  add_variant(KEYS[3], KEYS[2], ARGV[6], ARGV[4])
+else
+  remove_variants(KEYS[3])
 end
 return 1"
 );
@@ -124,18 +136,19 @@ return 1"
 /// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
 /// its key. Returns 1 if it has stored, else 0.
 ///
-/// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list
-/// of variants. Arguments: as `PUT`, then the new lease.
+/// Keys: captured token's key, lease, stripe, entry, list of variants; for a response with variants
+/// also rule. Arguments: as `PUT`, then the new lease.
 const REPLACE: &str = with_variants!(
     "\
 local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
 redis.call('UNLINK', KEYS[2], KEYS[3])
 if not held then return 0 end
-redis.call('SET', KEYS[2], ARGV[7], 'PX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[4])
 redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
-if KEYS[5] then
-  redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3])
-  add_variant(KEYS[6], KEYS[4], ARGV[6], ARGV[4])
+remove_variants(KEYS[5])
+if KEYS[6] then
+  redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[3])
+  add_variant(KEYS[5], KEYS[4], ARGV[6], ARGV[4])
 end
 return 1"
 );
