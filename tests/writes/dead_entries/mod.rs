@@ -2,6 +2,8 @@
 //! after it, however little the origin's validators tell.
 
 mod first_window;
+mod second_window;
+mod two_steps;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,19 +45,26 @@ impl Page {
         })
     }
 
-    /// A page whose reads are answered by a closure. A write counts the version up.
+    /// A page whose reads are answered by a closure. A write counts the version up;
+    /// a POST also names the group of pages.
     fn with_answer(read: impl Fn(&Request<()>, usize) -> Response + Send + Sync + 'static) -> Self {
         let log = Arc::<Mutex<Vec<HeaderMap>>>::default();
         let (asked, current) = (log.clone(), AtomicUsize::new(1));
         let origin = Origin::at_once(move |request| {
             if !matches!(*request.method(), Method::GET | Method::HEAD) {
                 current.fetch_add(1, Ordering::SeqCst);
-                return answer(204, &[], "");
+                let groups = [("cache-group-invalidation", "\"pages\"")];
+                let groups = &groups[..usize::from(request.method() == Method::POST)];
+                return answer(204, groups, "");
             }
             asked.lock().expect("a log").push(request.headers().clone());
             read(request, current.load(Ordering::SeqCst))
         });
         Self { origin, log }
+    }
+
+    fn answer(lines: &[Line], text: String) -> Response {
+        answer(200, lines, text)
     }
 
     /// The header fields of the last read.
@@ -108,4 +117,27 @@ impl<B: Backend> World<B> {
         let response = waiting.await.expect("no panic");
         collect(response.expect("an answer")).await
     }
+}
+
+/// A page of ten digits, of ten letters after a write, with the same fields. Every `If-Range`
+/// holds.
+fn digits(lines: &'static [Line]) -> Page {
+    Page::with_answer(move |request, version| {
+        let text = if version == 1 {
+            "0123456789"
+        } else {
+            "abcdefghij"
+        };
+        let Some(range) = request.headers().get("range") else {
+            return answer(200, lines, text);
+        };
+        let range = range.to_str().expect("text").trim_start_matches("bytes=");
+        let (first, last) = range.split_once('-').expect("a range");
+        let first: usize = first.parse().expect("a number");
+        let last: usize = last.parse().expect("a number");
+        let mut part = answer(206, lines, &text[first..=last]);
+        let range = format!("bytes {first}-{last}/10").parse().expect("a value");
+        part.headers_mut().insert("content-range", range);
+        part
+    })
 }
