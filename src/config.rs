@@ -3,8 +3,8 @@
 //! Each field has the name of the option of [`CacheLayer`](crate::CacheLayer) that sets it. This
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::{request, response};
@@ -55,7 +55,8 @@ pub(crate) struct Config {
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
 
-    pub(crate) also_invalidate: Option<Arc<AlsoInvalidate>>,
+    /// The hook of this layer, and those of the layers of the same cache inside of it.
+    pub(crate) also_invalidate: Vec<Arc<AlsoInvalidate>>,
     pub(crate) write_through: bool,
     pub(crate) store_posts: bool,
     pub(crate) classify_writes: Option<Arc<ClassifyWrite>>,
@@ -141,11 +142,11 @@ impl Default for Config {
             empty_request_bodies: EmptyBodies::default(),
             authority: Authority::default(),
             sites: Sites::default(),
-            key: Arc::new(UriKey),
+            key: default_key(),
             query: QueryRules::default(),
             scope: Arc::from(""),
             skip: None,
-            also_invalidate: None,
+            also_invalidate: Vec::new(),
             write_through: false,
             store_posts: true,
             classify_writes: None,
@@ -169,7 +170,79 @@ impl Default for Config {
     }
 }
 
+/// The key of a layer without a hook, one for all of them.
+fn default_key() -> Arc<dyn MakeCacheKey> {
+    static KEY: LazyLock<Arc<dyn MakeCacheKey>> = LazyLock::new(|| Arc::new(UriKey));
+    KEY.clone()
+}
+
 impl Config {
+    /// The options of a layer for the response to a request that has passed another layer of the
+    /// same cache further inside.
+    ///
+    /// Those of the inner layer judge the response. Those that judge the request, bound its
+    /// waiting or make a hit have been in use before, and stay those of this layer.
+    pub(crate) fn with_response_options_of(&self, inner: &Self) -> Self {
+        let mut also_invalidate = self.also_invalidate.clone();
+        for hook in &inner.also_invalidate {
+            if also_invalidate
+                .iter()
+                .all(|known| !Arc::ptr_eq(known, hook))
+            {
+                also_invalidate.push(hook.clone());
+            }
+        }
+        // All fields are listed, so that a new one cannot be forgotten.
+        Self {
+            ttl: inner.ttl,
+            negative_ttl: inner.negative_ttl,
+            ttl_by: inner.ttl_by.clone(),
+            ttl_jitter: inner.ttl_jitter,
+            targeted_cache_control: inner.targeted_cache_control.clone(),
+            ignore_request_directives: self.ignore_request_directives.clone(),
+            ignore_client_freshness: self.ignore_client_freshness,
+            ignored: self.ignored,
+            max_body: inner.max_body,
+            max_head: inner.max_head,
+            max_buffered_bytes: self.max_buffered_bytes,
+            store_set_cookie: inner.store_set_cookie,
+            store_parts: inner.store_parts,
+            generate_etags: inner.generate_etags,
+            authority: self.authority.clone(),
+            sites: self.sites,
+            key: self.key.clone(),
+            query: self.query.clone(),
+            scope: self.scope.clone(),
+            skip: self.skip.clone(),
+            also_invalidate,
+            // The fence of such a response was captured before the call, if this layer stores it.
+            write_through: self.write_through && inner.write_through,
+            store_posts: self.store_posts && inner.store_posts,
+            classify_writes: inner
+                .classify_writes
+                .clone()
+                .or_else(|| self.classify_writes.clone()),
+            invalidate_on_unknown: inner.invalidate_on_unknown,
+            write_grace_window: inner.write_grace_window,
+            detached_write_timeout: inner.detached_write_timeout,
+            max_detached_writes: self.max_detached_writes,
+            coalesce: self.coalesce,
+            stale: inner.stale,
+            failure_backoff: self.failure_backoff,
+            early_refresh: self.early_refresh,
+            cache_status: self.cache_status,
+            cache_status_name: self.cache_status_name.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    /// Whether the key hook of another layer of the same cache is this one's, or none.
+    pub(crate) fn has_key_hook_of(&self, inner: &Self) -> bool {
+        let hooks = [&inner.key, &self.key, &default_key()].map(|hook| Arc::as_ptr(hook).addr());
+        hooks[0] == hooks[1] || hooks[0] == hooks[2]
+    }
+
     /// Returns the lifetime that the configuration gives to a response that states none.
     pub(crate) fn assigned_ttl(&self, head: &response::Parts) -> Option<Ttl> {
         if let Some(ttl_by) = &self.ttl_by

@@ -37,6 +37,43 @@ use crate::state::LayerState;
 /// have options of its own: setting an option changes neither other clones nor services that were
 /// made before.
 ///
+/// # Stacked layers
+///
+/// A request may pass several layers of one cache, such as the default of a router and that of one
+/// of its routes. They are one cache for it: the outermost layer looks up, calls, stores,
+/// invalidates, counts and adds `Cache-Status`; those further inside pass the request on, and hand
+/// their options outwards. A route overrides the default like this:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use axum::{Router, routing::get};
+/// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+/// let cache = CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60));
+/// let rates = get(async || "1.08").layer(cache.clone().ttl(Duration::from_secs(300)));
+/// let app: Router = Router::new().route("/rates", rates).layer(cache);
+/// ```
+///
+/// The innermost layer that a request has passed judges the response: its options of freshness
+/// (without those about request directives), storing (without
+/// [`max_buffered_bytes`](Self::max_buffered_bytes)), stale responses (without
+/// [`failure_backoff`](Self::failure_backoff)) and writes (without
+/// [`max_detached_writes`](Self::max_detached_writes)) count. The outermost layer has decided
+/// the rest before the request came that far: keys, [`skip`](Self::skip), coalescing, refreshing,
+/// `Cache-Status`, clock and random numbers. Some options are combined, so that none is missed:
+///
+/// * [`also_invalidate`](Self::also_invalidate): the functions of all layers are called.
+/// * [`classify_writes`](Self::classify_writes): the function of the innermost layer that has one.
+/// * [`write_through`](Self::write_through) and [`store_posts`](Self::store_posts): all layers must
+///   allow it.
+/// * [`skip`](Self::skip) and [`key`](Self::key): a response is not stored if an inner layer skips
+///   the request or has a key hook of its own, because the stored response would not be what that
+///   layer allows.
+///
+/// Layers of different caches do not know of each other: each looks up, stores and adds its member
+/// to `Cache-Status`. Layers recognize each other by an extension of the request, while the outer
+/// one waits for the response. A service between them has to keep the extensions; a handler that
+/// sends requests of its own through the cache must not copy them.
+///
 /// # Options
 ///
 /// Every option has a safe default. They are grouped by topic below:

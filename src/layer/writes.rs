@@ -53,9 +53,9 @@ impl<B: Backend> CacheLayer<B> {
         I: IntoIterator<Item: Into<String>>,
     {
         self.with(|config| {
-            config.also_invalidate = Some(Arc::new(move |write| {
+            config.also_invalidate = vec![Arc::new(move |write| {
                 related(write).into_iter().map(Into::into).collect()
-            }));
+            })];
         })
     }
 

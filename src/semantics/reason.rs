@@ -179,6 +179,9 @@ reasons! {
         Budget => "budget",
         /// The backend failed or did not answer in time.
         BackendFailed => "backend-failed",
+        /// A layer of the same cache further inside exempts the request, by `skip` or by a key
+        /// hook of its own.
+        Exempt => "exempt",
         /// The answer to a write is no full representation named by `Content-Location`.
         NotRepresentation => "not-representation",
     }
@@ -293,6 +296,7 @@ impl Refusal {
                 | Self::TooLarge
                 | Self::HeadTooLarge
                 | Self::NoRoom
+                | Self::Exempt
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Requests that bypass the cache.
+//! Requests that bypass the cache, or one of its layers.
 
 use http::{Request, Response};
 
@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::reason::{Bypass, Reason};
 use crate::state::LayerState;
+use crate::state::inner_layers::Marked;
 use crate::stats::Event;
 
 use super::bounds::{InnerBody, InnerService};
@@ -28,8 +29,23 @@ where
 {
     state.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
-    let response = call(inner, request).await?;
+    // Kept until the response is here, see `Marked::layers`.
+    let marked = Marked::new(inner, &state);
+    let _layers = marked.layers();
+    let response = call(marked, request).await?;
     let mut response = response.map(ResponseBody::streaming);
     Responder::new(&state).mark_bypassed(response.headers_mut(), reason);
     Ok(response)
+}
+
+/// Forwards a request that a layer of the same cache further outside handles.
+pub(crate) async fn pass_on<S, Req, Res>(
+    inner: S,
+    request: Request<Req>,
+) -> Result<Response<ResponseBody<Res>>, S::Error>
+where
+    S: InnerService<Req, Res>,
+    Res: InnerBody,
+{
+    Ok(call(inner, request).await?.map(ResponseBody::streaming))
 }

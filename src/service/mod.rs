@@ -49,8 +49,9 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
 use crate::state::LayerState;
+use crate::state::inner_layers::InnerLayers;
 
-use self::bypass::bypass;
+use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
@@ -145,6 +146,10 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        if let Some(layers) = InnerLayers::find(&self.state, &parts.extensions) {
+            layers.add(&self.state.config, &parts);
+            return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
+        }
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
         let read_request = match classify(config, seed, &parts) {
             Route::Read(read) => read,

@@ -5,13 +5,14 @@
 //! where they need several fields.
 //!
 //! This module knows the backend, the flights and the counters. It knows nothing of requests on
-//! their way, and imports nothing of `service`. Start reading with [`layer_state`], then
+//! their way but the mark of [`inner_layers`], and imports nothing of `service`. Start reading with [`layer_state`], then
 //! [`operations`].
 
 pub(crate) mod backend_failure_log;
 pub(crate) mod background;
 pub(crate) mod detached_writes;
 pub(crate) mod fill_queue;
+pub(crate) mod inner_layers;
 pub(crate) mod language_variants;
 pub(crate) mod layer_state;
 pub(crate) mod operations;

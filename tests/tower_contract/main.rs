@@ -10,6 +10,7 @@ mod methods;
 mod readiness;
 mod routers;
 mod runtimes;
+mod stacked;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

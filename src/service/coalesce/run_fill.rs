@@ -19,6 +19,7 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
+use crate::state::inner_layers::Marked;
 use crate::state::shared_head::SharedHead;
 
 use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
@@ -73,21 +74,26 @@ where
     }
     // Without followers the response is for a request that began before its lookup.
     let begins = |now| leader.as_ref().is_none_or(|leader| leader.begin_call(now));
-    let fetched = fetch_from_origin(&state, inner, request, &mut fill, &mut outgoing, begins).await;
+    let marked = Marked::new(inner, &state);
+    let layers = marked.layers();
+    let fetched =
+        fetch_from_origin(&state, marked, request, &mut fill, &mut outgoing, begins).await;
     let (response, info) = match fetched {
         FetchOutcome::Response(response, info) => (response, info),
         // Both are for this request alone: the flight ends without a response.
         FetchOutcome::Replacement(response) => return Ok(response),
         FetchOutcome::Error(error) => return Err(error),
     };
+    let (state, exempt) = layers.options(state);
     let (mut head, body) = response.into_parts();
     if outgoing.method == Method::HEAD {
         update_from_head(&state, &fill, &outgoing, &head).await;
     }
-    let decision = match fence {
+    let decision = match (exempt, fence) {
+        (Some(refusal), _) => Err(refusal),
         // Without followers, a response that cannot be stored need not be judged.
-        Err(refusal) if leader.is_none() => Err(refusal),
-        fence => decide(&state, fill, fence, &outgoing, &mut head, &body),
+        (None, Err(refusal)) if leader.is_none() => Err(refusal),
+        (None, fence) => decide(&state, fill, fence, &outgoing, &mut head, &body),
     };
     let delivery = Delivery {
         state: &state,

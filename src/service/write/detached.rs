@@ -85,6 +85,7 @@ impl<B: Backend> DetachedWrite<B> {
         let Some(result) = with_timeout(limit, future).await else {
             return;
         };
+        self.pending.take_over_options();
         let head = head_of(result);
         let outcome = head.as_ref().map_or(WriteOutcome::Unknown, |head| {
             outcome_of(&self.pending.state.config, head)

@@ -15,11 +15,13 @@ pub(crate) mod targets;
 pub(crate) mod write_guard;
 
 use http::{Request, Response};
+use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::reason::WriteOutcome;
 use crate::state::LayerState;
+use crate::state::inner_layers::Marked;
 
 use self::outcome::head_of;
 use self::store_write_response::Replaced;
@@ -39,7 +41,7 @@ use super::respond::Responder;
 /// The error of the inner service. The resource is invalidated before it is returned.
 pub(crate) async fn write<S, B, Req, Res>(
     state: LayerState<B>,
-    mut inner: S,
+    inner: S,
     request: Request<Req>,
     target: WriteTarget,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
@@ -48,7 +50,8 @@ where
     B: Backend,
     Res: InnerBody,
 {
-    let pending = PendingInvalidation::new(state.clone(), &request, target);
+    let mut inner = Marked::new(inner, &state);
+    let pending = PendingInvalidation::new(state, &request, target, inner.layers());
     let fence = store_write_response::capture_fence(&pending).await;
     // Nothing is written before the call: a client that leaves until then leaves nothing behind.
     ready(&mut inner).await?;
@@ -67,6 +70,7 @@ where
     // A write that was not committed has no representation to show for it.
     let fence = fence.filter(|_| outcome == WriteOutcome::Committed);
     let representation = store_write_response::representation(guard.pending(), fence, &head, &body);
+    let state = guard.pending().state.clone();
     let (body, replaced) = match representation {
         Some(representation) => representation.store(&state, body).await,
         None => (ResponseBody::streaming(body), Replaced::default()),

@@ -162,7 +162,10 @@ fn represented_get<B: Backend>(
     if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
         return Err(Refusal::NotRepresentation);
     }
-    let get = get_for(pending, head).ok_or(Refusal::NotRepresentation)?;
+    // The fence was captured by the options of this layer; an inner one may allow less.
+    let is_allowed = is_any || (state.config.store_posts && pending.request.method == Method::POST);
+    let get = get_for(pending, head).filter(|_| is_allowed);
+    let get = get.ok_or(Refusal::NotRepresentation)?;
     let target = &pending.request.uri;
     if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
         return Err(Refusal::NotRepresentation);

@@ -1,11 +1,13 @@
 //! The resources and groups that one write invalidates (RFC 9111 §4.4, RFC 9875 §3).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, Request, request, response};
 
 use crate::backend::{Backend, Group, InvalidationTarget};
+use crate::config::AlsoInvalidate;
 use crate::key::{Resource, normalize_authority};
 use crate::semantics::groups::{GroupNames, invalidated_groups};
 use crate::semantics::invalidation::resolve;
@@ -13,6 +15,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::WriteOutcome;
 use crate::service::request::route::WriteTarget;
 use crate::state::LayerState;
+use crate::state::inner_layers::InnerLayers;
 use crate::write_info::WriteInfo;
 
 /// A write's request and resource, kept until its targets are invalidated.
@@ -23,6 +26,8 @@ pub(crate) struct PendingInvalidation<B: Backend> {
     authority: Box<str>,
     /// When the write began.
     pub(crate) at: Moment,
+    /// The layers of the same cache that it passes further inside.
+    layers: Arc<InnerLayers>,
 }
 
 impl<B: Backend> Clone for PendingInvalidation<B> {
@@ -33,6 +38,7 @@ impl<B: Backend> Clone for PendingInvalidation<B> {
             resource: self.resource,
             authority: self.authority.clone(),
             at: self.at,
+            layers: self.layers.clone(),
         }
     }
 }
@@ -52,6 +58,7 @@ impl<B: Backend> PendingInvalidation<B> {
         state: LayerState<B>,
         request: &Request<Req>,
         target: WriteTarget,
+        layers: Arc<InnerLayers>,
     ) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
@@ -70,7 +77,13 @@ impl<B: Backend> PendingInvalidation<B> {
             request: parts,
             resource: target.resource,
             authority: target.authority,
+            layers,
         }
+    }
+
+    /// Takes over the options of the inner layers that have been passed by now.
+    pub(crate) fn take_over_options(&mut self) {
+        self.state = self.layers.options(self.state.clone()).0;
     }
 
     /// The targets of a write with this outcome and, if there is one, this response.
@@ -120,18 +133,20 @@ impl<B: Backend> PendingInvalidation<B> {
         resources
     }
 
-    /// The references of the hook. It may be called while values are dropped, so a panic ends here.
+    /// The references of the hooks. They may be called while values are dropped, so a panic ends
+    /// here.
     fn related(&self, response: Option<&response::Parts>) -> Vec<String> {
-        let Some(also) = &self.state.config.also_invalidate else {
-            return Vec::new();
-        };
         let write = WriteInfo::new(&self.request, response);
-        catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
-            tracing::error!(
-                "also_invalidate panicked; the resources it would have named are not invalidated"
-            );
-            Vec::new()
-        })
+        let call = |also: &Arc<AlsoInvalidate>| {
+            catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
+                tracing::error!(
+                    "also_invalidate panicked; the resources it would have named are not invalidated"
+                );
+                Vec::new()
+            })
+        };
+        let hooks = &self.state.config.also_invalidate;
+        hooks.iter().flat_map(call).collect()
     }
 
     /// The resource that a reference names, resolved against the write's target. `None` for one

@@ -10,6 +10,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::task::Poll;
 
 use http::response;
 use tokio::runtime::Handle;
@@ -88,8 +89,9 @@ where
                 unreachable!("there is one answer");
             };
             let polled = future.as_mut().poll(cx);
-            if polled.is_pending() {
-                self.phase = WritePhase::Calling(future);
+            match &polled {
+                Poll::Pending => self.phase = WritePhase::Calling(future),
+                Poll::Ready(_) => self.pending.take_over_options(),
             }
             polled
         })
@@ -131,6 +133,7 @@ where
     B: Backend,
 {
     fn drop(&mut self) {
+        self.pending.take_over_options();
         match std::mem::replace(&mut self.phase, WritePhase::Done) {
             WritePhase::Done => {}
             WritePhase::Answered(outcome, targets) => {

@@ -1,0 +1,62 @@
+//! On axum: a default for the router, and another one for a route.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get as handle;
+use tokio::time::Instant;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::MemoryBackend;
+
+use super::{layer, members};
+use crate::routers::{Routed, of};
+use crate::support::{get, put, send};
+
+const DEFAULT: Duration = Duration::from_secs(60);
+const OF_ROUTE: Duration = Duration::from_secs(300);
+
+/// A route with a lifetime of its own, and one without.
+fn rates(cache: &CacheLayer<MemoryBackend>) -> Router {
+    let rates = handle(async || "rates").put(async || "written");
+    Router::new()
+        .route("/rates", rates.layer(cache.clone().ttl(OF_ROUTE)))
+        .route("/other", handle(async || "other"))
+}
+
+async fn says(service: &Routed, path: &str, expected: &str) {
+    let begun = Instant::now();
+    let answer = send(service, get(path)).await;
+    assert_eq!(
+        (answer.cache_status().as_str(), members(&answer)),
+        (expected, 1)
+    );
+    assert_eq!(begun.elapsed(), Duration::ZERO, "nothing waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_overrides_the_default_of_its_router() {
+    let cache = layer().ttl(DEFAULT);
+    let service = of(rates(&cache).layer(cache.clone()));
+    says(&service, "/rates", "fwd=uri-miss; stored").await;
+    says(&service, "/rates", "hit; ttl=300").await;
+    says(&service, "/other", "fwd=uri-miss; stored").await;
+    says(&service, "/other", "hit; ttl=60").await;
+    let written = send(&service, put("/rates")).await;
+    assert_eq!((written.body.as_str(), members(&written)), ("written", 1));
+    says(&service, "/rates", "fwd=uri-miss; stored").await;
+    let stats = cache.handle().stats();
+    assert_eq!((stats.hits, stats.stores, stats.invalidations), (2, 3, 1));
+}
+
+/// The inner layer sees another path than the outer one.
+#[tokio::test(start_paused = true)]
+async fn a_nested_router_overrides_the_default() {
+    let cache = layer().ttl(DEFAULT);
+    let api = Router::new().nest("/api", rates(&cache));
+    let service = of(api.layer(cache.clone()));
+    says(&service, "/api/rates", "fwd=uri-miss; stored").await;
+    says(&service, "/api/rates", "hit; ttl=300").await;
+    send(&service, put("/api/rates")).await;
+    says(&service, "/api/rates", "fwd=uri-miss; stored").await;
+    assert_eq!(cache.handle().stats().invalidations, 1);
+}
