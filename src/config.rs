@@ -208,6 +208,7 @@ impl Config {
             store_set_cookie: inner.store_set_cookie,
             store_parts: inner.store_parts,
             generate_etags: inner.generate_etags,
+            empty_request_bodies: self.empty_request_bodies.clone(),
             authority: self.authority.clone(),
             sites: self.sites,
             key: self.key.clone(),

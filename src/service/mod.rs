@@ -49,7 +49,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
 use crate::state::LayerState;
-use crate::state::inner_layers::InnerLayers;
+use crate::state::inner_layers::find_layers;
 
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
@@ -146,7 +146,7 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        if let Some(layers) = InnerLayers::find(&self.state, &parts.extensions) {
+        if let Some(layers) = find_layers(&self.state, &parts.extensions) {
             layers.add(&self.state.config, &parts);
             return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
         }

@@ -16,9 +16,10 @@ use http::header::TRAILER;
 use http::{StatusCode, response};
 use http_body::Body;
 
-use crate::backend::{Backend, PutOutcome};
+use crate::backend::{Backend, PutOutcome, StoredResponse};
 use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
 use crate::flight::{BudgetShare, DropNotice};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
@@ -178,38 +179,47 @@ pub(crate) fn commit<B: Backend>(
     if let Some(companion) = guard.companion() {
         response = response.with_drop_observer(companion);
     }
-    let response = Arc::new(response);
     let (key, lookup_key) = (storable.key, storable.lookup_key);
     let task = state.clone();
     state.shared.background.run(async move {
-        let state = task;
-        let whole_key = key.primary();
-        let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
-            .then(|| parts::superseded::SupersededParts::new(whole_key, &fence));
-        let store = &state.shared.store;
-        let put = store
-            .backend
-            .put(&key, fence, response.clone(), state.now());
-        let put = put.await;
-        if matches!(put, Ok(PutOutcome::Stored)) {
-            store.languages.remember(&key, &response);
-            if let Some(superseded) = superseded {
-                superseded.remove(&state).await;
+        let refusal = store(&task, &key, fence, Arc::new(response)).await;
+        match refusal {
+            None => {
+                task.shared.origin.failures.forget(&lookup_key);
+                guard.mark_stored();
             }
-            state.shared.origin.failures.forget(&lookup_key);
-            guard.mark_stored();
-        }
-        if let Some(refusal) = state.record_put(&put) {
-            guard.mark_refused(refusal);
+            Some(refusal) => guard.mark_refused(refusal),
         }
         drop((share, guard));
     });
 }
 
+/// Stores a response, and removes the parts that it supersedes. Returns why it is not stored, if so.
+async fn store<B: Backend>(
+    state: &LayerState<B>,
+    key: &CacheKey,
+    fence: B::Fence,
+    response: Arc<StoredResponse>,
+) -> Option<Refusal> {
+    let whole_key = key.primary();
+    let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
+        .then(|| parts::superseded::SupersededParts::new(whole_key, &fence));
+    let store = &state.shared.store;
+    let put = store.backend.put(key, fence, response.clone(), state.now());
+    let put = put.await;
+    if matches!(put, Ok(PutOutcome::Stored)) {
+        store.languages.remember(key, &response);
+        if let Some(superseded) = superseded {
+            superseded.remove(state).await;
+        }
+    }
+    state.record_put(&put)
+}
+
 /// Remembers a key as uncacheable for the requests that a refusal concerns.
 pub(crate) fn remember_uncacheable<B: Backend>(
     state: &LayerState<B>,
-    key: &crate::key::CacheKey,
+    key: &CacheKey,
     refusal: Refusal,
 ) {
     let ttl = state.config.coalesce.uncacheable_ttl;

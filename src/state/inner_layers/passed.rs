@@ -1,0 +1,55 @@
+//! The options that the inner layers hand outwards.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::request;
+
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::semantics::invalidation;
+use crate::semantics::reason::Refusal;
+use crate::state::layer_state::LayerState;
+
+/// The layers of a cache that a request passes inside of the one that handles it.
+#[derive(Default)]
+pub(crate) struct InnerLayers(Mutex<Passed>);
+
+#[derive(Default)]
+struct Passed {
+    /// The options of each, the innermost last.
+    configs: Vec<Arc<Config>>,
+    /// Whether one of them exempts the request from the cache.
+    is_exempt: bool,
+}
+
+impl InnerLayers {
+    /// Adds a layer that the request passes.
+    pub(crate) fn add(&self, config: &Arc<Config>, request: &request::Parts) {
+        let skip = config.skip.as_ref();
+        let is_skipped =
+            invalidation::is_safe(&request.method) && skip.is_some_and(|skip| skip(request));
+        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A request that is repeated between the layers passes them once more.
+        passed.configs.retain(|known| !Arc::ptr_eq(known, config));
+        passed.configs.push(config.clone());
+        passed.is_exempt |= is_skipped;
+    }
+
+    /// Takes over the options of the inner layers that are applied to the response.
+    ///
+    /// An error says why the response may not be stored.
+    pub(crate) fn options<B: Backend>(
+        &self,
+        mut state: LayerState<B>,
+    ) -> (LayerState<B>, Option<Refusal>) {
+        let passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_exempt = passed.is_exempt;
+        for inner in &passed.configs {
+            if !Arc::ptr_eq(&state.config, inner) {
+                is_exempt |= !state.config.has_key_hook_of(inner);
+                state.config = Arc::new(state.config.with_response_options_of(inner));
+            }
+        }
+        (state, is_exempt.then_some(Refusal::Exempt))
+    }
+}
