@@ -90,7 +90,8 @@ fn seconds_left(lifetime: Duration, age: u64) -> i64 {
 /// Why the inner service is asked, and what its response may do to the store.
 pub(crate) struct Miss<F> {
     pub(crate) reason: FetchReason,
-    /// The fence of the lookup; `None` if the backend failed, and nothing may be stored.
+    /// The fence of the lookup; `None` if the backend failed, or if it lets nothing be stored for
+    /// now.
     pub(crate) fence: Option<F>,
     /// The key that was looked up last: the variant's, where one is known.
     pub(crate) lookup_key: CacheKey,

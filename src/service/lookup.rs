@@ -16,7 +16,7 @@ use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::freshness::early_refresh;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refresh, Refusal, StaleUse};
+use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
@@ -209,7 +209,6 @@ fn judge<B: Backend>(
         Lookup::Varies(_, fence) | Lookup::Miss(fence) => (None, Some(fence)),
         Lookup::Unfenced => (None, None),
     };
-    let refusal = fence.is_none().then_some(Refusal::WriteGrace);
     let lookup_key = result.lookup_key;
     let has_vary_rule = lookup_key != lookup_key.primary();
     let found = match &response {
@@ -223,10 +222,7 @@ fn judge<B: Backend>(
         Some(response) => Candidate::Response(response.freshness()),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
-    let miss = |reason| Miss {
-        refusal,
-        ..Miss::new(reason, fence, lookup_key, result.completed_fills)
-    };
+    let miss = |reason| Miss::new(reason, fence, lookup_key, result.completed_fills);
     match (verdict, response) {
         (ReuseDecision::Fresh { age, left }, Some(response)) => {
             let is_due = is_early_refresh_due(state, &response, left);

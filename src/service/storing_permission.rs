@@ -16,7 +16,7 @@ use crate::random::uniform;
 use crate::semantics::fields::date;
 use crate::semantics::groups::{GroupNames, member_groups};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{FetchReason, Refusal};
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{
     RequestHead, ResponseHead, StorageDecision, StoragePolicy, StoringRules, decide_storage,
@@ -35,7 +35,11 @@ pub(crate) fn storage_fence<B: Backend>(
     if let Some(refusal) = fill.miss.refusal {
         return Err(refusal);
     }
-    let fence = fill.miss.fence.clone().ok_or(Refusal::BackendFailed)?;
+    let fence = fill.miss.fence.clone().ok_or(match fill.miss.reason {
+        FetchReason::BackendFailed => Refusal::BackendFailed,
+        // The backend answered `Lookup::Unfenced`.
+        _ => Refusal::WriteGrace,
+    })?;
     let resource = fill.key.key.resource();
     if state.shared.write_grace.covers_resource(resource, now) {
         return Err(Refusal::WriteGrace);

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::{ConnectionOptions, Pool};
 use super::operations::ProtocolClient;
@@ -12,7 +13,7 @@ use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{
-    Backend, BackendError, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
+    Backend, BackendError, GraceScope, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -110,9 +111,9 @@ impl Backend for RedisBackend {
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
         let fence = match resource {
             Some(resource) => self.0.client.capture_resource(resource).await?,
-            None => self.0.client.capture_all_stripes().await?,
+            None => Some(self.0.client.capture_all_stripes().await?),
         };
-        Ok(Some(fence))
+        Ok(fence)
     }
 
     /// A lookup reads token and entry in one step, so a response was valid when its fence was
@@ -157,9 +158,23 @@ impl Backend for RedisBackend {
         let client = &self.0.client;
         match target {
             InvalidationTarget::Resource(resource) => client.invalidate_resource(resource).await?,
-            InvalidationTarget::Group(group) => client.invalidate_group(group).await?,
+            InvalidationTarget::Group(group) => {
+                client.invalidate_group(group, None).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        let client = &self.0.client;
+        Ok(match target {
+            InvalidationTarget::Resource(resource) => client.bury_resource(resource, grace).await?,
+            InvalidationTarget::Group(group) => client.invalidate_group(group, Some(grace)).await?,
+        })
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

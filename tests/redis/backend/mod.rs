@@ -16,6 +16,7 @@ mod retries;
 mod sharing;
 #[cfg(all(feature = "redis-tls", feature = "redis-client", feature = "test-util"))]
 mod tls;
+mod unknown_outcomes;
 mod variants;
 
 use std::future::poll_fn;

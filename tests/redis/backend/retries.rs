@@ -44,7 +44,12 @@ async fn a_token_is_offered_once() {
     assert!(matches!(fence, Ok(Some(_))), "{fence:?}");
     let commands = fake.commands();
     let scripts = commands.iter().filter(|asked| asked[0] == b"EVALSHA");
-    let offered: Vec<_> = scripts.map(|asked| &asked[asked.len() - 2]).collect();
+    // Behind the script, the number of keys, and the keys.
+    let first_argument = |asked: &Vec<Vec<u8>>| {
+        let keys = String::from_utf8_lossy(&asked[2]).parse::<usize>();
+        3 + keys.expect("a number")
+    };
+    let offered: Vec<_> = scripts.map(|asked| &asked[first_argument(asked)]).collect();
     let different: BTreeSet<_> = offered.iter().collect();
     // The namespace's and that of all groups for the lookup and for the fence, the resource's, that
     // of all stripes: each twice.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::backend::redis::connection::{Connection, ServerIdentity};
 use crate::backend::redis::protocol::entry::{GroupTokens, decode_entry};
-use crate::backend::redis::protocol::tokens::{AllGroupsToken, NamespaceToken, Token, TokenScope};
+use crate::backend::redis::protocol::tokens::{
+    AllGroups, NamespaceToken, TOMBSTONE, Token, TokenScope,
+};
 use crate::backend::{Lookup, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
@@ -14,7 +16,7 @@ use crate::semantics::moment::Moment;
 pub(crate) struct LookupReply {
     pub(crate) entry: EntryReply,
     /// `None` if the token is absent.
-    pub(crate) all_groups: Option<AllGroupsToken>,
+    pub(crate) all_groups: Option<AllGroups>,
 }
 
 /// The lease and the entry of one key.
@@ -33,16 +35,24 @@ pub(crate) enum EntryReply {
         server: ServerIdentity,
         namespace: Option<NamespaceToken>,
     },
+    /// A tombstone is in the lease's place: nothing may be read or stored.
+    Tombstone,
 }
 
 /// Compares lease and entry of a key; `values` are the values of their keys.
 pub(crate) fn parse_lookup(
     key: &CacheKey,
     now: Moment,
-    (namespace, all_groups): (Option<NamespaceToken>, Option<AllGroupsToken>),
+    (namespace, all_groups): (Option<NamespaceToken>, Option<AllGroups>),
     (lease, entry): (Option<Vec<u8>>, Option<Vec<u8>>),
     connection: &Connection,
 ) -> LookupReply {
+    if lease.as_deref() == Some(TOMBSTONE) {
+        return LookupReply {
+            entry: EntryReply::Tombstone,
+            all_groups,
+        };
+    }
     let server = connection.identity();
     let entry = match parse_lease(lease, server, namespace, key.resource()) {
         None => EntryReply::NoLease { server, namespace },

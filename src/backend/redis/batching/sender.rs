@@ -12,7 +12,7 @@ use super::reply::parse_lookup;
 use crate::backend::redis::connection::{CommandError, Connection, Pool};
 use crate::backend::redis::protocol::keys::Namespace;
 use crate::backend::redis::protocol::replies::bulk_strings;
-use crate::backend::redis::protocol::tokens::{AllGroupsToken, NamespaceToken};
+use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
@@ -90,7 +90,7 @@ impl LookupBatcher {
         let namespace = values.next().flatten();
         let namespace = namespace.and_then(|token| NamespaceToken::from_bytes(&token));
         let all_groups = values.next().flatten();
-        let all_groups = all_groups.and_then(|token| AllGroupsToken::from_bytes(&token));
+        let all_groups = all_groups.and_then(|token| AllGroups::from_bytes(&token));
         for pending in batch {
             let (lease, entry) = (values.next().flatten(), values.next().flatten());
             let tokens = (namespace, all_groups);

@@ -7,6 +7,9 @@
 //! * a fill reads the tokens of its groups first, then compares the token of all groups;
 //! * a lookup has the token of all groups before it compares the tokens of a member's groups.
 //!
+//! An invalidation after a write that may still be committed leaves a tombstone in the place of the
+//! token of all groups. A fill that has captured it stores no member of any group.
+//!
 //! If the token of all groups is unchanged, the fill has read its groups' tokens before any
 //! invalidation that came after its capture could remove one. The tokens are stored with the
 //! response, and each lookup compares them with the current ones. A member that passes was valid
@@ -20,19 +23,20 @@ use super::protocol_client::ProtocolClient;
 use crate::backend::StoredResponse;
 use crate::backend::redis::connection::CommandError;
 use crate::backend::redis::protocol::entry::GroupTokens;
-use crate::backend::redis::protocol::tokens::{AllGroupsToken, NamespaceToken};
+use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken};
 use crate::backend::redis::protocol::ttl::LEASE_TTL;
 
 impl ProtocolClient {
     /// Reads or creates the tokens of a response's groups.
     ///
-    /// Returns `None` if a group was invalidated since `all_groups` was captured, or if there are
-    /// more groups than an entry has room for: the response must not be stored. The tokens outlive
+    /// Returns `None` if a group was invalidated since `all_groups` was captured, if that is a
+    /// tombstone, or if there are more groups than an entry has room for: the response must not be
+    /// stored. The tokens outlive
     /// an entry that is stored for `ttl`.
     pub(super) async fn capture_groups(
         &self,
         response: &StoredResponse,
-        all_groups: AllGroupsToken,
+        all_groups: AllGroups,
         namespace: NamespaceToken,
         ttl: Duration,
     ) -> Result<Option<GroupTokens>, CommandError> {
@@ -40,9 +44,10 @@ impl ProtocolClient {
         if groups.is_empty() {
             return Ok(Some(GroupTokens::default()));
         }
-        if groups.len() > GroupTokens::MAX {
+        let (Some(all_groups), true) = (all_groups.token(), groups.len() <= GroupTokens::MAX)
+        else {
             return Ok(None);
-        }
+        };
         let mut tokens = Vec::with_capacity(groups.len());
         for group in groups {
             let token = self.get_or_create_group(group, namespace, ttl + LEASE_TTL);

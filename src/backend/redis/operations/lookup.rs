@@ -6,7 +6,6 @@ use crate::backend::Lookup;
 use crate::backend::redis::batching::{EntryReply, LookupReply};
 use crate::backend::redis::connection::CommandError;
 use crate::backend::redis::protocol::fence::RedisFence;
-use crate::backend::redis::protocol::tokens::{AllGroupsToken, Token};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
@@ -37,19 +36,12 @@ impl ProtocolClient {
             },
             EntryReply::NoLease { server, namespace } => {
                 let lease = self.get_or_create_lease(server, namespace, key.resource());
-                Lookup::Miss(Box::pin(lease).await?)
+                Box::pin(lease)
+                    .await?
+                    .map_or(Lookup::Unfenced, Lookup::Miss)
             }
+            EntryReply::Tombstone => Lookup::Unfenced,
         };
-        Ok(with_fence(lookup, all_groups))
-    }
-}
-
-fn with_fence(lookup: Lookup<Token>, all_groups: AllGroupsToken) -> Lookup<RedisFence> {
-    let fence = |lease| RedisFence::for_resource(lease, all_groups);
-    match lookup {
-        Lookup::Found(response, lease) => Lookup::Found(response, fence(lease)),
-        Lookup::Varies(rule, lease) => Lookup::Varies(rule, fence(lease)),
-        Lookup::Miss(lease) => Lookup::Miss(fence(lease)),
-        Lookup::Unfenced => Lookup::Unfenced,
+        Ok(lookup.map_fence(|lease| RedisFence::for_resource(lease, all_groups)))
     }
 }

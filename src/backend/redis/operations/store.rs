@@ -10,7 +10,7 @@ use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
 use crate::backend::redis::protocol::keys::stripe_of;
 use crate::backend::redis::protocol::replies::{put_outcome, token_held};
-use crate::backend::redis::protocol::tokens::{NamespaceToken, Token, TokenScope};
+use crate::backend::redis::protocol::tokens::{NamespaceToken, TOMBSTONE, Token, TokenScope};
 use crate::backend::redis::protocol::ttl::entry_ttl;
 use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
@@ -91,6 +91,7 @@ impl ProtocolClient {
         let arguments = || {
             let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
+            arguments.push(Bytes::from_static(TOMBSTONE));
             arguments
         };
         let call = ScriptCall {
@@ -119,7 +120,7 @@ impl ProtocolClient {
     }
 
     /// Returns the token of a fence for a resource; `None` if it was captured on another server or
-    /// in another namespace token.
+    /// in another namespace token, or if a tombstone was there.
     ///
     /// The namespace token is in another slot, so the script cannot compare it. A clear between
     /// this step and the script makes the entry unreachable, because its lease no longer counts.
@@ -134,10 +135,15 @@ impl ProtocolClient {
         };
         let [lease_key, stripe_key] = self.namespace.fence_keys(resource);
         let (key, token, scope) = match &fence.tokens {
-            FenceTokens::Resource(lease) => (lease_key, *lease, TokenScope::Resource(resource)),
+            FenceTokens::Resource(lease) => {
+                (lease_key, Some(*lease), TokenScope::Resource(resource))
+            }
             FenceTokens::AllStripes(tokens) => {
                 (stripe_key, tokens[stripe_of(resource)], TokenScope::Stripe)
             }
+        };
+        let Some(token) = token else {
+            return Ok(None);
         };
         let counts = token.is_valid_for(connection.identity(), namespace, scope);
         let captured = CapturedToken {

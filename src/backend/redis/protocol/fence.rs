@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::tokens::{AllGroupsToken, Token};
+use super::tokens::{AllGroups, Token};
 
 /// The [`Fence`](crate::backend::Backend::Fence) of [`RedisBackend`](crate::backend::RedisBackend):
 /// the tokens of a resource and of all groups.
@@ -12,7 +12,7 @@ use super::tokens::{AllGroupsToken, Token};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisFence {
     pub(crate) tokens: FenceTokens,
-    pub(crate) all_groups: AllGroupsToken,
+    pub(crate) all_groups: AllGroups,
 }
 
 /// The tokens that a fence compares.
@@ -20,12 +20,13 @@ pub struct RedisFence {
 pub(crate) enum FenceTokens {
     /// The lease of one resource.
     Resource(Token),
-    /// The tokens of all stripes, for a write whose response will name its resource.
-    AllStripes(Arc<[Token]>),
+    /// The tokens of all stripes, for a write whose response will name its resource. `None` for a
+    /// stripe that has a tombstone.
+    AllStripes(Arc<[Option<Token>]>),
 }
 
 impl RedisFence {
-    pub(crate) fn for_resource(lease: Token, all_groups: AllGroupsToken) -> Self {
+    pub(crate) fn for_resource(lease: Token, all_groups: AllGroups) -> Self {
         Self {
             tokens: FenceTokens::Resource(lease),
             all_groups,

@@ -7,7 +7,8 @@
 //! seal = digest of the server's identity and of the resource, stripe or group
 //! ```
 //!
-//! Start with [`Token`].
+//! A tombstone stands in the place of a token that may not exist for now: a write of unknown
+//! outcome may still be committed. Start with [`Token`].
 
 use std::fmt;
 use std::hash::Hasher;
@@ -53,6 +54,49 @@ random_token! {
     /// The token of all groups together. Each invalidation of a group removes it, before the token
     /// of that group.
     AllGroupsToken
+}
+
+/// The tombstone of a resource or a stripe. No fill can hold it: its length is that of no token. It
+/// counts on every server and in every namespace token, so that neither a restart nor a clear ends
+/// its time.
+pub(crate) const TOMBSTONE: &[u8] = b"write of unknown outcome";
+
+/// The value of the key of the token of all groups.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AllGroups {
+    Token(AllGroupsToken),
+    /// No member of any group may be stored. The random value changes with each invalidation of a
+    /// group, so that flights are shared as with a token.
+    Tombstone(AllGroupsToken),
+}
+
+impl AllGroups {
+    const TOMBSTONE: u8 = b't';
+
+    /// Parses the value of the key; `None` if another program has stored something there.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (&Self::TOMBSTONE, random) if random.len() == 16 => {
+                AllGroupsToken::from_bytes(random).map(Self::Tombstone)
+            }
+            _ => AllGroupsToken::from_bytes(bytes).map(Self::Token),
+        }
+    }
+
+    /// Returns the value of a new tombstone.
+    pub(crate) fn random_tombstone() -> [u8; 17] {
+        let mut tombstone = [Self::TOMBSTONE; 17];
+        tombstone[1..].copy_from_slice(AllGroupsToken::random().as_ref());
+        tombstone
+    }
+
+    /// Returns the token; `None` while no member may be stored.
+    pub(crate) fn token(self) -> Option<AllGroupsToken> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::Tombstone(_) => None,
+        }
+    }
 }
 
 /// The subject of a [`Token`].
@@ -114,6 +158,20 @@ impl Token {
         token
             .is_valid_for(server, namespace, scope)
             .then_some(token)
+    }
+
+    /// Parses the reply of a script that returns or creates a token. `None` is an unexpected reply,
+    /// `Some(None)` a tombstone.
+    pub(crate) fn parse_created(
+        bytes: &[u8],
+        server: ServerIdentity,
+        namespace: NamespaceToken,
+        scope: TokenScope<'_>,
+    ) -> Option<Option<Self>> {
+        if bytes == TOMBSTONE {
+            return Some(None);
+        }
+        Self::parse(bytes, server, namespace, scope).map(Some)
     }
 
     /// Takes a token from an entry, without asking whether it counts.
