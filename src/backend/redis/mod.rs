@@ -37,6 +37,12 @@
 //!   it has not answered that write. Responses stored before the write stay until they expire.
 //! * A write whose invalidation Redis did not acknowledge is answered nevertheless: see
 //!   [`Guarded`](super::Guarded).
+//! * A write of [unknown outcome](crate::WriteOutcome) may be committed after its invalidation. No
+//!   instance stores its resource for
+//!   [`write_grace_window`](crate::CacheLayer::write_grace_window), unless Redis evicts the
+//!   *tombstone* that says so, or has no memory for it (`noeviction`; counted in
+//!   [`refused_write_graces`](crate::stats::Stats::refused_write_graces)). Then only the instance
+//!   that had the write knows.
 //! * A primary that is demoted without its connections being closed is noticed within a second, or
 //!   at the first write. A primary that still acknowledges although another one was elected (split
 //!   brain) is not noticed: `min-replicas-to-write 1` limits the damage.
@@ -64,6 +70,9 @@
 //! seal = digest of the server's run_id and master_replid, and of the resource or group
 //! ```
 //!
+//! A write of unknown outcome leaves a tombstone for a while in the place of the lease, the stripe
+//! token or the token of all groups.
+//!
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
 //! request is readable in a name. Stripes are explained under *Write-through*. All keys expire.
 //! Lease, entries and variants of one resource share a hash slot, as Redis Cluster will need it.
@@ -74,6 +83,7 @@
 //!  │◀─ entry begins with the lease ─────────── hit
 //!  │◀─ it does not, or there is none ───────── miss; the lease is the fence
 //!  │◀─ no lease that counts here ───────────── script: create it ──▶ miss with that fence
+//!  │◀─ tombstone ───────────────────────────── miss without a fence
 //!  ▼
 //!  Fill (a miss)
 //!  │ call the inner service, stream its response to the client
@@ -81,7 +91,9 @@
 //!
 //!  Write
 //!  │ call the inner service; it answers
-//!  │ UNLINK trc:l:{r} trc:w:NN ──────────────▶ all entries of the resource are dead
+//!  │ script INVALIDATE ──────────────────────▶ UNLINK trc:l:{r} trc:w:NN, unless tombstones:
+//!  │                                           all entries of the resource are dead
+//!  │ outcome unknown: INVALIDATE_UNKNOWN ────▶ SET both to tombstones for write_grace_window
 //!  │◀─ acknowledged ──────────────────────────
 //!  ▼ answer the client
 //! ```
@@ -103,6 +115,13 @@
 //! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
 //! one of them. If any resource in the same stripe as the POST's resource is invalidated meanwhile,
 //! the POST's fence is broken and its response is not stored.
+//!
+//! A *tombstone* is no token, so no fill can hold it: a lookup that finds one is a miss without a
+//! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.
+//! Whatever is stored after its end has looked up its lease after its end, and called the inner
+//! service after that: after a commit that came within `write_grace_window`. The tombstone of a
+//! stripe keeps POSTs of the whole stripe from storing their responses, and that of all groups keeps
+//! members of any group from being stored; everything else is exact.
 //!
 //! *Groups* (RFC 9875) are explained in `operations/groups.rs`.
 //!

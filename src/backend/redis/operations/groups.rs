@@ -7,15 +7,16 @@
 //! * a fill reads the tokens of its groups first, then compares the token of all groups;
 //! * a lookup has the token of all groups before it compares the tokens of a member's groups.
 //!
-//! An invalidation after a write that may still be committed leaves a tombstone in the place of the
-//! token of all groups. A fill that has captured it stores no member of any group.
-//!
 //! If the token of all groups is unchanged, the fill has read its groups' tokens before any
 //! invalidation that came after its capture could remove one. The tokens are stored with the
 //! response, and each lookup compares them with the current ones. A member that passes was valid
 //! when its lookup's fence was captured: whatever invalidates it later breaks that fence. With two
 //! steps, a lookup between them would find a member whose group is about to be removed, and hold
 //! the token that comes after.
+//!
+//! An invalidation after a write that may still be committed leaves a tombstone in the place of the
+//! token of all groups. A fill that has captured it stores no member of any group: which groups it
+//! concerns cannot be known when its call begins.
 
 use std::time::Duration;
 
@@ -31,8 +32,7 @@ impl ProtocolClient {
     ///
     /// Returns `None` if a group was invalidated since `all_groups` was captured, if that is a
     /// tombstone, or if there are more groups than an entry has room for: the response must not be
-    /// stored. The tokens outlive
-    /// an entry that is stored for `ttl`.
+    /// stored. The tokens outlive an entry that is stored for `ttl`.
     pub(super) async fn capture_groups(
         &self,
         response: &StoredResponse,
