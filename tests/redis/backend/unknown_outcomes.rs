@@ -330,3 +330,30 @@ async fn no_earlier_fence_outlives_the_period() {
     sleep(5 * short).await;
     assert_eq!(sample.put(&backend, &fence).await, PutOutcome::Superseded);
 }
+
+/// Promise: a write of unknown outcome stops stores of its own resource, not of those that share a
+/// stripe with it.
+#[tokio::test]
+async fn a_period_covers_exactly_its_resource() {
+    let server = RedisServer::start().await;
+    let backend = instance(&server);
+    for number in 0..600 {
+        let other = Sample::of(&backend, &format!("/{number}"), "other").await;
+        let target = InvalidationTarget::Resource(*other.key.resource());
+        let buried = backend.invalidate_unknown(&target, GRACE * 20).await;
+        assert_eq!(buried.expect("done"), GraceScope::AllInstances);
+    }
+    let sample = Sample::of(&backend, "/a", "a").await;
+    sample.store(&backend).await;
+    let fence = backend.fence(Some(sample.key.resource())).await;
+    let fence = fence.expect("done").expect("a fence");
+    assert_eq!(sample.replace(&backend, &fence).await, PutOutcome::Stored);
+    assert!(sample.body(&backend).await.is_some());
+    // A write that did not know its resource shares the stripe's fate.
+    let fence = backend.fence(None).await.expect("done").expect("a fence");
+    assert_eq!(
+        sample.replace(&backend, &fence).await,
+        PutOutcome::Superseded
+    );
+    assert!(sample.body(&backend).await.is_none());
+}

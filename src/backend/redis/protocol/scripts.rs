@@ -156,7 +156,8 @@ return 1"
 );
 
 /// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
-/// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over one.
+/// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over that of a
+/// lease.
 ///
 /// Keys: captured token's key, lease, stripe, entry, list of variants; for a response with variants
 /// also rule. Arguments: as `PUT`, then the new lease, tombstone.
@@ -165,7 +166,7 @@ const REPLACE: &str = with_variants!(
 local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
 for index = 2, 3 do
   if redis.pcall('GET', KEYS[index]) ~= ARGV[9] then redis.call('UNLINK', KEYS[index])
-  else held = false end
+  elseif index == 2 then held = false end
 end
 if not held then return 0 end
 redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[4])
