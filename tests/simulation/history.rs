@@ -236,6 +236,11 @@ impl History {
         known.calls[call].is_under_way = false;
     }
 
+    /// Another call completes what this one answered.
+    pub fn completes(&self, call: usize) {
+        self.known().calls[call].is_whole = true;
+    }
+
     /// What a call's body is, and whether it comes to its end.
     pub fn text(&self, call: usize) -> (String, bool) {
         let known = self.known();

@@ -24,7 +24,7 @@
 //!
 //! The origin may have validators of one second's grain, and replicas that lag: see `source`.
 //!
-//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 3,000, a few hundred for the
+//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 1,200, a few hundred for the
 //! larger worlds), `SIMULATION_FROM` the first. A failing seed is printed; `SIMULATION_FROM=<seed>
 //! SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
 //! backend fails, whose guard has a chance of its own, and on a real Redis, which takes as long as
@@ -67,9 +67,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn every_seed(is_stormy: bool, store: Store, instances: usize) {
     every_seed_of(Kind {
         is_stormy,
-        is_narrow: false,
-        store,
-        instances,
+        ..Kind::calm(store, instances)
     });
 }
 
@@ -78,8 +76,7 @@ fn every_narrow_seed(store: Store, instances: usize) {
     every_seed_of(Kind {
         is_stormy: true,
         is_narrow: true,
-        store,
-        instances,
+        ..Kind::calm(store, instances)
     });
 }
 
@@ -92,7 +89,7 @@ fn every_seed_of(kind: Kind) {
     } = kind;
     let is_basic =
         instances == 1 && !kind.is_narrow && matches!(store, Store::Memory | Store::Dawdling);
-    let seen = each(if is_basic { 3_000 } else { 500 }, |seed| {
+    let seen = each(if is_basic { 1_200 } else { 500 }, |seed| {
         stores::run(seed, kind).0
     });
     println!("{seen:?}");
@@ -156,6 +153,14 @@ fn validations_beside_writes_of_two_instances() {
 }
 
 #[test]
+fn writes_of_unknown_outcome_at_two_instances() {
+    every_seed_of(Kind {
+        is_unsure: true,
+        ..Kind::calm(Store::Dawdling, 2)
+    });
+}
+
+#[test]
 fn stormy_worlds_on_a_backend_of_two_steps() {
     every_seed(true, Store::TwoSteps, 1);
 }
@@ -211,9 +216,7 @@ fn a_seed_is_one_schedule() {
         ] {
             let kind = Kind {
                 is_stormy,
-                is_narrow: false,
-                store,
-                instances,
+                ..Kind::calm(store, instances)
             };
             assert_eq!(stores::run(seed, kind).1, stores::run(seed, kind).1);
         }

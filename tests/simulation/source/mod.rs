@@ -2,9 +2,11 @@
 //!
 //! Its reads may be answered by a replica that lags behind the database. A replica has every write
 //! that was answered, and of those under way as many as luck has it: two reads in a row may go
-//! back in time. For the conditions of a request see [`validators`], for writes [`writes`].
+//! back in time. For the conditions of a request see [`validators`], for parts [`ranges`], for
+//! writes [`writes`].
 
 mod busy;
+pub mod ranges;
 mod trickle;
 pub mod validators;
 mod writes;
@@ -122,6 +124,11 @@ impl Source {
             under.0 = None;
             return Ok(response);
         }
+        if let Some(response) = self.rest_of(request, &key, version, &owner) {
+            self.history.answers(call, String::new(), true);
+            under.0 = None;
+            return Ok(response);
+        }
         self.history.samples(call, &owner, version);
         let response = self.representation(&key, version, call, &owner);
         under.0 = None;
@@ -138,7 +145,11 @@ impl Source {
             }
             return Ok(response);
         }
-        Ok(response)
+        let Some(mut part) = self.part(request, call) else {
+            return Ok(response);
+        };
+        self.describe(part.headers_mut(), &key, version, call, &owner);
+        Ok(part)
     }
 
     /// The version that a read finds.
@@ -198,7 +209,12 @@ impl Source {
         };
         let mut response =
             answer(200, &[("cache-control", cache_control)], "").map(|_| body.boxed());
-        let headers = response.headers_mut();
+        self.describe(response.headers_mut(), key, version, call, owner);
+        response
+    }
+
+    /// Adds the fields of what a call answers.
+    fn describe(&self, headers: &mut HeaderMap, key: &str, version: u64, call: usize, owner: &str) {
         for (name, value) in [
             ("x-key", key.to_owned()),
             ("x-version", version.to_string()),
@@ -215,6 +231,5 @@ impl Source {
         if resource_of(key) == TEAM {
             headers.insert("cache-groups", GROUP.parse().expect("a field value"));
         }
-        response
     }
 }

@@ -66,7 +66,7 @@ fn strong_tag(call: usize) -> String {
     format!("\"c{call}\"")
 }
 
-fn call_of(tag: &str) -> Option<usize> {
+pub fn call_of(tag: &str) -> Option<usize> {
     tag.strip_prefix("\"c")?.strip_suffix('"')?.parse().ok()
 }
 
@@ -131,7 +131,7 @@ impl Source {
     }
 
     /// The version that conditions are compared with.
-    fn compared_version(&self, version: u64) -> u64 {
+    pub(super) fn compared_version(&self, version: u64) -> u64 {
         let missing = if self.plan.lags {
             self.luck.below(3)
         } else {

@@ -29,9 +29,23 @@ pub struct Kind {
     pub is_stormy: bool,
     /// See [`Plan::narrow`].
     pub is_narrow: bool,
+    /// Whether the outcome of many writes is unknown, whatever the seed.
+    pub is_unsure: bool,
     pub store: Store,
     /// Caches that share it.
     pub instances: usize,
+}
+
+impl Kind {
+    pub fn calm(store: Store, instances: usize) -> Self {
+        Self {
+            is_stormy: false,
+            is_narrow: false,
+            is_unsure: false,
+            store,
+            instances,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +66,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     if kind.is_narrow {
         plan.narrow(&luck);
     }
+    plan.is_unsure |= kind.is_unsure;
     plan.is_away = loses && luck.chance(15);
     let capacity = if kind.is_stormy {
         luck.pick(&[24 << 10, 1 << 20])
