@@ -63,7 +63,8 @@ impl<B: Backend> CacheLayer<B> {
     /// `s-maxage`, as Next.js intends with `s-maxage=1, stale-while-revalidate=59`.
     ///
     /// Default: `false`: `s-maxage` forbids stale use (RFC 9111 §5.2.2.10). The windows of this
-    /// layer never apply to a response with `s-maxage`.
+    /// layer, and `max-stale` and `stale-if-error` of requests, never apply to a response with
+    /// `s-maxage`.
     #[must_use]
     pub fn stale_despite_s_maxage(self, allow: bool) -> Self {
         self.with(|config| config.stale.despite_s_maxage = allow)

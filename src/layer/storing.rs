@@ -22,12 +22,13 @@ use crate::backend::Backend;
 /// | 300, 405, 414, 501 | stated, given by `ttl_by`, or estimated (RFC 9110 §15.1) |
 /// | 206 | as 200, but as a part: see [`store_parts`](Self::store_parts) |
 /// | 428, 429, 431, 511 | never: their definition forbids it (RFC 6585) |
-/// | 407, 408, 412, 416, 417, 421, 425, 426 | never: they answer a condition or a connection |
+/// | 226, 407, 408, 412, 416, 417, 421, 425, 426 | never: they answer a condition or a connection |
 /// | any other | stated, given by `ttl_by`, or, if it is `public`, estimated |
 ///
 /// No lifetime is given or estimated if a directive of `Cache-Control` cannot be read, as `nostore`
 /// or `private; max-age=0`, or if `Pragma: no-cache` stands alone: each was probably meant to forbid
-/// storing. Lifetimes that a response states count all the same. A 5xx never replaces another
+/// storing. Lifetimes that a response states count all the same, but not the stale windows of this
+/// layer. A 5xx never replaces another
 /// stored response. A stored 401 or 403 answers no request with credentials of its own:
 /// `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token` or
 /// `X-Access-Token`.

@@ -239,6 +239,26 @@ async fn a_killed_origins_stale_responses_are_served_until_it_is_back() {
     assert!(cache_status(&back).contains("fwd-status=304"), "{back}");
 }
 
+/// RFC 9111 §5.2.2.10, RFC 5861 §3: as Next.js sends it.
+#[tokio::test]
+async fn stale_while_revalidate_counts_beside_s_maxage_with_the_flag_for_it() {
+    let lines = "cache-control: s-maxage=1, stale-while-revalidate=59\r\n";
+    for (flags, expected) in [
+        (&["--stale-despite-s-maxage"][..], "hit; ttl=-"),
+        (&[], "fwd=stale; stored"),
+    ] {
+        let origin = Origin::saying(ok(lines, "page")).await;
+        let url = origin.url();
+        let arguments = [&["--upstream", url.as_str()][..], flags].concat();
+        let proxy = Example::start("proxy", &arguments).await;
+        let page = format!("{}/page", proxy.base());
+        curl(&["-i", &page]).await;
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let stale = cache_status(&curl(&["-i", &page]).await);
+        assert!(stale.starts_with(expected), "{flags:?}: {stale}");
+    }
+}
+
 #[tokio::test]
 async fn uploads_are_streamed() {
     let origin = Origin::saying(ok("", "thanks")).await;

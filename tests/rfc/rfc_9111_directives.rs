@@ -116,8 +116,9 @@ pub const TABLE: &[Requirement] = &[
     ),
     should_not(
         "5.2.3",
-        "a lifetime is assigned to a response with a directive that is broken or misspelt",
+        "a lifetime or a stale window is assigned to a response with a directive that is broken or misspelt",
         tested(&[
+            "fields::lifetimes::a_response_that_cannot_be_read_whole_gets_no_stale_window_of_ours",
             "fields::lifetimes::a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours",
             "semantics::cache_control::readable::section_5_2_a_broken_or_misspelt_directive_is_noticed",
         ]),

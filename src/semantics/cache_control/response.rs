@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, VARY};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, LOCATION, VARY};
 use http::{HeaderMap, HeaderName};
 
 use super::delta_seconds::{lifetime, smallest};
@@ -137,10 +137,20 @@ pub fn withheld_fields(headers: &HeaderMap, targeted: &TargetedFields) -> Vec<He
     names
 }
 
+/// The fields without which a response must not be reused.
+const NEEDED: [HeaderName; 6] = [
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    LOCATION,
+    VARY,
+];
+
 /// Reads a list of field names.
 ///
 /// `None` if the list is empty, if a member is no field name, or if one is that of a field without
-/// which the response must not be reused.
+/// which the response must not be reused: it tells what the content is, or for which requests.
 fn field_names(list: &[u8]) -> Option<Vec<HeaderName>> {
     let members = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let names: Option<Vec<_>> = members
@@ -148,7 +158,7 @@ fn field_names(list: &[u8]) -> Option<Vec<HeaderName>> {
         .map(|member| HeaderName::from_bytes(member).ok())
         .collect();
     names.filter(|names| {
-        let is_needed = |name: &HeaderName| [CACHE_CONTROL, VARY].contains(name);
+        let is_needed = |name: &HeaderName| NEEDED.contains(name);
         !names.is_empty() && !names.iter().any(is_needed)
     })
 }

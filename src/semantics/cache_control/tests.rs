@@ -198,6 +198,20 @@ fn section_5_2_2_response_directives() {
             },
         ),
         (
+            &[r#"private="content-encoding""#],
+            ResponseDirectives {
+                private: true,
+                ..none
+            },
+        ),
+        (
+            &[r#"no-cache="x"; y"#],
+            ResponseDirectives {
+                no_cache: true,
+                ..none
+            },
+        ),
+        (
             &[r#"private="x", private"#],
             ResponseDirectives {
                 private: true,

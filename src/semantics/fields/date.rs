@@ -35,13 +35,12 @@ pub fn parse(value: &[u8], now: SystemTime) -> Option<SystemTime> {
         return None;
     }
     let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
-    let fields = match text.split_once(", ") {
-        Some((day, rest)) if DAYS.contains(&day) => imf_fixdate(rest),
-        Some((day, rest)) if LONG_DAYS.contains(&day) => rfc850_date(rest, now),
+    match text.split_once(", ") {
+        Some((day, rest)) if DAYS.contains(&day) => imf_fixdate(rest)?.time(),
+        Some((day, rest)) if LONG_DAYS.contains(&day) => rfc850_date(rest, now)?.in_century(now),
         Some(_) => None,
-        None => asctime_date(&text),
-    };
-    fields?.time()
+        None => asctime_date(&text)?.time(),
+    }
 }
 
 /// Reads the date of a field; `None` if the field is absent, has several lines or is no date.
@@ -57,6 +56,7 @@ pub fn is_in_field(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// The parts of a date.
+#[derive(Clone, Copy)]
 struct DateFields<'t> {
     year: i64,
     /// From 1 to 12.
@@ -81,6 +81,27 @@ impl DateFields<'_> {
     }
 }
 
+/// Fifty years of the Gregorian calendar, on average.
+const FIFTY_YEARS: Duration = Duration::from_secs(50 * 31_556_952);
+
+impl DateFields<'_> {
+    /// Returns the point in time of a date in the century of `now`, or in the one before if it would
+    /// lie more than 50 years ahead.
+    fn in_century(self, now: SystemTime) -> Option<SystemTime> {
+        let is_ahead = |time: SystemTime| {
+            let ahead = time.duration_since(now).unwrap_or_default();
+            ahead > FIFTY_YEARS
+        };
+        let before = Self {
+            year: self.year - 100,
+            ..self
+        };
+        // 29 February may be a day in one of both centuries only.
+        let time = self.time().filter(|time| !is_ahead(*time));
+        time.or_else(|| before.time())
+    }
+}
+
 /// Reads `06 Nov 1994 08:49:37 GMT`.
 fn imf_fixdate(text: &str) -> Option<DateFields<'_>> {
     let mut words = text.split(' ');
@@ -93,14 +114,14 @@ fn imf_fixdate(text: &str) -> Option<DateFields<'_>> {
     ends_in_gmt(words).then_some(fields)
 }
 
-/// Reads `06-Nov-94 08:49:37 GMT`.
+/// Reads `06-Nov-94 08:49:37 GMT`, with the year of the century of `now`.
 fn rfc850_date(text: &str, now: SystemTime) -> Option<DateFields<'_>> {
     let mut words = text.split(' ');
     let mut date = words.next()?.split('-');
     let fields = DateFields {
         day: number(date.next()?, 2)?,
         month: month(date.next()?)?,
-        year: full_year(number(date.next()?, 2)?, now),
+        year: century(now) + number(date.next()?, 2)?,
         time: words.next()?,
     };
     (date.next().is_none() && ends_in_gmt(words)).then_some(fields)
@@ -170,16 +191,11 @@ fn seconds_of_day(time: &str) -> Option<i64> {
     is_time.then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// Returns the year that a two-digit year means at `now`.
-fn full_year(two_digits: i64, now: SystemTime) -> i64 {
+/// Returns the first year of the century.
+fn century(now: SystemTime) -> i64 {
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let this_year = 1970 + (seconds / 31_556_952) as i64;
-    let year = this_year - this_year % 100 + two_digits;
-    if year > this_year + 50 {
-        year - 100
-    } else {
-        year
-    }
+    let year = 1970 + (seconds / 31_556_952) as i64;
+    year - year % 100
 }
 
 /// Returns the number of days of a month.
@@ -235,7 +251,10 @@ mod tests {
             ("Sat, 01 Jan 0001 00:00:00 GMT", 0),
             ("Friday, 01-Jan-27 00:00:00 GMT", 1_798_761_600),
             ("Wednesday, 01-Jan-76 00:00:00 GMT", 3_345_062_400),
+            ("Sunday, 20-Sep-76 00:00:00 GMT", 3_367_785_600),
+            ("Wednesday, 22-Sep-76 00:00:00 GMT", 212_198_400),
             ("Saturday, 01-Jan-77 00:00:00 GMT", 220_924_800),
+            ("Tuesday, 29-Feb-00 00:00:00 GMT", 951_782_400),
         ] {
             assert_eq!(seconds(text), Some(expected), "{text}");
         }

@@ -17,8 +17,8 @@ pub struct Staleness {
     pub if_unreachable: Duration,
     /// Is kept to be validated (RFC 9111 §4.3). Not served by this alone.
     pub validation: Duration,
-    /// `true` if the response forbids serving it stale, even to a request that accepts it (RFC 9111
-    /// §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10).
+    /// `true` if the response forbids serving it stale beyond these windows, even to a request that
+    /// accepts it (RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10).
     pub is_forbidden: bool,
 }
 
@@ -36,6 +36,18 @@ pub struct StaleRules {
     /// Whether `stale-while-revalidate` and `stale-if-error` count beside `s-maxage`, which forbids
     /// serving stale responses by its definition (RFC 9111 §5.2.2.10).
     pub despite_s_maxage: bool,
+}
+
+impl StaleRules {
+    /// Returns the rules without windows for serving stale responses that state none.
+    #[must_use]
+    pub fn without_windows(self) -> Self {
+        Self {
+            validation: self.validation,
+            despite_s_maxage: self.despite_s_maxage,
+            ..Self::default()
+        }
+    }
 }
 
 impl Staleness {
@@ -58,7 +70,8 @@ impl Staleness {
                 while_revalidate: explicit(directives.stale_while_revalidate),
                 if_error: explicit(directives.stale_if_error),
                 if_unreachable: explicit(directives.stale_if_error),
-                is_forbidden: !rules.despite_s_maxage,
+                // By its definition; the response itself excepts its own windows from that.
+                is_forbidden: true,
                 ..Self::default()
             };
         }

@@ -153,6 +153,16 @@ mod tests {
             is_forbidden: true,
             ..Staleness::default()
         });
+        let beside_s_maxage = stored(Staleness::new(
+            &ResponseDirectives::from_headers(
+                &headers("s-maxage=10, stale-while-revalidate=5, stale-if-error=10"),
+                &TargetedFields::default(),
+            ),
+            StaleRules {
+                despite_s_maxage: true,
+                ..GIVEN
+            },
+        ));
         #[rustfmt::skip]
         let rows: &[(&str, &Freshness, &'static str, u64, StaleUse, bool)] = &[
             ("within", &all, "", 14, WhileRevalidate, true),
@@ -177,6 +187,9 @@ mod tests {
             ("max-stale, older than max-age", &all, "max-stale, max-age=11", 12, MaxStale, false),
             ("max-stale, no older than max-age", &all, "max-stale, max-age=12", 12, MaxStale, true),
             ("without max-stale", &all, "", 12, MaxStale, false),
+            ("its own window beside s-maxage", &beside_s_maxage, "", 14, WhileRevalidate, true),
+            ("max-stale opens nothing beside s-maxage", &beside_s_maxage, "max-stale", 12, MaxStale, false),
+            ("stale-if-error widens nothing beside s-maxage", &beside_s_maxage, "stale-if-error=50", 21, IfError, false),
             ("stale-if-error opens nothing that is forbidden", &forbidden, "stale-if-error=50", 12, IfError, false),
         ];
         for (case, stored, line, now, of, expected) in rows {

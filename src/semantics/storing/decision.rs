@@ -10,7 +10,7 @@ use super::policy::{StorageDecision, StoragePolicy};
 use crate::semantics::cache_control::{
     RequestDirectives, ResponseDirectives, can_be_read_whole, withheld_fields,
 };
-use crate::semantics::freshness::{self, Freshness, Lifetime, Staleness, Ttl};
+use crate::semantics::freshness::{self, Freshness, Lifetime, StaleRules, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::origin_conditions;
 use crate::semantics::vary::{Vary, VarySelection};
@@ -32,9 +32,24 @@ pub fn decide_storage(
         true => withheld_fields(response.headers, &rules.targets),
         false => Vec::new(),
     };
+    // Nothing of the configuration contradicts a directive that was meant, but cannot be read.
+    let is_clear = can_be_read_whole(response.headers, &rules.targets);
+    let stale_rules = match is_clear {
+        true => rules.stale,
+        false => rules.stale.without_windows(),
+    };
     match refusal_or_lifetime(request, response, (&directives, &withheld), rules) {
         Err(refusal) => StorageDecision::Refuse(refusal),
-        Ok((lifetime, vary)) => match freshness(request, response, &directives, lifetime, rules) {
+        Ok((lifetime, _)) if !is_clear && !matches!(lifetime, Lifetime::Explicit(_)) => {
+            StorageDecision::Refuse(Refusal::UnreadableDirectives)
+        }
+        Ok((lifetime, vary)) => match freshness(
+            request,
+            response,
+            &directives,
+            lifetime,
+            (rules, stale_rules),
+        ) {
             Err(refusal) => StorageDecision::Refuse(refusal),
             Ok(freshness) => StorageDecision::Store(StoragePolicy {
                 freshness,
@@ -93,9 +108,6 @@ fn refusal_or_lifetime(
     let is_explicit = matches!(lifetime, Lifetime::Explicit(_));
     let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
-    // A lifetime of ours contradicts no directive that was meant, but cannot be read.
-    let is_clear = is_explicit || can_be_read_whole(response.headers, &rules.targets);
-    refuse_if(!is_clear, Refusal::UnreadableDirectives)?;
     refuse_if(
         request.headers.contains_key(COOKIE) && !is_explicit,
         Refusal::Cookie,
@@ -142,7 +154,7 @@ fn freshness(
     response: ResponseHead<'_>,
     directives: &ResponseDirectives,
     lifetime: Lifetime,
-    rules: &StoringRules,
+    (rules, stale_rules): (&StoringRules, StaleRules),
 ) -> Result<Freshness, Refusal> {
     let lifetime = match lifetime {
         Lifetime::Explicit(time)
@@ -152,9 +164,9 @@ fn freshness(
         Lifetime::Absent => return Err(Refusal::NoLifetime),
     };
     let initial_age = freshness::corrected_initial_age(response.headers, request.at, response.at);
-    let mut stale = Staleness::new(directives, rules.stale);
+    let mut stale = Staleness::new(directives, stale_rules);
     if can_be_validated(response) {
-        stale.validation = rules.stale.validation;
+        stale.validation = stale_rules.validation;
     }
     let freshness = Freshness {
         received: response.at,
@@ -202,12 +214,12 @@ fn is_endless(headers: &HeaderMap) -> bool {
 ///
 /// Its definition forbids it (RFC 6585 §3, §4, §5, §6), it is not final, or it answers something
 /// that is in no cache key: a condition, a range or an expectation of the request (412, 416, 417),
-/// the credentials for this proxy (407), or the connection that the request came on (408, 421, 425,
-/// 426).
+/// the response that the client has (226, RFC 3229), the credentials for this proxy (407), or the
+/// connection that the request came on (408, 421, 425, 426).
 pub(super) fn is_never_stored(status: StatusCode) -> bool {
     let answers_no_key = matches!(
         status.as_u16(),
-        206 | 304 | 407 | 408 | 412 | 416 | 417 | 421 | 425 | 426
+        206 | 226 | 304 | 407 | 408 | 412 | 416 | 417 | 421 | 425 | 426
     );
     let is_forbidden = matches!(status.as_u16(), 428 | 429 | 431 | 511);
     status.is_informational() || answers_no_key || is_forbidden

@@ -30,7 +30,9 @@ async fn a_status_whose_definition_forbids_storing_is_never_stored() {
         ("etag", "\"a\""),
     ];
     // The others answer the connection, the request's conditions or its credentials for a proxy.
-    for status in [428, 429, 431, 511, 407, 408, 412, 416, 417, 421, 425, 426] {
+    for status in [
+        428, 429, 431, 511, 226, 407, 408, 412, 416, 417, 421, 425, 426,
+    ] {
         on_both_backends(async |layer| {
             let layer = layer
                 .ttl(60 * SECOND)
@@ -203,6 +205,33 @@ async fn a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours() {
                 assert_eq!(got.cache_status(), expected, "{lines:?}");
             }
         }
+    }
+}
+
+/// What was meant to forbid stale use is no permission either.
+#[tokio::test(start_paused = true)]
+async fn a_response_that_cannot_be_read_whole_gets_no_stale_window_of_ours() {
+    for (line, is_served) in [
+        ("max-age=10", true),
+        ("max-age=10, foo=bar", true),
+        ("max-age=10, must_revalidate", false),
+        ("max-age=10, mustrevalidate", false),
+        ("max-age=10, proxy-revalidat", false),
+        ("max-age=10, must-revalidate; public", false),
+        // A window of its own is stated.
+        ("max-age=10, mustrevalidate, stale-if-error=60", true),
+    ] {
+        let origin = slow(move |_, call| match call {
+            1 => answer(200, &[("cache-control", line)], "text"),
+            _ => answer(503, &[], "down"),
+        });
+        let layer = in_virtual_time(MemoryBackend::default()).stale_if_error(60 * SECOND);
+        let service = layer.layer(origin);
+        send(&service, get("/a")).await;
+        settled().await;
+        advance(20 * SECOND).await;
+        let got = send(&service, get("/a")).await;
+        assert_eq!(got.status == 200, is_served, "{line}");
     }
 }
 
