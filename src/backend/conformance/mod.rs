@@ -19,6 +19,7 @@ mod grace;
 mod groups;
 #[cfg(test)]
 mod tests;
+mod validity;
 
 use super::Backend;
 
@@ -57,6 +58,12 @@ pub async fn check<B: Backend>(make: impl Fn() -> B) {
     groups::leaves_other_groups_alone(make()).await;
     groups::replaces_only_when_no_group_overlapped(make()).await;
     groups::joins_nothing_that_may_be_a_member(make()).await;
+    for invalidation in validity::Invalidation::ALL {
+        for polls in 0..8 {
+            validity::an_invalidation_during_a_lookup(make(), invalidation, polls).await;
+            validity::a_lookup_during_an_invalidation(make(), invalidation, polls).await;
+        }
+    }
     grace::a_write_of_unknown_outcome_invalidates(make()).await;
     grace::nothing_is_stored_in_the_period(make()).await;
     finding::get_now_agrees_with_get(make()).await;

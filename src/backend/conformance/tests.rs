@@ -1,6 +1,6 @@
 //! The backends of this crate, and their wrappers, keep the contract.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::yield_now;
@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use super::check;
 use crate::backend::{
     Backend, BackendError, Either, ForwardBackend, GraceScope, Guarded, InvalidationTarget, Lookup,
-    MemoryBackend, PutOutcome, StoredResponse,
+    MemoryBackend, MemoryFence, PutOutcome, StoredResponse,
 };
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
@@ -108,6 +108,107 @@ impl Backend for Minimal {
 
     async fn clear(&self) -> Result<(), BackendError> {
         self.0.clear().await
+    }
+}
+
+/// A backend that captures a lookup's fence after it has read the response, and calls that valid.
+#[derive(Clone, Debug)]
+struct Lying(MemoryBackend);
+
+impl ForwardBackend for Lying {
+    type Inner = MemoryBackend;
+
+    fn inner(&self) -> &MemoryBackend {
+        &self.0
+    }
+
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<MemoryFence>> {
+        None
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
+        let found = self.0.get(key, now).await?;
+        yield_now().await;
+        let fence = self.0.fence(None).await?.expect("memory has fences");
+        Ok(found.map_fence(|_| fence))
+    }
+
+    fn is_still_valid(&self, _: &CacheKey, _: &StoredResponse, _: &MemoryFence) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "was valid when its fence was captured")]
+async fn a_backend_that_calls_a_removed_response_valid_is_caught() {
+    check(|| Lying(memory())).await;
+}
+
+/// A backend that numbers an invalidation, and breaks the fences, before it removes anything.
+#[derive(Clone, Debug)]
+struct InTwoSteps {
+    memory: MemoryBackend,
+    removed: Arc<Mutex<Option<(CacheKey, Arc<StoredResponse>)>>>,
+}
+
+impl ForwardBackend for InTwoSteps {
+    type Inner = MemoryBackend;
+
+    fn inner(&self) -> &MemoryBackend {
+        &self.memory
+    }
+
+    fn get_now(&self, _: &CacheKey) -> Option<Lookup<MemoryFence>> {
+        None
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
+        let removed = self.removed.lock().expect("no panic").clone();
+        Ok(match (self.memory.get(key, now).await?, removed) {
+            (Lookup::Miss(fence), Some((removed, response))) if removed == *key => {
+                Lookup::Found(response, fence)
+            }
+            (found, _) => found,
+        })
+    }
+
+    fn is_still_valid(&self, _: &CacheKey, _: &StoredResponse, _: &MemoryFence) -> bool {
+        true
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: MemoryFence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        let removed = (*key, response.clone());
+        let put = self.memory.put(key, fence, response, now).await?;
+        if put == PutOutcome::Stored {
+            *self.removed.lock().expect("no panic") = Some(removed);
+        }
+        Ok(put)
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        self.memory.invalidate(target).await?;
+        yield_now().await;
+        *self.removed.lock().expect("no panic") = None;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "was valid when its fence was captured")]
+async fn an_invalidation_in_two_steps_is_caught_unless_it_is_told() {
+    let make = || InTwoSteps {
+        memory: memory(),
+        removed: Arc::default(),
+    };
+    for polls in 0..8 {
+        let resource = super::validity::Invalidation::Resource;
+        super::validity::a_lookup_during_an_invalidation(make(), resource, polls).await;
     }
 }
 
