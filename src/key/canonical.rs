@@ -1,30 +1,33 @@
 //! The canonical form of a request: one spelling of its target, its host, its cookies, and of the
 //! fields that end at this recipient.
 //!
-//! Pure functions of the request's head; they know neither stored responses nor options. Start
-//! with [`canonicalize`].
+//! Pure functions of the request's head. Start with [`canonicalize`], which the proxy uses before
+//! the key is made, and [`spell_by_key`], which the cache uses for requests that go to the inner
+//! service.
 
 use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri, request};
 
-use super::authority::{InvalidAuthority, normalize_authority, requested_authority};
+use super::authority::{Authority, InvalidAuthority, normalize_authority, requested_authority};
 use crate::semantics::fields::{self, hop_by_hop};
 
 /// Puts a request into the form that an intermediary keys and forwards.
 ///
 /// The target is in origin form, and its authority is the one `Host`, in normal form. Fields of the
-/// connection are gone, those that `Connection` names included (RFC 9110 §7.6.1). Kept of them are:
-/// `TE: trailers`, which no version needs `Connection` for but HTTP/1.1; `Transfer-Encoding`, as a
-/// sign that there is content; `Upgrade`, if `keeps_upgrade`. `Cookie` is one line.
+/// connection are gone, with those that `Connection` named (RFC 9110 §7.6.1), except `TE: trailers`,
+/// `Transfer-Encoding` as a sign of content, and `Upgrade` if `keeps_upgrade` says so. `Cookie` is
+/// one line.
 ///
 /// A request without authority keeps none. Applying it again changes nothing.
 pub(crate) fn canonicalize(
     request: &mut request::Parts,
     keeps_upgrade: bool,
 ) -> Result<(), InvalidAuthority> {
-    let authority = canonical_authority(request)?;
+    set_canonical_authority(request)?;
     let headers = &mut request.headers;
+    // `Connection` may name it.
+    let host = headers.get(HOST).cloned();
     let accepts_trailers = fields::list(headers, &TE).any(is_trailers);
     let is_chunked = headers.contains_key(TRANSFER_ENCODING);
     let protocol = headers.get(UPGRADE).filter(|_| keeps_upgrade).cloned();
@@ -39,38 +42,72 @@ pub(crate) fn canonicalize(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
+    if let Some(host) = host {
+        headers.insert(HOST, host);
+    }
     join_cookies(headers);
-    set_authority(request, &authority);
     Ok(())
 }
 
-/// Returns the authority in the form that it has behind a target in origin form, where port 80 is
-/// the default one: the scheme is gone with the target.
-fn canonical_authority(request: &request::Parts) -> Result<String, InvalidAuthority> {
+/// Spells the target and `Host` as a target in origin form needs it, where port 80 is the default
+/// one: the scheme is gone with the target.
+fn set_canonical_authority(request: &mut request::Parts) -> Result<(), InvalidAuthority> {
     let requested = requested_authority(request)?;
-    if requested.is_empty() {
-        return Ok(String::new());
+    let authority = match requested.is_empty() {
+        true => requested,
+        false => normalize_authority(&requested, None).ok_or(InvalidAuthority)?,
+    };
+    if !has_spelling(request, &authority) {
+        let authority = authority.into_owned();
+        set_authority(request, &authority, false);
     }
-    let normal = normalize_authority(&requested, None).ok_or(InvalidAuthority)?;
-    Ok(normal.into_owned())
+    Ok(())
 }
 
-/// Puts the target into origin form (RFC 9112 §3.2.1), and `authority` into the one `Host`. An
-/// empty one removes it.
-pub(crate) fn set_authority(request: &mut request::Parts, authority: &str) {
-    if request.uri.authority().is_some() || request.uri.scheme().is_some() {
-        let path = request.uri.path_and_query().cloned();
-        request.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    }
-    let headers = &mut request.headers;
-    if authority.is_empty() {
-        headers.remove(HOST);
+/// Spells a request that goes to the inner service by its key's `rule` for authorities: its target
+/// is in origin form, and the authority of the key is the one `Host`. `keeps_scheme` leaves the
+/// target in absolute form. A request with an invalid authority, which has no key, stays as it is.
+pub(crate) fn spell_by_key(request: &mut request::Parts, rule: &Authority, keeps_scheme: bool) {
+    join_cookies(&mut request.headers);
+    let Ok(authority) = rule.resolve(request) else {
         return;
+    };
+    if !has_spelling(request, &authority) {
+        let authority = authority.into_owned();
+        set_authority(request, &authority, keeps_scheme);
     }
-    if headers.get(HOST).is_none_or(|host| host != authority)
-        && let Ok(host) = HeaderValue::from_str(authority)
-    {
-        headers.insert(HOST, host);
+}
+
+/// Returns whether a request has its target in origin form, and this authority in `Host`, or no
+/// `Host` if it is empty. Nearly all requests of HTTP/1.1 have.
+fn has_spelling(request: &request::Parts, authority: &str) -> bool {
+    let host = request.headers.get(HOST);
+    request.uri.authority().is_none()
+        && host.map_or(authority.is_empty(), |host| {
+            !authority.is_empty() && host == authority
+        })
+}
+
+/// Puts the target into origin form (RFC 9112 §3.2.1) unless it keeps its scheme, and `authority`
+/// into the one `Host`. An empty one removes it.
+fn set_authority(request: &mut request::Parts, authority: &str, keeps_scheme: bool) {
+    if request.uri.authority().is_some() {
+        let mut parts = std::mem::take(&mut request.uri).into_parts();
+        parts.authority = authority.parse().ok().filter(|_| keeps_scheme);
+        parts.scheme = parts.scheme.filter(|_| parts.authority.is_some());
+        parts.path_and_query = parts
+            .path_and_query
+            .or_else(|| Some(PathAndQuery::from_static("/")));
+        // Cannot fail: there are all parts, or the path alone.
+        request.uri = Uri::from_parts(parts).unwrap_or_default();
+    }
+    match HeaderValue::from_str(authority) {
+        Ok(host) if !authority.is_empty() => {
+            request.headers.insert(HOST, host);
+        }
+        _ => {
+            request.headers.remove(HOST);
+        }
     }
 }
 

@@ -41,7 +41,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -55,6 +55,7 @@ use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
+use self::request::forwarded_form::apply_to_write;
 use self::request::route::{Route, classify};
 use self::respond::Responder;
 use self::write::write;
@@ -154,6 +155,7 @@ where
         let read_request = match classify(config, seed, &parts) {
             Route::Read(read) => read,
             Route::Write(target) => {
+                apply_to_write(&mut parts);
                 return self.forward(parts, body, |state, inner, request| {
                     write(state, inner, request, target)
                 });
@@ -177,15 +179,15 @@ where
             }
             let (response, refresh) = answer(&self.state, found, preconditions);
             if let Some(refresh) = refresh {
-                let (key, target) = read_request.into_key(&config.scope);
-                apply_target(&mut parts, target);
+                let (key, form) = read_request.into_key(&config.scope);
+                form.apply(config, &mut parts);
                 let request = Request::from_parts(parts, body);
                 refresh.spawn(self.inner.clone(), request, key);
             }
             return ResponseFuture::ready(response);
         }
-        let (key, target) = read_request.into_key(&config.scope);
-        apply_target(&mut parts, target);
+        let (key, form) = read_request.into_key(&config.scope);
+        form.apply(config, &mut parts);
         match outcome {
             Some(LookupOutcome::Fetch(miss)) => {
                 self.forward(parts, body, |state, inner, request| {
@@ -196,13 +198,5 @@ where
                 read(state, inner, request, key)
             }),
         }
-    }
-}
-
-/// Removes from a request the parts of its query that its key ignores: they must not shape the
-/// response stored under it.
-fn apply_target(parts: &mut Parts, target: Option<Box<Uri>>) {
-    if let Some(target) = target {
-        parts.uri = *target;
     }
 }

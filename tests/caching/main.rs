@@ -8,6 +8,7 @@ mod bytes;
 mod directives;
 mod fields;
 mod groups;
+mod one_meaning;
 mod parts;
 mod poisoning;
 mod posts;

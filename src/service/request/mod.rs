@@ -4,6 +4,7 @@
 //! This module decides from the request alone. It knows the options and the key rules, but no
 //! stored response, no flight and no clock.
 
+pub(crate) mod forwarded_form;
 pub(crate) mod outgoing;
 pub(crate) mod preconditions;
 pub(crate) mod route;

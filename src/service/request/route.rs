@@ -15,6 +15,7 @@ use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
 
+use super::forwarded_form::ForwardedForm;
 use super::preconditions::Preconditions;
 
 /// The route of a request through the cache.
@@ -50,15 +51,19 @@ impl ReadRequest<'_> {
         Preconditions::new(request, self.is_selective)
     }
 
-    /// The key and directives, independent of the request, and the target to send.
-    pub(crate) fn into_key(self, scope: &str) -> (RequestKey, Option<Box<Uri>>) {
+    /// The key and directives, independent of the request, and the form to send.
+    pub(crate) fn into_key(self, scope: &str) -> (RequestKey, ForwardedForm) {
         let key = RequestKey {
             key: self.key,
             identity: self.parts.identity(scope).into(),
             directives: self.directives,
             is_selective: self.is_selective,
         };
-        (key, self.target)
+        let form = ForwardedForm {
+            target: self.target,
+            scheme: self.parts.scheme().map(Into::into),
+        };
+        (key, form)
     }
 }
 
