@@ -14,6 +14,7 @@ mod poisoning;
 mod posts;
 mod query;
 mod ranges;
+mod same_key;
 mod sharing;
 mod stale;
 #[path = "../support/mod.rs"]

@@ -20,4 +20,7 @@ mod real;
 #[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]
 mod redis;
+mod same_key;
+#[path = "../support/spellings.rs"]
+mod spellings;
 mod tunnels;

@@ -12,6 +12,7 @@ pub mod puts;
 pub mod redis;
 pub mod sample;
 pub mod schedule;
+pub mod spellings;
 pub mod time;
 pub mod yielding;
 
