@@ -244,6 +244,11 @@ impl Config {
         hooks[0] == hooks[1] || hooks[0] == hooks[2]
     }
 
+    /// Returns whether the application has set a key hook.
+    pub(crate) fn has_key_hook(&self) -> bool {
+        !Arc::ptr_eq(&self.key, &default_key())
+    }
+
     /// Returns the lifetime that the configuration gives to a response that states none.
     pub(crate) fn assigned_ttl(&self, head: &response::Parts) -> Option<Ttl> {
         if let Some(ttl_by) = &self.ttl_by

@@ -150,8 +150,8 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// Unless the hook changes them, the authority is in lower case and without the default port,
     /// and the path begins with `/`. The authority counts only under
-    /// [`Sites::ByAuthority`](crate::key::Sites). What [`invalidate`](Self::invalidate) says about `Ok` and
-    /// about a dropped future holds here, too.
+    /// [`Sites::ByAuthority`](crate::key::Sites). What [`invalidate`](Self::invalidate) says about
+    /// `Ok` and about a dropped future holds here, too.
     ///
     /// # Errors
     /// If the backend does not acknowledge the invalidation.
@@ -169,8 +169,8 @@ impl<B: Backend> CacheHandle<B> {
     /// scope of the layer.
     ///
     /// `authority` counts only under [`Sites::ByAuthority`](crate::key::Sites), and is spelled as
-    /// in a cache key: in lower case, without the default port. After `Ok`, no later request is answered with a member of the group that was stored or fetched
-    /// before.
+    /// in a cache key: in lower case, without the default port. After `Ok`, no later request is
+    /// answered with a member of the group that was stored or fetched before.
     ///
     /// # Errors
     /// If the backend does not acknowledge the invalidation.

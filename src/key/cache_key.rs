@@ -15,9 +15,8 @@ use crate::semantics::vary::VaryRule;
 /// Everything that a write invalidates together: all stored responses of a path, with every query
 /// and variant.
 ///
-/// A resource is a path within a [scope](crate::CacheLayer::scope) and a site. Which hosts are one
-/// site is told by [`Sites`]: by default all of them, so that a write invalidates whichever name it
-/// was sent to.
+/// A resource is a path within a [scope](crate::CacheLayer::scope) and a site. [`Sites`] decides
+/// which hosts are one site: by default all of them, so that a write invalidates under every name.
 ///
 /// It is coarser than the cache key, which is safe: it only invalidates more. The path is in normal
 /// form (RFC 3986 §6.2.2), so that a write is about the responses its origin takes it to be about,

@@ -11,8 +11,14 @@ use super::key_parts::KeyParts;
 /// must depend on the request alone. If it panics, the request panics. A write for which it returns
 /// `None` invalidates nothing.
 ///
-/// Resources that the answer to a write names (`Location`, `Content-Location`), and those of
-/// `also_invalidate`, belong to the authority of the key made for the write.
+/// It is also called for resources that the response to a write names (`Location`,
+/// `Content-Location`), and for those of
+/// [`also_invalidate`](crate::CacheLayer::also_invalidate): with the GET that a client would send
+/// for that resource, which has the fields and extensions of the write. If it makes no key then, or
+/// the write's own resource, it is called once more without extensions: they may speak of the
+/// write's target alone, as axum's `OriginalUri` does. The resources of all these keys are
+/// invalidated, together with the one that has the authority of the write's key and the path that
+/// was named. A panic in these calls is only logged.
 ///
 /// A hook that puts a tenant into the authority needs [`Sites::ByAuthority`](super::Sites): by
 /// default the authority is no part of a resource, and one tenant's write invalidates the responses

@@ -1,7 +1,7 @@
 //! Whether different authorities are different sites.
 
-/// The hosts that are one site: a write under one of their names invalidates what is stored under
-/// all of them.
+/// The hosts that are one site: a write under one of their names invalidates the stored responses
+/// under all of them.
 ///
 /// Cache keys always hold the authority, so no response is ever shared between two hosts. This
 /// option decides what a [`Resource`](super::Resource) and a cache group (RFC 9875) are.

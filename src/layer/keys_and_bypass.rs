@@ -38,8 +38,8 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.authority = authority)
     }
 
-    /// Sets which hosts are one site: what a write to one of them invalidates, it invalidates under
-    /// all names of that site.
+    /// Sets which hosts are one site: a write under one name of a site invalidates under all of its
+    /// names.
     ///
     /// Default: [`Sites::One`], all of them. Set [`Sites::ByAuthority`] where hosts are different
     /// sites, or where the key hook puts a tenant into the authority.

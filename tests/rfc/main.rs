@@ -11,6 +11,7 @@ mod rfc_9111_directives;
 mod rfc_9111_fields;
 mod rfc_9111_reusing;
 mod rfc_9111_storing;
+mod rfc_9112;
 mod rfc_9211;
 mod rfc_9213;
 mod rfc_9530;
@@ -40,6 +41,14 @@ const RFCS: &[Rfc] = &[
             rfc_9111_fields::TABLE,
             rfc_9111_directives::TABLE,
         ],
+    },
+    Rfc {
+        name: "RFC 9112",
+        tables: &[rfc_9112::TABLE],
+    },
+    Rfc {
+        name: "RFC 9113",
+        tables: &[rfc_9112::RFC_9113],
     },
     Rfc {
         name: "RFC 5861",

@@ -365,6 +365,7 @@ pub const TABLE: &[Requirement] = &[
         "what Location and Content-Location name is invalidated, too",
         tested(&[
             "writes::location_and_content_location_of_the_same_authority_are_invalidated",
+            "writes::references_are_encoded_as_clients_do",
             "wire::writes::unsafe_methods",
         ]),
     ),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use quick_cache::Weighter;
 
 use super::fence::MemoryFence;
-use super::slots::Slot;
 use super::variants::StoredVariants;
 use crate::backend::{StoredResponse, VaryRule};
 use crate::key::{CacheKey, Resource};
@@ -16,6 +15,26 @@ use crate::key::{CacheKey, Resource};
 /// with their spare room, its share of the keys remembered after eviction, its place in an expiry
 /// queue, the reference count.
 const OVERHEAD: u64 = 400;
+
+/// A place in the map.
+///
+/// Two keys may have the same slot if their digests collide, so entries hold their key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Slot(u128);
+
+impl Slot {
+    pub(super) const fn head(resource: &Resource) -> Self {
+        Self(resource.digest())
+    }
+
+    /// The slot of a response that is not in the head.
+    pub(super) const fn own(key: &CacheKey) -> Self {
+        // All are independent digests or zero: rotating keeps equal ones from cancelling each other
+        // out, and the complement keeps a key without selector and variant out of the head.
+        let members = key.selector().rotate_left(41) ^ key.variant().rotate_left(83);
+        Self(!(key.resource().digest() ^ members))
+    }
+}
 
 /// An entry of the map. In the head of a resource it is also the record of that resource (see
 /// `slots`).

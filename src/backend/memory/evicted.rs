@@ -3,8 +3,7 @@
 
 use quick_cache::Lifecycle;
 
-use super::entry::MemoryEntry;
-use super::slots::Slot;
+use super::entry::{MemoryEntry, Slot};
 use crate::key::CacheKey;
 
 /// Collects the entries that the map evicts, so that they are freed after all locks are released.

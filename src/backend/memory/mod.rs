@@ -8,11 +8,12 @@
 //! variants         the variants under one key            evicted   what the map evicts
 //! ```
 //!
-//! The first response that is stored for a resource shares a slot with the *record* of the resource,
-//! the *head*. All other responses are valid only under the token in the head. An invalidation
-//! removes the head: responses stored under its token are out of reach from then on and are evicted
-//! later. The eviction of a head has the effect of an invalidation. The members of an invalidated group stay in place: each lookup
-//! compares the number of the group's last invalidation with that of the member.
+//! The first response of a resource shares a slot, the *head*, with the *record* of the resource.
+//! All other responses are valid only under the token in the head. An invalidation removes the
+//! head: responses stored under its token are out of reach from then on and are evicted later. The
+//! eviction of a head has the effect of an invalidation. The members of an invalidated group stay
+//! in place: each lookup compares the number of the group's last invalidation with that of the
+//! member.
 //!
 //! Locks are taken in this order: a stripe of the fences, then a shard of the map. Code that runs
 //! under the lock of a shard takes no stripe.

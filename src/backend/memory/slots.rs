@@ -10,30 +10,10 @@ use std::sync::atomic::Ordering;
 
 use quick_cache::sync::{EntryAction, EntryResult};
 
-use super::entry::{EntryContent, MemoryEntry};
+use super::entry::{EntryContent, MemoryEntry, Slot};
 use super::evicted::EvictedEntries;
 use super::store::MemoryStore;
 use crate::key::{CacheKey, Resource};
-
-/// A place in the map.
-///
-/// Two keys may have the same slot if their digests collide, so entries hold their key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Slot(u128);
-
-impl Slot {
-    pub(super) const fn head(resource: &Resource) -> Self {
-        Self(resource.digest())
-    }
-
-    /// The slot of a response that is not in the head.
-    pub(super) const fn own(key: &CacheKey) -> Self {
-        // All are independent digests or zero: rotating keeps equal ones from cancelling each other
-        // out, and the complement keeps a key without selector and variant out of the head.
-        let members = key.selector().rotate_left(41) ^ key.variant().rotate_left(83);
-        Self(!(key.resource().digest() ^ members))
-    }
-}
 
 /// Lookups, which take no stripe.
 impl MemoryStore {

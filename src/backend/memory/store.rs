@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::entry::{EntryContent, EntryWeight, MemoryEntry, SlotHash};
+use super::entry::{EntryContent, EntryWeight, MemoryEntry, Slot, SlotHash};
 use super::evicted::{CollectEvicted, EvictedEntries};
 use super::expiry::ExpiryQueue;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
-use super::slots::Slot;
 use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
 use crate::key::{CacheKey, DigestSeed, Resource};

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
+use super::entry::Slot;
 use super::fence::FENCE_STRIPES;
 use super::groups::GROUP_STRIPES;
-use super::slots::Slot;
 use super::store::{EXPIRY_QUEUES, lock};
 use super::*;
 use crate::backend::Group;
@@ -360,7 +360,7 @@ fn the_end_of_the_first_response_leaves_the_others() {
     }
 }
 
-/// Two keys whose digests fall into one slot are told apart.
+/// Two keys whose digests collide share no response.
 #[test]
 fn a_collision_of_slots_is_a_miss() {
     let backend = MemoryBackend::default();

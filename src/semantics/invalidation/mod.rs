@@ -7,5 +7,5 @@ mod safe_methods;
 #[cfg(test)]
 mod tests;
 
-pub use reference::{Reference, resolve, without_dot_segments};
+pub use reference::{Reference, encode, resolve, without_dot_segments};
 pub use safe_methods::is_safe;

@@ -66,6 +66,27 @@ pub fn resolve<'r>(base_path: &str, reference: &'r str) -> Option<Reference<'r>>
     })
 }
 
+/// Encodes the characters of a reference that no URI may have, as clients do: bytes beyond ASCII,
+/// and some visible characters.
+#[must_use]
+pub fn encode(reference: &[u8]) -> Cow<'_, str> {
+    const NEVER_IN_URIS: &[u8] = b" \"<>\\^`{|}";
+    let is_allowed = |byte: &u8| byte.is_ascii_graphic() && !NEVER_IN_URIS.contains(byte);
+    match std::str::from_utf8(reference) {
+        Ok(text) if reference.iter().all(is_allowed) => return Cow::Borrowed(text),
+        _ => {}
+    }
+    let mut encoded = String::with_capacity(reference.len() + 16);
+    for byte in reference {
+        if is_allowed(byte) {
+            encoded.push(char::from(*byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Cow::Owned(encoded)
+}
+
 /// Splits the scheme off.
 fn split_scheme(reference: &str) -> (Option<&str>, &str) {
     match reference.find([':', '/']) {

@@ -86,8 +86,9 @@ impl RequestKey {
 /// The resource that an unsafe request is sent to.
 pub(crate) struct WriteTarget {
     pub(crate) resource: Resource,
-    /// The authority in its key, which the resources that its response names share.
+    /// The authority and the path in its key.
     pub(crate) authority: Box<str>,
+    pub(crate) path: Box<str>,
 }
 
 /// Decides the route of a request.
@@ -131,13 +132,9 @@ pub(crate) fn classify<'r>(
     };
     if !is_read {
         return Route::Write(WriteTarget {
-            resource: Resource::new(
-                seed,
-                &config.scope,
-                config.sites.site_of(parts.authority()),
-                parts.path(),
-            ),
+            resource: resource_with(config, seed, &parts),
             authority: parts.authority().into(),
+            path: parts.path().into(),
         });
     }
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
@@ -193,6 +190,22 @@ fn key_parts<'r>(
         parts = parts.with_query(target.query().map(str::to_owned));
     }
     config.key.make_key(request, parts).ok_or(Bypass::NoKey)
+}
+
+/// The resource of a request, as the layer's key hook makes it; `None` if it has no key.
+pub(crate) fn resource_of(
+    config: &Config,
+    seed: &DigestSeed,
+    request: &request::Parts,
+) -> Option<Resource> {
+    let parts = key_parts(config, request, None).ok()?;
+    Some(resource_with(config, seed, &parts))
+}
+
+/// The resource that a key belongs to.
+fn resource_with(config: &Config, seed: &DigestSeed, parts: &KeyParts<'_>) -> Resource {
+    let site = config.sites.site_of(parts.authority());
+    Resource::new(seed, &config.scope, site, parts.path())
 }
 
 /// Why a GET or HEAD bypasses the cache, if it does.

@@ -4,11 +4,13 @@
 //! * [`detached`]: runs a write on whose client has left.
 //! * [`outcome`]: committed, rejected or unknown, by the head of the response.
 //! * [`targets`]: the resources and groups that a write invalidates.
+//! * [`named`]: the resources that a response or `also_invalidate` names.
 //! * [`invalidate`]: invalidates them.
 //! * [`store_write_response`]: write-through, which stores the response to a write.
 
 mod detached;
 pub(crate) mod invalidate;
+mod named;
 pub(crate) mod outcome;
 pub(crate) mod store_write_response;
 pub(crate) mod targets;

@@ -10,15 +10,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
-use http::{Method, Request, Response, StatusCode, Uri, request, response, uri};
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{Method, Response, StatusCode, request, response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 
 use crate::backend::{Backend, PutOutcome};
 use crate::flight::BudgetShare;
 use crate::key::{CacheKey, Resource};
-use crate::semantics::invalidation::{Reference, resolve};
+use crate::semantics::invalidation::{encode, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
@@ -164,8 +164,8 @@ fn represented_get<B: Backend>(
     }
     // The fence was captured by the options of this layer; an inner one may allow less.
     let is_allowed = is_any || (state.config.store_posts && pending.request.method == Method::POST);
-    let get = get_for(pending, head).filter(|_| is_allowed);
-    let get = get.ok_or(Refusal::NotRepresentation)?;
+    let named = get_for(pending, head).filter(|_| is_allowed);
+    let (get, path) = named.ok_or(Refusal::NotRepresentation)?;
     let target = &pending.request.uri;
     if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
         return Err(Refusal::NotRepresentation);
@@ -178,7 +178,12 @@ fn represented_get<B: Backend>(
     };
     // The fence of a write with a known target was captured for that target alone.
     let has_any_fence = is_any && pending.request.method == Method::POST;
-    if !has_any_fence && *own.key.resource() != pending.resource {
+    let is_own = *own.key.resource() == pending.resource;
+    if !has_any_fence && !is_own {
+        return Err(Refusal::NotRepresentation);
+    }
+    // A key hook that looks at an extension about the write's target does not see another one.
+    if is_own && ![target.path(), &*pending.path].contains(&&*path) {
         return Err(Refusal::NotRepresentation);
     }
     Ok((get, own))
@@ -233,45 +238,23 @@ impl<F> Representation<F> {
     }
 }
 
-/// The GET whose target the `Content-Location` of the response names, on the write's own site.
+/// The GET whose target the `Content-Location` of the response names, on the write's own site, and
+/// the path of that target.
 fn get_for<B: Backend>(
     pending: &PendingInvalidation<B>,
     head: &response::Parts,
-) -> Option<request::Parts> {
+) -> Option<(request::Parts, Box<str>)> {
     let mut names = head.headers.get_all(CONTENT_LOCATION).iter();
     let (name, None) = (names.next()?, names.next()) else {
         return None;
     };
-    let write = &pending.request;
-    let reference = resolve(write.uri.path(), name.to_str().ok()?)?;
-    if let Some(named) = reference.authority {
-        let scheme = reference.scheme.or(write.uri.scheme_str());
-        let rule = &pending.state.config.authority;
-        if !rule.is_same_site(write, scheme, named) {
-            return None;
-        }
+    let reference = encode(name.as_bytes());
+    let named = resolve(pending.request.uri.path(), &reference)?;
+    if !pending.is_on_own_site(&named) {
+        return None;
     }
-    let (mut get, ()) = Request::new(()).into_parts();
-    get.uri = on_same_authority(&write.uri, &reference)?;
-    get.headers = write.headers.clone();
-    get.extensions = write.extensions.clone();
-    for content in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
-        get.headers.remove(content);
-    }
-    Some(get)
-}
-
-/// The URI of a reference, with the scheme and authority of the write's target.
-fn on_same_authority(target: &Uri, reference: &Reference<'_>) -> Option<Uri> {
-    let path_and_query = match reference.query {
-        Some(query) => format!("{}?{query}", reference.path),
-        None => reference.path.clone().into_owned(),
-    };
-    let mut parts = uri::Parts::default();
-    parts.scheme = target.scheme().cloned();
-    parts.authority = target.authority().cloned();
-    parts.path_and_query = Some(path_and_query.parse().ok()?);
-    Uri::from_parts(parts).ok()
+    let get = pending.get_for(&named, pending.request.extensions.clone())?;
+    Some((get, named.path.into()))
 }
 
 /// The head of a write response as that of a 200 to GET, without `Location`.

@@ -4,13 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, Method, Request, request, response};
+use http::{HeaderMap, HeaderValue, Method, Request, request, response};
 
 use crate::backend::{Backend, Group, InvalidationTarget};
 use crate::config::AlsoInvalidate;
-use crate::key::{Resource, normalize_authority};
+use crate::key::Resource;
 use crate::semantics::groups::{GroupNames, invalidated_groups};
-use crate::semantics::invalidation::resolve;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WriteOutcome;
 use crate::service::request::route::WriteTarget;
@@ -23,7 +22,10 @@ pub(crate) struct PendingInvalidation<B: Backend> {
     pub(crate) state: LayerState<B>,
     pub(crate) request: request::Parts,
     pub(crate) resource: Resource,
-    authority: Box<str>,
+    /// The authority in the write's key, which the resources that its response names share.
+    pub(super) authority: Box<str>,
+    /// The path in the write's key.
+    pub(super) path: Box<str>,
     /// When the write began.
     pub(crate) at: Moment,
     /// The layers of the same cache that it passes further inside.
@@ -37,6 +39,7 @@ impl<B: Backend> Clone for PendingInvalidation<B> {
             request: self.request.clone(),
             resource: self.resource,
             authority: self.authority.clone(),
+            path: self.path.clone(),
             at: self.at,
             layers: self.layers.clone(),
         }
@@ -45,7 +48,7 @@ impl<B: Backend> Clone for PendingInvalidation<B> {
 
 /// The source of a reference to a resource.
 #[derive(Clone, Copy)]
-enum ReferenceSource {
+pub(super) enum ReferenceSource {
     /// The response: it may name resources of its own site only (RFC 9111 §4.4).
     Response,
     /// The `also_invalidate` hook: it may name any.
@@ -65,10 +68,12 @@ impl<B: Backend> PendingInvalidation<B> {
         parts.uri = request.uri().clone();
         parts.version = request.version();
         parts.headers = request.headers().clone();
-        // Hooks judge the GET that a write-through answers, and must see its extensions. Otherwise
-        // extensions are left out: copying would let the values in them live longer.
+        // Hooks judge the GET that a write-through answers, and those for resources that a response
+        // names: they must see the extensions. Otherwise these are left out: copying would let the
+        // values in them live longer.
         let config = &state.config;
-        if config.write_through || (config.store_posts && parts.method == Method::POST) {
+        let stores = config.write_through || (config.store_posts && parts.method == Method::POST);
+        if stores || config.has_key_hook() {
             parts.extensions = request.extensions().clone();
         }
         Self {
@@ -77,6 +82,7 @@ impl<B: Backend> PendingInvalidation<B> {
             request: parts,
             resource: target.resource,
             authority: target.authority,
+            path: target.path,
             layers,
         }
     }
@@ -113,20 +119,23 @@ impl<B: Backend> PendingInvalidation<B> {
     /// authority, and those of the hook; each once.
     fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
-        let mut add = |reference: &str, namer: ReferenceSource| {
-            let resource = self.resource_of(reference, namer);
-            resources.extend(resource.filter(|resource| !resources.contains(resource)));
-            resource.is_some()
+        let mut add = |reference: &[u8], source: ReferenceSource| {
+            let named = self.named_resources(reference, source);
+            for resource in &named {
+                if !resources.contains(resource) {
+                    resources.push(*resource);
+                }
+            }
+            !named.is_empty()
         };
         for name in [LOCATION, CONTENT_LOCATION] {
-            for value in response.iter().flat_map(|head| head.headers.get_all(&name)) {
-                if let Ok(reference) = value.to_str() {
-                    add(reference, ReferenceSource::Response);
-                }
+            let values = response.iter().flat_map(|head| head.headers.get_all(&name));
+            for reference in values.map(HeaderValue::as_bytes) {
+                add(reference, ReferenceSource::Response);
             }
         }
         for reference in self.related(response) {
-            if !add(&reference, ReferenceSource::Hook) {
+            if !add(reference.as_bytes(), ReferenceSource::Hook) {
                 tracing::warn!(reference, "also_invalidate named no resource");
             }
         }
@@ -147,26 +156,6 @@ impl<B: Backend> PendingInvalidation<B> {
         };
         let hooks = &self.state.config.also_invalidate;
         hooks.iter().flat_map(call).collect()
-    }
-
-    /// The resource that a reference names, resolved against the write's target. `None` for one
-    /// that its source may not name, or that is no reference.
-    fn resource_of(&self, reference: &str, namer: ReferenceSource) -> Option<Resource> {
-        let reference = resolve(self.request.uri.path(), reference)?;
-        let state = &self.state;
-        let Some(named) = reference.authority else {
-            return Some(state.resource(&self.authority, &reference.path));
-        };
-        let scheme = reference.scheme.or(self.request.uri.scheme_str());
-        let rule = &state.config.authority;
-        match (rule.is_same_site(&self.request, scheme, named), namer) {
-            (true, _) => Some(state.resource(&self.authority, &reference.path)),
-            (false, ReferenceSource::Hook) => {
-                let named = normalize_authority(named, scheme)?;
-                Some(state.resource(&named, &reference.path))
-            }
-            (false, ReferenceSource::Response) => None,
-        }
     }
 }
 

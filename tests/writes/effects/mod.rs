@@ -4,6 +4,7 @@ mod classified;
 mod dropped;
 mod names;
 mod outcomes;
+mod references;
 mod resources;
 mod write_through;
 
