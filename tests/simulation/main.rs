@@ -148,6 +148,11 @@ fn validations_beside_writes_on_a_backend_of_two_steps() {
 }
 
 #[test]
+fn validations_beside_writes_on_a_backend_of_one_step() {
+    every_narrow_seed(Store::OneStep, 1);
+}
+
+#[test]
 fn validations_beside_writes_of_two_instances() {
     every_narrow_seed(Store::Dawdling, 2);
 }
@@ -254,6 +259,16 @@ mod on_redis {
     fn worlds_of_two_instances_from_which_keys_vanish() {
         let kind = Kind {
             evicts: true,
+            instances: 2,
+            ..Kind::default()
+        };
+        every_seed(80, kind);
+    }
+
+    #[test]
+    fn writes_of_unknown_outcome_at_two_instances() {
+        let kind = Kind {
+            is_unsure: true,
             instances: 2,
             ..Kind::default()
         };

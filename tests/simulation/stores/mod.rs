@@ -54,6 +54,8 @@ pub enum Store {
     Dawdling,
     /// One whose lookups and invalidations take two steps.
     TwoSteps,
+    /// One whose lookups take one step.
+    OneStep,
     /// One that fails, guarded.
     Flaky,
 }
@@ -94,9 +96,11 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
                 let backends = instances.map(|_| dawdling.clone());
                 World::new(plan, backends, luck).ends_in_time().await
             }
-            Store::TwoSteps => {
-                let two_steps = Graves::on(TwoSteps::new(luck.clone()), kind.instances > 1);
-                let backends = instances.map(|_| two_steps.clone());
+            Store::TwoSteps | Store::OneStep => {
+                let compares = matches!(kind.store, Store::OneStep);
+                let steps = TwoSteps::new(compares, luck.clone());
+                let steps = Graves::on(steps, kind.instances > 1);
+                let backends = instances.map(|_| steps.clone());
                 World::new(plan, backends, luck).ends_in_time().await
             }
             Store::Flaky => {

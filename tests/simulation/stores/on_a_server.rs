@@ -65,7 +65,7 @@ impl Server {
         if kind.is_narrow {
             plan.narrow(&luck);
         }
-        plan.is_unsure = kind.is_unsure;
+        plan.is_unsure |= kind.is_unsure;
         // On the server's clock, which virtual time does not move.
         plan.grace = 60_000;
         plan.evicts = kind.evicts;

@@ -3,6 +3,9 @@
 //! An invalidation first breaks the fences, and removes the responses after that. A lookup first
 //! captures its fence, and reads the response after that. So a lookup may have a fence that holds,
 //! beside a response that is about to be removed.
+//!
+//! Or one whose lookups take one step, as those of a server do: they read the response and its
+//! fence together, and compare. What has come since, such a backend cannot tell without waiting.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,6 +21,8 @@ use crate::luck::Luck;
 #[derive(Clone)]
 pub struct TwoSteps {
     state: Arc<Mutex<State>>,
+    /// Whether a lookup takes one step.
+    compares: bool,
     luck: Arc<Luck>,
 }
 
@@ -74,9 +79,12 @@ impl State {
 }
 
 impl TwoSteps {
-    pub fn new(luck: Arc<Luck>) -> Self {
-        let state = Arc::default();
-        Self { state, luck }
+    pub fn new(compares: bool, luck: Arc<Luck>) -> Self {
+        Self {
+            state: Arc::default(),
+            compares,
+            luck,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,12 +96,18 @@ impl Backend for TwoSteps {
     type Fence = u64;
 
     async fn get(&self, key: &CacheKey, _: Moment) -> Result<Lookup<u64>, BackendError> {
-        let fence = self.state().invalidations;
+        let mut fence = self.state().invalidations;
         self.luck.pause(5).await;
         let state = self.state();
+        if self.compares {
+            fence = state.invalidations;
+        }
+        let holds = |since: u64| !self.compares || state.holds(key.resource(), since);
         let found = state.responses.get(key);
-        let found = found.filter(|(found, since)| state.holds_for(found.groups(), *since));
-        Ok(match (found, state.rules.get(key)) {
+        let found =
+            found.filter(|(found, since)| holds(*since) && state.holds_for(found.groups(), *since));
+        let rule = state.rules.get(key).filter(|(_, since)| holds(*since));
+        Ok(match (found, rule) {
             (Some((response, _)), _) => Lookup::Found(response.clone(), fence),
             (None, Some((rule, _))) => Lookup::Varies(rule.clone(), fence),
             (None, None) => Lookup::Miss(fence),
@@ -112,6 +126,9 @@ impl Backend for TwoSteps {
     }
 
     fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse, _: &u64) -> bool {
+        if self.compares {
+            return true;
+        }
         let state = self.state();
         state.responses.get(key).is_some_and(|(stored, since)| {
             std::ptr::eq(&raw const **stored, response)
