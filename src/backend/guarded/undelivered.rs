@@ -358,4 +358,49 @@ mod tests {
                 && !log.may_be_outdated(&other, log.snapshot())
         );
     }
+
+    /// Promise: an undelivered write of unknown outcome keeps the period in which nothing of its
+    /// target may be stored, whatever else is delivered meanwhile.
+    #[test]
+    fn only_a_delivery_of_its_period_settles_a_write_of_unknown_outcome() {
+        let log = Undelivered::new(2);
+        let now = Instant::now();
+        let in_seconds = |seconds| Some(now + std::time::Duration::from_secs(seconds));
+        let end = in_seconds(600);
+        log.add(one("/a"), end);
+        log.add(one("/a"), None);
+        assert_eq!(log.next(), Some((one("/a"), end)));
+        for shorter in [None, in_seconds(599)] {
+            let is_any_left = log.settle(one("/a"), log.start_delivery(), shorter);
+            assert!(is_any_left && log.has_resource(&resource("/a")));
+        }
+        // A clear removes everything, and is told of no period.
+        log.add(DeliveryTarget::Everything, None);
+        assert_eq!(log.next(), Some((DeliveryTarget::Everything, None)));
+        log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
+        assert_eq!(log.next(), Some((one("/a"), end)));
+        // So does a clear because of too many others.
+        log.add(one("/b"), None);
+        log.add(one("/c"), None);
+        assert_eq!(log.count(), (1, true));
+        log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
+        assert_eq!(log.next(), Some((one("/a"), end)));
+        assert!(!log.settle(one("/a"), log.start_delivery(), end));
+        // A period that has ended needs no delivery of its own.
+        log.add(one("/a"), Some(now));
+        assert!(!log.settle(one("/a"), log.start_delivery(), None));
+    }
+
+    /// The memory that an outage takes is bounded, with periods too.
+    #[test]
+    fn more_periods_than_the_limit_are_dropped() {
+        let log = Undelivered::new(2);
+        let end = Some(Instant::now() + std::time::Duration::from_secs(600));
+        for path in ["/a", "/b", "/c"] {
+            log.add(one(path), end);
+        }
+        assert_eq!(log.count(), (0, true));
+        log.add(one("/d"), end);
+        assert_eq!(log.count(), (1, true));
+    }
 }

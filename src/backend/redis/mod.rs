@@ -149,6 +149,8 @@
 mod backend;
 mod batching;
 mod connection;
+#[cfg(test)]
+mod model;
 mod operations;
 mod options;
 mod options_error;
