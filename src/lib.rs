@@ -28,10 +28,10 @@
 //!    It is returned without validation only if its own directives, an
 //!    [option](CacheLayer#stale-responses) or the request (`max-stale`, `stale-if-error`) allow
 //!    that.
-//! 4. **A write.** The inner service is called. Unless it rejects the write with a 4xx other than
-//!    408, the target and the resources that the response names in `Location` and
-//!    `Content-Location` are then invalidated. Responses to earlier reads that are still arriving
-//!    for them are not stored.
+//! 4. **A write.** The inner service is called. Unless it rejects the write, as with a 4xx, the
+//!    target and the resources that the response names in `Location` and `Content-Location` are then
+//!    invalidated. Responses to earlier reads that are still arriving for them are not stored.
+//!    [`WriteOutcome`] has the rules.
 //! 5. **Everything else** bypasses the cache: other safe methods, upgrades, GETs with content.
 //!
 //! Every response says which of these happened in its `Cache-Status` field (RFC 9211), unless
@@ -55,9 +55,9 @@
 //!   later request for its resource is answered with older data, not even from a call that was
 //!   already running. In one process this holds for every write that has a cache key (see
 //!   [Limits](#limits)). A write that panics or is answered 5xx invalidates, too; a write whose
-//!   client left invalidates at once, and again when it ends. Instances that share a Redis keep the
-//!   promise as long as Redis acknowledges invalidations; [`Guarded`](backend::Guarded) documents
-//!   what happens otherwise.
+//!   client left invalidates when it ends. Instances that share a Redis keep the promise as long as
+//!   Redis acknowledges invalidations; [`Guarded`](backend::Guarded) documents what happens
+//!   otherwise.
 //! * **One call per key.** Concurrent misses of a key share one call to the inner service. No
 //!   client can cancel it for the others, or delay them for longer than
 //!   [`slow_reader_timeout`](CacheLayer::slow_reader_timeout). A response that may not be stored is

@@ -5,8 +5,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, request, response};
 /// A write that may have been committed: its request and, if there was one, the response head.
 ///
 /// The hook of [`CacheLayer::also_invalidate`](crate::CacheLayer::also_invalidate) gets it. There
-/// is no response if the inner service failed or panicked, or if the client left before it
-/// answered; the write may have been committed all the same.
+/// is no response if the inner service failed or panicked, or if the write was dropped before it
+/// ended; it may have been committed all the same.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteInfo<'w> {
     request: &'w request::Parts,

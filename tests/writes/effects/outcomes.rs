@@ -24,6 +24,9 @@ async fn the_answer_to_a_write_decides_about_invalidation() {
         (400, WriteOutcome::Rejected, true),
         (404, WriteOutcome::Rejected, true),
         (409, WriteOutcome::Rejected, true),
+        (501, WriteOutcome::Rejected, true),
+        (505, WriteOutcome::Rejected, true),
+        (408, WriteOutcome::Unknown, false),
         (500, WriteOutcome::Unknown, false),
         (503, WriteOutcome::Unknown, false),
     ] {
