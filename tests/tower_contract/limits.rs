@@ -1,6 +1,7 @@
 //! Under and over tower's limits, buffers, timeouts and load shedding.
 
-use std::sync::Mutex;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,38 +9,64 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
+use tower::limit::ConcurrencyLimit;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_response_cache::backend::MemoryBackend;
-use tower_response_cache::{BoxError, CacheLayer};
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::{BoxError, Cache, CacheLayer};
 
+use crate::support::both::AnyBackend;
 use crate::support::origin::{Origin, cacheable, data, scripted, versions};
 use crate::support::polling::poll_once;
 use crate::support::time::{in_time, settled};
 use crate::support::{collect, get, in_memory, put, request, send};
 use crate::{SLOW, gated, miss_hit_write_miss, next_data, on_both_backends, slow_backend};
 
+/// Plays miss, hit and write through a stack, on both backends.
+async fn works<S, B>(stack: impl Fn(CacheLayer<AnyBackend>) -> S)
+where
+    S: Service<Request<()>, Response = Response<B>> + Clone,
+    S::Error: Debug,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    on_both_backends(async |backend| {
+        miss_hit_write_miss(&stack(CacheLayer::new(backend))).await;
+    })
+    .await;
+}
+
+/// A cache over a service with one permit, which a request for `/held` has until the gate opens.
+fn over_one_permit<B: Backend>(
+    layer: CacheLayer<B>,
+) -> (Arc<Semaphore>, Origin, Cache<ConcurrencyLimit<Origin>, B>) {
+    let (gate, origin) = gated();
+    let service = ServiceBuilder::new()
+        .layer(layer)
+        .concurrency_limit(1)
+        .service(origin.clone());
+    (gate, origin, service)
+}
+
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_over_a_concurrency_limit_of_one() {
-    on_both_backends(async |backend| {
-        let service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
+    works(|layer| {
+        ServiceBuilder::new()
+            .layer(layer)
             .concurrency_limit(1)
-            .service(versions());
-        miss_hit_write_miss(&service).await;
+            .service(versions())
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_over_a_buffer() {
-    on_both_backends(async |backend| {
-        let service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
+    works(|layer| {
+        ServiceBuilder::new()
+            .layer(layer)
             .buffer(1)
-            .service(versions());
-        miss_hit_write_miss(&service).await;
+            .service(versions())
     })
     .await;
 }
@@ -62,26 +89,24 @@ async fn miss_hit_and_write_work_over_a_rate_limit_behind_a_buffer() {
 
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_over_load_shedding() {
-    on_both_backends(async |backend| {
-        let service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
+    works(|layer| {
+        ServiceBuilder::new()
+            .layer(layer)
             .load_shed()
             .concurrency_limit(1)
-            .service(versions());
-        miss_hit_write_miss(&service).await;
+            .service(versions())
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn miss_hit_and_write_work_within_and_over_a_timeout() {
-    on_both_backends(async |backend| {
-        let service = ServiceBuilder::new()
+    works(|layer| {
+        ServiceBuilder::new()
             .timeout(Duration::from_secs(1))
-            .layer(CacheLayer::new(backend))
+            .layer(layer)
             .timeout(Duration::from_secs(1))
-            .service(versions());
-        miss_hit_write_miss(&service).await;
+            .service(versions())
     })
     .await;
 }
@@ -89,11 +114,7 @@ async fn miss_hit_and_write_work_within_and_over_a_timeout() {
 #[tokio::test(start_paused = true)]
 async fn hits_are_served_while_the_only_permit_is_taken() {
     on_both_backends(async |backend| {
-        let (gate, origin) = gated();
-        let service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
-            .concurrency_limit(1)
-            .service(origin.clone());
+        let (gate, origin, service) = over_one_permit(CacheLayer::new(backend));
         send(&service, get("/a")).await;
         let in_flight = tokio::spawn(service.clone().call(get("/held")));
         settled().await;
@@ -112,11 +133,7 @@ async fn hits_are_served_while_the_only_permit_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn fills_and_writes_wait_for_the_permit_in_their_futures() {
     on_both_backends(async |backend| {
-        let (gate, origin) = gated();
-        let mut service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
-            .concurrency_limit(1)
-            .service(origin.clone());
+        let (gate, origin, mut service) = over_one_permit(CacheLayer::new(backend));
         let mut waiting = Vec::new();
         for request in [get("/held"), get("/b"), put("/b"), get("/c")] {
             let is_ready = poll_once(&mut ServiceExt::<Request<()>>::ready(&mut service));
@@ -139,11 +156,7 @@ async fn fills_and_writes_wait_for_the_permit_in_their_futures() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_waiting_leaves_the_permit_to_others() {
     on_both_backends(async |backend| {
-        let (gate, origin) = gated();
-        let mut service = ServiceBuilder::new()
-            .layer(CacheLayer::new(backend))
-            .concurrency_limit(1)
-            .service(origin.clone());
+        let (gate, origin, mut service) = over_one_permit(CacheLayer::new(backend));
         let held = tokio::spawn(service.call(get("/held")));
         settled().await;
         let left = [
@@ -165,12 +178,8 @@ async fn a_client_that_leaves_while_waiting_leaves_the_permit_to_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_left_before_it_was_called_changes_nothing() {
-    let (gate, origin) = gated();
     let layer = in_memory();
-    let service = ServiceBuilder::new()
-        .layer(layer.clone())
-        .concurrency_limit(1)
-        .service(origin.clone());
+    let (gate, _, service) = over_one_permit(layer.clone());
     send(&service, get("/a")).await;
     let held = tokio::spawn(service.clone().call(get("/held")));
     settled().await;

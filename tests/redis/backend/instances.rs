@@ -156,6 +156,20 @@ async fn a_write_is_read_at_once_at_both_instances() {
     }
 }
 
+/// RFC 9211 §2.1. Its store may be under way still.
+#[tokio::test]
+async fn the_second_of_two_reads_in_a_row_is_a_hit() {
+    let server = RedisServer::start().await;
+    let database = Database::plain();
+    let (one, _) = two(&server, &database);
+    for round in 1..=200 {
+        one.writes().await;
+        assert!(!one.reads().await.is_hit(), "{round}");
+        assert!(one.reads().await.is_hit(), "{round}");
+    }
+    assert_eq!(database.reads.load(Ordering::SeqCst), 200);
+}
+
 /// A write at the other instance comes while a fill calls.
 #[tokio::test]
 async fn a_fill_that_a_remote_write_overtakes_is_its_callers_alone() {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tower_response_cache::backend::redis::RedisOptions;
 
 use crate::faults::instance::Instance;
-use crate::faults::world::PATHS;
+use crate::faults::world::{PATHS, World, guarded};
 use crate::support::redis::until;
 
 /// No task runs for longer, whatever the end of its test.
@@ -46,6 +47,15 @@ impl Load {
     /// Five readers and a writer.
     pub fn on(instance: &Instance) -> Self {
         Self::nobody().readers(instance, 5, 3).writers(instance, 1)
+    }
+
+    /// A warm instance, and the usual load on it, which has begun to be answered.
+    pub async fn on_warm(options: RedisOptions) -> (Instance, Self) {
+        let instance = World::default().instance(guarded(options));
+        instance.warm().await;
+        let load = Self::on(&instance);
+        load.goes_on(200).await;
+        (instance, load)
     }
 
     /// Adds readers, each path with so many queries.

@@ -47,10 +47,7 @@ async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_dies_for_good_is_not_missed() {
     let mut server = RedisServer::start().await;
-    let instance = World::default().instance(guarded(options(&server.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&server.url())).await;
     let before = instance.health();
     server.kill();
     instance.gives_up(before).await;
@@ -81,10 +78,7 @@ async fn one_that_was_killed_and_comes_back_empty_is_used_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_stands_still_is_left_alone_until_it_goes_on() {
     let server = RedisServer::start().await;
-    let instance = World::default().instance(guarded(options(&server.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&server.url())).await;
     let before = instance.health();
     server.stop();
     instance.gives_up(before).await;
@@ -100,10 +94,7 @@ async fn connections_that_have_gone_dead_are_given_up_for_new_ones() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let options = options(&tap.url()).response_timeout(Duration::from_millis(400));
-    let instance = World::default().instance(guarded(options));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options).await;
     let accepted = tap.accepted();
     tap.strand();
     until("there is another", async || tap.accepted() > accepted).await;
@@ -116,10 +107,7 @@ async fn connections_that_have_gone_dead_are_given_up_for_new_ones() {
 async fn a_black_hole_is_noticed_and_so_is_its_end() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let instance = World::default().instance(guarded(options(&tap.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&tap.url())).await;
     let before = instance.health();
     tap.black_hole();
     instance.gives_up(before).await;

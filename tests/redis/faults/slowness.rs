@@ -11,10 +11,7 @@ use crate::support::redis::{RedisServer, Tap, until};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_sleeps_is_not_waited_for() {
     let server = RedisServer::start().await;
-    let instance = World::default().instance(guarded(options(&server.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&server.url())).await;
     let before = instance.health();
     let asleep = server.command(&["DEBUG", "SLEEP", "1"]);
     tokio::join!(asleep, instance.gives_up(before));
@@ -27,10 +24,7 @@ async fn one_that_sleeps_is_not_waited_for() {
 async fn one_that_is_always_slow_is_not_asked() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
-    let instance = World::default().instance(guarded(options(&tap.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&tap.url())).await;
     let before = instance.health();
     tap.delay(Duration::from_millis(300));
     instance.gives_up(before).await;
@@ -46,10 +40,7 @@ async fn one_that_is_always_slow_is_not_asked() {
 async fn one_that_is_busy_with_a_script_is_not_waited_for() {
     let config = RedisServer::configure().line("lua-time-limit 50");
     let server = config.start().await;
-    let instance = World::default().instance(guarded(options(&server.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&server.url())).await;
     let before = instance.health();
     let endless = server.command(&["EVAL", "while true do end", "0"]);
     let until_killed = async {
@@ -104,10 +95,7 @@ async fn when_it_comes_back_one_of_many_asks_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_only_answers_reads_is_not_read_for_written_resources() {
     let server = RedisServer::start().await;
-    let instance = World::default().instance(guarded(options(&server.url())));
-    instance.warm().await;
-    let load = Load::on(&instance);
-    load.goes_on(200).await;
+    let (instance, load) = Load::on_warm(options(&server.url())).await;
     let failed = || instance.handle.stats().failed_invalidations;
     let before = failed();
     server.command(&["CLIENT", "PAUSE", "1000", "WRITE"]).await;
