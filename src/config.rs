@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::{request, response};
+use http::{Extensions, Uri, request, response};
 
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
@@ -22,6 +22,8 @@ use crate::semantics::reason::WriteOutcome;
 use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
+/// Gets the extensions of a request whose query was trimmed, and a function that trims a URI alike.
+pub(crate) type OnTrimmedTarget = dyn Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync;
 pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
 pub(crate) type ClassifyWrite = dyn Fn(&response::Parts) -> WriteOutcome + Send + Sync;
 pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
@@ -52,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) sites: Sites,
     pub(crate) key: Arc<dyn MakeCacheKey>,
     pub(crate) query: QueryRules,
+    pub(crate) on_trimmed_target: Option<Arc<OnTrimmedTarget>>,
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
 
@@ -144,6 +147,7 @@ impl Default for Config {
             sites: Sites::default(),
             key: default_key(),
             query: QueryRules::default(),
+            on_trimmed_target: None,
             scope: Arc::from(""),
             skip: None,
             also_invalidate: Vec::new(),
@@ -213,6 +217,7 @@ impl Config {
             sites: self.sites,
             key: self.key.clone(),
             query: self.query.clone(),
+            on_trimmed_target: self.on_trimmed_target.clone(),
             scope: self.scope.clone(),
             skip: self.skip.clone(),
             also_invalidate,

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
+
 /// The query parameters that distinguish responses. Default: all, as received.
 ///
 /// A parameter that does not count is no part of the key and does not reach the inner service
-/// either, so it cannot influence a response stored for others. Parameters are separated by `&`
+/// either, so it cannot influence a response stored for others; on axum that needs
+/// [`on_trimmed_target`](crate::CacheLayer::on_trimmed_target). Parameters are separated by `&`
 /// alone. Their names are compared as received, before any decoding: a parameter that is spelled
 /// differently is another one.
 ///
@@ -103,6 +106,21 @@ impl QueryRules {
         } else {
             Cow::Owned(kept.join("&"))
         })
+    }
+
+    /// Returns a URI without the ignored parts of its query; `None` if it has none.
+    pub(crate) fn trimmed(&self, uri: &Uri) -> Option<Uri> {
+        if self.is_all() {
+            return None;
+        }
+        let path_and_query = match self.apply(uri.query()?) {
+            Some(Cow::Borrowed(_)) => return None,
+            Some(Cow::Owned(kept)) => format!("{}?{kept}", uri.path()),
+            None => uri.path().to_owned(),
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = path_and_query.parse().ok();
+        Uri::from_parts(parts).ok()
     }
 
     /// Returns whether a parameter of this name counts.

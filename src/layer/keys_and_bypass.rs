@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::request;
+use http::{Extensions, Uri, request};
 
 use super::CacheLayer;
 use crate::backend::Backend;
@@ -94,10 +94,40 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: the whole query, as received. Parameters that do not belong to the key are also
     /// removed from the request that the inner service receives. [`key`](Self::key) and
-    /// [`key_by`](Self::key_by) see the query that is left.
+    /// [`key_by`](Self::key_by) see the query that is left. Copies of the target that other layers
+    /// put into extensions keep the whole query, see [`on_trimmed_target`](Self::on_trimmed_target).
     #[must_use]
     pub fn query(self, rules: QueryRules) -> Self {
         self.with(|config| config.query = rules)
+    }
+
+    /// Sets a function that removes the ignored query parameters from the extensions of a request,
+    /// too.
+    ///
+    /// Default: none. It is called for a GET or HEAD that goes to the inner service and whose
+    /// target the [query rules](Self::query) changed, with the extensions of the request and a
+    /// function that applies the rules to a URI. Set it wherever extensions hold the target, as
+    /// they do inside of an axum `Router`: a handler that reads an ignored parameter from there
+    /// would shape by it a response that is stored for others.
+    ///
+    /// ```
+    /// use axum::extract::OriginalUri;
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend, key::QueryRules};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .query(QueryRules::all().ignoring(["utm_*"]))
+    ///     .on_trimmed_target(|extensions, trim| {
+    ///         if let Some(OriginalUri(target)) = extensions.get_mut() {
+    ///             trim(target);
+    ///         }
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn on_trimmed_target(
+        self,
+        hook: impl Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.on_trimmed_target = Some(Arc::new(hook)))
     }
 
     /// Separates mounts of one layer that see the same paths: a response that is stored in one

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::OriginalUri;
+use axum::extract::{MatchedPath, OriginalUri, RawQuery};
 use axum::response::IntoResponse;
 use axum::routing::get as handle;
 use http::{Method, Request, StatusCode};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::key::QueryRules;
 
 use crate::support::{get, in_memory, put, request, send};
 use crate::with_trailers;
@@ -154,4 +157,60 @@ async fn two_nested_routers_never_share_one_layer_inside_with_a_scope_each() {
     never_share(both).await;
     let stats = layer.handle().stats();
     assert_eq!((stats.hits, stats.stores), (3, 3), "the rest is shared");
+}
+
+/// A layer that ignores `utm_*`, and sees to axum's copy of the target.
+fn ignoring() -> CacheLayer<MemoryBackend> {
+    in_memory()
+        .query(QueryRules::all().ignoring(["utm_*"]))
+        .on_trimmed_target(|extensions, trim| {
+            if let Some(OriginalUri(target)) = extensions.get_mut() {
+                trim(target);
+            }
+        })
+}
+
+/// Answers with everything that an axum handler can see of the target.
+async fn all_of_the_target(
+    OriginalUri(original): OriginalUri,
+    matched: Option<MatchedPath>,
+    RawQuery(query): RawQuery,
+    request: axum::extract::Request,
+) -> impl IntoResponse {
+    let uri = request.uri();
+    let matched = matched.as_ref().map(MatchedPath::as_str);
+    let seen = format!("{uri} {original} {matched:?} {query:?}");
+    ([("cache-control", "max-age=3600")], seen)
+}
+
+/// An ignored parameter cannot shape the response that is stored for others (cache poisoning).
+#[tokio::test(start_paused = true)]
+async fn no_extractor_sees_an_ignored_query_parameter() {
+    let items = || Router::new().route("/items/{id}", handle(all_of_the_target));
+    let nested = |inner: Router| Router::new().nest("/api", Router::new().nest("/v1", inner));
+    let wrapped = |router: Router, layer: CacheLayer<MemoryBackend>| {
+        Router::new().fallback_service(layer.layer(router))
+    };
+    for (case, router) in [
+        ("on the router", items().layer(ignoring())),
+        ("on the route", items().route_layer(ignoring())),
+        ("on the outer router", nested(items()).layer(ignoring())),
+        ("on the nested router", nested(items().layer(ignoring()))),
+        ("around the router", wrapped(nested(items()), ignoring())),
+    ] {
+        let path = match case {
+            "on the router" | "on the route" => "/items/7",
+            _ => "/api/v1/items/7",
+        };
+        let service = of(router);
+        for (query, kept) in [("utm_a=evil&b=1&utm_c=evil", "?b=1"), ("utm_a=evil", "")] {
+            let first = send(&service, get(&format!("{path}?{query}"))).await;
+            assert!(!first.body.contains("evil"), "{case}: {}", first.body);
+            let original = format!(" {path}{kept} ");
+            assert!(first.body.contains(&original), "{case}: {}", first.body);
+            let clean = send(&service, get(&format!("{path}{kept}"))).await;
+            assert!(clean.is_hit(), "{case}");
+            assert_eq!(clean.body, first.body, "{case}");
+        }
+    }
 }

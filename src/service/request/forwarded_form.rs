@@ -20,6 +20,13 @@ impl ForwardedForm {
     pub(crate) fn apply(self, config: &Config, request: &mut request::Parts) {
         if let Some(target) = self.target {
             request.uri = *target;
+            if let Some(hook) = &config.on_trimmed_target {
+                hook(&mut request.extensions, &|uri| {
+                    if let Some(trimmed) = config.query.trimmed(uri) {
+                        *uri = trimmed;
+                    }
+                });
+            }
         }
         let keeps_scheme =
             self.scheme.is_some() && self.scheme.as_deref() == request.uri.scheme_str();

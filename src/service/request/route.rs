@@ -1,6 +1,5 @@
 //! The route of a request, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{
@@ -114,8 +113,9 @@ pub(crate) fn classify<'r>(
         };
     }
     let target = is_read
-        .then(|| trimmed_target(config, &request.uri))
-        .flatten();
+        .then(|| config.query.trimmed(&request.uri))
+        .flatten()
+        .map(Box::new);
     let parts = match key_parts(config, request, target.as_deref()) {
         Ok(parts) => parts,
         Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
@@ -156,23 +156,6 @@ pub(crate) fn classify<'r>(
 /// §3.2.3).
 fn is_misused_authority_form(request: &request::Parts) -> bool {
     request.uri.path().is_empty() && request.method != Method::CONNECT
-}
-
-/// A target without the ignored parts of its query; `None` where nothing is ignored.
-fn trimmed_target(config: &Config, uri: &Uri) -> Option<Box<Uri>> {
-    let rules = &config.query;
-    if rules.is_all() {
-        return None;
-    }
-    let query = uri.query()?;
-    let path_and_query = match rules.apply(query) {
-        Some(Cow::Borrowed(_)) => return None,
-        Some(Cow::Owned(kept)) => format!("{}?{kept}", uri.path()),
-        None => uri.path().to_owned(),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = path_and_query.parse().ok();
-    Uri::from_parts(parts).ok().map(Box::new)
 }
 
 /// The parts of the key, as the layer's key hook makes them.
