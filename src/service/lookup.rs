@@ -215,11 +215,7 @@ fn judge<B: Backend>(
         None if has_vary_rule => Candidate::OtherVariant,
         None => Candidate::Absent,
         Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,
-        Some(response) if !selects(response, subject.headers) => Candidate::OtherVariant,
-        Some(response) if refuses_other_credentials(response.status(), subject.headers) => {
-            Candidate::OtherCredentials
-        }
-        Some(response) => Candidate::Response(response.freshness()),
+        Some(response) => candidate(response, subject.headers),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
     let miss = |reason| Miss::new(reason, fence, lookup_key, result.completed_fills);
@@ -258,6 +254,17 @@ fn judge<B: Backend>(
             LookupOutcome::Fetch(miss)
         }
         (_, None) => unreachable!("only a response can be used"),
+    }
+}
+
+/// What a stored response of the same key is to a request with these fields.
+fn candidate<'r>(response: &'r StoredResponse, headers: &HeaderMap) -> Candidate<'r> {
+    if !selects(response, headers) {
+        Candidate::OtherVariant
+    } else if refuses_other_credentials(response.status(), headers) {
+        Candidate::OtherCredentials
+    } else {
+        Candidate::Response(response.freshness())
     }
 }
 

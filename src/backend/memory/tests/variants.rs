@@ -1,0 +1,63 @@
+//! The variants of a rule end with it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+
+use super::{is_found, put, siblings, stored};
+use crate::backend::memory::entry::Slot;
+use crate::backend::{Backend, Lookup, MemoryBackend, PutOutcome, StoredResponse};
+use crate::key::CacheKey;
+use crate::semantics::vary::{Vary, VarySelection};
+
+/// A response that varies by `Accept-Language`, for a request in this language, and its key.
+fn variant(
+    backend: &MemoryBackend,
+    key: &CacheKey,
+    language: &str,
+) -> (CacheKey, Arc<StoredResponse>) {
+    let mut request = HeaderMap::new();
+    request.insert("accept-language", language.parse().expect("a field value"));
+    let mut headers = HeaderMap::new();
+    headers.insert("vary", HeaderValue::from_static("accept-language"));
+    let Vary::Fields(rule) = Vary::from_headers(&headers) else {
+        panic!("it names a field");
+    };
+    let key = key.variant_for(&backend.seed(), &rule, &request);
+    let selected = VarySelection::from_request(rule, &request);
+    (key, stored(Some(selected), &[], 1, 0, 60))
+}
+
+/// A rule that was evicted alone, and comes back, finds no older variant.
+#[test]
+fn the_variants_of_an_evicted_rule_are_gone() {
+    let backend = MemoryBackend::new(1 << 17);
+    let store = |key: &CacheKey, response: Arc<StoredResponse>| {
+        let fence = backend.0.fences.capture();
+        assert_eq!(backend.0.put(key, fence, response), PutOutcome::Stored);
+    };
+    // The head of the resource holds another response, which is in use all the time.
+    let [head, key, ..] = siblings(&backend);
+    let mut evicted_rules = 0;
+    let mut rounds = 0..2000;
+    while evicted_rules < 3 {
+        let round = rounds.next().expect("rules are evicted now and then");
+        put(&backend, &head, 0);
+        let (old, response) = variant(&backend, &key, &format!("old{round}"));
+        store(&old, response);
+        for other in 0..400 {
+            let path = format!("/{round}/{other}");
+            put(&backend, &super::key(&backend, &path), 0);
+            // The variant is in use, its rule is not.
+            let _ = (
+                is_found(&backend, &head),
+                backend.0.entries.get(&Slot::own(&old)),
+            );
+        }
+        let has_rule = matches!(backend.0.get(&key), Lookup::Varies(..));
+        evicted_rules += usize::from(!has_rule && is_found(&backend, &head));
+        let (new, response) = variant(&backend, &key, &format!("new{round}"));
+        store(&new, response);
+        assert!(has_rule || !is_found(&backend, &old), "round {round}");
+    }
+}
