@@ -215,7 +215,7 @@ async fn a_rule_of_variants_that_comes_back_revives_no_older_variant() {
             });
             let service = layer.layer(origin.clone());
             let asks = |language| with(get("/a"), "accept-language", language);
-            for language in ["de", "en"] {
+            for language in ["de", "en", "fr"] {
                 send(&service, asks(language)).await;
                 settled().await;
             }

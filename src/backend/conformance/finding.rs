@@ -133,15 +133,18 @@ pub(super) async fn a_response_that_does_not_vary_replaces_the_rule<B: Backend>(
 pub(super) async fn a_rule_that_comes_back_finds_no_older_variant<B: Backend>(backend: B) {
     let primary = key(&backend, "/a", None);
     let german = put_variant(&backend, &primary, "de").await;
+    put_variant(&backend, &primary, "en").await;
     let lookup = backend.get(&primary, now()).await.expect("a lookup");
     let fence = lookup.into_fence().expect("a fence");
     let _ = put(&backend, &primary, fence, "for all").await;
-    let english = put_variant(&backend, &primary, "en").await;
-    assert_eq!(
-        body(&backend, &english).await.as_deref(),
-        Some("en"),
-        "a rule replaces a response that does not vary"
-    );
+    for _ in 0..2 {
+        let english = put_variant(&backend, &primary, "en").await;
+        assert_eq!(
+            body(&backend, &english).await.as_deref(),
+            Some("en"),
+            "a rule replaces a response that does not vary"
+        );
+    }
     assert_eq!(
         body(&backend, &german).await,
         None,

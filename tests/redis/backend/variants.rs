@@ -129,6 +129,7 @@ async fn a_rule_that_comes_back_revives_no_older_variant() {
         let requests = [
             ask("de"),
             ask("en"),
+            ask("fr"),
             anew(with(ask("it"), "x-meanwhile", "1")),
             anew(ask("fr")),
         ];

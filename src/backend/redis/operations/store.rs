@@ -167,12 +167,12 @@ impl ProtocolClient {
             .await
     }
 
-    /// The keys of an entry, of the list of variants under its primary key and, for a response with
-    /// variants, of their rule.
+    /// The keys of an entry and, for a response with variants, of their rule and their list.
     fn entry_keys(&self, key: &CacheKey, encoded: &EncodedResponse) -> Vec<String> {
-        let mut keys = vec![self.namespace.entry(key), self.namespace.variants(key)];
+        let mut keys = vec![self.namespace.entry(key)];
         if encoded.has_vary_rule() {
             keys.push(self.namespace.entry(&key.primary()));
+            keys.push(self.namespace.variants(key));
         }
         keys
     }

@@ -106,8 +106,8 @@ end
 return tokens";
 
 /// Prepends two functions. One records a variant as the latest and removes the oldest beyond the
-/// limit. The other removes all of them: when their rule is replaced, they are older than the
-/// response that replaces it, and must not be found again when the rule comes back.
+/// limit. The other removes all of them, when a rule takes the place of anything but the same rule:
+/// they are older than what was there, and lookups would find them again.
 ///
 /// All variants are in their resource's slot.
 macro_rules! with_variants {
@@ -134,24 +134,22 @@ end
 
 /// Stores an entry if the captured token is still in its key. Returns 1 if it has stored, else 0.
 ///
-/// Keys: captured token's key, entry, list of variants; for a response with variants also rule.
+/// Keys: captured token's key, entry; for a response with variants also rule, list of variants.
 /// Arguments: captured token, entry, its time to live, that of the lease, rule, limit of variants,
 /// number of bytes at the end of the rule that tell it from others.
 const PUT: &str = with_variants!(
     "\
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if KEYS[3] then
+  local old = redis.pcall('GET', KEYS[3])
+  local names = string.sub(ARGV[5], -tonumber(ARGV[7]))
+  if type(old) ~= 'string' or string.sub(old, -#names) ~= names then remove_variants(KEYS[4]) end
+  local ttl = math.max(redis.call('PTTL', KEYS[3]), tonumber(ARGV[3]))
+  redis.call('SET', KEYS[3], ARGV[5], 'PX', string.format('%.0f', ttl))
+  add_variant(KEYS[4], KEYS[2], ARGV[6], ARGV[4])
+end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-if KEYS[4] then
-  local old = redis.pcall('GET', KEYS[4])
-  local names = string.sub(ARGV[5], -tonumber(ARGV[7]))
-  if type(old) ~= 'string' or string.sub(old, -#names) ~= names then remove_variants(KEYS[3]) end
-  local ttl = math.max(redis.call('PTTL', KEYS[4]), tonumber(ARGV[3]))
-  redis.call('SET', KEYS[4], ARGV[5], 'PX', string.format('%.0f', ttl))
-  add_variant(KEYS[3], KEYS[2], ARGV[6], ARGV[4])
-else
-  remove_variants(KEYS[3])
-end
 return 1"
 );
 
@@ -159,8 +157,8 @@ return 1"
 /// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over that of a
 /// lease.
 ///
-/// Keys: captured token's key, lease, stripe, entry, list of variants; for a response with variants
-/// also rule. Arguments: as `PUT`, then the new lease, tombstone.
+/// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list
+/// of variants. Arguments: as `PUT`, then the new lease, tombstone.
 const REPLACE: &str = with_variants!(
     "\
 local held = redis.pcall('GET', KEYS[1]) == ARGV[1]
@@ -171,10 +169,9 @@ end
 if not held then return 0 end
 redis.call('SET', KEYS[2], ARGV[8], 'PX', ARGV[4])
 redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[3])
-remove_variants(KEYS[5])
-if KEYS[6] then
-  redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[3])
-  add_variant(KEYS[5], KEYS[4], ARGV[6], ARGV[4])
+if KEYS[5] then
+  redis.call('SET', KEYS[5], ARGV[5], 'PX', ARGV[3])
+  add_variant(KEYS[6], KEYS[4], ARGV[6], ARGV[4])
 end
 return 1"
 );
