@@ -263,9 +263,9 @@ impl<B: Backend> Client<B> {
         );
         if response.status().is_success() {
             self.history.settled(write);
-        } else if resource == TEAM || self.plan.evicts {
+        } else if resource == TEAM {
             // The calls of a group's members go on beside such a write, and only their stores are
-            // refused; and where its trace vanishes, so does the promise.
+            // refused.
             return;
         }
         self.history.told(write, instance, is_acknowledged);

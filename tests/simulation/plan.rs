@@ -26,16 +26,16 @@ pub struct Plan {
     pub lags: bool,
     /// Whether the origin is not always ready.
     pub is_busy: bool,
-    /// Whether nearly all requests are for one resource, and stored responses are stale at once.
+    /// Whether nearly all requests are for one resource.
     pub is_narrow: bool,
     /// Whether resources have several names and spellings.
     pub has_names: bool,
+    /// How many writes in a hundred are rejected.
+    pub rejects: u64,
     /// Whether writes of unknown outcome may be committed late, or never.
     pub is_unsure: bool,
     /// The time in which such a write is committed, if ever, in milliseconds.
     pub grace: u64,
-    /// Whether the backend forgets, too, that the outcome of a write is unknown.
-    pub evicts: bool,
     pub cache_control: &'static str,
     /// The longest pause of a client between two requests, in milliseconds.
     pub interval: u64,
@@ -75,13 +75,13 @@ impl Plan {
             lags: luck.chance(30),
             is_busy: luck.chance(30),
             has_names: luck.chance(30),
+            rejects: luck.pick(&[15, 15, 15, 100]),
             is_unsure,
             grace: if is_stormy {
                 luck.pick(&[10, 5_000])
             } else {
                 5_000
             },
-            evicts: false,
             is_narrow: false,
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)
@@ -97,6 +97,15 @@ impl Plan {
         }
     }
 
+    /// Makes the world one in which the outcome of many writes is unknown, of nearly always the same
+    /// resource.
+    pub fn doubt(&mut self, luck: &Luck) {
+        self.is_narrow = true;
+        self.is_unsure = true;
+        self.rejects = 15;
+        self.interval = luck.pick(&[10, 50]);
+    }
+
     /// Makes the world one in which writes meet validations all the time, by validators that may
     /// lie.
     pub fn narrow(&mut self, luck: &Luck) {
@@ -106,6 +115,7 @@ impl Plan {
             "max-age=0, stale-while-revalidate=1",
             "max-age=0, stale-while-revalidate=1, stale-if-error=60",
             "max-age=1, no-cache",
+            "max-age=1000",
         ]);
         self.validators = luck.pick(&[Validators::Strong, Validators::Dates, Validators::WeakTags]);
         self.lags = self.validators == Validators::Strong || luck.chance(30);

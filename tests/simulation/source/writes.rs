@@ -119,16 +119,15 @@ impl Source {
     }
 
     fn fate(&self, resource: &str) -> Fate {
-        let roll = self.luck.below(100);
-        if roll < 15 {
+        if self.luck.chance(self.plan.rejects) {
             return Fate::Rejected(self.luck.pick(&[400, 401, 404, 409, 501, 505]));
         }
         let unknown = match (self.plan.is_unsure, self.plan.is_stormy) {
-            (true, _) => 60,
-            (false, true) => 30,
+            (true, _) => 50,
+            (false, true) => 20,
             (false, false) => 0,
         };
-        if roll >= unknown {
+        if !self.luck.chance(unknown) {
             return Fate::Committed;
         }
         let status = Ending::Status(self.luck.pick(&[408, 500, 502, 503, 504]));

@@ -14,13 +14,13 @@ use tower_response_cache::backend::{
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
 
-use super::graves::Graves;
+use super::grace::WithGrace;
 use crate::luck::Luck;
 
 /// How long the caller should wait.
 pub const LIMIT: Duration = Duration::from_millis(20);
 
-type Shared = Graves<MemoryBackend>;
+type Shared = WithGrace<MemoryBackend>;
 
 #[derive(Clone)]
 pub struct Flaky(Arc<State>);

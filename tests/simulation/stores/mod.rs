@@ -2,7 +2,7 @@
 
 mod dawdling;
 mod flaky;
-mod graves;
+mod grace;
 #[cfg(feature = "redis")]
 mod held;
 #[cfg(feature = "redis")]
@@ -17,7 +17,7 @@ use tower_response_cache::key::DigestSeed;
 
 use self::dawdling::dawdling;
 use self::flaky::{Flaky, LIMIT};
-use self::graves::Graves;
+use self::grace::WithGrace;
 use self::two_steps::TwoSteps;
 use crate::luck::Luck;
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ pub struct Kind {
     pub is_stormy: bool,
     /// See [`Plan::narrow`].
     pub is_narrow: bool,
-    /// Whether the outcome of many writes is unknown, whatever the seed.
+    /// See [`Plan::doubt`].
     pub is_unsure: bool,
     pub store: Store,
     /// Caches that share it.
@@ -68,7 +68,9 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     if kind.is_narrow {
         plan.narrow(&luck);
     }
-    plan.is_unsure |= kind.is_unsure;
+    if kind.is_unsure {
+        plan.doubt(&luck);
+    }
     plan.is_away = loses && luck.chance(15);
     let capacity = if kind.is_stormy {
         luck.pick(&[24 << 10, 1 << 20])
@@ -82,7 +84,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
         .max_response_size(4096)
         .seed(digests)
         .build();
-    let memory = Graves::on(memory, kind.instances > 1);
+    let memory = WithGrace::on(memory, kind.instances > 1);
     let instances = 0..kind.instances;
     let drawn = luck.clone();
     let seen = runtime().block_on(async {
@@ -99,7 +101,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
             Store::TwoSteps | Store::OneStep => {
                 let compares = matches!(kind.store, Store::OneStep);
                 let steps = TwoSteps::new(compares, luck.clone());
-                let steps = Graves::on(steps, kind.instances > 1);
+                let steps = WithGrace::on(steps, kind.instances > 1);
                 let backends = instances.map(|_| steps.clone());
                 World::new(plan, backends, luck).ends_in_time().await
             }

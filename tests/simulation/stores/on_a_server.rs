@@ -22,7 +22,7 @@ pub struct Kind {
     pub is_stormy: bool,
     /// See [`Plan::narrow`].
     pub is_narrow: bool,
-    /// Whether the outcome of many writes is unknown.
+    /// See [`Plan::doubt`].
     pub is_unsure: bool,
     pub evicts: bool,
     pub cuts: bool,
@@ -65,10 +65,14 @@ impl Server {
         if kind.is_narrow {
             plan.narrow(&luck);
         }
-        plan.is_unsure |= kind.is_unsure;
+        if kind.is_unsure {
+            plan.doubt(&luck);
+        }
+        // A server that forgets what it was told of a write cannot keep its late commit from doing
+        // harm.
+        plan.is_unsure &= !kind.evicts;
         // On the server's clock, which virtual time does not move.
         plan.grace = 60_000;
-        plan.evicts = kind.evicts;
         let mut builder = Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build();
         let seen = runtime.expect("a runtime").block_on(async {

@@ -17,7 +17,7 @@ use tower_response_cache::key::{CacheKey, Resource};
 
 /// A backend that refuses stores of a target until its grace period has ended.
 #[derive(Clone)]
-pub struct Graves<B> {
+pub struct WithGrace<B> {
     backend: B,
     /// Whether instances share it.
     is_shared: bool,
@@ -27,7 +27,7 @@ pub struct Graves<B> {
 
 type Periods = Vec<(InvalidationTarget, Instant)>;
 
-impl<B: Backend> Graves<B> {
+impl<B: Backend> WithGrace<B> {
     pub fn on(backend: B, is_shared: bool) -> Self {
         Self {
             backend,
@@ -67,7 +67,7 @@ impl<B: Backend> Graves<B> {
     }
 }
 
-impl<B: Backend> ForwardBackend for Graves<B> {
+impl<B: Backend> ForwardBackend for WithGrace<B> {
     type Inner = B;
 
     fn inner(&self) -> &B {
