@@ -51,3 +51,14 @@ pub fn cache_key(seed: &DigestSeed, scope: &str, key: &KeyParts<'_>) -> CacheKey
 pub fn normalize_authority<'a>(authority: &'a str, scheme: Option<&str>) -> Option<Cow<'a, str>> {
     key::normalize_authority(authority, scheme)
 }
+
+/// A path as resources have it.
+#[must_use]
+pub fn normal_path(path: &str) -> Cow<'_, str> {
+    key::normal_path::normal_path(path)
+}
+
+/// Puts a request into canonical form; `false` if its authority is invalid.
+pub fn canonicalize(request: &mut request::Parts, keeps_upgrade: bool) -> bool {
+    key::canonical::canonicalize(request, keeps_upgrade).is_ok()
+}

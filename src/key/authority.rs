@@ -24,8 +24,9 @@ pub enum Authority {
     FromRequest,
     /// One site under many names and ports: every request has this authority.
     ///
-    /// All hosts share stored responses, so the inner service must not look at `Host`. A request
-    /// with an invalid authority of its own has no key here, either.
+    /// All hosts share stored responses, so a GET or HEAD reaches the inner service with this
+    /// authority as its `Host`: no client can have a response stored that shows another host. A
+    /// write keeps its own. A request with an invalid authority of its own has no key here, either.
     Fixed(Arc<str>),
 }
 

@@ -20,6 +20,10 @@ use crate::semantics::fields::{self, hop_by_hop};
 /// one line.
 ///
 /// A request without authority keeps none. Applying it again changes nothing.
+#[cfg_attr(
+    not(any(feature = "proxy", fuzzing)),
+    allow(dead_code, reason = "the proxy uses it")
+)]
 pub(crate) fn canonicalize(
     request: &mut request::Parts,
     keeps_upgrade: bool,

@@ -14,7 +14,7 @@ mod digest_seed;
 mod identity;
 mod key_parts;
 mod make_key;
-mod normal_path;
+pub(crate) mod normal_path;
 mod query;
 mod sites;
 #[cfg(test)]

@@ -17,6 +17,22 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 /// [`KeyParts::with_scheme`] adds it. Every part of a request that changes the response must be in
 /// the key or be named in `Vary`.
 ///
+/// Requests with one default key reach the inner service as one, so that a client cannot shape by
+/// its spelling what others get. A miss, a refresh and a write have their target in origin form
+/// (RFC 9112 §3.2.1), in every version of HTTP, and the authority in normal form as the one `Host`;
+/// the lines of `Cookie` are joined (RFC 9113 §8.2.3). The target keeps its absolute form if the key
+/// has its scheme, which a client behind the cache needs:
+///
+/// ```
+/// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default())
+///     .key_by(|request, key| Some(key.with_scheme(request.uri.scheme_str()?)));
+/// ```
+///
+/// The method (HEAD is answered by GET), the version, extensions and fields that `Vary` does not
+/// name may differ; so may what a [key hook](Self::key) takes out of the key.
+///
 /// Which stored responses a write invalidates together is documented at
 /// [`Resource`](crate::key::Resource).
 ///

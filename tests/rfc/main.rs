@@ -12,6 +12,7 @@ mod rfc_9111_fields;
 mod rfc_9111_reusing;
 mod rfc_9111_storing;
 mod rfc_9112;
+mod rfc_9113;
 mod rfc_9211;
 mod rfc_9213;
 mod rfc_9530;
@@ -48,7 +49,7 @@ const RFCS: &[Rfc] = &[
     },
     Rfc {
         name: "RFC 9113",
-        tables: &[rfc_9112::RFC_9113],
+        tables: &[rfc_9113::TABLE],
     },
     Rfc {
         name: "RFC 5861",

@@ -37,9 +37,33 @@ pub const TABLE: &[Requirement] = &[
         tested(&["bodies::a_missing_date_is_stamped_on_receipt"]),
     ),
     must(
+        "7.2",
+        "the host that a request is for is one, however it is spelled",
+        tested(&[
+            "key::canonical::every_spelling_of_a_target_has_one_canonical_form",
+            "caching::one_meaning::every_spelling_of_a_target_reaches_the_service_as_one",
+            "proxy::one_meaning::every_spelling_of_a_host_is_one_key_and_the_origin_sees_one",
+        ]),
+    ),
+    must(
         "7.6.1",
         "Connection and what it names is not passed on by an intermediary",
-        tested(&["bodies::fields_of_one_connection_are_not_replayed"]),
+        tested(&[
+            "bodies::fields_of_one_connection_are_not_replayed",
+            "key::canonical::fields_of_the_connection_are_gone_and_cookies_are_one_line",
+            "proxy::one_meaning::a_variant_is_stored_for_the_fields_that_the_origin_saw",
+            "proxy::same_key::requests_with_one_key_are_one_request_for_the_upstream",
+        ]),
+    ),
+    must(
+        "7.6.3",
+        "a proxy adds itself to Via",
+        tested(&["proxy::forwarding::fields_of_the_connection_stay_behind"]),
+    ),
+    may(
+        "7.8",
+        "Upgrade is ignored",
+        tested(&["proxy::one_meaning::an_ignored_upgrade_is_no_other_request"]),
     ),
     must(
         "8.8.2.2",

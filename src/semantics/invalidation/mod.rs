@@ -7,5 +7,7 @@ mod safe_methods;
 #[cfg(test)]
 mod tests;
 
-pub use reference::{Reference, encode, resolve, without_dot_segments};
+#[cfg(feature = "proxy")]
+pub use reference::without_dot_segments;
+pub use reference::{Reference, encode, resolve};
 pub use safe_methods::is_safe;
