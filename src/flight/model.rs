@@ -4,6 +4,7 @@
 //! Built with `--cfg trc_loom` only. Start at [`explore`].
 
 mod leaders;
+mod validations;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -262,3 +262,28 @@ fn a_leader_dropped_without_an_outcome_leaves_the_flight_vacant() {
     };
     assert_eq!(refusal, Refusal::Private);
 }
+
+/// Promise: what a leader looked up before a write is not for a request that began after it.
+#[test]
+fn a_call_that_begins_knows_of_followers_under_another_fence() {
+    for (follower_fence, is_under_fence) in [(Some(1), true), (Some(2), false), (None, false)] {
+        let flights = Flights::default();
+        let Entered::Leader(leader) = enter(&flights, 1, 0) else {
+            panic!("there is no flight to join");
+        };
+        let entered = match follower_fence {
+            Some(fence) => enter(&flights, fence, 0),
+            None => enter_without_fence(&flights, 0),
+        };
+        let Entered::Follower(follower) = entered else {
+            panic!("every request joins a call that has not begun");
+        };
+        // A follower that has left may have been replaced by one that waits for its outcome.
+        drop(follower);
+        assert_eq!(
+            leader.begin_call(at(0)),
+            is_under_fence,
+            "{follower_fence:?}"
+        );
+    }
+}

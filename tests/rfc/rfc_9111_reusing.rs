@@ -360,6 +360,16 @@ pub const TABLE: &[Requirement] = &[
             "wire::writes::unsafe_methods",
         ]),
     ),
+    must_not(
+        "4.4",
+        "an invalidated response is confirmed, completed or updated, and so comes back",
+        tested(&[
+            "writes::dead_entries::first_window::a_request_after_a_write_gets_nothing_that_a_waiting_refresh_had_found",
+            "writes::dead_entries::first_window::stored_parts_are_completed_with_nothing_that_a_write_changed",
+            "writes::dead_entries::second_window::a_validation_that_looked_up_between_brings_nothing_back",
+            "writes::dead_entries::second_window::a_head_that_looked_up_between_brings_nothing_back",
+        ]),
+    ),
     may(
         "4.4",
         "what Location and Content-Location name is invalidated, too",
