@@ -250,7 +250,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ///
     /// `response` and `fence` are from one lookup of `key`. The cache asks right before it calls
     /// the inner service, which may be long after the lookup. With `true` it sends the validators
-    /// of the response (RFC 9111 §4.3), or asks only for what is missing from its stored parts
+    /// of the response (RFC 9111 §4.3), or asks only for the range missing beside stored parts
     /// (§3.3). The answer to such a call may contain the stored body, and a weak validator cannot
     /// tell whether the body is still current.
     ///

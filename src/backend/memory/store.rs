@@ -72,8 +72,8 @@ impl MemoryStore {
     /// Whether a response is stored that was not invalidated since the fence of its fill, up to
     /// this moment.
     ///
-    /// The fence of its lookup does not tell: a lookup takes no stripe, so it may capture the number
-    /// of an invalidation and read a response that this invalidation is about to remove.
+    /// The fence of its lookup does not tell: a lookup takes no stripe, so it may capture the
+    /// number of an invalidation and read a response that this invalidation is about to remove.
     pub(super) fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse) -> bool {
         match self.stored_entry(key).map(|entry| entry.content) {
             Some(EntryContent::Response(stored, since)) => {

@@ -17,7 +17,7 @@ use crate::flight::{Entered, FlightOutcome, Flights};
 /// The current token of the resource, and the response that is stored under it.
 type Entry = (usize, Option<usize>);
 
-struct World {
+struct StaleCache {
     entry: Mutex<Entry>,
     flights: Flights<usize, usize>,
     database: AtomicUsize,
@@ -27,9 +27,9 @@ struct World {
 }
 
 type Pending = (usize, Follower<usize>);
-type Step = fn(&World) -> Option<Pending>;
+type Step = fn(&StaleCache) -> Option<Pending>;
 
-impl World {
+impl StaleCache {
     fn new(drops_validators: bool) -> Arc<Self> {
         Arc::new(Self {
             entry: Mutex::new((0, Some(0))),
@@ -85,26 +85,26 @@ fn explore<const N: usize>(drops_validators: bool, beside: [Step; N]) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(if N > 2 { 2 } else { 4 });
     model.check(move || {
-        let world = World::new(drops_validators);
+        let cache = StaleCache::new(drops_validators);
         let threads = beside.map(|step| {
-            let world = world.clone();
-            thread::spawn(move || step(&world))
+            let cache = cache.clone();
+            thread::spawn(move || step(&cache))
         });
-        let own = world.request();
+        let own = cache.request();
         let others = threads.map(|thread| thread.join().expect("no panic"));
         for pending in others.into_iter().chain([own]).flatten() {
-            world.finish(pending);
+            cache.finish(pending);
         }
         // A request that comes after everything.
-        if let Some(late) = world.request() {
-            world.finish(late);
+        if let Some(late) = cache.request() {
+            cache.finish(late);
         }
     });
 }
 
 #[test]
 fn two_validations_beside_a_write() {
-    explore(true, [World::request, World::write::<WRITE_1>]);
+    explore(true, [StaleCache::request, StaleCache::write::<WRITE_1>]);
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn two_validations_beside_two_writes() {
     explore(
         true,
         [
-            World::request,
-            World::write::<WRITE_1>,
-            World::write::<WRITE_2>,
+            StaleCache::request,
+            StaleCache::write::<WRITE_1>,
+            StaleCache::write::<WRITE_2>,
         ],
     );
 }
@@ -123,7 +123,11 @@ fn two_validations_beside_two_writes() {
 fn three_validations_beside_a_write() {
     explore(
         true,
-        [World::request, World::request, World::write::<WRITE_1>],
+        [
+            StaleCache::request,
+            StaleCache::request,
+            StaleCache::write::<WRITE_1>,
+        ],
     );
 }
 
@@ -132,5 +136,5 @@ fn three_validations_beside_a_write() {
 #[test]
 #[should_panic(expected = "a response older than a yielded write")]
 fn validators_that_are_kept_for_every_follower_are_found_out() {
-    explore(false, [World::request, World::write::<WRITE_1>]);
+    explore(false, [StaleCache::request, StaleCache::write::<WRITE_1>]);
 }

@@ -1,5 +1,5 @@
-//! A flight whose call has not begun may be joined by every request, also by one that starts after a
-//! write. Its leader looked up before the write.
+//! A flight whose call has not begun may be joined by every request, also by one that starts after
+//! a write. Its leader looked up before the write.
 
 use http::Method;
 use tokio::time::sleep;

@@ -1,5 +1,5 @@
-//! No stale read after a write: what was looked up before a write is neither confirmed nor completed
-//! after it, however little the origin's validators tell.
+//! No stale read after a write: what was looked up before a write is neither confirmed nor
+//! completed after it, however little the origin's validators tell.
 
 mod first_window;
 mod second_window;

@@ -17,8 +17,8 @@ fn validating(method: Method) -> Request<()> {
     with(request(method, "/a"), "cache-control", "no-cache")
 }
 
-/// Stores with `first`; between the steps of a write, `second` looks up and waits at the gate. After
-/// the write, `third` comes. Returns the answers to the last two.
+/// Stores with `first`; between the steps of a write, `second` looks up and waits at the gate.
+/// After the write, `third` comes. Returns the answers to the last two.
 async fn look_up_between(
     (backend, world): (&TwoSteps, &World<TwoSteps>),
     first: Request<()>,

@@ -117,6 +117,28 @@ fn a_collision_of_stripes_costs_a_store_and_never_a_stale_hit() {
     );
 }
 
+/// A lookup may have read a response whose invalidation has its number, and removes it next.
+#[test]
+fn a_response_is_not_valid_once_its_invalidation_has_a_number() {
+    let group = Group::from_digest(1);
+    let invalidations: [fn(&MemoryBackend, &CacheKey); 2] = [
+        |backend, key| backend.0.fences.invalidate(key.resource(), || ()),
+        |backend, _| (backend.0.groups).invalidate(&Group::from_digest(1), &backend.0.fences),
+    ];
+    for invalidate in invalidations {
+        let backend = MemoryBackend::default();
+        let (key, fence) = (key(&backend, "/a"), backend.0.fences.capture());
+        let stored = response_in(&[group], 1, 0, 60);
+        let put = backend.0.put(&key, fence, stored.clone());
+        assert_eq!(put, PutOutcome::Stored);
+        assert!(backend.0.is_still_valid(&key, &stored));
+        let other = response_in(&[group], 1, 0, 60);
+        assert!(!backend.0.is_still_valid(&key, &other), "another one");
+        invalidate(&backend, &key);
+        assert!(!backend.0.is_still_valid(&key, &stored));
+    }
+}
+
 /// Two groups of one stripe are invalidated together.
 #[test]
 fn a_collision_of_groups_costs_a_call_and_never_a_stale_hit() {
