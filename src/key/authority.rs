@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{Version, request};
+use http::{HeaderMap, HeaderValue, Version, request};
 
 use super::normal_path::{is_unreserved, percent_decoded};
 
@@ -47,7 +47,16 @@ impl Authority {
         &'r self,
         request: &'r request::Parts,
     ) -> Result<Cow<'r, str>, InvalidAuthority> {
-        let requested = requested_authority(request)?;
+        self.resolve_with(request, HostLines::from_headers(&request.headers))
+    }
+
+    /// Returns what [`resolve`](Self::resolve) does, for a request whose `Host` lines are known.
+    pub(crate) fn resolve_with<'r>(
+        &'r self,
+        request: &'r request::Parts,
+        hosts: HostLines<'r>,
+    ) -> Result<Cow<'r, str>, InvalidAuthority> {
+        let requested = authority_of(request, hosts)?;
         Ok(match self {
             Self::FromRequest => requested,
             Self::Fixed(authority) => Cow::Borrowed(authority),
@@ -72,20 +81,50 @@ impl Authority {
     }
 }
 
+/// The `Host` lines of a request. A pass over all fields collects them at no cost.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct HostLines<'r> {
+    first: Option<&'r HeaderValue>,
+    has_more: bool,
+}
+
+impl<'r> HostLines<'r> {
+    pub(crate) fn from_headers(headers: &'r HeaderMap) -> Self {
+        let mut lines = Self::default();
+        headers
+            .get_all(HOST)
+            .iter()
+            .for_each(|line| lines.add(line));
+        lines
+    }
+
+    /// Adds a line.
+    pub(crate) fn add(&mut self, line: &'r HeaderValue) {
+        self.has_more = self.first.is_some();
+        self.first = Some(line);
+    }
+}
+
+/// Returns the authority that a request is for, see [`authority_of`].
+pub(crate) fn requested_authority(
+    request: &request::Parts,
+) -> Result<Cow<'_, str>, InvalidAuthority> {
+    authority_of(request, HostLines::from_headers(&request.headers))
+}
+
 /// Returns the authority that a request is for, in normal form; empty if it names none.
 ///
 /// That of an absolute-form target wins over `Host` (RFC 9112 §3.2.2). HTTP/2 has no such rule: a
 /// `Host` that differs from `:authority` makes the request malformed (RFC 9113 §8.3.1).
-pub(crate) fn requested_authority(
-    request: &request::Parts,
-) -> Result<Cow<'_, str>, InvalidAuthority> {
+fn authority_of<'r>(
+    request: &'r request::Parts,
+    hosts: HostLines<'r>,
+) -> Result<Cow<'r, str>, InvalidAuthority> {
     let scheme = request.uri.scheme_str();
-    let mut hosts = request.headers.get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
+    if hosts.has_more {
         return Err(InvalidAuthority);
     }
-    let host = match host {
+    let host = match hosts.first {
         None => None,
         // The field is empty where the target has no authority (RFC 9110 §7.2).
         Some(host) if host.is_empty() => Some(Cow::Borrowed("")),

@@ -78,7 +78,9 @@ impl Digester {
     /// Adds a part, with its length before it.
     pub(super) fn write_part(&mut self, part: &[u8]) {
         self.write_length(part.len());
-        self.0.write(part);
+        if !part.is_empty() {
+            self.0.write(part);
+        }
     }
 
     /// Adds a fixed number of parts: all lengths, then all parts.
@@ -88,7 +90,8 @@ impl Digester {
         for part in parts {
             self.write_length(part.len());
         }
-        for part in parts {
+        // Most have an empty part, whose length says it all.
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
             self.0.write(part.as_bytes());
         }
     }

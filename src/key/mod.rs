@@ -21,7 +21,7 @@ mod sites;
 mod tests;
 
 pub use authority::Authority;
-pub(crate) use authority::{InvalidAuthority, normalize_authority};
+pub(crate) use authority::{HostLines, InvalidAuthority, normalize_authority};
 pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
 pub use digest_seed::DigestSeed;

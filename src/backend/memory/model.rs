@@ -30,6 +30,11 @@ struct World {
     database: AtomicUsize,
     /// The stored response, with the fence of its fill.
     stored: Mutex<Option<(usize, MemoryFence)>>,
+    /// The token of the resource's record.
+    record: Mutex<Option<usize>>,
+    next_token: AtomicUsize,
+    /// Another response of the resource, in a slot of its own, with the token it is valid under.
+    other: Mutex<Option<(usize, usize)>>,
     groups: GroupInvalidations,
     /// The group of the stored response.
     group: Option<Group>,
@@ -53,6 +58,9 @@ impl World {
             resource: resource("/a"),
             database: AtomicUsize::new(BEFORE),
             stored: Mutex::new(Some(before)),
+            record: Mutex::new(Some(0)),
+            next_token: AtomicUsize::new(1),
+            other: Mutex::new(Some((BEFORE, 0))),
             groups: GroupInvalidations::default(),
             group,
             answered: AtomicUsize::new(0),
@@ -85,6 +93,41 @@ impl World {
         let sampled = self.database.load(Ordering::Relaxed);
         let insert = || self.set_stored(Some((sampled, fence)));
         self.fences.if_holds(&self.resource, fence, insert);
+    }
+
+    /// A fill of the other response, as [`fill`](Self::fill).
+    fn fill_other(&self) {
+        let fence = self.capture();
+        let sampled = self.database.load(Ordering::Relaxed);
+        let insert = || {
+            let token = *lock(&self.record)
+                .get_or_insert_with(|| self.next_token.fetch_add(1, Ordering::Relaxed));
+            *lock(&self.other) = Some((sampled, token));
+        };
+        self.fences.if_holds(&self.resource, fence, insert);
+    }
+
+    /// A write, which removes the record and leaves the other response where it is.
+    fn write_record<const WRITE: usize>(&self) {
+        self.commit(WRITE);
+        let remove = || *lock(&self.record) = None;
+        self.fences.invalidate(&self.resource, remove);
+        self.answer(WRITE);
+    }
+
+    /// A lookup of the other response: the record first, then the slot.
+    fn lookup_other(&self) -> Observation {
+        let answered = self.answered.load(Ordering::Acquire);
+        let token = *lock(&self.record);
+        let found = token.and_then(|token| {
+            let other = *lock(&self.other);
+            other.filter(|(_, under)| *under == token)
+        });
+        let found = found.map(|(sampled, _)| sampled);
+        if let Some(found) = found {
+            assert_eq!(found & answered, answered, "older than an answered write");
+        }
+        (answered, found)
     }
 
     fn commit(&self, write: usize) -> usize {
@@ -204,6 +247,12 @@ impl World {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> loom::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("no thread panics while it holds this lock")
+}
+
 /// Runs threads beside a lookup in all interleavings, and returns everything the lookups saw.
 ///
 /// All interleavings of three threads are too many: there, none preempts running threads more than
@@ -214,6 +263,15 @@ fn explore<const N: usize>(beside: [fn(&World); N]) -> BTreeSet<Observation> {
 
 /// As `explore`, where the stored response is in a group.
 fn explore_in<const N: usize>(
+    group: Option<Group>,
+    beside: [fn(&World); N],
+) -> BTreeSet<Observation> {
+    explore_by(World::lookup, group, beside)
+}
+
+/// As `explore_in`, by another lookup.
+fn explore_by<const N: usize>(
+    lookup: fn(&World) -> Observation,
     group: Option<Group>,
     beside: [fn(&World); N],
 ) -> BTreeSet<Observation> {
@@ -228,11 +286,11 @@ fn explore_in<const N: usize>(
             let world = world.clone();
             thread::spawn(move || step(&world))
         });
-        let early = world.lookup();
+        let early = lookup(&world);
         for thread in threads {
             thread.join().expect("no thread panics");
         }
-        let late = world.lookup();
+        let late = lookup(&world);
         let mut seen = outcomes
             .lock()
             .expect("no thread panics while it holds this lock");
@@ -291,6 +349,29 @@ fn a_fill_beside_a_write_through() {
 fn two_writes_through() {
     let seen = explore([World::write_through::<ONE>, World::write_through::<TWO>]);
     for outcome in [(ONE, Some(ONE)), (BOTH, None), (BOTH, Some(BOTH))] {
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
+    }
+}
+
+/// A response in a slot of its own is valid under the token of the record that its lookup found.
+#[test]
+fn a_fill_of_another_response_beside_a_write() {
+    let beside = [World::fill_other, World::write_record::<ONE>];
+    let seen = explore_by(World::lookup_other, None, beside);
+    for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
+        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
+    }
+}
+
+#[test]
+fn a_fill_of_another_response_beside_two_writes() {
+    let beside = [
+        World::fill_other,
+        World::write_record::<ONE>,
+        World::write_record::<TWO>,
+    ];
+    let seen = explore_by(World::lookup_other, None, beside);
+    for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
         assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
 }

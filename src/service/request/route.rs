@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE,
+    CACHE_CONTROL, CONTENT_LENGTH, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method, Uri, request};
 
 use crate::config::Config;
-use crate::key::{CacheKey, DigestSeed, InvalidAuthority, KeyParts, Resource};
+use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
@@ -116,7 +116,7 @@ pub(crate) fn classify<'r>(
         .then(|| config.query.trimmed(&request.uri))
         .flatten()
         .map(Box::new);
-    let parts = match key_parts(config, request, target.as_deref()) {
+    let parts = match key_parts(config, request, target.as_deref(), fields.hosts) {
         Ok(parts) => parts,
         Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
             return Route::Refuse;
@@ -165,8 +165,9 @@ fn key_parts<'r>(
     config: &'r Config,
     request: &'r request::Parts,
     target: Option<&Uri>,
+    hosts: HostLines<'r>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let authority = config.authority.resolve(request);
+    let authority = config.authority.resolve_with(request, hosts);
     let authority = authority.map_err(|InvalidAuthority| Bypass::Authority)?;
     let mut parts = KeyParts::from_request(request, authority);
     if let Some(target) = target {
@@ -181,7 +182,8 @@ pub(crate) fn resource_of(
     seed: &DigestSeed,
     request: &request::Parts,
 ) -> Option<Resource> {
-    let parts = key_parts(config, request, None).ok()?;
+    let hosts = HostLines::from_headers(&request.headers);
+    let parts = key_parts(config, request, None, hosts).ok()?;
     Some(resource_with(config, seed, &parts))
 }
 
@@ -195,7 +197,7 @@ fn resource_with(config: &Config, seed: &DigestSeed, parts: &KeyParts<'_>) -> Re
 fn bypass_reason(
     config: &Config,
     request: &request::Parts,
-    fields: &RouteFields,
+    fields: &RouteFields<'_>,
 ) -> Option<Bypass> {
     if fields.upgrades {
         return Some(Bypass::Upgrade);
@@ -209,21 +211,23 @@ fn bypass_reason(
 
 /// The header fields that decide the route, read in one pass because every hit pays for it.
 #[derive(Default)]
-struct RouteFields {
+struct RouteFields<'r> {
     upgrades: bool,
     /// Content that is no part of the key must not shape the response stored under it.
     has_content: bool,
     has_directives: bool,
     /// Whether the fields may select less than the whole response.
     is_selective: bool,
+    hosts: HostLines<'r>,
 }
 
-impl RouteFields {
+impl<'r> RouteFields<'r> {
     /// Reads all fields once.
-    fn from_headers(headers: &HeaderMap) -> Self {
+    fn from_headers(headers: &'r HeaderMap) -> Self {
         let mut fields = Self::default();
         for (name, value) in headers {
             match *name {
+                HOST => fields.hosts.add(value),
                 UPGRADE => fields.upgrades = true,
                 TRANSFER_ENCODING => fields.has_content = true,
                 CONTENT_LENGTH => fields.has_content |= value != "0",
