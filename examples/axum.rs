@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
 use tower_response_cache::CacheLayer;
@@ -22,7 +23,10 @@ type Greeting = Arc<Mutex<String>>;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let cache = CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60));
+    let cache = CacheLayer::new(MemoryBackend::default())
+        .ttl(Duration::from_secs(60))
+        // Lets the cache repeat a request if a handler's response to its conditions is of no use.
+        .empty_request_body(Body::empty);
     let app = Router::new()
         .route("/greeting", get(read).put(write))
         .layer(cache)

@@ -25,6 +25,8 @@
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
 //!    the body as it arrives. The response is stored while it streams to its clients.
 //! 3. **A stale response.** It is validated with the inner service, and a 304 makes it fresh again.
+//!    If the 304 does not fit, the request is repeated without the cache's conditions; for axum's
+//!    body type this needs [`empty_request_body`](CacheLayer::empty_request_body).
 //!    It is returned without validation only if its own directives, an
 //!    [option](CacheLayer#stale-responses) or the request (`max-stale`, `stale-if-error`) allow
 //!    that.

@@ -114,6 +114,7 @@ fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     CacheLayer::new(backend)
         .ttl(options.ttl)
         .max_body(options.store.max_body)
+        .empty_request_body(axum::body::Body::empty)
         .write_through(options.write == WriteStrategy::WriteThrough)
         // One site with several names: a PUT to `localhost` changes what `127.0.0.1` returns.
         .authority(Authority::fixed("products"))

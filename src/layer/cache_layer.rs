@@ -74,6 +74,29 @@ use crate::state::LayerState;
 /// one waits for the response. A service between them has to keep the extensions; a handler that
 /// sends requests of its own through the cache must not copy them.
 ///
+/// # HEAD
+///
+/// A HEAD is answered from the response that is stored for GET. If it has to be forwarded, for
+/// example because it says `no-cache`, a 200 tells about that one stored response (RFC 9111
+/// §4.3.5):
+///
+/// * If its `ETag`, `Last-Modified` and `Content-Length`, as far as it has them, are those of the
+///   stored response, the stored header fields are updated.
+/// * If one of them differs, the stored response becomes stale: the next GET validates it, unless a
+///   stale response may be used.
+/// * If it has none of them, is in another content coding (as from a server that compresses GET
+///   alone), or could not be stored if it were the response to a GET (`private`, `no-store`),
+///   nothing changes.
+///
+/// A HEAD removes nothing, and other variants, queries and resources are never touched. Its own
+/// response is not stored.
+///
+/// # Conditions of the cache
+///
+/// The cache adds validators and ranges to the requests that it forwards. A 304, 412 or 416 to
+/// these never reaches a client that did not ask for it: see
+/// [`empty_request_body`](Self::empty_request_body).
+///
 /// # Options
 ///
 /// Every option has a safe default. They are grouped by topic below:

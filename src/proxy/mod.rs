@@ -115,7 +115,9 @@ mod websocket;
 
 pub use body::response::ProxyBody;
 pub use canonical::forwarded_fields::{Forwarding, Peer};
-pub use canonical::layer::{CanonicalRequest, CanonicalRequestFuture, CanonicalRequestLayer};
+pub use canonical::layer::{
+    CanonicalBody, CanonicalRequest, CanonicalRequestFuture, CanonicalRequestLayer,
+};
 pub use config_error::{InvalidProxyOption, InvalidUpstream};
 pub use error::{ProxyError, ProxyErrorKind};
 pub use error_responder::{ErrorResponder, ErrorResponderFuture, ErrorResponderLayer};

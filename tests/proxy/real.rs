@@ -136,6 +136,36 @@ async fn codings_are_variants() {
     assert_eq!(nginx.log().len(), 2);
 }
 
+/// Stock nginx weakens the tag of a 200 that it compresses, and not that of the 304 (Envoy #31420):
+/// the 304 confirms the compressed response.
+#[tokio::test]
+async fn compressed_responses_are_validated() {
+    let (nginx, proxy) = both("weak", &[]).await;
+    let text = "hello, file\n".repeat(100);
+    nginx.write("a.txt", &text);
+    let url = format!("{}/a.txt", proxy.base());
+    let first = curl(&["-i", "--compressed", &url]).await;
+    let tag = field(&first, "etag");
+    assert!(tag.starts_with("W/"), "{first}");
+    for call in 1..3 {
+        let validated = curl(&["-i", "--compressed", &url]).await;
+        assert!(validated.starts_with("HTTP/1.1 200"), "{validated}");
+        assert!(validated.ends_with(&text), "{validated}");
+        assert_eq!(field(&validated, "content-encoding"), "gzip");
+        assert_eq!(field(&validated, "etag"), tag);
+        assert!(
+            cache_status(&validated).contains("fwd-status=304"),
+            "{validated}"
+        );
+        assert_eq!(nginx.log()[call], "GET /a.txt HTTP/1.1 304");
+    }
+    // A new version is fetched whole, once.
+    nginx.write("a.txt", text.to_uppercase());
+    let changed = curl(&["-i", "--compressed", &url]).await;
+    assert!(changed.ends_with(&text.to_uppercase()), "{changed}");
+    assert_eq!(nginx.log()[3..], ["GET /a.txt HTTP/1.1 200"]);
+}
+
 /// Interrupted downloads resume: of stored responses, and of responses too large to be stored.
 #[tokio::test]
 async fn downloads_are_resumed() {

@@ -333,6 +333,7 @@ pub const TABLE: &[Requirement] = &[
         "4.3.4",
         "a 304 with a weak validator updates the latest that matches, and one without any the only one there is",
         tested(&[
+            "validation::a_304_with_the_strong_form_of_a_stored_weak_tag_confirms_the_response",
             "semantics::validation::tests::section_4_3_4_a_304_confirms_only_the_response_with_its_validators",
         ]),
     ),
@@ -343,10 +344,13 @@ pub const TABLE: &[Requirement] = &[
     ),
     should(
         "4.3.5",
-        "a HEAD that describes what is stored updates it, and invalidates it otherwise",
+        "a HEAD that describes what is stored updates it, and makes it stale otherwise",
         tested(&[
             "semantics::validation::tests::section_4_3_5_head_updates_or_outdates_the_stored_response",
-            "validation::head_updates_or_invalidates",
+            "validation::head_updates_the_entry_that_it_describes",
+            "validation::head_about_another_version_makes_the_entry_stale_and_removes_nothing",
+            "validation::head_makes_no_other_variant_or_query_stale",
+            "validation::head_in_another_coding_leaves_all_variants_and_queries",
             "parts::head_updates_stored_parts",
             "wire::conditions::validation",
         ]),

@@ -11,11 +11,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::{Either, Empty};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::RequestRules;
+use crate::error::BoxError;
+
+/// The body of a canonical request: the client's, or an empty one. A server's body type, such as
+/// hyper's `Incoming`, may have no empty value, which a cache needs to
+/// [repeat](crate::CacheLayer::empty_request_body) a request.
+pub type CanonicalBody<B> = Either<B, Empty<Bytes>>;
 
 /// A [`Layer`] that makes requests canonical before a cache sees them. Made by
 /// [`ReverseProxy::request_layer`](crate::proxy::ReverseProxy::request_layer).
@@ -50,7 +57,8 @@ use super::RequestRules;
 ///   [`forwarding`](crate::proxy::ReverseProxy::forwarding) adds, and `Via`.
 ///
 /// So the cache makes keys and variants from the request that the upstream gets: a response that
-/// depends on `X-Forwarded-Proto`, for example, is stored correctly if its `Vary` says so. A
+/// depends on `X-Forwarded-Proto`, for example, is stored correctly if its `Vary` says so. Its body
+/// is a [`CanonicalBody`], so that the cache can repeat requests from a hyper server. A
 /// request that the proxy does not forward is answered here: 400, 501 or 204, see [the
 /// module](crate::proxy#failures).
 #[derive(Clone, Debug)]
@@ -102,8 +110,9 @@ impl<S> CanonicalRequest<S> {
 
 impl<S, B, Res> Service<Request<B>> for CanonicalRequest<S>
 where
-    S: Service<Request<B>, Response = Response<Res>>,
-    B: Body,
+    S: Service<Request<CanonicalBody<B>>, Response = Response<Res>>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
     Res: From<Bytes>,
 {
     type Response = Response<Res>;
@@ -117,7 +126,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.rules.apply(request) {
             Ok(request) => CanonicalRequestFuture {
-                future: Some(self.inner.call(request)),
+                future: Some(self.inner.call(request.map(CanonicalBody::Left))),
                 rejection: None,
             },
             Err(rejected) => CanonicalRequestFuture {

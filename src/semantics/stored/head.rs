@@ -12,7 +12,7 @@ use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
 
 /// A stored response without its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredHead {
     /// The full key that the response is stored under.
     pub(super) identity: Arc<[u8]>,

@@ -13,6 +13,7 @@ use super::head::StoredHead;
 use super::weight::{MAP_ENTRY, SHARED_BUFFER, map_weight};
 use crate::semantics::freshness::Freshness;
 use crate::semantics::groups::Group;
+use crate::semantics::moment::Moment;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::validation;
 use crate::semantics::vary::{VaryRule, VarySelection};
@@ -83,6 +84,36 @@ impl StoredResponse {
     pub(crate) fn with_drop_observer(mut self, drop_observer: Arc<dyn DropObserver>) -> Self {
         self.drop_observer = Some(drop_observer);
         self
+    }
+
+    /// Returns the response as one whose lifetime has just ended. `None` if it has ended before.
+    ///
+    /// The windows in which it may be used stale, or validated, begin now.
+    #[must_use]
+    pub(crate) fn made_stale(&self, now: Moment) -> Option<Self> {
+        let age = self.freshness().age(now);
+        if self
+            .freshness()
+            .lifetime
+            .is_some_and(|lifetime| lifetime <= age)
+        {
+            return None;
+        }
+        let mut head = self.head.clone();
+        head.policy.freshness.lifetime = Some(age);
+        head.policy.freshness.immutable = false;
+        Some(head.with_shared_body(self.body.clone(), self.trailers.clone(), self.cost))
+    }
+
+    /// Returns whether two lookups have found one entry: the responses are equal in all that is
+    /// sent.
+    #[must_use]
+    pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || (self.headers() == other.headers()
+                && self.parts() == other.parts()
+                && self.trailers == other.trailers
+                && self.body == other.body)
     }
 
     /// Returns the full key that the response is stored under.

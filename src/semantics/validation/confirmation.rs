@@ -1,10 +1,11 @@
 //! What a 304, or a 200 to HEAD, says about the stored response (RFC 9111 §4.3.4, §4.3.5).
 
-use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName};
 
 use super::entity_tag::EntityTag;
 use super::validators::has_validator;
+use crate::semantics::fields;
 
 /// What a 304 to the stored validators says about the stored response (RFC 9111 §4.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +52,46 @@ fn agree(stored: &HeaderMap, new: &HeaderMap, name: &HeaderName) -> bool {
 pub enum HeadComparison {
     /// It describes the stored response, whose fields are to be updated.
     Matches,
-    /// It describes another response: the stored one is out of date.
+    /// It describes another version: the stored response is stale.
     Differs,
-    /// It has no validator: two responses of equal length may differ in everything else.
+    /// It has no validator, and two responses of equal length may differ in everything else; or it
+    /// is in another content coding, as from a server that compresses GET alone.
     Unknown,
 }
 
-/// Compares the validators and the `Content-Length` of the answer to HEAD with the stored response.
+/// Compares the content coding, the validators and the `Content-Length` of the answer to HEAD with
+/// the stored response.
 #[must_use]
 pub fn compare_with_head(head: &HeaderMap, stored: &HeaderMap) -> HeadComparison {
     let is_same = |name: &HeaderName| {
         head.get(name)
             .is_none_or(|value| stored.get(name) == Some(value))
     };
-    if ![ETAG, LAST_MODIFIED, CONTENT_LENGTH].iter().all(is_same) {
+    let is_same_tag = match (
+        EntityTag::from_headers(stored),
+        EntityTag::from_headers(head),
+    ) {
+        (Some(own), Some(new)) => own.matches_weakly(&new),
+        _ => is_same(&ETAG),
+    };
+    if !is_same_coding(head, stored) {
+        HeadComparison::Unknown
+    } else if !is_same_tag || ![LAST_MODIFIED, CONTENT_LENGTH].iter().all(is_same) {
         HeadComparison::Differs
     } else if has_validator(head) {
         HeadComparison::Matches
     } else {
         HeadComparison::Unknown
     }
+}
+
+/// Returns whether two messages have one content coding (RFC 9110 §8.4).
+fn is_same_coding(one: &HeaderMap, other: &HeaderMap) -> bool {
+    let codings = |headers| {
+        fields::list(headers, &CONTENT_ENCODING)
+            .filter(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    };
+    codings(one)
+        .map(<[u8]>::to_ascii_lowercase)
+        .eq(codings(other).map(<[u8]>::to_ascii_lowercase))
 }

@@ -245,6 +245,17 @@ fn section_4_3_5_head_updates_or_outdates_the_stored_response() {
             Differs,
         ),
         ("nothing", &[], Unknown),
+        ("the tag, weakened", &[("etag", "W/\"a\"")], Matches),
+        (
+            "another tag, in another coding",
+            &[("etag", "\"b\""), ("content-encoding", "gzip")],
+            Unknown,
+        ),
+        (
+            "another tag, in no coding",
+            &[("etag", "\"b\""), ("content-encoding", "identity")],
+            Differs,
+        ),
     ] {
         assert_eq!(
             compare_with_head(&map(head), &map(stored)),

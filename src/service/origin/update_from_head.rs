@@ -1,15 +1,19 @@
-//! What a 200 to HEAD says of the response stored for GET (RFC 9111 §4.3.5): it is updated if it is
-//! described, and invalidated if another one is.
+//! What a 200 to HEAD says of the response stored for GET (RFC 9111 §4.3.5): it updates the one
+//! entry that it describes, or makes it stale.
+//!
+//! That entry is the one that the HEAD itself would be answered from. It stays under its key, and
+//! no other entry is touched.
 
 use std::sync::Arc;
 
 use http::header::CONTENT_LENGTH;
-use http::{Method, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, response};
 
-use crate::backend::{Backend, InvalidationTarget, StoredResponse};
+use crate::backend::{Backend, Lookup, StoredResponse};
+use crate::key::CacheKey;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
-use crate::semantics::storing::{RequestHead, StoringRules};
+use crate::semantics::storing::{RequestHead, StoragePolicy, StoringRules};
 use crate::semantics::validation::{HeadComparison, compare_with_head};
 use crate::service::fill_data::Fill;
 use crate::service::parts::find::find_parts;
@@ -18,8 +22,15 @@ use crate::service::storing_permission::{
     check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
 };
 use crate::state::LayerState;
+use crate::state::backend_failure_log::Operation;
 
-/// Updates or invalidates the stored response, by the response to a HEAD.
+/// The entry that a HEAD selects.
+struct SelectedEntry {
+    key: CacheKey,
+    response: Arc<StoredResponse>,
+}
+
+/// Updates the stored response by the response to a HEAD, or makes it stale.
 pub(crate) async fn update_from_head<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
@@ -29,91 +40,133 @@ pub(crate) async fn update_from_head<B: Backend>(
     if head.status != StatusCode::OK || outgoing.is_partial() {
         return;
     }
-    if fill.miss.stored_response().is_none() {
-        return check_parts(state, fill, outgoing, head).await;
-    }
-    // One that was invalidated before the call is not stored again.
-    let Some(stored) = fill.miss.confirmable() else {
-        return;
-    };
-    let described = match stored.status() {
-        StatusCode::OK => compare_with_head(&head.headers, stored.headers()),
-        _ => HeadComparison::Differs,
-    };
-    match described {
-        HeadComparison::Matches => update(state, fill, outgoing, head, stored).await,
-        HeadComparison::Differs => invalidate_stored(state, fill).await,
-        HeadComparison::Unknown => {}
-    }
-}
-
-/// Invalidates stored parts, if the response to a HEAD describes another representation.
-async fn check_parts<B: Backend>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    outgoing: &OutgoingRequest,
-    head: &response::Parts,
-) {
-    if !state.is_partly_stored(&fill.key.key) {
-        return;
-    }
-    let Some(parts) = find_parts(state, fill, &outgoing.headers).await else {
-        return;
-    };
-    let mut fields = parts.response.headers().clone();
-    // The length of the stored parts is not that of the whole.
-    fields.remove(CONTENT_LENGTH);
-    if let HeadComparison::Differs = compare_with_head(&head.headers, &fields) {
-        invalidate_stored(state, fill).await;
-    }
-}
-
-/// Invalidates the resource. A failure is counted and logged there.
-async fn invalidate_stored<B: Backend>(state: &LayerState<B>, fill: &Fill<B::Fence>) {
-    let target = InvalidationTarget::Resource(*fill.key.key.resource());
-    let _ = state.invalidate(target).await;
-}
-
-/// Stores the stored response anew, with updated fields.
-async fn update<B: Backend>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    outgoing: &OutgoingRequest,
-    head: &response::Parts,
-    stored: &StoredResponse,
-) {
     let Ok(fence) = storage_fence(state, fill, outgoing.at) else {
         return;
     };
-    let (mut updated, ()) = Response::new(()).into_parts();
-    updated.headers = updated_headers(stored, &head.headers);
+    let Some(entry) = selected_entry(state, fill, outgoing).await else {
+        return;
+    };
+    let stored = &entry.response;
+    let described = match stored.status() {
+        StatusCode::OK => compare_with_head(&head.headers, &headers_of_whole(stored)),
+        _ => HeadComparison::Differs,
+    };
+    let headers = updated_headers(stored, &head.headers);
+    // A response that is for one client alone, or not to be stored, says nothing of one for all.
+    let Some(policy) = policy_as_get(state, fill, outgoing, &headers, stored) else {
+        return;
+    };
+    let replacement = match described {
+        HeadComparison::Matches => updated(state, fill, outgoing, &entry, (headers, policy)),
+        HeadComparison::Differs => stored.made_stale(state.now()),
+        HeadComparison::Unknown => None,
+    };
+    if let Some(replacement) = replacement {
+        replace(state, fence, &entry, replacement).await;
+    }
+}
+
+/// The entry that the HEAD itself would be answered from: the stored response, or else stored
+/// parts. One that was invalidated before the call is not stored again.
+async fn selected_entry<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Option<SelectedEntry> {
+    if fill.miss.stored_response().is_some() {
+        return Some(SelectedEntry {
+            key: fill.miss.lookup_key,
+            response: fill.miss.confirmable()?.clone(),
+        });
+    }
+    if !state.is_partly_stored(&fill.key.key) {
+        return None;
+    }
+    let parts = find_parts(state, fill, &outgoing.headers).await?;
+    let backend = &state.shared.store.backend;
+    backend
+        .is_still_valid(&parts.lookup_key, &parts.response, &parts.fence)
+        .then_some(SelectedEntry {
+            key: parts.lookup_key,
+            response: parts.response,
+        })
+}
+
+/// The stored fields, with the length of the whole representation where parts of it are stored.
+fn headers_of_whole(stored: &StoredResponse) -> HeaderMap {
+    let mut headers = stored.headers().clone();
+    if let Some(parts) = stored.parts() {
+        let length = HeaderValue::from(parts.complete_length());
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    headers
+}
+
+/// How a response to GET with these fields would be stored in place of the entry.
+fn policy_as_get<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+    headers: &HeaderMap,
+    stored: &StoredResponse,
+) -> Option<StoragePolicy> {
+    let (mut as_get, ()) = Response::new(()).into_parts();
+    as_get.headers = headers.clone();
     let asked = RequestHead {
         method: &Method::GET,
         ..outgoing.asked()
     };
     let rules = StoringRules {
         existing: Some(stored.status()),
-        ..storing_rules(&state.config, &updated)
+        ..storing_rules(&state.config, &as_get)
     };
     let body = http_body_util::Full::new(stored.body().clone());
+    let judged = (&as_get, &body);
+    let policy = storage_decision(state, asked, &fill.key.identity, judged, rules).ok()?;
+    check_group_grace(state, &policy.groups, outgoing.at).ok()?;
+    Some(policy)
+}
+
+/// The stored response with updated fields. `None` for parts, which are validated when they are
+/// completed, and if the fields select other requests than before.
+fn updated<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+    entry: &SelectedEntry,
+    (headers, policy): (HeaderMap, StoragePolicy),
+) -> Option<StoredResponse> {
+    let stored = &entry.response;
+    let key = variant_key(state, fill.key.key, &policy, &outgoing.headers);
+    if stored.parts().is_some() || key != entry.key {
+        return None;
+    }
     let identity = fill.key.identity.clone();
-    let judged = (&updated, &body);
-    let Ok(grant) = storage_decision(state, asked, &identity, judged, rules) else {
-        return;
+    let head = StoredHead::from_owned(identity, stored.status(), headers, policy);
+    let trailers = stored.trailers().cloned();
+    Some(head.with_body(stored.body().clone(), trailers, stored.cost()))
+}
+
+/// Stores the changed response in place of the entry, unless that was invalidated or replaced since
+/// the HEAD was sent.
+async fn replace<B: Backend>(
+    state: &LayerState<B>,
+    fence: B::Fence,
+    entry: &SelectedEntry,
+    replacement: StoredResponse,
+) {
+    let backend = &state.shared.store.backend;
+    let current = match backend.get(&entry.key, state.now()).await {
+        Ok(Lookup::Found(current, _)) => current,
+        Ok(_) => return,
+        Err(error) => return state.backend_failed(Operation::Lookup, &error),
     };
-    if check_group_grace(state, &grant.groups, outgoing.at).is_err() {
+    if !current.is_copy_of(&entry.response) {
         return;
     }
-    let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
-    let response = StoredHead::from_owned(identity, stored.status(), updated.headers, grant)
-        .with_body(
-            stored.body().clone(),
-            stored.trailers().cloned(),
-            stored.cost(),
-        );
-    let backend = &state.shared.store.backend;
-    let put = backend
-        .put(&key, fence, Arc::new(response), state.now())
-        .await;
-    state.record_put(&put);
+    let replacement = Arc::new(replacement);
+    let put = backend.put(&entry.key, fence, replacement, state.now());
+    if let Err(error) = put.await {
+        state.backend_failed(Operation::Store, &error);
+    }
 }

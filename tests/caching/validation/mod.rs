@@ -2,6 +2,7 @@
 //! conditions are answered from it, and never reach the store.
 
 mod conditions;
+mod head;
 mod not_modified;
 mod repeating;
 mod unrepeatable;

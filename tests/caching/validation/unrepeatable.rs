@@ -12,7 +12,7 @@ use crate::support::time::SECOND;
 use crate::support::{Answer, collect, get, in_memory, with};
 
 /// A body of which there is no empty one, as hyper's `Incoming`.
-struct Opaque(u8);
+struct Opaque;
 
 async fn ask<S>(service: &S, request: Request<()>) -> Answer
 where
@@ -22,7 +22,7 @@ where
             Error = OriginError,
         > + Clone,
 {
-    let request = request.map(|()| Opaque(1));
+    let request = request.map(|()| Opaque);
     collect(service.clone().oneshot(request).await.expect("an answer")).await
 }
 
@@ -37,7 +37,7 @@ fn opaque(
 > + Clone
 + use<> {
     let inner = ServiceBuilder::new()
-        .map_request(|request: Request<Opaque>| request.map(|Opaque(_)| ()))
+        .map_request(|request: Request<Opaque>| request.map(|_| ()))
         .service(origin);
     layer.layer(inner)
 }
@@ -102,7 +102,7 @@ async fn a_range_is_not_narrowed_to_the_missing_part() {
     for (makes_empty, expected) in [(false, 206), (true, 206)] {
         let mut layer = in_memory();
         if makes_empty {
-            layer = layer.empty_request_body(|| Opaque(0));
+            layer = layer.empty_request_body(|| Opaque);
         }
         let service = opaque(&layer, origin.clone());
         ask(&service, with(get("/a"), "range", "bytes=0-1")).await;
@@ -132,7 +132,7 @@ async fn a_304_on_a_miss_is_a_bad_gateway() {
 #[tokio::test(start_paused = true)]
 async fn an_added_empty_body_makes_requests_repeatable() {
     let site = Site::new(&[TAG, MINUTE], "text");
-    let layer = in_memory().empty_request_body(|| Opaque(0));
+    let layer = in_memory().empty_request_body(|| Opaque);
     let service = opaque(&layer, site.origin.clone());
     ask(&service, get("/a")).await;
     settled().await;
