@@ -90,6 +90,10 @@ impl<B: Backend> Client<B> {
         if !self.plan.is_stormy {
             return request;
         }
+        if luck.chance(self.plan.ranges) {
+            let range = luck.pick(&["bytes=0-9", "bytes=0-99", "bytes=20-", "bytes=50-199"]);
+            return with(request, "range", range);
+        }
         match luck.below(20) {
             0 => *request.method_mut() = Method::HEAD,
             1 => request = with(request, "cache-control", "no-cache"),
@@ -99,10 +103,6 @@ impl<B: Backend> Client<B> {
             5 => request = with(request, "authorization", "bob"),
             6 => request = with(request, "cookie", "id=1"),
             7 => request = with(request, "if-none-match", "\"x\""),
-            15..20 if self.plan.is_narrow => {
-                let range = luck.pick(&["bytes=0-9", "bytes=0-99", "bytes=20-", "bytes=50-199"]);
-                request = with(request, "range", range);
-            }
             8..10 => {
                 let tag = self.plan.validators.any_tag(luck);
                 request = with(request, "if-none-match", &tag);

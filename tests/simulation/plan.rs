@@ -28,6 +28,8 @@ pub struct Plan {
     pub is_busy: bool,
     /// Whether nearly all requests are for one resource.
     pub is_narrow: bool,
+    /// How many requests in a hundred are for a range.
+    pub ranges: u64,
     /// Whether resources have several names and spellings.
     pub has_names: bool,
     /// How many writes in a hundred are rejected.
@@ -83,6 +85,7 @@ impl Plan {
                 5_000
             },
             is_narrow: false,
+            ranges: 0,
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)
             } else {
@@ -103,6 +106,7 @@ impl Plan {
         self.is_narrow = true;
         self.is_unsure = true;
         self.rejects = 15;
+        self.write_through = luck.chance(50);
         self.interval = luck.pick(&[10, 50]);
     }
 
@@ -115,10 +119,15 @@ impl Plan {
             "max-age=0, stale-while-revalidate=1",
             "max-age=0, stale-while-revalidate=1, stale-if-error=60",
             "max-age=1, no-cache",
-            "max-age=1000",
         ]);
+        self.ranges = 20;
         self.validators = luck.pick(&[Validators::Strong, Validators::Dates, Validators::WeakTags]);
         self.lags = self.validators == Validators::Strong || luck.chance(30);
+        if self.validators == Validators::Strong && luck.chance(50) {
+            // Then there are parts that others complete.
+            self.ranges = 70;
+            self.cache_control = "max-age=1000";
+        }
         self.is_busy = luck.chance(80);
         self.interval = luck.pick(&[10, 50]);
         self.cut = luck.pick(&[0, 0, 10]);
