@@ -7,11 +7,12 @@ use http::header::IF_NONE_MATCH;
 use http::{Request, StatusCode};
 use tokio::time::{advance, sleep, timeout};
 use tower::Layer;
+use tower_response_cache::backend::MemoryBackend;
 
 use super::{MINUTE, MODIFIED, Site, TAG, asks, settled};
 use crate::support::both::on_both_backends;
 use crate::support::origin::{Origin, OriginError, Response, answer};
-use crate::support::time::SECOND;
+use crate::support::time::{SECOND, in_virtual_time};
 use crate::support::{get, gets, in_memory, is_stored, request, send, send_all, with};
 
 const WEAK: (&str, &str) = ("etag", "W/\"a\"");
@@ -173,8 +174,32 @@ async fn a_client_that_leaves_during_the_repeated_call_ends_it_for_itself_alone(
     .await;
 }
 
-/// RFC 9111 §4.2.3: the age is counted from the call that brought the response. What a write
-/// invalidates meanwhile is not stored: the fence is older than both calls.
+/// RFC 9111 §4.2.3: the age is counted from the call that brought the response.
+#[tokio::test(start_paused = true)]
+async fn the_age_is_counted_from_the_repeated_call() {
+    let origin = Origin::new(|request: Request<()>| async move {
+        let is_validation = request.headers().contains_key(IF_NONE_MATCH);
+        sleep(if is_validation {
+            7 * SECOND
+        } else {
+            2 * SECOND
+        })
+        .await;
+        Ok(match is_validation {
+            true => answer(304, &[("etag", "\"b\"")], ""),
+            false => answer(200, &[TAG, STRICT, ("age", "0")], "text"),
+        })
+    });
+    let service = in_virtual_time(MemoryBackend::default()).layer(origin);
+    send(&service, get("/a")).await;
+    settled().await;
+    sleep(61 * SECOND).await;
+    send(&service, get("/a")).await;
+    settled().await;
+    assert_eq!(send(&service, get("/a")).await.header("age"), "2");
+}
+
+/// What a write invalidates meanwhile is not stored: the fence is older than both calls.
 #[tokio::test(start_paused = true)]
 async fn a_write_during_either_call_keeps_the_response_out_of_the_store() {
     for after in [5, 15] {
