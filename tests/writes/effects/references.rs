@@ -163,6 +163,25 @@ async fn an_extension_about_the_write_does_not_mislead_the_key_hook() {
     }
 }
 
+/// Here, the hook also rewrites the path: neither that of the write nor the named one is the key's.
+#[tokio::test(start_paused = true)]
+async fn an_extension_about_the_write_does_not_hide_a_rewritten_name() {
+    let layer = in_memory().key_by(|request, key| {
+        let whole = request.extensions.get().map(|Whole(path)| *path);
+        let path = whole.unwrap_or(request.uri.path()).strip_prefix("/t1")?;
+        Some(key.with_path(path.to_owned()))
+    });
+    let nested = |method, path: &str, whole| {
+        let mut request = request(method, path);
+        request.extensions_mut().insert(Whole(whole));
+        request
+    };
+    let read = nested(Method::GET, "/items/5", "/t1/items/5");
+    let service = layer.layer(naming(&[("location", b"/t1/items/5")]));
+    let write = nested(Method::POST, "/items", "/t1/items");
+    assert!(is_invalidated_by_name(&service, &read, write).await);
+}
+
 /// A response to a write is never stored for another resource than the one it names.
 #[tokio::test(start_paused = true)]
 async fn an_extension_about_the_write_stores_nothing_for_its_target() {
