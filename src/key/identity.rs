@@ -29,16 +29,17 @@ impl KeyParts<'_> {
         let Some((lengths, mut rest)) = identity.split_first_chunk::<LENGTHS>() else {
             return false;
         };
-        let parts = self.all(scope);
-        let own_lengths = parts.map(|part| length(part).to_le_bytes());
-        if lengths[..] != *own_lengths.as_flattened() {
-            return false;
-        }
-        // Most parts are absent or empty: those are not worth a comparison.
-        for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
-            match rest.strip_prefix(part.as_bytes()) {
-                Some(behind) => rest = behind,
-                None => return false,
+        let (lengths, _) = lengths.as_chunks::<8>();
+        for (part, stored) in self.all(scope).into_iter().zip(lengths) {
+            if length(part) != u64::from_le_bytes(*stored) {
+                return false;
+            }
+            // Most parts are absent or empty: those are not worth a comparison.
+            if let Some(part) = part.filter(|part| !part.is_empty()) {
+                match rest.strip_prefix(part.as_bytes()) {
+                    Some(behind) => rest = behind,
+                    None => return false,
+                }
             }
         }
         rest.is_empty()
