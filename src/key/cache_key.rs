@@ -34,7 +34,7 @@ impl Resource {
 
     fn of_normal_path(seed: &DigestSeed, scope: &str, site: &str, path: &str) -> Self {
         let mut digester = seed.hasher();
-        digester.write_parts([scope, site, path]);
+        digester.write_and_end([scope, site], path);
         Self(digester.finish())
     }
 
@@ -189,11 +189,11 @@ impl LeftOut<'_> {
             return NONE;
         }
         let mut digester = seed.hasher();
-        digester.write_part(self.authority.as_bytes());
+        digester.write_text(self.authority);
         for (number, part) in (1..).zip(others) {
             if let Some(part) = part {
-                digester.write_part(&[number]);
-                digester.write_part(part.as_bytes());
+                digester.write_mark(number);
+                digester.write_text(part);
             }
         }
         digester.finish()

@@ -78,9 +78,7 @@ impl Digester {
     /// Adds a part, with its length before it.
     pub(super) fn write_part(&mut self, part: &[u8]) {
         self.write_length(part.len());
-        if !part.is_empty() {
-            self.0.write(part);
-        }
+        self.0.write(part);
     }
 
     /// Adds a fixed number of parts: all lengths, then all parts.
@@ -90,10 +88,32 @@ impl Digester {
         for part in parts {
             self.write_length(part.len());
         }
-        // Most have an empty part, whose length says it all.
-        for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            self.0.write(part.as_bytes());
+        for part in parts {
+            self.write_text(part);
         }
+    }
+
+    /// Adds two parts, and a third one that nothing may follow: its length is not added.
+    pub(super) fn write_and_end(&mut self, parts: [&str; 2], last: &str) {
+        let [first, second] = parts.map(|part| part.len() as u64);
+        self.0.write_u64((first ^ second.rotate_left(32)).to_le());
+        let [first, second] = parts;
+        self.write_text(first);
+        self.write_text(second);
+        self.write_text(last);
+    }
+
+    /// Adds a text without its length.
+    pub(super) fn write_text(&mut self, text: &str) {
+        // Most have an empty part.
+        if !text.is_empty() {
+            self.0.write(text.as_bytes());
+        }
+    }
+
+    /// Adds a mark that no text contains: it has a byte that UTF-8 does not use.
+    pub(super) fn write_mark(&mut self, mark: u8) {
+        self.0.write(&[0xff, mark]);
     }
 
     /// Adds the length of a part.

@@ -22,7 +22,7 @@ pub(crate) fn normal_path(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// A slash.
+/// A slash: half of the next class, see [`is_normal`].
 const SLASH: u8 = 1;
 /// A byte that must not follow a slash in a normal path: another one, or a dot.
 const NOT_BEHIND_SLASH: u8 = 2;
@@ -49,7 +49,7 @@ fn is_normal(path: &str) -> bool {
     // Without branches, which cost more than the rest of a path that is not normal.
     for byte in path.bytes() {
         let class = CLASSES[usize::from(byte)];
-        unusual |= class & (OTHER | (previous & SLASH) << 1);
+        unusual |= class & (OTHER | previous << 1);
         previous = class;
     }
     unusual == 0 && !path.is_empty()

@@ -66,6 +66,7 @@ fn no_component_can_forge_another() {
     let request = parts("/");
     let base = KeyParts::from_request(&request, Cow::Borrowed(""));
     let mut seen = std::collections::HashMap::new();
+    let mut digests = std::collections::HashSet::new();
     for scope in components {
         for authority in components {
             for path in components {
@@ -82,6 +83,7 @@ fn no_component_can_forge_another() {
                     assert_eq!(authority_of_identity(&made.0), Some(authority), "{scope:?}");
                     let parts = (scope, authority, path, query);
                     assert!(key.matches(scope, &made.0));
+                    assert!(digests.insert(made.1), "{parts:?}");
                     assert_eq!(seen.insert(made.0, parts), None, "{parts:?}");
                     assert!(!seen.contains_key(&made.1.resource().digest().to_le_bytes()[..]));
                 }
