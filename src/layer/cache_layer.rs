@@ -69,6 +69,9 @@ use crate::state::LayerState;
 ///   the request or has a key hook of its own, because the stored response would not be what that
 ///   layer allows.
 ///
+/// A write invalidates its resource as each layer sees it, because a service between two layers may
+/// rewrite the target. If the outer layer has no key for a write, the next one handles it.
+///
 /// Layers of different caches do not know of each other: each looks up, stores and adds its member
 /// to `Cache-Status`. Layers recognize each other by an extension of the request, while the outer
 /// one waits for the response. A service between them has to keep the extensions; a handler that

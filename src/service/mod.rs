@@ -56,7 +56,7 @@ use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
 use self::request::forwarded_form::apply_to_write;
-use self::request::route::{Route, classify};
+use self::request::route::{Route, classify, resource_of_write};
 use self::respond::Responder;
 use self::write::write;
 
@@ -147,8 +147,9 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        if let Some(layers) = find_layers(&self.state, &parts.extensions) {
-            layers.add(&self.state.config, &parts);
+        if let Some(layers) = find_layers(&self.state, &parts) {
+            let written = resource_of_write(&self.state, &parts);
+            layers.add(&self.state.config, &parts, written);
             return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
         }
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);

@@ -86,7 +86,8 @@ where
     };
     let (state, exempt) = layers.options(state);
     let (mut head, body) = response.into_parts();
-    if outgoing.method == Method::HEAD {
+    // A response that an inner layer exempts says nothing of a stored one.
+    if outgoing.method == Method::HEAD && exempt.is_none() {
         update_from_head(&state, &fill, &outgoing, &head).await;
     }
     let decision = match (exempt, fence) {

@@ -53,7 +53,11 @@ where
     let mut repetition = None;
     loop {
         let mut added = Added::Nothing;
-        let max_waiting = state.config.coalesce.max_waiting_fills;
+        // A repetition has a place of its own: it must not cost the client its response.
+        let max_waiting = match begins {
+            Some(_) => state.config.coalesce.max_waiting_fills,
+            None => usize::MAX,
+        };
         let queue = &state.shared.origin.fill_queue;
         let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
             None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),

@@ -8,11 +8,13 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Uri, request};
 
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
+use crate::state::LayerState;
 
 use super::forwarded_form::ForwardedForm;
 use super::preconditions::Preconditions;
@@ -174,6 +176,18 @@ fn key_parts<'r>(
         parts = parts.with_query(target.query().map(str::to_owned));
     }
     config.key.make_key(request, parts).ok_or(Bypass::NoKey)
+}
+
+/// The resource of a write, as the key hook of one of the layers that it passes makes it; `None` if
+/// it is no write or has no key.
+pub(crate) fn resource_of_write<B: Backend>(
+    state: &LayerState<B>,
+    request: &request::Parts,
+) -> Option<Resource> {
+    let is_write = !invalidation::is_safe(&request.method);
+    is_write
+        .then(|| resource_of(&state.config, &state.shared.store.seed, request))
+        .flatten()
 }
 
 /// The resource of a request, as the layer's key hook makes it; `None` if it has no key.

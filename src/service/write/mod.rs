@@ -52,7 +52,7 @@ where
     B: Backend,
     Res: InnerBody,
 {
-    let mut inner = Marked::new(inner, &state);
+    let mut inner = Marked::of_write(inner, &state);
     let pending = PendingInvalidation::new(state, &request, target, inner.layers());
     let fence = store_write_response::capture_fence(&pending).await;
     // Nothing is written before the call: a client that leaves until then leaves nothing behind.

@@ -115,10 +115,12 @@ impl<B: Backend> PendingInvalidation<B> {
         InvalidatedGroups::from_response(&self.state, &self.authority, headers)
     }
 
-    /// The resource of the write, those that `Location` and `Content-Location` name on the same
+    /// The resource of the write by the keys of all layers, those that `Location` and `Content-Location` name on the same
     /// authority, and those of the hook; each once.
     fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
+        let written = self.layers.written().into_iter();
+        resources.extend(written.filter(|written| *written != self.resource));
         let mut add = |reference: &[u8], source: ReferenceSource| {
             let named = self.named_resources(reference, source);
             for resource in &named {

@@ -6,38 +6,38 @@
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
-use http::{Extensions, Request};
+use http::{Extensions, Request, request};
 use tower_service::Service;
 
 use crate::backend::Backend;
+use crate::semantics::invalidation;
 use crate::state::layer_state::LayerState;
 
 use super::passed::InnerLayers;
 
-/// The layers that a layer of the same cache further outside collects; `None` if there is none.
+/// The layers that a layer of the same cache further outside collects; `None` if there is none that
+/// handles the request.
+///
+/// A write is handled by a layer that has taken it for a write as well: no other one invalidates.
 #[inline]
 pub(crate) fn find_layers<B: Backend>(
     state: &LayerState<B>,
-    extensions: &Extensions,
+    request: &request::Parts,
 ) -> Option<Arc<InnerLayers>> {
     // Every hit comes here.
-    if extensions.is_empty() {
+    if request.extensions.is_empty() {
         return None;
     }
-    let mut mark = extensions.get::<Mark>();
-    let cache = CacheId::new(state);
-    while let Some(Mark {
-        owner,
-        layers,
-        next,
-    }) = mark
-    {
-        if *owner == cache
-            && let Some(layers) = layers.upgrade()
+    let mut mark = request.extensions.get::<Mark>();
+    let (cache, is_write) = (CacheId::new(state), !invalidation::is_safe(&request.method));
+    while let Some(found) = mark {
+        if found.owner == cache
+            && (found.invalidates || !is_write)
+            && let Some(layers) = found.layers.upgrade()
         {
             return Some(layers);
         }
-        mark = next.as_deref();
+        mark = found.next.as_deref();
     }
     None
 }
@@ -57,25 +57,24 @@ impl CacheId {
 #[derive(Clone)]
 struct Mark {
     owner: CacheId,
+    /// Whether the layer handles the request as a write.
+    invalidates: bool,
     /// Gone once the layer has its response. Until then the address in `owner` is taken.
     layers: Weak<InnerLayers>,
     next: Option<Arc<Mark>>,
 }
 
 impl Mark {
-    /// Puts a mark on a request.
-    fn put(owner: CacheId, layers: &Arc<InnerLayers>, extensions: &mut Extensions) {
+    /// Puts a mark on a request, before those that still count.
+    fn put(mut self, extensions: &mut Extensions) {
         let mut next = extensions.remove::<Self>().map(Arc::new);
         while let Some(mark) = &next
             && mark.layers.strong_count() == 0
         {
             next = mark.next.clone();
         }
-        extensions.insert(Self {
-            owner,
-            layers: Arc::downgrade(layers),
-            next,
-        });
+        self.next = next;
+        extensions.insert(self);
     }
 }
 
@@ -83,16 +82,26 @@ impl Mark {
 pub(crate) struct Marked<S> {
     inner: S,
     owner: CacheId,
+    invalidates: bool,
     layers: Arc<InnerLayers>,
 }
 
 impl<S> Marked<S> {
-    /// The inner service of a layer for one request.
+    /// The inner service of a layer for one request that it does not handle as a write.
     pub(crate) fn new<B: Backend>(inner: S, state: &LayerState<B>) -> Self {
         Self {
             inner,
             owner: CacheId::new(state),
+            invalidates: false,
             layers: Arc::default(),
+        }
+    }
+
+    /// The inner service of a layer for one write, which the layer sees to.
+    pub(crate) fn of_write<B: Backend>(inner: S, state: &LayerState<B>) -> Self {
+        Self {
+            invalidates: true,
+            ..Self::new(inner, state)
         }
     }
 
@@ -115,7 +124,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<Req>) -> S::Future {
-        Mark::put(self.owner, &self.layers, request.extensions_mut());
+        let mark = Mark {
+            owner: self.owner,
+            invalidates: self.invalidates,
+            layers: Arc::downgrade(&self.layers),
+            next: None,
+        };
+        mark.put(request.extensions_mut());
         self.inner.call(request)
     }
 }

@@ -1,11 +1,12 @@
 //! The options that the inner layers hand outwards.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::request;
 
 use crate::backend::Backend;
 use crate::config::Config;
+use crate::key::Resource;
 use crate::semantics::invalidation;
 use crate::semantics::reason::Refusal;
 use crate::state::layer_state::LayerState;
@@ -20,19 +21,38 @@ struct Passed {
     configs: Vec<Arc<Config>>,
     /// Whether one of them exempts the request from the cache.
     is_exempt: bool,
+    /// The resources that a write is for by their keys: its target may be rewritten on its way.
+    written: Vec<Resource>,
 }
 
 impl InnerLayers {
-    /// Adds a layer that the request passes.
-    pub(crate) fn add(&self, config: &Arc<Config>, request: &request::Parts) {
+    fn passed(&self) -> MutexGuard<'_, Passed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a layer that the request passes. Also takes the resource that a write is for by the
+    /// layer's key.
+    pub(crate) fn add(
+        &self,
+        config: &Arc<Config>,
+        request: &request::Parts,
+        written: Option<Resource>,
+    ) {
         let skip = config.skip.as_ref();
         let is_skipped =
             invalidation::is_safe(&request.method) && skip.is_some_and(|skip| skip(request));
-        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = self.passed();
         // A request that is repeated between the layers passes them once more.
         passed.configs.retain(|known| !Arc::ptr_eq(known, config));
         passed.configs.push(config.clone());
         passed.is_exempt |= is_skipped;
+        let written = written.filter(|written| !passed.written.contains(written));
+        passed.written.extend(written);
+    }
+
+    /// The resources that a write is for by the keys of the inner layers.
+    pub(crate) fn written(&self) -> Vec<Resource> {
+        self.passed().written.clone()
     }
 
     /// Takes over the options of the inner layers that are applied to the response.
@@ -42,7 +62,7 @@ impl InnerLayers {
         &self,
         mut state: LayerState<B>,
     ) -> (LayerState<B>, Option<Refusal>) {
-        let passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = self.passed();
         let mut is_exempt = passed.is_exempt;
         for inner in &passed.configs {
             if !Arc::ptr_eq(&state.config, inner) {

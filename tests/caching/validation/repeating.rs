@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::header::IF_NONE_MATCH;
 use http::{Request, StatusCode};
 use tokio::time::{advance, sleep, timeout};
-use tower::Layer;
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Layer, ServiceBuilder};
 use tower_response_cache::backend::MemoryBackend;
 
 use super::{MINUTE, MODIFIED, Site, TAG, asks, settled};
@@ -172,6 +173,27 @@ async fn a_client_that_leaves_during_the_repeated_call_ends_it_for_itself_alone(
         assert_eq!(layer.handle().stats().in_flight.fills, 0);
     })
     .await;
+}
+
+/// The repeated call may have to wait for others, however full the queue is: without the condition
+/// of the cache there would be one call.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_does_not_turn_the_repeated_call_away() {
+    let site = Site::new(&[TAG, STRICT], "text");
+    let inner = ServiceBuilder::new()
+        .layer(ConcurrencyLimitLayer::new(1))
+        .service(site.origin.clone());
+    let layer = in_memory().max_waiting_fills(1);
+    let service = layer.layer(inner);
+    send(&service, get("/a")).await;
+    settled().await;
+    site.change(|page| page.unchanged = vec![("etag", "\"b\"")]);
+    advance(61 * SECOND).await;
+    let (a, b) = tokio::join!(send(&service, get("/a")), send(&service, get("/b")));
+    for answer in [a, b] {
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "text"));
+    }
+    assert_eq!(layer.handle().stats().repetitions, 1);
 }
 
 /// RFC 9111 §4.2.3: the age is counted from the call that brought the response.

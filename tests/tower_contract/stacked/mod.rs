@@ -2,6 +2,7 @@
 
 mod axum_routes;
 mod options;
+mod rewriting;
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};

@@ -1,11 +1,12 @@
 //! Whose options count for a request that passes two layers of one cache.
 
+use http::Method;
 use tower::Layer;
 use tower_response_cache::stats::{Refusal, WriteOutcome};
 
 use super::{MINUTE, layer, members, plain};
 use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, put, send, with};
+use crate::support::{get, put, request, send, with};
 
 /// How long a response is fresh, how long it is used afterwards, whether it is stored.
 #[tokio::test(start_paused = true)]
@@ -132,4 +133,28 @@ async fn the_inner_one_classifies_writes() {
     let written = send(&outer, put("/a")).await;
     assert_eq!(written.cache_status(), "fwd=method; detail=rejected");
     assert!(send(&outer, get("/a")).await.is_hit());
+}
+
+/// A HEAD that an inner layer skips is about a response of its own: it says nothing of a stored one.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_an_inner_layer_skips_does_not_change_the_stored_response() {
+    let origin = Origin::at_once(|request| {
+        let user = request.headers().get("x-user").map_or("none", |_| "alice");
+        let fields = [
+            ("cache-control", "max-age=60"),
+            ("etag", "\"1\""),
+            ("x-for", user),
+        ];
+        answer(200, &fields, "x")
+    });
+    let layer = layer();
+    let inner = layer
+        .clone()
+        .skip(|request| request.headers.contains_key("x-user"));
+    let service = layer.layer(inner.layer(origin));
+    send(&service, get("/a")).await;
+    let head = with(request(Method::HEAD, "/a"), "cache-control", "no-cache");
+    send(&service, with(head, "x-user", "alice")).await;
+    let hit = send(&service, get("/a")).await;
+    assert_eq!((hit.is_hit(), &*hit.header("x-for")), (true, "none"));
 }
