@@ -38,16 +38,21 @@ impl<B: Backend> PendingInvalidation<B> {
                 periods.begin(None, now, grace);
             }
         }
+        let mut acknowledged = true;
         if targets.clears_all {
             tracing::warn!("the response to a write names too many groups; everything is cleared");
-            return self.state.clear().await.is_ok();
+            acknowledged = self.state.clear().await.is_ok();
+            if grace.is_none() {
+                return acknowledged;
+            }
+            // A clear tells the other instances of no period.
         }
         // A failure is counted and logged there. It does not change the response to the write.
         let Some((first, others)) = targets.targets.split_first() else {
-            return true;
+            return acknowledged;
         };
         // The first one goes alone: if the backend has just recovered, it finds that out for all.
-        let mut acknowledged = self
+        acknowledged &= self
             .state
             .invalidate_with_grace(*first, grace)
             .await

@@ -66,6 +66,11 @@ impl Database {
             Method::PUT => {
                 self.commit_late();
                 let names_group = request.uri().path() == "/group";
+                if request.uri().path() == "/groups" {
+                    let names: Vec<_> = (0..2000).map(|name| format!("\"{name}\"")).collect();
+                    let names = names.join(", ");
+                    return answer(504, &[("cache-group-invalidation", &names)], "");
+                }
                 answer(504, &group[..usize::from(names_group)], "")
             }
             Method::POST => {
@@ -208,6 +213,20 @@ async fn no_instance_stores_members_of_a_group_that_a_late_commit_would_leave_ou
     assert_eq!(other.reads("/member").await.body, "1");
 }
 
+/// One that names too many groups clears everything, and has its period nevertheless.
+#[tokio::test]
+async fn no_instance_stores_what_a_late_commit_that_clears_everything_would_leave_outdated() {
+    let server = RedisServer::start().await;
+    let database = Arc::<Database>::default();
+    let [one, other] = two(&server, &database);
+    assert!(other.stores("/groups").await && other.stores("/b").await);
+    let began = Instant::now();
+    send(&one.service, put("/groups")).await;
+    assert!(!other.reads("/b").await.is_hit());
+    assert!(!other.stores("/groups").await);
+    assert!(began.elapsed() < GRACE, "a machine that is too slow");
+}
+
 /// Promise: concurrent misses in the period are at most two calls at a time, and one after the
 /// other.
 #[tokio::test]
@@ -260,6 +279,28 @@ async fn without_memory_the_resource_is_invalidated_at_least() {
     let target = InvalidationTarget::Resource(*sample.key.resource());
     let scope = instance(&server).invalidate_unknown(&target, GRACE).await;
     assert_eq!(scope.expect("done"), GraceScope::Refused);
+}
+
+/// `noeviction`: a period that has begun needs no memory to go on.
+#[tokio::test]
+async fn without_memory_a_longer_period_extends_the_one_that_runs() {
+    let config = RedisServer::configure().max_memory("16mb", "noeviction");
+    let server = config.start().await;
+    let backend = instance(&server);
+    let sample = Sample::of(&backend, "/a", "a").await;
+    let target = InvalidationTarget::Resource(*sample.key.resource());
+    let bury = async |period| backend.invalidate_unknown(&target, period).await;
+    let is_unfenced = async || {
+        let found = backend.get(&sample.key, crate::support::sample::at(0));
+        matches!(found.await, Ok(Lookup::Unfenced))
+    };
+    assert_eq!(bury(GRACE).await.expect("done"), GraceScope::AllInstances);
+    assert!(is_unfenced().await);
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let longer = bury(GRACE * 100).await;
+    assert_eq!(longer.expect("done"), GraceScope::AllInstances);
+    sleep(GRACE).await;
+    assert!(is_unfenced().await);
 }
 
 /// A restart, which makes every token void, ends no period.

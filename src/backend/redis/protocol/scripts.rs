@@ -194,19 +194,18 @@ for _, key in ipairs(KEYS) do
 end
 return 1";
 
-/// Puts tombstones in the place of tokens; one that lasts longer stays. Returns 1, or 0 if Redis has
-/// no memory for one of them: then the token is removed.
+/// Puts tombstones in the place of tokens, or extends those that are there. Returns 1, or 0 if Redis
+/// has no memory for one of them: then the token is removed.
 ///
 /// Keys: tokens. Arguments: tombstone, its time to live.
 const INVALIDATE_UNKNOWN: &str = "\
 local kept = 1
 for _, key in ipairs(KEYS) do
-  local is_buried = redis.pcall('GET', key) == ARGV[1]
-  if not is_buried or redis.call('PTTL', key) < tonumber(ARGV[2]) then
-    if redis.pcall('SET', key, ARGV[1], 'PX', ARGV[2]).err then
-      redis.call('UNLINK', key)
-      kept = 0
-    end
+  if redis.pcall('GET', key) == ARGV[1] then
+    if redis.call('PTTL', key) < tonumber(ARGV[2]) then redis.call('PEXPIRE', key, ARGV[2]) end
+  elseif redis.pcall('SET', key, ARGV[1], 'PX', ARGV[2]).err then
+    redis.call('UNLINK', key)
+    kept = 0
   end
 end
 return kept";
