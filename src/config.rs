@@ -22,8 +22,9 @@ use crate::semantics::reason::WriteOutcome;
 use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
-/// Gets the extensions of a request whose query was trimmed, and a function that trims a URI alike.
-pub(crate) type OnTrimmedTarget = dyn Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync;
+/// Gets the extensions of a request whose target was rewritten, and a function that rewrites a URI
+/// alike.
+pub(crate) type OnRewrittenTarget = dyn Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync;
 pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
 pub(crate) type ClassifyWrite = dyn Fn(&response::Parts) -> WriteOutcome + Send + Sync;
 pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
@@ -54,7 +55,7 @@ pub(crate) struct Config {
     pub(crate) sites: Sites,
     pub(crate) key: Arc<dyn MakeCacheKey>,
     pub(crate) query: QueryRules,
-    pub(crate) on_trimmed_target: Option<Arc<OnTrimmedTarget>>,
+    pub(crate) on_rewritten_target: Option<Arc<OnRewrittenTarget>>,
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
 
@@ -147,7 +148,7 @@ impl Default for Config {
             sites: Sites::default(),
             key: default_key(),
             query: QueryRules::default(),
-            on_trimmed_target: None,
+            on_rewritten_target: None,
             scope: Arc::from(""),
             skip: None,
             also_invalidate: Vec::new(),
@@ -217,7 +218,7 @@ impl Config {
             sites: self.sites,
             key: self.key.clone(),
             query: self.query.clone(),
-            on_trimmed_target: self.on_trimmed_target.clone(),
+            on_rewritten_target: self.on_rewritten_target.clone(),
             scope: self.scope.clone(),
             skip: self.skip.clone(),
             also_invalidate,

@@ -20,8 +20,9 @@
 //! # How a request is served
 //!
 //! 1. **A read.** A GET or HEAD is looked up by its cache key (authority, path and query) and by the
-//!    request fields that the stored response names in `Vary`. A fresh response is returned without touching the inner service. It also answers
-//!    conditional requests (`If-None-Match`, `If-Modified-Since`) and range requests.
+//!    request fields that the stored response names in `Vary`. A fresh response is returned without
+//!    touching the inner service. It also answers conditional requests (`If-None-Match`,
+//!    `If-Modified-Since`) and range requests.
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
 //!    the body as it arrives. The response is stored while it streams to its clients.
 //! 3. **A stale response.** It is validated with the inner service, and a 304 makes it fresh again.
@@ -143,6 +144,24 @@
 //! }
 //! ```
 //!
+//! Around an HTTP client, put the scheme into the key, and keep hosts apart. Without the scheme,
+//! requests reach the client [in origin form](CacheLayer#keys), and hyper-util's ends each that is
+//! not answered from the store with `UserAbsoluteUriRequired`. It is a shared cache all the same:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower_response_cache::{CacheLayer, backend::MemoryBackend, key::Sites};
+//!
+//! let layer = CacheLayer::new(MemoryBackend::default())
+//!     .sites(Sites::ByAuthority)
+//!     .key_by(|request, key| Some(key.with_scheme(request.uri.scheme_str()?)));
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+//! let client = tower::ServiceBuilder::new().layer(layer).service(client);
+//! # let _ = client;
+//! ```
+//!
 //! # Runtime
 //!
 //! Run the cache in a tokio runtime with time enabled, as `#[tokio::main]` and `#[tokio::test]`
@@ -177,8 +196,11 @@
 //! * **Hidden inputs.** The cache does not see which request fields a handler reads. A response
 //!   that depends on a field must name it in `Vary`, or the field must be part of the
 //!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host`,
-//!   `X-Original-URL` and similar fields unless they are removed before. A GET with content
-//!   bypasses the cache only if its head announces the content, which HTTP/2 does not require.
+//!   `X-Original-URL` and similar fields unless they are removed before. It also includes the
+//!   target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
+//!   of the host that one client chose: see
+//!   [`on_rewritten_target`](CacheLayer::on_rewritten_target). A GET with content bypasses the cache
+//!   only if its head announces the content, which HTTP/2 does not require.
 //! * **Connection-wide response fields** are stored and replayed like others: `Alt-Svc`,
 //!   `Clear-Site-Data`, `Strict-Transport-Security`.
 //! * **No purge over HTTP.** Add a route that calls [`CacheHandle`] if you need it.

@@ -76,9 +76,9 @@ impl CacheKey {
         let path = normal_path(parts.path());
         let site = sites.site_of(parts.authority());
         let left_out = LeftOut {
-            authority: match sites {
-                Sites::One => parts.authority(),
-                Sites::ByAuthority => "",
+            authority: match site == parts.authority() {
+                true => "",
+                false => parts.authority(),
             },
             scheme: parts.scheme(),
             query: parts.query(),

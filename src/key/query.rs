@@ -8,7 +8,7 @@ use http::Uri;
 ///
 /// A parameter that does not count is no part of the key and does not reach the inner service
 /// either, so it cannot influence a response stored for others; on axum that needs
-/// [`on_trimmed_target`](crate::CacheLayer::on_trimmed_target). Parameters are separated by `&`
+/// [`on_rewritten_target`](crate::CacheLayer::on_rewritten_target). Parameters are separated by `&`
 /// alone. Their names are compared as received, before any decoding: a parameter that is spelled
 /// differently is another one.
 ///

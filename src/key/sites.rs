@@ -17,6 +17,8 @@ pub enum Sites {
     One,
     /// Every authority is a site of its own: a resource is an authority and a path.
     ///
+    /// A host without port, with port 80 and with port 443 is one site, whatever the scheme.
+    ///
     /// Use it where hosts are different sites, so that a write to one does not invalidate another's
     /// responses. Use it, too, where the [key hook](super::MakeCacheKey) puts a tenant into the
     /// authority. Each site must then be written to and read under one name: a write to
@@ -25,11 +27,16 @@ pub enum Sites {
 }
 
 impl Sites {
-    /// Returns the site of an authority, as resources and groups have it.
+    /// Returns the site of an authority in normal form, as resources and groups have it.
+    ///
+    /// It has no default port of either scheme: a target in origin form does not tell its scheme.
     pub(crate) fn site_of(self, authority: &str) -> &str {
         match self {
             Self::One => "",
-            Self::ByAuthority => authority,
+            Self::ByAuthority => {
+                let site = authority.strip_suffix(":443");
+                site.or(authority.strip_suffix(":80")).unwrap_or(authority)
+            }
         }
     }
 }

@@ -31,7 +31,9 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 /// ```
 ///
 /// The method (HEAD is answered by GET), the version, extensions and fields that `Vary` does not
-/// name may differ; so may what a [key hook](Self::key) takes out of the key.
+/// name may differ; so may what a [key hook](Self::key) takes out of the key. An extension may hold
+/// the target as the client spelled it, as axum's `OriginalUri` does: handlers that read it need
+/// [`on_rewritten_target`](Self::on_rewritten_target).
 ///
 /// Which stored responses a write invalidates together is documented at
 /// [`Resource`](crate::key::Resource).
@@ -111,20 +113,24 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: the whole query, as received. Parameters that do not belong to the key are also
     /// removed from the request that the inner service receives. [`key`](Self::key) and
     /// [`key_by`](Self::key_by) see the query that is left. Copies of the target that other layers
-    /// put into extensions keep the whole query, see [`on_trimmed_target`](Self::on_trimmed_target).
+    /// put into extensions keep the whole query, see
+    /// [`on_rewritten_target`](Self::on_rewritten_target).
     #[must_use]
     pub fn query(self, rules: QueryRules) -> Self {
         self.with(|config| config.query = rules)
     }
 
-    /// Sets a function that removes the ignored query parameters from the extensions of a request,
-    /// too.
+    /// Sets a function that rewrites copies of the target in the extensions of a request, as the
+    /// cache rewrites the target itself.
     ///
     /// Default: none. It is called for a GET or HEAD that goes to the inner service and whose
-    /// target the [query rules](Self::query) changed, with the extensions of the request and a
-    /// function that applies the rules to a URI. Set it wherever extensions hold the target, as
-    /// they do inside of an axum `Router`: a handler that reads an ignored parameter from there
-    /// would shape by it a response that is stored for others.
+    /// target may have changed: ignored query parameters are gone (see [`query`](Self::query)), or
+    /// the target came in absolute form, as always in HTTP/2. It gets the extensions and a function
+    /// that applies the query rules to a URI and takes off its scheme and authority, or gives it
+    /// those in the key if the key has its scheme. Set it wherever handlers read the target from
+    /// extensions, as with axum's `OriginalUri`: a handler that shows an ignored parameter, or the
+    /// scheme or the spelling of the host that one client chose, would have a response stored that
+    /// others get.
     ///
     /// ```
     /// use axum::extract::OriginalUri;
@@ -132,18 +138,18 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// let layer = CacheLayer::new(MemoryBackend::default())
     ///     .query(QueryRules::all().ignoring(["utm_*"]))
-    ///     .on_trimmed_target(|extensions, trim| {
+    ///     .on_rewritten_target(|extensions, rewrite| {
     ///         if let Some(OriginalUri(target)) = extensions.get_mut() {
-    ///             trim(target);
+    ///             rewrite(target);
     ///         }
     ///     });
     /// ```
     #[must_use]
-    pub fn on_trimmed_target(
+    pub fn on_rewritten_target(
         self,
         hook: impl Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.on_trimmed_target = Some(Arc::new(hook)))
+        self.with(|config| config.on_rewritten_target = Some(Arc::new(hook)))
     }
 
     /// Separates mounts of one layer that see the same paths: a response that is stored in one

@@ -27,9 +27,10 @@ use crate::semantics::cache_status::CacheName;
 /// and [`Stats::collapsed`](crate::stats::Stats::collapsed) count by the same rule.
 ///
 /// `stored` is no promise. The head is usually sent before the body has ended. A body that breaks
-/// off or turns out too large, a write that overtakes the fill, or a backend that fails then still
-/// prevents the store. If one of these is known before the head is sent, as for a short body and a
-/// backend in memory, the member has its name instead of `stored`.
+/// off or turns out too large, a write that overtook the fill, or a backend that fails still
+/// prevents the store, which is tried when the body has ended. If that is before the head is sent,
+/// as for a short body at hand and a backend in memory, the member has the refusal instead of
+/// `stored`.
 /// [`Stats::stores`](crate::stats::Stats::stores) and
 /// [`Stats::refusals`](crate::stats::Stats::refusals) count the result for each response.
 ///

@@ -23,6 +23,8 @@ pub(super) enum UpstreamProblem {
     NoHost,
     HasUserInfo,
     HasQuery,
+    HasFragment,
+    InvalidPort,
     RelativePrefix,
 }
 
@@ -68,6 +70,14 @@ impl fmt::Display for InvalidUpstream {
             UpstreamProblem::HasQuery => write!(
                 f,
                 "invalid upstream {value:?}: a query is not supported; remove it from the ? on"
+            ),
+            UpstreamProblem::HasFragment => write!(
+                f,
+                "invalid upstream {value:?}: a fragment is not supported; remove it from the # on"
+            ),
+            UpstreamProblem::InvalidPort => write!(
+                f,
+                "invalid upstream {value:?}: the port is no number from 1 to 65535"
             ),
             UpstreamProblem::RelativePrefix => write!(
                 f,

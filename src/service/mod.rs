@@ -156,7 +156,7 @@ where
         let read_request = match classify(config, seed, &parts) {
             Route::Read(read) => read,
             Route::Write(target) => {
-                apply_to_write(&mut parts);
+                apply_to_write(&mut parts, target.scheme.as_deref());
                 return self.forward(parts, body, |state, inner, request| {
                     write(state, inner, request, target)
                 });

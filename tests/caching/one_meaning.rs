@@ -220,3 +220,43 @@ async fn a_write_reaches_the_service_in_the_form_of_its_resource() {
         assert_eq!(send(&service, write).await.body, expected, "{target}");
     }
 }
+
+/// A client as the inner service needs targets in absolute form, also of writes: hyper-util's ends
+/// all others with `UserAbsoluteUriRequired`.
+#[tokio::test(start_paused = true)]
+async fn every_request_keeps_the_scheme_that_its_key_has() {
+    let layer =
+        || in_memory().key_by(|request, key| Some(key.with_scheme(request.uri.scheme_str()?)));
+    for (method, target, expected) in [
+        (
+            Method::PUT,
+            "http://SITE.test:80/x?q",
+            "http://site.test/x?q site.test <>",
+        ),
+        (
+            Method::POST,
+            "https://site.test:443/x",
+            "https://site.test/x site.test <>",
+        ),
+        (
+            Method::DELETE,
+            "http://site.test:8080",
+            "http://site.test:8080/ site.test:8080 <>",
+        ),
+        (
+            Method::GET,
+            "https://site.test:80/x",
+            "https://site.test:80/x site.test:80 <>",
+        ),
+    ] {
+        let service = layer().layer(reflecting(""));
+        let request = to(method, Version::HTTP_11, target, &[]);
+        assert_eq!(send(&service, request).await.body, expected);
+    }
+    // Where all hosts share a key, a write keeps its own.
+    let fixed = layer().authority(Authority::fixed("shop.test"));
+    let service = fixed.layer(reflecting(""));
+    let write = to(Method::PUT, Version::HTTP_11, "http://Site.test/x", &[]);
+    let seen = send(&service, write).await.body;
+    assert_eq!(seen, "http://site.test/x site.test <>");
+}

@@ -193,11 +193,27 @@ fn wrong_upstreams_are_explained() {
         ),
         ("http://u:p@a", "user information is not supported"),
         ("http://a/?q", "a query is not supported"),
+        ("http://a/#f", "a fragment is not supported"),
+        ("http://a#?q", "a fragment is not supported"),
+        ("http://a:0", "the port is no number from 1 to 65535"),
+        ("http://a:65536/b", "the port is no number from 1 to 65535"),
+        (
+            "http://[::1]:99999",
+            "the port is no number from 1 to 65535",
+        ),
         #[cfg(not(feature = "proxy-tls"))]
         ("https://a", "https:// needs the feature proxy-tls"),
     ] {
         let error = ReverseProxy::new(url).expect_err(url).to_string();
         assert!(error.contains(problem), "{error}");
+    }
+    for url in [
+        "http://a:",
+        "http://a:65535",
+        "http://[::1]",
+        "http://[::1]:1/b",
+    ] {
+        assert!(ReverseProxy::new(url).is_ok(), "{url}");
     }
     let proxy = ReverseProxy::new("http://a").expect("a URL");
     assert!(proxy.clone().upstream("api", "http://a").is_err());

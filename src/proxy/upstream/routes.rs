@@ -115,6 +115,10 @@ impl Upstream {
     fn parse(url: &str) -> Result<Self, InvalidUpstream> {
         let invalid = |problem| InvalidUpstream::new(url, problem);
         let uri: Uri = url.parse().map_err(|_| invalid(UpstreamProblem::NotAUrl))?;
+        // A URI of this type has none: it is dropped without a word.
+        if url.contains('#') {
+            return Err(invalid(UpstreamProblem::HasFragment));
+        }
         let parts = uri.into_parts();
         let scheme = parts.scheme.ok_or(invalid(UpstreamProblem::NoScheme))?;
         if scheme == Scheme::HTTPS && cfg!(not(feature = "proxy-tls")) {
@@ -126,6 +130,9 @@ impl Upstream {
         let authority = parts.authority.ok_or(invalid(UpstreamProblem::NoHost))?;
         if authority.as_str().contains('@') {
             return Err(invalid(UpstreamProblem::HasUserInfo));
+        }
+        if !has_usable_port(&authority) {
+            return Err(invalid(UpstreamProblem::InvalidPort));
         }
         let path = parts.path_and_query;
         if path.as_ref().is_some_and(|path| path.query().is_some()) {
@@ -162,5 +169,14 @@ impl Upstream {
             .path_and_query(path)
             .build()
             .map_err(|error| ProxyErrorKind::Protocol.caused_by(error))
+    }
+}
+
+/// Returns whether the port can be connected to. `Uri` takes any digits for one.
+fn has_usable_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    match port.and_then(|port| port.strip_prefix(':')) {
+        None | Some("") => true,
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
     }
 }

@@ -1,5 +1,6 @@
 //! The form in which a request goes to the inner service: that of its key.
 
+use http::uri::PathAndQuery;
 use http::{Uri, request};
 
 use crate::config::Config;
@@ -18,24 +19,45 @@ pub(crate) struct ForwardedForm {
 impl ForwardedForm {
     /// Gives a request this form. Cookies in several lines become one, as `Vary` reads them.
     pub(crate) fn apply(self, config: &Config, request: &mut request::Parts) {
+        let is_rewritten = self.target.is_some() || request.uri.authority().is_some();
+        let keeps_scheme = keeps_scheme(self.scheme.as_deref(), &request.uri);
         if let Some(target) = self.target {
             request.uri = *target;
-            if let Some(hook) = &config.on_trimmed_target {
-                hook(&mut request.extensions, &|uri| {
-                    if let Some(trimmed) = config.query.trimmed(uri) {
-                        *uri = trimmed;
-                    }
-                });
-            }
         }
-        let keeps_scheme =
-            self.scheme.is_some() && self.scheme.as_deref() == request.uri.scheme_str();
         spell_by_key(request, &config.authority, keeps_scheme);
+        if let Some(hook) = config.on_rewritten_target.as_ref().filter(|_| is_rewritten) {
+            let target = &request.uri;
+            hook(&mut request.extensions, &|copy| {
+                rewrite_alike(copy, target, config);
+            });
+        }
     }
 }
 
 /// Gives a write the form in which the service sees the resource that the write invalidates: the
-/// authority is the request's own even where all keys share a fixed one.
-pub(crate) fn apply_to_write(request: &mut request::Parts) {
-    spell_by_key(request, &Authority::FromRequest, false);
+/// authority is the request's own even where all keys share a fixed one. `scheme` is that of its
+/// key.
+pub(crate) fn apply_to_write(request: &mut request::Parts, scheme: Option<&str>) {
+    let keeps_scheme = keeps_scheme(scheme, &request.uri);
+    spell_by_key(request, &Authority::FromRequest, keeps_scheme);
+}
+
+/// Whether a target stays in absolute form: the key tells its scheme from others.
+fn keeps_scheme(in_key: Option<&str>, target: &Uri) -> bool {
+    in_key.is_some() && in_key == target.scheme_str()
+}
+
+/// Gives a copy of the target what the target got: the rules for its query, and its scheme and
+/// authority, or none. The path stays, because a router takes prefixes off the target alone.
+fn rewrite_alike(copy: &mut Uri, target: &Uri, config: &Config) {
+    if let Some(trimmed) = config.query.trimmed(copy) {
+        *copy = trimmed;
+    }
+    let mut parts = std::mem::take(copy).into_parts();
+    parts.scheme = target.scheme().cloned();
+    parts.authority = target.authority().cloned();
+    let root = || PathAndQuery::from_static("/");
+    parts.path_and_query = Some(parts.path_and_query.unwrap_or_else(root));
+    // Cannot fail: there are all parts, or the path alone.
+    *copy = Uri::from_parts(parts).unwrap_or_default();
 }

@@ -90,6 +90,8 @@ pub(crate) struct WriteTarget {
     /// The authority and the path in its key.
     pub(crate) authority: Box<str>,
     pub(crate) path: Box<str>,
+    /// The scheme in its key, if the key hook added one.
+    pub(crate) scheme: Option<Box<str>>,
 }
 
 /// Decides the route of a request.
@@ -137,6 +139,7 @@ pub(crate) fn classify<'r>(
             resource: resource_with(config, seed, &parts),
             authority: parts.authority().into(),
             path: parts.path().into(),
+            scheme: parts.scheme().map(Into::into),
         });
     }
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);

@@ -25,7 +25,8 @@ impl<B: Backend> PendingInvalidation<B> {
         reference: &[u8],
         source: ReferenceSource,
     ) -> Vec<Resource> {
-        let reference = encode(reference);
+        // Whitespace around it is no part of a field value (RFC 9110 §5.5).
+        let reference = encode(reference.trim_ascii());
         let mut resources = Vec::new();
         // A router may have taken a prefix off the target that is back in the key.
         for base in [self.request.uri.path(), &*self.path] {

@@ -40,6 +40,10 @@ async fn references_are_encoded_as_clients_do() {
         (("location", b"/caf\xe9".as_slice()), "/caf%E9"),
         (("location", b"/a b"), "/a%20b"),
         (("location", b"/{id}"), "/%7Bid%7D"),
+        // Whitespace around a field value is no part of it (RFC 9110 §5.5), nor does a client see it.
+        (("location", b"/caf%C3%A9 "), "/caf%C3%A9"),
+        (("location", b"\t /b"), "/b"),
+        (("content-location", b" \thttp://test.example/b\t"), "/b"),
     ] {
         let line: &'static [_] = vec![line].leak();
         let service = in_memory().layer(naming(line));

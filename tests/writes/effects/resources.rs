@@ -106,6 +106,11 @@ async fn where_hosts_are_sites_a_write_means_its_host_in_every_spelling() {
         ("/x", "site.test", Version::HTTP_10),
         ("http://site.test:80/x", "site.test", Version::HTTP_2),
         ("https://site.test:0443/x", "site.test", Version::HTTP_2),
+        // Behind TLS the target does not tell which port is the default one.
+        ("/x", "site.test:443", Version::HTTP_11),
+        ("/x", "Site.test.:0443", Version::HTTP_11),
+        ("https://site.test:80/x", "other.test", Version::HTTP_11),
+        ("http://site.test:443/x", "site.test:443", Version::HTTP_2),
     ] {
         let service = in_memory().sites(Sites::ByAuthority).layer(accepting());
         for host in ["site.test", "other.test"] {
@@ -122,6 +127,35 @@ async fn where_hosts_are_sites_a_write_means_its_host_in_every_spelling() {
             is_stored(&service, get("/x", "other.test")).await,
             "{target} {host}"
         );
+    }
+}
+
+/// One site under two ports shares no response, and a port that is the default of no scheme is
+/// another site.
+#[tokio::test(start_paused = true)]
+async fn where_hosts_are_sites_default_ports_are_one_site_and_share_nothing() {
+    let layer = in_memory().sites(Sites::ByAuthority);
+    let echo = Origin::at_once(|request| {
+        let host = request.headers()["host"].to_str().expect("text");
+        crate::support::origin::cacheable(host.to_owned())
+    });
+    let service = layer.layer(echo);
+    let hosts = [
+        "site.test",
+        "site.test:443",
+        "site.test:8443",
+        "site.test:8080",
+    ];
+    for is_hit in [false, true] {
+        for host in hosts {
+            let got = send(&service, get("/x", host)).await;
+            assert_eq!((&*got.body, got.is_hit()), (host, is_hit));
+        }
+    }
+    let named = layer.handle().invalidate("https://site.test:443/x").await;
+    named.expect("acknowledged");
+    for (host, stays) in std::iter::zip(hosts, [false, false, true, true]) {
+        assert_eq!(is_stored(&service, get("/x", host)).await, stays, "{host}");
     }
 }
 
