@@ -1,5 +1,6 @@
 //! Tests of what only the inside of a memory backend shows: collisions, sizes, expiry.
 
+mod histories;
 mod variants;
 
 use std::borrow::Cow;
