@@ -71,7 +71,12 @@ async fn times_out_inside(backend: AnyBackend, status: StatusCode) {
         .service(origin);
     let late = send(&service, get("/held")).await;
     assert_eq!(late.status, status);
-    assert_eq!(late.cache_status(), "fwd=uri-miss; detail=no-lifetime");
+    let refusal = match status {
+        StatusCode::REQUEST_TIMEOUT => "status",
+        _ => "no-lifetime",
+    };
+    let expected = format!("fwd=uri-miss; detail={refusal}");
+    assert_eq!(late.cache_status(), expected);
     gate.add_permits(1);
     send(&service, get("/held")).await;
     settled().await;

@@ -13,21 +13,22 @@ use super::delta_seconds::delta_seconds;
 use super::targeted::TargetedFields;
 use crate::semantics::fields;
 
-/// The directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246).
-const KNOWN: [&str; 13] = [
-    "immutable",
-    "max-age",
-    "must-revalidate",
-    "must-understand",
-    "no-cache",
-    "no-store",
-    "no-transform",
-    "private",
-    "proxy-revalidate",
-    "public",
-    "s-maxage",
-    "stale-if-error",
-    "stale-while-revalidate",
+/// The directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246), each with whether its
+/// argument is a number of seconds.
+const KNOWN: [(&str, bool); 13] = [
+    ("immutable", false),
+    ("max-age", true),
+    ("must-revalidate", false),
+    ("must-understand", false),
+    ("no-cache", false),
+    ("no-store", false),
+    ("no-transform", false),
+    ("private", false),
+    ("proxy-revalidate", false),
+    ("public", false),
+    ("s-maxage", true),
+    ("stale-if-error", true),
+    ("stale-while-revalidate", true),
 ];
 
 /// Returns whether each directive of the response can be read.
@@ -38,16 +39,19 @@ const KNOWN: [&str; 13] = [
 /// RFC defines for responses, but which means the same to those who send it.
 #[must_use]
 pub fn can_be_read_whole(headers: &HeaderMap, targeted: &TargetedFields) -> bool {
-    if let Some(members) = targeted.dictionary(headers) {
-        return members
-            .iter()
-            .all(|(name, member)| is_structured_directive(name.as_str(), member));
+    if targeted.is_present(headers) {
+        if let Some(members) = targeted.dictionary(headers) {
+            return members
+                .iter()
+                .all(|(name, member)| is_structured_directive(name.as_str(), member));
+        }
+        if targeted.is_malformed(headers) {
+            return false;
+        }
     }
-    if targeted.is_malformed(headers) {
-        return false;
-    }
-    if headers.contains_key(CACHE_CONTROL) {
-        return fields::list(headers, &CACHE_CONTROL).all(is_directive);
+    let mut members = fields::list(headers, &CACHE_CONTROL).peekable();
+    if members.peek().is_some() || headers.contains_key(CACHE_CONTROL) {
+        return members.all(is_directive);
     }
     !fields::list(headers, &PRAGMA).any(|member| is_spelt_like(member, "no-cache"))
 }
@@ -61,40 +65,37 @@ fn is_directive(member: &[u8]) -> bool {
     };
     let name = name.trim_ascii_end();
     let is_argument = |value: &[u8]| fields::is_token(value) || fields::is_quoted_string(value);
-    let is_sound = argument.is_none_or(|value| is_argument(value.trim_ascii_start()));
+    let is_sound = || argument.is_none_or(|value| is_argument(value.trim_ascii_start()));
     let seconds = || {
         let (_, value) = fields::parameter(member);
         value.and_then(|value| delta_seconds(&value))
     };
-    fields::is_token(name)
-        && is_sound
-        && !is_misspelt(name)
-        && (!takes_seconds(name) || seconds().is_some())
+    let is_number = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    match takes_seconds(name) {
+        Some(true) => argument.is_some_and(is_number) || (is_sound() && seconds().is_some()),
+        Some(false) => is_sound(),
+        None => fields::is_token(name) && is_sound() && !is_misspelt(name),
+    }
 }
 
 /// Returns whether a member of a targeted field is a directive, and none that is misspelt.
 fn is_structured_directive(name: &str, member: &ListEntry) -> bool {
     let is_number = || matches!(member, ListEntry::Item(item) if matches!(item.bare_item, BareItem::Integer(_)));
-    !is_misspelt(name.as_bytes()) && (!takes_seconds(name.as_bytes()) || is_number())
+    match takes_seconds(name.as_bytes()) {
+        Some(takes_seconds) => !takes_seconds || is_number(),
+        None => !is_misspelt(name.as_bytes()),
+    }
 }
 
-/// Returns whether the argument of a directive is a number of seconds.
-fn takes_seconds(name: &[u8]) -> bool {
-    [
-        "max-age",
-        "s-maxage",
-        "stale-if-error",
-        "stale-while-revalidate",
-    ]
-    .iter()
-    .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+/// Returns whether the argument of a directive is a number of seconds; `None` for an unknown name.
+fn takes_seconds(name: &[u8]) -> Option<bool> {
+    let is_it = |known: &&(&str, bool)| name.eq_ignore_ascii_case(known.0.as_bytes());
+    KNOWN.iter().find(is_it).map(|known| known.1)
 }
 
-/// Returns whether a name is no known one, but spelt like one.
+/// Returns whether an unknown name is spelt like a known one.
 fn is_misspelt(name: &[u8]) -> bool {
-    let is_known = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    !KNOWN.iter().any(|known| is_known(&known))
-        && KNOWN.iter().any(|known| is_spelt_like(name, known))
+    KNOWN.iter().any(|(known, _)| is_spelt_like(name, known))
 }
 
 /// Returns whether two names differ, apart from case, hyphens and underscores, in one letter at

@@ -52,6 +52,11 @@ impl TargetedFields {
         present.find_map(|name| dictionary(headers, name))
     }
 
+    /// Returns whether the response has any of the fields.
+    pub(super) fn is_present(&self, headers: &HeaderMap) -> bool {
+        self.0.iter().any(|name| headers.contains_key(name))
+    }
+
     /// Returns whether a field has a value that cannot be read.
     pub(super) fn is_malformed(&self, headers: &HeaderMap) -> bool {
         let is_malformed = |name: &HeaderName| {

@@ -90,8 +90,10 @@ fn refusal_or_lifetime(
         Refusal::NoStore,
     )?;
     refuse_if(directives.private, Refusal::Private)?;
-    let can_be_validated = can_be_validated(response);
-    refuse_if(directives.no_cache && !can_be_validated, Refusal::NoCache)?;
+    refuse_if(
+        directives.no_cache && !can_be_validated(response),
+        Refusal::NoCache,
+    )?;
     let is_shareable =
         directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
     refuse_if(

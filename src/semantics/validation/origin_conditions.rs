@@ -20,12 +20,13 @@ pub fn origin_conditions(
     let is_from_origin = |tag: &EntityTag<'_>| !tag.is_generated();
     let tag = EntityTag::from_headers(stored).filter(is_from_origin);
     let tag = tag.and_then(|_| stored.get(ETAG));
-    let modified = match date::is_in_field(stored, &LAST_MODIFIED) {
-        true => stored.get(LAST_MODIFIED),
-        false => None,
-    };
+    // The date is looked at only by callers who need more than the tag.
+    let modified = std::iter::once_with(|| {
+        let is_date = date::is_in_field(stored, &LAST_MODIFIED);
+        stored.get(LAST_MODIFIED).filter(|_| is_date)
+    });
     let tag = tag.map(|value| (IF_NONE_MATCH, value));
-    let modified = modified.map(|value| (IF_MODIFIED_SINCE, value));
+    let modified = modified.flatten().map(|value| (IF_MODIFIED_SINCE, value));
     let conditions = tag.into_iter().chain(modified);
     conditions.filter(move |_| status.is_success())
 }

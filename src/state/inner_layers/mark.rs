@@ -78,12 +78,13 @@ impl Mark {
     }
 }
 
-/// The inner service of one request, which marks what it is called with.
+/// The inner service of one request, which marks what it is called with, unless there is
+/// no other service of this cache to look for the mark.
 pub(crate) struct Marked<S> {
     inner: S,
     owner: CacheId,
     invalidates: bool,
-    layers: Arc<InnerLayers>,
+    layers: Option<Arc<InnerLayers>>,
 }
 
 impl<S> Marked<S> {
@@ -93,7 +94,7 @@ impl<S> Marked<S> {
             inner,
             owner: CacheId::new(state),
             invalidates: false,
-            layers: Arc::default(),
+            layers: state.shared.has_several_services().then(Arc::default),
         }
     }
 
@@ -106,7 +107,7 @@ impl<S> Marked<S> {
     }
 
     /// The layers of the same cache that the request passes. They find it as long as this is kept.
-    pub(crate) fn layers(&self) -> Arc<InnerLayers> {
+    pub(crate) fn layers(&self) -> Option<Arc<InnerLayers>> {
         self.layers.clone()
     }
 }
@@ -124,13 +125,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<Req>) -> S::Future {
-        let mark = Mark {
-            owner: self.owner,
-            invalidates: self.invalidates,
-            layers: Arc::downgrade(&self.layers),
-            next: None,
-        };
-        mark.put(request.extensions_mut());
+        if let Some(layers) = &self.layers {
+            let mark = Mark {
+                owner: self.owner,
+                invalidates: self.invalidates,
+                layers: Arc::downgrade(layers),
+                next: None,
+            };
+            mark.put(request.extensions_mut());
+        }
         self.inner.call(request)
     }
 }
