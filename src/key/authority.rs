@@ -98,6 +98,16 @@ impl<'r> HostLines<'r> {
         lines
     }
 
+    /// Whether there is no line.
+    pub(crate) fn is_none(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Whether there is one line, with this value.
+    pub(crate) fn is_one(&self, value: &str) -> bool {
+        !self.has_more && self.first.is_some_and(|line| line == value)
+    }
+
     /// Adds a line.
     pub(crate) fn add(&mut self, line: &'r HeaderValue) {
         self.has_more = self.first.is_some();
@@ -106,9 +116,7 @@ impl<'r> HostLines<'r> {
 }
 
 /// Returns the authority that a request is for, see [`authority_of`].
-pub(crate) fn requested_authority(
-    request: &request::Parts,
-) -> Result<Cow<'_, str>, InvalidAuthority> {
+fn requested_authority(request: &request::Parts) -> Result<Cow<'_, str>, InvalidAuthority> {
     authority_of(request, HostLines::from_headers(&request.headers))
 }
 
@@ -116,7 +124,7 @@ pub(crate) fn requested_authority(
 ///
 /// That of an absolute-form target wins over `Host` (RFC 9112 §3.2.2). HTTP/2 has no such rule: a
 /// `Host` that differs from `:authority` makes the request malformed (RFC 9113 §8.3.1).
-fn authority_of<'r>(
+pub(super) fn authority_of<'r>(
     request: &'r request::Parts,
     hosts: HostLines<'r>,
 ) -> Result<Cow<'r, str>, InvalidAuthority> {

@@ -9,7 +9,7 @@ use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri, request};
 
-use super::authority::{Authority, InvalidAuthority, normalize_authority, requested_authority};
+use super::authority::{Authority, HostLines, InvalidAuthority, authority_of, normalize_authority};
 use crate::semantics::fields::{self, hop_by_hop};
 
 /// Puts a request into the form that an intermediary keys and forwards.
@@ -56,12 +56,13 @@ pub(crate) fn canonicalize(
 /// Spells the target and `Host` as a target in origin form needs it, where port 80 is the default
 /// one: the scheme is gone with the target.
 fn set_canonical_authority(request: &mut request::Parts) -> Result<(), InvalidAuthority> {
-    let requested = requested_authority(request)?;
+    let hosts = HostLines::from_headers(&request.headers);
+    let requested = authority_of(request, hosts)?;
     let authority = match requested.is_empty() {
         true => requested,
         false => normalize_authority(&requested, None).ok_or(InvalidAuthority)?,
     };
-    if !has_spelling(request, &authority) {
+    if !has_spelling(request, hosts, &authority) {
         let authority = authority.into_owned();
         set_authority(request, &authority, false);
     }
@@ -73,10 +74,11 @@ fn set_canonical_authority(request: &mut request::Parts) -> Result<(), InvalidAu
 /// target in absolute form. A request with an invalid authority, which has no key, stays as it is.
 pub(crate) fn spell_by_key(request: &mut request::Parts, rule: &Authority, keeps_scheme: bool) {
     join_cookies(&mut request.headers);
-    let Ok(authority) = rule.resolve(request) else {
+    let hosts = HostLines::from_headers(&request.headers);
+    let Ok(authority) = rule.resolve_with(request, hosts) else {
         return;
     };
-    if !has_spelling(request, &authority) {
+    if !has_spelling(request, hosts, &authority) {
         let authority = authority.into_owned();
         set_authority(request, &authority, keeps_scheme);
     }
@@ -84,12 +86,12 @@ pub(crate) fn spell_by_key(request: &mut request::Parts, rule: &Authority, keeps
 
 /// Returns whether a request has its target in origin form, and this authority in `Host`, or no
 /// `Host` if it is empty. Nearly all requests of HTTP/1.1 have.
-fn has_spelling(request: &request::Parts, authority: &str) -> bool {
-    let host = request.headers.get(HOST);
-    request.uri.authority().is_none()
-        && host.map_or(authority.is_empty(), |host| {
-            !authority.is_empty() && host == authority
-        })
+fn has_spelling(request: &request::Parts, hosts: HostLines<'_>, authority: &str) -> bool {
+    let has_host = match authority.is_empty() {
+        true => hosts.is_none(),
+        false => hosts.is_one(authority),
+    };
+    has_host && request.uri.authority().is_none()
 }
 
 /// Puts the target into origin form (RFC 9112 §3.2.1) unless it keeps its scheme, and `authority`

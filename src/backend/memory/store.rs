@@ -231,9 +231,10 @@ impl MemoryStore {
     }
 
     /// Removes the variants under a key whose rule is about to be replaced by a response without
-    /// one. Should the rule come back, they would be older than that response.
+    /// one. Should the rule come back, they would be older than that response. Those of a rule that
+    /// is not valid any more cannot come back: their token is gone.
     fn remove_variants(&self, key: &CacheKey, evicted: &mut EvictedEntries) {
-        if let Some(rule) = self.stored_entry(key) {
+        if let Some(rule) = self.valid_entry(key) {
             for variant in rule.variants() {
                 evicted.add(self.remove_entry(&variant, |_| true));
             }
