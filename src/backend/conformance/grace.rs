@@ -40,6 +40,14 @@ pub(super) async fn nothing_is_stored_in_the_period<B: Backend>(backend: B) {
     fences.push(backend.fence(Some(key.resource())).await.expect("a fence"));
     invalidate(&backend, &key).await;
     fences.push(lookup().await.into_fence());
+    // Before the clear, which would break it anyway.
+    if let Some(fence) = fences.iter().flatten().last() {
+        let put = put(&backend, &key, fence.clone(), "early").await;
+        assert!(
+            began.elapsed() >= GRACE || put == PutOutcome::Superseded,
+            "a later invalidation does not end the period"
+        );
+    }
     backend.clear().await.expect("a clear");
     fences.push(lookup().await.into_fence());
     fences.push(backend.fence(None).await.expect("a fence"));
