@@ -296,7 +296,6 @@ impl Refusal {
                 | Self::TooLarge
                 | Self::HeadTooLarge
                 | Self::NoRoom
-                | Self::Exempt
         )
     }
 }

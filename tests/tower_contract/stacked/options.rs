@@ -1,12 +1,14 @@
 //! Whose options count for a request that passes two layers of one cache.
 
 use http::Method;
+use tokio::time::Instant;
 use tower::Layer;
 use tower_response_cache::stats::{Refusal, WriteOutcome};
 
 use super::{MINUTE, layer, members, plain};
 use crate::support::origin::{Origin, answer, cacheable};
-use crate::support::{get, put, request, send, with};
+use crate::support::time::SLOW;
+use crate::support::{get, gets, put, request, send, send_all, with};
 
 /// How long a response is fresh, how long it is used afterwards, whether it is stored.
 #[tokio::test(start_paused = true)]
@@ -157,4 +159,37 @@ async fn a_head_that_an_inner_layer_skips_does_not_change_the_stored_response() 
     send(&service, with(head, "x-user", "alice")).await;
     let hit = send(&service, get("/a")).await;
     assert_eq!((hit.is_hit(), &*hit.header("x-for")), (true, "none"));
+}
+
+/// Promise: no request of one client keeps those of others from sharing a call.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_an_inner_layer_skips_does_not_keep_others_from_sharing() {
+    let layer = layer().ttl(MINUTE);
+    let inner = layer
+        .clone()
+        .skip(|request| request.headers.contains_key("x-user"));
+    let origin = plain("x");
+    let service = layer.layer(inner.layer(origin.clone()));
+    let skipped = || with(get("/a"), "x-user", "alice");
+    send(&service, skipped()).await;
+    let requests = std::iter::once(skipped()).chain(gets(20));
+    for answer in send_all(&service, requests).await {
+        assert_eq!(answer.body, "x");
+    }
+    assert_eq!(origin.calls(), 3);
+    assert!(send(&service, get("/a")).await.is_hit());
+}
+
+/// What concerns every request makes no queue.
+#[tokio::test(start_paused = true)]
+async fn requests_that_an_inner_layer_skips_wait_for_few_others() {
+    let layer = layer().ttl(MINUTE);
+    let origin = plain("x");
+    let service = layer.layer(layer.clone().skip(|_| true).layer(origin.clone()));
+    let begun = Instant::now();
+    send_all(&service, gets(20)).await;
+    assert!(begun.elapsed() <= SLOW * 4, "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    send_all(&service, gets(20)).await;
+    assert_eq!((begun.elapsed(), origin.calls()), (SLOW, 40));
 }
