@@ -49,13 +49,14 @@ impl ReverseProxy {
     }
 
     /// Creates the layer that belongs outside a cache in front of this proxy. It has the options
-    /// that the proxy has now: set those of [header fields](#header-fields) first.
+    /// that the proxy has now: set [upstreams](#upstreams) and [header fields](#header-fields)
+    /// first.
     ///
     /// Without it, the proxy itself makes requests canonical, which a cache in between does not
     /// see: it could store a response under fields that the upstream never got.
     #[must_use]
     pub fn request_layer(&self) -> CanonicalRequestLayer {
-        CanonicalRequestLayer::new(self.0.request_rules.clone())
+        CanonicalRequestLayer::new(self.0.request_rules.clone(), self.0.routes.clone())
     }
 }
 

@@ -211,3 +211,33 @@ async fn a_location_in_the_name_space_of_the_origin_is_translated_before_it_inva
         assert_eq!(heard.len(), 3, "{base} {options:?} {location}: invalidated");
     }
 }
+
+/// RFC 9112 §3.2: a request of HTTP/1.0 may name no host. It is for the one that its upstream is
+/// told, so that its write is seen by all who read there.
+#[tokio::test]
+async fn a_request_without_host_is_for_the_host_that_its_upstream_is_told() {
+    let names = &["host", "x-forwarded-host"];
+    let (origin, other) = (telling(names, "").await, telling(names, "").await);
+    let prefixed = format!("/api={}", other.url());
+    let options = ["--upstream", &prefixed, "--forwarding", "x-forwarded"];
+    let proxy = example(&origin, &options).await;
+    for (upstream, target) in [(&origin, "/x"), (&other, "/api/x")] {
+        let url = upstream.url();
+        let host = url.strip_prefix("http://").expect("a URL");
+        let ask = async || {
+            let lines = format!("host: {host}\r\nconnection: close\r\n");
+            content(&proxy, target, &lines).await
+        };
+        let without = async |method| {
+            let said = exchange(proxy.port(), format!("{method} {target} HTTP/1.0\r\n\r\n")).await;
+            let (_, content) = said.split_once("\r\n\r\n").expect("a head");
+            content.to_owned()
+        };
+        assert_eq!(ask().await, format!("<{host}/{host}>"));
+        assert_eq!(without("GET").await, ask().await, "one key");
+        assert_eq!(upstream.heard().len(), 1);
+        assert_eq!(without("DELETE").await, format!("<{host}/{host}>"));
+        ask().await;
+        assert_eq!(upstream.heard().len(), 2, "the write is seen: {target}");
+    }
+}

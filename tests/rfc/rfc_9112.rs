@@ -17,7 +17,10 @@ pub const TABLE: &[Requirement] = &[
     must(
         "3.2",
         "an HTTP/1.1 request without Host is answered with 400, one of HTTP/1.0 needs none",
-        tested(&["canonical::a_request_without_host_is_canonical_in_http_1_0_alone"]),
+        tested(&[
+            "canonical::a_request_without_host_is_canonical_in_http_1_0_alone",
+            "one_meaning::a_request_without_host_is_for_the_host_that_its_upstream_is_told",
+        ]),
     ),
     must(
         "3.2.1",

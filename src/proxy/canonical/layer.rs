@@ -1,6 +1,6 @@
 //! The layer that makes requests canonical.
 //!
-//! Belongs outside the cache. Knows the rules; they know nothing of it.
+//! Belongs outside the cache. Knows the rules, and which upstream a path has; neither knows it.
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +18,7 @@ use tower_service::Service;
 
 use super::RequestRules;
 use crate::error::BoxError;
+use crate::proxy::upstream::routes::UpstreamRoutes;
 
 /// The body of a canonical request: the client's, or an empty one. A server's body type, such as
 /// hyper's `Incoming`, may have no empty value, which a cache needs to
@@ -48,7 +49,9 @@ pub type CanonicalBody<B> = Either<B, Empty<Bytes>>;
 /// A request that it passes on
 ///
 /// * has its target in origin form and one `Host`, in lower case, without the dot of the root and
-///   the default port (RFC 9110 §4.2.3, §7.2, RFC 9112 §3.2);
+///   the default port (RFC 9110 §4.2.3, §7.2, RFC 9112 §3.2); a request of HTTP/1.0 that names no
+///   host has the one that its upstream is told, so that a write invalidates what the upstream took
+///   it to be for;
 /// * has no hop-by-hop fields and none that `Connection` names (RFC 9110 §7.6.1), but `TE:
 ///   trailers`, and the fields of a WebSocket's handshake;
 /// * has one `Cookie` line (RFC 9113 §8.2.3);
@@ -64,12 +67,15 @@ pub type CanonicalBody<B> = Either<B, Empty<Bytes>>;
 #[derive(Clone, Debug)]
 pub struct CanonicalRequestLayer {
     rules: Arc<RequestRules>,
+    routes: Arc<UpstreamRoutes>,
 }
 
 impl CanonicalRequestLayer {
-    pub(in crate::proxy) fn new(rules: RequestRules) -> Self {
-        let rules = Arc::new(rules);
-        Self { rules }
+    pub(in crate::proxy) fn new(rules: RequestRules, routes: UpstreamRoutes) -> Self {
+        Self {
+            rules: Arc::new(rules),
+            routes: Arc::new(routes),
+        }
     }
 }
 
@@ -77,8 +83,11 @@ impl<S> Layer<S> for CanonicalRequestLayer {
     type Service = CanonicalRequest<S>;
 
     fn layer(&self, inner: S) -> CanonicalRequest<S> {
-        let rules = self.rules.clone();
-        CanonicalRequest { inner, rules }
+        CanonicalRequest {
+            inner,
+            rules: self.rules.clone(),
+            routes: self.routes.clone(),
+        }
     }
 }
 
@@ -89,6 +98,7 @@ impl<S> Layer<S> for CanonicalRequestLayer {
 pub struct CanonicalRequest<S> {
     inner: S,
     rules: Arc<RequestRules>,
+    routes: Arc<UpstreamRoutes>,
 }
 
 impl<S> CanonicalRequest<S> {
@@ -123,7 +133,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.routes.add_missing_host(&mut request);
         match self.rules.apply(request) {
             Ok(request) => CanonicalRequestFuture {
                 future: Some(self.inner.call(request.map(CanonicalBody::Left))),

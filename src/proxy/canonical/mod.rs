@@ -1,8 +1,8 @@
 //! Requests in canonical form: valid, with one spelling, and without what is not for upstreams.
 //!
 //! [`RequestRules`] make a request canonical; [`layer`] does so in front of a cache, so that keys,
-//! variants and the forwarded request are made from one form. Knows nothing of upstreams. Start
-//! reading with [`RequestRules::apply`].
+//! variants and the forwarded request are made from one form. The rules know nothing of upstreams.
+//! Start reading with [`RequestRules::apply`].
 
 pub(super) mod forwarded_fields;
 pub(super) mod layer;

@@ -1,7 +1,8 @@
 //! The choice of an upstream by path prefix, and the URI and `Host` for it.
 
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, Request, Uri, Version};
 
 use crate::key::normalize_authority;
 use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
@@ -88,6 +89,22 @@ impl UpstreamRoutes {
         };
         let route = self.by_prefix.iter().find(|(prefix, _)| matches(prefix));
         route.map_or(&self.default, |(_, upstream)| upstream)
+    }
+
+    /// Adds the host that its upstream would be told to a request that may name none, and does not
+    /// (RFC 9112 §3.2).
+    pub(in crate::proxy) fn add_missing_host<B>(&self, request: &mut Request<B>) {
+        let (uri, headers) = (request.uri(), request.headers());
+        let names_host = headers.get_all(HOST).iter().any(|host| !host.is_empty());
+        if names_host || uri.authority().is_some() || request.version() > Version::HTTP_10 {
+            return;
+        }
+        let upstream = self.upstream_of(uri.path());
+        let scheme = Some(upstream.scheme.as_str());
+        let host = normalize_authority(upstream.authority.as_str(), scheme);
+        if let Some(host) = host.and_then(header_value) {
+            request.headers_mut().insert(HOST, host);
+        }
     }
 
     /// The destination of a request in canonical form.
