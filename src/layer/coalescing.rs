@@ -84,7 +84,8 @@ impl<B: Backend> CacheLayer<B> {
     /// [`stale_if_error`](Self::stale_if_error) allows it, and with 503 and `Retry-After`
     /// otherwise. The limit exists because the cache itself is always ready, so that backpressure
     /// ends here. Writes, and requests that bypass the cache, are not counted. With 0, a fill is
-    /// answered that way whenever the inner service is not ready at once.
+    /// answered that way whenever the inner service is not ready at once. A fill that has called,
+    /// and repeats its request without the cache's own conditions, waits beyond the limit.
     #[must_use]
     pub fn max_waiting_fills(self, fills: usize) -> Self {
         self.with(|config| config.coalesce.max_waiting_fills = fills)

@@ -51,7 +51,7 @@ impl WriteGrace {
     /// Must be called before the invalidation it goes with: a fill that then finds no grace holds
     /// a fence from before that invalidation.
     pub(crate) fn begin(&self, target: Option<&InvalidationTarget>, now: Moment, grace: Duration) {
-        let until = millis(now.monotonic().saturating_add(grace));
+        let until = millis_up(now.monotonic().saturating_add(grace));
         let mut periods = self.periods();
         match target {
             Some(InvalidationTarget::Resource(resource)) => {
@@ -148,6 +148,11 @@ impl CoarseEnds {
     }
 }
 
+/// Rounded up: no period ends early.
+fn millis_up(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -218,6 +223,16 @@ mod tests {
             begin(&grace, number, 200_000);
         }
         assert_eq!(grace.periods().order.len(), 10);
+    }
+
+    #[test]
+    fn a_fraction_of_a_millisecond_belongs_to_the_period() {
+        let grace = WriteGrace::default();
+        let in_micros = |micros| Moment::new(Duration::from_micros(micros), SystemTime::UNIX_EPOCH);
+        let target = InvalidationTarget::Group(group(1));
+        grace.begin(Some(&target), in_micros(900), GRACE);
+        assert!(grace.covers_group(&group(1), in_micros(5_000_800)));
+        assert!(!grace.covers_group(&group(1), in_micros(5_001_000)));
     }
 
     /// A write that names too many groups to be kept one by one.

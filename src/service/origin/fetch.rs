@@ -53,11 +53,7 @@ where
     let mut repetition = None;
     loop {
         let mut added = Added::Nothing;
-        // A repetition has a place of its own: it must not cost the client its response.
-        let max_waiting = match begins {
-            Some(_) => state.config.coalesce.max_waiting_fills,
-            None => usize::MAX,
-        };
+        let max_waiting = max_waiting(state, begins.is_none());
         let queue = &state.shared.origin.fill_queue;
         let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
             None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
@@ -158,6 +154,15 @@ fn without_failure<B: Backend, Res, E>(
             }
         }
         Ok(response) => Ok(response),
+    }
+}
+
+/// The limit of the queue for a call. None for a repetition: it must not cost the client its
+/// response.
+fn max_waiting<B: Backend>(state: &LayerState<B>, is_repetition: bool) -> usize {
+    match is_repetition {
+        true => usize::MAX,
+        false => state.config.coalesce.max_waiting_fills,
     }
 }
 
