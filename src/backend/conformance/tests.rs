@@ -144,11 +144,14 @@ async fn a_backend_that_calls_a_removed_response_valid_is_caught() {
     check(|| Lying(memory())).await;
 }
 
+/// A key, and the response that was stored under it.
+type RemovedResponse = (CacheKey, Arc<StoredResponse>);
+
 /// A backend that numbers an invalidation, and breaks the fences, before it removes anything.
 #[derive(Clone, Debug)]
 struct InTwoSteps {
     memory: MemoryBackend,
-    removed: Arc<Mutex<Option<(CacheKey, Arc<StoredResponse>)>>>,
+    removed: Arc<Mutex<Option<RemovedResponse>>>,
 }
 
 impl ForwardBackend for InTwoSteps {

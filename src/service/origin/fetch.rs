@@ -1,6 +1,7 @@
 //! Calls the inner service for a fill: once, or twice if the first response is of no use.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::task::Poll;
 
 use http::{Request, Response, StatusCode};
@@ -71,8 +72,8 @@ where
             }
         };
         let response = match without_failure(state, called, fill, outgoing) {
-            Ok(response) => response,
-            Err(outcome) => return outcome,
+            ControlFlow::Continue(response) => response,
+            ControlFlow::Break(outcome) => return outcome,
         };
         let (contradiction, response) = match interpret(state, response, added, fill, outgoing) {
             Interpreted::Response(response, info) => return FetchOutcome::Response(response, info),
@@ -140,20 +141,20 @@ fn without_failure<B: Backend, Res, E>(
     called: Result<Response<Res>, E>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
-) -> Result<Response<Res>, FetchOutcome<Res, E>> {
+) -> ControlFlow<FetchOutcome<Res, E>, Response<Res>> {
     let stale = |use_, status| stale_in_place_of_failure(state, fill, outgoing, use_, status);
     match called {
-        Err(error) => Err(match stale(StaleUse::IfUnreachable, None) {
+        Err(error) => ControlFlow::Break(match stale(StaleUse::IfUnreachable, None) {
             Some(stale) => FetchOutcome::Replacement(stale),
             None => FetchOutcome::Error(error),
         }),
         Ok(response) if is_failure(response.status()) => {
             match stale(StaleUse::IfError, Some(response.status())) {
-                Some(stale) => Err(FetchOutcome::Replacement(stale)),
-                None => Ok(response),
+                Some(stale) => ControlFlow::Break(FetchOutcome::Replacement(stale)),
+                None => ControlFlow::Continue(response),
             }
         }
-        Ok(response) => Ok(response),
+        Ok(response) => ControlFlow::Continue(response),
     }
 }
 
