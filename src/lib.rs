@@ -11,7 +11,9 @@
 //! use axum::{Router, routing::get};
 //! use tower_response_cache::{CacheLayer, backend::MemoryBackend};
 //!
-//! let cache = CacheLayer::new(MemoryBackend::default()).ttl(Duration::from_secs(60));
+//! let cache = CacheLayer::new(MemoryBackend::default())
+//!     .ttl(Duration::from_secs(60))
+//!     .empty_request_body(axum::body::Body::empty);
 //! let app: Router = Router::new()
 //!     .route("/", get(async || "hello").put(async || "changed"))
 //!     .layer(cache);

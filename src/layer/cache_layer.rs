@@ -97,8 +97,9 @@ use crate::state::LayerState;
 /// # Conditions of the cache
 ///
 /// The cache adds validators and ranges to the requests that it forwards. A 304, 412 or 416 to
-/// these never reaches a client that did not ask for it: see
-/// [`empty_request_body`](Self::empty_request_body).
+/// these does not reach a client that did not ask for it: the request is sent once more without
+/// them. On axum, and wherever requests have a body type that the cache does not know, this needs
+/// [`empty_request_body`](Self::empty_request_body), which says what happens otherwise.
 ///
 /// # Options
 ///

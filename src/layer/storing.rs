@@ -125,9 +125,10 @@ impl<B: Backend> CacheLayer<B> {
     /// also whose error is `hyper::Error`, and for `Either<Incoming, Empty<Bytes>>`. A function for
     /// the same type replaces an earlier one.
     ///
-    /// For other types, such as hyper's `Incoming` itself, requests are not repeated. Then no range
-    /// is narrowed to the missing one, a 304 that does not fit is answered with the stored
-    /// response, which is not updated, and the next request goes without validators.
+    /// For other types, such as axum's `Body` and hyper's `Incoming` itself, requests are not
+    /// repeated. Then no range is narrowed to the missing one, and a 304 that does not fit is
+    /// answered with the stored response, which is not updated; a 412 or 416 to the cache's
+    /// validators goes to the client. The next request goes without validators.
     ///
     /// ```
     /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -87,6 +87,33 @@ async fn a_304_that_does_not_fit_answers_the_clients_condition() {
     assert_eq!(got.status, StatusCode::NOT_MODIFIED);
 }
 
+/// Nothing else is left to answer with: a stale response may not be used unvalidated. It costs one
+/// request, because the next one goes without validators.
+#[tokio::test(start_paused = true)]
+async fn a_412_or_416_to_our_validators_goes_to_one_client_alone() {
+    for refusal in [412, 416] {
+        let strict = ("cache-control", "max-age=60, must-revalidate");
+        let origin =
+            Origin::at_once(
+                move |request| match request.headers().contains_key("if-none-match") {
+                    true => answer(refusal, &[], "refused"),
+                    false => answer(200, &[TAG, strict], "text"),
+                },
+            );
+        let service = opaque(&in_memory(), origin.clone());
+        ask(&service, get("/a")).await;
+        settled().await;
+        advance(61 * SECOND).await;
+        for expected in [refusal, 200] {
+            let got = ask(&service, get("/a")).await;
+            assert_eq!(got.status.as_u16(), expected);
+        }
+        settled().await;
+        assert!(ask(&service, get("/a")).await.is_hit());
+        assert_eq!(origin.calls(), 3);
+    }
+}
+
 /// RFC 9111 §3.4: the client's range is sent unchanged, so that it costs no second call.
 #[tokio::test(start_paused = true)]
 async fn a_range_is_not_narrowed_to_the_missing_part() {
