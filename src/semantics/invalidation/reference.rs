@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub struct Reference<'r> {
     /// The scheme, if the reference has one.
     pub scheme: Option<&'r str>,
-    /// The authority, if the reference has one; otherwise that of the base.
+    /// The authority without user information, if the reference has one; otherwise that of the base.
     pub authority: Option<&'r str>,
     /// The absolute path, without dot segments.
     pub path: Cow<'r, str>,
@@ -35,6 +35,10 @@ pub fn resolve<'r>(base_path: &str, reference: &'r str) -> Option<Reference<'r>>
     if let Some(rest) = rest.strip_prefix("//") {
         let path_at = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_at);
+        // Clients take user information for credentials, and follow the rest (RFC 3986 §3.2.1).
+        let authority = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
         let path = if path.is_empty() { "/" } else { path };
         return (!authority.is_empty()).then(|| Reference {
             scheme,

@@ -40,6 +40,12 @@ async fn references_are_encoded_as_clients_do() {
         (("location", b"/caf\xe9".as_slice()), "/caf%E9"),
         (("location", b"/a b"), "/a%20b"),
         (("location", b"/{id}"), "/%7Bid%7D"),
+        // A client follows it to the host (RFC 3986 §3.2.1).
+        (("location", b"http://user:secret@TEST.example:80/b"), "/b"),
+        (
+            ("content-location", b"//test.example:1@test.example/b"),
+            "/b",
+        ),
         // Whitespace around a field value is no part of it (RFC 9110 §5.5), nor does a client see it.
         (("location", b"/caf%C3%A9 "), "/caf%C3%A9"),
         (("location", b"\t /b"), "/b"),
@@ -63,6 +69,21 @@ async fn references_are_encoded_as_clients_do() {
     send(&service, put("/a")).await;
     for path in named {
         assert!(!is_stored(&service, get(path)).await, "{path}");
+    }
+}
+
+/// RFC 9111 §4.4: user information that looks like the own host makes no other host an own one.
+#[tokio::test(start_paused = true)]
+async fn references_to_other_hosts_name_nothing() {
+    for line in [
+        "http://test.example@other.example/b",
+        "//test.example:80@other.example/b",
+    ] {
+        let line: &'static [_] = vec![("location", line.as_bytes())].leak();
+        let service = in_memory().layer(naming(line));
+        send(&service, get("/b")).await;
+        send(&service, request(Method::POST, "/a")).await;
+        assert!(is_stored(&service, get("/b")).await);
     }
 }
 
