@@ -86,6 +86,8 @@ impl RequestKey {
 
 /// The resource that an unsafe request is sent to.
 pub(crate) struct WriteTarget {
+    /// The target as it was sent. Hooks see it, whatever form the inner service gets.
+    pub(crate) uri: Uri,
     pub(crate) resource: Resource,
     /// The authority and the path in its key.
     pub(crate) authority: Box<str>,
@@ -136,6 +138,7 @@ pub(crate) fn classify<'r>(
     };
     if !is_read {
         return Route::Write(WriteTarget {
+            uri: request.uri.clone(),
             resource: resource_with(config, seed, &parts),
             authority: parts.authority().into(),
             path: parts.path().into(),

@@ -65,7 +65,7 @@ impl<B: Backend> PendingInvalidation<B> {
     ) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
-        parts.uri = request.uri().clone();
+        parts.uri = target.uri;
         parts.version = request.version();
         parts.headers = request.headers().clone();
         // Hooks judge the GET that a write-through answers, and those for resources that a response
