@@ -21,9 +21,9 @@
 //!
 //! # How a request is served
 //!
-//! 1. **A read.** A GET or HEAD is looked up by its cache key (authority, path and query) and by the
-//!    request fields that the stored response names in `Vary`. A fresh response is returned without
-//!    touching the inner service. It also answers conditional requests (`If-None-Match`,
+//! 1. **A read.** A GET or HEAD is looked up by its cache key (authority, path and query) and by
+//!    the request fields that the stored response names in `Vary`. A fresh response is returned
+//!    without touching the inner service. It also answers conditional requests (`If-None-Match`,
 //!    `If-Modified-Since`) and range requests.
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
 //!    the body as it arrives. The response is stored while it streams to its clients.
@@ -34,8 +34,8 @@
 //!    [option](CacheLayer#stale-responses) or the request (`max-stale`, `stale-if-error`) allow
 //!    that.
 //! 4. **A write.** The inner service is called. Unless it rejects the write, as with a 4xx, the
-//!    target and the resources that the response names in `Location` and `Content-Location` are then
-//!    invalidated. Responses to earlier reads that are still arriving for them are not stored.
+//!    target and the resources that the response names in `Location` and `Content-Location` are
+//!    then invalidated. Responses to earlier reads that are still arriving for them are not stored.
 //!    [`WriteOutcome`] has the rules.
 //! 5. **Everything else** bypasses the cache: other safe methods, upgrades, GETs with content.
 //!
@@ -183,10 +183,10 @@
 //! * **Content negotiation.** A stored variant is used only for requests with the same values in
 //!   the fields of `Vary`. A request with other values that would also accept the variant is a
 //!   miss, because only the origin knows its preferences.
-//! * **Paths** of cache keys are compared byte for byte: `/a%62` and `/ab` are two stored responses.
-//!   A write invalidates both, because they are one [resource](key::Resource). A handler that
-//!   ignores more than the normal form of a path does, such as letter case or a slash at the end,
-//!   must redirect or refuse all spellings but one, or name the others with
+//! * **Paths** of cache keys are compared byte for byte: `/a%62` and `/ab` are two stored
+//!   responses. A write invalidates both, because they are one [resource](key::Resource). A handler
+//!   that ignores more than the normal form of a path does, such as letter case or a slash at the
+//!   end, must redirect or refuse all spellings but one, or name the others with
 //!   [`also_invalidate`](CacheLayer::also_invalidate).
 //! * **Hosts.** The authority of a request is that of its target, or else its `Host`. Responses are
 //!   never shared between two hosts; if clients use several names for one site and no response
@@ -201,8 +201,8 @@
 //!   `X-Original-URL` and similar fields unless they are removed before. It also includes the
 //!   target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
 //!   of the host that one client chose: see
-//!   [`on_rewritten_target`](CacheLayer::on_rewritten_target). A GET with content bypasses the cache
-//!   only if its head announces the content, which HTTP/2 does not require.
+//!   [`on_rewritten_target`](CacheLayer::on_rewritten_target). A GET with content bypasses the
+//!   cache only if its head announces the content, which HTTP/2 does not require.
 //! * **Connection-wide response fields** are stored and replayed like others: `Alt-Svc`,
 //!   `Clear-Site-Data`, `Strict-Transport-Security`.
 //! * **No purge over HTTP.** Add a route that calls [`CacheHandle`] if you need it.

@@ -16,7 +16,7 @@ impl Budget {
     }
 }
 
-/// The bytes of one fill. What is left of them returns to the budget when the share is dropped.
+/// The bytes of one fill. The unused rest returns to the budget when the share is dropped.
 #[derive(Debug)]
 pub(crate) struct BudgetShare {
     budget: Arc<Budget>,

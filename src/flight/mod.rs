@@ -41,8 +41,8 @@
 //! [`ExpiringSet`] of keys to be treated differently for a while.
 //!
 //! This module knows keys, fences and bytes. It does not know requests, responses or the inner
-//! service: whether a head suits a follower, and what is done with a whole body, is decided by the
-//! service. Start reading at [`Flights::enter`], then [`Leader`].
+//! service: the service decides whether a head suits a follower, and whether a whole body is
+//! stored. Start reading at [`Flights::enter`], then [`Leader`].
 
 mod announcement;
 mod buffer_budget;

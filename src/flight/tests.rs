@@ -1,4 +1,4 @@
-//! Tests of the table: who joins, who leads, who waits, and what is left afterwards.
+//! Tests of the table: leaders, followers, waiting calls, and entries left behind.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -15,9 +15,9 @@ use crate::semantics::fields::{self, hop_by_hop};
 /// Puts a request into the form that an intermediary keys and forwards.
 ///
 /// The target is in origin form, and its authority is the one `Host`, in normal form. Fields of the
-/// connection are gone, with those that `Connection` named (RFC 9110 §7.6.1), except `TE: trailers`,
-/// `Transfer-Encoding` as a sign of content, and `Upgrade` if `keeps_upgrade` says so. `Cookie` is
-/// one line.
+/// connection are gone, with those that `Connection` named (RFC 9110 §7.6.1), except
+/// `TE: trailers`, `Transfer-Encoding` as a sign of content, and `Upgrade` if `keeps_upgrade` says
+/// so. `Cookie` is one line.
 ///
 /// A request without authority keeps none. Applying it again changes nothing.
 #[cfg_attr(

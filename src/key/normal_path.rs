@@ -28,7 +28,8 @@ const SLASH: u8 = 1;
 const NOT_BEHIND_SLASH: u8 = 2;
 /// A byte that is in no normal path, or that begins a percent sequence.
 const OTHER: u8 = 4;
-/// What each byte means for the question whether a path is normal. Every hit asks it, hence a table.
+/// What each byte means for the question whether a path is normal. Every hit asks it, hence a
+/// table.
 const CLASSES: [u8; 256] = {
     let mut classes = [OTHER; 256];
     let mut byte = 0;

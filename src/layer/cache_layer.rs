@@ -87,7 +87,7 @@ use crate::state::LayerState;
 ///   stored response, the stored header fields are updated.
 /// * If one of them differs, the stored response becomes stale: the next GET validates it, unless a
 ///   stale response may be used.
-/// * If it has none of them, is in another content coding (as from a server that compresses GET
+/// * If it has no such field, is in another content coding (as from a server that compresses GET
 ///   alone), or could not be stored if it were the response to a GET (`private`, `no-store`),
 ///   nothing changes.
 ///

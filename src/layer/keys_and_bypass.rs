@@ -20,8 +20,8 @@ use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 /// Requests with one default key reach the inner service as one, so that a client cannot shape by
 /// its spelling what others get. A miss, a refresh and a write have their target in origin form
 /// (RFC 9112 §3.2.1), in every version of HTTP, and the authority in normal form as the one `Host`;
-/// the lines of `Cookie` are joined (RFC 9113 §8.2.3). The target keeps its absolute form if the key
-/// has its scheme, which a client behind the cache needs:
+/// the lines of `Cookie` are joined (RFC 9113 §8.2.3). The target keeps its absolute form if the
+/// key has its scheme, which a client behind the cache needs:
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -26,12 +26,11 @@ use crate::backend::Backend;
 /// | any other | stated, given by `ttl_by`, or, if it is `public`, estimated |
 ///
 /// No lifetime is given or estimated if a directive of `Cache-Control` cannot be read, as `nostore`
-/// or `private; max-age=0`, or if `Pragma: no-cache` stands alone: each was probably meant to forbid
-/// storing. Lifetimes that a response states count all the same, but not the stale windows of this
-/// layer. A 5xx never replaces another
-/// stored response. A stored 401 or 403 answers no request with credentials of its own:
-/// `Authorization`, `Cookie`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token` or
-/// `X-Access-Token`.
+/// or `private; max-age=0`, or if `Pragma: no-cache` stands alone: each was probably meant to
+/// forbid storing. Lifetimes that a response states count all the same, but not the stale windows
+/// of this layer. A 5xx never replaces another stored response. A stored 401 or 403 answers no
+/// request with credentials of its own: `Authorization`, `Cookie`, `Proxy-Authorization`,
+/// `X-API-Key`, `X-Auth-Token` or `X-Access-Token`.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

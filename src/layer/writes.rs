@@ -148,8 +148,8 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how many writes may run on at the same time after their clients left.
     ///
     /// Default: 4,096. Each takes the memory of the inner service's future and, until that ends,
-    /// whatever the future uses. A write beyond the limit is dropped when its client leaves, and its
-    /// outcome is [unknown](WriteOutcome). With 0 no write runs on. Clones of a layer share the
+    /// whatever the future uses. A write beyond the limit is dropped when its client leaves, and
+    /// its outcome is [unknown](WriteOutcome). With 0 no write runs on. Clones of a layer share the
     /// count; [`Stats::abandoned_writes`](crate::stats::Stats::abandoned_writes) counts those that
     /// were dropped.
     #[must_use]

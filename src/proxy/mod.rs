@@ -60,18 +60,18 @@
 //! in normal form: in lower case, without the dot of the root and the default port. Hop-by-hop
 //! fields and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
 //! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
-//! `X-Forwarded-*`, `X-Real-IP`, `X-Original-URL` and similar fields of a request are removed unless
-//! they are [trusted](ReverseProxy::trust_forwarded): if the upstream used them, any client could
-//! poison the cache.
+//! `X-Forwarded-*`, `X-Real-IP`, `X-Original-URL` and similar fields of a request are removed
+//! unless they are [trusted](ReverseProxy::trust_forwarded): if the upstream used them, any client
+//! could poison the cache.
 //!
 //! All this happens in [`request_layer`](ReverseProxy::request_layer), before a cache makes the
-//! key: what is in no key and no `Vary` does not reach the upstream. A proxy without that layer does
-//! it itself.
+//! key: a field that is in no key and no `Vary` does not reach the upstream. A proxy without that
+//! layer does it itself.
 //!
 //! `Location`, `Content-Location` and `Refresh` of a response are translated from the upstream's
 //! name space into the clients', like nginx does with `proxy_redirect default`: a reference to the
 //! upstream's own URL becomes an absolute path, and the path of that URL is taken off. So clients
-//! can follow it, and the cache invalidates what it names (RFC 9111 §4.4). References to other
+//! can follow it, and the cache invalidates its target (RFC 9111 §4.4). References to other
 //! hosts stay as they are, and so do those in `Link` and in documents.
 //!
 //! Bodies are streamed in both directions with backpressure, trailers included. `Expect:

@@ -217,9 +217,12 @@ reasons! {
     ///
     /// | outcome | when, by default | consequence |
     /// |---|---|---|
-    /// | `Committed` | 2xx, 3xx | its resources are invalidated before the response head is returned |
+    /// | `Committed` | 2xx, 3xx | its resources are invalidated before the head is returned |
     /// | `Rejected` | 4xx except 408; 501, 505 | nothing changes |
-    /// | `Unknown` | 408, other 5xx, an error, a panic; dropped before its end | its resources are invalidated, and nothing is stored of exactly these for [`write_grace_window`]: the write may be committed late |
+    /// | `Unknown` | 408, other 5xx, an error, a panic, a dropped call | invalidated; see below |
+    ///
+    /// After an unknown outcome, the write may be committed late: its resources are invalidated,
+    /// and nothing is stored of exactly these for [`write_grace_window`].
     ///
     /// The resources of a write are its target, those that `Location` and `Content-Location` of
     /// the response name on the same site, and those that

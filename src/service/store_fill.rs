@@ -194,7 +194,7 @@ pub(crate) fn commit<B: Backend>(
     });
 }
 
-/// Stores a response, and removes the parts that it supersedes. Returns why it is not stored, if so.
+/// Stores a response, and removes the parts that it supersedes. Returns the refusal, if any.
 async fn store<B: Backend>(
     state: &LayerState<B>,
     key: &CacheKey,

@@ -51,7 +51,7 @@ pub(crate) struct SharedState<B: Backend> {
 
 impl<B: Backend> SharedState<B> {
     /// Counts a service that is made of one of the layers. Its clones are in the same place, so
-    /// none of them is inside of another.
+    /// no clone is inside of another.
     pub(crate) fn count_service(&self) {
         self.services.fetch_add(1, Ordering::Relaxed);
     }

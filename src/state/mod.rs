@@ -5,8 +5,8 @@
 //! where they need several fields.
 //!
 //! This module knows the backend, the flights and the counters. It knows nothing of requests on
-//! their way but the mark of [`inner_layers`], and imports nothing of `service`. Start reading with [`layer_state`], then
-//! [`operations`].
+//! their way but the mark of [`inner_layers`], and imports nothing of `service`. Start reading with
+//! [`layer_state`], then [`operations`].
 
 pub(crate) mod backend_failure_log;
 pub(crate) mod background;

@@ -113,7 +113,7 @@ impl Periods {
 /// The latest ends of many periods in a filter of fixed size.
 ///
 /// A digest has two cells, and its end is the earlier of their ends. With 50,000 periods at once,
-/// one target in ten is covered that has none of its own.
+/// one target in ten without a period of its own is covered.
 #[derive(Default)]
 struct CoarseEnds(Option<Box<[u32]>>);
 

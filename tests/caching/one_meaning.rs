@@ -28,7 +28,7 @@ fn seen(request: &Request<()>) -> String {
     )
 }
 
-/// A service that reflects what it sees.
+/// A service that reflects its requests.
 fn reflecting(vary: &'static str) -> Origin {
     Origin::at_once(move |request| {
         let mut response = cacheable(seen(request));
@@ -133,7 +133,7 @@ async fn a_scheme_in_the_key_reaches_the_service() {
     assert_eq!(origin.calls(), 3);
 }
 
-/// Where all hosts share a key, none of them reaches the service.
+/// Where all hosts share a key, the client's host does not reach the service.
 #[tokio::test(start_paused = true)]
 async fn a_fixed_authority_is_the_host_that_the_service_sees() {
     for target in ["/d", "http://evil.test/d"] {

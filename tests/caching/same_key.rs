@@ -1,9 +1,9 @@
 //! Arbitrary pairs of requests: if the second is answered by the response to the first, the service
 //! would have seen the same request.
 //!
-//! Promised is, whatever `Vary` says: the target, with the path and query byte for byte, and `Host`.
-//! Of the fields that `Vary` names: their meaning. Not promised: the method (HEAD is answered by
-//! GET), the version, extensions and all fields that `Vary` does not name.
+//! Promised is, whatever `Vary` says: the target, with the path and query byte for byte, and
+//! `Host`. Of the fields that `Vary` names: their meaning. Not promised: the method (HEAD is
+//! answered by GET), the version, extensions and all fields that `Vary` does not name.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use crate::support::time::settled;
 
 type Seen = Arc<Mutex<Vec<(Uri, HeaderMap)>>>;
 
-/// A service that remembers what it sees. Its responses are for everybody with these fields.
+/// A service that remembers its requests. Its responses are public, with this `Vary`.
 fn remembering(vary: &str) -> (Origin, Seen) {
     let seen = Seen::default();
     let log = seen.clone();

@@ -1,7 +1,7 @@
 //! Arbitrary pairs of requests through the whole stack: if the second is answered by the response
 //! to the first, the upstream would have got the same request.
 //!
-//! Promised is, whatever `Vary` says: the request line, `Host`, and that there is no content. Of the
+//! Promised is, whatever `Vary` says: the request line, `Host`, and the absence of content. Of the
 //! fields that `Vary` names, which may be any that the upstream gets: their meaning.
 
 use bytes::Bytes;

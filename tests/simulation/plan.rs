@@ -100,8 +100,8 @@ impl Plan {
         }
     }
 
-    /// Makes the world one in which the outcome of many writes is unknown, of nearly always the same
-    /// resource.
+    /// Makes the world one in which the outcome of many writes is unknown, of nearly always the
+    /// same resource.
     pub fn doubt(&mut self, luck: &Luck) {
         self.is_narrow = true;
         self.is_unsure = true;

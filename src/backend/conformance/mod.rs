@@ -28,7 +28,7 @@ use super::Backend;
 /// `make` creates the backends. Each must be empty and accept responses of 1 KiB.
 ///
 /// To have something to observe, the checks expect a little more than the contract promises: a
-/// backend that is used by one check only keeps what is stored in it; an invalidation of a resource
+/// backend that is used by one check only keeps its responses; an invalidation of a resource
 /// leaves a handful of other resources alone; an invalidation of a group leaves at least some
 /// responses of other groups alone.
 ///

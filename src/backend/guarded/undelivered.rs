@@ -374,7 +374,7 @@ mod tests {
             let is_any_left = log.settle(one("/a"), log.start_delivery(), shorter);
             assert!(is_any_left && log.has_resource(&resource("/a")));
         }
-        // A clear removes everything, and is told of no period.
+        // A clear removes everything, and has no period.
         log.add(DeliveryTarget::Everything, None);
         assert_eq!(log.next(), Some((DeliveryTarget::Everything, None)));
         log.settle(DeliveryTarget::Everything, log.start_delivery(), None);

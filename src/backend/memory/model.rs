@@ -42,7 +42,7 @@ struct World {
     turns: AtomicUsize,
 }
 
-/// The result of a lookup: the writes answered before it, and what it found.
+/// The result of a lookup: the writes answered before it, and the state found.
 type Observation = (usize, Option<usize>);
 
 fn resource(path: &str) -> Resource {

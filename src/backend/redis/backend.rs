@@ -117,7 +117,7 @@ impl Backend for RedisBackend {
     }
 
     /// A lookup reads token and entry in one step, so a response was valid when its fence was
-    /// captured. What came since Redis alone knows.
+    /// captured. Only Redis knows of later invalidations.
     fn is_still_valid(&self, _: &CacheKey, _: &StoredResponse, _: &RedisFence) -> bool {
         true
     }

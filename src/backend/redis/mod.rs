@@ -120,8 +120,8 @@
 //! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.
 //! Whatever is stored after its end has looked up its lease after its end, and called the inner
 //! service after that: after a commit that came within `write_grace_window`. The tombstone of a
-//! stripe keeps POSTs of the whole stripe from storing their responses, and that of all groups keeps
-//! members of any group from being stored; everything else is exact.
+//! stripe keeps POSTs of the whole stripe from storing their responses, and that of all groups
+//! keeps members of any group from being stored; everything else is exact.
 //!
 //! *Groups* (RFC 9875) are explained in `operations/groups.rs`.
 //!

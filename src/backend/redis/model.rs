@@ -1,5 +1,5 @@
-//! A model of the tombstone: every reachable state of two instances, a write of unknown outcome that
-//! may commit late, a second write, a clear, evictions and three requests.
+//! A model of the tombstone: every reachable state of two instances, a write of unknown outcome
+//! that may commit late, a second write, a clear, evictions and three requests.
 //!
 //! A request may get an answer only if that has the second write where it was yielded before, and
 //! the first one where the time in which it may commit was over. Each tempting shortcut is found by

@@ -1,4 +1,4 @@
-//! The bytes of a body under way, their readers' positions and what is charged to the budget.
+//! The bytes of a body under way, their readers' positions and the bytes charged to the budget.
 //!
 //! Start at [`BodyBuffer::trim`].
 

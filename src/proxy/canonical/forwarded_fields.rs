@@ -82,7 +82,8 @@ pub enum Forwarding {
     Both,
 }
 
-/// Adds the selected fields, with the canonical `Host`. A list grows by one member; a single value that is there is kept.
+/// Adds the selected fields, with the canonical `Host`. A list grows by one member; an existing
+/// single value is kept.
 pub(super) fn add_forwarded(headers: &mut HeaderMap, forwarding: Forwarding, peer: Option<Peer>) {
     let (standard, legacy) = match forwarding {
         Forwarding::None => (false, false),

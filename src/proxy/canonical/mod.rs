@@ -1,4 +1,4 @@
-//! Requests in canonical form: valid, with one spelling, and without what is not for upstreams.
+//! Requests in canonical form: valid, in one spelling, and without fields not meant for upstreams.
 //!
 //! [`RequestRules`] make a request canonical; [`layer`] does so in front of a cache, so that keys,
 //! variants and the forwarded request are made from one form. The rules know nothing of upstreams.
@@ -60,7 +60,7 @@ impl RequestRules {
         canonicalize(&mut head, keeps_upgrade).map_err(|_| RejectedRequest::Host)?;
         let peer = head.extensions.get::<Peer>().copied();
         let headers = &mut head.headers;
-        // A cache tells by these fields that there is content, and HTTP/2 needs none of them.
+        // A cache recognizes content by these fields, which HTTP/2 does not require.
         match has_content && !headers.contains_key(CONTENT_LENGTH) {
             true => headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
             false => headers.remove(TRANSFER_ENCODING),

@@ -14,7 +14,7 @@ use crate::semantics::invalidation::without_dot_segments;
 
 use super::routes::{Destination, Upstream, UpstreamRoutes};
 
-/// What is needed to translate the references of one response.
+/// The data to translate the references of one response.
 #[derive(Clone, Copy)]
 pub(in crate::proxy) struct ResponseReferences<'r> {
     routes: &'r UpstreamRoutes,

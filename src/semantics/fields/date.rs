@@ -85,8 +85,8 @@ impl DateFields<'_> {
 const FIFTY_YEARS: Duration = Duration::from_secs(50 * 31_556_952);
 
 impl DateFields<'_> {
-    /// Returns the point in time of a date in the century of `now`, or in the one before if it would
-    /// lie more than 50 years ahead.
+    /// Returns the point in time of a date in the century of `now`, or in the one before if it
+    /// would lie more than 50 years ahead.
     fn in_century(self, now: SystemTime) -> Option<SystemTime> {
         let is_ahead = |time: SystemTime| {
             let ahead = time.duration_since(now).unwrap_or_default();

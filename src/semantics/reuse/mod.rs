@@ -2,7 +2,8 @@
 //!
 //! [`decide_reuse`] says whether the stored response may be used at all, [`may_use_stale`] whether
 //! it may be used stale, [`refuses_other_credentials`] whether it is about those of other clients,
-//! and [`select_content`] whether the client gets all of it, a 304, a part or a 416. How long a response is fresh is computed in `freshness`.
+//! and [`select_content`] whether the client gets all of it, a 304, a part or a 416. The freshness
+//! lifetime is computed in `freshness`.
 
 mod credentials;
 mod decision;

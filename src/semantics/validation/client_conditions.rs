@@ -49,7 +49,8 @@ fn if_none_match_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// Returns whether the stored response is no newer than `If-Modified-Since` (RFC 9110 §13.1.3).
 ///
-/// One that is no date is ignored. Without `Last-Modified` the stored `Date` counts, or else its arrival (RFC 9111 §4.3.2).
+/// A value that is no date is ignored. Without `Last-Modified` the stored `Date` counts, or else
+/// its arrival (RFC 9111 §4.3.2).
 fn is_not_newer(request: &HeaderMap, stored: &HeaderMap, received: Moment) -> bool {
     let date_of = |headers, name| date::of_field(headers, name, received.wall());
     let Some(since) = date_of(request, &IF_MODIFIED_SINCE) else {

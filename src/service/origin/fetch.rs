@@ -79,22 +79,41 @@ where
             Interpreted::Response(response, info) => return FetchOutcome::Response(response, info),
             Interpreted::Useless(contradiction, response) => (contradiction, response),
         };
-        let status = response.status();
         state.count(Event::Contradiction(contradiction));
         remember_useless(state, added, fill);
-        if outgoing.contradiction.replace(contradiction).is_some() {
-            let info = fetch_info(status, fill, outgoing);
-            return FetchOutcome::Replacement(contradicted(state, fill, outgoing, info));
-        }
-        let Some(again) = repetition.take() else {
-            return without_repetition(state, response, fill, outgoing);
+        let again = repetition.take();
+        request = match repeated_request(state, again, contradiction, response, fill, outgoing) {
+            Ok(request) => request,
+            Err(outcome) => return outcome,
         };
-        // It may hold what the next call has to wait for, such as a connection.
-        drop(response);
-        fill.miss.give_up_content();
-        request = again.into_request(outgoing);
-        note_repetition(state, &request, contradiction, status);
     }
+}
+
+/// The request for another call after a response of no use, or the outcome if there is none: the
+/// response was that of a repeated call, or the request cannot be repeated.
+fn repeated_request<B: Backend, Req: 'static, Res: InnerBody, E>(
+    state: &LayerState<B>,
+    repetition: Option<Repetition<Req>>,
+    contradiction: Contradiction,
+    response: Response<Res>,
+    fill: &mut Fill<B::Fence>,
+    outgoing: &mut OutgoingRequest,
+) -> Result<Request<Req>, FetchOutcome<Res, E>> {
+    let status = response.status();
+    if outgoing.contradiction.replace(contradiction).is_some() {
+        let info = fetch_info(status, fill, outgoing);
+        let error = contradicted(state, fill, outgoing, info);
+        return Err(FetchOutcome::Replacement(error));
+    }
+    let Some(repetition) = repetition else {
+        return Err(without_repetition(state, response, fill, outgoing));
+    };
+    // It may hold a resource that the next call has to wait for, such as a connection.
+    drop(response);
+    fill.miss.give_up_content();
+    let request = repetition.into_request(outgoing);
+    note_repetition(state, &request, contradiction, status);
+    Ok(request)
 }
 
 /// Counts and logs that a request is sent once more.

@@ -92,7 +92,7 @@ fn is_unrequested(status: StatusCode, added: Added, outgoing: &OutgoingRequest) 
     }
 }
 
-/// Lets the next requests go to the inner service without what was of no use this time.
+/// Lets the next requests go to the inner service without the fields that were of no use this time.
 pub(crate) fn remember_useless<B: Backend>(
     state: &LayerState<B>,
     added: Added,
@@ -126,7 +126,7 @@ pub(crate) fn without_repetition<B: Backend, Res, E>(
     })
 }
 
-/// What is said of a response with this status.
+/// The information about a response with this status.
 pub(crate) fn fetch_info<F>(
     status: StatusCode,
     fill: &Fill<F>,

@@ -13,7 +13,7 @@
 //! * [`queue_full`]: a stale response or 503 where too many fills wait already.
 //! * [`stored_content`]: whether stored content may be confirmed or completed.
 //! * [`validation`]: a 304 to the cache's validators.
-//! * [`update_from_head`]: what a response to HEAD says of the stored response, which may become stale.
+//! * [`update_from_head`]: a response to HEAD, which may make the stored response stale.
 //!
 //! This module knows the fill, and neither its followers nor how its response is stored.
 

@@ -22,8 +22,7 @@ pub(crate) type HeadOf<A> = fn(A) -> Option<response::Parts>;
 /// there.
 ///
 /// Until then nothing is invalidated: its head was yielded to no client, so no request can expect
-/// to see what it has changed. A write that cannot run on is dropped, and its outcome is unknown at
-/// once.
+/// to see its changes. A write that cannot run on is dropped, and its outcome is unknown at once.
 pub(super) fn run_on<F, B>(
     pending: &PendingInvalidation<B>,
     runtime: Option<&Handle>,

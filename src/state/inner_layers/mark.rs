@@ -78,8 +78,8 @@ impl Mark {
     }
 }
 
-/// The inner service of one request, which marks what it is called with, unless there is
-/// no other service of this cache to look for the mark.
+/// The inner service of one request, which marks the requests that it is called with, unless there
+/// is no other service of this cache to look for the mark.
 pub(crate) struct Marked<S> {
     inner: S,
     owner: CacheId,

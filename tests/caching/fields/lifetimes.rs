@@ -80,7 +80,7 @@ async fn heuristics_are_for_their_statuses_and_for_public_responses() {
     }
 }
 
-/// An error page may be as old as the site: what it says is not how long the error lasts.
+/// An error page may be as old as the site: its age does not tell how long the error lasts.
 #[tokio::test(start_paused = true)]
 async fn a_heuristic_lifetime_of_an_error_is_short() {
     let old = ("last-modified", "Sun, 06 Nov 1988 08:32:57 GMT");
@@ -170,7 +170,7 @@ async fn a_date_of_another_form_is_none() {
     assert_eq!(origin.calls(), 2);
 }
 
-/// buildbot #5220: what was meant to forbid storing is no permission.
+/// buildbot #5220: a directive that was meant to forbid storing is no permission.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours() {
     let modified = ("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT");
@@ -208,7 +208,7 @@ async fn a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours() {
     }
 }
 
-/// What was meant to forbid stale use is no permission either.
+/// A directive that was meant to forbid stale use is no permission either.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_cannot_be_read_whole_gets_no_stale_window_of_ours() {
     for (line, is_served) in [

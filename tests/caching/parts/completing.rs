@@ -189,7 +189,7 @@ async fn an_origin_that_ignores_if_range_costs_no_client_its_range() {
         settled().await;
         let hit = send(&service, asks("bytes=4-8")).await;
         assert_eq!((hit.is_hit(), &*hit.body), (true, "efghi"));
-        // The whole is completed by what is missing of the new version, or fetched.
+        // The whole is completed by the missing part of the new version, or fetched.
         let whole = send(&service, get("/a")).await;
         assert_eq!((whole.status.as_u16(), &*whole.body), (200, LETTERS));
     })

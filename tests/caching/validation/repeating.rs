@@ -91,7 +91,7 @@ async fn a_304_that_does_not_fit_is_followed_by_an_unconditional_request() {
     }
 }
 
-/// A client that has the new version is told so, by the whole response of the repeated call.
+/// A client that has the new version gets a 304, from the whole response of the repeated call.
 #[tokio::test(start_paused = true)]
 async fn the_clients_own_condition_is_answered_from_the_repeated_response() {
     let site = Site::new(&[TAG, STRICT], "text");

@@ -1,4 +1,4 @@
-//! A service that is not ready at once: what it stands for has limits of its own.
+//! A service that is not ready at once, as one behind a concurrency limit.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::support::origin::OriginBody;
 
 /// A body that comes in pieces, each after a while.
 pub struct Trickle {
-    /// What comes, each after a while.
+    /// The pieces, each with the time before it.
     pub chunks: VecDeque<(Duration, Bytes)>,
     /// Whether it breaks off after that.
     pub fails: bool,

@@ -1,6 +1,6 @@
 //! The validators of the origin's responses, and the questions that it answers by them.
 //!
-//! Strong tags tell every call apart. Those of one second's grain tell apart only what was written
+//! Strong tags tell every call apart. Those of one second's grain tell apart only versions written
 //! in different seconds: a 304 to them may be wrong. So may a 304 of an origin whose replicas lag:
 //! conditions are compared with what a replica has, which misses the last commits, while whole
 //! responses come from the database.

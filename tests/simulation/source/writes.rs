@@ -41,8 +41,8 @@ enum Commit {
     Never,
 }
 
-/// Brings the replicas up to date with a write when it ends, and commits what is committed later:
-/// however it ends.
+/// Brings the replicas up to date with a write when it ends, however it ends, and makes its late
+/// commits.
 struct Ends {
     history: Arc<History>,
     write: usize,
@@ -104,7 +104,7 @@ impl Source {
         Ok(response)
     }
 
-    /// The answer to a write that was committed: what it wrote, or nothing.
+    /// The answer to a write that was committed: the written version, or no content.
     fn written(&self, request: &Request<()>, resource: &str, version: u64) -> Response {
         if !self.plan.write_through || resource != "/plain" {
             return answer(204, &[], "").map(|_| full(""));

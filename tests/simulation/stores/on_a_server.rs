@@ -68,7 +68,7 @@ impl Server {
         if kind.is_unsure {
             plan.doubt(&luck);
         }
-        // A server that forgets what it was told of a write cannot keep its late commit from doing
+        // A server that evicts the tombstone of a write cannot keep its late commit from doing
         // harm.
         plan.is_unsure &= !kind.evicts;
         // On the server's clock, which virtual time does not move.

@@ -68,7 +68,7 @@ impl State {
         self.responses.insert(*key, (response, fence));
     }
 
-    /// Removes what was stored before an invalidation of a resource, or of all.
+    /// Removes the responses stored before an invalidation of a resource, or of all.
     fn remove_older(&mut self, resource: Option<&Resource>, number: u64) {
         let stays = |key: &CacheKey, fence: u64| {
             fence >= number || resource.is_some_and(|resource| resource != key.resource())

@@ -148,7 +148,7 @@ async fn three_layers_of_one_cache_are_one() {
     assert_eq!(layer.handle().stats().stores, 1);
 }
 
-/// RFC 9211 §2: caches that share nothing each say what they did.
+/// RFC 9211 §2: caches that share nothing each add a member of their own.
 #[tokio::test(start_paused = true)]
 async fn different_caches_both_store() {
     let (near, far, origin) = (layer(), layer(), plain("x"));

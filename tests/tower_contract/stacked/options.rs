@@ -137,7 +137,8 @@ async fn the_inner_one_classifies_writes() {
     assert!(send(&outer, get("/a")).await.is_hit());
 }
 
-/// A HEAD that an inner layer skips is about a response of its own: it says nothing of a stored one.
+/// A HEAD that an inner layer skips is about a response of its own: it says nothing of a stored
+/// one.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_an_inner_layer_skips_does_not_change_the_stored_response() {
     let origin = Origin::at_once(|request| {

@@ -1,4 +1,4 @@
-//! No stale read after a write: what was looked up before a write is neither confirmed nor
+//! No stale read after a write: a response looked up before a write is neither confirmed nor
 //! completed after it, however little the origin's validators tell.
 
 mod first_window;

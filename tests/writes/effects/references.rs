@@ -46,7 +46,8 @@ async fn references_are_encoded_as_clients_do() {
             ("content-location", b"//test.example:1@test.example/b"),
             "/b",
         ),
-        // Whitespace around a field value is no part of it (RFC 9110 §5.5), nor does a client see it.
+        // Whitespace around a field value is no part of it (RFC 9110 §5.5), nor does a client see
+        // it.
         (("location", b"/caf%C3%A9 "), "/caf%C3%A9"),
         (("location", b"\t /b"), "/b"),
         (("content-location", b" \thttp://test.example/b\t"), "/b"),
@@ -139,7 +140,7 @@ async fn a_key_hook_makes_the_resources_of_names_too() {
     assert!(is_invalidated_by_name(&service, &get("/t3/items"), write).await);
 }
 
-/// The tenant is told by an extension, which a request for the named resource has as well.
+/// The tenant is in an extension, which a request for the named resource has as well.
 #[tokio::test(start_paused = true)]
 async fn a_key_hook_sees_the_extensions_of_the_write_for_names() {
     let layer = in_memory()

@@ -1,4 +1,4 @@
-//! Random histories of one backend: whatever is found is what was stored last, and was not removed.
+//! Random histories of one backend: a lookup finds the response stored last, unless it was removed.
 
 use std::collections::HashMap;
 use std::sync::Arc;

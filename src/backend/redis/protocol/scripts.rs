@@ -107,7 +107,7 @@ return tokens";
 
 /// Prepends two functions. One records a variant as the latest and removes the oldest beyond the
 /// limit. The other removes all of them, when a rule takes the place of anything but the same rule:
-/// they are older than what was there, and lookups would find them again.
+/// they are older than the replaced entry, and lookups would find them again.
 ///
 /// All variants are in their resource's slot.
 macro_rules! with_variants {
@@ -154,8 +154,8 @@ return 1"
 );
 
 /// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
-/// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over that of a
-/// lease.
+/// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over that of
+/// a lease.
 ///
 /// Keys: captured token's key, lease, stripe, entry; for a response with variants also rule, list
 /// of variants. Arguments: as `PUT`, then the new lease, tombstone.
@@ -186,16 +186,16 @@ return 1";
 
 /// Removes tokens; tombstones stay. Returns 1.
 ///
-/// Keys: tokens. Arguments: tombstone. As `UNLINK` alone, it also works where Redis is out of memory
-/// and `maxmemory-policy` is `noeviction`.
+/// Keys: tokens. Arguments: tombstone. As `UNLINK` alone, it also works where Redis is out of
+/// memory and `maxmemory-policy` is `noeviction`.
 const INVALIDATE: &str = "\
 for _, key in ipairs(KEYS) do
   if redis.pcall('GET', key) ~= ARGV[1] then redis.call('UNLINK', key) end
 end
 return 1";
 
-/// Puts tombstones in the place of tokens, or extends those that are there. Returns 1, or 0 if Redis
-/// has no memory for one of them: then the token is removed.
+/// Puts tombstones in the place of tokens, or extends those that are there. Returns 1, or 0 if
+/// Redis has no memory for one of them: then the token is removed.
 ///
 /// Keys: tokens. Arguments: tombstone, its time to live.
 const INVALIDATE_UNKNOWN: &str = "\
@@ -211,11 +211,11 @@ end
 return kept";
 
 /// Removes the token of a group and that of all groups. A tombstone in the place of the latter is
-/// replaced by a new one for the rest of its time, or for a longer one. Returns 1, or 0 if Redis has
-/// no memory for a tombstone: then it is removed.
+/// replaced by a new one for the rest of its time, or for a longer one. Returns 1, or 0 if Redis
+/// has no memory for a tombstone: then it is removed.
 ///
-/// Keys: token of all groups, of the group. Arguments: new tombstone; its time to live, 0 if none is
-/// needed.
+/// Keys: token of all groups, of the group. Arguments: new tombstone; its time to live, 0 if none
+/// is needed.
 const INVALIDATE_GROUP: &str = "\
 redis.call('UNLINK', KEYS[2])
 local token = redis.pcall('GET', KEYS[1])
