@@ -29,10 +29,7 @@ where
 {
     state.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
-    // Kept until the response is here, see `Marked::layers`.
-    let marked = Marked::new(inner, &state);
-    let _layers = marked.layers();
-    let response = call(marked, request).await?;
+    let response = call(Marked::new(inner, &state), request).await?;
     let mut response = response.map(ResponseBody::streaming);
     Responder::new(&state).mark_bypassed(response.headers_mut(), reason);
     Ok(response)
