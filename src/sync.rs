@@ -1,6 +1,6 @@
 //! Locks and atomics of the code that is model-checked: those of std, or of loom in its models.
 //!
-//! Compiled with `--cfg trc_loom`, the tests of `flight/model.rs` and `backend/memory/model.rs`
+//! Compiled with `--cfg trc_loom`, the tests of `flight/model` and `backend/memory/model`
 //! run their code under loom, which tries the interleavings of these operations.
 
 #[cfg(all(test, trc_loom))]

@@ -96,9 +96,9 @@
 //! A request is sent again, on another connection, only if its pooled connection turned out to be
 //! closed before any byte of the request was sent.
 
-// Direction: `field_value <- body <- error <- headers, websocket <- upstream <- canonical <- forward
-// <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache; `semantics`,
-// `key` and `error` are all that is used of this crate. Start reading at `forward`.
+// Direction: `field_value <- body <- error <- headers, websocket <- upstream <- canonical <-
+// forward <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache;
+// `semantics`, `key` and `error` are all that is used of this crate. Start reading at `forward`.
 
 mod body;
 mod canonical;

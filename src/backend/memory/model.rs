@@ -5,6 +5,12 @@
 //! its fill has read. A response that lacks a write which was answered before its request began
 //! breaks the promise. Only the fences, and what a request sees of an answer, order anything: the
 //! database itself is relaxed.
+//!
+//! Built with `--cfg trc_loom` only. Start at [`explore`].
+
+mod members;
+mod other_responses;
+mod validations;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -95,41 +101,6 @@ impl World {
         self.fences.if_holds(&self.resource, fence, insert);
     }
 
-    /// A fill of the other response, as [`fill`](Self::fill).
-    fn fill_other(&self) {
-        let fence = self.capture();
-        let sampled = self.database.load(Ordering::Relaxed);
-        let insert = || {
-            let token = *lock(&self.record)
-                .get_or_insert_with(|| self.next_token.fetch_add(1, Ordering::Relaxed));
-            *lock(&self.other) = Some((sampled, token));
-        };
-        self.fences.if_holds(&self.resource, fence, insert);
-    }
-
-    /// A write, which removes the record and leaves the other response where it is.
-    fn write_record<const WRITE: usize>(&self) {
-        self.commit(WRITE);
-        let remove = || *lock(&self.record) = None;
-        self.fences.invalidate(&self.resource, remove);
-        self.answer(WRITE);
-    }
-
-    /// A lookup of the other response: the record first, then the slot.
-    fn lookup_other(&self) -> Observation {
-        let answered = self.answered.load(Ordering::Acquire);
-        let token = *lock(&self.record);
-        let found = token.and_then(|token| {
-            let other = *lock(&self.other);
-            other.filter(|(_, under)| *under == token)
-        });
-        let found = found.map(|(sampled, _)| sampled);
-        if let Some(found) = found {
-            assert_eq!(found & answered, answered, "older than an answered write");
-        }
-        (answered, found)
-    }
-
     fn commit(&self, write: usize) -> usize {
         self.database.fetch_or(write, Ordering::Relaxed) | write
     }
@@ -143,70 +114,6 @@ impl World {
         self.fences
             .invalidate(&self.resource, || self.set_stored(None));
         self.answer(WRITE);
-    }
-
-    /// A write to another resource, whose answer names the group.
-    fn write_group<const WRITE: usize>(&self) {
-        self.commit(WRITE);
-        let group = self.group.expect("this model has a group");
-        self.groups.invalidate(&group, &self.fences);
-        self.answer(WRITE);
-    }
-
-    /// A fill that learns its groups from its response.
-    fn fill_member(&self) {
-        let fence = self.capture();
-        let sampled = self.database.load(Ordering::Relaxed);
-        if self.group_is_current(fence) {
-            let insert = || self.set_stored(Some((sampled, fence)));
-            self.fences.if_holds(&self.resource, fence, insert);
-        }
-    }
-
-    /// A fill whose origin confirms the stored response, whatever has changed: a weak validator
-    /// cannot tell. `keeps` decides whether it is asked to, by the fences of the lookup and of the
-    /// stored response.
-    fn validate(&self, keeps: impl FnOnce(MemoryFence, MemoryFence) -> bool) {
-        let fence = self.capture();
-        let found = *self
-            .stored
-            .lock()
-            .expect("no thread panics while it holds this lock");
-        let found = found.filter(|(_, since)| self.group_is_current(*since));
-        let sampled = match found {
-            Some((sampled, since)) if keeps(fence, since) => sampled,
-            _ => self.database.load(Ordering::Relaxed),
-        };
-        if self.group_is_current(fence) {
-            let insert = || self.set_stored(Some((sampled, fence)));
-            self.fences.if_holds(&self.resource, fence, insert);
-        }
-    }
-
-    /// The rule of `MemoryStore::is_still_valid`.
-    fn validate_what_is_still_valid(&self) {
-        self.validate(|_, since| {
-            self.fences.none_since(&self.resource, since)
-                && self
-                    .groups
-                    .none_numbered_since(self.group.as_slice(), since)
-        });
-    }
-
-    fn validate_always(&self) {
-        self.validate(|_, _| true);
-    }
-
-    /// Asks whether the fence of the fill holds, instead of that of the stored response.
-    fn validate_under_the_fence_of_the_fill(&self) {
-        self.validate(|fence, _| self.fences.none_since(&self.resource, fence));
-    }
-
-    /// Does not wait for an invalidation of a group that is being noted.
-    fn validate_members_at_once(&self) {
-        self.validate(|_, since| {
-            self.fences.none_since(&self.resource, since) && self.group_is_current(since)
-        });
     }
 
     fn group_is_current(&self, since: MemoryFence) -> bool {
@@ -351,111 +258,4 @@ fn two_writes_through() {
     for outcome in [(ONE, Some(ONE)), (BOTH, None), (BOTH, Some(BOTH))] {
         assert!(seen.contains(&outcome), "{outcome:?} must be possible");
     }
-}
-
-/// A response in a slot of its own is valid under the token of the record that its lookup found.
-#[test]
-fn a_fill_of_another_response_beside_a_write() {
-    let beside = [World::fill_other, World::write_record::<ONE>];
-    let seen = explore_by(World::lookup_other, None, beside);
-    for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-#[test]
-fn a_fill_of_another_response_beside_two_writes() {
-    let beside = [
-        World::fill_other,
-        World::write_record::<ONE>,
-        World::write_record::<TWO>,
-    ];
-    let seen = explore_by(World::lookup_other, None, beside);
-    for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-const MEMBERSHIP: Option<Group> = Some(Group::from_digest(1));
-
-#[test]
-fn a_members_fill_beside_a_write_that_names_its_group() {
-    let seen = explore_in(MEMBERSHIP, [World::fill_member, World::write_group::<ONE>]);
-    for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-#[test]
-fn a_members_fill_beside_two_writes_that_name_its_group() {
-    let beside = [
-        World::fill_member,
-        World::write_group::<ONE>,
-        World::write_group::<TWO>,
-    ];
-    let seen = explore_in(MEMBERSHIP, beside);
-    for outcome in [(ONE, Some(ONE)), (TWO, None), (BOTH, Some(BOTH))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-#[test]
-fn a_validation_beside_a_write() {
-    let seen = explore([World::validate_what_is_still_valid, World::write::<ONE>]);
-    for outcome in [(0, Some(BEFORE)), (0, None), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-#[test]
-fn a_validation_beside_two_writes() {
-    let seen = explore([
-        World::validate_what_is_still_valid,
-        World::write::<ONE>,
-        World::write::<TWO>,
-    ]);
-    assert!(seen.contains(&(BOTH, Some(BOTH))));
-}
-
-#[test]
-fn a_validation_beside_a_write_that_clears() {
-    let seen = explore([
-        World::validate_what_is_still_valid,
-        World::write_and_clear::<ONE>,
-    ]);
-    assert!(seen.contains(&(ONE, Some(ONE))));
-}
-
-#[test]
-#[should_panic(expected = "older than an answered write")]
-fn a_validation_that_does_not_ask_is_found_out() {
-    explore([World::validate_always, World::write::<ONE>]);
-}
-
-#[test]
-#[should_panic(expected = "older than an answered write")]
-fn a_validation_under_the_fence_of_its_fill_is_found_out() {
-    explore([
-        World::validate_under_the_fence_of_the_fill,
-        World::write::<ONE>,
-    ]);
-}
-
-#[test]
-fn a_members_validation_beside_a_write_that_names_its_group() {
-    let beside = [
-        World::validate_what_is_still_valid,
-        World::write_group::<ONE>,
-    ];
-    let seen = explore_in(MEMBERSHIP, beside);
-    for outcome in [(0, Some(BEFORE)), (ONE, None), (ONE, Some(ONE))] {
-        assert!(seen.contains(&outcome), "{outcome:?} must be possible");
-    }
-}
-
-#[test]
-#[should_panic(expected = "older than an answered write")]
-fn a_members_validation_that_does_not_wait_is_found_out() {
-    let beside = [World::validate_members_at_once, World::write_group::<ONE>];
-    explore_in(MEMBERSHIP, beside);
 }

@@ -50,8 +50,8 @@ pub type CanonicalBody<B> = Either<B, Empty<Bytes>>;
 ///
 /// * has its target in origin form and one `Host`, in lower case, without the dot of the root and
 ///   the default port (RFC 9110 §4.2.3, §7.2, RFC 9112 §3.2); a request of HTTP/1.0 that names no
-///   host has the one that its upstream is told, so that a write invalidates what the upstream took
-///   it to be for;
+///   host gets the host that is sent to its upstream, so that a write invalidates the resources of
+///   that host;
 /// * has no hop-by-hop fields and none that `Connection` names (RFC 9110 §7.6.1), but `TE:
 ///   trailers`, and the fields of a WebSocket's handshake;
 /// * has one `Cookie` line (RFC 9113 §8.2.3);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub struct Reference<'r> {
     /// The scheme, if the reference has one.
     pub scheme: Option<&'r str>,
-    /// The authority without user information, if the reference has one; otherwise that of the base.
+    /// The authority without user information, if the reference has one; otherwise the base's.
     pub authority: Option<&'r str>,
     /// The absolute path, without dot segments.
     pub path: Cow<'r, str>,

@@ -35,7 +35,7 @@ async fn a_named_resource_is_keyed_by_the_target_as_it_was_sent() {
     }
 }
 
-/// Promise: what a hook names is what it would have named without the cache's spelling.
+/// Promise: a hook names the same resources as it would without the cache's spelling.
 #[tokio::test]
 async fn also_invalidate_sees_the_target_as_it_was_sent() {
     let layer = in_memory().also_invalidate(|write| {
