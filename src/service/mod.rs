@@ -75,7 +75,6 @@ pub struct Cache<S, B: Backend> {
 impl<S, B: Backend> Cache<S, B> {
     /// A cache with the options and the state of a layer.
     pub(crate) fn new(inner: S, state: LayerState<B>) -> Self {
-        state.shared.count_service();
         Self { inner, state }
     }
 

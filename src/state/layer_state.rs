@@ -1,7 +1,6 @@
 //! The options of one layer, and the state that its clones share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::{Backend, Group};
 use crate::config::Config;
@@ -45,21 +44,6 @@ pub(crate) struct SharedState<B: Backend> {
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
     pub(crate) background: Background,
-    /// The number of services that were made of the layers of this cache.
-    services: AtomicUsize,
-}
-
-impl<B: Backend> SharedState<B> {
-    /// Counts a service that is made of one of the layers. Its clones are in the same place, so
-    /// no clone is inside of another.
-    pub(crate) fn count_service(&self) {
-        self.services.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether a request may pass more than one service of this cache.
-    pub(crate) fn has_several_services(&self) -> bool {
-        self.services.load(Ordering::Relaxed) > 1
-    }
 }
 
 /// A backend, the seed of the digests in its cache keys, and the languages of its variants.
@@ -130,7 +114,6 @@ impl<B: Backend> LayerState<B> {
                 detached_writes: DetachedWrites::default(),
                 partial_keys: ExpiringSet::default(),
                 background: Background::default(),
-                services: AtomicUsize::new(0),
             }),
         }
     }

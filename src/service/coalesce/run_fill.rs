@@ -84,10 +84,7 @@ where
         FetchOutcome::Replacement(response) => return Ok(response),
         FetchOutcome::Error(error) => return Err(error),
     };
-    let (state, exempt) = match layers {
-        Some(layers) => layers.options(state),
-        None => (state, None),
-    };
+    let (state, exempt) = layers.options(state);
     let (mut head, body) = response.into_parts();
     // A response that an inner layer exempts says nothing of a stored one.
     if outgoing.method == Method::HEAD && exempt.is_none() {

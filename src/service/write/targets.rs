@@ -29,7 +29,7 @@ pub(crate) struct PendingInvalidation<B: Backend> {
     /// When the write began.
     pub(crate) at: Moment,
     /// The layers of the same cache that it passes further inside.
-    layers: Option<Arc<InnerLayers>>,
+    layers: Arc<InnerLayers>,
 }
 
 impl<B: Backend> Clone for PendingInvalidation<B> {
@@ -61,7 +61,7 @@ impl<B: Backend> PendingInvalidation<B> {
         state: LayerState<B>,
         request: &Request<Req>,
         target: WriteTarget,
-        layers: Option<Arc<InnerLayers>>,
+        layers: Arc<InnerLayers>,
     ) -> Self {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = request.method().clone();
@@ -89,9 +89,7 @@ impl<B: Backend> PendingInvalidation<B> {
 
     /// Takes over the options of the inner layers that have been passed by now.
     pub(crate) fn take_over_options(&mut self) {
-        if let Some(layers) = &self.layers {
-            self.state = layers.options(self.state.clone()).0;
-        }
+        self.state = self.layers.options(self.state.clone()).0;
     }
 
     /// The targets of a write with this outcome and, if there is one, this response.
@@ -121,7 +119,7 @@ impl<B: Backend> PendingInvalidation<B> {
     /// `Content-Location` name on the same authority, and those of the hook; each once.
     fn resources(&self, response: Option<&response::Parts>) -> Vec<Resource> {
         let mut resources = vec![self.resource];
-        let written = self.layers.iter().flat_map(|layers| layers.written());
+        let written = self.layers.written().into_iter();
         resources.extend(written.filter(|written| *written != self.resource));
         let mut add = |reference: &[u8], source: ReferenceSource| {
             let named = self.named_resources(reference, source);

@@ -78,13 +78,14 @@ impl Mark {
     }
 }
 
-/// The inner service of one request, which marks the requests that it is called with, unless there
-/// is no other service of this cache to look for the mark.
+/// The inner service of one request, which marks the requests that it is called with. It does
+/// so though no other service of this cache is known: the inner service may make one when it is
+/// called, as axum's handlers do.
 pub(crate) struct Marked<S> {
     inner: S,
     owner: CacheId,
     invalidates: bool,
-    layers: Option<Arc<InnerLayers>>,
+    layers: Arc<InnerLayers>,
 }
 
 impl<S> Marked<S> {
@@ -94,7 +95,7 @@ impl<S> Marked<S> {
             inner,
             owner: CacheId::new(state),
             invalidates: false,
-            layers: state.shared.has_several_services().then(Arc::default),
+            layers: Arc::default(),
         }
     }
 
@@ -107,7 +108,7 @@ impl<S> Marked<S> {
     }
 
     /// The layers of the same cache that the request passes. They find it as long as this is kept.
-    pub(crate) fn layers(&self) -> Option<Arc<InnerLayers>> {
+    pub(crate) fn layers(&self) -> Arc<InnerLayers> {
         self.layers.clone()
     }
 }
@@ -125,15 +126,13 @@ where
     }
 
     fn call(&mut self, mut request: Request<Req>) -> S::Future {
-        if let Some(layers) = &self.layers {
-            let mark = Mark {
-                owner: self.owner,
-                invalidates: self.invalidates,
-                layers: Arc::downgrade(layers),
-                next: None,
-            };
-            mark.put(request.extensions_mut());
-        }
+        let mark = Mark {
+            owner: self.owner,
+            invalidates: self.invalidates,
+            layers: Arc::downgrade(&self.layers),
+            next: None,
+        };
+        mark.put(request.extensions_mut());
         self.inner.call(request)
     }
 }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::routing::get as handle;
 use tokio::time::Instant;
+use tower::{Layer, Service};
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
 use super::{layer, members};
 use crate::routers::{Routed, of};
-use crate::support::{get, put, send};
+use crate::support::{collect, get, put, send};
 
 const DEFAULT: Duration = Duration::from_secs(60);
 const OF_ROUTE: Duration = Duration::from_secs(300);
@@ -61,4 +63,23 @@ async fn a_nested_router_overrides_the_default() {
     // One write, which is for the path of each layer.
     let stats = cache.handle().stats();
     assert_eq!((stats.writes.total(), stats.invalidations), (1, 2));
+}
+
+/// A handler makes the service of its layer for each request, after the cache around the router has
+/// been called.
+#[tokio::test(start_paused = true)]
+async fn a_cache_is_recognized_by_a_service_that_is_made_later() {
+    let cache = layer().ttl(DEFAULT);
+    let rates = handle((async || "rates").layer(cache.clone().ttl(OF_ROUTE)));
+    let mut service = cache.layer(of(Router::new().route("/rates", rates)));
+    for expected in ["fwd=uri-miss; stored", "hit; ttl=300"] {
+        let begun = Instant::now();
+        // No clone is sent the request: this is the only service so far.
+        let answer = collect(service.call(get("/rates")).await.expect("an answer")).await;
+        assert_eq!(
+            (answer.cache_status().as_str(), members(&answer)),
+            (expected, 1)
+        );
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nothing waits");
+    }
 }
