@@ -8,13 +8,11 @@ mod bytes;
 mod directives;
 mod fields;
 mod groups;
-mod one_meaning;
+mod keys;
 mod parts;
 mod poisoning;
 mod posts;
-mod query;
 mod ranges;
-mod same_key;
 mod sharing;
 mod stale;
 #[path = "../support/mod.rs"]

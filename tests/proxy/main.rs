@@ -3,24 +3,20 @@
 
 mod call;
 mod edge;
-mod errors;
 #[path = "../support/example.rs"]
 mod example;
 mod expect;
-mod failing;
+mod failures;
 mod folder;
-mod forwarding;
-mod hostile;
 mod http2;
 mod nginx;
-mod one_meaning;
 mod origin;
 mod raw;
 mod real;
 #[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]
 mod redis;
-mod same_key;
+mod requests;
 #[path = "../support/spellings.rs"]
 mod spellings;
 mod tunnels;

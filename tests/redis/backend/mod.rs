@@ -1,23 +1,18 @@
 //! `RedisBackend` on real servers: the contract, what instances share and what not, and the
 //! counterexamples that its protocol must survive, alone and under two caches.
 
-mod acknowledged;
 mod addresses;
-mod age;
 #[cfg(feature = "test-util")]
 mod conformance;
-mod dead_entries;
+mod entries;
 mod groups;
 mod instances;
-mod lookups;
 mod protocol;
-mod replacing;
 mod retries;
 mod sharing;
 #[cfg(all(feature = "redis-tls", feature = "redis-client", feature = "test-util"))]
 mod tls;
-mod unknown_outcomes;
-mod variants;
+mod writes;
 
 use std::future::poll_fn;
 use std::pin::Pin;

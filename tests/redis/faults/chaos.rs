@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::faults::load::Load;
+use crate::faults::world::load::Load;
 use crate::faults::world::{World, guarded, options};
 use crate::support::redis::{RedisServer, Tap};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_response_cache::backend::BreakerState;
 
-use crate::faults::load::Load;
+use crate::faults::world::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{RedisServer, Reply, Tap, until};
 

@@ -1,6 +1,6 @@
 //! Another server is the primary, or this one no longer is.
 
-use crate::faults::load::Load;
+use crate::faults::world::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{RedisServer, Reply, Tap, until};
 

@@ -1,6 +1,6 @@
 //! The keys in Redis, and the commands sent to it.
 
-use crate::faults::load::Load;
+use crate::faults::world::load::Load;
 use crate::faults::world::{World, options, patient};
 use crate::support::redis::{RedisServer, Reply};
 

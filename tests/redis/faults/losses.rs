@@ -2,8 +2,8 @@
 
 use tower_response_cache::backend::BreakerState;
 
-use crate::faults::instance::Instance;
-use crate::faults::load::Load;
+use crate::faults::world::instance::Instance;
+use crate::faults::world::load::Load;
 use crate::faults::world::{PATHS, World, options, patient};
 use crate::support::redis::RedisServer;
 

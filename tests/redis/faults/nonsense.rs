@@ -1,7 +1,7 @@
 //! Redis says strange things.
 
-use crate::faults::instance::Instance;
-use crate::faults::load::Load;
+use crate::faults::world::instance::Instance;
+use crate::faults::world::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{FakeRedis, RedisServer, Reply, Said, Tap};
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::faults::instance::Instance;
-use crate::faults::load::Load;
-use crate::faults::logs::Logs;
+use crate::faults::world::instance::Instance;
+use crate::faults::world::load::Load;
+use crate::faults::world::logs::Logs;
 use crate::faults::world::{PATHS, PAUSE, World, guarded, options, patient};
 use crate::support::redis::{RedisServer, Tap, until};
 

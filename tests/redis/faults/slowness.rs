@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tower_response_cache::backend::BreakerState;
 
-use crate::faults::load::Load;
+use crate::faults::world::load::Load;
 use crate::faults::world::{PAUSE, World, guarded, options};
 use crate::support::redis::{RedisServer, Tap, until};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::faults::instance::Instance;
+use crate::faults::world::instance::Instance;
 use crate::faults::world::{World, guarded, options, patient};
 use crate::support::redis::{RedisServer, Tap};
 

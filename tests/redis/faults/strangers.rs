@@ -7,8 +7,8 @@ use tower_response_cache::backend::StoredResponse;
 use tower_response_cache::backend::codec::{self, Decoded};
 use tower_response_cache::clock::Moment;
 
-use crate::faults::instance::Instance;
-use crate::faults::load::Load;
+use crate::faults::world::instance::Instance;
+use crate::faults::world::load::Load;
 use crate::faults::world::{World, options, patient};
 use crate::support::redis::{RedisServer, Reply};
 

@@ -1,4 +1,4 @@
-//! The same for write-through, which invalidates and stores in one step.
+//! Write-through, which invalidates and stores in one step.
 
 use tower_response_cache::backend::redis::RedisFence;
 use tower_response_cache::backend::{Backend, PutOutcome, RedisBackend};

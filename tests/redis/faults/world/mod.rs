@@ -1,5 +1,9 @@
 //! A database, instances of a service before it that share a Redis, and what clients were promised.
 
+pub mod instance;
+pub mod load;
+pub mod logs;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +17,7 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{Guarded, RedisBackend};
 
-use crate::faults::instance::Instance;
+use crate::faults::world::instance::Instance;
 use crate::support::origin::{Origin, answer};
 
 pub const PATHS: usize = 4;

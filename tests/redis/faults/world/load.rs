@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower_response_cache::backend::redis::RedisOptions;
 
-use crate::faults::instance::Instance;
+use crate::faults::world::instance::Instance;
 use crate::faults::world::{PATHS, World, guarded};
 use crate::support::redis::until;
 

@@ -1,0 +1,5 @@
+//! Failing and hostile origins and clients.
+
+mod errors;
+mod failing;
+mod hostile;

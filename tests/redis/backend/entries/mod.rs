@@ -1,0 +1,5 @@
+//! Entries: their age, lookup and variants.
+
+mod age;
+mod lookups;
+mod variants;
