@@ -109,6 +109,9 @@ fn judge<B: Backend, Res: Body>(
 ) -> Result<Representation<B::Fence>, Refusal> {
     let state = &pending.state;
     let (get, RequestKey { key, identity, .. }) = represented_get(pending, head)?;
+    if pending.is_exempt(&get) {
+        return Err(Refusal::Exempt);
+    }
     // The grace period at its beginning counts: another write may commit late, between this one's
     // commit and its response.
     let now = pending.at;

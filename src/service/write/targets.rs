@@ -92,6 +92,11 @@ impl<B: Backend> PendingInvalidation<B> {
         self.state = self.layers.options(self.state.clone()).0;
     }
 
+    /// Whether an inner layer exempts the GET that the response also answers.
+    pub(super) fn is_exempt(&self, get: &request::Parts) -> bool {
+        self.layers.exempt_get(&self.state, get)
+    }
+
     /// The targets of a write with this outcome and, if there is one, this response.
     pub(crate) fn targets(
         &self,

@@ -55,6 +55,20 @@ impl InnerLayers {
         self.passed().written.clone()
     }
 
+    /// Whether one of the inner layers exempts the GET that the response to a write also answers.
+    pub(crate) fn exempt_get<B: Backend>(
+        &self,
+        state: &LayerState<B>,
+        get: &request::Parts,
+    ) -> bool {
+        // The functions of the application are called without the lock.
+        let configs = self.passed().configs.clone();
+        configs.iter().any(|inner| {
+            let skip = inner.skip.as_ref();
+            !state.config.has_key_hook_of(inner) || skip.is_some_and(|skip| skip(get))
+        })
+    }
+
     /// Takes over the options of the inner layers that are applied to the response.
     ///
     /// An error says why the response may not be stored.

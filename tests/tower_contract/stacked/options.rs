@@ -119,6 +119,22 @@ async fn a_write_is_stored_if_both_allow_it() {
     }
 }
 
+/// The response to a write answers a GET, so it is stored only if that of the GET would be.
+#[tokio::test(start_paused = true)]
+async fn a_write_is_not_stored_if_an_inner_layer_exempts_its_get() {
+    let fields = [("cache-control", "max-age=60"), ("content-location", "/a")];
+    let outer = layer().write_through(true);
+    let skips = outer.clone().skip(|request| request.method == Method::GET);
+    for inner in [skips, outer.clone().key_by(|_, key| Some(key))] {
+        let origin = Origin::at_once(move |_| answer(200, &fields, "x"));
+        let service = outer.layer(inner.layer(origin.clone()));
+        send(&service, put("/a")).await;
+        let answer = send(&service, get("/a")).await;
+        assert_eq!(answer.cache_status(), "fwd=uri-miss; detail=exempt");
+    }
+    assert_eq!(outer.handle().stats().stores, 0);
+}
+
 /// The route knows best what its answers mean.
 #[tokio::test(start_paused = true)]
 async fn the_inner_one_classifies_writes() {
