@@ -59,7 +59,8 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// The key that one response is stored under, of three digests with 128 bits each.
+/// The key that one response is stored under, of three digests: resource and variant have 128 bits,
+/// the selector has 64.
 ///
 /// The resource comes first, then the selector (the parts of the key that the resource leaves out,
 /// such as the query), then the variant (`Vary`).
@@ -188,7 +189,7 @@ impl LeftOut<'_> {
         if self.authority.is_empty() && others == [None; 3] {
             return NONE;
         }
-        let mut digester = seed.hasher();
+        let mut digester = seed.short_hasher();
         digester.write_text(self.authority);
         for (number, part) in (1..).zip(others) {
             if let Some(part) = part {
