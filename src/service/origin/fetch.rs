@@ -83,8 +83,8 @@ where
         remember_useless(state, added, fill);
         let again = repetition.take();
         request = match repeated_request(state, again, contradiction, response, fill, outgoing) {
-            Ok(request) => request,
-            Err(outcome) => return outcome,
+            ControlFlow::Continue(request) => request,
+            ControlFlow::Break(outcome) => return outcome,
         };
     }
 }
@@ -98,22 +98,22 @@ fn repeated_request<B: Backend, Req: 'static, Res: InnerBody, E>(
     response: Response<Res>,
     fill: &mut Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
-) -> Result<Request<Req>, FetchOutcome<Res, E>> {
+) -> ControlFlow<FetchOutcome<Res, E>, Request<Req>> {
     let status = response.status();
     if outgoing.contradiction.replace(contradiction).is_some() {
         let info = fetch_info(status, fill, outgoing);
         let error = contradicted(state, fill, outgoing, info);
-        return Err(FetchOutcome::Replacement(error));
+        return ControlFlow::Break(FetchOutcome::Replacement(error));
     }
     let Some(repetition) = repetition else {
-        return Err(without_repetition(state, response, fill, outgoing));
+        return ControlFlow::Break(without_repetition(state, response, fill, outgoing));
     };
     // It may hold a resource that the next call has to wait for, such as a connection.
     drop(response);
     fill.miss.give_up_content();
     let request = repetition.into_request(outgoing);
     note_repetition(state, &request, contradiction, status);
-    Ok(request)
+    ControlFlow::Continue(request)
 }
 
 /// Counts and logs that a request is sent once more.
