@@ -5,7 +5,6 @@ mod coherence;
 mod dead_entries;
 mod effects;
 mod outage;
-mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod undelivered;

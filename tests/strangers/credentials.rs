@@ -1,0 +1,1 @@
+//! What clients with credentials can do to others: read nothing of theirs, and be read by nobody.

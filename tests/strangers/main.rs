@@ -1,0 +1,14 @@
+//! What one client, one origin or one hook can cause: work, memory and time that are bounded, and
+//! that it pays for alone.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod credentials;
+mod failing_origins;
+mod failing_writes;
+mod large_fields;
+mod meaning;
+mod panicking_hooks;
+mod refusals;
+mod slow_readers;

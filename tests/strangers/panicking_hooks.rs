@@ -1,0 +1,1 @@
+//! Hooks and backends that panic: the request is answered by the inner service.

@@ -1,0 +1,1 @@
+//! What clients whose responses cannot be stored can do to those whose responses can: nothing.
