@@ -25,7 +25,8 @@ pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
 /// Gets the extensions of a request whose target was rewritten, and a function that rewrites a URI
 /// alike.
 pub(crate) type OnRewrittenTarget = dyn Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync;
-pub(crate) type TtlBy = dyn Fn(&response::Parts) -> Option<Ttl> + Send + Sync;
+pub(crate) type TtlBy = dyn Fn(&request::Parts, &response::Parts) -> Option<Ttl> + Send + Sync;
+pub(crate) type StoreIf = dyn Fn(&request::Parts, &response::Parts) -> bool + Send + Sync;
 pub(crate) type ClassifyWrite = dyn Fn(&response::Parts) -> WriteOutcome + Send + Sync;
 pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
 
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) negative_ttl: Duration,
     pub(crate) ttl_by: Option<Arc<TtlBy>>,
+    pub(crate) max_ttl: Option<Duration>,
     /// The largest fraction of a lifetime that is taken off at random, 0 to 1.
     pub(crate) ttl_jitter: f64,
     pub(crate) targeted_cache_control: TargetedFields,
@@ -47,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) max_head: usize,
     pub(crate) max_buffered_bytes: u64,
     pub(crate) store_set_cookie: bool,
+    pub(crate) store_if: Option<Arc<StoreIf>>,
     pub(crate) store_parts: bool,
     pub(crate) generate_etags: bool,
     pub(crate) empty_request_bodies: EmptyBodies,
@@ -132,6 +135,7 @@ impl Default for Config {
             ttl: None,
             negative_ttl: Duration::from_secs(5),
             ttl_by: None,
+            max_ttl: None,
             ttl_jitter: 0.0,
             targeted_cache_control: TargetedFields::default(),
             ignore_request_directives: Vec::new(),
@@ -141,6 +145,7 @@ impl Default for Config {
             max_head: 64 * 1024,
             max_buffered_bytes: 64 * 1024 * 1024,
             store_set_cookie: false,
+            store_if: None,
             store_parts: true,
             generate_etags: false,
             empty_request_bodies: EmptyBodies::default(),
@@ -202,6 +207,7 @@ impl Config {
             ttl: inner.ttl,
             negative_ttl: inner.negative_ttl,
             ttl_by: inner.ttl_by.clone(),
+            max_ttl: inner.max_ttl,
             ttl_jitter: inner.ttl_jitter,
             targeted_cache_control: inner.targeted_cache_control.clone(),
             ignore_request_directives: self.ignore_request_directives.clone(),
@@ -211,6 +217,7 @@ impl Config {
             max_head: inner.max_head,
             max_buffered_bytes: self.max_buffered_bytes,
             store_set_cookie: inner.store_set_cookie,
+            store_if: inner.store_if.clone(),
             store_parts: inner.store_parts,
             generate_etags: inner.generate_etags,
             empty_request_bodies: self.empty_request_bodies.clone(),
@@ -255,10 +262,33 @@ impl Config {
         !Arc::ptr_eq(&self.key, &default_key())
     }
 
+    /// Returns whether a hook wants to see the request when its response is judged.
+    pub(crate) fn has_storing_hooks(&self) -> bool {
+        self.ttl_by.is_some() || self.store_if.is_some()
+    }
+
+    /// Returns whether the application lets the response to a request be stored.
+    ///
+    /// The request is there if [`has_storing_hooks`](Self::has_storing_hooks).
+    pub(crate) fn may_store(
+        &self,
+        request: Option<&request::Parts>,
+        head: &response::Parts,
+    ) -> bool {
+        let store_if = self.store_if.as_ref();
+        store_if.is_none_or(|store_if| request.is_some_and(|request| store_if(request, head)))
+    }
+
     /// Returns the lifetime that the configuration gives to a response that states none.
-    pub(crate) fn assigned_ttl(&self, head: &response::Parts) -> Option<Ttl> {
-        if let Some(ttl_by) = &self.ttl_by
-            && let Some(ttl) = ttl_by(head)
+    ///
+    /// The request is there if [`has_storing_hooks`](Self::has_storing_hooks).
+    pub(crate) fn assigned_ttl(
+        &self,
+        request: Option<&request::Parts>,
+        head: &response::Parts,
+    ) -> Option<Ttl> {
+        if let (Some(ttl_by), Some(request)) = (&self.ttl_by, request)
+            && let Some(ttl) = ttl_by(request, head)
         {
             return Some(ttl);
         }

@@ -105,6 +105,9 @@ fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
     if let Some(ttl) = options.ttl() {
         cache = cache.ttl(ttl);
     }
+    if let Some(max_ttl) = options.max_ttl {
+        cache = cache.max_ttl(max_ttl);
+    }
     if options.is_one_site() {
         cache.authority(Authority::fixed("upstream"))
     } else {

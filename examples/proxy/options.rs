@@ -46,6 +46,10 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
     pub ttl: Option<Duration>,
 
+    /// Longest time for which a stored response is fresh, whatever its origin says [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    pub max_ttl: Option<Duration>,
+
     /// How long a stale response is served while it is refreshed in the background
     /// (nginx: proxy_cache_background_update)
     #[arg(long, value_name = "DURATION", default_value = "0s",

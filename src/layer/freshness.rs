@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, response};
+use http::{HeaderName, request, response};
 
 use super::CacheLayer;
 use super::invalid_option::{InvalidOption, or_panic};
@@ -27,10 +27,11 @@ use crate::semantics::freshness::Ttl;
 /// let layer = CacheLayer::new(MemoryBackend::default())
 ///     .ttl(Duration::from_secs(60))
 ///     .negative_ttl(Duration::from_secs(2))
-///     .ttl_by(|head| {
-///         let is_image = head.headers.get(CONTENT_TYPE)?.as_bytes().starts_with(b"image/");
-///         is_image.then_some(Ttl::UntilInvalidated)
+///     .ttl_by(|_request, response| {
+///         let content_type = response.headers.get(CONTENT_TYPE)?;
+///         content_type.as_bytes().starts_with(b"image/").then_some(Ttl::UntilInvalidated)
 ///     })
+///     .max_ttl(Duration::from_secs(24 * 60 * 60))
 ///     .ttl_jitter(0.1)
 ///     .ignore_client_freshness(true);
 /// ```
@@ -63,18 +64,61 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.negative_ttl = ttl)
     }
 
-    /// Sets a function that chooses the lifetime of a response that states none. It gets the
-    /// response head, and is called for every status.
+    /// Sets a function that chooses the lifetime of a response that states none. It gets the heads
+    /// of the request and of the response, and is called for every status.
     ///
     /// Default: no function. If it returns `None`, [`ttl`](Self::ttl) applies. Freshness that the
     /// response states wins over both, and so does what [forbids](Self#which-statuses-are-stored)
     /// storing it.
+    ///
+    /// The request is the one that the inner service got, with its extensions, and without the
+    /// conditions and ranges that the cache adds or answers by itself. For a response to HEAD or to
+    /// a write that is stored for GET, its method is GET. The head of a request is copied only if
+    /// this function or [`store_if`](Self::store_if) is set.
+    ///
+    /// With axum the function can go by the route: a router adds the `MatchedPath` before the
+    /// layers of [`Router::layer`](axum::Router::layer) and
+    /// [`Router::route_layer`](axum::Router::route_layer) are called.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use axum::{Router, extract::MatchedPath, routing::get};
+    /// use tower_response_cache::{CacheLayer, Ttl, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default()).ttl_by(|request, _response| {
+    ///     match request.extensions.get::<MatchedPath>()?.as_str() {
+    ///         "/products/{id}" => Some(Ttl::UntilInvalidated),
+    ///         "/prices/{id}" => Some(Ttl::For(Duration::from_secs(5))),
+    ///         _ => None,
+    ///     }
+    /// });
+    /// let router: Router = Router::new()
+    ///     .route("/products/{id}", get(|| async { "a product" }))
+    ///     .route("/prices/{id}", get(|| async { "a price" }))
+    ///     .layer(layer);
+    /// ```
     #[must_use]
     pub fn ttl_by(
         self,
-        ttl: impl Fn(&response::Parts) -> Option<Ttl> + Send + Sync + 'static,
+        ttl: impl Fn(&request::Parts, &response::Parts) -> Option<Ttl> + Send + Sync + 'static,
     ) -> Self {
         self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
+    }
+
+    /// Sets the longest time for which a stored response is fresh, counted from its receipt.
+    ///
+    /// Default: none. It limits every lifetime: those that responses state (`s-maxage`, `max-age`,
+    /// `Expires`), those of [`ttl`](Self::ttl), [`ttl_by`](Self::ttl_by) and
+    /// [`Ttl::UntilInvalidated`], and the heuristic one. A 304 is a new receipt. The stale windows
+    /// begin after the limit. With zero, every response is stale on arrival, as with a zero
+    /// [`ttl`](Self::ttl). `Cache-Control`, `Expires` and `Age` of the response are not changed:
+    /// other caches are not limited.
+    ///
+    /// Set it where a response must not outlive a write that this cache does not see, whatever its
+    /// origin says.
+    #[must_use]
+    pub fn max_ttl(self, ttl: Duration) -> Self {
+        self.with(|config| config.max_ttl = Some(ttl))
     }
 
     /// Sets the largest random fraction by which lifetimes are shortened, so that responses that

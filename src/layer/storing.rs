@@ -1,5 +1,9 @@
 //! Options for which responses are stored (RFC 9111 §3) and how large they may be.
 
+use std::sync::Arc;
+
+use http::{request, response};
+
 use super::CacheLayer;
 use crate::backend::Backend;
 
@@ -84,6 +88,32 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn store_set_cookie(self, store: bool) -> Self {
         self.with(|config| config.store_set_cookie = store)
+    }
+
+    /// Sets a function that decides whether the response to a request may be stored. It gets the
+    /// heads of both, as [`ttl_by`](Self::ttl_by) does.
+    ///
+    /// Default: no function. It can only forbid: it is asked about responses that would be stored
+    /// otherwise, and a `true` overrules nothing. A response that it declines goes to its client
+    /// and is counted and named as [`Refusal::StoreIf`](crate::stats::Refusal::StoreIf)
+    /// (`detail=store-if`). A stored response answers all requests with its key, whatever the
+    /// function would say of these. Concurrent requests for a key wait for each other until three
+    /// responses in a row are declined; then they do not for
+    /// [`uncacheable_ttl`](Self::uncacheable_ttl).
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default()).store_if(|request, response| {
+    ///     !request.uri.path().starts_with("/admin/") && !response.headers.contains_key("x-debug")
+    /// });
+    /// ```
+    #[must_use]
+    pub fn store_if(
+        self,
+        store: impl Fn(&request::Parts, &response::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.store_if = Some(Arc::new(store)))
     }
 
     /// Stores 206 responses as parts of a representation (RFC 9111 §3.3).

@@ -179,6 +179,8 @@ reasons! {
         Budget => "budget",
         /// The backend failed or did not answer in time.
         BackendFailed => "backend-failed",
+        /// The `store_if` hook declined.
+        StoreIf => "store-if",
         /// A layer of the same cache further inside exempts the request, by `skip` or by a key
         /// hook of its own.
         Exempt => "exempt",

@@ -78,7 +78,7 @@ impl<B: Backend> BackgroundRefresh<B> {
             leader,
             runtime,
         } = self;
-        let outgoing = OutgoingRequest::unchanged(&request, state.now());
+        let outgoing = OutgoingRequest::unchanged(&state.config, &request, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {
             let timeout = state.config.coalesce.fill_timeout;

@@ -86,13 +86,13 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     if let Some(own) = &outgoing.origin_head {
         parts::store::check_own_permission(state, own, &fill, outgoing, body)?;
     }
-    let rules = storing_rules(&state.config, head);
+    let asked = outgoing.asked();
+    let rules = storing_rules(&state.config, asked, head);
     let with_replaced = StoringRules {
         existing: fill.miss.replaced_status,
         ..rules.clone()
     };
     let identity = fill.key.identity;
-    let asked = outgoing.asked();
     let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
     let fence = fence
         .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));

@@ -6,7 +6,7 @@
 //! the layer's limits allow it ([`storage_decision`]).
 
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderName, HeaderValue, response};
+use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 use http_body::Body;
 
 use crate::backend::{Backend, Group};
@@ -47,10 +47,19 @@ pub(crate) fn storage_fence<B: Backend>(
     Ok(fence)
 }
 
+/// A request, when its response is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'r> {
+    /// The request as the rules for storing see it.
+    pub(crate) head: RequestHead<'r>,
+    /// The request as the hooks of the application see it, if there are any.
+    pub(crate) for_hooks: Option<&'r request::Parts>,
+}
+
 /// Decides whether a response may be stored, under the key whose full form is `identity`.
 pub(crate) fn storage_decision<B: Backend, Res: Body>(
     state: &LayerState<B>,
-    request: RequestHead<'_>,
+    request: Asked<'_>,
     identity: &[u8],
     (head, body): (&response::Parts, &Res),
     rules: StoringRules,
@@ -61,12 +70,16 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
         at: state.now(),
     };
     let limit = state.max_stored_body();
-    match decide_storage(request, answered, &rules) {
+    match decide_storage(request.head, answered, &rules) {
         StorageDecision::Refuse(refusal) => Err(refusal),
         StorageDecision::Store(_) if limit == 0 => Err(Refusal::NoRoom),
         StorageDecision::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
         StorageDecision::Store(_) if head_length(&head.headers) > state.config.max_head => {
             Err(Refusal::HeadTooLarge)
+        }
+        // The last word, so that the hook is asked of what would be stored otherwise.
+        StorageDecision::Store(_) if !state.config.may_store(request.for_hooks, head) => {
+            Err(Refusal::StoreIf)
         }
         StorageDecision::Store(grant) => Ok(StoragePolicy {
             groups: groups_of(state, identity, &head.headers)?,
@@ -76,15 +89,20 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
 }
 
 /// The rules of this layer for a response, whatever is stored already.
-pub(crate) fn storing_rules(config: &Config, head: &response::Parts) -> StoringRules {
+pub(crate) fn storing_rules(
+    config: &Config,
+    request: Asked<'_>,
+    head: &response::Parts,
+) -> StoringRules {
     StoringRules {
-        assigned: config.assigned_ttl(head),
+        assigned: config.assigned_ttl(request.for_hooks, head),
         store_set_cookie: config.store_set_cookie,
         existing: None,
         ignored: config.ignored,
         targets: config.targeted_cache_control.clone(),
         explicit_only: false,
         stale: config.stale,
+        max_fresh: config.max_ttl,
         shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
     }
 }

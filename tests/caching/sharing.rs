@@ -388,7 +388,7 @@ async fn lifetimes_can_be_given_by_the_response() {
     let origin = Origin::at_once(|request| answer(200, &[("x-kind", request.uri().path())], ""));
     let layer = in_memory()
         .ttl(std::time::Duration::from_secs(60))
-        .ttl_by(|head| match head.headers.get("x-kind")?.as_bytes() {
+        .ttl_by(|_, head| match head.headers.get("x-kind")?.as_bytes() {
             b"/short" => Some(Ttl::For(std::time::Duration::from_secs(2))),
             b"/forever" => Some(Ttl::UntilInvalidated),
             _ => None,

@@ -95,7 +95,7 @@ async fn followers_share_what_was_judged_once() {
         response
     });
     let service = layer()
-        .ttl_by(|head| head.extensions.get::<Ttl>().copied())
+        .ttl_by(|_, head| head.extensions.get::<Ttl>().copied())
         .layer(origin.clone());
     burst(&service, gets(200)).await;
     assert_eq!(origin.calls(), 1);

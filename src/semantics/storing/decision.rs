@@ -173,7 +173,8 @@ fn freshness(
     let freshness = Freshness {
         received: response.at,
         initial_age,
-        lifetime: lifetime.map(|time| shortened(time, initial_age, rules.shortened_by)),
+        lifetime: capped(lifetime, initial_age, rules.max_fresh)
+            .map(|time| shortened(time, initial_age, rules.shortened_by)),
         stale,
         immutable: directives.immutable,
     };
@@ -186,6 +187,18 @@ fn freshness(
         });
     }
     Ok(freshness)
+}
+
+/// Returns a lifetime that ends `longest` after the receipt of the response, at the latest.
+fn capped(
+    lifetime: Option<Duration>,
+    initial_age: Duration,
+    longest: Option<Duration>,
+) -> Option<Duration> {
+    let Some(longest) = longest.map(|longest| initial_age.saturating_add(longest)) else {
+        return lifetime;
+    };
+    Some(lifetime.map_or(longest, |lifetime| lifetime.min(longest)))
 }
 
 /// Returns a lifetime without a fraction of what remains of it.

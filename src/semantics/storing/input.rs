@@ -1,5 +1,7 @@
 //! The input of the decision to store.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::semantics::cache_control::{IgnoredDirectives, TargetedFields};
@@ -23,6 +25,8 @@ pub struct StoringRules {
     pub ignored: IgnoredDirectives,
     /// Stores only responses with explicit freshness, as for POST (RFC 9110 §9.3.3).
     pub explicit_only: bool,
+    /// The longest time for which a response is fresh, counted from its receipt.
+    pub max_fresh: Option<Duration>,
     /// The fraction of the remaining lifetime that is cut off, from 0 to 1.
     pub shortened_by: f64,
 }

@@ -108,15 +108,15 @@ fn prepare<B: Backend, Req>(
 ) -> OutgoingRequest {
     let now = state.now();
     if !request.headers().keys().any(is_condition_or_range) {
-        return OutgoingRequest::unchanged(request, now);
+        return OutgoingRequest::unchanged(&state.config, request, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
     let uncacheable = &state.shared.coalescing.uncacheable;
     let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, request.headers(), now);
     let is_private = fill.key.directives.no_store || is_uncacheable;
     match take_client_conditions(request, has_stored, is_private) {
-        Some(taken) => OutgoingRequest::without_conditions(request, now, taken),
-        None => OutgoingRequest::unchanged(request, now),
+        Some(taken) => OutgoingRequest::without_conditions(&state.config, request, now, taken),
+        None => OutgoingRequest::unchanged(&state.config, request, now),
     }
 }
 

@@ -19,12 +19,12 @@ pub(crate) fn release_followers<B: Backend>(
     refusal: Refusal,
     status: StatusCode,
 ) {
-    // An inner layer may have exempted this request alone, or all.
-    let is_exempt = refusal == Refusal::Exempt;
-    if is_transient(status) || (audience_of(refusal).is_none() && !is_exempt) {
+    // An inner layer or a hook may have meant this request alone, or all.
+    let is_declined = matches!(refusal, Refusal::Exempt | Refusal::StoreIf);
+    if is_transient(status) || (audience_of(refusal).is_none() && !is_declined) {
         return leader.close_with(FlightOutcome::Vacant);
     }
-    if is_fault_of_request(status) || is_exempt {
+    if is_fault_of_request(status) || is_declined {
         return leader.close_with(FlightOutcome::Declined);
     }
     remember_uncacheable(state, &leader.key(), refusal);

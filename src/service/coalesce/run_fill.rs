@@ -85,6 +85,8 @@ where
         FetchOutcome::Error(error) => return Err(error),
     };
     let (state, exempt) = layers.options(state);
+    let for_hooks = layers.request_for_hooks();
+    outgoing.for_hooks = for_hooks.or(outgoing.for_hooks.take());
     let (mut head, body) = response.into_parts();
     // A response that an inner layer exempts says nothing of a stored one.
     if outgoing.method == Method::HEAD && exempt.is_none() {

@@ -19,7 +19,7 @@ use crate::service::fill_data::Fill;
 use crate::service::parts::find::find_parts;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
-    check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
+    Asked, check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
 };
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
@@ -112,13 +112,21 @@ fn policy_as_get<B: Backend>(
 ) -> Option<StoragePolicy> {
     let (mut as_get, ()) = Response::new(()).into_parts();
     as_get.headers = headers.clone();
-    let asked = RequestHead {
-        method: &Method::GET,
-        ..outgoing.asked()
+    let for_hooks = outgoing.for_hooks.as_ref().map(|request| {
+        let mut get = request.clone();
+        get.method = Method::GET;
+        get
+    });
+    let asked = Asked {
+        head: RequestHead {
+            method: &Method::GET,
+            ..outgoing.asked().head
+        },
+        for_hooks: for_hooks.as_deref(),
     };
     let rules = StoringRules {
         existing: Some(stored.status()),
-        ..storing_rules(&state.config, &as_get)
+        ..storing_rules(&state.config, asked, &as_get)
     };
     let body = http_body_util::Full::new(stored.body().clone());
     let judged = (&as_get, &body);

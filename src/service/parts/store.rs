@@ -123,9 +123,10 @@ pub(crate) fn check_own_permission<B: Backend, Res: Body>(
     outgoing: &OutgoingRequest,
     body: &Res,
 ) -> Result<(), Refusal> {
-    let rules = storing_rules(&state.config, own);
+    let asked = outgoing.asked();
+    let rules = storing_rules(&state.config, asked, own);
     let identity = &fill.key.identity;
-    storage_decision(state, outgoing.asked(), identity, (own, body), rules).map(drop)
+    storage_decision(state, asked, identity, (own, body), rules).map(drop)
 }
 
 /// Decides whether a part may be stored.
@@ -140,9 +141,9 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     if let Some(own) = outgoing.origin_head.as_deref().or(part.own_head.as_ref()) {
         check_own_permission(state, own, &fill, outgoing, body)?;
     }
-    let rules = storing_rules(&state.config, &part.head);
-    let identity = fill.key.identity;
     let (asked, judged) = (outgoing.asked(), (&part.head, body));
+    let rules = storing_rules(&state.config, asked, &part.head);
+    let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, judged, rules.clone())?;
     if !grant.freshness.is_reusable() {
         return Err(Refusal::NoCache);

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, response};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request, response};
 
 use crate::backend::StoredResponse;
+use crate::config::Config;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Contradiction;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::semantics::storing::RequestHead;
 use crate::semantics::validation;
+use crate::service::storing_permission::Asked;
 
 use super::preconditions::{Preconditions, has_condition_for};
 
@@ -29,6 +31,8 @@ pub(crate) struct OutgoingRequest {
     /// The head as the inner service sent it, where the response was put together with stored
     /// parts since.
     pub(crate) origin_head: Option<Box<response::Parts>>,
+    /// The head of the request for the hooks that judge its response; `None` without such hooks.
+    pub(crate) for_hooks: Option<Box<request::Parts>>,
     /// Why the first response was of no use, if the request was repeated.
     pub(crate) contradiction: Option<Contradiction>,
     /// When the request began; once the inner service is called, when that was. Waiting for
@@ -38,13 +42,14 @@ pub(crate) struct OutgoingRequest {
 
 impl OutgoingRequest {
     /// A request that is sent with the fields it has.
-    pub(crate) fn unchanged<Req>(request: &Request<Req>, at: Moment) -> Self {
+    pub(crate) fn unchanged<Req>(config: &Config, request: &Request<Req>, at: Moment) -> Self {
         Self {
             method: request.method().clone(),
             headers: request.headers().clone(),
             client_conditions: None,
             validated: None,
             origin_head: None,
+            for_hooks: config.has_storing_hooks().then(|| copy_of_head(request)),
             contradiction: None,
             at,
         }
@@ -53,13 +58,14 @@ impl OutgoingRequest {
     /// A request whose client conditions were taken off, see
     /// [`take_client_conditions`](super::preconditions::take_client_conditions).
     pub(crate) fn without_conditions<Req>(
+        config: &Config,
         request: &Request<Req>,
         at: Moment,
         taken: HeaderMap,
     ) -> Self {
         Self {
             client_conditions: Some(taken),
-            ..Self::unchanged(request, at)
+            ..Self::unchanged(config, request, at)
         }
     }
 
@@ -96,12 +102,15 @@ impl OutgoingRequest {
             || taken.is_some_and(|taken| has_condition_for(status, taken))
     }
 
-    /// The request as the rules for storing see it.
-    pub(crate) fn asked(&self) -> RequestHead<'_> {
-        RequestHead {
-            method: &self.method,
-            headers: &self.headers,
-            at: self.at,
+    /// The request as the rules for storing and the hooks see it.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked {
+            head: RequestHead {
+                method: &self.method,
+                headers: &self.headers,
+                at: self.at,
+            },
+            for_hooks: self.for_hooks.as_deref(),
         }
     }
 
@@ -124,4 +133,15 @@ impl OutgoingRequest {
             self.validated = Some(stored.clone());
         }
     }
+}
+
+/// A copy of the head of a request, its extensions included.
+fn copy_of_head<Req>(request: &Request<Req>) -> Box<request::Parts> {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = request.method().clone();
+    copy.uri = request.uri().clone();
+    copy.version = request.version();
+    copy.headers = request.headers().clone();
+    copy.extensions = request.extensions().clone();
+    Box::new(copy)
 }

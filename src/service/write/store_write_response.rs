@@ -30,7 +30,8 @@ use crate::error::BoxError;
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::store_fill::cost_since;
 use crate::service::storing_permission::{
-    announced_length, check_group_grace, storage_decision, storing_rules, tagged, variant_key,
+    Asked, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
+    variant_key,
 };
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
@@ -112,6 +113,7 @@ fn judge<B: Backend, Res: Body>(
     if pending.is_exempt(&get) {
         return Err(Refusal::Exempt);
     }
+    let get = pending.for_hooks(get);
     // The grace period at its beginning counts: another write may commit late, between this one's
     // commit and its response.
     let now = pending.at;
@@ -123,14 +125,17 @@ fn judge<B: Backend, Res: Body>(
         return Err(Refusal::WriteGrace);
     }
     let answer = as_answer_to_get(head);
-    let asked = RequestHead {
-        method: &get.method,
-        headers: &get.headers,
-        at: now,
+    let asked = Asked {
+        head: RequestHead {
+            method: &get.method,
+            headers: &get.headers,
+            at: now,
+        },
+        for_hooks: Some(&get),
     };
     let rules = StoringRules {
         explicit_only: !state.config.write_through,
-        ..storing_rules(&state.config, &answer)
+        ..storing_rules(&state.config, asked, &answer)
     };
     let judged = (&answer, body);
     let grant = storage_decision(state, asked, &identity, judged, rules)?;

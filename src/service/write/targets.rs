@@ -92,6 +92,15 @@ impl<B: Backend> PendingInvalidation<B> {
         self.state = self.layers.options(self.state.clone()).0;
     }
 
+    /// The GET that the response also answers, with the extensions that the hooks of the innermost
+    /// layer look at.
+    pub(super) fn for_hooks(&self, mut get: request::Parts) -> request::Parts {
+        if let Some(write) = self.layers.request_for_hooks() {
+            get.extensions = write.extensions;
+        }
+        get
+    }
+
     /// Whether an inner layer exempts the GET that the response also answers.
     pub(super) fn is_exempt(&self, get: &request::Parts) -> bool {
         self.layers.exempt_get(&self.state, get)

@@ -23,6 +23,8 @@ struct Passed {
     is_exempt: bool,
     /// The resources that a write is for by their keys: its target may be rewritten on its way.
     written: Vec<Resource>,
+    /// The request as the innermost layer got it, if that has hooks that judge the response.
+    for_hooks: Option<Box<request::Parts>>,
 }
 
 impl InnerLayers {
@@ -46,6 +48,8 @@ impl InnerLayers {
         passed.configs.retain(|known| !Arc::ptr_eq(known, config));
         passed.configs.push(config.clone());
         passed.is_exempt |= is_skipped;
+        let has_hooks = config.has_storing_hooks();
+        passed.for_hooks = has_hooks.then(|| Box::new(request.clone()));
         let written = written.filter(|written| !passed.written.contains(written));
         passed.written.extend(written);
     }
@@ -53,6 +57,12 @@ impl InnerLayers {
     /// The resources that a write is for by the keys of the inner layers.
     pub(crate) fn written(&self) -> Vec<Resource> {
         self.passed().written.clone()
+    }
+
+    /// The request for the hooks that judge its response, as the innermost layer got it; `None` if
+    /// that has no such hooks.
+    pub(crate) fn request_for_hooks(&self) -> Option<Box<request::Parts>> {
+        self.passed().for_hooks.take()
     }
 
     /// Whether one of the inner layers exempts the GET that the response to a write also answers.

@@ -36,7 +36,7 @@ async fn a_status_whose_definition_forbids_storing_is_never_stored() {
         on_both_backends(async |layer| {
             let layer = layer
                 .ttl(60 * SECOND)
-                .ttl_by(|_| Some(Ttl::UntilInvalidated));
+                .ttl_by(|_, _| Some(Ttl::UntilInvalidated));
             let origin = saying(status, lines);
             let service = layer.layer(origin.clone());
             for calls in 1..=3 {
@@ -197,7 +197,10 @@ async fn a_response_that_cannot_be_read_whole_gets_no_lifetime_of_ours() {
                 response
             });
             let layer = in_memory().clock(in_1994).ttl(60 * SECOND);
-            for layer in [layer.clone(), layer.ttl_by(|_| Some(Ttl::UntilInvalidated))] {
+            for layer in [
+                layer.clone(),
+                layer.ttl_by(|_, _| Some(Ttl::UntilInvalidated)),
+            ] {
                 let service = layer.layer(origin.clone());
                 send(&service, get("/a")).await;
                 let got = send(&service, get("/a")).await;

@@ -2,7 +2,9 @@
 //! and which fields belong to the content that is sent.
 
 mod content;
+mod hooks;
 mod lifetimes;
+mod max_ttl;
 mod preference;
 
 use crate::support::origin::{Origin, answer};

@@ -106,7 +106,7 @@ async fn a_failed_refresh_keeps_the_stored_response_and_pauses() {
         let origin = Patient::new("max-age=10, stale-while-revalidate=3600");
         let service = in_memory()
             .failure_backoff(SECOND * 5)
-            .ttl_by(|head| {
+            .ttl_by(|_, head| {
                 head.status
                     .is_server_error()
                     .then(|| Duration::from_secs(60).into())

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::handler::Handler;
 use axum::routing::get as handle;
 use tokio::time::Instant;
 use tower::{Layer, Service};
-use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::{CacheLayer, Ttl};
 
 use super::{layer, members};
 use crate::routers::{Routed, of};
@@ -81,5 +82,41 @@ async fn a_cache_is_recognized_by_a_service_that_is_made_later() {
             (expected, 1)
         );
         assert_eq!(begun.elapsed(), Duration::ZERO, "nothing waits");
+    }
+}
+
+/// The hooks of the innermost layer see the request as that layer got it: a cache around the router
+/// knows no route, one on the route does.
+#[tokio::test(start_paused = true)]
+async fn hooks_see_the_route_of_the_layer_that_has_them() {
+    let route = |request: &http::request::Parts| {
+        let path = request.extensions.get::<MatchedPath>()?;
+        Some(path.as_str().to_owned())
+    };
+    let cache = layer().ttl(DEFAULT);
+    let hooked = cache.clone().store_if(move |request, _| {
+        let seen = route(request).expect("the router has matched");
+        seen != "/private/{id}"
+    });
+    let hooked = hooked
+        .ttl_by(move |request, _| (route(request)? == "/items/{id}").then_some(Ttl::For(OF_ROUTE)));
+    let text = async || "x";
+    let routes = Router::new()
+        .route("/items/{id}", handle(text))
+        .route("/private/{id}", handle(text))
+        .route("/other", handle(text))
+        .route_layer(hooked.clone());
+    // Alone, and as the inner one of two.
+    for service in [
+        of(routes.clone()),
+        of(Router::new().fallback_service(cache.layer(routes))),
+    ] {
+        cache.handle().clear().await.expect("memory");
+        says(&service, "/items/1", "fwd=uri-miss; stored").await;
+        says(&service, "/items/1", "hit; ttl=300").await;
+        says(&service, "/private/1", "fwd=uri-miss; detail=store-if").await;
+        says(&service, "/private/1", "fwd=uri-miss; detail=store-if").await;
+        says(&service, "/other", "fwd=uri-miss; stored").await;
+        says(&service, "/other", "hit; ttl=60").await;
     }
 }
