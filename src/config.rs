@@ -19,6 +19,7 @@ use crate::semantics::cache_status::CacheName;
 use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
 use crate::semantics::reason::WriteOutcome;
+use crate::semantics::request_kind::CredentialFields;
 use crate::write_info::WriteInfo;
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -48,6 +49,7 @@ pub(crate) struct Config {
     pub(crate) max_body: u64,
     pub(crate) max_head: usize,
     pub(crate) max_buffered_bytes: u64,
+    pub(crate) credential_fields: CredentialFields,
     pub(crate) store_set_cookie: bool,
     pub(crate) store_if: Option<Arc<StoreIf>>,
     pub(crate) store_parts: bool,
@@ -144,6 +146,7 @@ impl Default for Config {
             max_body: 1024 * 1024,
             max_head: 64 * 1024,
             max_buffered_bytes: 64 * 1024 * 1024,
+            credential_fields: CredentialFields::default(),
             store_set_cookie: false,
             store_if: None,
             store_parts: true,
@@ -216,6 +219,8 @@ impl Config {
             max_body: inner.max_body,
             max_head: inner.max_head,
             max_buffered_bytes: self.max_buffered_bytes,
+            // A response is stored only if neither layer sees credentials in its request.
+            credential_fields: self.credential_fields.union(&inner.credential_fields),
             store_set_cookie: inner.store_set_cookie,
             store_if: inner.store_if.clone(),
             store_parts: inner.store_parts,

@@ -238,6 +238,7 @@ pub use layer::{CacheLayer, InvalidOption};
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
 pub use semantics::reason::WriteOutcome;
+pub use semantics::request_kind::DEFAULT_CREDENTIAL_FIELDS;
 pub use service::{Cache, ResponseFuture};
 pub use state::background::ShutdownReport;
 pub use write_info::WriteInfo;

@@ -22,8 +22,8 @@ const TICKS_PER_SECOND: u128 = 10;
 pub(crate) enum Audience {
     /// All requests.
     Everyone,
-    /// Requests with an `Authorization` field.
-    WithAuthorization,
+    /// Requests with a credential field, such as `Authorization`.
+    WithCredentials,
     /// Requests with a `Cookie` field.
     WithCookie,
 }

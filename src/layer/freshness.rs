@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, request, response};
+use http::{request, response};
 
 use super::CacheLayer;
-use super::invalid_option::{InvalidOption, or_panic};
+use super::invalid_option::{InvalidOption, field_names, or_panic};
 use crate::backend::Backend;
 use crate::semantics::cache_control::RequestDirective;
 use crate::semantics::cache_control::TargetedFields;
@@ -172,14 +172,7 @@ impl<B: Backend> CacheLayer<B> {
         self,
         names: impl IntoIterator<Item = &'n str>,
     ) -> Result<Self, InvalidOption> {
-        let parse = |name: &str| {
-            let invalid = |error| InvalidOption::field_name(name, error);
-            HeaderName::try_from(name).map_err(invalid)
-        };
-        let names = names
-            .into_iter()
-            .map(parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let names = field_names("targeted_cache_control", names)?;
         Ok(self.with(|config| config.targeted_cache_control = TargetedFields::new(names)))
     }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use http::header::InvalidHeaderName;
+use http::header::{HeaderName, InvalidHeaderName};
 
 use crate::semantics::cache_status::InvalidCacheName;
 
@@ -29,7 +29,11 @@ enum Kind {
     Jitter(f64),
     EarlyRefresh(f64),
     CacheName(Box<str>, InvalidCacheName),
-    FieldName(Box<str>, InvalidHeaderName),
+    FieldName {
+        option: &'static str,
+        name: Box<str>,
+        error: InvalidHeaderName,
+    },
 }
 
 impl InvalidOption {
@@ -45,8 +49,14 @@ impl InvalidOption {
         Kind::CacheName(name.into(), error).into()
     }
 
-    pub(super) fn field_name(name: &str, error: InvalidHeaderName) -> Self {
-        Kind::FieldName(name.into(), error).into()
+    fn field_name(option: &'static str, name: &str, error: InvalidHeaderName) -> Self {
+        let name = name.into();
+        Kind::FieldName {
+            option,
+            name,
+            error,
+        }
+        .into()
     }
 }
 
@@ -74,11 +84,8 @@ impl fmt::Display for InvalidOption {
                     "cache_status_name must be visible ASCII or spaces, not {name:?}"
                 )
             }
-            Kind::FieldName(name, _) => {
-                write!(
-                    f,
-                    "targeted_cache_control must be given field names, not {name:?}"
-                )
+            Kind::FieldName { option, name, .. } => {
+                write!(f, "{option} must be given field names, not {name:?}")
             }
         }
     }
@@ -89,9 +96,21 @@ impl Error for InvalidOption {
         match &self.kind {
             Kind::Jitter(_) | Kind::EarlyRefresh(_) => None,
             Kind::CacheName(_, error) => Some(error),
-            Kind::FieldName(_, error) => Some(error),
+            Kind::FieldName { error, .. } => Some(error),
         }
     }
+}
+
+/// Parses the field names that are given to an option.
+pub(super) fn field_names<'n>(
+    option: &'static str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Vec<HeaderName>, InvalidOption> {
+    let parse = |name: &str| {
+        let invalid = |error| InvalidOption::field_name(option, name, error);
+        HeaderName::try_from(name).map_err(invalid)
+    };
+    names.into_iter().map(parse).collect()
 }
 
 /// Unwraps an option that was set in code, where an invalid value is a programming error.
@@ -131,6 +150,10 @@ mod tests {
             (
                 layer().try_targeted_cache_control(["cdn cache"]).err(),
                 "targeted_cache_control must be given field names, not \"cdn cache\"",
+            ),
+            (
+                layer().try_credential_fields(["x-session", ""]).err(),
+                "credential_fields must be given field names, not \"\"",
             ),
         ];
         for (error, expected) in rows {

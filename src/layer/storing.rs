@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{request, response};
 
 use super::CacheLayer;
+use super::invalid_option::{InvalidOption, field_names, or_panic};
 use crate::backend::Backend;
+use crate::semantics::request_kind::CredentialFields;
 
 /// # Storing
 ///
@@ -33,8 +35,16 @@ use crate::backend::Backend;
 /// or `private; max-age=0`, or if `Pragma: no-cache` stands alone: each was probably meant to
 /// forbid storing. Lifetimes that a response states count all the same, but not the stale windows
 /// of this layer. A 5xx never replaces another stored response. A stored 401 or 403 answers no
-/// request with credentials of its own: `Authorization`, `Cookie`, `Proxy-Authorization`,
-/// `X-API-Key`, `X-Auth-Token` or `X-Access-Token`.
+/// request with credentials of its own: `Cookie`, or one of the
+/// [`credential_fields`](Self::credential_fields).
+///
+/// ## Requests with credentials
+///
+/// The response to a request with one of the [`credential_fields`](Self::credential_fields) is
+/// stored only if it says `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5), and the
+/// response to a request with `Cookie` only if it states its lifetime. Otherwise it is for its
+/// client alone: concurrent requests do not get it either. Give such responses a lifetime of their
+/// own, or none: [`ttl`](Self::ttl) on a whole router must not make one client's page that of all.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
@@ -79,6 +89,47 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn max_buffered_bytes(self, bytes: u64) -> Self {
         self.with(|config| config.max_buffered_bytes = bytes)
+    }
+
+    /// Sets the request fields that count as credentials; it replaces an earlier list.
+    ///
+    /// Default: [`DEFAULT_CREDENTIAL_FIELDS`](crate::DEFAULT_CREDENTIAL_FIELDS), which are
+    /// `Authorization`, `Proxy-Authorization`, `X-API-Key`, `X-Auth-Token` and `X-Access-Token`.
+    /// `Authorization` counts whatever the list says (RFC 9111 §3.5 demands it); an empty list
+    /// leaves it alone. List every field by which the service tells its clients apart, as a session
+    /// or a gateway's user id: a response to a request with a field that is not listed may be
+    /// stored, and answers all clients. Refused responses are counted as
+    /// [`Refusal::Credentials`](crate::stats::Refusal::Credentials).
+    ///
+    /// With stacked layers, the fields listed by any of them keep a response out of the store.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS, backend::MemoryBackend};
+    ///
+    /// let own = ["x-session", "x-user-id"];
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .credential_fields(DEFAULT_CREDENTIAL_FIELDS.into_iter().chain(own));
+    /// ```
+    ///
+    /// # Panics
+    /// If a name is not a valid field name; see
+    /// [`try_credential_fields`](Self::try_credential_fields).
+    #[must_use]
+    #[track_caller]
+    pub fn credential_fields<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        or_panic(self.try_credential_fields(names))
+    }
+
+    /// Sets [`credential_fields`](Self::credential_fields) to names that come from configuration.
+    ///
+    /// # Errors
+    /// If a name is not a valid field name.
+    pub fn try_credential_fields<'n>(
+        self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Self, InvalidOption> {
+        let names = field_names("credential_fields", names)?;
+        Ok(self.with(|config| config.credential_fields = CredentialFields::new(names)))
     }
 
     /// Stores responses that have a `Set-Cookie` field.

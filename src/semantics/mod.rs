@@ -28,6 +28,7 @@ pub mod invalidation;
 pub mod moment;
 pub mod ranges;
 pub mod reason;
+pub mod request_kind;
 pub mod reuse;
 pub mod stored;
 pub mod storing;

@@ -130,8 +130,10 @@ reasons! {
         Private => "private",
         /// The response has `no-cache` and nothing to validate it by (RFC 9111 §5.2.2.4).
         NoCache => "no-cache",
-        /// The request has credentials, and the response does not allow sharing (RFC 9111 §3.5).
-        Authorization => "authorization",
+        /// The request has `Authorization` or another credential field, and the response does not
+        /// allow sharing (RFC 9111 §3.5). See
+        /// [`credential_fields`](crate::CacheLayer::credential_fields).
+        Credentials => "credentials",
         /// The request has `Cookie`, and the response has no explicit lifetime.
         Cookie => "cookie",
         /// The response sets a cookie.

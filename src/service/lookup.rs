@@ -17,6 +17,7 @@ use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::freshness::early_refresh;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
 use crate::state::backend_failure_log::Operation;
@@ -215,7 +216,7 @@ fn judge<B: Backend>(
         None if has_vary_rule => Candidate::OtherVariant,
         None => Candidate::Absent,
         Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,
-        Some(response) => candidate(response, subject.headers),
+        Some(response) => candidate(response, subject.headers, || request_kind(state, subject)),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
     let miss = |reason| Miss::new(reason, fence, lookup_key, result.completed_fills);
@@ -258,14 +259,24 @@ fn judge<B: Backend>(
 }
 
 /// What a stored response of the same key is to a request with these fields.
-fn candidate<'r>(response: &'r StoredResponse, headers: &HeaderMap) -> Candidate<'r> {
+fn candidate<'r>(
+    response: &'r StoredResponse,
+    headers: &HeaderMap,
+    kind: impl FnOnce() -> RequestKind,
+) -> Candidate<'r> {
     if !selects(response, headers) {
         Candidate::OtherVariant
-    } else if refuses_other_credentials(response.status(), headers) {
+    } else if refuses_other_credentials(response.status(), kind) {
         Candidate::OtherCredentials
     } else {
         Candidate::Response(response.freshness())
     }
+}
+
+/// The kind of a request. A hit needs it only for a stored 401 or 403.
+#[cold]
+fn request_kind<B: Backend>(state: &LayerState<B>, subject: &Subject<'_>) -> RequestKind {
+    state.config.credential_fields.kind_of(subject.headers)
 }
 
 /// Whether the selecting fields of a stored response match these request fields, or the request
@@ -311,7 +322,7 @@ fn hit_and_refresh<B: Backend>(
     let uncacheable = &shared.coalescing.uncacheable;
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = subject.directives.no_store
-        || uncacheable.contains(key, subject.headers, now)
+        || uncacheable.contains(key, request_kind(state, subject), now)
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),

@@ -78,7 +78,9 @@ impl<B: Backend> BackgroundRefresh<B> {
             leader,
             runtime,
         } = self;
-        let outgoing = OutgoingRequest::unchanged(&state.config, &request, state.now());
+        let (config, now) = (&state.config, state.now());
+        let kind = config.credential_fields.kind_of(request.headers());
+        let outgoing = OutgoingRequest::unchanged(config, &request, kind, now);
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {
             let timeout = state.config.coalesce.fill_timeout;

@@ -100,7 +100,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let lookup_key = fill.miss.lookup_key;
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        uncacheable.forget(&lookup_key, &outgoing.headers);
+        uncacheable.forget(&lookup_key, outgoing.kind);
     }
     Ok(Storable {
         key: variant_key(state, fill.key.key, &grant, &outgoing.headers),

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode, response};
 
 use crate::semantics::fields::hop_by_hop;
 use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::CredentialFields;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 /// The head of a response that is being stored, and what decides who may share it.
@@ -19,6 +20,8 @@ pub(crate) struct SharedHead {
     pub(crate) grant: StoragePolicy,
     /// The rules that the response was judged by.
     pub(crate) rules: StoringRules,
+    /// The credential fields that the response was judged by.
+    pub(crate) credential_fields: CredentialFields,
     /// When the inner service was called.
     pub(crate) called: Moment,
     /// The announced length of the body, in bytes.

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE};
-
 use crate::flight::{Audience, ExpiringSet};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 
 /// Keys remembered as uncacheable.
 #[derive(Debug, Default)]
@@ -23,27 +21,27 @@ impl UncacheableKeys {
         }
     }
 
-    /// Whether a request with these header fields gains nothing from waiting for others.
-    pub(crate) fn contains(&self, key: &CacheKey, headers: &HeaderMap, now: Moment) -> bool {
-        audiences(headers).any(|audience| self.0.is_remembered(key, audience, now))
+    /// Whether a request of this kind gains nothing from waiting for others.
+    pub(crate) fn contains(&self, key: &CacheKey, kind: RequestKind, now: Moment) -> bool {
+        audiences(kind).any(|audience| self.0.is_remembered(key, audience, now))
     }
 
-    /// Forgets a key: a response to a request with these header fields can be stored.
-    pub(crate) fn forget(&self, key: &CacheKey, headers: &HeaderMap) {
-        audiences(headers).for_each(|audience| self.0.forget(key, audience));
+    /// Forgets a key: a response to a request of this kind can be stored.
+    pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
+        audiences(kind).for_each(|audience| self.0.forget(key, audience));
     }
 }
 
-/// Whether a response that was refused for one request would be refused for another with these
-/// header fields, too.
-pub(crate) fn concerns(refusal: Refusal, headers: &HeaderMap) -> bool {
-    audience_of(refusal).is_some_and(|audience| audiences(headers).any(|kind| kind == audience))
+/// Whether a response that was refused for one request would be refused for another one of this
+/// kind, too.
+pub(crate) fn concerns(refusal: Refusal, kind: RequestKind) -> bool {
+    audience_of(refusal).is_some_and(|audience| audiences(kind).any(|own| own == audience))
 }
 
 /// The requests that a refusal applies to; `None` for that one request alone.
 pub(crate) fn audience_of(refusal: Refusal) -> Option<Audience> {
     match refusal {
-        Refusal::Authorization => Some(Audience::WithAuthorization),
+        Refusal::Credentials => Some(Audience::WithCredentials),
         Refusal::Cookie => Some(Audience::WithCookie),
         _ => refusal
             .concerns_every_request()
@@ -51,14 +49,12 @@ pub(crate) fn audience_of(refusal: Refusal) -> Option<Audience> {
     }
 }
 
-/// The audiences that a request with these header fields belongs to.
-fn audiences(headers: &HeaderMap) -> impl Iterator<Item = Audience> {
-    let authorization = headers.contains_key(AUTHORIZATION);
-    let cookie = headers.contains_key(COOKIE);
+/// The audiences that a request of this kind belongs to.
+fn audiences(kind: RequestKind) -> impl Iterator<Item = Audience> {
     let audiences = [
         Some(Audience::Everyone),
-        authorization.then_some(Audience::WithAuthorization),
-        cookie.then_some(Audience::WithCookie),
+        kind.has_credentials().then_some(Audience::WithCredentials),
+        kind.has_cookies().then_some(Audience::WithCookie),
     ];
     audiences.into_iter().flatten()
 }

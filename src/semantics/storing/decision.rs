@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::input::{RequestHead, ResponseHead, StoringRules};
@@ -97,8 +97,8 @@ fn refusal_or_lifetime(
     let is_shareable =
         directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
     refuse_if(
-        request.headers.contains_key(AUTHORIZATION) && !is_shareable,
-        Refusal::Authorization,
+        request.kind.has_credentials() && !is_shareable,
+        Refusal::Credentials,
     )?;
     let sets_cookie = response.headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE);
     refuse_if(sets_cookie && !rules.store_set_cookie, Refusal::SetCookie)?;
@@ -110,10 +110,7 @@ fn refusal_or_lifetime(
     let is_explicit = matches!(lifetime, Lifetime::Explicit(_));
     let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
-    refuse_if(
-        request.headers.contains_key(COOKIE) && !is_explicit,
-        Refusal::Cookie,
-    )?;
+    refuse_if(request.kind.has_cookies() && !is_explicit, Refusal::Cookie)?;
     let replaces_good = rules
         .existing
         .is_some_and(|status| !status.is_server_error());

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::semantics::cache_control::{IgnoredDirectives, TargetedFields};
 use crate::semantics::freshness::{StaleRules, Ttl};
 use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::RequestKind;
 
 /// The configuration that storing depends on.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,8 @@ pub struct RequestHead<'a> {
     pub method: &'a Method,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// Cookies and credentials that the request carries.
+    pub kind: RequestKind,
     /// When the request was sent.
     pub at: Moment,
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::semantics::freshness::Ttl;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::CredentialFields;
 
 type Lines = &'static [(&'static str, &'static str)];
 
@@ -33,9 +34,11 @@ fn decide(
     response: Lines,
     rules: StoringRules,
 ) -> Result<Option<Duration>, Refusal> {
+    let request = headers(request);
     let request = RequestHead {
         method: &method,
-        headers: &headers(request),
+        headers: &request,
+        kind: CredentialFields::default().kind_of(&request),
         at: moment(),
     };
     let response = ResponseHead {
@@ -62,6 +65,8 @@ fn section_3_storing_with_explicit_freshness_or_none() {
     use Refusal as R;
     let cookie = &[("cookie", "id=1")];
     let authorization = &[("authorization", "Basic x")];
+    let key = &[("x-api-key", "alice")];
+    let key_and_cookie = &[("x-api-key", "alice"), ("cookie", "id=1")];
     #[rustfmt::skip]
     let rows: &[(&str, Lines, u16, Lines, Expected)] = &[
         ("explicit", NONE, 200, FRESH, Ok(MINUTE)),
@@ -84,10 +89,13 @@ fn section_3_storing_with_explicit_freshness_or_none() {
         ("max-age=0", NONE, 200, &[("cache-control", "max-age=0")], Err(R::Expired)),
         ("arrives old", NONE, 200, &[("cache-control", "max-age=60"), ("age", "60")], Err(R::Expired)),
         ("Expires: 0", NONE, 200, &[("expires", "0")], Err(R::Expired)),
-        ("Authorization", authorization, 200, FRESH, Err(R::Authorization)),
+        ("Authorization", authorization, 200, FRESH, Err(R::Credentials)),
         ("Authorization, public", authorization, 200, PUBLIC, Ok(MINUTE)),
         ("Authorization, s-maxage", authorization, 200, &[("cache-control", "s-maxage=60")], Ok(MINUTE)),
         ("Authorization, must-revalidate", authorization, 200, &[("cache-control", "max-age=60, must-revalidate")], Ok(MINUTE)),
+        ("X-API-Key", key, 200, FRESH, Err(R::Credentials)),
+        ("X-API-Key, public", key, 200, PUBLIC, Ok(MINUTE)),
+        ("X-API-Key and Cookie, public, heuristic", key_and_cookie, 200, &[("cache-control", "public"), ("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], Err(R::Cookie)),
         ("Set-Cookie", NONE, 200, &[("cache-control", "max-age=60, public"), ("set-cookie", "id=1")], Err(R::SetCookie)),
         ("Cookie, explicit", cookie, 200, FRESH, Ok(MINUTE)),
         ("Cookie, heuristic", cookie, 200, &[("last-modified", "Sun, 06 Nov 1994 08:32:57 GMT")], Err(R::Cookie)),
@@ -139,7 +147,7 @@ fn an_assigned_lifetime_is_for_responses_without_one() {
         ("Pragma alone", NONE, &[("pragma", "no-cache")], Err(R::UnreadableDirectives)),
         ("a misspelt directive, explicit", NONE, &[("cache-control", "max-age=5, nostore")], Ok(Some(Duration::from_secs(5)))),
         ("Cookie", &[("cookie", "id=1")], NONE, Err(R::Cookie)),
-        ("Authorization", &[("authorization", "x")], NONE, Err(R::Authorization)),
+        ("Authorization", &[("authorization", "x")], NONE, Err(R::Credentials)),
     ];
     for (case, request, response, expected) in rows {
         assert_eq!(

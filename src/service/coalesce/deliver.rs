@@ -113,6 +113,7 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
         identity: storable.identity.clone(),
         grant: storable.grant.clone(),
         rules: storable.rules.clone(),
+        credential_fields: state.config.credential_fields.clone(),
         called: storable.called,
         length,
     };

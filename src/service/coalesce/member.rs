@@ -86,7 +86,7 @@ impl FlightMember {
     ) -> Joined<B::Fence> {
         let (coalescing, now) = (&state.shared.coalescing, state.now());
         let uncacheable = &coalescing.uncacheable;
-        if self.flights_left == 0 || uncacheable.contains(&self.key, &outgoing.headers, now) {
+        if self.flights_left == 0 || uncacheable.contains(&self.key, outgoing.kind, now) {
             return Joined::Neither;
         }
         let resource = *self.key.resource();

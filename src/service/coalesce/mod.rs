@@ -107,16 +107,19 @@ fn prepare<B: Backend, Req>(
     fill: &Fill<B::Fence>,
 ) -> OutgoingRequest {
     let now = state.now();
+    let kind = state.config.credential_fields.kind_of(request.headers());
     if !request.headers().keys().any(is_condition_or_range) {
-        return OutgoingRequest::unchanged(&state.config, request, now);
+        return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, request.headers(), now);
+    let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, kind, now);
     let is_private = fill.key.directives.no_store || is_uncacheable;
     match take_client_conditions(request, has_stored, is_private) {
-        Some(taken) => OutgoingRequest::without_conditions(&state.config, request, now, taken),
-        None => OutgoingRequest::unchanged(&state.config, request, now),
+        Some(taken) => {
+            OutgoingRequest::without_conditions(&state.config, request, kind, now, taken)
+        }
+        None => OutgoingRequest::unchanged(&state.config, request, kind, now),
     }
 }
 
@@ -198,7 +201,7 @@ fn use_outcome<B: Backend, Res>(
             Followed::TooOld => member.require_newer(),
             Followed::Lost => member.note_lost_flight(),
         },
-        FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, &outgoing.headers) => {
+        FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, outgoing.kind) => {
             return Some(JoinOutcome::Alone);
         }
         FlightOutcome::Declined => member.note_declined_flight(state),

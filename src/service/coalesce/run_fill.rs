@@ -19,7 +19,7 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
-use crate::state::inner_layers::Marked;
+use crate::state::inner_layers::{InnerLayers, Marked};
 use crate::state::shared_head::SharedHead;
 
 use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
@@ -84,9 +84,7 @@ where
         FetchOutcome::Replacement(response) => return Ok(response),
         FetchOutcome::Error(error) => return Err(error),
     };
-    let (state, exempt) = layers.options(state);
-    let for_hooks = layers.request_for_hooks();
-    outgoing.for_hooks = for_hooks.or(outgoing.for_hooks.take());
+    let (state, exempt) = options_of(&layers, state, &mut outgoing);
     let (mut head, body) = response.into_parts();
     // A response that an inner layer exempts says nothing of a stored one.
     if outgoing.method == Method::HEAD && exempt.is_none() {
@@ -110,6 +108,24 @@ where
             Err(refusal) => deliver_unstored(delivery, head, body, refusal),
         },
     })
+}
+
+/// Takes over the options of the layers that the request has passed, with the request as their
+/// hooks see it. They may see credentials in it that this layer does not.
+fn options_of<B: Backend>(
+    layers: &InnerLayers,
+    state: LayerState<B>,
+    outgoing: &mut OutgoingRequest,
+) -> (LayerState<B>, Option<Refusal>) {
+    let own = state.config.credential_fields.clone();
+    let (state, exempt) = layers.options(state);
+    let for_hooks = layers.request_for_hooks();
+    outgoing.for_hooks = for_hooks.or(outgoing.for_hooks.take());
+    let fields = &state.config.credential_fields;
+    if *fields != own {
+        outgoing.kind = fields.kind_of(&outgoing.headers);
+    }
+    (state, exempt)
 }
 
 /// Ends the call of a flight: its response is shared with the followers, or they go on without.

@@ -9,6 +9,7 @@ use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
 use crate::semantics::reason::StaleUse;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
 use crate::service::fill_data::{Fill, Reuse};
@@ -52,8 +53,9 @@ pub(crate) fn follow<B: Backend, Res>(
         let key = fill.key.key.variant_for(seed, rule, &outgoing.headers);
         return Followed::OtherVariant(key);
     }
-    if refuses_other_credentials(shared.status, &outgoing.headers)
-        || !could_be_stored_for(shared, outgoing)
+    let kind = kind_of(state, shared, outgoing);
+    if refuses_other_credentials(shared.status, || kind)
+        || !could_be_stored_for(shared, outgoing, kind)
     {
         return Followed::NotShareable;
     }
@@ -115,13 +117,26 @@ fn reuse_of<B: Backend>(
     }
 }
 
+/// The kind of a follower's request by the credential fields that the shared response was judged
+/// by. They are this layer's own, unless a layer further inside has added some.
+fn kind_of<B: Backend>(
+    state: &LayerState<B>,
+    shared: &SharedHead,
+    outgoing: &OutgoingRequest,
+) -> RequestKind {
+    match shared.credential_fields == state.config.credential_fields {
+        true => outgoing.kind,
+        false => shared.credential_fields.kind_of(&outgoing.headers),
+    }
+}
+
 /// Whether the same response to this request's fields could have been stored. Time does not
 /// count: a response that was judged once is not judged anew.
-fn could_be_stored_for(shared: &SharedHead, outgoing: &OutgoingRequest) -> bool {
+fn could_be_stored_for(shared: &SharedHead, outgoing: &OutgoingRequest, kind: RequestKind) -> bool {
     let asked = RequestHead {
-        method: &outgoing.method,
-        headers: &outgoing.headers,
+        kind,
         at: shared.called,
+        ..outgoing.asked().head
     };
     let answered = ResponseHead {
         status: shared.status,

@@ -10,6 +10,7 @@ use crate::backend::StoredResponse;
 use crate::config::Config;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Contradiction;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::semantics::storing::RequestHead;
 use crate::semantics::validation;
@@ -23,6 +24,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) method: Method,
     /// The header fields as sent, without the client's own conditions where these were taken off.
     pub(crate) headers: HeaderMap,
+    /// Cookies and credentials that the request carries.
+    pub(crate) kind: RequestKind,
     /// The client's conditions and ranges that were taken off. They are answered from the whole
     /// response, which other clients get unconditionally.
     client_conditions: Option<HeaderMap>,
@@ -42,10 +45,16 @@ pub(crate) struct OutgoingRequest {
 
 impl OutgoingRequest {
     /// A request that is sent with the fields it has.
-    pub(crate) fn unchanged<Req>(config: &Config, request: &Request<Req>, at: Moment) -> Self {
+    pub(crate) fn unchanged<Req>(
+        config: &Config,
+        request: &Request<Req>,
+        kind: RequestKind,
+        at: Moment,
+    ) -> Self {
         Self {
             method: request.method().clone(),
             headers: request.headers().clone(),
+            kind,
             client_conditions: None,
             validated: None,
             origin_head: None,
@@ -60,12 +69,13 @@ impl OutgoingRequest {
     pub(crate) fn without_conditions<Req>(
         config: &Config,
         request: &Request<Req>,
+        kind: RequestKind,
         at: Moment,
         taken: HeaderMap,
     ) -> Self {
         Self {
             client_conditions: Some(taken),
-            ..Self::unchanged(config, request, at)
+            ..Self::unchanged(config, request, kind, at)
         }
     }
 
@@ -108,6 +118,7 @@ impl OutgoingRequest {
             head: RequestHead {
                 method: &self.method,
                 headers: &self.headers,
+                kind: self.kind,
                 at: self.at,
             },
             for_hooks: self.for_hooks.as_deref(),

@@ -129,6 +129,7 @@ fn judge<B: Backend, Res: Body>(
         head: RequestHead {
             method: &get.method,
             headers: &get.headers,
+            kind: state.config.credential_fields.kind_of(&get.headers),
             at: now,
         },
         for_hooks: Some(&get),
