@@ -397,7 +397,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "writes::the_answer_to_a_write_decides_about_invalidation",
             "strangers::a_method_that_the_service_does_not_implement_changes_nothing",
-            "writes::writes_that_are_refused_after_their_client_left_cost_no_call",
+            "strangers::writes_that_are_refused_after_their_client_left_cost_no_call",
             "writes::without_invalidation_on_unknown_only_success_invalidates",
             "wire::writes::unsafe_methods",
         ]),
