@@ -108,6 +108,44 @@ impl<B: Backend> CacheLayer<B> {
         self.key(KeyBy(key))
     }
 
+    /// Lets requests with credentials or cookies be answered from the store and be coalesced like
+    /// others, because the key hook puts into the key what tells their clients apart.
+    ///
+    /// Default: `false`. With `true`, a request whose key the hook has changed counts as one
+    /// without `Cookie` and without [`credential_fields`](Self::credential_fields): for storing,
+    /// for sharing the fill of a concurrent request, and for a stored 401 or 403. A request whose
+    /// key the hook returns as it was counts as before, and without a hook the option has no
+    /// effect. Responses with `Set-Cookie`, `private` or `no-store` are not stored either way.
+    ///
+    /// # Danger
+    /// The cache cannot check what is in the key. If the hook forgets one field that a response
+    /// depends on, one client gets the page of another one: with the tenant in the key, but not the
+    /// user, the page of the first user is what all users of that tenant get. The key must hold
+    /// what has been verified. A hook that takes the user from a field that the client only claims
+    /// shows the page of that user to every client that claims to be it.
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// #[derive(Clone)]
+    /// struct VerifiedUser(u64);
+    ///
+    /// // A layer outside of the cache has checked the credentials. No authority of a request has
+    /// // an `@`, so no client can choose the key of a user.
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .key_by(|request, key| {
+    ///         let Some(VerifiedUser(user)) = request.extensions.get() else {
+    ///             return Some(key);
+    ///         };
+    ///         let authority = format!("{user}@{}", key.authority());
+    ///         Some(key.with_authority(authority))
+    ///     })
+    ///     .key_covers_credentials(true);
+    /// ```
+    #[must_use]
+    pub fn key_covers_credentials(self, covers: bool) -> Self {
+        self.with(|config| config.key_covers_credentials = covers)
+    }
+
     /// Sets which query parameters belong to the cache key of a GET or HEAD.
     ///
     /// Default: the whole query, as received. Parameters that do not belong to the key are also

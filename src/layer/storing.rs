@@ -45,6 +45,8 @@ use crate::semantics::request_kind::CredentialFields;
 /// response to a request with `Cookie` only if it states its lifetime. Otherwise it is for its
 /// client alone: concurrent requests do not get it either. Give such responses a lifetime of their
 /// own, or none: [`ttl`](Self::ttl) on a whole router must not make one client's page that of all.
+/// [`key_covers_credentials`](Self::key_covers_credentials) is for applications that store one
+/// response per client.
 ///
 /// ```
 /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -61,9 +61,11 @@ struct LookupResult<F> {
 }
 
 /// The request that a lookup was made for.
-struct Subject<'r> {
+struct Subject<'r, K> {
     directives: &'r RequestDirectives,
     headers: &'r HeaderMap,
+    /// Computes the kind of the request, which few hits need.
+    kind: K,
     now: Moment,
 }
 
@@ -85,6 +87,7 @@ pub(crate) fn lookup_now<B: Backend>(
     let subject = Subject {
         directives: &read.directives,
         headers: &request.headers,
+        kind: || read.kind(&state.config, request),
         now,
     };
     Some(judge(state, result, is_same_key, &subject))
@@ -121,6 +124,7 @@ pub(crate) async fn lookup<B: Backend>(
     let subject = Subject {
         directives: &key.directives,
         headers,
+        kind: || key.kind(&state.config.credential_fields, headers),
         now: state.now(),
     };
     judge(state, result, is_same_key, &subject)
@@ -203,7 +207,7 @@ fn judge<B: Backend>(
     state: &LayerState<B>,
     result: LookupResult<B::Fence>,
     is_same_key: impl Fn(&[u8]) -> bool,
-    subject: &Subject<'_>,
+    subject: &Subject<'_, impl Fn() -> RequestKind>,
 ) -> LookupOutcome<B::Fence> {
     let (response, fence) = match result.lookup {
         Lookup::Found(response, fence) => (Some(response), Some(fence)),
@@ -216,7 +220,7 @@ fn judge<B: Backend>(
         None if has_vary_rule => Candidate::OtherVariant,
         None => Candidate::Absent,
         Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,
-        Some(response) => candidate(response, subject.headers, || request_kind(state, subject)),
+        Some(response) => candidate(response, subject),
     };
     let verdict = decide_reuse(subject.directives, found, subject.now);
     let miss = |reason| Miss::new(reason, fence, lookup_key, result.completed_fills);
@@ -258,25 +262,18 @@ fn judge<B: Backend>(
     }
 }
 
-/// What a stored response of the same key is to a request with these fields.
+/// What a stored response of the same key is to a request.
 fn candidate<'r>(
     response: &'r StoredResponse,
-    headers: &HeaderMap,
-    kind: impl FnOnce() -> RequestKind,
+    subject: &Subject<'_, impl Fn() -> RequestKind>,
 ) -> Candidate<'r> {
-    if !selects(response, headers) {
+    if !selects(response, subject.headers) {
         Candidate::OtherVariant
-    } else if refuses_other_credentials(response.status(), kind) {
+    } else if refuses_other_credentials(response.status(), &subject.kind) {
         Candidate::OtherCredentials
     } else {
         Candidate::Response(response.freshness())
     }
-}
-
-/// The kind of a request. A hit needs it only for a stored 401 or 403.
-#[cold]
-fn request_kind<B: Backend>(state: &LayerState<B>, subject: &Subject<'_>) -> RequestKind {
-    state.config.credential_fields.kind_of(subject.headers)
 }
 
 /// Whether the selecting fields of a stored response match these request fields, or the request
@@ -312,7 +309,7 @@ fn hit_and_refresh<B: Backend>(
     hit: Hit,
     refresh: Refresh,
     mut miss: Miss<B::Fence>,
-    subject: &Subject<'_>,
+    subject: &Subject<'_, impl Fn() -> RequestKind>,
 ) -> LookupOutcome<B::Fence> {
     let shared = &state.shared;
     if subject.directives.only_if_cached {
@@ -322,7 +319,7 @@ fn hit_and_refresh<B: Backend>(
     let uncacheable = &shared.coalescing.uncacheable;
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = subject.directives.no_store
-        || uncacheable.contains(key, request_kind(state, subject), now)
+        || uncacheable.contains(key, (subject.kind)(), now)
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),

@@ -180,14 +180,14 @@ where
             }
             let (response, refresh) = answer(&self.state, found, preconditions);
             if let Some(refresh) = refresh {
-                let (key, form) = read_request.into_key(&config.scope);
+                let (key, form) = read_request.into_key(config, &parts);
                 form.apply(config, &mut parts);
                 let request = Request::from_parts(parts, body);
                 refresh.spawn(self.inner.clone(), request, key);
             }
             return ResponseFuture::ready(response);
         }
-        let (key, form) = read_request.into_key(&config.scope);
+        let (key, form) = read_request.into_key(config, &parts);
         form.apply(config, &mut parts);
         match outcome {
             Some(LookupOutcome::Fetch(miss)) => {

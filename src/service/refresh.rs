@@ -79,7 +79,7 @@ impl<B: Backend> BackgroundRefresh<B> {
             runtime,
         } = self;
         let (config, now) = (&state.config, state.now());
-        let kind = config.credential_fields.kind_of(request.headers());
+        let kind = key.kind(&config.credential_fields, request.headers());
         let outgoing = OutgoingRequest::unchanged(config, &request, kind, now);
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {

@@ -107,7 +107,9 @@ fn prepare<B: Backend, Req>(
     fill: &Fill<B::Fence>,
 ) -> OutgoingRequest {
     let now = state.now();
-    let kind = state.config.credential_fields.kind_of(request.headers());
+    let kind = fill
+        .key
+        .kind(&state.config.credential_fields, request.headers());
     if !request.headers().keys().any(is_condition_or_range) {
         return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }

@@ -16,6 +16,7 @@ use crate::service::origin::fetch::fetch_from_origin;
 use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
 use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::request::route::RequestKey;
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
@@ -84,7 +85,7 @@ where
         FetchOutcome::Replacement(response) => return Ok(response),
         FetchOutcome::Error(error) => return Err(error),
     };
-    let (state, exempt) = options_of(&layers, state, &mut outgoing);
+    let (state, exempt) = options_of(&layers, state, &fill.key, &mut outgoing);
     let (mut head, body) = response.into_parts();
     // A response that an inner layer exempts says nothing of a stored one.
     if outgoing.method == Method::HEAD && exempt.is_none() {
@@ -115,6 +116,7 @@ where
 fn options_of<B: Backend>(
     layers: &InnerLayers,
     state: LayerState<B>,
+    key: &RequestKey,
     outgoing: &mut OutgoingRequest,
 ) -> (LayerState<B>, Option<Refusal>) {
     let own = state.config.credential_fields.clone();
@@ -123,7 +125,7 @@ fn options_of<B: Backend>(
     outgoing.for_hooks = for_hooks.or(outgoing.for_hooks.take());
     let fields = &state.config.credential_fields;
     if *fields != own {
-        outgoing.kind = fields.kind_of(&outgoing.headers);
+        outgoing.kind = key.kind(fields, &outgoing.headers);
     }
     (state, exempt)
 }

@@ -53,7 +53,7 @@ pub(crate) fn follow<B: Backend, Res>(
         let key = fill.key.key.variant_for(seed, rule, &outgoing.headers);
         return Followed::OtherVariant(key);
     }
-    let kind = kind_of(state, shared, outgoing);
+    let kind = kind_of(state, shared, fill, outgoing);
     if refuses_other_credentials(shared.status, || kind)
         || !could_be_stored_for(shared, outgoing, kind)
     {
@@ -122,11 +122,13 @@ fn reuse_of<B: Backend>(
 fn kind_of<B: Backend>(
     state: &LayerState<B>,
     shared: &SharedHead,
+    fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> RequestKind {
-    match shared.credential_fields == state.config.credential_fields {
+    let fields = &shared.credential_fields;
+    match *fields == state.config.credential_fields {
         true => outgoing.kind,
-        false => shared.credential_fields.kind_of(&outgoing.headers),
+        false => fill.key.kind(fields, &outgoing.headers),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Re
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
+use crate::semantics::request_kind::{CredentialFields, RequestKind};
 use crate::state::LayerState;
 
 use super::forwarded_form::ForwardedForm;
@@ -52,11 +53,35 @@ impl ReadRequest<'_> {
         Preconditions::new(request, self.is_selective)
     }
 
-    /// The key and directives, independent of the request, and the form to send.
-    pub(crate) fn into_key(self, scope: &str) -> (RequestKey, ForwardedForm) {
+    /// What the request carries that is in no part of its key.
+    pub(crate) fn kind(&self, config: &Config, request: &request::Parts) -> RequestKind {
+        match self.has_credentials_in_key(config, request) {
+            true => RequestKind::Plain,
+            false => config.credential_fields.kind_of(&request.headers),
+        }
+    }
+
+    /// Whether the key hook has put credentials and cookies into the key, as the application says.
+    /// They cannot be in a key that the hook has left as it was.
+    fn has_credentials_in_key(&self, config: &Config, request: &request::Parts) -> bool {
+        if !config.key_covers_credentials {
+            return false;
+        }
+        let hosts = HostLines::from_headers(&request.headers);
+        let default = default_key_parts(config, request, self.target.as_deref(), hosts);
+        default.is_ok_and(|default| default != self.parts)
+    }
+
+    /// The key and directives, independent of the request they were made of, and the form to send.
+    pub(crate) fn into_key(
+        self,
+        config: &Config,
+        request: &request::Parts,
+    ) -> (RequestKey, ForwardedForm) {
         let key = RequestKey {
             key: self.key,
-            identity: self.parts.identity(scope).into(),
+            identity: self.parts.identity(&config.scope).into(),
+            has_credentials: self.has_credentials_in_key(config, request),
             directives: self.directives,
             is_selective: self.is_selective,
         };
@@ -74,10 +99,20 @@ pub(crate) struct RequestKey {
     /// The full key, of which `key` holds the digest.
     pub(crate) identity: Arc<[u8]>,
     pub(crate) directives: RequestDirectives,
+    /// Whether credentials and cookies are in the key.
+    has_credentials: bool,
     is_selective: bool,
 }
 
 impl RequestKey {
+    /// What a request with this key and these header fields carries that is in no part of the key.
+    pub(crate) fn kind(&self, fields: &CredentialFields, headers: &HeaderMap) -> RequestKind {
+        match self.has_credentials {
+            true => RequestKind::Plain,
+            false => fields.kind_of(headers),
+        }
+    }
+
     /// The conditions and ranges of the request, if its fields may have any.
     pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
         Preconditions::new(request, self.is_selective)
@@ -175,13 +210,24 @@ fn key_parts<'r>(
     target: Option<&Uri>,
     hosts: HostLines<'r>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let authority = config.authority.resolve_with(request, hosts);
-    let authority = authority.map_err(|InvalidAuthority| Bypass::Authority)?;
-    let mut parts = KeyParts::from_request(request, authority);
-    if let Some(target) = target {
-        parts = parts.with_query(target.query().map(str::to_owned));
-    }
+    let parts = default_key_parts(config, request, target, hosts);
+    let parts = parts.map_err(|InvalidAuthority| Bypass::Authority)?;
     config.key.make_key(request, parts).ok_or(Bypass::NoKey)
+}
+
+/// The parts of the key without a hook.
+fn default_key_parts<'r>(
+    config: &'r Config,
+    request: &'r request::Parts,
+    target: Option<&Uri>,
+    hosts: HostLines<'r>,
+) -> Result<KeyParts<'r>, InvalidAuthority> {
+    let authority = config.authority.resolve_with(request, hosts)?;
+    let parts = KeyParts::from_request(request, authority);
+    Ok(match target {
+        Some(target) => parts.with_query(target.query().map(str::to_owned)),
+        None => parts,
+    })
 }
 
 /// The resource of a write, as the key hook of one of the layers that it passes makes it; `None` if

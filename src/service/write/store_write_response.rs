@@ -109,7 +109,9 @@ fn judge<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<Representation<B::Fence>, Refusal> {
     let state = &pending.state;
-    let (get, RequestKey { key, identity, .. }) = represented_get(pending, head)?;
+    let (get, own_key) = represented_get(pending, head)?;
+    let kind = own_key.kind(&state.config.credential_fields, &get.headers);
+    let RequestKey { key, identity, .. } = own_key;
     if pending.is_exempt(&get) {
         return Err(Refusal::Exempt);
     }
@@ -129,7 +131,7 @@ fn judge<B: Backend, Res: Body>(
         head: RequestHead {
             method: &get.method,
             headers: &get.headers,
-            kind: state.config.credential_fields.kind_of(&get.headers),
+            kind,
             at: now,
         },
         for_hooks: Some(&get),
@@ -180,7 +182,7 @@ fn represented_get<B: Backend>(
         return Err(Refusal::NotRepresentation);
     }
     let own = match classify(&state.config, &state.shared.store.seed, &get) {
-        Route::Read(read) => read.into_key(&state.config.scope).0,
+        Route::Read(read) => read.into_key(&state.config, &get).0,
         Route::Write(_) | Route::Bypass(_) | Route::Refuse => {
             return Err(Refusal::NotRepresentation);
         }

@@ -1,5 +1,7 @@
 //! Clients with credentials read nothing of each other's, and others read nothing of theirs.
 
+mod in_keys;
+
 use http::{Method, Request};
 use tokio::time::{Instant, advance, sleep};
 use tower::Layer;
