@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use http::{Extensions, Uri, request, response};
+use http::{Extensions, HeaderMap, Uri, request, response};
 
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
+use crate::key::canonical::cookies::{CookieLines, IgnoredCookies};
 use crate::key::{Authority, MakeCacheKey, QueryRules, Sites, UriKey};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::cache_control::TargetedFields;
@@ -61,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) key: Arc<dyn MakeCacheKey>,
     pub(crate) key_covers_credentials: bool,
     pub(crate) query: QueryRules,
+    /// `None` if there are none: every request asks for them.
+    pub(crate) ignore_request_cookies: Option<IgnoredCookies>,
     pub(crate) on_rewritten_target: Option<Arc<OnRewrittenTarget>>,
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
@@ -158,6 +161,7 @@ impl Default for Config {
             key: default_key(),
             key_covers_credentials: false,
             query: QueryRules::default(),
+            ignore_request_cookies: None,
             on_rewritten_target: None,
             scope: Arc::from(""),
             skip: None,
@@ -198,15 +202,6 @@ impl Config {
     /// Those of the inner layer judge the response. Those that judge the request, bound its
     /// waiting or make a hit have been in use before, and stay those of this layer.
     pub(crate) fn with_response_options_of(&self, inner: &Self) -> Self {
-        let mut also_invalidate = self.also_invalidate.clone();
-        for hook in &inner.also_invalidate {
-            if also_invalidate
-                .iter()
-                .all(|known| !Arc::ptr_eq(known, hook))
-            {
-                also_invalidate.push(hook.clone());
-            }
-        }
         // All fields are listed, so that a new one cannot be forgotten.
         Self {
             ttl: inner.ttl,
@@ -233,10 +228,11 @@ impl Config {
             key: self.key.clone(),
             key_covers_credentials: self.key_covers_credentials,
             query: self.query.clone(),
+            ignore_request_cookies: self.ignore_request_cookies.clone(),
             on_rewritten_target: self.on_rewritten_target.clone(),
             scope: self.scope.clone(),
             skip: self.skip.clone(),
-            also_invalidate,
+            also_invalidate: self.also_invalidate_with(inner),
             // The fence of such a response was captured before the call, if this layer stores it.
             write_through: self.write_through && inner.write_through,
             store_posts: self.store_posts && inner.store_posts,
@@ -257,6 +253,25 @@ impl Config {
             clock: self.clock.clone(),
             random: self.random.clone(),
         }
+    }
+
+    /// The hooks of this layer and of another one, each once.
+    fn also_invalidate_with(&self, inner: &Self) -> Vec<Arc<AlsoInvalidate>> {
+        let mut hooks = self.also_invalidate.clone();
+        for hook in &inner.also_invalidate {
+            if hooks.iter().all(|known| !Arc::ptr_eq(known, hook)) {
+                hooks.push(hook.clone());
+            }
+        }
+        hooks
+    }
+
+    /// Takes the cookies off a request that are in no key. Returns its lines as they were, if they
+    /// change.
+    #[inline]
+    pub(crate) fn take_ignored_cookies(&self, headers: &mut HeaderMap) -> Option<CookieLines> {
+        let ignored = self.ignore_request_cookies.as_ref()?;
+        ignored.take_from(headers)
     }
 
     /// Whether the key hook of another layer of the same cache is this one's, or none.

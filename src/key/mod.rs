@@ -14,6 +14,7 @@ mod digest_seed;
 mod identity;
 mod key_parts;
 mod make_key;
+mod name_pattern;
 pub(crate) mod normal_path;
 mod query;
 mod sites;

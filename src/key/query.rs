@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::Uri;
 
+use super::name_pattern::NamePattern;
+
 /// The query parameters that distinguish responses. Default: all, as received.
 ///
 /// A parameter that does not count is no part of the key and does not reach the inner service
@@ -19,34 +21,9 @@ use http::Uri;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRules {
-    only: Option<Box<[Pattern]>>,
-    ignored: Box<[Pattern]>,
+    only: Option<Box<[NamePattern]>>,
+    ignored: Box<[NamePattern]>,
     sorted: bool,
-}
-
-/// A parameter name, or all names with a prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Pattern {
-    name: Box<str>,
-    is_prefix: bool,
-}
-
-impl Pattern {
-    fn new(text: &str) -> Self {
-        let prefix = text.strip_suffix('*');
-        Self {
-            name: prefix.unwrap_or(text).into(),
-            is_prefix: prefix.is_some(),
-        }
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        if self.is_prefix {
-            name.starts_with(&*self.name)
-        } else {
-            *self.name == *name
-        }
-    }
 }
 
 impl QueryRules {
@@ -60,7 +37,7 @@ impl QueryRules {
     #[must_use]
     pub fn only<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
-            only: Some(names.into_iter().map(Pattern::new).collect()),
+            only: Some(names.into_iter().map(NamePattern::new).collect()),
             ..Self::default()
         }
     }
@@ -70,7 +47,7 @@ impl QueryRules {
     #[must_use]
     pub fn ignoring<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
         Self {
-            ignored: names.into_iter().map(Pattern::new).collect(),
+            ignored: names.into_iter().map(NamePattern::new).collect(),
             ..self
         }
     }
@@ -125,7 +102,11 @@ impl QueryRules {
 
     /// Returns whether a parameter of this name counts.
     fn counts(&self, name: &str) -> bool {
-        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        let any = |patterns: &[NamePattern]| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.matches(name.as_bytes()))
+        };
         self.only.as_deref().is_none_or(any) && !any(&self.ignored)
     }
 }

@@ -29,6 +29,7 @@ enum Kind {
     Jitter(f64),
     EarlyRefresh(f64),
     CacheName(Box<str>, InvalidCacheName),
+    CookieName(Box<str>),
     FieldName {
         option: &'static str,
         name: Box<str>,
@@ -47,6 +48,10 @@ impl InvalidOption {
 
     pub(super) fn cache_name(name: &str, error: InvalidCacheName) -> Self {
         Kind::CacheName(name.into(), error).into()
+    }
+
+    pub(super) fn cookie_name(name: &str) -> Self {
+        Kind::CookieName(name.into()).into()
     }
 
     fn field_name(option: &'static str, name: &str, error: InvalidHeaderName) -> Self {
@@ -84,6 +89,12 @@ impl fmt::Display for InvalidOption {
                     "cache_status_name must be visible ASCII or spaces, not {name:?}"
                 )
             }
+            Kind::CookieName(name) => {
+                write!(
+                    f,
+                    "ignore_request_cookies must be given cookie names, not {name:?}"
+                )
+            }
             Kind::FieldName { option, name, .. } => {
                 write!(f, "{option} must be given field names, not {name:?}")
             }
@@ -94,7 +105,7 @@ impl fmt::Display for InvalidOption {
 impl Error for InvalidOption {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            Kind::Jitter(_) | Kind::EarlyRefresh(_) => None,
+            Kind::Jitter(_) | Kind::EarlyRefresh(_) | Kind::CookieName(_) => None,
             Kind::CacheName(_, error) => Some(error),
             Kind::FieldName { error, .. } => Some(error),
         }
@@ -154,6 +165,14 @@ mod tests {
             (
                 layer().try_credential_fields(["x-session", ""]).err(),
                 "credential_fields must be given field names, not \"\"",
+            ),
+            (
+                layer().try_ignore_request_cookies(["_ga", "_gid=1"]).err(),
+                "ignore_request_cookies must be given cookie names, not \"_gid=1\"",
+            ),
+            (
+                layer().try_ignore_request_cookies([""]).err(),
+                "ignore_request_cookies must be given cookie names, not \"\"",
             ),
         ];
         for (error, expected) in rows {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{Extensions, Uri, request};
 
 use super::CacheLayer;
+use super::invalid_option::{InvalidOption, or_panic};
 use crate::backend::Backend;
+use crate::key::canonical::cookies::IgnoredCookies;
 use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 
 /// # Keys
@@ -118,8 +120,8 @@ impl<B: Backend> CacheLayer<B> {
     /// effect. Responses with `Set-Cookie`, `private` or `no-store` are not stored either way.
     ///
     /// # Danger
-    /// The cache cannot check what is in the key. If the hook forgets one field that a response
-    /// depends on, one client gets the page of another one: with the tenant in the key, but not the
+    /// The cache cannot check the key. If the hook forgets one field that a response depends on, one
+    /// client gets the page of another one: with the tenant in the key, but not the
     /// user, the page of the first user is what all users of that tenant get. The key must hold
     /// what has been verified. A hook that takes the user from a field that the client only claims
     /// shows the page of that user to every client that claims to be it.
@@ -156,6 +158,64 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn query(self, rules: QueryRules) -> Self {
         self.with(|config| config.query = rules)
+    }
+
+    /// Sets the names of the request cookies that no response to a GET or HEAD depends on, such as
+    /// those of analytics; it replaces an earlier list. A `*` at the end of a name matches any
+    /// rest; `*` alone is all cookies.
+    ///
+    /// Default: an empty list, all cookies count. The listed ones are taken off a GET or HEAD
+    /// before its key is made: the [key hook](Self::key) and [`skip`](Self::skip) do not see them,
+    /// `Vary: Cookie` does not compare them, and the inner service does not get them. A request
+    /// without other cookies counts as one without `Cookie`, so its response may be stored without
+    /// a lifetime of its own. What is left of `Cookie` is sent as one line, with `; ` between
+    /// cookies. Requests that bypass the cache, and writes, keep their cookies as they came; their
+    /// keys are made without the listed ones. With stacked layers, the list of the outermost one
+    /// counts.
+    ///
+    /// Names are case-sensitive and compared as received. Quotes have no meaning (RFC 6265 §4.2.1).
+    ///
+    /// # Danger
+    /// A handler that reads a listed cookie does not find it any more. Where the inner service gets
+    /// cookies in another way, as from an extension that a layer outside of the cache has made of
+    /// them, the response for one client's cookie is stored and answers all clients. Never list a
+    /// session, a token against request forgery, a language or a test group.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .ignore_request_cookies(["_ga", "_ga_*", "_gid", "_fbp"]);
+    /// ```
+    ///
+    /// # Panics
+    /// If a name is empty or has whitespace, `=` or `;`; see
+    /// [`try_ignore_request_cookies`](Self::try_ignore_request_cookies).
+    #[must_use]
+    #[track_caller]
+    pub fn ignore_request_cookies<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        or_panic(self.try_ignore_request_cookies(names))
+    }
+
+    /// Sets [`ignore_request_cookies`](Self::ignore_request_cookies) to names that come from
+    /// configuration.
+    ///
+    /// # Errors
+    /// If a name is empty or has whitespace, `=` or `;`.
+    pub fn try_ignore_request_cookies<'n>(
+        self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Self, InvalidOption> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let is_invalid = |name: &&&str| {
+            let has_separator = name.contains(|c: char| c.is_whitespace() || "=;".contains(c));
+            name.is_empty() || has_separator
+        };
+        if let Some(invalid) = names.iter().find(is_invalid) {
+            return Err(InvalidOption::cookie_name(invalid));
+        }
+        let cookies = (!names.is_empty()).then(|| IgnoredCookies::new(names));
+        Ok(self.with(|config| config.ignore_request_cookies = cookies))
     }
 
     /// Sets a function that rewrites copies of the target in the extensions of a request, as the

@@ -41,13 +41,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
+use crate::key::canonical::cookies::CookieLines;
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
@@ -113,6 +114,13 @@ impl<S: Clone, B: Backend> Cache<S, B> {
     }
 }
 
+/// Gives a request that is not answered from the store its own cookies back.
+fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
+    if let Some(cookies) = cookies {
+        cookies.put_back(headers);
+    }
+}
+
 impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.state.clone())
@@ -153,15 +161,18 @@ where
             return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
         }
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
+        let cookies = config.take_ignored_cookies(&mut parts.headers);
         let read_request = match classify(config, seed, &parts) {
             Route::Read(read) => read,
             Route::Write(target) => {
+                put_back(cookies, &mut parts.headers);
                 apply_to_write(&mut parts, target.scheme.as_deref());
                 return self.forward(parts, body, |state, inner, request| {
                     write(state, inner, request, target)
                 });
             }
             Route::Bypass(reason) => {
+                put_back(cookies, &mut parts.headers);
                 return self.forward(parts, body, |state, inner, request| {
                     bypass(state, inner, request, reason)
                 });

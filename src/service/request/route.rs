@@ -248,6 +248,12 @@ pub(crate) fn resource_of(
     seed: &DigestSeed,
     request: &request::Parts,
 ) -> Option<Resource> {
+    let mut trimmed = None;
+    if config.ignore_request_cookies.is_some() {
+        let request = trimmed.insert(request.clone());
+        config.take_ignored_cookies(&mut request.headers);
+    }
+    let request = trimmed.as_ref().unwrap_or(request);
     let hosts = HostLines::from_headers(&request.headers);
     let parts = key_parts(config, request, None, hosts).ok()?;
     Some(resource_with(config, seed, &parts))

@@ -110,7 +110,9 @@ fn judge<B: Backend, Res: Body>(
 ) -> Result<Representation<B::Fence>, Refusal> {
     let state = &pending.state;
     let (get, own_key) = represented_get(pending, head)?;
-    let kind = own_key.kind(&state.config.credential_fields, &get.headers);
+    // The write had cookies, too, that a GET loses on its way.
+    let headers = &pending.request.headers;
+    let kind = own_key.kind(&state.config.credential_fields, headers);
     let RequestKey { key, identity, .. } = own_key;
     if pending.is_exempt(&get) {
         return Err(Refusal::Exempt);
@@ -264,7 +266,9 @@ fn get_for<B: Backend>(
     if !pending.is_on_own_site(&named) {
         return None;
     }
-    let get = pending.get_for(&named, pending.request.extensions.clone())?;
+    let mut get = pending.get_for(&named, pending.request.extensions.clone())?;
+    let config = &pending.state.config;
+    config.take_ignored_cookies(&mut get.headers);
     Some((get, named.path.into()))
 }
 

@@ -1,5 +1,6 @@
 //! Clients with credentials read nothing of each other's, and others read nothing of theirs.
 
+mod ignored_cookies;
 mod in_keys;
 
 use http::{Method, Request};

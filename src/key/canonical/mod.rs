@@ -5,10 +5,13 @@
 //! the key is made, and [`spell_by_key`], which the cache uses for requests that go to the inner
 //! service.
 
-use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Uri, request};
+pub(crate) mod cookies;
 
+use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri, request};
+
+use self::cookies::join_cookies;
 use super::authority::{Authority, HostLines, InvalidAuthority, authority_of, normalize_authority};
 use crate::semantics::fields::{self, hop_by_hop};
 
@@ -114,22 +117,6 @@ fn set_authority(request: &mut request::Parts, authority: &str, keeps_scheme: bo
         _ => {
             request.headers.remove(HOST);
         }
-    }
-}
-
-/// Joins the lines of `Cookie`, which HTTP/2 may split, into the one that everything else expects
-/// (RFC 9113 §8.2.3).
-pub(crate) fn join_cookies(headers: &mut HeaderMap) {
-    let lines = headers.get_all(COOKIE);
-    if lines.iter().nth(1).is_none() {
-        return;
-    }
-    let lines: Vec<&[u8]> = lines
-        .iter()
-        .map(|line| line.as_bytes().trim_ascii())
-        .collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
     }
 }
 

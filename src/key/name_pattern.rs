@@ -1,0 +1,28 @@
+//! Names that options list: of query parameters and of cookies.
+
+/// A name, or all names with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamePattern {
+    name: Box<str>,
+    is_prefix: bool,
+}
+
+impl NamePattern {
+    /// Reads a name. A `*` at the end matches any rest.
+    pub(super) fn new(text: &str) -> Self {
+        let prefix = text.strip_suffix('*');
+        Self {
+            name: prefix.unwrap_or(text).into(),
+            is_prefix: prefix.is_some(),
+        }
+    }
+
+    /// Returns whether a name as received, byte for byte, is one of them.
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        let own = self.name.as_bytes();
+        match self.is_prefix {
+            true => name.starts_with(own),
+            false => name == own,
+        }
+    }
+}
