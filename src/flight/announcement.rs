@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The outcome of a flight for its followers. `H` is the response head that they share.
@@ -17,12 +17,15 @@ pub(crate) enum FlightOutcome<H> {
     /// The response may be shared. A follower checks whether the head suits its own request, then
     /// reads the body from the flight's stream.
     Shared(Arc<H>),
-    /// The response may not be shared, for this reason. A follower that the reason concerns calls
-    /// the inner service for itself, at once and without a flight.
-    Refused(Refusal),
-    /// The response may be due to the leader's own request, such as a 400. One of the followers
-    /// takes over and leads a new flight.
-    Declined,
+    /// The response may not be shared with requests of the leader's kind. A follower of that kind
+    /// calls the inner service for itself, at once and without a flight. One of the others takes
+    /// over and leads a new flight.
+    Refused(RequestKind),
+    /// The response may be due to the leader's own request, which is of this kind: a 400, or a
+    /// refusal where a response is known that could be shared. One of the followers takes over.
+    Declined(RequestKind),
+    /// The leader's request is none of the cache's. One of the followers takes over.
+    Exempt,
     /// The leader left without a response that could be shared: it was cancelled, or its call
     /// failed. One of the followers takes over and leads a new flight.
     Vacant,
@@ -32,14 +35,16 @@ impl<H> Clone for FlightOutcome<H> {
     fn clone(&self) -> Self {
         match self {
             Self::Shared(head) => Self::Shared(head.clone()),
-            Self::Refused(refusal) => Self::Refused(*refusal),
-            Self::Declined => Self::Declined,
+            Self::Refused(kind) => Self::Refused(*kind),
+            Self::Declined(kind) => Self::Declined(*kind),
+            Self::Exempt => Self::Exempt,
             Self::Vacant => Self::Vacant,
         }
     }
 }
 
-/// A one-time broadcast of a flight's outcome. Listeners are woken in the order in which they came.
+/// A one-time broadcast of a flight's outcome. Listeners are woken in the order in which they came;
+/// from the middle on if one of them takes over.
 #[derive(Debug)]
 pub(super) struct Announcement<H>(Mutex<State<H>>);
 
@@ -110,14 +115,24 @@ impl<H> Announcement<H> {
 
     /// Publishes the outcome and wakes all listeners. Only the first call has an effect.
     pub(super) fn publish(&self, outcome: FlightOutcome<H>) {
+        let is_shared = matches!(outcome, FlightOutcome::Shared(_));
         let mut state = self.state();
         if state.outcome.is_some() {
             return;
         }
         state.outcome = Some(outcome);
-        let wakers = std::mem::take(&mut state.wakers);
+        let mut first = std::mem::take(&mut state.wakers);
         drop(state);
-        wakers.into_values().for_each(Waker::wake);
+        // Where one of them takes over, it is neither one of the first that came nor of the last:
+        // a client that sends a few requests at once does not lead several flights in a row.
+        let middle = first.keys().nth(first.len() / 2).copied();
+        let then = match middle.filter(|_| !is_shared) {
+            Some(middle) => first.split_off(&middle),
+            None => BTreeMap::new(),
+        };
+        then.into_values()
+            .chain(first.into_values())
+            .for_each(Waker::wake);
     }
 
     /// Ready while there are no followers. One task at a time can wait for that.

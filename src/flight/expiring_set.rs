@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::RequestKind;
 
 const SETS: usize = 1024;
 const WAYS: usize = 4;
@@ -22,10 +23,19 @@ const TICKS_PER_SECOND: u128 = 10;
 pub(crate) enum Audience {
     /// All requests.
     Everyone,
-    /// Requests with a credential field, such as `Authorization`.
-    WithCredentials,
-    /// Requests with a `Cookie` field.
-    WithCookie,
+    /// Requests of one kind.
+    Kind(RequestKind),
+}
+
+impl Audience {
+    /// The number of bits by which a digest is rotated, so that a set can hold a key for several
+    /// audiences. A set is used for kinds of requests, or for all requests.
+    const fn rotation(self) -> u32 {
+        match self {
+            Self::Everyone => 0,
+            Self::Kind(kind) => kind as u32 * 32,
+        }
+    }
 }
 
 /// A set of keys, each with a time of expiry. A cache of four-way associativity: a fifth key of
@@ -52,7 +62,7 @@ impl ExpiringSet {
     /// The slots that may hold a key, and its tag: the upper half of the slot that does.
     fn slots(&self, key: &CacheKey, audience: Audience) -> (&[AtomicU64; WAYS], u64) {
         let digest = key.resource().digest() ^ key.selector() ^ key.variant();
-        let digest = digest.rotate_left(audience as u32 * 32);
+        let digest = digest.rotate_left(audience.rotation());
         let slots = &self.0[(digest >> 96) as usize % SETS];
         (slots, (digest as u64) & !EXPIRY_MASK)
     }
@@ -101,8 +111,9 @@ impl ExpiringSet {
 mod tests {
     use std::time::SystemTime;
 
-    use super::Audience::{Everyone, WithCookie};
+    use super::Audience::{Everyone, Kind};
     use super::*;
+    use crate::semantics::request_kind::RequestKind::WithCookies;
 
     fn key(path: &str) -> CacheKey {
         CacheKey::for_path(path)
@@ -122,7 +133,7 @@ mod tests {
         set.remember(&a, Everyone, at(0), TEN);
         assert!(set.is_remembered(&a, Everyone, at(9)) && !set.is_remembered(&a, Everyone, at(10)));
         assert!(!set.is_remembered(&b, Everyone, at(0)));
-        assert!(!set.is_remembered(&a, WithCookie, at(0)));
+        assert!(!set.is_remembered(&a, Kind(WithCookies), at(0)));
         set.forget(&b, Everyone);
         assert!(set.is_remembered(&a, Everyone, at(0)));
         set.forget(&a, Everyone);

@@ -110,6 +110,18 @@ impl<F, H> Leader<F, H> {
         }
     }
 
+    /// Leaves the flight to its followers, because the request is none of the cache's. Nothing will
+    /// be stored, so that later requests need not look up again.
+    pub(crate) fn exempt(&self) {
+        if !self.flight.announcement.is_published() {
+            let mut maps = self.stripes.of_key(&self.key).lock();
+            let removed = maps.remove(self.key, &self.flight);
+            drop(maps);
+            drop(removed);
+            self.publish(FlightOutcome::Exempt);
+        }
+    }
+
     /// Closes the flight: no request joins any more. Its followers keep following.
     pub(crate) fn close(&self) {
         self.stripes.of_key(&self.key).close(self.key, &self.flight);

@@ -13,17 +13,20 @@
 //!      |                             calling      a request may join if the fences allow it
 //!      |                                |
 //!      |                                | publish, close_with, or the leader is dropped
-//!      |           +-------------+------+------+-------------+
-//!      |           v             v             v             v
-//!      |        Shared        Refused      Declined       Vacant
-//!      |        followers     followers    one of the followers leads
-//!      |        read the      call for     a flight of its own
-//!      |        same body     themselves
-//!      |           |             |             |             |
-//!      +-----------+-------------+-------------+-------------+
+//!      |           +-------------+------+------+-------------+-----------+
+//!      |           v             v             v             v           v
+//!      |        Shared        Refused      Declined       Exempt      Vacant
+//!      |        followers     those of     one of the followers leads
+//!      |        read the      its kind     a flight of its own
+//!      |        same body     call alone
+//!      |           |             |             |             |           |
+//!      +-----------+-------------+-------------+-------------+-----------+
 //!         close: later requests do not find the flight any more;
 //!         its followers still get the outcome and the body
 //! ```
+//!
+//! A response that is refused is refused for the leader's kind of request: followers of that kind
+//! call for themselves, and one of the others leads the next flight.
 //!
 //! A shared flight is closed when its body has been stored, or is known not to be; until then later
 //! requests join it. Whether a request may join a call that has begun is decided by *fences*: a

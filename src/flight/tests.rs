@@ -10,7 +10,7 @@ use super::follower::Follower;
 use super::*;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 
 type Table = Flights<u64, ()>;
 
@@ -254,13 +254,64 @@ fn a_leader_dropped_without_an_outcome_leaves_the_flight_vacant() {
 
     let leader = lead(&flights, 1, 0);
     let follower = follow(&flights);
-    leader.publish(FlightOutcome::Refused(Refusal::Private));
+    leader.publish(FlightOutcome::Refused(RequestKind::Plain));
     drop(leader);
     let outcome = Stepped::new(follower.wait()).poll();
-    let Some((FlightOutcome::Refused(refusal), _)) = outcome else {
+    let Some((FlightOutcome::Refused(kind), _)) = outcome else {
         panic!("the first outcome counts");
     };
-    assert_eq!(refusal, Refusal::Private);
+    assert_eq!(kind, RequestKind::Plain);
+}
+
+/// Promise: a request that is none of the cache's costs others neither waiting nor a lookup.
+#[test]
+fn an_exempt_leader_leaves_the_flight_and_no_lookup_is_outdated() {
+    let flights = Flights::default();
+    let leader = lead(&flights, 1, 0);
+    let follower = follow(&flights);
+    let completed_fills = flights.completed_fills(&leader.key());
+    leader.exempt();
+    let outcome = Stepped::new(follower.wait()).poll();
+    assert!(matches!(outcome, Some((FlightOutcome::Exempt, _))));
+    assert_eq!(flights.len(), 0);
+    assert_eq!(flights.completed_fills(&leader.key()), completed_fills);
+    // What it publishes later is too late.
+    leader.close_with(FlightOutcome::Refused(RequestKind::Plain));
+    assert_eq!(flights.len(), 0);
+}
+
+/// Wakes by adding its number to a list.
+struct Listed(usize, Arc<std::sync::Mutex<Vec<usize>>>);
+
+impl std::task::Wake for Listed {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().expect("no panic").push(self.0);
+    }
+}
+
+/// Promise: a client that sends a few requests at once does not lead several flights in a row.
+#[test]
+fn the_follower_in_the_middle_is_the_first_to_take_over() {
+    for (outcome, expected) in [
+        (FlightOutcome::Declined(RequestKind::Plain), [2, 3, 4, 0, 1]),
+        (FlightOutcome::Shared(Arc::default()), [0, 1, 2, 3, 4]),
+    ] {
+        let flights = Flights::default();
+        let leader = lead(&flights, 1, 0);
+        let woken = Arc::<std::sync::Mutex<Vec<usize>>>::default();
+        let waiting: Vec<_> = (0..5)
+            .map(|number| {
+                let mut waiting = Box::pin(follow(&flights).wait());
+                let waker = Waker::from(Arc::new(Listed(number, woken.clone())));
+                let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                waiting
+            })
+            .collect();
+        leader.publish(outcome);
+        assert_eq!(*woken.lock().expect("no panic"), expected);
+        drop(waiting);
+    }
 }
 
 /// Promise: what a leader looked up before a write is not for a request that began after it.

@@ -67,12 +67,20 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)
     }
 
-    /// Sets how long a key is remembered as uncacheable. Its requests are not coalesced meanwhile
-    /// (hit-for-miss).
+    /// Sets how long a key is remembered as uncacheable for a kind of request. Its requests of that
+    /// kind are not coalesced meanwhile (hit-for-miss).
     ///
-    /// Default: 10 seconds. With zero, no key is remembered. A response that may be stored ends the
-    /// time early. If a response is not stored because of the request's `Cookie` or
-    /// `Authorization`, only requests with that field are concerned.
+    /// Default: 10 seconds. With zero, no key is remembered.
+    ///
+    /// The kinds are requests with `Cookie`, with one of the
+    /// [`credential_fields`](Self::credential_fields), with both, and with neither. A response that
+    /// is refused to one kind says nothing of the others: they go on sharing one call, and having
+    /// their stored response refreshed. It costs them one call per kind and time. A response that
+    /// may be stored ends the time early, for its kind.
+    ///
+    /// While a response that can be shared is stored, even if it is stale, one refusal is not
+    /// enough, because a field of that request may be the reason. Another request of the kind
+    /// calls, and the others wait for it. After three refusals in a row the key is remembered.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)

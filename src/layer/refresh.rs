@@ -27,6 +27,12 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: 5 seconds. With zero, every request contacts it. At most 4096 failed keys are
     /// remembered at a time.
+    ///
+    /// It counts for the kind of request whose call failed: with cookies, with credentials, with
+    /// both, or with neither. A call that a refresh would not make alike starts no backoff: that of
+    /// a request with `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for
+    /// the inner service, and that of a HEAD. So no client ends the refreshes for others by
+    /// requests of its own that fail.
     #[must_use]
     pub fn failure_backoff(self, backoff: Duration) -> Self {
         self.with(|config| config.failure_backoff = backoff)

@@ -281,12 +281,13 @@ impl WriteOutcome {
 }
 
 impl Refusal {
-    /// Returns whether the refusal lies in the response itself.
+    /// Returns whether other requests of the same kind would be refused just as well.
     ///
-    /// Such a response would be refused whichever client asked for it, so requests for its key need
-    /// not wait for each other. Other refusals concern one request or one moment.
+    /// Such a refusal lies in the response itself, or in what the kind of the request stands for.
+    /// Requests of that kind need not wait for each other. Other refusals concern one request or
+    /// one moment.
     #[must_use]
-    pub(crate) fn concerns_every_request(self) -> bool {
+    pub(crate) fn concerns_kind(self) -> bool {
         matches!(
             self,
             Self::NoStore
@@ -303,6 +304,8 @@ impl Refusal {
                 | Self::TooLarge
                 | Self::HeadTooLarge
                 | Self::NoRoom
+                | Self::Credentials
+                | Self::Cookie
         )
     }
 }

@@ -16,6 +16,7 @@ use crate::key::CacheKey;
 use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{Contradiction, FetchReason, Refusal, StaleUse};
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
@@ -209,6 +210,38 @@ pub(crate) struct Fill<F> {
     pub(crate) key: RequestKey,
 }
 
+impl<F> Fill<F> {
+    /// What the outcome of this call, for a request of this kind, says of calls for other requests.
+    pub(crate) fn significance(&self, kind: RequestKind) -> Significance {
+        let is_known = |stored: &Arc<StoredResponse>| stored.freshness().is_reusable();
+        Significance {
+            kind,
+            is_forced: !self.key.directives.accept_stale(),
+            is_known: self.miss.stored_response().is_some_and(is_known),
+        }
+    }
+}
+
+/// What the outcome of a call says of calls for other requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Significance {
+    /// The kind of request that it is about.
+    pub(crate) kind: RequestKind,
+    /// Whether the client has forced the call by its directives.
+    pub(crate) is_forced: bool,
+    /// Whether a response is stored that others could use without validation.
+    pub(crate) is_known: bool,
+}
+
+impl Significance {
+    /// Whether others of the kind would get a response like this one, as far as is known. A stored
+    /// response that can be shared, or a call that a client has forced, speaks against it: any
+    /// field of the request may be the reason.
+    pub(crate) fn is_typical(self) -> bool {
+        !self.is_forced && !self.is_known
+    }
+}
+
 /// Why a request was forwarded, and the status it was answered with.
 #[derive(Clone, Copy)]
 pub(crate) struct FetchInfo {
@@ -238,6 +271,8 @@ pub(crate) struct Storable<F> {
     pub(crate) merge: Option<MergePlan>,
     /// When the inner service was called.
     pub(crate) called: Moment,
+    /// What a refusal of its body says of other requests.
+    pub(crate) significance: Significance,
     /// The rules it was judged by, apart from the status it would replace.
     pub(crate) rules: StoringRules,
 }

@@ -40,10 +40,18 @@ pub(crate) enum CacheAnswer<F> {
     /// With a stored response.
     Hit(Hit),
     /// With a stored response, which is refreshed in the background.
-    // The miss is boxed, because few hits have one.
-    HitAndRefresh(Hit, Refresh, Box<Miss<F>>),
+    // The refresh is boxed, because few hits have one.
+    HitAndRefresh(Hit, Box<DueRefresh<F>>),
     /// With a 504, because the request is `only-if-cached`.
     GatewayTimeout,
+}
+
+/// A refresh that a hit is due for.
+pub(crate) struct DueRefresh<F> {
+    pub(crate) reason: Refresh,
+    /// The kind of the request that was answered, which makes the call.
+    pub(crate) kind: RequestKind,
+    pub(crate) miss: Miss<F>,
 }
 
 impl<F> From<CacheAnswer<F>> for LookupOutcome<F> {
@@ -316,19 +324,25 @@ fn hit_and_refresh<B: Backend>(
         return CacheAnswer::Hit(hit).into();
     }
     let (key, now) = (&miss.lookup_key, subject.now);
+    let kind = (subject.kind)();
     let uncacheable = &shared.coalescing.uncacheable;
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = subject.directives.no_store
-        || uncacheable.contains(key, (subject.kind)(), now)
+        || uncacheable.refuses_refresh(key, kind, now)
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
         Refresh::Early if is_useless => return CacheAnswer::Hit(hit).into(),
-        _ if shared.origin.failures.is_backing_off(key, now) => {
+        _ if shared.origin.failures.is_backing_off(key, kind, now) => {
             return CacheAnswer::Hit(hit).into();
         }
         _ => {}
     }
     miss.note_answered_with(hit.response.clone());
-    CacheAnswer::HitAndRefresh(hit, refresh, Box::new(miss)).into()
+    let due = DueRefresh {
+        reason: refresh,
+        kind,
+        miss,
+    };
+    CacheAnswer::HitAndRefresh(hit, Box::new(due)).into()
 }

@@ -32,9 +32,9 @@ pub(crate) fn answer<B: Backend, Res>(
     let responder = Responder::new(state);
     match answer {
         CacheAnswer::Hit(hit) => (responder.hit(&hit, preconditions), None),
-        CacheAnswer::HitAndRefresh(hit, reason, miss) => {
+        CacheAnswer::HitAndRefresh(hit, due) => {
             let response = responder.hit(&hit, preconditions);
-            (response, begin_refresh(state, reason, *miss).map(Box::new))
+            (response, begin_refresh(state, *due).map(Box::new))
         }
         CacheAnswer::GatewayTimeout => (responder.gateway_timeout(), None),
     }

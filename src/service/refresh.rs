@@ -11,7 +11,8 @@ use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::flight::{BodyStream, Leader};
-use crate::semantics::reason::{Reason, Refresh};
+use crate::semantics::reason::Reason;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
@@ -22,6 +23,7 @@ use super::bounds::{InnerBody, InnerService};
 use super::coalesce::member::join_rules;
 use super::coalesce::run_fill::run_fill;
 use super::fill_data::Miss;
+use super::lookup::DueRefresh;
 use super::request::outgoing::OutgoingRequest;
 use super::request::route::RequestKey;
 
@@ -29,6 +31,7 @@ use super::request::route::RequestKey;
 pub(crate) struct BackgroundRefresh<B: Backend> {
     state: LayerState<B>,
     miss: Miss<B::Fence>,
+    kind: RequestKind,
     leader: Leader<B::Fence, SharedHead>,
     runtime: Handle,
 }
@@ -37,9 +40,9 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
 #[inline(never)]
 pub(crate) fn begin_refresh<B: Backend>(
     state: &LayerState<B>,
-    reason: Refresh,
-    miss: Miss<B::Fence>,
+    due: DueRefresh<B::Fence>,
 ) -> Option<BackgroundRefresh<B>> {
+    let DueRefresh { reason, kind, miss } = due;
     let shared = &state.shared;
     let runtime = shared.background.runtime_for_new_work()?;
     let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
@@ -51,12 +54,13 @@ pub(crate) fn begin_refresh<B: Backend>(
         .lead_if_vacant(key, fence, rules, stream)?;
     // Unless this one stores something, the next refresh is not tried at once.
     let failures = &shared.origin.failures;
-    failures.remember_refresh(&key, now, state.config.failure_backoff);
+    failures.remember_refresh(&key, kind, now, state.config.failure_backoff);
     state.count(Event::Refresh(reason));
     tracing::debug!(reason = reason.as_str(), "refresh");
     Some(BackgroundRefresh {
         state: state.clone(),
         miss,
+        kind,
         leader,
         runtime,
     })
@@ -75,12 +79,11 @@ impl<B: Backend> BackgroundRefresh<B> {
         let Self {
             state,
             miss,
+            kind,
             leader,
             runtime,
         } = self;
-        let (config, now) = (&state.config, state.now());
-        let kind = key.kind(&config.credential_fields, request.headers());
-        let outgoing = OutgoingRequest::unchanged(config, &request, kind, now);
+        let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {
             let timeout = state.config.coalesce.fill_timeout;

@@ -26,7 +26,7 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
 
-use super::fill_data::{Fill, Storable};
+use super::fill_data::{Fill, Significance, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
@@ -92,6 +92,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         existing: fill.miss.replaced_status,
         ..rules.clone()
     };
+    let significance = fill.significance(outgoing.kind);
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
     let fence = fence
@@ -100,7 +101,8 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let lookup_key = fill.miss.lookup_key;
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        uncacheable.forget(&lookup_key, outgoing.kind);
+        let was_stored = fill.miss.stored_response().is_some();
+        uncacheable.forget(&lookup_key, outgoing.kind, was_stored);
     }
     Ok(Storable {
         key: variant_key(state, fill.key.key, &grant, &outgoing.headers),
@@ -113,6 +115,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
         called: outgoing.at,
+        significance,
         rules,
     })
 }
@@ -153,7 +156,8 @@ pub(crate) fn commit<B: Backend>(
         Err(refusal) => {
             // The next requests need not wait for a response that is not kept either.
             if refusal == Refusal::TooLarge {
-                remember_uncacheable(state, &storable.lookup_key, refusal);
+                let (key, significance) = (&storable.lookup_key, storable.significance);
+                remember_refusal(state, key, refusal, significance);
             }
             guard.mark_refused(refusal);
             return state.record_refusal(refusal);
@@ -180,12 +184,13 @@ pub(crate) fn commit<B: Backend>(
         response = response.with_drop_observer(companion);
     }
     let (key, lookup_key) = (storable.key, storable.lookup_key);
+    let kind = storable.significance.kind;
     let task = state.clone();
     state.shared.background.run(async move {
         let refusal = store(&task, &key, fence, Arc::new(response)).await;
         match refusal {
             None => {
-                task.shared.origin.failures.forget(&lookup_key);
+                task.shared.origin.failures.forget(&lookup_key, kind);
                 guard.mark_stored();
             }
             Some(refusal) => guard.mark_refused(refusal),
@@ -216,15 +221,25 @@ async fn store<B: Backend>(
     state.record_put(&put)
 }
 
-/// Remembers a key as uncacheable for the requests that a refusal concerns.
-pub(crate) fn remember_uncacheable<B: Backend>(
+/// Remembers a refusal for the kind of request that got it, if it says anything of others.
+///
+/// Where a response that can be shared is stored, only the next refreshes are concerned: requests
+/// call instead of getting a stale response, still together.
+pub(crate) fn remember_refusal<B: Backend>(
     state: &LayerState<B>,
     key: &CacheKey,
     refusal: Refusal,
+    significance: Significance,
 ) {
+    if significance.is_forced || !refusal.concerns_kind() {
+        return;
+    }
     let ttl = state.config.coalesce.uncacheable_ttl;
-    let uncacheable = &state.shared.coalescing.uncacheable;
-    uncacheable.remember(key, refusal, state.now(), ttl);
+    let (uncacheable, now) = (&state.shared.coalescing.uncacheable, state.now());
+    match significance.is_known {
+        true => uncacheable.doubt(key, significance.kind, now, ttl),
+        false => uncacheable.remember(key, significance.kind, now, ttl),
+    }
 }
 
 /// The time that a fill has taken until now. Changes of the wall clock do not count.

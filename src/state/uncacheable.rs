@@ -1,60 +1,52 @@
-//! Keys whose responses may not be shared, by audience ("hit-for-miss"): their requests do not
-//! wait for each other.
+//! Keys whose responses may not be shared, by kind of request ("hit-for-miss"): requests of that
+//! kind do not wait for each other.
+//!
+//! A refusal is remembered for the kind of request that got it, never for all: what a client with
+//! cookies gets says nothing of what others get.
 
 use std::time::Duration;
 
 use crate::flight::{Audience, ExpiringSet};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
 use crate::semantics::request_kind::RequestKind;
 
 /// Keys remembered as uncacheable.
 #[derive(Debug, Default)]
-pub(crate) struct UncacheableKeys(ExpiringSet);
+pub(crate) struct UncacheableKeys {
+    keys: ExpiringSet,
+    /// Keys of which a stored response is known to be reusable, but whose last refresh was
+    /// refused: the stored one is not served stale, and the next requests call, still together.
+    doubted: ExpiringSet,
+}
 
 impl UncacheableKeys {
-    /// Remembers a key for the audience that a refusal concerns, if it concerns others at all.
-    pub(crate) fn remember(&self, key: &CacheKey, refusal: Refusal, now: Moment, ttl: Duration) {
-        if let Some(audience) = audience_of(refusal) {
-            self.0.remember(key, audience, now, ttl);
-        }
+    /// Remembers a key for a kind of request, for the time `ttl`.
+    pub(crate) fn remember(&self, key: &CacheKey, kind: RequestKind, now: Moment, ttl: Duration) {
+        self.keys.remember(key, Audience::Kind(kind), now, ttl);
     }
 
     /// Whether a request of this kind gains nothing from waiting for others.
     pub(crate) fn contains(&self, key: &CacheKey, kind: RequestKind, now: Moment) -> bool {
-        audiences(kind).any(|audience| self.0.is_remembered(key, audience, now))
+        self.keys.is_remembered(key, Audience::Kind(kind), now)
     }
 
-    /// Forgets a key: a response to a request of this kind can be stored.
-    pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
-        audiences(kind).for_each(|audience| self.0.forget(key, audience));
+    /// Remembers that a refresh for this kind of request was refused.
+    pub(crate) fn doubt(&self, key: &CacheKey, kind: RequestKind, now: Moment, ttl: Duration) {
+        self.doubted.remember(key, Audience::Kind(kind), now, ttl);
     }
-}
 
-/// Whether a response that was refused for one request would be refused for another one of this
-/// kind, too.
-pub(crate) fn concerns(refusal: Refusal, kind: RequestKind) -> bool {
-    audience_of(refusal).is_some_and(|audience| audiences(kind).any(|own| own == audience))
-}
-
-/// The requests that a refusal applies to; `None` for that one request alone.
-pub(crate) fn audience_of(refusal: Refusal) -> Option<Audience> {
-    match refusal {
-        Refusal::Credentials => Some(Audience::WithCredentials),
-        Refusal::Cookie => Some(Audience::WithCookie),
-        _ => refusal
-            .concerns_every_request()
-            .then_some(Audience::Everyone),
+    /// Whether a refresh for a request of this kind would be refused, as far as is known.
+    pub(crate) fn refuses_refresh(&self, key: &CacheKey, kind: RequestKind, now: Moment) -> bool {
+        self.contains(key, kind, now) || self.doubted.is_remembered(key, Audience::Kind(kind), now)
     }
-}
 
-/// The audiences that a request of this kind belongs to.
-fn audiences(kind: RequestKind) -> impl Iterator<Item = Audience> {
-    let audiences = [
-        Some(Audience::Everyone),
-        kind.has_credentials().then_some(Audience::WithCredentials),
-        kind.has_cookies().then_some(Audience::WithCookie),
-    ];
-    audiences.into_iter().flatten()
+    /// Forgets a key: a response to a request of this kind can be stored. `was_stored` tells
+    /// whether one was known before, without which there is no doubt to be forgotten.
+    pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind, was_stored: bool) {
+        self.keys.forget(key, Audience::Kind(kind));
+        if was_stored {
+            self.doubted.forget(key, Audience::Kind(kind));
+        }
+    }
 }

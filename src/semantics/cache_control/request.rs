@@ -72,6 +72,15 @@ impl RequestDirectives {
         directives.without(ignored)
     }
 
+    /// Returns whether a stale response is accepted at all.
+    ///
+    /// `max-age`, `min-fresh` and `no-cache` refuse it (RFC 9111 §5.2.1.1, §5.2.1.3, §5.2.1.4):
+    /// they force a call to the origin that a request without directives would not cause.
+    #[must_use]
+    pub fn accept_stale(&self) -> bool {
+        !self.no_cache && self.max_age.is_none() && self.min_fresh.is_none()
+    }
+
     /// Returns the directives without the ignored ones.
     fn without(self, ignored: IgnoredDirectives) -> Self {
         use RequestDirective as D;

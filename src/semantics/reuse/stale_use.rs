@@ -7,14 +7,6 @@ use crate::semantics::freshness::Freshness;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 
-/// Returns whether a request accepts a stale response at all.
-///
-/// `max-age`, `min-fresh` and `no-cache` refuse it (RFC 9111 §5.2.1.1, §5.2.1.3, §5.2.1.4).
-#[must_use]
-fn accepts_stale(request: &RequestDirectives) -> bool {
-    !(request.no_cache || request.max_age.is_some() || request.min_fresh.is_some())
-}
-
 /// Returns whether a stored response may be served stale now, for this use.
 ///
 /// The request's own `stale-if-error` widens the window of the response (RFC 5861 §4), but opens
@@ -32,7 +24,7 @@ pub fn may_use_stale(
     if usage == StaleUse::MaxStale {
         return is_within_max_stale(request, stored, stored.age(now), lifetime);
     }
-    if !accepts_stale(request) {
+    if !request.accept_stale() {
         return false;
     }
     let mut window = stored.stale.window(usage);

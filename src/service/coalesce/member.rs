@@ -11,10 +11,9 @@ use crate::backend::Backend;
 use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::store_fill::remember_uncacheable;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
@@ -31,13 +30,16 @@ type Outcome =
 /// A request that leads or follows flights of its key, and how many more it will try.
 pub(crate) struct FlightMember {
     key: CacheKey,
+    kind: RequestKind,
     began: Moment,
     /// Whether it takes no response of a call that began before it.
     requires_newer: bool,
     flights_left: usize,
     lookups_left: usize,
-    /// Flights whose response may have been refused for their leader's own sake.
+    /// Flights of its own kind whose response may have been refused for their leader's own sake.
     declined: usize,
+    /// The other kinds whose responses were refused, a bit for each.
+    refused_kinds: u8,
     /// The flights it follows, each by its number. The first outcome counts.
     followed: Vec<(u64, Outcome)>,
 }
@@ -67,12 +69,14 @@ impl FlightMember {
             && fill.miss.refusal.is_none();
         Self {
             key: fill.miss.lookup_key,
+            kind: outgoing.kind,
             began: outgoing.at,
             requires_newer: directives.no_cache
                 || directives.max_age.is_some_and(|age| age.is_zero()),
             flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
             lookups_left: MAX_LOOKUPS,
             declined: 0,
+            refused_kinds: 0,
             followed: Vec::new(),
         }
     }
@@ -172,13 +176,25 @@ impl FlightMember {
     }
 
     /// Notes a response that may have been refused for its leader's own sake. If all flights end
-    /// so, the key is uncacheable.
+    /// so, the key is uncacheable for this kind of request.
     pub(crate) fn note_declined_flight<B: Backend>(&mut self, state: &LayerState<B>) {
         self.declined += 1;
         self.note_lost_flight();
         if self.declined == MAX_FLIGHTS {
-            remember_uncacheable(state, &self.key, Refusal::NoLifetime);
+            let ttl = state.config.coalesce.uncacheable_ttl;
+            let uncacheable = &state.shared.coalescing.uncacheable;
+            uncacheable.remember(&self.key, self.kind, state.now(), ttl);
         }
+    }
+
+    /// Notes a response that was refused for another kind of request. The first one of each kind
+    /// says nothing of this request; more of them are bounded as all flights are.
+    pub(crate) fn note_refused_kind(&mut self, kind: RequestKind) {
+        let bit = 1 << kind as u8;
+        if self.refused_kinds & bit != 0 {
+            self.note_lost_flight();
+        }
+        self.refused_kinds |= bit;
     }
 
     /// Notes the key that a later lookup ended at.

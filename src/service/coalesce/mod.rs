@@ -17,17 +17,21 @@ pub(crate) mod run_fill;
 pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
 
-use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, Request, Response};
+use std::sync::Arc;
 
-use crate::backend::Backend;
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+
+use crate::backend::{Backend, StoredResponse};
 use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, FlightOutcome, Leader};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
+use crate::semantics::validation::is_not_modified;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
-use crate::state::uncacheable;
 use crate::stats::Event;
 
 use self::member::{FlightMember, Joined};
@@ -39,7 +43,7 @@ use super::origin::repetition::can_repeat;
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::request::outgoing::OutgoingRequest;
-use super::request::preconditions::take_client_conditions;
+use super::request::preconditions::{has_condition_for, take_client_conditions};
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
@@ -67,7 +71,7 @@ where
     }
     let outgoing = prepare(&state, &mut request, &fill);
     if fill.miss.has_stale()
-        && let Some(hit) = stale_hit_in_backoff(&state, &fill)
+        && let Some(hit) = stale_hit_in_backoff(&state, &fill, outgoing.kind)
     {
         return Ok(Responder::new(&state).hit(&hit, outgoing.preconditions()));
     }
@@ -114,15 +118,33 @@ fn prepare<B: Backend, Req>(
         return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
-    let uncacheable = &state.shared.coalescing.uncacheable;
-    let is_uncacheable = uncacheable.contains(&fill.miss.lookup_key, kind, now);
-    let is_private = fill.key.directives.no_store || is_uncacheable;
+    let is_private =
+        fill.key.directives.no_store || is_personal(state, fill, request.headers(), (kind, now));
     match take_client_conditions(request, has_stored, is_private) {
         Some(taken) => {
             OutgoingRequest::without_conditions(&state.config, request, kind, now, taken)
         }
         None => OutgoingRequest::unchanged(&state.config, request, kind, now),
     }
+}
+
+/// Whether the response to a request is for its client alone, as far as is known: its key is
+/// uncacheable; or that is suspected, and the client has another response than the stored one.
+fn is_personal<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    headers: &HeaderMap,
+    (kind, now): (RequestKind, Moment),
+) -> bool {
+    let (uncacheable, key) = (&state.shared.coalescing.uncacheable, &fill.miss.lookup_key);
+    let is_stored_one = |stored: &Arc<StoredResponse>| {
+        let received = stored.freshness().received;
+        is_not_modified(headers, stored.status(), stored.headers(), received)
+    };
+    uncacheable.contains(key, kind, now)
+        || (uncacheable.refuses_refresh(key, kind, now)
+            && has_condition_for(StatusCode::NOT_MODIFIED, headers)
+            && !fill.miss.stored_response().is_some_and(is_stored_one))
 }
 
 /// The result of joining the flights of a key.
@@ -175,7 +197,7 @@ async fn join_flights<B: Backend, Res>(
             return ended;
         }
         if fill.miss.has_stale()
-            && let Some(hit) = stale_hit_in_backoff(state, fill)
+            && let Some(hit) = stale_hit_in_backoff(state, fill, outgoing.kind)
         {
             return respond(hit);
         }
@@ -203,11 +225,18 @@ fn use_outcome<B: Backend, Res>(
             Followed::TooOld => member.require_newer(),
             Followed::Lost => member.note_lost_flight(),
         },
-        FlightOutcome::Refused(refusal) if uncacheable::concerns(refusal, outgoing.kind) => {
+        FlightOutcome::Refused(kind) if kind == outgoing.kind => {
             return Some(JoinOutcome::Alone);
         }
-        FlightOutcome::Declined => member.note_declined_flight(state),
-        FlightOutcome::Refused(_) | FlightOutcome::Vacant => member.note_lost_flight(),
+        FlightOutcome::Declined(kind) if kind == outgoing.kind => {
+            member.note_declined_flight(state);
+        }
+        FlightOutcome::Refused(kind) | FlightOutcome::Declined(kind) => {
+            member.note_refused_kind(kind);
+        }
+        // The leader's request is none of the cache's, so that it costs the followers nothing.
+        FlightOutcome::Exempt => {}
+        FlightOutcome::Vacant => member.note_lost_flight(),
     }
     None
 }

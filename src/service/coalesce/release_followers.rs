@@ -1,34 +1,54 @@
 //! What the followers of a flight do when its response is refused: they go on without it at once,
 //! or one of them takes over.
+//!
+//! | outcome | the response | remembered for the kind of the request |
+//! |---|---|---|
+//! | `Refused` | others of its kind would get one like it | at once |
+//! | `Declined` | one that can be shared is stored, or the client forced the call | see below |
+//! | `Declined` | it rejects its request (most 4xx), or `store_if` refuses it | see below |
+//! | `Vacant` | it is one of this moment (5xx, 429, a broken fence) | not |
+//! | `Exempt` | an inner layer exempts its request | not |
+//!
+//! After `Refused` the followers of the leader's kind call at once, each for itself. In all other
+//! cases, and for all other kinds, one of the followers takes over. A kind whose requests followed
+//! three declined flights in a row is remembered, too.
 
 use http::StatusCode;
 
 use crate::backend::Backend;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
-use crate::service::store_fill::remember_uncacheable;
+use crate::service::fill_data::Significance;
+use crate::service::store_fill::remember_refusal;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
-use crate::state::uncacheable::audience_of;
 
 /// Sends the followers that a refusal concerns on their own ways at once, and lets later requests
-/// not wait. One of the others takes over.
+/// of their kind not wait. One of the others takes over.
 pub(crate) fn release_followers<B: Backend>(
     state: &LayerState<B>,
     leader: &Leader<B::Fence, SharedHead>,
     refusal: Refusal,
     status: StatusCode,
+    significance: Significance,
 ) {
-    // An inner layer or a hook may have meant this request alone, or all.
-    let is_declined = matches!(refusal, Refusal::Exempt | Refusal::StoreIf);
-    if is_transient(status) || (audience_of(refusal).is_none() && !is_declined) {
+    if refusal == Refusal::Exempt {
+        return leader.exempt();
+    }
+    // A hook may have meant this request alone, or all.
+    let is_by_hook = refusal == Refusal::StoreIf;
+    if is_transient(status) || !(refusal.concerns_kind() || is_by_hook) {
         return leader.close_with(FlightOutcome::Vacant);
     }
-    if is_fault_of_request(status) || is_declined {
-        return leader.close_with(FlightOutcome::Declined);
+    let kind = significance.kind;
+    if is_fault_of_request(status) || is_by_hook {
+        return leader.close_with(FlightOutcome::Declined(kind));
     }
-    remember_uncacheable(state, &leader.key(), refusal);
-    leader.close_with(FlightOutcome::Refused(refusal));
+    remember_refusal(state, &leader.key(), refusal, significance);
+    leader.close_with(match significance.is_typical() {
+        true => FlightOutcome::Refused(kind),
+        false => FlightOutcome::Declined(kind),
+    });
 }
 
 /// Whether a status says nothing about the responses that come after it.

@@ -1,6 +1,8 @@
 //! A fill: calls the inner service, decides on its response, and hands it to its readers. With
 //! followers it is led by one request; without, it is that request's alone.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, response};
@@ -10,8 +12,9 @@ use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::service::bounds::{InnerBody, InnerService};
-use crate::service::fill_data::{Fill, Storable};
+use crate::service::fill_data::{Fill, Significance, Storable};
 use crate::service::origin::fetch::fetch_from_origin;
 use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
@@ -71,15 +74,15 @@ where
 {
     let fence = storage_fence(&state, &fill, outgoing.at);
     if let Some(leader) = &leader {
-        wait_for_predecessor(leader).await;
+        wait_for_predecessor(leader, outgoing.kind).await;
     }
     // Without followers the response is for a request that began before its lookup.
     let begins = |now| leader.as_ref().is_none_or(|leader| leader.begin_call(now));
     let marked = Marked::new(inner, &state);
     let layers = marked.layers();
-    let fetched =
-        fetch_from_origin(&state, marked, request, &mut fill, &mut outgoing, begins).await;
-    let (response, info) = match fetched {
+    let fetched = fetch_from_origin(&state, marked, request, &mut fill, &mut outgoing, begins);
+    let exempts = || layers.is_exempt(&state.config);
+    let (response, info) = match until_exempt(leader.as_deref(), exempts, fetched).await {
         FetchOutcome::Response(response, info) => (response, info),
         // Both are for this request alone: the flight ends without a response.
         FetchOutcome::Replacement(response) => return Ok(response),
@@ -91,6 +94,7 @@ where
     if outgoing.method == Method::HEAD && exempt.is_none() {
         update_from_head(&state, &fill, &outgoing, &head).await;
     }
+    let significance = fill.significance(outgoing.kind);
     let decision = match (exempt, fence) {
         (Some(refusal), _) => Err(refusal),
         // Without followers, a response that cannot be stored need not be judged.
@@ -102,11 +106,12 @@ where
         outgoing: &outgoing,
         info,
     };
+    let answered = (head, body);
     Ok(match leader {
-        Some(leader) => conclude(delivery, leader, head, body, decision),
+        Some(leader) => conclude(delivery, leader, answered, decision, significance),
         None => match decision {
-            Ok(storable) => deliver_alone(delivery, head, body, storable),
-            Err(refusal) => deliver_unstored(delivery, head, body, refusal),
+            Ok(storable) => deliver_alone(delivery, answered.0, answered.1, storable),
+            Err(refusal) => deliver_unstored(delivery, answered.0, answered.1, refusal),
         },
     })
 }
@@ -130,26 +135,47 @@ fn options_of<B: Backend>(
     (state, exempt)
 }
 
+/// Polls the call of a flight. If a layer further inside exempts the request, its followers are
+/// released at once: they need not wait for a response that is not for them.
+async fn until_exempt<F, O>(
+    leader: Option<&Leader<F, SharedHead>>,
+    exempts: impl Fn() -> bool,
+    fetched: impl Future<Output = O>,
+) -> O {
+    let mut fetched = pin!(fetched);
+    poll_fn(|cx| {
+        let polled = fetched.as_mut().poll(cx);
+        if let Some(leader) = leader
+            && polled.is_pending()
+            && exempts()
+        {
+            leader.exempt();
+        }
+        polled
+    })
+    .await
+}
+
 /// Ends the call of a flight: its response is shared with the followers, or they go on without.
 fn conclude<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     leader: SharedLeader<B::Fence>,
-    head: response::Parts,
-    body: OriginBody<Res>,
+    (head, body): (response::Parts, OriginBody<Res>),
     decision: Result<Storable<B::Fence>, Refusal>,
+    significance: Significance,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
     let storable = match decision {
         Ok(storable) => storable,
         Err(refusal) => {
-            release_followers(state, &leader, refusal, head.status);
+            release_followers(state, &leader, refusal, head.status, significance);
             return deliver_unstored(delivery, head, body, refusal);
         }
     };
     if !storable.grant.freshness.is_reusable() {
         // It may not be used without validation (RFC 9111 §4, §5.2.2.4): the followers ask at
         // once, each for itself.
-        release_followers(state, &leader, Refusal::NoCache, head.status);
+        release_followers(state, &leader, Refusal::NoCache, head.status, significance);
         return deliver_alone(delivery, head, body, storable);
     }
     match state.shared.background.runtime() {
@@ -162,11 +188,11 @@ fn conclude<B: Backend, Res: InnerBody>(
 }
 
 /// Waits for the call before this one, if there is one that must end first.
-async fn wait_for_predecessor<F>(leader: &Leader<F, SharedHead>) {
-    if let Some(FlightOutcome::Refused(refusal)) = leader.wait_for_predecessor().await
-        && refusal.concerns_every_request()
+async fn wait_for_predecessor<F>(leader: &Leader<F, SharedHead>, own: RequestKind) {
+    if let Some(FlightOutcome::Refused(kind)) = leader.wait_for_predecessor().await
+        && kind == own
     {
         // The response to this call will not be shareable either.
-        leader.close_with(FlightOutcome::Refused(refusal));
+        leader.close_with(FlightOutcome::Refused(kind));
     }
 }

@@ -1,11 +1,12 @@
 //! Stale responses in place of the inner service's failures (RFC 9111 §4.2.4, RFC 5861 §4).
 
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse;
 use crate::service::fill_data::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
@@ -15,7 +16,8 @@ use crate::state::LayerState;
 /// The stale response that is served in place of a failure, if there is one that may be.
 ///
 /// If anything is stored for the request, the inner service is not asked for it again for
-/// `failure_backoff`.
+/// `failure_backoff`, by requests of the same kind. What a client asks for itself alone, or forces,
+/// does not count.
 pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
@@ -24,10 +26,10 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<Res>>> {
     let now = state.now();
-    if !matches!(fill.miss.stored, StoredState::Nothing) {
+    if is_like_refresh(fill, outgoing) {
         let failures = &state.shared.origin.failures;
         failures.remember(
-            &fill.miss.lookup_key,
+            (&fill.miss.lookup_key, outgoing.kind),
             use_,
             now,
             state.config.failure_backoff,
@@ -36,6 +38,19 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     let hit = stale_hit(fill, use_, now)?;
     let responder = Responder::new(state);
     Some(responder.stale_response(&hit, outgoing.preconditions(), fill.miss.reason, status))
+}
+
+/// Whether a background refresh would make the same call: nothing in it is the client's own.
+fn is_like_refresh<F>(fill: &Fill<F>, outgoing: &OutgoingRequest) -> bool {
+    let directives = &fill.key.directives;
+    outgoing.method == Method::GET
+        && !outgoing.is_partial()
+        && !directives.no_store
+        && directives.accept_stale()
+        && matches!(
+            fill.miss.stored,
+            StoredState::Stale(_) | StoredState::InUse(_)
+        )
 }
 
 /// The statuses that `stale-if-error` covers (RFC 5861 §4).
@@ -57,9 +72,10 @@ pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Optio
 pub(crate) fn stale_hit_in_backoff<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
+    kind: RequestKind,
 ) -> Option<Hit> {
     let now = state.now();
     let failures = &state.shared.origin.failures;
-    let mut uses = failures.recent(&fill.miss.lookup_key, now);
+    let mut uses = failures.recent(&fill.miss.lookup_key, kind, now);
     uses.find_map(|use_| stale_hit(fill, use_, now))
 }

@@ -27,6 +27,14 @@ struct Passed {
     for_hooks: Option<Box<request::Parts>>,
 }
 
+impl Passed {
+    fn is_exempt(&self, outer: &Arc<Config>) -> bool {
+        let has_other_keys =
+            |inner: &Arc<Config>| !Arc::ptr_eq(outer, inner) && !outer.has_key_hook_of(inner);
+        self.is_exempt || self.configs.iter().any(has_other_keys)
+    }
+}
+
 impl InnerLayers {
     fn passed(&self) -> MutexGuard<'_, Passed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,6 +87,11 @@ impl InnerLayers {
         })
     }
 
+    /// Whether one of the layers that the request has passed by now exempts it from the cache.
+    pub(crate) fn is_exempt(&self, outer: &Arc<Config>) -> bool {
+        self.passed().is_exempt(outer)
+    }
+
     /// Takes over the options of the inner layers that are applied to the response.
     ///
     /// An error says why the response may not be stored.
@@ -87,10 +100,9 @@ impl InnerLayers {
         mut state: LayerState<B>,
     ) -> (LayerState<B>, Option<Refusal>) {
         let passed = self.passed();
-        let mut is_exempt = passed.is_exempt;
+        let is_exempt = passed.is_exempt(&state.config);
         for inner in &passed.configs {
             if !Arc::ptr_eq(&state.config, inner) {
-                is_exempt |= !state.config.has_key_hook_of(inner);
                 state.config = Arc::new(state.config.with_response_options_of(inner));
             }
         }
