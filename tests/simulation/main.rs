@@ -32,14 +32,14 @@
 
 mod client;
 mod history;
-mod luck;
-mod names;
 mod plan;
 mod source;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
+
+use support::{luck, names};
 
 use stores::{Kind, Store};
 use world::Seen;

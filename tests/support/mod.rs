@@ -5,6 +5,8 @@ pub mod around;
 pub mod both;
 pub mod dying;
 pub mod gate;
+pub mod luck;
+pub mod names;
 pub mod origin;
 pub mod polling;
 pub mod puts;
@@ -14,6 +16,7 @@ pub mod sample;
 pub mod schedule;
 pub mod spellings;
 pub mod time;
+pub mod trickle;
 pub mod yielding;
 
 use bytes::Bytes;

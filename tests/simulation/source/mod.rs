@@ -7,7 +7,6 @@
 
 mod busy;
 pub mod ranges;
-mod trickle;
 pub mod validators;
 mod writes;
 
@@ -22,12 +21,12 @@ use tokio::time::sleep;
 
 pub use busy::Busy;
 
-use self::trickle::Trickle;
 use crate::history::{History, TEAM, resource_of};
 use crate::luck::Luck;
 use crate::names::authority_of;
 use crate::plan::Plan;
 use crate::support::origin::{Origin, OriginError, Response, answer, full};
+use crate::support::trickle::{Step, Trickle};
 
 /// The group of the team's members, as a field says it.
 const GROUP: &str = "\"team\"";
@@ -176,7 +175,7 @@ impl Source {
 
     fn representation(&self, key: &str, version: u64, call: usize, owner: &str) -> Response {
         let pieces = 1 + self.luck.below(4);
-        let mut chunks = VecDeque::new();
+        let mut steps = VecDeque::new();
         let mut whole = String::new();
         for piece in 0..pieces {
             let size = if self.plan.is_stormy && self.luck.chance(1) {
@@ -191,17 +190,16 @@ impl Source {
             );
             whole.push_str(&chunk);
             let wait = Duration::from_millis(self.luck.pick(&[0, 0, 1, 10]));
-            chunks.push_back((wait, Bytes::from(chunk)));
+            steps.push_back((wait, Step::Data(Bytes::from(chunk))));
         }
         let fails = self.plan.is_stormy && self.luck.chance(6);
         let length = whole.len() as u64;
         self.history.answers(call, whole, !fails);
-        let body = Trickle {
-            chunks,
-            fails,
-            length: (!fails && self.luck.chance(50)).then_some(length),
-            timer: None,
-        };
+        if fails {
+            steps.push_back((Duration::ZERO, Step::Error));
+        }
+        let length = (!fails && self.luck.chance(50)).then_some(length);
+        let body = Trickle::new(steps, length);
         let cache_control = if self.plan.is_stormy && self.luck.chance(6) {
             "no-store"
         } else {

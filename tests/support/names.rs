@@ -6,8 +6,7 @@
 use http::header::HOST;
 use http::{Method, Request, Version};
 
-use crate::luck::Luck;
-use crate::support;
+use super::luck::Luck;
 
 /// The host of worlds where everything has one name.
 pub const ONE_HOST: &str = "test.example";
@@ -47,7 +46,7 @@ pub fn any_request(luck: &Luck, method: Method, path: &str) -> Request<()> {
 
 /// A request for a path on the one host.
 pub fn plain_request(method: Method, path: &str) -> Request<()> {
-    support::request(method, path)
+    super::request(method, path)
 }
 
 /// A host in other letters, with the root's dot, or with the default port.

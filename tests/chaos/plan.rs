@@ -1,0 +1,179 @@
+//! What kind of world a seed makes: the options of the layer, and the habits of all parties.
+
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use tokio::time::Instant;
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::DigestSeed;
+use tower_response_cache::random::SeededRandom;
+use tower_response_cache::{CacheLayer, RequestDirective, WriteOutcome};
+
+use crate::support::luck::Luck;
+
+/// The request field by which the cache of a world may be told that requests are personal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validators {
+    None,
+    Strong,
+    /// `Last-Modified`, in seconds.
+    Dates,
+    /// `Last-Modified`, and a weak entity tag made of it.
+    WeakTags,
+    /// Each response has others.
+    Any,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub clients: u64,
+    pub steps: u64,
+    /// The longest pause of a client between two requests, in milliseconds.
+    pub interval: u64,
+    /// How many requests in a hundred are left alone.
+    pub hang_ups: u64,
+    /// How many requests in a hundred are writes, how many for a range.
+    pub writes: u64,
+    pub ranges: u64,
+    /// Whether resources have several names and spellings.
+    pub has_names: bool,
+
+    pub validators: Validators,
+    /// How many responses in a hundred are lies, or break off.
+    pub lies: u64,
+    pub breaks: u64,
+    /// How many calls in a hundred fail.
+    pub failures: u64,
+    /// Whether some calls and bodies never end.
+    pub has_silence: bool,
+    /// The longest wait for readiness and for a head, in milliseconds.
+    pub busy: u64,
+    pub slow: u64,
+
+    pub capacity: u64,
+    pub grace: u64,
+    pub write_through: bool,
+    /// Whether a write of `/a` also writes `/list`, which the layer is told.
+    pub has_list: bool,
+    pub invalidates_on_unknown: bool,
+    /// Whether a 503 to a write means that it was rejected.
+    pub rejects_by_503: bool,
+    pub store_set_cookie: bool,
+    pub ignores_freshness: bool,
+    pub max_waiting_fills: usize,
+    pub coalesce_timeout: Duration,
+    /// Whether all bodies fit all limits, so that none is cut off for a slow reader.
+    pub is_roomy: bool,
+    pub cache_status: bool,
+}
+
+impl Plan {
+    pub fn of(luck: &Luck) -> Self {
+        use Validators::{Any, Dates, None, Strong, WeakTags};
+        Self {
+            clients: 2 + luck.below(5),
+            steps: 8 + luck.below(12),
+            interval: luck.pick(&[10, 100, 100, 1_000]),
+            hang_ups: luck.pick(&[0, 10, 30]),
+            writes: luck.pick(&[5, 15, 15, 30]),
+            ranges: luck.pick(&[0, 15, 60]),
+            has_names: luck.chance(20),
+            validators: luck.pick(&[None, Strong, Strong, Dates, WeakTags, Any]),
+            lies: luck.pick(&[0, 0, 5, 20]),
+            breaks: luck.pick(&[0, 0, 5, 20]),
+            failures: luck.pick(&[0, 0, 5, 20]),
+            has_silence: luck.chance(15),
+            busy: luck.pick(&[0, 0, 20, 1_000]),
+            slow: luck.pick(&[5, 50, 50, 2_000]),
+            capacity: luck.pick(&[24 << 10, 1 << 20, 32 << 20]),
+            grace: luck.pick(&[10, 5_000]),
+            write_through: luck.chance(30),
+            has_list: luck.chance(50),
+            invalidates_on_unknown: luck.chance(85),
+            rejects_by_503: luck.chance(15),
+            store_set_cookie: luck.chance(10),
+            ignores_freshness: luck.chance(15),
+            max_waiting_fills: luck.pick(&[0, 1, 4_096, 4_096, 4_096]),
+            coalesce_timeout: Duration::from_millis(luck.pick(&[0, 10, 1_000, 30_000, 30_000])),
+            is_roomy: luck.chance(60),
+            cache_status: luck.chance(90),
+        }
+    }
+
+    pub fn backend(self, seed: u64) -> MemoryBackend {
+        MemoryBackend::builder()
+            .capacity(self.capacity)
+            .max_response_size(if self.is_roomy { 1 << 20 } else { 4096 })
+            .seed(DigestSeed::new([seed as u8; 16]))
+            .build()
+    }
+
+    /// The layer, with limits that are met where there are limits.
+    pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
+        let millis = |from: &[u64]| Duration::from_millis(luck.pick(from));
+        let begun = Instant::now();
+        let mut layer = CacheLayer::new(backend)
+            .random(SeededRandom::new(luck.below(u64::MAX)))
+            .clock(move || {
+                let passed = begun.elapsed() + Duration::from_secs(1);
+                Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
+            })
+            .write_grace_window(Duration::from_millis(self.grace))
+            .write_through(self.write_through)
+            .invalidate_on_unknown(self.invalidates_on_unknown)
+            .store_set_cookie(self.store_set_cookie)
+            .ignore_client_freshness(self.ignores_freshness)
+            .max_waiting_fills(self.max_waiting_fills)
+            .coalesce_timeout(self.coalesce_timeout)
+            .cache_status(self.cache_status)
+            .coalesce_takeover_timeout(millis(&[0, 5, 1_000, 10_000]))
+            .fill_timeout(millis(&[0, 20, 30_000, 30_000]))
+            .slow_reader_timeout(millis(&[1, 5, 10_000]))
+            .uncacheable_ttl(millis(&[0, 100, 10_000]))
+            .failure_backoff(millis(&[0, 500, 5_000]))
+            .detached_write_timeout(millis(&[0, 100, 60_000, 60_000]))
+            .max_detached_writes(luck.pick(&[0, 1, 4_096, 4_096]))
+            .stale_while_revalidate(millis(&[0, 0, 2_000]))
+            .stale_if_error(millis(&[0, 0, 2_000]))
+            .stale_if_unreachable(millis(&[0, 2_000, 60_000]))
+            .stale_despite_s_maxage(luck.chance(20))
+            .revalidation_window(millis(&[0, 3_600_000, 3_600_000]))
+            .store_posts(luck.chance(80))
+            .store_parts(luck.chance(80))
+            .generate_etags(luck.chance(20))
+            .max_head(luck.pick(&[100, 64 << 10, 64 << 10]));
+        if !self.is_roomy {
+            layer = layer
+                .max_body(luck.pick(&[0, 200, 1_000]))
+                .max_buffered_bytes(luck.pick(&[0, 1_000, 1 << 20]));
+        }
+        if luck.chance(40) {
+            layer = layer.ttl(millis(&[0, 1_000, 60_000])).negative_ttl(millis(&[0, 1_000]));
+        }
+        if luck.chance(20) {
+            layer = layer.ttl_by(|head| {
+                (head.status != StatusCode::OK).then_some(Duration::from_secs(2).into())
+            });
+        }
+        if luck.chance(30) {
+            layer = layer.early_refresh(10.0).ttl_jitter(0.5);
+        }
+        if self.ignores_freshness {
+            layer = layer.ignore_request_directives([RequestDirective::NoStore]);
+        }
+        if self.has_list {
+            layer = layer.also_invalidate(|write| {
+                let path = crate::support::names::normal_path(write.uri().path());
+                (path == "/a").then_some("/list")
+            });
+        }
+        if self.rejects_by_503 {
+            layer = layer.classify_writes(|head| match head.status {
+                StatusCode::SERVICE_UNAVAILABLE => WriteOutcome::Rejected,
+                status => WriteOutcome::from_status(status),
+            });
+        }
+        layer
+    }
+}
