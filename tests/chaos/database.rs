@@ -2,12 +2,12 @@
 //!
 //! A resource has versions. A representation is one version of a target as it is for one audience
 //! and one selection of request fields. Its content is made of cells that name the representation
-//! and the place of the cell in it: any part of it shows what it is a part of.
+//! and the place of the cell in it: any part of it can be recognised.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::support::luck::Luck;
@@ -46,23 +46,14 @@ pub struct Representation {
     pub id: usize,
     pub identity: Identity,
     pub status: u16,
-    pub length: usize,
+    pub content: Bytes,
     /// The second in which its version was written.
     pub written_in: u64,
 }
 
 impl Representation {
-    /// A range of the content.
-    pub fn bytes(&self, range: Range<usize>) -> Vec<u8> {
-        let first_cell = range.start / CELL;
-        let cells = (first_cell..range.end.div_ceil(CELL)).map(|cell| self.cell(cell));
-        let text: String = cells.collect();
-        let start = range.start - first_cell * CELL;
-        text.as_bytes()[start..start + range.len()].to_vec()
-    }
-
-    fn cell(&self, number: usize) -> String {
-        format!("{:07x}:{:07x};", self.id, number * CELL)
+    pub fn length(&self) -> usize {
+        self.content.len()
     }
 
     /// A strong entity tag that nothing else has.
@@ -76,7 +67,14 @@ impl Representation {
     }
 }
 
-const CELL: usize = 16;
+/// The content of a representation, made of cells.
+fn content(id: usize, length: usize) -> Bytes {
+    const CELL: usize = 16;
+    let cells = (0..length.div_ceil(CELL)).map(|cell| format!("{id:07x}:{:07x};", cell * CELL));
+    let mut content = cells.collect::<String>();
+    content.truncate(length);
+    content.into()
+}
 
 /// A call to the origin, and how it was answered.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +98,7 @@ struct Resource {
 }
 
 struct Write {
-    /// What it has committed.
+    /// The versions that it has committed.
     committed: Vec<(&'static str, u64)>,
     is_told: bool,
 }
@@ -206,7 +204,7 @@ impl Database {
         let length = match luck.below(20) {
             0 => 0,
             1 => luck.below(20),
-            2 => 60_000 + luck.below(60_000),
+            2 if luck.chance(50) => 30_000 + luck.below(60_000),
             _ => 20 + luck.below(700),
         };
         known.ids.insert(identity.clone(), id);
@@ -214,7 +212,7 @@ impl Database {
             id,
             identity,
             status,
-            length: length as usize,
+            content: content(id, length as usize),
             written_in,
         });
         known.representations.push(made.clone());

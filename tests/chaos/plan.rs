@@ -11,8 +11,9 @@ use tower_response_cache::random::SeededRandom;
 use tower_response_cache::{CacheLayer, RequestDirective, WriteOutcome};
 
 use crate::support::luck::Luck;
+use crate::support::names::normal_path;
 
-/// The request field by which the cache of a world may be told that requests are personal.
+/// What the responses of a world can be asked for by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validators {
     None,
@@ -74,7 +75,7 @@ impl Plan {
         Self {
             clients: 2 + luck.below(5),
             steps: 8 + luck.below(12),
-            interval: luck.pick(&[10, 100, 100, 1_000]),
+            interval: luck.pick(&[10, 10, 100, 1_000]),
             hang_ups: luck.pick(&[0, 10, 30]),
             writes: luck.pick(&[5, 15, 15, 30]),
             ranges: luck.pick(&[0, 15, 60]),
@@ -86,16 +87,18 @@ impl Plan {
             has_silence: luck.chance(15),
             busy: luck.pick(&[0, 0, 20, 1_000]),
             slow: luck.pick(&[5, 50, 50, 2_000]),
-            capacity: luck.pick(&[24 << 10, 1 << 20, 32 << 20]),
-            grace: luck.pick(&[10, 5_000]),
+            capacity: luck.pick(&[24 << 10, 1 << 20, 32 << 20, 32 << 20]),
+            grace: luck.pick(&[10, 10, 5_000]),
             write_through: luck.chance(30),
             has_list: luck.chance(50),
             invalidates_on_unknown: luck.chance(85),
             rejects_by_503: luck.chance(15),
             store_set_cookie: luck.chance(10),
             ignores_freshness: luck.chance(15),
-            max_waiting_fills: luck.pick(&[0, 1, 4_096, 4_096, 4_096]),
-            coalesce_timeout: Duration::from_millis(luck.pick(&[0, 10, 1_000, 30_000, 30_000])),
+            max_waiting_fills: luck.pick(&[0, 1, 4_096, 4_096, 4_096, 4_096, 4_096, 4_096]),
+            coalesce_timeout: Duration::from_millis(
+                luck.pick(&[0, 10, 1_000, 30_000, 30_000, 30_000]),
+            ),
             is_roomy: luck.chance(60),
             cache_status: luck.chance(90),
         }
@@ -111,7 +114,6 @@ impl Plan {
 
     /// The layer, with limits that are met where there are limits.
     pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
-        let millis = |from: &[u64]| Duration::from_millis(luck.pick(from));
         let begun = Instant::now();
         let mut layer = CacheLayer::new(backend)
             .random(SeededRandom::new(luck.below(u64::MAX)))
@@ -126,35 +128,21 @@ impl Plan {
             .ignore_client_freshness(self.ignores_freshness)
             .max_waiting_fills(self.max_waiting_fills)
             .coalesce_timeout(self.coalesce_timeout)
-            .cache_status(self.cache_status)
-            .coalesce_takeover_timeout(millis(&[0, 5, 1_000, 10_000]))
-            .fill_timeout(millis(&[0, 20, 30_000, 30_000]))
-            .slow_reader_timeout(millis(&[1, 5, 10_000]))
-            .uncacheable_ttl(millis(&[0, 100, 10_000]))
-            .failure_backoff(millis(&[0, 500, 5_000]))
-            .detached_write_timeout(millis(&[0, 100, 60_000, 60_000]))
-            .max_detached_writes(luck.pick(&[0, 1, 4_096, 4_096]))
-            .stale_while_revalidate(millis(&[0, 0, 2_000]))
-            .stale_if_error(millis(&[0, 0, 2_000]))
-            .stale_if_unreachable(millis(&[0, 2_000, 60_000]))
-            .stale_despite_s_maxage(luck.chance(20))
-            .revalidation_window(millis(&[0, 3_600_000, 3_600_000]))
-            .store_posts(luck.chance(80))
-            .store_parts(luck.chance(80))
-            .generate_etags(luck.chance(20))
-            .max_head(luck.pick(&[100, 64 << 10, 64 << 10]));
-        if !self.is_roomy {
-            layer = layer
-                .max_body(luck.pick(&[0, 200, 1_000]))
-                .max_buffered_bytes(luck.pick(&[0, 1_000, 1 << 20]));
-        }
-        if luck.chance(40) {
-            layer = layer.ttl(millis(&[0, 1_000, 60_000])).negative_ttl(millis(&[0, 1_000]));
+            .cache_status(self.cache_status);
+        layer = with_times(layer, luck);
+        if luck.chance(15) {
+            layer = layer.store_posts(false).max_head(350);
         }
         if luck.chance(20) {
-            layer = layer.ttl_by(|head| {
-                (head.status != StatusCode::OK).then_some(Duration::from_secs(2).into())
-            });
+            layer = layer.store_parts(false);
+        }
+        if luck.chance(20) {
+            layer = layer.generate_etags(true).stale_despite_s_maxage(true);
+        }
+        if !self.is_roomy {
+            layer = layer
+                .max_body(luck.pick(&[0, 200, 1_000, 100_000]))
+                .max_buffered_bytes(luck.pick(&[0, 1_000, 3_000, 1 << 20]));
         }
         if luck.chance(30) {
             layer = layer.early_refresh(10.0).ttl_jitter(0.5);
@@ -162,9 +150,12 @@ impl Plan {
         if self.ignores_freshness {
             layer = layer.ignore_request_directives([RequestDirective::NoStore]);
         }
+        if luck.chance(10) {
+            layer = layer.store_if(|request, _| !request.headers.contains_key("accept-language"));
+        }
         if self.has_list {
             layer = layer.also_invalidate(|write| {
-                let path = crate::support::names::normal_path(write.uri().path());
+                let path = normal_path(write.uri().path());
                 (path == "/a").then_some("/list")
             });
         }
@@ -176,4 +167,41 @@ impl Plan {
         }
         layer
     }
+}
+
+/// Sets lifetimes and timeouts, most of them as they are by default.
+fn with_times<B: Backend>(mut layer: CacheLayer<B>, luck: &Luck) -> CacheLayer<B> {
+    let any = |usual: u64, others: &[u64]| {
+        let millis = match luck.chance(75) {
+            true => usual,
+            false => luck.pick(others),
+        };
+        Duration::from_millis(millis)
+    };
+    layer = layer
+        .coalesce_takeover_timeout(any(10_000, &[0, 5, 1_000]))
+        .fill_timeout(any(30_000, &[0, 20]))
+        .slow_reader_timeout(any(10_000, &[1, 5]))
+        .uncacheable_ttl(any(10_000, &[0, 100]))
+        .failure_backoff(any(5_000, &[0, 500]))
+        .detached_write_timeout(any(60_000, &[0, 100]))
+        .max_detached_writes(any(4_096, &[0, 1]).as_millis() as usize)
+        .stale_while_revalidate(any(0, &[500, 2_000]))
+        .stale_if_error(any(0, &[500, 10_000]))
+        .stale_if_unreachable(any(60_000, &[0, 2_000]))
+        .revalidation_window(any(3_600_000, &[0]));
+    if luck.chance(40) {
+        layer = layer
+            .ttl(any(60_000, &[0, 1_000]))
+            .negative_ttl(any(5_000, &[0]));
+    }
+    if luck.chance(20) {
+        layer = layer.ttl_by(|_, head| {
+            (head.status != StatusCode::OK).then_some(Duration::from_secs(2).into())
+        });
+    }
+    if luck.chance(10) {
+        layer = layer.max_ttl(any(1_000, &[0, 100_000]));
+    }
+    layer
 }

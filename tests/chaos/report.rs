@@ -61,7 +61,8 @@ impl Report {
         let events = self.events();
         let (resource, how) = events.broken.as_ref()?;
         let history = events.events.iter();
-        let of_it = history.filter(|(of, _)| of == resource || resource.is_empty() || of.is_empty());
+        let of_it =
+            history.filter(|(of, _)| of == resource || resource.is_empty() || of.is_empty());
         let lines: Vec<_> = of_it.map(|(of, event)| format!("{event} {of}")).collect();
         let first = lines.len().saturating_sub(MOST_EVENTS);
         Some(format!("{how}\n{}", lines[first..].join("\n")))

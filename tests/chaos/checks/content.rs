@@ -9,16 +9,16 @@ use super::ranges::{parts, ranges, sent_range};
 use crate::database::Representation;
 use crate::origin::{CALL, Known, LIE, REPRESENTATION, field};
 
-/// What came after a head.
+/// The body of an answer.
 #[derive(Default)]
 pub struct Content {
     pub bytes: Vec<u8>,
     pub trailers: Option<HeaderMap>,
-    /// What it ended with, if not cleanly.
+    /// The error it ended with, if there was one.
     pub error: Option<String>,
 }
 
-/// Checks a body that has ended; returns the version of what it is.
+/// Checks a body that has ended; returns the version of its content.
 pub fn check_content(
     known: &Known,
     asked: &Asked,
@@ -29,7 +29,7 @@ pub fn check_content(
         check_broken(known, asked, error);
     }
     let status = head.status.as_u16();
-    let bodiless = [204, 304, 412, 416].contains(&status) || asked.method == Method::HEAD;
+    let bodiless = [204, 304].contains(&status) || asked.method == Method::HEAD;
     if bodiless && !content.bytes.is_empty() {
         asked.broke(known, "content where none may be");
     }
@@ -41,7 +41,7 @@ pub fn check_content(
     if head.headers.contains_key(LIE) {
         return None;
     }
-    if !bodiless {
+    if !bodiless && ![412, 416].contains(&status) {
         check_bytes(known, asked, head, content, &named);
     }
     (content.error.is_none()).then_some(named.identity.version)
@@ -61,12 +61,15 @@ fn check_length(known: &Known, asked: &Asked, head: &response::Parts, content: &
     };
     let call = field(&head.headers, CALL).parse().ok();
     let call = call.and_then(|number| known.database.call(number));
-    // The request of such a call gets what came, and those that share it.
+    // Such a body reaches the request of its call, and those that share it.
     let is_lie = call.is_some_and(|call| call.is_lie);
     let is_hit = field(&head.headers, "cache-status").contains("; hit");
     if said != content.bytes.len() && (is_hit || !is_lie) {
         let came = content.bytes.len();
-        asked.broke(known, &format!("{came} bytes with a Content-Length of {said}"));
+        asked.broke(
+            known,
+            &format!("{came} bytes with a Content-Length of {said}"),
+        );
     }
 }
 
@@ -79,13 +82,16 @@ fn check_bytes(
 ) {
     let is_clean = content.error.is_none();
     if head.status != StatusCode::PARTIAL_CONTENT {
-        let whole = 0..named.length;
+        let whole = 0..named.length();
         return compare(known, asked, &content.bytes, whole, is_clean, named);
     }
     let tag = field(&head.headers, "etag");
     let wanted = field(&asked.headers, "if-range");
     if wanted.contains('"') && tag.contains('"') && (wanted != tag || tag.starts_with("W/")) {
-        asked.broke(known, &format!("a part of {tag} where only one of {wanted} is wanted"));
+        asked.broke(
+            known,
+            &format!("a part of {tag} where only one of {wanted} is wanted"),
+        );
     }
     let field_line = field(&head.headers, "content-range");
     if let Some((range, length)) = sent_range(&field_line) {
@@ -115,11 +121,14 @@ fn check_part(
     length: usize,
     named: &Representation,
 ) {
-    if length != named.length || part.end > length {
-        let right = named.length;
-        asked.broke(known, &format!("{part:?} of {length} bytes, which are {right}"));
+    if length != named.length() || part.end > length {
+        let right = named.length();
+        asked.broke(
+            known,
+            &format!("{part:?} of {length} bytes, which are {right}"),
+        );
     }
-    let wanted = ranges(&field(&asked.headers, "range"), named.length).unwrap_or_default();
+    let wanted = ranges(&field(&asked.headers, "range"), named.length()).unwrap_or_default();
     let wanted: Vec<_> = wanted.into_iter().flatten().collect();
     // Ranges that touch each other may come as one.
     let is_start = wanted.iter().any(|range| range.start == part.start);
@@ -138,10 +147,10 @@ fn compare(
     is_clean: bool,
     named: &Representation,
 ) {
-    if range.end > named.length {
+    if range.end > named.length() {
         return;
     }
-    let right = named.bytes(range.clone());
+    let right = &named.content[range.clone()];
     let is_right = match is_clean {
         true => right == bytes,
         false => right.starts_with(bytes),
@@ -149,8 +158,9 @@ fn compare(
     if !is_right {
         let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
         let (id, came) = (named.id, bytes.len());
-        asked.broke(known, &format!(
-            "{came} bytes that are not {range:?} of representation {id:x}: {beginning}"
-        ));
+        asked.broke(
+            known,
+            &format!("{came} bytes that are not {range:?} of representation {id:x}: {beginning}"),
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::origin::policies::{selection, user_of};
 use crate::origin::{CALL, Known, LIE, REPRESENTATION, field, id_of, is_write};
 use crate::support::origin::OriginError;
 
-/// A request, and what was true when it began.
+/// A request, and the promises that held when it began.
 pub struct Asked {
     pub number: u64,
     pub method: Method,
@@ -33,15 +33,25 @@ impl Asked {
     }
 
     fn broke(&self, known: &Known, how: &str) {
-        let Self { number, method, target, .. } = self;
-        known.report.broke(self.resource, format!("#{number} {method} {target}: {how}"));
+        let Self {
+            number,
+            method,
+            target,
+            ..
+        } = self;
+        known
+            .report
+            .broke(self.resource, format!("#{number} {method} {target}: {how}"));
     }
 }
 
 /// An error must be the origin's, and of a call that was not over before the request.
 pub fn check_error(known: &Known, asked: &Asked, error: &OriginError) {
     if !known.database.has_failed_since(asked.begun) {
-        asked.broke(known, &format!("an error that the origin did not give: {error}"));
+        asked.broke(
+            known,
+            &format!("an error that the origin did not give: {error}"),
+        );
     }
 }
 
@@ -74,7 +84,10 @@ fn check_time(known: &Known, asked: &Asked) {
     let longest = plan.coalesce_timeout + 2 * call + Duration::from_secs(1);
     let took = asked.begun.elapsed();
     if took > longest {
-        asked.broke(known, &format!("{took:?} for a head, more than {longest:?}"));
+        asked.broke(
+            known,
+            &format!("{took:?} for a head, more than {longest:?}"),
+        );
     }
 }
 
@@ -141,7 +154,10 @@ fn check_not_modified(known: &Known, asked: &Asked, headers: &HeaderMap) {
         return;
     };
     if asked.has("if-none-match") && !list.contains('*') && !list.contains(tag.trim_matches('"')) {
-        asked.broke(known, &format!("a 304 about {tag}, which was not asked about"));
+        asked.broke(
+            known,
+            &format!("a 304 about {tag}, which was not asked about"),
+        );
     }
     if let Some(named) = known.database.representation_of_id(id) {
         check_identity(known, asked, &named);
@@ -158,11 +174,14 @@ fn check_representation(
     let status = head.status.as_u16();
     let is_cut = matches!(status, 206 | 304 | 412 | 416);
     if status != named.status && !is_cut && !is_write(&asked.method) {
-        asked.broke(known, &format!("{status} with the content of a {}", named.status));
+        asked.broke(
+            known,
+            &format!("{status} with the content of a {}", named.status),
+        );
     }
 }
 
-/// Whether what a representation is agrees with what was asked.
+/// The target, version, user and variant of a representation must fit the request.
 fn check_identity(known: &Known, asked: &Asked, named: &Representation) {
     let identity = &named.identity;
     if is_write(&asked.method) {

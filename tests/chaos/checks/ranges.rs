@@ -18,7 +18,10 @@ pub fn ranges(field: &str, length: usize) -> Option<Vec<Option<Range<usize>>>> {
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let members = list.split(',').map(str::trim).filter(|member| !member.is_empty());
+    let members = list
+        .split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty());
     members.map(|member| range(member, length)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Clients: they ask for anything, leave at any time, and compare what they get.
+//! Clients: they send any request, leave at any time, and check every answer.
 
 pub mod requests;
 
@@ -42,13 +42,15 @@ enum Leaving {
     AfterTime(Duration),
     WithTheHead,
     AfterFrames(u64),
-    /// It does not read, but holds what it has for a while.
+    /// It holds the body for a while and does not read it.
     Stalling(Duration),
 }
 
 impl<B: Backend> Client<B> {
     pub async fn acts(self, steps: u64) {
-        let Known { plan, luck, report, .. } = &*self.known;
+        let Known {
+            plan, luck, report, ..
+        } = &*self.known;
         for _ in 0..steps {
             if report.is_broken() {
                 return;
@@ -93,7 +95,9 @@ impl<B: Backend> Client<B> {
             _ => true,
         };
         if !done {
-            self.known.report.broke("", "a backend that is well does not invalidate");
+            self.known
+                .report
+                .broke("", "a backend that is well does not invalidate");
         }
     }
 
@@ -103,7 +107,12 @@ impl<B: Backend> Client<B> {
     }
 
     async fn sends(&self, mut request: Request<()>, leaving: Leaving) -> Option<u64> {
-        let Known { report, database, luck, .. } = &*self.known;
+        let Known {
+            report,
+            database,
+            luck,
+            ..
+        } = &*self.known;
         let number = self.memory.next_number();
         request.headers_mut().insert(REQUEST, number.into());
         let resource = resource_of(request.uri().path());
@@ -116,13 +125,16 @@ impl<B: Backend> Client<B> {
             promised: database.promised(resource),
             begun: Instant::now(),
         };
-        report.note(resource, format!(
-            "client #{number} {} {} promised {} {leaving:?} {}",
-            asked.method,
-            asked.target,
-            asked.promised,
-            in_few_words(&asked.headers)
-        ));
+        report.note(
+            resource,
+            format!(
+                "client #{number} {} {} promised {} {leaving:?} {}",
+                asked.method,
+                asked.target,
+                asked.promised,
+                in_few_words(&asked.headers)
+            ),
+        );
         let mut service = self.service.clone();
         let call: std::pin::Pin<Box<dyn Future<Output = _>>> = match luck.chance(30) {
             true => Box::pin(service.oneshot(request)),
@@ -133,7 +145,11 @@ impl<B: Backend> Client<B> {
             luck.pause(100).await;
             return None;
         }
-        let cut = if leaving == Leaving::AfterPolls { 100 } else { 0 };
+        let cut = if leaving == Leaving::AfterPolls {
+            100
+        } else {
+            0
+        };
         let patience = match leaving {
             Leaving::AfterTime(time) => time,
             _ => PATIENCE,
@@ -170,12 +186,15 @@ impl<B: Backend> Client<B> {
         R::Error: Into<BoxError>,
     {
         let (head, mut body) = response.into_parts();
-        self.known.report.note(asked.resource, format!(
-            "client #{} has {} {}",
-            asked.number,
-            head.status.as_u16(),
-            in_few_words(&head.headers)
-        ));
+        self.known.report.note(
+            asked.resource,
+            format!(
+                "client #{} has {} {}",
+                asked.number,
+                head.status.as_u16(),
+                in_few_words(&head.headers)
+            ),
+        );
         if is_write(&asked.method)
             && let Ok(write) = field(&head.headers, WRITE).parse()
         {
@@ -231,7 +250,10 @@ fn in_few_words(headers: &HeaderMap) -> String {
     let mut text = String::new();
     for (name, value) in headers {
         if !matches!(name.as_str(), "host" | "x-request" | "date") {
-            text += &format!("{name}: {:.60} | ", String::from_utf8_lossy(value.as_bytes()));
+            text += &format!(
+                "{name}: {:.60} | ",
+                String::from_utf8_lossy(value.as_bytes())
+            );
         }
     }
     text

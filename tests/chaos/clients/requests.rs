@@ -133,7 +133,7 @@ pub fn any_request(known: &Known, memory: &Memory, user: usize) -> Request<()> {
     if luck.chance(plan.writes) {
         return any_write(known, memory, user);
     }
-    let path = match luck.below(12) {
+    let path = match luck.below(18) {
         0 => "/list".to_owned(),
         1 | 2 => "/b".to_owned(),
         3 => "/a?q=1".to_owned(),
@@ -142,7 +142,7 @@ pub fn any_request(known: &Known, memory: &Memory, user: usize) -> Request<()> {
         6 => format!("/others/{}", luck.below(30)),
         _ => "/a".to_owned(),
     };
-    let method = match luck.below(30) {
+    let method = match luck.below(40) {
         0..3 => Method::HEAD,
         3 => Method::OPTIONS,
         4 => luck.pick(&["QUERY", "TRACE"]).parse().expect("a method"),
@@ -165,7 +165,7 @@ pub fn any_request(known: &Known, memory: &Memory, user: usize) -> Request<()> {
     if luck.chance(20) {
         any_condition(headers, luck, memory);
     }
-    match luck.below(60) {
+    match luck.below(100) {
         0 => append(headers, "upgrade", "h2c"),
         1 => append(headers, "content-length", "3"),
         2 => append(headers, "connection", "close, x-flavour"),
@@ -204,7 +204,7 @@ fn spelled(known: &Known, method: Method, path: &str) -> Request<()> {
 /// Adds who asks, and what content it wants.
 fn identify(known: &Known, headers: &mut HeaderMap, user: usize) {
     let luck = &known.luck;
-    if luck.chance(50) {
+    if luck.chance(30) {
         for (name, value) in USERS[user] {
             append(headers, name, value);
         }

@@ -21,7 +21,7 @@ enum End {
 
 impl Known {
     /// An answer with this head and content. Its length may be said, or not.
-    pub(super) fn with_body(&self, mut head: HttpResponse<()>, content: Vec<u8>) -> Response {
+    pub(super) fn with_body(&self, mut head: HttpResponse<()>, content: Bytes) -> Response {
         let length = content.len();
         if self.luck.chance(60) {
             head.headers_mut().insert("content-length", length.into());
@@ -31,7 +31,7 @@ impl Known {
     }
 
     /// An answer whose `Content-Length` is not that of its content.
-    pub(super) fn with_wrong_length(&self, mut head: HttpResponse<()>, content: Vec<u8>) -> Response {
+    pub(super) fn with_wrong_length(&self, mut head: HttpResponse<()>, content: Bytes) -> Response {
         let length = content.len();
         let wrong = self.luck.pick(&[length + 7, length * 2 + 1, length / 2, 0]);
         head.headers_mut().insert("content-length", wrong.into());
@@ -39,7 +39,7 @@ impl Known {
         head.map(|()| self.frames(content, End::Clean, None))
     }
 
-    fn body(&self, content: Vec<u8>) -> (OriginBody, bool) {
+    fn body(&self, content: Bytes) -> (OriginBody, bool) {
         let end = if self.chance(self.plan.breaks) {
             self.database.fails();
             End::Broken
@@ -54,8 +54,7 @@ impl Known {
         (self.frames(content, end, hint), is_clean)
     }
 
-    fn frames(&self, content: Vec<u8>, end: End, hint: Option<u64>) -> OriginBody {
-        let mut content = Bytes::from(content);
+    fn frames(&self, mut content: Bytes, end: End, hint: Option<u64>) -> OriginBody {
         let mut steps = VecDeque::new();
         // A body that is not clean breaks off at any point.
         let mut left = match end {

@@ -1,6 +1,7 @@
 //! Answers that no rule allows: parts and statuses that nobody asked for, wrong ranges, lengths and
 //! tags.
 
+use bytes::Bytes;
 use http::{Method, Request, Response as HttpResponse, StatusCode};
 
 use super::reads::Draft;
@@ -45,7 +46,7 @@ impl Known {
 
     /// A 206 that nobody asked for, with a range that may be another than that of its content.
     fn wrong_part(&self, draft: Draft) -> Response {
-        let length = draft.representation.length as u64;
+        let length = draft.representation.length() as u64;
         let (mut head, content) = self.marked(draft, Some(206));
         let start = self.luck.below(length + 1);
         let end = start + self.luck.below(length - start + 1);
@@ -61,11 +62,11 @@ impl Known {
             let field = field.parse().expect("a field value");
             head.headers_mut().insert("content-range", field);
         }
-        self.with_body(head, content[start as usize..end as usize].to_vec())
+        self.with_body(head, content.slice(start as usize..end as usize))
     }
 
     /// The head of a lie, with a tag that nothing else has, and the right content.
-    fn marked(&self, draft: Draft, status: Option<u16>) -> (HttpResponse<()>, Vec<u8>) {
+    fn marked(&self, draft: Draft, status: Option<u16>) -> (HttpResponse<()>, Bytes) {
         let mut head = HttpResponse::new(());
         *head.headers_mut() = draft.headers;
         let status = status.unwrap_or(draft.representation.status);
@@ -83,7 +84,7 @@ impl Known {
             let tag = format!("\"lie{}\"", draft.call);
             headers.insert("etag", tag.parse().expect("a field value"));
         }
-        let content = draft.representation.bytes(0..draft.representation.length);
+        let content = draft.representation.content.clone();
         (head, content)
     }
 }

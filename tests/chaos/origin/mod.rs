@@ -118,12 +118,15 @@ pub fn origin(known: Arc<Known>) -> Busy {
                 false => reads::read(&known, &request).await,
             };
             let resource = resource_of(request.uri().path());
-            known.report.note(resource, format!(
-                "origin {} #{}: {}",
-                request.method(),
-                number_of(request.headers()),
-                described(&answer)
-            ));
+            known.report.note(
+                resource,
+                format!(
+                    "origin {} #{}: {}",
+                    request.method(),
+                    number_of(request.headers()),
+                    described(&answer)
+                ),
+            );
             answer
         }
     });

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::{Known, field};
-use crate::plan::Plan;
+use crate::plan::{Plan, Validators};
 use crate::support::luck::Luck;
 
 /// A set of response fields.
@@ -71,8 +71,9 @@ const ODD: &[Policy] = &[
     shared(&[(CC, "max-age=1"), (CC, "max-age=5")]),
     for_all(&[(CC, "s-maxage=1, stale-while-revalidate=5")]),
     silent(&[]),
-    silent(&[(CC, "max-age=abc")]),
-    silent(&[(CC, "max-age=-1")]),
+    // They state a lifetime, if one that is over (RFC 9111 §4.2.1, §5.3).
+    shared(&[(CC, "max-age=abc")]),
+    shared(&[(CC, "max-age=-1")]),
     shared(&[(CC, "max-age=99999999999999999999999")]),
     silent(&[(CC, ",, ,=;\"")]),
     silent(&[("pragma", "no-cache")]),
@@ -95,7 +96,7 @@ const ODD: &[Policy] = &[
 
 impl Policy {
     pub fn any(luck: &Luck) -> Self {
-        match luck.chance(60) {
+        match luck.chance(75) {
             true => luck.pick(USUAL),
             false => luck.pick(ODD),
         }
@@ -114,22 +115,30 @@ impl Policy {
 
     /// Whether the answer to a request with these fields may reach no other request.
     pub fn is_for_one(self, request: &HeaderMap) -> bool {
-        let has_credentials = request.contains_key("authorization");
+        let has_credentials =
+            request.contains_key("authorization") || request.contains_key("x-api-key");
         let has_cookie = request.contains_key("cookie");
-        self.is_for_one
-            || has_credentials && !self.is_for_all
-            || has_cookie && !self.has_lifetime
+        self.is_for_one || has_credentials && !self.is_for_all || has_cookie && !self.has_lifetime
     }
 }
 
 /// A `Vary` field, by its lines; the names in lower case are what it selects by.
 const VARY: &[(&[&str], &[&str])] = &[
     (&["accept-language"], &["accept-language"]),
-    (&["Accept-Language, X-Flavour"], &["accept-language", "x-flavour"]),
-    (&["accept-language", "x-flavour"], &["accept-language", "x-flavour"]),
+    (
+        &["Accept-Language, X-Flavour"],
+        &["accept-language", "x-flavour"],
+    ),
+    (
+        &["accept-language", "x-flavour"],
+        &["accept-language", "x-flavour"],
+    ),
     (&["x-flavour,,x-flavour, "], &["x-flavour"]),
     (&["cookie"], &["cookie"]),
-    (&["authorization, accept-language"], &["accept-language", "authorization"]),
+    (
+        &["authorization, accept-language"],
+        &["accept-language", "authorization"],
+    ),
     (&["x-api-key"], &["x-api-key"]),
     (&[""], &[]),
 ];
@@ -137,17 +146,29 @@ const VARY: &[(&[&str], &[&str])] = &[
 /// Adds a `Vary` to some responses; returns the selecting fields of the request and their values.
 pub fn put_vary(
     known: &Known,
+    target: &str,
     headers: &mut HeaderMap,
     request: &HeaderMap,
 ) -> Vec<(&'static str, String)> {
-    if !known.luck.chance(40) {
-        return Vec::new();
-    }
-    let (lines, names) = known.luck.pick(VARY);
+    let (lines, names) = match known.plan.validators {
+        Validators::None | Validators::Strong => match known.luck.chance(25) {
+            true => known.luck.pick(VARY),
+            false => return Vec::new(),
+        },
+        // A validator that does not tell variants apart confirms any, under what its 304 says: a
+        // target has the same fields at all times.
+        _ => {
+            let sum: usize = target.bytes().map(usize::from).sum();
+            match VARY.get(sum % (3 * VARY.len())) {
+                Some(vary) => *vary,
+                None => return Vec::new(),
+            }
+        }
+    };
     for line in lines {
         headers.append("vary", line.parse().expect("a field value"));
     }
-    if known.luck.chance(5) {
+    if known.luck.chance(2) {
         let many: Vec<_> = (0..300).map(|number| format!("x-{number}")).collect();
         headers.append("vary", many.join(", ").parse().expect("a field value"));
     }
@@ -156,17 +177,17 @@ pub fn put_vary(
 
 /// The values of request fields as they select a variant: languages without letter case, weights
 /// and empty members.
-pub fn selection(
-    request: &HeaderMap,
-    names: &[&'static str],
-) -> Vec<(&'static str, String)> {
+pub fn selection(request: &HeaderMap, names: &[&'static str]) -> Vec<(&'static str, String)> {
     let value = |name: &'static str| {
         let text = field(request, name);
         let text = match name {
             "accept-language" => text.to_ascii_lowercase().replace(";q=1.0", ""),
             _ => text,
         };
-        let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+        let members = text
+            .split(',')
+            .map(str::trim)
+            .filter(|member| !member.is_empty());
         (name, members.collect::<Vec<_>>().join(","))
     };
     names.iter().map(|name| value(name)).collect()
@@ -176,7 +197,10 @@ pub fn selection(
 pub fn user_of(request: &HeaderMap) -> Option<String> {
     let names = ["authorization", "cookie", "x-api-key"];
     let given: Vec<_> = names.iter().map(|name| field(request, name)).collect();
-    given.iter().any(|value| !value.is_empty()).then(|| given.join("|"))
+    given
+        .iter()
+        .any(|value| !value.is_empty())
+        .then(|| given.join("|"))
 }
 
 /// Whether `Set-Cookie` makes an answer one for its request alone.

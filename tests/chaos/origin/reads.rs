@@ -68,7 +68,7 @@ fn draft(known: &Known, request: &Request<()>, version: u64, call: usize) -> Dra
     let policy = Policy::any(&known.luck);
     policy.put_on(&mut headers);
     let mut is_for_one = policy.is_for_one(request.headers());
-    if known.luck.chance(6) {
+    if known.luck.chance(3) {
         let cookie = "session=secret".parse().expect("a field value");
         headers.insert("set-cookie", cookie);
         is_for_one |= set_cookie_is_for_one(&known.plan);
@@ -83,10 +83,11 @@ fn draft(known: &Known, request: &Request<()>, version: u64, call: usize) -> Dra
             named
         }
         None => {
-            let selected_by = put_vary(known, &mut headers, request.headers());
+            let target = target_of(request);
+            let selected_by = put_vary(known, &target, &mut headers, request.headers());
             let is_personal = is_for_one && known.luck.chance(70);
             let identity = Identity {
-                target: target_of(request),
+                target,
                 resource,
                 version,
                 audience: user_of(request.headers()).filter(|_| is_personal),
@@ -154,7 +155,8 @@ impl Known {
     /// The representation that the request names by a strong tag, if it would be the answer.
     fn named(&self, request: &Request<()>, version: u64) -> Option<Arc<Representation>> {
         let headers = request.headers();
-        let tags = field(headers, IF_NONE_MATCH.as_str()) + "," + &field(headers, IF_RANGE.as_str());
+        let tags =
+            field(headers, IF_NONE_MATCH.as_str()) + "," + &field(headers, IF_RANGE.as_str());
         let ids = tags.split(',').filter_map(id_of);
         let target = target_of(request);
         let mut named = ids.filter_map(|id| self.database.representation_of_id(id));
@@ -204,14 +206,14 @@ impl Known {
             head.headers_mut().remove(REPRESENTATION);
             return head.map(|()| full(""));
         }
-        let length = representation.length;
+        let length = representation.length();
         let range = field(request.headers(), RANGE.as_str());
         let applies = request.method() == Method::GET
             && representation.status == 200
             && if_range_holds(request, head.headers())
             && !self.chance(10);
         match one_range(&range, length).filter(|_| applies) {
-            None => self.with_body(head, representation.bytes(0..length)),
+            None => self.with_body(head, representation.content.clone()),
             Some(None) => {
                 let unsatisfied = format!("bytes */{length}").parse().expect("a value");
                 head.headers_mut().remove(REPRESENTATION);
@@ -224,7 +226,7 @@ impl Known {
                 head.headers_mut()
                     .insert("content-range", sent.parse().expect("a value"));
                 self.set_status(&mut head, call, 206);
-                self.with_body(head, representation.bytes(range))
+                self.with_body(head, representation.content.slice(range))
             }
         }
     }
@@ -232,7 +234,11 @@ impl Known {
 
 /// The number of the representation that a strong tag names.
 pub fn id_of(tag: &str) -> Option<usize> {
-    tag.trim().strip_prefix("\"r")?.strip_suffix('"')?.parse().ok()
+    tag.trim()
+        .strip_prefix("\"r")?
+        .strip_suffix('"')?
+        .parse()
+        .ok()
 }
 
 /// 304 or 412, if the conditions of a request have this result (RFC 9110 §13.2.2).
@@ -259,7 +265,9 @@ fn conditional_status(request: &Request<()>, current: &HeaderMap) -> Option<u16>
             return Some(412);
         }
     } else if let Some(date) = asked(IF_UNMODIFIED_SINCE)
-        && since(&date).zip(modified).is_some_and(|(date, modified)| modified > date)
+        && since(&date)
+            .zip(modified)
+            .is_some_and(|(date, modified)| modified > date)
     {
         return Some(412);
     }
@@ -267,7 +275,9 @@ fn conditional_status(request: &Request<()>, current: &HeaderMap) -> Option<u16>
         return names(&list, false).then_some(304);
     }
     let date = asked(IF_MODIFIED_SINCE)?;
-    let is_same = since(&date).zip(modified).is_some_and(|(date, modified)| modified <= date);
+    let is_same = since(&date)
+        .zip(modified)
+        .is_some_and(|(date, modified)| modified <= date);
     is_same.then_some(304)
 }
 

@@ -90,7 +90,9 @@ pub(super) async fn write(
 fn put_group(response: &mut Response, resource: &str) {
     if resource == TEAM {
         let group = "\"team\"".parse().expect("a field value");
-        response.headers_mut().insert("cache-group-invalidation", group);
+        response
+            .headers_mut()
+            .insert("cache-group-invalidation", group);
     }
 }
 
@@ -153,7 +155,7 @@ fn committed(
     let headers = head.headers_mut();
     headers.insert("content-location", resource.parse().expect("a field value"));
     headers.insert(REPRESENTATION, representation.id.into());
-    known.with_body(head, representation.bytes(0..representation.length))
+    known.with_body(head, representation.content.clone())
 }
 
 /// A write of unknown outcome.
