@@ -17,10 +17,10 @@
 //!   byte of the budget, no call, no body of the origin.
 //!
 //! The content itself says which representation it is a part of, and of which byte on: see
-//! [`database`]. The origin may answer anything, but it marks what is a lie, and it tells no lie
-//! that cannot be found out: two representations never have one strong tag.
+//! [`database`]. The origin may answer anything, but it marks its lies, and each of them can be
+//! found out: two representations never have one strong tag.
 //!
-//! `CHAOS_SEEDS` is the number of seeds each test runs (default 150), `CHAOS_FROM` the first,
+//! `CHAOS_SEEDS` is the number of seeds each test runs (default 120), `CHAOS_FROM` the first,
 //! `CHAOS_STEPS` the number of requests of each client. A failing seed is run again with half the
 //! steps as long as it fails, and is printed with what happened to the resource.
 //! `CHAOS_FROM=<seed> CHAOS_SEEDS=1 cargo test --test chaos <name of the test>` repeats it.
@@ -51,7 +51,7 @@ fn number(name: &str) -> Option<u64> {
 fn every_seed(store: Store) {
     panics::watch();
     let from = number("CHAOS_FROM").unwrap_or(0);
-    let seeds = number("CHAOS_SEEDS").unwrap_or(150);
+    let seeds = number("CHAOS_SEEDS").unwrap_or(120);
     let mut seen = Seen::default();
     for seed in from..from + seeds {
         match world::run(seed, store, number("CHAOS_STEPS")) {

@@ -55,7 +55,7 @@ pub struct Plan {
     pub capacity: u64,
     pub grace: u64,
     pub write_through: bool,
-    /// Whether a write of `/a` also writes `/list`, which the layer is told.
+    /// Whether a write of `/a` also writes `/list`, as the layer's hook says.
     pub has_list: bool,
     pub invalidates_on_unknown: bool,
     /// Whether a 503 to a write means that it was rejected.

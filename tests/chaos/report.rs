@@ -8,19 +8,23 @@ use tokio::time::Instant;
 const MOST_EVENTS: usize = 60;
 
 /// The events of one run, and the first promise that was broken.
+///
+/// Events are kept only on request: a seed that fails can be run again.
 pub struct Report(Mutex<Events>);
 
 struct Events {
     begun: Instant,
+    are_kept: bool,
     /// What happened to a resource, in order.
     events: Vec<(&'static str, String)>,
     broken: Option<(&'static str, String)>,
 }
 
 impl Report {
-    pub fn new() -> Self {
+    pub fn new(keeps_events: bool) -> Self {
         Self(Mutex::new(Events {
             begun: Instant::now(),
+            are_kept: keeps_events,
             events: Vec::new(),
             broken: None,
         }))
@@ -36,19 +40,19 @@ impl Report {
     }
 
     /// Notes an event of a resource.
-    pub fn note(&self, resource: &'static str, event: impl Into<String>) {
+    pub fn note(&self, resource: &'static str, event: impl FnOnce() -> String) {
         let mut events = self.events();
-        if events.broken.is_some() {
+        if events.broken.is_some() || !events.are_kept {
             return;
         }
-        let event = format!("{:>9.3?} {}", events.begun.elapsed(), event.into());
+        let event = format!("{:>9.3?} {}", events.begun.elapsed(), event());
         events.events.push((resource, event));
     }
 
     /// Notes that a promise about a resource was broken, and how.
     pub fn broke(&self, resource: &'static str, how: impl Into<String>) {
         let how = how.into();
-        self.note(resource, format!("BROKEN: {how}"));
+        self.note(resource, || format!("BROKEN: {how}"));
         self.events().broken.get_or_insert((resource, how));
     }
 

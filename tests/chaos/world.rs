@@ -117,6 +117,16 @@ impl Seen {
 
 /// Runs a seed, with as many requests of each client if that is given.
 pub fn run(seed: u64, store: Store, steps: Option<u64>) -> Result<Seen, Failed> {
+    // A seed is one schedule: it fails again.
+    run_once(seed, store, steps, false).or_else(|_| run_once(seed, store, steps, true))
+}
+
+fn run_once(
+    seed: u64,
+    store: Store,
+    steps: Option<u64>,
+    keeps_events: bool,
+) -> Result<Seen, Failed> {
     let luck = Luck::new(seed);
     let mut plan = Plan::of(&luck);
     plan.steps = steps.unwrap_or(plan.steps);
@@ -126,8 +136,8 @@ pub fn run(seed: u64, store: Store, steps: Option<u64>) -> Result<Seen, Failed> 
     let backend = plan.backend(seed);
     let ended = runtime.block_on(async {
         match store {
-            Store::Memory => runs(plan, backend, luck.clone()).await,
-            Store::Yielding => runs(plan, yielding(backend), luck.clone()).await,
+            Store::Memory => runs(plan, backend, luck.clone(), keeps_events).await,
+            Store::Yielding => runs(plan, yielding(backend), luck.clone(), keeps_events).await,
         }
     });
     let failed = |report| Failed {
@@ -139,13 +149,18 @@ pub fn run(seed: u64, store: Store, steps: Option<u64>) -> Result<Seen, Failed> 
         .map_err(|report| failed(format!("{report}\n{plan:?}")))
 }
 
-async fn runs<B: Backend>(plan: Plan, backend: B, luck: Arc<Luck>) -> Result<Stats, String> {
+async fn runs<B: Backend>(
+    plan: Plan,
+    backend: B,
+    luck: Arc<Luck>,
+    keeps_events: bool,
+) -> Result<Stats, String> {
     panics::take();
     let layer = plan.layer(backend, &luck);
     let known = Arc::new(Known {
         plan,
         database: Database::new(),
-        report: Report::new(),
+        report: Report::new(keeps_events),
         luck,
         open: Arc::new(AtomicUsize::new(0)),
         is_calm: AtomicBool::new(false),

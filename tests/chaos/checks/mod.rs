@@ -12,7 +12,7 @@ pub use self::content::{Content, check_content};
 
 use crate::database::{Call, Representation};
 use crate::origin::policies::{selection, user_of};
-use crate::origin::{CALL, Known, LIE, REPRESENTATION, field, id_of, is_write};
+use crate::origin::{CALL, Known, REPRESENTATION, field, id_of, is_write};
 use crate::support::origin::OriginError;
 
 /// A request, and the promises that held when it began.
@@ -130,10 +130,6 @@ fn check_sharing(known: &Known, asked: &Asked, head: &response::Parts, call: &Ca
         asked.broke(known, &how);
     }
     let is_hit = field(&head.headers, "cache-status").contains("; hit");
-    let has_lie = head.headers.contains_key(LIE);
-    if is_hit && has_lie && head.status == StatusCode::OK && asked.method == Method::GET {
-        known.report.note(asked.resource, "a hit of a lie");
-    }
     let directives = field(&head.headers, "cache-control");
     let age: u64 = field(&head.headers, "age").parse().unwrap_or(0);
     if is_hit && directives == "max-age=2, must-revalidate" && age > 2 {

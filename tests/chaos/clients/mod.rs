@@ -125,16 +125,15 @@ impl<B: Backend> Client<B> {
             promised: database.promised(resource),
             begun: Instant::now(),
         };
-        report.note(
-            resource,
+        report.note(resource, || {
             format!(
                 "client #{number} {} {} promised {} {leaving:?} {}",
                 asked.method,
                 asked.target,
                 asked.promised,
                 in_few_words(&asked.headers)
-            ),
-        );
+            )
+        });
         let mut service = self.service.clone();
         let call: std::pin::Pin<Box<dyn Future<Output = _>>> = match luck.chance(30) {
             true => Box::pin(service.oneshot(request)),
@@ -186,15 +185,14 @@ impl<B: Backend> Client<B> {
         R::Error: Into<BoxError>,
     {
         let (head, mut body) = response.into_parts();
-        self.known.report.note(
-            asked.resource,
+        self.known.report.note(asked.resource, || {
             format!(
                 "client #{} has {} {}",
                 asked.number,
                 head.status.as_u16(),
                 in_few_words(&head.headers)
-            ),
-        );
+            )
+        });
         if is_write(&asked.method)
             && let Ok(write) = field(&head.headers, WRITE).parse()
         {

@@ -1,5 +1,4 @@
-//! Answers that no rule allows: parts and statuses that nobody asked for, wrong ranges, lengths and
-//! tags.
+//! Answers against the rules: unsolicited parts and statuses, wrong ranges, lengths and tags.
 
 use bytes::Bytes;
 use http::{Method, Request, Response as HttpResponse, StatusCode};
@@ -44,7 +43,7 @@ impl Known {
         head.map(|()| full(""))
     }
 
-    /// A 206 that nobody asked for, with a range that may be another than that of its content.
+    /// An unsolicited 206, whose `Content-Range` may be wrong.
     fn wrong_part(&self, draft: Draft) -> Response {
         let length = draft.representation.length() as u64;
         let (mut head, content) = self.marked(draft, Some(206));

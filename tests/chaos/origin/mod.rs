@@ -37,7 +37,7 @@ pub const REPRESENTATION: &str = "x-representation";
 pub const REQUEST: &str = "x-request";
 /// The number of a write that was not rejected.
 pub const WRITE: &str = "x-write";
-/// On an answer that does not mean what it says.
+/// Marks an answer against the rules.
 pub const LIE: &str = "x-lie";
 
 /// What all parties of a world know of.
@@ -118,15 +118,14 @@ pub fn origin(known: Arc<Known>) -> Busy {
                 false => reads::read(&known, &request).await,
             };
             let resource = resource_of(request.uri().path());
-            known.report.note(
-                resource,
+            known.report.note(resource, || {
                 format!(
                     "origin {} #{}: {}",
                     request.method(),
                     number_of(request.headers()),
                     described(&answer)
-                ),
-            );
+                )
+            });
             answer
         }
     });

@@ -1,4 +1,4 @@
-//! What an answer says about its being stored and shared, and what is true of it.
+//! The fields by which an answer rules its storing and sharing, and the effect they must have.
 
 use http::HeaderMap;
 
@@ -122,7 +122,7 @@ impl Policy {
     }
 }
 
-/// A `Vary` field, by its lines; the names in lower case are what it selects by.
+/// The lines of a `Vary` field, and the selecting fields in lower case.
 const VARY: &[(&[&str], &[&str])] = &[
     (&["accept-language"], &["accept-language"]),
     (

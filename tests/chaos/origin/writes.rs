@@ -15,7 +15,7 @@ use crate::database::{Identity, RESOURCES, TEAM, resource_of};
 use crate::support::names::authority_of;
 use crate::support::origin::{OriginError, Response, full};
 
-/// Doubts what a write did that is dropped before its end, where nobody can know that.
+/// Marks the resources whose state is unknown if a write is dropped before its end.
 struct Doubt<'k> {
     known: &'k Known,
     resources: Vec<&'static str>,
@@ -41,7 +41,7 @@ pub(super) async fn write(
     }
     let write = known.database.writes();
     let unknown = known.luck.chance(8 + known.plan.failures);
-    // Without its answer, nobody knows of its group, or of what it names.
+    // Only its answer names its group, and other resources.
     let names_another = !unknown && resource == "/a" && known.luck.chance(20);
     let mut doubt = Doubt {
         known,
@@ -109,8 +109,9 @@ fn commit(known: &Known, write: usize, resource: &'static str, status: u16) -> u
         known.database.commit(write, related, 200);
     }
     let version = known.database.commit(write, resource, status);
-    let event = format!("write {write} commits version {version} ({status})");
-    known.report.note(resource, event);
+    known.report.note(resource, || {
+        format!("write {write} commits version {version} ({status})")
+    });
     version
 }
 
@@ -125,7 +126,7 @@ fn rejected(known: &Known, call: usize) -> Response {
     head.map(|()| full("rejected"))
 }
 
-/// The answer to a write that was committed: nothing, or what was written.
+/// The answer to a committed write: nothing, or the new representation.
 fn committed(
     known: &Known,
     request: &Request<()>,
