@@ -3,6 +3,8 @@
 //! Knows nothing of caching. Start at [`Clock`]; a test can pass a closure to
 //! [`CacheLayer::clock`](crate::CacheLayer::clock). Timeouts do not use it: they are tokio's.
 
+pub(crate) mod throttle;
+
 use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};

@@ -3,6 +3,8 @@
 //! Each field has the name of the option of [`CacheLayer`](crate::CacheLayer) that sets it. This
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
+pub(crate) mod hook;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,26 +13,35 @@ use http::{Extensions, HeaderMap, Uri, request, response};
 
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
+use crate::error::panics::Panicked;
 use crate::key::canonical::cookies::{CookieLines, IgnoredCookies};
-use crate::key::{Authority, MakeCacheKey, QueryRules, Sites, UriKey};
+use crate::key::{Authority, QueryRules, Sites, UriKey};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
 use crate::semantics::cache_status::CacheName;
 use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
-use crate::semantics::reason::WriteOutcome;
+use crate::semantics::reason::{Refusal, WriteOutcome};
 use crate::semantics::request_kind::CredentialFields;
 use crate::write_info::WriteInfo;
 
-pub(crate) type Skip = dyn Fn(&request::Parts) -> bool + Send + Sync;
+use self::hook::{HookSubject, KeyHook};
+
+pub(crate) type Skip = dyn Fn(&request::Parts) -> Result<bool, Panicked> + Send + Sync;
 /// Gets the extensions of a request whose target was rewritten, and a function that rewrites a URI
 /// alike.
-pub(crate) type OnRewrittenTarget = dyn Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync;
-pub(crate) type TtlBy = dyn Fn(&request::Parts, &response::Parts) -> Option<Ttl> + Send + Sync;
-pub(crate) type StoreIf = dyn Fn(&request::Parts, &response::Parts) -> bool + Send + Sync;
-pub(crate) type ClassifyWrite = dyn Fn(&response::Parts) -> WriteOutcome + Send + Sync;
-pub(crate) type AlsoInvalidate = dyn Fn(&WriteInfo<'_>) -> Vec<String> + Send + Sync;
+pub(crate) type OnRewrittenTarget = dyn Fn(HookSubject<'_>, &mut Extensions, &dyn Fn(&mut Uri)) -> Result<(), Panicked>
+    + Send
+    + Sync;
+pub(crate) type TtlBy =
+    dyn Fn(&request::Parts, &response::Parts) -> Result<Option<Ttl>, Panicked> + Send + Sync;
+pub(crate) type StoreIf =
+    dyn Fn(&request::Parts, &response::Parts) -> Result<bool, Panicked> + Send + Sync;
+pub(crate) type ClassifyWrite =
+    dyn Fn(HookSubject<'_>, &response::Parts) -> Result<WriteOutcome, Panicked> + Send + Sync;
+pub(crate) type AlsoInvalidate =
+    dyn Fn(&WriteInfo<'_>) -> Result<Vec<String>, Panicked> + Send + Sync;
 
 /// The options of a layer. [`CacheLayer`](crate::CacheLayer) documents each of them.
 #[derive(Clone)]
@@ -59,7 +70,7 @@ pub(crate) struct Config {
 
     pub(crate) authority: Authority,
     pub(crate) sites: Sites,
-    pub(crate) key: Arc<dyn MakeCacheKey>,
+    pub(crate) key: Arc<dyn KeyHook>,
     pub(crate) key_covers_credentials: bool,
     pub(crate) query: QueryRules,
     /// `None` if there are none: every request asks for them.
@@ -190,8 +201,8 @@ impl Default for Config {
 }
 
 /// The key of a layer without a hook, one for all of them.
-fn default_key() -> Arc<dyn MakeCacheKey> {
-    static KEY: LazyLock<Arc<dyn MakeCacheKey>> = LazyLock::new(|| Arc::new(UriKey));
+fn default_key() -> Arc<dyn KeyHook> {
+    static KEY: LazyLock<Arc<dyn KeyHook>> = LazyLock::new(|| Arc::new(UriKey));
     KEY.clone()
 }
 
@@ -290,31 +301,45 @@ impl Config {
         self.ttl_by.is_some() || self.store_if.is_some()
     }
 
-    /// Returns whether the application lets the response to a request be stored.
+    /// Refuses to store the response to a request if the application does not let it.
     ///
     /// The request is there if [`has_storing_hooks`](Self::has_storing_hooks).
-    pub(crate) fn may_store(
+    pub(crate) fn check_store_if(
         &self,
         request: Option<&request::Parts>,
         head: &response::Parts,
-    ) -> bool {
-        let store_if = self.store_if.as_ref();
-        store_if.is_none_or(|store_if| request.is_some_and(|request| store_if(request, head)))
+    ) -> Result<(), Refusal> {
+        let Some(store_if) = &self.store_if else {
+            return Ok(());
+        };
+        match request.map_or(Ok(false), |request| store_if(request, head)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::StoreIf),
+            Err(Panicked) => Err(Refusal::HookPanicked),
+        }
     }
 
     /// Returns the lifetime that the configuration gives to a response that states none.
     ///
     /// The request is there if [`has_storing_hooks`](Self::has_storing_hooks).
+    ///
+    /// # Errors
+    /// If the hook panics.
     pub(crate) fn assigned_ttl(
         &self,
         request: Option<&request::Parts>,
         head: &response::Parts,
-    ) -> Option<Ttl> {
+    ) -> Result<Option<Ttl>, Panicked> {
         if let (Some(ttl_by), Some(request)) = (&self.ttl_by, request)
-            && let Some(ttl) = ttl_by(request, head)
+            && let Some(ttl) = ttl_by(request, head)?
         {
-            return Some(ttl);
+            return Ok(Some(ttl));
         }
+        Ok(self.default_ttl(head))
+    }
+
+    /// Returns the lifetime that [`ttl`](Self::ttl) gives to a response that states none.
+    fn default_ttl(&self, head: &response::Parts) -> Option<Ttl> {
         let ttl = self.ttl?;
         if freshness::takes_assigned_lifetime(head.status) {
             return Some(ttl);

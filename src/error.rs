@@ -1,4 +1,6 @@
-//! The error type of bodies.
+//! The error type of bodies, and the panics of foreign code as errors.
+
+pub(crate) mod panics;
 
 use std::error::Error;
 

@@ -75,6 +75,10 @@ use crate::semantics::moment::Moment;
 /// failed invalidation is logged, and the write is answered. Put a backend that can fail into a
 /// [`Guarded`](super::Guarded), which delivers such invalidations later.
 ///
+/// A panic in an operation is an error of that operation, also one in its future; a panic in
+/// `get_now` sends the lookup to `get`. After one in `can_join` or `is_still_valid` the answer is
+/// `false`.
+///
 /// The future of every method may be dropped at any await point. The operation may then have taken
 /// effect or not. No method may block the thread.
 ///

@@ -11,6 +11,7 @@
 //!
 //! Start reading at [`Backend`]; [`MemoryBackend`] is the shortest path through it.
 
+mod catch_panics;
 pub mod codec;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
@@ -26,6 +27,7 @@ mod outcome;
 #[cfg(feature = "redis")]
 pub mod redis;
 
+pub(crate) use catch_panics::PanicsAsErrors;
 pub use contract::Backend;
 pub use either::Either;
 pub use error::BackendError;

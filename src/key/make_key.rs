@@ -8,8 +8,8 @@ use super::key_parts::KeyParts;
 ///
 /// It is called once per GET, HEAD and write, so that a write invalidates under the key by which a
 /// GET stores. It gets the default key and returns the one to use; `None` bypasses the cache. It
-/// must depend on the request alone. If it panics, the request panics. A write for which it returns
-/// `None` invalidates nothing.
+/// must depend on the request alone. A write for which it returns `None` invalidates nothing. If it
+/// panics, a read bypasses the cache, and a write invalidates the resource of its default key.
 ///
 /// It is also called for resources that the response to a write names (`Location`,
 /// `Content-Location`), and for those of
@@ -18,7 +18,7 @@ use super::key_parts::KeyParts;
 /// the write's own resource, it is called once more without extensions: they may speak of the
 /// write's target alone, as axum's `OriginalUri` does. The resources of all these keys are
 /// invalidated, together with the one that has the authority of the write's key and the path that
-/// was named. A panic in these calls is only logged.
+/// was named. A panic in these calls makes no key.
 ///
 /// A hook that puts a tenant into the authority needs [`Sites::ByAuthority`](super::Sites): by
 /// default the authority is no part of a resource, and one tenant's write invalidates the responses

@@ -126,9 +126,28 @@ use crate::state::LayerState;
 /// [`InvalidOption`](crate::InvalidOption) instead: use it for values that come from a
 /// configuration file.
 ///
+/// # Functions given to options
+///
 /// Functions that are given to options run on the path of a request. They must not block. A panic
-/// in one of them panics the request, or ends the background refresh, that called it. A panic in
-/// [`also_invalidate`](Self::also_invalidate) is only logged.
+/// in one of them costs no client its answer: it is caught, and logged at most once a second for
+/// each option, with the method and the path of the request.
+///
+/// | the panic is in | then |
+/// |---|---|
+/// | `key`, `key_by` | a read bypasses the cache; a write has its default key |
+/// | `skip`, `on_rewritten_target` | the read bypasses the cache |
+/// | `ttl_by`, `store_if` | the response is not stored |
+/// | `classify_writes` | the outcome of the write is unknown |
+/// | `also_invalidate` | the write invalidates everything else that it names |
+/// | a [`Backend`] | the operation has failed |
+///
+/// The reasons are counted as `hook-panicked` in
+/// [`Stats::bypasses`](crate::stats::Stats::bypasses) and
+/// [`Stats::refusals`](crate::stats::Stats::refusals). A program that is built with
+/// `panic = "abort"` ends at the first panic: there is nothing to catch. Panics of the inner
+/// service are its own and reach the caller. A [clock](Self::clock), a source of
+/// [random](Self::random) numbers and a function for
+/// [empty bodies](Self::empty_request_body) must not panic.
 pub struct CacheLayer<B: Backend> {
     state: LayerState<B>,
 }

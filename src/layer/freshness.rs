@@ -8,6 +8,7 @@ use http::{request, response};
 use super::CacheLayer;
 use super::invalid_option::{InvalidOption, field_names, or_panic};
 use crate::backend::Backend;
+use crate::config::hook::{HookGuard, subject};
 use crate::semantics::cache_control::RequestDirective;
 use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::freshness::Ttl;
@@ -69,7 +70,7 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: no function. If it returns `None`, [`ttl`](Self::ttl) applies. Freshness that the
     /// response states wins over both, and so does what [forbids](Self#which-statuses-are-stored)
-    /// storing it.
+    /// storing it. If the function panics, the response is not stored.
     ///
     /// The request is the one that the inner service got, with its extensions, and without the
     /// conditions and ranges that the cache adds or answers by itself. For a response to HEAD or to
@@ -102,7 +103,12 @@ impl<B: Backend> CacheLayer<B> {
         self,
         ttl: impl Fn(&request::Parts, &response::Parts) -> Option<Ttl> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.ttl_by = Some(Arc::new(ttl)))
+        let guard = HookGuard::new("ttl_by");
+        self.with(|config| {
+            config.ttl_by = Some(Arc::new(move |request, head| {
+                guard.call(subject(request), || ttl(request, head))
+            }));
+        })
     }
 
     /// Sets the longest time for which a stored response is fresh, counted from its receipt.

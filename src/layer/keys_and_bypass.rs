@@ -7,6 +7,7 @@ use http::{Extensions, Uri, request};
 use super::CacheLayer;
 use super::invalid_option::{InvalidOption, or_panic};
 use crate::backend::Backend;
+use crate::config::hook::{GuardedKey, HookGuard, subject};
 use crate::key::canonical::cookies::IgnoredCookies;
 use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
 
@@ -79,7 +80,7 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: [`UriKey`](crate::key::UriKey), the request's target as received.
     #[must_use]
     pub fn key(self, key: impl MakeCacheKey) -> Self {
-        self.with(|config| config.key = Arc::new(key))
+        self.with(|config| config.key = Arc::new(GuardedKey::new(key)))
     }
 
     /// Sets how cache keys are made, by a closure instead of a [`MakeCacheKey`].
@@ -247,7 +248,12 @@ impl<B: Backend> CacheLayer<B> {
         self,
         hook: impl Fn(&mut Extensions, &dyn Fn(&mut Uri)) + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.on_rewritten_target = Some(Arc::new(hook)))
+        let guard = HookGuard::new("on_rewritten_target");
+        self.with(|config| {
+            config.on_rewritten_target = Some(Arc::new(move |subject, extensions, rewrite| {
+                guard.call(subject, || hook(extensions, rewrite))
+            }));
+        })
     }
 
     /// Separates mounts of one layer that see the same paths: a response that is stored in one
@@ -263,9 +269,12 @@ impl<B: Backend> CacheLayer<B> {
     /// Lets GET and HEAD requests bypass the cache if this function returns `true` for them.
     ///
     /// Default: no function. `Cache-Status` says `fwd=bypass` for these requests. The function is
-    /// not called for writes, which always invalidate.
+    /// not called for writes, which always invalidate. A request for which it panics bypasses the
+    /// cache, too.
     #[must_use]
     pub fn skip(self, skip: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
+        let guard = HookGuard::new("skip");
+        let skip = move |request: &_| guard.call(subject(request), || skip(request));
         self.with(|config| config.skip = Some(Arc::new(skip)))
     }
 }

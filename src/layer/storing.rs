@@ -7,6 +7,7 @@ use http::{request, response};
 use super::CacheLayer;
 use super::invalid_option::{InvalidOption, field_names, or_panic};
 use crate::backend::Backend;
+use crate::config::hook::{HookGuard, subject};
 use crate::semantics::request_kind::CredentialFields;
 
 /// # Storing
@@ -149,10 +150,10 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: no function. It can only forbid: it is asked about responses that would be stored
     /// otherwise, and a `true` overrules nothing. A response that it declines goes to its client
     /// and is counted and named as [`Refusal::StoreIf`](crate::stats::Refusal::StoreIf)
-    /// (`detail=store-if`). A stored response answers all requests with its key, whatever the
-    /// function would say of these. Concurrent requests for a key wait for each other until three
-    /// responses in a row are declined; then they do not for
-    /// [`uncacheable_ttl`](Self::uncacheable_ttl).
+    /// (`detail=store-if`). If the function panics, the response is not stored either. A stored
+    /// response answers all requests with its key, whatever the function would say of these.
+    /// Concurrent requests for a key wait for each other until three responses in a row are
+    /// declined; then they do not for [`uncacheable_ttl`](Self::uncacheable_ttl).
     ///
     /// ```
     /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
@@ -166,7 +167,12 @@ impl<B: Backend> CacheLayer<B> {
         self,
         store: impl Fn(&request::Parts, &response::Parts) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.store_if = Some(Arc::new(store)))
+        let guard = HookGuard::new("store_if");
+        self.with(|config| {
+            config.store_if = Some(Arc::new(move |request, head| {
+                guard.call(subject(request), || store(request, head))
+            }));
+        })
     }
 
     /// Stores 206 responses as parts of a representation (RFC 9111 §3.3).

@@ -7,6 +7,7 @@ use http::response;
 
 use super::CacheLayer;
 use crate::backend::Backend;
+use crate::config::hook::HookGuard;
 use crate::semantics::reason::WriteOutcome;
 use crate::write_info::WriteInfo;
 
@@ -52,9 +53,13 @@ impl<B: Backend> CacheLayer<B> {
     where
         I: IntoIterator<Item: Into<String>>,
     {
+        let guard = HookGuard::new("also_invalidate");
         self.with(|config| {
             config.also_invalidate = vec![Arc::new(move |write| {
-                related(write).into_iter().map(Into::into).collect()
+                let subject = (write.method(), write.uri());
+                guard.call(subject, || {
+                    related(write).into_iter().map(Into::into).collect()
+                })
             })];
         })
     }
@@ -106,7 +111,12 @@ impl<B: Backend> CacheLayer<B> {
         self,
         classify: impl Fn(&response::Parts) -> WriteOutcome + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.classify_writes = Some(Arc::new(classify)))
+        let guard = HookGuard::new("classify_writes");
+        self.with(|config| {
+            config.classify_writes = Some(Arc::new(move |subject, head| {
+                guard.call(subject, || classify(head))
+            }));
+        })
     }
 
     /// Invalidates the resources of a write whose outcome is unknown, and stores nothing of them

@@ -111,6 +111,9 @@ reasons! {
         Skipped => "skipped",
         /// The `MakeCacheKey` hook declined to make a key.
         NoKey => "no-key",
+        /// A function that an option was given panicked, so that the request has no key, or may not
+        /// reach the inner service in the form of its key.
+        HookPanicked => "hook-panicked",
     }
 }
 
@@ -186,6 +189,8 @@ reasons! {
         /// A layer of the same cache further inside exempts the request, by `skip` or by a key
         /// hook of its own.
         Exempt => "exempt",
+        /// The `ttl_by` or the `store_if` function panicked.
+        HookPanicked => "hook-panicked",
         /// The answer to a write is no full representation named by `Content-Location`.
         NotRepresentation => "not-representation",
     }

@@ -54,6 +54,16 @@ pub(crate) struct DueRefresh<F> {
     pub(crate) miss: Miss<F>,
 }
 
+impl<F> CacheAnswer<F> {
+    /// The answer; without its refresh if the request cannot be sent to the inner service.
+    pub(crate) fn with_refresh_if(self, can_be_sent: bool) -> Self {
+        match self {
+            Self::HitAndRefresh(hit, ..) if !can_be_sent => Self::Hit(hit),
+            answer => answer,
+        }
+    }
+}
+
 impl<F> From<CacheAnswer<F>> for LookupOutcome<F> {
     fn from(answer: CacheAnswer<F>) -> Self {
         Self::Answer(answer)

@@ -49,9 +49,11 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::error::BoxError;
 use crate::key::canonical::cookies::CookieLines;
+use crate::semantics::reason::Bypass;
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
+use self::bounds::{InnerBody, InnerService};
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
@@ -121,6 +123,25 @@ fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
     }
 }
 
+impl<S: Clone, B: Backend> Cache<S, B> {
+    /// Sends a request past the cache.
+    fn pass_by<Req, Res>(
+        &self,
+        parts: Parts,
+        body: Req,
+        reason: Bypass,
+    ) -> ResponseFuture<Res, S::Error>
+    where
+        S: InnerService<Req, Res>,
+        Req: Send + 'static,
+        Res: InnerBody,
+    {
+        self.forward(parts, body, |state, inner, request| {
+            bypass(state, inner, request, reason)
+        })
+    }
+}
+
 impl<S: Clone, B: Backend> Clone for Cache<S, B> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.state.clone())
@@ -173,9 +194,7 @@ where
             }
             Route::Bypass(reason) => {
                 put_back(cookies, &mut parts.headers);
-                return self.forward(parts, body, |state, inner, request| {
-                    bypass(state, inner, request, reason)
-                });
+                return self.pass_by(parts, body, reason);
             }
             Route::Refuse => {
                 return ResponseFuture::ready(Responder::new(&self.state).bad_request());
@@ -183,23 +202,26 @@ where
         };
         let outcome = lookup_now(&self.state, &read_request, &parts);
         if let Some(LookupOutcome::Answer(found)) = outcome {
-            let preconditions = read_request.preconditions(&parts);
             // Most answers end here: spare them the way of the others.
             if let CacheAnswer::Hit(hit) = &found {
+                let preconditions = read_request.preconditions(&parts);
                 let response = Responder::new(&self.state).hit(hit, preconditions);
                 return ResponseFuture::ready(response);
             }
-            let (response, refresh) = answer(&self.state, found, preconditions);
+            let (key, form) = read_request.into_key(config, &parts);
+            let can_be_sent = form.apply(config, &mut parts).is_ok();
+            let found = found.with_refresh_if(can_be_sent);
+            let (response, refresh) = answer(&self.state, found, key.preconditions(&parts));
             if let Some(refresh) = refresh {
-                let (key, form) = read_request.into_key(config, &parts);
-                form.apply(config, &mut parts);
-                let request = Request::from_parts(parts, body);
-                refresh.spawn(self.inner.clone(), request, key);
+                refresh.spawn(self.inner.clone(), Request::from_parts(parts, body), key);
             }
             return ResponseFuture::ready(response);
         }
         let (key, form) = read_request.into_key(config, &parts);
-        form.apply(config, &mut parts);
+        if form.apply(config, &mut parts).is_err() {
+            put_back(cookies, &mut parts.headers);
+            return self.pass_by(parts, body, Bypass::HookPanicked);
+        }
         match outcome {
             Some(LookupOutcome::Fetch(miss)) => {
                 self.forward(parts, body, |state, inner, request| {

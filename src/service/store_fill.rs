@@ -87,7 +87,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         parts::store::check_own_permission(state, own, &fill, outgoing, body)?;
     }
     let asked = outgoing.asked();
-    let rules = storing_rules(&state.config, asked, head);
+    let rules = storing_rules(&state.config, asked, head)?;
     let with_replaced = StoringRules {
         existing: fill.miss.replaced_status,
         ..rules.clone()

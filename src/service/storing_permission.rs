@@ -11,6 +11,7 @@ use http_body::Body;
 
 use crate::backend::{Backend, Group};
 use crate::config::Config;
+use crate::error::panics::Panicked;
 use crate::key::{CacheKey, authority_of_identity};
 use crate::random::uniform;
 use crate::semantics::fields::date;
@@ -77,25 +78,29 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
         StorageDecision::Store(_) if head_length(&head.headers) > state.config.max_head => {
             Err(Refusal::HeadTooLarge)
         }
-        // The last word, so that the hook is asked of what would be stored otherwise.
-        StorageDecision::Store(_) if !state.config.may_store(request.for_hooks, head) => {
-            Err(Refusal::StoreIf)
+        StorageDecision::Store(grant) => {
+            // The last word, so that the hook is asked of what would be stored otherwise.
+            state.config.check_store_if(request.for_hooks, head)?;
+            Ok(StoragePolicy {
+                groups: groups_of(state, identity, &head.headers)?,
+                ..grant
+            })
         }
-        StorageDecision::Store(grant) => Ok(StoragePolicy {
-            groups: groups_of(state, identity, &head.headers)?,
-            ..grant
-        }),
     }
 }
 
 /// The rules of this layer for a response, whatever is stored already.
+///
+/// # Errors
+/// If a hook panics, the refusal.
 pub(crate) fn storing_rules(
     config: &Config,
     request: Asked<'_>,
     head: &response::Parts,
-) -> StoringRules {
-    StoringRules {
-        assigned: config.assigned_ttl(request.for_hooks, head),
+) -> Result<StoringRules, Refusal> {
+    let assigned = config.assigned_ttl(request.for_hooks, head);
+    Ok(StoringRules {
+        assigned: assigned.map_err(|Panicked| Refusal::HookPanicked)?,
         store_set_cookie: config.store_set_cookie,
         existing: None,
         ignored: config.ignored,
@@ -104,7 +109,7 @@ pub(crate) fn storing_rules(
         stale: config.stale,
         max_fresh: config.max_ttl,
         shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
-    }
+    })
 }
 
 /// A random number between 0 and 1; 1 without jitter.

@@ -1,9 +1,9 @@
 //! Log lines about a backend that fails: at most one per second for each kind of operation.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::BackendError;
+use crate::clock::throttle::Throttle;
 use crate::semantics::moment::Moment;
 
 /// A kind of backend operation.
@@ -31,7 +31,7 @@ impl FailureLog {
             return tracing::debug!(error = error as &dyn Error, "backend not asked");
         }
         let error: &dyn Error = error;
-        let Some(suppressed) = self.0[operation as usize].admit(now) else {
+        let Some(suppressed) = self.0[operation as usize].admit(now.monotonic()) else {
             return;
         };
         match operation {
@@ -46,47 +46,5 @@ impl FailureLog {
                  the old response until it is delivered or the response expires"
             ),
         }
-    }
-}
-
-/// Admits one log line per second.
-#[derive(Debug, Default)]
-struct Throttle {
-    /// The second of the last admitted line, counted from 1; 0 before the first.
-    last: AtomicU64,
-    /// Lines refused since then.
-    suppressed: AtomicU64,
-}
-
-impl Throttle {
-    /// The number of lines suppressed since the last one, if another may be written now.
-    fn admit(&self, now: Moment) -> Option<u64> {
-        let second = now.monotonic().as_secs() + 1;
-        let last = self.last.load(Ordering::Relaxed);
-        let is_first = last != second
-            && self
-                .last
-                .compare_exchange(last, second, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if is_first {
-            return Some(self.suppressed.swap(0, Ordering::Relaxed));
-        }
-        self.suppressed.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-
-    #[test]
-    fn one_line_a_second_says_how_many_were_suppressed() {
-        let throttle = Throttle::default();
-        let at = |millis| Moment::new(Duration::from_millis(millis), SystemTime::UNIX_EPOCH);
-        let admitted = [0, 10, 999, 1000, 1001, 5000].map(|millis| throttle.admit(at(millis)));
-        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

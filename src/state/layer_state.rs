@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Group};
+use crate::backend::{Backend, Group, PanicsAsErrors};
 use crate::config::Config;
 use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
 use crate::key::CacheKey;
@@ -48,7 +48,7 @@ pub(crate) struct SharedState<B: Backend> {
 
 /// A backend, the seed of the digests in its cache keys, and the languages of its variants.
 pub(crate) struct Store<B> {
-    pub(crate) backend: B,
+    pub(crate) backend: PanicsAsErrors<B>,
     pub(crate) seed: DigestSeed,
     pub(crate) languages: LanguageVariants,
 }
@@ -58,7 +58,7 @@ impl<B: Backend> Store<B> {
     pub(crate) fn new(backend: B) -> Self {
         let seed = backend.seed();
         Self {
-            backend,
+            backend: PanicsAsErrors(backend),
             seed,
             languages: LanguageVariants::default(),
         }

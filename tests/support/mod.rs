@@ -5,6 +5,7 @@ pub mod around;
 pub mod both;
 pub mod dying;
 pub mod gate;
+pub mod logs;
 pub mod luck;
 pub mod names;
 pub mod origin;

@@ -9,7 +9,7 @@ use super::breaker::{BreakerOptions, CircuitBreaker};
 use super::counts::{Counts, count};
 use super::error::GuardError;
 use super::undelivered::{DeliverySnapshot, GuardedFence, Undelivered};
-use crate::backend::{Backend, BackendError, Health, Lookup, StoredResponse};
+use crate::backend::{Backend, BackendError, Health, Lookup, PanicsAsErrors, StoredResponse};
 use crate::key::{CacheKey, Resource};
 
 /// The deadlines and limits, which `options` sets.
@@ -35,7 +35,7 @@ impl Default for GuardOptions {
 }
 
 pub(super) struct Guard<B: Backend> {
-    pub(super) backend: B,
+    pub(super) backend: PanicsAsErrors<B>,
     pub(super) options: GuardOptions,
     pub(super) breaker: CircuitBreaker,
     pub(super) undelivered: Undelivered,
@@ -46,7 +46,7 @@ pub(super) struct Guard<B: Backend> {
 impl<B: Backend> Guard<B> {
     pub(super) fn new(backend: B, options: GuardOptions) -> Self {
         Self {
-            backend,
+            backend: PanicsAsErrors(backend),
             breaker: CircuitBreaker::new(options.breaker),
             undelivered: Undelivered::new(options.max_undelivered),
             is_replaying: AtomicBool::new(false),

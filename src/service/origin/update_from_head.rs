@@ -126,7 +126,7 @@ fn policy_as_get<B: Backend>(
     };
     let rules = StoringRules {
         existing: Some(stored.status()),
-        ..storing_rules(&state.config, asked, &as_get)
+        ..storing_rules(&state.config, asked, &as_get).ok()?
     };
     let body = http_body_util::Full::new(stored.body().clone());
     let judged = (&as_get, &body);

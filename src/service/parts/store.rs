@@ -124,7 +124,7 @@ pub(crate) fn check_own_permission<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<(), Refusal> {
     let asked = outgoing.asked();
-    let rules = storing_rules(&state.config, asked, own);
+    let rules = storing_rules(&state.config, asked, own)?;
     let identity = &fill.key.identity;
     storage_decision(state, asked, identity, (own, body), rules).map(drop)
 }
@@ -147,7 +147,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         ..fill.significance(outgoing.kind)
     };
     let (asked, judged) = (outgoing.asked(), (&part.head, body));
-    let rules = storing_rules(&state.config, asked, &part.head);
+    let rules = storing_rules(&state.config, asked, &part.head)?;
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, judged, rules.clone())?;
     if !grant.freshness.is_reusable() {

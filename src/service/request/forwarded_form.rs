@@ -4,6 +4,7 @@ use http::uri::PathAndQuery;
 use http::{Uri, request};
 
 use crate::config::Config;
+use crate::error::panics::Panicked;
 use crate::key::Authority;
 use crate::key::canonical::spell_by_key;
 
@@ -18,19 +19,26 @@ pub(crate) struct ForwardedForm {
 
 impl ForwardedForm {
     /// Gives a request this form. Cookies in several lines become one, as `Vary` reads them.
-    pub(crate) fn apply(self, config: &Config, request: &mut request::Parts) {
+    ///
+    /// # Errors
+    /// If the hook panics: copies of the target may have another form then.
+    pub(crate) fn apply(
+        self,
+        config: &Config,
+        request: &mut request::Parts,
+    ) -> Result<(), Panicked> {
         let is_rewritten = self.target.is_some() || request.uri.authority().is_some();
         let keeps_scheme = keeps_scheme(self.scheme.as_deref(), &request.uri);
         if let Some(target) = self.target {
             request.uri = *target;
         }
         spell_by_key(request, &config.authority, keeps_scheme);
-        if let Some(hook) = config.on_rewritten_target.as_ref().filter(|_| is_rewritten) {
-            let target = &request.uri;
-            hook(&mut request.extensions, &|copy| {
-                rewrite_alike(copy, target, config);
-            });
-        }
+        let Some(hook) = config.on_rewritten_target.as_ref().filter(|_| is_rewritten) else {
+            return Ok(());
+        };
+        let target = &request.uri;
+        let rewrite = |copy: &mut Uri| rewrite_alike(copy, target, config);
+        hook((&request.method, target), &mut request.extensions, &rewrite)
     }
 }
 

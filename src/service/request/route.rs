@@ -10,6 +10,8 @@ use http::{HeaderMap, Method, Uri, request};
 
 use crate::backend::Backend;
 use crate::config::Config;
+use crate::config::hook::NoKey;
+use crate::error::panics::Panicked;
 use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
@@ -203,16 +205,24 @@ fn is_misused_authority_form(request: &request::Parts) -> bool {
 
 /// The parts of the key, as the layer's key hook makes them.
 ///
-/// An error says why the request has no key: no valid authority, or the hook declined.
+/// An error says why the request has no key: no valid authority, or the hook declined or panicked.
+/// A write whose hook panics gets the default key, because it must invalidate.
 fn key_parts<'r>(
     config: &'r Config,
     request: &'r request::Parts,
     target: Option<&Uri>,
     hosts: HostLines<'r>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let parts = default_key_parts(config, request, target, hosts);
-    let parts = parts.map_err(|InvalidAuthority| Bypass::Authority)?;
-    config.key.make_key(request, parts).ok_or(Bypass::NoKey)
+    let parts = || {
+        let parts = default_key_parts(config, request, target, hosts);
+        parts.map_err(|InvalidAuthority| Bypass::Authority)
+    };
+    match config.key.make_key(request, parts()?) {
+        Ok(parts) => Ok(parts),
+        Err(NoKey::Declined) => Err(Bypass::NoKey),
+        Err(NoKey::Panicked) if invalidation::is_safe(&request.method) => Err(Bypass::HookPanicked),
+        Err(NoKey::Panicked) => parts(),
+    }
 }
 
 /// The parts of the key without a hook.
@@ -277,8 +287,10 @@ fn bypass_reason(
     if fields.has_content {
         return Some(Bypass::RequestContent);
     }
-    let skip = config.skip.as_ref()?;
-    skip(request).then_some(Bypass::Skipped)
+    match config.skip.as_ref()?(request) {
+        Ok(skips) => skips.then_some(Bypass::Skipped),
+        Err(Panicked) => Some(Bypass::HookPanicked),
+    }
 }
 
 /// The header fields that decide the route, read in one pass because every hit pays for it.

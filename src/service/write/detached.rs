@@ -87,7 +87,7 @@ impl<B: Backend> DetachedWrite<B> {
         self.pending.take_over_options();
         let head = head_of(result);
         let outcome = head.as_ref().map_or(WriteOutcome::Unknown, |head| {
-            outcome_of(&self.pending.state.config, head)
+            outcome_of(&self.pending.state.config, &self.pending.request, head)
         });
         let targets = self.pending.targets(outcome, head.as_ref());
         self.pending.record_outcome(outcome);

@@ -5,7 +5,6 @@
 //! keys can be meant. All of them are invalidated, which is safe: it only invalidates more.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{Extensions, HeaderValue, Request, Uri, request, uri};
@@ -68,15 +67,11 @@ impl<B: Backend> PendingInvalidation<B> {
         resources
     }
 
-    /// The resource that the key hook makes of a reference. It may be called while values are
-    /// dropped, so a panic ends here.
+    /// The resource that the key hook makes of a reference.
     fn resource_by_hook(&self, named: &Reference<'_>, extensions: Extensions) -> Option<Resource> {
         let get = self.get_for(named, extensions)?;
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
-        catch_unwind(AssertUnwindSafe(|| resource_of(config, seed, &get))).unwrap_or_else(|_| {
-            tracing::error!("the key hook panicked on a resource that a write names");
-            None
-        })
+        resource_of(config, seed, &get)
     }
 
     /// Whether a reference is on the site of the write.

@@ -140,7 +140,7 @@ fn judge<B: Backend, Res: Body>(
     };
     let rules = StoringRules {
         explicit_only: !state.config.write_through,
-        ..storing_rules(&state.config, asked, &answer)
+        ..storing_rules(&state.config, asked, &answer)?
     };
     let judged = (&answer, body);
     let grant = storage_decision(state, asked, &identity, judged, rules)?;

@@ -1,6 +1,5 @@
 //! The resources and groups that one write invalidates (RFC 9111 §4.4, RFC 9875 §3).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::header::{CONTENT_LOCATION, LOCATION};
@@ -158,18 +157,10 @@ impl<B: Backend> PendingInvalidation<B> {
         resources
     }
 
-    /// The references of the hooks. They may be called while values are dropped, so a panic ends
-    /// here.
+    /// The references of the hooks. One that panics has none.
     fn related(&self, response: Option<&response::Parts>) -> Vec<String> {
         let write = WriteInfo::new(&self.request, response);
-        let call = |also: &Arc<AlsoInvalidate>| {
-            catch_unwind(AssertUnwindSafe(|| also(&write))).unwrap_or_else(|_| {
-                tracing::error!(
-                    "also_invalidate panicked; the resources it would have named are not invalidated"
-                );
-                Vec::new()
-            })
-        };
+        let call = |also: &Arc<AlsoInvalidate>| also(&write).unwrap_or_default();
         let hooks = &self.state.config.also_invalidate;
         hooks.iter().flat_map(call).collect()
     }

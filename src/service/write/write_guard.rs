@@ -100,7 +100,7 @@ where
 
     /// Notes the outcome and the targets by the head of the response; returns the outcome.
     pub(crate) fn note_response(&mut self, head: &response::Parts) -> WriteOutcome {
-        let outcome = outcome_of(&self.pending.state.config, head);
+        let outcome = outcome_of(&self.pending.state.config, &self.pending.request, head);
         let targets = self.pending.targets(outcome, Some(head));
         self.phase = WritePhase::Answered(outcome, targets);
         outcome

@@ -49,8 +49,8 @@ impl InnerLayers {
         written: Option<Resource>,
     ) {
         let skip = config.skip.as_ref();
-        let is_skipped =
-            invalidation::is_safe(&request.method) && skip.is_some_and(|skip| skip(request));
+        let is_skipped = invalidation::is_safe(&request.method)
+            && skip.is_some_and(|skip| skip(request) != Ok(false));
         let mut passed = self.passed();
         // A request that is repeated between the layers passes them once more.
         passed.configs.retain(|known| !Arc::ptr_eq(known, config));
@@ -83,7 +83,7 @@ impl InnerLayers {
         let configs = self.passed().configs.clone();
         configs.iter().any(|inner| {
             let skip = inner.skip.as_ref();
-            !state.config.has_key_hook_of(inner) || skip.is_some_and(|skip| skip(get))
+            !state.config.has_key_hook_of(inner) || skip.is_some_and(|skip| skip(get) != Ok(false))
         })
     }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::faults::world::instance::Instance;
 use crate::faults::world::load::Load;
-use crate::faults::world::logs::Logs;
 use crate::faults::world::{World, guarded, options, patient};
+use crate::support::logs::Logs;
 use crate::support::redis::{RedisServer, Tap};
 
 /// It is served all the same, with a line a second at most that says why, and no more attempts than

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::faults::world::instance::Instance;
 use crate::faults::world::load::Load;
-use crate::faults::world::logs::Logs;
 use crate::faults::world::{PATHS, PAUSE, World, guarded, options, patient};
+use crate::support::logs::Logs;
 use crate::support::redis::{RedisServer, Tap, until};
 
 /// While the breaker is open, no more is asked than what finds out.

@@ -2,7 +2,6 @@
 
 pub mod instance;
 pub mod load;
-pub mod logs;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

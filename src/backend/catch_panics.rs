@@ -1,0 +1,158 @@
+//! A backend whose panics are errors.
+//!
+//! The cache and [`Guarded`](super::Guarded) call every backend through it, so that no call site
+//! needs to think of panics.
+
+use std::any::TypeId;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, MemoryBackend,
+    PutOutcome, StoredResponse, Usage,
+};
+use crate::error::panics::{CatchPanics, Panicked, catch};
+use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::semantics::moment::Moment;
+
+/// A backend whose operations fail where it panics. Questions without an error have the answer
+/// that is always safe then.
+#[derive(Clone, Debug)]
+pub(crate) struct PanicsAsErrors<B>(pub(crate) B);
+
+impl<B: Backend> PanicsAsErrors<B> {
+    /// Whether the backend calls no foreign code. Known when it is compiled: hits pay nothing.
+    fn is_own() -> bool {
+        TypeId::of::<B>() == TypeId::of::<MemoryBackend>()
+    }
+
+    /// The answer of the backend; `otherwise` if it panics.
+    #[inline]
+    fn ask<R>(&self, otherwise: R, question: impl FnOnce(&B) -> R) -> R {
+        match Self::is_own() {
+            true => question(&self.0),
+            false => catch(|| question(&self.0)).unwrap_or(otherwise),
+        }
+    }
+
+    /// The result of an operation, which may panic when it is called, polled or dropped.
+    async fn caught<R>(
+        operation: impl Future<Output = Result<R, BackendError>>,
+    ) -> Result<R, BackendError> {
+        let result = CatchPanics::new(operation).await;
+        result.unwrap_or_else(|Panicked| Err(BackendError::new(Panicked)))
+    }
+}
+
+/// Runs an operation of the backend inside.
+macro_rules! run {
+    ($self:ident, $operation:ident($($argument:expr),*)) => {
+        match Self::is_own() {
+            true => $self.0.$operation($($argument),*).await,
+            false => Self::caught(async { $self.0.$operation($($argument),*).await }).await,
+        }
+    };
+}
+
+impl<B: Backend> Backend for PanicsAsErrors<B> {
+    type Fence = B::Fence;
+
+    #[inline]
+    fn get_now(&self, key: &CacheKey) -> Option<Lookup<Self::Fence>> {
+        // After a panic `get` is called, which can say that it failed.
+        self.ask(None, |backend| backend.get_now(key))
+    }
+
+    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        run!(self, get(key, now))
+    }
+
+    async fn fence(
+        &self,
+        resource: Option<&Resource>,
+    ) -> Result<Option<Self::Fence>, BackendError> {
+        run!(self, fence(resource))
+    }
+
+    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+        self.ask(false, |backend| backend.can_join(resource, flight, own))
+    }
+
+    fn is_still_valid(
+        &self,
+        key: &CacheKey,
+        response: &StoredResponse,
+        fence: &Self::Fence,
+    ) -> bool {
+        self.ask(false, |backend| {
+            backend.is_still_valid(key, response, fence)
+        })
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        run!(self, put(key, fence, response, now))
+    }
+
+    async fn replace(
+        &self,
+        key: &CacheKey,
+        fence: Self::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        run!(self, replace(key, fence, response, now))
+    }
+
+    async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
+        run!(self, remove(key, fence))
+    }
+
+    async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
+        run!(self, invalidate(target))
+    }
+
+    async fn invalidate_unknown(
+        &self,
+        target: &InvalidationTarget,
+        grace: Duration,
+    ) -> Result<GraceScope, BackendError> {
+        run!(self, invalidate_unknown(target, grace))
+    }
+
+    async fn clear(&self) -> Result<(), BackendError> {
+        run!(self, clear())
+    }
+
+    /// A panic is not caught: the caller creates the cache.
+    fn seed(&self) -> DigestSeed {
+        self.0.seed()
+    }
+
+    fn max_response_size(&self) -> u64 {
+        self.ask(0, B::max_response_size)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.ask(None, B::usage)
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.ask(None, B::health)
+    }
+
+    async fn drain(&self) {
+        if CatchPanics::new(async { self.0.drain().await })
+            .await
+            .is_err()
+        {
+            tracing::error!("the backend panicked while it delivered pending invalidations");
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Hooks and backends that panic: the request is answered by the inner service.
