@@ -33,10 +33,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::ErrorResponderLayer;
+use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS};
 
 use options::Options;
 use server::{SHUTDOWN_TIMEOUT, Server};
@@ -68,7 +68,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let signal = ShutdownSignal::new()?;
-    let cache = cache_layer(options, store);
+    let cache = cache_layer(options, store)?;
     let handle = cache.handle();
     let service = ServiceBuilder::new()
         .layer(ErrorResponderLayer::new())
@@ -95,23 +95,29 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
+fn cache_layer<B: Backend>(options: &Options, backend: B) -> Result<CacheLayer<B>, String> {
+    let credentials = options.credential_fields.iter().map(String::as_str);
+    let ignored = options.ignore_cookies.iter().map(String::as_str);
     let mut cache = CacheLayer::new(backend)
         .stale_while_revalidate(options.stale_while_revalidate)
         .stale_despite_s_maxage(options.stale_despite_s_maxage)
         .stale_if_error(options.stale_if_error)
         .stale_if_unreachable(options.stale_if_unreachable)
-        .max_body(options.store.max_body);
+        .max_body(options.store.max_body)
+        .try_credential_fields(DEFAULT_CREDENTIAL_FIELDS.into_iter().chain(credentials))
+        .map_err(|error| format!("--credential-fields: {error}"))?
+        .try_ignore_request_cookies(ignored)
+        .map_err(|error| format!("--ignore-cookies: {error}"))?;
     if let Some(ttl) = options.ttl() {
         cache = cache.ttl(ttl);
     }
     if let Some(max_ttl) = options.max_ttl {
         cache = cache.max_ttl(max_ttl);
     }
-    if options.is_one_site() {
+    Ok(if options.is_one_site() {
         cache.authority(Authority::fixed("upstream"))
     } else {
         // The upstream gets the client's host, and may be a different site under each.
         cache.sites(Sites::ByAuthority)
-    }
+    })
 }

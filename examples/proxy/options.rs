@@ -50,6 +50,28 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
     pub max_ttl: Option<Duration>,
 
+    /// Header fields by which upstreams know their clients, beside Authorization, X-API-Key,
+    /// X-Auth-Token and X-Access-Token. The response to a request with one of them is stored only
+    /// if it says public, s-maxage or must-revalidate
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        verbatim_doc_comment
+    )]
+    pub credential_fields: Vec<String>,
+
+    /// Request cookies that no response depends on, such as _ga,_ga_* of analytics; a * at the end
+    /// of a name matches any rest. GET and HEAD requests go to upstreams without them. A page that
+    /// does depend on one of them is then the same for all clients [default: all cookies count]
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        verbatim_doc_comment
+    )]
+    pub ignore_cookies: Vec<String>,
+
     /// How long a stale response is served while it is refreshed in the background
     /// (nginx: proxy_cache_background_update)
     #[arg(long, value_name = "DURATION", default_value = "0s",

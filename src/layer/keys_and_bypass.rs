@@ -121,11 +121,10 @@ impl<B: Backend> CacheLayer<B> {
     /// effect. Responses with `Set-Cookie`, `private` or `no-store` are not stored either way.
     ///
     /// # Danger
-    /// The cache cannot check the key. If the hook forgets one field that a response depends on, one
-    /// client gets the page of another one: with the tenant in the key, but not the
-    /// user, the page of the first user is what all users of that tenant get. The key must hold
-    /// what has been verified. A hook that takes the user from a field that the client only claims
-    /// shows the page of that user to every client that claims to be it.
+    /// The cache cannot check the key. If the hook forgets one field that a response depends on,
+    /// one client gets the page of another one: with the tenant in the key, but not the user, all
+    /// users of a tenant get the page of the first one. The key must hold a verified user, or the
+    /// credentials themselves: a name that a client only claims gets it the page of that user.
     ///
     /// ```
     /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
@@ -169,18 +168,17 @@ impl<B: Backend> CacheLayer<B> {
     /// before its key is made: the [key hook](Self::key) and [`skip`](Self::skip) do not see them,
     /// `Vary: Cookie` does not compare them, and the inner service does not get them. A request
     /// without other cookies counts as one without `Cookie`, so its response may be stored without
-    /// a lifetime of its own. What is left of `Cookie` is sent as one line, with `; ` between
-    /// cookies. Requests that bypass the cache, and writes, keep their cookies as they came; their
-    /// keys are made without the listed ones. With stacked layers, the list of the outermost one
-    /// counts.
+    /// a lifetime of its own. The other cookies are sent as one line, separated by `; `. Requests
+    /// that bypass the cache, and writes, keep all of theirs; the key of a write is made without
+    /// the listed ones. With stacked layers, the list of the outermost one counts.
     ///
     /// Names are case-sensitive and compared as received. Quotes have no meaning (RFC 6265 §4.2.1).
     ///
     /// # Danger
-    /// A handler that reads a listed cookie does not find it any more. Where the inner service gets
-    /// cookies in another way, as from an extension that a layer outside of the cache has made of
-    /// them, the response for one client's cookie is stored and answers all clients. Never list a
-    /// session, a token against request forgery, a language or a test group.
+    /// A handler for GET or HEAD does not find a listed cookie: never list a session, a language, a
+    /// test group or a token against request forgery. If a layer outside of the cache copies
+    /// cookies to an extension, and a handler reads them there, the response to one client's cookie
+    /// is stored and answers all clients.
     ///
     /// ```
     /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

@@ -96,7 +96,7 @@ impl CredentialFields {
         }
         Self {
             lengths: lengths_of(&listed),
-            names: Some(listed.into()),
+            names: (listed != DEFAULT).then(|| listed.into()),
         }
     }
 
@@ -200,6 +200,7 @@ mod tests {
         }
         let default = CredentialFields::default();
         assert_eq!(default.union(&none), default);
+        assert_eq!(CredentialFields::new(DEFAULT.clone()), default);
         assert_eq!(
             kind(&default.union(&session), &["x-session"]),
             WithCredentials

@@ -33,6 +33,14 @@ async fn wrong_options_are_explained() {
             "a whole number from 1",
         ),
         (
+            &["--upstream", "http://a", "--ignore-cookies", "_ga,a=b"],
+            "--ignore-cookies: ignore_request_cookies must be given cookie names, not \"a=b\"",
+        ),
+        (
+            &["--upstream", "http://a", "--credential-fields", "x-a,"],
+            "--credential-fields: credential_fields must be given field names, not \"\"",
+        ),
+        (
             &["--upstream", "http://a", "--host", "b"],
             "[possible values: preserve, upstream]",
         ),

@@ -21,6 +21,7 @@ use crate::key::{CacheKey, Resource};
 use crate::semantics::invalidation::{encode, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::stats::Event;
@@ -109,11 +110,7 @@ fn judge<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<Representation<B::Fence>, Refusal> {
     let state = &pending.state;
-    let (get, own_key) = represented_get(pending, head)?;
-    // The write had cookies, too, that a GET loses on its way.
-    let headers = &pending.request.headers;
-    let kind = own_key.kind(&state.config.credential_fields, headers);
-    let RequestKey { key, identity, .. } = own_key;
+    let (get, RequestKey { key, identity, .. }, kind) = represented_get(pending, head)?;
     if pending.is_exempt(&get) {
         return Err(Refusal::Exempt);
     }
@@ -165,11 +162,11 @@ fn judge<B: Backend, Res: Body>(
     })
 }
 
-/// The GET that the response to a write also answers, and its key.
+/// The GET that the response to a write also answers, its key, and the kind of the write.
 fn represented_get<B: Backend>(
     pending: &PendingInvalidation<B>,
     head: &response::Parts,
-) -> Result<(request::Parts, RequestKey), Refusal> {
+) -> Result<(request::Parts, RequestKey, RequestKind), Refusal> {
     let state = &pending.state;
     let is_any = state.config.write_through;
     if head.status != StatusCode::OK && !(is_any && head.status == StatusCode::CREATED) {
@@ -199,7 +196,10 @@ fn represented_get<B: Backend>(
     if is_own && ![target.path(), &*pending.path].contains(&&*path) {
         return Err(Refusal::NotRepresentation);
     }
-    Ok((get, own))
+    // The write had cookies, too, that a GET loses on its way.
+    let fields = &state.config.credential_fields;
+    let kind = own.kind(fields, &pending.request.headers);
+    Ok((get, own, kind))
 }
 
 impl<F> Representation<F> {
