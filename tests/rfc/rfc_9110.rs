@@ -302,6 +302,7 @@ pub const TABLE: &[Requirement] = &[
         tested(&[
             "fields::lifetimes::a_stored_refusal_is_not_for_requests_with_credentials",
             "fields::lifetimes::a_refusal_in_flight_is_not_shared_with_requests_with_credentials",
+            "credentials::a_stored_refusal_is_not_for_clients_with_listed_credentials",
             "semantics::reuse::credentials::section_15_5_2_a_refusal_is_for_the_credentials_it_was_made_for",
         ]),
     ),

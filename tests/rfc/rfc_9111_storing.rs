@@ -167,12 +167,22 @@ pub const TABLE: &[Requirement] = &[
     ),
     must_not(
         "3.5",
-        "an answer to a request with Authorization is reused without must-revalidate, public or s-maxage",
+        "an answer to a request with Authorization, or another credential field, is reused without must-revalidate, public or s-maxage",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
+            "semantics::request_kind::tests::section_3_5_the_kind_of_a_request_is_that_of_its_fields",
+            "semantics::request_kind::tests::section_3_5_authorization_is_a_credential_whatever_the_list_says",
+            "credentials::a_client_never_gets_the_page_of_another_one",
+            "credentials::followers_do_not_get_the_page_of_their_leader",
+            "credentials::the_fields_of_stacked_layers_add_up",
             "uncacheable::answers_to_credentials_are_not_shared",
             "uncacheable::credentials_make_no_queue",
         ]),
+    ),
+    may(
+        "3.5",
+        "an answer to a request with Authorization is stored and reused if it says must-revalidate, public or s-maxage",
+        tested(&["credentials::what_the_response_permits_is_stored_and_shared"]),
     ),
     should(
         "3.5",

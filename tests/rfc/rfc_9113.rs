@@ -18,6 +18,7 @@ pub const TABLE: &[Requirement] = &[
             "vary::normalize::cookies_in_several_lines_are_one_sequence_and_no_list",
             "vary::tests::a_cookie_selects_the_same_variant_over_every_version",
             "caching::one_meaning::cookies_select_by_their_sequence_and_reach_the_service_as_one_line",
+            "ignored_cookies::requests_that_differ_in_ignored_cookies_have_one_key_and_one_form",
             "proxy::one_meaning::cookies_select_by_their_sequence_and_not_by_their_lines",
         ]),
     ),
