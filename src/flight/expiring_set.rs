@@ -4,6 +4,7 @@
 //! uncacheable ("hit-for-miss"), keys whose origin has just failed, and others. Start at
 //! [`ExpiringSet`].
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,15 +44,11 @@ impl Audience {
 ///
 /// Users must cope with a key that is missing too early, and with one that is taken for another
 /// (half of its digest is compared): both may cost a call to the inner service, no more.
-#[derive(Debug)]
-pub(crate) struct ExpiringSet(Box<[[AtomicU64; WAYS]]>);
-
-impl Default for ExpiringSet {
-    fn default() -> Self {
-        let slots = || [const { AtomicU64::new(0) }; WAYS];
-        Self((0..SETS).map(|_| slots()).collect())
-    }
-}
+#[derive(Debug, Default)]
+pub(crate) struct ExpiringSet(
+    /// Made when the first key is added: most sets stay empty for long.
+    OnceLock<Box<[[AtomicU64; WAYS]]>>,
+);
 
 fn ticks(time: Duration) -> u64 {
     let ticks = time.as_millis().div_ceil(1000 / TICKS_PER_SECOND);
@@ -60,15 +57,19 @@ fn ticks(time: Duration) -> u64 {
 
 impl ExpiringSet {
     /// The slots that may hold a key, and its tag: the upper half of the slot that does.
-    fn slots(&self, key: &CacheKey, audience: Audience) -> (&[AtomicU64; WAYS], u64) {
+    fn slots_of<'s>(
+        sets: &'s [[AtomicU64; WAYS]],
+        key: &CacheKey,
+        audience: Audience,
+    ) -> (&'s [AtomicU64; WAYS], u64) {
         let digest = key.resource().digest() ^ key.selector() ^ key.variant();
         let digest = digest.rotate_left(audience.rotation());
-        let slots = &self.0[(digest >> 96) as usize % SETS];
+        let slots = &sets[(digest >> 96) as usize % SETS];
         (slots, (digest as u64) & !EXPIRY_MASK)
     }
 
     fn find(&self, key: &CacheKey, audience: Audience) -> Option<(&AtomicU64, u64)> {
-        let (slots, tag) = self.slots(key, audience);
+        let (slots, tag) = Self::slots_of(self.0.get()?, key, audience);
         slots
             .iter()
             .map(|slot| (slot, slot.load(Ordering::Relaxed)))
@@ -81,7 +82,9 @@ impl ExpiringSet {
             return self.forget(key, audience);
         }
         let expiry = ticks(now.monotonic().saturating_add(ttl));
-        let (slots, tag) = self.slots(key, audience);
+        let empty = || [const { AtomicU64::new(0) }; WAYS];
+        let sets = self.0.get_or_init(|| (0..SETS).map(|_| empty()).collect());
+        let (slots, tag) = Self::slots_of(sets, key, audience);
         let own = self.find(key, audience).map(|(slot, _)| slot);
         let first_to_expire = || {
             slots
@@ -158,6 +161,6 @@ mod tests {
             set.remember(key, Everyone, at(1), TEN);
         }
         assert!(set.is_remembered(&flood[99_999], Everyone, at(1)));
-        assert_eq!(set.0.len() * WAYS, 4096);
+        assert_eq!(set.0.get().map_or(0, |sets| sets.len() * WAYS), 4096);
     }
 }

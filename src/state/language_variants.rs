@@ -5,7 +5,7 @@
 //! by a hint is compared with the request like any other.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::HeaderMap;
 
@@ -22,9 +22,12 @@ const MAX_LANGUAGE: usize = 35;
 /// The variants that were stored last, by primary key and language.
 #[derive(Debug)]
 pub(crate) struct LanguageVariants {
-    slots: Box<[Mutex<Option<Hint>>]>,
+    /// Made when the first response is remembered.
+    slots: OnceLock<Box<[HintSlot]>>,
     hasher: RandomState,
 }
+
+type HintSlot = Mutex<Option<Hint>>;
 
 #[derive(Debug)]
 struct Hint {
@@ -35,7 +38,7 @@ struct Hint {
 impl Default for LanguageVariants {
     fn default() -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+            slots: OnceLock::new(),
             hasher: RandomState::new(),
         }
     }
@@ -54,7 +57,10 @@ impl LanguageVariants {
             return;
         };
         if language.len() <= MAX_LANGUAGE {
-            let mut slot = self.lock(&variant.primary(), &language);
+            let slots = self
+                .slots
+                .get_or_init(|| (0..SLOTS).map(|_| Mutex::default()).collect());
+            let mut slot = self.lock(slots, &variant.primary(), &language);
             let variant = *variant;
             *slot = Some(Hint { variant, language });
         }
@@ -62,18 +68,22 @@ impl LanguageVariants {
 
     /// The key under which a response in the language that a request prefers may be stored.
     pub(crate) fn find(&self, key: &CacheKey, request: &HeaderMap) -> Option<CacheKey> {
+        let slots = self.slots.get()?;
         let language = preferred_language(request)?;
-        let slot = self.lock(&key.primary(), &language);
+        let slot = self.lock(slots, &key.primary(), &language);
         let hint = slot.as_ref()?;
         let is_meant = hint.variant.primary() == key.primary() && hint.language == language;
         is_meant.then_some(hint.variant)
     }
 
-    fn lock(&self, primary: &CacheKey, language: &[u8]) -> MutexGuard<'_, Option<Hint>> {
+    fn lock<'s>(
+        &self,
+        slots: &'s [HintSlot],
+        primary: &CacheKey,
+        language: &[u8],
+    ) -> MutexGuard<'s, Option<Hint>> {
         let slot = self.hasher.hash_one((primary, language)) as usize % SLOTS;
         // A hint is written whole.
-        self.slots[slot]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        slots[slot].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
