@@ -112,6 +112,7 @@ pub(crate) struct CoalesceOptions {
     pub(crate) slow_reader_timeout: Duration,
     pub(crate) uncacheable_ttl: Duration,
     pub(crate) max_waiting_fills: usize,
+    pub(crate) max_parallel_retries: usize,
 }
 
 impl Default for CoalesceOptions {
@@ -123,6 +124,7 @@ impl Default for CoalesceOptions {
             slow_reader_timeout: Duration::from_secs(10),
             uncacheable_ttl: Duration::from_secs(10),
             max_waiting_fills: 4096,
+            max_parallel_retries: 8,
         }
     }
 }

@@ -4,10 +4,12 @@
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::task::Waker;
 
 use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
+use super::pacing::paced_keys::{PacedKeys, Precedence};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -17,7 +19,15 @@ const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
-pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 3];
+pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 5];
+
+/// A number that no other flight of this process has, nor a request that waits for a place.
+pub(super) fn next_id() -> u64 {
+    // That of std even under loom, whose atomics cannot be static: no decision depends on the
+    // order in which it is incremented.
+    static NEXT_ID: StdAtomicU64 = StdAtomicU64::new(0);
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
 
 /// All open flights.
 pub(super) struct FlightStripes<F, H>(Box<[FlightStripe<F, H>]>);
@@ -61,13 +71,23 @@ impl<F, H> FlightStripe<F, H> {
         self.completed_fills.load(Ordering::Acquire)
     }
 
-    /// Removes a flight and counts it as completed.
+    /// Removes a flight and counts it as completed. If its key is paced, another request may call.
     pub(super) fn close(&self, key: CacheKey, flight: &Arc<Flight<F, H>>) {
         let mut maps = self.lock();
         let removed = maps.remove(key, flight);
+        let next_to_call = maps.paced.leave(&key, flight.id);
         self.completed_fills.fetch_add(1, Ordering::Release);
         drop(maps);
         drop(removed);
+        if let Some(next_to_call) = next_to_call {
+            next_to_call.wake();
+        }
+    }
+
+    /// Wakes the requests that wait for a place, where calls like theirs no longer fail.
+    pub(super) fn end_pacing(&self, key: &CacheKey, precedence: Precedence) {
+        let waiting = self.lock().paced.end(key, precedence);
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -76,6 +96,8 @@ pub(super) struct FlightMaps<F, H> {
     current: ByKey<F, H>,
     /// Flights without a fence whose call begins when the current one has an outcome.
     next: ByKey<F, H>,
+    /// The keys whose calls fail.
+    pub(super) paced: PacedKeys<Arc<Flight<F, H>>>,
 }
 
 impl<F, H> Default for FlightMaps<F, H> {
@@ -83,18 +105,24 @@ impl<F, H> Default for FlightMaps<F, H> {
         Self {
             current: HashMap::new(),
             next: HashMap::new(),
+            paced: PacedKeys::default(),
         }
     }
 }
 
 impl<F, H> FlightMaps<F, H> {
-    /// The flight that a request for a key may join, see [`find_joinable`].
+    /// The flight that a request for a key may join, see [`find_joinable`]. One with a response
+    /// comes first while the key is paced.
     pub(super) fn joinable(
         &self,
         key: CacheKey,
         rules: JoinRules,
         can_join: impl Fn(&F) -> bool,
     ) -> Option<&Flight<F, H>> {
+        let shared = self.paced.shared(&key);
+        if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &can_join)) {
+            return Some(flight);
+        }
         find_joinable(&self.current, &self.next, key, rules, can_join)
     }
 
@@ -118,7 +146,7 @@ impl<F, H> FlightMaps<F, H> {
             None => &mut self.current,
         };
         let replaced = place.insert(key, flight.clone());
-        (flight, [replaced, None, None])
+        (flight, [replaced, None, None, None, None])
     }
 
     /// Makes a flight the current one, since its call begins.
@@ -131,7 +159,7 @@ impl<F, H> FlightMaps<F, H> {
         flight.begin_call(now);
         let next = remove_from(&mut self.next, &key, flight);
         let replaced = next.and_then(|next| self.current.insert(key, next));
-        [replaced, None, None]
+        [replaced, None, None, None, None]
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
@@ -142,16 +170,19 @@ impl<F, H> FlightMaps<F, H> {
         } else {
             self.current.insert(key, flight.clone())
         };
-        [replaced, None, None]
+        [replaced, None, None, None, None]
     }
 
     /// Removes a flight wherever it is still listed; other flights stay.
     pub(super) fn remove(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
         let variant_key = flight.variant_key.get();
+        let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
         [
             remove_from(&mut self.current, &key, flight),
             variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
             remove_from(&mut self.next, &key, flight),
+            self.paced.forget_shared(&key, is_this),
+            variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]
     }
 

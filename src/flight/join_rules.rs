@@ -31,6 +31,8 @@ pub(crate) struct JoinRules {
     pub(crate) takeover_timeout: Duration,
     /// The age at which a flight counts as dead, with or without an outcome.
     pub(crate) fill_timeout: Duration,
+    /// How many flights of a key may be open at once while its calls are paced.
+    pub(crate) max_paced_calls: usize,
 }
 
 /// Flights by their cache key.

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
@@ -81,13 +82,16 @@ impl<F, H> Leader<F, H> {
     /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:
     /// later requests look for it there. A later flight of that key is left in its place.
     ///
-    /// Only the first call has an effect.
+    /// Ends the pacing of both keys: requests that wait for a place can join this flight. Only the
+    /// first call has an effect.
     pub(crate) fn add_variant_key(&self, key: CacheKey) {
         let mut maps = self.stripes.of_key(&self.key).lock();
         if self.flight.variant_key.set(key).is_ok() {
             let replaced = maps.add_key(key, &self.flight);
+            let waiting = [&self.key, &key].map(|key| maps.paced.share(key, &self.flight));
             drop(maps);
             drop(replaced);
+            waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -103,10 +107,21 @@ impl<F, H> Leader<F, H> {
     }
 
     /// Closes the flight and publishes the outcome. Does nothing if one was published before.
+    ///
+    /// A refusal ends the pacing of the key for that kind of request: they get responses again.
     pub(crate) fn close_with(&self, outcome: FlightOutcome<H>) {
-        if !self.flight.announcement.is_published() {
-            self.close();
-            self.publish(outcome);
+        if self.flight.announcement.is_published() {
+            return;
+        }
+        let recovered = match outcome {
+            FlightOutcome::Refused(kind) => Some(kind),
+            _ => None,
+        };
+        self.close();
+        self.publish(outcome);
+        if let Some(kind) = recovered {
+            let stripe = self.stripes.of_key(&self.key);
+            stripe.end_pacing(&self.key, kind.into());
         }
     }
 

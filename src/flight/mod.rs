@@ -35,6 +35,9 @@
 //! there is no fence, only a call that has not begun may be joined, and the next call waits for the
 //! one that is running: N concurrent misses make at most two calls.
 //!
+//! After failed calls the followers do not all call at once: the calls of the key are
+//! [paced](pacing), and a response that may be shared ends that.
+//!
 //! Cancellation: a follower that is dropped leaves the flight, and the others notice nothing. A
 //! leader's call has a [`CallDriver`], which goes on in a task of its own as soon as the first
 //! follower has come; without followers the call is cancelled with its request. A leader that is
@@ -56,6 +59,7 @@ mod join_rules;
 mod leader;
 #[cfg(all(test, trc_loom))]
 mod model;
+mod pacing;
 mod stream;
 mod table;
 mod takeover_timeout;
@@ -68,5 +72,6 @@ pub(crate) use expiring_set::{Audience, ExpiringSet};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
+pub(crate) use pacing::{Place, Precedence};
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity, DropNotice};
 pub(crate) use table::{Entered, Flights};

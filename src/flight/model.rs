@@ -46,6 +46,7 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         completed_fills,
         takeover_timeout: Duration::MAX,
         fill_timeout: Duration::MAX,
+        max_paced_calls: 2,
     }
 }
 
@@ -57,7 +58,7 @@ fn enter<F: Copy, H>(
 ) -> Entered<F, H> {
     let rules = rules(completed_fills);
     let stream = || BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX));
-    flights.enter(key(), fence, rules, can_join, stream)
+    flights.enter(key(), fence, rules, can_join, None, stream)
 }
 
 /// A cache and its origin. A set of writes is a number with a bit for each.
@@ -116,7 +117,7 @@ impl CacheModel {
                 None
             }
             Entered::Follower(follower) => Some((yielded, follower)),
-            Entered::LookupOutdated => unreachable!("the rules do not ask for this check"),
+            _ => unreachable!("the rules do not ask for this check, and no key is paced"),
         }
     }
 

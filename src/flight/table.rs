@@ -4,12 +4,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::flight_maps::{FlightMaps, FlightStripes};
+use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
+use super::pacing::{Place, Precedence};
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::sync::MutexGuard;
@@ -31,6 +31,8 @@ pub(crate) enum Entered<F, H> {
     Follower(Follower<H>),
     /// There is no flight to join, but others have ended since the request's lookup: look up again.
     LookupOutdated,
+    /// The calls of the key are paced, and as many as may are under way: wait for a place.
+    AllPlacesTaken,
 }
 
 impl<F, H> Default for Flights<F, H> {
@@ -57,6 +59,9 @@ impl<F, H> Flights<F, H> {
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
     /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
     ///
+    /// With a `place`, which was granted for this key, a request joins only a flight that has a
+    /// response. A flight that it opens has that place from then on.
+    ///
     /// `stream` makes the stream of a new flight; it is called under the lock of the table.
     pub(crate) fn enter(
         &self,
@@ -64,18 +69,34 @@ impl<F, H> Flights<F, H> {
         fence: Option<F>,
         rules: JoinRules,
         can_join: impl Fn(&F) -> bool,
+        place: Option<&mut Place<F, H>>,
         stream: impl FnOnce() -> BodyStream,
     ) -> Entered<F, H> {
         let stripe = self.stripes.of_key(&key);
-        let maps = stripe.lock();
-        if let Some(flight) = maps.joinable(key, rules, &can_join) {
+        let mut maps = stripe.lock();
+        let has_place = place.is_some();
+        if let Some(flight) = maps.joinable(key, rules, &can_join)
+            && (!has_place || flight.announcement.is_published())
+        {
             return Entered::Follower(flight.follow(&can_join));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
             return Entered::LookupOutdated;
         }
-        Entered::Leader(self.open(maps, key, fence, rules, stream()))
+        let id = next_id();
+        match place {
+            Some(place) => maps.paced.replace(&key, place.pass_on(), id),
+            None if maps.paced.admit(&key, id, rules.max_paced_calls) => {}
+            None => return Entered::AllPlacesTaken,
+        }
+        Entered::Leader(self.open(maps, key, fence, rules, (id, stream())))
+    }
+
+    /// A place among the paced calls of a key, to be asked for. For a request whose followed calls
+    /// have failed.
+    pub(crate) fn place(&self, key: CacheKey, precedence: Precedence) -> Place<F, H> {
+        Place::new(self.stripes.clone(), key, precedence)
     }
 
     /// Joins the flight of a key if there is one, and never opens one. For requests whose own
@@ -104,7 +125,7 @@ impl<F, H> Flights<F, H> {
         if maps.has_current(&key, rules) {
             return None;
         }
-        Some(self.open(maps, key, Some(fence), rules, stream()))
+        Some(self.open(maps, key, Some(fence), rules, (next_id(), stream())))
     }
 
     fn open(
@@ -113,12 +134,8 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         fence: Option<F>,
         rules: JoinRules,
-        stream: BodyStream,
+        (id, stream): (u64, BodyStream),
     ) -> Leader<F, H> {
-        // That of std even under loom, whose atomics cannot be static: no decision depends on the
-        // order in which it is incremented.
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let (flight, replaced) = maps.insert(key, |current| {
             Flight::new(fence, id, rules, stream, current)
         });

@@ -29,6 +29,7 @@ fn rules(seconds: u64) -> JoinRules {
         completed_fills: None,
         takeover_timeout: Duration::from_secs(10),
         fill_timeout: Duration::from_secs(30),
+        max_paced_calls: 2,
     }
 }
 
@@ -38,13 +39,18 @@ fn stream() -> BodyStream {
 
 fn enter(flights: &Table, fence: u64, seconds: u64) -> Entered<u64, ()> {
     let can_join = |flight: &u64| *flight == fence;
-    flights.enter(key(), Some(fence), rules(seconds), can_join, stream)
+    flights.enter(key(), Some(fence), rules(seconds), can_join, None, stream)
+}
+
+/// Enters in a place, or wants one if the key is paced.
+fn enter_in(flights: &Table, place: Option<&mut Place<u64, ()>>) -> Entered<u64, ()> {
+    flights.enter(key(), Some(1), rules(0), |_| true, place, stream)
 }
 
 fn follow(flights: &Table) -> Follower<()> {
     match enter(flights, 1, 0) {
         Entered::Follower(follower) => follower,
-        Entered::LookupOutdated | Entered::Leader(_) => panic!("there is a flight to join"),
+        _ => panic!("there is a flight to join"),
     }
 }
 
@@ -55,19 +61,19 @@ fn lead(flights: &Table, fence: u64, seconds: u64) -> Leader<u64, ()> {
             let _ = leader.begin_call(at(seconds));
             leader
         }
-        Entered::LookupOutdated | Entered::Follower(_) => panic!("there is no flight to join"),
+        _ => panic!("there is no flight to join"),
     }
 }
 
 fn enter_without_fence(flights: &Table, seconds: u64) -> Entered<u64, ()> {
-    flights.enter(key(), None, rules(seconds), |_| false, stream)
+    flights.enter(key(), None, rules(seconds), |_| false, None, stream)
 }
 
 /// Leads a flight without a fence whose call has not begun.
 fn lead_without_fence(flights: &Table, seconds: u64) -> Leader<u64, ()> {
     match enter_without_fence(flights, seconds) {
         Entered::Leader(leader) => leader,
-        Entered::LookupOutdated | Entered::Follower(_) => panic!("there is no flight to join"),
+        _ => panic!("there is no flight to join"),
     }
 }
 
@@ -337,4 +343,97 @@ fn a_call_that_begins_knows_of_followers_under_another_fence() {
             "{follower_fence:?}"
         );
     }
+}
+
+/// Enters with a fence under which no flight can be joined once its call has begun.
+fn enter_other(flights: &Table) -> Entered<u64, ()> {
+    enter(flights, 2, 0)
+}
+
+/// Asks for one of two places once.
+fn ask(place: &mut Place<u64, ()>) -> Poll<bool> {
+    place.poll(2, &mut Context::from_waker(Waker::noop()))
+}
+
+/// Places of the key that have been asked for, the first two of which are granted.
+fn places(flights: &Table, precedences: &[Precedence]) -> Vec<Place<u64, ()>> {
+    let asked = precedences.iter().enumerate().map(|(index, precedence)| {
+        let mut place = flights.place(key(), *precedence);
+        let is_granted = ask(&mut place).is_ready();
+        assert_eq!(is_granted, index < 2);
+        place
+    });
+    asked.collect()
+}
+
+#[test]
+fn a_place_goes_to_the_next_when_its_owner_leaves() {
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::ForAll; 5]);
+    // One that waits leaves, then one that has a place.
+    drop(places.remove(4));
+    drop(places.remove(0));
+    let granted = |places: &mut [Place<u64, ()>]| {
+        let ask = |place| matches!(ask(place), Poll::Ready(true));
+        places
+            .iter_mut()
+            .map(ask)
+            .filter(|granted| *granted)
+            .count()
+    };
+    assert_eq!(granted(&mut places), 2);
+    // An opened flight has its request's place until it ends.
+    let Entered::Leader(leader) = enter_in(&flights, places.first_mut()) else {
+        panic!("it has a place");
+    };
+    let _ = leader.begin_call(at(0));
+    drop(places.remove(0));
+    assert!(matches!(enter_other(&flights), Entered::AllPlacesTaken));
+    drop(leader);
+    assert_eq!(granted(&mut places), 2);
+    drop(places);
+    assert!(
+        matches!(enter_other(&flights), Entered::Leader(_)),
+        "the key is forgotten"
+    );
+}
+
+#[test]
+fn places_go_to_both_kinds_of_requests_in_turn() {
+    use Precedence::{ForAll, ForItself};
+    let flights = Flights::default();
+    let mut precedences = [ForItself; 40];
+    precedences[38] = ForAll;
+    precedences[39] = ForAll;
+    let mut places = places(&flights, &precedences);
+    for _ in 0..3 {
+        let is_granted = |place: &mut Place<_, _>| ask(place).is_ready();
+        let last = places.len() - 1;
+        let first = places[..last - 1].iter_mut().position(is_granted);
+        drop(places.remove(first.expect("one has a place")));
+    }
+    let plain = places.iter_mut().rev().take(2);
+    assert!(plain.map(|place| ask(place)).all(|asked| asked.is_ready()));
+}
+
+#[test]
+fn a_response_ends_the_waiting_and_is_found_behind_later_flights() {
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::ForAll; 4]);
+    let open = |place: &mut Place<_, _>| match enter_in(&flights, Some(place)) {
+        Entered::Leader(leader) => leader,
+        _ => panic!("it has a place"),
+    };
+    let (earlier, later) = (open(&mut places[0]), open(&mut places[1]));
+    assert!(ask(&mut places[2]).is_pending());
+    earlier.add_variant_key(key());
+    earlier.publish(FlightOutcome::Shared(Arc::new(())));
+    assert_eq!(ask(&mut places[2]), Poll::Ready(false));
+    assert_eq!(ask(&mut places[3]), Poll::Ready(false));
+    let outcome = Stepped::new(follow(&flights).wait()).poll();
+    assert!(matches!(outcome, Some((FlightOutcome::Shared(_), _))));
+    drop(earlier);
+    assert!(Stepped::new(follow(&flights).wait()).poll().is_none());
+    drop((later, places));
+    assert_eq!(flights.len(), 0);
 }

@@ -21,7 +21,8 @@ use crate::backend::Backend;
 ///     .coalesce_takeover_timeout(Duration::from_secs(1))
 ///     .coalesce_timeout(Duration::from_secs(3))
 ///     .fill_timeout(Duration::from_secs(10))
-///     .max_waiting_fills(256);
+///     .max_waiting_fills(256)
+///     .max_parallel_retries(4);
 /// ```
 impl<B: Backend> CacheLayer<B> {
     /// Sets how long followers wait for a leader's response head before one of them also calls the
@@ -38,8 +39,9 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets the longest time a follower waits for response heads, over all calls it follows.
     ///
-    /// Default: 30 seconds. After that it calls the inner service itself, and its response is not
-    /// stored. Zero means that no request waits for another.
+    /// Default: 30 seconds. After that it calls the inner service itself, as one of at most
+    /// [`max_parallel_retries`](Self::max_parallel_retries). Zero means that no request waits for
+    /// another; the response to one that could have waited is not stored.
     #[must_use]
     pub fn coalesce_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_timeout = timeout)
@@ -84,6 +86,33 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)
+    }
+
+    /// Sets how many requests of one key may call the inner service at once after the calls that
+    /// they followed have failed.
+    ///
+    /// Default: 8. A call fails if it ends with an error, a panic, 429 or 5xx, or if its body ends
+    /// early, before a follower has read from it. Such a response is not shared, so each follower
+    /// calls for itself: one after the other for the first three calls, then in parallel up to this
+    /// limit. The other followers wait for one of these calls to end. The first response that may
+    /// be shared, or that says that none may be, ends the waiting of all of them.
+    ///
+    /// A follower that does not get to call within [`coalesce_timeout`](Self::coalesce_timeout) is
+    /// answered with a stale response where [`stale_if_error`](Self::stale_if_error) allows it, and
+    /// with 503 and `Retry-After` otherwise; [`Stats::overloads`](crate::stats::Stats::overloads)
+    /// counts the latter.
+    ///
+    /// The limit holds for slow calls, too: of the followers that have waited for the whole
+    /// `coalesce_timeout`, only so many call. If no call has failed, the others wait on for
+    /// [`fill_timeout`](Self::fill_timeout) before they are answered like that.
+    ///
+    /// Calls that wait go by turns to requests whose response may be shared, and to requests with
+    /// `Cookie`, `Authorization`, conditions or `no-cache`. Calls that were under way when the
+    /// first follower reached the limit are not counted. With 0, followers are answered as above
+    /// after the third failed call. `usize::MAX` means no limit.
+    #[must_use]
+    pub fn max_parallel_retries(self, calls: usize) -> Self {
+        self.with(|config| config.coalesce.max_parallel_retries = calls)
     }
 
     /// Sets how many fills may wait for the inner service to become ready.

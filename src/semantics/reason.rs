@@ -178,7 +178,8 @@ reasons! {
         Abandoned => "abandoned",
         /// The fill took longer than its timeout.
         TooSlow => "too-slow",
-        /// The request waited too long for another one's fill and went to the inner service itself.
+        /// The request may not wait for another one's fill (`coalesce_timeout` is zero) and went to
+        /// the inner service itself.
         WaitedTooLong => "waited-too-long",
         /// Too many bytes are being captured at the moment.
         Budget => "budget",

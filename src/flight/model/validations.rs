@@ -55,7 +55,7 @@ impl StaleCache {
         let leader = match enter(&self.flights, Some(token), None, |flight| *flight == token) {
             Entered::Leader(leader) => leader,
             Entered::Follower(follower) => return Some((yielded, follower)),
-            Entered::LookupOutdated => unreachable!("the rules do not ask for this check"),
+            _ => unreachable!("the rules do not ask for this check, and no key is paced"),
         };
         let is_under_fence = leader.begin_call(now());
         let may_confirm = is_under_fence || !self.drops_validators;

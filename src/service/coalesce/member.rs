@@ -2,13 +2,13 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Method;
 
 use crate::backend::Backend;
-use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader};
+use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
@@ -24,24 +24,32 @@ const MAX_FLIGHTS: usize = 3;
 /// Times that a request looks up again before it calls, because other fills have ended meanwhile.
 const MAX_LOOKUPS: usize = 5;
 
-type Outcome =
-    Pin<Box<dyn Future<Output = (FlightOutcome<SharedHead>, Option<BodyReader>)> + Send>>;
+/// The outcome of a followed flight, and a reader of the body.
+pub(crate) type FlightResult = (FlightOutcome<SharedHead>, Option<BodyReader>);
+
+type Following = Pin<Box<dyn Future<Output = FlightResult> + Send>>;
 
 /// A request that leads or follows flights of its key, and how many more it will try.
-pub(crate) struct FlightMember {
-    key: CacheKey,
+pub(crate) struct FlightMember<F> {
+    pub(super) key: CacheKey,
     kind: RequestKind,
     began: Moment,
     /// Whether it takes no response of a call that began before it.
-    requires_newer: bool,
+    pub(super) requires_newer: bool,
     flights_left: usize,
+    /// Whether a call that it followed has failed.
+    has_failed: bool,
+    /// Whether it has waited for as long as it may.
+    is_time_up: bool,
+    /// Its place among the paced calls of the key, once it has one.
+    pub(super) place: Option<Box<Place<F, SharedHead>>>,
     lookups_left: usize,
     /// Flights of its own kind whose response may have been refused for their leader's own sake.
     declined: usize,
     /// The other kinds whose responses were refused, a bit for each.
     refused_kinds: u8,
     /// The flights it follows, each by its number. The first outcome counts.
-    followed: Vec<(u64, Outcome)>,
+    followed: Vec<(u64, Following)>,
 }
 
 /// The part a request has in the flights of its key.
@@ -50,16 +58,18 @@ pub(crate) enum Joined<F> {
     Neither,
     Leader(Leader<F, SharedHead>),
     Follower,
+    /// The calls that it followed have failed: it calls when it has a place.
+    NeedsPlace,
     /// It would lead, but the response may be stored by now.
     RetryLookup,
 }
 
-impl FlightMember {
+impl<F: Clone> FlightMember<F> {
     /// A request that is about to join flights. One that may not share responses (HEAD, `no-store`,
     /// a cache that shuts down, a refused fill) will join none.
-    pub(crate) fn new<B: Backend>(
+    pub(crate) fn new<B: Backend<Fence = F>>(
         state: &LayerState<B>,
-        fill: &Fill<B::Fence>,
+        fill: &Fill<F>,
         outgoing: &OutgoingRequest,
     ) -> Self {
         let directives = &fill.key.directives;
@@ -74,6 +84,9 @@ impl FlightMember {
             requires_newer: directives.no_cache
                 || directives.max_age.is_some_and(|age| age.is_zero()),
             flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
+            has_failed: false,
+            is_time_up: false,
+            place: None,
             lookups_left: MAX_LOOKUPS,
             declined: 0,
             refused_kinds: 0,
@@ -82,22 +95,32 @@ impl FlightMember {
     }
 
     /// Joins a flight of its key, or begins one.
-    pub(crate) fn join<B: Backend>(
+    pub(crate) fn join<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
-        fill: &Fill<B::Fence>,
+        fill: &Fill<F>,
         outgoing: &OutgoingRequest,
-    ) -> Joined<B::Fence> {
+    ) -> Joined<F> {
         let (coalescing, now) = (&state.shared.coalescing, state.now());
+        self.place.take_if(|place| *place.key() != self.key);
         let uncacheable = &coalescing.uncacheable;
-        if self.flights_left == 0 || uncacheable.contains(&self.key, outgoing.kind, now) {
+        if uncacheable.contains(&self.key, outgoing.kind, now) {
+            self.place = None;
             return Joined::Neither;
+        }
+        if self.place.is_none() {
+            if self.needs_place() {
+                return Joined::NeedsPlace;
+            }
+            if self.flights_left == 0 {
+                return Joined::Neither;
+            }
         }
         let resource = *self.key.resource();
         // Without a fence nothing tells of the writes that concern those who share the response.
         let own = storage_fence(state, fill, outgoing.at).ok();
         let backend = &state.shared.store.backend;
-        let can_join = |flight: &B::Fence| {
+        let can_join = |flight: &F| {
             let can_join = |own| backend.can_join(&resource, flight, own);
             own.as_ref().is_some_and(can_join)
         };
@@ -107,26 +130,33 @@ impl FlightMember {
             completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
             ..join_rules(state, now)
         };
+        let place = self.place.as_deref_mut();
         // The response to conditions or to a range is for this client alone, but a whole one of
         // another request will do for it.
         let entered = if outgoing.is_partial() {
             match coalescing.flights.join(self.key, rules, can_join) {
                 Some(follower) => Entered::Follower(follower),
+                None if self.has_failed && place.is_none() => return Joined::NeedsPlace,
                 None => return Joined::Neither,
             }
+        } else if place.is_some() && own.is_none() {
+            // No other request could join its call once that has begun.
+            return Joined::Neither;
         } else {
             let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
             coalescing
                 .flights
-                .enter(self.key, fence, rules, can_join, stream)
+                .enter(self.key, fence, rules, can_join, place, stream)
         };
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),
+            Entered::AllPlacesTaken => Joined::NeedsPlace,
             Entered::LookupOutdated => {
                 self.lookups_left -= 1;
                 Joined::RetryLookup
             }
             Entered::Follower(follower) => {
+                self.place = None;
                 let number = follower.flight_id();
                 if self.followed.iter().all(|(known, _)| *known != number) {
                     follower.detach_call();
@@ -137,47 +167,81 @@ impl FlightMember {
         }
     }
 
+    /// Whether it calls only in a place among the paced calls of its key.
+    fn needs_place(&self) -> bool {
+        self.is_time_up || (self.flights_left == 0 && self.has_failed)
+    }
+
     /// The time for which it may still wait.
     pub(crate) fn time_left<B: Backend>(&self, state: &LayerState<B>) -> Duration {
         let waited = state.now().since(self.began);
-        state
-            .config
-            .coalesce
-            .coalesce_timeout
-            .saturating_sub(waited)
+        let limits = &state.config.coalesce;
+        limits.coalesce_timeout.saturating_sub(waited)
+    }
+
+    /// The time for which it may still wait for a place.
+    ///
+    /// If no call has failed, these may just be slow: it waits for one of them for as long as a
+    /// call of its own might take.
+    pub(super) fn time_left_for_place<B: Backend>(&self, state: &LayerState<B>) -> Duration {
+        let limits = &state.config.coalesce;
+        let limit = match self.has_failed {
+            true => limits.coalesce_timeout,
+            false => limits.coalesce_timeout.saturating_add(limits.fill_timeout),
+        };
+        limit.saturating_sub(state.now().since(self.began))
     }
 
     /// Waits for the first outcome of the flights it follows; `None` when it is time to call the
     /// inner service as well.
-    pub(crate) async fn wait<B: Backend>(
+    pub(crate) async fn wait<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
-    ) -> Option<(FlightOutcome<SharedHead>, Option<BodyReader>)> {
+    ) -> Option<FlightResult> {
         let timeout = state
             .config
             .coalesce
             .coalesce_takeover_timeout
             .min(self.time_left(state));
-        let first = poll_fn(|cx| {
-            for index in 0..self.followed.len() {
-                if let Poll::Ready(outcome) = self.followed[index].1.as_mut().poll(cx) {
-                    drop(self.followed.swap_remove(index));
-                    return Poll::Ready(outcome);
-                }
+        with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await
+    }
+
+    /// The first outcome of the flights it follows.
+    pub(super) fn poll_followed(&mut self, cx: &mut Context<'_>) -> Poll<FlightResult> {
+        for index in 0..self.followed.len() {
+            if let Poll::Ready(outcome) = self.followed[index].1.as_mut().poll(cx) {
+                drop(self.followed.swap_remove(index));
+                return Poll::Ready(outcome);
             }
-            Poll::Pending
-        });
-        with_timeout(timeout, first).await
+        }
+        Poll::Pending
     }
 
     /// Notes a flight without a response for this request.
     pub(crate) fn note_lost_flight(&mut self) {
-        self.flights_left -= 1;
+        self.flights_left = self.flights_left.saturating_sub(1);
+    }
+
+    /// Notes a flight that has failed.
+    pub(crate) fn note_failed_flight(&mut self) {
+        self.has_failed = true;
+        self.note_lost_flight();
+    }
+
+    /// Notes that it has waited for responses as long as it may.
+    pub(crate) fn note_time_up(&mut self) {
+        self.is_time_up = true;
+    }
+
+    /// Lets it join one more flight, because there is one with a response.
+    pub(super) fn allow_one_flight(&mut self) {
+        self.flights_left = self.flights_left.max(1);
+        self.is_time_up = false;
     }
 
     /// Notes a response that may have been refused for its leader's own sake. If all flights end
     /// so, the key is uncacheable for this kind of request.
-    pub(crate) fn note_declined_flight<B: Backend>(&mut self, state: &LayerState<B>) {
+    pub(crate) fn note_declined_flight<B: Backend<Fence = F>>(&mut self, state: &LayerState<B>) {
         self.declined += 1;
         self.note_lost_flight();
         if self.declined == MAX_FLIGHTS {
@@ -226,5 +290,6 @@ pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> Join
         completed_fills: None,
         takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
         fill_timeout: state.config.coalesce.fill_timeout,
+        max_paced_calls: state.config.coalesce.max_parallel_retries,
     }
 }

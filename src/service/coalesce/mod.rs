@@ -4,7 +4,8 @@
 //! miss -> member: joins the flights of its key
 //!           |- leader ---> run_fill -> origin, then deliver: followers, store
 //!           |- follower -> share_with_follower: the leader's response, if it may be shared
-//!           `- neither --> run_fill, alone
+//!           |- neither --> run_fill, alone
+//!           `- the calls it followed have failed: wait_for_place, then one of the above
 //! ```
 //!
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
@@ -16,6 +17,7 @@ pub(crate) mod release_followers;
 pub(crate) mod run_fill;
 pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
+mod wait_for_place;
 
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::body::response::ResponseBody;
-use crate::flight::{BodyReader, FlightOutcome, Leader};
+use crate::flight::{FlightOutcome, Leader, Place};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::request_kind::RequestKind;
@@ -34,11 +36,14 @@ use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
 
-use self::member::{FlightMember, Joined};
+use self::member::{FlightMember, FlightResult, Joined};
+use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
+use self::wait_for_place::WaitedForPlace;
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
+use super::origin::queue_full::overloaded;
 use super::origin::repetition::can_repeat;
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
@@ -75,15 +80,24 @@ where
     {
         return Ok(Responder::new(&state).hit(&hit, outgoing.preconditions()));
     }
-    let leader = match join_flights(&state, &mut fill, &outgoing).await {
+    let (leader, place) = match join_flights(&state, &mut fill, &outgoing).await {
         JoinOutcome::Response(response) => return Ok(response),
-        JoinOutcome::Leads(leader) => Some(leader),
-        JoinOutcome::Alone => None,
+        JoinOutcome::Leads(leader) => (Some(leader), None),
+        JoinOutcome::Alone(place) => (None, place),
     };
     record_fetch(&state, fill.miss.reason);
     match leader {
         Some(leader) => run_fill::lead(state, inner, request, fill, outgoing, leader).await,
-        None => run_fill::run_fill(state, inner, request, fill, outgoing, None).await,
+        None => {
+            let called = run_fill::run_fill(state, inner, request, fill, outgoing, None).await;
+            let has_recovered = || matches!(&called, Ok(head) if !is_transient(head.status()));
+            if let Some(place) = place
+                && has_recovered()
+            {
+                place.end_pacing();
+            }
+            called
+        }
     }
 }
 
@@ -153,8 +167,8 @@ enum JoinOutcome<Res, F> {
     Response(Response<ResponseBody<Res>>),
     /// This request calls the inner service, and others may follow it.
     Leads(Leader<F, SharedHead>),
-    /// This request calls the inner service for itself.
-    Alone,
+    /// This request calls the inner service for itself, in its place if it has one.
+    Alone(Option<Box<Place<F, SharedHead>>>),
 }
 
 /// Joins flights until one has brought a response that this request may share, or it has to call
@@ -171,9 +185,16 @@ async fn join_flights<B: Backend, Res>(
     let mut member = FlightMember::new(state, fill, outgoing);
     loop {
         let waited = match member.join(state, fill, outgoing) {
-            Joined::Neither => return JoinOutcome::Alone,
+            Joined::Neither => return JoinOutcome::Alone(member.place),
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
             Joined::Follower => member.wait(state).await,
+            Joined::NeedsPlace => match member.wait_for_place(state, fill, outgoing).await {
+                WaitedForPlace::Outcome(followed) => Some(followed),
+                WaitedForPlace::CanJoin => continue,
+                WaitedForPlace::TimeUp => {
+                    return JoinOutcome::Response(overloaded(state, fill, outgoing));
+                }
+            },
             Joined::RetryLookup => {
                 if let Some(hit) = lookup_again(state, fill, outgoing).await {
                     return respond(hit);
@@ -182,17 +203,20 @@ async fn join_flights<B: Backend, Res>(
                 continue;
             }
         };
-        let Some((outcome, reader)) = waited else {
-            if member.time_left(state).is_zero() {
+        let Some(followed) = waited else {
+            if state.config.coalesce.coalesce_timeout.is_zero() {
                 fill.miss.refusal = Some(Refusal::WaitedTooLong);
-                return JoinOutcome::Alone;
+                return JoinOutcome::Alone(None);
+            }
+            if member.time_left(state).is_zero() {
+                member.note_time_up();
             }
             // The first follower to come back calls, too, with a fence of its own time; the
             // others wait for both calls.
             fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
             continue;
         };
-        let ended = use_outcome(state, &mut member, (outcome, reader), fill, outgoing);
+        let ended = use_outcome(state, &mut member, followed, fill, outgoing);
         if let Some(ended) = ended {
             return ended;
         }
@@ -208,8 +232,8 @@ async fn join_flights<B: Backend, Res>(
 /// joins another one.
 fn use_outcome<B: Backend, Res>(
     state: &LayerState<B>,
-    member: &mut FlightMember,
-    (outcome, reader): (FlightOutcome<SharedHead>, Option<BodyReader>),
+    member: &mut FlightMember<B::Fence>,
+    (outcome, reader): FlightResult,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<JoinOutcome<Res, B::Fence>> {
@@ -220,13 +244,13 @@ fn use_outcome<B: Backend, Res>(
                 record_fetch(state, fill.miss.reason);
                 return Some(JoinOutcome::Response(response));
             }
-            Followed::NotShareable => return Some(JoinOutcome::Alone),
+            Followed::NotShareable => return Some(JoinOutcome::Alone(None)),
             Followed::OtherVariant(key) => member.set_variant(key),
             Followed::TooOld => member.require_newer(),
-            Followed::Lost => member.note_lost_flight(),
+            Followed::Lost => member.note_failed_flight(),
         },
         FlightOutcome::Refused(kind) if kind == outgoing.kind => {
-            return Some(JoinOutcome::Alone);
+            return Some(JoinOutcome::Alone(None));
         }
         FlightOutcome::Declined(kind) if kind == outgoing.kind => {
             member.note_declined_flight(state);
@@ -236,7 +260,7 @@ fn use_outcome<B: Backend, Res>(
         }
         // The leader's request is none of the cache's, so that it costs the followers nothing.
         FlightOutcome::Exempt => {}
-        FlightOutcome::Vacant => member.note_lost_flight(),
+        FlightOutcome::Vacant => member.note_failed_flight(),
     }
     None
 }

@@ -52,7 +52,7 @@ pub(crate) fn release_followers<B: Backend>(
 }
 
 /// Whether a status says nothing about the responses that come after it.
-fn is_transient(status: StatusCode) -> bool {
+pub(super) fn is_transient(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 

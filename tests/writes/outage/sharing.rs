@@ -220,7 +220,8 @@ async fn errors_do_not_end_the_sharing_of_others() {
     let (took, answers) = burst(&service, gets(100)).await;
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(origin.calls(), 100);
-    assert!(took <= SLOW * 7, "{took:?}");
+    // A few one after the other, then eight at a time.
+    assert!(took <= SLOW * (6 + 100_u32.div_ceil(8)), "{took:?}");
 }
 
 /// RFC 9111 §5.2.1.7: the inner service is not called.

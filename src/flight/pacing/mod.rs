@@ -1,0 +1,25 @@
+//! Paced calls: how many requests of one key may call at once after the calls that they followed
+//! have failed.
+//!
+//! ```text
+//!                       a place is free
+//!   asks for a place ------------------------> has it    its call ends: the next one has it
+//!         |                                       ^
+//!         | all are taken                         | handed over by a call that has ended
+//!         `------------> waits -------------------'
+//!                          |
+//!                          `--> ended: a response of the key may be shared, look for that
+//! ```
+//!
+//! A key is paced from the first request that asks for a place until no request has or wants one.
+//! Nothing is remembered beyond that, so a request that fails cannot slow down later ones. While
+//! a key is paced, each flight that is opened for it takes a place.
+//!
+//! Knows numbers, wakers and the lock of the table, not requests. Start at [`Place`], then
+//! [`PacedKeys`](paced_keys::PacedKeys).
+
+pub(super) mod paced_keys;
+mod place;
+
+pub(crate) use paced_keys::Precedence;
+pub(crate) use place::Place;
