@@ -170,8 +170,8 @@ pub const TABLE: &[Requirement] = &[
         "an answer to a request with Authorization, or another credential field, is reused without must-revalidate, public or s-maxage",
         tested(&[
             "semantics::storing::tests::section_3_storing_with_explicit_freshness_or_none",
-            "semantics::request_kind::tests::section_3_5_the_kind_of_a_request_is_that_of_its_fields",
-            "semantics::request_kind::tests::section_3_5_authorization_is_a_credential_whatever_the_list_says",
+            "semantics::request_kind::section_3_5_the_kind_of_a_request_is_that_of_its_fields",
+            "semantics::request_kind::section_3_5_authorization_is_a_credential_whatever_the_list_says",
             "credentials::a_client_never_gets_the_page_of_another_one",
             "credentials::followers_do_not_get_the_page_of_their_leader",
             "credentials::the_fields_of_stacked_layers_add_up",
