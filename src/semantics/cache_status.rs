@@ -114,7 +114,7 @@ impl CacheName {
 }
 
 /// What `Cache-Status` tells of a request that was forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forwarded<'a> {
     /// Why it was forwarded: a registered token (RFC 9211 §2.2).
     pub fwd: &'a str,

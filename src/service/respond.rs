@@ -10,7 +10,7 @@ use crate::config::StatusName;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::cache_status::{CacheName, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
-use crate::service::cached_values::set_cached_value;
+use crate::service::cached_values::{cached_member, set_cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
@@ -235,8 +235,8 @@ impl<'s> Responder<'s> {
                     .map_or(reason.detail(), |it| Some(it.as_str())),
             },
         };
-        let value = status.name.forwarded(report);
-        head.headers.append(CACHE_STATUS, value);
+        head.headers
+            .append(CACHE_STATUS, cached_member(status, report));
     }
 
     /// Says on a response that it is shared with the request that fetched it (RFC 9211 §2.6).
@@ -284,7 +284,13 @@ impl<'s> Responder<'s> {
     }
 
     /// Appends the `Cache-Status` of a forwarded request.
-    fn append_status(self, headers: &mut HeaderMap, fwd: &str, stored: bool, detail: Option<&str>) {
+    fn append_status(
+        self,
+        headers: &mut HeaderMap,
+        fwd: &'static str,
+        stored: bool,
+        detail: Option<&'static str>,
+    ) {
         if let Some(status) = self.status {
             let report = Forwarded {
                 fwd,
@@ -292,7 +298,7 @@ impl<'s> Responder<'s> {
                 stored,
                 detail,
             };
-            headers.append(CACHE_STATUS, status.name.forwarded(report));
+            headers.append(CACHE_STATUS, cached_member(status, report));
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::error::panics::Panicked;
 use crate::key::{CacheKey, authority_of_identity};
 use crate::random::uniform;
-use crate::semantics::fields::date;
 use crate::semantics::groups::{GroupNames, member_groups};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal};
@@ -24,6 +23,7 @@ use crate::semantics::storing::{
 };
 use crate::state::LayerState;
 
+use super::cached_values::cached_date;
 use super::fill_data::Fill;
 
 /// The fence under which the response to a fill that begins now may be stored, or why it may not.
@@ -182,9 +182,8 @@ pub(crate) fn check_group_grace<B: Backend>(
 
 /// Gives a response that may be stored a `Date`, if it has none (RFC 9110 §6.6.1).
 pub(crate) fn add_date(head: &mut response::Parts, grant: &StoragePolicy) {
-    let received = grant.freshness.received.wall();
     let date = head.headers.entry(DATE);
-    date.or_insert_with(|| date::format(received));
+    date.or_insert_with(|| cached_date(grant.freshness.received));
 }
 
 /// The length that a response announces for its body, in bytes.
