@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 pin_project! {
     /// The future of [`with_timeout`]. Written by hand, because an `async fn` would hold the inner
@@ -20,9 +20,17 @@ pin_project! {
     pub(crate) struct WithTimeout<F> {
         #[pin]
         future: F,
-        limit: Duration,
+        limit: Limit,
         timer: Timer,
     }
+}
+
+/// The end of a wait.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// This long after the future was pending for the first time.
+    After(Duration),
+    At(Instant),
 }
 
 enum Timer {
@@ -46,7 +54,21 @@ enum Timer {
 pub(crate) fn with_timeout<F: Future>(limit: Duration, future: F) -> WithTimeout<F> {
     WithTimeout {
         future,
-        limit,
+        limit: Limit::After(limit),
+        timer: Timer::Unset,
+    }
+}
+
+/// Waits for a future until `deadline`, like [`with_timeout`]. A future that is ready at once reads
+/// no clock.
+///
+/// # Panics
+///
+/// In a runtime without time enabled, when the inner future is pending.
+pub(crate) fn with_deadline<F: Future>(deadline: Instant, future: F) -> WithTimeout<F> {
+    WithTimeout {
+        future,
+        limit: Limit::At(deadline),
         timer: Timer::Unset,
     }
 }
@@ -78,7 +100,7 @@ impl<F: Future> Future for WithTimeout<F> {
 ///
 /// In a runtime without time enabled.
 pub(crate) async fn sleep(duration: Duration) -> bool {
-    match Timer::start(duration) {
+    match Timer::start(Limit::After(duration)) {
         Timer::Running(timer) => {
             timer.await;
             true
@@ -88,9 +110,13 @@ pub(crate) async fn sleep(duration: Duration) -> bool {
 }
 
 impl Timer {
-    fn start(duration: Duration) -> Self {
+    fn start(limit: Limit) -> Self {
+        let sleep = || match limit {
+            Limit::After(duration) => tokio::time::sleep(duration),
+            Limit::At(deadline) => tokio::time::sleep_until(deadline),
+        };
         match Handle::try_current() {
-            Ok(_) => Self::Running(Box::pin(tokio::time::sleep(duration))),
+            Ok(_) => Self::Running(Box::pin(sleep())),
             Err(_) => Self::Unavailable,
         }
     }

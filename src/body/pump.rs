@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -21,19 +21,20 @@ use crate::semantics::reason::Refusal;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
 use crate::error::BoxError;
-use crate::timeout::with_timeout;
+use crate::timeout::{with_deadline, with_timeout};
 
 /// Frames moved before the head is sent: enough for a body that is in memory already.
 const AT_ONCE: usize = 2;
 
 /// The body of one fill on its way. While it is collected for the store it runs at the inner
 /// service's pace; when it is not, at the pace of its slowest reader.
-pub(crate) struct Pump<Res> {
-    body: Pin<Box<Res>>,
+pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
     slow_reader_timeout: Duration,
+    /// Whether the readers know how the body has ended.
+    has_ended: bool,
 }
 
 /// The next event of a body.
@@ -45,31 +46,31 @@ enum PumpEvent {
     TooSlow,
 }
 
-impl<Res> Pump<Res>
-where
-    Res: Body<Data = Bytes>,
-    Res::Error: Into<BoxError>,
-{
+impl Pump {
     /// A pump that stops collecting after `time_left`, and lets the slowest reader hold up the
     /// others for `slow_reader_timeout` at most.
     pub(crate) fn new(
-        body: Res,
         stream: BodyStream,
         capture: Capture,
         time_left: Duration,
         slow_reader_timeout: Duration,
     ) -> Self {
         Self {
-            body: Box::pin(body),
             stream,
             capture,
             ends_by: Instant::now().checked_add(time_left),
             slow_reader_timeout,
+            has_ended: false,
         }
     }
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run<Res>(mut self, body: Res)
+    where
+        Res: Body<Data = Bytes>,
+        Res::Error: Into<BoxError>,
+    {
+        let mut body = pin!(body);
         let mut frames = 0_usize;
         loop {
             frames = frames.saturating_add(1);
@@ -81,7 +82,7 @@ where
             if wait_for_room(&self.stream, self.slow_reader_timeout).await == Capacity::NoReaders {
                 return;
             }
-            match self.next().await {
+            match self.next(body.as_mut()).await {
                 PumpEvent::Abandoned => return,
                 PumpEvent::TooSlow => self.capture.give_up(Refusal::TooSlow),
                 PumpEvent::Frame(frame) => match frame.into_data() {
@@ -94,7 +95,7 @@ where
                 PumpEvent::End => return self.end(None),
                 PumpEvent::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
-                    return self.stream.end(BodyEnd::Failed(Arc::from(error)));
+                    return self.tell_end(BodyEnd::Failed(Arc::from(error)));
                 }
             }
         }
@@ -119,37 +120,46 @@ where
         let stream = &self.stream;
         self.capture
             .end_with(trailers.clone(), |whole| stream.replace_chunks(whole));
-        self.stream.end(BodyEnd::Complete(trailers));
+        self.tell_end(BodyEnd::Complete(trailers));
+    }
+
+    /// Ends the readers.
+    fn tell_end(&mut self, end: BodyEnd) {
+        self.has_ended = true;
+        self.stream.end(end);
     }
 
     /// The next event of the body, or of the deadline while it is being collected.
-    async fn next(&mut self) -> PumpEvent {
+    async fn next<Res>(&mut self, mut body: Pin<&mut Res>) -> PumpEvent
+    where
+        Res: Body<Data = Bytes>,
+        Res::Error: Into<BoxError>,
+    {
         let is_kept = !self.capture.is_over();
         let next = poll_fn(|cx| {
             if self.stream.poll_abandoned(cx).is_ready() {
                 return Poll::Ready(PumpEvent::Abandoned);
             }
-            self.body.as_mut().poll_frame(cx).map(|frame| match frame {
+            body.as_mut().poll_frame(cx).map(|frame| match frame {
                 None => PumpEvent::End,
                 Some(Ok(frame)) => PumpEvent::Frame(frame),
                 Some(Err(error)) => PumpEvent::Failed(error.into()),
             })
         });
-        if is_kept {
-            let until = |at: Instant| at.saturating_duration_since(Instant::now());
-            let left = self.ends_by.map_or(Duration::MAX, until);
-            with_timeout(left, next).await.unwrap_or(PumpEvent::TooSlow)
-        } else {
-            next.await
+        match self.ends_by.filter(|_| is_kept) {
+            Some(at) => with_deadline(at, next).await.unwrap_or(PumpEvent::TooSlow),
+            None => next.await,
         }
     }
 }
 
 /// Ends the readers, however the pump ends: a panic of the body and the end of the runtime
 /// included.
-impl<Res> Drop for Pump<Res> {
+impl Drop for Pump {
     fn drop(&mut self) {
-        self.stream.end(BodyEnd::Failed(Arc::new(PumpDropped)));
+        if !self.has_ended {
+            self.tell_end(BodyEnd::Failed(Arc::new(PumpDropped)));
+        }
     }
 }
 

@@ -105,8 +105,18 @@ impl ExpiringSet {
 
     /// Whether a key was added and has not expired, been removed or been replaced since.
     pub(crate) fn is_remembered(&self, key: &CacheKey, audience: Audience, now: Moment) -> bool {
+        self.is_remembered_at(key, audience, || now)
+    }
+
+    /// Like [`is_remembered`](Self::is_remembered). Asks for the time only if the key was added.
+    pub(crate) fn is_remembered_at(
+        &self,
+        key: &CacheKey,
+        audience: Audience,
+        now: impl FnOnce() -> Moment,
+    ) -> bool {
         self.find(key, audience)
-            .is_some_and(|(_, value)| ticks(now.monotonic()) < value & EXPIRY_MASK)
+            .is_some_and(|(_, value)| ticks(now().monotonic()) < value & EXPIRY_MASK)
     }
 }
 

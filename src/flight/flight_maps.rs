@@ -3,7 +3,6 @@
 //! All keys of one resource share a stripe, so a flight can be listed under two of them at once.
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -103,8 +102,8 @@ pub(super) struct FlightMaps<F, H> {
 impl<F, H> Default for FlightMaps<F, H> {
     fn default() -> Self {
         Self {
-            current: HashMap::new(),
-            next: HashMap::new(),
+            current: ByKey::default(),
+            next: ByKey::default(),
             paced: PacedKeys::default(),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
 use super::stream::BodyStream;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
 
 /// The flights that a request may join, and the condition under which it may open one.
@@ -36,7 +36,7 @@ pub(crate) struct JoinRules {
 }
 
 /// Flights by their cache key.
-pub(super) type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>>;
+pub(super) type ByKey<F, H> = HashMap<CacheKey, Arc<Flight<F, H>>, DigestHash>;
 
 /// The flight that a request for a key may join: the current one of the key, that of the primary
 /// key, or the next one of the key.

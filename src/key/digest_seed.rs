@@ -1,7 +1,7 @@
 //! Keyed digests of 128 or 64 bits, and the seed that keys them.
 
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -23,7 +23,7 @@ impl DigestSeed {
     /// Creates an unpredictable seed, for a cache that lives and dies with this process.
     #[must_use]
     pub fn random() -> Self {
-        use std::hash::{BuildHasher, RandomState};
+        use std::hash::RandomState;
         let half = || {
             RandomState::new()
                 .hash_one(std::process::id())
@@ -69,6 +69,40 @@ impl Default for DigestSeed {
 impl fmt::Debug for DigestSeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DigestSeed(..)")
+    }
+}
+
+/// Hashes values that are made of keyed digests, such as cache keys. A client cannot choose these,
+/// so folding them is all there is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DigestHash;
+
+impl BuildHasher for DigestHash {
+    type Hasher = DigestHasher;
+
+    fn build_hasher(&self) -> DigestHasher {
+        DigestHasher::default()
+    }
+}
+
+/// The hasher of [`DigestHash`].
+#[derive(Debug, Default)]
+pub(crate) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, digest: u128) {
+        // Rotated, because equal digests must not cancel each other out.
+        self.0 = self.0.rotate_left(23) ^ digest as u64 ^ (digest >> 64) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

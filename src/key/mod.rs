@@ -25,6 +25,7 @@ pub use authority::Authority;
 pub(crate) use authority::{HostLines, InvalidAuthority, normalize_authority};
 pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
+pub(crate) use digest_seed::DigestHash;
 pub use digest_seed::DigestSeed;
 pub(crate) use identity::authority_of_identity;
 pub use key_parts::KeyParts;

@@ -103,7 +103,8 @@ pub(crate) struct Miss<F> {
     pub(crate) replaced_status: Option<StatusCode>,
     pub(crate) stored: StoredState,
     /// Stored parts, where the whole response is not stored.
-    pub(crate) parts: Option<HeldParts<F>>,
+    // Boxed: few fills have them, and every fill moves them.
+    pub(crate) parts: Option<Box<HeldParts<F>>>,
     /// Whether the response may consist of stored content: of a body that the inner service
     /// confirms, or of parts that it completes. Decided when the call begins.
     pub(crate) can_reuse_content: bool,
@@ -198,9 +199,9 @@ impl<F> Miss<F> {
         matches!(self.stored, StoredState::Stale(_))
     }
 
-    /// The fill of a request with this key.
-    pub(crate) fn with_key(self, key: RequestKey) -> Fill<F> {
-        Fill { miss: self, key }
+    /// The fill of a request with this key. Boxed, because several futures pass it on.
+    pub(crate) fn with_key(self, key: RequestKey) -> Box<Fill<F>> {
+        Box::new(Fill { miss: self, key })
     }
 }
 

@@ -177,7 +177,8 @@ pub(crate) fn commit<B: Backend>(
         Some(merge) => (merge.merge(data), None),
         None => (data, trailers),
     };
-    let cost = cost_since(state, storable.called);
+    let now = state.now();
+    let cost = now.monotonic().saturating_sub(storable.called.monotonic());
     let head = tagged(&state.config, storable.head, &data);
     let mut response = head.with_body(data, trailers, cost);
     if let Some(companion) = guard.companion() {
@@ -187,7 +188,7 @@ pub(crate) fn commit<B: Backend>(
     let kind = storable.significance.kind;
     let task = state.clone();
     state.shared.background.run(async move {
-        let refusal = store(&task, &key, fence, Arc::new(response)).await;
+        let refusal = store(&task, &key, fence, Arc::new(response), now).await;
         match refusal {
             None => {
                 task.shared.origin.failures.forget(&lookup_key, kind);
@@ -205,12 +206,13 @@ async fn store<B: Backend>(
     key: &CacheKey,
     fence: B::Fence,
     response: Arc<StoredResponse>,
+    now: Moment,
 ) -> Option<Refusal> {
     let whole_key = key.primary();
     let superseded = (response.parts().is_none() && state.is_partly_stored(&whole_key))
         .then(|| parts::superseded::SupersededParts::new(whole_key, &fence));
     let store = &state.shared.store;
-    let put = store.backend.put(key, fence, response.clone(), state.now());
+    let put = store.backend.put(key, fence, response.clone(), now);
     let put = put.await;
     if matches!(put, Ok(PutOutcome::Stored)) {
         store.languages.remember(key, &response);

@@ -159,7 +159,7 @@ impl<B: Backend> LayerState<B> {
     /// its last answer to them contradicted the stored response.
     pub(crate) fn is_contradicted(&self, key: &CacheKey) -> bool {
         let keys = &self.shared.origin.contradicted;
-        keys.is_remembered(key, Audience::Everyone, self.now())
+        keys.is_remembered_at(key, Audience::Everyone, || self.now())
     }
 
     /// Lets the next requests for a key go to the inner service without such conditions.

@@ -101,7 +101,7 @@ impl<B: Backend> LayerState<B> {
     /// Whether parts of the response at this key are stored, as far as this process remembers.
     pub(crate) fn is_partly_stored(&self, key: &CacheKey) -> bool {
         let keys = &self.shared.partial_keys;
-        keys.is_remembered(key, Audience::Everyone, self.now())
+        keys.is_remembered_at(key, Audience::Everyone, || self.now())
     }
 
     /// Ends all background tasks by the deadline, then lets the backend deliver its pending

@@ -1,6 +1,5 @@
-//! The entries of a memory backend's map, and how they are weighed, and how slots are hashed.
+//! The entries of a memory backend's map, and how they are weighed.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,36 +117,5 @@ pub(super) struct EntryWeight;
 impl Weighter<Slot, MemoryEntry> for EntryWeight {
     fn weight(&self, _: &Slot, entry: &MemoryEntry) -> u64 {
         entry.weight
-    }
-}
-
-/// Hashes slots. A slot is made of keyed digests already, so folding it is all there is to do.
-#[derive(Clone, Debug)]
-pub(super) struct SlotHash;
-
-impl BuildHasher for SlotHash {
-    type Hasher = SlotHasher;
-
-    fn build_hasher(&self) -> SlotHasher {
-        SlotHasher::default()
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct SlotHasher(u64);
-
-impl Hasher for SlotHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, digest: u128) {
-        self.0 = digest as u64 ^ (digest >> 64) as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

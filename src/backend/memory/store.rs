@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::entry::{EntryContent, EntryWeight, MemoryEntry, Slot, SlotHash};
+use super::entry::{EntryContent, EntryWeight, MemoryEntry, Slot};
 use super::evicted::{CollectEvicted, EvictedEntries};
 use super::expiry::ExpiryQueue;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
 use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
-use crate::key::{CacheKey, DigestSeed, Resource};
+use crate::key::{CacheKey, DigestHash, DigestSeed, Resource};
 
 pub(super) type EntryMap =
-    quick_cache::sync::Cache<Slot, MemoryEntry, EntryWeight, SlotHash, CollectEvicted>;
+    quick_cache::sync::Cache<Slot, MemoryEntry, EntryWeight, DigestHash, CollectEvicted>;
 
 /// The number of expiry queues: enough that sweeping one of them never takes long.
 pub(super) const EXPIRY_QUEUES: usize = 64;
@@ -49,7 +49,7 @@ impl MemoryStore {
             fences: Fences::default(),
             groups: GroupInvalidations::default(),
             expiries: (0..EXPIRY_QUEUES).map(|_| Mutex::default()).collect(),
-            entries: EntryMap::with_options(sizes, EntryWeight, SlotHash, CollectEvicted),
+            entries: EntryMap::with_options(sizes, EntryWeight, DigestHash, CollectEvicted),
             next_token: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
         }

@@ -25,23 +25,42 @@ const ALWAYS_NAMELESS: [&str; 3] = [
 /// 9110 §7.6.1).
 const NEVER: [HeaderName; 2] = [header::CACHE_CONTROL, header::VARY];
 
+/// The fields of one message that concern its connection: those that always do, and those that
+/// `Connection` names.
+pub struct ConnectionFields {
+    named: Vec<HeaderName>,
+}
+
+impl ConnectionFields {
+    /// Returns those of a message; `None` if it has none.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        // Almost no response has any of them.
+        if !headers.keys().any(is_of_connection) {
+            return None;
+        }
+        let named = syntax::list(headers, &header::CONNECTION)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .filter(|name| !NEVER.contains(name));
+        Some(Self {
+            named: named.collect(),
+        })
+    }
+
+    /// Returns whether a field is one of them.
+    #[must_use]
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        is_of_connection(name) || self.named.contains(name)
+    }
+}
+
 /// Removes the fields of the connection, and those that `Connection` names.
 pub fn remove(headers: &mut HeaderMap) {
-    // One pass over the names is cheaper than nine lookups, and almost no response has any of them.
-    if !headers.keys().any(is_of_connection) {
+    let Some(fields) = ConnectionFields::from_headers(headers) else {
         return;
-    }
-    let named: Vec<HeaderName> = syntax::list(headers, &header::CONNECTION)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| !NEVER.contains(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in ALWAYS {
-        headers.remove(name);
-    }
-    for name in ALWAYS_NAMELESS {
+    };
+    let names = headers.keys().filter(|name| fields.contains(name));
+    for name in names.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
 }

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::{AGE, DATE, ETAG, LAST_MODIFIED};
+use http::header::{AGE, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::compact::compact;
 use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::fields::{date, hop_by_hop};
+use crate::semantics::fields::date;
+use crate::semantics::fields::hop_by_hop::{self, ConnectionFields};
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
+
+/// The fields that every stored response has, or nearly every one.
+const COMPLETED: [HeaderName; 4] = [AGE, CACHE_STATUS, CONTENT_LENGTH, DATE];
 
 /// A stored response without its content.
 #[derive(Clone, Debug)]
@@ -29,7 +34,8 @@ pub struct StoredHead {
 }
 
 impl StoredHead {
-    /// Creates the head of a response to be stored under the full key `identity`.
+    /// Creates the head of a response to be stored under the full key `identity`. The header fields
+    /// are copied into a buffer of their own.
     #[must_use]
     pub fn new(
         identity: Arc<[u8]>,
@@ -37,10 +43,19 @@ impl StoredHead {
         headers: &HeaderMap,
         policy: StoragePolicy,
     ) -> Self {
-        Self::from_owned(identity, status, headers.clone(), policy)
+        let of_connection = ConnectionFields::from_headers(headers);
+        let keeps = |name: &HeaderName| {
+            let is_of_connection = of_connection.as_ref().is_some_and(|it| it.contains(name));
+            !is_of_connection && !policy.withheld.contains(name)
+        };
+        let is_missing = |name: &&HeaderName| !headers.contains_key(*name);
+        let missing = COMPLETED.iter().filter(is_missing).count();
+        let headers = compact(headers, missing, keeps);
+        Self::completed(identity, status, headers, policy)
     }
 
-    /// Creates the head like [`new`](Self::new), without a copy of the header fields.
+    /// Creates the head like [`new`](Self::new), without a copy of the header fields: they have a
+    /// buffer of their own already.
     #[must_use]
     pub fn from_owned(
         identity: Arc<[u8]>,
@@ -52,13 +67,26 @@ impl StoredHead {
         for name in &policy.withheld {
             headers.remove(name);
         }
+        headers.insert(AGE, HeaderValue::from_static(""));
+        Self::completed(identity, status, headers, policy)
+    }
+
+    /// Creates the head of fields that may be stored. Adds `Date` and the slots where they are
+    /// missing.
+    fn completed(
+        identity: Arc<[u8]>,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        policy: StoragePolicy,
+    ) -> Self {
         headers
             .entry(DATE)
             .or_insert_with(|| date::format(policy.freshness.received.wall()));
-        headers.insert(AGE, HeaderValue::from_static(""));
+        let slot = || HeaderValue::from_static("");
+        headers.insert(AGE, slot());
         let has_upstream_status = headers.contains_key(CACHE_STATUS);
         if !has_upstream_status {
-            headers.insert(CACHE_STATUS, HeaderValue::from_static(""));
+            headers.insert(CACHE_STATUS, slot());
         }
         Self {
             identity,

@@ -11,6 +11,7 @@ use super::compact::compact;
 use super::drop_observer::DropObserver;
 use super::head::StoredHead;
 use super::weight::{MAP_ENTRY, SHARED_BUFFER, map_weight};
+use crate::semantics::fields;
 use crate::semantics::freshness::Freshness;
 use crate::semantics::groups::Group;
 use crate::semantics::moment::Moment;
@@ -38,7 +39,7 @@ impl StoredHead {
     /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
     /// took.
     ///
-    /// Header fields and trailers are copied into buffers of their own.
+    /// Trailers are copied into a buffer of their own.
     #[must_use]
     pub fn with_body(
         self,
@@ -46,13 +47,11 @@ impl StoredHead {
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
-        let mut response = self.with_shared_body(body, trailers, cost);
-        response.head.headers = compact(&response.head.headers);
-        response.trailers = response.trailers.as_ref().map(compact);
-        response
+        let trailers = trailers.map(|trailers| compact(&trailers, 0, |_| true));
+        self.with_shared_body(body, trailers, cost)
     }
 
-    /// Makes the stored response without copying: header fields and body share a buffer already.
+    /// Makes the stored response without copying: trailers and body share a buffer already.
     #[must_use]
     pub fn with_shared_body(
         mut self,
@@ -62,7 +61,7 @@ impl StoredHead {
     ) -> StoredResponse {
         if trailers.is_some() {
             self.headers.remove(CONTENT_LENGTH);
-        } else if self.status != StatusCode::NO_CONTENT {
+        } else if self.status != StatusCode::NO_CONTENT && !is_length(&self.headers, body.len()) {
             self.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -76,6 +75,15 @@ impl StoredHead {
             drop_observer: None,
         }
     }
+}
+
+/// Returns whether the fields give a content length, and just this one.
+fn is_length(headers: &HeaderMap, length: usize) -> bool {
+    let announced = fields::single(headers, &CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    announced.is_some_and(|text| {
+        let has_one_form = text == b"0" || !text.starts_with(b"0");
+        has_one_form && fields::decimal(text) == Some(length as u64)
+    })
 }
 
 impl StoredResponse {

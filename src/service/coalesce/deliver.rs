@@ -132,17 +132,21 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
         Ok(_) => None,
     };
     let limits = state.config.coalesce;
+    let received = storable.grant.freshness.received;
     let time_left = limits
         .fill_timeout
-        .saturating_sub(state.now().since(storable.called));
+        .saturating_sub(received.since(storable.called));
     let mut capture = capture(state, storable, share, true, guard);
     if let Some(refusal) = refusal {
         capture.give_up(refusal);
     }
     // Made before the head is published: if it is dropped, it ends the followers' bodies.
-    let pump = Pump::new(body, stream, capture, time_left, limits.slow_reader_timeout);
+    let pump = Pump::new(stream, capture, time_left, limits.slow_reader_timeout);
     leader.publish(FlightOutcome::Shared(Arc::new(shared_head)));
-    state.shared.background.run_on(Some(&runtime), pump.run());
+    state
+        .shared
+        .background
+        .run_on(Some(&runtime), pump.run(body));
     // A body that is in memory already has been stored by now, or refused.
     let body = match (delivery.finish_head(&mut head, late.get()), own) {
         (Some(cut), _) => cut,

@@ -94,14 +94,15 @@ impl<F: Clone> FlightMember<F> {
         }
     }
 
-    /// Joins a flight of its key, or begins one.
+    /// Joins a flight of its key at this moment, or begins one.
     pub(crate) fn join<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
         fill: &Fill<F>,
         outgoing: &OutgoingRequest,
+        now: Moment,
     ) -> Joined<F> {
-        let (coalescing, now) = (&state.shared.coalescing, state.now());
+        let coalescing = &state.shared.coalescing;
         self.place.take_if(|place| *place.key() != self.key);
         let uncacheable = &coalescing.uncacheable;
         if uncacheable.contains(&self.key, outgoing.kind, now) {

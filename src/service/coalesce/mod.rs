@@ -56,7 +56,7 @@ pub(crate) async fn coalesce<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     mut request: Request<Req>,
-    mut fill: Fill<B::Fence>,
+    mut fill: Box<Fill<B::Fence>>,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
     S: InnerService<Req, Res>,
@@ -123,7 +123,7 @@ fn prepare<B: Backend, Req>(
     state: &LayerState<B>,
     request: &mut Request<Req>,
     fill: &Fill<B::Fence>,
-) -> OutgoingRequest {
+) -> Box<OutgoingRequest> {
     let now = state.now();
     let kind = fill
         .key
@@ -183,8 +183,10 @@ async fn join_flights<B: Backend, Res>(
         JoinOutcome::Response(response)
     };
     let mut member = FlightMember::new(state, fill, outgoing);
+    let mut began = Some(outgoing.at);
     loop {
-        let waited = match member.join(state, fill, outgoing) {
+        let now = began.take().unwrap_or_else(|| state.now());
+        let waited = match member.join(state, fill, outgoing, now) {
             Joined::Neither => return JoinOutcome::Alone(member.place),
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
             Joined::Follower => member.wait(state).await,

@@ -41,8 +41,8 @@ pub(crate) async fn lead<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
-    fill: Fill<B::Fence>,
-    outgoing: OutgoingRequest,
+    fill: Box<Fill<B::Fence>>,
+    outgoing: Box<OutgoingRequest>,
     leader: Leader<B::Fence, SharedHead>,
 ) -> Answer<Res, S::Error>
 where
@@ -62,8 +62,8 @@ pub(crate) async fn run_fill<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
-    mut fill: Fill<B::Fence>,
-    mut outgoing: OutgoingRequest,
+    mut fill: Box<Fill<B::Fence>>,
+    mut outgoing: Box<OutgoingRequest>,
     leader: Option<SharedLeader<B::Fence>>,
 ) -> Answer<Res, S::Error>
 where
@@ -92,14 +92,15 @@ where
     let (mut head, body) = response.into_parts();
     // A response that an inner layer exempts says nothing of a stored one.
     if outgoing.method == Method::HEAD && exempt.is_none() {
-        update_from_head(&state, &fill, &outgoing, &head).await;
+        // Boxed: its future takes kilobytes, which a GET should not move.
+        Box::pin(update_from_head(&state, &fill, &outgoing, &head)).await;
     }
     let significance = fill.significance(outgoing.kind);
     let decision = match (exempt, fence) {
         (Some(refusal), _) => Err(refusal),
         // Without followers, a response that cannot be stored need not be judged.
         (None, Err(refusal)) if leader.is_none() => Err(refusal),
-        (None, fence) => decide(&state, fill, fence, &outgoing, &mut head, &body),
+        (None, fence) => decide(&state, *fill, fence, &outgoing, &mut head, &body),
     };
     let delivery = Delivery {
         state: &state,

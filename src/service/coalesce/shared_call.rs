@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
 use crate::flight::{CallDriver, FlightOutcome, Leader};
@@ -40,8 +39,50 @@ struct CallState<F: Future, B: Backend> {
     layer: LayerState<B>,
     lead: Arc<Leader<B::Fence, SharedHead>>,
     runtime: Option<Handle>,
-    client_left: CancellationToken,
+    client: ClientLink,
     state: Mutex<State<F>>,
+}
+
+/// Whether the client of a call has left. One task can wait for that.
+#[derive(Default)]
+struct ClientLink(Mutex<Link>);
+
+#[derive(Default)]
+struct Link {
+    has_left: bool,
+    task: Option<Waker>,
+}
+
+impl ClientLink {
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_left(&self) -> bool {
+        self.link().has_left
+    }
+
+    fn leave(&self) {
+        let mut link = self.link();
+        link.has_left = true;
+        let task = link.task.take();
+        drop(link);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut link = self.link();
+        if link.has_left {
+            return Poll::Ready(());
+        }
+        let replaced = link.task.replace(cx.waker().clone());
+        drop(link);
+        // Wakers run foreign code when they are dropped: never under the lock.
+        drop(replaced);
+        Poll::Pending
+    }
 }
 
 /// Where the future of the call is.
@@ -74,7 +115,7 @@ where
             layer,
             lead,
             runtime: Handle::try_current().ok(),
-            client_left: CancellationToken::new(),
+            client: ClientLink::default(),
             state: Mutex::new(State::WithClient(Box::pin(future), None)),
         });
         let weak = Arc::downgrade(&call);
@@ -98,7 +139,7 @@ where
     B: Backend,
 {
     fn drop(&mut self) {
-        self.call.client_left.cancel();
+        self.call.client.leave();
         if self.call.lead.has_followers() {
             self.call.clone().detach();
         }
@@ -170,7 +211,7 @@ where
     /// Resolves when the client has left, and the followers have left too or waited for the longest
     /// time of a fill.
     async fn abandoned(&self) {
-        self.client_left.cancelled().await;
+        poll_fn(|cx| self.client.poll_left(cx)).await;
         with_timeout(
             self.layer.config.coalesce.fill_timeout,
             self.lead.wait_until_abandoned(),
@@ -185,7 +226,7 @@ where
         }
         let mut state = self.state();
         let before = std::mem::replace(&mut *state, end);
-        let unclaimed = if self.client_left.is_cancelled() {
+        let unclaimed = if self.client.has_left() {
             Some(std::mem::replace(&mut *state, State::Over))
         } else {
             None

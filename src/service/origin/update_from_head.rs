@@ -150,7 +150,7 @@ fn updated<B: Backend>(
         return None;
     }
     let identity = fill.key.identity.clone();
-    let head = StoredHead::from_owned(identity, stored.status(), headers, policy);
+    let head = StoredHead::new(identity, stored.status(), &headers, policy);
     let trailers = stored.trailers().cloned();
     Some(head.with_body(stored.body().clone(), trailers, stored.cost()))
 }

@@ -47,7 +47,7 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
     if held.completion.is_some() {
         fill.miss.reason = FetchReason::Partial;
     }
-    fill.miss.parts = Some(held);
+    fill.miss.parts = Some(Box::new(held));
     None
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn part_to_store<B: Backend>(
     let is_same = |held: &&HeldParts<B::Fence>| {
         range_of_same_representation(&held.response, &head.headers, state.now()).is_some()
     };
-    let held = fill.miss.parts.as_ref().filter(is_same).cloned();
+    let held = fill.miss.parts.as_deref().filter(is_same).cloned();
     let mut whole = whole_head(head);
     let own_head = held.as_ref().map(|held| {
         let own = whole.clone();

@@ -44,14 +44,14 @@ pub(crate) struct OutgoingRequest {
 }
 
 impl OutgoingRequest {
-    /// A request that is sent with the fields it has.
+    /// A request that is sent with the fields it has. Boxed, because several futures pass it on.
     pub(crate) fn unchanged<Req>(
         config: &Config,
         request: &Request<Req>,
         kind: RequestKind,
         at: Moment,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             method: request.method().clone(),
             headers: request.headers().clone(),
             kind,
@@ -61,7 +61,7 @@ impl OutgoingRequest {
             for_hooks: config.has_storing_hooks().then(|| copy_of_head(request)),
             contradiction: None,
             at,
-        }
+        })
     }
 
     /// A request whose client conditions were taken off, see
@@ -72,11 +72,10 @@ impl OutgoingRequest {
         kind: RequestKind,
         at: Moment,
         taken: HeaderMap,
-    ) -> Self {
-        Self {
-            client_conditions: Some(taken),
-            ..Self::unchanged(config, request, kind, at)
-        }
+    ) -> Box<Self> {
+        let mut outgoing = Self::unchanged(config, request, kind, at);
+        outgoing.client_conditions = Some(taken);
+        outgoing
     }
 
     /// Whether conditions or ranges of the client's were taken off.
