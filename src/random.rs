@@ -51,6 +51,14 @@ impl Random for SeededRandom {
     }
 }
 
+/// Returns 128 bits that no client can predict, for a name that must not occur in foreign data.
+pub(crate) fn unpredictable_u128() -> u128 {
+    // std keys its hashers from the operating system's source. Each thread has keys of its own,
+    // and each state another one.
+    let half = || u128::from(RandomState::new().hash_one("tower-response-cache"));
+    half() << 64 | half()
+}
+
 /// Returns an evenly distributed number greater than 0 and at most 1.
 ///
 /// Zero is excluded because callers take its logarithm.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::HeaderMap;
 
-use super::digest_seed::{DigestSeed, NONE, RECORD};
+use super::digest_seed::{DigestSeed, NONE, RECORD, UNSELECTED};
 use super::key_parts::KeyParts;
 use super::normal_path::normal_path;
 use super::sites::Sites;
@@ -125,18 +125,29 @@ impl CacheKey {
         }
     }
 
-    /// Returns the key of the variant that a request with these header fields selects.
+    /// Returns the key of the variant that a request with these header fields selects. A request
+    /// whose selecting fields are longer than 16 KiB together selects none: nothing is stored under
+    /// the key that it has then.
     #[must_use]
     pub fn variant_for(self, seed: &DigestSeed, rule: &VaryRule, request: &HeaderMap) -> Self {
         let mut digester = seed.hasher();
         for name in rule.names() {
             digester.write_part(name.as_str().as_bytes());
         }
-        rule.write_selecting_values(request, |bytes| digester.write_part(bytes));
-        Self {
-            variant: digester.finish(),
-            ..self
+        match rule.write_selecting_values(request, |bytes| digester.write_part(bytes)) {
+            true => self.with_variant(digester.finish()),
+            false => self.unselected(),
         }
+    }
+
+    /// Returns the key of no variant, for a request that selects none whatever is stored.
+    pub(crate) const fn unselected(self) -> Self {
+        self.with_variant(UNSELECTED)
+    }
+
+    /// Returns whether the key is that of a request that selects no variant.
+    pub(crate) const fn is_unselected(&self) -> bool {
+        self.variant == UNSELECTED
     }
 
     /// Returns the key of the variant with this digest.

@@ -108,6 +108,8 @@ impl Hasher for DigestHasher {
 
 /// The digest of no scheme and query, or of no variant.
 pub(super) const NONE: u128 = 0;
+/// The variant of a request that selects none.
+pub(super) const UNSELECTED: u128 = u128::MAX;
 /// The selector of a key that no request has: the record of a resource.
 pub(super) const RECORD: u128 = u128::MAX;
 

@@ -6,13 +6,18 @@ use http::Uri;
 
 use super::name_pattern::NamePattern;
 
+/// The largest number of parameters that rules are applied to. Each is compared with each pattern,
+/// and every hit pays for it.
+const MAX_PARAMETERS: usize = 1000;
+
 /// The query parameters that distinguish responses. Default: all, as received.
 ///
 /// A parameter that does not count is no part of the key and does not reach the inner service
 /// either, so it cannot influence a response stored for others; on axum that needs
 /// [`on_rewritten_target`](crate::CacheLayer::on_rewritten_target). Parameters are separated by `&`
 /// alone. Their names are compared as received, before any decoding: a parameter that is spelled
-/// differently is another one.
+/// differently is another one. A query of more than 1,000 parameters is kept as received, in the
+/// key and in the request.
 ///
 /// ```
 /// use tower_response_cache::key::QueryRules;
@@ -69,6 +74,9 @@ impl QueryRules {
 
     /// Returns the part of a query that counts; `None` if nothing is left.
     pub(crate) fn apply<'q>(&self, query: &'q str) -> Option<Cow<'q, str>> {
+        if query.split('&').nth(MAX_PARAMETERS).is_some() {
+            return Some(Cow::Borrowed(query));
+        }
         let counts = |parameter: &&str| self.counts(name_of(parameter));
         let mut kept: Vec<&str> = query.split('&').filter(counts).collect();
         if kept.is_empty() {
@@ -155,5 +163,15 @@ mod tests {
         ] {
             assert_eq!(rules.apply(query).as_deref(), expected, "{rules:?} {query}");
         }
+    }
+
+    /// Nobody sends so many in earnest.
+    #[test]
+    fn a_query_of_very_many_parameters_is_kept_as_received() {
+        let rules = QueryRules::all().ignoring(["x"]).sorted();
+        let many = |count: usize| vec!["x"; count].join("&");
+        assert_eq!(rules.apply(&many(MAX_PARAMETERS)), None);
+        let more = many(MAX_PARAMETERS + 1);
+        assert_eq!(rules.apply(&more).as_deref(), Some(&*more));
     }
 }

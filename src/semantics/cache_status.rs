@@ -156,7 +156,7 @@ impl FetchReason {
     pub(crate) fn fwd(self) -> &'static str {
         match self {
             Self::UriMiss | Self::OtherKey => "uri-miss",
-            Self::VaryMiss => "vary-miss",
+            Self::VaryMiss | Self::LongSelectingFields => "vary-miss",
             Self::Stale => "stale",
             Self::RequestNoCache
             | Self::RequestMaxAge

@@ -63,6 +63,9 @@ reasons! {
         /// The stored response was selected by other values of the fields that `Vary` names (RFC
         /// 9111 §4.1).
         VaryMiss => "vary-miss",
+        /// The fields of the request that `Vary` names are too long to be compared: more than 16
+        /// KiB together.
+        LongSelectingFields => "long-selecting-fields",
         /// The stored response is stale (RFC 9111 §4.2).
         Stale => "stale",
         /// The request has `no-cache` (RFC 9111 §5.2.1.4).
@@ -141,8 +144,12 @@ reasons! {
         Cookie => "cookie",
         /// The response sets a cookie.
         SetCookie => "set-cookie",
-        /// The response has `Vary: *`, or a `Vary` that cannot be read (RFC 9111 §4.1).
+        /// The response has `Vary: *`, a `Vary` that cannot be read, or one that names more than 32
+        /// fields (RFC 9111 §4.1).
         Vary => "vary",
+        /// The fields of the request that the response names in `Vary` are too long to be kept:
+        /// more than 16 KiB together.
+        LongSelectingFields => "long-selecting-fields",
         /// The status is never stored: its definition forbids it, or it answers no cache key.
         Status => "status",
         /// The response has no lifetime, and the configuration gives it none (RFC 9111 §4.2).

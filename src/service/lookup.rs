@@ -159,6 +159,9 @@ impl<B: Backend> Store<B> {
         match self.backend.get_now(key)? {
             Lookup::Varies(rule, _) => {
                 let variant = key.variant_for(&self.seed, &rule, headers);
+                if variant.is_unselected() {
+                    return Some((Lookup::Unfenced, variant));
+                }
                 let mut lookup = self.backend.get_now(&variant)?;
                 if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
                     lookup = preferred(lookup, self.backend.get_now(&other)?, headers);
@@ -180,6 +183,9 @@ impl<B: Backend> Store<B> {
         match self.backend.get(key, now).await? {
             Lookup::Varies(rule, _) => {
                 let variant = key.variant_for(&self.seed, &rule, headers);
+                if variant.is_unselected() {
+                    return Ok((Lookup::Unfenced, variant));
+                }
                 let mut lookup = self.backend.get(&variant, now).await?;
                 if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
                     lookup = preferred(lookup, self.backend.get(&other, now).await?, headers);
@@ -235,6 +241,7 @@ fn judge<B: Backend>(
     let lookup_key = result.lookup_key;
     let has_vary_rule = lookup_key != lookup_key.primary();
     let found = match &response {
+        None if lookup_key.is_unselected() => Candidate::BeyondLimit,
         None if has_vary_rule => Candidate::OtherVariant,
         None => Candidate::Absent,
         Some(response) if !is_same_key(response.identity()) => Candidate::OtherKey,

@@ -38,6 +38,7 @@ pub(crate) fn storage_fence<B: Backend>(
     }
     let fence = fill.miss.fence.clone().ok_or(match fill.miss.reason {
         FetchReason::BackendFailed => Refusal::BackendFailed,
+        FetchReason::LongSelectingFields => Refusal::LongSelectingFields,
         // The backend answered `Lookup::Unfenced`.
         _ => Refusal::WriteGrace,
     })?;

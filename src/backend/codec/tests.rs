@@ -48,7 +48,7 @@ fn rich() -> StoredResponse {
     headers.append("x-secret", secret);
     let request = fields(&[("accept-language", b"de")]);
     let selected = match Vary::from_headers(&headers) {
-        Vary::Fields(rule) => Some(VarySelection::from_request(rule, &request)),
+        Vary::Fields(rule) => VarySelection::from_request(rule, &request),
         _ => None,
     };
     let grant = StoragePolicy {

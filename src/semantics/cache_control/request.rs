@@ -7,6 +7,7 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 
 use super::delta_seconds::{MAX_DELTA_SECONDS, delta_seconds, lifetime, smallest};
 use crate::semantics::fields;
+use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 
 /// The directives of a request's `Cache-Control` (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +32,17 @@ pub struct RequestDirectives {
 
 impl RequestDirectives {
     /// Reads the directives of a request, except for the `ignored` ones.
+    ///
+    /// A field beyond [`MAX_REQUEST_FIELD`] may have any directive: it counts as `no-cache` and
+    /// `no-store`.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, ignored: IgnoredDirectives) -> Self {
         let mut directives = Self::default();
+        let is_too_long = |name| is_longer_than(MAX_REQUEST_FIELD, headers, name);
+        if is_too_long(&CACHE_CONTROL) || is_too_long(&PRAGMA) {
+            (directives.no_cache, directives.no_store) = (true, true);
+            return directives.without(ignored);
+        }
         if !headers.contains_key(CACHE_CONTROL) {
             directives.no_cache = !ignored.has(RequestDirective::Pragma)
                 && fields::list(headers, &PRAGMA)

@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::header::IF_RANGE;
 
 use crate::semantics::fields::date;
+use crate::semantics::fields::limits::MAX_REQUEST_FIELD;
 use crate::semantics::moment::Moment;
 use crate::semantics::validation::{EntityTag, strong_date};
 
@@ -14,8 +15,8 @@ pub fn if_range_allows(request: &HeaderMap, headers: &HeaderMap, received: Momen
     let mut lines = request.get_all(IF_RANGE).iter();
     let line = match (lines.next(), lines.next()) {
         (None, _) => return true,
-        (Some(line), None) => line.as_bytes().trim_ascii(),
-        (Some(_), Some(_)) => return false,
+        (Some(line), None) if line.len() <= MAX_REQUEST_FIELD => line.as_bytes().trim_ascii(),
+        (Some(_), _) => return false,
     };
     if let Some(tag) = EntityTag::parse(line) {
         return EntityTag::from_headers(headers).is_some_and(|own| own.matches_strongly(&tag));

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use http::header::RANGE;
 
 use crate::semantics::fields;
+use crate::semantics::fields::limits::MAX_REQUEST_FIELD;
 
 /// The largest number of parts in a request; more is treated as an attack (RFC 9110 §14.2, §17.15).
 pub const MAX_RANGES: usize = 16;
@@ -23,11 +24,12 @@ pub enum RequestedRanges {
 
 /// Reads `Range` for a representation of `length` bytes.
 ///
-/// Other units than bytes, several lines and malformed values are ignored. So is a request for more
-/// than [`MAX_RANGES`] parts, or for overlapping ones, which would send bytes more than once.
+/// Other units than bytes, several lines, malformed values and those beyond [`MAX_REQUEST_FIELD`]
+/// are ignored. So is a request for more than [`MAX_RANGES`] parts, or for overlapping ones, which
+/// would send bytes more than once.
 #[must_use]
 pub fn requested_ranges(request: &HeaderMap, length: u64) -> RequestedRanges {
-    let line = fields::single(request, &RANGE);
+    let line = fields::single(request, &RANGE).filter(|line| line.len() <= MAX_REQUEST_FIELD);
     let Some(members) = line.and_then(|line| members_of(line.as_bytes())) else {
         return RequestedRanges::Whole;
     };

@@ -20,6 +20,8 @@ pub enum Candidate<'a> {
     OtherKey,
     /// A response that other values of the selecting fields selected (RFC 9111 §4.1).
     OtherVariant,
+    /// None: the selecting fields of the request are too long to be compared.
+    BeyondLimit,
     /// A refusal of other credentials than those of the request.
     OtherCredentials,
     /// A response to this request.
@@ -58,6 +60,7 @@ pub fn decide_reuse(
         Candidate::Absent => FetchReason::UriMiss,
         Candidate::OtherKey => FetchReason::OtherKey,
         Candidate::OtherVariant => FetchReason::VaryMiss,
+        Candidate::BeyondLimit => FetchReason::LongSelectingFields,
         Candidate::OtherCredentials => FetchReason::RequestCredentials,
         Candidate::Response(freshness) => {
             let age = freshness.age(now);

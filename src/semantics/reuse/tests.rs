@@ -258,6 +258,7 @@ fn section_4_a_response_to_another_request_is_not_a_stale_one() {
         (Candidate::Absent, FetchReason::UriMiss),
         (Candidate::OtherKey, FetchReason::OtherKey),
         (Candidate::OtherVariant, FetchReason::VaryMiss),
+        (Candidate::BeyondLimit, FetchReason::LongSelectingFields),
     ] {
         assert_eq!(
             decide_reuse(&NOTHING, found, at(0)),

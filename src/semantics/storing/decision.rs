@@ -43,24 +43,30 @@ pub fn decide_storage(
         Ok((lifetime, _)) if !is_clear && !matches!(lifetime, Lifetime::Explicit(_)) => {
             StorageDecision::Refuse(Refusal::UnreadableDirectives)
         }
-        Ok((lifetime, vary)) => match freshness(
-            request,
-            response,
-            &directives,
-            lifetime,
-            (rules, stale_rules),
-        ) {
-            Err(refusal) => StorageDecision::Refuse(refusal),
-            Ok(freshness) => StorageDecision::Store(StoragePolicy {
-                freshness,
-                selected: match vary {
-                    Vary::Fields(rule) => Some(VarySelection::from_request(rule, request.headers)),
-                    Vary::Absent | Vary::NeverMatches => None,
-                },
-                groups: Box::default(),
-                withheld: withheld.into(),
-            }),
+        Ok((lifetime, vary)) => {
+            let rules = (rules, stale_rules);
+            let policy =
+                freshness(request, response, &directives, lifetime, rules).and_then(|freshness| {
+                    Ok(StoragePolicy {
+                        freshness,
+                        selected: selection(vary, request.headers)?,
+                        groups: Box::default(),
+                        withheld: withheld.into(),
+                    })
+                });
+            policy.map_or_else(StorageDecision::Refuse, StorageDecision::Store)
+        }
+    }
+}
+
+/// Returns the values that select the response.
+fn selection(vary: Vary, request: &HeaderMap) -> Result<Option<VarySelection>, Refusal> {
+    match vary {
+        Vary::Fields(rule) => match VarySelection::from_request(rule, request) {
+            None => Err(Refusal::LongSelectingFields),
+            selected => Ok(selected),
         },
+        Vary::Absent | Vary::NeverMatches => Ok(None),
     }
 }
 

@@ -4,6 +4,7 @@ use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::entity_tag::EntityTag;
+use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 use crate::semantics::fields::{self, date};
 use crate::semantics::moment::Moment;
 
@@ -38,8 +39,11 @@ fn is_quoted(value: &HeaderValue) -> bool {
 }
 
 /// Returns whether the list is `*` or has the stored tag, compared weakly (RFC 9110 §13.1.2).
-/// Malformed tags are ignored.
+/// Malformed tags are ignored, and so is a list beyond [`MAX_REQUEST_FIELD`].
 fn if_none_match_matches(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    if is_longer_than(MAX_REQUEST_FIELD, request, &IF_NONE_MATCH) {
+        return false;
+    }
     let own = EntityTag::from_headers(stored);
     fields::list(request, &IF_NONE_MATCH).any(|member| {
         let is_own = |tag: EntityTag<'_>| own.is_some_and(|own| own.matches_weakly(&tag));

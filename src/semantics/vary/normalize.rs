@@ -7,35 +7,59 @@ use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, COO
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::fields;
+use crate::semantics::fields::limits::{MAX_NORMALIZED, length_within};
 
-/// The longest value that is normalized, in bytes over all lines. Browsers send a tenth of it. A
-/// client pays for a longer one with a variant of its own, and the cache with no more than a copy.
-pub(super) const MAX_NORMALIZED: usize = 1024;
+/// What a request says in a selecting field.
+pub(super) enum SelectingValue<'r> {
+    /// Nothing, which differs from an empty value.
+    Absent,
+    /// This value in normal form, from lines of this length together.
+    Value(Cow<'r, [u8]>, usize),
+    /// More than the limit.
+    BeyondLimit,
+}
 
-/// Returns a request's value of a selecting field in normal form; `None` if it is absent, which
-/// differs from an empty one.
+/// Returns a request's value of a selecting field in normal form, if its lines are not longer than
+/// `limit` together.
 ///
 /// Lines form one list (RFC 9110 §5.2), those of `Cookie` one sequence of pairs (RFC 9113 §8.2.3).
 /// White space, letter case, weights and, where it means nothing, the order of members are
 /// normalized in the fields whose grammar allows it, up to [`MAX_NORMALIZED`] bytes; in all others
 /// only lines are joined.
-#[must_use]
-pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
-    let first = request.get(name)?;
-    let is_short = || {
-        let lines = request.get_all(name).iter();
-        lines.map(HeaderValue::len).sum::<usize>() <= MAX_NORMALIZED
+pub(super) fn selecting_value<'r>(
+    name: &HeaderName,
+    request: &'r HeaderMap,
+    limit: usize,
+) -> SelectingValue<'r> {
+    let lines = request.get_all(name);
+    let Some(first) = lines.iter().next() else {
+        return SelectingValue::Absent;
     };
+    let Some(length) = length_within(limit, &lines) else {
+        return SelectingValue::BeyondLimit;
+    };
+    let is_short = length <= MAX_NORMALIZED;
     let weighted = |order| Cow::Owned(weighted(name, request, order));
-    Some(match *name {
-        ACCEPT_ENCODING | ACCEPT_CHARSET if is_short() => weighted(Order::Nothing),
-        ACCEPT_LANGUAGE if is_short() => weighted(Order::Preference),
-        ACCEPT if is_short() => Cow::Owned(media_ranges(request)),
+    let value = match *name {
+        ACCEPT_ENCODING | ACCEPT_CHARSET if is_short => weighted(Order::Nothing),
+        ACCEPT_LANGUAGE if is_short => weighted(Order::Preference),
+        ACCEPT if is_short => Cow::Owned(media_ranges(request)),
         _ => {
             let separator = if *name == COOKIE { b"; " } else { b", " };
-            joined_lines(first, request.get_all(name).iter().skip(1), separator)
+            joined_lines(first, lines.iter().skip(1), separator)
         }
-    })
+    };
+    SelectingValue::Value(value, length)
+}
+
+/// Returns a request's value of a selecting field in normal form, however long it is.
+#[cfg(any(test, fuzzing))]
+#[must_use]
+pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
+    match selecting_value(name, request, usize::MAX) {
+        SelectingValue::Value(value, _) => Some(value),
+        SelectingValue::Absent | SelectingValue::BeyondLimit => None,
+    }
 }
 
 /// Joins the lines of a field.
@@ -237,7 +261,7 @@ mod tests {
             let value = normalized_value(&ACCEPT_ENCODING, &request);
             value.map(Cow::into_owned)
         };
-        let (short, long) = (MAX_NORMALIZED / 2 - 5, MAX_NORMALIZED / 2);
+        let (short, long) = (MAX_NORMALIZED / 2 - 6, MAX_NORMALIZED / 2);
         assert_eq!(value(short, "gzip, br"), value(short, "br,gzip"));
         assert_ne!(value(long, "gzip, br"), value(long, "br,gzip"));
         assert_eq!(value(long, "gzip, br"), value(long, "gzip, br"));

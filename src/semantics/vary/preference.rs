@@ -6,8 +6,9 @@
 use http::HeaderMap;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE};
 
-use super::normalize::{MAX_NORMALIZED, members_with_weight};
+use super::normalize::members_with_weight;
 use crate::semantics::fields;
+use crate::semantics::fields::limits::{MAX_NORMALIZED, is_longer_than};
 
 /// Returns the language that a request prefers to all others, in lower case.
 ///
@@ -15,8 +16,7 @@ use crate::semantics::fields;
 /// follow the grammar: the order of members is no reliable preference (RFC 9110 §12.5.4).
 #[must_use]
 pub fn preferred_language(request: &HeaderMap) -> Option<Vec<u8>> {
-    let lines = request.get_all(ACCEPT_LANGUAGE).iter();
-    if lines.map(http::HeaderValue::len).sum::<usize>() > MAX_NORMALIZED {
+    if is_longer_than(MAX_NORMALIZED, request, &ACCEPT_LANGUAGE) {
         return None;
     }
     let mut best: Option<(Vec<u8>, u16)> = None;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 
-use super::normalize::normalized_value;
+use super::normalize::{SelectingValue, selecting_value};
 use crate::semantics::fields;
+use crate::semantics::fields::limits::{MAX_SELECTING_BYTES, MAX_SELECTING_FIELDS};
 
 /// The `Vary` of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub enum Vary {
     Absent,
     /// The values of these fields select the response.
     Fields(Arc<VaryRule>),
-    /// `*`, or a member that is no field name: no other request is known to select the response.
+    /// `*`, a member that is no field name, or more than [`MAX_SELECTING_FIELDS`] names: no other
+    /// request is known to select the response.
     NeverMatches,
 }
 
@@ -25,12 +27,14 @@ impl Vary {
         let mut names = Vec::new();
         for member in fields::list(headers, &VARY) {
             match HeaderName::from_bytes(member) {
-                Ok(name) if member != b"*" => names.push(name),
+                Ok(name) if names.contains(&name) => {}
+                Ok(name) if member != b"*" && names.len() < MAX_SELECTING_FIELDS => {
+                    names.push(name);
+                }
                 _ => return Self::NeverMatches,
             }
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        names.dedup();
         if names.is_empty() {
             return Self::Absent;
         }
@@ -77,15 +81,27 @@ impl VaryRule {
     ///
     /// Two requests yield the same bytes exactly if they select the same variant (RFC 9111 §4.1).
     /// Values are in normal form. An absent field differs from an empty one.
-    pub(crate) fn write_selecting_values(&self, request: &HeaderMap, mut sink: impl FnMut(&[u8])) {
+    ///
+    /// Returns `false` for a request that selects no stored response, because its selecting fields
+    /// are longer than [`MAX_SELECTING_BYTES`]. The bytes mean nothing then.
+    #[must_use]
+    pub(crate) fn write_selecting_values(
+        &self,
+        request: &HeaderMap,
+        mut sink: impl FnMut(&[u8]),
+    ) -> bool {
+        let mut left = MAX_SELECTING_BYTES;
         for name in &self.names {
-            match normalized_value(name, request) {
-                None => sink(&ABSENT.to_le_bytes()),
-                Some(value) => {
+            match selecting_value(name, request, left) {
+                SelectingValue::Absent => sink(&ABSENT.to_le_bytes()),
+                SelectingValue::Value(value, length) => {
+                    left -= length;
                     sink(&(value.len() as u64).to_le_bytes());
                     sink(&value);
                 }
+                SelectingValue::BeyondLimit => return false,
             }
         }
+        true
     }
 }

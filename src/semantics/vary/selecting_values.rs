@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderName};
 
-use super::normalize::normalized_value;
+use super::normalize::{SelectingValue, selecting_value};
 use super::preference::{content_language, preferred_language};
 use super::rule::{ABSENT, VaryRule};
+use crate::semantics::fields::limits::MAX_SELECTING_BYTES;
 
 /// A rule with the values of the request that a stored response answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +18,16 @@ pub struct VarySelection {
 }
 
 impl VarySelection {
-    /// Takes the selecting values of a request.
+    /// Takes the selecting values of a request; `None` if they are too long to be kept.
     #[must_use]
-    pub fn from_request(rule: Arc<VaryRule>, request: &HeaderMap) -> Self {
+    pub fn from_request(rule: Arc<VaryRule>, request: &HeaderMap) -> Option<Self> {
         let mut values = Vec::new();
-        rule.write_selecting_values(request, |bytes| values.extend_from_slice(bytes));
-        Self {
+        let is_whole =
+            rule.write_selecting_values(request, |bytes| values.extend_from_slice(bytes));
+        is_whole.then(|| Self {
             rule,
             values: values.into_boxed_slice(),
-        }
+        })
     }
 
     /// Restores a selection from its [`values`](Self::values).
@@ -52,10 +54,10 @@ impl VarySelection {
     #[must_use]
     pub fn matches(&self, request: &HeaderMap) -> bool {
         let mut rest = Some(&*self.values);
-        self.rule.write_selecting_values(request, |bytes| {
+        let is_whole = self.rule.write_selecting_values(request, |bytes| {
             rest = rest.and_then(|rest| rest.strip_prefix(bytes));
         });
-        rest.is_some_and(<[u8]>::is_empty)
+        is_whole && rest.is_some_and(<[u8]>::is_empty)
     }
 
     /// Returns whether a request differs in `Accept-Language` alone, and prefers the one language
@@ -80,8 +82,12 @@ impl VarySelection {
                 _ => Some(behind.get(..usize::try_from(length).ok()?)?),
             };
             rest = behind.get(value.map_or(0, <[u8]>::len)..)?;
-            let requested = || normalized_value(name, request);
-            Some(name == ACCEPT_LANGUAGE || requested().as_deref() == value)
+            let is_requested = || match selecting_value(name, request, MAX_SELECTING_BYTES) {
+                SelectingValue::Absent => value.is_none(),
+                SelectingValue::Value(requested, _) => value == Some(&*requested),
+                SelectingValue::BeyondLimit => false,
+            };
+            Some(name == ACCEPT_LANGUAGE || is_requested())
         };
         let mut fields = self.rule.names().iter().map(is_equal);
         fields.all(|is_equal| is_equal == Some(true))

@@ -51,7 +51,10 @@ pub(crate) fn follow<B: Backend, Res>(
     {
         let (seed, rule) = (&state.shared.store.seed, selected.rule());
         let key = fill.key.key.variant_for(seed, rule, &outgoing.headers);
-        return Followed::OtherVariant(key);
+        return match key.is_unselected() {
+            true => Followed::NotShareable,
+            false => Followed::OtherVariant(key),
+        };
     }
     let kind = kind_of(state, shared, fill, outgoing);
     if refuses_other_credentials(shared.status, || kind)

@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::backend::StoredResponse;
+use crate::random::unpredictable_u128;
 use crate::semantics::fields::digest;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::ranges::{
@@ -88,7 +89,7 @@ pub(crate) fn multipart(
     source: Source<'_>,
     parts: &[Range<u64>],
 ) -> Option<Cut> {
-    let boundary = multipart_boundary(source.content);
+    let boundary = multipart_boundary(unpredictable_u128());
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for part in parts {
         let head = multipart_part_head(&boundary, headers, part, source.length());

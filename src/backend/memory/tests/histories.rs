@@ -34,7 +34,7 @@ fn request(language: usize) -> HeaderMap {
 fn selected(rule: usize, language: usize) -> Option<VarySelection> {
     let vary = HeaderValue::from_static(RULES[rule]);
     match Vary::from_headers(&HeaderMap::from_iter([(http::header::VARY, vary)])) {
-        Vary::Fields(rule) => Some(VarySelection::from_request(rule, &request(language))),
+        Vary::Fields(rule) => VarySelection::from_request(rule, &request(language)),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ fn variant(
         panic!("it names a field");
     };
     let key = key.variant_for(&backend.seed(), &rule, &request);
-    let selected = VarySelection::from_request(rule, &request);
+    let selected = VarySelection::from_request(rule, &request).expect("a short value");
     (key, stored(Some(selected), &[], 1, 0, 60))
 }
 
