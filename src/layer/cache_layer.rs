@@ -126,6 +126,21 @@ use crate::state::LayerState;
 /// [`InvalidOption`](crate::InvalidOption) instead: use it for values that come from a
 /// configuration file.
 ///
+/// # Long fields
+///
+/// The work for one request is bounded, however long its fields are. A field that is too long is
+/// not read in part, but means what costs its sender alone:
+///
+/// | field of a request | limit in bytes | beyond it |
+/// |---|---|---|
+/// | `Cache-Control`, `Pragma` | 8 KiB | `no-cache` and `no-store` |
+/// | `If-None-Match`, `Range`, `If-Range` | 8 KiB | the whole response |
+/// | all fields that `Vary` names | 16 KiB | not compared, not stored: `long-selecting-fields` |
+/// | `Accept`, `Accept-*` | 1 KiB | compared as they are, without normalization |
+///
+/// Each line counts two bytes more than its value. A response whose `Vary` names more than 32
+/// fields is not stored (`vary`).
+///
 /// # Functions given to options
 ///
 /// Functions that are given to options run on the path of a request. They must not block. A panic

@@ -104,7 +104,8 @@ mod tests {
     /// RFC 9112 §3.2, §6.3; RFC 9110 §7.6.2.
     #[test]
     fn only_requests_with_a_valid_target_host_and_length_are_forwarded() {
-        use RejectedRequest::{Asterisk, Connect, Framing, Host, LastHop, Target};
+        use RejectedRequest::{Asterisk, Connect, Connection, Framing, Host, LastHop, Target};
+        let long = "close,".repeat(2000);
         let both = &[
             ("host", "a"),
             ("content-length", "3"),
@@ -137,6 +138,12 @@ mod tests {
             ),
             ("GET", "/p", &[], Err(Host)),
             ("GET", "*", &[("host", "a")], Err(Target)),
+            (
+                "GET",
+                "/p",
+                &[("host", "a"), ("connection", &long)],
+                Err(Connection),
+            ),
             ("OPTIONS", "*", &[("host", "a")], Err(Asterisk)),
             (
                 "OPTIONS",

@@ -3,8 +3,12 @@
 //! Decides which requests are forwarded. Knows nothing of upstreams.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, request};
+
+use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 
 /// The reason why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub(in crate::proxy) enum RejectedRequest {
     Target,
     /// Both `Transfer-Encoding` and `Content-Length` are present.
     Framing,
+    /// `Connection` is too long to be read.
+    Connection,
     /// CONNECT is not supported.
     Connect,
     /// `OPTIONS *` concerns the proxy itself.
@@ -38,6 +44,10 @@ impl RejectedRequest {
             Self::Framing => (
                 StatusCode::BAD_REQUEST,
                 "the request's length is given twice\n",
+            ),
+            Self::Connection => (
+                StatusCode::BAD_REQUEST,
+                "the request names too many fields of its connection\n",
             ),
             Self::Connect => (
                 StatusCode::NOT_IMPLEMENTED,
@@ -67,6 +77,10 @@ pub(super) fn validate(request: &mut request::Parts) -> Result<(), RejectedReque
     // field they read.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(RejectedRequest::Framing);
+    }
+    // Each name costs a search among the fields.
+    if is_longer_than(MAX_REQUEST_FIELD, headers, &CONNECTION) {
+        return Err(RejectedRequest::Connection);
     }
     // RFC 9112 §3.2: HTTP/1.0 alone does without.
     let has_host = headers.get(HOST).is_some_and(|host| !host.is_empty());

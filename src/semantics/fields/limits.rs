@@ -1,8 +1,8 @@
 //! How much is read of one field: the limits that bound the work a client causes by long fields.
 //!
 //! Each limit is a multiple of what clients and origins send in earnest. A field beyond it is not
-//! read in part, where a part could mean something else than the whole. It has the meaning that
-//! costs nobody but its sender:
+//! read in part, because a part could mean something else than the whole. It means what costs its
+//! sender alone:
 //!
 //! | field | beyond the limit |
 //! |---|---|

@@ -30,8 +30,8 @@ pub fn multipart_part_head(
 
 /// A boundary of 128 random bits (RFC 2046 §5.1.1).
 ///
-/// To look for it in the content would cost what the content is long, for a few bytes of it. Nobody
-/// who writes content knows the bits, and by chance they are in no content.
+/// A search for it in the content would take time in proportion to the content, for a few bytes of
+/// it. No author of content knows the bits, and by chance they are in none.
 #[must_use]
 pub fn multipart_boundary(random_bits: u128) -> String {
     format!("{random_bits:032x}")

@@ -1,4 +1,4 @@
-//! What a field beyond the limit means: what costs nobody but its sender.
+//! The meaning of a field beyond its limit: it costs its sender alone.
 
 use std::time::Duration;
 

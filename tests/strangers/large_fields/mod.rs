@@ -33,7 +33,7 @@ async fn cost(service: &Service_, request: impl Fn() -> Request<()>) -> Duration
     let mut least = Duration::MAX;
     for _ in 0..20 {
         let (mut service, request) = (service.clone(), request());
-        // What it allocated is freed after the measurement.
+        // Its memory is freed after the measurement.
         let kept = request.headers().clone();
         let ready = service.ready().await.expect("it is always ready");
         let start = ThreadTime::now();
@@ -151,7 +151,7 @@ async fn the_cost_of_a_request_is_bounded_however_long_its_fields_are() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
-/// The same bytes in many lines.
+/// A list of many lines costs what as many lines of any field cost.
 #[tokio::test(start_paused = true)]
 async fn many_lines_of_one_field_cost_what_many_lines_cost() {
     let lines = |name: &'static str, count: usize| {

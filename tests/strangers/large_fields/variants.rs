@@ -86,8 +86,8 @@ async fn a_304_that_names_too_many_fields_in_vary_is_not_stored() {
     assert_eq!((stats.refusals.get(Refusal::Vary), stats.stores), (1, 1));
 }
 
-/// One client asks for very many variants: of the resource a bounded number is kept, and what is
-/// stored of other resources stays.
+/// One client asks for very many variants: a bounded number is kept of that resource, and the
+/// responses of other resources stay.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_variants_takes_bounded_memory_and_evicts_nothing_of_others() {
     let backend = MemoryBackend::builder().capacity(1 << 20).build();
