@@ -232,7 +232,7 @@ mod timeout;
 mod write_info;
 
 pub use body::response::ResponseBody;
-pub use error::BoxError;
+pub use error::{BodyError, BoxError};
 pub use handle::{CacheHandle, InvalidationError};
 pub use layer::{CacheLayer, InvalidOption};
 pub use semantics::cache_control::RequestDirective;

@@ -50,7 +50,7 @@ where
     S: Service<Request<Incoming>, Response = Response<Res>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
-    Res: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    Res: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     /// Serves until the first signal, then finishes the requests in flight. A second signal, or
     /// [`SHUTDOWN_TIMEOUT`], ends them.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use crate::error::BoxError;
+use crate::error::BodyError;
 
 pin_project! {
     /// A body between stored bytes (RFC 9111 §3.4).
@@ -68,13 +68,12 @@ impl<B> Splice<B> {
 impl<B> Splice<B>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
 {
     /// The next chunk: the bytes before, the body, the bytes after.
     pub(crate) fn poll_data(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+    ) -> Poll<Option<Result<Bytes, BodyError<B::Error>>>> {
         if !self.before.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(self.project().before))));
         }
@@ -101,17 +100,17 @@ where
     fn poll_missing(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+    ) -> Poll<Option<Result<Bytes, BodyError<B::Error>>>> {
         let mut splice = self.project();
         loop {
             let data = match ready!(splice.body.as_mut().poll_frame(cx)) {
                 None if *splice.missing == 0 => return Poll::Ready(None),
-                None => return Poll::Ready(Some(Err(WrongLength.into()))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => return Poll::Ready(Some(Err(BodyError::cache(WrongLength)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::inner(error)))),
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             };
             match splice.missing.checked_sub(data.len() as u64) {
-                None => return Poll::Ready(Some(Err(WrongLength.into()))),
+                None => return Poll::Ready(Some(Err(BodyError::cache(WrongLength)))),
                 Some(_) if data.is_empty() => {}
                 Some(0) => {
                     *splice.missing = 0;

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error::BoxError;
+use crate::error::BodyError;
 
 use super::missing_range::Splice;
 
@@ -64,19 +64,18 @@ impl<B> OriginBody<B> {
 impl<B> Body for OriginBody<B>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError<B::Error>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
         match self.project() {
             OriginBodyProjection::Streaming { body } => body
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::inner))),
             OriginBodyProjection::Spliced { splice } => splice
                 .as_mut()
                 .poll_data(cx)
@@ -116,6 +115,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::BoxError;
     use std::collections::VecDeque;
     use std::task::Waker;
 

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,7 +19,8 @@ use crate::semantics::reason::Refusal;
 
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
-use crate::error::BoxError;
+use crate::body::origin::OriginBody;
+use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
 /// Frames moved before the head is sent: enough for a body that is in memory already.
@@ -38,10 +38,10 @@ pub(crate) struct Pump {
 }
 
 /// The next event of a body.
-enum PumpEvent {
+enum PumpEvent<E> {
     Frame(Frame<Bytes>),
     End,
-    Failed(BoxError),
+    Failed(BodyError<E>),
     Abandoned,
     TooSlow,
 }
@@ -65,10 +65,9 @@ impl Pump {
     }
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
-    pub(crate) async fn run<Res>(mut self, body: Res)
+    pub(crate) async fn run<Res>(mut self, body: OriginBody<Res>)
     where
-        Res: Body<Data = Bytes>,
-        Res::Error: Into<BoxError>,
+        Res: Body<Data = Bytes, Error: Send + 'static>,
     {
         let mut body = pin!(body);
         let mut frames = 0_usize;
@@ -95,7 +94,7 @@ impl Pump {
                 PumpEvent::End => return self.end(None),
                 PumpEvent::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
-                    return self.tell_end(BodyEnd::Failed(Arc::from(error)));
+                    return self.tell_end(BodyEnd::Failed(error.into_shared()));
                 }
             }
         }
@@ -130,10 +129,9 @@ impl Pump {
     }
 
     /// The next event of the body, or of the deadline while it is being collected.
-    async fn next<Res>(&mut self, mut body: Pin<&mut Res>) -> PumpEvent
+    async fn next<Res>(&mut self, mut body: Pin<&mut OriginBody<Res>>) -> PumpEvent<Res::Error>
     where
         Res: Body<Data = Bytes>,
-        Res::Error: Into<BoxError>,
     {
         let is_kept = !self.capture.is_over();
         let next = poll_fn(|cx| {
@@ -143,7 +141,7 @@ impl Pump {
             body.as_mut().poll_frame(cx).map(|frame| match frame {
                 None => PumpEvent::End,
                 Some(Ok(frame)) => PumpEvent::Frame(frame),
-                Some(Err(error)) => PumpEvent::Failed(error.into()),
+                Some(Err(error)) => PumpEvent::Failed(error),
             })
         });
         match self.ends_by.filter(|_| is_kept) {
@@ -158,7 +156,7 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.tell_end(BodyEnd::Failed(Arc::new(PumpDropped)));
+            self.tell_end(BodyEnd::Failed(SharedError::cache(PumpDropped)));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The body of every response of the cache.
 
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error::BoxError;
+use crate::error::{BodyError, SharedError};
 use crate::flight::{BodyEvent, BodyReader};
 use crate::semantics::reason::Refusal;
 
@@ -55,7 +53,7 @@ pin_project! {
             left: std::vec::IntoIter<Bytes>,
         },
         Failed {
-            error: Option<BoxError>,
+            error: Option<SharedError>,
         },
     }
 }
@@ -109,7 +107,7 @@ impl<B> ResponseBody<B> {
     }
 
     /// A body that failed while it was collected.
-    pub(crate) fn failed(error: BoxError) -> Self {
+    pub(crate) fn failed(error: SharedError) -> Self {
         Self::new(Kind::Failed { error: Some(error) })
     }
 }
@@ -117,7 +115,6 @@ impl<B> ResponseBody<B> {
 impl<B> ResponseBody<B>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
 {
     /// The inner service's body, collected for the store as it streams.
     pub(crate) fn captured(body: OriginBody<B>, mut capture: Capture) -> Self {
@@ -161,15 +158,14 @@ impl<B> fmt::Debug for ResponseBody<B> {
 impl<B> Body for ResponseBody<B>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError<B::Error>;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
         match self.project().kind.project() {
             KindProjection::Whole { data, trailers, .. } => {
                 let frame = match data.take() {
@@ -179,13 +175,15 @@ where
                 Poll::Ready(frame.map(Ok))
             }
             KindProjection::Shared { reader, left } => {
-                let read = ready!(reader.poll_next(cx))?;
+                let read = ready!(reader.poll_next(cx)).map_err(BodyError::cache)?;
                 Poll::Ready(frame_of(read, left))
             }
             KindProjection::Pieces { left } => {
                 Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
             }
-            KindProjection::Failed { error } => Poll::Ready(error.take().map(Err)),
+            KindProjection::Failed { error } => {
+                Poll::Ready(error.take().map(|error| Err(BodyError::shared(error))))
+            }
             KindProjection::Streaming { mut body, capture } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
                 if let Some(capture) = capture {
@@ -228,7 +226,10 @@ where
 }
 
 /// The frame of a shared reader's event; `left` counts down the announced length.
-fn frame_of(read: BodyEvent, left: &mut Option<u64>) -> Option<Result<Frame<Bytes>, BoxError>> {
+fn frame_of<E>(
+    read: BodyEvent,
+    left: &mut Option<u64>,
+) -> Option<Result<Frame<Bytes>, BodyError<E>>> {
     match read {
         BodyEvent::Data(data) => {
             if let Some(left) = left {
@@ -238,23 +239,7 @@ fn frame_of(read: BodyEvent, left: &mut Option<u64>) -> Option<Result<Frame<Byte
         }
         BodyEvent::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
         BodyEvent::End => None,
-        BodyEvent::Failed(error) => Some(Err(Box::new(SharedError(error)))),
-    }
-}
-
-/// An error that every reader of a shared body receives.
-#[derive(Debug)]
-struct SharedError(Arc<dyn Error + Send + Sync>);
-
-impl fmt::Display for SharedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for SharedError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
+        BodyEvent::Failed(error) => Some(Err(BodyError::shared(error))),
     }
 }
 

@@ -181,7 +181,7 @@ impl<B: Backend> fmt::Debug for CacheLayer<B> {
     }
 }
 
-impl<S, B: Backend> Layer<S> for CacheLayer<B> {
+impl<S: 'static, B: Backend> Layer<S> for CacheLayer<B> {
     type Service = Cache<S, B>;
 
     fn layer(&self, inner: S) -> Cache<S, B> {

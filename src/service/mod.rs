@@ -47,13 +47,12 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::error::BoxError;
 use crate::key::canonical::cookies::CookieLines;
 use crate::semantics::reason::Bypass;
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
-use self::bounds::{InnerBody, InnerService};
+use self::bounds::{BodyOf, HttpResponse, HttpService, InnerBody, InnerService};
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
@@ -70,7 +69,36 @@ pub use future::ResponseFuture;
 /// It is always ready: hits are served while the inner service is saturated, and a request that
 /// needs the inner service waits for its readiness inside its future. Its error is the inner
 /// service's.
-pub struct Cache<S, B: Backend> {
+///
+/// The bodies of the inner service's responses have `Data = Bytes`, and are `Send` and `'static`;
+/// so are the bodies of requests. The bound `HttpResponse` means any [`http::Response`].
+///
+/// # Bounds
+///
+/// The service can be moved into spawned async blocks with all common types of response bodies,
+/// `BoxBody<Bytes, BoxError>` included. For a *request* body that names `Box<dyn Error>` in its
+/// type, rustc cannot prove there that it is `'static` ([rust-lang/rust#110338]). Spawn or box the
+/// future itself instead, or use a body type of its own such as axum's:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::combinators::BoxBody;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_response_cache::{BoxError, CacheLayer, backend::MemoryBackend};
+///
+/// # fn send(request: Request<BoxBody<Bytes, BoxError>>) {
+/// let inner = service_fn(async |request: Request<BoxBody<Bytes, BoxError>>| {
+///     Ok::<_, BoxError>(http::Response::new(request.into_body()))
+/// });
+/// let service = CacheLayer::new(MemoryBackend::default()).layer(inner);
+/// let answer = tokio::spawn(service.oneshot(request));
+/// # drop(answer);
+/// # }
+/// ```
+///
+/// [rust-lang/rust#110338]: https://github.com/rust-lang/rust/issues/110338
+pub struct Cache<S: 'static, B: Backend> {
     inner: S,
     state: LayerState<B>,
 }
@@ -105,14 +133,15 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         &self,
         parts: Parts,
         body: Req,
-        work: impl FnOnce(LayerState<B>, S, Request<Req>) -> F,
+        work: impl FnOnce(LayerState<B>, HttpService<S>, Request<Req>) -> F,
     ) -> ResponseFuture<Res, S::Error>
     where
-        S: Service<Request<Req>, Response = Response<Res>>,
+        S: Service<Request<Req>>,
         F: Future<Output = Result<Response<ResponseBody<Res>>, S::Error>> + Send + 'static,
     {
         let request = Request::from_parts(parts, body);
-        ResponseFuture::pending(work(self.state.clone(), self.inner.clone(), request))
+        let inner = HttpService(self.inner.clone());
+        ResponseFuture::pending(work(self.state.clone(), inner, request))
     }
 }
 
@@ -132,7 +161,8 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         reason: Bypass,
     ) -> ResponseFuture<Res, S::Error>
     where
-        S: InnerService<Req, Res>,
+        S: Service<Request<Req>>,
+        HttpService<S>: InnerService<Req, Res> + Service<Request<Req>, Error = S::Error>,
         Req: Send + 'static,
         Res: InnerBody,
     {
@@ -156,19 +186,18 @@ impl<S: fmt::Debug, B: Backend> fmt::Debug for Cache<S, B> {
     }
 }
 
-impl<S, B, Req, Res> Service<Request<Req>> for Cache<S, B>
+impl<S, B, Req> Service<Request<Req>> for Cache<S, B>
 where
-    S: Service<Request<Req>, Response = Response<Res>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
+    S::Future: Send,
+    S::Error: Send,
     B: Backend,
     Req: Send + 'static,
-    Res: Body<Data = Bytes> + Send + 'static,
-    Res::Error: Into<BoxError>,
+    BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
 {
-    type Response = Response<ResponseBody<Res>>;
+    type Response = Response<ResponseBody<BodyOf<S, Req>>>;
     type Error = S::Error;
-    type Future = ResponseFuture<Res, S::Error>;
+    type Future = ResponseFuture<BodyOf<S, Req>, S::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
@@ -213,7 +242,8 @@ where
             let found = found.with_refresh_if(can_be_sent);
             let (response, refresh) = answer(&self.state, found, key.preconditions(&parts));
             if let Some(refresh) = refresh {
-                refresh.spawn(self.inner.clone(), Request::from_parts(parts, body), key);
+                let inner = HttpService(self.inner.clone());
+                refresh.spawn(inner, Request::from_parts(parts, body), key);
             }
             return ResponseFuture::ready(response);
         }

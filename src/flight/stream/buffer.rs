@@ -3,13 +3,13 @@
 //! Start at [`BodyBuffer::trim`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::error::SharedError;
 use crate::flight::buffer_budget::BudgetShare;
 use crate::semantics::stored::DropObserver;
 
@@ -25,7 +25,7 @@ pub(crate) enum BodyEnd {
     /// The whole body has arrived, with these trailers.
     Complete(Option<HeaderMap>),
     /// The body broke off. Every reader gets this error.
-    Failed(Arc<dyn Error + Send + Sync>),
+    Failed(SharedError),
 }
 
 /// A buffer that a source and its readers share.

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
+
+use crate::error::SharedError;
 
 use super::buffer::{BodyEnd, SharedBuffer, wake};
 
@@ -46,7 +47,7 @@ pub(crate) enum BodyEvent {
     /// The end. Returned again at each further poll.
     End,
     /// The body broke off with this error. Returned once, then [`End`](Self::End).
-    Failed(Arc<dyn Error + Send + Sync>),
+    Failed(SharedError),
 }
 
 impl BodyReader {

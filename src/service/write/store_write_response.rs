@@ -27,7 +27,8 @@ use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::stats::Event;
 
 use crate::body::response::ResponseBody;
-use crate::error::BoxError;
+use crate::error::{BodyError, SharedError};
+use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::store_fill::cost_since;
 use crate::service::storing_permission::{
@@ -211,15 +212,17 @@ impl<F> Representation<F> {
     ) -> (ResponseBody<Res>, Replaced)
     where
         B: Backend<Fence = F>,
-        Res: Body<Data = Bytes>,
-        Res::Error: Into<BoxError>,
+        Res: InnerBody,
     {
         let limit = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let collected = match Limited::new(body, limit).collect().await {
+        let collected = match Limited::new(with_shared_errors(body), limit)
+            .collect()
+            .await
+        {
             Ok(collected) => collected,
             Err(error) => {
                 state.record_refusal(Refusal::BodyFailed);
-                return (ResponseBody::failed(error), Replaced::default());
+                return (ResponseBody::failed(error.into()), Replaced::default());
             }
         };
         let trailers = collected.trailers().cloned();
@@ -249,6 +252,11 @@ impl<F> Representation<F> {
         };
         (answer, replaced)
     }
+}
+
+/// A body whose errors `Limited` can pass on.
+fn with_shared_errors<Res: InnerBody>(body: Res) -> impl Body<Data = Bytes, Error = SharedError> {
+    body.map_err(|error| BodyError::inner(error).into_shared())
 }
 
 /// The GET whose target the `Content-Location` of the response names, on the write's own site, and

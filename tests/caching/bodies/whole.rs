@@ -44,7 +44,7 @@ async fn a_body_that_fails_midway_fails_for_its_client_and_is_not_stored() {
             assert_eq!(next_data(&mut body).await, "half");
             tell(&script, Err(OriginError("gone").into()));
             let error = body.frame().await.expect("no clean end").expect_err("gone");
-            assert_eq!(cause(&*error), &OriginError("gone"));
+            assert_eq!(cause(&*BoxError::from(error)), &OriginError("gone"));
             settled().await;
             assert_eq!(origin.calls(), call);
         }

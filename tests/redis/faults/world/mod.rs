@@ -12,9 +12,9 @@ use http_body_util::BodyExt;
 use tokio::time::sleep;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
-use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{Guarded, RedisBackend};
+use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::faults::world::instance::Instance;
 use crate::support::origin::{Origin, answer};
@@ -112,7 +112,8 @@ impl World {
         };
         let origin = self.origin();
         let service = layer.layer(origin.clone());
-        let service = service.map_response(|answer| answer.map(BodyExt::boxed_unsync));
+        let service = service
+            .map_response(|answer| answer.map(|body| body.map_err(BoxError::from).boxed_unsync()));
         Instance {
             handle: layer.handle(),
             service: BoxCloneSyncService::new(service),

@@ -1,5 +1,8 @@
 //! The bounds on a service and its bodies: `Send`, and nothing else.
 
+mod servers;
+mod spawned;
+
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::Future;
