@@ -17,6 +17,7 @@ use crate::error::panics::Panicked;
 use crate::key::canonical::cookies::{CookieLines, IgnoredCookies};
 use crate::key::{Authority, QueryRules, Sites, UriKey};
 use crate::random::{Random, SeededRandom};
+use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
 use crate::semantics::cache_status::CacheName;
@@ -78,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) on_rewritten_target: Option<Arc<OnRewrittenTarget>>,
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
+    pub(crate) bypass_fields: BypassFields,
 
     /// The hook of this layer, and those of the layers of the same cache inside of it.
     pub(crate) also_invalidate: Vec<Arc<AlsoInvalidate>>,
@@ -178,6 +180,7 @@ impl Default for Config {
             on_rewritten_target: None,
             scope: Arc::from(""),
             skip: None,
+            bypass_fields: BypassFields::default(),
             also_invalidate: Vec::new(),
             write_through: false,
             store_posts: true,
@@ -245,6 +248,7 @@ impl Config {
             on_rewritten_target: self.on_rewritten_target.clone(),
             scope: self.scope.clone(),
             skip: self.skip.clone(),
+            bypass_fields: self.bypass_fields.clone(),
             also_invalidate: self.also_invalidate_with(inner),
             // The fence of such a response was captured before the call, if this layer stores it.
             write_through: self.write_through && inner.write_through,
@@ -291,6 +295,13 @@ impl Config {
     pub(crate) fn has_key_hook_of(&self, inner: &Self) -> bool {
         let hooks = [&inner.key, &self.key, &default_key()].map(|hook| Arc::as_ptr(hook).addr());
         hooks[0] == hooks[1] || hooks[0] == hooks[2]
+    }
+
+    /// Returns whether the layer exempts a GET or HEAD by its fields or by the hook.
+    pub(crate) fn exempts(&self, request: &request::Parts) -> bool {
+        let is_skipped = |skip: &Arc<Skip>| skip(request) != Ok(false);
+        self.bypass_fields.has_any_in(&request.headers)
+            || self.skip.as_ref().is_some_and(is_skipped)
     }
 
     /// Returns whether the application has set a key hook.

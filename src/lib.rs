@@ -197,9 +197,10 @@
 //!   warning is logged.
 //! * **Hidden inputs.** The cache does not see which request fields a handler reads. A response
 //!   that depends on a field must name it in `Vary`, or the field must be part of the
-//!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host`,
-//!   `X-Original-URL` and similar fields unless they are removed before. It also includes the
-//!   target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
+//!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host` and
+//!   similar fields unless they are removed before. Requests with `X-HTTP-Method-Override`,
+//!   `X-Original-URL` and the like bypass the cache: see
+//!   [`bypass_fields`](CacheLayer::bypass_fields). Hidden inputs also include the target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
 //!   of the host that one client chose: see
 //!   [`on_rewritten_target`](CacheLayer::on_rewritten_target). A GET with content bypasses the
 //!   cache only if its head announces the content, which HTTP/2 does not require.
@@ -235,6 +236,7 @@ pub use body::response::ResponseBody;
 pub use error::{BodyError, BoxError};
 pub use handle::{CacheHandle, InvalidationError};
 pub use layer::{CacheLayer, InvalidOption};
+pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;
 pub use semantics::reason::WriteOutcome;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::{Extensions, Uri, request};
 
 use super::CacheLayer;
-use super::invalid_option::{InvalidOption, or_panic};
+use super::invalid_option::{InvalidOption, field_names, or_panic};
 use crate::backend::Backend;
 use crate::config::hook::{GuardedKey, HookGuard, subject};
 use crate::key::canonical::cookies::IgnoredCookies;
 use crate::key::{Authority, KeyBy, KeyParts, MakeCacheKey, QueryRules, Sites};
+use crate::semantics::bypass_fields::BypassFields;
 
 /// # Keys
 ///
@@ -262,6 +263,52 @@ impl<B: Backend> CacheLayer<B> {
     pub fn scope(self, scope: &str) -> Self {
         let scope = Arc::from(scope);
         self.with(|config| config.scope = scope)
+    }
+
+    /// Sets the request fields that make a GET or HEAD bypass the cache, in place of an earlier
+    /// list.
+    ///
+    /// Default: [`DEFAULT_BYPASS_FIELDS`](crate::DEFAULT_BYPASS_FIELDS), which are
+    /// `X-HTTP-Method-Override`, `X-HTTP-Method` and `X-Method-Override`, which name another method
+    /// to some frameworks, and `X-Original-URL` and `X-Rewrite-URL`, which name another target. A
+    /// service that obeys them would have the response to another request stored under the key of
+    /// this one. The request goes to the service as it came, and its response is not stored;
+    /// `Cache-Status` says `fwd=bypass; detail=bypass-field`. An empty list lets no field decide.
+    ///
+    /// The method of a request says whether it is a write, whatever these fields say: a POST
+    /// invalidates, and a GET does not. A service should obey an override in a POST only. A method
+    /// in the query (`_method`) is in the key and needs no entry.
+    ///
+    /// A field that a trusted proxy adds to every request does not belong here, because nothing
+    /// would be stored: `Forwarded`, `X-Forwarded-Host`, `X-Forwarded-Proto`, `X-Forwarded-Prefix`.
+    /// If responses depend on one of these, name it in `Vary` or put it into the
+    /// [key](Self::key_by), and let no client set it.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, DEFAULT_BYPASS_FIELDS, backend::MemoryBackend};
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .bypass_fields(DEFAULT_BYPASS_FIELDS.into_iter().chain(["x-preview"]));
+    /// ```
+    ///
+    /// # Panics
+    /// If a name is not a valid field name; see [`try_bypass_fields`](Self::try_bypass_fields).
+    #[must_use]
+    #[track_caller]
+    pub fn bypass_fields<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        or_panic(self.try_bypass_fields(names))
+    }
+
+    /// Sets [`bypass_fields`](Self::bypass_fields) to names that come from configuration.
+    ///
+    /// # Errors
+    /// If a name is not a valid field name.
+    pub fn try_bypass_fields<'n>(
+        self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Self, InvalidOption> {
+        let names = field_names("bypass_fields", names)?;
+        Ok(self.with(|config| config.bypass_fields = BypassFields::new(names)))
     }
 
     /// Lets GET and HEAD requests bypass the cache if this function returns `true` for them.

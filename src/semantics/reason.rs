@@ -112,6 +112,8 @@ reasons! {
         Authority => "authority",
         /// The `skip` predicate matched.
         Skipped => "skipped",
+        /// The request has one of the `bypass_fields`, which may change its meaning.
+        BypassField => "bypass-field",
         /// The `MakeCacheKey` hook declined to make a key.
         NoKey => "no-key",
         /// A function that an option was given panicked, so that the request has no key, or may not

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA, RANGE,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE,
+    HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING,
+    UPGRADE, UPGRADE_INSECURE_REQUESTS, USER_AGENT,
 };
 use http::{HeaderMap, Method, Uri, request};
 
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::config::hook::NoKey;
 use crate::error::panics::Panicked;
 use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource};
+use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::{Bypass, Reason};
@@ -144,7 +146,7 @@ pub(crate) fn classify<'r>(
     request: &'r request::Parts,
 ) -> Route<'r> {
     let is_read = matches!(request.method, Method::GET | Method::HEAD);
-    let fields = RouteFields::from_headers(&request.headers);
+    let fields = RouteFields::from_headers(&request.headers, &config.bypass_fields);
     if is_read {
         if let Some(reason) = bypass_reason(config, request, &fields) {
             return Route::Bypass(reason);
@@ -287,6 +289,9 @@ fn bypass_reason(
     if fields.has_content {
         return Some(Bypass::RequestContent);
     }
+    if fields.has_bypass_field {
+        return Some(Bypass::BypassField);
+    }
     match config.skip.as_ref()?(request) {
         Ok(skips) => skips.then_some(Bypass::Skipped),
         Err(Panicked) => Some(Bypass::HookPanicked),
@@ -302,13 +307,17 @@ struct RouteFields<'r> {
     has_directives: bool,
     /// Whether the fields may select less than the whole response.
     is_selective: bool,
+    has_bypass_field: bool,
     hosts: HostLines<'r>,
 }
 
 impl<'r> RouteFields<'r> {
     /// Reads all fields once.
-    fn from_headers(headers: &'r HeaderMap) -> Self {
-        let mut fields = Self::default();
+    fn from_headers(headers: &'r HeaderMap, bypass_fields: &BypassFields) -> Self {
+        let mut fields = Self {
+            has_bypass_field: bypass_fields.has_other_in(headers),
+            ..Self::default()
+        };
         for (name, value) in headers {
             match *name {
                 HOST => fields.hosts.add(value),
@@ -317,7 +326,17 @@ impl<'r> RouteFields<'r> {
                 CONTENT_LENGTH => fields.has_content |= value != "0",
                 CACHE_CONTROL | PRAGMA => fields.has_directives = true,
                 IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE => fields.is_selective = true,
-                _ => {}
+                // Most requests have these. They cost no look at their names.
+                ACCEPT
+                | ACCEPT_ENCODING
+                | ACCEPT_LANGUAGE
+                | CONNECTION
+                | COOKIE
+                | ORIGIN
+                | REFERER
+                | UPGRADE_INSECURE_REQUESTS
+                | USER_AGENT => {}
+                _ => fields.has_bypass_field |= bypass_fields.has_extension(name),
             }
         }
         fields

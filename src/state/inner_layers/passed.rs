@@ -48,9 +48,7 @@ impl InnerLayers {
         request: &request::Parts,
         written: Option<Resource>,
     ) {
-        let skip = config.skip.as_ref();
-        let is_skipped = invalidation::is_safe(&request.method)
-            && skip.is_some_and(|skip| skip(request) != Ok(false));
+        let is_skipped = invalidation::is_safe(&request.method) && config.exempts(request);
         let mut passed = self.passed();
         // A request that is repeated between the layers passes them once more.
         passed.configs.retain(|known| !Arc::ptr_eq(known, config));
@@ -81,10 +79,9 @@ impl InnerLayers {
     ) -> bool {
         // The functions of the application are called without the lock.
         let configs = self.passed().configs.clone();
-        configs.iter().any(|inner| {
-            let skip = inner.skip.as_ref();
-            !state.config.has_key_hook_of(inner) || skip.is_some_and(|skip| skip(get) != Ok(false))
-        })
+        configs
+            .iter()
+            .any(|inner| !state.config.has_key_hook_of(inner) || inner.exempts(get))
     }
 
     /// Whether one of the layers that the request has passed by now exempts it from the cache.
