@@ -200,7 +200,8 @@
 //!   [key](CacheLayer::key). This includes a reflected `Origin`, and `X-Forwarded-Host` and
 //!   similar fields unless they are removed before. Requests with `X-HTTP-Method-Override`,
 //!   `X-Original-URL` and the like bypass the cache: see
-//!   [`bypass_fields`](CacheLayer::bypass_fields). Hidden inputs also include the target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
+//!   [`bypass_fields`](CacheLayer::bypass_fields). Hidden inputs also include the
+//!   target in an extension, such as axum's `OriginalUri`, which shows the scheme and the spelling
 //!   of the host that one client chose: see
 //!   [`on_rewritten_target`](CacheLayer::on_rewritten_target). A GET with content bypasses the
 //!   cache only if its head announces the content, which HTTP/2 does not require.

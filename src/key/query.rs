@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Nobody sends so many in earnest.
+    /// No form has so many.
     #[test]
     fn a_query_of_very_many_parameters_is_kept_as_received() {
         let rules = QueryRules::all().ignoring(["x"]).sorted();

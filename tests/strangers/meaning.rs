@@ -33,7 +33,7 @@ fn obedient() -> Origin {
 }
 
 /// CASES: `X-HTTP-Method-Override` and its like on a GET. It is answered by the service, is not
-/// stored, and what is stored does not answer it.
+/// stored, and no stored response answers it.
 #[tokio::test(start_paused = true)]
 async fn a_read_with_a_field_that_changes_its_meaning_bypasses_the_cache() {
     for name in DEFAULT_BYPASS_FIELDS {
