@@ -98,6 +98,7 @@ pub(crate) struct Config {
     /// The `beta` of XFetch; `None` refreshes nothing early.
     pub(crate) early_refresh: Option<f64>,
 
+    pub(crate) log_query: bool,
     pub(crate) cache_status: bool,
     pub(crate) cache_status_name: StatusName,
 
@@ -197,6 +198,7 @@ impl Default for Config {
             },
             failure_backoff: Duration::from_secs(5),
             early_refresh: None,
+            log_query: false,
             cache_status: true,
             cache_status_name: StatusName::new(CacheName::default()),
             clock: Arc::new(SystemClock),
@@ -265,6 +267,7 @@ impl Config {
             stale: inner.stale,
             failure_backoff: self.failure_backoff,
             early_refresh: self.early_refresh,
+            log_query: self.log_query,
             cache_status: self.cache_status,
             cache_status_name: self.cache_status_name.clone(),
             clock: self.clock.clone(),

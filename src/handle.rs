@@ -10,6 +10,8 @@ use std::time::Duration;
 use http::uri::InvalidUri;
 use http::{Request, Uri};
 
+use tracing::Instrument;
+
 use crate::backend::{Backend, BackendError, InvalidationTarget};
 use crate::key::Sites;
 use crate::state::LayerState;
@@ -161,7 +163,8 @@ impl<B: Backend> CacheHandle<B> {
         path: &str,
     ) -> Result<(), InvalidationError> {
         let target = InvalidationTarget::Resource(self.state.resource(authority, path));
-        let invalidated = self.state.invalidate(target).await;
+        let span = tracing::error_span!("invalidation", authority, path);
+        let invalidated = self.state.invalidate(target).instrument(span).await;
         Ok(invalidated.map_err(Kind::Backend)?)
     }
 
@@ -176,9 +179,9 @@ impl<B: Backend> CacheHandle<B> {
     /// If the backend does not acknowledge the invalidation.
     pub async fn invalidate_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
         let group = self.state.group(authority, name);
-        self.state
-            .invalidate(InvalidationTarget::Group(group))
-            .await
+        let span = tracing::error_span!("invalidation", authority, group = name);
+        let target = InvalidationTarget::Group(group);
+        self.state.invalidate(target).instrument(span).await
     }
 
     /// Invalidates everything the backend holds, including responses of other layers and scopes. In

@@ -15,6 +15,14 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
+    /// A throttle that admits the next line.
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
+        }
+    }
+
     /// The number of lines suppressed since the last one, if another may be written now, by a
     /// monotonic clock.
     pub(crate) fn admit(&self, now: Duration) -> Option<u64> {

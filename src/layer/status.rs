@@ -71,4 +71,16 @@ impl<B: Backend> CacheLayer<B> {
         let name = CacheName::new(name).map_err(invalid)?;
         Ok(self.with(|config| config.cache_status_name = StatusName::new(name)))
     }
+
+    /// Logs the query of a request beside its method and path.
+    ///
+    /// Default: `false`, queries may hold secrets. All lines at debug level about a request are in
+    /// a span `cache` with its method and path; tasks that the request leaves behind go on in that
+    /// span, or in that of the caller. Lines about an invalidation say the write, path or group it
+    /// is for. Warnings and errors that clients can cause are written at most once a second for
+    /// each kind, with the number of those that were `suppressed` before.
+    #[must_use]
+    pub fn log_query(self, log: bool) -> Self {
+        self.with(|config| config.log_query = log)
+    }
 }

@@ -16,6 +16,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::clock::throttle::Throttle;
+use crate::clock::{Clock, SystemClock};
 use crate::error::BoxError;
 use crate::semantics::cache_status::CACHE_STATUS;
 
@@ -77,7 +79,8 @@ impl<S> Layer<S> for ErrorResponderLayer {
 /// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other
 /// error is answered with 500. The response is `text/plain` with `Cache-Control: no-store`, and
 /// the reason is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged
-/// with its causes. An error of `poll_ready` is the response to the next call.
+/// with its causes, at most once a second for each kind. An error of `poll_ready` is the response
+/// to the next call.
 ///
 /// ```no_run
 /// use tower_response_cache::proxy::{ErrorResponder, ReverseProxy};
@@ -216,7 +219,11 @@ where
     }
 }
 
-/// Logs an error with its causes and returns its kind.
+/// Admits one warning per second for each kind of error, whatever the number of proxies.
+static THROTTLES: [Throttle; ProxyErrorKind::Internal as usize + 1] =
+    [const { Throttle::new() }; ProxyErrorKind::Internal as usize + 1];
+
+/// Logs an error with its causes, at most once a second for each kind, and returns its kind.
 fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
     let kind = causes(error)
         .find_map(|cause| cause.downcast_ref())
@@ -225,7 +232,12 @@ fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
     let (reason, error) = (kind.as_str(), chain.join(": "));
     match kind.status().is_client_error() {
         true => tracing::debug!(reason, error, "request failed"),
-        false => tracing::warn!(reason, error, "request failed"),
+        false => {
+            if let Some(suppressed) = THROTTLES[kind as usize].admit(SystemClock.now().monotonic())
+            {
+                tracing::warn!(reason, error, suppressed, "request failed");
+            }
+        }
     }
     kind
 }

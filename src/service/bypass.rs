@@ -4,9 +4,11 @@ use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
+use crate::semantics::invalidation::is_safe;
 use crate::semantics::reason::{Bypass, Reason};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
+use crate::state::throttled_log::Message;
 use crate::stats::Event;
 
 use super::bounds::{InnerBody, InnerService};
@@ -29,6 +31,18 @@ where
 {
     state.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
+    // A write bypasses the cache only without a key.
+    if !is_safe(request.method())
+        && let Some(suppressed) = state.admit_log(Message::WriteWithoutKey)
+    {
+        tracing::warn!(
+            method = %request.method(),
+            path = request.uri().path(),
+            reason = reason.as_str(),
+            suppressed,
+            "a write without a key invalidates nothing"
+        );
+    }
     let response = call(Marked::new(inner, &state), request).await?;
     let mut response = response.map(ResponseBody::streaming);
     Responder::new(&state).mark_bypassed(response.headers_mut(), reason);

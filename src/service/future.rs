@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Response;
+use tracing::Span;
 
 use crate::body::response::ResponseBody;
 
@@ -28,7 +29,7 @@ pub struct ResponseFuture<B, E> {
 enum Kind<B, E> {
     /// A hit: it waits for nothing, and allocates nothing.
     Ready(Option<Response<ResponseBody<B>>>),
-    Pending(Pin<Box<dyn Future<Output = Answer<B, E>> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = Answer<B, E>> + Send>>, Span),
 }
 
 impl<B, E> ResponseFuture<B, E> {
@@ -42,7 +43,14 @@ impl<B, E> ResponseFuture<B, E> {
     /// A future that has to wait.
     pub(crate) fn pending(future: impl Future<Output = Answer<B, E>> + Send + 'static) -> Self {
         Self {
-            kind: Kind::Pending(Box::pin(future)),
+            kind: Kind::Pending(Box::pin(future), Span::none()),
+        }
+    }
+
+    /// Lets the future run in a span, if it has to wait.
+    pub(crate) fn set_span(&mut self, span: Span) {
+        if let Kind::Pending(_, current) = &mut self.kind {
+            *current = span;
         }
     }
 }
@@ -58,7 +66,10 @@ impl<B, E> Future for ResponseFuture<B, E> {
             Kind::Ready(response) => {
                 Poll::Ready(Ok(response.take().expect("polled after completion")))
             }
-            Kind::Pending(future) => future.as_mut().poll(cx),
+            Kind::Pending(future, span) => {
+                let _entered = span.enter();
+                future.as_mut().poll(cx)
+            }
         }
     }
 }
@@ -67,7 +78,7 @@ impl<B, E> fmt::Debug for ResponseFuture<B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
             Kind::Ready(_) => "ready",
-            Kind::Pending(_) => "pending",
+            Kind::Pending(..) => "pending",
         };
         f.debug_tuple("ResponseFuture").field(&kind).finish()
     }

@@ -20,8 +20,8 @@ use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
-use crate::state::backend_failure_log::Operation;
 use crate::state::layer_state::Store;
+use crate::state::throttled_log::Operation;
 
 /// The outcome of a lookup.
 #[allow(

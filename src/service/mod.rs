@@ -58,6 +58,7 @@ use self::coalesce::coalesce;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
 use self::request::forwarded_form::apply_to_write;
+use self::request::log_span;
 use self::request::route::{Route, classify, resource_of_write};
 use self::respond::Responder;
 use self::write::write;
@@ -204,12 +205,33 @@ where
     }
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         if let Some(layers) = find_layers(&self.state, &parts) {
             let written = resource_of_write(&self.state, &parts);
             layers.add(&self.state.config, &parts, written);
             return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
         }
+        if !log_span::is_enabled() {
+            return self.route(parts, body);
+        }
+        let span = log_span::span_of(&self.state.config, &parts);
+        let mut future = span.in_scope(|| self.route(parts, body));
+        future.set_span(span);
+        future
+    }
+}
+
+impl<S, B: Backend> Cache<S, B> {
+    /// Sends a request on its route: the answer of the store, or a future that waits for the inner
+    /// service.
+    fn route<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
+    where
+        S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
+        S::Future: Send,
+        S::Error: Send,
+        Req: Send + 'static,
+        BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
+    {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
         let cookies = config.take_ignored_cookies(&mut parts.headers);
         let read_request = match classify(config, seed, &parts) {

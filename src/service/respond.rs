@@ -152,7 +152,6 @@ impl<'s> Responder<'s> {
     /// A 503, because the queue for the inner service is full (RFC 9110 §15.6.4).
     pub(crate) fn too_many_waiting<Res>(self) -> Response<ResponseBody<Res>> {
         self.counters.count(Event::Overload);
-        tracing::warn!("too many fills wait for the inner service");
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         let headers = response.headers_mut();

@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
+use crate::clock::throttle::Throttle;
+use crate::clock::{Clock, SystemClock};
 use crate::timeout::with_timeout;
 
 /// The background tasks of one cache.
@@ -18,6 +21,7 @@ pub(crate) struct Background {
     tasks: TaskTracker,
     is_closing: AtomicBool,
     deadline: CancellationToken,
+    log: Throttle,
 }
 
 /// The result of [`CacheHandle::shutdown`](crate::CacheHandle::shutdown).
@@ -61,7 +65,8 @@ impl Background {
         self.tasks.len()
     }
 
-    /// Runs a future in a task of its own, until the deadline of the shutdown.
+    /// Runs a future in a task of its own, until the deadline of the shutdown. The current span is
+    /// that of the task.
     pub(crate) fn spawn(
         &self,
         runtime: &Handle,
@@ -71,7 +76,10 @@ impl Background {
         let bounded = async move {
             deadline.run_until_cancelled_owned(future).await;
         };
-        drop(self.tasks.spawn_on(bounded, runtime));
+        drop(
+            self.tasks
+                .spawn_on(bounded.instrument(Span::current()), runtime),
+        );
     }
 
     /// Polls a future once on the spot, and moves it into a task if it has to wait.
@@ -95,9 +103,17 @@ impl Background {
             Ok(Poll::Ready(())) => {}
             Ok(Poll::Pending) => match runtime {
                 Some(runtime) => self.spawn(runtime, future),
-                None => tracing::error!("no runtime: background work of the cache was dropped"),
+                None => self.report("background work of the cache was dropped: no runtime"),
             },
-            Err(_) => tracing::error!("background work of the cache panicked"),
+            Err(_) => self.report("background work of the cache panicked"),
+        }
+    }
+
+    /// Logs an error, at most once a second.
+    #[cold]
+    fn report(&self, error: &str) {
+        if let Some(suppressed) = self.log.admit(SystemClock.now().monotonic()) {
+            tracing::error!(suppressed, "{error}");
         }
     }
 

@@ -10,13 +10,13 @@ use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
 use crate::stats::{Counters, Event};
 
-use super::backend_failure_log::FailureLog;
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::language_variants::LanguageVariants;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
+use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableKeys;
 use super::write_grace::WriteGrace;
 
@@ -33,8 +33,7 @@ pub(crate) struct SharedState<B: Backend> {
     /// The backend and the seed of its cache keys.
     pub(crate) store: Store<B>,
     pub(crate) counters: Counters,
-    /// Throttles the log lines about a failing backend.
-    pub(crate) failure_log: FailureLog,
+    pub(crate) log: ThrottledLog,
     pub(crate) coalescing: Coalescing<B::Fence>,
     pub(crate) origin: OriginState,
     /// Resources of which nothing is stored for now, after a write of unknown outcome.
@@ -103,7 +102,7 @@ impl<B: Backend> LayerState<B> {
             shared: Arc::new(SharedState {
                 store: Store::new(backend),
                 counters: Counters::default(),
-                failure_log: FailureLog::default(),
+                log: ThrottledLog::default(),
                 coalescing: Coalescing {
                     flights: Flights::default(),
                     uncacheable: UncacheableKeys::default(),
@@ -121,6 +120,11 @@ impl<B: Backend> LayerState<B> {
     /// The time by the layer's clock.
     pub(crate) fn now(&self) -> Moment {
         self.config.clock.now()
+    }
+
+    /// The number of log lines of a kind left out since the last one, if another may be written.
+    pub(crate) fn admit_log(&self, message: Message) -> Option<u64> {
+        self.shared.log.admit(message, self.now())
     }
 
     /// Counts an event.

@@ -8,7 +8,6 @@
 //! their way but the mark of [`inner_layers`], and imports nothing of `service`. Start reading with
 //! [`layer_state`], then [`operations`].
 
-pub(crate) mod backend_failure_log;
 pub(crate) mod background;
 pub(crate) mod detached_writes;
 pub(crate) mod fill_queue;
@@ -18,6 +17,7 @@ pub(crate) mod layer_state;
 pub(crate) mod operations;
 pub(crate) mod origin_failures;
 pub(crate) mod shared_head;
+pub(crate) mod throttled_log;
 pub(crate) mod uncacheable;
 pub(crate) mod write_grace;
 

@@ -9,15 +9,15 @@ use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::Event;
 use crate::timeout::with_timeout;
 
-use super::backend_failure_log::Operation;
 use super::background::{CANCELLED_TASKS_TIMEOUT, ShutdownReport};
 use super::layer_state::LayerState;
+use super::throttled_log::Operation;
 
 impl<B: Backend> LayerState<B> {
     /// Logs that a backend operation failed, at most once a second for each operation.
     pub(crate) fn backend_failed(&self, operation: Operation, error: &BackendError) {
         let now = self.now();
-        self.shared.failure_log.report(operation, error, now);
+        self.shared.log.report(operation, error, now);
     }
 
     /// Counts and logs why a response is not stored. Responses to HEAD are never stored; that is

@@ -9,6 +9,9 @@ mod expect;
 mod failures;
 mod folder;
 mod http2;
+#[allow(dead_code, reason = "other programs use the rest of it")]
+#[path = "../support/logs.rs"]
+mod logs;
 mod nginx;
 mod origin;
 mod raw;

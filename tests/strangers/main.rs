@@ -8,6 +8,7 @@ mod credentials;
 mod failing_origins;
 mod failing_writes;
 mod large_fields;
+mod log_lines;
 mod meaning;
 mod panicking_hooks;
 mod refusals;

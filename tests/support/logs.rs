@@ -9,18 +9,23 @@ use tracing::subscriber::{DefaultGuard, set_default};
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
-/// All that this thread logs, from warnings on, as long as it lives.
+/// All that this thread logs, from a level on, as long as it lives.
 pub struct Logs {
     written: Written,
     _guard: DefaultGuard,
 }
 
 impl Logs {
+    /// From warnings on.
     pub fn new() -> Self {
+        Self::from_level(Level::WARN)
+    }
+
+    pub fn from_level(level: Level) -> Self {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::WARN)
+            .with_max_level(level)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();

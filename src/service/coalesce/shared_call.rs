@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
+use tracing::Span;
 
 use crate::backend::Backend;
 use crate::flight::{CallDriver, FlightOutcome, Leader};
@@ -39,6 +40,8 @@ struct CallState<F: Future, B: Backend> {
     layer: LayerState<B>,
     lead: Arc<Leader<B::Fence, SharedHead>>,
     runtime: Option<Handle>,
+    /// The span of the client whose call it is: a follower may move it into a task.
+    span: Span,
     client: ClientLink,
     state: Mutex<State<F>>,
 }
@@ -115,6 +118,7 @@ where
             layer,
             lead,
             runtime: Handle::try_current().ok(),
+            span: Span::current(),
             client: ClientLink::default(),
             state: Mutex::new(State::WithClient(Box::pin(future), None)),
         });
@@ -200,12 +204,12 @@ where
 
     /// Moves the call into a background task.
     fn spawn(self: Arc<Self>, runtime: &Handle, future: Pin<Box<F>>) {
-        let layer = self.layer.clone();
+        let (layer, span) = (self.layer.clone(), self.span.clone());
         let task = Task {
             call: self,
             future: Some(future),
         };
-        layer.shared.background.spawn(runtime, task.run());
+        span.in_scope(|| layer.shared.background.spawn(runtime, task.run()));
     }
 
     /// Resolves when the client has left, and the followers have left too or waited for the longest

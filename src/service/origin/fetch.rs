@@ -16,6 +16,7 @@ use crate::service::parts::fetch_missing_range::narrow;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::state::fill_queue::FillQueue;
+use crate::state::throttled_log::Message;
 use crate::stats::Event;
 
 use super::interpret::{
@@ -124,11 +125,15 @@ fn note_repetition<B: Backend, Req>(
     status: StatusCode,
 ) {
     state.count(Event::Repetition);
+    let Some(suppressed) = state.admit_log(Message::Repetition) else {
+        return;
+    };
     tracing::warn!(
         method = %request.method(),
         path = request.uri().path(),
         %status,
         reason = contradiction.as_str(),
+        suppressed,
         "response of no use; repeating the request as the client sent it"
     );
 }

@@ -9,6 +9,7 @@ use crate::service::fill_data::{Fill, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;
+use crate::state::throttled_log::Message;
 
 use super::stale_on_failure::stale_hit;
 
@@ -19,6 +20,13 @@ pub(crate) fn overloaded<B: Backend, Res>(
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Response<ResponseBody<Res>> {
+    if let Some(suppressed) = state.admit_log(Message::TooManyWaiting) {
+        tracing::warn!(
+            max_waiting_fills = state.config.coalesce.max_waiting_fills,
+            suppressed,
+            "too many fills wait for the inner service"
+        );
+    }
     let responder = Responder::new(state);
     let stale = stale_hit(fill, StaleUse::IfError, state.now());
     match (stale, &fill.miss.stored) {

@@ -22,7 +22,7 @@ use crate::service::storing_permission::{
     Asked, check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
 };
 use crate::state::LayerState;
-use crate::state::backend_failure_log::Operation;
+use crate::state::throttled_log::Operation;
 
 /// The entry that a HEAD selects.
 struct SelectedEntry {

@@ -15,7 +15,7 @@ use crate::service::respond::Responder;
 use crate::service::select::cut_ranges::Source;
 use crate::service::select::stored::{selected_part, selection_of};
 use crate::state::LayerState;
-use crate::state::backend_failure_log::Operation;
+use crate::state::throttled_log::Operation;
 
 use std::ops::Range;
 use std::sync::Arc;

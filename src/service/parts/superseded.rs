@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::flight::Audience;
 use crate::key::CacheKey;
 use crate::state::LayerState;
-use crate::state::backend_failure_log::Operation;
+use crate::state::throttled_log::Operation;
 
 /// Stored parts of a response that is about to be stored whole.
 pub(crate) struct SupersededParts<F> {

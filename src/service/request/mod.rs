@@ -5,6 +5,7 @@
 //! stored response, no flight and no clock.
 
 pub(crate) mod forwarded_form;
+pub(crate) mod log_span;
 pub(crate) mod outgoing;
 pub(crate) mod preconditions;
 pub(crate) mod route;

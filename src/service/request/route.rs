@@ -17,7 +17,7 @@ use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Re
 use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
-use crate::semantics::reason::{Bypass, Reason};
+use crate::semantics::reason::Bypass;
 use crate::semantics::request_kind::{CredentialFields, RequestKind};
 use crate::state::LayerState;
 
@@ -166,14 +166,7 @@ pub(crate) fn classify<'r>(
         Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
             return Route::Refuse;
         }
-        Err(reason) if is_read => return Route::Bypass(reason),
-        Err(reason) => {
-            tracing::warn!(
-                reason = reason.as_str(),
-                "a write without a key invalidates nothing"
-            );
-            return Route::Bypass(reason);
-        }
+        Err(reason) => return Route::Bypass(reason),
     };
     if !is_read {
         return Route::Write(WriteTarget {

@@ -54,6 +54,7 @@ fn abandon<B: Backend>(pending: &PendingInvalidation<B>, runtime: Option<&Handle
     pending.state.count(Event::WriteAbandoned);
     tracing::debug!(
         method = %pending.request.method,
+        path = pending.request.uri.path(),
         "a write whose client has left was dropped before its end"
     );
     let outcome = WriteOutcome::Unknown;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::backend::{Backend, InvalidationTarget};
 use crate::semantics::reason::{Reason, WriteOutcome};
+use crate::state::throttled_log::Message;
 use crate::stats::Event;
+
+use tracing::Instrument;
 
 use super::targets::{PendingInvalidation, WriteTargets};
 
@@ -20,13 +23,24 @@ impl<B: Backend> PendingInvalidation<B> {
         tracing::debug!(
             outcome = outcome.as_str(),
             method = %self.request.method,
+            path = self.request.uri.path(),
             "write"
         );
     }
 
     /// Invalidates the targets. Each is attempted, whatever became of the others. Returns whether
     /// the backend acknowledged all.
+    ///
+    /// All lines about it say which write it is for.
     pub(crate) async fn invalidate(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
+        let (method, path) = (&self.request.method, self.request.uri.path());
+        let span = tracing::error_span!("write", %method, path);
+        self.invalidate_targets(outcome, targets)
+            .instrument(span)
+            .await
+    }
+
+    async fn invalidate_targets(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
         let grace = self.grace_after(outcome);
         if let Some(grace) = grace {
             // It must begin before the invalidation, see `WriteGrace::begin`.
@@ -40,7 +54,14 @@ impl<B: Backend> PendingInvalidation<B> {
         }
         let mut acknowledged = true;
         if targets.clears_all {
-            tracing::warn!("the response to a write names too many groups; everything is cleared");
+            if let Some(suppressed) = self.state.admit_log(Message::TooManyGroups) {
+                tracing::warn!(
+                    method = %self.request.method,
+                    path = self.request.uri.path(),
+                    suppressed,
+                    "the response to a write names too many groups; everything is cleared"
+                );
+            }
             acknowledged = self.state.clear().await.is_ok();
             if grace.is_none() {
                 return acknowledged;

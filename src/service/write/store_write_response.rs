@@ -36,7 +36,7 @@ use crate::service::storing_permission::{
     variant_key,
 };
 use crate::state::LayerState;
-use crate::state::backend_failure_log::Operation;
+use crate::state::throttled_log::Operation;
 
 use super::targets::PendingInvalidation;
 

@@ -14,6 +14,7 @@ use crate::semantics::reason::WriteOutcome;
 use crate::service::request::route::WriteTarget;
 use crate::state::LayerState;
 use crate::state::inner_layers::InnerLayers;
+use crate::state::throttled_log::Message;
 use crate::write_info::WriteInfo;
 
 /// A write's request and resource, kept until its targets are invalidated.
@@ -134,8 +135,13 @@ impl<B: Backend> PendingInvalidation<B> {
         let mut resources = vec![self.resource];
         let written = self.layers.written().into_iter();
         resources.extend(written.filter(|written| *written != self.resource));
+        let (method, path) = (&self.request.method, self.request.uri.path());
         let mut add = |reference: &[u8], source: ReferenceSource| {
             let named = self.named_resources(reference, source);
+            if !named.is_empty() {
+                let reference = String::from_utf8_lossy(reference);
+                tracing::debug!(%method, path, %reference, "the write also invalidates");
+            }
             for resource in &named {
                 if !resources.contains(resource) {
                     resources.push(*resource);
@@ -150,8 +156,16 @@ impl<B: Backend> PendingInvalidation<B> {
             }
         }
         for reference in self.related(response) {
-            if !add(reference.as_bytes(), ReferenceSource::Hook) {
-                tracing::warn!(reference, "also_invalidate named no resource");
+            if !add(reference.as_bytes(), ReferenceSource::Hook)
+                && let Some(suppressed) = self.state.admit_log(Message::NothingNamed)
+            {
+                tracing::warn!(
+                    %method,
+                    path,
+                    reference,
+                    suppressed,
+                    "also_invalidate named no resource"
+                );
             }
         }
         resources

@@ -14,6 +14,7 @@ use std::task::Poll;
 
 use http::response;
 use tokio::runtime::Handle;
+use tracing::Span;
 
 use crate::backend::Backend;
 use crate::key::Resource;
@@ -35,6 +36,8 @@ where
     pending: PendingInvalidation<B>,
     /// The runtime for the task. The guard itself may be dropped outside of any.
     runtime: Option<Handle>,
+    /// The span of the client, which it may leave before the guard is dropped.
+    span: Span,
     head_of: HeadOf<F::Output>,
     phase: WritePhase<F>,
 }
@@ -64,6 +67,7 @@ where
         Self {
             pending,
             runtime: Handle::try_current().ok(),
+            span: Span::current(),
             head_of,
             phase: WritePhase::Done,
         }
@@ -133,6 +137,7 @@ where
     B: Backend,
 {
     fn drop(&mut self) {
+        let _entered = self.span.clone().entered();
         self.pending.take_over_options();
         match std::mem::replace(&mut self.phase, WritePhase::Done) {
             WritePhase::Done => {}

@@ -8,6 +8,7 @@ use tower_response_cache::BoxError;
 use tower_response_cache::proxy::{ErrorResponder, ProxyBody};
 
 use crate::call::get;
+use crate::logs::Logs;
 
 async fn text(answer: Response<ProxyBody>) -> String {
     let body = answer.into_body().collect().await;
@@ -72,4 +73,18 @@ async fn requests_are_answered_while_the_service_is_not_ready() {
 #[should_panic(expected = "name must be a token (RFC 9110 §5.6.2), not \"a b\"")]
 fn a_name_is_a_token() {
     let _ = ErrorResponder::new(()).name("a b");
+}
+
+/// An upstream that is down fails each request.
+#[tokio::test]
+async fn failed_requests_are_logged_once_a_second() {
+    let fails = service_fn(async |_: Request<_>| Err::<Response<ProxyBody>, _>("it fails"));
+    let edge = ErrorResponder::new(fails);
+    let (logs, began) = (Logs::new(), std::time::Instant::now());
+    for _ in 0..10_000 {
+        let Ok(answer) = edge.clone().oneshot(get("/")).await;
+        assert_eq!(answer.status(), 500);
+    }
+    let lines = logs.lines("request failed").len() as u64;
+    assert!(lines <= began.elapsed().as_secs() + 2, "{lines}");
 }

@@ -1,4 +1,5 @@
-//! Log lines about a backend that fails: at most one per second for each kind of operation.
+//! Log lines that a client, an inner service or a backend can cause with each request: at most one
+//! per second of each kind, with the number of those that were left out before it.
 
 use std::error::Error;
 
@@ -16,11 +17,29 @@ pub(crate) enum Operation {
     Clear,
 }
 
-/// Throttles the log lines about failed backend operations.
-#[derive(Debug, Default)]
-pub(crate) struct FailureLog([Throttle; 5]);
+/// A kind of log line that is not about the backend.
+#[derive(Clone, Copy)]
+pub(crate) enum Message {
+    Repetition,
+    TooManyWaiting,
+    WriteWithoutKey,
+    TooManyGroups,
+    NothingNamed,
+}
 
-impl FailureLog {
+/// Throttles log lines by their kind.
+#[derive(Debug, Default)]
+pub(crate) struct ThrottledLog {
+    operations: [Throttle; 5],
+    messages: [Throttle; 5],
+}
+
+impl ThrottledLog {
+    /// The number of lines of a kind left out since the last one, if another may be written now.
+    pub(crate) fn admit(&self, message: Message, now: Moment) -> Option<u64> {
+        self.messages[message as usize].admit(now.monotonic())
+    }
+
     /// Logs a failed operation, with the number of failures of its kind since the last line.
     ///
     /// An error that says the backend was not asked (its circuit breaker is open) is logged at
@@ -31,7 +50,7 @@ impl FailureLog {
             return tracing::debug!(error = error as &dyn Error, "backend not asked");
         }
         let error: &dyn Error = error;
-        let Some(suppressed) = self.0[operation as usize].admit(now.monotonic()) else {
+        let Some(suppressed) = self.operations[operation as usize].admit(now.monotonic()) else {
             return;
         };
         match operation {
