@@ -20,7 +20,7 @@ use crate::names::{any_request, plain_request};
 use crate::plan::Plan;
 use crate::source::ranges::expected_part;
 use crate::source::validators::Validators;
-use crate::source::{Busy, key_of};
+use crate::source::{Busy, key_of, owner_of};
 use crate::support::with;
 
 #[derive(Clone)]
@@ -87,6 +87,9 @@ impl<B: Backend> Client<B> {
             4 if self.plan.is_stormy => self.get(&format!("/other/{}", luck.below(20))),
             _ => self.get("/plain"),
         };
+        if self.plan.has_kinds {
+            request = self.of_any_kind(request);
+        }
         if !self.plan.is_stormy {
             return request;
         }
@@ -99,6 +102,7 @@ impl<B: Backend> Client<B> {
             1 => request = with(request, "cache-control", "no-cache"),
             2 => request = with(request, "cache-control", "max-age=1"),
             3 => request = with(request, "cache-control", "only-if-cached"),
+            4..7 if self.plan.has_kinds => {}
             4 => request = with(request, "authorization", "alice"),
             5 => request = with(request, "authorization", "bob"),
             6 => request = with(request, "cookie", "id=1"),
@@ -112,12 +116,27 @@ impl<B: Backend> Client<B> {
         request
     }
 
+    /// Half of the requests with cookies, credentials or both, of one of two clients.
+    fn of_any_kind(&self, request: Request<()>) -> Request<()> {
+        let client = self.luck.pick(&["alice", "bob"]);
+        let cookies = |request| with(request, "cookie", client);
+        let credentials = |request| with(request, "authorization", client);
+        match self.luck.below(6) {
+            0 => cookies(request),
+            1 => credentials(request),
+            2 => credentials(cookies(request)),
+            _ => request,
+        }
+    }
+
     /// Sends a GET to an instance and checks the answer; `None` where it did not end.
     pub async fn read(&self, instance: usize, request: Request<()>, cut: u64) -> Option<Got> {
         let resource = resource_of(&key_of(&request));
         let promised = self.history.promised(&resource, instance);
         let asked = request.clone();
-        let request = match self.history.settled_generation(&resource) {
+        let generation = self.history.settled_generation(&resource);
+        let is_personal = !owner_of(self.plan, &request).is_empty();
+        let request = match generation.filter(|_| !is_personal) {
             Some(generation) => with(request, "x-generation", &generation.to_string()),
             None => request,
         };
@@ -171,13 +190,9 @@ impl<B: Backend> Client<B> {
             "{key}: version {version} after {promised} was promised"
         );
         assert_eq!(field("x-key"), Some(&*key), "another key's answer");
-        let owner = asked
-            .headers()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
         let theirs = field("x-owner").unwrap_or_default();
         assert!(
-            theirs.is_empty() || Some(theirs) == owner,
+            theirs.is_empty() || theirs == owner_of(self.plan, asked),
             "an answer for {theirs}"
         );
         (version, call)

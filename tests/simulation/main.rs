@@ -9,6 +9,8 @@
 //! * every body is what its call sent, byte for byte, or visibly broken,
 //! * no client gets another key's, variant's or owner's answer, and equivalent requests are one
 //!   variant,
+//! * a request with cookies or credentials, whose answer is its client's own, makes no call
+//!   necessary for those of another kind,
 //! * a write that names a group is a write of all its members, and a write of a path is one of all
 //!   its spellings, under every name of its host,
 //! * a write that was rejected costs nothing,
@@ -161,6 +163,26 @@ fn validations_beside_writes_of_two_instances() {
 fn writes_of_unknown_outcome_at_two_instances() {
     every_seed_of(Kind {
         is_unsure: true,
+        ..Kind::calm(Store::Dawdling, 2)
+    });
+}
+
+/// A request that is refused costs those of other kinds no call, whatever its kind.
+#[test]
+fn calm_worlds_of_several_kinds_of_requests() {
+    for store in [Store::Memory, Store::Dawdling] {
+        every_seed_of(Kind {
+            has_kinds: true,
+            ..Kind::calm(store, 1)
+        });
+    }
+}
+
+#[test]
+fn stormy_worlds_of_several_kinds_of_requests() {
+    every_seed_of(Kind {
+        is_stormy: true,
+        has_kinds: true,
         ..Kind::calm(Store::Dawdling, 2)
     });
 }

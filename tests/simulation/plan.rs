@@ -28,6 +28,9 @@ pub struct Plan {
     pub is_busy: bool,
     /// Whether nearly all requests are for one resource.
     pub is_narrow: bool,
+    /// Whether half of the requests have cookies or credentials, to which the origin answers what
+    /// is their client's alone.
+    pub has_kinds: bool,
     /// How many requests in a hundred are for a range.
     pub ranges: u64,
     /// Whether resources have several names and spellings.
@@ -85,6 +88,7 @@ impl Plan {
                 5_000
             },
             is_narrow: false,
+            has_kinds: false,
             ranges: 0,
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)

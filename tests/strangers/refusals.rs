@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
 use tokio::time::{Instant, advance, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
@@ -12,7 +12,7 @@ use tower_response_cache::{Cache, CacheLayer};
 
 use crate::support::origin::{Origin, Response, answer, slow};
 use crate::support::time::{SECOND, SLOW, in_virtual_time, settle};
-use crate::support::{Answer, get, gets, send, send_all, with};
+use crate::support::{Answer, get, gets, put, send, send_all, with};
 
 /// Fresh for ten seconds, and for one more minute while it is refreshed.
 const FOR_ALL: &str = "public, max-age=10, stale-while-revalidate=60";
@@ -190,7 +190,7 @@ async fn a_failing_request_of_one_client_ends_no_refreshes() {
     let bad = || with(get("/a"), "x-bad", "1");
     let head = || {
         let mut head = bad();
-        *head.method_mut() = http::Method::HEAD;
+        *head.method_mut() = Method::HEAD;
         head
     };
     for (case, stranger) in [
@@ -327,5 +327,84 @@ async fn a_few_odd_requests_at_once_end_no_sharing_of_a_known_response() {
             answers.iter().filter(|answer| answer.body == "odd").count(),
             1
         );
+    }
+}
+
+/// Without a fence, as after a write of unknown outcome, the next call waits for the one under way.
+/// A refusal of that one says nothing of the next, if that is for another kind.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_a_refused_one_of_another_kind_is_shared() {
+    let origin = slow(|request, _| match request.method() == Method::PUT {
+        true => answer(500, &[], ""),
+        false if request.headers().contains_key("cookie") => {
+            answer(200, &[("cache-control", "private")], "personal")
+        }
+        false => answer(200, &[("cache-control", FOR_ALL)], "x"),
+    });
+    let service = layer().layer(origin.clone());
+    send(&service, put("/a")).await;
+    let own = with(get("/a"), "cookie", "id=1");
+    let (calls, answers) = burst(&service, &origin, mixed([own])).await;
+    let personal = answers.iter().filter(|answer| answer.body == "personal");
+    assert_eq!((calls, personal.count()), (2, 1));
+}
+
+/// Requests of one kind that are rejected do not count against another kind.
+#[tokio::test(start_paused = true)]
+async fn rejected_requests_of_another_kind_end_no_sharing() {
+    let origin = slow(
+        |request, _| match request.headers().contains_key("cookie") {
+            true => answer(400, &[], "bad"),
+            false => answer(200, &[("cache-control", FOR_ALL)], "x"),
+        },
+    );
+    let service = layer().layer(origin.clone());
+    // The one in the middle of the followers takes over, so that each of those with cookies leads.
+    let bad = || with(get("/a"), "cookie", "id=1");
+    let requests = vec![bad(), bad(), get("/a"), bad(), get("/a"), get("/a")];
+    let (calls, _) = burst(&service, &origin, requests).await;
+    assert_eq!(calls, 4);
+}
+
+/// An origin whose page has an entity tag, and is another one for clients with `x-preview`.
+fn with_previews() -> Origin {
+    slow(|request, call| match request.headers().get("x-preview") {
+        Some(_) => answer(
+            200,
+            &[("cache-control", "private"), ("etag", "\"2\"")],
+            "odd",
+        ),
+        None => {
+            let lines = [("cache-control", FOR_ALL), ("etag", "\"1\"")];
+            answer(200, &lines, format!("call {call}"))
+        }
+    })
+}
+
+/// A refresh that was refused lets the others call, together, until one of them gets a response
+/// that may be stored.
+#[tokio::test(start_paused = true)]
+async fn a_refused_refresh_ends_neither_sharing_nor_later_refreshes() {
+    let origin = with_previews();
+    let layer = layer().uncacheable_ttl(SECOND * 1000);
+    let service = layer.layer(origin.clone());
+    send(&service, get("/a")).await;
+    settle().await;
+    for condition in [None, Some("\"1\""), None] {
+        advance(SECOND * 12).await;
+        let odd = send(&service, with(get("/a"), "x-preview", "1")).await;
+        assert!(odd.cache_status().contains("stale-while-revalidate"));
+        sleep(SLOW * 2).await;
+        let others = gets(100).map(|request| match condition {
+            Some(tag) => with(request, "if-none-match", tag),
+            None => request,
+        });
+        let (calls, answers) = burst(&service, &origin, others.collect()).await;
+        assert_eq!((calls, answers[0].is_hit()), (1, false), "{condition:?}");
+        advance(SECOND * 12).await;
+        let stale = send(&service, get("/a")).await;
+        assert!(stale.cache_status().contains("stale-while-revalidate"));
+        sleep(SLOW * 2).await;
+        settle().await;
     }
 }

@@ -11,6 +11,7 @@ use loom::thread;
 use super::{enter, key, now, ready, rules};
 use crate::flight::follower::Follower;
 use crate::flight::{BodyReader, Entered, FlightOutcome, Flights, Leader};
+use crate::semantics::request_kind::RequestKind;
 
 type Table = Flights<usize, ()>;
 
@@ -193,6 +194,60 @@ fn the_last_follower_to_leave_wakes_the_task_that_waits_for_it() {
         leaving.join().expect("no panic");
         coming_and_leaving.join().expect("no panic");
         abandoned.finish();
+        assert_eq!(flights.len(), 0, "no flight is leaked");
+    });
+}
+
+/// Enters a flight after another one has ended, and keeps its part in it.
+fn enter_again(flights: &Table) -> Entered<usize, ()> {
+    let entered = enter(flights, Some(1), None, |_| true);
+    if let Entered::Leader(leader) = &entered {
+        let _ = leader.begin_call(now());
+    }
+    entered
+}
+
+/// Promise: of the followers that a refusal does not concern one takes over, and the rest follow
+/// it, with those that come meanwhile.
+#[test]
+fn one_follower_of_a_refused_flight_leads_the_next_one() {
+    for is_exempt in [false, true] {
+        loom::model(move || {
+            let flights = Table::default();
+            let leader = lead(&flights, 1);
+            let followers = [follow_and_wait(&flights), follow_and_wait(&flights)];
+            match is_exempt {
+                true => leader.exempt(),
+                false => leader.close_with(FlightOutcome::Refused(RequestKind::WithCookies)),
+            }
+            followers.map(assert_outcome);
+            let leaving = thread::spawn(move || drop(leader));
+            let table = flights.clone();
+            let other = thread::spawn(move || enter_again(&table));
+            let own = enter_again(&flights);
+            let parts = [own, other.join().expect("no panic")];
+            leaving.join().expect("no panic");
+            let is_leader = |part: &&Entered<_, _>| matches!(part, Entered::Leader(_));
+            assert_eq!(parts.iter().filter(is_leader).count(), 1);
+            drop(parts);
+            assert_eq!(flights.len(), 0, "no flight is leaked");
+        });
+    }
+}
+
+/// A request may join while the leader learns that it is exempt.
+#[test]
+fn an_exempt_leader_leaves_while_two_requests_enter() {
+    loom::model(|| {
+        let flights = Table::default();
+        let leader = lead(&flights, 1);
+        let leaving = thread::spawn(move || leader.exempt());
+        let table = flights.clone();
+        let entering = thread::spawn(move || follow_and_wait(&table));
+        let own = follow_and_wait(&flights);
+        leaving.join().expect("no panic");
+        assert_outcome(entering.join().expect("no panic"));
+        assert_outcome(own);
         assert_eq!(flights.len(), 0, "no flight is leaked");
     });
 }

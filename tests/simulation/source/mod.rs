@@ -91,6 +91,15 @@ pub fn key_of(request: &Request<()>) -> String {
     key
 }
 
+/// The client whose answer a request gets, if it may be one for that client alone.
+pub fn owner_of(plan: Plan, request: &Request<()>) -> String {
+    let credentials = text(request.headers(), "authorization");
+    match plan.has_kinds {
+        true => format!("{}{credentials}", text(request.headers(), "cookie")),
+        false => credentials,
+    }
+}
+
 impl Source {
     async fn read(self, request: &Request<()>) -> Result<Response, OriginError> {
         let key = key_of(request);
@@ -98,7 +107,14 @@ impl Source {
         let is_calm = !self.plan.is_stormy && !self.plan.loses;
         let since = since.filter(|_| is_calm);
         let is_calm = is_calm && self.plan.cut == 0 && !self.plan.is_unsure;
-        let call = self.history.calls(self.instance, &key, since, is_calm);
+        let owner = owner_of(self.plan, request);
+        let call = match self.plan.has_kinds && !owner.is_empty() {
+            true => {
+                let own = format!("{key} of {owner}");
+                self.history.calls(self.instance, &own, None, false)
+            }
+            false => self.history.calls(self.instance, &key, since, is_calm),
+        };
         if self.plan.is_away && !self.plan.is_stormy {
             // One, and another where the `Vary` was not known yet, or where a client left.
             let most = if self.plan.cut == 0 { 2 } else { 3 };
@@ -112,11 +128,11 @@ impl Source {
         if self.plan.is_stormy {
             self.misfortune().await?;
         }
-        let owner = if self.plan.cache_control.contains("must-revalidate") {
-            // For all, then (RFC 9111 §3.5).
-            String::new()
-        } else {
-            text(request.headers(), "authorization")
+        let is_for_all = self.plan.cache_control.contains("must-revalidate");
+        let owner = match is_for_all && !self.plan.has_kinds {
+            // RFC 9111 §3.5.
+            true => String::new(),
+            false => owner,
         };
         if let Some(response) = self.unchanged(request, &key, version, &owner) {
             self.history.answers(call, String::new(), true);
@@ -200,7 +216,10 @@ impl Source {
         }
         let length = (!fails && self.luck.chance(50)).then_some(length);
         let body = Trickle::new(steps, length);
-        let cache_control = if self.plan.is_stormy && self.luck.chance(6) {
+        let cache_control = if self.plan.has_kinds && !owner.is_empty() {
+            self.luck
+                .pick(&["private", "no-store", "max-age=60, private"])
+        } else if self.plan.is_stormy && self.luck.chance(6) {
             "no-store"
         } else {
             self.plan.cache_control

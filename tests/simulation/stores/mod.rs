@@ -29,6 +29,8 @@ pub struct Kind {
     pub is_stormy: bool,
     /// See [`Plan::narrow`].
     pub is_narrow: bool,
+    /// See [`Plan::has_kinds`].
+    pub has_kinds: bool,
     /// See [`Plan::doubt`].
     pub is_unsure: bool,
     pub store: Store,
@@ -41,6 +43,7 @@ impl Kind {
         Self {
             is_stormy: false,
             is_narrow: false,
+            has_kinds: false,
             is_unsure: false,
             store,
             instances,
@@ -68,6 +71,7 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     if kind.is_narrow {
         plan.narrow(&luck);
     }
+    plan.has_kinds = kind.has_kinds;
     if kind.is_unsure {
         plan.doubt(&luck);
     }
