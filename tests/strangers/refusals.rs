@@ -1,11 +1,14 @@
 //! What a request whose response cannot be stored does to those whose response can: it neither ends
 //! the sharing of their calls, nor their refreshes.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, Request};
 use tokio::time::{Instant, advance, sleep};
-use tower::Layer;
+use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::stats::Refusal;
 use tower_response_cache::{Cache, CacheLayer};
@@ -303,6 +306,57 @@ async fn requests_that_an_inner_layer_exempts_end_no_sharing() {
         let stats = layer.handle().stats();
         assert_eq!(stats.refusals.get(Refusal::Exempt), exempt as u64);
     }
+}
+
+/// A service between two layers of one cache that takes its time before it calls the inner one.
+#[derive(Clone)]
+struct Delayed<S>(S);
+
+impl<S> Service<Request<()>> for Delayed<S>
+where
+    S: Service<Request<()>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            sleep(SLOW / 5).await;
+            inner.oneshot(request).await
+        })
+    }
+}
+
+/// That others learn late of an exemption uses up none of their tries either.
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_exempt_late_use_up_no_tries() {
+    let (layer, origin) = (layer(), page());
+    let inner = layer
+        .clone()
+        .skip(|request| request.headers.contains_key("x-user"));
+    let service = layer.layer(Delayed(inner.layer(origin.clone())));
+    let exempt = || with(get("/a"), "x-user", "alice");
+    // The one in the middle of the followers takes over, so that each of the exempt ones leads.
+    let requests = vec![
+        exempt(),
+        exempt(),
+        get("/a"),
+        exempt(),
+        get("/a"),
+        get("/a"),
+    ];
+    let begun = Instant::now();
+    send_all(&service, requests).await;
+    // Three delays before it is known, a fourth one before the call.
+    assert_eq!((origin.calls(), begun.elapsed()), (4, SLOW / 5 * 4 + SLOW));
+    assert!(send(&service, get("/a")).await.is_hit());
 }
 
 /// A few requests that come before the others lead no flights in a row.
