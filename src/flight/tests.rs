@@ -281,7 +281,7 @@ fn an_exempt_leader_leaves_the_flight_and_no_lookup_is_outdated() {
     assert!(matches!(outcome, Some((FlightOutcome::Exempt, _))));
     assert_eq!(flights.len(), 0);
     assert_eq!(flights.completed_fills(&leader.key()), completed_fills);
-    // What it publishes later is too late.
+    // Only the first outcome counts.
     leader.close_with(FlightOutcome::Refused(RequestKind::Plain));
     assert_eq!(flights.len(), 0);
 }

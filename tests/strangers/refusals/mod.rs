@@ -1,0 +1,47 @@
+//! What a request whose response cannot be stored does to those whose response can: it neither ends
+//! the sharing of their calls, nor their refreshes.
+
+mod exempt;
+mod kinds;
+mod odd_requests;
+mod refreshes;
+
+use http::Request;
+use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::{Cache, CacheLayer};
+
+use crate::support::origin::{Origin, answer, slow};
+use crate::support::time::{in_virtual_time, settle};
+use crate::support::{Answer, gets, send_all};
+
+/// Fresh for ten seconds, and for one more minute while it is refreshed.
+const FOR_ALL: &str = "public, max-age=10, stale-while-revalidate=60";
+
+fn layer() -> CacheLayer<MemoryBackend> {
+    in_virtual_time(MemoryBackend::default())
+}
+
+/// An origin with one page for all, and another one for clients that send a field.
+fn personal(name: &'static str, lines: &'static [(&'static str, &'static str)]) -> Origin {
+    slow(move |request, call| match request.headers().get(name) {
+        Some(_) => answer(200, lines, "personal"),
+        None => answer(200, &[("cache-control", FOR_ALL)], format!("call {call}")),
+    })
+}
+
+/// The requests of clients with a field, followed by those of a hundred clients without.
+fn mixed(own: impl IntoIterator<Item = Request<()>>) -> Vec<Request<()>> {
+    own.into_iter().chain(gets(100)).collect()
+}
+
+/// How many calls a burst of requests costs, with its answers.
+async fn burst(
+    service: &Cache<Origin, MemoryBackend>,
+    origin: &Origin,
+    requests: Vec<Request<()>>,
+) -> (usize, Vec<Answer>) {
+    let before = origin.calls();
+    let answers = send_all(service, requests).await;
+    settle().await;
+    (origin.calls() - before, answers)
+}
