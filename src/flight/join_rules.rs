@@ -157,6 +157,11 @@ impl<F, H> Flight<F, H> {
         !rules.not_before.is_some_and(is_older) && self.fence.as_ref().is_some_and(can_join)
     }
 
+    /// Whether the call has begun and has no outcome yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.call.get().is_some() && !self.announcement.is_published()
+    }
+
     /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
     ///
     /// Called under the lock of the table, as `begin_call`.

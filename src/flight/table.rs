@@ -59,8 +59,8 @@ impl<F, H> Flights<F, H> {
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
     /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
     ///
-    /// With a `place`, which was granted for this key, a request joins only a flight that has a
-    /// response. A flight that it opens has that place from then on.
+    /// While the calls of the key are paced, none of them is joined until it has a response. A
+    /// flight that is opened has one of the places, which is `place` where that was granted.
     ///
     /// `stream` makes the stream of a new flight; it is called under the lock of the table.
     pub(crate) fn enter(
@@ -74,9 +74,9 @@ impl<F, H> Flights<F, H> {
     ) -> Entered<F, H> {
         let stripe = self.stripes.of_key(&key);
         let mut maps = stripe.lock();
-        let has_place = place.is_some();
+        let is_paced = place.is_some() || maps.paced.contains(&key);
         if let Some(flight) = maps.joinable(key, rules, &can_join)
-            && (!has_place || flight.announcement.is_published())
+            && !(is_paced && flight.is_unanswered())
         {
             return Entered::Follower(flight.follow(&can_join));
         }

@@ -106,8 +106,8 @@ impl<B: Backend> CacheLayer<B> {
     /// `coalesce_timeout`, only so many call. If no call has failed, the others wait on for
     /// [`fill_timeout`](Self::fill_timeout) before they are answered like that.
     ///
-    /// Calls that wait go by turns to requests whose response may be shared, and to requests with
-    /// `Cookie`, `Authorization`, conditions or `no-cache`. Calls that were under way when the
+    /// Requests that have not followed a failed call, those that have, and those with cookies,
+    /// credentials, conditions or `no-cache` wait in three queues and call in turn. Calls that were under way when the
     /// first follower reached the limit are not counted. With 0, followers are answered as above
     /// after the third failed call. `usize::MAX` means no limit.
     #[must_use]

@@ -9,17 +9,31 @@ use std::task::Waker;
 use crate::key::CacheKey;
 use crate::semantics::request_kind::RequestKind;
 
+/// The number of queues, one for each [`Precedence`].
+const QUEUES: usize = 3;
 /// The odd number next to 2^64 divided by the golden ratio: its multiples are spread evenly.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The queue that a request waits in. Places go to both in turn, so that requests of one kind
-/// cannot keep those of the other from calling.
+/// The queue that a request waits in. Places go to all three in turn, so that many requests that
+/// fail for their own sake cannot keep others from calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precedence {
+    /// No call that it followed has failed, and its response is likely to be of use for others.
+    NotTried,
     /// Its response is likely to be of use for others.
     ForAll,
     /// Its response is likely to be for itself alone, such as that to credentials.
     ForItself,
+}
+
+impl Precedence {
+    /// The queues with requests of the same kind.
+    fn alike(self) -> &'static [Self] {
+        match self {
+            Self::NotTried | Self::ForAll => &[Self::NotTried, Self::ForAll],
+            Self::ForItself => &[Self::ForItself],
+        }
+    }
 }
 
 impl From<RequestKind> for Precedence {
@@ -54,7 +68,8 @@ struct PacedKey<T> {
     /// The members that have a place.
     holders: Vec<u64>,
     /// The members that wait, for each [`Precedence`].
-    waiting: [BTreeMap<u64, Waker>; 2],
+    waiting: [BTreeMap<u64, Waker>; QUEUES],
+    /// How often a place was handed over.
     handed_over: u64,
     /// The latest flight with a response that may be shared. Its leader lives, so that no flight is
     /// dropped with this one, under the lock.
@@ -80,6 +95,11 @@ impl<T> PacedKeys<T> {
             return None;
         }
         self.0.get(key)?.shared.as_ref()
+    }
+
+    /// Whether the calls of a key are paced.
+    pub(in crate::flight) fn contains(&self, key: &CacheKey) -> bool {
+        !self.0.is_empty() && self.0.contains_key(key)
     }
 
     /// Whether a flight may be opened. If its key is paced, it takes one of `max` places.
@@ -176,19 +196,21 @@ impl<T> PacedKeys<T> {
         wakers.collect()
     }
 
-    /// Ends the waiting in one queue of a key, because a request like these got a response. The
+    /// Ends the waiting of requests for a key, because a request like these got a response. The
     /// wakers are returned, to be woken.
     #[must_use]
-    pub(in crate::flight) fn end(&mut self, key: &CacheKey, precedence: Precedence) -> Vec<Waker> {
+    pub(in crate::flight) fn end(&mut self, key: &CacheKey, like: Precedence) -> Vec<Waker> {
         if self.0.is_empty() {
             return Vec::new();
         }
         let Some(paced) = self.0.get_mut(key) else {
             return Vec::new();
         };
-        let waiting = std::mem::take(&mut paced.waiting[precedence as usize]);
+        let queues = like.alike().iter();
+        let waiting = queues.map(|queue| std::mem::take(&mut paced.waiting[*queue as usize]));
+        let wakers = waiting.flat_map(BTreeMap::into_values).collect();
         self.remove_unused(key);
-        waiting.into_values().collect()
+        wakers
     }
 
     fn remove_unused(&mut self, key: &CacheKey) {
@@ -224,11 +246,10 @@ impl<T> PacedKey<T> {
     /// themselves. The choice is spread over all that wait.
     fn hand_over(&mut self, place: usize) -> Option<Waker> {
         self.handed_over = self.handed_over.wrapping_add(1);
-        let preferred = usize::from(self.handed_over.is_multiple_of(2));
-        let queue = match self.waiting[preferred].is_empty() {
-            true => &mut self.waiting[1 - preferred],
-            false => &mut self.waiting[preferred],
-        };
+        let turn = usize::try_from(self.handed_over % QUEUES as u64).unwrap_or(0);
+        let mut in_turn = (0..QUEUES).map(|offset| (turn + offset) % QUEUES);
+        let queue = in_turn.find(|queue| !self.waiting[*queue].is_empty());
+        let queue = &mut self.waiting[queue.unwrap_or(0)];
         let next = chosen(queue, self.handed_over).and_then(|next| queue.remove_entry(&next));
         match next {
             Some((next, waker)) => {

@@ -38,7 +38,7 @@ pub(crate) struct FlightMember<F> {
     pub(super) requires_newer: bool,
     flights_left: usize,
     /// Whether a call that it followed has failed.
-    has_failed: bool,
+    pub(super) has_failed: bool,
     /// Whether it has waited for as long as it may.
     is_time_up: bool,
     /// Its place among the paced calls of the key, once it has one.

@@ -78,7 +78,10 @@ impl<F: Clone> FlightMember<F> {
     fn precedence(&self, outgoing: &OutgoingRequest) -> Precedence {
         match self.requires_newer || outgoing.is_partial() {
             true => Precedence::ForItself,
-            false => Precedence::from(outgoing.kind),
+            false => match Precedence::from(outgoing.kind) {
+                Precedence::ForAll if !self.has_failed => Precedence::NotTried,
+                precedence => precedence,
+            },
         }
     }
 }
