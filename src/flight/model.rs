@@ -4,6 +4,7 @@
 //! Built with `--cfg trc_loom` only. Start at [`explore`].
 
 mod leaders;
+mod places;
 mod validations;
 
 use std::pin::pin;
@@ -15,7 +16,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::follower::Follower;
-use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules};
+use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules, Place};
 use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -48,6 +49,16 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         fill_timeout: Duration::MAX,
         max_paced_calls: 2,
     }
+}
+
+/// Enters with a place.
+fn enter_in<F: Copy, H>(
+    flights: &Flights<F, H>,
+    fence: Option<F>,
+    place: Option<&mut Place<F, H>>,
+) -> Entered<F, H> {
+    let stream = || BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX));
+    flights.enter(key(), fence, rules(None), |_| true, place, stream)
 }
 
 fn enter<F: Copy, H>(

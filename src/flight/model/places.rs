@@ -1,0 +1,112 @@
+//! Models for loom of the places that paced calls have: none is lost, and none is had by two.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool as StdAtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
+
+use loom::thread;
+
+use super::{enter_in, key, now};
+use crate::flight::{Entered, FlightOutcome, Flights, Place, Precedence};
+
+type Table = Flights<usize, ()>;
+
+/// That of std: wakers are cloned and woken where loom cannot switch threads.
+#[derive(Default)]
+struct WokenFlag(StdAtomicBool);
+
+impl Wake for WokenFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request that has asked for the only place.
+struct Asked {
+    place: Place<usize, ()>,
+    woken: Arc<WokenFlag>,
+    answer: Poll<bool>,
+}
+
+impl Asked {
+    fn new(flights: &Table) -> Self {
+        let mut asked = Self {
+            place: flights.place(key(), Precedence::ForAll),
+            woken: Arc::default(),
+            answer: Poll::Pending,
+        };
+        asked.ask();
+        asked
+    }
+
+    fn ask(&mut self) {
+        let waker = self.woken.clone().into();
+        self.answer = self.place.poll(1, &mut Context::from_waker(&waker));
+    }
+
+    /// The final answer, once nothing more happens beside it.
+    fn finish(mut self) -> Poll<bool> {
+        if self.answer.is_pending() {
+            let was_woken = self.woken.0.load(Ordering::Relaxed);
+            self.ask();
+            assert_eq!(self.answer.is_ready(), was_woken, "woken if there is news");
+        }
+        self.answer
+    }
+}
+
+/// A flight in the only place of its key.
+fn lead_in_place(flights: &Table) -> crate::flight::Leader<usize, ()> {
+    let mut asked = Asked::new(flights);
+    assert_eq!(asked.answer, Poll::Ready(true));
+    match enter_in(flights, Some(0), Some(&mut asked.place)) {
+        Entered::Leader(leader) => {
+            let _ = leader.begin_call(now());
+            leader
+        }
+        _ => panic!("it has a place"),
+    }
+}
+
+#[test]
+fn a_place_is_handed_over_or_returned_however_its_owner_leaves() {
+    loom::model(|| {
+        let flights = Table::default();
+        let leader = lead_in_place(&flights);
+        let failing = thread::spawn(move || leader.close_with(FlightOutcome::Vacant));
+        let table = flights.clone();
+        let leaving = thread::spawn(move || drop(Asked::new(&table)));
+        let waiting = Asked::new(&flights);
+        failing.join().expect("no panic");
+        leaving.join().expect("no panic");
+        assert_eq!(waiting.finish(), Poll::Ready(true));
+        assert_eq!(
+            Asked::new(&flights).answer,
+            Poll::Ready(true),
+            "none is left"
+        );
+    });
+}
+
+#[test]
+fn a_response_wakes_a_request_that_waits_for_a_place() {
+    loom::model(|| {
+        let flights = Table::default();
+        let leader = lead_in_place(&flights);
+        let answering = thread::spawn(move || {
+            leader.add_variant_key(key());
+            leader.publish(FlightOutcome::Shared(Arc::new(())));
+            leader
+        });
+        let waiting = Asked::new(&flights);
+        let leader = answering.join().expect("no panic");
+        // It came too late for this response, and waits for the place, or it looks for it.
+        match waiting.answer {
+            Poll::Pending if !waiting.woken.0.load(Ordering::Relaxed) => {
+                drop(leader);
+                assert_eq!(waiting.finish(), Poll::Ready(true));
+            }
+            _ => assert_eq!(waiting.finish(), Poll::Ready(false)),
+        }
+    });
+}
