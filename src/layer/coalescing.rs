@@ -107,9 +107,9 @@ impl<B: Backend> CacheLayer<B> {
     /// [`fill_timeout`](Self::fill_timeout) before they are answered like that.
     ///
     /// Requests that have not followed a failed call, those that have, and those with cookies,
-    /// credentials, conditions or `no-cache` wait in three queues and call in turn. Calls that were under way when the
-    /// first follower reached the limit are not counted. With 0, followers are answered as above
-    /// after the third failed call. `usize::MAX` means no limit.
+    /// credentials, conditions or `no-cache` wait in three queues and call in turn. Calls that were
+    /// under way when the first follower reached the limit are not counted. With 0, followers are
+    /// answered as above after the third failed call. `usize::MAX` means no limit.
     #[must_use]
     pub fn max_parallel_retries(self, calls: usize) -> Self {
         self.with(|config| config.coalesce.max_parallel_retries = calls)

@@ -13,8 +13,8 @@
 //!
 //! A key is paced from the first request that asks for a place until no request has or wants one.
 //! Nothing is remembered beyond that, so a request that fails cannot slow down later ones. While
-//! a key is paced, each flight that is opened for it takes a place, and is joined only once it has a
-//! response: most of them will fail, and a request should not wait for that.
+//! a key is paced, each flight that is opened for it takes a place, and is joined only once it has
+//! a response: most of them will fail, and a request should not wait for that.
 //!
 //! Knows numbers, wakers and the lock of the table, not requests. Start at [`Place`], then
 //! [`PacedKeys`](paced_keys::PacedKeys).
