@@ -85,6 +85,8 @@ pub struct Call {
     /// Whether the answer may reach no other request.
     pub is_for_one: bool,
     pub is_lie: bool,
+    /// Whether its length is wrong, so that it must not be stored.
+    pub is_cut: bool,
     pub representation: Option<usize>,
 }
 

@@ -27,6 +27,9 @@ use crate::support::yielding::yielding;
 /// Longer than every limit of the cache.
 const ALL_OVER: Duration = Duration::from_secs(1_000);
 
+/// Longer than a write may run on after its client has left, and its period.
+const WRITES_OVER: Duration = Duration::from_secs(70);
+
 #[derive(Clone, Copy, Debug)]
 pub enum Store {
     Memory,
@@ -182,10 +185,12 @@ async fn runs<B: Backend>(
     }
     local.run_until(tasks.join_all()).await;
     known.is_calm.store(true, Ordering::Relaxed);
+    // Writes whose clients have left have ended, and what is stored is still fresh.
+    sleep(WRITES_OVER).await;
+    check_current(&known, &client(0)).await;
     sleep(ALL_OVER).await;
     let stats = layer.handle().stats();
     check_left(&known, &stats);
-    check_current(&known, &client(0)).await;
     if let Some(panic) = panics::take() {
         known.report.broke("", panic);
     }

@@ -258,7 +258,7 @@ impl<B: Backend> Client<B> {
         let instance = self.any_instance();
         let request = self.request(Method::PUT, resource);
         let call = self.services[instance].clone().oneshot(request);
-        let Ended::With(Ok(response)) = tossed(call, self.plan.cut, &self.luck).await else {
+        let Ended::With(Ok(response)) = tossed(call, self.plan.cut_writes, &self.luck).await else {
             return;
         };
         // A write that was rejected has no number.

@@ -13,7 +13,7 @@
 //!   necessary for those of another kind,
 //! * a write that names a group is a write of all its members, and a write of a path is one of all
 //!   its spellings, under every name of its host,
-//! * a write that was rejected costs nothing,
+//! * a write that was rejected costs nothing, also if its client left before,
 //! * a write whose outcome is unknown is visible to every later request once it is committed, if
 //!   that happens within the grace period and its client has an answer,
 //! * in the end the cache answers what the database holds.
@@ -184,6 +184,22 @@ fn stormy_worlds_of_several_kinds_of_requests() {
         is_stormy: true,
         has_kinds: true,
         ..Kind::calm(Store::Dawdling, 2)
+    });
+}
+
+#[test]
+fn writes_whose_clients_leave_in_memory() {
+    every_seed_of(Kind {
+        writers_leave: true,
+        ..Kind::calm(Store::Memory, 1)
+    });
+}
+
+#[test]
+fn writes_whose_clients_leave_on_a_backend_that_dawdles() {
+    every_seed_of(Kind {
+        writers_leave: true,
+        ..Kind::calm(Store::Dawdling, 1)
     });
 }
 

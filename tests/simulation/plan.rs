@@ -46,6 +46,8 @@ pub struct Plan {
     pub interval: u64,
     /// How many futures in a hundred are dropped before they end.
     pub cut: u64,
+    /// The same for those of writes.
+    pub cut_writes: u64,
 }
 
 impl Plan {
@@ -67,6 +69,7 @@ impl Plan {
             Validators::WeakTags,
         ];
         let is_unsure = luck.chance(30);
+        let cut = luck.pick(&[0, 10, 30]);
         Self {
             is_stormy,
             loses,
@@ -100,8 +103,19 @@ impl Plan {
             } else {
                 luck.pick(&[10, 50])
             },
-            cut: luck.pick(&[0, 10, 30]),
+            cut,
+            cut_writes: cut,
         }
+    }
+
+    /// Makes the world one in which the clients of writes leave, most of them, and no others. Then
+    /// calls that are not necessary are noticed.
+    pub fn leave(&mut self, luck: &Luck) {
+        self.is_unsure = false;
+        self.rejects = luck.pick(&[15, 100, 100]);
+        self.interval = luck.pick(&[10, 50]);
+        self.cut = 0;
+        self.cut_writes = 70;
     }
 
     /// Makes the world one in which the outcome of many writes is unknown, of nearly always the
@@ -135,6 +149,7 @@ impl Plan {
         self.is_busy = luck.chance(80);
         self.interval = luck.pick(&[10, 50]);
         self.cut = luck.pick(&[0, 0, 10]);
+        self.cut_writes = self.cut;
     }
 
     pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {

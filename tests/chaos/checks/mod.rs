@@ -130,6 +130,12 @@ fn check_sharing(known: &Known, asked: &Asked, head: &response::Parts, call: &Ca
         asked.broke(known, &how);
     }
     let is_hit = field(&head.headers, "cache-status").contains("; hit");
+    if is_hit && call.is_cut {
+        asked.broke(
+            known,
+            "a hit of a body of another length than was announced",
+        );
+    }
     let directives = field(&head.headers, "cache-control");
     let age: u64 = field(&head.headers, "age").parse().unwrap_or(0);
     if is_hit && directives == "max-age=2, must-revalidate" && age > 2 {

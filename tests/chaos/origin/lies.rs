@@ -15,7 +15,9 @@ impl Known {
             0 => self.unfounded_not_modified(draft),
             1 if !is_head => self.wrong_part(draft),
             2 if !is_head => {
+                let call = draft.call;
                 let (head, content) = self.marked(draft, None);
+                self.database.answers(call, |call| call.is_cut = true);
                 self.with_wrong_length(head, content)
             }
             _ => {

@@ -58,6 +58,8 @@ const USUAL: &[Policy] = &[
     shared(&[(CC, "max-age=0")]),
     shared(&[(CC, "max-age=1, stale-while-revalidate=2")]),
     shared(&[(CC, "max-age=0, stale-while-revalidate=5, stale-if-error=60")]),
+    shared(&[(CC, "max-age=1000")]),
+    silent(&[]),
     for_all(&[(CC, "public, max-age=60")]),
     for_all(&[(CC, "s-maxage=2")]),
     for_all(&[(CC, "max-age=2, must-revalidate")]),

@@ -33,6 +33,8 @@ pub struct Kind {
     pub has_kinds: bool,
     /// See [`Plan::doubt`].
     pub is_unsure: bool,
+    /// See [`Plan::leave`].
+    pub writers_leave: bool,
     pub store: Store,
     /// Caches that share it.
     pub instances: usize,
@@ -45,6 +47,7 @@ impl Kind {
             is_narrow: false,
             has_kinds: false,
             is_unsure: false,
+            writers_leave: false,
             store,
             instances,
         }
@@ -74,6 +77,9 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
     plan.has_kinds = kind.has_kinds;
     if kind.is_unsure {
         plan.doubt(&luck);
+    }
+    if kind.writers_leave {
+        plan.leave(&luck);
     }
     plan.is_away = loses && luck.chance(15);
     let capacity = if kind.is_stormy {

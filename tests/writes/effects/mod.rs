@@ -2,6 +2,7 @@
 
 mod classified;
 mod dropped;
+mod forgotten_periods;
 mod host_in_target;
 mod names;
 mod outcomes;
