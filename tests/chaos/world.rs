@@ -185,7 +185,7 @@ async fn runs<B: Backend>(
     }
     local.run_until(tasks.join_all()).await;
     known.is_calm.store(true, Ordering::Relaxed);
-    // Writes whose clients have left have ended, and what is stored is still fresh.
+    // By now hung-up writes have ended, and stored responses are still fresh.
     sleep(WRITES_OVER).await;
     check_current(&known, &client(0)).await;
     sleep(ALL_OVER).await;

@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const WITHIN: u64 = 1;
 const AFTER: u64 = 7;
 
-struct World {
+struct PeriodModel {
     backend: MemoryBackend,
     grace: WriteGrace,
     /// The version in the database, 0 or 1.
@@ -51,7 +51,7 @@ fn target(path: &'static str) -> InvalidationTarget {
     InvalidationTarget::Resource(*CacheKey::for_path(path).resource())
 }
 
-impl World {
+impl PeriodModel {
     fn new() -> Self {
         Self {
             backend: MemoryBackend::new(0),
@@ -72,7 +72,7 @@ impl World {
         self.grace.begin(Some(&target(path)), at(now), GRACE);
     }
 
-    /// Breaks the fences of the resource, and removes what is stored of it.
+    /// Breaks the fences of the resource and removes its stored response.
     fn invalidate(&self) {
         let mut stored = self.stored();
         ready(self.backend.invalidate(&target("/a"))).expect("memory answers");
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// The same, after the end of the period.
+    /// Failing writes after the end of the period, more than the table has room for.
     fn later_flood(&self) {
         for path in &["/b", "/c", "/d"][..=MAX_EXACT] {
             self.begin(path, AFTER);
@@ -180,13 +180,13 @@ impl World {
 
 /// Runs threads beside a lookup in all interleavings, three of them with at most three preemptions.
 /// Returns whether anything was stored in the end.
-fn explore<const N: usize>(beside: [fn(&World); N]) -> bool {
+fn explore<const N: usize>(beside: [fn(&PeriodModel); N]) -> bool {
     let is_ever_stored = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = is_ever_stored.clone();
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(if N > 2 { 3 } else { 4 });
     model.check(move || {
-        let world = loom::sync::Arc::new(World::new());
+        let world = loom::sync::Arc::new(PeriodModel::new());
         let threads = beside.map(|step| {
             let world = world.clone();
             thread::spawn(move || step(&world))
@@ -204,44 +204,51 @@ fn explore<const N: usize>(beside: [fn(&World); N]) -> bool {
 
 #[test]
 fn a_fill_beside_a_write_that_commits_late() {
-    explore([World::fill, World::write]);
+    explore([PeriodModel::fill, PeriodModel::write]);
 }
 
 #[test]
 fn a_member_beside_a_write_that_commits_late() {
-    explore([World::fill_that_asks_at_its_end, World::write]);
+    explore([PeriodModel::fill_that_asks_at_its_end, PeriodModel::write]);
 }
 
 #[test]
 fn a_fill_beside_a_late_commit_and_a_flood() {
-    explore([World::fill, World::write, World::flood]);
+    explore([PeriodModel::fill, PeriodModel::write, PeriodModel::flood]);
 }
 
 /// What has ended moves on, too, and is still known.
 #[test]
 fn a_member_beside_a_late_commit_and_a_flood_after_its_period() {
     let beside = [
-        World::fill_that_asks_at_its_end,
-        World::write,
-        World::later_flood,
+        PeriodModel::fill_that_asks_at_its_end,
+        PeriodModel::write,
+        PeriodModel::later_flood,
     ];
     explore(beside);
 }
 
 #[test]
 fn a_fill_after_the_period_is_stored() {
-    assert!(explore([World::later_fill, World::write]));
-    assert!(explore([World::later_fill, World::write, World::flood]));
+    assert!(explore([PeriodModel::later_fill, PeriodModel::write]));
+    assert!(explore([
+        PeriodModel::later_fill,
+        PeriodModel::write,
+        PeriodModel::flood
+    ]));
 }
 
 #[test]
 #[should_panic(expected = "older than a late commit")]
 fn a_fill_that_asks_before_its_fence_is_found_out() {
-    explore([World::fill_that_asks_before_its_fence, World::write]);
+    explore([
+        PeriodModel::fill_that_asks_before_its_fence,
+        PeriodModel::write,
+    ]);
 }
 
 #[test]
 #[should_panic(expected = "older than a late commit")]
 fn a_period_that_begins_after_the_invalidation_is_found_out() {
-    explore([World::fill, World::write_that_begins_late]);
+    explore([PeriodModel::fill, PeriodModel::write_that_begins_late]);
 }

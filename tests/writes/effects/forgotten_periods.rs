@@ -100,7 +100,7 @@ async fn a_written_resources_period_is_known_until_the_last_write_has_ended() {
     assert_eq!(later.body, "1", "{}", later.cache_status());
 }
 
-/// Promise: nobody's failing writes stop the stores of others.
+/// Promise: failing writes of one client do not stop the stores of others.
 #[tokio::test(start_paused = true)]
 async fn what_begins_after_a_period_is_stored_though_others_fail() {
     let layer = in_virtual_time(MemoryBackend::default());
