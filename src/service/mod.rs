@@ -238,7 +238,7 @@ impl<S, B: Backend> Cache<S, B> {
             Route::Read(read) => read,
             Route::Write(target) => {
                 put_back(cookies, &mut parts.headers);
-                apply_to_write(&mut parts, target.scheme.as_deref());
+                apply_to_write(&mut parts, target.scheme.as_deref(), target.is_spelled);
                 return self.forward(parts, body, |state, inner, request| {
                     write(state, inner, request, target)
                 });

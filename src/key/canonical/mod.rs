@@ -7,9 +7,11 @@
 
 pub(crate) mod cookies;
 
+use std::borrow::Cow;
+
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Uri, request};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Uri, request, uri};
 
 use self::cookies::join_cookies;
 use super::authority::{Authority, HostLines, InvalidAuthority, authority_of, normalize_authority};
@@ -65,8 +67,7 @@ fn set_canonical_authority(request: &mut request::Parts) -> Result<(), InvalidAu
         true => requested,
         false => normalize_authority(&requested, None).ok_or(InvalidAuthority)?,
     };
-    if !has_spelling(request, hosts, &authority) {
-        let authority = authority.into_owned();
+    if let Some(authority) = other_spelling(request, hosts, authority) {
         set_authority(request, &authority, false);
     }
     Ok(())
@@ -81,15 +82,27 @@ pub(crate) fn spell_by_key(request: &mut request::Parts, rule: &Authority, keeps
     let Ok(authority) = rule.resolve_with(request, hosts) else {
         return;
     };
-    if !has_spelling(request, hosts, &authority) {
-        let authority = authority.into_owned();
+    if let Some(authority) = other_spelling(request, hosts, authority) {
         set_authority(request, &authority, keeps_scheme);
     }
 }
 
+/// Returns the authority if the request spells it otherwise.
+fn other_spelling(
+    request: &request::Parts,
+    hosts: HostLines<'_>,
+    authority: Cow<'_, str>,
+) -> Option<String> {
+    (!has_spelling(request, hosts, &authority)).then(|| authority.into_owned())
+}
+
 /// Returns whether a request has its target in origin form, and this authority in `Host`, or no
 /// `Host` if it is empty. Nearly all requests of HTTP/1.1 have.
-fn has_spelling(request: &request::Parts, hosts: HostLines<'_>, authority: &str) -> bool {
+pub(crate) fn has_spelling(
+    request: &request::Parts,
+    hosts: HostLines<'_>,
+    authority: &str,
+) -> bool {
     let has_host = match authority.is_empty() {
         true => hosts.is_none(),
         false => hosts.is_one(authority),
@@ -101,14 +114,11 @@ fn has_spelling(request: &request::Parts, hosts: HostLines<'_>, authority: &str)
 /// into the one `Host`. An empty one removes it.
 fn set_authority(request: &mut request::Parts, authority: &str, keeps_scheme: bool) {
     if request.uri.authority().is_some() {
-        let mut parts = std::mem::take(&mut request.uri).into_parts();
-        parts.authority = authority.parse().ok().filter(|_| keeps_scheme);
-        parts.scheme = parts.scheme.filter(|_| parts.authority.is_some());
-        parts.path_and_query = parts
-            .path_and_query
-            .or_else(|| Some(PathAndQuery::from_static("/")));
-        // Cannot fail: there are all parts, or the path alone.
-        request.uri = Uri::from_parts(parts).unwrap_or_default();
+        let scheme = request.uri.scheme().filter(|_| keeps_scheme).cloned();
+        set_site(
+            &mut request.uri,
+            scheme.and_then(|it| Some((it, authority.parse().ok()?))),
+        );
     }
     match HeaderValue::from_str(authority) {
         Ok(host) if !authority.is_empty() => {
@@ -118,6 +128,16 @@ fn set_authority(request: &mut request::Parts, authority: &str, keeps_scheme: bo
             request.headers.remove(HOST);
         }
     }
+}
+
+/// Gives a target this scheme and authority, or puts it into origin form.
+pub(crate) fn set_site(target: &mut Uri, site: Option<(Scheme, uri::Authority)>) {
+    let mut parts = std::mem::take(target).into_parts();
+    let root = || PathAndQuery::from_static("/");
+    parts.path_and_query = Some(parts.path_and_query.unwrap_or_else(root));
+    (parts.scheme, parts.authority) = site.unzip();
+    // Cannot fail: there are all parts, or the path alone.
+    *target = Uri::from_parts(parts).unwrap_or_default();
 }
 
 /// Returns whether a member of `TE` is `trailers`, with or without parameters.

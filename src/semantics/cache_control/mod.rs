@@ -5,7 +5,7 @@
 //! `freshness`. Names are compared without case, several lines form one list, an argument may be a
 //! token or a quoted string (§5.2), and an unknown directive is ignored (§5.2.3). Of a directive
 //! that is given twice the more restrictive one counts. A lifetime that cannot be read is zero
-//! (§4.2.1). [`can_be_read_whole`] tells whether all directives of a response could be read.
+//! (§4.2.1). A response tells whether all of its directives could be read.
 //!
 //! Start with [`ResponseDirectives`] and [`RequestDirectives`].
 
@@ -18,7 +18,6 @@ mod targeted;
 mod tests;
 
 pub use delta_seconds::delta_seconds;
-pub use readable::can_be_read_whole;
 pub use request::{IgnoredDirectives, RequestDirective, RequestDirectives};
 pub use response::{ResponseDirectives, withheld_fields};
 pub use targeted::TargetedFields;

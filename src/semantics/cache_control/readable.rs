@@ -1,4 +1,4 @@
-//! Whether the directives of a response can be read whole, so that it clearly states no lifetime
+//! Whether a directive of a response can be read. If all can, a response clearly states no lifetime
 //! and forbids no storing.
 //!
 //! `Cache-Control: no-cache; no-store` is one member, which is no directive, and `nostore` is an
@@ -6,11 +6,10 @@
 //! like that gets no lifetime but one that it states.
 
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::PRAGMA;
 use sfv::{BareItem, ListEntry};
 
 use super::delta_seconds::delta_seconds;
-use super::targeted::TargetedFields;
 use crate::semantics::fields;
 
 /// The directives of a response (RFC 9111 §5.2.2, RFC 5861, RFC 8246), each with whether its
@@ -31,34 +30,15 @@ const KNOWN: [(&str, bool); 13] = [
     ("stale-while-revalidate", true),
 ];
 
-/// Returns whether each directive of the response can be read.
-///
-/// `false` for a member that is no directive by its grammar, for a lifetime that is no number of
-/// seconds, for a name that is a known one but for one letter, hyphens and underscores, and for a
-/// targeted field that is malformed. Without `Cache-Control` also for `Pragma: no-cache`, which no
-/// RFC defines for responses, but which means the same to those who send it.
-#[must_use]
-pub fn can_be_read_whole(headers: &HeaderMap, targeted: &TargetedFields) -> bool {
-    if targeted.is_present(headers) {
-        if let Some(members) = targeted.dictionary(headers) {
-            return members
-                .iter()
-                .all(|(name, member)| is_structured_directive(name.as_str(), member));
-        }
-        if targeted.is_malformed(headers) {
-            return false;
-        }
-    }
-    let mut members = fields::list(headers, &CACHE_CONTROL).peekable();
-    if members.peek().is_some() || headers.contains_key(CACHE_CONTROL) {
-        return members.all(is_directive);
-    }
-    !fields::list(headers, &PRAGMA).any(|member| is_spelt_like(member, "no-cache"))
+/// Returns whether `Pragma` says `no-cache`, which no RFC defines for responses, but which means the
+/// same to those who send it. It counts without `Cache-Control`.
+pub(super) fn has_pragma_no_cache(headers: &HeaderMap) -> bool {
+    fields::list(headers, &PRAGMA).any(|member| is_spelt_like(member, "no-cache"))
 }
 
 /// Returns whether a member of `Cache-Control` is a directive by its grammar, and none that is
-/// misspelt.
-fn is_directive(member: &[u8]) -> bool {
+/// misspelt. A lifetime has to be a number of seconds.
+pub(super) fn is_directive(member: &[u8]) -> bool {
     let (name, argument) = match member.iter().position(|byte| *byte == b'=') {
         Some(equals) => (&member[..equals], Some(&member[equals + 1..])),
         None => (member, None),
@@ -79,7 +59,7 @@ fn is_directive(member: &[u8]) -> bool {
 }
 
 /// Returns whether a member of a targeted field is a directive, and none that is misspelt.
-fn is_structured_directive(name: &str, member: &ListEntry) -> bool {
+pub(super) fn is_structured_directive(name: &str, member: &ListEntry) -> bool {
     let is_number = || matches!(member, ListEntry::Item(item) if matches!(item.bare_item, BareItem::Integer(_)));
     match takes_seconds(name.as_bytes()) {
         Some(takes_seconds) => !takes_seconds || is_number(),
@@ -125,6 +105,7 @@ fn letters(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ResponseDirectives, TargetedFields};
     use super::*;
 
     fn is_read_whole(lines: &[(&'static str, &'static str)]) -> bool {
@@ -132,7 +113,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().expect("a field value"));
         }
-        can_be_read_whole(&headers, &TargetedFields::default())
+        !ResponseDirectives::from_headers(&headers, &TargetedFields::default()).has_unreadable
     }
 
     /// RFC 9111 §5.2, §5.2.3.

@@ -6,7 +6,8 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
 use http::{HeaderMap, HeaderName};
 
 use super::delta_seconds::{lifetime, smallest};
-use super::targeted::TargetedFields;
+use super::readable::{has_pragma_no_cache, is_directive, is_structured_directive};
+use super::targeted::{TargetedFields, for_each_member};
 use crate::semantics::fields;
 
 /// The directives of a response's `Cache-Control` (RFC 9111 §5.2.2), or of a targeted field in its
@@ -50,6 +51,9 @@ pub struct ResponseDirectives {
     pub stale_while_revalidate: Option<Duration>,
     /// Whether the response has [`withheld_fields`].
     pub withholds_fields: bool,
+    /// Whether a member is no directive, or seems to be a misspelt one. A response like that
+    /// clearly states no lifetime and forbids no storing.
+    pub has_unreadable: bool,
 }
 
 impl ResponseDirectives {
@@ -57,9 +61,36 @@ impl ResponseDirectives {
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, targeted: &TargetedFields) -> Self {
         let mut directives = Self::default();
-        directives.is_targeted =
-            for_each_directive(headers, targeted, |name, value| directives.add(name, value));
+        // One pass: every fill comes here.
+        if targeted.is_present(headers) && directives.add_targeted(headers, targeted) {
+            return directives;
+        }
+        let mut is_absent = true;
+        for member in fields::list(headers, &CACHE_CONTROL) {
+            is_absent = false;
+            let (name, value) = fields::parameter(member);
+            directives.add(name, value.as_deref());
+            directives.has_unreadable |= !is_directive(member);
+        }
+        if is_absent && !headers.contains_key(CACHE_CONTROL) {
+            directives.has_unreadable |= has_pragma_no_cache(headers);
+        }
         directives
+    }
+
+    /// Takes the directives of the targeted field that counts. Returns whether there is one.
+    #[cold]
+    fn add_targeted(&mut self, headers: &HeaderMap, targeted: &TargetedFields) -> bool {
+        let Some(members) = targeted.dictionary(headers) else {
+            self.has_unreadable = targeted.is_malformed(headers);
+            return false;
+        };
+        for_each_member(&members, |name, value| self.add(name, value));
+        self.has_unreadable = !members
+            .iter()
+            .all(|(name, member)| is_structured_directive(name.as_str(), member));
+        self.is_targeted = true;
+        true
     }
 
     /// Takes one directive and its argument.
@@ -106,20 +137,19 @@ impl ResponseDirectives {
     }
 }
 
-/// Calls `take` with each directive of a response. Returns whether they come from a targeted field.
+/// Calls `take` with each directive of a response.
 fn for_each_directive(
     headers: &HeaderMap,
     targeted: &TargetedFields,
     mut take: impl FnMut(&[u8], Option<&[u8]>),
-) -> bool {
-    if targeted.for_each_directive(headers, &mut take) {
-        return true;
+) {
+    if let Some(members) = targeted.dictionary(headers) {
+        return for_each_member(&members, take);
     }
     for member in fields::list(headers, &CACHE_CONTROL) {
         let (name, value) = fields::parameter(member);
         take(name, value.as_deref());
     }
-    false
 }
 
 /// Returns the fields that `no-cache` and `private` name (RFC 9111 §5.2.2.4, §5.2.2.7).

@@ -27,26 +27,8 @@ impl TargetedFields {
         Self(names.into_iter().collect())
     }
 
-    /// Calls `take` with each directive of the first field that is present, well-formed and not
-    /// empty.
-    ///
-    /// Returns whether there is such a field. The other fields, and `Cache-Control`, are ignored
-    /// then (RFC 9213 §2.1).
-    pub fn for_each_directive(
-        &self,
-        headers: &HeaderMap,
-        take: impl FnMut(&[u8], Option<&[u8]>),
-    ) -> bool {
-        match self.dictionary(headers) {
-            Some(members) => {
-                for_each_member(&members, take);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Reads the first field that is present, well-formed and not empty.
+    /// Reads the first field that is present, well-formed and not empty. The other fields, and
+    /// `Cache-Control`, are ignored then (RFC 9213 §2.1).
     pub(super) fn dictionary(&self, headers: &HeaderMap) -> Option<Dictionary> {
         let mut present = self.0.iter().filter(|name| headers.contains_key(*name));
         present.find_map(|name| dictionary(headers, name))
@@ -84,7 +66,7 @@ fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
 ///
 /// A lifetime that is no Integer is ignored. A directive without argument is on unless its value is
 /// `?0`.
-fn for_each_member(members: &Dictionary, mut take: impl FnMut(&[u8], Option<&[u8]>)) {
+pub(super) fn for_each_member(members: &Dictionary, mut take: impl FnMut(&[u8], Option<&[u8]>)) {
     for (key, member) in members {
         let name = key.as_str();
         let ListEntry::Item(item) = member else {

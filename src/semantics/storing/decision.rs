@@ -7,9 +7,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
-use crate::semantics::cache_control::{
-    RequestDirectives, ResponseDirectives, can_be_read_whole, withheld_fields,
-};
+use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
 use crate::semantics::freshness::{self, Freshness, Lifetime, StaleRules, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::origin_conditions;
@@ -33,7 +31,7 @@ pub fn decide_storage(
         false => Vec::new(),
     };
     // Nothing of the configuration contradicts a directive that was meant, but cannot be read.
-    let is_clear = can_be_read_whole(response.headers, &rules.targets);
+    let is_clear = !directives.has_unreadable;
     let stale_rules = match is_clear {
         true => rules.stale,
         false => rules.stale.without_windows(),

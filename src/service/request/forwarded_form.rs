@@ -1,12 +1,12 @@
 //! The form in which a request goes to the inner service: that of its key.
 
-use http::uri::PathAndQuery;
 use http::{Uri, request};
 
 use crate::config::Config;
 use crate::error::panics::Panicked;
-use crate::key::Authority;
-use crate::key::canonical::spell_by_key;
+use crate::key::canonical::cookies::join_cookies;
+use crate::key::canonical::{has_spelling, set_site, spell_by_key};
+use crate::key::{Authority, HostLines};
 
 /// The form of a GET or HEAD that is not answered from the store. Two requests with one key have
 /// one form, so that a client cannot shape by its spelling the response that others get.
@@ -15,6 +15,9 @@ pub(crate) struct ForwardedForm {
     pub(crate) target: Option<Box<Uri>>,
     /// The scheme in the key, if the key hook added one.
     pub(crate) scheme: Option<Box<str>>,
+    /// Whether the request has this form already, apart from its query and its cookies, see
+    /// [`is_spelled_by_key`].
+    pub(crate) is_spelled: bool,
 }
 
 impl ForwardedForm {
@@ -32,7 +35,10 @@ impl ForwardedForm {
         if let Some(target) = self.target {
             request.uri = *target;
         }
-        spell_by_key(request, &config.authority, keeps_scheme);
+        match self.is_spelled {
+            true => join_cookies(&mut request.headers),
+            false => spell_by_key(request, &config.authority, keeps_scheme),
+        }
         let Some(hook) = config.on_rewritten_target.as_ref().filter(|_| is_rewritten) else {
             return Ok(());
         };
@@ -44,10 +50,25 @@ impl ForwardedForm {
 
 /// Gives a write the form in which the service sees the resource that the write invalidates: the
 /// authority is the request's own even where all keys share a fixed one. `scheme` is that of its
-/// key.
-pub(crate) fn apply_to_write(request: &mut request::Parts, scheme: Option<&str>) {
+/// key; `is_spelled` tells whether it has this form already, apart from its cookies.
+pub(crate) fn apply_to_write(request: &mut request::Parts, scheme: Option<&str>, is_spelled: bool) {
+    if is_spelled {
+        return join_cookies(&mut request.headers);
+    }
     let keeps_scheme = keeps_scheme(scheme, &request.uri);
     spell_by_key(request, &Authority::FromRequest, keeps_scheme);
+}
+
+/// Whether a request spells its target and `Host` as its key does: nearly all requests of HTTP/1.1.
+///
+/// `authority` is that of the key. If a hook has made that, it does not tell.
+pub(crate) fn is_spelled_by_key(
+    config: &Config,
+    request: &request::Parts,
+    hosts: HostLines<'_>,
+    authority: &str,
+) -> bool {
+    !config.has_key_hook() && has_spelling(request, hosts, authority)
 }
 
 /// Whether a target stays in absolute form: the key tells its scheme from others.
@@ -61,11 +82,6 @@ fn rewrite_alike(copy: &mut Uri, target: &Uri, config: &Config) {
     if let Some(trimmed) = config.query.trimmed(copy) {
         *copy = trimmed;
     }
-    let mut parts = std::mem::take(copy).into_parts();
-    parts.scheme = target.scheme().cloned();
-    parts.authority = target.authority().cloned();
-    let root = || PathAndQuery::from_static("/");
-    parts.path_and_query = Some(parts.path_and_query.unwrap_or_else(root));
-    // Cannot fail: there are all parts, or the path alone.
-    *copy = Uri::from_parts(parts).unwrap_or_default();
+    let site = target.scheme().cloned().zip(target.authority().cloned());
+    set_site(copy, site);
 }

@@ -13,7 +13,9 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::config::hook::NoKey;
 use crate::error::panics::Panicked;
-use crate::key::{CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource};
+use crate::key::{
+    Authority, CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource,
+};
 use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
@@ -21,7 +23,7 @@ use crate::semantics::reason::Bypass;
 use crate::semantics::request_kind::{CredentialFields, RequestKind};
 use crate::state::LayerState;
 
-use super::forwarded_form::ForwardedForm;
+use super::forwarded_form::{ForwardedForm, is_spelled_by_key};
 use super::preconditions::Preconditions;
 
 /// The route of a request through the cache.
@@ -82,6 +84,8 @@ impl ReadRequest<'_> {
         config: &Config,
         request: &request::Parts,
     ) -> (RequestKey, ForwardedForm) {
+        let hosts = HostLines::from_headers(&request.headers);
+        let is_spelled = is_spelled_by_key(config, request, hosts, self.parts.authority());
         let key = RequestKey {
             key: self.key,
             identity: self.parts.identity(&config.scope).into(),
@@ -92,6 +96,7 @@ impl ReadRequest<'_> {
         let form = ForwardedForm {
             target: self.target,
             scheme: self.parts.scheme().map(Into::into),
+            is_spelled,
         };
         (key, form)
     }
@@ -133,6 +138,8 @@ pub(crate) struct WriteTarget {
     pub(crate) path: Box<str>,
     /// The scheme in its key, if the key hook added one.
     pub(crate) scheme: Option<Box<str>>,
+    /// Whether the request spells its target and `Host` as its key does.
+    pub(crate) is_spelled: bool,
 }
 
 /// Decides the route of a request.
@@ -175,6 +182,8 @@ pub(crate) fn classify<'r>(
             authority: parts.authority().into(),
             path: parts.path().into(),
             scheme: parts.scheme().map(Into::into),
+            is_spelled: config.authority == Authority::FromRequest
+                && is_spelled_by_key(config, request, fields.hosts, parts.authority()),
         });
     }
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
