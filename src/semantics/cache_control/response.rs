@@ -95,7 +95,10 @@ impl ResponseDirectives {
 
     /// Takes one directive and its argument.
     fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
+        // Comparing the lengths first spares most calls.
+        let is = |directive: &str| {
+            directive.len() == name.len() && name.eq_ignore_ascii_case(directive.as_bytes())
+        };
         if is("max-age") {
             smallest(&mut self.max_age, lifetime(value));
         } else if is("s-maxage") {
@@ -124,7 +127,9 @@ impl ResponseDirectives {
             ("public", &mut self.public),
         ];
         let mut flags = flags.into_iter();
-        let flag = flags.find(|(flag, _)| name.eq_ignore_ascii_case(flag.as_bytes()));
+        let flag = flags.find(|(flag, _)| {
+            flag.len() == name.len() && name.eq_ignore_ascii_case(flag.as_bytes())
+        });
         flag.map(|(_, flag)| flag)
     }
 

@@ -217,19 +217,32 @@ fn key_parts<'r>(
     target: Option<&Uri>,
     hosts: HostLines<'r>,
 ) -> Result<KeyParts<'r>, Bypass> {
-    let parts = || {
-        let parts = default_key_parts(config, request, target, hosts);
-        parts.map_err(|InvalidAuthority| Bypass::Authority)
-    };
-    match config.key.make_key(request, parts()?) {
+    let parts = default_key_parts(config, request, target, hosts);
+    let parts = parts.map_err(|InvalidAuthority| Bypass::Authority)?;
+    match config.key.make_key(request, parts) {
         Ok(parts) => Ok(parts),
         Err(NoKey::Declined) => Err(Bypass::NoKey),
-        Err(NoKey::Panicked) if invalidation::is_safe(&request.method) => Err(Bypass::HookPanicked),
-        Err(NoKey::Panicked) => parts(),
+        Err(NoKey::Panicked) => key_after_panic(config, request, target, hosts),
     }
 }
 
+/// The parts of the key of a request whose hook has panicked.
+#[cold]
+fn key_after_panic<'r>(
+    config: &'r Config,
+    request: &'r request::Parts,
+    target: Option<&Uri>,
+    hosts: HostLines<'r>,
+) -> Result<KeyParts<'r>, Bypass> {
+    if invalidation::is_safe(&request.method) {
+        return Err(Bypass::HookPanicked);
+    }
+    let parts = default_key_parts(config, request, target, hosts);
+    parts.map_err(|InvalidAuthority| Bypass::Authority)
+}
+
 /// The parts of the key without a hook.
+#[inline]
 fn default_key_parts<'r>(
     config: &'r Config,
     request: &'r request::Parts,
