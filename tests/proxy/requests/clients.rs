@@ -10,7 +10,7 @@ fn get(path: &str, field: &str) -> String {
     format!("{head}connection: close\r\n\r\n")
 }
 
-/// An upstream whose page shows what it got in a field, and a proxy with these flags.
+/// An upstream whose page shows one field of the request, and a proxy with these flags.
 async fn showing(name: &'static str, flags: &[&str]) -> (Origin, Example) {
     let origin = Origin::start(move |heard| {
         let page = format!("page of {:?}", heard.field(name));
