@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::Layer;
 use tower_response_cache::RequestDirective;
 use tower_response_cache::stats::{FetchReason, Refusal};
 
 use super::{KIB, list, numbers};
 use crate::support::origin::{Origin, answer, cacheable, slow};
-use crate::support::time::settled;
+use crate::support::time::{SLOW, settled};
 use crate::support::{get, in_memory, send, send_all, with};
 
 /// An origin whose response is selected by this field.
@@ -163,4 +164,22 @@ async fn a_flood_of_long_fields_leaves_others_coalesced() {
     settled().await;
     assert_eq!(origin.calls() - calls, 1);
     assert!(answers.iter().all(|told| told.body == answers[0].body));
+}
+
+/// Nor do they wait for each other: none of them can be shared.
+#[tokio::test(start_paused = true)]
+async fn requests_with_long_fields_do_not_wait_for_each_other() {
+    let layer = in_memory();
+    let origin = varying("x-own");
+    let service = layer.layer(origin.clone());
+    let long = |number: usize| {
+        let value = format!("{}{number}", "x".repeat(20 * KIB));
+        with(get("/a"), "x-own", &value)
+    };
+    let begun = Instant::now();
+    let answers = send_all(&service, [get("/a")].into_iter().chain((0..10).map(long))).await;
+    assert!(answers.iter().all(|told| told.status == 200));
+    // The first call, which they followed, and one call of each.
+    assert!(begun.elapsed() < 3 * SLOW, "{:?}", begun.elapsed());
+    assert_eq!(origin.calls(), 11);
 }
