@@ -4,7 +4,6 @@ use http::{Response, request, response};
 
 use crate::config::Config;
 use crate::config::hook::subject;
-use crate::error::panics::Panicked;
 use crate::semantics::reason::WriteOutcome;
 
 /// The outcome of a write by the head of its response: what the hook says, else the status. It is
@@ -17,7 +16,7 @@ pub(crate) fn outcome_of(
     let Some(classify) = &config.classify_writes else {
         return WriteOutcome::from_status(head.status);
     };
-    classify(subject(write), head).unwrap_or_else(|Panicked| WriteOutcome::Unknown)
+    classify(subject(write), head).unwrap_or(WriteOutcome::Unknown)
 }
 
 /// The head of the response to a write; `None` if the inner service failed. The body is dropped.
