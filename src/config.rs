@@ -63,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) max_head: usize,
     pub(crate) max_buffered_bytes: u64,
     pub(crate) credential_fields: CredentialFields,
+    pub(crate) max_lingering_bytes: u64,
     pub(crate) store_set_cookie: bool,
     pub(crate) store_if: Option<Arc<StoreIf>>,
     pub(crate) store_parts: bool,
@@ -167,6 +168,7 @@ impl Default for Config {
             max_head: 64 * 1024,
             max_buffered_bytes: 64 * 1024 * 1024,
             credential_fields: CredentialFields::default(),
+            max_lingering_bytes: 64 * 1024 * 1024,
             store_set_cookie: false,
             store_if: None,
             store_parts: true,
@@ -236,6 +238,7 @@ impl Config {
             max_buffered_bytes: self.max_buffered_bytes,
             // A response is stored only if neither layer sees credentials in its request.
             credential_fields: self.credential_fields.union(&inner.credential_fields),
+            max_lingering_bytes: self.max_lingering_bytes,
             store_set_cookie: inner.store_set_cookie,
             store_if: inner.store_if.clone(),
             store_parts: inner.store_parts,

@@ -220,11 +220,15 @@ impl<B: Backend> CacheHandle<B> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.state.shared;
+        let buffers = &shared.coalescing.buffers;
         let in_flight = InFlight {
             fills: shared.coalescing.flights.len(),
             tasks: shared.background.len(),
             detached_writes: shared.detached_writes.len(),
-            bytes: shared.coalescing.buffers.used_bytes(),
+            bytes: buffers.collected_bytes(),
+            unread_bytes: buffers.unread_bytes(),
+            lingering_bytes: buffers.lingering_bytes(),
+            copied_bytes: buffers.copied_bytes(),
         };
         let backend = &shared.store.backend;
         let (usage, health) = (backend.usage(), backend.health());

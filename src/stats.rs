@@ -220,8 +220,18 @@ pub struct InFlight {
     pub tasks: usize,
     /// Writes that run on although their client has left; also counted in `tasks`.
     pub detached_writes: usize,
-    /// Bytes of bodies that are buffered and not stored yet.
+    /// Bytes of bodies that are buffered and not stored yet, reservations included. They are
+    /// bounded by [`max_buffered_bytes`](crate::CacheLayer::max_buffered_bytes), and 0 once all
+    /// fills have ended, which takes [`fill_timeout`](crate::CacheLayer::fill_timeout) at most.
     pub bytes: u64,
+    /// Bytes of bodies that are not stored and that clients have yet to read.
+    pub unread_bytes: u64,
+    /// Bytes of responses that were removed from the store, and that bodies under way still hold.
+    /// See [`max_lingering_bytes`](crate::CacheLayer::max_lingering_bytes).
+    pub lingering_bytes: u64,
+    /// Bytes of responses from a backend outside of this process, such as Redis, that bodies under
+    /// way hold: each has a copy of its own. Bodies below 4 KiB are not counted.
+    pub copied_bytes: u64,
 }
 
 /// The counters of a cache since its layer was created.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use crate::flight::BudgetShare;
 use crate::semantics::reason::Refusal;
+use crate::semantics::stored::StoredContent;
 
 use super::kept_chunks::join;
 
@@ -15,7 +16,7 @@ pub(crate) type Captured = Result<Whole, Refusal>;
 
 /// A whole body, with its share of the bytes that may be buffered until it is stored.
 pub(crate) struct Whole {
-    pub(crate) data: Bytes,
+    pub(crate) content: StoredContent,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) share: Arc<BudgetShare>,
 }
@@ -87,7 +88,9 @@ impl Capture {
             .is_some_and(|length| self.length > length)
         {
             self.give_up(Refusal::Truncated);
-        } else if !self.limits.is_counted && !collecting.share.try_take(data.len() as u64) {
+        } else if !collecting.share.may_store(self.length)
+            || (!self.limits.is_counted && !collecting.share.try_take(data.len() as u64))
+        {
             self.give_up(Refusal::Budget);
         } else if !data.is_empty() {
             collecting.chunks.push(data.clone());
@@ -112,9 +115,10 @@ impl Capture {
             return;
         };
         let data = join(&collecting.chunks, self.length as usize);
-        inspect(&data);
+        let content = collecting.share.count_stored(data);
+        inspect(content.bytes());
         (collecting.done)(Ok(Whole {
-            data,
+            content,
             trailers,
             share: collecting.share,
         }));

@@ -3,8 +3,10 @@
 //! * [`response`]: the body of every response of the cache.
 //! * [`origin`]: a body from the inner service, or stored bytes that take its place.
 //! * [`missing_range`]: a range from the inner service between stored bytes.
+//! * [`resumed`]: the rest of a body behind chunks that were collected.
 //! * [`capture`]: collects a body for the store while it streams.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
+//! * [`patience`]: how long the readers of one body may hold up the others.
 //! * [`pump`]: moves one body to several readers, at their pace.
 //!
 //! This module knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
@@ -13,5 +15,7 @@ pub(crate) mod capture;
 pub(crate) mod kept_chunks;
 pub(crate) mod missing_range;
 pub(crate) mod origin;
+mod patience;
 pub(crate) mod pump;
 pub(crate) mod response;
+pub(crate) mod resumed;

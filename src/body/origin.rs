@@ -10,8 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::BodyError;
+use crate::semantics::stored::StoredContent;
 
 use super::missing_range::Splice;
+use super::resumed::Resumed;
 
 pin_project! {
     /// The inner service's body, or stored bytes in its place (RFC 9111 §4.3.4).
@@ -22,13 +24,19 @@ pin_project! {
             body: B,
         },
         Stored {
-            data: Bytes,
+            // Boxed, as few answers have one.
+            content: Box<StoredContent>,
+            is_read: bool,
             // Boxed, as in every answer's body.
             trailers: Option<Box<HeaderMap>>,
         },
         Spliced {
             // Boxed, as next to no answer is one.
             splice: Pin<Box<Splice<B>>>,
+        },
+        Resumed {
+            // Boxed, as next to no answer is one.
+            resumed: Box<Resumed<B>>,
         },
     }
 }
@@ -39,10 +47,13 @@ impl<B> OriginBody<B> {
         Self::Streaming { body }
     }
 
-    /// Stored bytes and trailers in place of the inner service's body.
-    pub(crate) fn stored(data: Bytes, trailers: Option<HeaderMap>) -> Self {
-        let trailers = trailers.map(Box::new);
-        Self::Stored { data, trailers }
+    /// Stored content and trailers in place of the inner service's body.
+    pub(crate) fn stored(content: StoredContent, trailers: Option<HeaderMap>) -> Self {
+        Self::Stored {
+            is_read: content.bytes().is_empty(),
+            content: Box::new(content),
+            trailers: trailers.map(Box::new),
+        }
     }
 
     /// The inner service's body of `missing` bytes between stored ones.
@@ -52,11 +63,19 @@ impl<B> OriginBody<B> {
         }
     }
 
-    /// The stored bytes and trailers, if these took the place of a body.
-    pub(crate) fn as_stored(&self) -> Option<(Bytes, Option<HeaderMap>)> {
+    /// The inner service's body, of which the beginning was collected.
+    pub(crate) fn resumed(resumed: Resumed<B>) -> Self {
+        let resumed = Box::new(resumed);
+        Self::Resumed { resumed }
+    }
+
+    /// The stored content and trailers, if these took the place of a body.
+    pub(crate) fn as_stored(&self) -> Option<(StoredContent, Option<HeaderMap>)> {
         match self {
-            Self::Streaming { .. } | Self::Spliced { .. } => None,
-            Self::Stored { data, trailers } => Some((data.clone(), trailers.as_deref().cloned())),
+            Self::Streaming { .. } | Self::Spliced { .. } | Self::Resumed { .. } => None,
+            Self::Stored {
+                content, trailers, ..
+            } => Some(((**content).clone(), trailers.as_deref().cloned())),
         }
     }
 }
@@ -80,8 +99,12 @@ where
                 .as_mut()
                 .poll_data(cx)
                 .map(|data| data.map(|data| data.map(Frame::data))),
-            OriginBodyProjection::Stored { data, .. } if !data.is_empty() => {
-                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            OriginBodyProjection::Resumed { resumed } => resumed.poll_frame(cx),
+            OriginBodyProjection::Stored {
+                content, is_read, ..
+            } if !*is_read => {
+                *is_read = true;
+                Poll::Ready(Some(Ok(Frame::data(content.bytes().clone()))))
             }
             OriginBodyProjection::Stored { trailers, .. } => {
                 let trailers = trailers.take().map(|trailers| Frame::trailers(*trailers));
@@ -93,8 +116,11 @@ where
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Streaming { body } => body.is_end_stream(),
-            Self::Stored { data, trailers } => data.is_empty() && trailers.is_none(),
+            Self::Stored {
+                trailers, is_read, ..
+            } => *is_read && trailers.is_none(),
             Self::Spliced { splice } => splice.is_at_end(),
+            Self::Resumed { resumed } => resumed.is_at_end(),
         }
     }
 
@@ -102,10 +128,15 @@ where
         match self {
             Self::Streaming { body } => body.size_hint(),
             Self::Stored {
-                data,
+                content,
+                is_read,
                 trailers: None,
-            } => SizeHint::with_exact(data.len() as u64),
+            } => match is_read {
+                true => SizeHint::with_exact(0),
+                false => SizeHint::with_exact(content.bytes().len() as u64),
+            },
             Self::Spliced { splice } => SizeHint::with_exact(splice.left()),
+            Self::Resumed { resumed } => resumed.size_hint(),
             // Servers that know a length send no trailers.
             Self::Stored { .. } => SizeHint::default(),
         }

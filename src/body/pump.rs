@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use crate::semantics::reason::Refusal;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
+use crate::body::patience::Patience;
 use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
@@ -32,7 +33,7 @@ pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
-    slow_reader_timeout: Duration,
+    patience: Patience,
     /// Whether the readers know how the body has ended.
     has_ended: bool,
 }
@@ -59,7 +60,7 @@ impl Pump {
             stream,
             capture,
             ends_by: Instant::now().checked_add(time_left),
-            slow_reader_timeout,
+            patience: Patience::new(slow_reader_timeout),
             has_ended: false,
         }
     }
@@ -78,7 +79,7 @@ impl Pump {
                 yield_now().await;
             }
             consume_budget().await;
-            if wait_for_room(&self.stream, self.slow_reader_timeout).await == Capacity::NoReaders {
+            if self.wait_for_room().await == Capacity::NoReaders {
                 return;
             }
             match self.next(body.as_mut()).await {
@@ -88,10 +89,10 @@ impl Pump {
                     Ok(data) => self.push_data(data),
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
-                        return self.end(trailers);
+                        return self.end(trailers).await;
                     }
                 },
-                PumpEvent::End => return self.end(None),
+                PumpEvent::End => return self.end(None).await,
                 PumpEvent::Failed(error) => {
                     self.capture.give_up(Refusal::BodyFailed);
                     return self.tell_end(BodyEnd::Failed(error.into_shared()));
@@ -107,19 +108,44 @@ impl Pump {
         }
         let data = keepable(&data);
         self.capture.data(&data);
+        self.patience.note_passed(data.len() as u64);
         if !self.stream.push(data) {
             self.capture.give_up(Refusal::Budget);
         }
     }
 
-    /// Ends the body cleanly for the store and for the readers.
-    fn end(&mut self, trailers: Option<HeaderMap>) {
+    /// Waits for room in the stream, and gives up readers that stop.
+    async fn wait_for_room(&mut self) -> Capacity {
+        let at_once = self
+            .stream
+            .poll_capacity(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(room) = at_once {
+            return room;
+        }
+        loop {
+            let stream = &self.stream;
+            let room = poll_fn(|cx| stream.poll_capacity(cx));
+            // Boxed, because most bodies wait for no reader.
+            let room = Box::pin(wait_for_readers(&mut self.patience, stream, room));
+            if let Some(room) = room.await {
+                return room;
+            }
+        }
+    }
+
+    /// Ends the body cleanly for the store and for the readers. One that is not collected any more
+    /// is left to the readers.
+    async fn end(&mut self, trailers: Option<HeaderMap>) {
+        let is_left_to_readers = self.capture.is_over();
         self.stream.share().release_reserved();
         // Slow readers read from the stored bytes, and hold no others.
         let stream = &self.stream;
         self.capture
             .end_with(trailers.clone(), |whole| stream.replace_chunks(whole));
         self.tell_end(BodyEnd::Complete(trailers));
+        if is_left_to_readers {
+            Box::pin(watch_readers(&self.stream, &mut self.patience)).await;
+        }
     }
 
     /// Ends the readers.
@@ -173,12 +199,40 @@ impl fmt::Display for PumpDropped {
 
 impl Error for PumpDropped {}
 
-/// Waits for room in the stream, and gives up readers that stall.
-async fn wait_for_room(stream: &BodyStream, timeout: Duration) -> Capacity {
+/// Waits for the readers of a body that has ended and will not be stored. Those that stop are
+/// dropped if their bytes crowd out those of others.
+pub(crate) async fn watch_unstored(stream: BodyStream, slow_reader_timeout: Duration) {
+    watch_readers(&stream, &mut Patience::new(slow_reader_timeout)).await;
+}
+
+async fn watch_readers(stream: &BodyStream, patience: &mut Patience) {
+    while stream.is_unread() {
+        let read = poll_fn(|cx| stream.poll_read(cx));
+        let _ = wait_for_readers(patience, stream, read).await;
+    }
+}
+
+/// Waits until the readers let the source go on. `None` if they have not in time: those that have
+/// stopped were dropped then, if another one waits for them.
+async fn wait_for_readers<T>(
+    patience: &mut Patience,
+    stream: &BodyStream,
+    ready: impl Future<Output = T>,
+) -> Option<T> {
+    let mut ready = pin!(ready);
     loop {
-        match with_timeout(timeout, poll_fn(|cx| stream.poll_capacity(cx))).await {
-            Some(room) => return room,
-            None => stream.drop_slowest_readers(),
+        if patience.begin_wait() {
+            stream.begin_stall();
+        }
+        let begun = Instant::now();
+        let outcome = with_timeout(patience.left_in_half(), ready.as_mut()).await;
+        let is_over = patience.note_wait(begun.elapsed());
+        if outcome.is_some() {
+            return outcome;
+        }
+        if is_over {
+            patience.note_end(stream.drop_stalled_readers());
+            return None;
         }
     }
 }

@@ -51,7 +51,7 @@
 //! stored. Start reading at [`Flights::enter`], then [`Leader`].
 
 mod announcement;
-mod buffer_budget;
+mod budget;
 mod expiring_set;
 mod flight_maps;
 mod follower;
@@ -67,11 +67,11 @@ mod takeover_timeout;
 mod tests;
 
 pub(crate) use announcement::FlightOutcome;
-pub(crate) use buffer_budget::{Budget, BudgetShare};
+pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
 pub(crate) use expiring_set::{Audience, ExpiringSet};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
 pub(crate) use pacing::{Place, Precedence};
-pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity, DropNotice};
+pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

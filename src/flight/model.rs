@@ -16,7 +16,9 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::follower::Follower;
-use super::{BodyStream, Budget, BudgetShare, Entered, FlightOutcome, Flights, JoinRules, Place};
+use super::{
+    BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules, Place,
+};
 use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -68,7 +70,8 @@ fn enter<F: Copy, H>(
     can_join: impl Fn(&F) -> bool,
 ) -> Entered<F, H> {
     let rules = rules(completed_fills);
-    let stream = || BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX));
+    let share = || BudgetShare::new(Arc::<Budget>::default(), BudgetLimits::UNLIMITED);
+    let stream = || BodyStream::new(share());
     flights.enter(key(), fence, rules, can_join, None, stream)
 }
 

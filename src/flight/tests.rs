@@ -34,7 +34,10 @@ fn rules(seconds: u64) -> JoinRules {
 }
 
 fn stream() -> BodyStream {
-    BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX))
+    BodyStream::new(BudgetShare::new(
+        Arc::<Budget>::default(),
+        BudgetLimits::UNLIMITED,
+    ))
 }
 
 fn enter(flights: &Table, fence: u64, seconds: u64) -> Entered<u64, ()> {

@@ -55,7 +55,8 @@ use crate::state::LayerState;
 ///
 /// The innermost layer that a request has passed judges the response: its options of freshness
 /// (without those about request directives), storing (without
-/// [`max_buffered_bytes`](Self::max_buffered_bytes)), stale responses (without
+/// [`max_buffered_bytes`](Self::max_buffered_bytes) and
+/// [`max_lingering_bytes`](Self::max_lingering_bytes)), stale responses (without
 /// [`failure_backoff`](Self::failure_backoff)) and writes (without
 /// [`max_detached_writes`](Self::max_detached_writes)) count. The outermost layer has decided
 /// the rest before the request came that far: keys, [`skip`](Self::skip), coalescing, refreshing,

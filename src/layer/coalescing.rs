@@ -50,20 +50,25 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long a fill may take, from the call to the last byte of the body.
     ///
     /// Default: 30 seconds. After that the response is not stored, and the next request starts
-    /// another fill. Clients that are reading the response continue. With zero, no requests are
+    /// another fill. Clients that are reading the response continue. The response to a write whose
+    /// representation is stored ([`write_through`](Self::write_through)) is delivered after that
+    /// time even if its body has not ended, and not stored. With zero, no requests are
     /// coalesced and only bodies that are complete at once are stored.
     #[must_use]
     pub fn fill_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.fill_timeout = timeout)
     }
 
-    /// Sets how long the slowest reader of a shared response may delay the other readers, once its
+    /// Sets how long the slowest readers of a shared response may delay the other readers, once its
     /// body is no longer buffered.
     ///
-    /// Default: 10 seconds. After that the slow reader's body ends with an error. It applies only
-    /// to bodies beyond [`max_body`](Self::max_body) or
-    /// [`max_buffered_bytes`](Self::max_buffered_bytes); smaller ones are buffered and wait for no
-    /// reader. With zero, a reader that does not keep up is cut off at once.
+    /// Default: 10 seconds for 256 KiB of the body: readers that take longer for that while
+    /// another one waits are cut off, and their bodies end with an error. All readers that have
+    /// stopped are cut off together, wherever they are. Those that stop later in the same body have
+    /// an eighth of the time, then a sixteenth, then a 32nd, so that the others wait for little
+    /// more than one timeout in all. It applies only to bodies beyond [`max_body`](Self::max_body)
+    /// or [`max_buffered_bytes`](Self::max_buffered_bytes); smaller ones are buffered and wait for
+    /// no reader. With zero, a reader that does not keep up is cut off at once.
     #[must_use]
     pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)

@@ -58,6 +58,7 @@ use crate::semantics::request_kind::CredentialFields;
 /// let layer = CacheLayer::new(backend)
 ///     .max_body(4 * MIB)
 ///     .max_buffered_bytes(128 * MIB)
+///     .max_lingering_bytes(32 * MIB)
 ///     .store_parts(false)
 ///     .generate_etags(true);
 /// ```
@@ -82,13 +83,21 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.max_head = bytes)
     }
 
-    /// Sets how many bytes of response bodies may be in memory until they are stored or sent, over
-    /// all requests together.
+    /// Sets how many bytes of response bodies may be in memory until they are stored, over all
+    /// requests together.
     ///
     /// Default: 64 MiB. With 0, only responses without content are stored. A response that would
-    /// exceed the limit is not stored and streams at the pace of its slowest reader; see
-    /// [`slow_reader_timeout`](Self::slow_reader_timeout). Stored responses are not counted here
-    /// but by the backend.
+    /// exceed the limit is not stored ([`Refusal::Budget`](crate::stats::Refusal::Budget)) and
+    /// streams at the pace of its slowest reader; see
+    /// [`slow_reader_timeout`](Self::slow_reader_timeout). Each response is counted until it is
+    /// stored or refused, and for [`fill_timeout`](Self::fill_timeout) at most, whether its clients
+    /// read or not. Stored responses are not counted here but by the backend.
+    ///
+    /// Bytes that are not stored, and that clients have yet to read
+    /// ([`unread_bytes`](crate::stats::InFlight::unread_bytes)), count too. Bodies that only pass
+    /// take half of the limit at most; beyond it they wait for their readers after each chunk. Once
+    /// all unread bytes exceed half of the limit, readers that stop for `slow_reader_timeout` are
+    /// cut off, even if no other reader waits for them, so that others are stored again.
     #[must_use]
     pub fn max_buffered_bytes(self, bytes: u64) -> Self {
         self.with(|config| config.max_buffered_bytes = bytes)
@@ -133,6 +142,26 @@ impl<B: Backend> CacheLayer<B> {
     ) -> Result<Self, InvalidOption> {
         let names = field_names("credential_fields", names)?;
         Ok(self.with(|config| config.credential_fields = CredentialFields::new(names)))
+    }
+
+    /// Sets how many bytes of responses that were removed from the store may be held by clients
+    /// that are still reading them.
+    ///
+    /// Default: 64 MiB. A hit is sent from the stored bytes without a copy, so that a client that
+    /// stops reading keeps them in memory after the response was evicted, replaced or invalidated.
+    /// The cache cannot free them, but it stops adding to them: once they exceed half of the limit,
+    /// a response is stored only if it is smaller than an eighth of the rest of the limit; others
+    /// are refused ([`Refusal::Budget`](crate::stats::Refusal::Budget)). With 0, nothing of 4 KiB
+    /// or more is stored while a client reads a removed response. In the worst case removed
+    /// responses take this limit and once more the capacity of the backend.
+    ///
+    /// Bodies below 4 KiB are neither counted nor refused: the connection of a client takes more.
+    /// Responses from Redis are copies, one for each client; they are counted in
+    /// [`copied_bytes`](crate::stats::InFlight::copied_bytes) and not limited here. A write timeout
+    /// of the server ends clients that do not read.
+    #[must_use]
+    pub fn max_lingering_bytes(self, bytes: u64) -> Self {
+        self.with(|config| config.max_lingering_bytes = bytes)
     }
 
     /// Stores responses that have a `Set-Cookie` field.

@@ -123,7 +123,10 @@ pub(crate) async fn lookup<B: Backend>(
     let store = &state.shared.store;
     let looked_up = store.lookup_with_vary(&key.key, headers, state.now()).await;
     let (lookup, lookup_key) = match looked_up {
-        Ok(found) => found,
+        Ok((mut lookup, lookup_key)) => {
+            state.count_copy(&mut lookup);
+            (lookup, lookup_key)
+        }
         Err(error) => {
             state.backend_failed(Operation::Lookup, &error);
             if key.directives.only_if_cached {

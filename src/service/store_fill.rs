@@ -18,15 +18,16 @@ use http_body::Body;
 
 use crate::backend::{Backend, PutOutcome, StoredResponse};
 use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
-use crate::flight::{BudgetShare, DropNotice};
+use crate::body::pump::watch_unstored;
+use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
-use crate::semantics::stored::StoredHead;
+use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
 
-use super::fill_data::{Fill, Significance, Storable};
+use super::fill_data::{Fill, MergePlan, Significance, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
@@ -36,16 +37,16 @@ use super::storing_permission::{
 
 /// A value that is kept until a body is stored, or is known not to be.
 pub(crate) trait CaptureGuard: Send + 'static {
-    /// The notice that wakes slow readers when the stored response is evicted.
-    fn companion(&self) -> Option<Arc<DropNotice>> {
-        None
-    }
-
     /// Notes that the response is stored.
     fn mark_stored(&self) {}
 
     /// Notes that the response is not stored, and why.
     fn mark_refused(&self, _: Refusal) {}
+
+    /// The stream from which clients read the body.
+    fn stream(&self) -> Option<&BodyStream> {
+        None
+    }
 }
 
 /// Why a response that was to be stored is not, once that is known.
@@ -164,26 +165,25 @@ pub(crate) fn commit<B: Backend>(
         }
     };
     let Whole {
-        data,
+        content,
         trailers,
         share,
     } = whole;
-    let (data, trailers) = match storable.merge {
-        // Both the new and the stored bytes are in memory until they are merged.
-        Some(merge) if !share.try_take(merge.stored_length()) => {
-            guard.mark_refused(Refusal::Budget);
-            return state.record_refusal(Refusal::Budget);
-        }
-        Some(merge) => (merge.merge(data), None),
-        None => (data, trailers),
+    let (content, trailers) = match storable.merge {
+        Some(merge) => match merged(&merge, content, &share) {
+            Some(content) => (content, None),
+            None => return refuse_whole(state, guard, Refusal::Budget),
+        },
+        None => (content, trailers),
     };
+    if !share.may_store(content.bytes().len() as u64) {
+        return refuse_whole(state, guard, Refusal::Budget);
+    }
     let now = state.now();
     let cost = now.monotonic().saturating_sub(storable.called.monotonic());
-    let head = tagged(&state.config, storable.head, &data);
-    let mut response = head.with_body(data, trailers, cost);
-    if let Some(companion) = guard.companion() {
-        response = response.with_drop_observer(companion);
-    }
+    let head = tagged(&state.config, storable.head, content.bytes());
+    let mut response = head.with_body(content.bytes().clone(), trailers, cost);
+    response.set_content(content);
     let (key, lookup_key) = (storable.key, storable.lookup_key);
     let kind = storable.significance.kind;
     let task = state.clone();
@@ -194,10 +194,43 @@ pub(crate) fn commit<B: Backend>(
                 task.shared.origin.failures.forget(&lookup_key, kind);
                 guard.mark_stored();
             }
-            Some(refusal) => guard.mark_refused(refusal),
+            Some(refusal) => {
+                guard.mark_refused(refusal);
+                drop(share);
+                // Boxed: its future is larger than that of a store.
+                Box::pin(leave_to_readers(&task, guard)).await;
+            }
         }
-        drop((share, guard));
     });
+}
+
+/// Refuses a body that has arrived whole.
+fn refuse_whole<B: Backend>(state: &LayerState<B>, guard: impl CaptureGuard, refusal: Refusal) {
+    guard.mark_refused(refusal);
+    state.record_refusal(refusal);
+    let task = state.clone();
+    let left = async move { leave_to_readers(&task, guard).await };
+    state.shared.background.run(left);
+}
+
+/// Leaves a body that is not stored to its readers, and watches those that stop.
+async fn leave_to_readers<B: Backend>(state: &LayerState<B>, guard: impl CaptureGuard) {
+    let stream = guard.stream().cloned();
+    drop(guard);
+    if let Some(stream) = stream {
+        watch_unstored(stream, state.config.coalesce.slow_reader_timeout).await;
+    }
+}
+
+/// The new bytes of a part merged with the stored ones. Both are in memory until then: `None` if
+/// the budget has no room for that.
+fn merged(merge: &MergePlan, new: StoredContent, share: &BudgetShare) -> Option<StoredContent> {
+    if merge.stored.is_none() {
+        return Some(new);
+    }
+    share
+        .try_take(merge.stored_length())
+        .then(|| share.count_stored(merge.merge(new.bytes().clone())))
 }
 
 /// Stores a response, and removes the parts that it supersedes. Returns the refusal, if any.
@@ -214,7 +247,13 @@ async fn store<B: Backend>(
     let store = &state.shared.store;
     let put = store.backend.put(key, fence, response.clone(), now);
     let put = put.await;
-    if matches!(put, Ok(PutOutcome::Stored)) {
+    let is_stored = matches!(put, Ok(PutOutcome::Stored));
+    if !is_stored {
+        response.note_kept_elsewhere(KeptBy::Readers);
+    } else if Arc::strong_count(&response) == 1 {
+        response.note_kept_elsewhere(KeptBy::OtherProcess);
+    }
+    if is_stored {
         store.languages.remember(key, &response);
         if let Some(superseded) = superseded {
             superseded.remove(state).await;

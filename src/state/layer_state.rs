@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Group, PanicsAsErrors};
+use crate::backend::{Backend, Group, Lookup, PanicsAsErrors};
 use crate::config::Config;
-use crate::flight::{Audience, Budget, BudgetShare, ExpiringSet, Flights};
+use crate::flight::{
+    Audience, Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored,
+};
 use crate::key::CacheKey;
 use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
+use crate::semantics::stored::KeptBy;
 use crate::stats::{Counters, Event};
 
 use super::background::Background;
@@ -69,7 +72,7 @@ pub(crate) struct Coalescing<F> {
     pub(crate) flights: Flights<F, SharedHead>,
     /// Keys whose responses are not shared, so that their requests do not wait for each other.
     pub(crate) uncacheable: UncacheableKeys,
-    /// Bytes of bodies in memory on their way into the store or to slow clients.
+    /// Bytes of bodies in memory: on their way into the store, or kept by slow clients.
     pub(crate) buffers: Arc<Budget>,
 }
 
@@ -150,7 +153,26 @@ impl<B: Backend> LayerState<B> {
     /// A share of the bytes that may be buffered, with none taken yet.
     pub(crate) fn buffer_share(&self) -> BudgetShare {
         let budget = self.shared.coalescing.buffers.clone();
-        BudgetShare::new(budget, self.config.max_buffered_bytes)
+        let limits = BudgetLimits {
+            max_buffered: self.config.max_buffered_bytes,
+            max_lingering: self.config.max_lingering_bytes,
+        };
+        BudgetShare::new(budget, limits)
+    }
+
+    /// Counts the body of a stored response that the backend has made for this lookup alone: a
+    /// copy of one that it keeps outside of this process.
+    pub(crate) fn count_copy(&self, lookup: &mut Lookup<B::Fence>) {
+        let Lookup::Found(response, _) = lookup else {
+            return;
+        };
+        if let Some(copy) = Arc::get_mut(response)
+            && !copy.is_counted()
+        {
+            let buffers = &self.shared.coalescing.buffers;
+            copy.set_content(count_stored(buffers, copy.body().clone()));
+            copy.note_kept_elsewhere(KeptBy::OtherProcess);
+        }
     }
 
     /// The largest body that is stored, in bytes.

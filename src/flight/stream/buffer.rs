@@ -3,15 +3,14 @@
 //! Start at [`BodyBuffer::trim`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::error::SharedError;
-use crate::flight::buffer_budget::BudgetShare;
-use crate::semantics::stored::DropObserver;
+use crate::flight::budget::BudgetShare;
 
 /// The most bytes between the source and the slowest reader, once the body is not kept whole.
 const WINDOW: u64 = 256 * 1024;
@@ -41,14 +40,6 @@ impl SharedBuffer {
         // Every critical section leaves the buffer consistent, so a poisoned lock can be used.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// A notice for the stored response that will share the bytes of this buffer.
-    pub(super) fn drop_notice(&self) -> Arc<DropNotice> {
-        let buffer = Mutex::new(Arc::downgrade(&self.0));
-        let notice = Arc::new(DropNotice(buffer));
-        self.lock().drop_notice = Some(notice.clone());
-        notice
-    }
 }
 
 #[derive(Debug)]
@@ -71,14 +62,27 @@ pub(super) struct BodyBuffer {
     /// backend counts it.
     pub(super) uncharged: u64,
     pub(super) end: Option<BodyEnd>,
-    drop_notice: Option<Arc<DropNotice>>,
-    pub(super) is_stored_response_gone: bool,
+    /// Whether the backend has stored the same bytes and counts them.
+    pub(super) is_stored: bool,
     /// Whether the body is kept whole. Afterwards a chunk is freed once all readers have read it.
     pub(super) retains_all: bool,
     pub(super) readers: usize,
+    pub(super) stall: Stall,
     pub(super) next_reader_id: u64,
     pub(super) reader_wakers: BTreeMap<u64, Waker>,
     pub(super) source_waker: Option<Waker>,
+}
+
+/// Which readers have not moved since the source noted that it waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    /// The number of the wait.
+    pub(super) number: u32,
+    /// For each chunk the number of readers that were about to read it then and still are.
+    pub(super) unmoved: VecDeque<usize>,
+    /// The readers that were dropped: those that have not moved since this wait began, and are
+    /// before this chunk.
+    pub(super) dropped: Option<(u32, u64)>,
 }
 
 impl BodyBuffer {
@@ -93,10 +97,10 @@ impl BodyBuffer {
             share: Arc::new(share),
             uncharged: 0,
             end: None,
-            drop_notice: None,
-            is_stored_response_gone: false,
+            is_stored: false,
             retains_all: true,
             readers: 0,
+            stall: Stall::default(),
             next_reader_id: 0,
             reader_wakers: BTreeMap::new(),
             source_waker: None,
@@ -126,7 +130,10 @@ impl BodyBuffer {
     pub(super) fn push(&mut self, chunk: Bytes) -> bool {
         let cost = cost_of(&chunk);
         self.received += chunk.len() as u64;
-        let is_charged = self.share.try_take(cost);
+        let is_charged = match self.retains_all {
+            true => self.share.try_take(cost),
+            false => self.share.try_take_unread(cost),
+        };
         if !is_charged {
             self.uncharged += cost;
         }
@@ -145,6 +152,7 @@ impl BodyBuffer {
             && let Some(chunk) = self.chunks.pop_front()
         {
             self.readers_at.pop_front();
+            self.stall.unmoved.pop_front();
             self.first += 1;
             self.release(cost_of(&chunk));
         }
@@ -160,21 +168,48 @@ impl BodyBuffer {
         let uncharged = cost.min(self.uncharged);
         self.uncharged -= uncharged;
         self.cost -= cost;
-        self.share.release(cost - uncharged);
+        self.share.release_unread(cost - uncharged);
+    }
+
+    /// Keeps from now on only what readers have yet to read.
+    pub(super) fn stop_retaining(&mut self) {
+        if std::mem::replace(&mut self.retains_all, false) {
+            self.share.leave_unread(self.cost - self.uncharged);
+        }
+    }
+
+    /// Notes which readers are about to read a chunk.
+    pub(super) fn begin_stall(&mut self) {
+        self.stall.number = self.stall.number.saturating_add(1);
+        let chunks = self.chunks.len();
+        self.stall.unmoved = self.readers_at.iter().take(chunks).copied().collect();
+    }
+
+    /// Drops the readers that have not moved since the stall began. Returns whether there were any.
+    pub(super) fn drop_unmoved(&mut self) -> bool {
+        let unmoved = std::mem::take(&mut self.stall.unmoved);
+        let dropped: usize = unmoved.iter().sum();
+        if dropped > 0 {
+            let end = self.first + unmoved.len() as u64;
+            self.stall.dropped = Some((self.stall.number, end));
+        }
+        for (readers, unmoved) in self.readers_at.iter_mut().zip(unmoved) {
+            *readers -= unmoved;
+        }
+        self.readers -= dropped;
+        dropped > 0
+    }
+
+    /// Drops the readers of the first chunk, which read a little now and then: they lose it.
+    pub(super) fn drop_slowest(&mut self) -> bool {
+        let slowest = std::mem::take(&mut self.readers_at[0]);
+        self.readers -= slowest;
+        slowest > 0
     }
 
     /// Whether the source may push another chunk. Without room in the budget that is one at a time.
     pub(super) fn has_room(&self) -> bool {
         self.chunks.is_empty() || (self.cost < WINDOW && self.uncharged == 0)
-    }
-}
-
-impl Drop for BodyBuffer {
-    fn drop(&mut self) {
-        // A weak reference keeps the allocation, which the stored response may outlive by far.
-        if let Some(notice) = &self.drop_notice {
-            drop(notice.take());
-        }
     }
 }
 
@@ -185,30 +220,4 @@ fn cost_of(chunk: &Bytes) -> u64 {
 /// Wakes tasks. Callers have released the lock before.
 pub(super) fn wake(wakers: impl IntoIterator<Item = Waker>) {
     wakers.into_iter().for_each(Waker::wake);
-}
-
-/// Tells a body's buffer that the stored response which shares its bytes is gone.
-///
-/// While the response is stored, the backend counts the bytes. Afterwards only slow readers keep
-/// them, and they are charged to the budget again. Neither side keeps the other alive.
-#[derive(Debug)]
-pub(crate) struct DropNotice(Mutex<Weak<Mutex<BodyBuffer>>>);
-
-impl DropNotice {
-    fn take(&self) -> Weak<Mutex<BodyBuffer>> {
-        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *buffer)
-    }
-}
-
-impl DropObserver for DropNotice {
-    fn on_drop(&self) {
-        let Some(buffer) = self.take().upgrade() else {
-            return;
-        };
-        let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        buffer.is_stored_response_gone = true;
-        let uncharged = std::mem::take(&mut buffer.uncharged);
-        buffer.share.force_take(uncharged);
-    }
 }

@@ -11,10 +11,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-pub(crate) use self::buffer::{BodyEnd, DropNotice};
+pub(crate) use self::buffer::BodyEnd;
 use self::buffer::{SharedBuffer, wake};
 pub(crate) use self::reader::{BodyEvent, BodyReader};
-use super::buffer_budget::BudgetShare;
+use super::budget::BudgetShare;
 
 /// Whether the source may push the next chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,19 +83,15 @@ impl BodyStream {
         drop(replaced);
     }
 
-    /// A notice to be attached to the stored response that shares the bytes.
-    pub(crate) fn drop_notice(&self) -> Arc<DropNotice> {
-        self.0.drop_notice()
-    }
-
     /// Stops charging the chunks to the budget, since the backend has stored the same bytes and
-    /// counts them. Does nothing if the stored response is gone again.
+    /// counts them.
+    ///
+    /// Called before [`stop_retaining`](Self::stop_retaining).
     pub(crate) fn mark_stored(&self) {
         let mut buffer = self.0.lock();
-        if !buffer.is_stored_response_gone {
-            buffer.share.release(buffer.cost - buffer.uncharged);
-            buffer.uncharged = buffer.cost;
-        }
+        buffer.share.release(buffer.cost - buffer.uncharged);
+        buffer.uncharged = buffer.cost;
+        buffer.is_stored = true;
     }
 
     /// Ends the body for all readers. Only the first end counts.
@@ -112,7 +108,7 @@ impl BodyStream {
     /// Called once the body is stored, or will not be.
     pub(crate) fn stop_retaining(&self) {
         let mut buffer = self.0.lock();
-        buffer.retains_all = false;
+        buffer.stop_retaining();
         let source = buffer.trim();
         drop(buffer);
         wake(source);
@@ -148,21 +144,48 @@ impl BodyStream {
         Poll::Pending
     }
 
-    /// Drops the readers that the source waits for, if another reader has read everything and
-    /// waits too. The dropped ones get an error at their next poll.
+    /// Whether readers have yet to read bytes that are not stored.
+    pub(crate) fn is_unread(&self) -> bool {
+        let buffer = self.0.lock();
+        !buffer.retains_all && !buffer.is_stored && buffer.readers > 0 && !buffer.chunks.is_empty()
+    }
+
+    /// Waits until all readers have read everything so far, or have left. One task at a time can
+    /// wait.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = self.0.lock();
+        if buffer.readers == 0 || buffer.chunks.is_empty() {
+            return Poll::Ready(());
+        }
+        let replaced = buffer.source_waker.replace(cx.waker().clone());
+        drop(buffer);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Notes which readers have bytes to read, because the source waits for them.
+    pub(crate) fn begin_stall(&self) {
+        self.0.lock().begin_stall();
+    }
+
+    /// Drops the readers that have not moved since the stall began, wherever they are, if another
+    /// reader waits for them or their bytes crowd out those of others. If all have moved, and
+    /// another reader waits, the slowest are dropped. The dropped ones get an error at their next
+    /// poll. Returns whether there were any.
     ///
-    /// Called when the slow reader timeout has passed without room for a chunk.
-    pub(crate) fn drop_slowest_readers(&self) {
+    /// Called when the source has waited for readers for too long.
+    pub(crate) fn drop_stalled_readers(&self) -> bool {
         let mut buffer = self.0.lock();
         let another_waits = buffer.readers_at.back().is_some_and(|readers| *readers > 0);
-        if buffer.retains_all || !another_waits || buffer.chunks.is_empty() {
-            return;
+        let is_due = another_waits || buffer.share.is_crowded();
+        if buffer.retains_all || !is_due || buffer.chunks.is_empty() {
+            return false;
         }
-        let slowest = std::mem::take(&mut buffer.readers_at[0]);
-        buffer.readers -= slowest;
+        let has_dropped = buffer.drop_unmoved() || (another_waits && buffer.drop_slowest());
         let source = buffer.trim();
         let readers = std::mem::take(&mut buffer.reader_wakers);
         drop(buffer);
         wake(readers.into_values().chain(source));
+        has_dropped
     }
 }

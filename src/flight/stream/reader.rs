@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use crate::error::SharedError;
 
-use super::buffer::{BodyEnd, SharedBuffer, wake};
+use super::buffer::{BodyBuffer, BodyEnd, SharedBuffer, wake};
 
 /// The error of a reader that was dropped because other readers waited for it for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct BodyReader {
     id: u64,
     /// The number of the chunk to read next.
     next: u64,
+    /// The number of the last stall that began before this reader has moved.
+    moved_in: u32,
     /// Whether the trailers or the error have been returned.
     has_end: bool,
     /// Whether all content had arrived when this reader joined.
@@ -62,11 +64,13 @@ impl BodyReader {
         state.readers += 1;
         *state.readers_at(0)? += 1;
         let joined_whole = state.is_whole();
+        let moved_in = state.stall.number;
         drop(state);
         Some(Self {
             buffer,
             id,
             next: 0,
+            moved_in,
             has_end: false,
             joined_whole,
         })
@@ -77,21 +81,22 @@ impl BodyReader {
     /// # Errors
     ///
     /// If the reader was dropped from the stream, see
-    /// [`drop_slowest_readers`](super::BodyStream::drop_slowest_readers).
+    /// [`drop_stalled_readers`](super::BodyStream::drop_stalled_readers).
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyEvent, ReaderTooSlow>> {
         let mut buffer = self.buffer.lock();
-        let Some(index) = self.next.checked_sub(buffer.first) else {
+        if is_dropped(&buffer, self.next, self.moved_in) {
             return Poll::Ready(Err(ReaderTooSlow));
-        };
-        let index = index as usize;
+        }
+        let index = (self.next - buffer.first) as usize;
         if let Some(chunk) = buffer.chunks.get(index) {
             let chunk = chunk.clone();
             buffer.readers_at[index] -= 1;
             buffer.readers_at[index + 1] += 1;
             self.next += 1;
+            note_moved(&mut buffer, index, &mut self.moved_in);
             let source = buffer.trim();
             drop(buffer);
             wake(source);
@@ -134,15 +139,33 @@ impl BodyReader {
 impl Drop for BodyReader {
     fn drop(&mut self) {
         let mut buffer = self.buffer.lock();
-        // `None` if the reader was too slow: it was subtracted then.
-        if let Some(readers) = buffer.readers_at(self.next) {
-            *readers -= 1;
+        // One that was too slow was subtracted then.
+        if !is_dropped(&buffer, self.next, self.moved_in) {
+            let index = (self.next - buffer.first) as usize;
+            buffer.readers_at[index] -= 1;
             buffer.readers -= 1;
+            note_moved(&mut buffer, index, &mut self.moved_in);
         }
         let own = buffer.reader_wakers.remove(&self.id);
         let source = buffer.trim();
         drop(buffer);
         drop(own);
         wake(source);
+    }
+}
+
+/// Whether the reader before this chunk, which moved last in a stall of this number, was dropped.
+fn is_dropped(buffer: &BodyBuffer, next: u64, moved_in: u32) -> bool {
+    let is_stalled = |(stall, end): (u32, u64)| moved_in < stall && next < end;
+    next < buffer.first || buffer.stall.dropped.is_some_and(is_stalled)
+}
+
+/// Notes that the reader before the chunk at `index` has moved, or has left.
+fn note_moved(buffer: &mut BodyBuffer, index: usize, moved_in: &mut u32) {
+    if *moved_in < buffer.stall.number {
+        *moved_in = buffer.stall.number;
+        if let Some(unmoved) = buffer.stall.unmoved.get_mut(index) {
+            *unmoved -= 1;
+        }
     }
 }

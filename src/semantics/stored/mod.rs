@@ -6,15 +6,15 @@
 //! or an answer to HEAD. Backends keep stored responses; this module does not know how.
 
 mod compact;
-mod drop_observer;
 mod head;
 mod response;
+mod store_observer;
 #[cfg(test)]
 mod tests;
 mod updated_headers;
 mod weight;
 
-pub use drop_observer::DropObserver;
 pub use head::StoredHead;
 pub use response::StoredResponse;
+pub use store_observer::{KeptBy, StoreObserver, StoredContent};
 pub use updated_headers::updated_headers;

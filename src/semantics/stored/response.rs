@@ -8,9 +8,9 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::compact::compact;
-use super::drop_observer::DropObserver;
 use super::head::StoredHead;
-use super::weight::{MAP_ENTRY, SHARED_BUFFER, map_weight};
+use super::store_observer::{KeptBy, ObservedStore, StoredContent};
+use super::weight::{MAP_ENTRY, OBSERVER, SHARED_BUFFER, map_weight};
 use crate::semantics::fields;
 use crate::semantics::freshness::Freshness;
 use crate::semantics::groups::Group;
@@ -26,13 +26,15 @@ use crate::semantics::vary::{VaryRule, VarySelection};
 #[derive(Debug)]
 pub struct StoredResponse {
     head: StoredHead,
+    /// Counts the body after the response is dropped. It stands before the body: it is dropped
+    /// while this handle of the body is still there.
+    observed: Option<ObservedStore>,
     body: Bytes,
     trailers: Option<HeaderMap>,
     cost: Duration,
     /// The head of a 304, made by the first request that needs it; `None` without a validator. Its
     /// memory is counted from the start.
     not_modified: Option<OnceLock<HeaderMap>>,
-    drop_observer: Option<Arc<dyn DropObserver>>,
 }
 
 impl StoredHead {
@@ -68,11 +70,11 @@ impl StoredHead {
         let not_modified = validation::has_validator(&self.headers).then(OnceLock::new);
         StoredResponse {
             head: self,
+            observed: None,
             body,
             trailers,
             cost,
             not_modified,
-            drop_observer: None,
         }
     }
 }
@@ -87,11 +89,30 @@ fn is_length(headers: &HeaderMap, length: usize) -> bool {
 }
 
 impl StoredResponse {
-    /// Sets the observer that is called when the response is dropped.
-    #[must_use]
-    pub(crate) fn with_drop_observer(mut self, drop_observer: Arc<dyn DropObserver>) -> Self {
-        self.drop_observer = Some(drop_observer);
-        self
+    /// Makes the body one that is counted.
+    pub(crate) fn set_content(&mut self, content: StoredContent) {
+        (self.body, self.observed) = content.into_parts();
+    }
+
+    /// Returns whether the body is counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.observed.is_some()
+    }
+
+    /// Notes that the response is not in a store of this process.
+    pub(crate) fn note_kept_elsewhere(&self, kept_by: KeptBy) {
+        if let Some(observed) = &self.observed {
+            observed.observer().on_kept_elsewhere(kept_by);
+        }
+    }
+
+    /// Returns the body, as the content of another response with the same bytes.
+    pub(crate) fn content(&self) -> StoredContent {
+        let (bytes, observed) = (self.body.clone(), self.observed.as_ref());
+        match observed {
+            Some(observed) => StoredContent::new(bytes, observed.observer().clone()),
+            None => StoredContent::uncounted(bytes),
+        }
     }
 
     /// Returns the response as one whose lifetime has just ended. `None` if it has ended before.
@@ -110,7 +131,9 @@ impl StoredResponse {
         let mut head = self.head.clone();
         head.policy.freshness.lifetime = Some(age);
         head.policy.freshness.immutable = false;
-        Some(head.with_shared_body(self.body.clone(), self.trailers.clone(), self.cost))
+        let mut stale = head.with_shared_body(self.body.clone(), self.trailers.clone(), self.cost);
+        stale.set_content(self.content());
+        Some(stale)
     }
 
     /// Returns whether two lookups have found one entry: the responses are equal in all that is
@@ -224,17 +247,6 @@ impl StoredResponse {
             + self.parts().map_or(0, PartialContent::weight)
             + self.body.len()
             + SHARED_BUFFER * 3
-            + self
-                .drop_observer
-                .as_ref()
-                .map_or(0, |_| SHARED_BUFFER + 32)
-    }
-}
-
-impl Drop for StoredResponse {
-    fn drop(&mut self) {
-        if let Some(drop_observer) = &self.drop_observer {
-            drop_observer.on_drop();
-        }
+            + self.observed.as_ref().map_or(0, |_| OBSERVER)
     }
 }

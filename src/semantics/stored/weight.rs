@@ -8,6 +8,8 @@ pub(super) const MAP_ENTRY: usize = 104;
 pub(super) const MAP_EXTRA_VALUE: usize = 72;
 /// Bytes that an allocation costs beyond its size: the allocator's header and a reference count.
 pub(super) const SHARED_BUFFER: usize = 48;
+/// Bytes that counting the readers of a body takes: two allocations with their headers.
+pub(super) const OBSERVER: usize = 144;
 
 /// Returns the bytes that a header map takes.
 pub(super) fn map_weight(headers: &HeaderMap) -> usize {

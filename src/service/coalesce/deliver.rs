@@ -10,7 +10,7 @@ use crate::body::capture::Whole;
 use crate::body::origin::OriginBody;
 use crate::body::pump::Pump;
 use crate::body::response::ResponseBody;
-use crate::flight::{BodyStream, DropNotice, FlightOutcome, Leader};
+use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
 use crate::service::fill_data::{FetchInfo, Storable};
@@ -47,7 +47,10 @@ impl<B: Backend> Delivery<'_, B> {
     }
 }
 
-/// Delivers a response to its client alone, captured for the store as it streams.
+/// Delivers a response to its client alone, captured for the store as it arrives.
+///
+/// Where there is a runtime, the capture does not depend on the client: one that stops reading
+/// would keep its bytes in the budget.
 pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
@@ -55,20 +58,34 @@ pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
     storable: Storable<B::Fence>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
-    let share = Arc::new(state.buffer_share());
     let late = LateRefusal::default();
-    let body = match body.as_stored() {
-        Some((data, trailers)) => {
-            let body = ResponseBody::whole(data.clone(), trailers.clone());
+    let body = match (body.as_stored(), state.shared.background.runtime()) {
+        (Some((content, trailers)), _) => {
+            let body = ResponseBody::whole(content.bytes().clone(), trailers.clone());
             let whole = Whole {
-                data,
+                content,
                 trailers,
-                share,
+                share: Arc::new(state.buffer_share()),
             };
             commit(state, storable, Ok(whole), late.clone());
             body
         }
-        None => {
+        (None, Some(runtime)) => {
+            let stream = BodyStream::new(state.buffer_share());
+            let (own, length) = (reader_from_start(&stream), storable.length);
+            let guard = OpenStream {
+                stream: stream.clone(),
+                late: late.clone(),
+            };
+            let pump = pump(state, storable, stream, guard);
+            state
+                .shared
+                .background
+                .run_on(Some(&runtime), pump.run(body));
+            ResponseBody::shared(own, length)
+        }
+        (None, None) => {
+            let share = Arc::new(state.buffer_share());
             let capture = capture(state, storable, share, false, late.clone());
             ResponseBody::captured(body, capture)
         }
@@ -104,9 +121,8 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     let state = delivery.state;
     leader.add_variant_key(storable.key);
     let stream = leader.stream().clone();
-    let own = stream.reader();
+    let own = reader_from_start(&stream);
     let length = storable.length;
-    stream.announce_length(length);
     let shared_head = SharedHead {
         status: head.status,
         headers: SharedHead::shareable_headers(&head, &storable.grant),
@@ -120,14 +136,44 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     let late = LateRefusal::default();
     let guard = OpenFlight {
         leader: leader.clone(),
-        stream: stream.clone(),
-        late: late.clone(),
+        stream: OpenStream {
+            stream: stream.clone(),
+            late: late.clone(),
+        },
     };
-    let share = stream.share();
+    // Made before the head is published: if it is dropped, it ends the followers' bodies.
+    let pump = pump(state, storable, stream, guard);
+    leader.publish(FlightOutcome::Shared(Arc::new(shared_head)));
+    state
+        .shared
+        .background
+        .run_on(Some(&runtime), pump.run(body));
+    // A body that is in memory already has been stored by now, or refused.
+    let cut = delivery.finish_head(&mut head, late.get());
+    let body = cut.unwrap_or_else(|| ResponseBody::shared(own, length));
+    Response::from_parts(head, body)
+}
+
+/// A reader of a stream that nothing was pushed to yet.
+fn reader_from_start(stream: &BodyStream) -> BodyReader {
+    let reader = stream.reader();
+    reader.expect("a new stream can be read from its beginning")
+}
+
+/// The pump from a body to the readers of a stream, which captures it for the store.
+fn pump<B: Backend>(
+    state: &LayerState<B>,
+    storable: Storable<B::Fence>,
+    stream: BodyStream,
+    guard: impl CaptureGuard,
+) -> Pump {
+    let (share, length) = (stream.share(), storable.length);
+    stream.announce_length(length);
     // A sixteenth more, for the bookkeeping of chunks.
     let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
     let refusal = match &storable.fence {
         Err(refusal) => Some(*refusal),
+        Ok(_) if !share.may_store(length.unwrap_or(0)) => Some(Refusal::Budget),
         Ok(_) if !share.try_reserve(reserved) => Some(Refusal::Budget),
         Ok(_) => None,
     };
@@ -140,39 +186,17 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     if let Some(refusal) = refusal {
         capture.give_up(refusal);
     }
-    // Made before the head is published: if it is dropped, it ends the followers' bodies.
-    let pump = Pump::new(stream, capture, time_left, limits.slow_reader_timeout);
-    leader.publish(FlightOutcome::Shared(Arc::new(shared_head)));
-    state
-        .shared
-        .background
-        .run_on(Some(&runtime), pump.run(body));
-    // A body that is in memory already has been stored by now, or refused.
-    let body = match (delivery.finish_head(&mut head, late.get()), own) {
-        (Some(cut), _) => cut,
-        (None, Some(reader)) => ResponseBody::shared(reader, length),
-        (None, None) => unreachable!("a new stream can be read from its beginning"),
-    };
-    Response::from_parts(head, body)
+    Pump::new(stream, capture, time_left, limits.slow_reader_timeout)
 }
 
-/// A flight that others can join until its body is stored, or is known not to be.
-struct OpenFlight<F, H> {
-    leader: Arc<Leader<F, H>>,
+/// The stream of a body that is being captured. It keeps the body whole until that is stored, or
+/// is known not to be.
+struct OpenStream {
     stream: BodyStream,
     late: LateRefusal,
 }
 
-impl<F, H> CaptureGuard for OpenFlight<F, H>
-where
-    F: Send + Sync + 'static,
-    H: Send + Sync + 'static,
-{
-    /// Tells the slow readers of the flight when the stored response is evicted.
-    fn companion(&self) -> Option<Arc<DropNotice>> {
-        Some(self.stream.drop_notice())
-    }
-
+impl CaptureGuard for OpenStream {
     /// Lets new followers read from the stored bytes.
     fn mark_stored(&self) {
         self.stream.mark_stored();
@@ -181,12 +205,46 @@ where
     fn mark_refused(&self, refusal: Refusal) {
         self.late.mark_refused(refusal);
     }
+
+    fn stream(&self) -> Option<&BodyStream> {
+        Some(&self.stream)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.stream.share().release_reserved();
+        self.stream.stop_retaining();
+    }
+}
+
+/// A flight that others can join until its body is stored, or is known not to be.
+struct OpenFlight<F, H> {
+    leader: Arc<Leader<F, H>>,
+    stream: OpenStream,
+}
+
+impl<F, H> CaptureGuard for OpenFlight<F, H>
+where
+    F: Send + Sync + 'static,
+    H: Send + Sync + 'static,
+{
+    fn mark_stored(&self) {
+        self.stream.mark_stored();
+    }
+
+    fn mark_refused(&self, refusal: Refusal) {
+        self.stream.mark_refused(refusal);
+    }
+
+    fn stream(&self) -> Option<&BodyStream> {
+        self.stream.stream()
+    }
 }
 
 impl<F, H> Drop for OpenFlight<F, H> {
+    /// No request joins any more; only then the stream stops keeping the body whole.
     fn drop(&mut self) {
         self.leader.close();
-        self.stream.share().release_reserved();
-        self.stream.stop_retaining();
     }
 }

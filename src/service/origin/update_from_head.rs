@@ -152,7 +152,9 @@ fn updated<B: Backend>(
     let identity = fill.key.identity.clone();
     let head = StoredHead::new(identity, stored.status(), &headers, policy);
     let trailers = stored.trailers().cloned();
-    Some(head.with_body(stored.body().clone(), trailers, stored.cost()))
+    let mut updated = head.with_body(stored.body().clone(), trailers, stored.cost());
+    updated.set_content(stored.content());
+    Some(updated)
 }
 
 /// Stores the changed response in place of the entry, unless that was invalidated or replaced since

@@ -66,7 +66,7 @@ pub(crate) fn confirm_stored<B: Backend, Res>(
     let (mut head, _) = response.into_parts();
     head.status = stored.status();
     head.headers = updated_headers(&stored, &head.headers);
-    let body = OriginBody::stored(stored.body().clone(), stored.trailers().cloned());
+    let body = OriginBody::stored(stored.content(), stored.trailers().cloned());
     outgoing.validated = Some(stored);
     Validated::Response(Response::from_parts(head, body))
 }

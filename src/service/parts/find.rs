@@ -59,11 +59,12 @@ pub(crate) async fn find_parts<B: Backend>(
 ) -> Option<HeldParts<B::Fence>> {
     let store = &state.shared.store;
     let key = fill.key.key.for_partial_content(&store.seed);
-    let (lookup, lookup_key) = store
+    let (mut lookup, lookup_key) = store
         .lookup_with_vary(&key, headers, state.now())
         .await
         .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
         .ok()?;
+    state.count_copy(&mut lookup);
     let Lookup::Found(response, fence) = lookup else {
         return None;
     };

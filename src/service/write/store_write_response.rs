@@ -7,11 +7,12 @@
 //! Without the option only a 200 to POST with explicit freshness is stored, whose
 //! `Content-Location` is the POST's own target (RFC 9110 §9.3.3).
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Method, Response, StatusCode, request, response};
+use http::{HeaderMap, Method, Response, StatusCode, request, response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 
@@ -26,8 +27,10 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{RequestHead, StoringRules};
 use crate::stats::Event;
 
+use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
-use crate::error::{BodyError, SharedError};
+use crate::body::resumed::Resumed;
+use crate::error::{BodyError, BoxError, SharedError};
 use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::store_fill::cost_since;
@@ -37,6 +40,7 @@ use crate::service::storing_permission::{
 };
 use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
+use crate::timeout::with_timeout;
 
 use super::targets::PendingInvalidation;
 
@@ -150,7 +154,7 @@ fn judge<B: Backend, Res: Body>(
     let key = variant_key(state, key, &grant, &get.headers);
     let length = announced_length(head, body).ok_or(Refusal::NotRepresentation)?;
     let share = state.buffer_share();
-    if !share.try_take(length) {
+    if !share.may_store(length) || !share.try_take(length) {
         return Err(Refusal::Budget);
     }
     Ok(Representation {
@@ -203,8 +207,44 @@ fn represented_get<B: Backend>(
     Ok((get, own, kind))
 }
 
+/// The frames of a body so far.
+#[derive(Default)]
+struct CollectedBody {
+    chunks: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl CollectedBody {
+    /// Collects a body to its end. Dropping the future keeps what has arrived.
+    async fn collect<Res>(&mut self, body: Res) -> Result<(), BoxError>
+    where
+        Res: Body<Data = Bytes, Error = BoxError>,
+    {
+        let mut body = pin!(body);
+        while let Some(frame) = body.frame().await {
+            match frame?.into_data() {
+                Ok(data) => self.chunks.push(data),
+                // Nothing follows the trailers.
+                Err(frame) => {
+                    self.trailers = frame.into_trailers().ok();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        match &*self.chunks {
+            [chunk] => chunk.clone(),
+            chunks => chunks.concat().into(),
+        }
+    }
+}
+
 impl<F> Representation<F> {
-    /// Collects the body, then invalidates and stores in one step.
+    /// Collects the body, then invalidates and stores in one step. A body that has not ended within
+    /// `fill_timeout` is delivered as it arrives, and not stored.
     pub(crate) async fn store<B, Res>(
         self,
         state: &LayerState<B>,
@@ -215,28 +255,35 @@ impl<F> Representation<F> {
         Res: InnerBody,
     {
         let limit = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let collected = match Limited::new(with_shared_errors(body), limit)
-            .collect()
-            .await
-        {
-            Ok(collected) => collected,
-            Err(error) => {
+        let mut body = Box::pin(body);
+        let mut collected = CollectedBody::default();
+        let passed = state.now().since(self.began);
+        let time_left = state.config.coalesce.fill_timeout.saturating_sub(passed);
+        let limited = Limited::new(with_shared_errors(&mut body), limit);
+        match with_timeout(time_left, collected.collect(limited)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
                 state.record_refusal(Refusal::BodyFailed);
                 return (ResponseBody::failed(error.into()), Replaced::default());
             }
-        };
-        let trailers = collected.trailers().cloned();
-        let data = collected.to_bytes();
+            None => {
+                state.record_refusal(Refusal::TooSlow);
+                let rest = Resumed::new(collected.chunks, body, self.share);
+                let rest = OriginBody::resumed(rest);
+                return (ResponseBody::from_origin(rest), Replaced::default());
+            }
+        }
+        let (data, trailers) = (collected.to_bytes(), collected.trailers);
         let answer = ResponseBody::whole(data.clone(), trailers.clone());
         if data.len() != limit {
             state.record_refusal(Refusal::Truncated);
             return (answer, Replaced::default());
         }
-        let stored = tagged(&state.config, self.head, &data).with_body(
-            Bytes::copy_from_slice(&data),
-            trailers,
-            cost_since(state, self.began),
-        );
+        let content = self.share.count_stored(Bytes::copy_from_slice(&data));
+        let cost = cost_since(state, self.began);
+        let head = tagged(&state.config, self.head, &data);
+        let mut stored = head.with_body(content.bytes().clone(), trailers, cost);
+        stored.set_content(content);
         let backend = &state.shared.store.backend;
         let put = backend
             .replace(&self.key, self.fence, Arc::new(stored), state.now())
@@ -255,7 +302,9 @@ impl<F> Representation<F> {
 }
 
 /// A body whose errors `Limited` can pass on.
-fn with_shared_errors<Res: InnerBody>(body: Res) -> impl Body<Data = Bytes, Error = SharedError> {
+fn with_shared_errors(
+    body: impl Body<Data = Bytes, Error: Send + 'static>,
+) -> impl Body<Data = Bytes, Error = SharedError> {
     body.map_err(|error| BodyError::inner(error).into_shared())
 }
 
