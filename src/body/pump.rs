@@ -206,7 +206,7 @@ pub(crate) async fn watch_unstored(stream: BodyStream, slow_reader_timeout: Dura
 }
 
 async fn watch_readers(stream: &BodyStream, patience: &mut Patience) {
-    while stream.is_unread() {
+    while stream.is_crowding() {
         let read = poll_fn(|cx| stream.poll_read(cx));
         let _ = wait_for_readers(patience, stream, read).await;
     }

@@ -144,10 +144,12 @@ impl BodyStream {
         Poll::Pending
     }
 
-    /// Whether readers have yet to read bytes that are not stored.
-    pub(crate) fn is_unread(&self) -> bool {
+    /// Whether readers have yet to read bytes that are not stored, and these crowd out those of
+    /// others. What was left to readers before fits into its half of the limit.
+    pub(crate) fn is_crowding(&self) -> bool {
         let buffer = self.0.lock();
-        !buffer.retains_all && !buffer.is_stored && buffer.readers > 0 && !buffer.chunks.is_empty()
+        let is_unread = !buffer.retains_all && !buffer.is_stored && buffer.readers > 0;
+        is_unread && !buffer.chunks.is_empty() && buffer.share.is_crowded()
     }
 
     /// Waits until all readers have read everything so far, or have left. One task at a time can

@@ -50,7 +50,7 @@ fn in_chunks(
 /// Reads a body up to `bytes`, and stops.
 async fn read_up_to<B>(response: &mut Response<B>, bytes: usize) -> usize
 where
-    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+    B: Body<Data = Bytes, Error: std::fmt::Debug> + Unpin,
 {
     let mut read = 0;
     while read < bytes
