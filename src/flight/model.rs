@@ -17,7 +17,8 @@ use loom::thread;
 
 use super::follower::Follower;
 use super::{
-    BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules, Place,
+    BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules,
+    Place,
 };
 use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
