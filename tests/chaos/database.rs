@@ -87,6 +87,8 @@ pub struct Call {
     pub is_lie: bool,
     /// Whether its length is wrong, so that it must not be stored.
     pub is_cut: bool,
+    /// Whether it is less than the whole, under a tag that nothing else has.
+    pub is_lone_part: bool,
     pub representation: Option<usize>,
 }
 

@@ -130,6 +130,9 @@ fn check_sharing(known: &Known, asked: &Asked, head: &response::Parts, call: &Ca
         asked.broke(known, &how);
     }
     let is_hit = field(&head.headers, "cache-status").contains("; hit");
+    if head.status == StatusCode::OK && call.is_lone_part && asked.method == Method::GET {
+        asked.broke(known, "a whole that is made of a part of something else");
+    }
     if is_hit && call.is_cut {
         asked.broke(
             known,

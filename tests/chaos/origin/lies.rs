@@ -48,9 +48,12 @@ impl Known {
     /// An unsolicited 206, whose `Content-Range` may be wrong.
     fn wrong_part(&self, draft: Draft) -> Response {
         let length = draft.representation.length() as u64;
+        let call = draft.call;
         let (mut head, content) = self.marked(draft, Some(206));
         let start = self.luck.below(length + 1);
         let end = start + self.luck.below(length - start + 1);
+        self.database
+            .answers(call, |call| call.is_lone_part = end - start < length);
         let field = match self.luck.below(6) {
             0 => format!("bytes {start}-{}/{}", end.max(start + 1) - 1, length + 3),
             1 => format!("bytes {}-{}/{length}", start + 1, end),
