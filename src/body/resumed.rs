@@ -54,11 +54,11 @@ impl<B> Resumed<B> {
     }
 }
 
+/// The result of a poll for the next frame.
+type NextFrame<E> = Poll<Option<Result<Frame<Bytes>, BodyError<E>>>>;
+
 impl<B: Body<Data = Bytes>> Resumed<B> {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> NextFrame<B::Error> {
         if let Some(chunk) = self.before.next() {
             self.share.release_unread(chunk.len() as u64);
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
