@@ -164,8 +164,9 @@ pub(crate) fn normalize_authority<'a>(
     authority: &'a str,
     scheme: Option<&str>,
 ) -> Option<Cow<'a, str>> {
-    let name_length = authority.bytes().take_while(is_normal_name).count();
-    let (name, port) = authority.split_at(name_length);
+    let is_end = |byte: u8| !IS_NORMAL_NAME[usize::from(byte)];
+    let name_length = authority.bytes().position(is_end);
+    let (name, port) = authority.split_at(name_length.unwrap_or(authority.len()));
     // Nearly all authorities are normal. Every hit pays for this look.
     if !name.is_empty() && !name.ends_with('.') && (port.is_empty() || is_normal_port(port)) {
         return Some(Cow::Borrowed(authority));
@@ -173,10 +174,19 @@ pub(crate) fn normalize_authority<'a>(
     normalize_unusual(authority, scheme)
 }
 
-/// Returns whether a name in normal form has this character.
-fn is_normal_name(byte: &u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
-}
+/// Whether a name in normal form has each character. Every hit asks it, hence a table.
+const IS_NORMAL_NAME: [bool; 256] = {
+    let mut is_normal = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let character = byte as u8;
+        is_normal[byte] = character.is_ascii_lowercase()
+            || character.is_ascii_digit()
+            || matches!(character, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    is_normal
+};
 
 /// Returns whether a port with its colon is in normal form, and is the default one of no scheme.
 fn is_normal_port(port: &str) -> bool {
