@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
@@ -95,7 +95,7 @@ impl<'s> Responder<'s> {
             Some(ttl) => set_cached_value(slot, status.number, ttl as u64, make),
             None => *slot = make(),
         };
-        match headers.get_mut(CACHE_STATUS) {
+        match slot_mut(headers, 1, &CACHE_STATUS) {
             Some(slot) if !has_upstream => stamp(slot),
             _ => {
                 let mut value = HeaderValue::from_static("");
@@ -305,9 +305,23 @@ impl<'s> Responder<'s> {
 /// Sets the age of a stored response.
 #[inline]
 fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
-    if let Some(age) = response.headers_mut().get_mut(AGE) {
+    if let Some(age) = slot_mut(response.headers_mut(), 0, &AGE) {
         let seconds = hit.reuse.age;
         set_cached_value(age, 0, seconds, || HeaderValue::from(seconds));
     }
     response
+}
+
+/// The value of a field, which in most stored responses is in this place. Looking there costs less
+/// than to hash its name.
+#[inline]
+fn slot_mut<'h>(
+    headers: &'h mut HeaderMap,
+    place: usize,
+    name: &HeaderName,
+) -> Option<&'h mut HeaderValue> {
+    match headers.keys().nth(place) == Some(name) {
+        true => headers.values_mut().nth(place),
+        false => headers.get_mut(name),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{AGE, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::compact::compact;
+use super::compact::append_compact;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::fields::date;
 use crate::semantics::fields::hop_by_hop::{self, ConnectionFields};
@@ -46,12 +46,19 @@ impl StoredHead {
         let of_connection = ConnectionFields::from_headers(headers);
         let keeps = |name: &HeaderName| {
             let is_of_connection = of_connection.as_ref().is_some_and(|it| it.contains(name));
-            !is_of_connection && !policy.withheld.contains(name)
+            name != AGE && !is_of_connection && !policy.withheld.contains(name)
         };
         let is_missing = |name: &&HeaderName| !headers.contains_key(*name);
         let missing = COMPLETED.iter().filter(is_missing).count();
-        let headers = compact(headers, missing, keeps);
-        Self::completed(identity, status, headers, policy)
+        let mut own = HeaderMap::with_capacity(headers.keys_len() + missing);
+        // The slots come first, where a hit finds them.
+        let slots = [AGE, CACHE_STATUS];
+        let is_slot = |name: &HeaderName| *name == AGE || !headers.contains_key(name);
+        for name in slots.into_iter().filter(is_slot) {
+            own.insert(name, HeaderValue::from_static(""));
+        }
+        append_compact(&mut own, headers, keeps);
+        Self::completed(identity, status, own, policy)
     }
 
     /// Creates the head like [`new`](Self::new), without a copy of the header fields: they have a
@@ -84,7 +91,8 @@ impl StoredHead {
             .or_insert_with(|| date::format(policy.freshness.received.wall()));
         let slot = || HeaderValue::from_static("");
         headers.insert(AGE, slot());
-        let has_upstream_status = headers.contains_key(CACHE_STATUS);
+        let lines = headers.get_all(CACHE_STATUS);
+        let has_upstream_status = lines.iter().any(|line| !line.is_empty());
         if !has_upstream_status {
             headers.insert(CACHE_STATUS, slot());
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::compact::compact;
+use super::compact::append_compact;
 use super::head::StoredHead;
 use super::store_observer::{KeptBy, ObservedStore, StoredContent};
 use super::weight::{MAP_ENTRY, OBSERVER, SHARED_BUFFER, map_weight};
@@ -49,7 +49,11 @@ impl StoredHead {
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
-        let trailers = trailers.map(|trailers| compact(&trailers, 0, |_| true));
+        let trailers = trailers.map(|trailers| {
+            let mut compact = HeaderMap::with_capacity(trailers.keys_len());
+            append_compact(&mut compact, &trailers, |_| true);
+            compact
+        });
         self.with_shared_body(body, trailers, cost)
     }
 
