@@ -57,7 +57,6 @@ async fn no_http_request_clears_the_cache() {
         ("x-cache-debug", "1"),
         ("fastly-debug", "1"),
         ("pragma", "akamai-x-get-cache-key"),
-        ("x-http-method-override", "PURGE"),
         ("surrogate-key", "a"),
         ("cache-group-invalidation", "\"a\""),
         ("cdn-cache-control", "no-store"),
@@ -68,6 +67,11 @@ async fn no_http_request_clears_the_cache() {
         assert_eq!(debug.body, plain.body, "{name}");
         assert_eq!(debug.headers, plain.headers, "{name}");
     }
+    // This one is for the service alone.
+    let other = with(get("/a"), "x-http-method-override", "PURGE");
+    assert!(!send(&service, other).await.is_hit());
+    let again = send(&service, get("/a")).await;
+    assert_eq!((again.is_hit(), &*again.body), (true, "0"));
     assert_eq!(layer.handle().stats().invalidations, 0);
 }
 

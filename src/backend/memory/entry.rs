@@ -59,7 +59,19 @@ pub(super) enum EntryContent {
     Free,
 }
 
+/// Tells the content of an entry from all other content that is there at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ContentId(usize);
+
 impl EntryContent {
+    pub(super) fn id(&self) -> ContentId {
+        match self {
+            Self::Response(response, _) => ContentId(Arc::as_ptr(response).addr()),
+            Self::Rule(_, variants) => ContentId(variants.all().as_ptr().addr()),
+            Self::Free => ContentId::default(),
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
             Self::Response(response, _) => response.weight(),

@@ -3,7 +3,7 @@
 
 use quick_cache::Lifecycle;
 
-use super::entry::{MemoryEntry, Slot};
+use super::entry::{ContentId, MemoryEntry, Slot};
 use crate::key::CacheKey;
 
 /// Collects the entries that the map evicts, so that they are freed after all locks are released.
@@ -22,8 +22,9 @@ impl Lifecycle<Slot, MemoryEntry> for CollectEvicted {
 #[derive(Debug, Default)]
 pub(super) struct EvictedEntries {
     entries: Vec<(Slot, MemoryEntry)>,
-    /// The slots of the inserted response and its rule: those they are in, and those they were in.
-    replaced: [Option<Slot>; 4],
+    /// The slots of the inserted response and its rule: those they are in, with the identity of their
+    /// content, and those they were in.
+    replaced: [Option<(Slot, ContentId)>; 4],
 }
 
 impl EvictedEntries {
@@ -35,14 +36,14 @@ impl EvictedEntries {
 
     /// Adds an entry that was replaced by one in another slot.
     pub(super) fn add_replaced(&mut self, slot: Slot, entry: MemoryEntry) {
-        self.note_replaced(slot);
+        self.note_replaced(slot, ContentId::default());
         self.entries.push((slot, entry));
     }
 
-    /// Notes a slot whose entry is replaced, which is no eviction.
-    pub(super) fn note_replaced(&mut self, slot: Slot) {
+    /// Notes a slot whose entry is replaced by this content, which is no eviction.
+    pub(super) fn note_replaced(&mut self, slot: Slot, by: ContentId) {
         self.replaced.rotate_right(1);
-        self.replaced[0] = Some(slot);
+        self.replaced[0] = Some((slot, by));
     }
 
     /// The keys of the variants under the rules that were evicted.
@@ -50,7 +51,7 @@ impl EvictedEntries {
         let evicted = self
             .entries
             .iter()
-            .filter(|(slot, _)| self.is_evicted(slot));
+            .filter(|(slot, entry)| self.is_evicted(slot, entry));
         evicted.flat_map(|(_, entry)| entry.variants()).collect()
     }
 
@@ -59,12 +60,15 @@ impl EvictedEntries {
         let evicted = self
             .entries
             .iter()
-            .filter(|(slot, _)| self.is_evicted(slot));
+            .filter(|(slot, entry)| self.is_evicted(slot, entry));
         evicted.count() as u64
     }
 
-    /// Whether the entry of a slot was evicted, not replaced.
-    fn is_evicted(&self, slot: &Slot) -> bool {
-        !self.replaced.contains(&Some(*slot))
+    /// Whether the entry of a slot was evicted, not replaced. What was inserted a moment ago may
+    /// have been evicted at once, to make room for what came after it.
+    fn is_evicted(&self, slot: &Slot, entry: &MemoryEntry) -> bool {
+        let id = entry.content.id();
+        let mut replaced = self.replaced.iter().flatten();
+        !replaced.any(|(replaced, by)| replaced == slot && *by != id)
     }
 }

@@ -75,7 +75,7 @@ impl MemoryStore {
                 (Slot::own(key), head.token, false)
             }
         };
-        evicted.note_replaced(slot);
+        evicted.note_replaced(slot, content.id());
         let entry = MemoryEntry::new(*key, token, has_others, content);
         self.entries.insert_with_lifecycle(slot, entry, evicted);
     }
