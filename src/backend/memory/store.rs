@@ -201,11 +201,16 @@ impl MemoryStore {
         since: MemoryFence,
         evicted: &mut EvictedEntries,
     ) {
-        match response.vary_rule() {
-            Some(rule) => self.insert_rule(key, rule, evicted),
-            None => self.remove_variants(key, evicted),
+        let rule = response.vary_rule().cloned();
+        if rule.is_none() {
+            self.remove_variants(key, evicted);
         }
         self.insert_entry(key, EntryContent::Response(response, since), evicted);
+        // The rule comes last. Should it evict the head of the resource, it is the variant that is
+        // out of reach, and not a rule whose variant would be found under the next one.
+        if let Some(rule) = rule {
+            self.insert_rule(key, &rule, evicted);
+        }
     }
 
     /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
