@@ -3,6 +3,7 @@
 //! Knows the announcement and the body stream, not the table. Start at [`Follower::wait`].
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::announcement::{FlightOutcome, Listener};
 use super::stream::BodyReader;
@@ -20,6 +21,7 @@ pub(crate) trait CallDriver: Send + Sync {
 /// flight: a call that has lost its client and its last follower is cancelled.
 pub(crate) struct Follower<H> {
     pub(super) flight_id: u64,
+    pub(super) time_left: Duration,
     pub(super) listener: Listener<H>,
     /// `None` if the body can no longer be read from its start, and for observers.
     pub(super) reader: Option<BodyReader>,
@@ -30,6 +32,12 @@ impl<H> Follower<H> {
     /// A number that no other flight of this process has.
     pub(crate) fn flight_id(&self) -> u64 {
         self.flight_id
+    }
+
+    /// The time until the flight counts as dead, unless its call begins or its head comes before:
+    /// it is joined until then, so there is no sooner time to look for another one.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.time_left
     }
 
     /// Moves the leader's call into a task of its own, so that it does not depend on its client.

@@ -31,6 +31,8 @@ pub(crate) struct JoinRules {
     pub(crate) takeover_timeout: Duration,
     /// The age at which a flight counts as dead, with or without an outcome.
     pub(crate) fill_timeout: Duration,
+    /// Whether the request joins only a flight that has an outcome already: it waits for no flight.
+    pub(crate) only_answered: bool,
     /// How many flights of a key may be open at once while its calls are paced.
     pub(crate) max_paced_calls: usize,
 }
@@ -150,6 +152,9 @@ impl<F, H> Flight<F, H> {
         if !self.is_alive(rules) {
             return false;
         }
+        if rules.only_answered && !self.announcement.is_published() {
+            return false;
+        }
         let Some(start) = self.call.get() else {
             return true;
         };
@@ -165,12 +170,13 @@ impl<F, H> Flight<F, H> {
     /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
     ///
     /// Called under the lock of the table, as `begin_call`.
-    pub(super) fn follow(&self, can_join: &impl Fn(&F) -> bool) -> Follower<H> {
+    pub(super) fn follow(&self, rules: JoinRules, can_join: &impl Fn(&F) -> bool) -> Follower<H> {
         if !self.fence.as_ref().is_some_and(can_join) {
             let _ = self.joined_under_other_fence.set(());
         }
         Follower {
             flight_id: self.id,
+            time_left: self.time_left(rules),
             listener: self.announcement.follow(),
             reader: self.stream.reader(),
             driver: self.driver.get().cloned(),
@@ -186,6 +192,7 @@ impl<F, H> Flight<F, H> {
     fn observer(&self) -> Follower<H> {
         Follower {
             flight_id: self.id,
+            time_left: Duration::ZERO,
             listener: self.announcement.observe(),
             reader: None,
             driver: self.driver.get().cloned(),

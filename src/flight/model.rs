@@ -50,6 +50,7 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         completed_fills,
         takeover_timeout: Duration::MAX,
         fill_timeout: Duration::MAX,
+        only_answered: false,
         max_paced_calls: 2,
     }
 }

@@ -78,7 +78,7 @@ impl<F, H> Flights<F, H> {
         if let Some(flight) = maps.joinable(key, rules, &can_join)
             && !(is_paced && flight.is_unanswered())
         {
-            return Entered::Follower(flight.follow(&can_join));
+            return Entered::Follower(flight.follow(rules, &can_join));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
@@ -109,7 +109,7 @@ impl<F, H> Flights<F, H> {
     ) -> Option<Follower<H>> {
         let maps = self.stripes.of_key(&key).lock();
         let flight = maps.joinable(key, rules, &can_join)?;
-        Some(flight.follow(&can_join))
+        Some(flight.follow(rules, &can_join))
     }
 
     /// Opens a flight for a key, unless there is one already, whatever its fence. For background

@@ -29,6 +29,7 @@ fn rules(seconds: u64) -> JoinRules {
         completed_fills: None,
         takeover_timeout: Duration::from_secs(10),
         fill_timeout: Duration::from_secs(30),
+        only_answered: false,
         max_paced_calls: 2,
     }
 }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod busy_loops;
 mod credentials;
 mod failing_origins;
 mod failing_writes;

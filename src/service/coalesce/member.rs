@@ -23,6 +23,8 @@ use crate::timeout::with_timeout;
 const MAX_FLIGHTS: usize = 3;
 /// Times that a request looks up again before it calls, because other fills have ended meanwhile.
 const MAX_LOOKUPS: usize = 5;
+/// Responses that a request looks at, in place of its own call, once it has a place for that.
+const MAX_LOOKS: usize = 3;
 
 /// The outcome of a followed flight, and a reader of the body.
 pub(crate) type FlightResult = (FlightOutcome<SharedHead>, Option<BodyReader>);
@@ -44,6 +46,7 @@ pub(crate) struct FlightMember<F> {
     /// Its place among the paced calls of the key, once it has one.
     pub(super) place: Option<Box<Place<F, SharedHead>>>,
     lookups_left: usize,
+    looks_left: usize,
     /// Flights of its own kind whose response may have been refused for their leader's own sake.
     declined: usize,
     /// The other kinds whose responses were refused, a bit for each.
@@ -57,7 +60,8 @@ pub(crate) enum Joined<F> {
     /// None: no response can be shared with it.
     Neither,
     Leader(Leader<F, SharedHead>),
-    Follower,
+    /// It waits for this long, unless there is an outcome before.
+    Follower(Duration),
     /// The calls that it followed have failed: it calls when it has a place.
     NeedsPlace,
     /// It would lead, but the response may be stored by now.
@@ -88,6 +92,7 @@ impl<F: Clone> FlightMember<F> {
             is_time_up: false,
             place: None,
             lookups_left: MAX_LOOKUPS,
+            looks_left: MAX_LOOKS,
             declined: 0,
             refused_kinds: 0,
             followed: Vec::new(),
@@ -95,6 +100,11 @@ impl<F: Clone> FlightMember<F> {
     }
 
     /// Joins a flight of its key at this moment, or begins one.
+    ///
+    /// A request joins in a loop, which must come to an end, and must not be busy. This is where
+    /// that is decided. Without a place a request waits for a flight, for a place, or uses up one
+    /// of its flights. With a place it waits for nothing any more: it keeps the place, looks at
+    /// [`MAX_LOOKS`] responses that are there already, and calls.
     pub(crate) fn join<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
@@ -117,18 +127,21 @@ impl<F: Clone> FlightMember<F> {
                 return Joined::Neither;
             }
         }
+        let has_place = self.place.is_some();
+        let may_look = !has_place || self.looks_left > 0;
         let resource = *self.key.resource();
         // Without a fence nothing tells of the writes that concern those who share the response.
         let own = storage_fence(state, fill, outgoing.at).ok();
         let backend = &state.shared.store.backend;
         let can_join = |flight: &F| {
             let can_join = |own| backend.can_join(&resource, flight, own);
-            own.as_ref().is_some_and(can_join)
+            may_look && own.as_ref().is_some_and(can_join)
         };
         let retries_lookup = own.is_some() && self.lookups_left > 0;
         let rules = JoinRules {
             not_before: self.requires_newer.then_some(self.began),
             completed_fills: retries_lookup.then_some(fill.miss.completed_fills),
+            only_answered: has_place,
             ..join_rules(state, now)
         };
         let place = self.place.as_deref_mut();
@@ -157,13 +170,13 @@ impl<F: Clone> FlightMember<F> {
                 Joined::RetryLookup
             }
             Entered::Follower(follower) => {
-                self.place = None;
-                let number = follower.flight_id();
+                self.looks_left -= usize::from(has_place);
+                let (number, time_left) = (follower.flight_id(), follower.time_left());
                 if self.followed.iter().all(|(known, _)| *known != number) {
                     follower.detach_call();
                     self.followed.push((number, Box::pin(follower.wait())));
                 }
-                Joined::Follower
+                Joined::Follower(time_left)
             }
         }
     }
@@ -193,17 +206,14 @@ impl<F: Clone> FlightMember<F> {
         limit.saturating_sub(state.now().since(self.began))
     }
 
-    /// Waits for the first outcome of the flights it follows; `None` when it is time to call the
-    /// inner service as well.
+    /// Waits for the first outcome of the flights it follows; `None` after `timeout`, and when it
+    /// has waited for as long as it may: it is time to call the inner service as well.
     pub(crate) async fn wait<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
+        timeout: Duration,
     ) -> Option<FlightResult> {
-        let timeout = state
-            .config
-            .coalesce
-            .coalesce_takeover_timeout
-            .min(self.time_left(state));
+        let timeout = timeout.min(self.time_left(state));
         with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await
     }
 
@@ -291,6 +301,7 @@ pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> Join
         completed_fills: None,
         takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
         fill_timeout: state.config.coalesce.fill_timeout,
+        only_answered: false,
         max_paced_calls: state.config.coalesce.max_parallel_retries,
     }
 }

@@ -189,7 +189,7 @@ async fn join_flights<B: Backend, Res>(
         let waited = match member.join(state, fill, outgoing, now) {
             Joined::Neither => return JoinOutcome::Alone(member.place),
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
-            Joined::Follower => member.wait(state).await,
+            Joined::Follower(time_left) => member.wait(state, time_left).await,
             Joined::NeedsPlace => match member.wait_for_place(state, fill, outgoing).await {
                 WaitedForPlace::Outcome(followed) => Some(followed),
                 WaitedForPlace::CanJoin => continue,
@@ -246,13 +246,13 @@ fn use_outcome<B: Backend, Res>(
                 record_fetch(state, fill.miss.reason);
                 return Some(JoinOutcome::Response(response));
             }
-            Followed::NotShareable => return Some(JoinOutcome::Alone(None)),
+            Followed::NotShareable => return Some(JoinOutcome::Alone(member.place.take())),
             Followed::OtherVariant(key) => member.set_variant(key),
             Followed::TooOld => member.require_newer(),
             Followed::Lost => member.note_failed_flight(),
         },
         FlightOutcome::Refused(kind) if kind == outgoing.kind => {
-            return Some(JoinOutcome::Alone(None));
+            return Some(JoinOutcome::Alone(member.place.take()));
         }
         FlightOutcome::Declined(kind) if kind == outgoing.kind => {
             member.note_declined_flight(state);
