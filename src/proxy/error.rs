@@ -45,9 +45,13 @@ pub enum ProxyErrorKind {
     /// [`max_head`]: super::ReverseProxy::max_head
     Protocol,
     /// The client's content ended with an error before it was complete.
+    ///
+    /// [`ReverseProxy`](super::ReverseProxy) answers such a request itself, with 400: no upstream
+    /// has got a whole request (RFC 9112 §8), and a cache in front takes a write for rejected.
     Request,
     /// The client paused within its content for longer than
-    /// [`idle_timeout`](super::ReverseProxy::idle_timeout).
+    /// [`idle_timeout`](super::ReverseProxy::idle_timeout). Answered like [`Request`](Self::Request),
+    /// with 408.
     RequestTimeout,
     /// Any error that was not caused by an upstream or the client.
     Internal,

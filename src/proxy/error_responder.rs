@@ -20,6 +20,7 @@ use crate::clock::throttle::Throttle;
 use crate::clock::{Clock, SystemClock};
 use crate::error::BoxError;
 use crate::semantics::cache_status::CACHE_STATUS;
+use crate::semantics::reason::IncompleteRequest;
 
 use super::config_error::{InvalidProxyOption, or_panic};
 use super::error::{ProxyError, ProxyErrorKind, causes};
@@ -224,7 +225,7 @@ static THROTTLES: [Throttle; ProxyErrorKind::Internal as usize + 1] =
     [const { Throttle::new() }; ProxyErrorKind::Internal as usize + 1];
 
 /// Logs an error with its causes, at most once a second for each kind, and returns its kind.
-fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
+pub(super) fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
     let kind = causes(error)
         .find_map(|cause| cause.downcast_ref())
         .map_or(ProxyErrorKind::Internal, ProxyError::kind);
@@ -240,6 +241,18 @@ fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
         }
     }
     kind
+}
+
+/// The response to a request whose content the client has broken off. It passes through a cache,
+/// which says its own in `Cache-Status`.
+pub(super) fn broken_upload_response<Res: From<Bytes>>(
+    kind: ProxyErrorKind,
+    name: &str,
+) -> Response<Res> {
+    let mut response = error_response(kind, name);
+    response.headers_mut().remove(CACHE_STATUS);
+    response.extensions_mut().insert(IncompleteRequest);
+    response
 }
 
 fn error_response<Res: From<Bytes>>(kind: ProxyErrorKind, name: &str) -> Response<Res> {

@@ -19,6 +19,7 @@ use super::body::upload::request_body;
 use super::canonical::RequestRules;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
+use super::error_responder::{broken_upload_response, log};
 use super::headers::{prepare_request, rewrite_response};
 use super::upstream::client::{ClientOptions, UpstreamClient};
 use super::upstream::response_references::ResponseReferences;
@@ -36,6 +37,14 @@ pub(super) struct Forwarder {
     pub(super) host_policy: HostPolicy,
     options: ClientOptions,
     client: UpstreamClient,
+}
+
+/// A request that has no response of the upstream.
+enum Failed {
+    /// The upstream may have got the whole request.
+    Upstream(ProxyError),
+    /// The client has broken its content off: there is no whole request.
+    Client(ProxyError),
 }
 
 impl Forwarder {
@@ -73,7 +82,16 @@ impl Forwarder {
         prepare_request(request.headers_mut(), tunnel.is_some());
         let destination = self.set_destination(&mut request)?;
         let exchange = self.exchange(request, tunnel, &destination).await;
-        exchange.map_err(|error| error.with_upstream(destination.uri.authority().cloned()))
+        exchange.or_else(|failed| {
+            let upstream = destination.uri.authority().cloned();
+            match failed {
+                Failed::Upstream(error) => Err(error.with_upstream(upstream)),
+                Failed::Client(error) => {
+                    let kind = log(&error.with_upstream(upstream));
+                    Ok(broken_upload_response(kind, &self.request_rules.via_name))
+                }
+            }
+        })
     }
 
     /// Sets URI, version and `Host` for the upstream that is responsible for the target.
@@ -100,13 +118,14 @@ impl Forwarder {
         Ok(destination)
     }
 
-    /// Sends a prepared request and prepares its response.
+    /// Sends a prepared request and prepares its response. A response that the upstream has sent
+    /// before the client broke its content off counts.
     async fn exchange<B>(
         &self,
         mut request: Request<B>,
         tunnel: Option<WebSocketTunnel>,
         destination: &Destination<'_>,
-    ) -> Result<Response<ProxyBody>, ProxyError>
+    ) -> Result<Response<ProxyBody>, Failed>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -114,11 +133,17 @@ impl Forwarder {
         let expectation = ExpectContinue::from_request(&mut request);
         let clock = HeadClock::started();
         let (head_timeout, idle_timeout) = (self.options.head_timeout, self.options.idle_timeout);
-        let request = request
-            .map(|body| request_body(body, clock.clone(), idle_timeout, expectation.as_ref()));
-        let response = self.client.send(request, &clock, head_timeout).await?;
+        let (head, body) = request.into_parts();
+        let (body, upload) = request_body(body, clock.clone(), idle_timeout, expectation.as_ref());
+        let request = Request::from_parts(head, body);
+        let sent = self.client.send(request, &clock, head_timeout).await;
+        let response = sent.map_err(|error| match upload.and_then(|upload| upload.kind()) {
+            Some(kind) => Failed::Client(kind.caused_by(error)),
+            None => Failed::Upstream(error),
+        })?;
         let in_progress = expectation.map(ExpectContinue::response_started);
-        let response = self.accept_response(response, tunnel, destination)?;
+        let response = self.accept_response(response, tunnel, destination);
+        let response = response.map_err(Failed::Upstream)?;
         Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress)))
     }
 

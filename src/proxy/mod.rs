@@ -43,7 +43,7 @@
 //!   take a pooled connection or connect ---------> ProxyError: Dns, Connect, Tls, ConnectTimeout
 //!        |
 //!   stream the content, at once or after
-//!   100 (Continue) ------------------------------> ProxyError: Request, RequestTimeout
+//!   100 (Continue) ------------------------------> 400 or 408 if the client breaks it off
 //!        |
 //!   wait for the response's head ----------------> ProxyError: HeadTimeout, Terminated, Protocol
 //!        |

@@ -217,9 +217,9 @@ impl ReverseProxy {
     /// Sets the longest pause within a body: of the upstream within a response, and of the client
     /// within a request. Default: 60 s.
     ///
-    /// A longer pause ends the response body with an error, or the request with
-    /// [`RequestTimeout`](super::ProxyErrorKind::RequestTimeout); with 0 every pause does. The time
-    /// runs only while the receiver waits for more of the body. WebSockets have no timeout.
+    /// A longer pause ends the response body with an error, or the request with a 408 of the proxy,
+    /// which a cache takes for a rejected write; with 0 every pause does. The time runs only while
+    /// the receiver waits for more of the body. WebSockets have no timeout.
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.idle_timeout = timeout)

@@ -238,6 +238,7 @@ reasons! {
     /// |---|---|---|
     /// | `Committed` | 2xx, 3xx | its resources are invalidated before the head is returned |
     /// | `Rejected` | 4xx except 408; 501, 505 | nothing changes |
+    /// | `Rejected` | content that the client broke off: 4xx, of `ReverseProxy` 408 too | as above |
     /// | `Unknown` | 408, other 5xx, an error, a panic, a dropped call | invalidated; see below |
     ///
     /// After an unknown outcome, the write may be committed late: its resources are invalidated,
@@ -264,6 +265,11 @@ reasons! {
     /// [`Backend::invalidate_unknown`](crate::backend::Backend::invalidate_unknown)). Otherwise the
     /// cache that had the write keeps it for itself.
     ///
+    /// **Content that the client breaks off.** A service that never got the whole request has not
+    /// carried it out (RFC 9112 §8). It should say so with a 4xx: an error or a 5xx would let any
+    /// client invalidate any resource by hanging up in the middle of its content. `ReverseProxy`
+    /// does so; where the upstream has sent its response by then, that one counts.
+    ///
     /// [`write_grace_window`]: crate::CacheLayer::write_grace_window
     WriteOutcome {
         /// The write has changed its resources.
@@ -274,6 +280,12 @@ reasons! {
         Unknown => "outcome-unknown",
     }
 }
+
+/// The mark of a response whose request the inner service never had whole, since the client broke
+/// its content off: an extension. Such a write is rejected, whatever its status says.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
+pub(crate) struct IncompleteRequest;
 
 impl WriteOutcome {
     /// Returns the outcome that a write has by default, by the status of its response.

@@ -26,6 +26,11 @@ impl Raw {
         written.expect("it listens");
     }
 
+    /// Says nothing more, and goes on listening.
+    pub async fn stop_saying(&mut self) {
+        self.stream.shutdown().await.expect("it listens");
+    }
+
     /// Whether the other side still listens.
     pub async fn try_say(&mut self, said: &str) -> bool {
         self.stream.write_all(said.as_bytes()).await.is_ok()

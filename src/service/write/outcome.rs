@@ -4,15 +4,18 @@ use http::{Response, request, response};
 
 use crate::config::Config;
 use crate::config::hook::subject;
-use crate::semantics::reason::WriteOutcome;
+use crate::semantics::reason::{IncompleteRequest, WriteOutcome};
 
 /// The outcome of a write by the head of its response: what the hook says, else the status. It is
-/// unknown if the hook panics.
+/// unknown if the hook panics. A request that never was whole is rejected, and no hook is asked.
 pub(crate) fn outcome_of(
     config: &Config,
     write: &request::Parts,
     head: &response::Parts,
 ) -> WriteOutcome {
+    if head.extensions.get::<IncompleteRequest>().is_some() {
+        return WriteOutcome::Rejected;
+    }
     let Some(classify) = &config.classify_writes else {
         return WriteOutcome::from_status(head.status);
     };

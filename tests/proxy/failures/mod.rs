@@ -3,3 +3,4 @@
 mod errors;
 mod failing;
 mod hostile;
+mod uploads;
