@@ -14,61 +14,70 @@ impl Lifecycle<Slot, MemoryEntry> for CollectEvicted {
     type RequestState = EvictedEntries;
 
     fn on_evict(&self, evicted: &mut EvictedEntries, slot: Slot, entry: MemoryEntry) {
-        evicted.entries.push((slot, entry));
+        // An entry may also be evicted while it is inserted.
+        let is_replaced =
+            |(inserted, by): (Slot, ContentId)| inserted == slot && by != entry.content.id();
+        let is_replaced = evicted.inserting.is_some_and(is_replaced);
+        evicted.entries.push(Removed { entry, is_replaced });
     }
 }
 
 /// The entries that one put evicted, replaced or removed.
 #[derive(Debug, Default)]
 pub(super) struct EvictedEntries {
-    entries: Vec<(Slot, MemoryEntry)>,
-    /// The slots of the inserted response and its rule: those they are in, with the identity of their
-    /// content, and those they were in.
-    replaced: [Option<(Slot, ContentId)>; 4],
+    entries: Vec<Removed>,
+    /// The slot that is being inserted into, and what.
+    inserting: Option<(Slot, ContentId)>,
+}
+
+#[derive(Debug)]
+struct Removed {
+    entry: MemoryEntry,
+    /// Whether it gave its place to what took its key, rather than to others.
+    is_replaced: bool,
 }
 
 impl EvictedEntries {
     /// Adds an entry that was removed to make room.
     pub(super) fn add(&mut self, removed: Option<MemoryEntry>) {
-        let with_slot = |entry: MemoryEntry| (Slot::own(&entry.key), entry);
-        self.entries.extend(removed.map(with_slot));
+        self.entries.extend(removed.map(|entry| Removed {
+            entry,
+            is_replaced: false,
+        }));
     }
 
     /// Adds an entry that was replaced by one in another slot.
-    pub(super) fn add_replaced(&mut self, slot: Slot, entry: MemoryEntry) {
-        self.note_replaced(slot, ContentId::default());
-        self.entries.push((slot, entry));
+    pub(super) fn add_replaced(&mut self, entry: MemoryEntry) {
+        self.entries.push(Removed {
+            entry,
+            is_replaced: true,
+        });
     }
 
-    /// Notes a slot whose entry is replaced by this content, which is no eviction.
-    pub(super) fn note_replaced(&mut self, slot: Slot, by: ContentId) {
-        self.replaced.rotate_right(1);
-        self.replaced[0] = Some((slot, by));
+    /// Runs an insertion: an entry that gives its slot to this content is no eviction.
+    pub(super) fn inserting(
+        &mut self,
+        slot: Slot,
+        content: ContentId,
+        insert: impl FnOnce(&mut Self),
+    ) {
+        self.inserting = Some((slot, content));
+        insert(self);
+        self.inserting = None;
     }
 
     /// The keys of the variants under the rules that were evicted.
     pub(super) fn variants(&self) -> Vec<CacheKey> {
-        let evicted = self
-            .entries
-            .iter()
-            .filter(|(slot, entry)| self.is_evicted(slot, entry));
-        evicted.flat_map(|(_, entry)| entry.variants()).collect()
+        self.evicted().flat_map(MemoryEntry::variants).collect()
     }
 
     /// The number of entries that made room for others.
     pub(super) fn count(&self) -> u64 {
-        let evicted = self
-            .entries
-            .iter()
-            .filter(|(slot, entry)| self.is_evicted(slot, entry));
-        evicted.count() as u64
+        self.evicted().count() as u64
     }
 
-    /// Whether the entry of a slot was evicted, not replaced. What was inserted a moment ago may
-    /// have been evicted at once, to make room for what came after it.
-    fn is_evicted(&self, slot: &Slot, entry: &MemoryEntry) -> bool {
-        let id = entry.content.id();
-        let mut replaced = self.replaced.iter().flatten();
-        !replaced.any(|(replaced, by)| replaced == slot && *by != id)
+    fn evicted(&self) -> impl Iterator<Item = &MemoryEntry> {
+        let evicted = self.entries.iter().filter(|removed| !removed.is_replaced);
+        evicted.map(|removed| &removed.entry)
     }
 }

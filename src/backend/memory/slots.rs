@@ -63,8 +63,8 @@ impl MemoryStore {
             Some(head) if head.key == *key => (head_slot, head.token, head.has_others),
             Some(head) if head.is_free() => {
                 // The key may have had a slot of its own until now.
-                if let Some((slot, entry)) = self.entries.remove(&Slot::own(key)) {
-                    evicted.add_replaced(slot, entry);
+                if let Some((_, entry)) = self.entries.remove(&Slot::own(key)) {
+                    evicted.add_replaced(entry);
                 }
                 (head_slot, head.token, head.has_others)
             }
@@ -75,9 +75,11 @@ impl MemoryStore {
                 (Slot::own(key), head.token, false)
             }
         };
-        evicted.note_replaced(slot, content.id());
+        let id = content.id();
         let entry = MemoryEntry::new(*key, token, has_others, content);
-        self.entries.insert_with_lifecycle(slot, entry, evicted);
+        evicted.inserting(slot, id, |evicted| {
+            self.entries.insert_with_lifecycle(slot, entry, evicted);
+        });
     }
 
     fn next_token(&self) -> u64 {
