@@ -24,6 +24,9 @@ use crate::body::patience::Patience;
 use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
+/// The shortest time between two looks at readers that hold up no other reader, so that none is
+/// dropped.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// Frames moved before the head is sent: enough for a body that is in memory already.
 const AT_ONCE: usize = 2;
 
@@ -214,12 +217,17 @@ async fn watch_readers(stream: &BodyStream, patience: &mut Patience) {
 
 /// Waits until the readers let the source go on. `None` if they have not in time: those that have
 /// stopped were dropped then, if another one waits for them.
+///
+/// It is called in a loop, until the readers have let the source go on. If none is dropped, there
+/// is nothing to do until they move: then it takes [`MIN_INTERVAL`] at least, however short the
+/// readers' time is.
 async fn wait_for_readers<T>(
     patience: &mut Patience,
     stream: &BodyStream,
     ready: impl Future<Output = T>,
 ) -> Option<T> {
     let mut ready = pin!(ready);
+    let called = Instant::now();
     loop {
         if patience.begin_wait() {
             stream.begin_stall();
@@ -231,8 +239,13 @@ async fn wait_for_readers<T>(
             return outcome;
         }
         if is_over {
-            patience.note_end(stream.drop_stalled_readers());
-            return None;
+            let has_dropped = stream.drop_stalled_readers();
+            patience.note_end(has_dropped);
+            if has_dropped {
+                return None;
+            }
+            let pause = MIN_INTERVAL.saturating_sub(called.elapsed());
+            return with_timeout(pause, ready).await;
         }
     }
 }

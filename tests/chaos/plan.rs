@@ -96,7 +96,9 @@ impl Plan {
             store_set_cookie: luck.chance(10),
             ignores_freshness: luck.chance(15),
             max_waiting_fills: luck.pick(&[0, 1, 4_096, 4_096, 4_096, 4_096, 4_096, 4_096]),
-            coalesce_timeout: Duration::from_millis(luck.pick(&[0, 600_000, 600_000])),
+            coalesce_timeout: Duration::from_millis(
+                luck.pick(&[0, 10, 1_000, 30_000, 30_000, 30_000]),
+            ),
             is_roomy: luck.chance(60),
             cache_status: luck.chance(90),
         }
@@ -177,9 +179,9 @@ fn with_times<B: Backend>(mut layer: CacheLayer<B>, luck: &Luck) -> CacheLayer<B
         Duration::from_millis(millis)
     };
     layer = layer
-        .coalesce_takeover_timeout(any(10_000, &[1, 5, 1_000]))
+        .coalesce_takeover_timeout(any(10_000, &[0, 5, 1_000]))
         .fill_timeout(any(30_000, &[0, 20]))
-        .slow_reader_timeout(any(10_000, &[1, 5]))
+        .slow_reader_timeout(any(10_000, &[0, 5]))
         .uncacheable_ttl(any(10_000, &[0, 100]))
         .failure_backoff(any(5_000, &[0, 500]))
         .detached_write_timeout(any(60_000, &[0, 100]))

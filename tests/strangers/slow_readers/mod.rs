@@ -4,6 +4,7 @@ mod captures;
 mod offsets;
 mod removed;
 mod windows;
+mod zero_timeout;
 
 use std::time::Duration;
 
