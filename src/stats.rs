@@ -251,8 +251,7 @@ pub struct Stats {
     pub gateway_timeouts: u64,
     /// 400 responses to requests with an invalid host, which the inner service did not get.
     pub bad_requests: u64,
-    /// 503 responses because too many fills were waiting for the inner service, or too many calls
-    /// of one key after failed ones.
+    /// 503 responses because too many fills were waiting for the inner service.
     pub overloads: u64,
     /// Stored responses that a 304 of the inner service confirmed.
     pub validations: u64,

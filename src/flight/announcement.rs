@@ -24,6 +24,9 @@ pub(crate) enum FlightOutcome<H> {
     /// The response may be due to the leader's own request, which is of this kind: a 400, or a
     /// refusal where a response is known that could be shared. One of the followers takes over.
     Declined(RequestKind),
+    /// The service has answered the leader's request, which is of this kind, but the response may
+    /// not be shared this time, as after a write. One of the followers takes over.
+    Unusable(RequestKind),
     /// The leader's request is none of the cache's. One of the followers takes over.
     Exempt,
     /// The leader left without a response that could be shared: it was cancelled, or its call
@@ -37,6 +40,7 @@ impl<H> Clone for FlightOutcome<H> {
             Self::Shared(head) => Self::Shared(head.clone()),
             Self::Refused(kind) => Self::Refused(*kind),
             Self::Declined(kind) => Self::Declined(*kind),
+            Self::Unusable(kind) => Self::Unusable(*kind),
             Self::Exempt => Self::Exempt,
             Self::Vacant => Self::Vacant,
         }

@@ -78,9 +78,7 @@ impl<F, H> FlightStripe<F, H> {
         self.completed_fills.fetch_add(1, Ordering::Release);
         drop(maps);
         drop(removed);
-        if let Some(next_to_call) = next_to_call {
-            next_to_call.wake();
-        }
+        next_to_call.into_iter().for_each(Waker::wake);
     }
 
     /// Wakes the requests that wait for a place, where calls like theirs no longer fail.

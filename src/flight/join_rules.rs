@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
+use super::pacing::PlaceLimit;
 use super::stream::BodyStream;
 use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
@@ -34,7 +35,7 @@ pub(crate) struct JoinRules {
     /// Whether the request joins only a flight that has an outcome already: it waits for no flight.
     pub(crate) only_answered: bool,
     /// How many flights of a key may be open at once while its calls are paced.
-    pub(crate) max_paced_calls: usize,
+    pub(crate) place_limit: PlaceLimit,
 }
 
 /// Flights by their cache key.

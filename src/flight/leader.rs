@@ -108,13 +108,15 @@ impl<F, H> Leader<F, H> {
 
     /// Closes the flight and publishes the outcome. Does nothing if one was published before.
     ///
-    /// A refusal ends the pacing of the key for that kind of request: they get responses again.
+    /// A refusal ends the pacing of the key for that kind of request: the service is well.
     pub(crate) fn close_with(&self, outcome: FlightOutcome<H>) {
         if self.flight.announcement.is_published() {
             return;
         }
         let recovered = match outcome {
-            FlightOutcome::Refused(kind) => Some(kind),
+            FlightOutcome::Refused(kind)
+            | FlightOutcome::Declined(kind)
+            | FlightOutcome::Unusable(kind) => Some(kind),
             _ => None,
         };
         self.close();

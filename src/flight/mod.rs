@@ -72,6 +72,6 @@ pub(crate) use expiring_set::{Audience, ExpiringSet};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
-pub(crate) use pacing::{Place, Precedence};
+pub(crate) use pacing::{Place, PlaceLimit, Precedence};
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

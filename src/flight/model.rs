@@ -18,7 +18,7 @@ use loom::thread;
 use super::follower::Follower;
 use super::{
     BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules,
-    Place,
+    Place, PlaceLimit,
 };
 use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
@@ -43,6 +43,13 @@ fn now() -> Moment {
     Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
 }
 
+fn place_limit(at_first: usize) -> PlaceLimit {
+    PlaceLimit {
+        at_first,
+        doubling_time: Duration::from_secs(10),
+    }
+}
+
 fn rules(completed_fills: Option<u64>) -> JoinRules {
     JoinRules {
         now: now(),
@@ -51,7 +58,7 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         takeover_timeout: Duration::MAX,
         fill_timeout: Duration::MAX,
         only_answered: false,
-        max_paced_calls: 2,
+        place_limit: place_limit(2),
     }
 }
 

@@ -87,7 +87,7 @@ impl<F, H> Flights<F, H> {
         let id = next_id();
         match place {
             Some(place) => maps.paced.replace(&key, place.pass_on(), id),
-            None if maps.paced.admit(&key, id, rules.max_paced_calls) => {}
+            None if maps.paced.admit(&key, id, rules.place_limit, rules.now) => {}
             None => return Entered::AllPlacesTaken,
         }
         Entered::Leader(self.open(maps, key, fence, rules, (id, stream())))

@@ -22,6 +22,13 @@ fn at(seconds: u64) -> Moment {
     Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
 }
 
+fn place_limit(at_first: usize) -> PlaceLimit {
+    PlaceLimit {
+        at_first,
+        doubling_time: Duration::from_secs(10),
+    }
+}
+
 fn rules(seconds: u64) -> JoinRules {
     JoinRules {
         now: at(seconds),
@@ -30,7 +37,7 @@ fn rules(seconds: u64) -> JoinRules {
         takeover_timeout: Duration::from_secs(10),
         fill_timeout: Duration::from_secs(30),
         only_answered: false,
-        max_paced_calls: 2,
+        place_limit: place_limit(2),
     }
 }
 
@@ -356,7 +363,11 @@ fn enter_other(flights: &Table) -> Entered<u64, ()> {
 
 /// Asks for one of two places once.
 fn ask(place: &mut Place<u64, ()>) -> Poll<bool> {
-    place.poll(2, &mut Context::from_waker(Waker::noop()))
+    place.poll(
+        place_limit(2),
+        at(0),
+        &mut Context::from_waker(Waker::noop()),
+    )
 }
 
 /// Places of the key that have been asked for, the first two of which are granted.
@@ -403,6 +414,74 @@ fn a_place_goes_to_the_next_when_its_owner_leaves() {
 }
 
 #[test]
+fn a_key_has_twice_the_places_after_each_time_without_a_success() {
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::ForAll; 20]);
+    let limit = place_limit(2);
+    assert_eq!(places[9].time_to_more(limit, at(4)), Duration::from_secs(6));
+    let ask_at = |place: &mut Place<u64, ()>, seconds| {
+        place.poll(limit, at(seconds), &mut Context::from_waker(Waker::noop()))
+    };
+    for (seconds, granted) in [(9, 2), (10, 4), (20, 8), (29, 8), (30, 16), (300, 20)] {
+        // One that asks is enough: all have places that may.
+        let waiting = places
+            .iter_mut()
+            .position(|place| ask_at(place, 0).is_pending());
+        let _ = ask_at(&mut places[waiting.expect("one waits")], seconds);
+        let asked = places.iter_mut().map(|place| ask_at(place, 0));
+        let has_place = |answer: &Poll<bool>| *answer == Poll::Ready(true);
+        assert_eq!(asked.filter(has_place).count(), granted, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_place_can_be_taken_beyond_the_limit_and_is_not_handed_on() {
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::ForAll; 5]);
+    places[4].grant();
+    assert_eq!(ask(&mut places[4]), Poll::Ready(true));
+    drop(places.remove(4));
+    let granted = places.iter_mut().filter_map(|place| match ask(place) {
+        Poll::Ready(true) => Some(()),
+        _ => None,
+    });
+    assert_eq!(granted.count(), 2);
+}
+
+#[test]
+fn a_newcomer_is_not_the_last_of_many_to_have_a_place() {
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::NotTried; 500]);
+    for _ in 0..7 {
+        let is_granted = |place: &mut Place<_, _>| ask(place).is_ready();
+        let first = places.iter_mut().position(is_granted);
+        drop(places.remove(first.expect("one has a place")));
+    }
+    let last = places.last_mut().expect("the newest");
+    assert!(ask(last).is_ready());
+}
+
+#[test]
+fn a_refusal_in_a_place_ends_the_pacing() {
+    for outcome in [
+        FlightOutcome::Refused,
+        FlightOutcome::Declined,
+        FlightOutcome::Unusable,
+    ] {
+        let flights = Flights::default();
+        let mut places = places(&flights, &[Precedence::ForAll; 4]);
+        let Entered::Leader(leader) = enter_in(&flights, places.first_mut()) else {
+            panic!("it has a place");
+        };
+        let _ = leader.begin_call(at(0));
+        leader.close_with(outcome(RequestKind::Plain));
+        assert_eq!(ask(&mut places[2]), Poll::Ready(false));
+        assert_eq!(ask(&mut places[3]), Poll::Ready(false));
+        assert!(matches!(enter_other(&flights), Entered::Leader(_)));
+    }
+}
+
+#[test]
 fn places_go_to_all_kinds_of_requests_in_turn() {
     use Precedence::{ForAll, ForItself};
     let flights = Flights::default();
@@ -442,8 +521,8 @@ fn a_response_ends_the_waiting_and_is_found_behind_later_flights() {
     drop(earlier);
     let next = enter_in(&flights, None);
     assert!(
-        matches!(next, Entered::Leader(_)),
-        "the later call may fail"
+        matches!(next, Entered::Follower(_)),
+        "the key is no longer paced"
     );
     drop((next, later, places));
     assert_eq!(flights.len(), 0);

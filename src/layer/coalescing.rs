@@ -40,8 +40,8 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets the longest time a follower waits for response heads, over all calls it follows.
     ///
     /// Default: 30 seconds. After that it calls the inner service itself, as one of at most
-    /// [`max_parallel_retries`](Self::max_parallel_retries). Zero means that no request waits for
-    /// another; the response to one that could have waited is not stored.
+    /// [`max_parallel_retries`](Self::max_parallel_retries), a number that grows. Zero means that
+    /// no request waits for another; the response to one that could have waited is not stored.
     #[must_use]
     pub fn coalesce_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_timeout = timeout)
@@ -94,27 +94,32 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     /// Sets how many requests of one key may call the inner service at once after the calls that
-    /// they followed have failed.
+    /// they followed have failed. The limit doubles as long as no call succeeds.
     ///
     /// Default: 8. A call fails if it ends with an error, a panic, 429 or 5xx, or if its body ends
     /// early, before a follower has read from it. Such a response is not shared, so each follower
     /// calls for itself: one after the other for the first three calls, then in parallel up to this
     /// limit. The other followers wait for one of these calls to end. The first response that may
-    /// be shared, or that says that none may be, ends the waiting of all of them.
+    /// be shared ends the waiting of all of them; any other response that is no failure, such as
+    /// 403 or one that may not be stored, ends it for those of the same kind (plain, with cookies
+    /// or with credentials).
     ///
-    /// A follower that does not get to call within [`coalesce_timeout`](Self::coalesce_timeout) is
-    /// answered with a stale response where [`stale_if_error`](Self::stale_if_error) allows it, and
-    /// with 503 and `Retry-After` otherwise; [`Stats::overloads`](crate::stats::Stats::overloads)
-    /// counts the latter.
+    /// The limit is twice as high after each
+    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) that passes without such a
+    /// response: 8, 16 after 10 seconds, 32 after 20, and so on. So calls that hang or fail late
+    /// hold up other requests for the key for a limited time. A request that has waited for
+    /// [`coalesce_timeout`](Self::coalesce_timeout) and [`fill_timeout`](Self::fill_timeout)
+    /// together (60 seconds by default) calls whatever the limit. The cache itself never answers a
+    /// request because of this limit.
     ///
     /// The limit holds for slow calls, too: of the followers that have waited for the whole
-    /// `coalesce_timeout`, only so many call. If no call has failed, the others wait on for
-    /// [`fill_timeout`](Self::fill_timeout) before they are answered like that.
+    /// `coalesce_timeout`, only so many call, and the others wait on.
     ///
-    /// Requests that have not followed a failed call, those that have, and those with cookies,
-    /// credentials, conditions or `no-cache` wait in three queues and call in turn. Calls that were
-    /// under way when the first follower reached the limit are not counted. With 0, followers are
-    /// answered as above after the third failed call. `usize::MAX` means no limit.
+    /// Requests that have waited for no call so far, those that have, and those with cookies,
+    /// credentials, conditions or `no-cache` wait in three queues and call in turn, the newest of a
+    /// queue as often as any other. Calls that were under way when the first follower reached the
+    /// limit are not counted. 0 counts as 1, and `usize::MAX` means no limit; there is none either
+    /// if `coalesce_takeover_timeout` is zero.
     #[must_use]
     pub fn max_parallel_retries(self, calls: usize) -> Self {
         self.with(|config| config.coalesce.max_parallel_retries = calls)

@@ -3,10 +3,13 @@
 //! Data under the lock of the table. Wakers run foreign code, so each of them is handed to the
 //! caller, who has to release the lock first. Start at [`PacedKeys::ask`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::task::Waker;
+use std::time::Duration;
 
+use super::place_limit::PlaceLimit;
 use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
 
 /// The number of queues, one for each [`Precedence`].
@@ -18,7 +21,8 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// fail for their own sake cannot keep others from calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precedence {
-    /// No call that it followed has failed, and its response is likely to be of use for others.
+    /// It has waited for no call that failed or took too long, and its response is likely to be of
+    /// use for others.
     NotTried,
     /// Its response is likely to be of use for others.
     ForAll,
@@ -54,6 +58,33 @@ pub(super) enum Answer {
     Ended,
 }
 
+/// A request for a place: who asks, for the first time or once more.
+#[derive(Clone, Copy)]
+pub(super) struct Question {
+    pub(super) member: u64,
+    pub(super) is_new: bool,
+    pub(super) precedence: Precedence,
+}
+
+/// The answer, with the wakers that the caller uses once it has released the lock.
+pub(super) struct Asked {
+    pub(super) answer: Answer,
+    /// Those of requests that have a place now. They are to be woken.
+    pub(super) granted: Vec<Waker>,
+    /// The one that this request has left before. It is to be dropped.
+    pub(super) replaced: Option<Waker>,
+}
+
+impl Asked {
+    fn at_once(answer: Answer) -> Self {
+        Self {
+            answer,
+            granted: Vec::new(),
+            replaced: None,
+        }
+    }
+}
+
 /// All keys that are paced. `T` is a flight.
 pub(in crate::flight) struct PacedKeys<T>(HashMap<CacheKey, PacedKey<T>>);
 
@@ -65,8 +96,12 @@ impl<T> Default for PacedKeys<T> {
 
 /// The calls of one key. A member is a request that asks for a place, or a flight that has one.
 struct PacedKey<T> {
+    /// The time since when no call has succeeded.
+    began: Moment,
+    /// The number of places when it was last looked at.
+    places: usize,
     /// The members that have a place.
-    holders: Vec<u64>,
+    holders: HashSet<u64>,
     /// The members that wait, for each [`Precedence`].
     waiting: [BTreeMap<u64, Waker>; QUEUES],
     /// How often a place was handed over.
@@ -74,17 +109,6 @@ struct PacedKey<T> {
     /// The latest flight with a response that may be shared. Its leader lives, so that no flight is
     /// dropped with this one, under the lock.
     shared: Option<T>,
-}
-
-impl<T> Default for PacedKey<T> {
-    fn default() -> Self {
-        Self {
-            holders: Vec::new(),
-            waiting: Default::default(),
-            handed_over: 0,
-            shared: None,
-        }
-    }
 }
 
 impl<T> PacedKeys<T> {
@@ -99,85 +123,120 @@ impl<T> PacedKeys<T> {
 
     /// Whether the calls of a key are paced.
     pub(in crate::flight) fn contains(&self, key: &CacheKey) -> bool {
-        !self.0.is_empty() && self.0.contains_key(key)
+        !self.0.is_empty() && self.0.get(key).is_some_and(PacedKey::is_paced)
     }
 
-    /// Whether a flight may be opened. If its key is paced, it takes one of `max` places.
-    pub(in crate::flight) fn admit(&mut self, key: &CacheKey, flight: u64, max: usize) -> bool {
+    /// Whether a flight may be opened. If its key is paced, it takes a place, which it gets only
+    /// where no request waits for one.
+    pub(in crate::flight) fn admit(
+        &mut self,
+        key: &CacheKey,
+        flight: u64,
+        limit: PlaceLimit,
+        now: Moment,
+    ) -> bool {
         // The usual case costs no hash.
         if self.0.is_empty() {
             return true;
         }
-        let Some(paced) = self.0.get_mut(key) else {
+        let Some(paced) = self.0.get_mut(key).filter(|paced| paced.is_paced()) else {
             return true;
         };
-        let is_free = paced.holders.len() < max;
+        paced.update_places(limit, now);
+        let is_free = paced.holders.len() < paced.places && !paced.is_waited_for();
         if is_free {
-            paced.holders.push(flight);
+            paced.holders.insert(flight);
         }
         is_free
     }
 
-    /// Asks for one of `max` places, first or once more, and leaves a waker if it has to wait.
-    /// The caller drops the returned waker after it has released the lock.
+    /// Asks for a place, and leaves a waker if the request has to wait.
     pub(super) fn ask(
         &mut self,
         key: &CacheKey,
-        (member, is_new): (u64, bool),
-        precedence: Precedence,
-        max: usize,
+        question: Question,
+        (limit, now): (PlaceLimit, Moment),
         waker: &Waker,
-    ) -> (Answer, Option<Waker>) {
-        let is_paced = self.0.contains_key(key);
+    ) -> Asked {
+        let Question {
+            member,
+            is_new,
+            precedence,
+        } = question;
+        let is_paced = self.contains(key);
         if !is_new && !is_paced {
-            return (Answer::Ended, None);
+            return Asked::at_once(Answer::Ended);
         }
-        let paced = self.0.entry(*key).or_default();
-        let queue = &mut paced.waiting[precedence as usize];
+        let paced = self.0.entry(*key).or_insert_with(|| PacedKey::new(now));
+        if !is_paced {
+            paced.began = now;
+        }
         if paced.holders.contains(&member) {
-            return (Answer::Granted, None);
+            return Asked::at_once(Answer::Granted);
         }
-        if is_new && paced.holders.len() < max {
-            paced.holders.push(member);
-            return (Answer::Granted, None);
+        let queue = &mut paced.waiting[precedence as usize];
+        if !is_new && !queue.contains_key(&member) {
+            return Asked::at_once(Answer::Ended);
         }
-        if is_new || queue.contains_key(&member) {
-            return (Answer::Waits, queue.insert(member, waker.clone()));
+        let replaced = queue.insert(member, waker.clone());
+        paced.update_places(limit, now);
+        let granted = paced.fill_places();
+        Asked {
+            answer: match paced.holders.contains(&member) {
+                true => Answer::Granted,
+                false => Answer::Waits,
+            },
+            granted,
+            replaced,
         }
-        (Answer::Ended, None)
+    }
+
+    /// Grants a place to a member that waits, whether one is free or not. Its waker is returned, to
+    /// be dropped.
+    pub(super) fn grant(&mut self, key: &CacheKey, member: u64) -> Option<Waker> {
+        let paced = self.0.get_mut(key)?;
+        let waker = paced.remove_waiting(member);
+        if waker.is_some() {
+            paced.holders.insert(member);
+        }
+        waker
+    }
+
+    /// The time until a key has more places.
+    pub(super) fn time_to_more(&self, key: &CacheKey, limit: PlaceLimit, now: Moment) -> Duration {
+        let paced = self.0.get(key).filter(|paced| paced.is_paced());
+        limit.time_to_more(paced.map_or(Duration::ZERO, |paced| paced.paced_for(now)))
     }
 
     /// Passes the place of a request on to the flight that it has opened.
     pub(in crate::flight) fn replace(&mut self, key: &CacheKey, member: u64, flight: u64) {
-        let paced = self.0.get_mut(key);
-        let holder = paced.and_then(|paced| paced.holders.iter_mut().find(|id| **id == member));
-        if let Some(holder) = holder {
-            *holder = flight;
+        if let Some(paced) = self.0.get_mut(key)
+            && paced.holders.remove(&member)
+        {
+            paced.holders.insert(flight);
         }
     }
 
-    /// Removes a member. If it had a place, another has it now, whose waker is returned to be
-    /// woken; otherwise the waker is its own.
+    /// Removes a member. If it had a place, another may have it now. The wakers are returned, to be
+    /// woken.
     #[must_use]
-    pub(in crate::flight) fn leave(&mut self, key: &CacheKey, member: u64) -> Option<Waker> {
+    pub(in crate::flight) fn leave(&mut self, key: &CacheKey, member: u64) -> Vec<Waker> {
         if self.0.is_empty() {
-            return None;
+            return Vec::new();
         }
-        let paced = self.0.get_mut(key)?;
-        let place = paced.holders.iter().position(|holder| *holder == member);
-        let waker = match place {
-            Some(place) => paced.hand_over(place),
-            None => paced
-                .waiting
-                .iter_mut()
-                .find_map(|queue| queue.remove(&member)),
+        let Some(paced) = self.0.get_mut(key) else {
+            return Vec::new();
+        };
+        let wakers = match paced.holders.remove(&member) {
+            true => paced.fill_places(),
+            false => paced.remove_waiting(member).into_iter().collect(),
         };
         self.remove_unused(key);
-        waker
+        wakers
     }
 
-    /// Ends the waiting of all requests for a key, because this flight has a response that may be
-    /// shared. The wakers are returned, to be woken.
+    /// Ends the pacing of a key, because this flight has a response that may be shared. The wakers
+    /// of all that waited are returned, to be woken.
     #[must_use]
     pub(in crate::flight) fn share(&mut self, key: &CacheKey, shared: &T) -> Vec<Waker>
     where
@@ -190,14 +249,14 @@ impl<T> PacedKeys<T> {
             return Vec::new();
         };
         paced.shared = Some(shared.clone());
+        paced.holders.clear();
         let waiting = std::mem::take(&mut paced.waiting);
-        self.remove_unused(key);
         let wakers = waiting.into_iter().flat_map(BTreeMap::into_values);
         wakers.collect()
     }
 
-    /// Ends the waiting of requests for a key, because a request like these got a response. The
-    /// wakers are returned, to be woken.
+    /// Ends the waiting of requests for a key, because a request like these got a response, and the
+    /// pacing if no others wait. The wakers are returned, to be woken.
     #[must_use]
     pub(in crate::flight) fn end(&mut self, key: &CacheKey, like: Precedence) -> Vec<Waker> {
         if self.0.is_empty() {
@@ -209,12 +268,16 @@ impl<T> PacedKeys<T> {
         let queues = like.alike().iter();
         let waiting = queues.map(|queue| std::mem::take(&mut paced.waiting[*queue as usize]));
         let wakers = waiting.flat_map(BTreeMap::into_values).collect();
+        if !paced.is_waited_for() {
+            paced.holders.clear();
+        }
         self.remove_unused(key);
         wakers
     }
 
     fn remove_unused(&mut self, key: &CacheKey) {
-        if self.0.get(key).is_some_and(PacedKey::is_unused) {
+        let is_unused = |paced: &PacedKey<T>| !paced.is_paced() && paced.shared.is_none();
+        if self.0.get(key).is_some_and(is_unused) {
             self.0.remove(key);
         }
     }
@@ -228,39 +291,74 @@ impl<T> PacedKeys<T> {
         if self.0.is_empty() {
             return None;
         }
-        self.0
-            .get_mut(key)?
-            .shared
-            .take_if(|shared| is_closed(shared))
+        let shared = &mut self.0.get_mut(key)?.shared;
+        let closed = shared.take_if(|shared| is_closed(shared));
+        self.remove_unused(key);
+        closed
     }
 }
 
 impl<T> PacedKey<T> {
-    fn is_unused(&self) -> bool {
-        self.holders.is_empty() && self.waiting.iter().all(BTreeMap::is_empty)
+    fn new(now: Moment) -> Self {
+        Self {
+            began: now,
+            places: 0,
+            holders: HashSet::new(),
+            waiting: Default::default(),
+            handed_over: 0,
+            shared: None,
+        }
     }
 
-    /// Hands a place over to one that waits, whose waker is returned.
-    ///
-    /// Not to the first: many requests of one kind that came before would have it all to
-    /// themselves. The choice is spread over all that wait.
-    fn hand_over(&mut self, place: usize) -> Option<Waker> {
-        self.handed_over = self.handed_over.wrapping_add(1);
-        let turn = usize::try_from(self.handed_over % QUEUES as u64).unwrap_or(0);
-        let mut in_turn = (0..QUEUES).map(|offset| (turn + offset) % QUEUES);
-        let queue = in_turn.find(|queue| !self.waiting[*queue].is_empty());
-        let queue = &mut self.waiting[queue.unwrap_or(0)];
-        let next = chosen(queue, self.handed_over).and_then(|next| queue.remove_entry(&next));
-        match next {
-            Some((next, waker)) => {
-                self.holders[place] = next;
-                Some(waker)
-            }
-            None => {
-                self.holders.swap_remove(place);
-                None
-            }
+    fn is_waited_for(&self) -> bool {
+        !self.waiting.iter().all(BTreeMap::is_empty)
+    }
+
+    fn is_paced(&self) -> bool {
+        !self.holders.is_empty() || self.is_waited_for()
+    }
+
+    fn paced_for(&self, now: Moment) -> Duration {
+        now.monotonic().saturating_sub(self.began.monotonic())
+    }
+
+    fn update_places(&mut self, limit: PlaceLimit, now: Moment) {
+        self.places = limit.after(self.paced_for(now));
+    }
+
+    fn remove_waiting(&mut self, member: u64) -> Option<Waker> {
+        let mut queues = self.waiting.iter_mut();
+        queues.find_map(|queue| queue.remove(&member))
+    }
+
+    /// Hands the free places over to members that wait, whose wakers are returned.
+    fn fill_places(&mut self) -> Vec<Waker> {
+        let mut granted = Vec::new();
+        while self.holders.len() < self.places {
+            let Some((member, waker)) = self.next_to_call() else {
+                break;
+            };
+            self.holders.insert(member);
+            granted.push(waker);
         }
+        granted
+    }
+
+    /// Takes the member that has the next place out of its queue.
+    ///
+    /// It is not the first: many requests that came before would have all places to themselves. It
+    /// is the newest of each queue, and one from anywhere in the queue, by turns.
+    fn next_to_call(&mut self) -> Option<(u64, Waker)> {
+        self.handed_over = self.handed_over.wrapping_add(1);
+        let number = self.handed_over;
+        let turn = usize::try_from(number % QUEUES as u64).unwrap_or(0);
+        let mut in_turn = (0..QUEUES).map(|offset| (turn + offset) % QUEUES);
+        let queue = in_turn.find(|queue| !self.waiting[*queue].is_empty())?;
+        let queue = &mut self.waiting[queue];
+        if (number / QUEUES as u64).is_multiple_of(2) {
+            return queue.pop_last();
+        }
+        queue.remove_entry(&chosen(queue, number)?)
     }
 }
 

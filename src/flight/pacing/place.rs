@@ -3,11 +3,14 @@
 //! Knows the stripes, whose lock protects the keys that are paced. Start at [`Place::poll`].
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use super::paced_keys::{Answer, Precedence};
+use super::paced_keys::{Answer, Asked, Precedence, Question};
+use super::place_limit::PlaceLimit;
 use crate::flight::flight_maps::{FlightStripes, next_id};
 use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
 
 /// A place, or the wish to have one. Dropping it hands the place over to another request, or leaves
 /// the queue.
@@ -40,22 +43,53 @@ impl<F, H> Place<F, H> {
         &self.key
     }
 
-    /// Asks for one of `max` places. Ready with `true` once the request may call, and with `false`
+    /// Asks for a place at this time. Ready with `true` once the request may call, and with `false`
     /// once it is worth looking for a response to share.
-    pub(crate) fn poll(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<bool> {
+    ///
+    /// The time wakes no request: the caller asks again after [`time_to_more`](Self::time_to_more).
+    pub(crate) fn poll(
+        &mut self,
+        limit: PlaceLimit,
+        now: Moment,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        let question = Question {
+            member: self.member,
+            is_new: !self.is_listed,
+            precedence: self.precedence,
+        };
         let mut maps = self.stripes.of_key(&self.key).lock();
-        let member = (self.member, !self.is_listed);
-        let (answer, replaced) =
-            maps.paced
-                .ask(&self.key, member, self.precedence, max, cx.waker());
+        let asked = maps
+            .paced
+            .ask(&self.key, question, (limit, now), cx.waker());
         drop(maps);
-        drop(replaced);
         self.is_listed = true;
+        let Asked {
+            answer,
+            granted,
+            replaced,
+        } = asked;
+        drop(replaced);
+        granted.into_iter().for_each(Waker::wake);
         match answer {
             Answer::Granted => Poll::Ready(true),
             Answer::Ended => Poll::Ready(false),
             Answer::Waits => Poll::Pending,
         }
+    }
+
+    /// The time until there are more places, so that it is worth asking again.
+    pub(crate) fn time_to_more(&self, limit: PlaceLimit, now: Moment) -> Duration {
+        let maps = self.stripes.of_key(&self.key).lock();
+        maps.paced.time_to_more(&self.key, limit, now)
+    }
+
+    /// Takes a place, although none may be free: the request has waited for as long as it may.
+    pub(crate) fn grant(&self) {
+        let mut maps = self.stripes.of_key(&self.key).lock();
+        let waker = maps.paced.grant(&self.key, self.member);
+        drop(maps);
+        drop(waker);
     }
 
     /// Ends the waiting of others like this request: its call, without a flight, has brought a
@@ -79,10 +113,8 @@ impl<F, H> Drop for Place<F, H> {
             return;
         }
         let mut maps = self.stripes.of_key(&self.key).lock();
-        let waker = maps.paced.leave(&self.key, self.member);
+        let wakers = maps.paced.leave(&self.key, self.member);
         drop(maps);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::Backend;
-use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
+use crate::flight::{
+    BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place, PlaceLimit,
+};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
@@ -42,7 +44,7 @@ pub(crate) struct FlightMember<F> {
     /// Whether a call that it followed has failed.
     pub(super) has_failed: bool,
     /// Whether it has waited for as long as it may.
-    is_time_up: bool,
+    pub(super) is_time_up: bool,
     /// Its place among the paced calls of the key, once it has one.
     pub(super) place: Option<Box<Place<F, SharedHead>>>,
     lookups_left: usize,
@@ -193,16 +195,11 @@ impl<F: Clone> FlightMember<F> {
         limits.coalesce_timeout.saturating_sub(waited)
     }
 
-    /// The time for which it may still wait for a place.
-    ///
-    /// If no call has failed, these may just be slow: it waits for one of them for as long as a
-    /// call of its own might take.
+    /// The time for which it may still wait for a place. A call of another request may be as slow
+    /// as one of its own.
     pub(super) fn time_left_for_place<B: Backend>(&self, state: &LayerState<B>) -> Duration {
         let limits = &state.config.coalesce;
-        let limit = match self.has_failed {
-            true => limits.coalesce_timeout,
-            false => limits.coalesce_timeout.saturating_add(limits.fill_timeout),
-        };
+        let limit = limits.coalesce_timeout.saturating_add(limits.fill_timeout);
         limit.saturating_sub(state.now().since(self.began))
     }
 
@@ -302,6 +299,9 @@ pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> Join
         takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
         fill_timeout: state.config.coalesce.fill_timeout,
         only_answered: false,
-        max_paced_calls: state.config.coalesce.max_parallel_retries,
+        place_limit: PlaceLimit {
+            at_first: state.config.coalesce.max_parallel_retries,
+            doubling_time: state.config.coalesce.coalesce_takeover_timeout,
+        },
     }
 }

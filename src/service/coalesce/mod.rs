@@ -43,7 +43,6 @@ use self::wait_for_place::WaitedForPlace;
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
-use super::origin::queue_full::overloaded;
 use super::origin::repetition::can_repeat;
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
@@ -193,17 +192,17 @@ async fn join_flights<B: Backend, Res>(
             Joined::NeedsPlace => match member.wait_for_place(state, fill, outgoing).await {
                 WaitedForPlace::Outcome(followed) => Some(followed),
                 WaitedForPlace::CanJoin => continue,
-                WaitedForPlace::TimeUp => {
-                    return JoinOutcome::Response(overloaded(state, fill, outgoing));
+                WaitedForPlace::RetryLookup => {
+                    match lookup_again(state, &mut member, fill, outgoing).await {
+                        Some(hit) => return respond(hit),
+                        None => continue,
+                    }
                 }
             },
-            Joined::RetryLookup => {
-                if let Some(hit) = lookup_again(state, fill, outgoing).await {
-                    return respond(hit);
-                }
-                member.set_key_looked_up(fill.miss.lookup_key);
-                continue;
-            }
+            Joined::RetryLookup => match lookup_again(state, &mut member, fill, outgoing).await {
+                Some(hit) => return respond(hit),
+                None => continue,
+            },
         };
         let Some(followed) = waited else {
             if state.config.coalesce.coalesce_timeout.is_zero() {
@@ -262,6 +261,7 @@ fn use_outcome<B: Backend, Res>(
         }
         // The leader's request is none of the cache's, so that it costs the followers nothing.
         FlightOutcome::Exempt => {}
+        FlightOutcome::Unusable(_) => member.note_lost_flight(),
         FlightOutcome::Vacant => member.note_failed_flight(),
     }
     None
@@ -277,6 +277,7 @@ fn record_fetch<B: Backend>(state: &LayerState<B>, reason: FetchReason) {
 /// lookup's findings count from now on, its fence too.
 async fn lookup_again<B: Backend>(
     state: &LayerState<B>,
+    member: &mut FlightMember<B::Fence>,
     fill: &mut Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<Hit> {
@@ -287,6 +288,7 @@ async fn lookup_again<B: Backend>(
         LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => None,
         LookupOutcome::Fetch(miss) => {
             fill.miss = miss;
+            member.set_key_looked_up(fill.miss.lookup_key);
             None
         }
     }

@@ -6,11 +6,13 @@
 //! | `Refused` | others of its kind would get one like it | at once |
 //! | `Declined` | one that can be shared is stored, or the client forced the call | see below |
 //! | `Declined` | it rejects its request (most 4xx), or `store_if` refuses it | see below |
-//! | `Vacant` | it is one of this moment (5xx, 429, a broken fence) | not |
+//! | `Unusable` | it cannot be shared this time (a broken fence, a hook that panics) | not |
+//! | `Vacant` | it is a failure (5xx, 429) | not |
 //! | `Exempt` | an inner layer exempts its request | not |
 //!
 //! After `Refused` the followers of the leader's kind call at once, each for itself. In all other
-//! cases, and for all other kinds, one of the followers takes over. A kind whose requests followed
+//! cases, and for all other kinds, one of the followers takes over. Only `Vacant` paces the calls of
+//! the key; the others but `Exempt` say that the service is well, and end that. A kind whose requests followed
 //! three declined flights in a row is remembered, too.
 
 use http::StatusCode;
@@ -35,14 +37,17 @@ pub(crate) fn release_followers<B: Backend>(
     if refusal == Refusal::Exempt {
         return leader.exempt();
     }
-    // A hook may have meant this request alone, or all.
-    let is_by_hook = refusal == Refusal::StoreIf;
-    if is_transient(status) || !(refusal.concerns_kind() || is_by_hook) {
+    if is_transient(status) {
         return leader.close_with(FlightOutcome::Vacant);
     }
     let kind = significance.kind;
+    // A hook may have meant this request alone, or all.
+    let is_by_hook = refusal == Refusal::StoreIf;
     if is_fault_of_request(status) || is_by_hook {
         return leader.close_with(FlightOutcome::Declined(kind));
+    }
+    if !refusal.concerns_kind() {
+        return leader.close_with(FlightOutcome::Unusable(kind));
     }
     remember_refusal(state, &leader.key(), refusal, significance);
     leader.close_with(match significance.is_typical() {

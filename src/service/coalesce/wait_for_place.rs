@@ -5,7 +5,6 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::flight::Precedence;
@@ -14,16 +13,16 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::timeout::with_timeout;
 
-use super::member::{FlightMember, FlightResult};
+use super::member::{FlightMember, FlightResult, join_rules};
 
 /// The end of the wait for a place.
 pub(crate) enum WaitedForPlace {
     /// The request has a place, or there is a response to share.
     CanJoin,
+    /// A call has succeeded, and its response may be stored by now.
+    RetryLookup,
     /// A flight that it follows has ended.
     Outcome(FlightResult),
-    /// It has waited for as long as it may.
-    TimeUp,
 }
 
 /// The first event for a request that waits for a place.
@@ -35,42 +34,49 @@ enum First {
 impl<F: Clone> FlightMember<F> {
     /// Waits for a place, for a response to share, or for an outcome of the flights it follows.
     ///
-    /// Dropping the future leaves the queue. At most `max_parallel_retries` requests of a key have
-    /// a place at once; with 0 none gets one.
+    /// A request that has waited for as long as it may has a place, however many others have one.
+    /// Dropping the future leaves the queue.
     pub(crate) async fn wait_for_place<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
         fill: &mut Fill<F>,
         outgoing: &OutgoingRequest,
     ) -> WaitedForPlace {
-        let max = state.config.coalesce.max_parallel_retries;
-        let limit = match max {
-            0 => Duration::ZERO,
-            _ => self.time_left_for_place(state),
-        };
         let flights = &state.shared.coalescing.flights;
         let mut place = Box::new(flights.place(self.key, self.precedence(outgoing)));
-        let first = poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.poll_followed(cx) {
-                return Poll::Ready(First::Outcome(outcome));
-            }
-            place.poll(max, cx).map(First::Granted)
-        });
-        match with_timeout(limit, first).await {
-            Some(First::Granted(true)) => {
-                if self.time_left(state).is_zero() {
-                    // Its own lookup is too long ago.
-                    fill.miss.completed_fills = Miss::<F>::OUTDATED;
+        loop {
+            let now = state.now();
+            let limit = join_rules(state, now).place_limit;
+            let time_left = self.time_left_for_place(state);
+            let timeout = time_left.min(place.time_to_more(limit, now));
+            let first = poll_fn(|cx| {
+                if let Poll::Ready(outcome) = self.poll_followed(cx) {
+                    return Poll::Ready(First::Outcome(outcome));
                 }
-                self.place = Some(place);
-                WaitedForPlace::CanJoin
+                place.poll(limit, state.now(), cx).map(First::Granted)
+            });
+            match with_timeout(timeout, first).await {
+                Some(First::Granted(true)) => {}
+                Some(First::Granted(false)) => {
+                    self.allow_one_flight();
+                    let seen = fill.miss.completed_fills;
+                    return match flights.completed_fills(&self.key) == seen {
+                        true => WaitedForPlace::CanJoin,
+                        // Before it follows another call, which may fail.
+                        false => WaitedForPlace::RetryLookup,
+                    };
+                }
+                Some(First::Outcome(outcome)) => return WaitedForPlace::Outcome(outcome),
+                None if self.time_left_for_place(state).is_zero() => place.grant(),
+                // There are more places now.
+                None => continue,
             }
-            Some(First::Granted(false)) => {
-                self.allow_one_flight();
-                WaitedForPlace::CanJoin
+            if self.time_left(state).is_zero() {
+                // Its own lookup is too long ago.
+                fill.miss.completed_fills = Miss::<F>::OUTDATED;
             }
-            Some(First::Outcome(outcome)) => WaitedForPlace::Outcome(outcome),
-            None => WaitedForPlace::TimeUp,
+            self.place = Some(place);
+            return WaitedForPlace::CanJoin;
         }
     }
 
@@ -79,7 +85,7 @@ impl<F: Clone> FlightMember<F> {
         match self.requires_newer || outgoing.is_partial() {
             true => Precedence::ForItself,
             false => match Precedence::from(outgoing.kind) {
-                Precedence::ForAll if !self.has_failed => Precedence::NotTried,
+                Precedence::ForAll if !self.has_failed && !self.is_time_up => Precedence::NotTried,
                 precedence => precedence,
             },
         }
