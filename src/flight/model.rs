@@ -68,7 +68,12 @@ fn enter_in<F: Copy, H>(
     fence: Option<F>,
     place: Option<&mut Place<F, H>>,
 ) -> Entered<F, H> {
-    let stream = || BodyStream::new(BudgetShare::new(Arc::<Budget>::default(), u64::MAX));
+    let stream = || {
+        BodyStream::new(BudgetShare::new(
+            Arc::<Budget>::default(),
+            BudgetLimits::UNLIMITED,
+        ))
+    };
     flights.enter(key(), fence, rules(None), |_| true, place, stream)
 }
 
