@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The bytes that readers have to read within the timeout while others wait for them.
+/// The bytes that readers have to read within the timeout while others wait for them: a window.
 const AMOUNT: u64 = 256 * 1024;
 /// The later readers that stop have this fraction of the timeout, and each one half of that before.
 const LATER: u32 = 8;
@@ -11,62 +11,107 @@ const LEAST: u32 = 32;
 
 /// The time for which the source of a body waits for its readers.
 ///
-/// It has two halves: readers that have not moved in the second one are dropped. Readers that stop
-/// one after the other do not hold up the body for the whole timeout each: after the first were
-/// dropped, the next ones have an eighth of it, then a sixteenth, down to a 32nd.
+/// Two clocks run while it waits. The timeout is for a window of bytes: at its end readers are
+/// dropped that have not moved in its second half, or have not read the window. The other one is
+/// for readers that stop one after the other, which are not to hold up the body for the whole
+/// timeout each: after the first were dropped, those that read nothing at all are dropped after an
+/// eighth of the timeout, then a sixteenth, down to a 32nd. It ends no reader that moves.
 #[derive(Debug)]
 pub(super) struct Patience {
     timeout: Duration,
-    full: Duration,
+    /// What is left for the window.
     left: Duration,
-    half: Half,
+    part: Part,
+    /// What is left for readers that stop, once some were dropped and a wait has begun.
+    left_for_stopped: Option<Duration>,
     /// The bytes that have passed since `left` was full.
     passed: u64,
     /// How often readers were dropped.
     drops: u32,
 }
 
-/// The half of the time that has begun.
+/// The part of the time for a window that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    Neither,
+enum Part {
+    None,
     First,
     Second,
+}
+
+/// What begins with a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// The time for a window, and for readers that stop.
+    Window,
+    /// The time for readers that stop.
+    Stall,
+}
+
+/// What is over with a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The time for a window.
+    Window,
+    /// The time for readers that stop.
+    Stall,
 }
 
 impl Patience {
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
-            full: timeout,
             left: timeout,
-            half: Half::Neither,
+            part: Part::None,
+            left_for_stopped: None,
             passed: 0,
             drops: 0,
         }
     }
 
-    /// Begins a wait. Returns whether it is the first one in its half of the time.
-    pub(super) fn begin_wait(&mut self) -> bool {
-        let half = match self.left > self.full / 2 {
-            true => Half::First,
-            false => Half::Second,
+    /// Begins a wait.
+    pub(super) fn begin_wait(&mut self) -> Option<Begun> {
+        let is_first = self.part == Part::None;
+        if is_first {
+            self.part = Part::First;
+        }
+        let begins_stall = match self.time_for_stopped() {
+            Some(time) => self
+                .left_for_stopped
+                .replace(self.left_for_stopped.unwrap_or(time))
+                .is_none(),
+            None if self.part == Part::First && self.left <= self.timeout / 2 => {
+                self.part = Part::Second;
+                true
+            }
+            None => false,
         };
-        std::mem::replace(&mut self.half, half) != half
-    }
-
-    /// The time to wait until this half is over.
-    pub(super) fn left_in_half(&self) -> Duration {
-        match self.half {
-            Half::Second => self.left,
-            Half::First | Half::Neither => self.left.saturating_sub(self.full / 2),
+        match (is_first, begins_stall) {
+            (true, _) => Some(Begun::Window),
+            (false, true) => Some(Begun::Stall),
+            (false, false) => None,
         }
     }
 
-    /// Notes that the source has waited. Returns whether all of the time is over.
-    pub(super) fn note_wait(&mut self, waited: Duration) -> bool {
+    /// The time to wait until something is over, or begins.
+    pub(super) fn left(&self) -> Duration {
+        match (self.left_for_stopped, self.part) {
+            (Some(stopped), _) => self.left.min(stopped),
+            (None, Part::Second) => self.left,
+            (None, Part::None | Part::First) => self.left.saturating_sub(self.timeout / 2),
+        }
+    }
+
+    /// Notes that the source has waited. Returns what is over.
+    pub(super) fn note_wait(&mut self, waited: Duration) -> Option<Over> {
         self.left = self.left.saturating_sub(waited);
-        self.left.is_zero()
+        if let Some(left) = &mut self.left_for_stopped {
+            *left = left.saturating_sub(waited);
+        }
+        match self.left_for_stopped {
+            _ if self.left.is_zero() => Some(Over::Window),
+            Some(Duration::ZERO) => Some(Over::Stall),
+            _ => None,
+        }
     }
 
     /// Notes bytes that readers have made room for: enough of them renew the time.
@@ -77,23 +122,27 @@ impl Patience {
         }
     }
 
-    /// Notes that the time is over, and whether readers were dropped for it.
-    pub(super) fn note_end(&mut self, has_dropped: bool) {
+    /// Notes that a time is over, and whether readers were dropped for it.
+    pub(super) fn note_end(&mut self, over: Over, has_dropped: bool) {
         self.drops = self.drops.saturating_add(u32::from(has_dropped));
-        self.renew();
+        match over {
+            Over::Window => self.renew(),
+            Over::Stall => self.left_for_stopped = None,
+        }
+    }
+
+    /// The time that readers which stop have, once others were dropped.
+    fn time_for_stopped(&self) -> Option<Duration> {
+        let before = self.drops.checked_sub(1)?;
+        let fraction = LATER.saturating_mul(1 << before.min(8));
+        Some(self.timeout / fraction.min(LEAST))
     }
 
     fn renew(&mut self) {
         self.passed = 0;
-        self.half = Half::Neither;
-        self.full = match self.drops {
-            0 => self.timeout,
-            drops => {
-                let fraction = LATER.saturating_mul(1 << (drops - 1).min(8));
-                self.timeout / fraction.min(LEAST)
-            }
-        };
-        self.left = self.full;
+        self.part = Part::None;
+        self.left = self.timeout;
+        self.left_for_stopped = None;
     }
 }
 
@@ -101,43 +150,63 @@ impl Patience {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
     fn readers_that_stop_one_after_the_other_have_less_and_less_time() {
         let mut patience = Patience::new(Duration::from_millis(6400));
+        assert_eq!(patience.begin_wait(), Some(Begun::Window));
+        patience.note_wait(SECOND * 7);
+        patience.note_end(Over::Window, true);
         let mut times = Vec::new();
-        for _ in 0..6 {
-            times.push(patience.left.as_millis());
-            patience.note_end(true);
+        for _ in 0..5 {
+            assert!(patience.begin_wait().is_some());
+            times.push(patience.left().as_millis());
+            assert_eq!(patience.note_wait(patience.left()), Some(Over::Stall));
+            patience.note_end(Over::Stall, true);
         }
-        assert_eq!(times, [6400, 800, 400, 200, 200, 200]);
+        assert_eq!(times, [800, 400, 200, 200, 200]);
     }
 
     #[test]
     fn readers_are_noted_once_in_each_half() {
-        let second = Duration::from_secs(1);
-        let mut patience = Patience::new(second * 10);
-        assert!(patience.begin_wait());
-        assert_eq!(patience.left_in_half(), second * 5);
-        assert!(!patience.note_wait(second));
-        assert!(!patience.begin_wait());
-        assert_eq!(patience.left_in_half(), second * 4);
-        assert!(!patience.note_wait(second * 4));
-        assert!(patience.begin_wait());
-        assert_eq!(patience.left_in_half(), second * 5);
-        assert!(patience.note_wait(second * 5));
+        let mut patience = Patience::new(SECOND * 10);
+        assert_eq!(patience.begin_wait(), Some(Begun::Window));
+        assert_eq!(patience.left(), SECOND * 5);
+        assert_eq!(patience.note_wait(SECOND), None);
+        assert_eq!(patience.begin_wait(), None);
+        assert_eq!(patience.left(), SECOND * 4);
+        assert_eq!(patience.note_wait(SECOND * 4), None);
+        assert_eq!(patience.begin_wait(), Some(Begun::Stall));
+        assert_eq!(patience.left(), SECOND * 5);
+        assert_eq!(patience.note_wait(SECOND * 5), Some(Over::Window));
+    }
+
+    /// The short times go on within the time for the window, and do not renew it.
+    #[test]
+    fn readers_that_move_have_the_whole_time() {
+        let mut patience = Patience::new(SECOND * 8);
+        patience.note_end(Over::Window, true);
+        for second in 1..8 {
+            assert!(patience.begin_wait().is_some(), "{second}");
+            assert_eq!(patience.left(), SECOND);
+            assert_eq!(patience.note_wait(SECOND), Some(Over::Stall));
+            patience.note_end(Over::Stall, false);
+        }
+        patience.begin_wait();
+        assert_eq!(patience.note_wait(SECOND), Some(Over::Window));
     }
 
     #[test]
     fn only_a_fair_amount_of_bytes_renews_the_time() {
-        let second = Duration::from_secs(1);
-        let mut patience = Patience::new(second * 10);
-        patience.note_wait(second * 9);
+        let mut patience = Patience::new(SECOND * 10);
+        patience.note_wait(SECOND * 9);
         patience.note_passed(AMOUNT - 1);
-        assert_eq!(patience.left, second);
+        assert_eq!(patience.left, SECOND);
         patience.note_passed(1);
-        assert_eq!(patience.left, second * 10);
-        assert!(patience.note_wait(second * 20));
-        patience.note_end(false);
-        assert_eq!(patience.left, second * 10, "no reader was waiting");
+        assert_eq!(patience.left, SECOND * 10);
+        assert_eq!(patience.note_wait(SECOND * 20), Some(Over::Window));
+        patience.note_end(Over::Window, false);
+        assert_eq!(patience.left, SECOND * 10, "no reader was waiting");
     }
 }

@@ -20,7 +20,7 @@ use crate::semantics::reason::Refusal;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
-use crate::body::patience::Patience;
+use crate::body::patience::{Begun, Over, Patience};
 use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
@@ -229,18 +229,18 @@ async fn wait_for_readers<T>(
     let mut ready = pin!(ready);
     let called = Instant::now();
     loop {
-        if patience.begin_wait() {
-            stream.begin_stall();
+        if let Some(begun) = patience.begin_wait() {
+            stream.begin_stall(begun == Begun::Window);
         }
         let begun = Instant::now();
-        let outcome = with_timeout(patience.left_in_half(), ready.as_mut()).await;
-        let is_over = patience.note_wait(begun.elapsed());
+        let outcome = with_timeout(patience.left(), ready.as_mut()).await;
+        let over = patience.note_wait(begun.elapsed());
         if outcome.is_some() {
             return outcome;
         }
-        if is_over {
-            let has_dropped = stream.drop_stalled_readers();
-            patience.note_end(has_dropped);
+        if let Some(over) = over {
+            let has_dropped = stream.drop_stalled_readers(over == Over::Window);
+            patience.note_end(over, has_dropped);
             if has_dropped {
                 return None;
             }

@@ -64,9 +64,10 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: 10 seconds for 256 KiB of the body: readers that take longer for that while
     /// another one waits are cut off, and their bodies end with an error. All readers that have
-    /// stopped are cut off together, wherever they are. Those that stop later in the same body have
-    /// an eighth of the time, then a sixteenth, then a 32nd, so that the others wait for little
-    /// more than one timeout in all. It applies only to bodies beyond [`max_body`](Self::max_body)
+    /// stopped are cut off together, wherever they are, and so are all that read too little. Those
+    /// that stop later in the same body have an eighth of the time, then a sixteenth, then a 32nd,
+    /// so that the others wait for little more than one timeout in all; these shorter times end
+    /// only readers that read nothing at all meanwhile. It applies only to bodies beyond [`max_body`](Self::max_body)
     /// or [`max_buffered_bytes`](Self::max_buffered_bytes); smaller ones are buffered and wait for
     /// no reader. With zero, a reader that does not keep up is cut off at once.
     #[must_use]

@@ -12,6 +12,8 @@ use http::HeaderMap;
 use crate::error::SharedError;
 use crate::flight::budget::BudgetShare;
 
+use super::marks::{Marks, subtract};
+
 /// The most bytes between the source and the slowest reader, once the body is not kept whole.
 const WINDOW: u64 = 256 * 1024;
 /// The memory that a chunk takes beside its bytes: its place in the queue, the reference count of
@@ -42,6 +44,23 @@ impl SharedBuffer {
     }
 }
 
+/// The last markings whose marks a reader has lost, or was not there for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostMarks {
+    stall: u32,
+    lag: u32,
+}
+
+impl LostMarks {
+    /// Those of a reader that joins.
+    pub(super) fn all(buffer: &BodyBuffer) -> Self {
+        Self {
+            stall: buffer.stall.number(),
+            lag: buffer.lag.number(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct BodyBuffer {
     pub(super) chunks: VecDeque<Bytes>,
@@ -67,22 +86,15 @@ pub(super) struct BodyBuffer {
     /// Whether the body is kept whole. Afterwards a chunk is freed once all readers have read it.
     pub(super) retains_all: bool,
     pub(super) readers: usize,
-    pub(super) stall: Stall,
+    /// The readers that have not moved since the source noted that it waits for them.
+    pub(super) stall: Marks,
+    /// The readers that have not read since a moment all that was there then.
+    pub(super) lag: Marks,
+    /// The readers with both marks, for each chunk of `stall`.
+    pub(super) both: VecDeque<usize>,
     pub(super) next_reader_id: u64,
     pub(super) reader_wakers: BTreeMap<u64, Waker>,
     pub(super) source_waker: Option<Waker>,
-}
-
-/// Which readers have not moved since the source noted that it waits for them.
-#[derive(Debug, Default)]
-pub(super) struct Stall {
-    /// The number of the wait.
-    pub(super) number: u32,
-    /// For each chunk the number of readers that were about to read it then and still are.
-    pub(super) unmoved: VecDeque<usize>,
-    /// The readers that were dropped: those that have not moved since this wait began, and are
-    /// before this chunk.
-    pub(super) dropped: Option<(u32, u64)>,
 }
 
 impl BodyBuffer {
@@ -100,7 +112,9 @@ impl BodyBuffer {
             is_stored: false,
             retains_all: true,
             readers: 0,
-            stall: Stall::default(),
+            stall: Marks::default(),
+            lag: Marks::default(),
+            both: VecDeque::new(),
             next_reader_id: 0,
             reader_wakers: BTreeMap::new(),
             source_waker: None,
@@ -152,7 +166,9 @@ impl BodyBuffer {
             && let Some(chunk) = self.chunks.pop_front()
         {
             self.readers_at.pop_front();
-            self.stall.unmoved.pop_front();
+            self.stall.trim();
+            self.lag.trim();
+            self.both.pop_front();
             self.first += 1;
             self.release(cost_of(&chunk));
         }
@@ -178,30 +194,78 @@ impl BodyBuffer {
         }
     }
 
-    /// Notes which readers are about to read a chunk.
-    pub(super) fn begin_stall(&mut self) {
-        self.stall.number = self.stall.number.saturating_add(1);
+    /// For each chunk the readers that are about to read it.
+    fn behind(&self) -> VecDeque<usize> {
         let chunks = self.chunks.len();
-        self.stall.unmoved = self.readers_at.iter().take(chunks).copied().collect();
+        self.readers_at.iter().take(chunks).copied().collect()
+    }
+
+    /// Notes which readers are about to read a chunk: they lag until they have read all of these.
+    pub(super) fn begin_lag(&mut self) {
+        let behind = self.behind();
+        self.lag.begin(behind);
+    }
+
+    /// Notes which readers are about to read a chunk: they stall until they have.
+    pub(super) fn begin_stall(&mut self) {
+        let behind = self.behind();
+        self.both.clone_from(self.lag.counts());
+        self.both.resize(behind.len(), 0);
+        self.stall.begin(behind);
+    }
+
+    /// Moves the marks of a reader before the chunk at `index`, which has read it, or leaves.
+    pub(super) fn note_moved(&mut self, index: usize, lost: &mut LostMarks, leaves: bool) {
+        let is_lagging = self.lag.has(index, lost.lag);
+        if self.stall.has(index, lost.stall) {
+            self.stall.remove(index);
+            self.both[index] -= usize::from(is_lagging);
+        }
+        lost.stall = self.stall.number();
+        if is_lagging {
+            self.lag.remove(index);
+            if leaves || !self.lag.insert(index + 1) {
+                lost.lag = self.lag.number();
+            }
+        }
+    }
+
+    /// Whether the reader before this chunk, which has lost these marks, was dropped.
+    pub(super) fn has_dropped(&self, next: u64, lost: LostMarks) -> bool {
+        next < self.first
+            || self.stall.has_dropped(next, lost.stall)
+            || self.lag.has_dropped(next, lost.lag)
     }
 
     /// Drops the readers that have not moved since the stall began. Returns whether there were any.
     pub(super) fn drop_unmoved(&mut self) -> bool {
-        let unmoved = std::mem::take(&mut self.stall.unmoved);
-        let dropped: usize = unmoved.iter().sum();
-        if dropped > 0 {
-            let end = self.first + unmoved.len() as u64;
-            self.stall.dropped = Some((self.stall.number, end));
-        }
-        for (readers, unmoved) in self.readers_at.iter_mut().zip(unmoved) {
-            *readers -= unmoved;
-        }
+        let unmoved = self.stall.drop_all(self.first);
+        self.lag.subtract(&std::mem::take(&mut self.both));
+        self.subtract_readers(&unmoved)
+    }
+
+    /// Drops the readers that have not read all that was there when the lag began. Returns whether
+    /// there were any.
+    ///
+    /// Called after `drop_unmoved`.
+    pub(super) fn drop_lagging(&mut self) -> bool {
+        let lagging = self.lag.drop_all(self.first);
+        self.subtract_readers(&lagging)
+    }
+
+    fn subtract_readers(&mut self, counts: &VecDeque<usize>) -> bool {
+        let dropped: usize = counts.iter().sum();
+        subtract(&mut self.readers_at, counts);
         self.readers -= dropped;
         dropped > 0
     }
 
-    /// Drops the readers of the first chunk, which read a little now and then: they lose it.
+    /// Drops the readers of the first chunk, which read a little now and then, where chunks come
+    /// one at a time: they lose it. Elsewhere all have read a window of chunks.
     pub(super) fn drop_slowest(&mut self) -> bool {
+        if self.uncharged == 0 {
+            return false;
+        }
         let slowest = std::mem::take(&mut self.readers_at[0]);
         self.readers -= slowest;
         slowest > 0

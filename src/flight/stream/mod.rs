@@ -4,6 +4,7 @@
 //! readers', `buffer` what lies between. Start at [`BodyStream`].
 
 mod buffer;
+mod marks;
 mod reader;
 
 use std::sync::Arc;
@@ -165,25 +166,35 @@ impl BodyStream {
         Poll::Pending
     }
 
-    /// Notes which readers have bytes to read, because the source waits for them.
-    pub(crate) fn begin_stall(&self) {
-        self.0.lock().begin_stall();
+    /// Notes which readers have bytes to read, because the source waits for them: until they have
+    /// read one chunk, and with `begins_lag` until they have read all that is there now.
+    pub(crate) fn begin_stall(&self, begins_lag: bool) {
+        let mut buffer = self.0.lock();
+        if begins_lag {
+            buffer.begin_lag();
+        }
+        buffer.begin_stall();
     }
 
     /// Drops the readers that have not moved since the stall began, wherever they are, if another
-    /// reader waits for them or their bytes crowd out those of others. If all have moved, and
-    /// another reader waits, the slowest are dropped. The dropped ones get an error at their next
-    /// poll. Returns whether there were any.
+    /// reader waits for them or their bytes crowd out those of others; with `and_lagging` also
+    /// those that have moved, but not over all that was there when the lag began, if another reader
+    /// waits for them. The dropped ones get an error at their next poll. Returns whether there were
+    /// any.
     ///
     /// Called when the source has waited for readers for too long.
-    pub(crate) fn drop_stalled_readers(&self) -> bool {
+    pub(crate) fn drop_stalled_readers(&self, and_lagging: bool) -> bool {
         let mut buffer = self.0.lock();
         let another_waits = buffer.readers_at.back().is_some_and(|readers| *readers > 0);
         let is_due = another_waits || buffer.share.is_crowded();
         if buffer.retains_all || !is_due || buffer.chunks.is_empty() {
             return false;
         }
-        let has_dropped = buffer.drop_unmoved() || (another_waits && buffer.drop_slowest());
+        let mut has_dropped = buffer.drop_unmoved();
+        if and_lagging && another_waits {
+            has_dropped |= buffer.drop_lagging();
+            has_dropped = has_dropped || buffer.drop_slowest();
+        }
         let source = buffer.trim();
         let readers = std::mem::take(&mut buffer.reader_wakers);
         drop(buffer);

@@ -9,7 +9,7 @@ use http::HeaderMap;
 
 use crate::error::SharedError;
 
-use super::buffer::{BodyBuffer, BodyEnd, SharedBuffer, wake};
+use super::buffer::{BodyEnd, LostMarks, SharedBuffer, wake};
 
 /// The error of a reader that was dropped because other readers waited for it for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,7 @@ pub(crate) struct BodyReader {
     id: u64,
     /// The number of the chunk to read next.
     next: u64,
-    /// The number of the last stall that began before this reader has moved.
-    moved_in: u32,
+    lost: LostMarks,
     /// Whether the trailers or the error have been returned.
     has_end: bool,
     /// Whether all content had arrived when this reader joined.
@@ -64,13 +63,13 @@ impl BodyReader {
         state.readers += 1;
         *state.readers_at(0)? += 1;
         let joined_whole = state.is_whole();
-        let moved_in = state.stall.number;
+        let lost = LostMarks::all(&state);
         drop(state);
         Some(Self {
             buffer,
             id,
             next: 0,
-            moved_in,
+            lost,
             has_end: false,
             joined_whole,
         })
@@ -87,7 +86,7 @@ impl BodyReader {
         cx: &mut Context<'_>,
     ) -> Poll<Result<BodyEvent, ReaderTooSlow>> {
         let mut buffer = self.buffer.lock();
-        if is_dropped(&buffer, self.next, self.moved_in) {
+        if buffer.has_dropped(self.next, self.lost) {
             return Poll::Ready(Err(ReaderTooSlow));
         }
         let index = (self.next - buffer.first) as usize;
@@ -96,7 +95,7 @@ impl BodyReader {
             buffer.readers_at[index] -= 1;
             buffer.readers_at[index + 1] += 1;
             self.next += 1;
-            note_moved(&mut buffer, index, &mut self.moved_in);
+            buffer.note_moved(index, &mut self.lost, false);
             let source = buffer.trim();
             drop(buffer);
             wake(source);
@@ -140,32 +139,16 @@ impl Drop for BodyReader {
     fn drop(&mut self) {
         let mut buffer = self.buffer.lock();
         // One that was too slow was subtracted then.
-        if !is_dropped(&buffer, self.next, self.moved_in) {
+        if !buffer.has_dropped(self.next, self.lost) {
             let index = (self.next - buffer.first) as usize;
             buffer.readers_at[index] -= 1;
             buffer.readers -= 1;
-            note_moved(&mut buffer, index, &mut self.moved_in);
+            buffer.note_moved(index, &mut self.lost, true);
         }
         let own = buffer.reader_wakers.remove(&self.id);
         let source = buffer.trim();
         drop(buffer);
         drop(own);
         wake(source);
-    }
-}
-
-/// Whether the reader before this chunk, which moved last in a stall of this number, was dropped.
-fn is_dropped(buffer: &BodyBuffer, next: u64, moved_in: u32) -> bool {
-    let is_stalled = |(stall, end): (u32, u64)| moved_in < stall && next < end;
-    next < buffer.first || buffer.stall.dropped.is_some_and(is_stalled)
-}
-
-/// Notes that the reader before the chunk at `index` has moved, or has left.
-fn note_moved(buffer: &mut BodyBuffer, index: usize, moved_in: &mut u32) {
-    if *moved_in < buffer.stall.number {
-        *moved_in = buffer.stall.number;
-        if let Some(unmoved) = buffer.stall.unmoved.get_mut(index) {
-            *unmoved -= 1;
-        }
     }
 }
