@@ -77,7 +77,9 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets the largest header section that is stored, in bytes: the names and values, and four
     /// more for each line, as HTTP/1.1 writes them.
     ///
-    /// Default: 64 KiB. A response with a larger one streams to its client and is not stored.
+    /// Default: 64 KiB. A response with a larger one streams to its client and is not stored
+    /// ([`Refusal::HeadTooLarge`](crate::stats::Refusal::HeadTooLarge)). Neither is one with more
+    /// than 4,096 field lines, whatever the limit.
     #[must_use]
     pub fn max_head(self, bytes: usize) -> Self {
         self.with(|config| config.max_head = bytes)
@@ -149,16 +151,22 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: 64 MiB. A hit is sent from the stored bytes without a copy, so that a client that
     /// stops reading keeps them in memory after the response was evicted, replaced or invalidated.
-    /// The cache cannot free them, but it stops adding to them: once they exceed half of the limit,
-    /// a response is stored only if it is smaller than an eighth of the rest of the limit; others
-    /// are refused ([`Refusal::Budget`](crate::stats::Refusal::Budget)). With 0, nothing of 4 KiB
-    /// or more is stored while a client reads a removed response. In the worst case removed
-    /// responses take this limit and once more the capacity of the backend.
+    /// **The cache cannot free bytes that it has handed to a connection.** What ends clients that do
+    /// not read is a write timeout of the server; where it has none, they stay as long as they
+    /// like.
     ///
-    /// Bodies below 4 KiB are neither counted nor refused: the connection of a client takes more.
-    /// Responses from Redis are copies, one for each client; they are counted in
-    /// [`copied_bytes`](crate::stats::InFlight::copied_bytes) and not limited here. A write timeout
-    /// of the server ends clients that do not read.
+    /// The cache stops adding to these bytes instead: once they exceed half of the limit, a
+    /// response of more than 64 KiB is stored only if it is smaller than an eighth of the rest of
+    /// the limit; others are refused ([`Refusal::Budget`](crate::stats::Refusal::Budget)). With 0,
+    /// none of these is stored while a client reads a removed response. Responses of up to 64 KiB
+    /// are stored in any case: each one that is kept takes a connection, or a stream, of its own,
+    /// and otherwise a few clients could end the storing of nearly all pages. In the worst case
+    /// removed responses take this limit, once more the capacity of the backend, and 64 KiB for
+    /// each client.
+    ///
+    /// Bodies below 4 KiB are not counted. Responses from Redis are copies, one for each client;
+    /// they are counted in [`copied_bytes`](crate::stats::InFlight::copied_bytes) and not limited
+    /// here.
     #[must_use]
     pub fn max_lingering_bytes(self, bytes: u64) -> Self {
         self.with(|config| config.max_lingering_bytes = bytes)

@@ -76,7 +76,7 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
         StorageDecision::Refuse(refusal) => Err(refusal),
         StorageDecision::Store(_) if limit == 0 => Err(Refusal::NoRoom),
         StorageDecision::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
-        StorageDecision::Store(_) if head_length(&head.headers) > state.config.max_head => {
+        StorageDecision::Store(_) if is_too_large(&head.headers, state.config.max_head) => {
             Err(Refusal::HeadTooLarge)
         }
         StorageDecision::Store(grant) => {
@@ -199,6 +199,15 @@ pub(crate) fn announced_length<Res: Body>(head: &response::Parts, body: &Res) ->
 fn least_length<Res: Body>(head: &response::Parts, body: &Res) -> u64 {
     let least = body.size_hint().lower();
     least.max(announced_length(head, body).unwrap_or(0))
+}
+
+/// The most field lines of a stored response. A `HeaderMap` holds some 24,000, and what is added to
+/// a stored head must fit too.
+const MAX_FIELD_LINES: usize = 4096;
+
+/// Whether a header section is too large to be stored.
+fn is_too_large(headers: &HeaderMap, max_head: usize) -> bool {
+    head_length(headers) > max_head || headers.len() > MAX_FIELD_LINES
 }
 
 /// The bytes of all field lines, as HTTP/1.1 writes them.

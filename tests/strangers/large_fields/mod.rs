@@ -3,6 +3,7 @@
 //! Costs are CPU times of this thread, the least of many calls, and are only compared with each
 //! other.
 
+mod many_lines;
 mod meaning_beyond;
 mod variants;
 

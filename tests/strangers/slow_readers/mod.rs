@@ -1,6 +1,8 @@
 //! What clients that read slowly, or not at all, can do to others: wait alone, in bounded memory.
 
 mod captures;
+mod honest;
+mod lingering;
 mod offsets;
 mod removed;
 mod windows;

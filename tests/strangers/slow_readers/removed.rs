@@ -202,7 +202,7 @@ async fn the_limit_refuses_large_responses_before_small_ones() {
         let size = request.uri().path().rsplit('/').next().expect("a size");
         cacheable(vec![7; size.parse().expect("a number")])
     });
-    let layer = layer().max_lingering_bytes(1_000_000);
+    let layer = layer().max_lingering_bytes(2_000_000);
     let (service, handle) = (layer.layer(origin), layer.handle());
     let mut stalled = Vec::new();
     let mut stores = async |size: usize, number: usize, keep: bool| {
@@ -216,10 +216,11 @@ async fn the_limit_refuses_large_responses_before_small_ones() {
         handle.stats().stores > before
     };
     assert!(stores(600_000, 0, true).await);
+    assert!(stores(600_000, 4, true).await);
     handle.clear().await.expect("cleared");
-    // 400,000 bytes are left: an eighth of it is 50,000.
-    assert!(!stores(60_000, 1, false).await);
-    assert!(stores(40_000, 2, false).await);
+    // 800,000 bytes are left: an eighth of it is 100,000.
+    assert!(!stores(110_000, 1, false).await);
+    assert!(stores(90_000, 2, false).await);
     assert!(stores(4000, 3, false).await);
     stalled.clear();
     assert!(handle.stats().in_flight.lingering_bytes == 0);
