@@ -9,7 +9,8 @@ use super::key_parts::KeyParts;
 /// It is called once per GET, HEAD and write, so that a write invalidates under the key by which a
 /// GET stores. It gets the default key and returns the one to use; `None` bypasses the cache. It
 /// must depend on the request alone. A write for which it returns `None` invalidates nothing. If it
-/// panics, a read bypasses the cache, and a write invalidates the resource of its default key.
+/// panics, a read bypasses the cache. A write is answered with 500 and not sent to the inner
+/// service: nobody could say which resource it changes.
 ///
 /// It is also called for resources that the response to a write names (`Location`,
 /// `Content-Location`), and for those of

@@ -145,12 +145,12 @@ use crate::state::LayerState;
 /// # Functions given to options
 ///
 /// Functions that are given to options run on the path of a request. They must not block. A panic
-/// in one of them costs no client its answer: it is caught, and logged at most once a second for
+/// in one of them is caught, and costs no client but a writer its answer; it is logged at most once a second for
 /// each option, with the method and the path of the request.
 ///
 /// | the panic is in | then |
 /// |---|---|
-/// | `key`, `key_by` | a read bypasses the cache; a write has its default key |
+/// | `key`, `key_by` | a read bypasses the cache; a write is answered 500, and not carried out |
 /// | `skip`, `on_rewritten_target` | the read bypasses the cache |
 /// | `ttl_by`, `store_if` | the response is not stored |
 /// | `classify_writes` | the outcome of the write is unknown |

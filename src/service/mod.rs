@@ -250,6 +250,9 @@ impl<S, B: Backend> Cache<S, B> {
             Route::Refuse => {
                 return ResponseFuture::ready(Responder::new(&self.state).bad_request());
             }
+            Route::FailWrite => {
+                return ResponseFuture::ready(Responder::new(&self.state).failed_write());
+            }
         };
         let outcome = lookup_now(&self.state, &read_request, &parts);
         if let Some(LookupOutcome::Answer(found)) = outcome {

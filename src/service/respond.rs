@@ -100,7 +100,7 @@ impl<'s> Responder<'s> {
             _ => {
                 let mut value = HeaderValue::from_static("");
                 stamp(&mut value);
-                headers.append(CACHE_STATUS, value);
+                append_member(headers, value);
             }
         }
     }
@@ -119,7 +119,7 @@ impl<'s> Responder<'s> {
             headers.remove(CACHE_STATUS);
         }
         if let Some(status) = self.status {
-            headers.append(CACHE_STATUS, value(&status.name));
+            append_member(headers, value(&status.name));
         }
     }
 
@@ -133,18 +133,39 @@ impl<'s> Responder<'s> {
     /// whose target has the form of CONNECT (§3.2.3). The inner service is not called.
     pub(crate) fn bad_request<Res>(self) -> Response<ResponseBody<Res>> {
         self.counters.count(Event::BadRequest);
-        let reason = Bypass::Authority.as_str();
-        tracing::debug!(reason, "bad request");
-        let text = Bytes::from_static(
-            b"Bad request: the host is invalid, given more than once, or contradicts the target.\n",
-        );
+        tracing::debug!(reason = Bypass::Authority.as_str(), "bad request");
+        let text =
+            "Bad request: the host is invalid, given more than once, or contradicts the target.\n";
+        self.not_forwarded(StatusCode::BAD_REQUEST, Bypass::Authority, text)
+    }
+
+    /// A 500 to a write whose key hook has panicked: nobody knows what it would invalidate. The
+    /// inner service is not called.
+    pub(crate) fn failed_write<Res>(self) -> Response<ResponseBody<Res>> {
+        self.counters.count(Event::Bypass(Bypass::HookPanicked));
+        let text =
+            "Internal error: the key of the request could not be made. Nothing was written.\n";
+        self.not_forwarded(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Bypass::HookPanicked,
+            text,
+        )
+    }
+
+    fn not_forwarded<Res>(
+        self,
+        code: StatusCode,
+        reason: Bypass,
+        text: &'static str,
+    ) -> Response<ResponseBody<Res>> {
+        let text = Bytes::from_static(text.as_bytes());
         let mut response = Response::new(ResponseBody::whole(text, None));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.status_mut() = code;
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(CONTENT_TYPE, plain);
         if let Some(status) = self.status {
-            headers.insert(CACHE_STATUS, status.name.generated(reason));
+            headers.insert(CACHE_STATUS, status.name.generated(reason.as_str()));
         }
         response
     }
@@ -195,7 +216,7 @@ impl<'s> Responder<'s> {
                 stored: false,
                 detail: info.contradiction.map(Reason::as_str),
             };
-            headers.append(CACHE_STATUS, status.name.forwarded(report));
+            append_member(headers, status.name.forwarded(report));
         }
     }
 
@@ -234,8 +255,7 @@ impl<'s> Responder<'s> {
                     .map_or(reason.detail(), |it| Some(it.as_str())),
             },
         };
-        head.headers
-            .append(CACHE_STATUS, cached_member(status, report));
+        append_member(&mut head.headers, cached_member(status, report));
     }
 
     /// Says on a response that it is shared with the request that fetched it (RFC 9211 §2.6).
@@ -243,7 +263,7 @@ impl<'s> Responder<'s> {
         self.counters.count(Event::Collapsed);
         tracing::debug!(reason = reason.as_str(), "collapsed");
         if let Some(status) = self.status {
-            headers.append(CACHE_STATUS, status.name.collapsed(reason.fwd()));
+            append_member(headers, status.name.collapsed(reason.fwd()));
         }
     }
 
@@ -257,7 +277,7 @@ impl<'s> Responder<'s> {
         }
         if let Some(status) = self.status {
             let detail = reuse.stale.map(Reason::as_str);
-            headers.append(CACHE_STATUS, status.name.hit(reuse.ttl, detail));
+            append_member(headers, status.name.hit(reuse.ttl, detail));
         }
     }
 
@@ -297,9 +317,14 @@ impl<'s> Responder<'s> {
                 stored,
                 detail,
             };
-            headers.append(CACHE_STATUS, cached_member(status, report));
+            append_member(headers, cached_member(status, report));
         }
     }
+}
+
+/// Adds a member to `Cache-Status`. A map that is full stays as it is.
+fn append_member(headers: &mut HeaderMap, member: HeaderValue) {
+    let _ = headers.try_append(CACHE_STATUS, member);
 }
 
 /// Sets the age of a stored response.

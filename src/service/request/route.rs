@@ -40,6 +40,9 @@ pub(crate) enum Route<'r> {
     Bypass(Bypass),
     /// A request that cannot be understood, and is not forwarded (RFC 9112 §3.2): 400.
     Refuse,
+    /// A write whose key hook has panicked. It is not forwarded, because nobody could say what it
+    /// invalidates: 500.
+    FailWrite,
 }
 
 /// A GET or HEAD and its key, borrowed from the request.
@@ -173,6 +176,7 @@ pub(crate) fn classify<'r>(
         Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
             return Route::Refuse;
         }
+        Err(Bypass::HookPanicked) if !is_read => return Route::FailWrite,
         Err(reason) => return Route::Bypass(reason),
     };
     if !is_read {
@@ -210,7 +214,6 @@ fn is_misused_authority_form(request: &request::Parts) -> bool {
 /// The parts of the key, as the layer's key hook makes them.
 ///
 /// An error says why the request has no key: no valid authority, or the hook declined or panicked.
-/// A write whose hook panics gets the default key, because it must invalidate.
 fn key_parts<'r>(
     config: &'r Config,
     request: &'r request::Parts,
@@ -222,23 +225,8 @@ fn key_parts<'r>(
     match config.key.make_key(request, parts) {
         Ok(parts) => Ok(parts),
         Err(NoKey::Declined) => Err(Bypass::NoKey),
-        Err(NoKey::Panicked) => key_after_panic(config, request, target, hosts),
+        Err(NoKey::Panicked) => Err(Bypass::HookPanicked),
     }
-}
-
-/// The parts of the key of a request whose hook has panicked.
-#[cold]
-fn key_after_panic<'r>(
-    config: &'r Config,
-    request: &'r request::Parts,
-    target: Option<&Uri>,
-    hosts: HostLines<'r>,
-) -> Result<KeyParts<'r>, Bypass> {
-    if invalidation::is_safe(&request.method) {
-        return Err(Bypass::HookPanicked);
-    }
-    let parts = default_key_parts(config, request, target, hosts);
-    parts.map_err(|InvalidAuthority| Bypass::Authority)
 }
 
 /// The parts of the key without a hook.

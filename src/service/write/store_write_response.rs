@@ -187,7 +187,7 @@ fn represented_get<B: Backend>(
     }
     let own = match classify(&state.config, &state.shared.store.seed, &get) {
         Route::Read(read) => read.into_key(&state.config, &get).0,
-        Route::Write(_) | Route::Bypass(_) | Route::Refuse => {
+        Route::Write(_) | Route::Bypass(_) | Route::Refuse | Route::FailWrite => {
             return Err(Refusal::NotRepresentation);
         }
     };
