@@ -10,7 +10,7 @@ use super::key_parts::KeyParts;
 /// GET stores. It gets the default key and returns the one to use; `None` bypasses the cache. It
 /// must depend on the request alone. A write for which it returns `None` invalidates nothing. If it
 /// panics, a read bypasses the cache. A write is answered with 500 and not sent to the inner
-/// service: nobody could say which resource it changes.
+/// service: which resource it changes is unknown.
 ///
 /// It is also called for resources that the response to a write names (`Location`,
 /// `Content-Location`), and for those of

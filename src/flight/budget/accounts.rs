@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// that reads one takes more.
 pub(super) const COUNTED_FROM: u64 = 4096;
 
-/// Bodies up to this many bytes are stored however many bytes linger. Each one that its readers keep
-/// has cost them a connection, or a stream, which takes memory of the server too; refused, they
-/// would let a few clients end the storing of nearly all pages.
+/// Bodies up to this many bytes are stored however many bytes linger. Each one that its readers
+/// keep has cost them a connection or a stream, which takes memory of the server too. If they were
+/// refused, a few clients could end the storing of nearly all pages.
 pub(super) const ALWAYS_STORED: u64 = 64 * 1024;
 
 /// The bytes in use by all bodies of a cache.
@@ -59,7 +59,7 @@ impl Budget {
 
     /// Whether a body may be stored, although clients may go on reading it after its removal.
     ///
-    /// Once removed bodies take half of the limit, it must be smaller than an eighth of the rest, or
+    /// Once removed bodies take half of the limit, it must be smaller than an eighth of the rest or
     /// small in itself: large bodies are refused long before small ones, and these never.
     pub(super) fn may_store(&self, length: u64, max_lingering: u64) -> bool {
         let lingering = self.lingering_bytes();

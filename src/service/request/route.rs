@@ -40,8 +40,8 @@ pub(crate) enum Route<'r> {
     Bypass(Bypass),
     /// A request that cannot be understood, and is not forwarded (RFC 9112 §3.2): 400.
     Refuse,
-    /// A write whose key hook has panicked. It is not forwarded, because nobody could say what it
-    /// invalidates: 500.
+    /// A write whose key hook has panicked. It is not forwarded, because the resource that it
+    /// changes is unknown: 500.
     FailWrite,
 }
 
