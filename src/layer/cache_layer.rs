@@ -145,8 +145,9 @@ use crate::state::LayerState;
 /// # Functions given to options
 ///
 /// Functions that are given to options run on the path of a request. They must not block. A panic
-/// in one of them is caught, and costs no client but a writer its answer; it is logged at most once a second for
-/// each option, with the method and the path of the request.
+/// in one of them is caught, and logged at most once a second for each option, with the method and
+/// the path of the request. It costs no client its answer, except where a write would go on without
+/// a key.
 ///
 /// | the panic is in | then |
 /// |---|---|
