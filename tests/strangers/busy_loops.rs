@@ -39,9 +39,17 @@ impl Readings {
     /// A layer with this clock. It panics, where a loop would go on for ever, after `limit`
     /// readings of one time.
     fn layer(&self, limit: usize) -> CacheLayer<MemoryBackend> {
+        self.layer_with(limit, true)
+    }
+
+    /// A layer whose clock may stand still.
+    fn layer_with(&self, limit: usize, is_running: bool) -> CacheLayer<MemoryBackend> {
         let (readings, begun) = (self.clone(), Instant::now());
         CacheLayer::new(MemoryBackend::default()).clock(move || {
-            let passed = begun.elapsed() + SECOND;
+            let passed = match is_running {
+                true => begun.elapsed() + SECOND,
+                false => SECOND,
+            };
             assert!(readings.note(passed) <= limit, "a task is busy");
             Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
         })
@@ -135,6 +143,24 @@ async fn requests_wait_idly_beside_a_response_that_they_cannot_use() {
         eprintln!("{name}: {} readings", readings.most());
         assert_eq!(all, 37, "{name}: all but the three that failed");
     }
+}
+
+/// With a coarse clock: calls that began at the same time as a request do not count as newer, so
+/// that an old response that may be joined is of no use, however often it is looked at.
+#[tokio::test(start_paused = true)]
+async fn requests_look_at_a_response_that_is_too_old_a_few_times() {
+    let readings = Readings::default();
+    let layer = readings.layer_with(2_000, false);
+    let calls = AtomicUsize::new(0);
+    let origin = Origin::new(move |_| match calls.fetch_add(1, Ordering::SeqCst) + 1 {
+        4 => Habit::OldAndLong.answer(4),
+        call => Habit::FailsLate.answer(call),
+    });
+    let service = layer.layer(origin.clone());
+    let odd = gets(20).map(|ask| with(ask, "cache-control", "max-age=5"));
+    let all = answered(&service, odd).await;
+    eprintln!("too old: {} readings, {all} answers", readings.most());
+    assert_eq!((all, origin.calls()), (1, 20));
 }
 
 /// What an inner service does with its calls.
