@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::semantics::request_kind::RequestKind;
+use crate::semantics::vary::VarySelection;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The outcome of a flight for its followers. `H` is the response head that they share.
@@ -21,11 +22,15 @@ pub(crate) enum FlightOutcome<H> {
     /// calls the inner service for itself, at once and without a flight. One of the others takes
     /// over and leads a new flight.
     Refused(RequestKind),
-    /// The response may be due to the leader's own request, which is of this kind: a 400, or a
-    /// refusal where a response is known that could be shared. One of the followers takes over.
+    /// As `Refused`, for those requests only that select the same variant.
+    RefusedVariant(RequestKind, Arc<VarySelection>),
+    /// The response may be due to the leader's own request, which is of this kind: the
+    /// first refusal in a row, or one where a response is known that could be shared. One of the
+    /// followers takes over.
     Declined(RequestKind),
-    /// The service has answered the leader's request, which is of this kind, but the response may
-    /// not be shared this time, as after a write. One of the followers takes over.
+    /// The service has answered the leader's request, which is of this kind, but has rejected it, or
+    /// the response may not be shared this time, as after a write. It says nothing of other
+    /// requests. One of the followers takes over.
     Unusable(RequestKind),
     /// The leader's request is none of the cache's. One of the followers takes over.
     Exempt,
@@ -39,6 +44,7 @@ impl<H> Clone for FlightOutcome<H> {
         match self {
             Self::Shared(head) => Self::Shared(head.clone()),
             Self::Refused(kind) => Self::Refused(*kind),
+            Self::RefusedVariant(kind, variant) => Self::RefusedVariant(*kind, variant.clone()),
             Self::Declined(kind) => Self::Declined(*kind),
             Self::Unusable(kind) => Self::Unusable(*kind),
             Self::Exempt => Self::Exempt,

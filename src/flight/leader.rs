@@ -115,6 +115,7 @@ impl<F, H> Leader<F, H> {
         }
         let recovered = match outcome {
             FlightOutcome::Refused(kind)
+            | FlightOutcome::RefusedVariant(kind, _)
             | FlightOutcome::Declined(kind)
             | FlightOutcome::Unusable(kind) => Some(kind),
             _ => None,

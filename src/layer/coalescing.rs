@@ -86,9 +86,11 @@ impl<B: Backend> CacheLayer<B> {
     /// their stored response refreshed. It costs them one call per kind and time. A response that
     /// may be stored ends the time early, for its kind.
     ///
-    /// While a response that can be shared is stored, even if it is stale, one refusal is not
-    /// enough, because a field of that request may be the reason. Another request of the kind
-    /// calls, and the others wait for it. After three refusals in a row the key is remembered.
+    /// One refusal is not enough, because a field of that request may be the reason. Another request
+    /// calls, and the others wait for it. After the second refusal in a row the key is remembered.
+    /// While a response that can be shared is stored, even if it is stale, it takes three. A refused
+    /// response with `Vary` counts for requests that select the same variant. A rejected request
+    /// (most 4xx) is never remembered.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)

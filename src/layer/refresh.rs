@@ -33,6 +33,10 @@ impl<B: Backend> CacheLayer<B> {
     /// a request with `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for
     /// the inner service, and that of a HEAD. So no client ends the refreshes for others by
     /// requests of its own that fail.
+    ///
+    /// A plain request whose other fields make the inner service fail does start one. Content is
+    /// stale for no longer than [`stale_while_revalidate`](Self::stale_while_revalidate) and
+    /// [`stale_if_error`](Self::stale_if_error), or the response, allow: bound these.
     #[must_use]
     pub fn failure_backoff(self, backoff: Duration) -> Self {
         self.with(|config| config.failure_backoff = backoff)

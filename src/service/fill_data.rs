@@ -215,10 +215,12 @@ impl<F> Fill<F> {
     /// What the outcome of this call, for a request of this kind, says of calls for other requests.
     pub(crate) fn significance(&self, kind: RequestKind) -> Significance {
         let is_known = |stored: &Arc<StoredResponse>| stored.freshness().is_reusable();
+        let stored = self.miss.stored_response();
         Significance {
             kind,
+            is_confirmed: stored.is_some_and(|stored| !is_known(stored)),
             is_forced: !self.key.directives.accept_stale(),
-            is_known: self.miss.stored_response().is_some_and(is_known),
+            is_known: stored.is_some_and(is_known),
         }
     }
 }
@@ -228,6 +230,8 @@ impl<F> Fill<F> {
 pub(crate) struct Significance {
     /// The kind of request that it is about.
     pub(crate) kind: RequestKind,
+    /// Whether a response is stored that no other could use without validation either.
+    pub(crate) is_confirmed: bool,
     /// Whether the client has forced the call by its directives.
     pub(crate) is_forced: bool,
     /// Whether a response is stored that others could use without validation.

@@ -100,13 +100,17 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
     add_date(head, &grant);
     let lookup_key = fill.miss.lookup_key;
+    let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let was_stored = fill.miss.stored_response().is_some();
         uncacheable.forget(&lookup_key, outgoing.kind, was_stored);
+        if key != lookup_key {
+            uncacheable.forget(&key, outgoing.kind, was_stored);
+        }
     }
     Ok(Storable {
-        key: variant_key(state, fill.key.key, &grant, &outgoing.headers),
+        key,
         lookup_key,
         head: StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone()),
         identity,
@@ -158,7 +162,7 @@ pub(crate) fn commit<B: Backend>(
             // The next requests need not wait for a response that is not kept either.
             if refusal == Refusal::TooLarge {
                 let (key, significance) = (&storable.lookup_key, storable.significance);
-                remember_refusal(state, key, refusal, significance);
+                note_refusal(state, key, refusal, significance);
             }
             guard.mark_refused(refusal);
             return state.record_refusal(refusal);
@@ -262,25 +266,33 @@ async fn store<B: Backend>(
     state.record_put(&put)
 }
 
-/// Remembers a refusal for the kind of request that got it, if it says anything of others.
+/// Notes a refusal for the kind of request that got it, if it says anything of others. Returns
+/// whether it is the second one in a row, which is remembered: one may be due to any field of its
+/// request.
 ///
 /// Where a response that can be shared is stored, only the next refreshes are concerned: requests
-/// call instead of getting a stale response, still together.
-pub(crate) fn remember_refusal<B: Backend>(
+/// call instead of getting a stale response, still together. After the first refusal the next
+/// request refreshes at once.
+pub(crate) fn note_refusal<B: Backend>(
     state: &LayerState<B>,
     key: &CacheKey,
     refusal: Refusal,
     significance: Significance,
-) {
+) -> bool {
     if significance.is_forced || !refusal.concerns_kind() {
-        return;
+        return false;
     }
+    let (kind, is_known) = (significance.kind, significance.is_known);
     let ttl = state.config.coalesce.uncacheable_ttl;
     let (uncacheable, now) = (&state.shared.coalescing.uncacheable, state.now());
-    match significance.is_known {
-        true => uncacheable.doubt(key, significance.kind, now, ttl),
-        false => uncacheable.remember(key, significance.kind, now, ttl),
+    let is_second = uncacheable.note_refusal(key, kind, now, ttl) || significance.is_confirmed;
+    match (is_second, is_known) {
+        (true, true) => uncacheable.doubt(key, kind, now, ttl),
+        (true, false) => uncacheable.remember(key, kind, now, ttl),
+        (false, true) => state.shared.origin.failures.forget(key, kind),
+        (false, false) => {}
     }
+    is_second
 }
 
 /// The time that a fill has taken until now. Changes of the wall clock do not count.

@@ -92,7 +92,7 @@ async fn early_refreshes_are_for_requests_that_help() {
         ("x-plain", "1", 2),
         ("cache-control", "no-store", 1),
         ("cache-control", "only-if-cached", 1),
-        ("authorization", "Basic x", 2),
+        ("authorization", "Basic x", 3),
     ] {
         let layer = layer().early_refresh(1.0).random(|| 0);
         let origin = slow("x");

@@ -23,6 +23,8 @@ use crate::timeout::with_timeout;
 
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
+/// Flights whose leaders an inner layer exempted that a request takes part in before it goes alone.
+const MAX_EXEMPT_FLIGHTS: usize = 4;
 /// Times that a request looks up again before it calls, because other fills have ended meanwhile.
 const MAX_LOOKUPS: usize = 5;
 /// Responses that a request looks at, in place of its own call, once it has a place for that.
@@ -49,6 +51,7 @@ pub(crate) struct FlightMember<F> {
     pub(super) place: Option<Box<Place<F, SharedHead>>>,
     lookups_left: usize,
     looks_left: usize,
+    exempt_left: usize,
     /// Flights of its own kind whose response may have been refused for their leader's own sake.
     declined: usize,
     /// The other kinds whose responses were refused, a bit for each.
@@ -95,6 +98,7 @@ impl<F: Clone> FlightMember<F> {
             place: None,
             lookups_left: MAX_LOOKUPS,
             looks_left: MAX_LOOKS,
+            exempt_left: MAX_EXEMPT_FLIGHTS,
             declined: 0,
             refused_kinds: 0,
             followed: Vec::new(),
@@ -253,9 +257,23 @@ impl<F: Clone> FlightMember<F> {
         self.declined += 1;
         self.note_lost_flight();
         if self.declined == MAX_FLIGHTS {
-            let ttl = state.config.coalesce.uncacheable_ttl;
-            let uncacheable = &state.shared.coalescing.uncacheable;
-            uncacheable.remember(&self.key, self.kind, state.now(), ttl);
+            self.note_uncacheable(state);
+        }
+    }
+
+    /// Notes that its key is uncacheable for requests of its kind.
+    pub(crate) fn note_uncacheable<B: Backend<Fence = F>>(&self, state: &LayerState<B>) {
+        let ttl = state.config.coalesce.uncacheable_ttl;
+        let uncacheable = &state.shared.coalescing.uncacheable;
+        uncacheable.remember(&self.key, self.kind, state.now(), ttl);
+    }
+
+    /// Notes a flight whose leader's request is none of the cache's. It uses up no try, but a
+    /// follower waits for a few of them only.
+    pub(crate) fn note_exempt_flight(&mut self) {
+        self.exempt_left = self.exempt_left.saturating_sub(1);
+        if self.exempt_left == 0 {
+            self.flights_left = 0;
         }
     }
 

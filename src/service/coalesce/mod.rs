@@ -253,15 +253,23 @@ fn use_outcome<B: Backend, Res>(
         FlightOutcome::Refused(kind) if kind == outgoing.kind => {
             return Some(JoinOutcome::Alone(member.place.take()));
         }
-        FlightOutcome::Declined(kind) if kind == outgoing.kind => {
+        FlightOutcome::RefusedVariant(kind, variant)
+            if kind == outgoing.kind && variant.matches(&outgoing.headers) =>
+        {
+            member.note_uncacheable(state);
+            return Some(JoinOutcome::Alone(member.place.take()));
+        }
+        FlightOutcome::Declined(kind) | FlightOutcome::RefusedVariant(kind, _)
+            if kind == outgoing.kind =>
+        {
             member.note_declined_flight(state);
         }
-        FlightOutcome::Refused(kind) | FlightOutcome::Declined(kind) => {
-            member.note_refused_kind(kind);
-        }
-        // The leader's request is none of the cache's, so that it costs the followers nothing.
-        FlightOutcome::Exempt => {}
-        FlightOutcome::Unusable(_) => member.note_lost_flight(),
+        FlightOutcome::Unusable(kind) if kind == outgoing.kind => member.note_lost_flight(),
+        FlightOutcome::Refused(kind)
+        | FlightOutcome::RefusedVariant(kind, _)
+        | FlightOutcome::Declined(kind)
+        | FlightOutcome::Unusable(kind) => member.note_refused_kind(kind),
+        FlightOutcome::Exempt => member.note_exempt_flight(),
         FlightOutcome::Vacant => member.note_failed_flight(),
     }
     None

@@ -3,9 +3,11 @@
 //!
 //! | outcome | the response | remembered for the kind of the request |
 //! |---|---|---|
-//! | `Refused` | others of its kind would get one like it | at once |
-//! | `Declined` | one that can be shared is stored, or the client forced the call | see below |
-//! | `Declined` | it rejects its request (most 4xx), or `store_if` refuses it | see below |
+//! | `Refused` | the second one in a row that is refused | at once |
+//! | `RefusedVariant` | the same, of one variant | by its followers of that variant |
+//! | `Declined` | the first one, or one that can be shared is stored | see below |
+//! | `Declined` | `store_if` refuses it, or the client forced the call | see below |
+//! | `Unusable` | it rejects its request (most 4xx) | never |
 //! | `Unusable` | it cannot be shared this time (a broken fence, a hook that panics) | not |
 //! | `Vacant` | it is a failure (5xx, 429) | not |
 //! | `Exempt` | an inner layer exempts its request | not |
@@ -15,13 +17,17 @@
 //! the key; the others but `Exempt` say that the service is well, and end that. A kind whose requests followed
 //! three declined flights in a row is remembered, too.
 
-use http::StatusCode;
+use std::sync::Arc;
+
+use http::{StatusCode, response};
 
 use crate::backend::Backend;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
+use crate::semantics::vary::{Vary, VarySelection};
 use crate::service::fill_data::Significance;
-use crate::service::store_fill::remember_refusal;
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::store_fill::note_refusal;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 
@@ -31,9 +37,10 @@ pub(crate) fn release_followers<B: Backend>(
     state: &LayerState<B>,
     leader: &Leader<B::Fence, SharedHead>,
     refusal: Refusal,
-    status: StatusCode,
+    (outgoing, answered): (&OutgoingRequest, &response::Parts),
     significance: Significance,
 ) {
+    let status = answered.status;
     if refusal == Refusal::Exempt {
         return leader.exempt();
     }
@@ -43,17 +50,42 @@ pub(crate) fn release_followers<B: Backend>(
     let kind = significance.kind;
     // A hook may have meant this request alone, or all.
     let is_by_hook = refusal == Refusal::StoreIf;
-    if is_fault_of_request(status) || is_by_hook {
-        return leader.close_with(FlightOutcome::Declined(kind));
-    }
-    if !refusal.concerns_kind() {
+    if is_fault_of_request(status) || !(refusal.concerns_kind() || is_by_hook) {
         return leader.close_with(FlightOutcome::Unusable(kind));
     }
-    remember_refusal(state, &leader.key(), refusal, significance);
-    leader.close_with(match significance.is_typical() {
-        true => FlightOutcome::Refused(kind),
-        false => FlightOutcome::Declined(kind),
+    if is_by_hook {
+        return leader.close_with(FlightOutcome::Declined(kind));
+    }
+    // Where the key is not the variant's own, the refusal is one of that variant.
+    let selection = match leader.key() == leader.key().primary() {
+        true => selection_of(outgoing, answered),
+        false => None,
+    };
+    let seed = &state.shared.store.seed;
+    let key = match &selection {
+        Some(selection) => {
+            let rule = selection.rule();
+            leader.key().variant_for(seed, rule, &outgoing.headers)
+        }
+        None => leader.key(),
+    };
+    let is_second = note_refusal(state, &key, refusal, significance);
+    leader.close_with(match selection {
+        _ if !is_second || !significance.is_typical() => FlightOutcome::Declined(kind),
+        Some(selection) => FlightOutcome::RefusedVariant(kind, selection),
+        None => FlightOutcome::Refused(kind),
     });
+}
+
+/// The values of a request that selected its response (RFC 9111 §4.1), if there are any.
+fn selection_of(
+    outgoing: &OutgoingRequest,
+    answered: &response::Parts,
+) -> Option<Arc<VarySelection>> {
+    match Vary::from_headers(&answered.headers) {
+        Vary::Fields(rule) => VarySelection::from_request(rule, &outgoing.headers).map(Arc::new),
+        Vary::Absent | Vary::NeverMatches => None,
+    }
 }
 
 /// Whether a status says nothing about the responses that come after it.

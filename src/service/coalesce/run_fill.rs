@@ -169,14 +169,16 @@ fn conclude<B: Backend, Res: InnerBody>(
     let storable = match decision {
         Ok(storable) => storable,
         Err(refusal) => {
-            release_followers(state, &leader, refusal, head.status, significance);
+            let answered = (delivery.outgoing, &head);
+            release_followers(state, &leader, refusal, answered, significance);
             return deliver_unstored(delivery, head, body, refusal);
         }
     };
     if !storable.grant.freshness.is_reusable() {
         // It may not be used without validation (RFC 9111 §4, §5.2.2.4): the followers ask at
         // once, each for itself.
-        release_followers(state, &leader, Refusal::NoCache, head.status, significance);
+        let answered = (delivery.outgoing, &head);
+        release_followers(state, &leader, Refusal::NoCache, answered, significance);
         return deliver_alone(delivery, head, body, storable);
     }
     match state.shared.background.runtime() {

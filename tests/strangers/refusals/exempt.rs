@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Request;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::backend::MemoryBackend;
@@ -13,7 +15,7 @@ use tower_response_cache::{Cache, CacheLayer};
 
 use super::{FOR_ALL, layer, mixed};
 use crate::support::origin::{Origin, Response, answer, slow};
-use crate::support::time::SLOW;
+use crate::support::time::{SECOND, SLOW, settle};
 use crate::support::{get, send, send_all, with};
 
 fn stacked(
@@ -47,7 +49,7 @@ async fn requests_that_an_inner_layer_exempts_end_no_sharing() {
 
 /// A service between two layers of one cache that takes its time before it calls the inner one.
 #[derive(Clone)]
-struct Delayed<S>(S);
+struct Delayed<S>(S, Duration);
 
 impl<S> Service<Request<()>> for Delayed<S>
 where
@@ -63,9 +65,9 @@ where
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let inner = self.0.clone();
+        let (inner, delay) = (self.0.clone(), self.1);
         Box::pin(async move {
-            sleep(SLOW / 5).await;
+            sleep(delay).await;
             inner.oneshot(request).await
         })
     }
@@ -78,7 +80,7 @@ async fn requests_that_are_exempt_late_use_up_no_tries() {
     let inner = layer
         .clone()
         .skip(|request| request.headers.contains_key("x-user"));
-    let service = layer.layer(Delayed(inner.layer(origin.clone())));
+    let service = layer.layer(Delayed(inner.layer(origin.clone()), SLOW / 5));
     let exempt = || with(get("/a"), "x-user", "alice");
     // The one in the middle of the followers takes over, so that each of the exempt ones leads.
     let requests = vec![
@@ -94,4 +96,23 @@ async fn requests_that_are_exempt_late_use_up_no_tries() {
     // Three delays before it is known, a fourth one before the call.
     assert_eq!((origin.calls(), begun.elapsed()), (4, SLOW / 5 * 4 + SLOW));
     assert!(send(&service, get("/a")).await.is_hit());
+}
+
+/// A request waits for a few exempt ones, however many there are.
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_exempt_late_hold_up_no_other_for_long() {
+    let (layer, origin) = (layer(), page());
+    let inner = layer
+        .clone()
+        .skip(|request| request.headers.contains_key("x-user"));
+    let service = layer.layer(Delayed(inner.layer(origin.clone()), SECOND));
+    let mut exempt = JoinSet::new();
+    for _ in 0..100 {
+        let own = with(get("/a"), "x-user", "alice");
+        exempt.spawn(service.clone().oneshot(own));
+    }
+    settle().await;
+    let begun = Instant::now();
+    send_all(&service, (0..5).map(|_| get("/a"))).await;
+    assert!(begun.elapsed() <= SECOND * 6, "{:?}", begun.elapsed());
 }

@@ -1,6 +1,7 @@
 //! What a request whose response cannot be stored does to those whose response can: it neither ends
 //! the sharing of their calls, nor their refreshes.
 
+mod cold_keys;
 mod exempt;
 mod kinds;
 mod odd_requests;

@@ -1,7 +1,7 @@
 //! Refreshes of a stale response go on, whatever the requests of single clients get.
 
 use http::{Method, Request};
-use tokio::time::{advance, sleep};
+use tokio::time::{Instant, advance, sleep};
 use tower::Layer;
 
 use super::{FOR_ALL, burst, layer, personal};
@@ -116,8 +116,8 @@ fn with_previews() -> Origin {
     })
 }
 
-/// A refresh that was refused lets the others call, together, until one of them gets a response
-/// that may be stored.
+/// Two refreshes in a row that are refused let the others call, together, until one of them gets a
+/// response that may be stored.
 #[tokio::test(start_paused = true)]
 async fn a_refused_refresh_ends_neither_sharing_nor_later_refreshes() {
     let origin = with_previews();
@@ -130,6 +130,8 @@ async fn a_refused_refresh_ends_neither_sharing_nor_later_refreshes() {
         let odd = send(&service, with(get("/a"), "x-preview", "1")).await;
         assert!(odd.cache_status().contains("stale-while-revalidate"));
         sleep(SLOW * 2).await;
+        send(&service, with(get("/a"), "x-preview", "1")).await;
+        sleep(SLOW * 2).await;
         let others = gets(100).map(|request| match condition {
             Some(tag) => with(request, "if-none-match", tag),
             None => request,
@@ -141,5 +143,35 @@ async fn a_refused_refresh_ends_neither_sharing_nor_later_refreshes() {
         assert!(stale.cache_status().contains("stale-while-revalidate"));
         sleep(SLOW * 2).await;
         settle().await;
+    }
+}
+
+/// One refused refresh says nothing of those for other requests: they get a stale response, and the
+/// next one of them refreshes it.
+#[tokio::test(start_paused = true)]
+async fn a_refused_refresh_makes_no_other_request_wait() {
+    for (status, line) in [
+        (200, ("cache-control", "no-store")),
+        (404, ("x-says", "no")),
+    ] {
+        let origin = slow(
+            move |request, _| match request.headers().contains_key("x-odd") {
+                true => answer(status, &[line], "odd"),
+                false => {
+                    let directives = "max-age=1, stale-while-revalidate=3600";
+                    answer(200, &[("cache-control", directives)], "page")
+                }
+            },
+        );
+        let service = layer().layer(origin.clone());
+        send(&service, get("/a")).await;
+        for _ in 0..20 {
+            sleep(SECOND * 2).await;
+            send(&service, with(get("/a"), "x-odd", "1")).await;
+            sleep(SLOW * 2).await;
+            let begun = Instant::now();
+            let got = send(&service, get("/a")).await;
+            assert!(got.is_hit() && begun.elapsed() < SLOW, "{got:?}");
+        }
     }
 }
