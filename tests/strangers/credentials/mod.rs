@@ -46,7 +46,8 @@ async fn a_client_never_gets_the_page_of_another_one() {
     }
 }
 
-/// At the same time: the fill of a client with credentials is not shared, and makes no queue.
+/// At the same time: the fill of a client with credentials is not shared, and makes a queue of
+/// two calls at most.
 #[tokio::test(start_paused = true)]
 async fn followers_do_not_get_the_page_of_their_leader() {
     for name in DEFAULT_CREDENTIAL_FIELDS {
@@ -55,7 +56,7 @@ async fn followers_do_not_get_the_page_of_their_leader() {
         let clients = (0..50).map(|client| with(get("/me"), name, &client.to_string()));
         let begun = Instant::now();
         let answers = send_all(&service, clients.chain((0..50).map(|_| get("/me")))).await;
-        assert!(begun.elapsed() <= SLOW * 2, "{name}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() <= SLOW * 3, "{name}: {:?}", begun.elapsed());
         for (client, got) in answers.iter().enumerate() {
             let expected = match client < 50 {
                 true => format!("page of {client}"),
