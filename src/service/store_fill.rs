@@ -105,9 +105,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         let uncacheable = &state.shared.coalescing.uncacheable;
         let was_stored = fill.miss.stored_response().is_some();
         uncacheable.forget(&lookup_key, outgoing.kind, was_stored);
-        if key != lookup_key {
-            uncacheable.forget(&key, outgoing.kind, was_stored);
-        }
     }
     Ok(Storable {
         key,
@@ -196,6 +193,9 @@ pub(crate) fn commit<B: Backend>(
         match refusal {
             None => {
                 task.shared.origin.failures.forget(&lookup_key, kind);
+                let uncacheable = &task.shared.coalescing.uncacheable;
+                uncacheable.forget_refusal(&lookup_key, kind);
+                uncacheable.forget_refusal(&key, kind);
                 guard.mark_stored();
             }
             Some(refusal) => {

@@ -62,11 +62,15 @@ impl UncacheableKeys {
         self.contains(key, kind, now) || self.doubted.is_remembered(key, Audience::Kind(kind), now)
     }
 
+    /// Ends a row of refusals: a response to a request of this kind is stored.
+    pub(crate) fn forget_refusal(&self, key: &CacheKey, kind: RequestKind) {
+        self.suspected.forget(key, Audience::Kind(kind));
+    }
+
     /// Forgets a key: a response to a request of this kind can be stored. `was_stored` tells
     /// whether one was known before, without which there is no doubt to be forgotten.
     pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind, was_stored: bool) {
         self.keys.forget(key, Audience::Kind(kind));
-        self.suspected.forget(key, Audience::Kind(kind));
         if was_stored {
             self.doubted.forget(key, Audience::Kind(kind));
         }
