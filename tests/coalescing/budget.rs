@@ -44,7 +44,7 @@ async fn readers_of_a_stored_response_take_no_budget_also_when_it_is_evicted() {
     let origin = Origin::at_once(|_| cacheable(vec![7; 100_000]));
     let layer = in_virtual_time(
         MemoryBackend::builder()
-            .capacity(8 << 20)
+            .capacity(64 << 20)
             .max_response_size(1 << 20)
             .build(),
     )
