@@ -3,6 +3,7 @@
 //! Each field has the name of the option of [`CacheLayer`](crate::CacheLayer) that sets it. This
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
+mod coalesce_options;
 pub(crate) mod hook;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use http::{Extensions, HeaderMap, Uri, request, response};
 
+pub(crate) use self::coalesce_options::CoalesceOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
 use crate::error::panics::Panicked;
@@ -105,32 +107,6 @@ pub(crate) struct Config {
 
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-}
-
-/// The options that bound how long one request depends on another.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CoalesceOptions {
-    pub(crate) coalesce_takeover_timeout: Duration,
-    pub(crate) coalesce_timeout: Duration,
-    pub(crate) fill_timeout: Duration,
-    pub(crate) slow_reader_timeout: Duration,
-    pub(crate) uncacheable_ttl: Duration,
-    pub(crate) max_waiting_fills: usize,
-    pub(crate) max_parallel_retries: usize,
-}
-
-impl Default for CoalesceOptions {
-    fn default() -> Self {
-        Self {
-            coalesce_takeover_timeout: Duration::from_secs(10),
-            coalesce_timeout: Duration::from_secs(30),
-            fill_timeout: Duration::from_secs(30),
-            slow_reader_timeout: Duration::from_secs(10),
-            uncacheable_ttl: Duration::from_secs(10),
-            max_waiting_fills: 4096,
-            max_parallel_retries: 8,
-        }
-    }
 }
 
 /// The name of a cache in `Cache-Status`, with a number that no other name in this process has.

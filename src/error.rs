@@ -241,7 +241,7 @@ mod tests {
         io::Error::other("gone")
     }
 
-    /// Whoever asks first, and however it is asked.
+    /// By the first question, in either form.
     #[test]
     fn all_readers_get_the_inner_error_with_its_causes() {
         let shared = BodyError::inner(failed()).into_shared();

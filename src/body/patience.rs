@@ -19,10 +19,10 @@ const LEAST: u32 = 32;
 #[derive(Debug)]
 pub(super) struct Patience {
     timeout: Duration,
-    /// What is left for the window.
+    /// The time that the window has left.
     left: Duration,
     part: Part,
-    /// What is left for readers that stop, once some were dropped and a wait has begun.
+    /// The time that readers which stop have left, once some were dropped and a wait has begun.
     left_for_stopped: Option<Duration>,
     /// The bytes that have passed since `left` was full.
     passed: u64,
@@ -47,7 +47,7 @@ pub(super) enum Begun {
     Stall,
 }
 
-/// What is over with a wait.
+/// The limits that a wait has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
     /// The time for a window.
@@ -101,7 +101,7 @@ impl Patience {
         }
     }
 
-    /// Notes that the source has waited. Returns what is over.
+    /// Notes that the source has waited. Returns the limits that have passed.
     pub(super) fn note_wait(&mut self, waited: Duration) -> Option<Over> {
         self.left = self.left.saturating_sub(waited);
         if let Some(left) = &mut self.left_for_stopped {

@@ -28,8 +28,8 @@ pub(crate) enum FlightOutcome<H> {
     /// first refusal in a row, or one where a response is known that could be shared. One of the
     /// followers takes over.
     Declined(RequestKind),
-    /// The service has answered the leader's request, which is of this kind, but has rejected it, or
-    /// the response may not be shared this time, as after a write. It says nothing of other
+    /// The service has answered the leader's request, which is of this kind, but has rejected it,
+    /// or the response may not be shared this time, as after a write. It says nothing of other
     /// requests. One of the followers takes over.
     Unusable(RequestKind),
     /// The leader's request is none of the cache's. One of the followers takes over.

@@ -496,7 +496,7 @@ fn places_go_to_all_kinds_of_requests_in_turn() {
         drop(places.remove(first.expect("one has a place")));
     }
     let plain = places.iter_mut().rev().take(2);
-    assert!(plain.map(|place| ask(place)).all(|asked| asked.is_ready()));
+    assert!(plain.map(ask).all(|asked| asked.is_ready()));
 }
 
 #[test]

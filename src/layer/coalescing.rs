@@ -62,14 +62,15 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long the slowest readers of a shared response may delay the other readers, once its
     /// body is no longer buffered.
     ///
-    /// Default: 10 seconds for 256 KiB of the body: readers that take longer for that while
-    /// another one waits are cut off, and their bodies end with an error. All readers that have
-    /// stopped are cut off together, wherever they are, and so are all that read too little. Those
-    /// that stop later in the same body have an eighth of the time, then a sixteenth, then a 32nd,
-    /// so that the others wait for little more than one timeout in all; these shorter times end
-    /// only readers that read nothing at all meanwhile. It applies only to bodies beyond [`max_body`](Self::max_body)
-    /// or [`max_buffered_bytes`](Self::max_buffered_bytes); smaller ones are buffered and wait for
-    /// no reader. With zero, a reader that does not keep up is cut off at once.
+    /// Default: 10 seconds for 256 KiB of the body: readers that take longer for that while another
+    /// one waits are cut off, and their bodies end with an error. All readers that have stopped are
+    /// cut off together, wherever they are, and so are all that read too little. Those that stop
+    /// later in the same body have an eighth of the time, then a sixteenth, then a 32nd, so that
+    /// the others wait for little more than one timeout in all; these shorter times end only
+    /// readers that read nothing at all meanwhile. It applies only to bodies beyond
+    /// [`max_body`](Self::max_body) or [`max_buffered_bytes`](Self::max_buffered_bytes); smaller
+    /// ones are buffered and wait for no reader. With zero, a reader that does not keep up is cut
+    /// off at once.
     #[must_use]
     pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)
@@ -86,11 +87,11 @@ impl<B: Backend> CacheLayer<B> {
     /// their stored response refreshed. It costs them one call per kind and time. A response that
     /// may be stored ends the time early, for its kind.
     ///
-    /// One refusal is not enough, because a field of that request may be the reason. Another request
-    /// calls, and the others wait for it. After the second refusal in a row the key is remembered.
-    /// While a response that can be shared is stored, even if it is stale, it takes three. A refused
-    /// response with `Vary` counts for requests that select the same variant. A rejected request
-    /// (most 4xx) is never remembered.
+    /// One refusal is not enough, because a field of that request may be the reason. Another
+    /// request calls, and the others wait for it. After the second refusal in a row the key is
+    /// remembered. While a response that can be shared is stored, even if it is stale, it takes
+    /// three. A refused response with `Vary` counts for requests that select the same variant. A
+    /// rejected request (most 4xx) is never remembered.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)

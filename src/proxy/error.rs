@@ -50,8 +50,8 @@ pub enum ProxyErrorKind {
     /// has got a whole request (RFC 9112 §8), and a cache in front takes a write for rejected.
     Request,
     /// The client paused within its content for longer than
-    /// [`idle_timeout`](super::ReverseProxy::idle_timeout). Answered like [`Request`](Self::Request),
-    /// with 408.
+    /// [`idle_timeout`](super::ReverseProxy::idle_timeout). Answered like
+    /// [`Request`](Self::Request), with 408.
     RequestTimeout,
     /// Any error that was not caused by an upstream or the client.
     Internal,

@@ -218,10 +218,8 @@ impl<B: Backend> Store<B> {
 /// The result of looking another variant up, if it may be used; otherwise that of the request's
 /// own.
 fn preferred<F>(own: Lookup<F>, other: Lookup<F>, headers: &HeaderMap) -> Lookup<F> {
-    match other {
-        Lookup::Found(response, fence) if selects(&response, headers) => {
-            Lookup::Found(response, fence)
-        }
+    match &other {
+        Lookup::Found(response, _) if selects(response, headers) => other,
         _ => own,
     }
 }

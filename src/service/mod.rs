@@ -222,6 +222,14 @@ where
 }
 
 impl<S, B: Backend> Cache<S, B> {
+    /// An answer of the cache's own.
+    fn ready<Res, E>(
+        &self,
+        respond: impl FnOnce(Responder<'_>) -> Response<ResponseBody<Res>>,
+    ) -> ResponseFuture<Res, E> {
+        ResponseFuture::ready(respond(Responder::new(&self.state)))
+    }
+
     /// Sends a request on its route: the answer of the store, or a future that waits for the inner
     /// service.
     fn route<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
@@ -247,12 +255,8 @@ impl<S, B: Backend> Cache<S, B> {
                 put_back(cookies, &mut parts.headers);
                 return self.pass_by(parts, body, reason);
             }
-            Route::Refuse => {
-                return ResponseFuture::ready(Responder::new(&self.state).bad_request());
-            }
-            Route::FailWrite => {
-                return ResponseFuture::ready(Responder::new(&self.state).failed_write());
-            }
+            Route::Refuse => return self.ready(|responder| responder.bad_request()),
+            Route::FailWrite => return self.ready(|responder| responder.failed_write()),
         };
         let outcome = lookup_now(&self.state, &read_request, &parts);
         if let Some(LookupOutcome::Answer(found)) = outcome {

@@ -2,8 +2,8 @@
 //! kind do not wait for each other.
 //!
 //! A refusal is remembered for the kind of request that got it, never for all: what a client with
-//! cookies gets says nothing of what others get. One refusal may be due to any field of its request,
-//! so that it only makes the key suspected. The second one in a row counts.
+//! cookies gets says nothing of what others get. One refusal may be due to any field of its
+//! request, so that it only makes the key suspected. The second one in a row counts.
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ pub struct Plan {
     pub interval: u64,
     /// How many futures in a hundred are dropped before they end.
     pub cut: u64,
-    /// The same for those of writes.
+    /// The share of writes that end so.
     pub cut_writes: u64,
 }
 

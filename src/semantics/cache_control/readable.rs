@@ -30,8 +30,8 @@ const KNOWN: [(&str, bool); 13] = [
     ("stale-while-revalidate", true),
 ];
 
-/// Returns whether `Pragma` says `no-cache`, which no RFC defines for responses, but which means the
-/// same to those who send it. It counts without `Cache-Control`.
+/// Returns whether `Pragma` says `no-cache`, which no RFC defines for responses, but which means
+/// the same to those who send it. It counts without `Cache-Control`.
 pub(super) fn has_pragma_no_cache(headers: &HeaderMap) -> bool {
     fields::list(headers, &PRAGMA).any(|member| is_spelt_like(member, "no-cache"))
 }

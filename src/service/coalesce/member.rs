@@ -118,21 +118,10 @@ impl<F: Clone> FlightMember<F> {
         outgoing: &OutgoingRequest,
         now: Moment,
     ) -> Joined<F> {
+        if let Some(alone) = self.joins_none(state, outgoing, now) {
+            return alone;
+        }
         let coalescing = &state.shared.coalescing;
-        self.place.take_if(|place| *place.key() != self.key);
-        let uncacheable = &coalescing.uncacheable;
-        if uncacheable.contains(&self.key, outgoing.kind, now) {
-            self.place = None;
-            return Joined::Neither;
-        }
-        if self.place.is_none() {
-            if self.needs_place() {
-                return Joined::NeedsPlace;
-            }
-            if self.flights_left == 0 {
-                return Joined::Neither;
-            }
-        }
         let has_place = self.place.is_some();
         let may_look = !has_place || self.looks_left > 0;
         let resource = *self.key.resource();
@@ -168,6 +157,33 @@ impl<F: Clone> FlightMember<F> {
                 .flights
                 .enter(self.key, fence, rules, can_join, place, stream)
         };
+        self.joined(entered, has_place)
+    }
+
+    /// Where the request joins no flight: it calls alone, or waits for a place first.
+    fn joins_none<B: Backend<Fence = F>>(
+        &mut self,
+        state: &LayerState<B>,
+        outgoing: &OutgoingRequest,
+        now: Moment,
+    ) -> Option<Joined<F>> {
+        self.place.take_if(|place| *place.key() != self.key);
+        let uncacheable = &state.shared.coalescing.uncacheable;
+        if uncacheable.contains(&self.key, outgoing.kind, now) {
+            self.place = None;
+            return Some(Joined::Neither);
+        }
+        if self.place.is_some() {
+            return None;
+        }
+        if self.needs_place() {
+            return Some(Joined::NeedsPlace);
+        }
+        (self.flights_left == 0).then_some(Joined::Neither)
+    }
+
+    /// Notes the part that the request has in a flight.
+    fn joined(&mut self, entered: Entered<F, SharedHead>, has_place: bool) -> Joined<F> {
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),
             Entered::AllPlacesTaken => Joined::NeedsPlace,

@@ -13,9 +13,9 @@
 //! | `Exempt` | an inner layer exempts its request | not |
 //!
 //! After `Refused` the followers of the leader's kind call at once, each for itself. In all other
-//! cases, and for all other kinds, one of the followers takes over. Only `Vacant` paces the calls of
-//! the key; the others but `Exempt` say that the service is well, and end that. A kind whose requests followed
-//! three declined flights in a row is remembered, too.
+//! cases, and for all other kinds, one of the followers takes over. Only `Vacant` paces the calls
+//! of the key; the others but `Exempt` say that the service is well, and end that. A kind whose
+//! requests followed three declined flights in a row is remembered, too.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `max_ttl`: how long a response is fresh at most, whoever gave it its lifetime.
+//! `max_ttl`: how long a response is fresh at most, wherever its lifetime comes from.
 
 use std::time::{Duration, SystemTime};
 

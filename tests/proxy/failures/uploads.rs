@@ -200,7 +200,7 @@ async fn an_http2_stream_that_is_reset_writes_nothing() {
     }
 }
 
-/// The upstream has all that was announced: what it makes of it counts.
+/// The upstream has all that was announced: its answer counts.
 #[tokio::test]
 async fn whole_content_counts_although_its_stream_is_reset() {
     let (origin, proxy) = before_a_hit(&[]).await;

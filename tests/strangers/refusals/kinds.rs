@@ -1,4 +1,5 @@
-//! A refusal is for the kind of request that got it: plain, with cookies, with credentials, or both.
+//! A refusal is for the kind of request that got it: plain, with cookies, with credentials, or
+//! both.
 
 use http::Method;
 use tokio::time::{Instant, advance};
@@ -120,8 +121,8 @@ async fn rejected_requests_of_another_kind_end_no_sharing() {
     assert_eq!(calls, 4);
 }
 
-/// A page that may not be shared, for all kinds of requests: each kind is refused twice at most, one after
-/// the other, and then none waits.
+/// A page that may not be shared, for all kinds of requests: each kind is refused twice at most,
+/// one after the other, and then none waits.
 #[tokio::test(start_paused = true)]
 async fn refusals_of_all_kinds_make_a_short_queue() {
     let origin = slow(|_, call| answer(200, &[("cache-control", "private")], format!("{call}")));
