@@ -201,15 +201,29 @@ impl MemoryStore {
         since: MemoryFence,
         evicted: &mut EvictedEntries,
     ) {
-        let rule = response.vary_rule().cloned();
-        if rule.is_none() {
-            self.remove_variants(key, evicted);
-        }
+        let is_variant = match response.vary_rule() {
+            Some(rule) => {
+                self.insert_rule(key, rule, evicted);
+                true
+            }
+            None => {
+                self.remove_variants(key, evicted);
+                false
+            }
+        };
         self.insert_entry(key, EntryContent::Response(response, since), evicted);
-        // The rule comes last. Should it evict the head of the resource, it is the variant that is
-        // out of reach, and not a rule whose variant would be found under the next one.
-        if let Some(rule) = rule {
-            self.insert_rule(key, &rule, evicted);
+        // It may have evicted its rule, or the head that the rule belonged to. Out of reach now, it
+        // would be found again under the next rule, however old it is then.
+        if is_variant && self.stored_rule(&key.primary()).is_none() {
+            evicted.add(self.remove_entry(key, |_| true));
+        }
+    }
+
+    /// The rule under a primary key, if lookups find it.
+    fn stored_rule(&self, primary: &CacheKey) -> Option<Arc<VaryRule>> {
+        match self.valid_entry(primary)?.content {
+            EntryContent::Rule(rule, _) => Some(rule),
+            EntryContent::Response(..) | EntryContent::Free => None,
         }
     }
 
