@@ -59,8 +59,8 @@ impl<F, H> Flights<F, H> {
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
     /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
     ///
-    /// While the calls of the key are paced, none of them is joined until it has a response. A
-    /// flight that is opened has one of the places, which is `place` where that was granted.
+    /// While the calls of the key are paced, a request joins only a flight with a response. A new
+    /// flight has one of the places: `place`, where that was granted.
     ///
     /// `stream` makes the stream of a new flight; it is called under the lock of the table.
     pub(crate) fn enter(

@@ -151,9 +151,8 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: 64 MiB. A hit is sent from the stored bytes without a copy, so that a client that
     /// stops reading keeps them in memory after the response was evicted, replaced or invalidated.
-    /// **The cache cannot free bytes that it has handed to a connection.** What ends clients that do
-    /// not read is a write timeout of the server; where it has none, they stay as long as they
-    /// like.
+    /// **The cache cannot free bytes that it has handed to a connection.** A write timeout of the
+    /// server ends clients that do not read; without one they stay as long as they like.
     ///
     /// The cache stops adding to these bytes instead: once they exceed half of the limit, a
     /// response of more than 64 KiB is stored only if it is smaller than an eighth of the rest of

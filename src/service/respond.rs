@@ -139,7 +139,7 @@ impl<'s> Responder<'s> {
         self.not_forwarded(StatusCode::BAD_REQUEST, Bypass::Authority, text)
     }
 
-    /// A 500 to a write whose key hook has panicked: what it would invalidate is unknown. The
+    /// A 500 to a write whose key hook has panicked, because its resource is unknown. The
     /// inner service is not called.
     pub(crate) fn failed_write<Res>(self) -> Response<ResponseBody<Res>> {
         self.counters.count(Event::Bypass(Bypass::HookPanicked));

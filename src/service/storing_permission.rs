@@ -201,8 +201,8 @@ fn least_length<Res: Body>(head: &response::Parts, body: &Res) -> u64 {
     least.max(announced_length(head, body).unwrap_or(0))
 }
 
-/// The most field lines of a stored response. A `HeaderMap` holds some 24,000, and what is added to
-/// a stored head must fit too.
+/// The most field lines of a stored response. A `HeaderMap` holds some 24,000, with those that the
+/// cache adds.
 const MAX_FIELD_LINES: usize = 4096;
 
 /// Whether a header section is too large to be stored.

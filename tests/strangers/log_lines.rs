@@ -102,7 +102,7 @@ async fn a_full_queue_is_told_once_a_second() {
     );
 }
 
-/// Every line about a request says its method and path; its query only where the layer is told so.
+/// Every line about a request says its method and path; its query only with `log_query`.
 #[tokio::test(start_paused = true)]
 async fn lines_about_a_request_say_its_method_and_path() {
     for logs_query in [false, true] {

@@ -102,7 +102,7 @@ fn a_response_wakes_a_request_that_waits_for_a_place() {
         });
         let waiting = Asked::new(&flights);
         let leader = answering.join().expect("no panic");
-        // It came after the response, which it finds in its place, or it is told to look for it.
+        // The request came after the response and finds it at once, or is told to look for it.
         let came_after = waiting.answer == Poll::Ready(true);
         assert_eq!(waiting.finish(), Poll::Ready(came_after));
         match enter_in(&flights, Some(0), None) {

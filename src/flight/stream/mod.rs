@@ -146,7 +146,7 @@ impl BodyStream {
     }
 
     /// Whether readers have yet to read bytes that are not stored, and these crowd out those of
-    /// others. What was left to readers before fits into its half of the limit.
+    /// others. Bytes left from before fit into their half of the limit.
     pub(crate) fn is_crowding(&self) -> bool {
         let buffer = self.0.lock();
         let is_unread = !buffer.retains_all && !buffer.is_stored && buffer.readers > 0;

@@ -134,8 +134,8 @@ fn check_sharing(known: &Known, asked: &Asked, head: &response::Parts, call: &Ca
     if head.status == StatusCode::OK && call.is_lone_part && asked.method == Method::GET {
         asked.broke(known, "a whole that is made of a part of something else");
     }
-    // A request that joins a fill when all that was announced is here, is told of a hit before more
-    // comes. In the store there is no such body.
+    // A request that joins a fill at its announced end is a hit, though more bytes may follow. The
+    // store has no such body.
     if is_hit && call.is_cut && age > 0 {
         asked.broke(
             known,

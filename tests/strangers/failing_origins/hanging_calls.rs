@@ -126,7 +126,7 @@ async fn calls_that_hang_hold_no_places_after_a_success() {
     }
     sleep(31 * SECOND).await;
     assert_eq!(send(&service, get("/a")).await.status, 200);
-    // What was stored has expired.
+    // The stored response has expired.
     sleep(600 * SECOND).await;
     let begun = Instant::now();
     assert_eq!(send(&service, get("/a")).await.status, 200);

@@ -166,7 +166,7 @@ async fn a_flood_of_long_fields_leaves_others_coalesced() {
     assert!(answers.iter().all(|told| told.body == answers[0].body));
 }
 
-/// Nor do they wait for each other: none of them can be shared.
+/// Their responses cannot be shared, so they do not wait for each other.
 #[tokio::test(start_paused = true)]
 async fn requests_with_long_fields_do_not_wait_for_each_other() {
     let layer = in_memory();

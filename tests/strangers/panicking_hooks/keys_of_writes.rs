@@ -1,4 +1,4 @@
-//! A write whose key hook panics is not carried out: nobody could say what it invalidates.
+//! A write whose key hook panics is not carried out, because its resource is unknown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,7 @@ fn of(tenant: &[u8], mut request: Request<()>) -> Request<()> {
     request
 }
 
-/// Promise P1, without exception: what was written is not served as it was before.
+/// Promise P1, without exception: no response from before the write is served after it.
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_key_hook_panics_is_not_carried_out() {
     for method in [Method::PUT, Method::POST, Method::DELETE, Method::PATCH] {
