@@ -8,7 +8,7 @@ use crate::backend::StoredResponse;
 pub use crate::backend::codec;
 use crate::key::{self, CacheKey, DigestSeed, KeyParts, Sites};
 pub use crate::semantics::{
-    cache_control, freshness, groups, moment, ranges, storing, validation, vary,
+    cache_control, freshness, groups, moment, ranges, request_kind, storing, validation, vary,
 };
 
 /// The parts of a request's target.

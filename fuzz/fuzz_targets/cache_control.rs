@@ -13,6 +13,7 @@ use tower_response_cache::fuzzing::cache_control::{
     IgnoredDirectives, RequestDirectives, ResponseDirectives,
 };
 use tower_response_cache::fuzzing::moment::Moment;
+use tower_response_cache::fuzzing::request_kind::RequestKind;
 use tower_response_cache::fuzzing::storing::{
     RequestHead, ResponseHead, StorageDecision, StoringRules, decide_storage,
 };
@@ -111,6 +112,7 @@ fn is_reused_whole(headers: &HeaderMap) -> bool {
     let asked = RequestHead {
         method: &Method::GET,
         headers: &HeaderMap::new(),
+        kind: RequestKind::Plain,
         at,
     };
     let answered = ResponseHead {

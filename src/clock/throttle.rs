@@ -16,6 +16,7 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     /// A throttle that admits the next line.
+    #[cfg(feature = "proxy")]
     pub(crate) const fn new() -> Self {
         Self {
             last: AtomicU64::new(0),
