@@ -112,18 +112,30 @@ struct PacedKey<T> {
 }
 
 impl<T> PacedKeys<T> {
+    /// What is known of a key. The usual case, in which no key is paced, costs no hash.
+    fn get(&self, key: &CacheKey) -> Option<&PacedKey<T>> {
+        match self.0.is_empty() {
+            true => None,
+            false => self.0.get(key),
+        }
+    }
+
+    fn get_mut(&mut self, key: &CacheKey) -> Option<&mut PacedKey<T>> {
+        match self.0.is_empty() {
+            true => None,
+            false => self.0.get_mut(key),
+        }
+    }
+
     /// The flight of a paced key that has a response. It may be none of the table: another one has
     /// begun since.
     pub(in crate::flight) fn shared(&self, key: &CacheKey) -> Option<&T> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.0.get(key)?.shared.as_ref()
+        self.get(key)?.shared.as_ref()
     }
 
     /// Whether the calls of a key are paced.
     pub(in crate::flight) fn contains(&self, key: &CacheKey) -> bool {
-        !self.0.is_empty() && self.0.get(key).is_some_and(PacedKey::is_paced)
+        self.get(key).is_some_and(PacedKey::is_paced)
     }
 
     /// Whether a flight may be opened. If its key is paced, it takes a place, which it gets only
@@ -135,11 +147,7 @@ impl<T> PacedKeys<T> {
         limit: PlaceLimit,
         now: Moment,
     ) -> bool {
-        // The usual case costs no hash.
-        if self.0.is_empty() {
-            return true;
-        }
-        let Some(paced) = self.0.get_mut(key).filter(|paced| paced.is_paced()) else {
+        let Some(paced) = self.get_mut(key).filter(|paced| paced.is_paced()) else {
             return true;
         };
         paced.update_places(limit, now);
@@ -194,7 +202,7 @@ impl<T> PacedKeys<T> {
     /// Grants a place to a member that waits, whether one is free or not. Its waker is returned, to
     /// be dropped.
     pub(super) fn grant(&mut self, key: &CacheKey, member: u64) -> Option<Waker> {
-        let paced = self.0.get_mut(key)?;
+        let paced = self.get_mut(key)?;
         let waker = paced.remove_waiting(member);
         if waker.is_some() {
             paced.holders.insert(member);
@@ -204,13 +212,13 @@ impl<T> PacedKeys<T> {
 
     /// The time until a key has more places.
     pub(super) fn time_to_more(&self, key: &CacheKey, limit: PlaceLimit, now: Moment) -> Duration {
-        let paced = self.0.get(key).filter(|paced| paced.is_paced());
+        let paced = self.get(key).filter(|paced| paced.is_paced());
         limit.time_to_more(paced.map_or(Duration::ZERO, |paced| paced.paced_for(now)))
     }
 
     /// Passes the place of a request on to the flight that it has opened.
     pub(in crate::flight) fn replace(&mut self, key: &CacheKey, member: u64, flight: u64) {
-        if let Some(paced) = self.0.get_mut(key)
+        if let Some(paced) = self.get_mut(key)
             && paced.holders.remove(&member)
         {
             paced.holders.insert(flight);
@@ -221,10 +229,7 @@ impl<T> PacedKeys<T> {
     /// woken.
     #[must_use]
     pub(in crate::flight) fn leave(&mut self, key: &CacheKey, member: u64) -> Vec<Waker> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let Some(paced) = self.0.get_mut(key) else {
+        let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
         let wakers = match paced.holders.remove(&member) {
@@ -242,10 +247,7 @@ impl<T> PacedKeys<T> {
     where
         T: Clone,
     {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let Some(paced) = self.0.get_mut(key) else {
+        let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
         paced.shared = Some(shared.clone());
@@ -259,10 +261,7 @@ impl<T> PacedKeys<T> {
     /// pacing if no others wait. The wakers are returned, to be woken.
     #[must_use]
     pub(in crate::flight) fn end(&mut self, key: &CacheKey, like: Precedence) -> Vec<Waker> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let Some(paced) = self.0.get_mut(key) else {
+        let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
         let queues = like.alike().iter();
@@ -277,7 +276,7 @@ impl<T> PacedKeys<T> {
 
     fn remove_unused(&mut self, key: &CacheKey) {
         let is_unused = |paced: &PacedKey<T>| !paced.is_paced() && paced.shared.is_none();
-        if self.0.get(key).is_some_and(is_unused) {
+        if self.get(key).is_some_and(is_unused) {
             self.0.remove(key);
         }
     }
@@ -288,10 +287,7 @@ impl<T> PacedKeys<T> {
         key: &CacheKey,
         is_closed: impl Fn(&T) -> bool,
     ) -> Option<T> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let shared = &mut self.0.get_mut(key)?.shared;
+        let shared = &mut self.get_mut(key)?.shared;
         let closed = shared.take_if(|shared| is_closed(shared));
         self.remove_unused(key);
         closed
