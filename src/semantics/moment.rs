@@ -44,9 +44,16 @@ impl Moment {
     /// Returns the time since `earlier`: the larger difference of the two clocks, never negative.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        let monotonic = self.monotonic_since(earlier);
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         monotonic.max(wall)
+    }
+
+    /// Returns the time since `earlier` by the monotonic clock alone, never negative: how long
+    /// something took, whatever was done to the wall clock meanwhile.
+    #[must_use]
+    pub(crate) fn monotonic_since(self, earlier: Self) -> Duration {
+        self.monotonic.saturating_sub(earlier.monotonic)
     }
 }
 

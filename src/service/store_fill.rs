@@ -10,7 +10,6 @@
 //! here waits for the client.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http::header::TRAILER;
 use http::{StatusCode, response};
@@ -181,7 +180,7 @@ pub(crate) fn commit<B: Backend>(
         return refuse_whole(state, guard, Refusal::Budget);
     }
     let now = state.now();
-    let cost = now.monotonic().saturating_sub(storable.called.monotonic());
+    let cost = now.monotonic_since(storable.called);
     let head = tagged(&state.config, storable.head, content.bytes());
     let mut response = head.with_body(content.bytes().clone(), trailers, cost);
     response.set_content(content);
@@ -293,10 +292,4 @@ pub(crate) fn note_refusal<B: Backend>(
         (false, false) => {}
     }
     is_second
-}
-
-/// The time that a fill has taken until now. Changes of the wall clock do not count.
-pub(crate) fn cost_since<B: Backend>(state: &LayerState<B>, called: Moment) -> Duration {
-    let now = state.now().monotonic();
-    now.saturating_sub(called.monotonic())
 }

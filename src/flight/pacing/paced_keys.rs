@@ -315,7 +315,7 @@ impl<T> PacedKey<T> {
     }
 
     fn paced_for(&self, now: Moment) -> Duration {
-        now.monotonic().saturating_sub(self.began.monotonic())
+        now.monotonic_since(self.began)
     }
 
     fn update_places(&mut self, limit: PlaceLimit, now: Moment) {

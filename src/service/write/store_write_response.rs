@@ -33,7 +33,6 @@ use crate::body::resumed::Resumed;
 use crate::error::{BodyError, BoxError, SharedError};
 use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
-use crate::service::store_fill::cost_since;
 use crate::service::storing_permission::{
     Asked, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
     variant_key,
@@ -280,7 +279,7 @@ impl<F> Representation<F> {
             return (answer, Replaced::default());
         }
         let content = self.share.count_stored(Bytes::copy_from_slice(&data));
-        let cost = cost_since(state, self.began);
+        let cost = state.now().monotonic_since(self.began);
         let head = tagged(&state.config, self.head, &data);
         let mut stored = head.with_body(content.bytes().clone(), trailers, cost);
         stored.set_content(content);
