@@ -51,7 +51,8 @@ impl Random for SeededRandom {
     }
 }
 
-/// Returns 128 bits that no client can predict, for a name that must not occur in foreign data.
+/// Returns 128 bits that no client can predict: for a key of digests, or a name that must not occur
+/// in foreign data.
 pub(crate) fn unpredictable_u128() -> u128 {
     // std keys its hashers from the operating system's source. Each thread has keys of its own,
     // and each state another one.

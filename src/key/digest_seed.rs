@@ -6,6 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 use siphasher::sip;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::random::unpredictable_u128;
+
 /// The secret that digests are keyed with.
 ///
 /// All instances that share a backend need the same one. Default: a fixed seed that is publicly
@@ -23,16 +25,7 @@ impl DigestSeed {
     /// Creates an unpredictable seed, for a cache that lives and dies with this process.
     #[must_use]
     pub fn random() -> Self {
-        use std::hash::RandomState;
-        let half = || {
-            RandomState::new()
-                .hash_one(std::process::id())
-                .to_le_bytes()
-        };
-        let mut seed = [0; 16];
-        seed[..8].copy_from_slice(&half());
-        seed[8..].copy_from_slice(&half());
-        Self(seed)
+        Self(unpredictable_u128().to_le_bytes())
     }
 
     /// Derives a seed from names.
