@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::semantics::fields::name_filter::NameFilter;
+
 /// The request fields that make a GET or HEAD bypass the cache by default, in lower case.
 ///
 /// [`CacheLayer::bypass_fields`](crate::CacheLayer::bypass_fields) sets others. The first three
@@ -24,9 +26,7 @@ pub const DEFAULT_BYPASS_FIELDS: [&str; 5] = [
 pub struct BypassFields {
     /// Names with the prefix `x-`, which the pass over the fields of a request looks for.
     extensions: Arc<[HeaderName]>,
-    /// One bit for the length and the last byte of each of these names: nearly all other names are
-    /// told by it.
-    filter: u64,
+    filter: NameFilter,
     /// The other names, each looked for by itself.
     others: Arc<[HeaderName]>,
 }
@@ -39,7 +39,7 @@ impl BypassFields {
             .into_iter()
             .partition(|name| name.as_str().starts_with("x-"));
         Self {
-            filter: extensions.iter().fold(0, |all, name| all | bit_of(name)),
+            filter: NameFilter::new(&extensions),
             extensions: extensions.into(),
             others: others.into(),
         }
@@ -49,7 +49,7 @@ impl BypassFields {
     #[inline]
     #[must_use]
     pub fn has_extension(&self, name: &HeaderName) -> bool {
-        self.filter & bit_of(name) != 0 && self.extensions.contains(name)
+        self.filter.may_contain(name) && self.extensions.contains(name)
     }
 
     /// Returns whether a request has one of these fields that has no prefix `x-`.
@@ -70,14 +70,6 @@ impl Default for BypassFields {
     fn default() -> Self {
         Self::new(DEFAULT_BYPASS_FIELDS.map(HeaderName::from_static).into())
     }
-}
-
-/// The bit of a name in a filter.
-#[inline]
-fn bit_of(name: &HeaderName) -> u64 {
-    let name = name.as_str().as_bytes();
-    let last = name.last().copied().unwrap_or_default();
-    1 << ((name.len() ^ usize::from(last)) & 63)
 }
 
 #[cfg(test)]
@@ -129,7 +121,7 @@ mod tests {
             "traceparent",
         ] {
             let name = HeaderName::from_static(name);
-            assert_eq!(fields.filter & bit_of(&name), 0, "{name}");
+            assert!(!fields.filter.may_contain(&name), "{name}");
         }
     }
 }

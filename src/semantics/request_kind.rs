@@ -8,6 +8,8 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 
+use crate::semantics::fields::name_filter::NameFilter;
+
 /// The names of the request fields that count as credentials by default, in lower case.
 ///
 /// [`CacheLayer::credential_fields`](crate::CacheLayer::credential_fields) sets others.
@@ -70,16 +72,15 @@ impl RequestKind {
 pub struct CredentialFields {
     /// `None`: the default list.
     names: Option<Arc<[HeaderName]>>,
-    /// The lengths of the names and of `Cookie`, a bit for each: most fields are sorted out by
-    /// theirs.
-    lengths: u64,
+    /// That of the names and of `Cookie`.
+    filter: NameFilter,
 }
 
 impl Default for CredentialFields {
     fn default() -> Self {
         Self {
             names: None,
-            lengths: lengths_of(&DEFAULT),
+            filter: filter_of(&DEFAULT),
         }
     }
 }
@@ -95,7 +96,7 @@ impl CredentialFields {
             }
         }
         Self {
-            lengths: lengths_of(&listed),
+            filter: filter_of(&listed),
             names: (listed != DEFAULT).then(|| listed.into()),
         }
     }
@@ -114,7 +115,7 @@ impl CredentialFields {
     pub fn kind_of(&self, headers: &HeaderMap) -> RequestKind {
         let (mut has_cookies, mut has_credentials) = (false, false);
         for name in headers.keys() {
-            if self.lengths & length_bit(name) != 0 {
+            if self.filter.may_contain(name) {
                 has_cookies |= *name == COOKIE;
                 has_credentials |= self.names().contains(name);
             }
@@ -127,15 +128,9 @@ impl CredentialFields {
     }
 }
 
-/// The lengths of these names and of `Cookie`, a bit for each.
-fn lengths_of(names: &[HeaderName]) -> u64 {
-    let all = names.iter().chain([&COOKIE]);
-    all.fold(0, |bits, name| bits | length_bit(name))
-}
-
-/// The bit of a name's length; all lengths from 63 on share one.
-fn length_bit(name: &HeaderName) -> u64 {
-    1 << name.as_str().len().min(63)
+/// The filter of these names and of `Cookie`.
+fn filter_of(names: &[HeaderName]) -> NameFilter {
+    NameFilter::new(names.iter().chain([&COOKIE]))
 }
 
 #[cfg(test)]
