@@ -2,6 +2,7 @@
 //! `Cache-Status`), which each thread remembers.
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use http::HeaderValue;
 
@@ -17,43 +18,49 @@ const CACHED_MEMBERS: usize = 32;
 /// The kind of dates. No status name has this number.
 const DATE_KIND: u64 = u64::MAX;
 
-/// Sets a header value made from a number, from this thread's cache of such values.
+/// Values by what they are made of, each in one of `N` slots.
+type Slots<K, const N: usize> = RefCell<[Option<(K, HeaderValue)>; N]>;
+
+/// Returns a header value from this thread's slots; makes it if another one is in its slot.
+#[inline]
+fn remembered<K: PartialEq, const N: usize>(
+    slots: &'static LocalKey<Slots<K, N>>,
+    index: usize,
+    key: K,
+    make: impl Fn() -> HeaderValue,
+) -> HeaderValue {
+    let value = slots.try_with(|slots| match &mut slots.borrow_mut()[index % N] {
+        Some((known, value)) if *known == key => value.clone(),
+        other => {
+            let value = make();
+            *other = Some((key, value.clone()));
+            value
+        }
+    });
+    // The slots are gone while the thread is being torn down.
+    value.unwrap_or_else(|_| make())
+}
+
+/// Returns a header value made from a number, from this thread's cache of such values.
 ///
 /// Ages and lifetimes change once a second; formatting them on every hit would cost more than the
 /// lookup. `kind` tells apart values that are made differently.
-pub(crate) fn set_cached_value(
-    slot: &mut HeaderValue,
-    kind: u64,
-    number: u64,
-    make: impl Fn() -> HeaderValue,
-) {
-    type Entry = (u64, u64, HeaderValue);
+#[inline]
+pub(crate) fn cached_value(kind: u64, number: u64, make: impl Fn() -> HeaderValue) -> HeaderValue {
     thread_local! {
-        static VALUES: RefCell<[Option<Entry>; CACHED_VALUES]> =
+        static VALUES: Slots<(u64, u64), CACHED_VALUES> =
             const { RefCell::new([const { None }; CACHED_VALUES]) };
     }
-    let index = (number.wrapping_add(kind.wrapping_mul(31)) % CACHED_VALUES as u64) as usize;
-    let set = VALUES.try_with(|values| match &mut values.borrow_mut()[index] {
-        Some((k, n, value)) if (*k, *n) == (kind, number) => *slot = value.clone(),
-        other => {
-            *slot = make();
-            *other = Some((kind, number, slot.clone()));
-        }
-    });
-    if set.is_err() {
-        // The thread is being torn down, and its cache is gone.
-        *slot = make();
-    }
+    let index = number.wrapping_add(kind.wrapping_mul(31)) as usize;
+    remembered(&VALUES, index, (kind, number), make)
 }
 
 /// Returns the value of a `Date` field, from this thread's cache of such values.
 ///
 /// Dates change once a second; formatting one takes longer than storing a response.
 pub(crate) fn cached_date(moment: Moment) -> HeaderValue {
-    let mut value = HeaderValue::from_static("");
     let make = || date::format(moment.wall());
-    set_cached_value(&mut value, DATE_KIND, moment.unix_seconds(), make);
-    value
+    cached_value(DATE_KIND, moment.unix_seconds(), make)
 }
 
 /// Returns the `Cache-Status` member of a forwarded request, from this thread's cache of such
@@ -61,26 +68,16 @@ pub(crate) fn cached_date(moment: Moment) -> HeaderValue {
 ///
 /// A cache writes few different ones; each costs several times as much to write as to remember.
 pub(crate) fn cached_member(status: &StatusName, report: Forwarded<'static>) -> HeaderValue {
-    type Entry = (u64, Forwarded<'static>, HeaderValue);
     thread_local! {
-        static MEMBERS: RefCell<[Option<Entry>; CACHED_MEMBERS]> =
+        static MEMBERS: Slots<(u64, Forwarded<'static>), CACHED_MEMBERS> =
             const { RefCell::new([const { None }; CACHED_MEMBERS]) };
     }
     let detail = report.detail.unwrap_or_default();
     let spread = report.fwd.len() + 3 * detail.len() + 7 * usize::from(report.stored);
-    let index = spread.wrapping_add(status.number as usize) % CACHED_MEMBERS;
-    let cached = MEMBERS.try_with(|members| match &mut members.borrow_mut()[index] {
-        Some((number, known, value)) if *number == status.number && *known == report => {
-            value.clone()
-        }
-        other => {
-            let value = status.name.forwarded(report);
-            *other = Some((status.number, report, value.clone()));
-            value
-        }
-    });
-    // The cache is gone while the thread is being torn down.
-    cached.unwrap_or_else(|_| status.name.forwarded(report))
+    let index = spread.wrapping_add(status.number as usize);
+    remembered(&MEMBERS, index, (status.number, report), || {
+        status.name.forwarded(report)
+    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::config::StatusName;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::cache_status::{CacheName, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
-use crate::service::cached_values::{cached_member, set_cached_value};
+use crate::service::cached_values::{cached_member, cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::selected;
@@ -91,17 +91,13 @@ impl<'s> Responder<'s> {
         };
         let ttl = hit.reuse.ttl;
         let make = || status.name.hit(ttl, None);
-        let stamp = |slot: &mut HeaderValue| match ttl {
-            Some(ttl) => set_cached_value(slot, status.number, ttl as u64, make),
-            None => *slot = make(),
+        let member = match ttl {
+            Some(ttl) => cached_value(status.number, ttl as u64, make),
+            None => make(),
         };
         match slot_mut(headers, 1, &CACHE_STATUS) {
-            Some(slot) if !has_upstream => stamp(slot),
-            _ => {
-                let mut value = HeaderValue::from_static("");
-                stamp(&mut value);
-                append_member(headers, value);
-            }
+            Some(slot) if !has_upstream => *slot = member,
+            _ => append_member(headers, member),
         }
     }
 
@@ -332,7 +328,7 @@ fn append_member(headers: &mut HeaderMap, member: HeaderValue) {
 fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
     if let Some(age) = slot_mut(response.headers_mut(), 0, &AGE) {
         let seconds = hit.reuse.age;
-        set_cached_value(age, 0, seconds, || HeaderValue::from(seconds));
+        *age = cached_value(0, seconds, || HeaderValue::from(seconds));
     }
     response
 }
