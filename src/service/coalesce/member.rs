@@ -73,6 +73,18 @@ pub(crate) enum Joined<F> {
     RetryLookup,
 }
 
+/// The end of a request's wait.
+pub(crate) enum Waited {
+    /// A flight that it follows has ended.
+    Outcome(FlightResult),
+    /// It has a place, or there is a response to share.
+    CanJoin,
+    /// A call has succeeded, and its response may be stored by now.
+    RetryLookup,
+    /// It has waited for as long as the flights may be joined: it is time to call as well.
+    TimedOut,
+}
+
 impl<F: Clone> FlightMember<F> {
     /// A request that is about to join flights. One that may not share responses (HEAD, `no-store`,
     /// a cache that shuts down, a refused fill) will join none.
@@ -223,15 +235,16 @@ impl<F: Clone> FlightMember<F> {
         limit.saturating_sub(state.now().since(self.began))
     }
 
-    /// Waits for the first outcome of the flights it follows; `None` after `timeout`, and when it
-    /// has waited for as long as it may: it is time to call the inner service as well.
+    /// Waits for the first outcome of the flights it follows, for `timeout` at most, and no longer
+    /// than it may.
     pub(crate) async fn wait<B: Backend<Fence = F>>(
         &mut self,
         state: &LayerState<B>,
         timeout: Duration,
-    ) -> Option<FlightResult> {
+    ) -> Waited {
         let timeout = timeout.min(self.time_left(state));
-        with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await
+        let followed = with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await;
+        followed.map_or(Waited::TimedOut, Waited::Outcome)
     }
 
     /// The first outcome of the flights it follows.

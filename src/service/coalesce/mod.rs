@@ -36,10 +36,9 @@ use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
 
-use self::member::{FlightMember, FlightResult, Joined};
+use self::member::{FlightMember, FlightResult, Joined, Waited};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
-use self::wait_for_place::WaitedForPlace;
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
@@ -189,33 +188,29 @@ async fn join_flights<B: Backend, Res>(
             Joined::Neither => return JoinOutcome::Alone(member.place),
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
             Joined::Follower(time_left) => member.wait(state, time_left).await,
-            Joined::NeedsPlace => match member.wait_for_place(state, fill, outgoing).await {
-                WaitedForPlace::Outcome(followed) => Some(followed),
-                WaitedForPlace::CanJoin => continue,
-                WaitedForPlace::RetryLookup => {
-                    match lookup_again(state, &mut member, fill, outgoing).await {
-                        Some(hit) => return respond(hit),
-                        None => continue,
-                    }
-                }
-            },
-            Joined::RetryLookup => match lookup_again(state, &mut member, fill, outgoing).await {
+            Joined::NeedsPlace => member.wait_for_place(state, fill, outgoing).await,
+            Joined::RetryLookup => Waited::RetryLookup,
+        };
+        let followed = match waited {
+            Waited::Outcome(followed) => followed,
+            Waited::CanJoin => continue,
+            Waited::RetryLookup => match lookup_again(state, &mut member, fill, outgoing).await {
                 Some(hit) => return respond(hit),
                 None => continue,
             },
-        };
-        let Some(followed) = waited else {
-            if state.config.coalesce.coalesce_timeout.is_zero() {
+            Waited::TimedOut if state.config.coalesce.coalesce_timeout.is_zero() => {
                 fill.miss.refusal = Some(Refusal::WaitedTooLong);
                 return JoinOutcome::Alone(None);
             }
-            if member.time_left(state).is_zero() {
-                member.note_time_up();
+            Waited::TimedOut => {
+                if member.time_left(state).is_zero() {
+                    member.note_time_up();
+                }
+                // The first follower to come back calls, too, with a fence of its own time; the
+                // others wait for both calls.
+                fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
+                continue;
             }
-            // The first follower to come back calls, too, with a fence of its own time; the
-            // others wait for both calls.
-            fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
-            continue;
         };
         let ended = use_outcome(state, &mut member, followed, fill, outgoing);
         if let Some(ended) = ended {

@@ -13,17 +13,7 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::timeout::with_timeout;
 
-use super::member::{FlightMember, FlightResult, join_rules};
-
-/// The end of the wait for a place.
-pub(crate) enum WaitedForPlace {
-    /// The request has a place, or there is a response to share.
-    CanJoin,
-    /// A call has succeeded, and its response may be stored by now.
-    RetryLookup,
-    /// A flight that it follows has ended.
-    Outcome(FlightResult),
-}
+use super::member::{FlightMember, FlightResult, Waited, join_rules};
 
 /// The first event for a request that waits for a place.
 enum First {
@@ -41,7 +31,7 @@ impl<F: Clone> FlightMember<F> {
         state: &LayerState<B>,
         fill: &mut Fill<F>,
         outgoing: &OutgoingRequest,
-    ) -> WaitedForPlace {
+    ) -> Waited {
         let flights = &state.shared.coalescing.flights;
         let mut place = Box::new(flights.place(self.key, self.precedence(outgoing)));
         loop {
@@ -61,12 +51,12 @@ impl<F: Clone> FlightMember<F> {
                     self.allow_one_flight();
                     let seen = fill.miss.completed_fills;
                     return match flights.completed_fills(&self.key) == seen {
-                        true => WaitedForPlace::CanJoin,
+                        true => Waited::CanJoin,
                         // Before it follows another call, which may fail.
-                        false => WaitedForPlace::RetryLookup,
+                        false => Waited::RetryLookup,
                     };
                 }
-                Some(First::Outcome(outcome)) => return WaitedForPlace::Outcome(outcome),
+                Some(First::Outcome(outcome)) => return Waited::Outcome(outcome),
                 None if self.time_left_for_place(state).is_zero() => place.grant(),
                 // There are more places now.
                 None => continue,
@@ -76,7 +66,7 @@ impl<F: Clone> FlightMember<F> {
                 fill.miss.completed_fills = Miss::<F>::OUTDATED;
             }
             self.place = Some(place);
-            return WaitedForPlace::CanJoin;
+            return Waited::CanJoin;
         }
     }
 
