@@ -38,21 +38,12 @@ enum Part {
     Second,
 }
 
-/// What begins with a wait.
+/// The clocks that begin, or are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Begun {
-    /// The time for a window, and for readers that stop.
+pub(super) enum Clocks {
+    /// That for a window, and with it the one for readers that stop.
     Window,
-    /// The time for readers that stop.
-    Stall,
-}
-
-/// The limits that a wait has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    /// The time for a window.
-    Window,
-    /// The time for readers that stop.
+    /// That for readers that stop.
     Stall,
 }
 
@@ -68,8 +59,8 @@ impl Patience {
         }
     }
 
-    /// Begins a wait.
-    pub(super) fn begin_wait(&mut self) -> Option<Begun> {
+    /// Begins a wait. Returns the clocks that begin with it.
+    pub(super) fn begin_wait(&mut self) -> Option<Clocks> {
         let is_first = self.part == Part::None;
         if is_first {
             self.part = Part::First;
@@ -86,8 +77,8 @@ impl Patience {
             None => false,
         };
         match (is_first, begins_stall) {
-            (true, _) => Some(Begun::Window),
-            (false, true) => Some(Begun::Stall),
+            (true, _) => Some(Clocks::Window),
+            (false, true) => Some(Clocks::Stall),
             (false, false) => None,
         }
     }
@@ -101,15 +92,15 @@ impl Patience {
         }
     }
 
-    /// Notes that the source has waited. Returns the limits that have passed.
-    pub(super) fn note_wait(&mut self, waited: Duration) -> Option<Over> {
+    /// Notes that the source has waited. Returns the clocks that are over.
+    pub(super) fn note_wait(&mut self, waited: Duration) -> Option<Clocks> {
         self.left = self.left.saturating_sub(waited);
         if let Some(left) = &mut self.left_for_stopped {
             *left = left.saturating_sub(waited);
         }
         match self.left_for_stopped {
-            _ if self.left.is_zero() => Some(Over::Window),
-            Some(Duration::ZERO) => Some(Over::Stall),
+            _ if self.left.is_zero() => Some(Clocks::Window),
+            Some(Duration::ZERO) => Some(Clocks::Stall),
             _ => None,
         }
     }
@@ -123,11 +114,11 @@ impl Patience {
     }
 
     /// Notes that a time is over, and whether readers were dropped for it.
-    pub(super) fn note_end(&mut self, over: Over, has_dropped: bool) {
+    pub(super) fn note_end(&mut self, over: Clocks, has_dropped: bool) {
         self.drops = self.drops.saturating_add(u32::from(has_dropped));
         match over {
-            Over::Window => self.renew(),
-            Over::Stall => self.left_for_stopped = None,
+            Clocks::Window => self.renew(),
+            Clocks::Stall => self.left_for_stopped = None,
         }
     }
 
@@ -155,15 +146,15 @@ mod tests {
     #[test]
     fn readers_that_stop_one_after_the_other_have_less_and_less_time() {
         let mut patience = Patience::new(Duration::from_millis(6400));
-        assert_eq!(patience.begin_wait(), Some(Begun::Window));
+        assert_eq!(patience.begin_wait(), Some(Clocks::Window));
         patience.note_wait(SECOND * 7);
-        patience.note_end(Over::Window, true);
+        patience.note_end(Clocks::Window, true);
         let mut times = Vec::new();
         for _ in 0..5 {
             assert!(patience.begin_wait().is_some());
             times.push(patience.left().as_millis());
-            assert_eq!(patience.note_wait(patience.left()), Some(Over::Stall));
-            patience.note_end(Over::Stall, true);
+            assert_eq!(patience.note_wait(patience.left()), Some(Clocks::Stall));
+            patience.note_end(Clocks::Stall, true);
         }
         assert_eq!(times, [800, 400, 200, 200, 200]);
     }
@@ -171,30 +162,30 @@ mod tests {
     #[test]
     fn readers_are_noted_once_in_each_half() {
         let mut patience = Patience::new(SECOND * 10);
-        assert_eq!(patience.begin_wait(), Some(Begun::Window));
+        assert_eq!(patience.begin_wait(), Some(Clocks::Window));
         assert_eq!(patience.left(), SECOND * 5);
         assert_eq!(patience.note_wait(SECOND), None);
         assert_eq!(patience.begin_wait(), None);
         assert_eq!(patience.left(), SECOND * 4);
         assert_eq!(patience.note_wait(SECOND * 4), None);
-        assert_eq!(patience.begin_wait(), Some(Begun::Stall));
+        assert_eq!(patience.begin_wait(), Some(Clocks::Stall));
         assert_eq!(patience.left(), SECOND * 5);
-        assert_eq!(patience.note_wait(SECOND * 5), Some(Over::Window));
+        assert_eq!(patience.note_wait(SECOND * 5), Some(Clocks::Window));
     }
 
     /// The short times go on within the time for the window, and do not renew it.
     #[test]
     fn readers_that_move_have_the_whole_time() {
         let mut patience = Patience::new(SECOND * 8);
-        patience.note_end(Over::Window, true);
+        patience.note_end(Clocks::Window, true);
         for second in 1..8 {
             assert!(patience.begin_wait().is_some(), "{second}");
             assert_eq!(patience.left(), SECOND);
-            assert_eq!(patience.note_wait(SECOND), Some(Over::Stall));
-            patience.note_end(Over::Stall, false);
+            assert_eq!(patience.note_wait(SECOND), Some(Clocks::Stall));
+            patience.note_end(Clocks::Stall, false);
         }
         patience.begin_wait();
-        assert_eq!(patience.note_wait(SECOND), Some(Over::Window));
+        assert_eq!(patience.note_wait(SECOND), Some(Clocks::Window));
     }
 
     #[test]
@@ -205,8 +196,8 @@ mod tests {
         assert_eq!(patience.left, SECOND);
         patience.note_passed(1);
         assert_eq!(patience.left, SECOND * 10);
-        assert_eq!(patience.note_wait(SECOND * 20), Some(Over::Window));
-        patience.note_end(Over::Window, false);
+        assert_eq!(patience.note_wait(SECOND * 20), Some(Clocks::Window));
+        patience.note_end(Clocks::Window, false);
         assert_eq!(patience.left, SECOND * 10, "no reader was waiting");
     }
 }

@@ -20,7 +20,7 @@ use crate::semantics::reason::Refusal;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
-use crate::body::patience::{Begun, Over, Patience};
+use crate::body::patience::{Clocks, Patience};
 use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
@@ -230,7 +230,7 @@ async fn wait_for_readers<T>(
     let called = Instant::now();
     loop {
         if let Some(begun) = patience.begin_wait() {
-            stream.begin_stall(begun == Begun::Window);
+            stream.begin_stall(begun == Clocks::Window);
         }
         let begun = Instant::now();
         let outcome = with_timeout(patience.left(), ready.as_mut()).await;
@@ -239,7 +239,7 @@ async fn wait_for_readers<T>(
             return outcome;
         }
         if let Some(over) = over {
-            let has_dropped = stream.drop_stalled_readers(over == Over::Window);
+            let has_dropped = stream.drop_stalled_readers(over == Clocks::Window);
             patience.note_end(over, has_dropped);
             if has_dropped {
                 return None;
