@@ -9,7 +9,8 @@ mod validations;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::AtomicBool as StdAtomicBool;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +42,23 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 
 fn now() -> Moment {
     Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
+}
+
+/// Whether a waker was used. Its atomic is that of std: wakers are cloned and woken where loom cannot
+/// switch threads.
+#[derive(Default)]
+struct WokenFlag(StdAtomicBool);
+
+impl WokenFlag {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for WokenFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn place_limit(at_first: usize) -> PlaceLimit {

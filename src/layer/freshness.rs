@@ -78,8 +78,7 @@ impl<B: Backend> CacheLayer<B> {
     /// this function or [`store_if`](Self::store_if) is set.
     ///
     /// With axum the function can go by the route: a router adds the `MatchedPath` before the
-    /// layers of `Router::layer` of axum and
-    /// `Router::route_layer` are called.
+    /// layers of its `Router::layer` and `Router::route_layer` are called.
     ///
     /// ```
     /// use std::time::Duration;

@@ -238,7 +238,7 @@ reasons! {
     /// |---|---|---|
     /// | `Committed` | 2xx, 3xx | its resources are invalidated before the head is returned |
     /// | `Rejected` | 4xx except 408; 501, 505 | nothing changes |
-    /// | `Rejected` | content that the client broke off: 4xx, of `ReverseProxy` 408 too | as above |
+    /// | `Rejected` | content that its client broke off: 4xx, with `ReverseProxy` also 408 | as above |
     /// | `Unknown` | 408, other 5xx, an error, a panic, a dropped call | invalidated; see below |
     ///
     /// After an unknown outcome, the write may be committed late: its resources are invalidated,

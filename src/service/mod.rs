@@ -144,16 +144,7 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         let inner = HttpService(self.inner.clone());
         ResponseFuture::pending(work(self.state.clone(), inner, request))
     }
-}
 
-/// Gives a request that is not answered from the store its own cookies back.
-fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
-    if let Some(cookies) = cookies {
-        cookies.put_back(headers);
-    }
-}
-
-impl<S: Clone, B: Backend> Cache<S, B> {
     /// Sends a request past the cache.
     fn pass_by<Req, Res>(
         &self,
@@ -170,6 +161,13 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         self.forward(parts, body, |state, inner, request| {
             bypass(state, inner, request, reason)
         })
+    }
+}
+
+/// Gives a request that is not answered from the store its own cookies back.
+fn put_back(cookies: Option<CookieLines>, headers: &mut HeaderMap) {
+    if let Some(cookies) = cookies {
+        cookies.put_back(headers);
     }
 }
 

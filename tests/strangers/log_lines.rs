@@ -21,7 +21,7 @@ fn layer() -> CacheLayer<MemoryBackend> {
 }
 
 /// One line for ten thousand causes of a kind within a second; the next one counts the others.
-async fn is_told_once<S>(service: &S, line: &str, cause: impl Fn(usize) -> Request<()>)
+async fn assert_told_once<S>(service: &S, line: &str, cause: impl Fn(usize) -> Request<()>)
 where
     S: Service<Request<()>, Response = http::Response<Body>> + Clone,
     S::Error: std::fmt::Debug,
@@ -51,7 +51,7 @@ fn origin(lines: &'static [(&'static str, &'static str)], status: u16) -> Origin
 async fn writes_without_a_key_are_told_once_a_second() {
     let service = layer().key_by(|_, _| None).layer(origin(&[], 200));
     let line = "a write without a key invalidates nothing";
-    is_told_once(&service, line, |number| put(&format!("/{number}"))).await;
+    assert_told_once(&service, line, |number| put(&format!("/{number}"))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,14 +59,14 @@ async fn references_that_name_nothing_are_told_once_a_second() {
     let layer = layer().also_invalidate(|_| vec!["http://[".to_owned()]);
     let service = layer.layer(origin(&[], 200));
     let line = "also_invalidate named no resource";
-    is_told_once(&service, line, |number| put(&format!("/{number}"))).await;
+    assert_told_once(&service, line, |number| put(&format!("/{number}"))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn useless_responses_are_told_once_a_second() {
     let service = layer().layer(Origin::at_once(|_| answer(304, &[], "")));
     let line = "response of no use; repeating the request";
-    is_told_once(&service, line, |number| get(&format!("/{number}"))).await;
+    assert_told_once(&service, line, |number| get(&format!("/{number}"))).await;
 }
 
 #[tokio::test(start_paused = true)]

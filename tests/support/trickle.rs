@@ -14,7 +14,7 @@ use tower_response_cache::BoxError;
 
 use super::origin::OriginBody;
 
-/// What comes next of a body.
+/// The next step of a body.
 pub enum Step {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -28,7 +28,7 @@ pub enum Step {
 pub struct Trickle {
     /// The pieces, each with the time before it.
     steps: VecDeque<(Duration, Step)>,
-    /// The length of what is still to come, if that is known beforehand.
+    /// The length of the rest, if it is announced.
     length: Option<u64>,
     timer: Option<Pin<Box<Sleep>>>,
 }

@@ -18,20 +18,20 @@ impl Lifecycle<Slot, MemoryEntry> for CollectEvicted {
         let is_replaced =
             |(inserted, by): (Slot, ContentId)| inserted == slot && by != entry.content.id();
         let is_replaced = evicted.inserting.is_some_and(is_replaced);
-        evicted.entries.push(Removed { entry, is_replaced });
+        evicted.entries.push(RemovedEntry { entry, is_replaced });
     }
 }
 
 /// The entries that one put evicted, replaced or removed.
 #[derive(Debug, Default)]
 pub(super) struct EvictedEntries {
-    entries: Vec<Removed>,
+    entries: Vec<RemovedEntry>,
     /// The slot that is being inserted into, and what.
     inserting: Option<(Slot, ContentId)>,
 }
 
 #[derive(Debug)]
-struct Removed {
+struct RemovedEntry {
     entry: MemoryEntry,
     /// Whether it gave its place to what took its key, rather than to others.
     is_replaced: bool,
@@ -40,7 +40,7 @@ struct Removed {
 impl EvictedEntries {
     /// Adds an entry that was removed to make room.
     pub(super) fn add(&mut self, removed: Option<MemoryEntry>) {
-        self.entries.extend(removed.map(|entry| Removed {
+        self.entries.extend(removed.map(|entry| RemovedEntry {
             entry,
             is_replaced: false,
         }));
@@ -48,7 +48,7 @@ impl EvictedEntries {
 
     /// Adds an entry that was replaced by one in another slot.
     pub(super) fn add_replaced(&mut self, entry: MemoryEntry) {
-        self.entries.push(Removed {
+        self.entries.push(RemovedEntry {
             entry,
             is_replaced: true,
         });

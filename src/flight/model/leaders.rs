@@ -2,13 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool as StdAtomicBool;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::{enter, key, now, ready, rules};
+use super::{WokenFlag, enter, key, now, ready, rules};
 use crate::flight::follower::Follower;
 use crate::flight::{BodyReader, Entered, FlightOutcome, Flights, Leader};
 use crate::semantics::request_kind::RequestKind;
@@ -39,16 +38,6 @@ struct Polled<T> {
     woken: Arc<WokenFlag>,
 }
 
-/// That of std: wakers are cloned and woken where loom cannot switch threads.
-#[derive(Default)]
-struct WokenFlag(StdAtomicBool);
-
-impl Wake for WokenFlag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl<T> Polled<T> {
     fn new(future: impl Future<Output = T> + 'static) -> Self {
         let mut future: Pin<Box<dyn Future<Output = T>>> = Box::pin(future);
@@ -68,7 +57,7 @@ impl<T> Polled<T> {
     /// The output, once all other threads have ended: the future must have been woken for it.
     fn finish(self) -> T {
         self.output.unwrap_or_else(|| {
-            assert!(self.woken.0.load(Ordering::Relaxed), "not woken");
+            assert!(self.woken.is_set(), "not woken");
             ready(self.future)
         })
     }

@@ -1,34 +1,23 @@
 //! Models for loom of the places that paced calls have: none is lost, and none is had by two.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool as StdAtomicBool, Ordering};
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll};
 
 use loom::thread;
 
-use super::{enter_in, key, now, place_limit};
+use super::{WokenFlag, enter_in, key, now, place_limit};
 use crate::flight::{Entered, FlightOutcome, Flights, Place, Precedence};
 
 type Table = Flights<usize, ()>;
 
-/// That of std: wakers are cloned and woken where loom cannot switch threads.
-#[derive(Default)]
-struct WokenFlag(StdAtomicBool);
-
-impl Wake for WokenFlag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A request that has asked for the only place.
-struct Asked {
+struct PlaceRequest {
     place: Place<usize, ()>,
     woken: Arc<WokenFlag>,
     answer: Poll<bool>,
 }
 
-impl Asked {
+impl PlaceRequest {
     fn new(flights: &Table) -> Self {
         let mut asked = Self {
             place: flights.place(key(), Precedence::ForAll),
@@ -49,7 +38,7 @@ impl Asked {
     /// The final answer, once nothing more happens beside it.
     fn finish(mut self) -> Poll<bool> {
         if self.answer.is_pending() {
-            let was_woken = self.woken.0.load(Ordering::Relaxed);
+            let was_woken = self.woken.is_set();
             self.ask();
             assert_eq!(self.answer.is_ready(), was_woken, "woken if there is news");
         }
@@ -59,7 +48,7 @@ impl Asked {
 
 /// A flight in the only place of its key.
 fn lead_in_place(flights: &Table) -> crate::flight::Leader<usize, ()> {
-    let mut asked = Asked::new(flights);
+    let mut asked = PlaceRequest::new(flights);
     assert_eq!(asked.answer, Poll::Ready(true));
     match enter_in(flights, Some(0), Some(&mut asked.place)) {
         Entered::Leader(leader) => {
@@ -77,13 +66,13 @@ fn a_place_is_handed_over_or_returned_however_its_owner_leaves() {
         let leader = lead_in_place(&flights);
         let failing = thread::spawn(move || leader.close_with(FlightOutcome::Vacant));
         let table = flights.clone();
-        let leaving = thread::spawn(move || drop(Asked::new(&table)));
-        let waiting = Asked::new(&flights);
+        let leaving = thread::spawn(move || drop(PlaceRequest::new(&table)));
+        let waiting = PlaceRequest::new(&flights);
         failing.join().expect("no panic");
         leaving.join().expect("no panic");
         assert_eq!(waiting.finish(), Poll::Ready(true));
         assert_eq!(
-            Asked::new(&flights).answer,
+            PlaceRequest::new(&flights).answer,
             Poll::Ready(true),
             "none is left"
         );
@@ -100,7 +89,7 @@ fn a_response_wakes_a_request_that_waits_for_a_place() {
             leader.publish(FlightOutcome::Shared(Arc::new(())));
             leader
         });
-        let waiting = Asked::new(&flights);
+        let waiting = PlaceRequest::new(&flights);
         let leader = answering.join().expect("no panic");
         // The request came after the response and finds it at once, or is told to look for it.
         let came_after = waiting.answer == Poll::Ready(true);

@@ -67,7 +67,7 @@ pub(super) struct Question {
 }
 
 /// The answer, with the wakers that the caller uses once it has released the lock.
-pub(super) struct Asked {
+pub(super) struct Reply {
     pub(super) answer: Answer,
     /// Those of requests that have a place now. They are to be woken.
     pub(super) granted: Vec<Waker>,
@@ -75,7 +75,7 @@ pub(super) struct Asked {
     pub(super) replaced: Option<Waker>,
 }
 
-impl Asked {
+impl Reply {
     fn at_once(answer: Answer) -> Self {
         Self {
             answer,
@@ -165,7 +165,7 @@ impl<T> PacedKeys<T> {
         question: Question,
         (limit, now): (PlaceLimit, Moment),
         waker: &Waker,
-    ) -> Asked {
+    ) -> Reply {
         let Question {
             member,
             is_new,
@@ -173,23 +173,23 @@ impl<T> PacedKeys<T> {
         } = question;
         let is_paced = self.contains(key);
         if !is_new && !is_paced {
-            return Asked::at_once(Answer::Ended);
+            return Reply::at_once(Answer::Ended);
         }
         let paced = self.0.entry(*key).or_insert_with(|| PacedKey::new(now));
         if !is_paced {
             paced.began = now;
         }
         if paced.holders.contains(&member) {
-            return Asked::at_once(Answer::Granted);
+            return Reply::at_once(Answer::Granted);
         }
         let queue = &mut paced.waiting[precedence as usize];
         if !is_new && !queue.contains_key(&member) {
-            return Asked::at_once(Answer::Ended);
+            return Reply::at_once(Answer::Ended);
         }
         let replaced = queue.insert(member, waker.clone());
         paced.update_places(limit, now);
         let granted = paced.fill_places();
-        Asked {
+        Reply {
             answer: match paced.holders.contains(&member) {
                 true => Answer::Granted,
                 false => Answer::Waits,

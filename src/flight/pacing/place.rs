@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::paced_keys::{Answer, Asked, Precedence, Question};
+use super::paced_keys::{Answer, Precedence, Question, Reply};
 use super::place_limit::PlaceLimit;
 use crate::flight::flight_maps::{FlightStripes, next_id};
 use crate::key::CacheKey;
@@ -59,16 +59,16 @@ impl<F, H> Place<F, H> {
             precedence: self.precedence,
         };
         let mut maps = self.stripes.of_key(&self.key).lock();
-        let asked = maps
+        let reply = maps
             .paced
             .ask(&self.key, question, (limit, now), cx.waker());
         drop(maps);
         self.is_listed = true;
-        let Asked {
+        let Reply {
             answer,
             granted,
             replaced,
-        } = asked;
+        } = reply;
         drop(replaced);
         granted.into_iter().for_each(Waker::wake);
         match answer {

@@ -166,19 +166,21 @@ fn conclude<B: Backend, Res: InnerBody>(
     significance: Significance,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
+    let release = |refusal| {
+        let answered = (delivery.outgoing, &head);
+        release_followers(state, &leader, refusal, answered, significance);
+    };
     let storable = match decision {
         Ok(storable) => storable,
         Err(refusal) => {
-            let answered = (delivery.outgoing, &head);
-            release_followers(state, &leader, refusal, answered, significance);
+            release(refusal);
             return deliver_unstored(delivery, head, body, refusal);
         }
     };
     if !storable.grant.freshness.is_reusable() {
         // It may not be used without validation (RFC 9111 §4, §5.2.2.4): the followers ask at
         // once, each for itself.
-        let answered = (delivery.outgoing, &head);
-        release_followers(state, &leader, Refusal::NoCache, answered, significance);
+        release(Refusal::NoCache);
         return deliver_alone(delivery, head, body, storable);
     }
     match state.shared.background.runtime() {

@@ -35,7 +35,7 @@ async fn hanging_calls_of_some_clients_do_not_deny_a_key_to_others() {
     }
 }
 
-/// Calls with cookies that hang are told apart by their kind, and change nothing for plain ones.
+/// Calls with cookies are of another kind than plain ones: if they hang, these do not wait.
 #[tokio::test(start_paused = true)]
 async fn hanging_calls_with_cookies_do_not_deny_a_key_to_others() {
     let service = layer().layer(slowed(3600 * SECOND));

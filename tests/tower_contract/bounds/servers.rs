@@ -183,7 +183,7 @@ async fn the_reverse_proxy_and_its_layers() {
 /// In a place that names the types of the cache, and asks of the bodies what servers do.
 #[test]
 fn the_types_can_be_named() {
-    fn is_served<B>(_: &Cache<Answers<B>, MemoryBackend>)
+    fn assert_served<B>(_: &Cache<Answers<B>, MemoryBackend>)
     where
         Answers<B>: Clone,
         B: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
@@ -194,5 +194,5 @@ fn the_types_can_be_named() {
     fn layered(layer: &CacheLayer<MemoryBackend>) -> Cache<Answers<Boxed>, MemoryBackend> {
         layer.layer(Answers(boxed_body))
     }
-    is_served(&layered(&in_memory()));
+    assert_served(&layered(&in_memory()));
 }

@@ -133,8 +133,8 @@ async fn bytes_are_served_as_they_arrive() {
     }
 }
 
-/// Requests do not queue for a response that may not be stored: the second refusal in a row tells, and
-/// the second time none waits at all.
+/// Requests do not queue for a response that may not be stored: the second refusal in a row tells,
+/// and the second time none waits at all.
 #[tokio::test(start_paused = true)]
 async fn uncacheable_responses_make_no_queue() {
     for line in [
