@@ -3,35 +3,55 @@
 
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
+use tower_response_cache::ResponseBody;
 
-use super::layer;
-use crate::support::origin::{Origin, answer, cacheable};
+use super::{Service, layer};
+use crate::support::origin::{Origin, OriginBody, OriginError, answer, cacheable};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, send, with};
+
+type Attackers = JoinSet<Result<Response<ResponseBody<OriginBody>>, OriginError>>;
+
+/// A request that the origin is slow to answer.
+fn slow_request() -> Request<()> {
+    with(get("/a"), "x-slow", "1")
+}
+
+/// Sends so many requests, and waits for none of them.
+fn attack(
+    attackers: &mut Attackers,
+    service: &Service,
+    count: usize,
+    request: impl Fn() -> Request<()>,
+) {
+    for _ in 0..count {
+        attackers.spawn(service.clone().oneshot(request()));
+    }
+}
+
+/// Sends a plain request, which must be answered by the service. Returns how long that took.
+async fn assert_answered(service: &Service, name: &str) -> Duration {
+    let begun = Instant::now();
+    let got = send(service, get("/a")).await;
+    let took = begun.elapsed();
+    eprintln!("{name}: {} after {took:?}: {}", got.status, got.cache_status());
+    assert_eq!(got.status, 200, "{name} after {took:?}");
+    took
+}
 
 /// A few clients whose calls hang take all places of a key.
 #[tokio::test(start_paused = true)]
 async fn hanging_calls_of_some_clients_do_not_deny_a_key_to_others() {
     let service = layer().layer(slowed(3600 * SECOND));
     let mut attackers = JoinSet::new();
-    for _ in 0..14 {
-        attackers.spawn(service.clone().oneshot(with(get("/a"), "x-slow", "1")));
-    }
+    attack(&mut attackers, &service, 14, slow_request);
     sleep(40 * SECOND).await;
     for _ in 0..3 {
-        let begun = Instant::now();
-        let got = send(&service, get("/a")).await;
-        eprintln!(
-            "{} after {:?}: {}",
-            got.status,
-            begun.elapsed(),
-            got.cache_status()
-        );
-        assert_eq!(got.status, 200, "after {:?}", begun.elapsed());
+        assert_answered(&service, "plain").await;
     }
 }
 
@@ -40,20 +60,11 @@ async fn hanging_calls_of_some_clients_do_not_deny_a_key_to_others() {
 async fn hanging_calls_with_cookies_do_not_deny_a_key_to_others() {
     let service = layer().layer(slowed(3600 * SECOND));
     let mut attackers = JoinSet::new();
-    for _ in 0..14 {
-        let ask = with(with(get("/a"), "x-slow", "1"), "cookie", "a=1");
-        attackers.spawn(service.clone().oneshot(ask));
-    }
+    attack(&mut attackers, &service, 14, || {
+        with(slow_request(), "cookie", "a=1")
+    });
     sleep(40 * SECOND).await;
-    let begun = Instant::now();
-    let got = send(&service, get("/a")).await;
-    eprintln!(
-        "{} after {:?}: {}",
-        got.status,
-        begun.elapsed(),
-        got.cache_status()
-    );
-    assert_eq!(got.status, 200, "after {:?}", begun.elapsed());
+    assert_answered(&service, "plain").await;
 }
 
 /// A flood of requests that fail late keeps others from a place.
@@ -61,24 +72,12 @@ async fn hanging_calls_with_cookies_do_not_deny_a_key_to_others() {
 async fn a_flood_of_failing_requests_does_not_deny_a_key_to_others() {
     let service = layer().layer(slowed(4 * SECOND));
     let mut attackers = JoinSet::new();
-    for _ in 0..40 {
-        attackers.spawn(service.clone().oneshot(with(get("/a"), "x-slow", "1")));
-    }
+    attack(&mut attackers, &service, 40, slow_request);
     sleep(15 * SECOND).await;
-    for _ in 0..500 {
-        attackers.spawn(service.clone().oneshot(with(get("/a"), "x-slow", "1")));
-    }
+    attack(&mut attackers, &service, 500, slow_request);
     sleep(SECOND).await;
-    let begun = Instant::now();
-    let got = send(&service, get("/a")).await;
-    eprintln!(
-        "{} after {:?}: {}",
-        got.status,
-        begun.elapsed(),
-        got.cache_status()
-    );
-    assert_eq!(got.status, 200, "after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < 12 * SECOND, "after {:?}", begun.elapsed());
+    let took = assert_answered(&service, "plain").await;
+    assert!(took < 12 * SECOND, "after {took:?}");
 }
 
 /// An origin that a field of one client makes slow.
@@ -99,20 +98,12 @@ async fn a_thousand_hanging_calls_hold_up_others_for_one_takeover_timeout() {
     for name in ["x-odd", "cookie", "authorization"] {
         let service = layer().layer(slowed(3600 * SECOND));
         let mut attackers = JoinSet::new();
-        for _ in 0..1000 {
-            let ask = with(with(get("/a"), "x-slow", "1"), name, "1");
-            attackers.spawn(service.clone().oneshot(ask));
-        }
+        attack(&mut attackers, &service, 1000, || {
+            with(slow_request(), name, "1")
+        });
         sleep(31 * SECOND).await;
-        let begun = Instant::now();
-        let got = send(&service, get("/a")).await;
-        eprintln!("{name}: {} after {:?}", got.status, begun.elapsed());
-        assert_eq!(got.status, 200, "{name}");
-        assert!(
-            begun.elapsed() <= 10 * SECOND,
-            "{name}: {:?}",
-            begun.elapsed()
-        );
+        let took = assert_answered(&service, name).await;
+        assert!(took <= 10 * SECOND, "{name}: {took:?}");
     }
 }
 
@@ -121,14 +112,11 @@ async fn a_thousand_hanging_calls_hold_up_others_for_one_takeover_timeout() {
 async fn calls_that_hang_hold_no_places_after_a_success() {
     let service = layer().layer(slowed(3600 * SECOND));
     let mut attackers = JoinSet::new();
-    for _ in 0..100 {
-        attackers.spawn(service.clone().oneshot(with(get("/a"), "x-slow", "1")));
-    }
+    attack(&mut attackers, &service, 100, slow_request);
     sleep(31 * SECOND).await;
-    assert_eq!(send(&service, get("/a")).await.status, 200);
+    assert_answered(&service, "first").await;
     // The stored response has expired.
     sleep(600 * SECOND).await;
-    let begun = Instant::now();
-    assert_eq!(send(&service, get("/a")).await.status, 200);
-    assert!(begun.elapsed() <= SLOW * 2, "{:?}", begun.elapsed());
+    let took = assert_answered(&service, "later").await;
+    assert!(took <= SLOW * 2, "{took:?}");
 }

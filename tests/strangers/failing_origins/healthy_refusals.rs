@@ -3,10 +3,18 @@
 
 use tower::Layer;
 
-use super::{Load, count, herd, layer, report};
+use super::{Got, Load, Service, count, herd, layer, report};
 use crate::support::gets;
 use crate::support::origin::{after, answer, cacheable};
 use crate::support::time::{SECOND, SLOW};
+
+/// The answers to 600 requests at once, after a line about those with this status, and with 503.
+async fn answers_to_600(service: &Service, status: u16) -> Vec<Got> {
+    let (took, got) = herd(service, gets(600)).await;
+    let [expected, refused] = [status, 503].map(|status| count(&got, status));
+    eprintln!("{status}: {expected}, 503: {refused}, {took:?}");
+    got
+}
 
 /// The service answers 200 each time; the hook panics. No client may get 503.
 #[tokio::test(start_paused = true)]
@@ -15,12 +23,7 @@ async fn a_herd_whose_store_if_panics_gets_the_answers_of_the_service() {
     let service = layer()
         .store_if(|_, _| panic!("on purpose"))
         .layer(origin.clone());
-    let (took, got) = herd(&service, gets(600)).await;
-    eprintln!(
-        "200: {}, 503: {}, {took:?}",
-        count(&got, 200),
-        count(&got, 503)
-    );
+    let got = answers_to_600(&service, 200).await;
     assert_eq!(count(&got, 503), 0, "the service never answered 503");
 }
 
@@ -30,12 +33,7 @@ async fn a_herd_whose_ttl_by_panics_gets_the_answers_of_the_service() {
     let service = layer()
         .ttl_by(|_, _| panic!("on purpose"))
         .layer(origin.clone());
-    let (took, got) = herd(&service, gets(600)).await;
-    eprintln!(
-        "200: {}, 503: {}, {took:?}",
-        count(&got, 200),
-        count(&got, 503)
-    );
+    let got = answers_to_600(&service, 200).await;
     assert_eq!(count(&got, 503), 0, "the service never answered 503");
 }
 
@@ -45,12 +43,7 @@ async fn a_herd_that_is_answered_with_a_status_that_is_never_stored_gets_it() {
     for status in [407, 408, 421, 425, 426, 428, 431] {
         let origin = after(SECOND, move |_, _| answer(status, &[], "no"));
         let service = layer().layer(origin.clone());
-        let (took, got) = herd(&service, gets(600)).await;
-        eprintln!(
-            "{status}: {}, 503: {}, {took:?}",
-            count(&got, status),
-            count(&got, 503)
-        );
+        let got = answers_to_600(&service, status).await;
         assert_eq!(
             count(&got, 503),
             0,
@@ -68,12 +61,7 @@ async fn a_service_that_recovers_to_a_4xx_ends_the_pacing() {
             _ => answer(status, &[], "rejected"),
         });
         let service = layer().layer(origin.clone());
-        let (took, got) = herd(&service, gets(600)).await;
-        eprintln!(
-            "{status}: {}, 503: {}, {took:?}",
-            count(&got, status),
-            count(&got, 503)
-        );
+        let got = answers_to_600(&service, status).await;
         assert!(
             count(&got, 503) <= 4,
             "{status}: the service answered 503 four times"
@@ -89,12 +77,7 @@ async fn a_service_that_recovers_to_a_response_for_hooks_only() {
         _ => cacheable("page"),
     });
     let service = layer().store_if(|_, _| false).layer(origin.clone());
-    let (took, got) = herd(&service, gets(600)).await;
-    eprintln!(
-        "200: {}, 503: {}, {took:?}",
-        count(&got, 200),
-        count(&got, 503)
-    );
+    let got = answers_to_600(&service, 200).await;
     assert!(count(&got, 503) <= 4);
 }
 

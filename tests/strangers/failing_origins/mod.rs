@@ -26,6 +26,8 @@ use crate::support::{get, gets, put, send, with};
 /// The default of `max_parallel_retries`.
 const MAX_PARALLEL: usize = 8;
 
+type Service = Cache<Origin, MemoryBackend>;
+
 fn layer() -> CacheLayer<MemoryBackend> {
     in_virtual_time(MemoryBackend::default())
 }
@@ -81,7 +83,7 @@ type Got = Result<(u16, String), String>;
 
 /// Sends all at once. How long that took, and what each got.
 async fn herd(
-    service: &Cache<Origin, MemoryBackend>,
+    service: &Service,
     asks: impl IntoIterator<Item = Request<()>>,
 ) -> (Duration, Vec<Got>) {
     let begun = Instant::now();

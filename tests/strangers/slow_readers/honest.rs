@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{KIB, MIB, head_of};
+use super::{KIB, MIB, head_of, one_call, send_chunks};
 use crate::support::get;
-use crate::support::origin::{Origin, cacheable, scripted};
 use crate::support::time::{SECOND, in_virtual_time};
 
 const SIZE: usize = 16 * MIB;
+/// The size of the chunks that `send_chunks` sends.
 const CHUNK: usize = 16 * KIB;
 const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,21 +66,13 @@ where
 
 /// The end of the first client's body, and the time that it took, beside the others and a fast one.
 async fn first_of(clients: &[Client]) -> ((usize, bool), Duration) {
-    let (script, body) = scripted();
-    let body = std::sync::Mutex::new(Some(body));
-    let origin = Origin::at_once(move |_| {
-        let body = body.lock().expect("a body").take().expect("one call");
-        cacheable("").map(|_| body)
-    });
+    let (script, origin) = one_call();
     let service = in_virtual_time(MemoryBackend::default()).layer(origin);
     let mut heads = Vec::new();
     for _ in 0..=clients.len() {
         heads.push(head_of(&service, get("/a")).await);
     }
-    for _ in 0..SIZE / CHUNK {
-        let frame = Frame::data(Bytes::from(vec![7; CHUNK]));
-        script.send(Ok(frame)).expect("a reader");
-    }
+    send_chunks(&script, SIZE);
     drop(script);
     let begun = Instant::now();
     let fast = heads.pop().expect("a head");
@@ -140,20 +132,12 @@ async fn readers_of_a_little_are_cut_off_together() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_runs_at_the_last_moment_ends_no_other() {
     for late in [9_900, 9_950, 9_990, 9_999] {
-        let (script, body) = scripted();
-        let body = std::sync::Mutex::new(Some(body));
-        let origin = Origin::at_once(move |_| {
-            let body = body.lock().expect("a body").take().expect("one call");
-            cacheable("").map(|_| body)
-        });
+        let (script, origin) = one_call();
         let service = in_virtual_time(MemoryBackend::default()).layer(origin);
         let honest = head_of(&service, get("/a")).await;
         let fast = head_of(&service, get("/a")).await;
         let mut runner = head_of(&service, get("/a")).await;
-        for _ in 0..SIZE / CHUNK {
-            let frame = Frame::data(Bytes::from(vec![7; CHUNK]));
-            script.send(Ok(frame)).expect("a reader");
-        }
+        send_chunks(&script, SIZE);
         drop(script);
         let mut others = JoinSet::new();
         others.spawn(read(fast, reads_each(Duration::ZERO)));

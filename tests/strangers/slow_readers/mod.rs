@@ -14,16 +14,41 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 
-use crate::support::origin::{self, answer, scripted};
+use crate::support::origin::{self, BodyStep, Origin, answer, cacheable, scripted};
 use crate::support::time::{SECOND, settled};
 use crate::support::{get, is_stored, send};
 
+type Script = UnboundedSender<BodyStep>;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+/// Sends so many bytes in chunks of 16 KiB.
+fn send_chunks(script: &Script, size: usize) {
+    let mut left = size;
+    while left > 0 {
+        let chunk = left.min(16 * KIB);
+        let frame = Frame::data(Bytes::from(vec![7; chunk]));
+        script.send(Ok(frame)).expect("a reader");
+        left -= chunk;
+    }
+}
+
+/// A body that a test sends, and an origin that answers its one call with it.
+fn one_call() -> (Script, Origin) {
+    let (script, body) = scripted();
+    let body = std::sync::Mutex::new(Some(body));
+    let origin = Origin::at_once(move |_| {
+        let body = body.lock().expect("a body").take().expect("one call");
+        cacheable("").map(|_| body)
+    });
+    (script, origin)
+}
 
 /// A response with these fields whose body of `size` bytes comes in chunks of 16 KiB. Its length
 /// is announced where the fields say so. With `is_endless` the end of the body never comes.
@@ -34,13 +59,7 @@ fn in_chunks(
     is_endless: bool,
 ) -> origin::Response {
     let (script, body) = scripted();
-    let mut left = size;
-    while left > 0 {
-        let chunk = left.min(16 * KIB);
-        let frame = Frame::data(Bytes::from(vec![7; chunk]));
-        script.send(Ok(frame)).expect("a reader");
-        left -= chunk;
-    }
+    send_chunks(&script, size);
     if is_endless {
         tokio::spawn(async move {
             script.closed().await;

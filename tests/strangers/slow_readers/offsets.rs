@@ -3,15 +3,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Frame;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{KIB, MIB, head_of, read_up_to};
+use super::{KIB, MIB, head_of, one_call, read_up_to, send_chunks};
 use crate::support::get;
-use crate::support::origin::{Origin, cacheable, scripted};
 use crate::support::time::{SECOND, in_virtual_time, settle};
 
 const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,12 +16,7 @@ const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that two honest readers of 16 MiB take beside others which stop at these offsets.
 async fn time_beside(stops: Vec<usize>) -> Duration {
     const SIZE: usize = 16 * MIB;
-    let (script, body) = scripted();
-    let body = std::sync::Mutex::new(Some(body));
-    let origin = Origin::at_once(move |_| {
-        let body = body.lock().expect("a body").take().expect("one call");
-        cacheable("").map(|_| body)
-    });
+    let (script, origin) = one_call();
     let service = in_virtual_time(MemoryBackend::default()).layer(origin);
     let mut stalled = Vec::new();
     for stop in stops {
@@ -34,10 +26,7 @@ async fn time_beside(stops: Vec<usize>) -> Duration {
         head_of(&service, get("/a")).await,
         head_of(&service, get("/a")).await,
     ];
-    for _ in 0..SIZE / (16 * KIB) {
-        let frame = Frame::data(Bytes::from(vec![7; 16 * KIB]));
-        script.send(Ok(frame)).expect("a reader");
-    }
+    send_chunks(&script, SIZE);
     drop(script);
     let begun = Instant::now();
     let stopping = stalled.into_iter().map(|(mut response, stop)| {
