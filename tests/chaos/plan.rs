@@ -1,17 +1,16 @@
 //! What kind of world a seed makes: the options of the layer, and the habits of all parties.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::Instant;
 use tower_response_cache::backend::{Backend, MemoryBackend};
-use tower_response_cache::clock::Moment;
 use tower_response_cache::key::DigestSeed;
 use tower_response_cache::random::SeededRandom;
 use tower_response_cache::{CacheLayer, RequestDirective, WriteOutcome};
 
 use crate::support::luck::Luck;
 use crate::support::names::normal_path;
+use crate::support::time::in_virtual_time;
 
 /// What the responses of a world can be asked for by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,13 +113,8 @@ impl Plan {
 
     /// The layer, with limits that are met where there are limits.
     pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
-        let begun = Instant::now();
-        let mut layer = CacheLayer::new(backend)
+        let mut layer = in_virtual_time(backend)
             .random(SeededRandom::new(luck.below(u64::MAX)))
-            .clock(move || {
-                let passed = begun.elapsed() + Duration::from_secs(1);
-                Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
-            })
             .write_grace_window(Duration::from_millis(self.grace))
             .write_through(self.write_through)
             .invalidate_on_unknown(self.invalidates_on_unknown)

@@ -41,6 +41,8 @@ mod stores;
 mod support;
 mod world;
 
+use std::panic::resume_unwind;
+
 use support::{luck, names};
 
 use stores::{Kind, Store};
@@ -101,15 +103,26 @@ fn every_seed_of(kind: Kind) {
     }
 }
 
+/// The stack of the thread that runs a test's worlds. Unoptimised, the futures of a world with
+/// several backends in each other take more than the 2 MiB of a test's own thread.
+const STACK: usize = 8 << 20;
+
 /// Runs a test's seeds, as many as that unless told otherwise.
-fn each(seeds: u64, run: impl Fn(u64) -> Seen) -> Seen {
+fn each(seeds: u64, run: impl Fn(u64) -> Seen + Sync) -> Seen {
     let from = number("SIMULATION_FROM", 0);
     let seeds = from..from + number("SIMULATION_SEEDS", seeds);
-    let seen = seeds.map(|seed| {
-        let _told = Told(seed);
-        run(seed)
+    let all = || {
+        let seen = seeds.map(|seed| {
+            let _told = Told(seed);
+            run(seed)
+        });
+        seen.sum()
+    };
+    let seen: Seen = std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(STACK);
+        let thread = builder.spawn_scoped(scope, all).expect("a thread");
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     });
-    let seen: Seen = seen.sum();
     assert!(is_alone() || seen.hits > 0 && seen.stores > 0, "{seen:?}");
     seen
 }

@@ -1,15 +1,14 @@
 //! What kind of world a seed makes.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::time::Instant;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
-use tower_response_cache::clock::Moment;
 use tower_response_cache::random::SeededRandom;
 
 use crate::luck::Luck;
 use crate::source::validators::Validators;
+use crate::support::time::in_virtual_time;
 
 #[derive(Clone, Copy)]
 pub struct Plan {
@@ -153,13 +152,8 @@ impl Plan {
     }
 
     pub fn layer<B: Backend>(self, backend: B, luck: &Luck) -> CacheLayer<B> {
-        let begun = Instant::now();
-        let mut layer = CacheLayer::new(backend)
+        let mut layer = in_virtual_time(backend)
             .random(SeededRandom::new(luck.below(u64::MAX)))
-            .clock(move || {
-                let passed = begun.elapsed() + Duration::from_secs(1);
-                Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
-            })
             .write_grace_window(Duration::from_millis(self.grace));
         if self.write_through {
             layer = layer.write_through(true);
