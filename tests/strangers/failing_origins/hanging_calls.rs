@@ -38,7 +38,11 @@ async fn assert_answered(service: &Service, name: &str) -> Duration {
     let begun = Instant::now();
     let got = send(service, get("/a")).await;
     let took = begun.elapsed();
-    eprintln!("{name}: {} after {took:?}: {}", got.status, got.cache_status());
+    eprintln!(
+        "{name}: {} after {took:?}: {}",
+        got.status,
+        got.cache_status()
+    );
     assert_eq!(got.status, 200, "{name} after {took:?}");
     took
 }
