@@ -1,10 +1,15 @@
 //! The log of a test on one thread.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::Level;
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::subscriber::{DefaultGuard, NoSubscriber, set_default};
+use tracing::{Dispatch, Level};
+
+/// While a process has a single subscriber, `tracing` asks only the one of the thread that reaches
+/// a line first whether that line is ever of interest. A test without `Logs` on another thread
+/// would then silence the line for all. With a second one that lives on, all are asked.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -22,6 +27,7 @@ impl Logs {
     }
 
     pub fn from_level(level: Level) -> Self {
+        LazyLock::force(&SECOND);
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
