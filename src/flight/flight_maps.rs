@@ -1,6 +1,6 @@
 //! The map from cache keys to open flights, in stripes with a lock each.
 //!
-//! All keys of one resource share a stripe, so a flight can be listed under two of them at once.
+//! All keys of one resource share a stripe, so a flight can be listed under several of them at once.
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
@@ -18,7 +18,7 @@ const STRIPES: usize = if cfg!(trc_loom) { 2 } else { 64 };
 
 /// Flights that were taken out of the maps. The caller drops them after it has released the lock,
 /// because dropping a flight may wake tasks.
-pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 5];
+pub(super) type Removed<F, H> = [Option<Arc<Flight<F, H>>>; 6];
 
 /// A number that no other flight of this process has, nor a request that waits for a place.
 pub(super) fn next_id() -> u64 {
@@ -143,7 +143,7 @@ impl<F, H> FlightMaps<F, H> {
             None => &mut self.current,
         };
         let replaced = place.insert(key, flight.clone());
-        (flight, [replaced, None, None, None, None])
+        (flight, [replaced, None, None, None, None, None])
     }
 
     /// Makes a flight the current one, since its call begins.
@@ -156,7 +156,7 @@ impl<F, H> FlightMaps<F, H> {
         flight.begin_call(now);
         let next = remove_from(&mut self.next, &key, flight);
         let replaced = next.and_then(|next| self.current.insert(key, next));
-        [replaced, None, None, None, None]
+        [replaced, None, None, None, None, None]
     }
 
     /// Lists a flight under another key of its resource too, unless that has a later flight.
@@ -167,7 +167,22 @@ impl<F, H> FlightMaps<F, H> {
         } else {
             self.current.insert(key, flight.clone())
         };
-        [replaced, None, None, None, None]
+        [replaced, None, None, None, None, None]
+    }
+
+    /// Lists an answered flight under the primary key too, unless that has a flight whose response
+    /// is still to come.
+    pub(super) fn add_primary_key(
+        &mut self,
+        key: CacheKey,
+        flight: &Arc<Flight<F, H>>,
+    ) -> Removed<F, H> {
+        let current = self.current.get(&key);
+        let replaced = match current.is_some_and(|current| !current.announcement.is_published()) {
+            true => None,
+            false => self.current.insert(key, flight.clone()),
+        };
+        [replaced, None, None, None, None, None]
     }
 
     /// Removes a flight wherever it is still listed; other flights stay.
@@ -177,6 +192,7 @@ impl<F, H> FlightMaps<F, H> {
         [
             remove_from(&mut self.current, &key, flight),
             variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
+            variant_key.and_then(|key| remove_from(&mut self.current, &key.primary(), flight)),
             remove_from(&mut self.next, &key, flight),
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),

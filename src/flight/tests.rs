@@ -151,6 +151,40 @@ fn a_flight_is_found_by_its_variants_key_too() {
     drop(later);
 }
 
+/// As long as no rule is stored, a request does not know its variant.
+#[test]
+fn an_answered_flight_of_a_variant_is_found_by_the_primary_key_unless_a_call_for_that_runs() {
+    let flights = Flights::default();
+    let variant = key().with_variant(7);
+    let lead_variant = || {
+        let leader = flights.lead_if_vacant(variant, 1, rules(0), stream);
+        leader.expect("no flight")
+    };
+
+    let leader = lead_variant();
+    assert!(flights.join(key(), rules(0), |_| true).is_none());
+    leader.add_variant_key(variant);
+    assert!(flights.join(key(), rules(0), |_| true).is_some());
+    drop(leader);
+    assert_eq!(flights.len(), 0, "it is leaked under no key");
+
+    let of_primary = lead(&flights, 1, 0);
+    let of_variant = lead_variant();
+    of_variant.add_variant_key(variant);
+    drop(of_primary);
+    assert!(flights.join(key(), rules(0), |_| true).is_none());
+    drop(of_variant);
+
+    let of_primary = lead(&flights, 1, 0);
+    of_primary.publish(FlightOutcome::Shared(Arc::new(())));
+    let of_variant = lead_variant();
+    of_variant.add_variant_key(variant);
+    drop(of_primary);
+    assert!(flights.join(key(), rules(0), |_| true).is_some());
+    drop(of_variant);
+    assert_eq!(flights.len(), 0);
+}
+
 #[test]
 fn the_takeover_timeout_ends_with_the_response_head() {
     let flights = Flights::default();

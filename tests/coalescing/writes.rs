@@ -90,6 +90,50 @@ async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
     assert_eq!((french.count(), calls.load(Ordering::SeqCst)), (50, 2));
 }
 
+/// A request that follows a call from before a write turns to its own variant, for which no rule is
+/// stored then. Those who come later find its call all the same.
+#[tokio::test(start_paused = true)]
+async fn a_variant_that_no_stored_rule_names_is_called_for_once() {
+    let origin = Origin::new(|request: Request<()>| async move {
+        sleep(SLOW).await;
+        let Some(language) = request.headers().get("accept-language").cloned() else {
+            return Ok(cacheable("other"));
+        };
+        let (script, body) = scripted();
+        tokio::spawn(async move {
+            sleep(SLOW * 4).await;
+            let text = Bytes::copy_from_slice(language.as_bytes());
+            let _ = script.send(Ok(http_body::Frame::data(text)));
+        });
+        let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+        Ok(answer(200, &lines, "").map(|_| body))
+    });
+    let layer = layer();
+    let handle = layer.handle();
+    let one = tower::limit::ConcurrencyLimitLayer::new(1);
+    let service = layer.layer(one.layer(origin.clone()));
+    let asked_at = |quarter: u32, request: Request<()>| {
+        let service = service.clone();
+        async move {
+            sleep(SLOW * quarter / 4).await;
+            send(&service, request).await.body
+        }
+    };
+    let ask = |language| with(get("/a"), "accept-language", language);
+    let (_, french, german, latest, _) = tokio::join!(
+        asked_at(0, get("/other")),
+        asked_at(1, ask("fr")),
+        asked_at(3, ask("de")),
+        asked_at(16, ask("de")),
+        async {
+            sleep(SLOW / 2).await;
+            handle.invalidate("/a").await.expect("in memory");
+        },
+    );
+    assert_eq!((&*french, &*german, &*latest), ("fr", "de", "de"));
+    assert_eq!(origin.calls(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_begins_after_a_write_joins_no_flight_from_before_it() {
     let version = Arc::new(AtomicUsize::new(1));

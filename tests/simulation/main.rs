@@ -93,7 +93,7 @@ fn every_seed_of(kind: Kind) {
     } = kind;
     let is_basic =
         instances == 1 && !kind.is_narrow && matches!(store, Store::Memory | Store::Dawdling);
-    let seen = each(if is_basic { 700 } else { 400 }, |seed| {
+    let seen = each(if is_basic { 1_000 } else { 400 }, |seed| {
         stores::run(seed, kind).0
     });
     println!("{seen:?}");
