@@ -1,12 +1,10 @@
 //! The constants of the encoding, and its checksum.
 
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
+use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) const MAGIC: &[u8; 3] = b"trc";
 /// Changes with any change of the encoding. Bytes of another version are a miss.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 /// The offset of the first byte that the checksum covers.
 pub(super) const CHECKED: usize = MAGIC.len() + 1 + 8;
 /// The length of everything before the meta data.
@@ -18,7 +16,5 @@ pub(super) const RULE: u8 = 1;
 
 /// Detects accidents. It is no protection from a program that can write to the backend.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(bytes);
-    hasher.finish()
+    xxh3_64(bytes)
 }

@@ -245,9 +245,9 @@ fn line_breaks_in_fields_are_refused() {
 #[test]
 fn another_version_is_refused_by_number() {
     let mut bytes = encode(&plain(), at(110)).to_vec();
-    bytes[3] = 4;
+    bytes[3] = 5;
     let refused = decode(&bytes.clone().into(), Duration::ZERO, at(0));
-    assert_eq!(refused.err(), Some(DecodeError::Version(4)));
+    assert_eq!(refused.err(), Some(DecodeError::Version(5)));
     bytes[0] = b'x';
     let refused = decode(&bytes.into(), Duration::ZERO, at(0));
     assert_eq!(refused.err(), Some(DecodeError::Magic));
@@ -257,7 +257,7 @@ fn another_version_is_refused_by_number() {
 #[test]
 fn a_golden_payload_is_read() {
     let golden = Bytes::from_static(include_bytes!(
-        "../../../tests/golden/stored-response-3.bin"
+        "../../../tests/golden/stored-response-4.bin"
     ));
     let read = decode(&golden, Duration::ZERO, at(0)).expect("a valid encoding");
     assert_eq!(read.headers(), rich().headers());
@@ -275,6 +275,10 @@ fn an_older_golden_payload_is_refused() {
         (
             2,
             &include_bytes!("../../../tests/golden/stored-response-2.bin")[..],
+        ),
+        (
+            3,
+            &include_bytes!("../../../tests/golden/stored-response-3.bin")[..],
         ),
     ] {
         let read = decode(&Bytes::from_static(golden), Duration::ZERO, at(0));
