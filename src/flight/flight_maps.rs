@@ -1,6 +1,6 @@
 //! The map from cache keys to open flights, in stripes with a lock each.
 //!
-//! All keys of one resource share a stripe, so a flight can be listed under several of them at once.
+//! All keys of one resource share a stripe, so a flight can be listed under two of them at once.
 //! Knows flights, not leaders or requests. Start at [`FlightMaps::joinable`].
 
 use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
@@ -93,6 +93,9 @@ pub(super) struct FlightMaps<F, H> {
     current: ByKey<F, H>,
     /// Flights without a fence whose call begins when the current one has an outcome.
     next: ByKey<F, H>,
+    /// The latest flight of a variant, by the primary key. Requests find it there as long as no rule
+    /// is stored that names their variant.
+    of_variants: ByKey<F, H>,
     /// The keys whose calls fail.
     pub(super) paced: PacedKeys<Arc<Flight<F, H>>>,
 }
@@ -102,6 +105,7 @@ impl<F, H> Default for FlightMaps<F, H> {
         Self {
             current: ByKey::default(),
             next: ByKey::default(),
+            of_variants: ByKey::default(),
             paced: PacedKeys::default(),
         }
     }
@@ -120,7 +124,11 @@ impl<F, H> FlightMaps<F, H> {
         if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &can_join)) {
             return Some(flight);
         }
-        find_joinable(&self.current, &self.next, key, rules, can_join)
+        find_joinable(&self.current, &self.next, key, rules, &can_join).or_else(|| {
+            let of_variant = self.of_variants.get(&key)?;
+            let suits = of_variant.can_be_joined(rules, &can_join);
+            suits.then_some(&**of_variant)
+        })
     }
 
     /// Whether a key has a flight that is still expected to bring a response.
@@ -143,7 +151,13 @@ impl<F, H> FlightMaps<F, H> {
             None => &mut self.current,
         };
         let replaced = place.insert(key, flight.clone());
-        (flight, [replaced, None, None, None, None, None])
+        let primary_key = key.primary();
+        let is_of_variant = key != primary_key;
+        let replaced_variant = is_of_variant
+            .then(|| self.of_variants.insert(primary_key, flight.clone()))
+            .flatten();
+        let removed = [replaced, replaced_variant, None, None, None, None];
+        (flight, removed)
     }
 
     /// Makes a flight the current one, since its call begins.
@@ -170,21 +184,6 @@ impl<F, H> FlightMaps<F, H> {
         [replaced, None, None, None, None, None]
     }
 
-    /// Lists an answered flight under the primary key too, unless that has a flight whose response
-    /// is still to come.
-    pub(super) fn add_primary_key(
-        &mut self,
-        key: CacheKey,
-        flight: &Arc<Flight<F, H>>,
-    ) -> Removed<F, H> {
-        let current = self.current.get(&key);
-        let replaced = match current.is_some_and(|current| !current.announcement.is_published()) {
-            true => None,
-            false => self.current.insert(key, flight.clone()),
-        };
-        [replaced, None, None, None, None, None]
-    }
-
     /// Removes a flight wherever it is still listed; other flights stay.
     pub(super) fn remove(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
         let variant_key = flight.variant_key.get();
@@ -192,8 +191,8 @@ impl<F, H> FlightMaps<F, H> {
         [
             remove_from(&mut self.current, &key, flight),
             variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),
-            variant_key.and_then(|key| remove_from(&mut self.current, &key.primary(), flight)),
             remove_from(&mut self.next, &key, flight),
+            remove_from(&mut self.of_variants, &key.primary(), flight),
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]

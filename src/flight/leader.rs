@@ -79,23 +79,18 @@ impl<F, H> Leader<F, H> {
         is_under_fence
     }
 
-    /// Lists the flight under the key of its response too, once that is known to vary: later
-    /// requests look for it there. A later flight of that key is left in its place.
+    /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:
+    /// later requests look for it there. A later flight of that key is left in its place.
     ///
-    /// A flight of a variant is listed under the primary key as well, unless a call for that is
-    /// under way: a request looks there as long as no rule is stored that names its variant.
-    ///
-    /// Ends the pacing of these keys: requests that wait for a place can join this flight. Only
-    /// the first call has an effect.
+    /// Ends the pacing of both keys: requests that wait for a place can join this flight. Only the
+    /// first call has an effect.
     pub(crate) fn add_variant_key(&self, key: CacheKey) {
         let mut maps = self.stripes.of_key(&self.key).lock();
         if self.flight.variant_key.set(key).is_ok() {
             let replaced = maps.add_key(key, &self.flight);
-            let of_primary_key = (self.key != self.key.primary())
-                .then(|| maps.add_primary_key(key.primary(), &self.flight));
             let waiting = [&self.key, &key].map(|key| maps.paced.share(key, &self.flight));
             drop(maps);
-            drop((replaced, of_primary_key));
+            drop(replaced);
             waiting.into_iter().flatten().for_each(Waker::wake);
         }
     }

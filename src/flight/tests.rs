@@ -153,35 +153,32 @@ fn a_flight_is_found_by_its_variants_key_too() {
 
 /// As long as no rule is stored, a request does not know its variant.
 #[test]
-fn an_answered_flight_of_a_variant_is_found_by_the_primary_key_unless_a_call_for_that_runs() {
+fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants() {
     let flights = Flights::default();
-    let variant = key().with_variant(7);
+    let (variant, other) = (key().with_variant(7), key().with_variant(8));
     let lead_variant = || {
         let leader = flights.lead_if_vacant(variant, 1, rules(0), stream);
         leader.expect("no flight")
     };
+    let finds = |key| flights.join(key, rules(0), |_| true).is_some();
 
     let leader = lead_variant();
-    assert!(flights.join(key(), rules(0), |_| true).is_none());
+    assert_eq!([key(), variant, other].map(finds), [true, true, false]);
     leader.add_variant_key(variant);
-    assert!(flights.join(key(), rules(0), |_| true).is_some());
+    assert_eq!([key(), variant, other].map(finds), [true, true, false]);
     drop(leader);
     assert_eq!(flights.len(), 0, "it is leaked under no key");
 
-    let of_primary = lead(&flights, 1, 0);
-    let of_variant = lead_variant();
-    of_variant.add_variant_key(variant);
-    drop(of_primary);
-    assert!(flights.join(key(), rules(0), |_| true).is_none());
-    drop(of_variant);
-
-    let of_primary = lead(&flights, 1, 0);
-    of_primary.publish(FlightOutcome::Shared(Arc::new(())));
-    let of_variant = lead_variant();
-    of_variant.add_variant_key(variant);
-    drop(of_primary);
-    assert!(flights.join(key(), rules(0), |_| true).is_some());
-    drop(of_variant);
+    // A flight of the primary key comes first, if it may be joined.
+    for (fence, expected) in [(1, 0), (2, 7)] {
+        let of_primary = lead(&flights, fence, 0);
+        let of_variant = lead_variant();
+        let joined = flights.join(key(), rules(0), |fence| *fence == 1);
+        let led = [(0, &of_primary), (7, &of_variant)];
+        let led = led.map(|(variant, leader)| (leader.flight.id, variant));
+        let joined = joined.expect("a flight").flight_id();
+        assert!(led.contains(&(joined, expected)), "{joined} of {led:?}");
+    }
     assert_eq!(flights.len(), 0);
 }
 
