@@ -127,6 +127,16 @@ pub struct Options {
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub idle_timeout: Duration,
 
+    /// Longest wait for the response to a write whose client broke its content off: the upstream
+    /// may have acted on what it got. Without a response the write counts as rejected
+    #[arg(long, value_name = "DURATION", default_value = "5s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
+    pub broken_upload_timeout: Duration,
+
+    /// Most of these writes that wait at once; one more ends at once, and is invalidated
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    pub max_broken_uploads: usize,
+
     /// Most requests that are sent to upstreams at once; others wait. Cache hits are not counted
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = quantity::positive)]
     pub concurrency: usize,
@@ -216,6 +226,8 @@ impl Options {
             .connect_timeout(self.connect_timeout)
             .head_timeout(self.head_timeout)
             .idle_timeout(self.idle_timeout)
+            .broken_upload_timeout(self.broken_upload_timeout)
+            .max_broken_uploads(self.max_broken_uploads)
             .host(match self.host {
                 HostHeader::Preserve => HostPolicy::Preserve,
                 HostHeader::Upstream => HostPolicy::Upstream,

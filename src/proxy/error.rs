@@ -46,8 +46,9 @@ pub enum ProxyErrorKind {
     Protocol,
     /// The client's content ended with an error before it was complete.
     ///
-    /// [`ReverseProxy`](super::ReverseProxy) answers such a request itself, with 400: no upstream
-    /// has got a whole request (RFC 9112 §8), and a cache in front takes a write for rejected.
+    /// [`ReverseProxy`](super::ReverseProxy) answers such a request itself, with 400, unless the
+    /// upstream answers it in time: see
+    /// [`broken_upload_timeout`](super::ReverseProxy::broken_upload_timeout).
     Request,
     /// The client paused within its content for longer than
     /// [`idle_timeout`](super::ReverseProxy::idle_timeout). Answered like

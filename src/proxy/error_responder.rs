@@ -1,7 +1,7 @@
 //! A layer that turns the errors of a stack into responses.
 //!
 //! Belongs around the cache, which sees the error first and may serve a stale response instead.
-//! Knows [`ProxyError`], and answers any other error with 500.
+//! Knows [`ProxyError`](super::ProxyError), and answers any other error with 500.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,14 +16,13 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::clock::throttle::Throttle;
-use crate::clock::{Clock, SystemClock};
 use crate::error::BoxError;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::reason::IncompleteRequest;
 
 use super::config_error::{InvalidProxyOption, or_panic};
-use super::error::{ProxyError, ProxyErrorKind, causes};
+use super::error::ProxyErrorKind;
+use super::error_log::{LogSubject, log_failure};
 use super::field_value::{DEFAULT_NAME, header_value};
 
 /// RFC 9209 §2.
@@ -76,12 +75,12 @@ impl<S> Layer<S> for ErrorResponderLayer {
 /// A service that answers the errors of its inner service, so that its own error is
 /// [`Infallible`].
 ///
-/// A [`ProxyError`], also as the cause of another error, is answered with its
+/// A [`ProxyError`](super::ProxyError), also as the cause of another error, is answered with its
 /// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other
 /// error is answered with 500. The response is `text/plain` with `Cache-Control: no-store`, and
 /// the reason is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged
-/// with its causes, at most once a second for each kind. An error of `poll_ready` is the response
-/// to the next call.
+/// with its causes and the request's method and path, at most once a second for each kind. An error
+/// of `poll_ready` is the response to the next call.
 ///
 /// ```no_run
 /// use tower_response_cache::proxy::{ErrorResponder, ReverseProxy};
@@ -95,8 +94,8 @@ impl<S> Layer<S> for ErrorResponderLayer {
 pub struct ErrorResponder<S> {
     inner: S,
     name: &'static str,
-    /// The kind of the error that `poll_ready` of the inner service returned.
-    readiness_error: Option<ProxyErrorKind>,
+    /// The error that `poll_ready` of the inner service returned.
+    readiness_error: Option<BoxError>,
 }
 
 impl<S> ErrorResponder<S> {
@@ -157,24 +156,20 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-            self.readiness_error = Some(log(&*error.into()));
+            self.readiness_error = Some(error.into());
         }
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let name = self.name;
-        match self.readiness_error.take() {
-            Some(kind) => ErrorResponderFuture {
-                future: None,
-                readiness_error: kind,
-                name,
-            },
-            None => ErrorResponderFuture {
-                future: Some(self.inner.call(request)),
-                readiness_error: ProxyErrorKind::Internal,
-                name,
-            },
+        let (name, subject) = (self.name, LogSubject::from_request(&request));
+        let readiness_error = self.readiness_error.take();
+        let is_ready = readiness_error.is_none();
+        ErrorResponderFuture {
+            future: is_ready.then(|| self.inner.call(request)),
+            readiness_error,
+            name,
+            subject,
         }
     }
 }
@@ -186,8 +181,9 @@ pin_project! {
         #[pin]
         future: Option<F>,
         // Answered if there is no future.
-        readiness_error: ProxyErrorKind,
+        readiness_error: Option<BoxError>,
         name: &'static str,
+        subject: LogSubject,
     }
 }
 
@@ -209,49 +205,29 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let kind = match this.future.as_pin_mut() {
-            None => *this.readiness_error,
+        let error = match this.future.as_pin_mut() {
+            None => this.readiness_error.take(),
             Some(future) => match ready!(future.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response)),
-                Err(error) => log(&*error.into()),
+                Err(error) => Some(error.into()),
             },
         };
+        let error = error.expect("polled after completion");
+        let kind = log_failure(&*error, this.subject);
         Poll::Ready(Ok(error_response(kind, this.name)))
     }
-}
-
-/// Admits one warning per second for each kind of error, whatever the number of proxies.
-static THROTTLES: [Throttle; ProxyErrorKind::Internal as usize + 1] =
-    [const { Throttle::new() }; ProxyErrorKind::Internal as usize + 1];
-
-/// Logs an error with its causes, at most once a second for each kind, and returns its kind.
-pub(super) fn log(error: &(dyn std::error::Error + 'static)) -> ProxyErrorKind {
-    let kind = causes(error)
-        .find_map(|cause| cause.downcast_ref())
-        .map_or(ProxyErrorKind::Internal, ProxyError::kind);
-    let chain: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let (reason, error) = (kind.as_str(), chain.join(": "));
-    match kind.status().is_client_error() {
-        true => tracing::debug!(reason, error, "request failed"),
-        false => {
-            if let Some(suppressed) = THROTTLES[kind as usize].admit(SystemClock.now().monotonic())
-            {
-                tracing::warn!(reason, error, suppressed, "request failed");
-            }
-        }
-    }
-    kind
 }
 
 /// The response to a request whose content the client has broken off. It passes through a cache,
 /// which says its own in `Cache-Status`.
 pub(super) fn broken_upload_response<Res: From<Bytes>>(
     kind: ProxyErrorKind,
+    mark: IncompleteRequest,
     name: &str,
 ) -> Response<Res> {
     let mut response = error_response(kind, name);
     response.headers_mut().remove(CACHE_STATUS);
-    response.extensions_mut().insert(IncompleteRequest);
+    response.extensions_mut().insert(mark);
     response
 }
 

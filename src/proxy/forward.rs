@@ -11,15 +11,17 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::error::BoxError;
+use crate::semantics::reason::IncompleteRequest;
 
-use super::body::expect_continue::ExpectContinue;
+use super::body::broken_upload::{BrokenUpload, BrokenUploads};
 use super::body::head_clock::HeadClock;
 use super::body::response::ProxyBody;
-use super::body::upload::request_body;
+use super::body::upload::{Upload, with_upload};
 use super::canonical::RequestRules;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
-use super::error_responder::{broken_upload_response, log};
+use super::error_log::{LogSubject, log_failure};
+use super::error_responder::broken_upload_response;
 use super::headers::{prepare_request, rewrite_response};
 use super::upstream::client::{ClientOptions, UpstreamClient};
 use super::upstream::response_references::ResponseReferences;
@@ -35,6 +37,7 @@ pub(super) struct Forwarder {
     pub(super) routes: UpstreamRoutes,
     pub(super) request_rules: RequestRules,
     pub(super) host_policy: HostPolicy,
+    pub(super) broken_uploads: BrokenUploads,
     options: ClientOptions,
     client: UpstreamClient,
 }
@@ -44,7 +47,7 @@ enum Failed {
     /// The upstream may have got the whole request.
     Upstream(ProxyError),
     /// The client has broken its content off: there is no whole request.
-    Client(ProxyError),
+    Client(ProxyError, IncompleteRequest),
 }
 
 impl Forwarder {
@@ -54,6 +57,7 @@ impl Forwarder {
             routes: UpstreamRoutes::new(url)?,
             request_rules: RequestRules::default(),
             host_policy: HostPolicy::default(),
+            broken_uploads: BrokenUploads::default(),
             client: UpstreamClient::new(&options),
             options,
         })
@@ -80,15 +84,21 @@ impl Forwarder {
         };
         let tunnel = WebSocketTunnel::from_request(&mut request);
         prepare_request(request.headers_mut(), tunnel.is_some());
+        let has_content = !request.body().is_end_stream();
+        let subject = has_content.then(|| LogSubject::from_request(&request));
         let destination = self.set_destination(&mut request)?;
         let exchange = self.exchange(request, tunnel, &destination).await;
         exchange.or_else(|failed| {
             let upstream = destination.uri.authority().cloned();
             match failed {
                 Failed::Upstream(error) => Err(error.with_upstream(upstream)),
-                Failed::Client(error) => {
-                    let kind = log(&error.with_upstream(upstream));
-                    Ok(broken_upload_response(kind, &self.request_rules.via_name))
+                Failed::Client(error, mark) => {
+                    let kind = error.kind();
+                    if let Some(subject) = subject {
+                        log_failure(&error.with_upstream(upstream), &subject);
+                    }
+                    let name = &self.request_rules.via_name;
+                    Ok(broken_upload_response(kind, mark, name))
                 }
             }
         })
@@ -118,11 +128,13 @@ impl Forwarder {
         Ok(destination)
     }
 
-    /// Sends a prepared request and prepares its response. A response that the upstream has sent
-    /// before the client broke its content off counts.
+    /// Sends a prepared request and prepares its response.
+    ///
+    /// If the client breaks its content off, the request stays with the upstream for a while: a
+    /// response counts, and without one the upstream has not acted on the part that arrived.
     async fn exchange<B>(
         &self,
-        mut request: Request<B>,
+        request: Request<B>,
         tunnel: Option<WebSocketTunnel>,
         destination: &Destination<'_>,
     ) -> Result<Response<ProxyBody>, Failed>
@@ -130,18 +142,23 @@ impl Forwarder {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let expectation = ExpectContinue::from_request(&mut request);
         let clock = HeadClock::started();
         let (head_timeout, idle_timeout) = (self.options.head_timeout, self.options.idle_timeout);
-        let (head, body) = request.into_parts();
-        let (body, upload) = request_body(body, clock.clone(), idle_timeout, expectation.as_ref());
-        let request = Request::from_parts(head, body);
+        let (request, upload) =
+            with_upload(request, clock.clone(), idle_timeout, &self.broken_uploads);
         let sent = self.client.send(request, &clock, head_timeout).await;
-        let response = sent.map_err(|error| match upload.and_then(|upload| upload.kind()) {
-            Some(kind) => Failed::Client(kind.caused_by(error)),
+        let broken = upload.as_ref().and_then(Upload::broken);
+        let mut response = sent.map_err(|error| match broken {
+            Some(broken) => Failed::Client(broken.kind.caused_by(error), mark_of(broken)),
             None => Failed::Upstream(error),
         })?;
-        let in_progress = expectation.map(ExpectContinue::response_started);
+        if broken.is_some() && response.status() == StatusCode::REQUEST_TIMEOUT {
+            // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
+            response
+                .extensions_mut()
+                .insert(IncompleteRequest::Unanswered);
+        }
+        let in_progress = upload.map(|upload| upload.response_started());
         let response = self.accept_response(response, tunnel, destination);
         let response = response.map_err(Failed::Upstream)?;
         Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress)))
@@ -179,6 +196,14 @@ impl Forwarder {
         rewrite_response(&mut head, &self.request_rules.via_name, switches);
         ResponseReferences::from_destination(destination).translate_fields(&mut head.headers);
         Ok(Response::from_parts(head, body))
+    }
+}
+
+/// What a cache is to make of a request without a response.
+fn mark_of(broken: BrokenUpload) -> IncompleteRequest {
+    match broken.is_unjudged {
+        true => IncompleteRequest::Unjudged,
+        false => IncompleteRequest::Unanswered,
     }
 }
 

@@ -43,8 +43,8 @@
 //!   take a pooled connection or connect ---------> ProxyError: Dns, Connect, Tls, ConnectTimeout
 //!        |
 //!   stream the content, at once or after
-//!   100 (Continue) ------------------------------> 400 or 408 if the client breaks it off
-//!        |
+//!   100 (Continue) ------------------------------> 400 or 408 if the client breaks it off and the
+//!        |                                         upstream does not answer
 //!   wait for the response's head ----------------> ProxyError: HeadTimeout, Terminated, Protocol
 //!        |
 //!   101: connect the WebSocket's two sides
@@ -93,17 +93,23 @@
 //! [kind](ProxyErrorKind::status), 502 or 504 for a failed upstream, and the reason in
 //! `Proxy-Status` (RFC 9209).
 //!
+//! A write whose client breaks its content off is judged by its end, like any other: the upstream
+//! may act on the head alone. Its answer counts if it comes within
+//! [`broken_upload_timeout`](ReverseProxy::broken_upload_timeout).
+//!
 //! A request is sent again, on another connection, only if its pooled connection turned out to be
 //! closed before any byte of the request was sent.
 
 // Direction: `field_value <- body <- error <- headers, websocket <- upstream <- canonical <-
-// forward <- reverse_proxy`, and `error_responder` beside them. Nothing here knows the cache;
-// `semantics`, `key` and `error` are all that is used of this crate. Start reading at `forward`.
+// forward <- reverse_proxy`; `error_log` and `error_responder` beside them. Nothing here knows the
+// cache; `semantics`, `key`, `clock` and `error` are all that is used of this crate. Start reading
+// at `forward`.
 
 mod body;
 mod canonical;
 mod config_error;
 mod error;
+mod error_log;
 mod error_responder;
 mod field_value;
 mod forward;

@@ -217,12 +217,43 @@ impl ReverseProxy {
     /// Sets the longest pause within a body: of the upstream within a response, and of the client
     /// within a request. Default: 60 s.
     ///
-    /// A longer pause ends the response body with an error, or the request with a 408 of the proxy,
-    /// which a cache takes for a rejected write; with 0 every pause does. The time runs only while
-    /// the receiver waits for more of the body. WebSockets have no timeout.
+    /// A longer pause ends the response body with an error, or breaks the request's content off:
+    /// see [`broken_upload_timeout`](Self::broken_upload_timeout). With 0 every pause does. The time
+    /// runs only while the receiver waits for more of the body. WebSockets have no timeout.
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.idle_timeout = timeout)
+    }
+
+    /// Sets the longest wait for the response to a write whose client broke its content off.
+    /// Default: 5 s.
+    ///
+    /// An upstream may act on the head of a request, as many do for DELETE, or on the content that
+    /// has arrived. The content stays unfinished meanwhile, without an error. If the response comes,
+    /// it counts as that of any other write. If none comes, or 408, the upstream has not acted: the
+    /// request is answered 400, or 408 after [`idle_timeout`](Self::idle_timeout), and a cache
+    /// takes the write for rejected. An upstream that acts on half a request but answers later than
+    /// this leaves an outdated response in the cache until that expires.
+    ///
+    /// With 0 nothing is waited for: such a write is rejected at once. A shorter
+    /// [`head_timeout`](Self::head_timeout) counts instead. Requests with safe methods never wait.
+    #[must_use]
+    pub fn broken_upload_timeout(mut self, timeout: Duration) -> Self {
+        self.forwarder().broken_uploads.timeout = timeout;
+        self
+    }
+
+    /// Sets how many writes may [wait](Self::broken_upload_timeout) for their response at a time
+    /// after their clients broke them off. Default: 128.
+    ///
+    /// Each holds a connection to the upstream, or a stream of one. A write beyond the limit ends
+    /// at once, and its outcome is [unknown](crate::WriteOutcome), because the upstream had no time
+    /// to answer: a cache invalidates its resources, but goes on storing them. With 0 that holds
+    /// for each write that is broken off. Clones share the count.
+    #[must_use]
+    pub fn max_broken_uploads(mut self, max: usize) -> Self {
+        self.forwarder().broken_uploads.set_max(max);
+        self
     }
 
     /// Sets the largest number of idle connections to keep per upstream. Default: 128. With 0 no

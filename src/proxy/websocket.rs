@@ -6,11 +6,16 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tracing::{Instrument, Span};
 
 use crate::semantics::fields;
 
 /// The client's side of a WebSocket, available once the client has received its 101.
-pub(super) struct WebSocketTunnel(OnUpgrade);
+pub(super) struct WebSocketTunnel {
+    client: OnUpgrade,
+    /// All that is logged about the tunnel says which request it is of.
+    span: Span,
+}
 
 impl WebSocketTunnel {
     /// Takes the client's side from a request for a WebSocket; `None` for any other request.
@@ -20,8 +25,10 @@ impl WebSocketTunnel {
         if !is_requested(request) {
             return None;
         }
-        let client = request.extensions_mut().remove::<OnUpgrade>();
-        client.map(Self)
+        let client = request.extensions_mut().remove::<OnUpgrade>()?;
+        let (method, path) = (request.method(), request.uri().path());
+        let span = tracing::debug_span!("websocket", %method, path);
+        Some(Self { client, span })
     }
 
     /// Whether a 101 switches to the WebSocket protocol.
@@ -32,8 +39,8 @@ impl WebSocketTunnel {
     /// Connects both sides in a task that ends when one side fails or both have ended.
     pub(super) fn connect<B>(self, response: &mut Response<B>) {
         let upstream = hyper::upgrade::on(response);
-        tokio::spawn(async move {
-            let (client, upstream) = match tokio::try_join!(self.0, upstream) {
+        let tunnel = async move {
+            let (client, upstream) = match tokio::try_join!(self.client, upstream) {
                 Ok(both) => both,
                 Err(error) => {
                     tracing::debug!(%error, "websocket not established");
@@ -45,7 +52,8 @@ impl WebSocketTunnel {
                 Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
                 Err(error) => tracing::debug!(%error, "websocket failed"),
             }
-        });
+        };
+        tokio::spawn(tunnel.instrument(self.span));
     }
 }
 

@@ -238,7 +238,7 @@ reasons! {
     /// |---|---|---|
     /// | `Committed` | 2xx, 3xx | its resources are invalidated before the head is returned |
     /// | `Rejected` | 4xx except 408; 501, 505 | nothing changes |
-    /// | `Rejected` | content that its client broke off: 4xx, with `ReverseProxy` also 408 | as above |
+    /// | `Rejected` | content that its client broke off: 4xx; `ReverseProxy`: 400 or 408 of its own | as above |
     /// | `Unknown` | 408, other 5xx, an error, a panic, a dropped call | invalidated; see below |
     ///
     /// After an unknown outcome, the write may be committed late: its resources are invalidated,
@@ -265,10 +265,13 @@ reasons! {
     /// [`Backend::invalidate_unknown`](crate::backend::Backend::invalidate_unknown)). Otherwise the
     /// cache that had the write keeps it for itself.
     ///
-    /// **Content that the client breaks off.** A service that never got the whole request has not
-    /// carried it out (RFC 9112 §8). It should say so with a 4xx: an error or a 5xx would let any
-    /// client invalidate any resource by hanging up in the middle of its content. `ReverseProxy`
-    /// does so; where the upstream has sent its response by then, that one counts.
+    /// **Content that the client breaks off.** The inner service decides, by its response. One that
+    /// acts on the head of a request says 2xx. One that has read an error instead of the content has
+    /// not carried the request out (RFC 9112 §8), and should say so with a 4xx: an error or a 5xx
+    /// would let any client invalidate any resource by hanging up in the middle of its content.
+    /// `ReverseProxy` waits for the response of the upstream, for its `broken_upload_timeout` at
+    /// most; without one, the write is rejected. Only if too many writes wait already, the outcome is
+    /// unknown: the resources are invalidated, and no period follows in which nothing is stored.
     ///
     /// [`write_grace_window`]: crate::CacheLayer::write_grace_window
     WriteOutcome {
@@ -282,10 +285,17 @@ reasons! {
 }
 
 /// The mark of a response whose request the inner service never had whole, since the client broke
-/// its content off: an extension. Such a write is rejected, whatever its status says.
-#[derive(Clone, Copy, Debug)]
+/// its content off: an extension. It decides on the write, whatever the status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
-pub(crate) struct IncompleteRequest;
+pub(crate) enum IncompleteRequest {
+    /// The inner service had time to act on the part that arrived, and has not: rejected.
+    Unanswered,
+    /// It had no time to answer, and may have acted: unknown. Nothing more of the request will
+    /// reach it, so that no grace period follows, with which a client could keep a resource from
+    /// being stored.
+    Unjudged,
+}
 
 impl WriteOutcome {
     /// Returns the outcome that a write has by default, by the status of its response.

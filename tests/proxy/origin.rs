@@ -1,5 +1,6 @@
 //! An origin that says what no library would.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ type Answer = dyn Fn(&Heard) -> Vec<Step> + Send + Sync;
 pub struct Origin {
     pub port: u16,
     heard: Arc<Mutex<Vec<Heard>>>,
+    open: Arc<AtomicUsize>,
     _serving: JoinSet<()>,
 }
 
@@ -68,11 +70,18 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::new(AtomicUsize::new(0));
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, heard.clone(), Arc::new(answer)));
+        serving.spawn(accept(
+            listener,
+            heard.clone(),
+            open.clone(),
+            Arc::new(answer),
+        ));
         Self {
             port,
             heard,
+            open,
             _serving: serving,
         }
     }
@@ -85,6 +94,11 @@ impl Origin {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The connections that are open. One is not seen to be closed while nothing is read from it.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// The requests since the last call.
@@ -100,14 +114,21 @@ impl Origin {
     }
 }
 
-async fn accept(listener: TcpListener, heard: Arc<Mutex<Vec<Heard>>>, answer: Arc<Answer>) {
+async fn accept(
+    listener: TcpListener,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    open: Arc<AtomicUsize>,
+    answer: Arc<Answer>,
+) {
     let mut connections = JoinSet::new();
     for connection in 0.. {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let (heard, answer) = (heard.clone(), answer.clone());
+        let (heard, open, answer) = (heard.clone(), open.clone(), answer.clone());
         connections.spawn(async move {
+            open.fetch_add(1, Ordering::Relaxed);
             // A closed connection ends its task.
             let _ = serve(stream, connection, &heard, &*answer).await;
+            open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

@@ -1,10 +1,13 @@
 //! WebSockets, and streams that are read as they come.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
-use crate::example::Example;
+use crate::example::{Example, PATIENCE, example};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
@@ -44,6 +47,33 @@ async fn a_websocket_echoes() {
     assert_eq!(heard.field("connection"), "upgrade");
     assert_eq!(heard.field("upgrade"), "websocket");
     assert_eq!(heard.field("sec-websocket-version"), "13");
+}
+
+/// P8: what is logged about a tunnel says which request it is of.
+#[tokio::test]
+async fn a_websocket_is_logged_with_its_request() {
+    let origin = Origin::start(|_| vec![Step::Say(AGREED.into()), Step::Some, Step::Close]).await;
+    let mut command = example("proxy", &["--upstream", &origin.url()]);
+    let command = command.env("RUST_LOG", "tower_response_cache=debug");
+    let mut proxy = Example::run(command.stderr(Stdio::piped())).await;
+    let mut lines = BufReader::new(proxy.stderr()).lines();
+    let mut raw = Raw::connect(proxy.port()).await;
+    raw.say(HANDSHAKE).await;
+    raw.hear_until("\r\n\r\n").await;
+    raw.say("bye").await;
+    raw.hear_all().await;
+    let logged = async {
+        loop {
+            let line = lines.next_line().await.expect("a pipe").expect("a line");
+            if line.contains("websocket closed") || line.contains("websocket failed") {
+                return line;
+            }
+        }
+    };
+    let line = timeout(PATIENCE, logged).await.expect("it is logged");
+    for part in ["method=GET", "path=\"/chat\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 /// Either side's end is the other's.

@@ -1,11 +1,9 @@
 //! `Expect: 100-continue` (RFC 9110 §10.1.1): the upstream decides about a request's content.
 //!
 //! ```text
-//!  Undecided --100 (Continue)----------> Requested   the content is sent
-//!      |     --final response's head---> Answered    the content waits
-//!      |                                     |
-//!      |                                     +--response read or dropped--> Refused: error
-//!      +------1 s without a decision-----------------------------------> the content is sent
+//!  undecided --100 (Continue)--------> the content is sent
+//!      |     --final response's head-> the content waits --response has ended--> error
+//!      +-----1 s without a decision--> the content is sent
 //! ```
 
 use std::fmt;
@@ -16,27 +14,14 @@ use std::time::Duration;
 
 use http::header::EXPECT;
 use http::{Request, StatusCode};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::semantics::fields;
 
+use super::response_progress::ResponseProgress;
+
 /// The longest wait for a decision. Many upstreams never make one.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(1);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ContentDecision {
-    Undecided,
-    Requested,
-    /// The upstream sent its final response without requesting the content, and that response is
-    /// still being read.
-    Answered,
-    /// That response has been read or dropped.
-    Refused,
-}
-
-/// The upstream's decision about the content of one request. Clones share it.
-#[derive(Clone, Debug)]
-pub(in crate::proxy) struct ExpectContinue(Arc<watch::Sender<ContentDecision>>);
 
 /// Resolves when the content is to be sent; fails when it never is.
 pub(super) type ContentRequested =
@@ -54,72 +39,35 @@ impl fmt::Display for ContentNotRequested {
 
 impl std::error::Error for ContentNotRequested {}
 
-impl ExpectContinue {
-    /// The expectation of a request; `None` if the request has none.
-    ///
-    /// Registers for the upstream's informational responses by an extension of the request.
-    pub(in crate::proxy) fn from_request<B>(request: &mut Request<B>) -> Option<Self> {
-        let is_continue = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
-        if !fields::list(request.headers(), &EXPECT).any(is_continue) {
-            return None;
-        }
-        let expectation = Self(Arc::new(watch::Sender::new(ContentDecision::Undecided)));
-        let listener = expectation.clone();
-        hyper::ext::on_informational(request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                listener.change(ContentDecision::Undecided, ContentDecision::Requested);
-            }
-        });
-        Some(expectation)
-    }
-
-    pub(super) fn wait_until_requested(&self) -> ContentRequested {
-        let mut decision = self.0.subscribe();
-        Box::pin(async move {
-            let decided = decision.wait_for(|now| *now != ContentDecision::Undecided);
-            if tokio::time::timeout(DECISION_TIMEOUT, decided)
-                .await
-                .is_err()
-            {
-                return Ok(());
-            }
-            let is_final = |now: &ContentDecision| {
-                matches!(now, ContentDecision::Requested | ContentDecision::Refused)
-            };
-            match decision.wait_for(is_final).await {
-                Ok(now) if *now == ContentDecision::Requested => Ok(()),
-                _ => Err(ContentNotRequested),
-            }
-        })
-    }
-
-    /// Records that the final response's head has arrived. Content that was not requested by then
-    /// is not sent.
-    pub(in crate::proxy) fn response_started(self) -> ResponseInProgress {
-        self.change(ContentDecision::Undecided, ContentDecision::Answered);
-        ResponseInProgress(self)
-    }
-
-    fn change(&self, from: ContentDecision, to: ContentDecision) {
-        self.0.send_if_modified(|now| {
-            let applies = *now == from;
-            if applies {
-                *now = to;
-            }
-            applies
-        });
-    }
-}
-
-/// Ends a request's unrequested content when dropped with the response.
+/// What the content of a request waits for; `None` if the request has no expectation.
 ///
-/// Ending it earlier would make hyper close the connection and cut the response off.
-#[derive(Debug)]
-pub(in crate::proxy) struct ResponseInProgress(ExpectContinue);
-
-impl Drop for ResponseInProgress {
-    fn drop(&mut self) {
-        self.0
-            .change(ContentDecision::Answered, ContentDecision::Refused);
+/// Registers for the upstream's informational responses by an extension of the request.
+pub(super) fn expectation_of<B>(
+    request: &mut Request<B>,
+    response: &ResponseProgress,
+) -> Option<ContentRequested> {
+    let is_continue = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    if !fields::list(request.headers(), &EXPECT).any(is_continue) {
+        return None;
     }
+    let requested = Arc::new(Notify::new());
+    let listener = requested.clone();
+    hyper::ext::on_informational(request, move |informational| {
+        if informational.status() == StatusCode::CONTINUE {
+            listener.notify_one();
+        }
+    });
+    let response = response.clone();
+    Some(Box::pin(async move {
+        let has_response = tokio::select! {
+            biased;
+            () = requested.notified() => return Ok(()),
+            has_response = response.wait_for_head(DECISION_TIMEOUT) => has_response,
+        };
+        if !has_response {
+            return Ok(());
+        }
+        response.wait_for_end().await;
+        Err(ContentNotRequested)
+    }))
 }

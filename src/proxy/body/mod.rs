@@ -3,8 +3,10 @@
 //! Knows nothing of connections, header fields or errors of the proxy. Start reading at `upload`
 //! for requests and at `response` for responses.
 
-pub(super) mod expect_continue;
+pub(super) mod broken_upload;
+mod expect_continue;
 pub(super) mod head_clock;
 pub(super) mod idle_timer;
 pub(super) mod response;
+mod response_progress;
 pub(super) mod upload;

@@ -10,8 +10,8 @@ use hyper::body::Incoming;
 
 use crate::error::BoxError;
 
-use super::expect_continue::ResponseInProgress;
 use super::idle_timer::{IdleTimer, StalledBody};
+use super::response_progress::ResponseInProgress;
 
 /// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
 /// frame by frame, trailers included.

@@ -1,11 +1,12 @@
 //! A request's content on its way to an upstream.
 
+use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
@@ -13,69 +14,99 @@ use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
 use crate::proxy::error::ProxyErrorKind;
+use crate::semantics::invalidation::is_safe;
 
-use super::expect_continue::{ContentRequested, ExpectContinue};
+use super::broken_upload::{BrokenUpload, BrokenUploads, EndOfWait, UploadFate};
+use super::expect_continue::{ContentRequested, expectation_of};
 use super::head_clock::HeadClock;
 use super::idle_timer::{IdleTimer, StalledBody};
+use super::response_progress::{ResponseInProgress, ResponseProgress};
 
 /// The body of every outgoing request, whatever type the client's body has.
 pub(in crate::proxy) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Whether the client has broken its content off. The upstream has then got no whole request
-/// (RFC 9112 §8, RFC 9113 §8.1), and never will. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(in crate::proxy) struct BrokenUpload(Arc<OnceLock<ProxyErrorKind>>);
+/// The content of a request that has any, seen from the side of its response.
+#[derive(Debug)]
+pub(in crate::proxy) struct Upload(UploadFate);
 
-impl BrokenUpload {
-    /// The error that the client has caused; `None` if its content is whole, or on its way.
-    pub(in crate::proxy) fn kind(&self) -> Option<ProxyErrorKind> {
-        self.0.get().copied()
+impl Upload {
+    /// Whether and how the client has broken its content off.
+    pub(in crate::proxy) fn broken(&self) -> Option<BrokenUpload> {
+        self.0.broken()
     }
 
-    fn note(&self, kind: ProxyErrorKind) {
-        let _ = self.0.set(kind);
+    /// Records that the response's head has arrived. Content that was not requested by then is not
+    /// sent, and content that breaks off later stays unfinished until the response has ended.
+    pub(in crate::proxy) fn response_started(&self) -> ResponseInProgress {
+        self.0.response().start()
     }
 }
 
-/// Wraps a client's body for the way to the upstream. `None` if there is no content to break off.
+/// Wraps a client's body for the way to the upstream. There is no [`Upload`] without content.
 ///
-/// The first frame waits for `expectation`, if there is one. A client that pauses for longer than
-/// `idle_timeout` ends the body with [`StalledBody::Client`]. `clock` runs while the upstream has
-/// got all content that was sent so far.
-pub(in crate::proxy) fn request_body<B>(
-    body: B,
+/// The first frame waits for `Expect: 100-continue`, if the request has that. A client that pauses
+/// for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream has got
+/// all content that was sent so far.
+pub(in crate::proxy) fn with_upload<B>(
+    mut request: Request<B>,
     clock: HeadClock,
     idle_timeout: Duration,
-    expectation: Option<&ExpectContinue>,
-) -> (RequestBody, Option<BrokenUpload>)
+    broken_uploads: &BrokenUploads,
+) -> (Request<RequestBody>, Option<Upload>)
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if body.is_end_stream() {
+    if request.body().is_end_stream() {
         let empty = Empty::new().map_err(|never| match never {});
-        return (empty.boxed_unsync(), None);
+        return (request.map(|_| empty.boxed_unsync()), None);
     }
-    let broken = BrokenUpload::default();
-    let upload = UploadBody {
-        body,
-        requested: expectation.map(ExpectContinue::wait_until_requested),
-        idle: IdleTimer::new(idle_timeout),
-        clock,
-        broken: broken.clone(),
-    };
-    (upload.boxed_unsync(), Some(broken))
+    let response = ResponseProgress::awaited();
+    let requested = expectation_of(&mut request, &response);
+    let limits = (!is_safe(request.method())).then(|| broken_uploads.clone());
+    let fate = UploadFate::new(response, limits);
+    let upload = Upload(fate.clone());
+    let request = request.map(|body| {
+        let body = UploadBody {
+            body,
+            requested,
+            idle: IdleTimer::new(idle_timeout),
+            clock,
+            fate,
+            broken_off: None,
+        };
+        body.boxed_unsync()
+    });
+    (request, Some(upload))
+}
+
+/// Content that its client has broken off: it stays unfinished for a while, then ends with an
+/// error.
+struct BrokenOff {
+    wait: Option<EndOfWait>,
+    error: Option<BoxError>,
+}
+
+impl BrokenOff {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(wait) = &mut self.wait {
+            ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        Poll::Ready(self.error.take().map(Err))
+    }
 }
 
 pin_project! {
-    /// A client's body with its timers; see [`request_body`].
+    /// A client's body with its timers; see [`with_upload`].
     struct UploadBody<B> {
         #[pin]
         body: B,
         requested: Option<ContentRequested>,
         idle: IdleTimer,
         clock: HeadClock,
-        broken: BrokenUpload,
+        fate: UploadFate,
+        broken_off: Option<BrokenOff>,
     }
 }
 
@@ -92,6 +123,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut upload = self.project();
+        if let Some(broken_off) = upload.broken_off {
+            return broken_off.poll_end(cx);
+        }
         if let Some(requested) = upload.requested {
             ready!(requested.as_mut().poll(cx))?;
             *upload.requested = None;
@@ -101,36 +135,48 @@ where
         // there. All of an announced one may be with the upstream when the rest breaks: the end of
         // an HTTP/2 stream.
         let left = upload.body.size_hint();
-        match polled {
+        let is_whole = left.exact() == Some(0);
+        let (kind, error) = match polled {
             Poll::Ready(frame) => {
                 upload.idle.stop();
                 upload.clock.restart();
-                let is_broken = match &frame {
-                    Some(Ok(_)) => false,
-                    Some(Err(_)) => left.exact() != Some(0),
-                    None => left.lower() > 0,
-                };
-                if is_broken {
-                    upload.broken.note(ProxyErrorKind::Request);
+                match frame {
+                    Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                    None if left.lower() == 0 => return Poll::Ready(None),
+                    None => (ProxyErrorKind::Request, truncated()),
+                    Some(Err(error)) => (ProxyErrorKind::Request, error.into()),
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
                 upload.clock.stop();
                 ready!(upload.idle.poll_timeout(cx));
-                if left.exact() != Some(0) {
-                    upload.broken.note(ProxyErrorKind::RequestTimeout);
-                }
-                Poll::Ready(Some(Err(StalledBody::Client.into())))
+                // From now on the upstream is waited for.
+                upload.clock.restart();
+                let stalled = StalledBody::Client.into();
+                (ProxyErrorKind::RequestTimeout, stalled)
             }
+        };
+        if is_whole {
+            return Poll::Ready(Some(Err(error)));
         }
+        let broken_off = upload.broken_off.insert(BrokenOff {
+            wait: upload.fate.break_off(kind),
+            error: Some(error),
+        });
+        broken_off.poll_end(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken_off.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// The error of content that is shorter than its announced length.
+fn truncated() -> BoxError {
+    let message = "the client's content is shorter than announced";
+    io::Error::new(io::ErrorKind::UnexpectedEof, message).into()
 }

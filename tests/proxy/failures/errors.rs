@@ -1,14 +1,19 @@
 //! What `ErrorResponder` makes of errors that are no upstream's.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceExt, service_fn};
 use tower_response_cache::BoxError;
-use tower_response_cache::proxy::{ErrorResponder, ProxyBody};
+use tower_response_cache::proxy::{ErrorResponder, ProxyBody, ReverseProxy};
 
-use crate::call::get;
+use super::uploads::{Pieces, data, reset};
+use crate::call::{call, get};
+use crate::example::PATIENCE;
 use crate::logs::Logs;
+use crate::origin::{Origin, Step};
 
 async fn text(answer: Response<ProxyBody>) -> String {
     let body = answer.into_body().collect().await;
@@ -87,4 +92,73 @@ async fn failed_requests_are_logged_once_a_second() {
     }
     let lines = logs.lines("request failed").len() as u64;
     assert!(lines <= began.elapsed().as_secs() + 2, "{lines}");
+}
+
+fn assert_names_its_request(line: &str, method: &str) {
+    for part in [&format!("method={method} "), "path=\"/logged\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!line.contains("secret"), "no query: {line}");
+}
+
+/// P8: every line says which request it is about. The service need not be one of the proxy's.
+#[tokio::test]
+async fn the_log_names_the_request_that_failed() {
+    let fails = service_fn(async |_: Request<_>| Err::<Response<ProxyBody>, _>("it fails"));
+    let edge = ErrorResponder::new(fails);
+    let (logs, began) = (Logs::new(), Instant::now());
+    // Other tests have lines of that kind, too: one is admitted each second.
+    while logs.lines("request failed").is_empty() {
+        assert!(began.elapsed() < PATIENCE, "nothing is logged");
+        let Ok(answer) = edge.clone().oneshot(get("/logged?secret")).await;
+        assert_eq!(answer.status(), 500);
+        tokio::task::yield_now().await;
+    }
+    assert_names_its_request(&logs.lines("request failed")[0], "GET");
+}
+
+/// An error of `poll_ready`: the line is that of the request which is answered.
+#[tokio::test]
+async fn the_log_names_the_request_that_met_a_service_that_was_not_ready() {
+    #[derive(Clone)]
+    struct Never;
+    impl<B> Service<Request<B>> for Never {
+        type Response = Response<ProxyBody>;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<Response<ProxyBody>, BoxError>>;
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), BoxError>> {
+            std::task::Poll::Ready(Err("never".into()))
+        }
+        fn call(&mut self, _: Request<B>) -> Self::Future {
+            unreachable!("it is never ready")
+        }
+    }
+    let (logs, began) = (Logs::new(), Instant::now());
+    while logs.lines("never").is_empty() {
+        assert!(began.elapsed() < PATIENCE, "nothing is logged");
+        let edge = ErrorResponder::new(Never);
+        let Ok(answer) = edge.oneshot(get("/logged?secret")).await;
+        assert_eq!(answer.status(), 500);
+        tokio::task::yield_now().await;
+    }
+    assert_names_its_request(&logs.lines("never")[0], "GET");
+}
+
+/// The proxy itself answers content that its client breaks off.
+#[tokio::test]
+async fn the_log_names_the_request_whose_content_broke_off() {
+    let origin = Origin::start(|_| vec![Step::Content]).await;
+    let proxy = ReverseProxy::new(&format!("{}/prefix", origin.url())).expect("a URL");
+    let proxy = proxy.broken_upload_timeout(Duration::ZERO);
+    let request = Request::put("/logged?secret").header("host", "test.example");
+    let request = request.body(Pieces::new([data("abc"), reset()]));
+    let logs = Logs::from_level(tracing::Level::DEBUG);
+    let answer = call(&proxy, request.expect("a request")).await;
+    assert_eq!(answer.expect("an answer").status, 400);
+    let lines = logs.lines("request failed");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_names_its_request(&lines[0], "PUT");
 }

@@ -1,5 +1,6 @@
 //! Failing and hostile origins and clients.
 
+mod broken_uploads;
 mod errors;
 mod failing;
 mod hostile;

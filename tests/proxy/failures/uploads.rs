@@ -19,10 +19,13 @@ use crate::example::Example;
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
-const SOON: Duration = Duration::from_millis(50);
+pub(super) const SOON: Duration = Duration::from_millis(50);
+
+/// Within the time that the page is looked at, no answer comes any more.
+const SHORT: [&str; 2] = ["--broken-upload-timeout", "100ms"];
 
 /// An origin that stores nothing without a password, and a page of it that is a hit.
-async fn before_a_hit(options: &[&str]) -> (Origin, Example) {
+pub(super) async fn before_a_hit(options: &[&str]) -> (Origin, Example) {
     before_a_hit_of(options, |_| ok("", "")).await
 }
 
@@ -47,14 +50,14 @@ async fn before_a_hit_of(options: &[&str], to_write: fn(&str) -> String) -> (Ori
     (origin, proxy)
 }
 
-async fn is_hit(proxy: &Example) -> bool {
+pub(super) async fn is_hit(proxy: &Example) -> bool {
     exchange(proxy.port(), last_get("/hot"))
         .await
         .contains("; hit")
 }
 
 /// Whether the page stays a hit, also after whatever the proxy does in the background.
-async fn stays_a_hit(proxy: &Example) -> bool {
+pub(super) async fn stays_a_hit(proxy: &Example) -> bool {
     for _ in 0..5 {
         sleep(SOON).await;
         if !is_hit(proxy).await {
@@ -64,7 +67,7 @@ async fn stays_a_hit(proxy: &Example) -> bool {
     true
 }
 
-fn put(framing: &str, content: &str) -> String {
+pub(super) fn put(framing: &str, content: &str) -> String {
     format!("PUT /hot HTTP/1.1\r\nhost: test.example\r\n{framing}\r\n\r\n{content}")
 }
 
@@ -81,7 +84,7 @@ fn broken() -> Vec<String> {
 
 #[tokio::test]
 async fn a_client_that_closes_within_its_content_writes_nothing() {
-    let (_origin, proxy) = before_a_hit(&[]).await;
+    let (_origin, proxy) = before_a_hit(&SHORT).await;
     for said in broken() {
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(&said).await;
@@ -93,7 +96,7 @@ async fn a_client_that_closes_within_its_content_writes_nothing() {
 
 #[tokio::test]
 async fn a_client_that_closes_one_half_gets_400() {
-    let (_origin, proxy) = before_a_hit(&[]).await;
+    let (_origin, proxy) = before_a_hit(&SHORT).await;
     for said in broken() {
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(&said).await;
@@ -107,7 +110,7 @@ async fn a_client_that_closes_one_half_gets_400() {
 
 #[tokio::test]
 async fn chunks_that_are_none_write_nothing() {
-    let (_origin, proxy) = before_a_hit(&[]).await;
+    let (_origin, proxy) = before_a_hit(&SHORT).await;
     for chunk in [
         "zz\r\n",
         "3\r\nabcdef\r\n",
@@ -126,7 +129,7 @@ async fn chunks_that_are_none_write_nothing() {
 
 #[tokio::test]
 async fn a_client_that_pauses_for_too_long_writes_nothing() {
-    let (_origin, proxy) = before_a_hit(&["--idle-timeout", "200ms"]).await;
+    let (_origin, proxy) = before_a_hit(&["--idle-timeout", "200ms", SHORT[0], SHORT[1]]).await;
     for said in broken() {
         let heard = exchange(proxy.port(), &said).await;
         assert!(heard.starts_with("HTTP/1.1 408 "), "{said}: {heard}");
@@ -135,10 +138,16 @@ async fn a_client_that_pauses_for_too_long_writes_nothing() {
     }
 }
 
-type Piece = Result<Frame<Bytes>, BoxError>;
+pub(super) type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// A body of these pieces, with a pause for each `None`.
-struct Pieces(VecDeque<Option<Piece>>, Option<Pin<Box<Sleep>>>);
+pub(super) struct Pieces(VecDeque<Option<Piece>>, Option<Pin<Box<Sleep>>>);
+
+impl Pieces {
+    pub(super) fn new(pieces: impl IntoIterator<Item = Option<Piece>>) -> Self {
+        Self(pieces.into_iter().collect(), None)
+    }
+}
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -160,14 +169,14 @@ impl Body for Pieces {
 }
 
 /// Sends this over HTTP/2; `None` pauses, an error resets the stream.
-async fn send_pieces(proxy: &Example, length: Option<&str>, pieces: Vec<Option<Piece>>) {
+pub(super) async fn send_pieces(proxy: &Example, length: Option<&str>, pieces: Vec<Option<Piece>>) {
     let stream = TcpStream::connect(("127.0.0.1", proxy.port())).await;
     let stream = TokioIo::new(stream.expect("it listens"));
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream)
         .await
         .expect("HTTP/2");
     tokio::spawn(connection);
-    let body = Pieces(pieces.into(), None);
+    let body = Pieces::new(pieces);
     let mut request = Request::put("http://test.example/hot");
     if let Some(length) = length {
         request = request.header("content-length", length);
@@ -176,17 +185,17 @@ async fn send_pieces(proxy: &Example, length: Option<&str>, pieces: Vec<Option<P
     let _ = sender.send_request(request).await;
 }
 
-fn data(bytes: &'static str) -> Option<Piece> {
+pub(super) fn data(bytes: &'static str) -> Option<Piece> {
     Some(Ok(Frame::data(Bytes::from_static(bytes.as_bytes()))))
 }
 
-fn reset() -> Option<Piece> {
+pub(super) fn reset() -> Option<Piece> {
     Some(Err("on purpose".into()))
 }
 
 #[tokio::test]
 async fn an_http2_stream_that_is_reset_writes_nothing() {
-    let (_origin, proxy) = before_a_hit(&[]).await;
+    let (_origin, proxy) = before_a_hit(&SHORT).await;
     for (length, pieces) in [
         (None, vec![data("abc"), None, reset()]),
         (None, vec![None, reset()]),

@@ -1,0 +1,69 @@
+//! The progress of the upstream's response to a request with content.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Awaited,
+    /// The head has arrived; the body is being read.
+    InProgress,
+    /// The response has been read or dropped.
+    Ended,
+}
+
+/// The progress of one response, for the content of its request. Clones share it.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct ResponseProgress(Arc<watch::Sender<Stage>>);
+
+impl ResponseProgress {
+    /// A response whose head has not arrived.
+    pub(super) fn awaited() -> Self {
+        Self(Arc::new(watch::Sender::new(Stage::Awaited)))
+    }
+
+    /// Records that the head has arrived.
+    pub(super) fn start(&self) -> ResponseInProgress {
+        self.0.send_replace(Stage::InProgress);
+        ResponseInProgress(self.clone())
+    }
+
+    /// Whether the head has arrived.
+    pub(super) fn has_head(&self) -> bool {
+        *self.0.borrow() != Stage::Awaited
+    }
+
+    /// Waits for the head, for `limit` at most. Returns whether it has arrived.
+    pub(super) async fn wait_for_head(&self, limit: Duration) -> bool {
+        timeout(limit, self.wait_for(|stage| stage != Stage::Awaited))
+            .await
+            .is_ok()
+    }
+
+    /// Waits until the response has been read or dropped.
+    pub(super) async fn wait_for_end(&self) {
+        self.wait_for(|stage| stage == Stage::Ended).await;
+    }
+
+    async fn wait_for(&self, is_reached: impl Fn(Stage) -> bool) {
+        let mut stage = self.0.subscribe();
+        // The sender lives as long as `self`.
+        let _ = stage.wait_for(|stage| is_reached(*stage)).await;
+    }
+}
+
+/// Records that the response has ended when it is dropped with it.
+///
+/// Content that the upstream does not get stays unfinished until then: an error would make hyper
+/// close the connection and cut the response off.
+#[derive(Debug)]
+pub(in crate::proxy) struct ResponseInProgress(ResponseProgress);
+
+impl Drop for ResponseInProgress {
+    fn drop(&mut self) {
+        self.0.0.send_replace(Stage::Ended);
+    }
+}
