@@ -50,9 +50,10 @@ pub(crate) struct ExpiringSet(
     OnceLock<Box<[[AtomicU64; WAYS]]>>,
 );
 
-fn ticks(time: Duration) -> u64 {
+/// A time in tenths of a second, rounded up, for tables of times of expiry.
+pub(crate) fn ticks(time: Duration) -> u32 {
     let ticks = time.as_millis().div_ceil(1000 / TICKS_PER_SECOND);
-    u64::try_from(ticks).unwrap_or(EXPIRY_MASK).min(EXPIRY_MASK)
+    u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
 impl ExpiringSet {
@@ -81,7 +82,7 @@ impl ExpiringSet {
         if ttl.is_zero() {
             return self.forget(key, audience);
         }
-        let expiry = ticks(now.monotonic().saturating_add(ttl));
+        let expiry = u64::from(ticks(now.monotonic().saturating_add(ttl)));
         let empty = || [const { AtomicU64::new(0) }; WAYS];
         let sets = self.0.get_or_init(|| (0..SETS).map(|_| empty()).collect());
         let (slots, tag) = Self::slots_of(sets, key, audience);
@@ -116,7 +117,7 @@ impl ExpiringSet {
         now: impl FnOnce() -> Moment,
     ) -> bool {
         self.find(key, audience)
-            .is_some_and(|(_, value)| ticks(now().monotonic()) < value & EXPIRY_MASK)
+            .is_some_and(|(_, value)| u64::from(ticks(now().monotonic())) < value & EXPIRY_MASK)
     }
 }
 

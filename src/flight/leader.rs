@@ -7,11 +7,12 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::announcement::FlightOutcome;
 use super::flight_maps::FlightStripes;
 use super::follower::CallDriver;
-use super::join_rules::{Flight, Predecessor};
+use super::join_rules::{Flight, JoinRules, Predecessor};
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -31,6 +32,11 @@ impl<F, H> Leader<F, H> {
     /// The key under which the flight was opened.
     pub(crate) fn key(&self) -> CacheKey {
         self.key
+    }
+
+    /// The time until the flight counts as dead, so that others call, too.
+    pub(crate) fn time_left(&self, rules: JoinRules) -> Duration {
+        self.flight.time_left(rules)
     }
 
     /// The stream that the leader and all followers read the body from, and that the service fills.

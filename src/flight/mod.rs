@@ -68,7 +68,7 @@ mod tests;
 
 pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
-pub(crate) use expiring_set::{Audience, ExpiringSet};
+pub(crate) use expiring_set::{Audience, ExpiringSet, ticks};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;

@@ -25,17 +25,28 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long to keep answering with a stale response after a failed refresh before
     /// contacting the inner service again.
     ///
-    /// Default: 5 seconds. With zero, every request contacts it. At most 4096 failed keys are
-    /// remembered at a time.
+    /// Default: 5 seconds. With zero, every request contacts it. At most 4096 keys with failures or
+    /// refreshes are remembered at a time.
     ///
-    /// It counts for the kind of request whose call failed: with cookies, with credentials, with
-    /// both, or with neither. A call that a refresh would not make alike starts no backoff: that of
-    /// a request with `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for
-    /// the inner service, and that of a HEAD. So no client ends the refreshes for others by
-    /// requests of its own that fail.
+    /// It counts for requests with the same fields as the one that failed, because any of them may
+    /// be the reason: a client whose own requests fail does not keep content stale for others. Only
+    /// after eight different requests of a kind (plain, with cookies, with credentials, or with
+    /// both) have failed within the time, and none has brought a response to store, does it count
+    /// for all of that kind. So a key costs an inner service that is down up to eight calls per
+    /// time and kind. A request that has waited for two such calls of others uses its stale
+    /// response without a call of its own.
     ///
-    /// A plain request whose other fields make the inner service fail does start one. Content is
-    /// stale for no longer than [`stale_while_revalidate`](Self::stale_while_revalidate) and
+    /// A refresh that has no response yet counts as failed once
+    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) has passed: the next one is
+    /// that of a request with other fields, or the same one's after the time set here.
+    ///
+    /// A call that a refresh would not make alike starts no backoff: that of a request with
+    /// `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for the inner service,
+    /// and that of a HEAD.
+    ///
+    /// A client that sends eight different requests that fail within the time, and no other one of
+    /// the key between them, keeps content stale for no longer than
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and
     /// [`stale_if_error`](Self::stale_if_error), or the response, allow: bound these.
     #[must_use]
     pub fn failure_backoff(self, backoff: Duration) -> Self {

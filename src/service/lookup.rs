@@ -21,6 +21,7 @@ use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
 use crate::state::layer_state::Store;
+use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::throttled_log::Operation;
 
 /// The outcome of a lookup.
@@ -79,11 +80,13 @@ struct LookupResult<F> {
 }
 
 /// The request that a lookup was made for.
-struct Subject<'r, K> {
+struct Subject<'r, K, D> {
     directives: &'r RequestDirectives,
     headers: &'r HeaderMap,
     /// Computes the kind of the request, which few hits need.
     kind: K,
+    /// Computes the digest of the request, which fewer need.
+    digest: D,
     now: Moment,
 }
 
@@ -106,6 +109,7 @@ pub(crate) fn lookup_now<B: Backend>(
         directives: &read.directives,
         headers: &request.headers,
         kind: || read.kind(&state.config, request),
+        digest: || state.digest_as_sent(request),
         now,
     };
     Some(judge(state, result, is_same_key, &subject))
@@ -146,6 +150,7 @@ pub(crate) async fn lookup<B: Backend>(
         directives: &key.directives,
         headers,
         kind: || key.kind(&state.config.credential_fields, headers),
+        digest: || state.digest_of(headers),
         now: state.now(),
     };
     judge(state, result, is_same_key, &subject)
@@ -232,7 +237,7 @@ fn judge<B: Backend>(
     state: &LayerState<B>,
     result: LookupResult<B::Fence>,
     is_same_key: impl Fn(&[u8]) -> bool,
-    subject: &Subject<'_, impl Fn() -> RequestKind>,
+    subject: &Subject<'_, impl Fn() -> RequestKind, impl Fn() -> RequestDigest>,
 ) -> LookupOutcome<B::Fence> {
     let (response, fence) = match result.lookup {
         Lookup::Found(response, fence) => (Some(response), Some(fence)),
@@ -291,7 +296,7 @@ fn judge<B: Backend>(
 /// What a stored response of the same key is to a request.
 fn candidate<'r>(
     response: &'r StoredResponse,
-    subject: &Subject<'_, impl Fn() -> RequestKind>,
+    subject: &Subject<'_, impl Fn() -> RequestKind, impl Fn() -> RequestDigest>,
 ) -> Candidate<'r> {
     if !selects(response, subject.headers) {
         Candidate::OtherVariant
@@ -335,7 +340,7 @@ fn hit_and_refresh<B: Backend>(
     hit: Hit,
     refresh: Refresh,
     mut miss: Miss<B::Fence>,
-    subject: &Subject<'_, impl Fn() -> RequestKind>,
+    subject: &Subject<'_, impl Fn() -> RequestKind, impl Fn() -> RequestDigest>,
 ) -> LookupOutcome<B::Fence> {
     let shared = &state.shared;
     if subject.directives.only_if_cached {
@@ -351,10 +356,15 @@ fn hit_and_refresh<B: Backend>(
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
         Refresh::Early if is_useless => return CacheAnswer::Hit(hit).into(),
-        _ if shared.origin.failures.is_backing_off(key, kind, now) => {
-            return CacheAnswer::Hit(hit).into();
-        }
         _ => {}
+    }
+    let noted = NotedKey::new(key, kind);
+    if shared
+        .origin
+        .failures
+        .is_backing_off(noted, now, &subject.digest)
+    {
+        return CacheAnswer::Hit(hit).into();
     }
     miss.note_answered_with(hit.response.clone());
     let due = DueRefresh {

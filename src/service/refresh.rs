@@ -5,16 +5,19 @@
 //! if no other fill of the key is under way, and not while the inner service is in backoff.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request};
 use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::flight::{BodyStream, Leader};
+use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
+use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
 use crate::timeout::with_timeout;
@@ -33,6 +36,8 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
     miss: Miss<B::Fence>,
     kind: RequestKind,
     leader: Leader<B::Fence, SharedHead>,
+    /// The time after which it counts as dead.
+    timeout: Duration,
     runtime: Handle,
 }
 
@@ -52,9 +57,7 @@ pub(crate) fn begin_refresh<B: Backend>(
         .coalescing
         .flights
         .lead_if_vacant(key, fence, rules, stream)?;
-    // Unless this one stores something, the next refresh is not tried at once.
-    let failures = &shared.origin.failures;
-    failures.remember_refresh(&key, kind, now, state.config.failure_backoff);
+    let timeout = leader.time_left(rules);
     state.count(Event::Refresh(reason));
     tracing::debug!(reason = reason.as_str(), "refresh");
     Some(BackgroundRefresh {
@@ -62,8 +65,43 @@ pub(crate) fn begin_refresh<B: Backend>(
         miss,
         kind,
         leader,
+        timeout,
         runtime,
     })
+}
+
+/// A refresh under way. Unless it stores something, requests with its fields begin no other one
+/// before it counts as dead, or has ended, and `failure_backoff` has passed.
+struct RefreshUnderWay<B: Backend> {
+    state: LayerState<B>,
+    noted: (NotedKey, RequestDigest),
+    began: Moment,
+    /// The time after which it counts as dead. The note may be that of another one then.
+    timeout: Duration,
+}
+
+impl<B: Backend> RefreshUnderWay<B> {
+    fn new(state: &LayerState<B>, noted: (NotedKey, RequestDigest), timeout: Duration) -> Self {
+        let (began, backoff) = (state.now(), state.config.failure_backoff);
+        let failures = &state.shared.origin.failures;
+        failures.note_refresh(noted, began, timeout, backoff);
+        Self {
+            state: state.clone(),
+            noted,
+            began,
+            timeout,
+        }
+    }
+}
+
+impl<B: Backend> Drop for RefreshUnderWay<B> {
+    fn drop(&mut self) {
+        let (now, backoff) = (self.state.now(), self.state.config.failure_backoff);
+        if now.since(self.began) < self.timeout {
+            let failures = &self.state.shared.origin.failures;
+            failures.end_refresh(self.noted, now, backoff);
+        }
+    }
 }
 
 impl<B: Backend> BackgroundRefresh<B> {
@@ -81,8 +119,14 @@ impl<B: Backend> BackgroundRefresh<B> {
             miss,
             kind,
             leader,
+            timeout,
             runtime,
         } = self;
+        let noted = (
+            NotedKey::new(&leader.key(), kind),
+            state.digest_of(request.headers()),
+        );
+        let under_way = RefreshUnderWay::new(&state, noted, timeout);
         let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {
@@ -92,6 +136,7 @@ impl<B: Backend> BackgroundRefresh<B> {
             let filled = run_fill(state, inner, request, fill, outgoing, leader);
             // Its client has been answered; an error is recorded where it arises.
             drop(with_timeout(timeout, filled).await);
+            drop(under_way);
         });
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use http::header::HOST;
+use http::{HeaderMap, request};
+
 use crate::backend::{Backend, Group, Lookup, PanicsAsErrors};
 use crate::config::Config;
 use crate::flight::{
@@ -17,6 +20,7 @@ use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::language_variants::LanguageVariants;
+use super::noted_requests::{RequestDigest, RequestDigester};
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::throttled_log::{Message, ThrottledLog};
@@ -43,6 +47,7 @@ pub(crate) struct SharedState<B: Backend> {
     pub(crate) write_grace: WriteGrace,
     /// Writes that run on although their clients have left.
     pub(crate) detached_writes: DetachedWrites,
+    pub(crate) request_digester: RequestDigester,
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
     pub(crate) background: Background,
@@ -114,6 +119,7 @@ impl<B: Backend> LayerState<B> {
                 origin: OriginState::default(),
                 write_grace: WriteGrace::default(),
                 detached_writes: DetachedWrites::default(),
+                request_digester: RequestDigester::default(),
                 partial_keys: ExpiringSet::default(),
                 background: Background::default(),
             }),
@@ -128,6 +134,20 @@ impl<B: Backend> LayerState<B> {
     /// The number of log lines of a kind left out since the last one, if another may be written.
     pub(crate) fn admit_log(&self, message: Message) -> Option<u64> {
         self.shared.log.admit(message, self.now())
+    }
+
+    /// The digest of a request that is spelled as it goes to the inner service, by which its
+    /// outcome is noted.
+    pub(crate) fn digest_of(&self, fields: &HeaderMap) -> RequestDigest {
+        let authority = fields.get(HOST).map_or(&b""[..], |host| host.as_bytes());
+        self.shared.request_digester.digest(authority, fields)
+    }
+
+    /// What [`digest_of`](Self::digest_of) returns, for a request as the client has spelled it.
+    pub(crate) fn digest_as_sent(&self, request: &request::Parts) -> RequestDigest {
+        let authority = self.config.authority.resolve(request).unwrap_or_default();
+        let digester = &self.shared.request_digester;
+        digester.digest(authority.as_bytes(), &request.headers)
     }
 
     /// Counts an event.

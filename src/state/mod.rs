@@ -14,6 +14,7 @@ pub(crate) mod fill_queue;
 pub(crate) mod inner_layers;
 pub(crate) mod language_variants;
 pub(crate) mod layer_state;
+pub(crate) mod noted_requests;
 pub(crate) mod operations;
 pub(crate) mod origin_failures;
 pub(crate) mod shared_head;

@@ -1,88 +1,107 @@
-//! Keys whose fetches failed a moment ago: the inner service is not asked for them again while a
-//! stored response may be used instead.
+//! Requests whose fetches failed a moment ago: the inner service is not asked again by requests
+//! with the same fields while a stored response may be used instead.
 //!
 //! Only fetches that a refresh would have made alike count, each for its kind of request: what one
-//! client forces, or gets for its cookies, says nothing of the refreshes for others.
+//! client forces, or gets for its cookies, says nothing of the refreshes for others. Nor does one
+//! that fails for other fields, see [`noted_requests`](super::noted_requests).
 
 use std::time::Duration;
 
-use crate::flight::{Audience, ExpiringSet};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::request_kind::RequestKind;
 
-/// Keys in backoff, by the kind of failure.
+use super::noted_requests::{NotedKey, NotedRequests, RequestDigest};
+
+/// The inner service answered 500, 502, 503 or 504.
+const ERROR: u8 = 1;
+/// The inner service gave no answer.
+const UNREACHABLE: u8 = 2;
+/// A refresh was started, and has stored nothing yet.
+const REFRESH: u8 = 4;
+
+/// Requests in backoff.
 #[derive(Debug, Default)]
-pub(crate) struct OriginFailures {
-    /// The inner service answered 500, 502, 503 or 504.
-    errors: ExpiringSet,
-    /// The inner service gave no answer.
-    unreachable: ExpiringSet,
-    /// A refresh was started, and has stored nothing yet.
-    refreshes: ExpiringSet,
-}
+pub(crate) struct OriginFailures(NotedRequests);
 
 impl OriginFailures {
     /// Ends the backoff of a key: a new response is stored.
     pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
-        let audience = Audience::Kind(kind);
-        self.errors.forget(key, audience);
-        self.unreachable.forget(key, audience);
-        self.refreshes.forget(key, audience);
+        self.0.forget(NotedKey::new(key, kind));
     }
 
-    /// Remembers a failure, by the stale use that it allows.
-    pub(crate) fn remember(
+    /// Notes a failure, by the stale use that it allows.
+    pub(crate) fn note(
         &self,
-        (key, kind): (&CacheKey, RequestKind),
+        (key, request): (NotedKey, RequestDigest),
         use_: StaleUse,
         now: Moment,
         backoff: Duration,
     ) {
-        self.failures(use_)
-            .remember(key, Audience::Kind(kind), now, backoff);
+        let value = match use_ {
+            StaleUse::IfUnreachable => UNREACHABLE,
+            StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => ERROR,
+        };
+        self.0.note(key, request, value, now, backoff);
     }
 
-    /// Remembers that a refresh begins. Unless it stores something, the next one waits.
-    pub(crate) fn remember_refresh(
+    /// Notes that a refresh begins. Unless it stores something, requests with these fields begin no
+    /// other one within `timeout` and `backoff`: the time for which others leave it to that one,
+    /// and that for which it has failed then.
+    pub(crate) fn note_refresh(
         &self,
-        key: &CacheKey,
-        kind: RequestKind,
+        (key, request): (NotedKey, RequestDigest),
+        now: Moment,
+        timeout: Duration,
+        backoff: Duration,
+    ) {
+        let ttl = match backoff.is_zero() {
+            true => Duration::ZERO,
+            false => timeout.saturating_add(backoff),
+        };
+        self.0.note(key, request, REFRESH, now, ttl);
+    }
+
+    /// Notes that a refresh has ended. If it is not forgotten by now, or later because it stores
+    /// something, it has failed.
+    pub(crate) fn end_refresh(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
         now: Moment,
         backoff: Duration,
     ) {
-        self.refreshes
-            .remember(key, Audience::Kind(kind), now, backoff);
+        self.0.shorten(key, request, REFRESH, now, backoff);
     }
 
     /// Whether a refresh now would only repeat one that failed, or that is under way.
-    pub(crate) fn is_backing_off(&self, key: &CacheKey, kind: RequestKind, now: Moment) -> bool {
-        self.refreshes.is_remembered(key, Audience::Kind(kind), now)
-            || self.recent(key, kind, now).next().is_some()
+    pub(crate) fn is_backing_off(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> bool {
+        self.0.find(key, now, request) != 0
     }
 
-    /// The recent failures of a key, as the stale uses that they allow.
+    /// The recent failures of requests with these fields, as the stale uses that they allow;
+    /// without `request` those of any.
     pub(crate) fn recent(
         &self,
-        key: &CacheKey,
-        kind: RequestKind,
+        key: NotedKey,
         now: Moment,
+        request: Option<impl FnOnce() -> RequestDigest>,
     ) -> impl Iterator<Item = StaleUse> {
-        let is_recent = move |use_: &StaleUse| {
-            let failures = self.failures(*use_);
-            failures.is_remembered(key, Audience::Kind(kind), now)
+        let noted = match request {
+            Some(request) => self.0.find(key, now, request),
+            None => self.0.find_any(key, now),
         };
-        [StaleUse::IfError, StaleUse::IfUnreachable]
-            .into_iter()
-            .filter(is_recent)
-    }
-
-    /// The failures that allow this stale use.
-    fn failures(&self, use_: StaleUse) -> &ExpiringSet {
-        match use_ {
-            StaleUse::IfUnreachable => &self.unreachable,
-            StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => &self.errors,
-        }
+        [
+            (ERROR, StaleUse::IfError),
+            (UNREACHABLE, StaleUse::IfUnreachable),
+        ]
+        .into_iter()
+        .filter(move |(value, _)| noted & value != 0)
+        .map(|(_, use_)| use_)
     }
 }

@@ -23,6 +23,9 @@ use crate::timeout::with_timeout;
 
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
+/// Failed calls that a request follows before it believes that one of its own would fail. One may
+/// fail for a field of its request.
+const ENOUGH_FAILURES: usize = 2;
 /// Flights whose leaders an inner layer exempted that a request takes part in before it goes alone.
 const MAX_EXEMPT_FLIGHTS: usize = 4;
 /// Times that a request looks up again before it calls, because other fills have ended meanwhile.
@@ -45,6 +48,8 @@ pub(crate) struct FlightMember<F> {
     flights_left: usize,
     /// Whether a call that it followed has failed.
     pub(super) has_failed: bool,
+    /// Calls that it followed and that failed.
+    failed_calls: usize,
     /// Whether it has waited for as long as it may.
     pub(super) is_time_up: bool,
     /// Its place among the paced calls of the key, once it has one.
@@ -106,6 +111,7 @@ impl<F: Clone> FlightMember<F> {
                 || directives.max_age.is_some_and(|age| age.is_zero()),
             flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
             has_failed: false,
+            failed_calls: 0,
             is_time_up: false,
             place: None,
             lookups_left: MAX_LOOKUPS,
@@ -266,7 +272,13 @@ impl<F: Clone> FlightMember<F> {
     /// Notes a flight that has failed.
     pub(crate) fn note_failed_flight(&mut self) {
         self.has_failed = true;
+        self.failed_calls += 1;
         self.note_lost_flight();
+    }
+
+    /// Whether it has seen enough calls fail to use a stale response without a call of its own.
+    pub(crate) fn has_seen_failures(&self) -> bool {
+        self.failed_calls >= ENOUGH_FAILURES
     }
 
     /// Notes that it has waited for responses as long as it may.

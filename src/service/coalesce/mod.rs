@@ -73,11 +73,6 @@ where
         return Ok(Responder::new(&state).gateway_timeout());
     }
     let outgoing = prepare(&state, &mut request, &fill);
-    if fill.miss.has_stale()
-        && let Some(hit) = stale_hit_in_backoff(&state, &fill, outgoing.kind)
-    {
-        return Ok(Responder::new(&state).hit(&hit, outgoing.preconditions()));
-    }
     let (leader, place) = match join_flights(&state, &mut fill, &outgoing).await {
         JoinOutcome::Response(response) => return Ok(response),
         JoinOutcome::Leads(leader) => (Some(leader), None),
@@ -183,6 +178,9 @@ async fn join_flights<B: Backend, Res>(
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
     loop {
+        if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, member.has_seen_failures()) {
+            return respond(hit);
+        }
         let now = began.take().unwrap_or_else(|| state.now());
         let waited = match member.join(state, fill, outgoing, now) {
             Joined::Neither => return JoinOutcome::Alone(member.place),
@@ -215,11 +213,6 @@ async fn join_flights<B: Backend, Res>(
         let ended = use_outcome(state, &mut member, followed, fill, outgoing);
         if let Some(ended) = ended {
             return ended;
-        }
-        if fill.miss.has_stale()
-            && let Some(hit) = stale_hit_in_backoff(state, fill, outgoing.kind)
-        {
-            return respond(hit);
         }
     }
 }

@@ -6,18 +6,18 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
-use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse;
 use crate::service::fill_data::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;
+use crate::state::noted_requests::NotedKey;
 
 /// The stale response that is served in place of a failure, if there is one that may be.
 ///
 /// If anything is stored for the request, the inner service is not asked for it again for
-/// `failure_backoff`, by requests of the same kind. What a client asks for itself alone, or forces,
-/// does not count.
+/// `failure_backoff`, by requests with the same fields. What a client asks for itself alone, or
+/// forces, does not count.
 pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
@@ -27,13 +27,10 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
 ) -> Option<Response<ResponseBody<Res>>> {
     let now = state.now();
     if is_like_refresh(fill, outgoing) {
+        let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
+        let noted = (key, state.digest_of(&outgoing.headers));
         let failures = &state.shared.origin.failures;
-        failures.remember(
-            (&fill.miss.lookup_key, outgoing.kind),
-            use_,
-            now,
-            state.config.failure_backoff,
-        );
+        failures.note(noted, use_, now, state.config.failure_backoff);
     }
     let hit = stale_hit(fill, use_, now)?;
     let responder = Responder::new(state);
@@ -68,14 +65,21 @@ pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Optio
         .then(|| Hit::stale(stored.clone(), now, use_))
 }
 
-/// The stale response that is used without asking the inner service, which failed a moment ago.
+/// The stale response that is used without asking the inner service, which failed a moment ago for
+/// a request with the same fields. With `has_seen_failures` the request has waited for calls of
+/// others that failed: it need not find out for itself.
 pub(crate) fn stale_hit_in_backoff<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
-    kind: RequestKind,
+    outgoing: &OutgoingRequest,
+    has_seen_failures: bool,
 ) -> Option<Hit> {
+    if !fill.miss.has_stale() {
+        return None;
+    }
     let now = state.now();
-    let failures = &state.shared.origin.failures;
-    let mut uses = failures.recent(&fill.miss.lookup_key, kind, now);
+    let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
+    let request = (!has_seen_failures).then_some(|| state.digest_of(&outgoing.headers));
+    let mut uses = state.shared.origin.failures.recent(key, now, request);
     uses.find_map(|use_| stale_hit(fill, use_, now))
 }

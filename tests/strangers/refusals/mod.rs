@@ -3,6 +3,7 @@
 
 mod cold_keys;
 mod exempt;
+mod failures;
 mod kinds;
 mod odd_requests;
 mod refreshes;

@@ -1,0 +1,348 @@
+//! What single requests have caused, held against requests with the same fields.
+//!
+//! A failure or a refusal may be due to any field of its request. So it is noted for requests with
+//! the same fields, by a digest of them, and says nothing of others. Once [`MAX_NOTED`] different
+//! requests for a key have been noted, with no success between them, it is the key: the notes hold
+//! for all of its requests of that kind.
+//!
+//! Knows keys, kinds of requests and digests, not what a note means. [`NotedRequests`] is the
+//! table; start at [`NotedRequests::find`]. [`RequestDigester`] makes the digests.
+
+mod digest;
+
+pub(crate) use digest::{RequestDigest, RequestDigester};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::flight::ticks;
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::RequestKind;
+
+/// The number of different requests of a key and kind that are noted. As many of them in a row
+/// speak for all.
+///
+/// It is the number of calls that a failing inner service gets for a key per backoff, and of odd
+/// requests in a row that it takes to mislead the cache about a key. A client with a few fields of
+/// its own stays below it; a page that fails for all reaches it with the first burst.
+pub(crate) const MAX_NOTED: usize = 8;
+
+const SETS: usize = 1024;
+const WAYS: usize = 4;
+
+/// The requests that a note is about, or for which one is looked up: those for a key, of one kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotedKey {
+    set: usize,
+    tag: u64,
+}
+
+impl NotedKey {
+    /// Requests of this kind for this key.
+    pub(crate) fn new(key: &CacheKey, kind: RequestKind) -> Self {
+        let digest = key.resource().digest() ^ key.selector() ^ key.variant();
+        let digest = digest.rotate_left(kind as u32 * 32);
+        Self {
+            set: (digest >> 96) as usize % SETS,
+            // 0 is an empty slot.
+            tag: (digest as u64).max(1),
+        }
+    }
+}
+
+/// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one whose
+/// notes end first. A note is a number other than 0.
+///
+/// It takes 136 KiB, and up to 384 KiB more for its notes. Users must cope with notes that are
+/// missing too early, and with a key or a request that is taken for another (digests are compared).
+#[derive(Debug, Default)]
+pub(crate) struct NotedRequests(
+    /// Made when the first note is taken.
+    OnceLock<Box<[NotedSet]>>,
+);
+
+#[derive(Debug, Default)]
+struct NotedSet {
+    /// The tags of the keys. Written under the lock; read without, because few keys have notes.
+    tags: [AtomicU64; WAYS],
+    notes: Mutex<[Vec<Note>; WAYS]>,
+}
+
+/// A note on one request of a key.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    request: RequestDigest,
+    /// In ticks.
+    expiry: u32,
+    value: u8,
+}
+
+impl Note {
+    fn is_current(&self, now: u32) -> bool {
+        now < self.expiry
+    }
+}
+
+impl NotedSet {
+    fn notes(&self) -> MutexGuard<'_, [Vec<Note>; WAYS]> {
+        // No critical section panics between two steps that belong together.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn way_of(&self, tag: u64) -> Option<usize> {
+        let mut tags = self.tags.iter();
+        tags.position(|other| other.load(Ordering::Relaxed) == tag)
+    }
+
+    /// The slot of a key: its own, or the one whose notes end first, which are removed.
+    fn way_for(&self, notes: &mut [Vec<Note>; WAYS], tag: u64) -> usize {
+        self.way_of(tag).unwrap_or_else(|| {
+            let end = |way: &usize| notes[*way].iter().map(|note| note.expiry).max();
+            let way = (0..WAYS).min_by_key(end).unwrap_or(0);
+            notes[way].clear();
+            self.tags[way].store(tag, Ordering::Relaxed);
+            way
+        })
+    }
+}
+
+impl NotedRequests {
+    /// The set of a key, if it may have notes.
+    fn set_of(&self, key: NotedKey) -> Option<&NotedSet> {
+        let set = &self.0.get()?[key.set];
+        set.way_of(key.tag).map(|_| set)
+    }
+
+    /// Calls `read` with the current notes of a key; `None` if there are none.
+    fn read<R>(
+        &self,
+        key: NotedKey,
+        now: impl FnOnce() -> Moment,
+        read: impl FnOnce(&[Note]) -> R,
+    ) -> Option<R> {
+        let set = self.set_of(key)?;
+        let mut all = set.notes();
+        let notes = &mut all[set.way_of(key.tag)?];
+        let now = ticks(now().monotonic());
+        notes.retain(|note| note.is_current(now));
+        (!notes.is_empty()).then(|| read(notes))
+    }
+
+    /// The notes that hold for a request: the one on requests with its fields, or all of them where
+    /// there are [`MAX_NOTED`]. They are combined to one number; 0 if there are none.
+    ///
+    /// `request` is called only if the key has notes.
+    pub(crate) fn find(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> u8 {
+        let find = |notes: &[Note]| {
+            if notes.len() >= MAX_NOTED {
+                return combined(notes.iter());
+            }
+            let request = request();
+            combined(notes.iter().filter(|note| note.request == request))
+        };
+        self.read(key, || now, find).unwrap_or(0)
+    }
+
+    /// All notes of a key, on whichever requests, combined to one number.
+    pub(crate) fn find_any(&self, key: NotedKey, now: Moment) -> u8 {
+        let notes = self.read(key, || now, |notes| combined(notes.iter()));
+        notes.unwrap_or(0)
+    }
+
+    /// Notes something of requests with these fields for the time `ttl`, in place of an earlier
+    /// note. A `ttl` of zero removes it.
+    pub(crate) fn note(
+        &self,
+        key: NotedKey,
+        request: RequestDigest,
+        value: u8,
+        now: Moment,
+        ttl: Duration,
+    ) {
+        let expiry = ticks(now.monotonic().saturating_add(ttl));
+        let now = ticks(now.monotonic());
+        let sets = || (0..SETS).map(|_| NotedSet::default()).collect();
+        let set = &self.0.get_or_init(sets)[key.set];
+        let mut all = set.notes();
+        let way = set.way_for(&mut all, key.tag);
+        let notes = &mut all[way];
+        notes.retain(|note| note.is_current(now) && note.request != request);
+        if ttl.is_zero() {
+            return;
+        }
+        if notes.len() >= MAX_NOTED {
+            let first = (0..MAX_NOTED).min_by_key(|index| notes[*index].expiry);
+            notes.swap_remove(first.unwrap_or(0));
+        }
+        notes.push(Note {
+            request,
+            expiry,
+            value,
+        });
+    }
+
+    /// Lets a note on requests with these fields end at most `ttl` from now, if there is one with
+    /// this value.
+    pub(crate) fn shorten(
+        &self,
+        key: NotedKey,
+        request: RequestDigest,
+        value: u8,
+        now: Moment,
+        ttl: Duration,
+    ) {
+        let Some(set) = self.set_of(key) else {
+            return;
+        };
+        let expiry = ticks(now.monotonic().saturating_add(ttl));
+        let mut all = set.notes();
+        let Some(way) = set.way_of(key.tag) else {
+            return;
+        };
+        for note in &mut all[way] {
+            if note.request == request && note.value == value {
+                note.expiry = note.expiry.min(expiry);
+            }
+        }
+    }
+
+    /// Removes all notes of a key: one of its requests had success.
+    pub(crate) fn forget(&self, key: NotedKey) {
+        if let Some(set) = self.set_of(key) {
+            let mut all = set.notes();
+            if let Some(way) = set.way_of(key.tag) {
+                all[way].clear();
+                set.tags[way].store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn combined<'n>(notes: impl Iterator<Item = &'n Note>) -> u8 {
+    notes.fold(0, |combined, note| combined | note.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::semantics::request_kind::RequestKind::{Plain, WithCookies};
+
+    const TEN: Duration = Duration::from_secs(10);
+
+    fn key(path: &str) -> NotedKey {
+        NotedKey::new(&CacheKey::for_path(path), Plain)
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+    }
+
+    fn requests(count: usize) -> Vec<RequestDigest> {
+        let digester = RequestDigester::default();
+        let digest = |number| {
+            let fields = [(
+                "x-number".parse().expect("a name"),
+                HeaderValue::from(number),
+            )];
+            digester.digest(b"", &HeaderMap::from_iter(fields))
+        };
+        (0..count).map(digest).collect()
+    }
+
+    #[test]
+    fn a_note_holds_for_its_time_and_for_requests_with_the_same_fields() {
+        let notes = NotedRequests::default();
+        let requests = requests(2);
+        let find = |key, second, index: usize| notes.find(key, at(second), || requests[index]);
+        let other_kind = NotedKey::new(&CacheKey::for_path("/a"), WithCookies);
+        assert_eq!(find(key("/a"), 0, 0), 0);
+        notes.note(key("/a"), requests[0], 2, at(0), TEN);
+        assert_eq!(find(key("/a"), 9, 0), 2);
+        assert_eq!(find(key("/a"), 9, 1), 0);
+        assert_eq!(find(key("/b"), 9, 0), 0);
+        assert_eq!(find(other_kind, 9, 0), 0);
+        assert_eq!(notes.find_any(key("/a"), at(9)), 2);
+        assert_eq!(find(key("/a"), 10, 0), 0);
+
+        notes.note(key("/a"), requests[0], 1, at(10), TEN);
+        notes.note(key("/a"), requests[0], 2, at(11), TEN);
+        notes.note(key("/a"), requests[1], 4, at(11), TEN);
+        assert_eq!((find(key("/a"), 20, 0), find(key("/a"), 20, 1)), (2, 4));
+        assert_eq!(notes.find_any(key("/a"), at(20)), 6);
+        notes.note(key("/a"), requests[0], 2, at(12), Duration::ZERO);
+        assert_eq!(find(key("/a"), 12, 0), 0);
+        notes.forget(other_kind);
+        assert_eq!(find(key("/a"), 12, 1), 4);
+        notes.forget(key("/a"));
+        assert_eq!(find(key("/a"), 12, 1), 0);
+    }
+
+    #[test]
+    fn as_many_different_requests_as_are_noted_speak_for_all() {
+        let notes = NotedRequests::default();
+        let requests = requests(2 * MAX_NOTED);
+        let other = requests[MAX_NOTED + 1];
+        let find = |second| notes.find(key("/a"), at(second), || other);
+        for (second, request) in (0..).zip(&requests[..MAX_NOTED]) {
+            assert_eq!(find(second), 0);
+            // One request is one, however often it is noted.
+            for _ in 0..3 {
+                notes.note(key("/a"), *request, 1, at(second), TEN);
+            }
+        }
+        assert_eq!(find(8), 1);
+        assert_eq!(find(9), 1);
+        assert_eq!(find(10), 0, "one of the notes has ended");
+        notes.note(key("/a"), requests[MAX_NOTED], 2, at(10), TEN);
+        assert_eq!(find(10), 3);
+        // The note that ends first makes way.
+        notes.note(key("/a"), other, 4, at(10), TEN);
+        assert_eq!(find(11), 7);
+        notes.forget(key("/a"));
+        assert_eq!(find(11), 0);
+    }
+
+    #[test]
+    fn a_note_can_be_shortened() {
+        let notes = NotedRequests::default();
+        let request = requests(1)[0];
+        let find = |second| notes.find(key("/a"), at(second), || request);
+        notes.shorten(key("/a"), request, 1, at(0), TEN);
+        assert_eq!(find(0), 0);
+        notes.note(key("/a"), request, 1, at(0), 2 * TEN);
+        notes.shorten(key("/a"), request, 2, at(0), TEN);
+        assert_eq!(find(19), 1);
+        notes.shorten(key("/a"), request, 1, at(0), TEN);
+        notes.shorten(key("/a"), request, 1, at(5), TEN);
+        assert_eq!((find(9), find(10)), (1, 0));
+    }
+
+    /// Promise: every table is bounded, whatever keys clients send.
+    #[test]
+    fn many_keys_have_notes_in_bounded_memory_and_the_latest_stay() {
+        let notes = NotedRequests::default();
+        let requests = requests(2 * MAX_NOTED);
+        for number in 0..10_000 {
+            for request in &requests {
+                notes.note(key(&format!("/{number}")), *request, 1, at(number), TEN);
+            }
+        }
+        assert_ne!(notes.find_any(key("/9999"), at(9999)), 0);
+        let sets = notes.0.get().expect("some");
+        let all = sets.iter().flat_map(|set| set.notes().clone());
+        let longest = all.map(|notes| notes.capacity()).max();
+        assert_eq!((sets.len() * WAYS, longest), (4096, Some(MAX_NOTED)));
+        assert!(size_of::<NotedSet>() <= 136 && size_of::<Note>() <= 12);
+    }
+}
