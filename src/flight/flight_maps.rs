@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
-use super::pacing::paced_keys::{PacedKeys, Precedence};
+use super::pacing::Precedence;
+use super::pacing::paced_keys::PacedKeys;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};

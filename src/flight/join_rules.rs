@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
-use super::pacing::PlaceLimit;
 use super::stream::BodyStream;
 use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
@@ -34,8 +33,6 @@ pub(crate) struct JoinRules {
     pub(crate) fill_timeout: Duration,
     /// Whether the request joins only a flight that has an outcome already: it waits for no flight.
     pub(crate) only_answered: bool,
-    /// How many flights of a key may be open at once while its calls are paced.
-    pub(crate) place_limit: PlaceLimit,
 }
 
 /// Flights by their cache key.

@@ -76,7 +76,6 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
         takeover_timeout: Duration::MAX,
         fill_timeout: Duration::MAX,
         only_answered: false,
-        place_limit: place_limit(2),
     }
 }
 

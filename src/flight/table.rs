@@ -31,8 +31,8 @@ pub(crate) enum Entered<F, H> {
     Follower(Follower<H>),
     /// There is no flight to join, but others have ended since the request's lookup: look up again.
     LookupOutdated,
-    /// The calls of the key are paced, and as many as may are under way: wait for a place.
-    AllPlacesTaken,
+    /// The calls of the key are paced: ask for a place first.
+    NeedsPlace,
 }
 
 impl<F, H> Default for Flights<F, H> {
@@ -59,8 +59,8 @@ impl<F, H> Flights<F, H> {
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
     /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
     ///
-    /// While the calls of the key are paced, a request joins only a flight with a response. A new
-    /// flight has one of the places: `place`, where that was granted.
+    /// While the calls of the key are paced, a request joins only a flight with a response, and
+    /// opens one only in the place that it was granted.
     ///
     /// `stream` makes the stream of a new flight; it is called under the lock of the table.
     pub(crate) fn enter(
@@ -87,8 +87,8 @@ impl<F, H> Flights<F, H> {
         let id = next_id();
         match place {
             Some(place) => maps.paced.replace(&key, place.pass_on(), id),
-            None if maps.paced.admit(&key, id, rules.place_limit, rules.now) => {}
-            None => return Entered::AllPlacesTaken,
+            None if is_paced => return Entered::NeedsPlace,
+            None => {}
         }
         Entered::Leader(self.open(maps, key, fence, rules, (id, stream())))
     }

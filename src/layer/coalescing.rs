@@ -109,9 +109,11 @@ impl<B: Backend> CacheLayer<B> {
     /// or with credentials).
     ///
     /// The limit is twice as high after each
-    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) that passes without such a
-    /// response: 8, 16 after 10 seconds, 32 after 20, and so on. So calls that hang or fail late
-    /// hold up other requests for the key for a limited time. A request that has waited for
+    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) in which a request has waited
+    /// without such a response: 8, 16 after 10 seconds, 32 after 20, and so on; time in which none
+    /// has waited takes that back. Beside calls that have hung for that timeout the whole limit is
+    /// there for others. So calls that hang or fail late hold up other requests for the key for a
+    /// limited time, and allow for no stampede later. A request that has waited for
     /// [`coalesce_timeout`](Self::coalesce_timeout) and [`fill_timeout`](Self::fill_timeout)
     /// together (60 seconds by default) calls whatever the limit. The cache itself never answers a
     /// request because of this limit.
@@ -121,7 +123,8 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Requests that have waited for no call so far, those that have, and those with cookies,
     /// credentials, conditions or `no-cache` wait in three queues and call in turn, the newest of a
-    /// queue as often as any other. Calls that were under way when the first follower reached the
+    /// queue as often as any other. The limit is also that of each queue, by the time that it has
+    /// been waited in. Calls that were under way when the first follower reached the
     /// limit are not counted. 0 counts as 1, and `usize::MAX` means no limit; there is none either
     /// if `coalesce_takeover_timeout` is zero.
     #[must_use]

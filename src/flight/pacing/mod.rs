@@ -13,17 +13,29 @@
 //!
 //! A key is paced from the first request that asks for a place until a call succeeds, or no request
 //! has or wants a place. Nothing is remembered beyond that, so a request that fails does not slow
-//! down later ones. The number of places [doubles](PlaceLimit) as long as no call succeeds. While a
-//! key is paced, each flight that is opened for it takes a place, and is joined only once it has a
-//! response: most of them will fail, and a request should not wait for that.
+//! down later ones. While a key is paced, each flight that is opened for it takes a place, and is
+//! joined only once it has a response: most of them will fail, and a request should not wait for
+//! that.
+//!
+//! | | number of places |
+//! |---|---|
+//! | at first | [`at_first`](PlaceLimit::at_first) |
+//! | for each [`doubling_time`](PlaceLimit::doubling_time) that requests have waited | twice as many |
+//! | for each doubling time that none has waited | half as many again, down to `at_first` |
+//! | beside calls that have hung for a doubling time | `at_first` at least |
+//!
+//! Each [queue](Precedence) has these numbers for itself, too, so that many requests that begin to
+//! wait now do not all have places because others have waited for long.
 //!
 //! Knows numbers, wakers and the lock of the table, not requests. Start at [`Place`], then
 //! [`PacedKeys`](paced_keys::PacedKeys).
 
+mod holders;
 pub(super) mod paced_keys;
 mod place;
 mod place_limit;
+mod queue;
 
-pub(crate) use paced_keys::Precedence;
 pub(crate) use place::Place;
 pub(crate) use place_limit::PlaceLimit;
+pub(crate) use queue::Precedence;

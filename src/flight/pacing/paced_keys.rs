@@ -3,51 +3,15 @@
 //! Data under the lock of the table. Wakers run foreign code, so each of them is handed to the
 //! caller, who has to release the lock first. Start at [`PacedKeys::ask`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::holders::Holders;
 use super::place_limit::PlaceLimit;
+use super::queue::{Precedence, QUEUES, Queue};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::request_kind::RequestKind;
-
-/// The number of queues, one for each [`Precedence`].
-const QUEUES: usize = 3;
-/// The odd number next to 2^64 divided by the golden ratio: its multiples are spread evenly.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// The queue that a request waits in. Places go to all three in turn, so that many requests that
-/// fail for their own sake cannot keep others from calling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Precedence {
-    /// It has waited for no call that failed or took too long, and its response is likely to be of
-    /// use for others.
-    NotTried,
-    /// Its response is likely to be of use for others.
-    ForAll,
-    /// Its response is likely to be for itself alone, such as that to credentials.
-    ForItself,
-}
-
-impl Precedence {
-    /// The queues with requests of the same kind.
-    fn alike(self) -> &'static [Self] {
-        match self {
-            Self::NotTried | Self::ForAll => &[Self::NotTried, Self::ForAll],
-            Self::ForItself => &[Self::ForItself],
-        }
-    }
-}
-
-impl From<RequestKind> for Precedence {
-    fn from(kind: RequestKind) -> Self {
-        match kind {
-            RequestKind::Plain => Self::ForAll,
-            _ => Self::ForItself,
-        }
-    }
-}
 
 /// The answer to a request that asks for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +60,13 @@ impl<T> Default for PacedKeys<T> {
 
 /// The calls of one key. A member is a request that asks for a place, or a flight that has one.
 struct PacedKey<T> {
-    /// The time since when no call has succeeded.
-    began: Moment,
-    /// The number of places when it was last looked at.
-    places: usize,
-    /// The members that have a place.
-    holders: HashSet<u64>,
+    /// The time at which it was last updated.
+    updated: Moment,
+    /// The limit at that time.
+    limit: PlaceLimit,
+    holders: Holders,
     /// The members that wait, for each [`Precedence`].
-    waiting: [BTreeMap<u64, Waker>; QUEUES],
+    queues: [Queue; QUEUES],
     /// How often a place was handed over.
     handed_over: u64,
     /// The latest flight with a response that may be shared. Its leader lives, so that no flight is
@@ -112,7 +75,7 @@ struct PacedKey<T> {
 }
 
 impl<T> PacedKeys<T> {
-    /// What is known of a key. The usual case, in which no key is paced, costs no hash.
+    /// The entry of a key. The usual case, in which no key is paced, costs no hash.
     fn get(&self, key: &CacheKey) -> Option<&PacedKey<T>> {
         match self.0.is_empty() {
             true => None,
@@ -138,26 +101,6 @@ impl<T> PacedKeys<T> {
         self.get(key).is_some_and(PacedKey::is_paced)
     }
 
-    /// Whether a flight may be opened. If its key is paced, it takes a place, which it gets only
-    /// where no request waits for one.
-    pub(in crate::flight) fn admit(
-        &mut self,
-        key: &CacheKey,
-        flight: u64,
-        limit: PlaceLimit,
-        now: Moment,
-    ) -> bool {
-        let Some(paced) = self.get_mut(key).filter(|paced| paced.is_paced()) else {
-            return true;
-        };
-        paced.update_places(limit, now);
-        let is_free = paced.holders.len() < paced.places && !paced.is_waited_for();
-        if is_free {
-            paced.holders.insert(flight);
-        }
-        is_free
-    }
-
     /// Asks for a place, and leaves a waker if the request has to wait.
     pub(super) fn ask(
         &mut self,
@@ -171,26 +114,26 @@ impl<T> PacedKeys<T> {
             is_new,
             precedence,
         } = question;
-        let is_paced = self.contains(key);
-        if !is_new && !is_paced {
+        if !is_new && !self.contains(key) {
             return Reply::at_once(Answer::Ended);
         }
-        let paced = self.0.entry(*key).or_insert_with(|| PacedKey::new(now));
-        if !is_paced {
-            paced.began = now;
-        }
-        if paced.holders.contains(&member) {
+        let paced = self
+            .0
+            .entry(*key)
+            .or_insert_with(|| PacedKey::new(limit, now));
+        paced.update(limit, now);
+        if paced.holders.take(member, now.monotonic()) {
             return Reply::at_once(Answer::Granted);
         }
-        let queue = &mut paced.waiting[precedence as usize];
-        if !is_new && !queue.contains_key(&member) {
+        let queue = &mut paced.queues[precedence as usize];
+        if !is_new && !queue.contains(member) {
             return Reply::at_once(Answer::Ended);
         }
         let replaced = queue.insert(member, waker.clone());
-        paced.update_places(limit, now);
         let granted = paced.fill_places();
+        paced.queues.iter_mut().for_each(Queue::count_time);
         Reply {
-            answer: match paced.holders.contains(&member) {
+            answer: match paced.holders.take(member, now.monotonic()) {
                 true => Answer::Granted,
                 false => Answer::Waits,
             },
@@ -201,27 +144,41 @@ impl<T> PacedKeys<T> {
 
     /// Grants a place to a member that waits, whether one is free or not. Its waker is returned, to
     /// be dropped.
-    pub(super) fn grant(&mut self, key: &CacheKey, member: u64) -> Option<Waker> {
+    pub(super) fn grant(
+        &mut self,
+        key: &CacheKey,
+        (member, precedence): (u64, Precedence),
+        now: Moment,
+    ) -> Option<Waker> {
         let paced = self.get_mut(key)?;
-        let waker = paced.remove_waiting(member);
+        let waker = paced.queues[precedence as usize].remove(member);
         if waker.is_some() {
-            paced.holders.insert(member);
+            paced.holders.insert(member, precedence);
+            paced.holders.take(member, now.monotonic());
         }
         waker
     }
 
-    /// The time until a key has more places.
-    pub(super) fn time_to_more(&self, key: &CacheKey, limit: PlaceLimit, now: Moment) -> Duration {
-        let paced = self.get(key).filter(|paced| paced.is_paced());
-        limit.time_to_more(paced.map_or(Duration::ZERO, |paced| paced.paced_for(now)))
+    /// The time until a queue of a key has more places.
+    pub(super) fn time_to_more(
+        &self,
+        key: &CacheKey,
+        precedence: Precedence,
+        (limit, now): (PlaceLimit, Moment),
+    ) -> Duration {
+        match self.get(key) {
+            None => limit.time_to_more(Duration::ZERO),
+            Some(paced) => {
+                let passed = now.monotonic_since(paced.updated);
+                paced.queues[precedence as usize].time_to_more(limit, passed)
+            }
+        }
     }
 
     /// Passes the place of a request on to the flight that it has opened.
     pub(in crate::flight) fn replace(&mut self, key: &CacheKey, member: u64, flight: u64) {
-        if let Some(paced) = self.get_mut(key)
-            && paced.holders.remove(&member)
-        {
-            paced.holders.insert(flight);
+        if let Some(paced) = self.get_mut(key) {
+            paced.holders.replace(member, flight);
         }
     }
 
@@ -232,7 +189,7 @@ impl<T> PacedKeys<T> {
         let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
-        let wakers = match paced.holders.remove(&member) {
+        let wakers = match paced.holders.remove(member) {
             true => paced.fill_places(),
             false => paced.remove_waiting(member).into_iter().collect(),
         };
@@ -252,9 +209,7 @@ impl<T> PacedKeys<T> {
         };
         paced.shared = Some(shared.clone());
         paced.holders.clear();
-        let waiting = std::mem::take(&mut paced.waiting);
-        let wakers = waiting.into_iter().flat_map(BTreeMap::into_values);
-        wakers.collect()
+        paced.queues.iter_mut().flat_map(Queue::end).collect()
     }
 
     /// Ends the waiting of requests for a key, because a request like these got a response, and the
@@ -264,9 +219,10 @@ impl<T> PacedKeys<T> {
         let Some(paced) = self.get_mut(key) else {
             return Vec::new();
         };
-        let queues = like.alike().iter();
-        let waiting = queues.map(|queue| std::mem::take(&mut paced.waiting[*queue as usize]));
-        let wakers = waiting.flat_map(BTreeMap::into_values).collect();
+        let mut wakers = Vec::new();
+        for queue in like.alike() {
+            wakers.extend(paced.queues[*queue as usize].end());
+        }
         if !paced.is_waited_for() {
             paced.holders.clear();
         }
@@ -295,74 +251,80 @@ impl<T> PacedKeys<T> {
 }
 
 impl<T> PacedKey<T> {
-    fn new(now: Moment) -> Self {
+    fn new(limit: PlaceLimit, now: Moment) -> Self {
         Self {
-            began: now,
-            places: 0,
-            holders: HashSet::new(),
-            waiting: Default::default(),
+            updated: now,
+            limit,
+            holders: Holders::default(),
+            queues: Default::default(),
             handed_over: 0,
             shared: None,
         }
     }
 
     fn is_waited_for(&self) -> bool {
-        !self.waiting.iter().all(BTreeMap::is_empty)
+        !self.queues.iter().all(Queue::is_empty)
     }
 
     fn is_paced(&self) -> bool {
         !self.holders.is_empty() || self.is_waited_for()
     }
 
-    fn paced_for(&self, now: Moment) -> Duration {
-        now.monotonic_since(self.began)
+    /// Takes account of the time that has passed.
+    fn update(&mut self, limit: PlaceLimit, now: Moment) {
+        let passed = now.monotonic_since(self.updated);
+        for queue in &mut self.queues {
+            queue.update(limit, passed);
+        }
+        self.holders.update(limit.doubling_time, now.monotonic());
+        self.limit = limit;
+        if !passed.is_zero() {
+            self.updated = now;
+        }
     }
 
-    fn update_places(&mut self, limit: PlaceLimit, now: Moment) {
-        self.places = limit.after(self.paced_for(now));
+    /// The number of places: as many as the queue has that was waited in for the longest time, and
+    /// no less than at first beside the calls that are overdue.
+    fn places(&self) -> usize {
+        let beside_overdue = self
+            .limit
+            .after(Duration::ZERO)
+            .saturating_add(self.holders.overdue());
+        let places = self.queues.iter().map(|queue| queue.places);
+        places.fold(beside_overdue, usize::max)
     }
 
     fn remove_waiting(&mut self, member: u64) -> Option<Waker> {
-        let mut queues = self.waiting.iter_mut();
-        queues.find_map(|queue| queue.remove(&member))
+        let mut queues = self.queues.iter_mut();
+        queues.find_map(|queue| queue.remove(member))
     }
 
     /// Hands the free places over to members that wait, whose wakers are returned.
     fn fill_places(&mut self) -> Vec<Waker> {
         let mut granted = Vec::new();
-        while self.holders.len() < self.places {
-            let Some((member, waker)) = self.next_to_call() else {
+        while self.holders.len() < self.places() {
+            let Some((member, precedence, waker)) = self.next_to_call() else {
                 break;
             };
-            self.holders.insert(member);
+            self.holders.insert(member, precedence);
             granted.push(waker);
         }
         granted
     }
 
-    /// Takes the member that has the next place out of its queue.
-    ///
-    /// It is not the first: many requests that came before would have all places to themselves. It
-    /// is the newest of each queue, and one from anywhere in the queue, by turns.
-    fn next_to_call(&mut self) -> Option<(u64, Waker)> {
+    /// Takes the member that has the next place out of its queue. The queues have their turns, and
+    /// each has at most its own number of places: one that was just joined by many requests does
+    /// not have all that others have waited for.
+    fn next_to_call(&mut self) -> Option<(u64, Precedence, Waker)> {
         self.handed_over = self.handed_over.wrapping_add(1);
         let number = self.handed_over;
         let turn = usize::try_from(number % QUEUES as u64).unwrap_or(0);
-        let mut in_turn = (0..QUEUES).map(|offset| (turn + offset) % QUEUES);
-        let queue = in_turn.find(|queue| !self.waiting[*queue].is_empty())?;
-        let queue = &mut self.waiting[queue];
-        if (number / QUEUES as u64).is_multiple_of(2) {
-            return queue.pop_last();
-        }
-        queue.remove_entry(&chosen(queue, number)?)
+        let mut in_turn = (0..QUEUES).map(|offset| Precedence::ALL[(turn + offset) % QUEUES]);
+        let precedence = in_turn.find(|precedence| {
+            let queue = &self.queues[*precedence as usize];
+            !queue.is_empty() && self.holders.timely(*precedence) < queue.places
+        })?;
+        let (member, waker) = self.queues[precedence as usize].take(number)?;
+        Some((member, precedence, waker))
     }
-}
-
-/// One of the members that wait. Successive numbers are spread over all of them.
-fn chosen(queue: &BTreeMap<u64, Waker>, number: u64) -> Option<u64> {
-    let (first, last) = (*queue.first_key_value()?.0, *queue.last_key_value()?.0);
-    let span = u128::from(last - first) + 1;
-    let offset = (u128::from(number.wrapping_mul(GOLDEN)) * span) >> 64;
-    let from = first + u64::try_from(offset).unwrap_or(0);
-    queue.range(from..).next().map(|(member, _)| *member)
 }

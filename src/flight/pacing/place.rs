@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::paced_keys::{Answer, Precedence, Question, Reply};
+use super::paced_keys::{Answer, Question, Reply};
 use super::place_limit::PlaceLimit;
+use super::queue::Precedence;
 use crate::flight::flight_maps::{FlightStripes, next_id};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
@@ -81,13 +82,16 @@ impl<F, H> Place<F, H> {
     /// The time until there are more places, so that it is worth asking again.
     pub(crate) fn time_to_more(&self, limit: PlaceLimit, now: Moment) -> Duration {
         let maps = self.stripes.of_key(&self.key).lock();
-        maps.paced.time_to_more(&self.key, limit, now)
+        let paced = &maps.paced;
+        paced.time_to_more(&self.key, self.precedence, (limit, now))
     }
 
     /// Takes a place, although none may be free: the request has waited for as long as it may.
-    pub(crate) fn grant(&self) {
+    pub(crate) fn grant(&self, now: Moment) {
         let mut maps = self.stripes.of_key(&self.key).lock();
-        let waker = maps.paced.grant(&self.key, self.member);
+        let waker = maps
+            .paced
+            .grant(&self.key, (self.member, self.precedence), now);
         drop(maps);
         drop(waker);
     }

@@ -1,11 +1,11 @@
-//! How many requests of a paced key may call at once: more, the longer its calls fail.
+//! How many requests of a paced key may call at once: more, the longer requests wait.
 //!
 //! Knows durations alone. Start at [`PlaceLimit::after`].
 
 use std::time::Duration;
 
-/// The number of places of a paced key. It doubles again and again as long as no call succeeds, so
-/// that each request gets to call, and calls that hang cannot hold up others for ever.
+/// The number of places of a paced key. It doubles again and again as long as requests wait, so
+/// that each of them gets to call, and calls that hang cannot hold up others for ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaceLimit {
     /// The number at first. 0 counts as 1.
@@ -15,11 +15,9 @@ pub(crate) struct PlaceLimit {
 }
 
 impl PlaceLimit {
-    /// The number of places of a key that has been paced for this long without a success.
-    pub(super) fn after(self, paced_for: Duration) -> usize {
-        let doublings = paced_for
-            .as_nanos()
-            .checked_div(self.doubling_time.as_nanos());
+    /// The number of places after requests have waited for this long.
+    pub(super) fn after(self, waited: Duration) -> usize {
+        let doublings = waited.as_nanos().checked_div(self.doubling_time.as_nanos());
         let Some(doublings) = doublings else {
             return usize::MAX;
         };
@@ -28,10 +26,8 @@ impl PlaceLimit {
     }
 
     /// The time until the number doubles next. It is never zero.
-    pub(super) fn time_to_more(self, paced_for: Duration) -> Duration {
-        let passed = paced_for
-            .as_nanos()
-            .checked_rem(self.doubling_time.as_nanos());
+    pub(super) fn time_to_more(self, waited: Duration) -> Duration {
+        let passed = waited.as_nanos().checked_rem(self.doubling_time.as_nanos());
         let passed = passed.and_then(|passed| {
             let nanos = u32::try_from(passed % 1_000_000_000).ok()?;
             let seconds = u64::try_from(passed / 1_000_000_000).ok()?;
@@ -54,7 +50,7 @@ mod tests {
             at_first,
             doubling_time,
         };
-        for (at_first, doubling_time, paced_for, places, time_to_more) in [
+        for (at_first, doubling_time, waited, places, time_to_more) in [
             (8, millis(1000), millis(0), 8, millis(1000)),
             (8, millis(1000), millis(999), 8, millis(1)),
             (8, millis(1000), millis(1000), 16, millis(1000)),
@@ -72,9 +68,9 @@ mod tests {
             (8, Duration::ZERO, millis(0), usize::MAX, Duration::MAX),
         ] {
             let limit = limit(at_first, doubling_time);
-            let case = format!("{limit:?} after {paced_for:?}");
-            assert_eq!(limit.after(paced_for), places, "{case}");
-            assert_eq!(limit.time_to_more(paced_for), time_to_more, "{case}");
+            let case = format!("{limit:?} after {waited:?}");
+            assert_eq!(limit.after(waited), places, "{case}");
+            assert_eq!(limit.time_to_more(waited), time_to_more, "{case}");
         }
     }
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::Backend;
-use crate::flight::{
-    BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place, PlaceLimit,
-};
+use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
@@ -50,6 +48,8 @@ pub(crate) struct FlightMember<F> {
     pub(super) has_failed: bool,
     /// Calls that it followed and that failed.
     failed_calls: usize,
+    /// Whether a call that it followed has taken too long.
+    pub(super) was_slow: bool,
     /// Whether it has waited for as long as it may.
     pub(super) is_time_up: bool,
     /// Its place among the paced calls of the key, once it has one.
@@ -112,6 +112,7 @@ impl<F: Clone> FlightMember<F> {
             flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
             has_failed: false,
             failed_calls: 0,
+            was_slow: false,
             is_time_up: false,
             place: None,
             lookups_left: MAX_LOOKUPS,
@@ -204,7 +205,7 @@ impl<F: Clone> FlightMember<F> {
     fn joined(&mut self, entered: Entered<F, SharedHead>, has_place: bool) -> Joined<F> {
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),
-            Entered::AllPlacesTaken => Joined::NeedsPlace,
+            Entered::NeedsPlace => Joined::NeedsPlace,
             Entered::LookupOutdated => {
                 self.lookups_left -= 1;
                 Joined::RetryLookup
@@ -235,10 +236,14 @@ impl<F: Clone> FlightMember<F> {
 
     /// The time for which it may still wait for a place. A call of another request may be as slow
     /// as one of its own.
-    pub(super) fn time_left_for_place<B: Backend>(&self, state: &LayerState<B>) -> Duration {
+    pub(super) fn time_left_for_place<B: Backend>(
+        &self,
+        state: &LayerState<B>,
+        now: Moment,
+    ) -> Duration {
         let limits = &state.config.coalesce;
         let limit = limits.coalesce_timeout.saturating_add(limits.fill_timeout);
-        limit.saturating_sub(state.now().since(self.began))
+        limit.saturating_sub(now.since(self.began))
     }
 
     /// Waits for the first outcome of the flights it follows, for `timeout` at most, and no longer
@@ -281,9 +286,10 @@ impl<F: Clone> FlightMember<F> {
         self.failed_calls >= ENOUGH_FAILURES
     }
 
-    /// Notes that it has waited for responses as long as it may.
-    pub(crate) fn note_time_up(&mut self) {
-        self.is_time_up = true;
+    /// Notes that the flights it follows take too long, and whether its own time is up.
+    pub(crate) fn note_slow_flight<B: Backend<Fence = F>>(&mut self, state: &LayerState<B>) {
+        self.was_slow = true;
+        self.is_time_up |= self.time_left(state).is_zero();
     }
 
     /// Lets it join one more flight, because there is one with a response.
@@ -358,9 +364,5 @@ pub(crate) fn join_rules<B: Backend>(state: &LayerState<B>, now: Moment) -> Join
         takeover_timeout: state.config.coalesce.coalesce_takeover_timeout,
         fill_timeout: state.config.coalesce.fill_timeout,
         only_answered: false,
-        place_limit: PlaceLimit {
-            at_first: state.config.coalesce.max_parallel_retries,
-            doubling_time: state.config.coalesce.coalesce_takeover_timeout,
-        },
     }
 }

@@ -201,9 +201,7 @@ async fn join_flights<B: Backend, Res>(
                 return JoinOutcome::Alone(None);
             }
             Waited::TimedOut => {
-                if member.time_left(state).is_zero() {
-                    member.note_time_up();
-                }
+                member.note_slow_flight(state);
                 // The first follower to come back calls, too, with a fence of its own time; the
                 // others wait for both calls.
                 fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;

@@ -7,13 +7,13 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use crate::backend::Backend;
-use crate::flight::Precedence;
+use crate::flight::{PlaceLimit, Precedence};
 use crate::service::fill_data::{Fill, Miss};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::timeout::with_timeout;
 
-use super::member::{FlightMember, FlightResult, Waited, join_rules};
+use super::member::{FlightMember, FlightResult, Waited};
 
 /// The first event for a request that waits for a place.
 enum First {
@@ -34,10 +34,13 @@ impl<F: Clone> FlightMember<F> {
     ) -> Waited {
         let flights = &state.shared.coalescing.flights;
         let mut place = Box::new(flights.place(self.key, self.precedence(outgoing)));
+        let limit = PlaceLimit {
+            at_first: state.config.coalesce.max_parallel_retries,
+            doubling_time: state.config.coalesce.coalesce_takeover_timeout,
+        };
         loop {
             let now = state.now();
-            let limit = join_rules(state, now).place_limit;
-            let time_left = self.time_left_for_place(state);
+            let time_left = self.time_left_for_place(state, now);
             let timeout = time_left.min(place.time_to_more(limit, now));
             let first = poll_fn(|cx| {
                 if let Poll::Ready(outcome) = self.poll_followed(cx) {
@@ -57,9 +60,14 @@ impl<F: Clone> FlightMember<F> {
                     };
                 }
                 Some(First::Outcome(outcome)) => return Waited::Outcome(outcome),
-                None if self.time_left_for_place(state).is_zero() => place.grant(),
-                // There are more places now.
-                None => continue,
+                None => {
+                    let now = state.now();
+                    if !self.time_left_for_place(state, now).is_zero() {
+                        // There are more places now.
+                        continue;
+                    }
+                    place.grant(now);
+                }
             }
             if self.time_left(state).is_zero() {
                 // Its own lookup is too long ago.
@@ -75,7 +83,7 @@ impl<F: Clone> FlightMember<F> {
         match self.requires_newer || outgoing.is_partial() {
             true => Precedence::ForItself,
             false => match Precedence::from(outgoing.kind) {
-                Precedence::ForAll if !self.has_failed && !self.is_time_up => Precedence::NotTried,
+                Precedence::ForAll if !self.has_failed && !self.was_slow => Precedence::NotTried,
                 precedence => precedence,
             },
         }

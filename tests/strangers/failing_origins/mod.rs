@@ -3,6 +3,7 @@
 
 mod hanging_calls;
 mod healthy_refusals;
+mod nobody_waits;
 
 use std::future::{Future, pending};
 use std::sync::Arc;

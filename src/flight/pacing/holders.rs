@@ -1,0 +1,156 @@
+//! The members that have a place, and since when.
+//!
+//! Knows numbers and durations. Start at [`Holders`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::queue::{Precedence, QUEUES};
+
+/// The members that have a place. One that has had it for a whole doubling time is *overdue*: its
+/// call is likely to hang, and others need not wait for it.
+#[derive(Default)]
+pub(super) struct Holders {
+    members: HashMap<u64, Holder>,
+    /// Those that are not overdue, by the time since when they have their place.
+    recent: BTreeSet<(Duration, u64)>,
+    /// The number of those that are not overdue, for each [`Precedence`].
+    timely: [usize; QUEUES],
+}
+
+#[derive(Clone, Copy)]
+struct Holder {
+    precedence: Precedence,
+    /// `None` until the member has learnt that it has a place.
+    since: Option<Duration>,
+    is_overdue: bool,
+}
+
+impl Holders {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The number of those that are not overdue, of one precedence.
+    pub(super) fn timely(&self, precedence: Precedence) -> usize {
+        self.timely[precedence as usize]
+    }
+
+    pub(super) fn overdue(&self) -> usize {
+        self.len() - self.timely.iter().sum::<usize>()
+    }
+
+    /// Gives a member a place. Its time does not run before it [takes](Self::take) that.
+    pub(super) fn insert(&mut self, member: u64, precedence: Precedence) {
+        let holder = Holder {
+            precedence,
+            since: None,
+            is_overdue: false,
+        };
+        self.members.insert(member, holder);
+        self.timely[precedence as usize] += 1;
+    }
+
+    /// Whether a member has a place. If so, it knows that from now on.
+    pub(super) fn take(&mut self, member: u64, now: Duration) -> bool {
+        let Some(holder) = self.members.get_mut(&member) else {
+            return false;
+        };
+        if holder.since.is_none() {
+            holder.since = Some(now);
+            self.recent.insert((now, member));
+        }
+        true
+    }
+
+    /// Removes a member. Whether it had a place.
+    pub(super) fn remove(&mut self, member: u64) -> bool {
+        self.take_out(member).is_some()
+    }
+
+    /// Passes a place on, with its time.
+    pub(super) fn replace(&mut self, member: u64, successor: u64) {
+        let Some(holder) = self.take_out(member) else {
+            return;
+        };
+        self.members.insert(successor, holder);
+        if holder.is_overdue {
+            return;
+        }
+        self.timely[holder.precedence as usize] += 1;
+        if let Some(since) = holder.since {
+            self.recent.insert((since, successor));
+        }
+    }
+
+    fn take_out(&mut self, member: u64) -> Option<Holder> {
+        let holder = self.members.remove(&member)?;
+        if let Some(since) = holder.since {
+            self.recent.remove(&(since, member));
+        }
+        self.timely[holder.precedence as usize] -= usize::from(!holder.is_overdue);
+        Some(holder)
+    }
+
+    /// Notes which members are overdue by now.
+    pub(super) fn update(&mut self, doubling_time: Duration, now: Duration) {
+        while let Some((since, member)) = self.recent.first().copied()
+            && now.saturating_sub(since) >= doubling_time
+        {
+            self.recent.pop_first();
+            if let Some(holder) = self.members.get_mut(&member) {
+                holder.is_overdue = true;
+                self.timely[holder.precedence as usize] -= 1;
+            }
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_overdue_after_a_doubling_time_of_its_own() {
+        use Precedence::{ForAll, NotTried};
+        let seconds = Duration::from_secs;
+        let mut holders = Holders::default();
+        for (member, precedence, since) in [(1, NotTried, 0), (2, ForAll, 5), (3, ForAll, 5)] {
+            holders.insert(member, precedence);
+            assert!(holders.take(member, seconds(since)));
+            // The first time counts.
+            assert!(holders.take(member, seconds(since + 3)));
+        }
+        // It has not learnt of its place yet.
+        holders.insert(4, ForAll);
+        let mut counts = |now, change: &dyn Fn(&mut Holders)| {
+            holders.update(seconds(10), seconds(now));
+            change(&mut holders);
+            let timely = [NotTried, ForAll].map(|precedence| holders.timely(precedence));
+            (holders.len(), holders.overdue(), timely)
+        };
+        assert_eq!(counts(9, &|_| ()), (4, 0, [1, 3]));
+        assert_eq!(counts(10, &|_| ()), (4, 1, [0, 3]));
+        // A successor has the time of its place.
+        assert_eq!(counts(14, &|holders| holders.replace(2, 5)), (4, 1, [0, 3]));
+        assert_eq!(counts(15, &|_| ()), (4, 3, [0, 1]));
+        assert_eq!(counts(15, &|holders| holders.replace(1, 6)), (4, 3, [0, 1]));
+        assert_eq!(counts(90, &|_| ()), (4, 3, [0, 1]));
+        let all = |holders: &mut Holders| {
+            assert!(!holders.take(1, seconds(90)));
+            assert_eq!(
+                [1, 4, 5, 6].map(|n| holders.remove(n)),
+                [false, true, true, true]
+            );
+        };
+        assert_eq!(counts(90, &all), (1, 1, [0, 0]));
+    }
+}
