@@ -4,11 +4,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::example::{Example, PATIENCE, example};
-use crate::origin::{Origin, Step, fresh, ok};
+use crate::origin::{Nobody, Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
 #[tokio::test]
@@ -89,19 +89,28 @@ async fn help_opens_with_an_example_and_names_rust_log() {
 
 #[tokio::test]
 async fn a_failing_origin_is_answered_with_the_reason() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let nobody = format!("http://{}", listener.local_addr().expect("an address"));
-    drop(listener);
+    let nobody = Nobody::new();
     let hangs = Origin::start(|_| vec![Step::Hang]).await;
     let closes = Origin::start(|_| vec![Step::Close]).await;
     let talks = Origin::saying("nonsense\r\n\r\n").await;
-    for (url, status, reason) in [
-        (nobody, "502 Bad Gateway", "connection_refused"),
-        (hangs.url(), "504 Gateway Timeout", "http_response_timeout"),
-        (closes.url(), "502 Bad Gateway", "connection_terminated"),
-        (talks.url(), "502 Bad Gateway", "http_protocol_error"),
+    for (url, head_timeout, status, reason) in [
+        (nobody.url(), "1h", "502 Bad Gateway", "connection_refused"),
+        (
+            hangs.url(),
+            "100ms",
+            "504 Gateway Timeout",
+            "http_response_timeout",
+        ),
+        (
+            closes.url(),
+            "1h",
+            "502 Bad Gateway",
+            "connection_terminated",
+        ),
+        (talks.url(), "1h", "502 Bad Gateway", "http_protocol_error"),
     ] {
-        let proxy = Example::start("proxy", &["--upstream", &url, "--head-timeout", "100ms"]).await;
+        let options = ["--upstream", &url, "--head-timeout", head_timeout];
+        let proxy = Example::start("proxy", &options).await;
         let said = exchange(proxy.port(), last_get("/")).await;
         assert!(
             said.starts_with(&format!("HTTP/1.1 {status}\r\n")),

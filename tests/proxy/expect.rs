@@ -29,12 +29,14 @@ async fn an_origin_that_wants_it() {
     ];
     let origin = Origin::start(move |_| steps.to_vec()).await;
     let proxy = before(&origin).await;
-    let start = Instant::now();
+    let mut fastest = Duration::MAX;
     for _ in 0..TIMES {
+        let start = Instant::now();
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(HEAD).await;
         let said = raw.hear_until("\r\n\r\n").await;
         assert_eq!(said, "HTTP/1.1 100 Continue\r\n\r\n");
+        fastest = fastest.min(start.elapsed());
         raw.say("hello").await;
         let said = raw.hear_until("thanks").await;
         assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
@@ -42,7 +44,8 @@ async fn an_origin_that_wants_it() {
         assert_eq!(heard.field("expect"), "100-continue");
         assert_eq!(heard.content, b"hello");
     }
-    assert!(start.elapsed() < Duration::from_secs(1) * TIMES);
+    // None could be faster if each had waited for the second to pass.
+    assert!(fastest < Duration::from_secs(1), "{fastest:?}");
 }
 
 /// The client never sends what the origin does not want.

@@ -2,11 +2,19 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::time::sleep;
 
+use crate::example::PATIENCE;
 use crate::folder::Folder;
+use crate::raw::exchange;
+
+/// The beginning of paths that are asked for to mark a place in the log.
+const MARK: &str = "/mark-";
 
 /// Serves the folder `files` under `/`, validated each time; under `/minute/` and `/second/` fresh
 /// for as long.
@@ -14,6 +22,7 @@ pub struct Nginx {
     pub port: u16,
     folder: Folder,
     child: Option<Child>,
+    marks: AtomicUsize,
 }
 
 impl Nginx {
@@ -28,6 +37,7 @@ impl Nginx {
                     port,
                     folder,
                     child: Some(child),
+                    marks: AtomicUsize::new(0),
                 };
             }
         }
@@ -51,9 +61,23 @@ impl Nginx {
     }
 
     /// The access log, a line for each request: `GET /a HTTP/1.1 200`.
-    pub fn log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.folder.file("access.log")).expect("a log");
-        log.lines().map(str::to_owned).collect()
+    ///
+    /// A line may be written after its client has the answer. So this asks for a path of its own
+    /// and waits for that line: a single worker writes them one after the other.
+    pub async fn log(&self) -> Vec<String> {
+        let number = self.marks.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("GET {MARK}{number} ");
+        exchange(self.port, format!("{mark}HTTP/1.0\r\n\r\n")).await;
+        let start = Instant::now();
+        loop {
+            let log = fs::read_to_string(self.folder.file("access.log")).expect("a log");
+            if log.contains(&mark) {
+                let lines = log.lines().filter(|line| !line.contains(MARK));
+                return lines.map(str::to_owned).collect();
+            }
+            assert!(start.elapsed() < PATIENCE, "nginx does not log");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub async fn kill(&mut self) {
@@ -63,8 +87,12 @@ impl Nginx {
 
     /// Starts it again where it was.
     pub async fn restart(&mut self) {
-        self.child = run(&self.folder, self.port).await;
-        assert!(self.child.is_some(), "nginx does not start again");
+        let start = Instant::now();
+        // Another connection may have the port for a moment.
+        while self.child.is_none() {
+            assert!(start.elapsed() < PATIENCE, "nginx does not start again");
+            self.child = run(&self.folder, self.port).await;
+        }
     }
 }
 
@@ -93,7 +121,7 @@ async fn run(folder: &Folder, port: u16) -> Option<Child> {
         if child.try_wait().expect("its status").is_some() {
             return None;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(5)).await;
     }
     Some(child)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,8 @@ pub enum Step {
     /// Repeats it for as long as the client reads.
     Forever(Vec<u8>),
     Wait(Arc<Notify>),
+    /// Tells that it has come so far.
+    Tell(Arc<Notify>),
     Pause(Duration),
     /// Says nothing more, and keeps the connection.
     Hang,
@@ -57,11 +59,33 @@ impl Heard {
 
 type Answer = dyn Fn(&Heard) -> Vec<Step> + Send + Sync;
 
+#[derive(Default)]
+struct Connections {
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+}
+
+/// A port on which nobody listens. It is bound, so that no other test gets it.
+pub struct Nobody(TcpSocket);
+
+impl Nobody {
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = "127.0.0.1:0".parse().expect("an address");
+        socket.bind(any).expect("a port");
+        Self(socket)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().expect("an address"))
+    }
+}
+
 /// Listens on a port of its own until it is dropped.
 pub struct Origin {
     pub port: u16,
     heard: Arc<Mutex<Vec<Heard>>>,
-    open: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
     _serving: JoinSet<()>,
 }
 
@@ -70,18 +94,18 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let open = Arc::new(AtomicUsize::new(0));
+        let connections = Arc::new(Connections::default());
         let mut serving = JoinSet::new();
         serving.spawn(accept(
             listener,
             heard.clone(),
-            open.clone(),
+            connections.clone(),
             Arc::new(answer),
         ));
         Self {
             port,
             heard,
-            open,
+            connections,
             _serving: serving,
         }
     }
@@ -98,7 +122,13 @@ impl Origin {
 
     /// The connections that are open. One is not seen to be closed while nothing is read from it.
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        let closed = self.closed();
+        self.connections.opened.load(Ordering::SeqCst) - closed
+    }
+
+    /// The connections that were closed, by either side.
+    pub fn closed(&self) -> usize {
+        self.connections.closed.load(Ordering::SeqCst)
     }
 
     /// The requests since the last call.
@@ -117,18 +147,18 @@ impl Origin {
 async fn accept(
     listener: TcpListener,
     heard: Arc<Mutex<Vec<Heard>>>,
-    open: Arc<AtomicUsize>,
+    count: Arc<Connections>,
     answer: Arc<Answer>,
 ) {
     let mut connections = JoinSet::new();
     for connection in 0.. {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let (heard, open, answer) = (heard.clone(), open.clone(), answer.clone());
+        let (heard, count, answer) = (heard.clone(), count.clone(), answer.clone());
         connections.spawn(async move {
-            open.fetch_add(1, Ordering::Relaxed);
+            count.opened.fetch_add(1, Ordering::SeqCst);
             // A closed connection ends its task.
             let _ = serve(stream, connection, &heard, &*answer).await;
-            open.fetch_sub(1, Ordering::Relaxed);
+            count.closed.fetch_add(1, Ordering::SeqCst);
         });
     }
 }
@@ -169,6 +199,7 @@ async fn serve(
                     stream.write_all(&bytes).await?;
                 },
                 Step::Wait(signal) => signal.notified().await,
+                Step::Tell(signal) => signal.notify_one(),
                 Step::Pause(time) => tokio::time::sleep(time).await,
                 Step::Hang => std::future::pending().await,
                 Step::Close => return Ok(()),

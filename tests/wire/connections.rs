@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use tower_response_cache::CacheLayer;
 
 use crate::client::Client;
-use crate::dialogue::{case, get, hold, minute, send};
+use crate::dialogue::{case, get, hold, minute, reply, send};
 use crate::server::{PATIENCE, Protocol, Server, backends};
 
 /// Says all of it, and hears all that comes until the server closes.
@@ -85,6 +85,41 @@ async fn expect_100_continue_on_a_hit() {
         ],
     )])
     .await;
+}
+
+/// Without a proxy the inner service itself meets the end of the content. It decides: by a 2xx it has
+/// acted on what it got, by a 4xx it has not.
+#[tokio::test]
+async fn content_that_breaks_off_is_judged_by_the_answer() {
+    for backend in backends().await {
+        for (answer, detail, page) in [
+            (reply(200, "ok"), "invalidated", "two"),
+            (reply(400, "no"), "rejected", "one"),
+            (reply(500, "?"), "outcome-unknown", "two"),
+        ] {
+            let server = Server::start(CacheLayer::new(backend.new_one())).await;
+            server.script(Some(minute("one")));
+            let mut client = Client::to(server.port, Protocol::Http1).await;
+            client.ask(get("/a").request()).await;
+            server
+                .until("it is stored", |stats| stats.stores == 1)
+                .await;
+            server.script([answer, minute("two")]);
+            let mut stream = TcpStream::connect(("127.0.0.1", server.port))
+                .await
+                .expect("a connection");
+            let said = "PUT /a HTTP/1.1\r\nhost: test.example\r\ncontent-length: 10\r\n\r\nabc";
+            stream.write_all(said.as_bytes()).await.expect("it listens");
+            stream.shutdown().await.expect("it listens");
+            let mut heard = String::new();
+            let all = timeout(PATIENCE, stream.read_to_string(&mut heard)).await;
+            all.expect("it closes").expect("it ends well");
+            let detail = format!("fwd=method; detail={detail}\r\n");
+            assert!(heard.contains(&detail), "{heard}");
+            let after = client.ask(get("/a").request()).await;
+            assert_eq!(after.body, page.as_bytes(), "{heard}");
+        }
+    }
 }
 
 /// Over two connections: `Cache-Status` of one says that it fetched, of the other that it shared.

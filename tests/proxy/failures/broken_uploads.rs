@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::uploads::{SOON, before_a_hit, data, is_hit, put, reset, send_pieces, stays_a_hit};
+use super::uploads::{Part, SOON, before_a_hit, data, is_hit, put, reset, send_parts, stays_a_hit};
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
@@ -111,8 +111,8 @@ async fn a_write_that_is_carried_out_on_its_head_leaves_nothing_stale() {
 #[tokio::test]
 async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
     for (status, is_written) in [("204 No Content", true), ("403 Forbidden", false)] {
-        let go = Arc::new(Notify::new());
-        let wait = go.clone();
+        let (told, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tell, wait) = (told.clone(), go.clone());
         let end = if is_written {
             ""
         } else {
@@ -121,10 +121,11 @@ async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
         let answer = format!("HTTP/1.1 {status}\r\n{end}\r\n");
         let steps = move || {
             let say = Step::Say(answer.clone().into_bytes());
-            vec![Step::Wait(wait.clone()), say]
+            vec![Step::Tell(tell.clone()), Step::Wait(wait.clone()), say]
         };
         let (origin, proxy, _) = acting_on_heads(steps, &LONG).await;
-        send_pieces(&proxy, Some("10"), vec![data("abc"), None, reset()]).await;
+        let parts = vec![data("abc"), Part::Wait(told), reset()];
+        send_parts(&proxy, Some("10"), parts).await;
         assert!(stays_a_hit(&proxy).await, "nothing is known yet");
         go.notify_one();
         match is_written {

@@ -9,7 +9,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::{ErrorResponder, ProxyBody, ReverseProxy};
 
-use super::uploads::{Pieces, data, reset};
+use super::uploads::{Parts, data, reset};
 use crate::call::{call, get};
 use crate::example::PATIENCE;
 use crate::logs::Logs;
@@ -154,7 +154,7 @@ async fn the_log_names_the_request_whose_content_broke_off() {
     let proxy = ReverseProxy::new(&format!("{}/prefix", origin.url())).expect("a URL");
     let proxy = proxy.broken_upload_timeout(Duration::ZERO);
     let request = Request::put("/logged?secret").header("host", "test.example");
-    let request = request.body(Pieces::new([data("abc"), reset()]));
+    let request = request.body(Parts::new([data("abc"), reset()]));
     let logs = Logs::from_level(tracing::Level::DEBUG);
     let answer = call(&proxy, request.expect("a request")).await;
     assert_eq!(answer.expect("an answer").status, 400);

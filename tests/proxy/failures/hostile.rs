@@ -356,7 +356,13 @@ async fn a_client_that_does_not_read_is_let_go() {
     let proxy = Example::start("proxy", &options).await;
     let mut raw = Raw::connect(proxy.port()).await;
     raw.say(last_get("/")).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let let_go = async {
+        while origin.closed() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let let_go = tokio::time::timeout(PATIENCE, let_go).await;
+    let_go.expect("the origin is let go");
     // Bytes in flight still arrive, then the connection ends.
     raw.hear_no_more_than(64 * 1024 * 1024).await;
 }
