@@ -137,7 +137,8 @@ async fn foreign_bytes_are_a_miss_and_healed() {
     for (version, length) in [
         (Some(1), None),
         (Some(2), None),
-        (Some(4), None),
+        (Some(3), None),
+        (Some(5), None),
         (None, Some(0)),
         (None, Some(PREFIX - 1)),
         (None, Some(PREFIX)),
