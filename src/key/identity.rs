@@ -1,45 +1,39 @@
 //! The full key as bytes ("identity"), as it is stored with a response.
 //!
-//! It consists of the lengths of all parts, then the parts: no two keys have the same bytes.
+//! It consists of all parts, each with its length before it: no two keys have the same bytes.
 
 use super::key_parts::KeyParts;
 
 /// The number of parts.
 const PARTS: usize = 5;
-/// The number of bytes that the lengths take.
-const LENGTHS: usize = PARTS * size_of::<u64>();
+/// The longest part with a length of one byte.
+const SHORT: u8 = 253;
+/// Stands for a length of four bytes, which follow.
+const LONG: u8 = 254;
+/// Stands for a part that is absent.
+const ABSENT: u8 = 255;
 
 impl KeyParts<'_> {
     /// Returns the full key of these parts within a scope.
     pub(crate) fn identity(&self, scope: &str) -> Box<[u8]> {
         let parts = self.all(scope);
-        let text: usize = parts.iter().flatten().map(|part| part.len()).sum();
-        let mut bytes = Vec::with_capacity(LENGTHS + text);
+        let length = |part: &str| part.len() + 1 + 4 * usize::from(part.len() > SHORT.into());
+        let whole = parts.iter().map(|part| part.map_or(1, length)).sum();
+        let mut bytes = Vec::with_capacity(whole);
         for part in parts {
-            bytes.extend_from_slice(&length(part).to_le_bytes());
-        }
-        for part in parts.into_iter().flatten() {
-            bytes.extend_from_slice(part.as_bytes());
+            put_part(&mut bytes, part);
         }
         bytes.into_boxed_slice()
     }
 
     /// Returns whether `identity` is the full key of these parts. Allocates nothing.
     pub(crate) fn matches(&self, scope: &str, identity: &[u8]) -> bool {
-        let Some((lengths, mut rest)) = identity.split_first_chunk::<LENGTHS>() else {
-            return false;
-        };
-        let (lengths, _) = lengths.as_chunks::<8>();
-        for (part, stored) in self.all(scope).into_iter().zip(lengths) {
-            if length(part) != u64::from_le_bytes(*stored) {
-                return false;
-            }
-            // Most parts are absent or empty: those are not worth a comparison.
-            if let Some(part) = part.filter(|part| !part.is_empty()) {
-                match rest.strip_prefix(part.as_bytes()) {
-                    Some(behind) => rest = behind,
-                    None => return false,
-                }
+        let mut rest = identity;
+        for part in self.all(scope) {
+            match (take_part(&mut rest), part) {
+                (Some(stored), Some(part)) if stored == Some(part.as_bytes()) => {}
+                (Some(None), None) => {}
+                _ => return false,
             }
         }
         rest.is_empty()
@@ -59,14 +53,42 @@ impl KeyParts<'_> {
 
 /// Returns the authority in a full key; `None` if the bytes are malformed.
 pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
-    let (lengths, text) = identity.split_first_chunk::<LENGTHS>()?;
-    let (lengths, _) = lengths.as_chunks::<8>();
-    let length = |at: usize| usize::try_from(u64::from_le_bytes(lengths[at])).ok();
-    let behind_scope = text.get(length(0)?..)?;
-    std::str::from_utf8(behind_scope.get(..length(1)?)?).ok()
+    let mut rest = identity;
+    take_part(&mut rest)?;
+    std::str::from_utf8(take_part(&mut rest)??).ok()
 }
 
-/// Returns the length of a part as it is stored; `u64::MAX` stands for an absent one.
-fn length(part: Option<&str>) -> u64 {
-    part.map_or(u64::MAX, |part| part.len() as u64)
+/// Writes a part with its length.
+fn put_part(to: &mut Vec<u8>, part: Option<&str>) {
+    let Some(part) = part else {
+        return to.push(ABSENT);
+    };
+    match u8::try_from(part.len()) {
+        Ok(short) if short <= SHORT => to.push(short),
+        _ => {
+            to.push(LONG);
+            let length = u32::try_from(part.len()).expect("a request of less than 4 GiB");
+            to.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+    to.extend_from_slice(part.as_bytes());
+}
+
+/// Takes a part off the front; `Some(None)` if it is absent, `None` if the bytes are malformed.
+#[inline]
+fn take_part<'b>(bytes: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
+    let (&first, mut rest) = bytes.split_first()?;
+    let mut length = usize::from(first);
+    if first > SHORT {
+        if first == ABSENT {
+            *bytes = rest;
+            return Some(None);
+        }
+        let (long, behind) = rest.split_first_chunk()?;
+        length = u32::from_le_bytes(*long) as usize;
+        rest = behind;
+    }
+    let (part, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(Some(part))
 }

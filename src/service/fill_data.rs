@@ -53,7 +53,7 @@ impl Hit {
 
     /// A stale response, and the reason why it may be used.
     pub(crate) fn stale(response: Arc<StoredResponse>, now: Moment, use_: StaleUse) -> Self {
-        let reuse = Reuse::stale(response.freshness(), now, use_);
+        let reuse = Reuse::stale(&response.freshness(), now, use_);
         Self { response, reuse }
     }
 }

@@ -14,11 +14,12 @@ use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::key::CacheKey;
 use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
-use crate::semantics::freshness::early_refresh;
+use crate::semantics::freshness::{StoredTimes, early_refresh};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
+use crate::semantics::vary::content_language;
 use crate::state::LayerState;
 use crate::state::layer_state::Store;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
@@ -297,13 +298,13 @@ fn judge<B: Backend>(
 fn candidate<'r>(
     response: &'r StoredResponse,
     subject: &Subject<'_, impl Fn() -> RequestKind, impl Fn() -> RequestDigest>,
-) -> Candidate<'r> {
+) -> Candidate<'r, StoredResponse> {
     if !selects(response, subject.headers) {
         Candidate::OtherVariant
     } else if refuses_other_credentials(response.status(), &subject.kind) {
         Candidate::OtherCredentials
     } else {
-        Candidate::Response(response.freshness())
+        Candidate::Response(response)
     }
 }
 
@@ -311,7 +312,8 @@ fn candidate<'r>(
 /// prefers its language (RFC 9111 §4.1).
 pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     response.vary_selection().is_none_or(|selected| {
-        selected.matches(headers) || selected.matches_by_language(response.headers(), headers)
+        selected.matches(headers)
+            || selected.matches_by_language(headers, || content_language(&response.headers()))
     })
 }
 
@@ -325,7 +327,7 @@ fn is_early_refresh_due<B: Backend>(
         return false;
     };
     // RFC 8246 §2: an immutable response is not refreshed while it is fresh.
-    if response.freshness().immutable {
+    if response.is_immutable() {
         return false;
     }
     let cost = response.cost();

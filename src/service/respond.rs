@@ -2,18 +2,19 @@
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::config::StatusName;
 use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::cache_status::{CacheName, Forwarded};
+use crate::semantics::cache_status::Forwarded;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
+use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
-use crate::service::select::stored::selected;
+use crate::service::select::stored::{selected, selected_part};
 use crate::state::LayerState;
 use crate::stats::{Counters, Event};
 
@@ -34,31 +35,45 @@ impl<'s> Responder<'s> {
     }
 
     /// A hit: the stored response (RFC 9111 §4), or what the preconditions select of it.
+    #[inline]
     pub(crate) fn hit<Res>(
         self,
         hit: &Hit,
         preconditions: Preconditions<'_>,
     ) -> Response<ResponseBody<Res>> {
-        self.hit_with(hit, selected(&hit.response, preconditions))
+        self.record_hit(hit);
+        selected(&hit.response, preconditions, &self.values(hit))
     }
 
-    /// A hit with a response that was cut from the stored one already.
-    pub(crate) fn hit_with<Res>(
+    /// A hit with what the header fields of a GET select of a stored response; `None` if that is
+    /// all of it, or is not stored.
+    pub(crate) fn hit_with_part<Res>(
         self,
         hit: &Hit,
-        selected: Response<ResponseBody<Res>>,
-    ) -> Response<ResponseBody<Res>> {
+        fields: &HeaderMap,
+    ) -> Option<Response<ResponseBody<Res>>> {
+        let values = self.values(hit);
+        let part = selected_part(&hit.response, &Method::GET, fields, &values)?;
+        self.record_hit(hit);
+        Some(part)
+    }
+
+    /// Counts and logs a hit.
+    fn record_hit(self, hit: &Hit) {
         self.counters.count(Event::Hit);
         tracing::debug!(age = hit.reuse.age, "hit");
-        let mut response = aged(selected, hit);
-        match hit.reuse.stale {
-            None => self.stamp_status(response.headers_mut(), hit),
-            Some(use_) => {
-                let value = |name: &CacheName| name.hit(hit.reuse.ttl, Some(use_.as_str()));
-                self.stamp_stale(response.headers_mut(), hit, use_, value);
-            }
+        if let Some(use_) = hit.reuse.stale {
+            self.record_stale(use_, hit.reuse.age);
         }
-        response
+    }
+
+    /// The values that a hit has.
+    fn values<'h>(self, hit: &'h Hit) -> HitValues<'h>
+    where
+        's: 'h,
+    {
+        let status = self.status;
+        HitValues { hit, status }
     }
 
     /// A stale response in place of the inner service's failure.
@@ -69,54 +84,16 @@ impl<'s> Responder<'s> {
         reason: FetchReason,
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = aged(selected(&hit.response, preconditions), hit);
-        let Reuse { ttl, stale, .. } = hit.reuse;
+        let mut response = selected(&hit.response, preconditions, &AgeAlone(hit));
+        let Reuse { ttl, stale, age } = hit.reuse;
         if let Some(use_) = stale {
-            let value =
-                |name: &CacheName| name.served_stale(reason.fwd(), status, ttl, use_.as_str());
-            self.stamp_stale(response.headers_mut(), hit, use_, value);
+            self.record_stale(use_, age);
+            if let Some(name) = self.status.map(|status| &status.name) {
+                let member = name.served_stale(reason.fwd(), status, ttl, use_.as_str());
+                append_member(response.headers_mut(), member);
+            }
         }
         response
-    }
-
-    /// Sets `Cache-Status` on a fresh hit, behind that of caches nearer to the origin (RFC 9211
-    /// §2).
-    fn stamp_status(self, headers: &mut HeaderMap, hit: &Hit) {
-        let has_upstream = hit.response.has_upstream_status();
-        let Some(status) = self.status else {
-            if !has_upstream {
-                headers.remove(CACHE_STATUS);
-            }
-            return;
-        };
-        let ttl = hit.reuse.ttl;
-        let make = || status.name.hit(ttl, None);
-        let member = match ttl {
-            Some(ttl) => cached_value(status.number, ttl as u64, make),
-            None => make(),
-        };
-        match slot_mut(headers, 1, &CACHE_STATUS) {
-            Some(slot) if !has_upstream => *slot = member,
-            _ => append_member(headers, member),
-        }
-    }
-
-    /// Says that a stale response was used, and why. Rare, so its value is not cached.
-    #[inline(never)]
-    fn stamp_stale(
-        self,
-        headers: &mut HeaderMap,
-        hit: &Hit,
-        use_: StaleUse,
-        value: impl Fn(&CacheName) -> HeaderValue,
-    ) {
-        self.record_stale(use_, hit.reuse.age);
-        if !hit.response.has_upstream_status() {
-            headers.remove(CACHE_STATUS);
-        }
-        if let Some(status) = self.status {
-            append_member(headers, value(&status.name));
-        }
     }
 
     /// Counts and logs the use of a stale response.
@@ -186,12 +163,8 @@ impl<'s> Responder<'s> {
         preconditions: Preconditions<'_>,
         info: FetchInfo,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = aged(selected(&hit.response, preconditions), hit);
-        let headers = response.headers_mut();
-        if !hit.response.has_upstream_status() {
-            headers.remove(CACHE_STATUS);
-        }
-        self.append_contradiction(headers, info);
+        let mut response = selected(&hit.response, preconditions, &AgeAlone(hit));
+        self.append_contradiction(response.headers_mut(), info);
         response
     }
 
@@ -323,14 +296,66 @@ fn append_member(headers: &mut HeaderMap, member: HeaderValue) {
     let _ = headers.try_append(CACHE_STATUS, member);
 }
 
+/// The values of a hit: its age, and where it came from, behind what caches nearer to the origin
+/// say (RFC 9211 §2).
+struct HitValues<'h> {
+    hit: &'h Hit,
+    status: Option<&'h StatusName>,
+}
+
+impl AnswerValues for HitValues<'_> {
+    #[inline]
+    fn key(&self) -> Option<AnswerKey> {
+        let Reuse { age, ttl, stale } = self.hit.reuse;
+        let status = self.status?;
+        let is_plain = stale.is_none() && !self.hit.response.has_upstream_status();
+        let ttl = ttl.map_or(u64::MAX, |ttl| ttl as u64);
+        is_plain.then_some([age, ttl, status.number])
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        set_age(headers, self.hit.reuse.age);
+        let has_upstream = self.hit.response.has_upstream_status();
+        let Some(status) = self.status else {
+            if !has_upstream {
+                headers.remove(CACHE_STATUS);
+            }
+            return;
+        };
+        let Reuse { ttl, stale, .. } = self.hit.reuse;
+        let make = || status.name.hit(ttl, stale.map(Reason::as_str));
+        let member = match ttl {
+            Some(ttl) if stale.is_none() => cached_value(status.number, ttl as u64, make),
+            _ => make(),
+        };
+        match slot_mut(headers, 1, &CACHE_STATUS) {
+            Some(slot) if !has_upstream => *slot = member,
+            _ => append_member(headers, member),
+        }
+    }
+}
+
+/// The age of a stored response, without a place for what this cache says of it.
+struct AgeAlone<'h>(&'h Hit);
+
+impl AnswerValues for AgeAlone<'_> {
+    fn key(&self) -> Option<AnswerKey> {
+        None
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        set_age(headers, self.0.reuse.age);
+        if !self.0.response.has_upstream_status() {
+            headers.remove(CACHE_STATUS);
+        }
+    }
+}
+
 /// Sets the age of a stored response.
-#[inline]
-fn aged<Res>(mut response: Response<ResponseBody<Res>>, hit: &Hit) -> Response<ResponseBody<Res>> {
-    if let Some(age) = slot_mut(response.headers_mut(), 0, &AGE) {
-        let seconds = hit.reuse.age;
+fn set_age(headers: &mut HeaderMap, seconds: u64) {
+    if let Some(age) = slot_mut(headers, 0, &AGE) {
         *age = cached_value(0, seconds, || HeaderValue::from(seconds));
     }
-    response
 }
 
 /// The value of a field, which in most stored responses is in this place. Looking there costs less

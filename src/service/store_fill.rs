@@ -182,8 +182,7 @@ pub(crate) fn commit<B: Backend>(
     let now = state.now();
     let cost = now.monotonic_since(storable.called);
     let head = tagged(&state.config, storable.head, content.bytes());
-    let mut response = head.with_body(content.bytes().clone(), trailers, cost);
-    response.set_content(content);
+    let response = head.with_content(content, trailers, cost);
     let (key, lookup_key) = (storable.key, storable.lookup_key);
     let kind = storable.significance.kind;
     let task = state.clone();

@@ -53,7 +53,7 @@ impl LanguageVariants {
         if !selects {
             return;
         }
-        let Some(language) = content_language(response.headers()) else {
+        let Some(language) = content_language(&response.headers()) else {
             return;
         };
         if language.len() <= MAX_LANGUAGE {

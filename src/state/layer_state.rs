@@ -187,10 +187,10 @@ impl<B: Backend> LayerState<B> {
             return;
         };
         if let Some(copy) = Arc::get_mut(response)
-            && !copy.is_counted()
+            && copy.is_uncounted()
         {
             let buffers = &self.shared.coalescing.buffers;
-            copy.set_content(count_stored(buffers, copy.body().clone()));
+            copy.set_content(count_stored(buffers, copy.body()));
             copy.note_kept_elsewhere(KeptBy::OtherProcess);
         }
     }

@@ -98,7 +98,9 @@ impl Sample {
     /// The body stored under its key.
     pub async fn body(&self, backend: &impl Backend) -> Option<String> {
         match backend.get(&self.key, at(0)).await.expect("a lookup") {
-            Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into()),
+            Lookup::Found(response, _) => {
+                Some(String::from_utf8_lossy(response.body_bytes()).into())
+            }
             _ => None,
         }
     }

@@ -5,23 +5,21 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::header::VARY;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 
-use super::format::{HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
+use super::format::{FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use super::untrusted_reader::FieldReader;
 use super::{DecodeError, Decoded};
-use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
-use crate::semantics::ranges::PartialContent;
-use crate::semantics::stored::{StoredHead, StoredResponse};
-use crate::semantics::storing::StoragePolicy;
-use crate::semantics::vary::{Vary, VaryRule, VarySelection};
+use crate::semantics::stored::{Extras, PackedDuration, PackedHead, StoredResponse};
+use crate::semantics::vary::{Vary, VaryRule};
 
 /// Decodes a response or a rule.
 ///
 /// `now` is the moment of reading. `stored_for` returns how long the bytes with this stamp were
-/// stored, by the clock of the backend, or `None` if it cannot tell. The body of a response is a
-/// slice of `bytes`; nothing is copied.
+/// stored, by the clock of the backend, or `None` if it cannot tell. A large body is a slice of
+/// `bytes`, without a copy. All else is copied at once, so that a small response does not keep
+/// a large buffer.
 ///
 /// # Errors
 /// If `bytes` were not written by [`encode`](super::encode) or
@@ -48,11 +46,11 @@ pub fn decode(
     if length > rest.len() {
         return Err(DecodeError::Malformed);
     }
-    let meta = rest.split_to(length);
+    let body_length = rest.len() - length;
     let decoded = match kind {
-        RESPONSE => decode_response(meta, rest, stored_for, now)
+        RESPONSE => decode_response(rest, body_length, stored_for, now)
             .map(|response| Decoded::Response(Arc::new(response))),
-        RULE if rest.is_empty() => decode_rule(meta).map(Decoded::Rule),
+        RULE if body_length == 0 => decode_rule(rest).map(Decoded::Rule),
         _ => None,
     };
     decoded.ok_or(DecodeError::Malformed)
@@ -72,64 +70,36 @@ fn decode_rule(meta: Bytes) -> Option<Arc<VaryRule>> {
 }
 
 fn decode_response(
-    meta: Bytes,
-    body: Bytes,
+    mut meta: Bytes,
+    body_length: usize,
     stored_for: Duration,
     now: Moment,
 ) -> Option<StoredResponse> {
-    let mut meta = FieldReader(meta);
-    let identity: Arc<[u8]> = meta.bytes()?.as_ref().into();
-    let status = StatusCode::from_u16(meta.0.try_get_u16_le().ok()?).ok()?;
-    let freshness = read_freshness(&mut meta, stored_for, now)?;
-    let cost = meta.duration()?;
-    let values = meta.bytes()?;
-    let groups = meta.groups()?;
-    let parts = meta.parts()?;
-    let headers = meta.headers()?;
-    let trailers = match meta.flag()? {
-        false => None,
-        true => Some(meta.headers()?),
-    };
-    let selected = match Vary::from_headers(&headers) {
-        Vary::Absent => None,
-        Vary::Fields(rule) => Some(VarySelection::from_values(rule, &values)),
-        Vary::NeverMatches => return None,
-    };
-    if !meta.0.is_empty() || (selected.is_none() && !values.is_empty()) {
+    let body_start = meta.len().checked_sub(body_length)?;
+    if body_start < FIXED {
         return None;
     }
-    let fits_body = |parts: &PartialContent| parts.stored_bytes() == body.len() as u64;
-    if !parts.as_ref().is_none_or(fits_body) {
+    let head = PackedHead {
+        flags: meta.get_u16_le(),
+        status: meta.get_u16_le(),
+        age: PackedDuration::from_bits(meta.get_u64_le()),
+        lifetime: PackedDuration::from_bits(meta.get_u64_le()),
+        cost: meta.get_u32_le(),
+        identity_end: meta.get_u32_le(),
+        fields_end: meta.get_u32_le(),
+    };
+    let extras_length = meta.get_u32_le() as usize;
+    let mut block = meta;
+    if extras_length > block.len() {
         return None;
     }
-    let policy = StoragePolicy {
-        freshness,
-        selected,
-        groups,
-        withheld: Box::default(),
+    let (extras, values) = match extras_length {
+        0 => (Extras::default(), Bytes::new()),
+        _ => FieldReader(block.split_to(extras_length)).extras()?,
     };
-    let mut head = StoredHead::from_owned(identity, status, headers, policy);
-    if let Some(parts) = parts {
-        head = head.with_parts(parts);
+    let has_fields = block.len().checked_sub(body_length)? == head.fields_end as usize;
+    if !has_fields {
+        return None;
     }
-    Some(head.with_shared_body(body, trailers, cost))
-}
-
-fn read_freshness(meta: &mut FieldReader, stored_for: Duration, now: Moment) -> Option<Freshness> {
-    let age = meta.duration()?;
-    let lifetime = Some(meta.duration()?).filter(|lifetime| *lifetime != Duration::MAX);
-    let stale = Staleness {
-        while_revalidate: meta.duration()?,
-        if_error: meta.duration()?,
-        if_unreachable: meta.duration()?,
-        validation: meta.duration()?,
-        is_forbidden: meta.flag()?,
-    };
-    Some(Freshness {
-        received: now,
-        initial_age: age.saturating_add(stored_for),
-        lifetime,
-        stale,
-        immutable: meta.flag()?,
-    })
+    StoredResponse::from_packed(head, &block, (extras, &values), (now, stored_for))
 }

@@ -1,16 +1,12 @@
 //! Writes responses and rules.
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::AGE;
 
-use super::field_writer::{put_bytes, put_duration, put_groups, put_headers, put_parts};
-use super::format::{CHECKED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
-use crate::semantics::cache_status::CACHE_STATUS;
+use super::field_writer::{put_bytes, put_extras};
+use super::format::{CHECKED, FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::StoredResponse;
-use crate::semantics::vary::{VaryRule, VarySelection};
+use crate::semantics::vary::VaryRule;
 
 /// Encodes a response as it is at `now`, after the bytes of `prefix`.
 ///
@@ -18,45 +14,30 @@ use crate::semantics::vary::{VaryRule, VarySelection};
 /// passes it back to ask how long the response was stored.
 #[must_use]
 pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8]) -> Bytes {
-    let mut meta = BytesMut::with_capacity(1024);
-    let freshness = response.freshness();
-    put_bytes(&mut meta, response.identity());
-    meta.put_u16_le(response.status().as_u16());
-    put_duration(&mut meta, freshness.age(now));
-    put_duration(&mut meta, freshness.lifetime.unwrap_or(Duration::MAX));
-    let stale = &freshness.stale;
-    for window in [
-        stale.while_revalidate,
-        stale.if_error,
-        stale.if_unreachable,
-        stale.validation,
-    ] {
-        put_duration(&mut meta, window);
+    let head = response.packed_head(now);
+    let fields = response.packed_fields();
+    let mut meta = Vec::with_capacity(FIXED + fields.len());
+    meta.put_u16_le(head.flags);
+    meta.put_u16_le(head.status);
+    meta.put_u64_le(head.age.to_bits());
+    meta.put_u64_le(head.lifetime.to_bits());
+    meta.put_u32_le(head.cost);
+    meta.put_u32_le(head.identity_end);
+    meta.put_u32_le(head.fields_end);
+    meta.put_u32_le(0);
+    if let Some(extras) = response.packed_extras() {
+        put_extras(&mut meta, extras);
+        let length = (meta.len() - FIXED) as u32;
+        meta[FIXED - 4..FIXED].copy_from_slice(&length.to_le_bytes());
     }
-    meta.put_u8(u8::from(stale.is_forbidden));
-    meta.put_u8(u8::from(freshness.immutable));
-    put_duration(&mut meta, response.cost());
-    put_bytes(
-        &mut meta,
-        response.vary_selection().map_or(&[], VarySelection::values),
-    );
-    put_groups(&mut meta, response.groups());
-    put_parts(&mut meta, response.parts());
-    put_headers(&mut meta, response.headers(), |name| {
-        // Placeholders for the values of each answer, which `decode` creates anew.
-        name == AGE || (name == CACHE_STATUS && !response.has_upstream_status())
-    });
-    meta.put_u8(u8::from(response.trailers().is_some()));
-    if let Some(trailers) = response.trailers() {
-        put_headers(&mut meta, trailers, |_| false);
-    }
-    wrap(RESPONSE, stamp, prefix, &meta, response.body())
+    meta.put_slice(fields);
+    wrap(RESPONSE, stamp, prefix, &meta, response.body_bytes())
 }
 
 /// Encodes the rule of responses that vary, after the bytes of `prefix`.
 #[must_use]
 pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
-    let mut meta = BytesMut::new();
+    let mut meta = Vec::new();
     meta.put_u32_le(rule.names().len() as u32);
     for name in rule.names() {
         put_bytes(&mut meta, name.as_str().as_bytes());

@@ -1,38 +1,40 @@
-//! Writes the fields of a stored response, each with its length.
+//! Writes what few stored responses have, each field with its length.
 
-use std::time::Duration;
-
-use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, HeaderName};
+use bytes::BufMut;
+use http::HeaderMap;
 
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
+use crate::semantics::stored::Extras;
+use crate::semantics::vary::VarySelection;
 
-pub(super) fn put_bytes(to: &mut BytesMut, bytes: &[u8]) {
+/// Writes what few stored responses have.
+pub(super) fn put_extras(to: &mut Vec<u8>, extras: &Extras) {
+    let selected = extras.selected.as_ref();
+    put_bytes(to, selected.map_or(&[], VarySelection::values));
+    put_groups(to, &extras.groups);
+    put_parts(to, extras.parts.as_deref());
+    to.put_u8(u8::from(extras.trailers.is_some()));
+    if let Some(trailers) = &extras.trailers {
+        put_headers(to, trailers);
+    }
+}
+
+pub(super) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     to.put_u32_le(bytes.len() as u32);
     to.put_slice(bytes);
 }
 
-/// Writes nanoseconds; the largest number also stands for longer durations.
-pub(super) fn put_duration(to: &mut BytesMut, duration: Duration) {
-    to.put_u64_le(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-}
-
-pub(super) fn put_headers(
-    to: &mut BytesMut,
-    headers: &HeaderMap,
-    skip: impl Fn(&HeaderName) -> bool,
-) {
-    let lines = || headers.iter().filter(|(name, _)| !skip(name));
-    to.put_u32_le(lines().count() as u32);
-    for (name, value) in lines() {
+fn put_headers(to: &mut Vec<u8>, headers: &HeaderMap) {
+    to.put_u32_le(headers.len() as u32);
+    for (name, value) in headers {
         put_bytes(to, name.as_str().as_bytes());
         put_bytes(to, value.as_bytes());
         to.put_u8(u8::from(value.is_sensitive()));
     }
 }
 
-pub(super) fn put_groups(to: &mut BytesMut, groups: &[Group]) {
+fn put_groups(to: &mut Vec<u8>, groups: &[Group]) {
     to.put_u32_le(groups.len() as u32);
     for group in groups {
         to.put_u128_le(group.digest());
@@ -40,7 +42,7 @@ pub(super) fn put_groups(to: &mut BytesMut, groups: &[Group]) {
 }
 
 /// Writes the number of spans, which is 0 for a complete response, and the spans.
-pub(super) fn put_parts(to: &mut BytesMut, parts: Option<&PartialContent>) {
+fn put_parts(to: &mut Vec<u8>, parts: Option<&PartialContent>) {
     let Some(parts) = parts else {
         return to.put_u32_le(0);
     };

@@ -2,32 +2,42 @@
 //! is trusted.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
+use crate::semantics::stored::Extras;
 
 /// Reads fields from bytes that may be anything.
 pub(super) struct FieldReader(pub(super) Bytes);
 
 impl FieldReader {
+    /// Reads what few responses have, and the values that selected the response.
+    pub(super) fn extras(mut self) -> Option<(Extras, Bytes)> {
+        let values = self.bytes()?;
+        let groups = self.groups()?;
+        let parts = self.parts()?.map(Box::new);
+        let trailers = match self.flag()? {
+            false => None,
+            true => Some(Box::new(self.headers()?)),
+        };
+        let extras = Extras {
+            selected: None,
+            trailers,
+            groups,
+            parts,
+        };
+        self.0.is_empty().then_some((extras, values))
+    }
+
     pub(super) fn bytes(&mut self) -> Option<Bytes> {
         let length = self.0.try_get_u32_le().ok()? as usize;
         (length <= self.0.len()).then(|| self.0.split_to(length))
     }
 
-    pub(super) fn duration(&mut self) -> Option<Duration> {
-        let nanoseconds = self.0.try_get_u64_le().ok()?;
-        Some(match nanoseconds {
-            u64::MAX => Duration::MAX,
-            _ => Duration::from_nanos(nanoseconds),
-        })
-    }
-
-    pub(super) fn headers(&mut self) -> Option<HeaderMap> {
+    fn headers(&mut self) -> Option<HeaderMap> {
         let count = self.0.try_get_u32_le().ok()? as usize;
         // A line takes at least nine bytes: nothing is reserved for more lines than there can be.
         if count > self.0.len() / 9 {
@@ -43,7 +53,7 @@ impl FieldReader {
         Some(headers)
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    fn flag(&mut self) -> Option<bool> {
         match self.0.try_get_u8().ok()? {
             0 => Some(false),
             1 => Some(true),
@@ -51,14 +61,14 @@ impl FieldReader {
         }
     }
 
-    pub(super) fn groups(&mut self) -> Option<Box<[Group]>> {
+    fn groups(&mut self) -> Option<Box<[Group]>> {
         let count = self.count_of(size_of::<u128>())?;
         let group = |_| Some(Group::from_digest(self.0.try_get_u128_le().ok()?));
         (0..count).map(group).collect()
     }
 
     /// Reads the spans; `Some(None)` for a complete response.
-    pub(super) fn parts(&mut self) -> Option<Option<PartialContent>> {
+    fn parts(&mut self) -> Option<Option<PartialContent>> {
         let count = self.count_of(2 * size_of::<u64>())?;
         if count == 0 {
             return Some(None);

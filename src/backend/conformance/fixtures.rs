@@ -102,7 +102,9 @@ pub(super) async fn fill<B: Backend>(
 
 pub(super) async fn body<B: Backend>(backend: &B, key: &CacheKey) -> Option<String> {
     match backend.get(key, now()).await.expect("a lookup") {
-        Lookup::Found(response, _) => Some(String::from_utf8_lossy(response.body()).into_owned()),
+        Lookup::Found(response, _) => {
+            Some(String::from_utf8_lossy(response.body_bytes()).into_owned())
+        }
         Lookup::Varies(..) | Lookup::Miss(_) | Lookup::Unfenced => None,
     }
 }

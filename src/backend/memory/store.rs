@@ -95,7 +95,7 @@ impl MemoryStore {
         if response.weight() as u64 > self.options.max_response_size {
             return PutOutcome::TooLarge;
         }
-        let freshness = *response.freshness();
+        let freshness = response.freshness();
         let mut evicted = EvictedEntries::default();
         // A group that is invalidated after this check is noticed by the lookups.
         if !self.groups.none_since(response.groups(), fence) {
@@ -126,7 +126,7 @@ impl MemoryStore {
         response: Arc<StoredResponse>,
     ) -> PutOutcome {
         let fits = response.weight() as u64 <= self.options.max_response_size;
-        let freshness = *response.freshness();
+        let freshness = response.freshness();
         let mut evicted = EvictedEntries::default();
         let (holds, removed) = self.fences.replace(key.resource(), fence, |holds| {
             let removed = self.remove_resource(*key.resource());

@@ -65,8 +65,9 @@ pub fn remove(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns whether a field concerns one connection only.
-fn is_of_connection(name: &HeaderName) -> bool {
+/// Returns whether a field always concerns one connection only.
+#[must_use]
+pub fn is_of_connection(name: &HeaderName) -> bool {
     ALWAYS.contains(name) || ALWAYS_NAMELESS.contains(&name.as_str())
 }
 

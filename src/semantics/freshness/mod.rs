@@ -16,4 +16,4 @@ pub use age::corrected_initial_age;
 pub use lifetime::Ttl;
 pub use lifetime::{Lifetime, lifetime, takes_assigned_lifetime, takes_negative_lifetime};
 pub use stale_windows::{StaleRules, Staleness};
-pub use times::Freshness;
+pub use times::{Freshness, StoredTimes};

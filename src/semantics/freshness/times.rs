@@ -21,6 +21,39 @@ pub struct Freshness {
     pub immutable: bool,
 }
 
+/// The times of a stored response, however it keeps them.
+pub trait StoredTimes {
+    /// Returns the current age (RFC 9111 §4.2.3).
+    fn age(&self, now: Moment) -> Duration;
+
+    /// Returns the freshness lifetime. `None`: fresh until it is invalidated.
+    fn lifetime(&self) -> Option<Duration>;
+
+    /// Returns whether the response does not change while it is fresh (RFC 8246 §2).
+    fn is_immutable(&self) -> bool;
+
+    /// Returns all times.
+    fn freshness(&self) -> Freshness;
+}
+
+impl StoredTimes for Freshness {
+    fn age(&self, now: Moment) -> Duration {
+        Self::age(self, now)
+    }
+
+    fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
+    fn is_immutable(&self) -> bool {
+        self.immutable
+    }
+
+    fn freshness(&self) -> Freshness {
+        *self
+    }
+}
+
 impl Freshness {
     /// Returns the current age (RFC 9111 §4.2.3).
     #[must_use]

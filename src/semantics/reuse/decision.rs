@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stale_use::may_use_stale;
 use crate::semantics::cache_control::RequestDirectives;
-use crate::semantics::freshness::Freshness;
+use crate::semantics::freshness::{Freshness, StoredTimes};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, StaleUse};
 
@@ -13,7 +13,7 @@ use crate::semantics::reason::{FetchReason, StaleUse};
 /// A response to another request and a stale response are different cases: only the latter can be
 /// validated or served stale.
 #[derive(Clone, Copy, Debug)]
-pub enum Candidate<'a> {
+pub enum Candidate<'a, T = Freshness> {
     /// No response.
     Absent,
     /// A response of another key with the same digest.
@@ -25,7 +25,7 @@ pub enum Candidate<'a> {
     /// A refusal of other credentials than those of the request.
     OtherCredentials,
     /// A response to this request.
-    Response(&'a Freshness),
+    Response(&'a T),
 }
 
 /// How a request is answered.
@@ -51,9 +51,9 @@ pub enum ReuseDecision {
 
 /// Decides how a request with these directives is answered, given what the lookup found.
 #[must_use]
-pub fn decide_reuse(
+pub fn decide_reuse<T: StoredTimes>(
     request: &RequestDirectives,
-    candidate: Candidate<'_>,
+    candidate: Candidate<'_, T>,
     now: Moment,
 ) -> ReuseDecision {
     let reason = match candidate {
@@ -62,13 +62,13 @@ pub fn decide_reuse(
         Candidate::OtherVariant => FetchReason::VaryMiss,
         Candidate::BeyondLimit => FetchReason::LongSelectingFields,
         Candidate::OtherCredentials => FetchReason::RequestCredentials,
-        Candidate::Response(freshness) => {
-            let age = freshness.age(now);
-            let left = freshness.lifetime.map(|life| life.saturating_sub(age));
-            let Some(reason) = reason_to_fetch(request, freshness, age, left) else {
+        Candidate::Response(stored) => {
+            let age = stored.age(now);
+            let left = stored.lifetime().map(|life| life.saturating_sub(age));
+            let Some(reason) = reason_to_fetch(request, stored.is_immutable(), age, left) else {
                 return ReuseDecision::Fresh { age, left };
             };
-            let may_use = |usage| may_use_stale(request, freshness, now, usage);
+            let may_use = |usage| may_use_stale(request, &stored.freshness(), now, usage);
             match reason {
                 FetchReason::Stale if may_use(StaleUse::WhileRevalidate) => {
                     return ReuseDecision::StaleWhileRevalidate;
@@ -90,7 +90,7 @@ pub fn decide_reuse(
 /// Returns why the stored response may not be served as a fresh one; `None` if it may.
 fn reason_to_fetch(
     request: &RequestDirectives,
-    freshness: &Freshness,
+    is_immutable: bool,
     age: Duration,
     left: Option<Duration>,
 ) -> Option<FetchReason> {
@@ -103,7 +103,7 @@ fn reason_to_fetch(
     // `max-age=0` accepts no stored response, however young. An immutable one has not changed
     // since, so it is accepted (RFC 8246 §2).
     let is_too_old = |most: Duration| most.is_zero() || age > most;
-    if !freshness.immutable && request.max_age.is_some_and(is_too_old) {
+    if !is_immutable && request.max_age.is_some_and(is_too_old) {
         return Some(FetchReason::RequestMaxAge);
     }
     let too_soon = |least: Duration| left.is_some_and(|left| left < least);

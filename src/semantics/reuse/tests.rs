@@ -186,7 +186,7 @@ fn section_5_2_1_request_directives_limit_reuse() {
         ReuseDecision::Fetch(FetchReason::RequestNoCache)
     );
     assert_eq!(
-        decide_reuse(&only, Candidate::Absent, at(4)),
+        decide_reuse(&only, Candidate::<Freshness>::Absent, at(4)),
         ReuseDecision::GatewayTimeout
     );
 }
@@ -255,10 +255,13 @@ fn rfc_5861_section_3_stale_while_revalidate() {
 #[test]
 fn section_4_a_response_to_another_request_is_not_a_stale_one() {
     for (found, reason) in [
-        (Candidate::Absent, FetchReason::UriMiss),
-        (Candidate::OtherKey, FetchReason::OtherKey),
-        (Candidate::OtherVariant, FetchReason::VaryMiss),
-        (Candidate::BeyondLimit, FetchReason::LongSelectingFields),
+        (Candidate::<Freshness>::Absent, FetchReason::UriMiss),
+        (Candidate::<Freshness>::OtherKey, FetchReason::OtherKey),
+        (Candidate::<Freshness>::OtherVariant, FetchReason::VaryMiss),
+        (
+            Candidate::<Freshness>::BeyondLimit,
+            FetchReason::LongSelectingFields,
+        ),
     ] {
         assert_eq!(
             decide_reuse(&NOTHING, found, at(0)),

@@ -1,25 +1,21 @@
 //! Copies header fields into one buffer.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
-/// Appends copies of the fields that `keeps` accepts, with all values in one buffer of their own.
+/// Returns a copy of the fields, with all values in one buffer of their own.
 ///
 /// Values that arrive are slices of the connection's read buffer. Kept as they are, each stored
 /// response would keep a whole read buffer alive.
-pub(super) fn append_compact(
-    to: &mut HeaderMap,
-    headers: &HeaderMap,
-    keeps: impl Fn(&HeaderName) -> bool,
-) {
-    let kept = || headers.iter().filter(|(name, _)| keeps(name));
-    let length = kept().map(|(_, value)| value.len()).sum();
+pub(super) fn compact_copy(headers: &HeaderMap) -> HeaderMap {
+    let mut to = HeaderMap::with_capacity(headers.keys_len());
+    let length = headers.values().map(HeaderValue::len).sum();
     let mut buffer = BytesMut::with_capacity(length);
-    for (_, value) in kept() {
+    for value in headers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
     let mut buffer = buffer.freeze();
-    for (name, value) in kept() {
+    for (name, value) in headers {
         // A static value is cloned and replaced without touching a reference count.
         let mut own = HeaderValue::from_static("");
         if !value.is_empty() {
@@ -29,4 +25,5 @@ pub(super) fn append_compact(
         }
         to.append(name, own);
     }
+    to
 }

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use http::header::{AGE, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::compact::append_compact;
+use super::encoded::EncodedFields;
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::fields::date;
-use crate::semantics::fields::hop_by_hop::{self, ConnectionFields};
+use crate::semantics::fields::hop_by_hop::ConnectionFields;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
-
-/// The fields that every stored response has, or nearly every one.
-const COMPLETED: [HeaderName; 4] = [AGE, CACHE_STATUS, CONTENT_LENGTH, DATE];
 
 /// A stored response without its content.
 #[derive(Clone, Debug)]
@@ -23,8 +20,8 @@ pub struct StoredHead {
     pub(super) identity: Arc<[u8]>,
     /// The status.
     pub(super) status: StatusCode,
-    /// The header fields, with slots for `Age` and `Cache-Status`.
-    pub(super) headers: HeaderMap,
+    /// The header fields, with slots for `Age` and `Cache-Status` and without `Content-Length`.
+    pub(super) fields: EncodedFields,
     /// The policy that it was stored with.
     pub(super) policy: StoragePolicy,
     /// The parts that the content consists of, if it is not whole.
@@ -35,7 +32,7 @@ pub struct StoredHead {
 
 impl StoredHead {
     /// Creates the head of a response to be stored under the full key `identity`. The header fields
-    /// are copied into a buffer of their own.
+    /// are copied. `Date` is added if it is missing.
     #[must_use]
     pub fn new(
         identity: Arc<[u8]>,
@@ -44,62 +41,30 @@ impl StoredHead {
         policy: StoragePolicy,
     ) -> Self {
         let of_connection = ConnectionFields::from_headers(headers);
+        let mut upstream_status = headers.get_all(CACHE_STATUS).iter();
+        let has_upstream_status = upstream_status.any(|line| !line.is_empty());
         let keeps = |name: &HeaderName| {
             let is_of_connection = of_connection.as_ref().is_some_and(|it| it.contains(name));
-            name != AGE && !is_of_connection && !policy.withheld.contains(name)
+            let is_written_anew = match *name {
+                AGE | CONTENT_LENGTH => true,
+                CACHE_STATUS => !has_upstream_status,
+                _ => false,
+            };
+            !is_written_anew && !is_of_connection && !policy.withheld.contains(name)
         };
-        let is_missing = |name: &&HeaderName| !headers.contains_key(*name);
-        let missing = COMPLETED.iter().filter(is_missing).count();
-        let mut own = HeaderMap::with_capacity(headers.keys_len() + missing);
+        let mut fields = EncodedFields::with_room_for(headers);
         // The slots come first, where a hit finds them.
-        let slots = [AGE, CACHE_STATUS];
-        let is_slot = |name: &HeaderName| *name == AGE || !headers.contains_key(name);
-        for name in slots.into_iter().filter(is_slot) {
-            own.insert(name, HeaderValue::from_static(""));
+        fields.push_slots(!has_upstream_status);
+        for (name, value) in headers.iter().filter(|(name, _)| keeps(name)) {
+            fields.push(name, value);
         }
-        append_compact(&mut own, headers, keeps);
-        Self::completed(identity, status, own, policy)
-    }
-
-    /// Creates the head like [`new`](Self::new), without a copy of the header fields: they have a
-    /// buffer of their own already.
-    #[must_use]
-    pub fn from_owned(
-        identity: Arc<[u8]>,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        policy: StoragePolicy,
-    ) -> Self {
-        hop_by_hop::remove(&mut headers);
-        for name in &policy.withheld {
-            headers.remove(name);
-        }
-        headers.insert(AGE, HeaderValue::from_static(""));
-        Self::completed(identity, status, headers, policy)
-    }
-
-    /// Creates the head of fields that may be stored. Adds `Date` and the slots where they are
-    /// missing.
-    fn completed(
-        identity: Arc<[u8]>,
-        status: StatusCode,
-        mut headers: HeaderMap,
-        policy: StoragePolicy,
-    ) -> Self {
-        headers
-            .entry(DATE)
-            .or_insert_with(|| date::format(policy.freshness.received.wall()));
-        let slot = || HeaderValue::from_static("");
-        headers.insert(AGE, slot());
-        let lines = headers.get_all(CACHE_STATUS);
-        let has_upstream_status = lines.iter().any(|line| !line.is_empty());
-        if !has_upstream_status {
-            headers.insert(CACHE_STATUS, slot());
+        if !headers.contains_key(DATE) || policy.withheld.contains(&DATE) {
+            fields.push(&DATE, &date::format(policy.freshness.received.wall()));
         }
         Self {
             identity,
             status,
-            headers,
+            fields,
             policy,
             parts: None,
             has_upstream_status,
@@ -117,9 +82,9 @@ impl StoredHead {
     /// Adds an entity tag computed from the content, if that is whole and came without a validator.
     #[must_use]
     pub fn with_generated_tag(mut self, content: &[u8]) -> Self {
-        let has_field = |name: &HeaderName| self.headers.contains_key(name);
+        let has_field = |name: &HeaderName| self.fields.contains(name);
         if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has_field) {
-            self.headers.insert(ETAG, generated_tag(content));
+            self.fields.push(&ETAG, &generated_tag(content));
         }
         self
     }

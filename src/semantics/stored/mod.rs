@@ -6,15 +6,23 @@
 //! or an answer to HEAD. Backends keep stored responses; this module does not know how.
 
 mod compact;
+mod encoded;
 mod head;
+mod packed;
+mod rare;
 mod response;
 mod store_observer;
 #[cfg(test)]
 mod tests;
+mod times;
 mod updated_headers;
 mod weight;
 
+pub use encoded::{AnswerKey, AnswerValues};
 pub use head::StoredHead;
+pub(crate) use packed::PackedHead;
+pub(crate) use rare::Extras;
 pub use response::StoredResponse;
 pub use store_observer::{KeptBy, StoreObserver, StoredContent};
+pub(crate) use times::PackedDuration;
 pub use updated_headers::updated_headers;

@@ -1,47 +1,57 @@
 //! A stored response.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::ETAG;
+use http::{HeaderMap, StatusCode};
 
-use super::compact::append_compact;
+use super::compact::compact_copy;
+use super::encoded::{AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer};
 use super::head::StoredHead;
-use super::store_observer::{KeptBy, ObservedStore, StoredContent};
-use super::weight::{MAP_ENTRY, OBSERVER, SHARED_BUFFER, map_weight};
-use crate::semantics::fields;
-use crate::semantics::freshness::Freshness;
+use super::rare::{Extras, Rare};
+use super::store_observer::{KeptBy, StoredContent};
+use super::times::{Flags, PackedTimes, put_windows};
+use super::weight::allocated;
+use crate::semantics::freshness::{Freshness, StoredTimes};
 use crate::semantics::groups::Group;
 use crate::semantics::moment::Moment;
 use crate::semantics::ranges::PartialContent;
-use crate::semantics::validation;
 use crate::semantics::vary::{VaryRule, VarySelection};
+
+/// The largest body that stands behind the fields, in bytes. A larger one has its own buffer.
+pub(super) const MAX_INLINE_BODY: usize = 1024;
 
 /// A response as a backend keeps it. It never changes.
 ///
-/// Its header map holds no field of a connection. It has a `Date`, the `Content-Length` of the
-/// body, and slots for `Age` and `Cache-Status`: answering from it inserts no field.
+/// It has no field of a connection. It has a `Date`, the `Content-Length` of the body, and slots
+/// for `Age` and `Cache-Status`: answering from it inserts no field.
+///
+/// Most take two allocations: this struct, and a block with all bytes.
+///
+/// ```text
+/// stale windows | full key | encoded fields | body, if it is small
+/// ```
 #[derive(Debug)]
 pub struct StoredResponse {
-    head: StoredHead,
-    /// Counts the body after the response is dropped. It stands before the body: it is dropped
-    /// while this handle of the body is still there.
-    observed: Option<ObservedStore>,
-    body: Bytes,
-    trailers: Option<HeaderMap>,
-    cost: Duration,
-    /// The head of a 304, made by the first request that needs it; `None` without a validator. Its
-    /// memory is counted from the start.
-    not_modified: Option<OnceLock<HeaderMap>>,
+    pub(super) block: Box<[u8]>,
+    pub(super) times: PackedTimes,
+    pub(super) rare: Option<Box<Rare>>,
+    /// Where the full key ends, and the fields begin.
+    pub(super) identity_end: u32,
+    /// Where the fields end, and a small body begins.
+    pub(super) fields_end: u32,
+    /// The time that fetching it took, in microseconds.
+    pub(super) cost: u32,
+    pub(super) status: StatusCode,
+    pub(super) flags: Flags,
 }
 
 impl StoredHead {
-    /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
-    /// took.
-    ///
-    /// Trailers are copied into a buffer of their own.
+    /// Makes the stored response like [`with_content`](Self::with_content), with a body that
+    /// nothing counts.
+    #[cfg(any(test, feature = "test-util"))]
     #[must_use]
     pub fn with_body(
         self,
@@ -49,74 +59,235 @@ impl StoredHead {
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
-        let trailers = trailers.map(|trailers| {
-            let mut compact = HeaderMap::with_capacity(trailers.keys_len());
-            append_compact(&mut compact, &trailers, |_| true);
-            compact
-        });
-        self.with_shared_body(body, trailers, cost)
+        self.with_content(StoredContent::uncounted(body), trailers, cost)
     }
 
-    /// Makes the stored response without copying: trailers and body share a buffer already.
+    /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
+    /// took.
+    ///
+    /// Small bodies and trailers are copied into a buffer of their own. A large one may be counted.
     #[must_use]
-    pub fn with_shared_body(
+    pub fn with_content(
         mut self,
-        body: Bytes,
+        content: StoredContent,
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
-        if trailers.is_some() {
-            self.headers.remove(CONTENT_LENGTH);
-        } else if self.status != StatusCode::NO_CONTENT && !is_length(&self.headers, body.len()) {
-            self.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let length = content.bytes().len();
+        if trailers.is_none() && self.status != StatusCode::NO_CONTENT {
+            self.fields.push_length(length);
         }
-        let not_modified = validation::has_validator(&self.headers).then(OnceLock::new);
+        let freshness = &self.policy.freshness;
+        let mut flags = Flags::new(freshness);
+        flags.set(Flags::HAS_UPSTREAM_STATUS, self.has_upstream_status);
+        let is_inline = length <= MAX_INLINE_BODY;
+        let identity_end = flags.window_bytes() + self.identity.len();
+        let fields_end = identity_end + self.fields.len();
+        let inline = if is_inline { length } else { 0 };
+        let mut block = Vec::with_capacity(fields_end + inline);
+        put_windows(&mut block, &freshness.stale);
+        block.extend_from_slice(&self.identity);
+        self.fields.write_to(&mut block);
+        block.extend_from_slice(&content.bytes()[..inline]);
+        let extras = Extras {
+            selected: self.policy.selected,
+            trailers: trailers.map(|trailers| Box::new(compact_copy(&trailers))),
+            groups: self.policy.groups,
+            parts: self.parts.map(Box::new),
+        };
+        let offset = |offset| u32::try_from(offset).expect("a head of less than 4 GiB");
         StoredResponse {
-            head: self,
-            observed: None,
-            body,
-            trailers,
-            cost,
-            not_modified,
+            block: block.into_boxed_slice(),
+            times: PackedTimes::new(freshness),
+            rare: Rare::new((!is_inline).then_some(content), extras),
+            identity_end: offset(identity_end),
+            fields_end: offset(fields_end),
+            cost: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
+            status: self.status,
+            flags,
         }
     }
 }
 
-/// Returns whether the fields give a content length, and just this one.
-fn is_length(headers: &HeaderMap, length: usize) -> bool {
-    let announced = fields::single(headers, &CONTENT_LENGTH).map(HeaderValue::as_bytes);
-    announced.is_some_and(|text| {
-        let has_one_form = text == b"0" || !text.starts_with(b"0");
-        has_one_form && fields::decimal(text) == Some(length as u64)
-    })
-}
-
+/// The content, and who counts it.
 impl StoredResponse {
-    /// Makes the body one that is counted.
+    /// Makes a large body one that is counted.
     pub(crate) fn set_content(&mut self, content: StoredContent) {
-        (self.body, self.observed) = content.into_parts();
+        if let Some(rare) = &mut self.rare
+            && rare.body.is_some()
+        {
+            rare.set_content(content);
+        }
     }
 
-    /// Returns whether the body is counted.
-    pub(crate) fn is_counted(&self) -> bool {
-        self.observed.is_some()
+    /// Returns whether the body has a buffer of its own that nothing counts.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        let rare = self.rare.as_ref();
+        rare.is_some_and(|rare| rare.body.is_some() && rare.observed().is_none())
     }
 
     /// Notes that the response is not in a store of this process.
     pub(crate) fn note_kept_elsewhere(&self, kept_by: KeptBy) {
-        if let Some(observed) = &self.observed {
+        if let Some(observed) = self.rare.as_ref().and_then(|rare| rare.observed()) {
             observed.observer().on_kept_elsewhere(kept_by);
         }
     }
 
     /// Returns the body, as the content of another response with the same bytes.
     pub(crate) fn content(&self) -> StoredContent {
-        let (bytes, observed) = (self.body.clone(), self.observed.as_ref());
-        match observed {
-            Some(observed) => StoredContent::new(bytes, observed.observer().clone()),
-            None => StoredContent::uncounted(bytes),
+        let large = self.rare.as_ref().and_then(|rare| rare.content());
+        large.unwrap_or_else(|| StoredContent::uncounted(self.body()))
+    }
+
+    fn large_body(&self) -> Option<&Bytes> {
+        self.rare.as_ref().and_then(|rare| rare.body.as_ref())
+    }
+
+    /// Returns the body. One of at most 1 KiB is copied, a larger one is shared.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        match self.large_body() {
+            Some(body) => body.clone(),
+            None => Bytes::copy_from_slice(self.body_bytes()),
         }
+    }
+
+    /// Returns the bytes of the body.
+    #[must_use]
+    pub fn body_bytes(&self) -> &[u8] {
+        match self.large_body() {
+            Some(body) => body,
+            None => &self.block[self.fields_end as usize..],
+        }
+    }
+}
+
+/// The head.
+impl StoredResponse {
+    /// Returns the full key that the response is stored under.
+    #[must_use]
+    #[inline]
+    pub(crate) fn identity(&self) -> &[u8] {
+        &self.block[self.flags.window_bytes()..self.identity_end as usize]
+    }
+
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Returns a copy of the header fields, with the slots for `Age` and `Cache-Status`.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        self.headers_with(&EmptySlots)
+    }
+
+    /// Returns the header fields of a 304 in its place (RFC 9110 §15.4.5), with the slots for `Age`
+    /// and `Cache-Status`.
+    #[must_use]
+    pub fn not_modified(&self) -> HeaderMap {
+        self.not_modified_with(&EmptySlots)
+    }
+
+    /// Returns a copy of the header fields with the values of an answer.
+    pub(crate) fn headers_with(&self, values: &impl AnswerValues) -> HeaderMap {
+        self.answer(HeadKind::Whole, false, values).0
+    }
+
+    /// Returns the header fields of a 304 with the values of an answer.
+    pub(crate) fn not_modified_with(&self, values: &impl AnswerValues) -> HeaderMap {
+        self.answer(HeadKind::NotModified, false, values).0
+    }
+
+    /// Returns a copy of the header fields with the values of an answer, and the body.
+    #[inline]
+    pub(crate) fn headers_and_body(&self, values: &impl AnswerValues) -> (HeaderMap, Bytes) {
+        let (headers, small) = self.answer(HeadKind::Whole, true, values);
+        match self.large_body() {
+            Some(large) => (headers, large.clone()),
+            None => (headers, small),
+        }
+    }
+
+    #[inline]
+    fn answer(
+        &self,
+        kind: HeadKind,
+        has_body: bool,
+        values: &impl AnswerValues,
+    ) -> (HeaderMap, Bytes) {
+        let (start, fields_end) = (self.identity_end as usize, self.fields_end as usize);
+        let end = if has_body {
+            self.block.len()
+        } else {
+            fields_end
+        };
+        let source = HeadSource {
+            bytes: &self.block[start..end],
+            body: end - fields_end,
+            kind,
+        };
+        answer(self.block.as_ptr().addr(), source, values)
+    }
+
+    fn field_bytes(&self) -> &[u8] {
+        &self.block[self.identity_end as usize..self.fields_end as usize]
+    }
+
+    /// Returns the entity tag as it is sent, if there is one.
+    #[must_use]
+    pub(crate) fn etag(&self) -> Option<&[u8]> {
+        HeadFields::new(self.field_bytes()).values_of(&ETAG).next()
+    }
+
+    /// Returns the trailer fields, if there were any.
+    #[must_use]
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.extras()?.trailers.as_deref()
+    }
+
+    /// Returns how long fetching the response took, from the call to the end of the body. At most
+    /// 71 minutes are known, in microseconds.
+    #[must_use]
+    pub fn cost(&self) -> Duration {
+        Duration::from_micros(u64::from(self.cost))
+    }
+
+    /// Returns whether `Cache-Status` came with the response, so that its line is kept.
+    #[must_use]
+    pub(crate) fn has_upstream_status(&self) -> bool {
+        self.flags.has(Flags::HAS_UPSTREAM_STATUS)
+    }
+}
+
+impl StoredTimes for StoredResponse {
+    #[inline]
+    fn age(&self, now: Moment) -> Duration {
+        self.times.age(now)
+    }
+
+    #[inline]
+    fn lifetime(&self) -> Option<Duration> {
+        self.times.lifetime(self.flags)
+    }
+
+    fn is_immutable(&self) -> bool {
+        self.flags.has(Flags::IS_IMMUTABLE)
+    }
+
+    fn freshness(&self) -> Freshness {
+        Self::freshness(self)
+    }
+}
+
+/// What the response is stored under, and for how long.
+impl StoredResponse {
+    /// Returns the times: arrival, age, lifetime and the windows after it.
+    #[must_use]
+    #[inline]
+    pub fn freshness(&self) -> Freshness {
+        self.times.freshness(self.flags, &self.block)
     }
 
     /// Returns the response as one whose lifetime has just ended. `None` if it has ended before.
@@ -124,19 +295,20 @@ impl StoredResponse {
     /// The windows in which it may be used stale, or validated, begin now.
     #[must_use]
     pub(crate) fn made_stale(&self, now: Moment) -> Option<Self> {
-        let age = self.freshness().age(now);
-        if self
-            .freshness()
-            .lifetime
-            .is_some_and(|lifetime| lifetime <= age)
-        {
+        let age = self.age(now);
+        if self.lifetime().is_some_and(|lifetime| lifetime <= age) {
             return None;
         }
-        let mut head = self.head.clone();
-        head.policy.freshness.lifetime = Some(age);
-        head.policy.freshness.immutable = false;
-        let mut stale = head.with_shared_body(self.body.clone(), self.trailers.clone(), self.cost);
-        stale.set_content(self.content());
+        let content = self.rare.as_ref().and_then(|rare| rare.content());
+        let extras = self.extras().cloned().unwrap_or_default();
+        let mut stale = Self {
+            block: self.block.clone(),
+            rare: Rare::new(content, extras),
+            ..*self
+        };
+        stale.times.set_lifetime(age);
+        stale.flags.set(Flags::HAS_LIFETIME, true);
+        stale.flags.set(Flags::IS_IMMUTABLE, false);
         Some(stale)
     }
 
@@ -145,63 +317,14 @@ impl StoredResponse {
     #[must_use]
     pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
-            || (self.headers() == other.headers()
+            || (self.field_bytes() == other.field_bytes()
                 && self.parts() == other.parts()
-                && self.trailers == other.trailers
-                && self.body == other.body)
+                && self.trailers() == other.trailers()
+                && self.body_bytes() == other.body_bytes())
     }
 
-    /// Returns the full key that the response is stored under.
-    #[must_use]
-    pub(crate) fn identity(&self) -> &[u8] {
-        &self.head.identity
-    }
-
-    /// Returns the status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.head.status
-    }
-
-    /// Returns the header fields, with the slots for `Age` and `Cache-Status`.
-    #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
-    }
-
-    /// Returns the header fields of a 304 in its place (RFC 9110 §15.4.5), with the slots for `Age`
-    /// and `Cache-Status`.
-    #[must_use]
-    pub fn not_modified(&self) -> HeaderMap {
-        let make = || validation::not_modified_headers(self.headers());
-        match &self.not_modified {
-            Some(made) => made.get_or_init(make).clone(),
-            None => make(),
-        }
-    }
-
-    /// Returns the body.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    /// Returns the trailer fields, if there were any.
-    #[must_use]
-    pub fn trailers(&self) -> Option<&HeaderMap> {
-        self.trailers.as_ref()
-    }
-
-    /// Returns how long fetching the response took, from the call to the end of the body.
-    #[must_use]
-    pub fn cost(&self) -> Duration {
-        self.cost
-    }
-
-    /// Returns the times: arrival, age, lifetime and the windows after it.
-    #[must_use]
-    pub fn freshness(&self) -> &Freshness {
-        &self.head.policy.freshness
+    pub(super) fn extras(&self) -> Option<&Extras> {
+        self.rare.as_ref().map(|rare| &rare.extras)
     }
 
     /// Returns the rule that selects the response, if it varies (RFC 9111 §4.1). A backend keeps
@@ -214,43 +337,28 @@ impl StoredResponse {
     /// Returns the values of the request fields that selected the response, if it varies.
     #[must_use]
     pub(crate) fn vary_selection(&self) -> Option<&VarySelection> {
-        self.head.policy.selected.as_ref()
+        self.extras()?.selected.as_ref()
     }
 
     /// Returns the groups that the response is invalidated with.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
-        &self.head.policy.groups
+        self.extras().map_or(&[], |extras| &extras.groups)
     }
 
     /// Returns the parts that are stored, if the response is not whole.
     #[must_use]
     pub fn parts(&self) -> Option<&PartialContent> {
-        self.head.parts.as_ref()
+        self.extras()?.parts.as_deref()
     }
 
-    /// Returns whether `Cache-Status` came with the response, so that its line is kept.
-    #[must_use]
-    pub(crate) fn has_upstream_status(&self) -> bool {
-        self.head.has_upstream_status
-    }
-
-    /// Returns the bytes of memory that the response takes: key, fields, body, trailers and its own
-    /// bookkeeping.
+    /// Returns the bytes of memory that the response takes: key, fields, body, trailers, its own
+    /// bookkeeping and what the allocator adds to that.
     #[must_use]
     pub fn weight(&self) -> usize {
-        // Its values are those of the stored head: none of their own.
-        let not_modified = self.headers().keys_len() * (MAP_ENTRY + 6);
-        size_of::<Self>()
-            + self.identity().len()
-            + map_weight(self.headers())
-            + self.not_modified.as_ref().map_or(0, |_| not_modified)
-            + self.trailers().map_or(0, map_weight)
-            + self.vary_selection().map_or(0, VarySelection::weight)
-            + size_of_val(self.groups())
-            + self.parts().map_or(0, PartialContent::weight)
-            + self.body.len()
-            + SHARED_BUFFER * 3
-            + self.observed.as_ref().map_or(0, |_| OBSERVER)
+        let counts = 2 * size_of::<usize>();
+        allocated(counts + size_of::<Self>())
+            + allocated(self.block.len())
+            + self.rare.as_ref().map_or(0, |rare| rare.weight())
     }
 }

@@ -52,12 +52,8 @@ fn the_head_is_completed() {
         &[("age", "7"), ("connection", "x"), ("x", "1")],
         "body",
     );
-    let text = |name: &str| {
-        stored
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let headers = stored.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     assert_eq!(text("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
     assert_eq!(text("content-length"), Some("4"));
     assert_eq!(text("age"), Some(""));
@@ -75,7 +71,8 @@ fn no_content_has_no_length() {
 #[test]
 fn every_line_and_its_order_survive_compaction() {
     let stored = store(200, &[("via", "1.1 a"), ("x", ""), ("via", "1.1 b")], "");
-    let via: Vec<_> = stored.headers().get_all("via").iter().collect();
+    let headers = stored.headers();
+    let via: Vec<_> = headers.get_all("via").iter().collect();
     assert_eq!(via, ["1.1 a", "1.1 b"]);
     assert_eq!(stored.headers()["x"], "");
 }
@@ -89,10 +86,83 @@ fn an_upstreams_status_is_kept() {
 
 #[test]
 fn weight_grows_with_the_content() {
-    let small = store(200, &[], "").weight();
-    assert_eq!(
-        store(200, &[], "12345678").weight(),
-        small + 8 + "8".len() - "0".len()
-    );
-    assert!(store(200, &[("x-long", "0123456789")], "").weight() >= small + 16);
+    let body = &*"x".repeat(100_000).leak();
+    let small = store(200, &[], &body[..10]).weight();
+    assert_eq!(store(200, &[], &body[..42]).weight(), small + 32);
+    let large = store(200, &[], &body[..10_000]).weight();
+    assert_eq!(store(200, &[], body).weight(), large + 90_000);
+    let line = ("x-long", &body[..200]);
+    assert!(store(200, &[line], &body[..10]).weight() >= small + 200);
+}
+
+/// The values of an answer, for the tests.
+struct Values(Option<AnswerKey>, &'static str);
+
+impl AnswerValues for Values {
+    fn key(&self) -> Option<AnswerKey> {
+        self.0
+    }
+
+    fn write(&self, headers: &mut HeaderMap) {
+        headers.insert("age", self.1.parse().expect("a field value"));
+    }
+}
+
+/// Whatever this thread remembers of a response, no answer has the values of another one.
+#[test]
+fn remembered_heads_are_those_that_would_be_made() {
+    let lines = &[
+        ("etag", "\"1\""),
+        ("via", "1.1 a"),
+        ("via", "1.1 b"),
+        ("x", "1"),
+    ];
+    let (first, other) = (store(200, lines, "body"), store(200, lines, "bodY"));
+    let key = |number| Some([number, 0, 1]);
+    for round in 0..3 {
+        for stored in [&first, &other, &first, &first] {
+            for values in [
+                Values(key(1), "1"),
+                Values(key(1), "1"),
+                Values(None, "other"),
+                Values(key(2), "2"),
+            ] {
+                let (headers, body) = stored.headers_and_body(&values);
+                assert_eq!(headers["age"], values.1, "{round}");
+                assert_eq!(body, stored.body());
+                assert_eq!(headers["etag"], "\"1\"");
+                assert_eq!(headers.get_all("via").iter().count(), 2);
+                assert_eq!(stored.not_modified_with(&values)["age"], values.1);
+                assert_eq!(stored.headers()["age"], "");
+                let mut without = headers;
+                without.insert("age", "".parse().expect("a field value"));
+                assert_eq!(without, stored.headers());
+            }
+        }
+    }
+    let mut changed = store(200, lines, "body").headers();
+    changed.remove("content-length");
+    assert_eq!(first.not_modified(), changed);
+}
+
+/// A small body, a large one, names that have no number, a name too many for a map of the thread.
+#[test]
+fn responses_of_all_sizes_are_what_was_stored() {
+    let text = &*"x".repeat(5000).leak();
+    let name = &*format!("x-{}", &text[..600]).leak();
+    for length in [0, 1, 1024, 1025, 5000] {
+        let lines = &[("x-own", "1"), (name, &text[..200]), ("server", "s")];
+        let stored = store(200, lines, &text[..length]);
+        for _ in 0..3 {
+            let values = Values(Some([1, 1, 1]), "7");
+            let (headers, body) = stored.headers_and_body(&values);
+            assert_eq!(body, text.as_bytes()[..length]);
+            assert_eq!(stored.body_bytes(), body);
+            for (name, value) in lines {
+                assert_eq!(headers[*name], *value);
+            }
+            assert_eq!(headers["content-length"], length.to_string());
+            assert_eq!(headers["age"], "7");
+        }
+    }
 }

@@ -34,7 +34,7 @@ const CONTENT_FIELDS: [HeaderName; 9] = [
 /// one: the new message does not show that the stored bytes are those that the strong tag names.
 #[must_use]
 pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
-    let mut headers = stored.headers().clone();
+    let mut headers = stored.headers();
     headers.remove(AGE);
     headers.remove(DATE);
     if !stored.has_upstream_status() {
@@ -42,7 +42,7 @@ pub fn updated_headers(stored: &StoredResponse, new: &HeaderMap) -> HeaderMap {
     }
     let mut new = new.clone();
     hop_by_hop::remove(&mut new);
-    let keeps_tag = EntityTag::from_headers(stored.headers()).is_some_and(|tag| tag.is_weak)
+    let keeps_tag = EntityTag::from_headers(&headers).is_some_and(|tag| tag.is_weak)
         && EntityTag::from_headers(&new).is_some_and(|tag| !tag.is_weak);
     let is_updated =
         |name: &HeaderName| !(CONTENT_FIELDS.contains(name) || (keeps_tag && *name == ETAG));

@@ -1,15 +1,23 @@
-//! The memory that header maps take.
+//! The memory that stored responses take.
 
 use http::HeaderMap;
 
 /// Bytes that a header map takes for an entry, on a 64-bit machine.
-pub(super) const MAP_ENTRY: usize = 104;
+const MAP_ENTRY: usize = 104;
 /// Bytes that a header map takes for each further value of a field.
-pub(super) const MAP_EXTRA_VALUE: usize = 72;
-/// Bytes that an allocation costs beyond its size: the allocator's header and a reference count.
+const MAP_EXTRA_VALUE: usize = 72;
+/// Bytes that the reference count of a shared buffer takes.
 pub(super) const SHARED_BUFFER: usize = 48;
 /// Bytes that counting the readers of a body takes: two allocations with their headers.
 pub(super) const OBSERVER: usize = 144;
+
+/// Returns the bytes that an allocation of this size takes: with its header, in steps of 16 bytes,
+/// as most allocators of 64-bit machines have them.
+#[must_use]
+pub(super) const fn allocated(size: usize) -> usize {
+    let whole = (size + 8).next_multiple_of(16);
+    if whole < 32 { 32 } else { whole }
+}
 
 /// Returns the bytes that a header map takes.
 pub(super) fn map_weight(headers: &HeaderMap) -> usize {

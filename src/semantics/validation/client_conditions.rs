@@ -23,19 +23,28 @@ pub fn is_not_modified(
     if !status.is_success() {
         return false;
     }
+    let tag = stored.get(ETAG).map(HeaderValue::as_bytes);
     match request.get(IF_NONE_MATCH) {
-        Some(line) if is_quoted(line) && stored.get(ETAG) == Some(line) => true,
+        Some(line) if is_tag(line, tag) => true,
         Some(_) => if_none_match_matches(request, stored),
         None => request.contains_key(IF_MODIFIED_SINCE) && is_not_newer(request, stored, received),
     }
 }
 
-/// Returns whether a value looks like one tag. Comparing it as a whole answers most requests.
-fn is_quoted(value: &HeaderValue) -> bool {
-    matches!(
-        value.as_bytes(),
-        [b'"', .., b'"'] | [b'W', b'/', b'"', .., b'"']
-    )
+/// Returns whether a request names the tag of the stored response, letter by letter, and nothing
+/// else: it [has the response](is_not_modified) then. That needs one field of the stored ones, and
+/// answers most conditional requests.
+#[must_use]
+pub fn has_stored_tag(request: &HeaderMap, status: StatusCode, tag: Option<&[u8]>) -> bool {
+    let line = request.get(IF_NONE_MATCH);
+    status.is_success() && line.is_some_and(|line| is_tag(line, tag))
+}
+
+/// Returns whether a value is this tag.
+fn is_tag(line: &HeaderValue, tag: Option<&[u8]>) -> bool {
+    let line = line.as_bytes();
+    let is_quoted = matches!(line, [b'"', .., b'"'] | [b'W', b'/', b'"', .., b'"']);
+    is_quoted && tag == Some(line)
 }
 
 /// Returns whether the list is `*` or has the stored tag, compared weakly (RFC 9110 §13.1.2).

@@ -14,9 +14,9 @@ mod origin_conditions;
 mod tests;
 mod validators;
 
-pub use client_conditions::is_not_modified;
+pub use client_conditions::{has_stored_tag, is_not_modified};
 pub use confirmation::{HeadComparison, ValidationOutcome, compare_with_head, validation_outcome};
 pub use entity_tag::{EntityTag, generated_tag};
 pub use not_modified::not_modified_headers;
 pub use origin_conditions::origin_conditions;
-pub use validators::{has_validator, is_same_representation, strong_date, strong_validator};
+pub use validators::{is_same_representation, strong_date, strong_validator};

@@ -6,7 +6,7 @@ use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderName};
 
 use super::normalize::{SelectingValue, selecting_value};
-use super::preference::{content_language, preferred_language};
+use super::preference::preferred_language;
 use super::rule::{ABSENT, VaryRule};
 use crate::semantics::fields::limits::MAX_SELECTING_BYTES;
 
@@ -61,12 +61,16 @@ impl VarySelection {
     }
 
     /// Returns whether a request differs in `Accept-Language` alone, and prefers the one language
-    /// of the stored response, with these header fields, to all others (RFC 9111 §4.1).
+    /// of the stored response to all others (RFC 9111 §4.1).
     #[must_use]
-    pub fn matches_by_language(&self, stored: &HeaderMap, request: &HeaderMap) -> bool {
+    pub fn matches_by_language(
+        &self,
+        request: &HeaderMap,
+        stored_language: impl Fn() -> Option<Vec<u8>>,
+    ) -> bool {
         let prefers = || {
             let preferred = preferred_language(request);
-            preferred.is_some() && preferred == content_language(stored)
+            preferred.is_some() && preferred == stored_language()
         };
         self.rule.selects_by_language() && prefers() && self.matches_apart_from_language(request)
     }

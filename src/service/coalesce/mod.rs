@@ -146,7 +146,7 @@ fn is_personal<B: Backend>(
     let (uncacheable, key) = (&state.shared.coalescing.uncacheable, &fill.miss.lookup_key);
     let is_stored_one = |stored: &Arc<StoredResponse>| {
         let received = stored.freshness().received;
-        is_not_modified(headers, stored.status(), stored.headers(), received)
+        is_not_modified(headers, stored.status(), &stored.headers(), received)
     };
     uncacheable.contains(key, kind, now)
         || (uncacheable.refuses_refresh(key, kind, now)

@@ -61,7 +61,7 @@ pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Optio
         return None;
     };
     let directives = &fill.key.directives;
-    reuse::may_use_stale(directives, stored.freshness(), now, use_)
+    reuse::may_use_stale(directives, &stored.freshness(), now, use_)
         .then(|| Hit::stale(stored.clone(), now, use_))
 }
 

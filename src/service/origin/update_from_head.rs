@@ -94,7 +94,7 @@ async fn selected_entry<B: Backend>(
 
 /// The stored fields, with the length of the whole representation where parts of it are stored.
 fn headers_of_whole(stored: &StoredResponse) -> HeaderMap {
-    let mut headers = stored.headers().clone();
+    let mut headers = stored.headers();
     if let Some(parts) = stored.parts() {
         let length = HeaderValue::from(parts.complete_length());
         headers.insert(CONTENT_LENGTH, length);
@@ -128,7 +128,7 @@ fn policy_as_get<B: Backend>(
         existing: Some(stored.status()),
         ..storing_rules(&state.config, asked, &as_get).ok()?
     };
-    let body = http_body_util::Full::new(stored.body().clone());
+    let body = http_body_util::Full::new(stored.body());
     let judged = (&as_get, &body);
     let policy = storage_decision(state, asked, &fill.key.identity, judged, rules).ok()?;
     check_group_grace(state, &policy.groups, outgoing.at).ok()?;
@@ -152,9 +152,7 @@ fn updated<B: Backend>(
     let identity = fill.key.identity.clone();
     let head = StoredHead::new(identity, stored.status(), &headers, policy);
     let trailers = stored.trailers().cloned();
-    let mut updated = head.with_body(stored.body().clone(), trailers, stored.cost());
-    updated.set_content(stored.content());
-    Some(updated)
+    Some(head.with_content(stored.content(), trailers, stored.cost()))
 }
 
 /// Stores the changed response in place of the entry, unless that was invalidated or replaced since

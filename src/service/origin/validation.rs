@@ -57,7 +57,7 @@ pub(crate) fn confirm_stored<B: Backend, Res>(
     if response.status() != StatusCode::NOT_MODIFIED {
         return Validated::Response(response.map(OriginBody::streaming));
     }
-    match validation_outcome(stored.headers(), response.headers()) {
+    match validation_outcome(&stored.headers(), response.headers()) {
         ValidationOutcome::Confirmed => {}
         ValidationOutcome::OtherResponse => return Validated::Other(response),
     }

@@ -13,7 +13,7 @@ use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::is_same_representation;
 use crate::service::fill_data::{Completion, HeldParts};
 use crate::service::request::outgoing::OutgoingRequest;
-use crate::service::select::cut_ranges::Source;
+use crate::service::select::cut_ranges::complete_length;
 use crate::state::LayerState;
 
 /// The response to a request that was narrowed to the missing range.
@@ -76,8 +76,8 @@ pub(crate) fn range_of_same_representation(
 ) -> Option<Range<u64>> {
     let (range, complete) = parse_content_range(new)?;
     let received = stored.freshness().received;
-    let is_same = Source::from_stored(stored).length() == complete
-        && is_same_representation(stored.headers(), received, new, now);
+    let is_same = complete_length(stored) == complete
+        && is_same_representation(&stored.headers(), received, new, now);
     is_same.then_some(range)
 }
 
@@ -97,7 +97,7 @@ fn make_whole<Res>(
 ) -> (response::Parts, Response<OriginBody<Res>>) {
     let (mut head, body) = response.into_parts();
     let own = whole_head(&head);
-    let complete = Source::from_stored(&completion.stored).length();
+    let complete = complete_length(&completion.stored);
     let wanted = completion.wanted.as_ref();
     let length = wanted.map_or(complete, |part| part.end - part.start);
     let headers = &mut head.headers;

@@ -13,7 +13,7 @@ use crate::service::fill_data::{Completion, Fill, HeldParts, Hit};
 use crate::service::lookup::selects;
 use crate::service::respond::Responder;
 use crate::service::select::cut_ranges::Source;
-use crate::service::select::stored::{selected_part, selection_of};
+use crate::service::select::stored::selection_of;
 use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
 
@@ -34,12 +34,12 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
 ) -> Option<Response<ResponseBody<Res>>> {
     let mut held = find_parts(state, fill, headers).await?;
     let now = state.now();
-    let found = Candidate::Response(held.response.freshness());
-    if let ReuseDecision::Fresh { age, left } = decide_reuse(&fill.key.directives, found, now)
-        && let Some(response) = selected_part(&held.response, &Method::GET, headers)
-    {
-        let hit = Hit::fresh(held.response, age, left);
-        return Some(Responder::new(state).hit_with(&hit, response));
+    let found = Candidate::Response(&*held.response);
+    if let ReuseDecision::Fresh { age, left } = decide_reuse(&fill.key.directives, found, now) {
+        let hit = Hit::fresh(held.response.clone(), age, left);
+        if let Some(response) = Responder::new(state).hit_with_part(&hit, headers) {
+            return Some(response);
+        }
     }
     if can_repeat && !state.is_contradicted(&held.lookup_key) {
         held.completion = completion(&held.response, headers);
@@ -83,7 +83,7 @@ pub(crate) async fn find_parts<B: Backend>(
 /// a strong validator can tell the representation from any other (RFC 9111 §3.4).
 fn completion(stored: &Arc<StoredResponse>, headers: &HeaderMap) -> Option<Completion> {
     let received = stored.freshness().received;
-    let validator = strong_validator(stored.headers(), received)?.clone();
+    let validator = strong_validator(&stored.headers(), received)?.clone();
     let parts = stored.parts()?;
     let wanted = if headers.contains_key(RANGE) {
         match selection_of(stored, &Method::GET, headers) {

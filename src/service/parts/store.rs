@@ -70,14 +70,14 @@ impl MergePlan {
     /// The length of the stored parts, in bytes.
     pub(crate) fn stored_length(&self) -> u64 {
         let stored = self.stored.as_ref();
-        stored.map_or(0, |stored| stored.body().len() as u64)
+        stored.map_or(0, |stored| stored.body_bytes().len() as u64)
     }
 
     /// The new and the stored bytes, in their order.
     pub(crate) fn merge(&self, new: Bytes) -> Bytes {
         let stored = self.stored.as_ref();
         let merged =
-            stored.and_then(|stored| Some(stored.parts()?.join(stored.body(), &self.range, &new)));
+            stored.and_then(|stored| Some(stored.parts()?.join(&stored.body(), &self.range, &new)));
         merged.unwrap_or(new)
     }
 }

@@ -92,7 +92,7 @@ impl OutgoingRequest {
     }
 
     /// The stored content that the response has confirmed by a 304.
-    pub(crate) fn confirmed_content(&self) -> Option<&Bytes> {
+    pub(crate) fn confirmed_content(&self) -> Option<Bytes> {
         let stored = self.validated.as_ref()?;
         stored.trailers().is_none().then(|| stored.body())
     }
@@ -135,7 +135,8 @@ impl OutgoingRequest {
             return;
         }
         let mut has_any = false;
-        for (name, value) in validation::origin_conditions(stored.status(), stored.headers()) {
+        let stored_headers = stored.headers();
+        for (name, value) in validation::origin_conditions(stored.status(), &stored_headers) {
             request.headers_mut().insert(name, value.clone());
             has_any = true;
         }

@@ -16,15 +16,15 @@ use crate::semantics::ranges::{
 };
 
 /// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Source<'s> {
-    content: &'s Bytes,
+    content: Bytes,
     parts: Option<&'s PartialContent>,
 }
 
 impl<'s> Source<'s> {
     /// All bytes of a representation.
-    pub(crate) fn whole(content: &'s Bytes) -> Self {
+    pub(crate) fn whole(content: Bytes) -> Self {
         let parts = None;
         Self { content, parts }
     }
@@ -38,8 +38,8 @@ impl<'s> Source<'s> {
     }
 
     /// The stored bytes.
-    pub(crate) fn content(&self) -> &'s Bytes {
-        self.content
+    pub(crate) fn content(&self) -> Bytes {
+        self.content.clone()
     }
 
     /// The length of the whole representation, in bytes.
@@ -60,6 +60,13 @@ impl<'s> Source<'s> {
     }
 }
 
+/// The length of the whole representation of a stored response, in bytes.
+pub(crate) fn complete_length(stored: &StoredResponse) -> u64 {
+    let held = stored.body_bytes().len() as u64;
+    let parts = stored.parts();
+    parts.map_or(held, PartialContent::complete_length)
+}
+
 /// The status and the body pieces of a cut response.
 pub(crate) struct Cut {
     pub(crate) status: StatusCode,
@@ -69,7 +76,7 @@ pub(crate) struct Cut {
 /// A 206 with one part and its `Content-Range`; `None` if the part is not stored.
 pub(crate) fn single_part(
     headers: &mut HeaderMap,
-    source: Source<'_>,
+    source: &Source<'_>,
     part: &Range<u64>,
 ) -> Option<Cut> {
     let piece = source.slice(part)?;
@@ -86,7 +93,7 @@ pub(crate) fn single_part(
 /// `Content-Range`; `None` if not all are stored.
 pub(crate) fn multipart(
     headers: &mut HeaderMap,
-    source: Source<'_>,
+    source: &Source<'_>,
     parts: &[Range<u64>],
 ) -> Option<Cut> {
     let boundary = multipart_boundary(unpredictable_u128());
@@ -111,7 +118,7 @@ pub(crate) fn multipart(
 
 /// A 416 with the length of the representation, and without the fields that describe it or let it
 /// be stored: a 416 is not it.
-pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: Source<'_>) -> Cut {
+pub(crate) fn unsatisfiable(headers: &mut HeaderMap, source: &Source<'_>) -> Cut {
     remove_representation(headers);
     headers.insert(CONTENT_RANGE, unsatisfied_content_range(source.length()));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -9,35 +9,48 @@ use http::{HeaderMap, Method, Response, StatusCode, response};
 use crate::backend::StoredResponse;
 use crate::semantics::moment::Moment;
 use crate::semantics::reuse::{Selection, StoredRepresentation, select_content};
-use crate::semantics::validation;
+use crate::semantics::stored::AnswerValues;
+use crate::semantics::validation::{has_stored_tag, not_modified_headers};
 
 use crate::body::response::ResponseBody;
 use crate::service::request::preconditions::Preconditions;
 
 use super::cut_ranges::{self, Source};
 
-/// The stored response, or the part of it that the preconditions select.
+/// The stored response, or the part of it that the preconditions select, with the values of an
+/// answer.
 #[inline]
 pub(crate) fn selected<Res>(
     stored: &StoredResponse,
     preconditions: Preconditions<'_>,
+    values: &impl AnswerValues,
 ) -> Response<ResponseBody<Res>> {
+    let method = preconditions.method;
     if let Some(fields) = preconditions.fields {
-        return selected_by(stored, preconditions.method, fields);
+        return selected_by(stored, method, fields, values);
     }
-    whole(stored, preconditions.method)
+    if method == Method::HEAD {
+        return whole(stored, stored.headers_with(values), None);
+    }
+    let (headers, body) = stored.headers_and_body(values);
+    whole(stored, headers, Some(body))
 }
 
-/// The whole stored response, without its body for HEAD.
-fn whole<Res>(stored: &StoredResponse, method: &Method) -> Response<ResponseBody<Res>> {
-    let body = match (method == Method::HEAD, stored.trailers()) {
-        (true, None) => ResponseBody::default(),
-        (true, Some(_)) => ResponseBody::empty_of_unknown_size(),
-        (false, trailers) => ResponseBody::whole(stored.body().clone(), trailers.cloned()),
+/// The whole stored response, with these copies of its fields and its body. HEAD gets no body.
+#[inline]
+fn whole<Res>(
+    stored: &StoredResponse,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+) -> Response<ResponseBody<Res>> {
+    let body = match (body, stored.trailers()) {
+        (None, None) => ResponseBody::default(),
+        (None, Some(_)) => ResponseBody::empty_of_unknown_size(),
+        (Some(body), trailers) => ResponseBody::whole(body, trailers.cloned()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = stored.status();
-    *response.headers_mut() = stored.headers().clone();
+    *response.headers_mut() = headers;
     response
 }
 
@@ -46,8 +59,15 @@ fn selected_by<Res>(
     stored: &StoredResponse,
     method: &Method,
     fields: &HeaderMap,
+    values: &impl AnswerValues,
 ) -> Response<ResponseBody<Res>> {
-    selected_part(stored, method, fields).unwrap_or_else(|| whole(stored, method))
+    match cut_or_headers(stored, method, fields, values) {
+        Ok(response) => response,
+        Err(headers) => {
+            let body = (method != Method::HEAD).then(|| stored.body());
+            whole(stored, headers, body)
+        }
+    }
 }
 
 /// The selected part, where that is less than the whole and all of it is stored.
@@ -55,20 +75,38 @@ pub(crate) fn selected_part<Res>(
     stored: &StoredResponse,
     method: &Method,
     fields: &HeaderMap,
+    values: &impl AnswerValues,
 ) -> Option<Response<ResponseBody<Res>>> {
-    match selection_of(stored, method, fields) {
-        Selection::Whole => None,
-        Selection::NotModified => {
-            let mut response = Response::new(ResponseBody::default());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = stored.not_modified();
-            Some(response)
-        }
+    cut_or_headers(stored, method, fields, values).ok()
+}
+
+/// The selected part, or a copy of all stored fields if there is none.
+fn cut_or_headers<Res>(
+    stored: &StoredResponse,
+    method: &Method,
+    fields: &HeaderMap,
+    values: &impl AnswerValues,
+) -> Result<Response<ResponseBody<Res>>, HeaderMap> {
+    let not_modified = || {
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.headers_mut() = stored.not_modified_with(values);
+        response
+    };
+    if has_stored_tag(fields, stored.status(), stored.etag()) {
+        return Ok(not_modified());
+    }
+    let headers = stored.headers_with(values);
+    match selection(stored, &headers, method, fields) {
+        Selection::Whole => Err(headers),
+        Selection::NotModified => Ok(not_modified()),
         selection => {
             let (mut head, ()) = Response::new(()).into_parts();
-            head.headers = stored.headers().clone();
-            let body = cut_to(&mut head, selection, Source::from_stored(stored))?;
-            Some(Response::from_parts(head, body))
+            head.headers = headers;
+            match cut_to(&mut head, selection, &Source::from_stored(stored)) {
+                Some(body) => Ok(Response::from_parts(head, body)),
+                None => Err(stored.headers_with(values)),
+            }
         }
     }
 }
@@ -79,12 +117,24 @@ pub(crate) fn selection_of(
     method: &Method,
     fields: &HeaderMap,
 ) -> Selection {
-    let length = Source::from_stored(stored).length();
+    selection(stored, &stored.headers(), method, fields)
+}
+
+/// The selection of a stored response with these fields.
+fn selection(
+    stored: &StoredResponse,
+    headers: &HeaderMap,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Selection {
     let subject = StoredRepresentation {
         status: stored.status(),
-        headers: stored.headers(),
+        headers,
         received: stored.freshness().received,
-        length: stored.trailers().is_none().then_some(length),
+        length: stored
+            .trailers()
+            .is_none()
+            .then(|| cut_ranges::complete_length(stored)),
     };
     select_content(method, fields, subject)
 }
@@ -94,19 +144,19 @@ pub(crate) fn selection_of(
 fn cut_to<Res>(
     head: &mut response::Parts,
     selection: Selection,
-    source: Source<'_>,
+    source: &Source<'_>,
 ) -> Option<ResponseBody<Res>> {
     let headers = &mut head.headers;
     let cut = match selection {
         Selection::NotModified => {
-            *headers = validation::not_modified_headers(headers);
+            *headers = not_modified_headers(headers);
             head.status = StatusCode::NOT_MODIFIED;
             return Some(ResponseBody::default());
         }
         Selection::Part(part) => cut_ranges::single_part(headers, source, &part)?,
         Selection::Parts(parts) => cut_ranges::multipart(headers, source, &parts)?,
         Selection::Unsatisfiable => cut_ranges::unsatisfiable(headers, source),
-        Selection::Whole => return Some(ResponseBody::whole(source.content().clone(), None)),
+        Selection::Whole => return Some(ResponseBody::whole(source.content(), None)),
     };
     head.status = cut.status;
     Some(ResponseBody::pieces(cut.pieces))
@@ -120,7 +170,7 @@ fn cut_to<Res>(
 pub(crate) fn cut_response<Res>(
     head: &mut response::Parts,
     preconditions: Preconditions<'_>,
-    confirmed: Option<&Bytes>,
+    confirmed: Option<Bytes>,
     now: Moment,
 ) -> Option<ResponseBody<Res>> {
     let fields = preconditions.fields?;
@@ -128,12 +178,15 @@ pub(crate) fn cut_response<Res>(
         status: head.status,
         headers: &head.headers,
         received: now,
-        length: confirmed.map(|content| content.len() as u64),
+        length: confirmed.as_ref().map(|content| content.len() as u64),
     };
     let selection = select_content(preconditions.method, fields, subject);
     if selection == Selection::Whole {
         return None;
     }
-    let none = Bytes::new();
-    cut_to(head, selection, Source::whole(confirmed.unwrap_or(&none)))
+    cut_to(
+        head,
+        selection,
+        &Source::whole(confirmed.unwrap_or_default()),
+    )
 }

@@ -281,8 +281,7 @@ impl<F> Representation<F> {
         let content = self.share.count_stored(Bytes::copy_from_slice(&data));
         let cost = state.now().monotonic_since(self.began);
         let head = tagged(&state.config, self.head, &data);
-        let mut stored = head.with_body(content.bytes().clone(), trailers, cost);
-        stored.set_content(content);
+        let stored = head.with_content(content, trailers, cost);
         let backend = &state.shared.store.backend;
         let put = backend
             .replace(&self.key, self.fence, Arc::new(stored), state.now())

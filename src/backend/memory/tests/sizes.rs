@@ -12,10 +12,10 @@ fn a_response_of_the_largest_size_can_always_be_stored() {
                 .capacity(capacity)
                 .max_response_size(size)
                 .build();
-            let overhead = response(0, 0, 60).weight() as u64;
+            let overhead = response(4096, 0, 60).weight() as u64 - 4096;
             for n in 0..20 {
                 let key = key(&backend, &format!("/{n}"));
-                let body = (backend.max_response_size() - overhead - 16) as usize;
+                let body = (backend.max_response_size() - overhead - 32) as usize;
                 let put = backend
                     .0
                     .put(&key, backend.0.fences.capture(), response(body, 0, 60));

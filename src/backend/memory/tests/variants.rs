@@ -31,7 +31,7 @@ fn variant(
 /// A rule that was evicted alone, and comes back, finds no older variant.
 #[test]
 fn the_variants_of_an_evicted_rule_are_gone() {
-    let backend = MemoryBackend::new(1 << 17);
+    let backend = MemoryBackend::new(1 << 16);
     let store = |key: &CacheKey, response: Arc<StoredResponse>| {
         let fence = backend.0.fences.capture();
         assert_eq!(backend.0.put(key, fence, response), PutOutcome::Stored);

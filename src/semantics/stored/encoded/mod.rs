@@ -1,0 +1,256 @@
+//! Header fields in few bytes: how a stored response keeps them, in memory and outside.
+//!
+//! ```text
+//! length of names | names | values
+//! name:  number 1                               one that stands in a table
+//!        0 | length | text                      any other
+//! value: number 1                               one that stands in a table
+//!        length | bytes                         any other
+//! ```
+//!
+//! A field with several lines has its name once for each. [`EncodedFields`] writes, [`HeadFields`]
+//! reads, [`HeadFields::check`] looks through bytes that may be damaged. `ready` makes header maps
+//! of them, and remembers some.
+
+mod names;
+mod ready;
+mod shape;
+mod text_index;
+mod values;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use self::names::{AGE_CODE, CACHE_STATUS_CODE, CONTENT_LENGTH_CODE, CUSTOM, code_of, name_of};
+pub use self::ready::{AnswerKey, AnswerValues};
+pub(super) use self::ready::{EmptySlots, HeadSource, answer};
+pub(super) use self::shape::HeadKind;
+use self::values::{StoredValue, put_bytes, put_value, take_value};
+use crate::semantics::fields::{self, hop_by_hop};
+
+/// The largest number of lines of fields that are read from bytes which may be damaged.
+const MAX_LINES: usize = 8192;
+/// The longest name with a length of one byte.
+const SHORT: u8 = u8::MAX - 1;
+
+/// Writes header fields.
+#[derive(Clone, Debug)]
+pub(super) struct EncodedFields {
+    names: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl EncodedFields {
+    /// Creates a writer with room for copies of these fields.
+    pub(super) fn with_room_for(headers: &HeaderMap) -> Self {
+        let text: usize = headers.values().map(HeaderValue::len).sum();
+        Self {
+            names: Vec::with_capacity(64),
+            values: Vec::with_capacity(text + headers.len() + 64),
+        }
+    }
+
+    /// Appends a field without a value, for that of each answer.
+    pub(super) fn push_slots(&mut self, has_status_slot: bool) {
+        let codes = [AGE_CODE, CACHE_STATUS_CODE];
+        for code in &codes[..1 + usize::from(has_status_slot)] {
+            self.names.push(*code);
+            put_bytes(&mut self.values, b"");
+        }
+    }
+
+    /// Appends a field.
+    pub(super) fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
+        match code_of(name) {
+            Some(code) => self.names.push(code),
+            None => {
+                self.names.push(CUSTOM);
+                put_length(&mut self.names, name.as_str().len());
+                self.names.extend_from_slice(name.as_str().as_bytes());
+            }
+        }
+        put_value(&mut self.values, value);
+    }
+
+    /// Appends the `Content-Length`.
+    pub(super) fn push_length(&mut self, length: usize) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut left = length;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (left % 10) as u8;
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.names.push(CONTENT_LENGTH_CODE);
+        put_bytes(&mut self.values, &digits[at..]);
+    }
+
+    /// Returns whether there is a field with this name.
+    pub(super) fn contains(&self, name: &HeaderName) -> bool {
+        Names(&self.names).any(|it| it.is(name))
+    }
+
+    /// Returns the bytes that all takes.
+    pub(super) fn len(&self) -> usize {
+        self.names.len() + self.values.len() + 1 + 4 * usize::from(self.names.len() > SHORT.into())
+    }
+
+    /// Writes all.
+    pub(super) fn write_to(&self, to: &mut Vec<u8>) {
+        put_length(to, self.names.len());
+        to.extend_from_slice(&self.names);
+        to.extend_from_slice(&self.values);
+    }
+}
+
+/// Writes the length of a name, or of all names.
+fn put_length(to: &mut Vec<u8>, length: usize) {
+    match u8::try_from(length) {
+        Ok(short) if short <= SHORT => to.push(short),
+        _ => {
+            to.push(u8::MAX);
+            to.extend_from_slice(&(length as u32).to_le_bytes());
+        }
+    }
+}
+
+/// Takes bytes with their length off the front.
+#[inline]
+fn take_with_length<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (&short, mut rest) = bytes.split_first()?;
+    let mut length = usize::from(short);
+    if short > SHORT {
+        let (long, behind) = rest.split_first_chunk()?;
+        length = u32::from_le_bytes(*long) as usize;
+        rest = behind;
+    }
+    let (taken, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// The name of a field as it is stored.
+#[derive(Clone, Copy)]
+enum StoredName<'b> {
+    Known(&'static HeaderName),
+    Custom(&'b [u8]),
+}
+
+impl StoredName<'_> {
+    fn is(self, name: &HeaderName) -> bool {
+        match self {
+            Self::Known(known) => known == name,
+            Self::Custom(text) => text == name.as_str().as_bytes(),
+        }
+    }
+
+    fn to_name(self) -> Option<HeaderName> {
+        match self {
+            Self::Known(known) => Some(known.clone()),
+            Self::Custom(text) => HeaderName::from_lowercase(text).ok(),
+        }
+    }
+}
+
+/// The names that are left to be read. Ends at the first that is malformed.
+#[derive(Clone, Copy)]
+struct Names<'b>(&'b [u8]);
+
+impl<'b> Iterator for Names<'b> {
+    type Item = StoredName<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<StoredName<'b>> {
+        let (&code, rest) = self.0.split_first()?;
+        let mut behind = rest;
+        let name = match code {
+            CUSTOM => StoredName::Custom(take_with_length(&mut behind)?),
+            _ => StoredName::Known(name_of(code)?),
+        };
+        self.0 = behind;
+        Some(name)
+    }
+}
+
+/// Encoded header fields.
+#[derive(Clone, Copy)]
+pub(super) struct HeadFields<'b> {
+    names: &'b [u8],
+    values: &'b [u8],
+}
+
+impl<'b> HeadFields<'b> {
+    /// Reads the bytes that [`EncodedFields::write_to`] has written.
+    #[inline]
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        let mut values = bytes;
+        let names = take_with_length(&mut values).unwrap_or_default();
+        Self { names, values }
+    }
+
+    /// Returns all fields, each line of its own.
+    fn lines(self) -> impl Iterator<Item = (StoredName<'b>, StoredValue<'b>)> {
+        let Self { names, mut values } = self;
+        Names(names).map_while(move |name| Some((name, take_value(&mut values)?)))
+    }
+
+    /// Returns the values of a field.
+    pub(super) fn values_of<'n>(
+        self,
+        name: &'n HeaderName,
+    ) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
+        let lines = self.lines().filter(|(found, _)| found.is(name));
+        lines.map(|(_, value)| value.as_bytes())
+    }
+
+    /// Returns a header map with the lines that `keeps` accepts.
+    pub(super) fn to_map(self, keeps: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in self.lines() {
+            if let (Some(name), Some(value)) = (name.to_name(), value.to_value())
+                && keeps(&name)
+            {
+                // A map that is full stays as it is.
+                let _ = map.try_append(name, value);
+            }
+        }
+        map
+    }
+
+    /// Looks through bytes that may be damaged: every line has a name and a value, none is of a
+    /// connection, and a length is that of a body of `length` bytes.
+    pub(super) fn check(self, length: usize) -> Option<()> {
+        let Self { names, mut values } = self;
+        let mut names = Names(names);
+        let mut lines = 0;
+        for name in names.by_ref() {
+            let value = take_value(&mut values)?;
+            if let StoredName::Custom(text) = name {
+                is_custom_name(text).then_some(())?;
+            }
+            if let StoredValue::Bytes(bytes, _) = value {
+                bytes.iter().all(is_allowed).then_some(())?;
+            }
+            if name.is(&CONTENT_LENGTH) {
+                (fields::decimal(value.as_bytes())? == length as u64).then_some(())?;
+            }
+            lines += 1;
+        }
+        (names.0.is_empty() && values.is_empty() && lines <= MAX_LINES).then_some(())
+    }
+}
+
+/// Returns whether a name in full is one of a field that may be stored.
+fn is_custom_name(text: &[u8]) -> bool {
+    let name = HeaderName::from_lowercase(text);
+    name.is_ok_and(|name| !hop_by_hop::is_of_connection(&name))
+}
+
+/// Returns whether the value of a field may have this byte.
+fn is_allowed(byte: &u8) -> bool {
+    (*byte >= b' ' && *byte != 0x7f) || *byte == b'\t'
+}

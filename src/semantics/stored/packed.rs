@@ -1,0 +1,109 @@
+//! A stored response as the codec sees it: what memory and encoding have in common.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::encoded::HeadFields;
+use super::rare::{Extras, Rare};
+use super::response::{MAX_INLINE_BODY, StoredResponse};
+use super::store_observer::StoredContent;
+use super::times::{Flags, PackedDuration, PackedTimes};
+use crate::semantics::freshness::{Freshness, Staleness};
+use crate::semantics::moment::Moment;
+use crate::semantics::vary::{Vary, VarySelection};
+
+use http::header::VARY;
+
+/// The parts of a stored response of which all have the same size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedHead {
+    pub(crate) flags: u16,
+    pub(crate) status: u16,
+    pub(crate) age: PackedDuration,
+    pub(crate) lifetime: PackedDuration,
+    pub(crate) cost: u32,
+    /// Where the full key ends in the block.
+    pub(crate) identity_end: u32,
+    /// Where the fields end in the block.
+    pub(crate) fields_end: u32,
+}
+
+impl StoredResponse {
+    /// Returns the parts of the same size, with the age at this moment.
+    #[must_use]
+    pub(crate) fn packed_head(&self, now: Moment) -> PackedHead {
+        PackedHead {
+            flags: self.flags.to_bits(),
+            status: self.status.as_u16(),
+            age: PackedDuration::new(self.times.age(now)),
+            lifetime: self.times.packed_lifetime(),
+            cost: self.cost,
+            identity_end: self.identity_end,
+            fields_end: self.fields_end,
+        }
+    }
+
+    /// Returns the beginning of the block: windows, full key and fields.
+    #[must_use]
+    pub(crate) fn packed_fields(&self) -> &[u8] {
+        &self.block[..self.fields_end as usize]
+    }
+
+    /// Returns what few responses have.
+    #[must_use]
+    pub(crate) fn packed_extras(&self) -> Option<&Extras> {
+        self.extras().filter(|extras| !extras.is_empty())
+    }
+
+    /// Creates a response from a block that may be damaged, its body behind it, and the values that
+    /// selected it. A large body is a slice of `block`; all else is copied at once.
+    ///
+    /// `None` unless all of it is sound.
+    #[must_use]
+    pub(crate) fn from_packed(
+        head: PackedHead,
+        block: &Bytes,
+        (mut extras, values): (Extras, &[u8]),
+        (received, stored_for): (Moment, Duration),
+    ) -> Option<Self> {
+        let flags = Flags::from_bits(head.flags)?;
+        let (identity_end, fields_end) = (head.identity_end as usize, head.fields_end as usize);
+        let length = block.len().checked_sub(fields_end)?;
+        if flags.window_bytes() > identity_end || identity_end > fields_end {
+            return None;
+        }
+        let fields = HeadFields::new(&block[identity_end..fields_end]);
+        fields.check(length)?;
+        extras.selected = match Vary::from_headers(&fields.to_map(|name| *name == VARY)) {
+            Vary::Absent if values.is_empty() => None,
+            Vary::Fields(rule) => Some(VarySelection::from_values(rule, values)),
+            Vary::Absent | Vary::NeverMatches => return None,
+        };
+        let parts = extras.parts.as_ref();
+        if parts.is_some_and(|parts| parts.stored_bytes() != length as u64) {
+            return None;
+        }
+        let is_inline = length <= MAX_INLINE_BODY;
+        let large = (!is_inline).then(|| StoredContent::uncounted(block.slice(fields_end..)));
+        let end = if is_inline { block.len() } else { fields_end };
+        let times = Freshness {
+            received,
+            initial_age: head.age.get().saturating_add(stored_for),
+            lifetime: Some(head.lifetime.get()),
+            stale: Staleness::default(),
+            immutable: false,
+        };
+        Some(Self {
+            block: block[..end].into(),
+            times: PackedTimes::new(&times),
+            rare: Rare::new(large, extras),
+            identity_end: head.identity_end,
+            fields_end: head.fields_end,
+            cost: head.cost,
+            status: StatusCode::from_u16(head.status).ok()?,
+            flags,
+        })
+    }
+}
