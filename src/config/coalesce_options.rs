@@ -21,7 +21,7 @@ impl Default for CoalesceOptions {
             coalesce_timeout: Duration::from_secs(30),
             fill_timeout: Duration::from_secs(30),
             slow_reader_timeout: Duration::from_secs(10),
-            uncacheable_ttl: Duration::from_secs(10),
+            uncacheable_ttl: Duration::from_secs(60),
             max_waiting_fills: 4096,
             max_parallel_retries: 8,
         }

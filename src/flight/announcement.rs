@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::semantics::request_kind::RequestKind;
-use crate::semantics::vary::VarySelection;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The outcome of a flight for its followers. `H` is the response head that they share.
@@ -18,20 +17,9 @@ pub(crate) enum FlightOutcome<H> {
     /// The response may be shared. A follower checks whether the head suits its own request, then
     /// reads the body from the flight's stream.
     Shared(Arc<H>),
-    /// The response may not be shared with requests of the leader's kind. A follower of that kind
-    /// calls the inner service for itself, at once and without a flight. One of the others takes
-    /// over and leads a new flight.
+    /// The service is well, but its response to the leader's request, which is of this kind, may
+    /// not be shared. One of the followers takes over and leads a new flight.
     Refused(RequestKind),
-    /// As `Refused`, for those requests only that select the same variant.
-    RefusedVariant(RequestKind, Arc<VarySelection>),
-    /// The response may be due to the leader's own request, which is of this kind: the
-    /// first refusal in a row, or one where a response is known that could be shared. One of the
-    /// followers takes over.
-    Declined(RequestKind),
-    /// The service has answered the leader's request, which is of this kind, but has rejected it,
-    /// or the response may not be shared this time, as after a write. It says nothing of other
-    /// requests. One of the followers takes over.
-    Unusable(RequestKind),
     /// The leader's request is none of the cache's. One of the followers takes over.
     Exempt,
     /// The leader left without a response that could be shared: it was cancelled, or its call
@@ -44,9 +32,6 @@ impl<H> Clone for FlightOutcome<H> {
         match self {
             Self::Shared(head) => Self::Shared(head.clone()),
             Self::Refused(kind) => Self::Refused(*kind),
-            Self::RefusedVariant(kind, variant) => Self::RefusedVariant(*kind, variant.clone()),
-            Self::Declined(kind) => Self::Declined(*kind),
-            Self::Unusable(kind) => Self::Unusable(*kind),
             Self::Exempt => Self::Exempt,
             Self::Vacant => Self::Vacant,
         }

@@ -1,8 +1,7 @@
 //! A set of cache keys whose members expire, in fixed memory.
 //!
-//! Knows keys and moments only. The service keeps one per purpose: keys whose responses are
-//! uncacheable ("hit-for-miss"), keys whose origin has just failed, and others. Start at
-//! [`ExpiringSet`].
+//! Knows keys and moments only. The service keeps one per purpose: keys of which parts are
+//! stored, and keys whose validations are of no use. Start at [`ExpiringSet`].
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +9,6 @@ use std::time::Duration;
 
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::request_kind::RequestKind;
 
 const SETS: usize = 1024;
 const WAYS: usize = 4;
@@ -18,26 +16,6 @@ const WAYS: usize = 4;
 /// key.
 const EXPIRY_MASK: u64 = u32::MAX as u64;
 const TICKS_PER_SECOND: u128 = 10;
-
-/// The requests for a key that an entry is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Audience {
-    /// All requests.
-    Everyone,
-    /// Requests of one kind.
-    Kind(RequestKind),
-}
-
-impl Audience {
-    /// The number of bits by which a digest is rotated, so that a set can hold a key for several
-    /// audiences. A set is used for kinds of requests, or for all requests.
-    const fn rotation(self) -> u32 {
-        match self {
-            Self::Everyone => 0,
-            Self::Kind(kind) => kind as u32 * 32,
-        }
-    }
-}
 
 /// A set of keys, each with a time of expiry. A cache of four-way associativity: a fifth key of
 /// the same slots replaces the one that expires first.
@@ -58,19 +36,14 @@ pub(crate) fn ticks(time: Duration) -> u32 {
 
 impl ExpiringSet {
     /// The slots that may hold a key, and its tag: the upper half of the slot that does.
-    fn slots_of<'s>(
-        sets: &'s [[AtomicU64; WAYS]],
-        key: &CacheKey,
-        audience: Audience,
-    ) -> (&'s [AtomicU64; WAYS], u64) {
+    fn slots_of<'s>(sets: &'s [[AtomicU64; WAYS]], key: &CacheKey) -> (&'s [AtomicU64; WAYS], u64) {
         let digest = key.resource().digest() ^ key.selector() ^ key.variant();
-        let digest = digest.rotate_left(audience.rotation());
         let slots = &sets[(digest >> 96) as usize % SETS];
         (slots, (digest as u64) & !EXPIRY_MASK)
     }
 
-    fn find(&self, key: &CacheKey, audience: Audience) -> Option<(&AtomicU64, u64)> {
-        let (slots, tag) = Self::slots_of(self.0.get()?, key, audience);
+    fn find(&self, key: &CacheKey) -> Option<(&AtomicU64, u64)> {
+        let (slots, tag) = Self::slots_of(self.0.get()?, key);
         slots
             .iter()
             .map(|slot| (slot, slot.load(Ordering::Relaxed)))
@@ -78,15 +51,15 @@ impl ExpiringSet {
     }
 
     /// Adds a key for the time `ttl`, or renews it. A `ttl` of zero removes the key.
-    pub(crate) fn remember(&self, key: &CacheKey, audience: Audience, now: Moment, ttl: Duration) {
+    pub(crate) fn remember(&self, key: &CacheKey, now: Moment, ttl: Duration) {
         if ttl.is_zero() {
-            return self.forget(key, audience);
+            return self.forget(key);
         }
         let expiry = u64::from(ticks(now.monotonic().saturating_add(ttl)));
         let empty = || [const { AtomicU64::new(0) }; WAYS];
         let sets = self.0.get_or_init(|| (0..SETS).map(|_| empty()).collect());
-        let (slots, tag) = Self::slots_of(sets, key, audience);
-        let own = self.find(key, audience).map(|(slot, _)| slot);
+        let (slots, tag) = Self::slots_of(sets, key);
+        let own = self.find(key).map(|(slot, _)| slot);
         let first_to_expire = || {
             slots
                 .iter()
@@ -98,25 +71,16 @@ impl ExpiringSet {
     }
 
     /// Removes a key.
-    pub(crate) fn forget(&self, key: &CacheKey, audience: Audience) {
-        if let Some((slot, value)) = self.find(key, audience) {
+    pub(crate) fn forget(&self, key: &CacheKey) {
+        if let Some((slot, value)) = self.find(key) {
             let _ = slot.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Whether a key was added and has not expired, been removed or been replaced since.
-    pub(crate) fn is_remembered(&self, key: &CacheKey, audience: Audience, now: Moment) -> bool {
-        self.is_remembered_at(key, audience, || now)
-    }
-
-    /// Like [`is_remembered`](Self::is_remembered). Asks for the time only if the key was added.
-    pub(crate) fn is_remembered_at(
-        &self,
-        key: &CacheKey,
-        audience: Audience,
-        now: impl FnOnce() -> Moment,
-    ) -> bool {
-        self.find(key, audience)
+    /// Whether a key was added and has not expired, been removed or been replaced since. Asks for
+    /// the time only if the key was added.
+    pub(crate) fn is_remembered(&self, key: &CacheKey, now: impl FnOnce() -> Moment) -> bool {
+        self.find(key)
             .is_some_and(|(_, value)| u64::from(ticks(now().monotonic())) < value & EXPIRY_MASK)
     }
 }
@@ -125,9 +89,7 @@ impl ExpiringSet {
 mod tests {
     use std::time::SystemTime;
 
-    use super::Audience::{Everyone, Kind};
     use super::*;
-    use crate::semantics::request_kind::RequestKind::WithCookies;
 
     fn key(path: &str) -> CacheKey {
         CacheKey::for_path(path)
@@ -143,17 +105,16 @@ mod tests {
     fn a_key_is_remembered_for_its_time_unless_it_is_forgotten() {
         let set = ExpiringSet::default();
         let (a, b) = (key("/a"), key("/b"));
-        assert!(!set.is_remembered(&a, Everyone, at(0)));
-        set.remember(&a, Everyone, at(0), TEN);
-        assert!(set.is_remembered(&a, Everyone, at(9)) && !set.is_remembered(&a, Everyone, at(10)));
-        assert!(!set.is_remembered(&b, Everyone, at(0)));
-        assert!(!set.is_remembered(&a, Kind(WithCookies), at(0)));
-        set.forget(&b, Everyone);
-        assert!(set.is_remembered(&a, Everyone, at(0)));
-        set.forget(&a, Everyone);
-        assert!(!set.is_remembered(&a, Everyone, at(0)));
-        set.remember(&a, Everyone, at(0), Duration::ZERO);
-        assert!(!set.is_remembered(&a, Everyone, at(0)));
+        assert!(!set.is_remembered(&a, || at(0)));
+        set.remember(&a, at(0), TEN);
+        assert!(set.is_remembered(&a, || at(9)) && !set.is_remembered(&a, || at(10)));
+        assert!(!set.is_remembered(&b, || at(0)));
+        set.forget(&b);
+        assert!(set.is_remembered(&a, || at(0)));
+        set.forget(&a);
+        assert!(!set.is_remembered(&a, || at(0)));
+        set.remember(&a, at(0), Duration::ZERO);
+        assert!(!set.is_remembered(&a, || at(0)));
     }
 
     /// Promise: every table is bounded, whatever keys clients send.
@@ -161,17 +122,14 @@ mod tests {
     fn many_keys_are_remembered_in_fixed_memory_and_the_latest_first() {
         let set = ExpiringSet::default();
         let keys: Vec<_> = (0..1024).map(|n| key(&format!("/{n}"))).collect();
-        keys.iter()
-            .for_each(|key| set.remember(key, Everyone, at(0), TEN));
-        let kept = keys
-            .iter()
-            .filter(|key| set.is_remembered(key, Everyone, at(1)));
+        keys.iter().for_each(|key| set.remember(key, at(0), TEN));
+        let kept = keys.iter().filter(|key| set.is_remembered(key, || at(1)));
         assert!(kept.count() > 1000, "a quarter of the places is taken");
         let flood: Vec<_> = (0..100_000).map(|n| key(&format!("/flood/{n}"))).collect();
         for key in &flood {
-            set.remember(key, Everyone, at(1), TEN);
+            set.remember(key, at(1), TEN);
         }
-        assert!(set.is_remembered(&flood[99_999], Everyone, at(1)));
+        assert!(set.is_remembered(&flood[99_999], || at(1)));
         assert_eq!(set.0.get().map_or(0, |sets| sets.len() * WAYS), 4096);
     }
 }

@@ -120,10 +120,7 @@ impl<F, H> Leader<F, H> {
             return;
         }
         let recovered = match outcome {
-            FlightOutcome::Refused(kind)
-            | FlightOutcome::RefusedVariant(kind, _)
-            | FlightOutcome::Declined(kind)
-            | FlightOutcome::Unusable(kind) => Some(kind),
+            FlightOutcome::Refused(kind) => Some(kind),
             _ => None,
         };
         self.close();

@@ -13,20 +13,21 @@
 //!      |                             calling      a request may join if the fences allow it
 //!      |                                |
 //!      |                                | publish, close_with, or the leader is dropped
-//!      |           +-------------+------+------+-------------+-----------+
-//!      |           v             v             v             v           v
-//!      |        Shared        Refused      Declined       Exempt      Vacant
-//!      |        followers     those of     one of the followers leads
-//!      |        read the      its kind     a flight of its own
-//!      |        same body     call alone
-//!      |           |             |             |             |           |
-//!      +-----------+-------------+-------------+-------------+-----------+
+//!      |           +-------------+------+------+-------------+
+//!      |           v             v             v             v
+//!      |        Shared        Refused       Exempt        Vacant
+//!      |        followers     one of the followers leads a flight
+//!      |        read the      of its own
+//!      |        same body
+//!      |           |             |             |             |
+//!      +-----------+-------------+-------------+-------------+
 //!         close: later requests do not find the flight any more;
 //!         its followers still get the outcome and the body
 //! ```
 //!
-//! A response that is refused is refused for the leader's kind of request: followers of that kind
-//! call for themselves, and one of the others leads the next flight.
+//! A response that is refused may be refused for any field of the leader's request. The service
+//! remembers that, and tells which of the followers call for themselves; one of the others leads
+//! the next flight.
 //!
 //! A shared flight is closed when its body has been stored, or is known not to be; until then later
 //! requests join it. Whether a request may join a call that has begun is decided by *fences*: a
@@ -68,7 +69,7 @@ mod tests;
 
 pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
-pub(crate) use expiring_set::{Audience, ExpiringSet, ticks};
+pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;

@@ -340,7 +340,7 @@ impl std::task::Wake for Listed {
 #[test]
 fn the_follower_in_the_middle_is_the_first_to_take_over() {
     for (outcome, expected) in [
-        (FlightOutcome::Declined(RequestKind::Plain), [2, 3, 4, 0, 1]),
+        (FlightOutcome::Refused(RequestKind::Plain), [2, 3, 4, 0, 1]),
         (FlightOutcome::Shared(Arc::default()), [0, 1, 2, 3, 4]),
     ] {
         let flights = Flights::default();
@@ -493,22 +493,16 @@ fn a_newcomer_is_not_the_last_of_many_to_have_a_place() {
 
 #[test]
 fn a_refusal_in_a_place_ends_the_pacing() {
-    for outcome in [
-        FlightOutcome::Refused,
-        FlightOutcome::Declined,
-        FlightOutcome::Unusable,
-    ] {
-        let flights = Flights::default();
-        let mut places = places(&flights, &[Precedence::ForAll; 4]);
-        let Entered::Leader(leader) = enter_in(&flights, places.first_mut()) else {
-            panic!("it has a place");
-        };
-        let _ = leader.begin_call(at(0));
-        leader.close_with(outcome(RequestKind::Plain));
-        assert_eq!(ask(&mut places[2]), Poll::Ready(false));
-        assert_eq!(ask(&mut places[3]), Poll::Ready(false));
-        assert!(matches!(enter_other(&flights), Entered::Leader(_)));
-    }
+    let flights = Flights::default();
+    let mut places = places(&flights, &[Precedence::ForAll; 4]);
+    let Entered::Leader(leader) = enter_in(&flights, places.first_mut()) else {
+        panic!("it has a place");
+    };
+    let _ = leader.begin_call(at(0));
+    leader.close_with(FlightOutcome::Refused(RequestKind::Plain));
+    assert_eq!(ask(&mut places[2]), Poll::Ready(false));
+    assert_eq!(ask(&mut places[3]), Poll::Ready(false));
+    assert!(matches!(enter_other(&flights), Entered::Leader(_)));
 }
 
 #[test]

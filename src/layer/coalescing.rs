@@ -76,22 +76,27 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)
     }
 
-    /// Sets how long a key is remembered as uncacheable for a kind of request. Its requests of that
-    /// kind are not coalesced meanwhile (hit-for-miss).
+    /// Sets how long a refused response is remembered for requests like the one that got it. They
+    /// are not coalesced meanwhile (hit-for-miss).
     ///
-    /// Default: 10 seconds. With zero, no key is remembered.
+    /// Default: 60 seconds. With zero, nothing is remembered.
     ///
-    /// The kinds are requests with `Cookie`, with one of the
-    /// [`credential_fields`](Self::credential_fields), with both, and with neither. A response that
-    /// is refused to one kind says nothing of the others: they go on sharing one call, and having
-    /// their stored response refreshed. It costs them one call per kind and time. A response that
-    /// may be stored ends the time early, for its kind.
+    /// A response is refused if it may not be stored or shared, or if it rejects its request (most
+    /// 4xx). Any field of the request may be the reason, so it counts for requests with the same
+    /// fields: they call at once, each for itself, and a stale response is not used for them while
+    /// it is revalidated. Requests with other fields share one call as ever. So a page that is
+    /// refused to all costs each client one call time more, once; one whose clients all differ costs
+    /// those that come first three.
     ///
-    /// One refusal is not enough, because a field of that request may be the reason. Another
-    /// request calls, and the others wait for it. After the second refusal in a row the key is
-    /// remembered. While a response that can be shared is stored, even if it is stale, it takes
-    /// three. A refused response with `Vary` counts for requests that select the same variant. A
-    /// rejected request (most 4xx) is never remembered.
+    /// After eight different requests of a kind have been refused within the time, and none has
+    /// brought a response to store, the key counts as uncacheable for all of that kind. The kinds
+    /// are requests with `Cookie`, with one of the [`credential_fields`](Self::credential_fields),
+    /// with both, and with neither. A response that may be stored ends all of it at once, for its
+    /// kind. At most 4096 keys are remembered at a time, each for one kind.
+    ///
+    /// So a client's own unusual requests change nothing for others, but for one that sends eight
+    /// different ones with no other request of the key between them: the requests that come next
+    /// call for themselves, until the first of them has its response.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)

@@ -41,8 +41,8 @@ impl<B: Backend> CacheLayer<B> {
     /// that of a request with other fields, or the same one's after the time set here.
     ///
     /// A call that a refresh would not make alike starts no backoff: that of a request with
-    /// `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for the inner service,
-    /// and that of a HEAD.
+    /// `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for the inner
+    /// service, and that of a HEAD.
     ///
     /// A client that sends eight different requests that fail within the time, and no other one of
     /// the key between them, keeps content stale for no longer than

@@ -188,8 +188,8 @@ impl<B: Backend> CacheLayer<B> {
     /// and is counted and named as [`Refusal::StoreIf`](crate::stats::Refusal::StoreIf)
     /// (`detail=store-if`). If the function panics, the response is not stored either. A stored
     /// response answers all requests with its key, whatever the function would say of these.
-    /// Concurrent requests for a key wait for each other until three responses in a row are
-    /// declined; then they do not for [`uncacheable_ttl`](Self::uncacheable_ttl).
+    /// A declined response is remembered as any refused one is, see
+    /// [`uncacheable_ttl`](Self::uncacheable_ttl).
     ///
     /// ```
     /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};

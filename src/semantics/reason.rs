@@ -318,13 +318,12 @@ impl WriteOutcome {
 }
 
 impl Refusal {
-    /// Returns whether other requests of the same kind would be refused just as well.
+    /// Returns whether requests with the same fields would be refused just as well.
     ///
-    /// Such a refusal lies in the response itself, or in what the kind of the request stands for.
-    /// Requests of that kind need not wait for each other. Other refusals concern one request or
-    /// one moment.
+    /// Such a refusal lies in the response itself, or in what the request carries. Requests like it
+    /// need not wait for each other. Other refusals concern one request or one moment.
     #[must_use]
-    pub(crate) fn concerns_kind(self) -> bool {
+    pub(crate) fn concerns_others(self) -> bool {
         matches!(
             self,
             Self::NoStore

@@ -20,6 +20,8 @@ use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
+use crate::state::noted_requests::RequestDigest;
+
 use super::request::route::RequestKey;
 
 /// A stored response that may be used now.
@@ -194,6 +196,18 @@ impl<F> Miss<F> {
         self.parts = None;
     }
 
+    /// Whether a response is stored that may not be used without validation (RFC 9111 §5.2.2.4).
+    pub(crate) fn needs_validation(&self) -> bool {
+        let stored = self.stored_response();
+        stored.is_some_and(|stored| !stored.freshness().is_reusable())
+    }
+
+    /// Whether a response is stored that others may use.
+    pub(crate) fn is_known(&self) -> bool {
+        let stored = self.stored_response();
+        stored.is_some_and(|stored| stored.freshness().is_reusable())
+    }
+
     /// Whether a stale response matches the request.
     pub(crate) fn has_stale(&self) -> bool {
         matches!(self.stored, StoredState::Stale(_))
@@ -212,38 +226,11 @@ pub(crate) struct Fill<F> {
 }
 
 impl<F> Fill<F> {
-    /// What the outcome of this call, for a request of this kind, says of calls for other requests.
-    pub(crate) fn significance(&self, kind: RequestKind) -> Significance {
-        let is_known = |stored: &Arc<StoredResponse>| stored.freshness().is_reusable();
-        let stored = self.miss.stored_response();
-        Significance {
-            kind,
-            is_confirmed: stored.is_some_and(|stored| !is_known(stored)),
-            is_forced: !self.key.directives.accept_stale(),
-            is_known: stored.is_some_and(is_known),
-        }
-    }
-}
-
-/// What the outcome of a call says of calls for other requests.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Significance {
-    /// The kind of request that it is about.
-    pub(crate) kind: RequestKind,
-    /// Whether a response is stored that no other could use without validation either.
-    pub(crate) is_confirmed: bool,
-    /// Whether the client has forced the call by its directives.
-    pub(crate) is_forced: bool,
-    /// Whether a response is stored that others could use without validation.
-    pub(crate) is_known: bool,
-}
-
-impl Significance {
-    /// Whether others of the kind would get a response like this one, as far as is known. A stored
-    /// response that can be shared, or a call that a client has forced, speaks against it: any
-    /// field of the request may be the reason.
-    pub(crate) fn is_typical(self) -> bool {
-        !self.is_forced && !self.is_known
+    /// Whether the client has forced the call by its directives, or forbids to store its response:
+    /// the outcome says nothing of other calls.
+    pub(crate) fn is_forced(&self) -> bool {
+        let directives = &self.key.directives;
+        directives.no_store || !directives.accept_stale()
     }
 }
 
@@ -276,8 +263,10 @@ pub(crate) struct Storable<F> {
     pub(crate) merge: Option<MergePlan>,
     /// When the inner service was called.
     pub(crate) called: Moment,
-    /// What a refusal of its body says of other requests.
-    pub(crate) significance: Significance,
+    /// The kind of the request.
+    pub(crate) kind: RequestKind,
+    /// The request, if its body may turn out to be too large, which other requests learn then.
+    pub(crate) request: Option<RequestDigest>,
     /// The rules it was judged by, apart from the status it would replace.
     pub(crate) rules: StoringRules,
 }

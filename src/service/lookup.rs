@@ -353,7 +353,7 @@ fn hit_and_refresh<B: Backend>(
     let uncacheable = &shared.coalescing.uncacheable;
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = subject.directives.no_store
-        || uncacheable.refuses_refresh(key, kind, now)
+        || uncacheable.contains((key, kind), now, &subject.digest)
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),

@@ -22,11 +22,13 @@ use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
+use crate::state::noted_requests::RequestDigest;
 
-use super::fill_data::{Fill, MergePlan, Significance, Storable};
+use super::fill_data::{Fill, MergePlan, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
@@ -92,7 +94,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         existing: fill.miss.replaced_status,
         ..rules.clone()
     };
-    let significance = fill.significance(outgoing.kind);
+    let is_forced = fill.is_forced();
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
     let fence = fence
@@ -102,9 +104,13 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        let was_stored = fill.miss.stored_response().is_some();
-        uncacheable.forget(&lookup_key, outgoing.kind, was_stored);
+        uncacheable.forget(&lookup_key, outgoing.kind);
+        uncacheable.forget(&key, outgoing.kind);
     }
+    let length = announced_length(head, body);
+    // Only a body of unknown length may turn out to be too large.
+    let request = (length.is_none() && !is_forced && outgoing.is_for_whole())
+        .then(|| state.digest_of(&outgoing.headers));
     Ok(Storable {
         key,
         lookup_key,
@@ -112,11 +118,12 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         identity,
         fence,
         grant,
-        length: announced_length(head, body),
+        length,
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
         called: outgoing.at,
-        significance,
+        kind: outgoing.kind,
+        request,
         rules,
     })
 }
@@ -156,9 +163,8 @@ pub(crate) fn commit<B: Backend>(
         Ok(storable) => storable,
         Err(refusal) => {
             // The next requests need not wait for a response that is not kept either.
-            if refusal == Refusal::TooLarge {
-                let (key, significance) = (&storable.lookup_key, storable.significance);
-                note_refusal(state, key, refusal, significance);
+            if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
+                note_refused(state, (&storable.lookup_key, storable.kind), request);
             }
             guard.mark_refused(refusal);
             return state.record_refusal(refusal);
@@ -184,16 +190,13 @@ pub(crate) fn commit<B: Backend>(
     let head = tagged(&state.config, storable.head, content.bytes());
     let response = head.with_content(content, trailers, cost);
     let (key, lookup_key) = (storable.key, storable.lookup_key);
-    let kind = storable.significance.kind;
+    let kind = storable.kind;
     let task = state.clone();
     state.shared.background.run(async move {
         let refusal = store(&task, &key, fence, Arc::new(response), now).await;
         match refusal {
             None => {
                 task.shared.origin.failures.forget(&lookup_key, kind);
-                let uncacheable = &task.shared.coalescing.uncacheable;
-                uncacheable.forget_refusal(&lookup_key, kind);
-                uncacheable.forget_refusal(&key, kind);
                 guard.mark_stored();
             }
             Some(refusal) => {
@@ -264,31 +267,13 @@ async fn store<B: Backend>(
     state.record_put(&put)
 }
 
-/// Notes a refusal for the kind of request that got it, if it says anything of others. Returns
-/// whether it is the second one in a row, which is remembered: one may be due to any field of its
-/// request.
-///
-/// Where a response that can be shared is stored, only the next refreshes are concerned: requests
-/// call instead of getting a stale response, still together. After the first refusal the next
-/// request refreshes at once.
-pub(crate) fn note_refusal<B: Backend>(
+/// Remembers that the response to a request is refused, so that requests like it do not wait.
+pub(crate) fn note_refused<B: Backend>(
     state: &LayerState<B>,
-    key: &CacheKey,
-    refusal: Refusal,
-    significance: Significance,
-) -> bool {
-    if significance.is_forced || !refusal.concerns_kind() {
-        return false;
-    }
-    let (kind, is_known) = (significance.kind, significance.is_known);
-    let ttl = state.config.coalesce.uncacheable_ttl;
-    let (uncacheable, now) = (&state.shared.coalescing.uncacheable, state.now());
-    let is_second = uncacheable.note_refusal(key, kind, now, ttl) || significance.is_confirmed;
-    match (is_second, is_known) {
-        (true, true) => uncacheable.doubt(key, kind, now, ttl),
-        (true, false) => uncacheable.remember(key, kind, now, ttl),
-        (false, true) => state.shared.origin.failures.forget(key, kind),
-        (false, false) => {}
-    }
-    is_second
+    key: (&CacheKey, RequestKind),
+    request: RequestDigest,
+) {
+    let (now, ttl) = (state.now(), state.config.coalesce.uncacheable_ttl);
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    uncacheable.note(key, request, now, ttl);
 }

@@ -1,15 +1,14 @@
 //! The options of one layer, and the state that its clones share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderMap, request};
 
 use crate::backend::{Backend, Group, Lookup, PanicsAsErrors};
 use crate::config::Config;
-use crate::flight::{
-    Audience, Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored,
-};
+use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored};
 use crate::key::CacheKey;
 use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
@@ -24,8 +23,11 @@ use super::noted_requests::{RequestDigest, RequestDigester};
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::throttled_log::{Message, ThrottledLog};
-use super::uncacheable::UncacheableKeys;
+use super::uncacheable::UncacheableRequests;
 use super::write_grace::WriteGrace;
+
+/// How long the requests for a key carry no conditions of the cache's own after a contradiction.
+const CONTRADICTED_TTL: Duration = Duration::from_secs(10);
 
 /// One layer's options, and the state it shares with its clones and their services.
 ///
@@ -75,8 +77,8 @@ impl<B: Backend> Store<B> {
 /// What concurrent requests for one key share.
 pub(crate) struct Coalescing<F> {
     pub(crate) flights: Flights<F, SharedHead>,
-    /// Keys whose responses are not shared, so that their requests do not wait for each other.
-    pub(crate) uncacheable: UncacheableKeys,
+    /// Requests whose responses are not shared, so that they do not wait for each other.
+    pub(crate) uncacheable: UncacheableRequests,
     /// Bytes of bodies in memory: on their way into the store, or kept by slow clients.
     pub(crate) buffers: Arc<Budget>,
 }
@@ -113,7 +115,7 @@ impl<B: Backend> LayerState<B> {
                 log: ThrottledLog::default(),
                 coalescing: Coalescing {
                     flights: Flights::default(),
-                    uncacheable: UncacheableKeys::default(),
+                    uncacheable: UncacheableRequests::default(),
                     buffers: Arc::default(),
                 },
                 origin: OriginState::default(),
@@ -205,15 +207,12 @@ impl<B: Backend> LayerState<B> {
     /// its last answer to them contradicted the stored response.
     pub(crate) fn is_contradicted(&self, key: &CacheKey) -> bool {
         let keys = &self.shared.origin.contradicted;
-        keys.is_remembered_at(key, Audience::Everyone, || self.now())
+        keys.is_remembered(key, || self.now())
     }
 
     /// Lets the next requests for a key go to the inner service without such conditions.
     pub(crate) fn remember_contradicted(&self, key: &CacheKey) {
-        let (keys, ttl) = (
-            &self.shared.origin.contradicted,
-            self.config.coalesce.uncacheable_ttl,
-        );
-        keys.remember(key, Audience::Everyone, self.now(), ttl);
+        let keys = &self.shared.origin.contradicted;
+        keys.remember(key, self.now(), CONTRADICTED_TTL);
     }
 }

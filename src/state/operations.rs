@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, GraceScope, InvalidationTarget, PutOutcome};
-use crate::flight::Audience;
 use crate::key::CacheKey;
 use crate::semantics::reason::{Reason, Refusal};
 use crate::stats::Event;
@@ -101,7 +100,7 @@ impl<B: Backend> LayerState<B> {
     /// Whether parts of the response at this key are stored, as far as this process remembers.
     pub(crate) fn is_partly_stored(&self, key: &CacheKey) -> bool {
         let keys = &self.shared.partial_keys;
-        keys.is_remembered_at(key, Audience::Everyone, || self.now())
+        keys.is_remembered(key, || self.now())
     }
 
     /// Ends all background tasks by the deadline, then lets the backend deliver its pending

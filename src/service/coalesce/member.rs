@@ -39,7 +39,6 @@ type Following = Pin<Box<dyn Future<Output = FlightResult> + Send>>;
 /// A request that leads or follows flights of its key, and how many more it will try.
 pub(crate) struct FlightMember<F> {
     pub(super) key: CacheKey,
-    kind: RequestKind,
     began: Moment,
     /// Whether it takes no response of a call that began before it.
     pub(super) requires_newer: bool,
@@ -57,8 +56,6 @@ pub(crate) struct FlightMember<F> {
     lookups_left: usize,
     looks_left: usize,
     exempt_left: usize,
-    /// Flights of its own kind whose response may have been refused for their leader's own sake.
-    declined: usize,
     /// The other kinds whose responses were refused, a bit for each.
     refused_kinds: u8,
     /// The flights it follows, each by its number. The first outcome counts.
@@ -105,7 +102,6 @@ impl<F: Clone> FlightMember<F> {
             && fill.miss.refusal.is_none();
         Self {
             key: fill.miss.lookup_key,
-            kind: outgoing.kind,
             began: outgoing.at,
             requires_newer: directives.no_cache
                 || directives.max_age.is_some_and(|age| age.is_zero()),
@@ -118,7 +114,6 @@ impl<F: Clone> FlightMember<F> {
             lookups_left: MAX_LOOKUPS,
             looks_left: MAX_LOOKS,
             exempt_left: MAX_EXEMPT_FLIGHTS,
-            declined: 0,
             refused_kinds: 0,
             followed: Vec::new(),
         }
@@ -137,7 +132,13 @@ impl<F: Clone> FlightMember<F> {
         outgoing: &OutgoingRequest,
         now: Moment,
     ) -> Joined<F> {
-        if let Some(alone) = self.joins_none(state, outgoing, now) {
+        self.place.take_if(|place| *place.key() != self.key);
+        let is_refused = self.is_refused(state, outgoing, now);
+        if is_refused && !fill.miss.is_known() {
+            self.place = None;
+            return Joined::Neither;
+        }
+        if let Some(alone) = self.joins_none() {
             return alone;
         }
         let coalescing = &state.shared.coalescing;
@@ -159,9 +160,9 @@ impl<F: Clone> FlightMember<F> {
             ..join_rules(state, now)
         };
         let place = self.place.as_deref_mut();
-        // The response to conditions or to a range is for this client alone, but a whole one of
-        // another request will do for it.
-        let entered = if outgoing.is_partial() {
+        // The response to conditions or to a range is for this client alone, as is one that will
+        // be refused, but a whole one of another request will do for it.
+        let entered = if outgoing.is_partial() || is_refused {
             match coalescing.flights.join(self.key, rules, can_join) {
                 Some(follower) => Entered::Follower(follower),
                 None if self.has_failed && place.is_none() => return Joined::NeedsPlace,
@@ -179,19 +180,20 @@ impl<F: Clone> FlightMember<F> {
         self.joined(entered, has_place)
     }
 
-    /// Where the request joins no flight: it calls alone, or waits for a place first.
-    fn joins_none<B: Backend<Fence = F>>(
-        &mut self,
+    /// Whether the response will be refused, as far as is known.
+    fn is_refused<B: Backend<Fence = F>>(
+        &self,
         state: &LayerState<B>,
         outgoing: &OutgoingRequest,
         now: Moment,
-    ) -> Option<Joined<F>> {
-        self.place.take_if(|place| *place.key() != self.key);
+    ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        if uncacheable.contains(&self.key, outgoing.kind, now) {
-            self.place = None;
-            return Some(Joined::Neither);
-        }
+        let request = || state.digest_of(&outgoing.headers);
+        uncacheable.contains((&self.key, outgoing.kind), now, request)
+    }
+
+    /// Where the request joins no flight: it calls alone, or waits for a place first.
+    fn joins_none(&self) -> Option<Joined<F>> {
         if self.place.is_some() {
             return None;
         }
@@ -296,23 +298,6 @@ impl<F: Clone> FlightMember<F> {
     pub(super) fn allow_one_flight(&mut self) {
         self.flights_left = self.flights_left.max(1);
         self.is_time_up = false;
-    }
-
-    /// Notes a response that may have been refused for its leader's own sake. If all flights end
-    /// so, the key is uncacheable for this kind of request.
-    pub(crate) fn note_declined_flight<B: Backend<Fence = F>>(&mut self, state: &LayerState<B>) {
-        self.declined += 1;
-        self.note_lost_flight();
-        if self.declined == MAX_FLIGHTS {
-            self.note_uncacheable(state);
-        }
-    }
-
-    /// Notes that its key is uncacheable for requests of its kind.
-    pub(crate) fn note_uncacheable<B: Backend<Fence = F>>(&self, state: &LayerState<B>) {
-        let ttl = state.config.coalesce.uncacheable_ttl;
-        let uncacheable = &state.shared.coalescing.uncacheable;
-        uncacheable.remember(&self.key, self.kind, state.now(), ttl);
     }
 
     /// Notes a flight whose leader's request is none of the cache's. It uses up no try, but a

@@ -19,19 +19,14 @@ pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
 mod wait_for_place;
 
-use std::sync::Arc;
-
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
 
-use crate::backend::{Backend, StoredResponse};
+use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader, Place};
-use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
-use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
-use crate::semantics::validation::is_not_modified;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
@@ -46,7 +41,7 @@ use super::origin::repetition::can_repeat;
 use super::origin::stale_on_failure::stale_hit_in_backoff;
 use super::parts::find::answer_from_parts;
 use super::request::outgoing::OutgoingRequest;
-use super::request::preconditions::{has_condition_for, take_client_conditions};
+use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
@@ -125,33 +120,16 @@ fn prepare<B: Backend, Req>(
         return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
+    let (headers, key) = (request.headers(), (&fill.miss.lookup_key, kind));
+    let uncacheable = &state.shared.coalescing.uncacheable;
     let is_private =
-        fill.key.directives.no_store || is_personal(state, fill, request.headers(), (kind, now));
+        fill.key.directives.no_store || uncacheable.contains(key, now, || state.digest_of(headers));
     match take_client_conditions(request, has_stored, is_private) {
         Some(taken) => {
             OutgoingRequest::without_conditions(&state.config, request, kind, now, taken)
         }
         None => OutgoingRequest::unchanged(&state.config, request, kind, now),
     }
-}
-
-/// Whether the response to a request is for its client alone, as far as is known: its key is
-/// uncacheable; or that is suspected, and the client has another response than the stored one.
-fn is_personal<B: Backend>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    headers: &HeaderMap,
-    (kind, now): (RequestKind, Moment),
-) -> bool {
-    let (uncacheable, key) = (&state.shared.coalescing.uncacheable, &fill.miss.lookup_key);
-    let is_stored_one = |stored: &Arc<StoredResponse>| {
-        let received = stored.freshness().received;
-        is_not_modified(headers, stored.status(), &stored.headers(), received)
-    };
-    uncacheable.contains(key, kind, now)
-        || (uncacheable.refuses_refresh(key, kind, now)
-            && has_condition_for(StatusCode::NOT_MODIFIED, headers)
-            && !fill.miss.stored_response().is_some_and(is_stored_one))
 }
 
 /// The result of joining the flights of a key.
@@ -236,25 +214,12 @@ fn use_outcome<B: Backend, Res>(
             Followed::TooOld => member.require_newer(),
             Followed::Lost => member.note_failed_flight(),
         },
-        FlightOutcome::Refused(kind) if kind == outgoing.kind => {
+        // The stored response may not be used without validation either.
+        FlightOutcome::Refused(kind) if kind == outgoing.kind && fill.miss.needs_validation() => {
             return Some(JoinOutcome::Alone(member.place.take()));
         }
-        FlightOutcome::RefusedVariant(kind, variant)
-            if kind == outgoing.kind && variant.matches(&outgoing.headers) =>
-        {
-            member.note_uncacheable(state);
-            return Some(JoinOutcome::Alone(member.place.take()));
-        }
-        FlightOutcome::Declined(kind) | FlightOutcome::RefusedVariant(kind, _)
-            if kind == outgoing.kind =>
-        {
-            member.note_declined_flight(state);
-        }
-        FlightOutcome::Unusable(kind) if kind == outgoing.kind => member.note_lost_flight(),
-        FlightOutcome::Refused(kind)
-        | FlightOutcome::RefusedVariant(kind, _)
-        | FlightOutcome::Declined(kind)
-        | FlightOutcome::Unusable(kind) => member.note_refused_kind(kind),
+        FlightOutcome::Refused(kind) if kind == outgoing.kind => member.note_lost_flight(),
+        FlightOutcome::Refused(kind) => member.note_refused_kind(kind),
         FlightOutcome::Exempt => member.note_exempt_flight(),
         FlightOutcome::Vacant => member.note_failed_flight(),
     }

@@ -5,16 +5,15 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, response};
+use http::{Method, Request, Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
-use crate::semantics::request_kind::RequestKind;
 use crate::service::bounds::{InnerBody, InnerService};
-use crate::service::fill_data::{Fill, Significance, Storable};
+use crate::service::fill_data::{Fill, Storable};
 use crate::service::origin::fetch::fetch_from_origin;
 use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
@@ -27,7 +26,7 @@ use crate::state::inner_layers::{InnerLayers, Marked};
 use crate::state::shared_head::SharedHead;
 
 use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
-use super::release_followers::release_followers;
+use super::release_followers::{note_refusal, release_followers};
 use super::shared_call::SharedCall;
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
@@ -73,9 +72,7 @@ where
     Res: InnerBody,
 {
     let fence = storage_fence(&state, &fill, outgoing.at);
-    if let Some(leader) = &leader {
-        wait_for_predecessor(leader, outgoing.kind).await;
-    }
+    wait_for_predecessor(&state, leader.as_deref(), &outgoing).await;
     // Without followers the response is for a request that began before its lookup.
     let begins = |now| leader.as_ref().is_none_or(|leader| leader.begin_call(now));
     let marked = Marked::new(inner, &state);
@@ -95,26 +92,27 @@ where
         // Boxed: its future takes kilobytes, which a GET should not move.
         Box::pin(update_from_head(&state, &fill, &outgoing, &head)).await;
     }
-    let significance = fill.significance(outgoing.kind);
+    let key = leader
+        .as_ref()
+        .map_or(fill.miss.lookup_key, |leader| leader.key());
+    let is_forced = fill.is_forced();
     let decision = match (exempt, fence) {
         (Some(refusal), _) => Err(refusal),
         // Without followers, a response that cannot be stored need not be judged.
         (None, Err(refusal)) if leader.is_none() => Err(refusal),
         (None, fence) => decide(&state, *fill, fence, &outgoing, &mut head, &body),
     };
+    let refused = refusal_of(&decision).map(|refusal| (refusal, head.status));
+    if let Some(refused) = refused.filter(|_| !is_forced) {
+        note_refusal(&state, &key, &outgoing, refused);
+    }
     let delivery = Delivery {
         state: &state,
         outgoing: &outgoing,
         info,
     };
     let answered = (head, body);
-    Ok(match leader {
-        Some(leader) => conclude(delivery, leader, answered, decision, significance),
-        None => match decision {
-            Ok(storable) => deliver_alone(delivery, answered.0, answered.1, storable),
-            Err(refusal) => deliver_unstored(delivery, answered.0, answered.1, refusal),
-        },
-    })
+    Ok(conclude(delivery, leader, answered, decision, refused))
 }
 
 /// Takes over the options of the layers that the request has passed, with the request as their
@@ -157,32 +155,26 @@ async fn until_exempt<F, O>(
     .await
 }
 
-/// Ends the call of a flight: its response is shared with the followers, or they go on without.
+/// Delivers a response: to its client alone, or to the followers as well. These go on without it if
+/// it is refused.
 fn conclude<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
-    leader: SharedLeader<B::Fence>,
+    leader: Option<SharedLeader<B::Fence>>,
     (head, body): (response::Parts, OriginBody<Res>),
     decision: Result<Storable<B::Fence>, Refusal>,
-    significance: Significance,
+    refused: Option<(Refusal, StatusCode)>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
-    let release = |refusal| {
-        let answered = (delivery.outgoing, &head);
-        release_followers(state, &leader, refusal, answered, significance);
-    };
+    if let (Some(leader), Some(refused)) = (&leader, refused) {
+        release_followers(leader, delivery.outgoing.kind, refused);
+    }
     let storable = match decision {
         Ok(storable) => storable,
-        Err(refusal) => {
-            release(refusal);
-            return deliver_unstored(delivery, head, body, refusal);
-        }
+        Err(refusal) => return deliver_unstored(delivery, head, body, refusal),
     };
-    if !storable.grant.freshness.is_reusable() {
-        // It may not be used without validation (RFC 9111 §4, §5.2.2.4): the followers ask at
-        // once, each for itself.
-        release(Refusal::NoCache);
+    let Some(leader) = leader.filter(|_| refused.is_none()) else {
         return deliver_alone(delivery, head, body, storable);
-    }
+    };
     match state.shared.background.runtime() {
         Some(runtime) => deliver_shared(delivery, head, body, storable, (leader, runtime)),
         None => {
@@ -192,11 +184,31 @@ fn conclude<B: Backend, Res: InnerBody>(
     }
 }
 
+/// Why a response is not shared with the followers, if so. One that is stored, but may not be used
+/// without validation, is not (RFC 9111 §4, §5.2.2.4).
+fn refusal_of<F>(decision: &Result<Storable<F>, Refusal>) -> Option<Refusal> {
+    match decision {
+        Ok(storable) if storable.grant.freshness.is_reusable() => None,
+        Ok(_) => Some(Refusal::NoCache),
+        Err(refusal) => Some(*refusal),
+    }
+}
+
 /// Waits for the call before this one, if there is one that must end first.
-async fn wait_for_predecessor<F>(leader: &Leader<F, SharedHead>, own: RequestKind) {
-    if let Some(FlightOutcome::Refused(kind)) = leader.wait_for_predecessor().await
-        && kind == own
-    {
+async fn wait_for_predecessor<B: Backend>(
+    state: &LayerState<B>,
+    leader: Option<&Leader<B::Fence, SharedHead>>,
+    outgoing: &OutgoingRequest,
+) {
+    let Some(leader) = leader else {
+        return;
+    };
+    let Some(FlightOutcome::Refused(kind)) = leader.wait_for_predecessor().await else {
+        return;
+    };
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    let (key, request) = (leader.key(), || state.digest_of(&outgoing.headers));
+    if kind == outgoing.kind && uncacheable.contains((&key, kind), state.now(), request) {
         // The response to this call will not be shareable either.
         leader.close_with(FlightOutcome::Refused(kind));
     }

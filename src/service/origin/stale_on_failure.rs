@@ -1,6 +1,6 @@
 //! Stale responses in place of the inner service's failures (RFC 9111 §4.2.4, RFC 5861 §4).
 
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
@@ -39,11 +39,8 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
 
 /// Whether a background refresh would make the same call: nothing in it is the client's own.
 fn is_like_refresh<F>(fill: &Fill<F>, outgoing: &OutgoingRequest) -> bool {
-    let directives = &fill.key.directives;
-    outgoing.method == Method::GET
-        && !outgoing.is_partial()
-        && !directives.no_store
-        && directives.accept_stale()
+    outgoing.is_for_whole()
+        && !fill.is_forced()
         && matches!(
             fill.miss.stored,
             StoredState::Stale(_) | StoredState::InUse(_)

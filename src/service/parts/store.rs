@@ -13,14 +13,13 @@ use http::{Method, StatusCode, response};
 use http_body::Body;
 
 use crate::backend::Backend;
-use crate::flight::Audience;
 use crate::key::CacheKey;
 use crate::semantics::ranges::parse_content_range;
 use crate::semantics::ranges::{PartialContent, whole_head};
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
-use crate::service::fill_data::{Fill, HeldParts, MergePlan, Significance, Storable};
+use crate::service::fill_data::{Fill, HeldParts, MergePlan, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
@@ -141,11 +140,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     if let Some(own) = outgoing.origin_head.as_deref().or(part.own_head.as_ref()) {
         check_own_permission(state, own, &fill, outgoing, body)?;
     }
-    // A part says nothing of the whole, which other requests are for.
-    let significance = Significance {
-        is_forced: true,
-        ..fill.significance(outgoing.kind)
-    };
     let (asked, judged) = (outgoing.asked(), (&part.head, body));
     let rules = storing_rules(&state.config, asked, &part.head)?;
     let identity = fill.key.identity;
@@ -181,7 +175,8 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         has_trailers: false,
         merge: Some(merge),
         called: outgoing.at,
-        significance,
+        kind: outgoing.kind,
+        request: None,
         rules,
     })
 }
@@ -194,5 +189,5 @@ fn remember_partly_stored<B: Backend>(
 ) {
     let time = lifetime.unwrap_or(MAX_REMEMBERED).min(MAX_REMEMBERED);
     let keys = &state.shared.partial_keys;
-    keys.remember(key, Audience::Everyone, state.now(), time);
+    keys.remember(key, state.now(), time);
 }

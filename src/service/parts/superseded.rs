@@ -2,7 +2,6 @@
 //! is evicted.
 
 use crate::backend::Backend;
-use crate::flight::Audience;
 use crate::key::CacheKey;
 use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
@@ -29,7 +28,7 @@ impl<F: Clone> SupersededParts<F> {
         match store.backend.remove(&key, self.fence).await {
             Ok(true) => {
                 let keys = &state.shared.partial_keys;
-                keys.forget(&self.whole, Audience::Everyone);
+                keys.forget(&self.whole);
             }
             Ok(false) => {}
             Err(error) => state.backend_failed(Operation::Store, &error),

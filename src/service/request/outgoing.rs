@@ -103,6 +103,12 @@ impl OutgoingRequest {
         self.headers.keys().any(is_partial)
     }
 
+    /// Whether its response is one that others with the same fields would get, unless the client
+    /// has forced the call.
+    pub(crate) fn is_for_whole(&self) -> bool {
+        self.method == Method::GET && !self.is_partial()
+    }
+
     /// Whether a condition that the client sent may be answered with this status. Those that were
     /// taken off count once the request was repeated without them, and got the same answer.
     pub(crate) fn may_be_answered(&self, status: StatusCode) -> bool {

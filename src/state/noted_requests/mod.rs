@@ -52,8 +52,8 @@ impl NotedKey {
     }
 }
 
-/// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one whose
-/// notes end first. A note is a number other than 0.
+/// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one
+/// whose notes end first. A note is a number other than 0.
 ///
 /// It takes 136 KiB, and up to 384 KiB more for its notes. Users must cope with notes that are
 /// missing too early, and with a key or a request that is taken for another (digests are compared).

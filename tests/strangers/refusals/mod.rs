@@ -7,6 +7,7 @@ mod failures;
 mod kinds;
 mod odd_requests;
 mod refreshes;
+mod rejections;
 
 use http::Request;
 use tower_response_cache::backend::MemoryBackend;

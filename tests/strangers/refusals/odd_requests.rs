@@ -51,8 +51,7 @@ async fn a_forced_call_ends_no_sharing() {
     assert_eq!(calls, 2);
 }
 
-/// A response that all get and that is no longer to be stored ends the sharing after three calls in
-/// a row.
+/// A response that all get and that is no longer to be stored ends the sharing after one call.
 #[tokio::test(start_paused = true)]
 async fn a_known_response_that_becomes_private_makes_one_short_queue() {
     let origin = slow(|_, call| match call {
@@ -63,7 +62,7 @@ async fn a_known_response_that_becomes_private_makes_one_short_queue() {
     send(&service, get("/a")).await;
     settle().await;
     advance(SECOND * 12).await;
-    for expected in [SLOW * 4, SLOW] {
+    for expected in [SLOW * 2, SLOW] {
         let begun = Instant::now();
         let (calls, answers) = burst(&service, &origin, gets(100).collect()).await;
         assert_eq!((calls, begun.elapsed()), (100, expected));

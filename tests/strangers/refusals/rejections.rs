@@ -1,0 +1,187 @@
+//! Pages that are refused to all: each client finds that out once, and waits for no other then.
+
+use std::time::Duration;
+
+use http::Request;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tower::Layer;
+use tower_response_cache::Cache;
+use tower_response_cache::backend::MemoryBackend;
+
+use super::{burst, layer};
+use crate::support::origin::{Origin, after, answer, cacheable, slow};
+use crate::support::time::{SECOND, settle};
+use crate::support::{get, gets, send, send_all, with};
+
+/// How long each of a few bursts of a hundred requests takes.
+async fn bursts<const N: usize>(
+    service: &Cache<Origin, MemoryBackend>,
+    requests: impl Fn() -> Vec<Request<()>>,
+) -> [Duration; N] {
+    let mut took = [Duration::ZERO; N];
+    for took in &mut took {
+        let begun = Instant::now();
+        send_all(service, requests()).await;
+        *took = begun.elapsed();
+        settle().await;
+    }
+    took
+}
+
+/// The mean time that a request takes, of one each `pause`.
+async fn mean_of_stream(
+    service: &Cache<Origin, MemoryBackend>,
+    pause: Duration,
+    requests: impl Iterator<Item = Request<()>>,
+) -> Duration {
+    let mut all = JoinSet::new();
+    for request in requests {
+        let service = service.clone();
+        all.spawn(async move {
+            let begun = Instant::now();
+            send(&service, request).await;
+            begun.elapsed()
+        });
+        sleep(pause).await;
+    }
+    let took = all.join_all().await;
+    let count = u32::try_from(took.len()).expect("few");
+    took.into_iter().sum::<Duration>() / count
+}
+
+fn of_clients(count: usize) -> impl Iterator<Item = Request<()>> {
+    (0..count).map(|client| with(get("/a"), "user-agent", &client.to_string()))
+}
+
+/// G4: from the second burst on each request takes the time of its own call.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_rejects_all_is_learnt_from_one_call() {
+    for (status, lines) in [
+        (401, ("www-authenticate", "Basic")),
+        (403, ("x-says", "no")),
+        (400, ("cache-control", "no-store")),
+        (404, ("cache-control", "no-store")),
+        (407, ("x-says", "no")),
+        (200, ("cache-control", "private")),
+    ] {
+        let origin = after(SECOND, move |_, _| answer(status, &[lines], "no"));
+        let service = layer().layer(origin.clone());
+        let took = bursts::<4>(&service, || gets(100).collect()).await;
+        println!("{status}: {took:?}");
+        assert_eq!(took, [2, 1, 1, 1].map(Duration::from_secs), "{status}");
+        // A hundred each second, for longer than a refusal is remembered.
+        let mean = mean_of_stream(&service, Duration::from_millis(100), gets(1000)).await;
+        println!("{status}: {mean:?} in a stream");
+        assert!(mean <= SECOND, "{status}: {mean:?}");
+    }
+}
+
+/// The same for a hook that refuses all responses.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_refuses_everything_is_learnt_from_one_call() {
+    let origin = after(SECOND, |_, _| cacheable("page"));
+    let service = layer().store_if(|_, _| false).layer(origin);
+    let took = bursts::<3>(&service, || gets(100).collect()).await;
+    println!("{took:?}");
+    assert_eq!(took, [2, 1, 1].map(Duration::from_secs));
+}
+
+/// Clients that all differ in their fields: three calls, one after the other, then all are known.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_refused_to_many_different_clients_is_learnt_within_one_burst() {
+    for (status, line) in [
+        (401, ("www-authenticate", "Basic")),
+        (200, ("cache-control", "private")),
+        (200, ("cache-control", "no-cache")),
+    ] {
+        for name in [None, Some("cookie"), Some("authorization")] {
+            let origin = after(SECOND, move |_, _| answer(status, &[line], "no"));
+            let service = layer().layer(origin.clone());
+            let took = bursts::<3>(&service, || {
+                let of_kind = |request| match name {
+                    Some(name) => with(request, name, "id=1"),
+                    None => request,
+                };
+                of_clients(100).map(of_kind).collect()
+            })
+            .await;
+            println!("{status} {line:?} {name:?}: {took:?}");
+            assert!(
+                took[0] <= SECOND * 4 && took[1..] == [SECOND; 2],
+                "{took:?}"
+            );
+        }
+    }
+}
+
+/// A personal page that takes two seconds, with a request each 1.5 seconds: each of another client.
+#[tokio::test(start_paused = true)]
+async fn a_personal_page_makes_no_queue_of_a_few_clients() {
+    let origin = after(SECOND * 2, |_, _| {
+        answer(200, &[("cache-control", "private")], "own")
+    });
+    let service = layer().layer(origin);
+    let clients = |from: usize| {
+        (from..from + 100).map(|client| with(get("/a"), "cookie", &format!("id={client}")))
+    };
+    let pause = Duration::from_millis(1500);
+    mean_of_stream(&service, pause, clients(0)).await;
+    let mean = mean_of_stream(&service, pause, clients(100)).await;
+    println!("{mean:?}");
+    assert!(mean <= SECOND * 2, "{mean:?}");
+}
+
+/// Up to seven different odd requests that are rejected change nothing for others, whether a
+/// response is stored or not.
+#[tokio::test(start_paused = true)]
+async fn a_few_different_rejected_requests_are_not_held_against_their_key() {
+    for status in [400, 401, 403, 406, 431] {
+        let origin = slow(
+            move |request, _| match request.headers().contains_key("x-odd") {
+                true => answer(status, &[], "odd"),
+                false => answer(200, &[("cache-control", "max-age=5")], "page"),
+            },
+        );
+        for is_known in [false, true] {
+            let service = layer().layer(origin.clone());
+            if is_known {
+                send(&service, get("/a")).await;
+                sleep(SECOND * 6).await;
+            }
+            for number in 0..7 {
+                send(&service, with(get("/a"), "x-odd", &number.to_string())).await;
+            }
+            let (calls, answers) = burst(&service, &origin, gets(100).collect()).await;
+            assert_eq!(calls, 1, "{status}, {is_known}");
+            assert!(answers.iter().all(|answer| answer.body == "page"));
+        }
+    }
+}
+
+/// Eight of them, with no other request between them, speak for the key: those that come next call
+/// for themselves, once. The first response to be stored ends it.
+#[tokio::test(start_paused = true)]
+async fn many_different_refused_requests_cost_others_one_burst() {
+    for (status, line) in [
+        (400, ("x-says", "no")),
+        (200, ("cache-control", "no-store")),
+    ] {
+        let origin = slow(
+            move |request, _| match request.headers().contains_key("x-odd") {
+                true => answer(status, &[line], "odd"),
+                false => answer(200, &[("cache-control", "max-age=5")], "page"),
+            },
+        );
+        let service = layer().layer(origin.clone());
+        for number in 0..8 {
+            send(&service, with(get("/a"), "x-odd", &number.to_string())).await;
+        }
+        for expected in [100, 1, 1] {
+            let (calls, _) = burst(&service, &origin, gets(100).collect()).await;
+            assert_eq!(calls, expected, "{status}");
+            send(&service, with(get("/a"), "x-odd", "1")).await;
+            sleep(SECOND * 6).await;
+        }
+    }
+}
