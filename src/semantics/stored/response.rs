@@ -235,7 +235,7 @@ impl StoredResponse {
         &self.block[self.identity_end as usize..self.fields_end as usize]
     }
 
-    /// Returns the entity tag as it is sent, if there is one.
+    /// Returns the entity tag, if there is one.
     #[must_use]
     pub(crate) fn etag(&self) -> Option<&[u8]> {
         HeadFields::new(self.field_bytes()).values_of(&ETAG).next()

@@ -5,6 +5,7 @@
 //! name:  number 1                               one that stands in a table
 //!        0 | length | text                      any other
 //! value: number 1                               one that stands in a table
+//!        253 | seconds since 1970 4             a date
 //!        length | bytes                         any other
 //! ```
 //!
@@ -12,20 +13,21 @@
 //! reads, [`HeadFields::check`] looks through bytes that may be damaged. `ready` makes header maps
 //! of them, and remembers some.
 
+mod dates;
 mod names;
 mod ready;
 mod shape;
 mod text_index;
 mod values;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::names::{AGE_CODE, CACHE_STATUS_CODE, CONTENT_LENGTH_CODE, CUSTOM, code_of, name_of};
 pub use self::ready::{AnswerKey, AnswerValues};
 pub(super) use self::ready::{EmptySlots, HeadSource, answer};
 pub(super) use self::shape::HeadKind;
-use self::values::{StoredValue, put_bytes, put_value, take_value};
+use self::values::{StoredValue, put_bytes, put_date, put_value, take_value};
 use crate::semantics::fields::{self, hop_by_hop};
 
 /// The largest number of lines of fields that are read from bytes which may be damaged.
@@ -69,7 +71,10 @@ impl EncodedFields {
                 self.names.extend_from_slice(name.as_str().as_bytes());
             }
         }
-        put_value(&mut self.values, value);
+        match *name {
+            DATE | EXPIRES | LAST_MODIFIED => put_date(&mut self.values, value),
+            _ => put_value(&mut self.values, value),
+        }
     }
 
     /// Appends the `Content-Length`.
@@ -198,13 +203,13 @@ impl<'b> HeadFields<'b> {
         Names(names).map_while(move |name| Some((name, take_value(&mut values)?)))
     }
 
-    /// Returns the values of a field.
+    /// Returns the values of a field that is no date.
     pub(super) fn values_of<'n>(
         self,
         name: &'n HeaderName,
     ) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
         let lines = self.lines().filter(|(found, _)| found.is(name));
-        lines.map(|(_, value)| value.as_bytes())
+        lines.filter_map(|(_, value)| value.as_bytes())
     }
 
     /// Returns a header map with the lines that `keeps` accepts.
@@ -236,7 +241,7 @@ impl<'b> HeadFields<'b> {
                 bytes.iter().all(is_allowed).then_some(())?;
             }
             if name.is(&CONTENT_LENGTH) {
-                (fields::decimal(value.as_bytes())? == length as u64).then_some(())?;
+                (fields::decimal(value.as_bytes()?)? == length as u64).then_some(())?;
             }
             lines += 1;
         }

@@ -15,14 +15,14 @@ use http::header::AGE;
 use http::{HeaderMap, HeaderValue};
 
 use super::HeadFields;
-use super::shape::{HeadKind, MAX_NAMES, Shape};
+use super::dates;
+use super::shape::{HeadKind, MAX_IMAGE, MAX_NAMES, Shape};
+use super::values::{StoredValue, take_value};
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::validation::not_modified_headers;
 
 /// The number of ready heads that each thread remembers at most.
 const READY: usize = 256;
-/// The longest fields and body of which a ready head is remembered, in bytes.
-const MAX_IMAGE: usize = 4096;
 /// The number of sets of names that each thread remembers at most.
 const SHAPES: usize = 32;
 
@@ -67,13 +67,29 @@ impl<'s> HeadSource<'s> {
     fn fields(&self) -> HeadFields<'s> {
         HeadFields::new(&self.bytes[..self.bytes.len() - self.body])
     }
+
+    /// Returns a copy of the bytes, with all dates written behind.
+    fn to_image(self) -> Bytes {
+        let mut image = Vec::with_capacity(self.bytes.len() + 2 * dates::LENGTH);
+        image.extend_from_slice(self.bytes);
+        let mut values = self.fields().values;
+        while let Some(value) = take_value(&mut values) {
+            if let StoredValue::Date(seconds) = value {
+                image.extend_from_slice(&dates::write(seconds));
+            }
+        }
+        Bytes::from(image)
+    }
 }
 
 /// A head that a thread remembers.
 #[derive(Debug)]
 struct ReadyHead {
-    /// A copy of the bytes that it was made of, in which its values and its body are.
+    /// A copy of the bytes that it was made of, in which its values and its body are. Behind them
+    /// its dates are written.
     image: Bytes,
+    /// The length of the bytes that it was made of.
+    length: usize,
     map: HeaderMap,
     /// What the values of its slots depend on.
     key: AnswerKey,
@@ -163,7 +179,8 @@ impl Ready {
         let spread = (place >> 4) ^ (place >> 12) ^ (source.kind as usize);
         let index = spread % READY;
         if let Some(ready) = &mut self.heads[index]
-            && *ready.image == *source.bytes
+            && ready.length == source.bytes.len()
+            && ready.image[..ready.length] == *source.bytes
         {
             ready.is_used = true;
             return (ready.map_with(values), ready.body.clone());
@@ -176,8 +193,9 @@ impl Ready {
     /// Makes a head, and remembers it if it is asked for a second time.
     #[inline(never)]
     fn make(&mut self, index: usize, place: usize, source: HeadSource<'_>) -> (HeaderMap, Bytes) {
-        let image = Bytes::copy_from_slice(source.bytes);
-        let body = image.slice(image.len() - source.body..);
+        let image = source.to_image();
+        let length = source.bytes.len();
+        let body = image.slice(length - source.body..length);
         let Some(map) = self.made_of_shape(source, &image) else {
             return (made_alone(source), body);
         };
@@ -185,9 +203,10 @@ impl Ready {
             Some(ready) => !std::mem::take(&mut ready.is_used),
             None => true,
         };
-        if is_free && self.candidates[index] == place && source.bytes.len() <= MAX_IMAGE {
+        if is_free && self.candidates[index] == place && image.len() <= MAX_IMAGE {
             self.heads[index] = Some(Box::new(ReadyHead {
                 image,
+                length,
                 map: map.clone(),
                 key: EMPTY,
                 body: body.clone(),
@@ -214,9 +233,9 @@ impl Ready {
         {
             *shape = Some(Box::new(Shape::new(names, source.kind)?));
         }
-        let end = image.len() - source.body;
+        let end = source.bytes.len() - source.body;
         let values = end - fields.values.len()..end;
-        shape.as_ref()?.filled(image, values)
+        shape.as_mut()?.filled(image, values, source.bytes.len())
     }
 }
 

@@ -5,10 +5,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Names;
 use super::values::{StoredValue, take_value};
+use super::{Names, dates};
 use crate::semantics::validation::not_modified_headers;
 
+/// The longest buffer that is remembered for values in it, in bytes.
+pub(super) const MAX_IMAGE: usize = 4096;
 /// The longest names of which a map is remembered, in bytes.
 pub(super) const MAX_NAMES: usize = 512;
 
@@ -21,17 +23,31 @@ pub(in super::super) enum HeadKind {
     NotModified,
 }
 
-/// A header map with empty values, made for the names of one or more stored responses.
+/// A header map made for the names of one or more stored responses, with the values of the one that
+/// was answered from last.
 ///
-/// To copy it and to put values in costs half of what it costs to insert each field.
+/// To copy it and to put the other values in costs half of what it costs to insert each field.
 #[derive(Debug)]
 pub(super) struct Shape {
     kind: HeadKind,
     names: Box<[u8]>,
     map: HeaderMap,
-    /// Whether the map has this line.
-    keeps: Box<[bool]>,
+    lines: Box<[Line]>,
 }
+
+/// A line of a shape.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// Whether the map has it.
+    is_kept: bool,
+    /// How often its value was another one, since it was the same last.
+    changes: u8,
+    /// The seconds, if the value in the map is a date.
+    date: Option<u32>,
+}
+
+/// The number of changes after which a value is taken for one of its response alone.
+const MAX_CHANGES: u8 = 8;
 
 impl Shape {
     /// Creates the map of these names. `None` if it would have the lines in another order.
@@ -48,8 +64,12 @@ impl Shape {
         if kind == HeadKind::NotModified {
             map = not_modified_headers(&map);
         }
-        let keeps: Box<[bool]> = all.iter().map(|name| map.contains_key(name)).collect();
-        let kept = all.iter().zip(&keeps).filter(|(_, is_kept)| **is_kept);
+        let line = |name| Line {
+            is_kept: map.contains_key(name),
+            ..Line::default()
+        };
+        let lines: Box<[Line]> = all.iter().map(line).collect();
+        let kept = all.iter().zip(&lines).filter(|(_, line)| line.is_kept);
         if map
             .iter()
             .map(|(name, _)| name)
@@ -61,7 +81,7 @@ impl Shape {
             kind,
             names: names.into(),
             map,
-            keeps,
+            lines,
         })
     }
 
@@ -71,30 +91,86 @@ impl Shape {
         self.kind == kind && *self.names == *names
     }
 
-    /// Returns the map with values, which are slices of `image`, where they are encoded in this
-    /// range. `None` if they do not fit.
-    pub(super) fn filled(&self, image: &Bytes, range: Range<usize>) -> Option<HeaderMap> {
-        let mut map = self.map.clone();
-        let mut slots = map.values_mut();
+    /// Returns the map with values, which are slices of `image`: they are encoded in this range, and
+    /// the dates are written at `next_date` and behind. `None` if they do not fit.
+    ///
+    /// A value that is the one of the last answer is taken from that. Most of the values of a service
+    /// are the same in all its responses.
+    pub(super) fn filled(
+        &mut self,
+        image: &Bytes,
+        range: Range<usize>,
+        mut next_date: usize,
+    ) -> Option<HeaderMap> {
         let mut values = image.get(range.clone())?;
-        for is_kept in &self.keeps {
+        let mut map = self.map.clone();
+        let (mut slots, mut last) = (map.values_mut(), self.map.values_mut());
+        for line in &mut self.lines {
             let value = take_value(&mut values)?;
-            if !is_kept {
+            let place = match value {
+                StoredValue::Known(_) => 0..0,
+                StoredValue::Bytes(bytes, _) => {
+                    let end = range.end - values.len();
+                    end - bytes.len()..end
+                }
+                StoredValue::Date(_) => {
+                    next_date += dates::LENGTH;
+                    next_date - dates::LENGTH..next_date
+                }
+            };
+            if !line.is_kept {
                 continue;
             }
-            let slot = slots.next()?;
-            match value {
-                StoredValue::Known(value) => *slot = value.clone(),
-                // The slot is empty.
-                StoredValue::Bytes([], false) => {}
-                StoredValue::Bytes(bytes, is_sensitive) => {
-                    let end = range.end - values.len();
-                    let bytes = image.slice(end - bytes.len()..end);
-                    *slot = HeaderValue::from_maybe_shared(bytes).ok()?;
-                    slot.set_sensitive(is_sensitive);
+            let (slot, last) = (slots.next()?, last.next()?);
+            let new = match value {
+                StoredValue::Known(value) => {
+                    *slot = value.clone();
+                    continue;
                 }
+                StoredValue::Date(seconds) if line.date == Some(seconds) => continue,
+                StoredValue::Date(_) => HeaderValue::from_maybe_shared(image.slice(place)).ok()?,
+                StoredValue::Bytes(bytes, false) if line.is_same(slot, bytes) => continue,
+                StoredValue::Bytes(_, is_sensitive) => {
+                    let mut value = HeaderValue::from_maybe_shared(image.slice(place)).ok()?;
+                    value.set_sensitive(is_sensitive);
+                    value
+                }
+            };
+            if line.changes < MAX_CHANGES {
+                *last = line.remembered(value, &new, image.len());
             }
+            *slot = new;
         }
         Some(map)
+    }
+}
+
+impl Line {
+    /// Returns the value to be remembered in place of one that has changed. It keeps `image` bytes.
+    fn remembered(
+        &mut self,
+        stored: StoredValue<'_>,
+        value: &HeaderValue,
+        image: usize,
+    ) -> HeaderValue {
+        self.changes += 1;
+        self.date = None;
+        if self.changes == MAX_CHANGES || image > MAX_IMAGE {
+            return HeaderValue::from_static("");
+        }
+        if let StoredValue::Date(seconds) = stored {
+            self.date = Some(seconds);
+        }
+        value.clone()
+    }
+
+    /// Returns whether the value in the map is this one.
+    #[inline]
+    fn is_same(&mut self, last: &HeaderValue, bytes: &[u8]) -> bool {
+        let is_same = last.as_bytes() == bytes && !last.is_sensitive();
+        if is_same {
+            self.changes = 0;
+        }
+        is_same
     }
 }

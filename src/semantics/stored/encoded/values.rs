@@ -4,10 +4,13 @@ use std::sync::LazyLock;
 
 use http::HeaderValue;
 
+use super::dates;
 use super::text_index::TextIndex;
 
 /// The first byte of a value that has a number; smaller ones are the length of the bytes behind.
 const FIRST_KNOWN: u8 = 160;
+/// The first byte of a date. Its seconds follow.
+const DATE: u8 = 253;
 /// The first byte of a value whose length takes four bytes.
 const LONG: u8 = 254;
 /// The first byte of a value that is sensitive. The value itself follows.
@@ -50,16 +53,19 @@ static INDEX: LazyLock<TextIndex> =
 pub(super) enum StoredValue<'b> {
     /// One with a number.
     Known(&'static HeaderValue),
+    /// A date, in seconds since 1970.
+    Date(u32),
     /// Any other, and whether it is sensitive.
     Bytes(&'b [u8], bool),
 }
 
 impl<'b> StoredValue<'b> {
-    /// Returns the bytes of the value.
-    pub(super) fn as_bytes(self) -> &'b [u8] {
+    /// Returns the bytes of a value that is no date.
+    pub(super) fn as_bytes(self) -> Option<&'b [u8]> {
         match self {
-            Self::Known(value) => value.as_bytes(),
-            Self::Bytes(bytes, _) => bytes,
+            Self::Known(value) => Some(value.as_bytes()),
+            Self::Bytes(bytes, _) => Some(bytes),
+            Self::Date(_) => None,
         }
     }
 
@@ -67,6 +73,7 @@ impl<'b> StoredValue<'b> {
     pub(super) fn to_value(self) -> Option<HeaderValue> {
         match self {
             Self::Known(value) => Some(value.clone()),
+            Self::Date(seconds) => HeaderValue::from_bytes(&dates::write(seconds)).ok(),
             Self::Bytes(bytes, is_sensitive) => {
                 let mut value = HeaderValue::from_bytes(bytes).ok()?;
                 value.set_sensitive(is_sensitive);
@@ -86,6 +93,17 @@ pub(super) fn put_value(to: &mut Vec<u8>, value: &HeaderValue) {
     match known {
         Some(index) => to.push(FIRST_KNOWN + index as u8),
         None => put_bytes(to, value.as_bytes()),
+    }
+}
+
+/// Writes a value that is a date as a number, if its form is that of most.
+pub(super) fn put_date(to: &mut Vec<u8>, value: &HeaderValue) {
+    match dates::read(value.as_bytes()) {
+        Some(seconds) if !value.is_sensitive() => {
+            to.push(DATE);
+            to.extend_from_slice(&seconds.to_le_bytes());
+        }
+        _ => put_value(to, value),
     }
 }
 
@@ -112,6 +130,11 @@ pub(super) fn take_value<'b>(bytes: &mut &'b [u8]) -> Option<StoredValue<'b>> {
             Some(StoredValue::Bytes(take_bytes(bytes, length)?, true))
         }
         ..FIRST_KNOWN | LONG => Some(StoredValue::Bytes(take_bytes(bytes, first)?, false)),
+        DATE => {
+            let (seconds, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            Some(StoredValue::Date(u32::from_le_bytes(*seconds)))
+        }
         known => VALUES
             .get(usize::from(known - FIRST_KNOWN))
             .map(StoredValue::Known),
@@ -155,7 +178,7 @@ mod tests {
                 let mut rest = &*bytes;
                 let read = take_value(&mut rest).expect("a value");
                 assert_eq!(rest, [7]);
-                assert_eq!(read.as_bytes(), text);
+                assert_eq!(read.as_bytes(), Some(text));
                 let read = read.to_value().expect("a field value");
                 assert_eq!((&read, read.is_sensitive()), (&value, is_sensitive));
                 let whole = bytes.len() - 1;
@@ -163,6 +186,22 @@ mod tests {
                     assert!(take_value(&mut &bytes[..cut]).is_none(), "{cut}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_date_takes_five_bytes() {
+        for (text, length) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 5),
+            ("Sun, 6 Nov 1994 08:49:37 GMT", 29),
+            ("0", 2),
+        ] {
+            let mut bytes = Vec::new();
+            put_date(&mut bytes, &HeaderValue::from_static(text));
+            assert_eq!(bytes.len(), length, "{text}");
+            let read = take_value(&mut &*bytes).expect("a value");
+            assert_eq!(read.to_value().expect("a field value"), text);
+            assert!(take_value(&mut &bytes[..bytes.len() - 1]).is_none());
         }
     }
 }
