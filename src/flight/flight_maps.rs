@@ -71,15 +71,20 @@ impl<F, H> FlightStripe<F, H> {
         self.completed_fills.load(Ordering::Acquire)
     }
 
-    /// Removes a flight and counts it as completed. If its key is paced, another request may call.
-    pub(super) fn close(&self, key: CacheKey, flight: &Arc<Flight<F, H>>) {
+    /// Removes a flight and counts it as completed. If its key is paced, another request may call;
+    /// all of them stop waiting if its response was shared and `is_whole`.
+    pub(super) fn close(&self, key: CacheKey, flight: &Arc<Flight<F, H>>, is_whole: bool) {
         let mut maps = self.lock();
+        let ended = match is_whole {
+            true => maps.end_pacing(key, flight),
+            false => Vec::new(),
+        };
         let removed = maps.remove(key, flight);
         let next_to_call = maps.paced.leave(&key, flight.id);
         self.completed_fills.fetch_add(1, Ordering::Release);
         drop(maps);
         drop(removed);
-        next_to_call.into_iter().for_each(Waker::wake);
+        ended.into_iter().chain(next_to_call).for_each(Waker::wake);
     }
 
     /// Wakes the requests that wait for a place, where calls like theirs no longer fail.
@@ -197,6 +202,18 @@ impl<F, H> FlightMaps<F, H> {
             self.paced.forget_shared(&key, is_this),
             variant_key.and_then(|key| self.paced.forget_shared(key, is_this)),
         ]
+    }
+
+    /// Ends the pacing of a flight's keys, where it is the one with a response.
+    fn end_pacing(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Vec<Waker> {
+        let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
+        let mut waiting = Vec::new();
+        for key in [Some(&key), flight.variant_key.get()].into_iter().flatten() {
+            if self.paced.has_shared(key, is_this) {
+                waiting.extend(self.paced.end_all(key));
+            }
+        }
+        waiting
     }
 
     fn len(&self) -> usize {

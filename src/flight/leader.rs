@@ -88,16 +88,22 @@ impl<F, H> Leader<F, H> {
     /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:
     /// later requests look for it there. A later flight of that key is left in its place.
     ///
-    /// Ends the pacing of both keys: requests that wait for a place can join this flight. Only the
-    /// first call has an effect.
+    /// A few of the requests that wait for a place of these keys can join this flight: if it is of
+    /// use for one of them, or ends [whole](Self::close_whole), the pacing is over. Only the first
+    /// call has an effect.
     pub(crate) fn add_variant_key(&self, key: CacheKey) {
         let mut maps = self.stripes.of_key(&self.key).lock();
         if self.flight.variant_key.set(key).is_ok() {
             let replaced = maps.add_key(key, &self.flight);
-            let waiting = [&self.key, &key].map(|key| maps.paced.share(key, &self.flight));
+            let own = Some(&self.key).filter(|own| **own != key);
+            let waiting = [own, Some(&key)].into_iter().flatten().map(|key| {
+                let shared = (self.flight.id, &self.flight);
+                maps.paced.share(key, shared)
+            });
+            let waiting: Vec<_> = waiting.flatten().collect();
             drop(maps);
             drop(replaced);
-            waiting.into_iter().flatten().for_each(Waker::wake);
+            waiting.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -145,7 +151,14 @@ impl<F, H> Leader<F, H> {
 
     /// Closes the flight: no request joins any more. Its followers keep following.
     pub(crate) fn close(&self) {
-        self.stripes.of_key(&self.key).close(self.key, &self.flight);
+        let stripe = self.stripes.of_key(&self.key);
+        stripe.close(self.key, &self.flight, false);
+    }
+
+    /// Closes the flight, whose body has not broken off. That ends the pacing of its keys.
+    pub(crate) fn close_whole(&self) {
+        let stripe = self.stripes.of_key(&self.key);
+        stripe.close(self.key, &self.flight, true);
     }
 
     /// Waits until the last follower has left, then takes the flight out of the table, so that

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
@@ -97,6 +98,19 @@ impl<F, H> Flights<F, H> {
     /// have failed.
     pub(crate) fn place(&self, key: CacheKey, precedence: Precedence) -> Place<F, H> {
         Place::new(self.stripes.clone(), key, precedence)
+    }
+
+    /// Ends the pacing of a key, because a request that waited for a place has use for a shared
+    /// response.
+    pub(crate) fn end_pacing(&self, key: &CacheKey) {
+        let waiting = self.stripes.of_key(key).lock().paced.end_all(key);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes one more request that waits for a place, to look at the response that is shared.
+    pub(crate) fn let_another_look(&self, key: &CacheKey) {
+        let waiting = self.stripes.of_key(key).lock().paced.next_to_look(key);
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Joins the flight of a key if there is one, and never opens one. For requests whose own

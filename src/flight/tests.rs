@@ -542,12 +542,56 @@ fn a_response_ends_the_waiting_and_is_found_behind_later_flights() {
     assert_eq!(ask(&mut places[3]), Poll::Ready(false));
     let outcome = Stepped::new(follow(&flights).wait()).poll();
     assert!(matches!(outcome, Some((FlightOutcome::Shared(_), _))));
-    drop(earlier);
+    earlier.close_whole();
     let next = enter_in(&flights, None);
     assert!(
         matches!(next, Entered::Follower(_)),
         "the key is no longer paced"
     );
-    drop((next, later, places));
+    drop((next, earlier, later, places));
     assert_eq!(flights.len(), 0);
+}
+
+/// What becomes of a response that a few of the requests that wait look at.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    Torn,
+    Whole,
+    OfUse,
+    OfNoUse,
+}
+
+#[test]
+fn a_few_look_at_a_response_before_the_others_stop_waiting() {
+    for (found, still_wait) in [
+        (Found::Torn, 8),
+        (Found::Whole, 0),
+        (Found::OfUse, 0),
+        (Found::OfNoUse, 7),
+    ] {
+        let flights = Flights::default();
+        let mut places = places(&flights, &[Precedence::ForAll; 12]);
+        let Entered::Leader(leader) = enter_in(&flights, places.first_mut()) else {
+            panic!("it has a place");
+        };
+        let _ = leader.begin_call(at(0));
+        leader.add_variant_key(key());
+        leader.publish(FlightOutcome::Shared(Arc::new(())));
+        match found {
+            Found::Torn => leader.close(),
+            Found::Whole => leader.close_whole(),
+            Found::OfUse => flights.end_pacing(&key()),
+            Found::OfNoUse => flights.let_another_look(&key()),
+        }
+        let told = places[2..].iter_mut().map(ask);
+        let told = told.filter(|answer| *answer == Poll::Ready(false)).count();
+        // The place of the flight goes to one that asks.
+        let has_place = usize::from(still_wait > 0);
+        assert_eq!(10 - told, still_wait, "{found:?}");
+        let granted = places[2..].iter_mut().map(ask);
+        let granted = granted
+            .filter(|answer| *answer == Poll::Ready(true))
+            .count();
+        assert_eq!(granted, has_place, "{found:?}");
+    }
 }

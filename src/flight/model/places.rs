@@ -91,7 +91,7 @@ fn a_response_wakes_a_request_that_waits_for_a_place() {
         });
         let waiting = PlaceRequest::new(&flights);
         let leader = answering.join().expect("no panic");
-        // The request came after the response and finds it at once, or is told to look for it.
+        // A request that came after the response finds it at once. Others are told to look for it.
         let came_after = waiting.answer == Poll::Ready(true);
         assert_eq!(waiting.finish(), Poll::Ready(came_after));
         match enter_in(&flights, Some(0), None) {
@@ -100,5 +100,28 @@ fn a_response_wakes_a_request_that_waits_for_a_place() {
         }
         drop(leader);
         assert_eq!(flights.len(), 0);
+    });
+}
+
+/// Two look at a response, and one of them leaves. The others stop waiting when the body is whole.
+#[test]
+fn a_whole_response_wakes_all_requests_that_wait_for_a_place() {
+    loom::model(|| {
+        let flights = Table::default();
+        let leader = lead_in_place(&flights);
+        let mut waiting = [(); 4].map(|()| Some(PlaceRequest::new(&flights)));
+        let answering = thread::spawn(move || {
+            leader.add_variant_key(key());
+            leader.publish(FlightOutcome::Shared(Arc::new(())));
+            leader.close_whole();
+        });
+        let leaves = waiting[3].take();
+        let leaving = thread::spawn(move || drop(leaves));
+        answering.join().expect("no panic");
+        leaving.join().expect("no panic");
+        for waiting in waiting.into_iter().flatten() {
+            assert!(waiting.finish().is_ready());
+        }
+        assert_eq!(flights.len(), 0, "no flight is leaked");
     });
 }

@@ -13,6 +13,9 @@ use super::queue::{Precedence, QUEUES, Queue};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
+/// The number of requests that look at a response at first: one of them may have left by then.
+const LOOKS: usize = 2;
+
 /// The answer to a request that asks for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -197,10 +200,15 @@ impl<T> PacedKeys<T> {
         wakers
     }
 
-    /// Ends the pacing of a key, because this flight has a response that may be shared. The wakers
-    /// of all that waited are returned, to be woken.
+    /// Notes that this flight has a response that may be shared, and no longer needs its place. A
+    /// few of the requests that wait look whether it is of use: its body may have broken off. Their
+    /// wakers are returned, to be woken.
     #[must_use]
-    pub(in crate::flight) fn share(&mut self, key: &CacheKey, shared: &T) -> Vec<Waker>
+    pub(in crate::flight) fn share(
+        &mut self,
+        key: &CacheKey,
+        (flight, shared): (u64, &T),
+    ) -> Vec<Waker>
     where
         T: Clone,
     {
@@ -208,8 +216,34 @@ impl<T> PacedKeys<T> {
             return Vec::new();
         };
         paced.shared = Some(shared.clone());
+        paced.holders.remove(flight);
+        let wakers = (0..LOOKS).map_while(|_| paced.next_to_look());
+        wakers.collect()
+    }
+
+    /// Takes one more member out of its queue, to look at the response that is there.
+    pub(in crate::flight) fn next_to_look(&mut self, key: &CacheKey) -> Option<Waker> {
+        let paced = self.get_mut(key)?;
+        let is_there = paced.shared.is_some();
+        is_there.then(|| paced.next_to_look()).flatten()
+    }
+
+    /// Ends the pacing of a key, because a shared response is of use. The wakers of all that waited
+    /// are returned, to be woken.
+    #[must_use]
+    pub(in crate::flight) fn end_all(&mut self, key: &CacheKey) -> Vec<Waker> {
+        let Some(paced) = self.get_mut(key) else {
+            return Vec::new();
+        };
         paced.holders.clear();
-        paced.queues.iter_mut().flat_map(Queue::end).collect()
+        let wakers = paced.queues.iter_mut().flat_map(Queue::end).collect();
+        self.remove_unused(key);
+        wakers
+    }
+
+    /// Whether this is the flight of the key that has a response.
+    pub(in crate::flight) fn has_shared(&self, key: &CacheKey, is_it: impl Fn(&T) -> bool) -> bool {
+        self.shared(key).is_some_and(is_it)
     }
 
     /// Ends the waiting of requests for a key, because a request like these got a response, and the
@@ -312,17 +346,31 @@ impl<T> PacedKey<T> {
         granted
     }
 
+    /// Takes a member that may look at a response out of its queue.
+    fn next_to_look(&mut self) -> Option<Waker> {
+        let (_, _, waker) = self.take_next(|_, _| true)?;
+        Some(waker)
+    }
+
     /// Takes the member that has the next place out of its queue. The queues have their turns, and
     /// each has at most its own number of places: one that was just joined by many requests does
     /// not have all that others have waited for.
     fn next_to_call(&mut self) -> Option<(u64, Precedence, Waker)> {
+        self.take_next(|holders, (precedence, queue)| holders.timely(precedence) < queue.places)
+    }
+
+    /// Takes a member out of one of these queues, which have their turns.
+    fn take_next(
+        &mut self,
+        may_be: impl Fn(&Holders, (Precedence, &Queue)) -> bool,
+    ) -> Option<(u64, Precedence, Waker)> {
         self.handed_over = self.handed_over.wrapping_add(1);
         let number = self.handed_over;
         let turn = usize::try_from(number % QUEUES as u64).unwrap_or(0);
         let mut in_turn = (0..QUEUES).map(|offset| Precedence::ALL[(turn + offset) % QUEUES]);
         let precedence = in_turn.find(|precedence| {
             let queue = &self.queues[*precedence as usize];
-            !queue.is_empty() && self.holders.timely(*precedence) < queue.places
+            !queue.is_empty() && may_be(&self.holders, (*precedence, queue))
         })?;
         let (member, waker) = self.queues[precedence as usize].take(number)?;
         Some((member, precedence, waker))

@@ -245,6 +245,9 @@ where
 impl<F, H> Drop for OpenFlight<F, H> {
     /// No request joins any more; only then the stream stops keeping the body whole.
     fn drop(&mut self) {
-        self.leader.close();
+        match self.stream.late.get() {
+            Some(Refusal::BodyFailed | Refusal::Abandoned) => self.leader.close(),
+            _ => self.leader.close_whole(),
+        }
     }
 }

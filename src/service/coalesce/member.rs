@@ -19,6 +19,8 @@ use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::timeout::with_timeout;
 
+use super::share_with_follower::Followed;
+
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
 /// Failed calls that a request follows before it believes that one of its own would fail. One may
@@ -53,6 +55,8 @@ pub(crate) struct FlightMember<F> {
     pub(super) is_time_up: bool,
     /// Its place among the paced calls of the key, once it has one.
     pub(super) place: Option<Box<Place<F, SharedHead>>>,
+    /// Whether others wait to learn if the response that it was woken for is of use.
+    looks_for_others: bool,
     lookups_left: usize,
     looks_left: usize,
     exempt_left: usize,
@@ -111,6 +115,7 @@ impl<F: Clone> FlightMember<F> {
             was_slow: false,
             is_time_up: false,
             place: None,
+            looks_for_others: false,
             lookups_left: MAX_LOOKUPS,
             looks_left: MAX_LOOKS,
             exempt_left: MAX_EXEMPT_FLIGHTS,
@@ -296,8 +301,30 @@ impl<F: Clone> FlightMember<F> {
 
     /// Lets it join one more flight, because there is one with a response.
     pub(super) fn allow_one_flight(&mut self) {
+        self.looks_for_others = true;
         self.flights_left = self.flights_left.max(1);
         self.is_time_up = false;
+    }
+
+    /// Tells those that wait for places what this request has found out about a shared response, if
+    /// it was woken to look: all of them share it, or another one looks.
+    pub(super) fn note_look<B: Backend<Fence = F>, Res>(
+        &mut self,
+        state: &LayerState<B>,
+        followed: &Followed<Res>,
+    ) {
+        if !std::mem::take(&mut self.looks_for_others) {
+            return;
+        }
+        let flights = &state.shared.coalescing.flights;
+        match followed {
+            Followed::Hit(_) | Followed::Collapsed(_) => flights.end_pacing(&self.key),
+            // They are wanted again when the next response is there.
+            Followed::Lost => {}
+            Followed::OtherVariant(_) | Followed::TooOld | Followed::NotShareable => {
+                flights.let_another_look(&self.key);
+            }
+        }
     }
 
     /// Notes a flight whose leader's request is none of the cache's. It uses up no try, but a

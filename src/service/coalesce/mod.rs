@@ -203,17 +203,21 @@ fn use_outcome<B: Backend, Res>(
     outgoing: &OutgoingRequest,
 ) -> Option<JoinOutcome<Res, B::Fence>> {
     match outcome {
-        FlightOutcome::Shared(head) => match follow(state, &head, reader, fill, outgoing) {
-            Followed::Hit(response) => return Some(JoinOutcome::Response(response)),
-            Followed::Collapsed(response) => {
-                record_fetch(state, fill.miss.reason);
-                return Some(JoinOutcome::Response(response));
+        FlightOutcome::Shared(head) => {
+            let followed = follow(state, &head, reader, fill, outgoing);
+            member.note_look(state, &followed);
+            match followed {
+                Followed::Hit(response) => return Some(JoinOutcome::Response(response)),
+                Followed::Collapsed(response) => {
+                    record_fetch(state, fill.miss.reason);
+                    return Some(JoinOutcome::Response(response));
+                }
+                Followed::NotShareable => return Some(JoinOutcome::Alone(member.place.take())),
+                Followed::OtherVariant(key) => member.set_variant(key),
+                Followed::TooOld => member.require_newer(),
+                Followed::Lost => member.note_failed_flight(),
             }
-            Followed::NotShareable => return Some(JoinOutcome::Alone(member.place.take())),
-            Followed::OtherVariant(key) => member.set_variant(key),
-            Followed::TooOld => member.require_newer(),
-            Followed::Lost => member.note_failed_flight(),
-        },
+        }
         // The stored response may not be used without validation either.
         FlightOutcome::Refused(kind) if kind == outgoing.kind && fill.miss.needs_validation() => {
             return Some(JoinOutcome::Alone(member.place.take()));

@@ -4,6 +4,7 @@
 mod hanging_calls;
 mod healthy_refusals;
 mod nobody_waits;
+mod torn_bodies;
 
 use std::future::{Future, pending};
 use std::sync::Arc;

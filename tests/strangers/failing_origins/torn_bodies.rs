@@ -1,0 +1,127 @@
+//! Responses whose head is good and whose body breaks off: they are failed calls, paced as all
+//! others, and cost the waiting requests no more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::clock::Moment;
+
+use super::{Failure, Got, Load, MAX_PARALLEL, count, herd, layer};
+use crate::support::origin::{OriginError, Response, cacheable, data, scripted};
+use crate::support::time::{SECOND, SLOW};
+use crate::support::{gets, with};
+
+/// A layer that counts how often its clock is read: each turn of a request reads it.
+fn counting_layer() -> (Arc<AtomicUsize>, CacheLayer<MemoryBackend>) {
+    let (readings, begun) = (Arc::<AtomicUsize>::default(), Instant::now());
+    let counted = readings.clone();
+    let layer = CacheLayer::new(MemoryBackend::default()).clock(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let passed = begun.elapsed() + SECOND;
+        Moment::new(passed, SystemTime::UNIX_EPOCH + passed)
+    });
+    (readings, layer)
+}
+
+/// A good head after this time, with a body that begins and ends later still.
+async fn slow_body(head: Duration, rest: Duration) -> Result<Response, OriginError> {
+    sleep(head).await;
+    let (script, body) = scripted();
+    script.send(data("good ")).expect("room");
+    tokio::spawn(async move {
+        sleep(rest).await;
+        let _ = script.send(data("page"));
+    });
+    Ok(cacheable("").map(|_| body))
+}
+
+fn is_good(got: &Got) -> bool {
+    matches!(got, Ok((200, body)) if body == "good page")
+}
+
+/// A head wakes as many requests as may call, not all that wait.
+#[tokio::test(start_paused = true)]
+async fn each_torn_body_costs_a_few_requests_a_look() {
+    for failure in [Failure::Error, Failure::TornBody] {
+        for followers in [500, 2000] {
+            let load = Load::default();
+            let origin = load.origin(move |_, _| failure.fail(SLOW));
+            let (readings, layer) = counting_layer();
+            let (_, got) = herd(&layer.layer(origin), gets(followers)).await;
+            assert_eq!((got.len(), load.calls()), (followers, followers));
+            let each = readings.load(Ordering::Relaxed) / followers;
+            eprintln!("{failure:?} x {followers}: {each} readings for each");
+            assert!(each <= 100, "{failure:?}: {each}");
+        }
+    }
+}
+
+/// A head frees no place but its own: the other calls still run.
+#[tokio::test(start_paused = true)]
+async fn torn_bodies_free_no_places_of_calls_that_run() {
+    for failure in [Failure::Error, Failure::TornBody] {
+        let load = Load::default();
+        let origin = load.origin(move |_, call| {
+            let factor = u32::try_from(call * 7 % 19).expect("few") + 1;
+            failure.fail(SLOW * factor)
+        });
+        let (took, got) = herd(&layer().layer(origin), gets(140)).await;
+        eprintln!(
+            "{failure:?}: at most {} calls at once, {took:?}",
+            load.most()
+        );
+        assert_eq!((got.len(), load.calls()), (140, 140));
+        assert!(load.most() <= MAX_PARALLEL, "{failure:?}: {}", load.most());
+    }
+}
+
+/// After torn ones, one body that begins well is enough: all read it while it arrives.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_begins_well_ends_the_pacing_before_it_is_whole() {
+    let load = Load::default();
+    let origin = load.origin(|_, call| async move {
+        match call {
+            0..=20 => Failure::TornBody.fail(SLOW).await,
+            _ => slow_body(SLOW, 20 * SECOND).await,
+        }
+    });
+    let begun = Instant::now();
+    let (took, got) = herd(&layer().layer(origin), gets(1000)).await;
+    assert_eq!(got.iter().filter(|got| is_good(got)).count(), 980);
+    assert!(load.calls() <= 20 + MAX_PARALLEL, "{}", load.calls());
+    assert!(took <= 20 * SECOND + 8 * SLOW, "{took:?}");
+    eprintln!("{} calls, {:?}", load.calls(), begun.elapsed());
+}
+
+/// Requests that may not share the response look at it, too, and hold up nobody.
+#[tokio::test(start_paused = true)]
+async fn requests_that_cannot_use_a_response_let_others_look() {
+    for parallel in [1, 3, 8] {
+        let load = Load::default();
+        let origin = load.origin(|request, call| async move {
+            match call {
+                0..=20 => Failure::Error.fail(SLOW).await,
+                _ if request.headers().contains_key("cookie") => {
+                    Failure::Status(503).fail(SECOND).await
+                }
+                _ => slow_body(SLOW, 20 * SECOND).await,
+            }
+        });
+        let service = layer().max_parallel_retries(parallel).layer(origin);
+        let odd = gets(100).map(|ask| with(ask, "cookie", "a=1"));
+        let (took, got) = herd(&service, odd.chain(gets(100))).await;
+        let good = got.iter().filter(|got| is_good(got)).count();
+        eprintln!(
+            "{parallel}: {good} good of 200, {} calls, {took:?}",
+            load.calls()
+        );
+        assert!(good >= 80, "{good}");
+        assert_eq!(good + count(&got, 503), 200 - 20);
+        assert!(took <= 45 * SECOND, "{took:?}");
+    }
+}
