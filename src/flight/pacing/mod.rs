@@ -21,14 +21,14 @@
 //! |---|---|
 //! | at first | [`at_first`](PlaceLimit::at_first) |
 //! | for each [`doubling_time`](PlaceLimit::doubling_time) that requests have waited | twice as many |
-//! | for each doubling time that none has waited | half as many again, down to `at_first` |
+//! | for each doubling time that none has waited | half as many, down to `at_first` |
 //! | beside calls that have hung for a doubling time | `at_first` at least |
-//!
-//! A response head that may be shared wakes two of the requests that wait: its body may break off.
-//! If one of them has use for it, or the body ends well, the pacing is over for all.
 //!
 //! Each [queue](Precedence) has these numbers for itself, too, so that many requests that begin to
 //! wait now do not all have places because others have waited for long.
+//!
+//! A response head that may be shared wakes two of the requests that wait: its body may break off.
+//! If one of them has use for it, or the body ends well, the pacing is over for all.
 //!
 //! Knows numbers, wakers and the lock of the table, not requests. Start at [`Place`], then
 //! [`PacedKeys`](paced_keys::PacedKeys).
