@@ -274,7 +274,7 @@ pub fn ok(lines: &str, content: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{lines}content-length: {length}\r\n\r\n{content}")
 }
 
-/// A 200 that is fresh for a minute.
+/// A 200 that is fresh for longer than a test waits.
 pub fn fresh(content: &str) -> String {
-    ok("cache-control: max-age=60\r\n", content)
+    ok("cache-control: max-age=3600\r\n", content)
 }

@@ -23,8 +23,15 @@ use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
 
 const DONE: &str = "HTTP/1.1 204 No Content\r\n\r\n";
-/// A test never waits so long.
-const LONG: [&str; 2] = ["--broken-upload-timeout", "1h"];
+/// A test never waits so long. The other timeouts would end a wait as well.
+const LONG: [&str; 6] = [
+    "--broken-upload-timeout",
+    "1h",
+    "--head-timeout",
+    "1h",
+    "--idle-timeout",
+    "1h",
+];
 const SHORT: [&str; 2] = ["--broken-upload-timeout", "300ms"];
 
 /// An origin whose page has the number of writes so far as its version. It counts one at its head,
@@ -113,6 +120,8 @@ async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
     for (status, is_written) in [("204 No Content", true), ("403 Forbidden", false)] {
         let (told, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell, wait) = (told.clone(), go.clone());
+        let gone = Arc::new(Notify::new());
+        let end_told = gone.clone();
         let end = if is_written {
             ""
         } else {
@@ -121,9 +130,10 @@ async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
         let answer = format!("HTTP/1.1 {status}\r\n{end}\r\n");
         let steps = move || {
             let say = Step::Say(answer.clone().into_bytes());
-            vec![Step::Tell(tell.clone()), Step::Wait(wait.clone()), say]
+            let (tell, wait) = (Step::Tell(tell.clone()), Step::Wait(wait.clone()));
+            vec![tell, wait, say, Step::Gone(end_told.clone())]
         };
-        let (origin, proxy, _) = acting_on_heads(steps, &LONG).await;
+        let (_origin, proxy, _) = acting_on_heads(steps, &LONG).await;
         let parts = vec![data("abc"), Part::Wait(told), reset()];
         send_parts(&proxy, Some("10"), parts).await;
         assert!(stays_a_hit(&proxy).await, "nothing is known yet");
@@ -133,7 +143,8 @@ async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
             false => assert!(stays_a_hit(&proxy).await),
         }
         // A connection with half a request is of no use.
-        until("no half request is left", async || origin.open() <= 1).await;
+        let gone = timeout(PATIENCE, gone.notified()).await;
+        gone.expect("no half request is left");
     }
 }
 
@@ -150,7 +161,7 @@ async fn an_http2_upstream_is_judged_by_its_answer() {
             let answer = Response::builder();
             if request.method() == Method::GET {
                 let page = Bytes::from(format!("v{}", version.load(Ordering::SeqCst)));
-                let answer = answer.header("cache-control", "max-age=60");
+                let answer = answer.header("cache-control", "max-age=3600");
                 return Ok::<_, Infallible>(answer.body(Full::new(page)).expect("a page"));
             }
             version.fetch_add(1, Ordering::SeqCst);
@@ -165,7 +176,7 @@ async fn an_http2_upstream_is_judged_by_its_answer() {
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), answer));
         }
     });
-    let options = ["--upstream", &url, "--http2-upstream", LONG[0], LONG[1]];
+    let options = [&["--upstream", &url, "--http2-upstream"][..], &LONG].concat();
     let proxy = Example::start("proxy", &options).await;
     exchange(proxy.port(), last_get("/hot")).await;
     let mut raw = Raw::connect(proxy.port()).await;
@@ -183,7 +194,10 @@ async fn an_http2_upstream_is_judged_by_its_answer() {
 /// An upstream that waits for the rest has done nothing, and is let go.
 #[tokio::test]
 async fn an_upstream_that_waits_for_the_rest_is_let_go() {
-    let (origin, proxy, written) = acting_on_heads(|| vec![Step::Content], &SHORT).await;
+    let gone = Arc::new(Notify::new());
+    let told = gone.clone();
+    let steps = move || vec![Step::Gone(told.clone())];
+    let (_origin, proxy, written) = acting_on_heads(steps, &SHORT).await;
     for said in [
         put("content-length: 10", "abc"),
         put("transfer-encoding: chunked", "3\r\nabc\r\n"),
@@ -196,7 +210,8 @@ async fn an_upstream_that_waits_for_the_rest_is_let_go() {
         })
         .await;
         drop(raw);
-        until("it is let go", async || origin.open() <= 1).await;
+        let let_go = timeout(PATIENCE, gone.notified()).await;
+        let_go.expect("it is let go");
         assert!(stays_a_hit(&proxy).await, "{said}");
     }
 }
@@ -204,15 +219,18 @@ async fn an_upstream_that_waits_for_the_rest_is_let_go() {
 /// The answer may have come long before the client breaks off.
 #[tokio::test]
 async fn an_early_answer_counts_however_much_content_followed() {
-    let steps = || vec![Step::Say(DONE.into()), Step::Content];
-    let (origin, proxy, _) = acting_on_heads(steps, &LONG).await;
+    let gone = Arc::new(Notify::new());
+    let told = gone.clone();
+    let steps = move || vec![Step::Say(DONE.into()), Step::Gone(told.clone())];
+    let (_origin, proxy, _) = acting_on_heads(steps, &LONG).await;
     let mut raw = Raw::connect(proxy.port()).await;
     raw.say(put("content-length: 2000000", &"x".repeat(1 << 20)))
         .await;
     raw.hear_until("204 No Content").await;
     drop(raw);
     assert_eq!(page(&proxy).await, "v1");
-    until("it is let go", async || origin.open() <= 1).await;
+    let let_go = timeout(PATIENCE, gone.notified()).await;
+    let_go.expect("it is let go");
 }
 
 /// A client that stops within its content, and goes on listening, gets the whole answer.
@@ -275,10 +293,10 @@ async fn an_upstream_that_gives_up_first_writes_nothing() {
 async fn nothing_is_waited_for_without_need() {
     let steps = || vec![Step::Content];
     for (method, options) in [
-        ("OPTIONS", LONG),
-        ("PUT", ["--broken-upload-timeout", "0s"]),
+        ("OPTIONS", &LONG[..]),
+        ("PUT", &["--broken-upload-timeout", "0s"]),
     ] {
-        let (_origin, proxy, _) = acting_on_heads(steps, &options).await;
+        let (_origin, proxy, _) = acting_on_heads(steps, options).await;
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(write(method, "content-length: 10", "abc")).await;
         raw.stop_saying().await;
@@ -292,7 +310,7 @@ async fn nothing_is_waited_for_without_need() {
 /// on the head: they invalidate once.
 #[tokio::test]
 async fn broken_uploads_are_bounded() {
-    let options = [LONG[0], LONG[1], "--max-broken-uploads", "16"];
+    let options = [&LONG[..], &["--max-broken-uploads", "16"]].concat();
     let (origin, proxy, written) = acting_on_heads(|| vec![Step::Content], &options).await;
     let mut clients = JoinSet::new();
     for _ in 0..500 {

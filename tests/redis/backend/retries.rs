@@ -132,9 +132,12 @@ async fn an_idle_connection_that_died_is_given_up() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let redis = options(&tap.url(), "test").max_connections(1);
-    let redis = redis.response_timeout(Duration::from_millis(500)).build();
+    let redis = redis.response_timeout(Duration::from_secs(3)).build();
     let sample = Sample::of(&redis, "/a", "a").await;
-    let guarded = Guarded::new(redis).invalidation_deadline(Duration::from_millis(100));
+    let guarded = Guarded::new(redis)
+        .lookup_deadline(PATIENCE)
+        .store_deadline(PATIENCE)
+        .invalidation_deadline(Duration::from_millis(100));
     sample.store(&guarded).await;
     tokio::time::sleep(Duration::from_millis(3100)).await;
     tap.strand();
