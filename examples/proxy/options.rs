@@ -128,7 +128,7 @@ pub struct Options {
     pub idle_timeout: Duration,
 
     /// Longest wait for the response to a write whose client broke its content off: the upstream
-    /// may have acted on what it got. Without a response the write counts as rejected
+    /// may have acted on a part of it. Without a response the write counts as rejected
     #[arg(long, value_name = "DURATION", default_value = "5s",
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub broken_upload_timeout: Duration,

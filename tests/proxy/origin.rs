@@ -65,7 +65,7 @@ struct Connections {
     closed: AtomicUsize,
 }
 
-/// A port on which nobody listens. It is bound, so that no other test gets it.
+/// A port without a listener. It is bound, so that no other test gets it.
 pub struct Nobody(TcpSocket);
 
 impl Nobody {

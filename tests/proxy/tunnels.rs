@@ -49,7 +49,7 @@ async fn a_websocket_echoes() {
     assert_eq!(heard.field("sec-websocket-version"), "13");
 }
 
-/// P8: what is logged about a tunnel says which request it is of.
+/// P8: each log line about a tunnel says which request it is of.
 #[tokio::test]
 async fn a_websocket_is_logged_with_its_request() {
     let origin = Origin::start(|_| vec![Step::Say(AGREED.into()), Step::Some, Step::Close]).await;

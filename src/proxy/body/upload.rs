@@ -82,12 +82,12 @@ where
 
 /// Content that its client has broken off: it stays unfinished for a while, then ends with an
 /// error.
-struct BrokenOff {
+struct UnfinishedContent {
     wait: Option<EndOfWait>,
     error: Option<BoxError>,
 }
 
-impl BrokenOff {
+impl UnfinishedContent {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(wait) = &mut self.wait {
             ready!(wait.as_mut().poll(cx));
@@ -106,7 +106,7 @@ pin_project! {
         idle: IdleTimer,
         clock: HeadClock,
         fate: UploadFate,
-        broken_off: Option<BrokenOff>,
+        broken_off: Option<UnfinishedContent>,
     }
 }
 
@@ -159,7 +159,7 @@ where
         if is_whole {
             return Poll::Ready(Some(Err(error)));
         }
-        let broken_off = upload.broken_off.insert(BrokenOff {
+        let broken_off = upload.broken_off.insert(UnfinishedContent {
             wait: upload.fate.break_off(kind),
             error: Some(error),
         });

@@ -114,7 +114,7 @@ async fn a_write_that_is_carried_out_on_its_head_leaves_nothing_stale() {
     }
 }
 
-/// The proxy is told of a reset at once, and drops the call.
+/// A reset stream drops the call at the proxy, which runs on as a write without a client.
 #[tokio::test]
 async fn a_write_whose_http2_stream_is_reset_is_judged_by_its_answer() {
     for (status, is_written) in [("204 No Content", true), ("403 Forbidden", false)] {
@@ -288,7 +288,7 @@ async fn an_upstream_that_gives_up_first_writes_nothing() {
     }
 }
 
-/// Safe methods write nothing, and with no time nobody waits.
+/// Neither a safe method nor a timeout of 0 waits.
 #[tokio::test]
 async fn nothing_is_waited_for_without_need() {
     let steps = || vec![Step::Content];
