@@ -9,6 +9,7 @@ pub fn is_measuring() -> bool {
 }
 
 /// The median; of an even number of values the upper one.
+#[allow(dead_code, reason = "not each benchmark measures time")]
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use quick_cache::OptionsBuilder;
-
 use super::MemoryBackend;
 use super::store::{MemoryOptions, MemoryStore};
 use crate::backend::DEFAULT_MAX_VARIANTS;
@@ -11,8 +9,6 @@ use crate::key::DigestSeed;
 
 const DEFAULT_CAPACITY: u64 = 64 * 1024 * 1024;
 const DEFAULT_MAX_RESPONSE_SIZE: u64 = 2 * 1024 * 1024;
-/// More shards gain nothing: all requests for one hot key meet in one shard anyway.
-const MAX_SHARDS: u64 = 64;
 
 /// Builds a [`MemoryBackend`].
 ///
@@ -59,9 +55,7 @@ impl MemoryBackendBuilder {
     /// [weight](crate::backend::StoredResponse::weight).
     ///
     /// Default: 2 MiB, or an eighth of the capacity if that is less. Values of more than half of
-    /// the capacity count as half of it. With 0 nothing is stored. A response must fit into one of
-    /// the shards that the capacity is divided into: a larger limit means fewer shards, and more
-    /// requests that wait for the lock of one.
+    /// the capacity count as half of it. With 0 nothing is stored.
     pub fn max_response_size(mut self, bytes: u64) -> Self {
         self.max_response_size = Some(bytes);
         self
@@ -99,21 +93,6 @@ impl MemoryBackendBuilder {
             max_variants: self.max_variants,
             seed: self.seed.unwrap_or_else(DigestSeed::random),
         };
-        let sizes = map_options(self.capacity, max_response_size);
-        MemoryBackend(Arc::new(MemoryStore::new(sizes, options)))
+        MemoryBackend(Arc::new(MemoryStore::new(self.capacity, options)))
     }
-}
-
-/// Divides the capacity into shards that each hold at least one response of the largest size.
-fn map_options(capacity: u64, max_response_size: u64) -> quick_cache::Options {
-    let shards = (capacity / (2 * max_response_size).max(1)).clamp(1, MAX_SHARDS);
-    let shards = 1 << shards.ilog2();
-    OptionsBuilder::new()
-        .shards(shards)
-        // quick_cache makes fewer shards if that were less than 32 items each. The number of
-        // evicted keys that it remembers grows with the estimate.
-        .estimated_items_capacity((capacity / 4096).clamp(32 * shards as u64, 1 << 20) as usize)
-        .weight_capacity(capacity)
-        .build()
-        .expect("capacity and estimate are set")
 }

@@ -23,6 +23,10 @@ impl MemoryFence {
     pub(super) const fn number(self) -> u64 {
         self.0
     }
+
+    pub(super) const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 /// The last invalidations of all resources, in a fixed amount of memory.

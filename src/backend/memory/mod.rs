@@ -3,7 +3,7 @@
 //! ```text
 //! mod              MemoryBackend: implements Backend    builder   its options
 //! store            the operations, their locks           entry     entries and their weight
-//! slots            where a resource's responses lie      expiry    the order of expiry
+//! slots            where a resource's responses lie      map       entries by slot; evicts them
 //! fence            invalidations of resources            groups    invalidations of groups
 //! variants         the variants under one key            evicted   what the map evicts
 //! ```
@@ -15,17 +15,17 @@
 //! in place: each lookup compares the number of the group's last invalidation with that of the
 //! member.
 //!
-//! Locks are taken in this order: a stripe of the fences, then a shard of the map. Code that runs
-//! under the lock of a shard takes no stripe.
+//! Locks are taken in this order: a stripe of the fences, then the map's own (see `map`). Code that
+//! runs under these takes no stripe.
 //!
 //! Start reading at `store`.
 
 mod builder;
 mod entry;
 mod evicted;
-mod expiry;
 mod fence;
 mod groups;
+mod map;
 #[cfg(all(test, trc_loom))]
 mod model;
 mod slots;
@@ -46,8 +46,7 @@ use crate::semantics::moment::Moment;
 /// Stores responses in the memory of this process.
 ///
 /// Clones share the stored responses. Keys, headers, bodies and bookkeeping together take at most
-/// the capacity, in bytes; entries that are used least are evicted first (Clock-PRO, by
-/// `quick_cache`). Expired responses that may not be used stale either are removed when new ones
+/// the capacity, in bytes; entries that are used least are evicted first (a variant of S3-FIFO). Expired responses that may not be used stale either are removed when new ones
 /// are stored. An invalidation takes the same time for any number of queries and variants. No
 /// operation fails or waits.
 ///

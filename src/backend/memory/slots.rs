@@ -8,132 +8,117 @@
 
 use std::sync::atomic::Ordering;
 
-use quick_cache::sync::{EntryAction, EntryResult};
-
-use super::entry::{EntryContent, MemoryEntry, Slot};
+use super::entry::{EntryContent, MemoryEntry, Slot, Tag};
 use super::evicted::EvictedEntries;
 use super::store::MemoryStore;
 use crate::key::{CacheKey, Resource};
 
+/// What a lookup sees of a head that holds the content of another key: the token of the other
+/// responses, if there are any.
+type OthersToken = Option<u64>;
+
 /// Lookups, which take no stripe.
 impl MemoryStore {
-    /// The entry of a key, unless it belongs to a head that was removed since.
+    /// The content of a key, unless it belongs to a head that was removed since.
     #[inline]
-    pub(super) fn valid_entry(&self, key: &CacheKey) -> Option<MemoryEntry> {
-        let head = self.entries.get(&Slot::head(key.resource()))?;
-        match head.key == *key {
-            true => Some(head),
-            false => self.other_entry(key, &head),
+    pub(super) fn valid_content(&self, key: &CacheKey) -> Option<EntryContent> {
+        let tag = Tag::new(key);
+        let read = |head: &MemoryEntry| -> Result<EntryContent, OthersToken> {
+            match head.holds(tag) {
+                true => Ok(head.content.clone()),
+                false => Err(head.has_others().then(|| head.token())),
+            }
+        };
+        match self.entries.get(Slot::head(key.resource()), read)? {
+            Ok(content) => Some(content),
+            Err(others_token) => self.other_content(key, tag, others_token?),
         }
     }
 
-    /// The entry of a key that is not the one in the head.
+    /// The content of a key that is not in the head.
     #[inline(never)]
-    fn other_entry(&self, key: &CacheKey, head: &MemoryEntry) -> Option<MemoryEntry> {
-        if !head.has_others {
-            return None;
-        }
-        let entry = self.entries.get(&Slot::own(key))?;
-        (entry.key == *key && entry.token == head.token).then_some(entry)
+    fn other_content(&self, key: &CacheKey, tag: Tag, token: u64) -> Option<EntryContent> {
+        let is_valid = |entry: &MemoryEntry| entry.holds(tag) && entry.token() == token;
+        let read = |entry: &MemoryEntry| is_valid(entry).then(|| entry.content.clone());
+        self.entries.get(Slot::own(key), read)?
     }
 
-    /// The entry of a key, valid or not. The map does not take this for a use of it.
-    pub(super) fn stored_entry(&self, key: &CacheKey) -> Option<MemoryEntry> {
-        let is_key = |entry: &MemoryEntry| entry.key == *key;
-        let head = self.entries.peek(&Slot::head(key.resource()));
-        head.filter(is_key)
-            .or_else(|| self.entries.peek(&Slot::own(key)).filter(is_key))
+    /// The content of a key, valid or not. The map does not take this for a use of it.
+    pub(super) fn stored_content(&self, key: &CacheKey) -> Option<EntryContent> {
+        let tag = Tag::new(key);
+        let read = |entry: &MemoryEntry| entry.holds(tag).then(|| entry.content.clone());
+        let in_head = self.entries.peek(Slot::head(key.resource()), read);
+        in_head
+            .flatten()
+            .or_else(|| self.entries.peek(Slot::own(key), read).flatten())
     }
 }
 
 /// Changes, under the lock of the resource's stripe unless they say otherwise.
 impl MemoryStore {
-    /// Stores an entry: in the head if that is free, or else in a slot of its own.
+    /// Stores content: in the head if that is free, or else in a slot of its own. `now` is the time
+    /// in whole seconds.
     pub(super) fn insert_entry(
         &self,
         key: &CacheKey,
         content: EntryContent,
+        now: u32,
         evicted: &mut EvictedEntries,
     ) {
-        let head_slot = Slot::head(key.resource());
-        let head = self.entries.peek(&head_slot);
-        let head = head.filter(|head| head.key.resource() == key.resource());
+        let (head_slot, tag) = (Slot::head(key.resource()), Tag::new(key));
+        let head = self.entries.peek(head_slot, |head| {
+            let state = (head.holds(tag), head.is_free());
+            (state, head.token(), head.has_others())
+        });
         let (slot, token, has_others) = match head {
             None => (head_slot, self.next_token(), false),
-            Some(head) if head.key == *key => (head_slot, head.token, head.has_others),
-            Some(head) if head.is_free() => {
+            Some(((true, _), token, has_others)) => (head_slot, token, has_others),
+            Some(((false, true), token, has_others)) => {
                 // The key may have had a slot of its own until now.
-                if let Some((_, entry)) = self.entries.remove(&Slot::own(key)) {
-                    evicted.add_replaced(entry);
+                if let Some(content) = self.remove_own(key, tag) {
+                    evicted.add_uncounted(content);
                 }
-                (head_slot, head.token, head.has_others)
+                (head_slot, token, has_others)
             }
-            Some(head) => {
-                if !head.has_others {
-                    self.note_others(&head_slot);
+            Some(((false, false), token, has_others)) => {
+                if !has_others {
+                    self.entries.note_others(head_slot);
                 }
-                (Slot::own(key), head.token, false)
+                (Slot::own(key), token, false)
             }
         };
-        let id = content.id();
-        let entry = MemoryEntry::new(*key, token, has_others, content);
-        evicted.inserting(slot, id, |evicted| {
-            self.entries.insert_with_lifecycle(slot, entry, evicted);
-        });
+        let mut entry = MemoryEntry::new(slot, tag, token, content);
+        if has_others {
+            entry.set_has_others();
+        }
+        self.entries.insert(entry, now, evicted);
     }
 
     fn next_token(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Notes in a head that there are responses in other slots.
-    fn note_others(&self, head_slot: &Slot) {
-        // Should the head have been evicted meanwhile, its other responses are out of reach.
-        let _ = self.entries.entry(head_slot, None, |_, head| {
-            head.has_others = true;
-            EntryAction::Retain(())
-        });
+    fn remove_own(&self, key: &CacheKey, tag: Tag) -> Option<EntryContent> {
+        let holds = |entry: &MemoryEntry| entry.holds(tag);
+        self.entries.remove_content(Slot::own(key), holds)
     }
 
-    /// Removes the entry of a key if it is `due`. The other responses of the resource stay: if the
-    /// entry is in the head, the record stays with them.
+    /// Removes the content of a key. The other responses of the resource stay: if the content is
+    /// in the head, the record stays with them.
     ///
     /// It needs no lock: the entry is looked at and removed in one step.
-    pub(super) fn remove_entry(
-        &self,
-        key: &CacheKey,
-        due: impl Fn(&MemoryEntry) -> bool,
-    ) -> Option<MemoryEntry> {
-        let is_due = |entry: &MemoryEntry| entry.key == *key && due(entry);
-        let head_slot = Slot::head(key.resource());
-        if !self
+    pub(super) fn remove_entry(&self, key: &CacheKey) -> Option<EntryContent> {
+        let tag = Tag::new(key);
+        let holds = |entry: &MemoryEntry| entry.holds(tag);
+        let in_head = self
             .entries
-            .peek(&head_slot)
-            .is_some_and(|head| is_due(&head))
-        {
-            let removed = self.entries.remove_if(&Slot::own(key), is_due);
-            return removed.map(|(_, entry)| entry);
-        }
-        let removed = self.entries.entry(&head_slot, None, |_, head| {
-            if !is_due(head) {
-                return EntryAction::Retain(None);
-            }
-            if !head.has_others {
-                return EntryAction::Remove;
-            }
-            let record = MemoryEntry::record(*key.resource(), head.token);
-            EntryAction::Retain(Some(std::mem::replace(head, record)))
-        });
-        match removed {
-            EntryResult::Retained(removed) => removed,
-            EntryResult::Removed(_, entry) => Some(entry),
-            EntryResult::Replaced(..) | EntryResult::Vacant(_) | EntryResult::Timeout => None,
-        }
+            .remove_content(Slot::head(key.resource()), holds);
+        in_head.or_else(|| self.remove_own(key, tag))
     }
 
     /// Removes the head of a resource, after its fences were broken. The caller drops it when the
     /// stripe is unlocked.
-    pub(super) fn remove_resource(&self, resource: Resource) -> Option<(Slot, MemoryEntry)> {
-        self.entries.remove(&Slot::head(&resource))
+    pub(super) fn remove_resource(&self, resource: Resource) -> Option<EntryContent> {
+        self.entries.remove(Slot::head(&resource))
     }
 }

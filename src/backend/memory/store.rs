@@ -3,24 +3,17 @@
 //! Every method that changes a resource runs its change under the lock of the resource's stripe
 //! (see `fence`) and drops the removed entries after that lock is released.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::entry::{EntryContent, EntryWeight, MemoryEntry, Slot};
-use super::evicted::{CollectEvicted, EvictedEntries};
-use super::expiry::ExpiryQueue;
+use super::entry::{EntryContent, ShortFence, StoredRule};
+use super::evicted::EvictedEntries;
 use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
+use super::map::EntryMap;
 use super::variants::StoredVariants;
 use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
-use crate::key::{CacheKey, DigestHash, DigestSeed, Resource};
-
-pub(super) type EntryMap =
-    quick_cache::sync::Cache<Slot, MemoryEntry, EntryWeight, DigestHash, CollectEvicted>;
-
-/// The number of expiry queues: enough that sweeping one of them never takes long.
-pub(super) const EXPIRY_QUEUES: usize = 64;
+use crate::key::{CacheKey, DigestSeed, Resource};
 
 /// The options that operations look at.
 #[derive(Debug)]
@@ -36,20 +29,18 @@ pub(super) struct MemoryStore {
     pub(super) options: MemoryOptions,
     pub(super) fences: Fences,
     pub(super) groups: GroupInvalidations,
-    pub(super) expiries: Box<[Mutex<ExpiryQueue>]>,
     pub(super) entries: EntryMap,
     pub(super) next_token: AtomicU64,
     evictions: AtomicU64,
 }
 
 impl MemoryStore {
-    pub(super) fn new(sizes: quick_cache::Options, options: MemoryOptions) -> Self {
+    pub(super) fn new(capacity: u64, options: MemoryOptions) -> Self {
         Self {
             options,
             fences: Fences::default(),
             groups: GroupInvalidations::default(),
-            expiries: (0..EXPIRY_QUEUES).map(|_| Mutex::default()).collect(),
-            entries: EntryMap::with_options(sizes, EntryWeight, DigestHash, CollectEvicted),
+            entries: EntryMap::new(capacity),
             next_token: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
         }
@@ -58,13 +49,13 @@ impl MemoryStore {
     /// Looks a key up. Takes no stripe.
     pub(super) fn get(&self, key: &CacheKey) -> Lookup<MemoryFence> {
         let fence = self.fences.capture();
-        match self.valid_entry(key).map(|entry| entry.content) {
+        match self.valid_content(key) {
             Some(EntryContent::Response(response, since))
-                if self.groups.none_since(response.groups(), since) =>
+                if self.groups.none_since(response.groups(), since.get()) =>
             {
                 Lookup::Found(response, fence)
             }
-            Some(EntryContent::Rule(rule, _)) => Lookup::Varies(rule, fence),
+            Some(EntryContent::Rule(stored)) => Lookup::Varies(stored.rule.clone(), fence),
             Some(EntryContent::Response(..) | EntryContent::Free) | None => Lookup::Miss(fence),
         }
     }
@@ -75,8 +66,9 @@ impl MemoryStore {
     /// The fence of its lookup does not tell: a lookup takes no stripe, so it may capture the
     /// number of an invalidation and read a response that this invalidation is about to remove.
     pub(super) fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse) -> bool {
-        match self.stored_entry(key).map(|entry| entry.content) {
+        match self.stored_content(key) {
             Some(EntryContent::Response(stored, since)) => {
+                let since = since.get();
                 std::ptr::eq(&*stored, response)
                     && self.fences.none_since(key.resource(), since)
                     && self.groups.none_numbered_since(response.groups(), since)
@@ -95,7 +87,6 @@ impl MemoryStore {
         if response.weight() as u64 > self.options.max_response_size {
             return PutOutcome::TooLarge;
         }
-        let freshness = response.freshness();
         let mut evicted = EvictedEntries::default();
         // A group that is invalidated after this check is noticed by the lookups.
         if !self.groups.none_since(response.groups(), fence) {
@@ -110,11 +101,6 @@ impl MemoryStore {
             return PutOutcome::Superseded;
         }
         self.count_evicted(evicted);
-        self.expire(
-            key,
-            freshness.useful_until(),
-            freshness.received.monotonic(),
-        );
         PutOutcome::Stored
     }
 
@@ -126,7 +112,6 @@ impl MemoryStore {
         response: Arc<StoredResponse>,
     ) -> PutOutcome {
         let fits = response.weight() as u64 <= self.options.max_response_size;
-        let freshness = response.freshness();
         let mut evicted = EvictedEntries::default();
         let (holds, removed) = self.fences.replace(key.resource(), fence, |holds| {
             let removed = self.remove_resource(*key.resource());
@@ -140,11 +125,6 @@ impl MemoryStore {
         match (holds, fits) {
             (true, true) => {
                 self.count_evicted(evicted);
-                self.expire(
-                    key,
-                    freshness.useful_until(),
-                    freshness.received.monotonic(),
-                );
                 PutOutcome::Stored
             }
             (false, _) => PutOutcome::Superseded,
@@ -157,7 +137,7 @@ impl MemoryStore {
         let mut evicted = EvictedEntries::default();
         let remove = || {
             self.remove_variants(key, &mut evicted);
-            evicted.add(self.remove_entry(key, |_| true));
+            evicted.add(self.remove_entry(key));
         };
         let removed = self.fences.if_holds(key.resource(), fence, remove);
         removed.is_some()
@@ -172,9 +152,6 @@ impl MemoryStore {
 
     pub(super) fn clear(&self) {
         self.fences.clear(|| self.entries.clear());
-        for expiry in &self.expiries {
-            lock(expiry).clear();
-        }
     }
 
     /// Whether no invalidation since the fence was captured may concern a fill of this resource.
@@ -184,9 +161,10 @@ impl MemoryStore {
     }
 
     pub(super) fn usage(&self) -> Usage {
+        let (entries, bytes) = self.entries.usage();
         Usage {
-            entries: self.entries.len() as u64,
-            bytes: self.entries.weight(),
+            entries: entries as u64,
+            bytes,
             evictions: self.evictions.load(Ordering::Relaxed),
         }
     }
@@ -201,9 +179,10 @@ impl MemoryStore {
         since: MemoryFence,
         evicted: &mut EvictedEntries,
     ) {
+        let now = whole_seconds(&response);
         let is_variant = match response.vary_rule() {
             Some(rule) => {
-                self.insert_rule(key, rule, evicted);
+                self.insert_rule(key, rule, now, evicted);
                 true
             }
             None => {
@@ -211,41 +190,44 @@ impl MemoryStore {
                 false
             }
         };
-        self.insert_entry(key, EntryContent::Response(response, since), evicted);
+        let content = EntryContent::Response(response, ShortFence::new(since));
+        self.insert_entry(key, content, now, evicted);
         // It may have evicted its rule, or the head that the rule belonged to. Out of reach now, it
         // would be found again under the next rule, however old it is then.
         if is_variant && self.stored_rule(&key.primary()).is_none() {
-            evicted.add(self.remove_entry(key, |_| true));
+            evicted.add(self.remove_entry(key));
         }
     }
 
     /// The rule under a primary key, if lookups find it.
-    fn stored_rule(&self, primary: &CacheKey) -> Option<Arc<VaryRule>> {
-        match self.valid_entry(primary)?.content {
-            EntryContent::Rule(rule, _) => Some(rule),
-            EntryContent::Response(..) | EntryContent::Free => None,
-        }
+    fn stored_rule(&self, primary: &CacheKey) -> Option<Arc<StoredRule>> {
+        self.valid_content(primary)?.rule().cloned()
     }
 
     /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
     /// variants beyond the limit, and those stored under another rule, which lookups cannot reach.
-    fn insert_rule(&self, key: &CacheKey, rule: &Arc<VaryRule>, evicted: &mut EvictedEntries) {
-        let (variant, limit) = (key.variant(), self.options.max_variants);
-        let current = self.valid_entry(&key.primary());
-        let (variants, removed) = match current.map(|entry| entry.content) {
-            Some(EntryContent::Rule(old, variants)) if old == *rule => {
-                variants.with(variant, limit)
-            }
-            Some(EntryContent::Rule(_, variants)) => {
-                (StoredVariants::new(variant), variants.all().to_vec())
-            }
-            _ => (StoredVariants::new(variant), Vec::new()),
+    fn insert_rule(
+        &self,
+        key: &CacheKey,
+        rule: &Arc<VaryRule>,
+        now: u32,
+        evicted: &mut EvictedEntries,
+    ) {
+        let (primary, variant) = (key.primary(), key.variant());
+        let (variants, removed) = match self.stored_rule(&primary) {
+            Some(old) if old.rule == *rule => old.variants.with(variant, self.options.max_variants),
+            Some(old) => (StoredVariants::new(variant), old.variants.all().to_vec()),
+            None => (StoredVariants::new(variant), Vec::new()),
         };
-        let content = EntryContent::Rule(rule.clone(), variants);
-        self.insert_entry(&key.primary(), content, evicted);
+        let rule = StoredRule {
+            primary,
+            rule: rule.clone(),
+            variants,
+        };
+        let content = EntryContent::Rule(Arc::new(rule));
+        self.insert_entry(&primary, content, now, evicted);
         for variant in removed {
-            let key = key.primary().with_variant(variant);
-            evicted.add(self.remove_entry(&key, |_| true));
+            evicted.add(self.remove_entry(&primary.with_variant(variant)));
         }
     }
 
@@ -253,9 +235,9 @@ impl MemoryStore {
     /// one. Should the rule come back, they would be older than that response. Those of a rule that
     /// is not valid any more cannot come back: their token is gone.
     fn remove_variants(&self, key: &CacheKey, evicted: &mut EvictedEntries) {
-        if let Some(rule) = self.valid_entry(key) {
-            for variant in rule.variants() {
-                evicted.add(self.remove_entry(&variant, |_| true));
+        if let Some(rule) = self.stored_rule(key) {
+            for variant in rule.keys() {
+                evicted.add(self.remove_entry(&variant));
             }
         }
     }
@@ -267,34 +249,14 @@ impl MemoryStore {
     /// reach, and would find again under the next rule.
     fn count_evicted(&self, mut evicted: EvictedEntries) {
         for variant in evicted.variants() {
-            evicted.add(self.remove_entry(&variant, |_| true));
+            evicted.add(self.remove_entry(&variant));
         }
         self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
     }
-
-    /// Lists the moment a key expires at, and removes some of the entries that have expired by
-    /// `now`.
-    fn expire(&self, key: &CacheKey, expires: Option<Duration>, now: Duration) {
-        let expired = {
-            let queue = key.resource().digest() as usize % EXPIRY_QUEUES;
-            let mut expiry = lock(&self.expiries[queue]);
-            if let Some(at) = expires {
-                expiry.add(at, *key, |at, key| {
-                    let entry = self.stored_entry(key);
-                    entry.is_some_and(|entry| entry.useful_until() == Some(at))
-                });
-            }
-            expiry.take_expired(now)
-        };
-        for key in expired.into_iter().flatten() {
-            self.remove_entry(&key, |entry| {
-                entry.useful_until().is_some_and(|at| at <= now)
-            });
-        }
-    }
 }
 
-/// Locks an expiry queue, which holds hints and is valid after every single step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// The time at which a response was received, on the monotonic clock.
+fn whole_seconds(response: &StoredResponse) -> u32 {
+    let received = response.freshness().received.monotonic().as_secs();
+    u32::try_from(received).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,6 @@
 //! Tests of the capacity and of expiry.
 
 use super::{is_found, key, response};
-use crate::backend::memory::store::{EXPIRY_QUEUES, lock};
 use crate::backend::{Backend, MemoryBackend, PutOutcome};
 
 #[test]
@@ -63,31 +62,4 @@ fn expired_responses_are_removed_as_new_ones_are_stored() {
     }
     let left = backend.usage().expect("a usage").entries;
     assert!(left < 10_500, "{left} entries are left");
-}
-
-/// Keys of replaced and invalidated responses do not pile up.
-#[test]
-fn the_list_of_expiries_stays_bounded() {
-    let backend = MemoryBackend::new(1 << 20);
-    let listed = || {
-        let expiries = backend.0.expiries.iter();
-        expiries.map(|expiry| lock(expiry).len()).sum::<usize>()
-    };
-    for n in 0..100_000 {
-        let key = key(&backend, &format!("/{n}"));
-        let _ = backend
-            .0
-            .put(&key, backend.0.fences.capture(), response(100, 0, 3600));
-        let hot = self::key(&backend, "/hot");
-        let _ = backend
-            .0
-            .put(&hot, backend.0.fences.capture(), response(100, 0, 3600 + n));
-        backend.0.invalidate(*hot.resource());
-    }
-    let entries = backend.usage().expect("a usage").entries as usize;
-    assert!(
-        listed() <= 2 * entries + 64 * EXPIRY_QUEUES,
-        "{} listed for {entries}",
-        listed()
-    );
 }

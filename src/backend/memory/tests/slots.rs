@@ -1,7 +1,8 @@
 //! Tests of the slots of a resource's responses.
 
 use super::{is_found, key, put, siblings};
-use crate::backend::memory::entry::Slot;
+use crate::backend::memory::entry::{MemoryEntry, Slot, Tag};
+use crate::backend::memory::evicted::EvictedEntries;
 use crate::backend::{Backend, MemoryBackend};
 use crate::key::CacheKey;
 
@@ -41,11 +42,11 @@ fn the_end_of_the_first_response_leaves_the_others() {
         assert!(backend.0.remove(key, backend.0.fences.capture()));
     };
     let expire = |backend: &MemoryBackend, _: &CacheKey| {
-        // Queues are chosen by resource: a put to the same one removes what has expired.
+        // A put looks for what has expired at a few places: all there are in this one shard.
         put(backend, &siblings(backend)[3], 100);
     };
     for end in [&remove as &dyn Fn(&MemoryBackend, &CacheKey), &expire] {
-        let backend = MemoryBackend::default();
+        let backend = MemoryBackend::new(100_000);
         let [first, second, third, _] = siblings(&backend);
         put(&backend, &first, 0);
         for other in [second, third] {
@@ -74,15 +75,17 @@ fn a_collision_of_slots_is_a_miss() {
     for key in [first, second] {
         put(&backend, &key, 0);
     }
-    let slot = Slot::own(&second);
-    let mut foreign = backend.0.entries.peek(&slot).expect("an entry");
-    foreign.key = key(&backend, "/b");
-    backend.0.entries.insert(slot, foreign);
+    let (slot, foreign) = (Slot::own(&second), key(&backend, "/b"));
+    let read = |entry: &MemoryEntry| (entry.token(), entry.content.clone());
+    let (token, content) = backend.0.entries.peek(slot, read).expect("an entry");
+    let colliding = MemoryEntry::new(slot, Tag::new(&foreign), token, content);
+    let mut evicted = EvictedEntries::default();
+    backend.0.entries.insert(colliding, 0, &mut evicted);
     assert!(!is_found(&backend, &second));
     assert!(is_found(&backend, &first));
     assert!(backend.0.remove(&second, backend.0.fences.capture()));
     assert!(
-        backend.0.entries.peek(&slot).is_some(),
+        backend.0.entries.peek(slot, |_| ()).is_some(),
         "it is another key's"
     );
 }
