@@ -244,7 +244,8 @@ pub(crate) struct FetchInfo {
     pub(crate) contradiction: Option<Contradiction>,
 }
 
-/// A response that may be stored once its body has ended.
+/// A response that may be stored once its body has ended. Boxed, because it goes through many
+/// hands.
 pub(crate) struct Storable<F> {
     /// The key it is stored under.
     pub(crate) key: CacheKey,

@@ -79,7 +79,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     outgoing: &OutgoingRequest,
     head: &mut response::Parts,
     body: &Res,
-) -> Result<Storable<B::Fence>, Refusal> {
+) -> Result<Box<Storable<B::Fence>>, Refusal> {
     if head.status == StatusCode::PARTIAL_CONTENT
         && let Some(part) = parts::store::part_to_store(state, &fill, outgoing, head)
     {
@@ -111,7 +111,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     // Only a body of unknown length may turn out to be too large.
     let request = (length.is_none() && !is_forced && outgoing.is_for_whole())
         .then(|| state.digest_of(&outgoing.headers));
-    Ok(Storable {
+    Ok(Box::new(Storable {
         key,
         lookup_key,
         head: StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone()),
@@ -125,7 +125,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         kind: outgoing.kind,
         request,
         rules,
-    })
+    }))
 }
 
 /// Collects a body for the store.
@@ -134,7 +134,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
 /// `guard` is dropped when the body is stored, or is known not to be.
 pub(crate) fn capture<B: Backend>(
     state: &LayerState<B>,
-    storable: Storable<B::Fence>,
+    storable: Box<Storable<B::Fence>>,
     share: Arc<BudgetShare>,
     is_counted: bool,
     guard: impl CaptureGuard,
@@ -155,13 +155,13 @@ pub(crate) fn capture<B: Backend>(
 /// happens in the background.
 pub(crate) fn commit<B: Backend>(
     state: &LayerState<B>,
-    storable: Storable<B::Fence>,
+    storable: Box<Storable<B::Fence>>,
     captured: Captured,
     guard: impl CaptureGuard,
 ) {
-    let (whole, fence) = match captured.and_then(|whole| Ok((whole, storable.fence?))) {
-        Ok(storable) => storable,
-        Err(refusal) => {
+    let (whole, fence) = match (captured, storable.fence) {
+        (Ok(whole), Ok(fence)) => (whole, fence),
+        (Err(refusal), _) | (Ok(_), Err(refusal)) => {
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
                 note_refused(state, (&storable.lookup_key, storable.kind), request);

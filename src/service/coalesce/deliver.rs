@@ -55,7 +55,7 @@ pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
     body: OriginBody<Res>,
-    storable: Storable<B::Fence>,
+    storable: Box<Storable<B::Fence>>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
     let late = LateRefusal::default();
@@ -115,7 +115,7 @@ pub(crate) fn deliver_shared<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
     body: OriginBody<Res>,
-    storable: Storable<B::Fence>,
+    storable: Box<Storable<B::Fence>>,
     (leader, runtime): (Arc<Leader<B::Fence, SharedHead>>, Handle),
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
@@ -163,7 +163,7 @@ fn reader_from_start(stream: &BodyStream) -> BodyReader {
 /// The pump from a body to the readers of a stream, which captures it for the store.
 fn pump<B: Backend>(
     state: &LayerState<B>,
-    storable: Storable<B::Fence>,
+    storable: Box<Storable<B::Fence>>,
     stream: BodyStream,
     guard: impl CaptureGuard,
 ) -> Pump {

@@ -101,9 +101,9 @@ fn may_have_parts<B: Backend>(
         && state.config.store_parts
         && fill.miss.fence.is_some()
         && fill.miss.stored_response().is_none()
+        && (state.is_partly_stored(&fill.key.key) || has(RANGE))
         && !has(IF_MATCH)
         && !has(IF_UNMODIFIED_SINCE)
-        && (has(RANGE) || state.is_partly_stored(&fill.key.key))
 }
 
 /// Takes the conditions and ranges off a request, where its response may be for others, too.

@@ -161,7 +161,7 @@ fn conclude<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     leader: Option<SharedLeader<B::Fence>>,
     (head, body): (response::Parts, OriginBody<Res>),
-    decision: Result<Storable<B::Fence>, Refusal>,
+    decision: Result<Box<Storable<B::Fence>>, Refusal>,
     refused: Option<(Refusal, StatusCode)>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
@@ -186,7 +186,7 @@ fn conclude<B: Backend, Res: InnerBody>(
 
 /// Why a response is not shared with the followers, if so. One that is stored, but may not be used
 /// without validation, is not (RFC 9111 §4, §5.2.2.4).
-fn refusal_of<F>(decision: &Result<Storable<F>, Refusal>) -> Option<Refusal> {
+fn refusal_of<F>(decision: &Result<Box<Storable<F>>, Refusal>) -> Option<Refusal> {
     match decision {
         Ok(storable) if storable.grant.freshness.is_reusable() => None,
         Ok(_) => Some(Refusal::NoCache),

@@ -136,7 +136,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     fence: Result<B::Fence, Refusal>,
     outgoing: &OutgoingRequest,
     (head, body): (&mut response::Parts, &Res),
-) -> Result<Storable<B::Fence>, Refusal> {
+) -> Result<Box<Storable<B::Fence>>, Refusal> {
     if let Some(own) = outgoing.origin_head.as_deref().or(part.own_head.as_ref()) {
         check_own_permission(state, own, &fill, outgoing, body)?;
     }
@@ -164,7 +164,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         remember_partly_stored(state, &whole, grant.freshness.lifetime);
         (key, stored.with_parts(parts))
     };
-    Ok(Storable {
+    Ok(Box::new(Storable {
         lookup_key: fill.miss.lookup_key,
         identity,
         key,
@@ -178,7 +178,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         kind: outgoing.kind,
         request: None,
         rules,
-    })
+    }))
 }
 
 /// Lets requests for the whole response look for its parts, too.
