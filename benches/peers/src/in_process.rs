@@ -53,7 +53,7 @@ const WORKLOADS: [Workload; 4] = [
         name: "one key, 900 KiB",
         keys: 1,
         length: 900 << 10,
-        requests: 20,
+        requests: 100,
     },
 ];
 
