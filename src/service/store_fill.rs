@@ -147,7 +147,7 @@ pub(crate) fn capture<B: Backend>(
     };
     let state = state.clone();
     Capture::new(limits, share, move |captured| {
-        commit(&state, storable, captured, guard);
+        commit(&state, *storable, captured, guard);
     })
 }
 
@@ -155,7 +155,7 @@ pub(crate) fn capture<B: Backend>(
 /// happens in the background.
 pub(crate) fn commit<B: Backend>(
     state: &LayerState<B>,
-    storable: Box<Storable<B::Fence>>,
+    storable: Storable<B::Fence>,
     captured: Captured,
     guard: impl CaptureGuard,
 ) {

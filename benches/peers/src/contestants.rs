@@ -64,6 +64,17 @@ pub const CONTESTANTS: [Contestant; 6] = [
     },
 ];
 
+/// Prints what each contestant leaves out.
+pub fn print_what_is_left_out() {
+    println!("What the contestants leave out of what tower-response-cache does:\n");
+    for Contestant { name, leaves_out } in &CONTESTANTS {
+        if !leaves_out.is_empty() {
+            println!("- {name}: {leaves_out}");
+        }
+    }
+    println!();
+}
+
 /// What is done with a service of whatever type.
 pub trait Visit {
     type Output;

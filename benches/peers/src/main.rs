@@ -56,6 +56,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => {
+            contestants::print_what_is_left_out();
             in_process::report(effort);
             memory::report(effort);
             over_http::report(effort);

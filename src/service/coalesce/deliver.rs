@@ -67,7 +67,7 @@ pub(crate) fn deliver_alone<B: Backend, Res: InnerBody>(
                 trailers,
                 share: Arc::new(state.buffer_share()),
             };
-            commit(state, storable, Ok(whole), late.clone());
+            commit(state, *storable, Ok(whole), late.clone());
             body
         }
         (None, Some(runtime)) => {
