@@ -3,6 +3,7 @@
 //! | outcome | the response | remembered for requests like the leader's |
 //! |---|---|---|
 //! | `Refused` | is refused, or rejects its request (most 4xx) | yes |
+//! | `Refused` | makes a hook panic | if the request has followed others, and calls alone |
 //! | `Refused` | cannot be shared this time (a broken fence), or the client forced the call | no |
 //! | `Vacant` | is a failure (5xx, 429) | no |
 //! | `Exempt` | an inner layer exempts its request | no |
@@ -29,11 +30,14 @@ pub(crate) fn note_refusal<B: Backend>(
     key: &CacheKey,
     outgoing: &OutgoingRequest,
     (refusal, status): (Refusal, StatusCode),
+    is_alone: bool,
 ) {
     let is_due_to_request = match refusal {
         Refusal::Exempt => false,
         // A hook may have meant this request alone, or all.
         Refusal::StoreIf => true,
+        // It panicked for the flights that the request has followed, too.
+        Refusal::HookPanicked => is_alone,
         _ => refusal.concerns_others() || is_fault_of_request(status),
     };
     if is_due_to_request && !is_transient(status) && outgoing.is_for_whole() {

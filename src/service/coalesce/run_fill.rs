@@ -104,7 +104,7 @@ where
     };
     let refused = refusal_of(&decision).map(|refusal| (refusal, head.status));
     if let Some(refused) = refused.filter(|_| !is_forced) {
-        note_refusal(&state, &key, &outgoing, refused);
+        note_refusal(&state, &key, &outgoing, refused, leader.is_none());
     }
     let delivery = Delivery {
         state: &state,

@@ -1,16 +1,17 @@
 //! Pages that are refused to all: each client finds that out once, and waits for no other then.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
-use tower_response_cache::Cache;
 use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::{Cache, CacheLayer};
 
 use super::{burst, layer};
-use crate::support::origin::{Origin, after, answer, cacheable, slow};
+use crate::support::origin::{Origin, after, answer, slow};
 use crate::support::time::{SECOND, settle};
 use crate::support::{get, gets, send, send_all, with};
 
@@ -77,14 +78,66 @@ async fn a_page_that_rejects_all_is_learnt_from_one_call() {
     }
 }
 
-/// The same for a hook that refuses all responses.
+/// The hooks that refuse all responses, each by its own way.
+fn refusing_hooks() -> [(&'static str, CacheLayer<MemoryBackend>); 3] {
+    [
+        ("refuses", layer().store_if(|_, _| false)),
+        (
+            "store_if panics",
+            layer().store_if(|_, _| panic!("on purpose")),
+        ),
+        ("ttl_by panics", layer().ttl_by(|_, _| panic!("on purpose"))),
+    ]
+}
+
+/// G7: a hook that refuses all responses, or panics each time.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_refuses_everything_is_learnt_from_one_call() {
-    let origin = after(SECOND, |_, _| cacheable("page"));
-    let service = layer().store_if(|_, _| false).layer(origin);
-    let took = bursts::<3>(&service, || gets(100).collect()).await;
-    println!("{took:?}");
-    assert_eq!(took, [2, 1, 1].map(Duration::from_secs));
+    for (name, layer) in refusing_hooks() {
+        let origin = after(SECOND, |_, _| answer(200, &[], "page"));
+        let service = layer.ttl(60 * SECOND).layer(origin);
+        let took = bursts::<3>(&service, || gets(100).collect()).await;
+        println!("{name}: {took:?}");
+        // Panics are believed after three calls in a row.
+        let first = if name == "refuses" { 2 } else { 4 };
+        assert_eq!(took, [first, 1, 1].map(Duration::from_secs), "{name}");
+    }
+}
+
+/// A hook that panics now and then: its panics end no sharing.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_at_times_ends_no_sharing() {
+    for in_a_row in 1..=2 {
+        let calls = AtomicUsize::new(0);
+        let layer = layer().store_if(move |_, _| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert!(call % 4 >= in_a_row, "on purpose");
+            true
+        });
+        let origin = slow(|_, _| answer(200, &[("cache-control", "max-age=1")], "page"));
+        let service = layer.layer(origin.clone());
+        for _ in 0..5 {
+            let (calls, _) = burst(&service, &origin, gets(100).collect()).await;
+            assert!(calls <= 4, "{calls} calls");
+            sleep(2 * SECOND).await;
+        }
+    }
+}
+
+/// Requests with a field for which a hook panics do not end the sharing of others.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_for_a_field_ends_no_sharing_of_others() {
+    let layer = layer().store_if(|request, _| {
+        assert!(!request.headers.contains_key("x-odd"), "on purpose");
+        true
+    });
+    let origin = slow(|_, _| answer(200, &[("cache-control", "max-age=60")], "page"));
+    let service = layer.layer(origin.clone());
+    for _ in 0..20 {
+        send(&service, with(get("/a"), "x-odd", "1")).await;
+    }
+    let (calls, _) = burst(&service, &origin, gets(100).collect()).await;
+    assert_eq!(calls, 1);
 }
 
 /// Clients that all differ in their fields: three calls, one after the other, then all are known.
