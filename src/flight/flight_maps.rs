@@ -137,10 +137,10 @@ impl<F, H> FlightMaps<F, H> {
         })
     }
 
-    /// Whether a key has a flight that is still expected to bring a response.
-    pub(super) fn has_current(&self, key: &CacheKey, rules: JoinRules) -> bool {
+    /// Whether a key has a flight that spares it a background refresh.
+    pub(super) fn spares_refresh(&self, key: &CacheKey, rules: JoinRules) -> bool {
         let current = self.current.get(key);
-        current.is_some_and(|flight| flight.is_alive(rules))
+        current.is_some_and(|flight| flight.spares_refresh(rules))
     }
 
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.

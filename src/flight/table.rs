@@ -91,7 +91,8 @@ impl<F, H> Flights<F, H> {
             None if is_paced => return Entered::NeedsPlace,
             None => {}
         }
-        Entered::Leader(self.open(maps, key, fence, rules, (id, stream())))
+        let new = |current: Option<&Flight<F, H>>| Flight::new(fence, id, rules, stream(), current);
+        Entered::Leader(self.open(maps, key, new))
     }
 
     /// A place among the paced calls of a key, to be asked for. For a request whose followed calls
@@ -126,8 +127,8 @@ impl<F, H> Flights<F, H> {
         Some(flight.follow(rules, &can_join))
     }
 
-    /// Opens a flight for a key, unless there is one already, whatever its fence. For background
-    /// refreshes, which have no request to join with.
+    /// Opens a flight for a key, unless there is one already, whatever its fence, that may still bring
+    /// a response. For background refreshes, which have no request to join with.
     pub(crate) fn lead_if_vacant(
         &self,
         key: CacheKey,
@@ -136,23 +137,22 @@ impl<F, H> Flights<F, H> {
         stream: impl FnOnce() -> BodyStream,
     ) -> Option<Leader<F, H>> {
         let maps = self.stripes.of_key(&key).lock();
-        if maps.has_current(&key, rules) {
+        if maps.spares_refresh(&key, rules) {
             return None;
         }
-        Some(self.open(maps, key, Some(fence), rules, (next_id(), stream())))
+        let new = |current: Option<&Flight<F, H>>| {
+            Flight::new(Some(fence), next_id(), rules, stream(), current).for_refresh()
+        };
+        Some(self.open(maps, key, new))
     }
 
     fn open(
         &self,
         mut maps: MutexGuard<'_, FlightMaps<F, H>>,
         key: CacheKey,
-        fence: Option<F>,
-        rules: JoinRules,
-        (id, stream): (u64, BodyStream),
+        new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> Leader<F, H> {
-        let (flight, replaced) = maps.insert(key, |current| {
-            Flight::new(fence, id, rules, stream, current)
-        });
+        let (flight, replaced) = maps.insert(key, new);
         drop(maps);
         drop(replaced);
         Leader {

@@ -111,6 +111,18 @@ async fn hanging_requests_of_one_client_keep_nothing_stale_for_long() {
     assert!(oldest <= SECOND * 20, "{oldest:?}");
 }
 
+/// The same with requests that force their calls, each of which takes over from the one before.
+#[tokio::test(start_paused = true)]
+async fn forced_requests_that_hang_keep_nothing_stale_for_long() {
+    for directive in ["max-age=0", "no-cache", "no-store", "min-fresh=100"] {
+        let origin = versions(STALE_USES[0], Fault::Hangs);
+        let forced = |_| with(odd(0), "cache-control", directive);
+        let oldest = oldest(origin, 600, forced).await;
+        println!("{directive}: {oldest:?}");
+        assert!(oldest <= SECOND * 20, "{directive}: {oldest:?}");
+    }
+}
+
 /// An origin that is down after its first response, and fails after a time.
 fn down(directives: &'static str, after: Duration) -> Origin {
     let calls = Arc::new(AtomicU64::new(0));
@@ -176,4 +188,62 @@ async fn an_outage_costs_requests_two_call_times_at_most() {
     ));
     assert_eq!((begun.elapsed(), origin.calls()), (SECOND * 5, 4));
     settle().await;
+}
+
+/// A client that spells its requests otherwise than they go to the origin backs off like others
+/// (RFC 9113 §8.2.3, §8.3.1).
+#[tokio::test(start_paused = true)]
+async fn the_spelling_of_a_request_does_not_shorten_its_backoff() {
+    let origin = down("public, max-age=1, stale-while-revalidate=3600", SLOW);
+    let layer = layer().failure_backoff(SECOND * 60);
+    let service = layer.layer(origin.clone());
+    let spelled = || {
+        let uri = "http://TEST.example/a";
+        let request = Request::builder().uri(uri).header("cookie", "a=1");
+        request.header("cookie", "b=2").body(()).expect("a request")
+    };
+    send(&service, spelled()).await;
+    sleep(SECOND * 2).await;
+    for _ in 0..20 {
+        assert!(all_stale(&[send(&service, spelled()).await]));
+        sleep(SECOND).await;
+    }
+    assert_eq!(origin.calls() - 1, 1);
+}
+
+/// A refresh that fails late is tried again after the backoff, not later.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_brings_nothing_pauses_for_the_backoff() {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = calls.clone();
+    let origin = Origin::new(move |_: Request<()>| {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let directives = [("cache-control", STALE_USES[0])];
+            match call {
+                0 => Ok(answer(200, &directives, "page")),
+                _ => Ok(answer(429, &[], "later")),
+            }
+        }
+    });
+    let service = layer().layer(origin);
+    send(&service, get("/a")).await;
+    sleep(SECOND * 2).await;
+    for _ in 0..20 {
+        assert!(all_stale(&[send(&service, get("/a")).await]));
+        sleep(SECOND).await;
+    }
+    assert_eq!(calls.load(Ordering::SeqCst) - 1, 4);
+}
+
+/// What clients force is no sign of what a refresh would bring, however different it is.
+#[tokio::test(start_paused = true)]
+async fn many_different_forced_requests_that_fail_keep_nothing_stale() {
+    for directives in STALE_USES {
+        let origin = versions(directives, Fault::Status(503));
+        let forced = |number| with(odd(number), "cache-control", "no-cache");
+        let oldest = oldest(origin, 60, forced).await;
+        println!("{directives}: {oldest:?}");
+        assert!(oldest <= SECOND * 8, "{directives}: {oldest:?}");
+    }
 }

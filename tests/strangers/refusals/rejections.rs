@@ -238,3 +238,41 @@ async fn many_different_refused_requests_cost_others_one_burst() {
         }
     }
 }
+
+/// While a response is fresh, only forced requests reach the origin: however many are refused, they
+/// are no sign of what others get later.
+#[tokio::test(start_paused = true)]
+async fn many_different_forced_requests_cost_others_nothing() {
+    let origin = slow(|request, _| match request.headers().contains_key("x-odd") {
+        true => answer(400, &[("cache-control", "no-store")], "odd"),
+        false => answer(200, &[("cache-control", "max-age=60")], "page"),
+    });
+    for line in ["no-cache", "max-age=0", "min-fresh=100", "no-store"] {
+        let service = layer().layer(origin.clone());
+        send(&service, get("/a")).await;
+        sleep(SECOND * 50).await;
+        for number in 0..20 {
+            let odd = with(get("/a"), "x-odd", &number.to_string());
+            send(&service, with(odd, "cache-control", line)).await;
+        }
+        sleep(SECOND * 11).await;
+        let (calls, _) = burst(&service, &origin, gets(100).collect()).await;
+        assert_eq!(calls, 1, "{line}");
+    }
+}
+
+/// RFC 9111 §5.2.2.4: where a response is stored that needs validation each time, a client that
+/// differs from all others waits for one call at most.
+#[tokio::test(start_paused = true)]
+async fn a_stored_response_that_needs_validation_makes_no_queue() {
+    let origin = after(SECOND, |_, _| {
+        let lines = [("cache-control", "no-cache"), ("etag", "\"1\"")];
+        answer(200, &lines, "page")
+    });
+    let service = layer().layer(origin);
+    send(&service, get("/a")).await;
+    sleep(SECOND * 100).await;
+    let took = bursts::<2>(&service, || of_clients(100).collect()).await;
+    println!("{took:?}");
+    assert_eq!(took, [2, 1].map(Duration::from_secs));
+}
