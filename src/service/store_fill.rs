@@ -105,7 +105,9 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
         uncacheable.forget(&lookup_key, outgoing.kind);
-        uncacheable.forget(&key, outgoing.kind);
+        if key != lookup_key {
+            uncacheable.forget(&key, outgoing.kind);
+        }
     }
     let length = announced_length(head, body);
     // Only a body of unknown length may turn out to be too large.

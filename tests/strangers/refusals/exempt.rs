@@ -116,3 +116,21 @@ async fn requests_that_are_exempt_late_hold_up_no_other_for_long() {
     send_all(&service, (0..5).map(|_| get("/a"))).await;
     assert!(begun.elapsed() <= SECOND * 6, "{:?}", begun.elapsed());
 }
+
+/// Exempt requests that are rejected are no sign of what others get, however different they are.
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_exempt_and_rejected_end_no_later_sharing() {
+    let origin = slow(
+        |request, _| match request.headers().contains_key("x-user") {
+            true => answer(401, &[], "no"),
+            false => answer(200, &[("cache-control", FOR_ALL)], "x"),
+        },
+    );
+    let service = stacked(&layer(), &origin);
+    for number in 0..10 {
+        send(&service, with(get("/a"), "x-user", &number.to_string())).await;
+    }
+    let before = origin.calls();
+    send_all(&service, mixed([])).await;
+    assert_eq!(origin.calls() - before, 1);
+}

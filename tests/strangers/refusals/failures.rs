@@ -240,10 +240,12 @@ async fn a_refresh_that_brings_nothing_pauses_for_the_backoff() {
 #[tokio::test(start_paused = true)]
 async fn many_different_forced_requests_that_fail_keep_nothing_stale() {
     for directives in STALE_USES {
-        let origin = versions(directives, Fault::Status(503));
-        let forced = |number| with(odd(number), "cache-control", "no-cache");
-        let oldest = oldest(origin, 60, forced).await;
-        println!("{directives}: {oldest:?}");
-        assert!(oldest <= SECOND * 8, "{directives}: {oldest:?}");
+        for line in ["no-cache", "no-store", "max-age=9", "min-fresh=0"] {
+            let origin = versions(directives, Fault::Status(503));
+            let forced = |number| with(odd(number), "cache-control", line);
+            let oldest = oldest(origin, 60, forced).await;
+            println!("{directives}, {line}: {oldest:?}");
+            assert!(oldest <= SECOND * 8, "{directives}, {line}: {oldest:?}");
+        }
     }
 }

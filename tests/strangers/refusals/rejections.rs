@@ -276,3 +276,26 @@ async fn a_stored_response_that_needs_validation_makes_no_queue() {
     println!("{took:?}");
     assert_eq!(took, [2, 1].map(Duration::from_secs));
 }
+
+/// RFC 9110 §13: a client whose responses are refused validates its own copy with the origin.
+#[tokio::test(start_paused = true)]
+async fn the_conditions_of_a_refused_client_reach_the_origin() {
+    let origin = slow(|request, _| {
+        let lines = [("cache-control", "private"), ("etag", "\"1\"")];
+        match request.headers().contains_key("if-none-match") {
+            true => answer(304, &lines, ""),
+            false => answer(200, &lines, "own"),
+        }
+    });
+    let service = layer().layer(origin);
+    send(&service, get("/a")).await;
+    let revalidation = || with(get("/a"), "if-none-match", "\"1\"");
+    assert_eq!(send(&service, revalidation()).await.status, 304);
+    // As it does for all, once many different clients were refused.
+    for request in of_clients(8) {
+        send(&service, request).await;
+    }
+    let other = with(revalidation(), "user-agent", "other");
+    let answers = send_all(&service, [other, revalidation()]).await;
+    assert!(answers.iter().all(|answer| answer.status == 304));
+}
