@@ -19,6 +19,7 @@
 //! Start with [`storing::decide_storage`] and [`reuse::decide_reuse`]: they are the two decisions
 //! of RFC 9111 §3 and §4.
 
+pub(crate) mod allocation;
 pub mod bypass_fields;
 pub mod cache_control;
 pub mod cache_status;

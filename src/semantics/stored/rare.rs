@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::store_observer::{ObservedStore, StoredContent};
-use super::weight::{OBSERVER, SHARED_BUFFER, allocated, map_weight};
+use super::weight::{OBSERVER, SHARED_BUFFER, map_weight};
+use crate::semantics::allocation::allocated;
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::vary::VarySelection;

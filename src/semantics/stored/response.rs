@@ -13,7 +13,7 @@ use super::head::StoredHead;
 use super::rare::{Extras, Rare};
 use super::store_observer::{KeptBy, StoredContent};
 use super::times::{Flags, PackedTimes, put_windows};
-use super::weight::allocated;
+use crate::semantics::allocation::{allocated, allocated_counted};
 use crate::semantics::freshness::{Freshness, StoredTimes};
 use crate::semantics::groups::Group;
 use crate::semantics::moment::Moment;
@@ -192,31 +192,38 @@ impl StoredResponse {
 
     /// Returns a copy of the header fields with the values of an answer.
     pub(crate) fn headers_with(&self, values: &impl AnswerValues) -> HeaderMap {
-        self.answer(HeadKind::Whole, false, values).0
+        self.head(HeadKind::Whole, values)
     }
 
     /// Returns the header fields of a 304 with the values of an answer.
     pub(crate) fn not_modified_with(&self, values: &impl AnswerValues) -> HeaderMap {
-        self.answer(HeadKind::NotModified, false, values).0
+        self.head(HeadKind::NotModified, values)
     }
 
-    /// Returns a copy of the header fields with the values of an answer, and the body.
+    /// Sets the header fields, with the values of an answer, and returns the body.
     #[inline]
-    pub(crate) fn headers_and_body(&self, values: &impl AnswerValues) -> (HeaderMap, Bytes) {
-        let (headers, small) = self.answer(HeadKind::Whole, true, values);
+    pub(crate) fn answer(&self, values: &impl AnswerValues, headers: &mut HeaderMap) -> Bytes {
+        let small = self.answer_as(HeadKind::Whole, true, values, headers);
         match self.large_body() {
-            Some(large) => (headers, large.clone()),
-            None => (headers, small),
+            Some(large) => large.clone(),
+            None => small,
         }
     }
 
+    fn head(&self, kind: HeadKind, values: &impl AnswerValues) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        self.answer_as(kind, false, values, &mut headers);
+        headers
+    }
+
     #[inline]
-    fn answer(
+    fn answer_as(
         &self,
         kind: HeadKind,
         has_body: bool,
         values: &impl AnswerValues,
-    ) -> (HeaderMap, Bytes) {
+        headers: &mut HeaderMap,
+    ) -> Bytes {
         let (start, fields_end) = (self.identity_end as usize, self.fields_end as usize);
         let end = if has_body {
             self.block.len()
@@ -228,7 +235,7 @@ impl StoredResponse {
             body: end - fields_end,
             kind,
         };
-        answer(self.block.as_ptr().addr(), source, values)
+        answer(self.block.as_ptr().addr(), source, values, headers)
     }
 
     fn field_bytes(&self) -> &[u8] {
@@ -356,8 +363,7 @@ impl StoredResponse {
     /// bookkeeping and what the allocator adds to that.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let counts = 2 * size_of::<usize>();
-        allocated(counts + size_of::<Self>())
+        allocated_counted(size_of::<Self>())
             + allocated(self.block.len())
             + self.rare.as_ref().map_or(0, |rare| rare.weight())
     }

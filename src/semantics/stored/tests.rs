@@ -11,6 +11,7 @@ use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
 use crate::semantics::storing::StoragePolicy;
+use crate::semantics::vary::{Vary, VarySelection};
 
 fn store(
     status: u16,
@@ -127,7 +128,8 @@ fn remembered_heads_are_those_that_would_be_made() {
                 Values(None, "other"),
                 Values(key(2), "2"),
             ] {
-                let (headers, body) = stored.headers_and_body(&values);
+                let mut headers = HeaderMap::new();
+                let body = stored.answer(&values, &mut headers);
                 assert_eq!(headers["age"], values.1, "{round}");
                 assert_eq!(body, stored.body());
                 assert_eq!(headers["etag"], "\"1\"");
@@ -155,7 +157,8 @@ fn responses_of_all_sizes_are_what_was_stored() {
         let stored = store(200, lines, &text[..length]);
         for _ in 0..3 {
             let values = Values(Some([1, 1, 1]), "7");
-            let (headers, body) = stored.headers_and_body(&values);
+            let mut headers = HeaderMap::new();
+            let body = stored.answer(&values, &mut headers);
             assert_eq!(body, text.as_bytes()[..length]);
             assert_eq!(stored.body_bytes(), body);
             for (name, value) in lines {
@@ -165,4 +168,81 @@ fn responses_of_all_sizes_are_what_was_stored() {
             assert_eq!(headers["age"], "7");
         }
     }
+}
+
+/// P7: what the allocator holds is counted, and no more than a tenth on top.
+#[test]
+fn the_weight_is_what_is_allocated() {
+    let long = &*"x".repeat(3000).leak();
+    let six: &[(&'static str, &'static str)] = &[
+        ("content-type", "application/json"),
+        ("cache-control", "max-age=3600"),
+        ("etag", "W/\"8f14e45fceea167a\""),
+        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("x-request-id", "6ba7b810"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    let vary = &[six, &[("vary", "accept, x-own")]].concat();
+    let large_head = &[six, &[("x-long", long)]].concat();
+    for (case, lines, trailers) in [
+        ("six fields", six, 0),
+        ("variants", vary, 0),
+        ("a large head", large_head, 0),
+        ("trailers", six, 3),
+    ] {
+        for length in [0, 150, 1024, 1025, 16 * 1024, 900 * 1024] {
+            let mut weight = 0;
+            let allocated = allocation_counter::measure(|| {
+                let stored = whole_response(lines, length, trailers);
+                weight = stored.weight() as i64;
+                std::mem::forget(Arc::new(stored));
+            });
+            // In whole steps of the allocator, with its headers.
+            let held = allocated.bytes_current + 16 * allocated.count_current;
+            let is_counted = weight + 64 >= held && weight <= held + held / 10 + 128;
+            assert!(is_counted, "{case}, {length}: {weight} for {held}");
+        }
+    }
+}
+
+/// A response with a key, a window, and the values that selected it, where it varies.
+fn whole_response(
+    lines: &[(&'static str, &'static str)],
+    length: usize,
+    trailers: usize,
+) -> StoredResponse {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(*name, value.parse().expect("a field value"));
+    }
+    let selected = match Vary::from_headers(&headers) {
+        Vary::Fields(rule) => VarySelection::from_request(rule, &headers),
+        _ => None,
+    };
+    let stale = Staleness {
+        validation: Duration::from_secs(3600),
+        ..Staleness::default()
+    };
+    let policy = StoragePolicy {
+        freshness: Freshness {
+            received: Moment::new(Duration::ZERO, UNIX_EPOCH),
+            initial_age: Duration::ZERO,
+            lifetime: Some(Duration::from_secs(3600)),
+            stale,
+            immutable: false,
+        },
+        selected,
+        groups: Box::default(),
+        withheld: Box::default(),
+    };
+    let trailers = (trailers > 0).then(|| {
+        let name = |n| format!("x-{n}").parse::<http::HeaderName>();
+        let value = || http::HeaderValue::from_static("a value");
+        (0..trailers)
+            .map(|n| (name(n).expect("a field name"), value()))
+            .collect()
+    });
+    let identity = Arc::from(*b"\0\x11shop.example:3000\x0e/products/1234\xff\xff");
+    let head = StoredHead::new(identity, StatusCode::OK, &headers, policy);
+    head.with_body(vec![b'x'; length].into(), trailers, Duration::ZERO)
 }

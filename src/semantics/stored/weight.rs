@@ -6,18 +6,12 @@ use http::HeaderMap;
 const MAP_ENTRY: usize = 104;
 /// Bytes that a header map takes for each further value of a field.
 const MAP_EXTRA_VALUE: usize = 72;
+/// Bytes that a name takes beyond its text, which has no constant.
+const MAP_NAME: usize = 64;
 /// Bytes that the reference count of a shared buffer takes.
 pub(super) const SHARED_BUFFER: usize = 48;
 /// Bytes that counting the readers of a body takes: two allocations with their headers.
 pub(super) const OBSERVER: usize = 144;
-
-/// Returns the bytes that an allocation of this size takes: with its header, in steps of 16 bytes,
-/// as most allocators of 64-bit machines have them.
-#[must_use]
-pub(super) const fn allocated(size: usize) -> usize {
-    let whole = (size + 8).next_multiple_of(16);
-    if whole < 32 { 32 } else { whole }
-}
 
 /// Returns the bytes that a header map takes.
 pub(super) fn map_weight(headers: &HeaderMap) -> usize {
@@ -27,5 +21,6 @@ pub(super) fn map_weight(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
-    slots * (MAP_ENTRY + 6) + extra * MAP_EXTRA_VALUE + text
+    let own = headers.keys_len() * MAP_NAME + 2 * SHARED_BUFFER;
+    slots * (MAP_ENTRY + 6) + extra * MAP_EXTRA_VALUE + own + text
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 
 use super::normalize::{SelectingValue, selecting_value};
+use crate::semantics::allocation::{allocated, allocated_counted};
 use crate::semantics::fields;
 use crate::semantics::fields::limits::{MAX_SELECTING_BYTES, MAX_SELECTING_FIELDS};
 
@@ -69,12 +70,10 @@ impl VaryRule {
     /// Returns the bytes of memory that the rule takes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>()
-            + self
-                .names
-                .iter()
-                .map(|name| size_of::<HeaderName>() + name.as_str().len())
-                .sum::<usize>()
+        let text = self.names.iter().map(|name| name.as_str().len());
+        allocated_counted(size_of::<Self>())
+            + allocated(size_of_val(&*self.names))
+            + text.sum::<usize>()
     }
 
     /// Passes the selecting values of a request to `sink`, each with its length before it.

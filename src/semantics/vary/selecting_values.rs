@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 use super::normalize::{SelectingValue, selecting_value};
 use super::preference::preferred_language;
 use super::rule::{ABSENT, VaryRule};
+use crate::semantics::allocation::allocated;
 use crate::semantics::fields::limits::MAX_SELECTING_BYTES;
 
 /// A rule with the values of the request that a stored response answers.
@@ -100,6 +101,6 @@ impl VarySelection {
     /// Returns the bytes of memory that rule and values take.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.rule.weight() + self.values.len()
+        self.rule.weight() + allocated(self.values.len())
     }
 }

@@ -32,8 +32,11 @@ pub(crate) fn selected<Res>(
     if method == Method::HEAD {
         return whole(stored, stored.headers_with(values), None);
     }
-    let (headers, body) = stored.headers_and_body(values);
-    whole(stored, headers, Some(body))
+    let mut response = Response::new(ResponseBody::default());
+    *response.status_mut() = stored.status();
+    let body = stored.answer(values, response.headers_mut());
+    *response.body_mut() = ResponseBody::whole(body, stored.trailers().cloned());
+    response
 }
 
 /// The whole stored response, with these copies of its fields and its body. HEAD gets no body.

@@ -99,10 +99,10 @@ struct ReadyHead {
 }
 
 impl ReadyHead {
-    /// Returns a copy of the map with the values of an answer, which are kept if they are the same
-    /// for all answers of a second.
+    /// Copies the map, with the values of an answer, which are kept if they are the same for all
+    /// answers of a second.
     #[inline]
-    fn map_with(&mut self, values: &impl AnswerValues) -> HeaderMap {
+    fn copy_with(&mut self, values: &impl AnswerValues, headers: &mut HeaderMap) {
         let key = values.key();
         let kept = key.unwrap_or(EMPTY);
         if self.key != kept {
@@ -113,11 +113,10 @@ impl ReadyHead {
             }
             self.key = kept;
         }
-        let mut map = self.map.clone();
+        *headers = self.map.clone();
         if key.is_none() {
-            values.write(&mut map);
+            values.write(headers);
         }
-        map
     }
 
     /// Removes the values of an answer.
@@ -138,8 +137,8 @@ struct Ready {
     shapes: [Option<Box<Shape>>; SHAPES],
 }
 
-/// Returns the header map with the values of an answer, and a copy of the body that stands behind
-/// the fields.
+/// Sets the header map, with the values of an answer, and returns a copy of the body that stands
+/// behind the fields.
 ///
 /// `place` only tells where to look.
 #[inline]
@@ -147,7 +146,8 @@ pub(in super::super) fn answer(
     place: usize,
     source: HeadSource<'_>,
     values: &impl AnswerValues,
-) -> (HeaderMap, Bytes) {
+    headers: &mut HeaderMap,
+) -> Bytes {
     thread_local! {
         static REMEMBERED: RefCell<Ready> = const {
             RefCell::new(Ready {
@@ -157,13 +157,15 @@ pub(in super::super) fn answer(
             })
         };
     }
-    let answer = REMEMBERED.try_with(|ready| ready.borrow_mut().answer(place, source, values));
+    let body = REMEMBERED.try_with(|ready| {
+        let mut ready = ready.borrow_mut();
+        ready.answer(place, source, values, headers)
+    });
     // What was remembered is gone while the thread is being torn down.
-    answer.unwrap_or_else(|_| {
-        let body = &source.bytes[source.bytes.len() - source.body..];
-        let mut map = made_alone(source);
-        values.write(&mut map);
-        (map, Bytes::copy_from_slice(body))
+    body.unwrap_or_else(|_| {
+        *headers = made_alone(source);
+        values.write(headers);
+        Bytes::copy_from_slice(&source.bytes[source.bytes.len() - source.body..])
     })
 }
 
@@ -174,7 +176,8 @@ impl Ready {
         place: usize,
         source: HeadSource<'_>,
         values: &impl AnswerValues,
-    ) -> (HeaderMap, Bytes) {
+        headers: &mut HeaderMap,
+    ) -> Bytes {
         // Allocations are 16 bytes apart.
         let spread = (place >> 4) ^ (place >> 12) ^ (source.kind as usize);
         let index = spread % READY;
@@ -183,21 +186,29 @@ impl Ready {
             && ready.image[..ready.length] == *source.bytes
         {
             ready.is_used = true;
-            return (ready.map_with(values), ready.body.clone());
+            ready.copy_with(values, headers);
+            return ready.body.clone();
         }
-        let (mut map, body) = self.make(index, place, source);
-        values.write(&mut map);
-        (map, body)
+        let body = self.make(index, place, source, headers);
+        values.write(headers);
+        body
     }
 
     /// Makes a head, and remembers it if it is asked for a second time.
     #[inline(never)]
-    fn make(&mut self, index: usize, place: usize, source: HeadSource<'_>) -> (HeaderMap, Bytes) {
+    fn make(
+        &mut self,
+        index: usize,
+        place: usize,
+        source: HeadSource<'_>,
+        headers: &mut HeaderMap,
+    ) -> Bytes {
         let image = source.to_image();
         let length = source.bytes.len();
         let body = image.slice(length - source.body..length);
         let Some(map) = self.made_of_shape(source, &image) else {
-            return (made_alone(source), body);
+            *headers = made_alone(source);
+            return body;
         };
         let is_free = match &mut self.heads[index] {
             Some(ready) => !std::mem::take(&mut ready.is_used),
@@ -214,7 +225,8 @@ impl Ready {
             }));
         }
         self.candidates[index] = place;
-        (map, body)
+        *headers = map;
+        body
     }
 
     /// Makes a map of one with the same names; `None` if there can be none.
