@@ -32,7 +32,7 @@ use crate::inner::Inner;
 pub struct Contestant {
     /// The name of the crate, and its version.
     pub name: &'static str,
-    /// What it does not do, so that its row is read fairly.
+    /// The features that it does not have, for a fair reading of its row.
     pub leaves_out: &'static str,
 }
 
@@ -75,7 +75,7 @@ pub fn print_what_is_left_out() {
     println!();
 }
 
-/// What is done with a service of whatever type.
+/// Work on a service of any type.
 pub trait Visit {
     type Output;
 

@@ -63,7 +63,7 @@ type Serve = Box<dyn FnMut(&Runtime, &[usize]) + Send>;
 struct Row {
     name: &'static str,
     serve: Serve,
-    /// The same service once more, for another thread.
+    /// A second clone of the service, for another thread.
     other: Serve,
     made: Arc<AtomicUsize>,
 }

@@ -24,7 +24,7 @@ use crate::processes::{output_of_self, resident};
 
 /// The length of bodies.
 const LENGTH: usize = 150;
-/// The requests before the first reading: what is allocated once is there by then.
+/// Requests that are sent before the first reading, so that one-time allocations do not count.
 const WARM_UP: usize = 1000;
 const CAP: u64 = 64 << 20;
 /// More entries than any contestant holds within the cap.
