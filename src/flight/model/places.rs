@@ -91,7 +91,7 @@ fn a_response_wakes_a_request_that_waits_for_a_place() {
         });
         let waiting = PlaceRequest::new(&flights);
         let leader = answering.join().expect("no panic");
-        // A request that came after the response finds it at once. Others are told to look for it.
+        // A request that came after the response finds it at once. The others are woken for it.
         let came_after = waiting.answer == Poll::Ready(true);
         assert_eq!(waiting.finish(), Poll::Ready(came_after));
         match enter_in(&flights, Some(0), None) {

@@ -20,7 +20,7 @@
 //! | | number of places |
 //! |---|---|
 //! | at first | [`at_first`](PlaceLimit::at_first) |
-//! | for each [`doubling_time`](PlaceLimit::doubling_time) that requests have waited | twice as many |
+//! | for each [doubling](PlaceLimit::doubling_time) time that requests have waited | twice as many |
 //! | for each doubling time that none has waited | half as many, down to `at_first` |
 //! | beside calls that have hung for a doubling time | `at_first` at least |
 //!

@@ -159,7 +159,7 @@ async fn requests_for_other_variants_let_others_look() {
     }
 }
 
-/// Requests that may not share the response look at it, too, and hold up nobody.
+/// Requests that may not share the response look at it, too, and hold up no others.
 #[tokio::test(start_paused = true)]
 async fn requests_that_cannot_use_a_response_let_others_look() {
     for parallel in [1, 3, 8] {
