@@ -11,6 +11,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::process::Command;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -24,24 +25,40 @@ use tower_response_cache::backend::MemoryBackend;
 
 const MIB: u64 = 1024 * 1024;
 
-fn main() {
+/// A row of the table: its name, the capacity of the backend, and the number of URLs.
+type Row = (&'static str, u64, usize);
+
+fn rows() -> [Row; 3] {
     let (held, soaked) = match support::is_measuring() {
         true => (200_000, 2_000_000),
         false => (200, 400),
     };
+    [
+        ("held", 4096 * MIB, held),
+        ("soak, a fifth of the URLs", 64 * MIB, soaked / 5),
+        ("soak, at its end", 64 * MIB, soaked),
+    ]
+}
+
+fn main() {
+    let mut args = std::env::args().skip_while(|arg| arg != "--row");
+    if let Some(row) = args.nth(1).and_then(|row| row.parse::<usize>().ok()) {
+        return store(rows()[row]);
+    }
     println!("| | entries | counted, bytes | resident, bytes | resident per entry | of counted |");
     println!("|---|---|---|---|---|---|");
-    for (name, capacity, urls, report_at) in [
-        ("held", 4096 * MIB, held, held),
-        ("soak, capacity reached", 64 * MIB, soaked, soaked / 5),
-        ("soak, at its end", 64 * MIB, soaked, soaked),
-    ] {
-        store(name, capacity, urls.min(report_at));
+    // A process of its own for each: memory that was freed may stay resident.
+    let program = std::env::current_exe().expect("the path of this program");
+    for row in 0..rows().len() {
+        let mut command = Command::new(&program);
+        command.args(std::env::args().skip(1));
+        let status = command.args(["--row", &row.to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "row {row}");
     }
 }
 
-/// Stores responses under so many URLs, and prints what they take.
-fn store(name: &str, capacity: u64, urls: usize) {
+/// Stores responses under this number of URLs, and prints the memory that they take.
+fn store((name, capacity, urls): Row) {
     let runtime = Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
     let layer = CacheLayer::new(MemoryBackend::new(capacity));

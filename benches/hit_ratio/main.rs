@@ -1,8 +1,8 @@
 //! Measures how many requests a memory backend of a given size answers.
 //!
 //! Each trace is a sequence of requests that is equal on every run. The same cache answers all of
-//! them, over a service that answers at once. Responses do not expire, so that what is missed was
-//! never asked for, or was evicted.
+//! them, over a service that answers at once. Responses do not expire: a miss is a first request,
+//! or its response was evicted.
 //!
 //! `cargo bench --bench hit_ratio` prints the share of requests and of bytes that were hits. With
 //! `--traces FOLDER` it also writes the traces as files for libCacheSim, each response with the

@@ -10,7 +10,7 @@ use crate::backend::{StoredResponse, VaryRule};
 use crate::key::{CacheKey, Resource};
 
 /// The bytes that an entry costs beyond its content: 48 of its own and up to 6 spare ones in a
-/// shard, up to 11 of the index, 2 of what is remembered of evicted entries.
+/// shard, up to 11 of the index, 2 of a mark among the ghosts.
 const OVERHEAD: usize = 64;
 
 /// Weights are counted in units of this many bytes.
@@ -192,7 +192,7 @@ impl MemoryEntry {
         entry
     }
 
-    /// Replaces the content, and returns what it was.
+    /// Replaces the content, and returns the one before.
     pub(super) fn set_content(&mut self, content: EntryContent) -> EntryContent {
         let units = (OVERHEAD + content.weight()).div_ceil(WEIGHT_UNIT);
         self.weight = u32::try_from(units).unwrap_or(u32::MAX);

@@ -46,9 +46,10 @@ use crate::semantics::moment::Moment;
 /// Stores responses in the memory of this process.
 ///
 /// Clones share the stored responses. Keys, headers, bodies and bookkeeping together take at most
-/// the capacity, in bytes; entries that are used least are evicted first (a variant of S3-FIFO). Expired responses that may not be used stale either are removed when new ones
-/// are stored. An invalidation takes the same time for any number of queries and variants. No
-/// operation fails or waits.
+/// the capacity, in bytes; entries that are used least are evicted first (a variant of S3-FIFO).
+/// Expired responses that may not be used stale either are removed when new ones are stored. An
+/// invalidation takes the same time for any number of queries and variants. No operation fails or
+/// waits.
 ///
 /// ```
 /// use tower_response_cache::backend::MemoryBackend;

@@ -1,4 +1,4 @@
-//! What is remembered of evicted entries.
+//! Marks of evicted entries: an entry that comes back is known from before.
 
 use crate::backend::memory::entry::{MAX_USES, Slot};
 
@@ -46,7 +46,7 @@ impl Ghosts {
         }
     }
 
-    /// Returns what is remembered of a slot, and forgets it.
+    /// Takes the mark of a slot out.
     pub(super) fn take(&mut self, slot: Slot) -> Option<Ghost> {
         let (bucket, mark) = self.place(slot);
         let marks = self.buckets.get_mut(bucket)?;

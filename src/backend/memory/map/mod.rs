@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mod      EntryMap: lookups and changes        shard    entries by slot, behind one lock
-//! room     which entries go for others          ghosts   what is remembered of evicted ones
+//! room     the order in which entries leave     ghosts   marks of evicted entries
 //! pace     how fast uses are forgotten
 //! ```
 //!
@@ -59,8 +59,8 @@ impl EntryMap {
         self.shards.read(slot).get(slot).map(read)
     }
 
-    /// Stores an entry, in place of the one that its slot held. Removes entries that have expired by
-    /// `now`, in whole seconds, and evicts others until the capacity is kept.
+    /// Stores an entry, in place of the one that its slot held. Removes entries that have expired
+    /// by `now`, in whole seconds, and evicts others until the capacity is kept.
     pub(super) fn insert(&self, entry: MemoryEntry, now: u32, evicted: &mut EvictedEntries) {
         let slot = entry.slot;
         let mut room = self.room.lock();

@@ -6,11 +6,10 @@ const STEP: u32 = 2;
 
 /// The pace of the hand, learned from the evicted entries that are stored again.
 ///
-/// With each entry that the hand passes, what that entry was used for counts half. A slow hand suits
-/// keys whose popularity lasts: the least popular ones are known. A fast hand suits popularity
-/// that comes and goes: entries that were popular once are found out. The hand was too fast if
-/// entries that it evicted come back more often than arrivals that found no room, and too slow if
-/// those do.
+/// The uses of an entry count half once the hand has passed it. A slow hand suits keys whose
+/// popularity lasts. A fast hand suits popularity that comes and goes, as it forgets that an entry
+/// was popular once. The hand was too fast if the entries that it evicted come back more often than
+/// the arrivals that found no room, and too slow if these do.
 #[derive(Debug)]
 pub(super) struct Pace {
     speed: u32,

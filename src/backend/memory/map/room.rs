@@ -1,16 +1,15 @@
 //! Which entries go when room is needed.
 //!
 //! ```text
-//! new ──> arrivals (queue, a sixty-fourth of the bytes) ── used meanwhile? ──> main (clock)
-//!             │ no                                 used more than the hand's entry │
-//!             └─────────────> evicted, remembered as a ghost <────────────────────┘
+//! new -> arrivals (queue, 1/64 of the bytes) -- used more than those at the hand -> main (clock)
+//!            `-------------------> evicted, remembered as a ghost <---------------------'
 //! ```
 //!
-//! An entry that is stored joins the *arrivals*. At the end of that queue, one that was used since,
-//! or is known from before, competes with the entries at the hand of a clock, which goes through
-//! all *main* entries: the one with fewer uses is evicted. One that was not used is evicted at once,
-//! so that entries that are asked for once do not displace others. `pace` decides how fast the hand
-//! goes and uses are forgotten.
+//! An entry that is stored joins the *arrivals*. At the end of that queue, an entry that was used
+//! meanwhile, or is known from before, competes for the bytes it needs with the entries at the hand
+//! of a clock, which goes through all *main* entries: those with fewer uses are evicted. An arrival
+//! that was not used is evicted at once: entries that are asked for once displace no others. `pace`
+//! decides how fast the hand goes and uses are forgotten.
 //!
 //! This is S3-FIFO with two changes that measurements asked for (`benches/hit_ratio`): arrivals
 //! compete instead of moving on, and the hand's speed adapts.
@@ -31,8 +30,8 @@ const COMPETITORS: usize = 8;
 /// they cannot pile up.
 const SWEPT_PER_PUT: usize = 8;
 
-/// What is known of all shards together. Its lock is held by all that changes the number or the
-/// weight of entries.
+/// The totals of all shards, and the order in which entries leave. Its lock is held by every change
+/// of the number or the weight of entries.
 #[derive(Debug)]
 pub(super) struct Room {
     capacity: u64,
@@ -139,7 +138,7 @@ impl Room {
         if self.arrivals.len() > 2 * self.arriving + 64 {
             let mut listed = HashSet::new();
             self.arrivals
-                .retain(|slot| listed.insert(*slot) && arrival_uses(shards, *slot).is_some());
+                .retain(|slot| listed.insert(*slot) && find_arrival(shards, *slot).is_some());
             self.arrivals.shrink_to(2 * self.arriving + 64);
         }
     }
@@ -213,40 +212,63 @@ impl Room {
         self.arriving -= 1;
     }
 
-    /// Evicts one entry; returns whether there was one.
+    /// Evicts one entry, or as many small ones as a large arrival displaces. Returns whether there
+    /// was one.
     fn evict_one(&mut self, shards: &Shards, kept: Slot, evicted: &mut EvictedEntries) -> bool {
-        let arrival = match self.has_many_arrivals() {
-            true => self.next_arrival(shards, kept),
-            false => None,
-        };
-        let uses = arrival.map_or(MAX_USES, |(_, uses)| uses);
-        self.move_hand(shards, u32::from(uses > 0));
-        let competitor = match uses > 0 {
-            true => self.competitor(shards, kept),
-            false => None,
-        };
-        let leaves = match (arrival, competitor) {
-            (Some((slot, uses)), Some((other, others_uses))) if others_uses < uses => {
-                if let Some(entry) = shards.write(slot).get_mut(slot) {
-                    self.make_main(entry);
-                }
-                other
+        if self.has_many_arrivals()
+            && let Some(arrival) = self.next_arrival(shards, kept)
+        {
+            self.move_hand(shards, u32::from(arrival.uses > 0));
+            if !self.has_displaced_others(shards, arrival, kept, evicted) {
+                self.evict(shards, arrival.slot, evicted);
             }
-            (Some((slot, _)), _) => slot,
-            (None, Some((slot, _))) => slot,
-            (None, None) => match self.next_arrival(shards, kept) {
-                Some((slot, _)) => slot,
-                None => return false,
-            },
+            return true;
+        }
+        self.move_hand(shards, 1);
+        let other = match self.competitor(shards, kept) {
+            Some((slot, _)) => Some(slot),
+            None => self.next_arrival(shards, kept).map(|arrival| arrival.slot),
         };
-        self.evict(shards, leaves, evicted);
+        if let Some(slot) = other {
+            self.evict(shards, slot, evicted);
+        }
+        other.is_some()
+    }
+
+    /// Lets an arrival compete for the bytes that it needs. Main entries that were used less than
+    /// it make room; with enough of them it becomes a main entry.
+    fn has_displaced_others(
+        &mut self,
+        shards: &Shards,
+        arrival: Arrival,
+        kept: Slot,
+        evicted: &mut EvictedEntries,
+    ) -> bool {
+        let mut freed = 0;
+        while freed < arrival.weight && self.weight > self.capacity {
+            let competitor = match arrival.uses {
+                0 => None,
+                _ => self.competitor(shards, kept),
+            };
+            match competitor {
+                Some((slot, uses)) if uses < arrival.uses => {
+                    freed += self.evict(shards, slot, evicted);
+                }
+                _ => return false,
+            }
+        }
+        if let Some(entry) = shards.write(arrival.slot).get_mut(arrival.slot) {
+            self.make_main(entry);
+        }
         true
     }
 
-    fn evict(&mut self, shards: &Shards, slot: Slot, evicted: &mut EvictedEntries) {
+    /// Evicts an entry; returns how many bytes that frees.
+    fn evict(&mut self, shards: &Shards, slot: Slot, evicted: &mut EvictedEntries) -> u64 {
         let Some(entry) = shards.write(slot).remove(slot) else {
-            return;
+            return 0;
         };
+        let weight = entry.weight();
         self.count_removed(&entry);
         let ghost = Ghost {
             uses: entry.uses(),
@@ -256,16 +278,17 @@ impl Room {
         self.ghosts.add(slot, ghost);
         self.pace.note_eviction(entry.is_main(), self.entries);
         evicted.add(Some(entry.content));
+        weight
     }
 
-    /// Takes the next arrival out of the queue; returns how often it was used.
-    fn next_arrival(&mut self, shards: &Shards, kept: Slot) -> Option<(Slot, u8)> {
+    /// Takes the next arrival out of the queue.
+    fn next_arrival(&mut self, shards: &Shards, kept: Slot) -> Option<Arrival> {
         for _ in 0..self.arrivals.len() {
             let slot = self.arrivals.pop_front()?;
             if slot == kept {
                 self.arrivals.push_back(slot);
-            } else if let Some(uses) = arrival_uses(shards, slot) {
-                return Some((slot, uses));
+            } else if let Some(arrival) = find_arrival(shards, slot) {
+                return Some(arrival);
             }
         }
         None
@@ -319,9 +342,22 @@ impl Room {
     }
 }
 
-/// How often an arrival was used; `None` if the slot holds none.
-fn arrival_uses(shards: &Shards, slot: Slot) -> Option<u8> {
+/// An entry at the end of the queue.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    slot: Slot,
+    uses: u8,
+    weight: u64,
+}
+
+/// Returns the arrival in a slot. The queue also has slots of removed entries, and of entries that
+/// were stored again since.
+fn find_arrival(shards: &Shards, slot: Slot) -> Option<Arrival> {
     let shard = shards.read(slot);
     let entry = shard.get(slot).filter(|entry| !entry.is_main())?;
-    Some(entry.uses())
+    Some(Arrival {
+        slot,
+        uses: entry.uses(),
+        weight: entry.weight(),
+    })
 }
