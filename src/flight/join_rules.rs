@@ -71,8 +71,8 @@ pub(super) struct Flight<F, H> {
     /// How many flights without an outcome it has overtaken in a row, unless it waits for the
     /// last of them with success.
     pub(super) overtaken: u32,
-    /// When the first of the requests' flights was opened that had no outcome when the next one took
-    /// its place, and so on until this one. `None` for a background refresh.
+    /// When the first of the requests' flights was opened that had no outcome when the next one
+    /// took its place, and so on until this one. `None` for a background refresh.
     pub(super) unanswered_since: Option<Moment>,
     pub(super) call: OnceLock<CallStart>,
     /// Set when a request joins that may have begun after an invalidation that the flight's fence

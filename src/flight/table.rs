@@ -127,8 +127,8 @@ impl<F, H> Flights<F, H> {
         Some(flight.follow(rules, &can_join))
     }
 
-    /// Opens a flight for a key, unless there is one already, whatever its fence, that may still bring
-    /// a response. For background refreshes, which have no request to join with.
+    /// Opens a flight for a key, unless there is one already, whatever its fence, that may still
+    /// bring a response. For background refreshes, which have no request to join with.
     pub(crate) fn lead_if_vacant(
         &self,
         key: CacheKey,

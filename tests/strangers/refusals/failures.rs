@@ -48,8 +48,8 @@ fn versions(directives: &'static str, fault: Fault) -> Origin {
     })
 }
 
-/// The greatest age of content that a client sees who asks every 2.6 seconds, while a stranger sends
-/// a request every 300 ms. `stranger` makes each of them of its number.
+/// The greatest age of content that a client sees who asks every 2.6 seconds, while a stranger
+/// sends a request every 300 ms. `stranger` makes each of them of its number.
 async fn oldest(origin: Origin, seconds: u64, stranger: impl Fn(usize) -> Request<()>) -> Duration {
     let service = layer().layer(origin);
     let begun = Instant::now();
