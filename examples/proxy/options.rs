@@ -133,7 +133,7 @@ pub struct Options {
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub broken_upload_timeout: Duration,
 
-    /// Most of these writes that wait at once; one more ends at once, and is invalidated
+    /// Most of these writes that wait at once; one more ends the wait of the oldest
     #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     pub max_broken_uploads: usize,
 

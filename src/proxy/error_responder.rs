@@ -222,12 +222,11 @@ where
 /// which says its own in `Cache-Status`.
 pub(super) fn broken_upload_response<Res: From<Bytes>>(
     kind: ProxyErrorKind,
-    mark: IncompleteRequest,
     name: &str,
 ) -> Response<Res> {
     let mut response = error_response(kind, name);
     response.headers_mut().remove(CACHE_STATUS);
-    response.extensions_mut().insert(mark);
+    response.extensions_mut().insert(IncompleteRequest);
     response
 }
 

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use crate::error::BoxError;
 use crate::semantics::reason::IncompleteRequest;
 
-use super::body::broken_upload::{BrokenUpload, BrokenUploads};
+use super::body::broken_upload::BrokenUploads;
 use super::body::head_clock::HeadClock;
 use super::body::response::ProxyBody;
 use super::body::upload::{Upload, with_upload};
@@ -47,7 +47,7 @@ enum Failed {
     /// The upstream may have got the whole request.
     Upstream(ProxyError),
     /// The client has broken its content off: there is no whole request.
-    Client(ProxyError, IncompleteRequest),
+    Client(ProxyError),
 }
 
 impl Forwarder {
@@ -92,13 +92,13 @@ impl Forwarder {
             let upstream = destination.uri.authority().cloned();
             match failed {
                 Failed::Upstream(error) => Err(error.with_upstream(upstream)),
-                Failed::Client(error, mark) => {
+                Failed::Client(error) => {
                     let kind = error.kind();
                     if let Some(subject) = subject {
                         log_failure(&error.with_upstream(upstream), &subject);
                     }
                     let name = &self.request_rules.via_name;
-                    Ok(broken_upload_response(kind, mark, name))
+                    Ok(broken_upload_response(kind, name))
                 }
             }
         })
@@ -149,14 +149,12 @@ impl Forwarder {
         let sent = self.client.send(request, &clock, head_timeout).await;
         let broken = upload.as_ref().and_then(Upload::broken);
         let mut response = sent.map_err(|error| match broken {
-            Some(broken) => Failed::Client(broken.kind.caused_by(error), mark_of(broken)),
+            Some(kind) => Failed::Client(kind.caused_by(error)),
             None => Failed::Upstream(error),
         })?;
         if broken.is_some() && response.status() == StatusCode::REQUEST_TIMEOUT {
             // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
-            response
-                .extensions_mut()
-                .insert(IncompleteRequest::Unanswered);
+            response.extensions_mut().insert(IncompleteRequest);
         }
         let in_progress = upload.map(|upload| upload.response_started());
         let response = self.accept_response(response, tunnel, destination);
@@ -196,14 +194,6 @@ impl Forwarder {
         rewrite_response(&mut head, &self.request_rules.via_name, switches);
         ResponseReferences::from_destination(destination).translate_fields(&mut head.headers);
         Ok(Response::from_parts(head, body))
-    }
-}
-
-/// What a cache is to make of a request without a response.
-fn mark_of(broken: BrokenUpload) -> IncompleteRequest {
-    match broken.is_unjudged {
-        true => IncompleteRequest::Unjudged,
-        false => IncompleteRequest::Unanswered,
     }
 }
 

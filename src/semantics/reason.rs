@@ -270,8 +270,7 @@ reasons! {
     /// not carried the request out (RFC 9112 §8), and should say so with a 4xx: an error or a 5xx
     /// would let any client invalidate any resource by hanging up in the middle of its content.
     /// `ReverseProxy` waits for the response of the upstream, for its `broken_upload_timeout` at
-    /// most; without one, the write is rejected. Only if too many writes wait already, the outcome is
-    /// unknown: the resources are invalidated, and no period follows in which nothing is stored.
+    /// most; without one, the write is rejected.
     ///
     /// [`write_grace_window`]: crate::CacheLayer::write_grace_window
     WriteOutcome {
@@ -285,17 +284,11 @@ reasons! {
 }
 
 /// The mark of a response whose request the inner service never had whole, since the client broke
-/// its content off: an extension. It decides on the write, whatever the status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// its content off, and on which it has not acted: an extension. Such a write is rejected, whatever
+/// the status says.
+#[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
-pub(crate) enum IncompleteRequest {
-    /// The inner service had time to act on the part that arrived, and has not: rejected.
-    Unanswered,
-    /// It had no time to answer, and may have acted: unknown. Nothing more of the request will
-    /// reach it, so that no grace period follows, with which a client could keep a resource from
-    /// being stored.
-    Unjudged,
-}
+pub(crate) struct IncompleteRequest;
 
 impl WriteOutcome {
     /// Returns the outcome that a write has by default, by the status of its response.

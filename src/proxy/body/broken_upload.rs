@@ -2,55 +2,107 @@
 //!
 //! ```text
 //!  broken off --response is in progress--> unfinished until that ends
-//!      |      --a place is free----------> unfinished for `timeout`; a response ends the wait
-//!      `------no place, or no wait-------> error at once
+//!      |      --wait---------------------> unfinished for `timeout`, or until too many others wait;
+//!      |                                   a response ends the wait
+//!      `------no wait--------------------> error at once
 //! ```
 //!
 //! Knows nothing of the body itself: see `upload`.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use crate::proxy::error::ProxyErrorKind;
 
 use super::response_progress::ResponseProgress;
 
 /// The limits of the wait for a response; see
-/// [`broken_upload_timeout`](crate::proxy::ReverseProxy::broken_upload_timeout). Clones share the
-/// places.
+/// [`broken_upload_timeout`](crate::proxy::ReverseProxy::broken_upload_timeout). Clones share what
+/// waits.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct BrokenUploads {
     pub(in crate::proxy) timeout: Duration,
-    places: Arc<Semaphore>,
+    pub(in crate::proxy) max: usize,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// The writes that wait, in the order of their coming. The end of its sender ends a wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    senders: BTreeMap<u64, oneshot::Sender<()>>,
+    next: u64,
 }
 
 impl Default for BrokenUploads {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
-            places: Arc::new(Semaphore::new(128)),
+            max: 128,
+            waiting: Arc::default(),
         }
     }
 }
 
 impl BrokenUploads {
-    /// Sets how many may wait at a time. Those that wait already are not counted.
-    pub(in crate::proxy) fn set_max(&mut self, max: usize) {
-        self.places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+    /// Begins a wait, which ends those beyond the limit that began first. `None` if there is none.
+    fn begin(&self) -> Option<Wait> {
+        if self.timeout.is_zero() || self.max == 0 {
+            return None;
+        }
+        let (sender, ended) = oneshot::channel();
+        let mut waiting = self.waiting();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.senders.insert(number, sender);
+        let too_many = waiting.senders.len().saturating_sub(self.max);
+        let oldest: Vec<_> = (0..too_many)
+            .filter_map(|_| waiting.senders.pop_first())
+            .collect();
+        drop(waiting);
+        // They wake tasks.
+        drop(oldest);
+        let limits = self.clone();
+        Some(Wait {
+            limits,
+            number,
+            ended,
+        })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // No critical section panics.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request without a response whose client has broken its content off.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct BrokenUpload {
-    /// The error that the client has caused.
-    pub(in crate::proxy) kind: ProxyErrorKind,
-    /// Whether the upstream had no time to answer: too many others were waiting.
-    pub(in crate::proxy) is_unjudged: bool,
+/// One of the writes that wait.
+struct Wait {
+    limits: BrokenUploads,
+    number: u64,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Wait {
+    /// Waits for the head of a response. Returns whether it has come.
+    async fn for_head(mut self, response: &ResponseProgress) -> bool {
+        let limit = self.limits.timeout;
+        tokio::select! {
+            has_head = response.wait_for_head(limit) => has_head,
+            _ = &mut self.ended => response.has_head(),
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let ended = self.limits.waiting().senders.remove(&self.number);
+        drop(ended);
+    }
 }
 
 /// Resolves when unfinished content is to end with an error.
@@ -60,7 +112,7 @@ pub(super) type EndOfWait = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct UploadFate {
     /// Set once the client has broken its content off.
-    broken: Arc<OnceLock<BrokenUpload>>,
+    broken: Arc<OnceLock<ProxyErrorKind>>,
     response: ResponseProgress,
     /// `None` if nothing depends on a response: the method is safe.
     limits: Option<BrokenUploads>,
@@ -79,29 +131,29 @@ impl UploadFate {
         &self.response
     }
 
-    /// `None` if the client's content is whole, or on its way.
-    pub(super) fn broken(&self) -> Option<BrokenUpload> {
+    /// The error that the client has caused by breaking its content off; `None` if that is whole, or
+    /// on its way.
+    pub(super) fn broken(&self) -> Option<ProxyErrorKind> {
         self.broken.get().copied()
     }
 
     /// Records that the client has broken its content off. Returns what the content waits for;
     /// `None` if it ends at once.
     pub(super) fn break_off(&self, kind: ProxyErrorKind) -> Option<EndOfWait> {
-        let (mut permit, mut is_unjudged) = (None, false);
-        let limits = self.limits.as_ref();
-        let timeout = limits.map_or(Duration::ZERO, |limits| limits.timeout);
-        if let Some(limits) = limits.filter(|_| !timeout.is_zero() && !self.response.has_head()) {
-            permit = limits.places.clone().try_acquire_owned().ok();
-            is_unjudged = permit.is_none();
-        }
-        let _ = self.broken.set(BrokenUpload { kind, is_unjudged });
-        if permit.is_none() && !self.response.has_head() {
+        let _ = self.broken.set(kind);
+        let has_head = self.response.has_head();
+        let limits = self.limits.as_ref().filter(|_| !has_head);
+        let wait = limits.and_then(BrokenUploads::begin);
+        if wait.is_none() && !has_head {
             return None;
         }
         let response = self.response.clone();
         Some(Box::pin(async move {
-            if response.wait_for_head(timeout).await {
-                drop(permit);
+            let has_head = match wait {
+                Some(wait) => wait.for_head(&response).await,
+                None => true,
+            };
+            if has_head {
                 response.wait_for_end().await;
             }
         }))

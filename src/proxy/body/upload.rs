@@ -16,7 +16,7 @@ use crate::error::BoxError;
 use crate::proxy::error::ProxyErrorKind;
 use crate::semantics::invalidation::is_safe;
 
-use super::broken_upload::{BrokenUpload, BrokenUploads, EndOfWait, UploadFate};
+use super::broken_upload::{BrokenUploads, EndOfWait, UploadFate};
 use super::expect_continue::{ContentRequested, expectation_of};
 use super::head_clock::HeadClock;
 use super::idle_timer::{IdleTimer, StalledBody};
@@ -30,8 +30,9 @@ pub(in crate::proxy) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 pub(in crate::proxy) struct Upload(UploadFate);
 
 impl Upload {
-    /// Whether and how the client has broken its content off.
-    pub(in crate::proxy) fn broken(&self) -> Option<BrokenUpload> {
+    /// The error that the client has caused by breaking its content off; `None` if that is whole, or
+    /// on its way.
+    pub(in crate::proxy) fn broken(&self) -> Option<ProxyErrorKind> {
         self.0.broken()
     }
 

@@ -59,7 +59,7 @@ fn abandon<B: Backend>(pending: &PendingInvalidation<B>, runtime: Option<&Handle
     );
     let outcome = WriteOutcome::Unknown;
     pending.record_outcome(outcome);
-    invalidate_in_background(pending, runtime, pending.targets(outcome, None));
+    invalidate_in_background(pending, runtime, outcome, pending.targets(outcome, None));
 }
 
 /// A write without a client. Dropped before it has invalidated, it does so in the background.
@@ -74,7 +74,7 @@ struct DetachedWrite<B: Backend> {
 enum Progress {
     Calling,
     /// These targets are to be invalidated.
-    Answered(WriteTargets),
+    Answered(WriteOutcome, WriteTargets),
     Done,
 }
 
@@ -92,9 +92,9 @@ impl<B: Backend> DetachedWrite<B> {
         });
         let targets = self.pending.targets(outcome, head.as_ref());
         self.pending.record_outcome(outcome);
-        self.progress = Progress::Answered(targets.clone());
+        self.progress = Progress::Answered(outcome, targets.clone());
         // A missing acknowledgement is counted and logged there.
-        let _ = self.pending.invalidate(&targets).await;
+        let _ = self.pending.invalidate(outcome, &targets).await;
         self.progress = Progress::Done;
     }
 }
@@ -104,8 +104,8 @@ impl<B: Backend> Drop for DetachedWrite<B> {
         match std::mem::replace(&mut self.progress, Progress::Done) {
             Progress::Done => {}
             Progress::Calling => abandon(&self.pending, Some(&self.runtime)),
-            Progress::Answered(targets) => {
-                invalidate_in_background(&self.pending, Some(&self.runtime), targets);
+            Progress::Answered(outcome, targets) => {
+                invalidate_in_background(&self.pending, Some(&self.runtime), outcome, targets);
             }
         }
     }
@@ -115,12 +115,13 @@ impl<B: Backend> Drop for DetachedWrite<B> {
 pub(super) fn invalidate_in_background<B: Backend>(
     pending: &PendingInvalidation<B>,
     runtime: Option<&Handle>,
+    outcome: WriteOutcome,
     targets: WriteTargets,
 ) {
     let pending = pending.clone();
     let state = pending.state.clone();
     state.shared.background.run_on(runtime, async move {
         // A missing acknowledgement is counted and logged there.
-        let _ = pending.invalidate(&targets).await;
+        let _ = pending.invalidate(outcome, &targets).await;
     });
 }

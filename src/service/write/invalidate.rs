@@ -32,14 +32,16 @@ impl<B: Backend> PendingInvalidation<B> {
     /// the backend acknowledged all.
     ///
     /// All lines about it say which write it is for.
-    pub(crate) async fn invalidate(&self, targets: &WriteTargets) -> bool {
+    pub(crate) async fn invalidate(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
         let (method, path) = (&self.request.method, self.request.uri.path());
         let span = tracing::error_span!("write", %method, path);
-        self.invalidate_targets(targets).instrument(span).await
+        self.invalidate_targets(outcome, targets)
+            .instrument(span)
+            .await
     }
 
-    async fn invalidate_targets(&self, targets: &WriteTargets) -> bool {
-        let grace = self.grace_after(targets);
+    async fn invalidate_targets(&self, outcome: WriteOutcome, targets: &WriteTargets) -> bool {
+        let grace = self.grace_after(outcome);
         if let Some(grace) = grace {
             // It must begin before the invalidation, see `WriteGrace::begin`.
             let (periods, now) = (&self.state.shared.write_grace, self.state.now());
@@ -82,10 +84,10 @@ impl<B: Backend> PendingInvalidation<B> {
         acknowledged
     }
 
-    /// How long nothing may be stored of the targets of a write.
-    fn grace_after(&self, targets: &WriteTargets) -> Option<Duration> {
+    /// How long nothing may be stored of the targets of a write with this outcome.
+    fn grace_after(&self, outcome: WriteOutcome) -> Option<Duration> {
         let config = &self.state.config;
-        let may_commit = targets.may_commit_late && config.invalidate_on_unknown;
+        let may_commit = outcome == WriteOutcome::Unknown && config.invalidate_on_unknown;
         may_commit.then_some(config.write_grace_window)
     }
 

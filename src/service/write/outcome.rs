@@ -7,16 +7,14 @@ use crate::config::hook::subject;
 use crate::semantics::reason::{IncompleteRequest, WriteOutcome};
 
 /// The outcome of a write by the head of its response: what the hook says, else the status. It is
-/// unknown if the hook panics. The mark of an incomplete request decides alone: no hook is asked.
+/// unknown if the hook panics. An incomplete request is rejected, and no hook is asked.
 pub(crate) fn outcome_of(
     config: &Config,
     write: &request::Parts,
     head: &response::Parts,
 ) -> WriteOutcome {
-    match head.extensions.get() {
-        Some(IncompleteRequest::Unanswered) => return WriteOutcome::Rejected,
-        Some(IncompleteRequest::Unjudged) => return WriteOutcome::Unknown,
-        None => {}
+    if head.extensions.get::<IncompleteRequest>().is_some() {
+        return WriteOutcome::Rejected;
     }
     let Some(classify) = &config.classify_writes else {
         return WriteOutcome::from_status(head.status);

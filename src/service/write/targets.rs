@@ -10,7 +10,7 @@ use crate::config::AlsoInvalidate;
 use crate::key::Resource;
 use crate::semantics::groups::{GroupNames, invalidated_groups};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{IncompleteRequest, WriteOutcome};
+use crate::semantics::reason::WriteOutcome;
 use crate::service::request::route::WriteTarget;
 use crate::state::LayerState;
 use crate::state::inner_layers::InnerLayers;
@@ -117,9 +117,7 @@ impl<B: Backend> PendingInvalidation<B> {
             WriteOutcome::Unknown if !self.state.config.invalidate_on_unknown => Vec::new(),
             WriteOutcome::Unknown | WriteOutcome::Committed => self.resources(response),
         };
-        let mut targets = WriteTargets::new(resources);
-        let incomplete = response.and_then(|head| head.extensions.get::<IncompleteRequest>());
-        targets.may_commit_late = outcome == WriteOutcome::Unknown && incomplete.is_none();
+        let targets = WriteTargets::new(resources);
         match response {
             Some(head) => targets.with_groups(self.groups(&head.headers)),
             None => targets,
@@ -221,8 +219,6 @@ pub(crate) struct WriteTargets {
     pub(crate) targets: Vec<InvalidationTarget>,
     /// Whether everything is cleared, because the response named too many groups.
     pub(crate) clears_all: bool,
-    /// Whether the write may still be committed: a grace period follows.
-    pub(crate) may_commit_late: bool,
 }
 
 impl WriteTargets {
@@ -234,7 +230,6 @@ impl WriteTargets {
                 .map(InvalidationTarget::Resource)
                 .collect(),
             clears_all: false,
-            may_commit_late: false,
         }
     }
 

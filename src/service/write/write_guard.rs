@@ -124,7 +124,7 @@ where
         };
         *targets = targets.clone().without(already);
         let (outcome, targets) = (*outcome, targets.clone());
-        let acknowledged = self.pending.invalidate(&targets).await;
+        let acknowledged = self.pending.invalidate(outcome, &targets).await;
         self.pending.record_outcome(outcome);
         self.phase = WritePhase::Done;
         acknowledged
@@ -143,13 +143,13 @@ where
             WritePhase::Done => {}
             WritePhase::Answered(outcome, targets) => {
                 self.pending.record_outcome(outcome);
-                invalidate_in_background(&self.pending, self.runtime.as_ref(), targets);
+                invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
             }
             WritePhase::Running => {
                 let outcome = WriteOutcome::Unknown;
                 self.pending.record_outcome(outcome);
                 let targets = self.pending.targets(outcome, None);
-                invalidate_in_background(&self.pending, self.runtime.as_ref(), targets);
+                invalidate_in_background(&self.pending, self.runtime.as_ref(), outcome, targets);
             }
             WritePhase::Calling(future) => {
                 run_on(&self.pending, self.runtime.as_ref(), future, self.head_of);

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::uploads::{Part, SOON, before_a_hit, data, is_hit, put, reset, send_parts, stays_a_hit};
+use super::uploads::{Part, SOON, data, is_hit, put, reset, send_parts, stays_a_hit};
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
@@ -288,13 +288,14 @@ async fn an_upstream_that_gives_up_first_writes_nothing() {
     }
 }
 
-/// Neither a safe method nor a timeout of 0 waits.
+/// Neither a safe method nor a timeout of 0 waits, nor where none may.
 #[tokio::test]
 async fn nothing_is_waited_for_without_need() {
     let steps = || vec![Step::Content];
     for (method, options) in [
         ("OPTIONS", &LONG[..]),
         ("PUT", &["--broken-upload-timeout", "0s"]),
+        ("PUT", &["--max-broken-uploads", "0"]),
     ] {
         let (_origin, proxy, _) = acting_on_heads(steps, options).await;
         let mut raw = Raw::connect(proxy.port()).await;
@@ -306,12 +307,11 @@ async fn nothing_is_waited_for_without_need() {
     }
 }
 
-/// 500 at a time hold no more connections than may wait. For the others, an upstream may have acted
-/// on the head: they invalidate once.
+/// 500 at a time hold no more connections than may wait. The oldest go, and flush nothing.
 #[tokio::test]
 async fn broken_uploads_are_bounded() {
     let options = [&LONG[..], &["--max-broken-uploads", "16"]].concat();
-    let (origin, proxy, written) = acting_on_heads(|| vec![Step::Content], &options).await;
+    let (origin, proxy, _) = acting_on_heads(|| vec![Step::Content], &options).await;
     let mut clients = JoinSet::new();
     for _ in 0..500 {
         let mut raw = Raw::connect(proxy.port()).await;
@@ -325,28 +325,41 @@ async fn broken_uploads_are_bounded() {
         let heard = clients.join_next().await.expect("a client");
         let heard = heard.expect("an answer");
         assert!(heard.starts_with("HTTP/1.1 400 "), "{heard}");
-        assert!(heard.contains("detail=outcome-unknown"), "{heard}");
+        assert!(heard.contains("detail=rejected"), "{heard}");
     }
-    assert_eq!(written.load(Ordering::SeqCst), 500);
-    // One more for what the page comes by.
+    // One more for what the page came by.
     until("16 are held", async || origin.open() <= 17).await;
     assert!(origin.open() >= 16);
-    assert!(page(&proxy).await.starts_with('v'));
-    assert!(is_hit(&proxy).await, "it is stored again at once");
+    assert!(is_hit(&proxy).await, "nothing is flushed");
 }
 
-/// With no place at all, each is invalidated at once, and no grace period follows.
+/// However many have come, the last one waits for its answer.
 #[tokio::test]
-async fn without_a_place_a_broken_upload_is_invalidated_once() {
-    let options = ["--max-broken-uploads", "0"];
-    let (_origin, proxy) = before_a_hit(&options).await;
-    for _ in 0..3 {
+async fn the_latest_broken_upload_is_judged_by_its_answer() {
+    let go = Arc::new(Notify::new());
+    let wait = go.clone();
+    let steps = move || vec![Step::Wait(wait.clone()), Step::Say(DONE.into())];
+    let options = [&LONG[..], &["--max-broken-uploads", "1"]].concat();
+    let (_origin, proxy, written) = acting_on_heads(steps, &options).await;
+    let mut clients = JoinSet::new();
+    for number in 1..=3 {
         let mut raw = Raw::connect(proxy.port()).await;
         raw.say(put("content-length: 10", "abc")).await;
+        until("the head arrives", async || {
+            written.load(Ordering::SeqCst) == number
+        })
+        .await;
         raw.stop_saying().await;
-        let heard = raw.hear_all().await;
-        assert!(heard.contains("detail=outcome-unknown"), "{heard}");
-        assert!(!is_hit(&proxy).await, "it is invalidated");
-        assert!(is_hit(&proxy).await, "it is stored again at once");
+        clients.spawn(async move { raw.hear_all().await });
+        if number > 1 {
+            let heard = clients.join_next().await.expect("a client");
+            assert!(heard.expect("an end").starts_with("HTTP/1.1 400 "));
+        }
     }
+    assert!(is_hit(&proxy).await, "two are rejected");
+    // The origin may still hold the others.
+    (0..3).for_each(|_| go.notify_one());
+    let heard = clients.join_next().await.expect("a client");
+    assert!(heard.expect("an end").starts_with("HTTP/1.1 204 "));
+    assert!(!is_hit(&proxy).await, "the last one was carried out");
 }
