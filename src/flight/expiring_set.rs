@@ -21,7 +21,7 @@ const TICKS_PER_SECOND: u128 = 10;
 /// the same slots replaces the one that expires first.
 ///
 /// Users must cope with a key that is missing too early, and with one that is taken for another
-/// (half of its digest is compared): both may cost a call to the inner service, no more.
+/// (half of a short digest is compared): both may cost a call to the inner service, no more.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiringSet(
     /// Made when the first key is added: most sets stay empty for long.
@@ -37,9 +37,8 @@ pub(crate) fn ticks(time: Duration) -> u32 {
 impl ExpiringSet {
     /// The slots that may hold a key, and its tag: the upper half of the slot that does.
     fn slots_of<'s>(sets: &'s [[AtomicU64; WAYS]], key: &CacheKey) -> (&'s [AtomicU64; WAYS], u64) {
-        let digest = key.resource().digest() ^ key.selector() ^ key.variant();
-        let slots = &sets[(digest >> 96) as usize % SETS];
-        (slots, (digest as u64) & !EXPIRY_MASK)
+        let digest = key.short_digest();
+        (&sets[digest as usize % SETS], digest & !EXPIRY_MASK)
     }
 
     fn find(&self, key: &CacheKey) -> Option<(&AtomicU64, u64)> {
@@ -125,6 +124,13 @@ mod tests {
         keys.iter().for_each(|key| set.remember(key, at(0), TEN));
         let kept = keys.iter().filter(|key| set.is_remembered(key, || at(1)));
         assert!(kept.count() > 1000, "a quarter of the places is taken");
+        // Those of one resource are spread as well.
+        let of_one: Vec<_> = (1..=512)
+            .map(|n: u128| keys[0].with_variant(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+            .collect();
+        of_one.iter().for_each(|key| set.remember(key, at(0), TEN));
+        let kept = of_one.iter().filter(|key| set.is_remembered(key, || at(1)));
+        assert!(kept.count() > 480);
         let flood: Vec<_> = (0..100_000).map(|n| key(&format!("/flood/{n}"))).collect();
         for key in &flood {
             set.remember(key, at(1), TEN);

@@ -182,6 +182,13 @@ impl CacheKey {
     pub const fn variant(&self) -> u128 {
         self.variant
     }
+
+    /// A digest of the whole key, for tables that need not tell all keys apart. Each of its bits
+    /// depends on each part of the key: a selector may have no upper half.
+    pub(crate) const fn short_digest(&self) -> u64 {
+        let whole = self.resource.digest() ^ self.selector ^ self.variant.rotate_left(32);
+        (whole >> 64) as u64 ^ whole as u64
+    }
 }
 
 /// The parts of a key that its resource leaves out.

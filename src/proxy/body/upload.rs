@@ -134,7 +134,7 @@ where
         let polled = upload.body.as_mut().poll_frame(cx);
         // Content without an announced length ends where its last chunk was passed on, and only
         // there. All of an announced one may be with the upstream when the rest breaks: the end of
-        // an HTTP/2 stream.
+        // an HTTP/2 stream. The upstream has a whole request then, and decides about it.
         let left = upload.body.size_hint();
         let is_whole = left.exact() == Some(0);
         let (kind, error) = match polled {
@@ -158,7 +158,7 @@ where
             }
         };
         if is_whole {
-            return Poll::Ready(Some(Err(error)));
+            return Poll::Ready(None);
         }
         let broken_off = upload.broken_off.insert(UnfinishedContent {
             wait: upload.fate.break_off(kind),

@@ -42,12 +42,11 @@ pub(crate) struct NotedKey {
 impl NotedKey {
     /// Requests of this kind for this key.
     pub(crate) fn new(key: &CacheKey, kind: RequestKind) -> Self {
-        let digest = key.resource().digest() ^ key.selector() ^ key.variant();
-        let digest = digest.rotate_left(kind as u32 * 32);
+        let digest = key.short_digest().rotate_left(kind as u32 * 16);
         Self {
-            set: (digest >> 96) as usize % SETS,
+            set: digest as usize % SETS,
             // 0 is an empty slot.
-            tag: (digest as u64).max(1),
+            tag: digest.max(1),
         }
     }
 }
@@ -326,6 +325,26 @@ mod tests {
         notes.shorten(key("/a"), request, 1, at(0), TEN);
         notes.shorten(key("/a"), request, 1, at(5), TEN);
         assert_eq!((find(9), find(10)), (1, 0));
+    }
+
+    /// Also those of one resource, and of all kinds.
+    #[test]
+    fn keys_are_spread_over_the_whole_table() {
+        let notes = NotedRequests::default();
+        let request = requests(1)[0];
+        let key = CacheKey::for_path("/a");
+        let digester = std::hash::RandomState::new();
+        let digest = |number| u128::from(std::hash::BuildHasher::hash_one(&digester, number));
+        // As those of queries are, all bits of a digest are in one half.
+        let keys: Vec<_> = (0..256)
+            .flat_map(|number: u32| [digest(number), digest(number) << 64])
+            .map(|digest| key.with_variant(digest))
+            .flat_map(|key| [Plain, WithCookies].map(|kind| NotedKey::new(&key, kind)))
+            .collect();
+        keys.iter()
+            .for_each(|key| notes.note(*key, request, 1, at(0), TEN));
+        let found = keys.iter().filter(|key| notes.find_any(**key, at(1)) != 0);
+        assert!(found.count() > 1000, "a quarter of the places is taken");
     }
 
     /// Promise: every table is bounded, whatever keys clients send.

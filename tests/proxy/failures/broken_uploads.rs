@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -362,4 +362,48 @@ async fn the_latest_broken_upload_is_judged_by_its_answer() {
     let heard = clients.join_next().await.expect("a client");
     assert!(heard.expect("an end").starts_with("HTTP/1.1 204 "));
     assert!(!is_hit(&proxy).await, "the last one was carried out");
+}
+
+/// An HTTP/2 client may break off after all of its announced content: the upstream has a whole
+/// request, whose answer counts.
+#[tokio::test]
+async fn content_that_is_whole_is_no_broken_upload() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = async |request: Request<Incoming>| {
+        let answer = Response::builder();
+        if request.method() == Method::GET {
+            let page = answer.header("cache-control", "max-age=3600");
+            return Ok::<_, Infallible>(page.body(Full::new(Bytes::from("page"))).expect("a page"));
+        }
+        // The write is not allowed, which shows once it is there.
+        let status = match request.into_body().collect().await {
+            Ok(_) => 401,
+            Err(_) => 500,
+        };
+        Ok(answer
+            .status(status)
+            .body(Full::default())
+            .expect("an answer"))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service_fn(answer)));
+        }
+    });
+    for (length, parts) in [
+        (Some("3"), vec![data("abc"), Part::Pause, reset()]),
+        (Some("3"), vec![data("abc"), reset()]),
+        (Some("0"), vec![Part::Pause, reset()]),
+        (Some("10"), vec![data("abc"), Part::Pause, reset()]),
+        (None, vec![data("abc"), Part::Pause, reset()]),
+    ] {
+        let options = ["--upstream", &url, "--http2-upstream"];
+        let proxy = Example::start("proxy", &[&options[..], &SHORT].concat()).await;
+        exchange(proxy.port(), last_get("/hot")).await;
+        send_parts(&proxy, length, parts).await;
+        sleep(10 * SOON).await;
+        assert!(stays_a_hit(&proxy).await, "{length:?}");
+    }
 }
