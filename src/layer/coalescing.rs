@@ -89,14 +89,18 @@ impl<B: Backend> CacheLayer<B> {
     /// those that come first three.
     ///
     /// After eight different requests of a kind have been refused within the time, and none has
-    /// brought a response to store, the key counts as uncacheable for all of that kind. The kinds
-    /// are requests with `Cookie`, with one of the [`credential_fields`](Self::credential_fields),
-    /// with both, and with neither. A response that may be stored ends all of it at once, for its
-    /// kind. At most 4096 keys are remembered at a time, each for one kind.
+    /// brought a response to store, the key counts as uncacheable for that kind. The kinds are
+    /// requests with `Cookie`, with one of the [`credential_fields`](Self::credential_fields), with
+    /// both, and with neither. Those with neither wait for one call at most then, because a single
+    /// client may have sent the eight: a response for all is shared as ever, and a page that is
+    /// refused to clients that all differ costs each of them one call time more at most. The others
+    /// call at once. A response that may be stored ends all of it, for its kind. At most 4096 keys
+    /// are remembered at a time, each for one kind.
     ///
-    /// So a client's own unusual requests change nothing for others, but for one that sends eight
-    /// different ones with no other request of the key between them: the requests that come next
-    /// call for themselves, until the first of them has its response.
+    /// So a client's own unusual requests change nothing for others, except with cookies or
+    /// credentials: there, one that sends eight different ones, with no other request of the key
+    /// between them, makes the requests that come next call for themselves, until the first of them
+    /// has its response.
     #[must_use]
     pub fn uncacheable_ttl(self, ttl: Duration) -> Self {
         self.with(|config| config.coalesce.uncacheable_ttl = ttl)

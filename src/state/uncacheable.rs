@@ -15,6 +15,17 @@ use super::noted_requests::{NotedKey, NotedRequests, RequestDigest};
 /// The note that a response was refused.
 const REFUSED: u8 = 1;
 
+/// What is expected of the response to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExpectedRefusal {
+    /// Nothing speaks against sharing it.
+    No,
+    /// It will be refused: a request like this one was.
+    Alike,
+    /// It may well be refused: many different requests were. A single client may have sent them.
+    OfMany,
+}
+
 /// Requests remembered as uncacheable.
 #[derive(Debug, Default)]
 pub(crate) struct UncacheableRequests(NotedRequests);
@@ -42,6 +53,26 @@ impl UncacheableRequests {
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
         self.0.find(NotedKey::new(key, kind), now, request) == REFUSED
+    }
+
+    /// Whether the response to a request will be refused, as far as is known.
+    ///
+    /// With cookies or credentials most clients differ in their fields, and most responses are for
+    /// their own client: there, many refusals are as good as one of the same request.
+    pub(crate) fn expected(
+        &self,
+        (key, kind): (&CacheKey, RequestKind),
+        now: Moment,
+        request: impl Fn() -> RequestDigest,
+    ) -> ExpectedRefusal {
+        let noted = NotedKey::new(key, kind);
+        if self.0.find(noted, now, &request) != REFUSED {
+            ExpectedRefusal::No
+        } else if kind != RequestKind::Plain || self.0.find_alike(noted, now, request) == REFUSED {
+            ExpectedRefusal::Alike
+        } else {
+            ExpectedRefusal::OfMany
+        }
     }
 
     /// Forgets a key: a response to a request of this kind can be stored.

@@ -17,6 +17,7 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
+use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
 
 use super::share_with_follower::Followed;
@@ -138,7 +139,16 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
-        let is_refused = self.is_refused(state, outgoing, now);
+        let mut is_refused = false;
+        match self.expected_refusal(state, outgoing, now) {
+            ExpectedRefusal::No => {}
+            // It waits for one call at most. If that brings a response for all, it is none of these.
+            ExpectedRefusal::OfMany if fill.miss.is_known() => {}
+            ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {
+                self.flights_left = self.flights_left.min(1);
+            }
+            ExpectedRefusal::Alike | ExpectedRefusal::OfMany => is_refused = true,
+        }
         if is_refused && !fill.miss.is_known() {
             self.place = None;
             return Joined::Neither;
@@ -186,15 +196,15 @@ impl<F: Clone> FlightMember<F> {
     }
 
     /// Whether the response will be refused, as far as is known.
-    fn is_refused<B: Backend<Fence = F>>(
+    fn expected_refusal<B: Backend<Fence = F>>(
         &self,
         state: &LayerState<B>,
         outgoing: &OutgoingRequest,
         now: Moment,
-    ) -> bool {
+    ) -> ExpectedRefusal {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        uncacheable.contains((&self.key, outgoing.kind), now, request)
+        uncacheable.expected((&self.key, outgoing.kind), now, request)
     }
 
     /// Where the request joins no flight: it calls alone, or waits for a place first.

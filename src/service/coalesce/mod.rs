@@ -29,6 +29,7 @@ use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
+use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
 
 use self::member::{FlightMember, FlightResult, Joined, Waited};
@@ -122,8 +123,8 @@ fn prepare<B: Backend, Req>(
     let has_stored = fill.miss.stored_response().is_some();
     let (headers, key) = (request.headers(), (&fill.miss.lookup_key, kind));
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let is_private =
-        fill.key.directives.no_store || uncacheable.contains(key, now, || state.digest_of(headers));
+    let expected = || uncacheable.expected(key, now, || state.digest_of(headers));
+    let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;
     match take_client_conditions(request, has_stored, is_private) {
         Some(taken) => {
             OutgoingRequest::without_conditions(&state.config, request, kind, now, taken)

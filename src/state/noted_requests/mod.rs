@@ -139,13 +139,21 @@ impl NotedRequests {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> u8 {
-        let find = |notes: &[Note]| {
-            if notes.len() >= MAX_NOTED {
-                return combined(notes.iter());
-            }
-            let request = request();
-            combined(notes.iter().filter(|note| note.request == request))
+        let find = |notes: &[Note]| match notes.len() >= MAX_NOTED {
+            true => combined(notes.iter()),
+            false => combined_of(notes, request()),
         };
+        self.read(key, || now, find).unwrap_or(0)
+    }
+
+    /// The note on requests with these fields, whatever holds for all; 0 if there is none.
+    pub(crate) fn find_alike(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> u8 {
+        let find = |notes: &[Note]| combined_of(notes, request());
         self.read(key, || now, find).unwrap_or(0)
     }
 
@@ -228,6 +236,10 @@ fn combined<'n>(notes: impl Iterator<Item = &'n Note>) -> u8 {
     notes.fold(0, |combined, note| combined | note.value)
 }
 
+fn combined_of(notes: &[Note], request: RequestDigest) -> u8 {
+    combined(notes.iter().filter(|note| note.request == request))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
@@ -300,8 +312,9 @@ mod tests {
                 notes.note(key("/a"), *request, 1, at(second), TEN);
             }
         }
-        assert_eq!(find(8), 1);
-        assert_eq!(find(9), 1);
+        assert_eq!((find(8), find(9)), (1, 1));
+        let alike = |request| notes.find_alike(key("/a"), at(9), || request);
+        assert_eq!((alike(requests[0]), alike(other)), (1, 0));
         assert_eq!(find(10), 0, "one of the notes has ended");
         notes.note(key("/a"), requests[MAX_NOTED], 2, at(10), TEN);
         assert_eq!(find(10), 3);
