@@ -85,8 +85,6 @@ fn decode_response(
         age: PackedDuration::from_bits(meta.get_u64_le()),
         lifetime: PackedDuration::from_bits(meta.get_u64_le()),
         cost: meta.get_u32_le(),
-        identity_end: meta.get_u32_le(),
-        fields_end: meta.get_u32_le(),
     };
     let extras_length = meta.get_u32_le() as usize;
     let mut block = meta;
@@ -97,9 +95,6 @@ fn decode_response(
         0 => (Extras::default(), Bytes::new()),
         _ => FieldReader(block.split_to(extras_length)).extras()?,
     };
-    let has_fields = block.len().checked_sub(body_length)? == head.fields_end as usize;
-    if !has_fields {
-        return None;
-    }
-    StoredResponse::from_packed(head, &block, (extras, &values), (now, stored_for))
+    let response = StoredResponse::from_packed(head, &block, (extras, &values), (now, stored_for))?;
+    (response.body_bytes().len() == body_length).then_some(response)
 }

@@ -22,8 +22,6 @@ pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8])
     meta.put_u64_le(head.age.to_bits());
     meta.put_u64_le(head.lifetime.to_bits());
     meta.put_u32_le(head.cost);
-    meta.put_u32_le(head.identity_end);
-    meta.put_u32_le(head.fields_end);
     meta.put_u32_le(0);
     if let Some(extras) = response.packed_extras() {
         put_extras(&mut meta, extras);

@@ -10,7 +10,7 @@ pub(super) const CHECKED: usize = MAGIC.len() + 1 + 8;
 /// The length of everything before the meta data.
 pub(super) const HEAD: usize = CHECKED + 8 + 1 + 4;
 /// The length of the parts of a response's meta data that have the same size in each.
-pub(super) const FIXED: usize = 2 + 2 + 8 + 8 + 4 + 4 + 4 + 4;
+pub(super) const FIXED: usize = 2 + 2 + 8 + 8 + 4 + 4;
 /// The kind of a response.
 pub(super) const RESPONSE: u8 = 0;
 /// The kind of a rule.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::encoded::HeadFields;
 use super::rare::{Extras, Rare};
-use super::response::{MAX_INLINE_BODY, StoredResponse};
+use super::response::{BlockParts, MAX_INLINE_BODY, StoredResponse};
 use super::store_observer::StoredContent;
 use super::times::{Flags, PackedDuration, PackedTimes};
 use crate::semantics::freshness::{Freshness, Staleness};
@@ -24,10 +23,6 @@ pub(crate) struct PackedHead {
     pub(crate) age: PackedDuration,
     pub(crate) lifetime: PackedDuration,
     pub(crate) cost: u32,
-    /// Where the full key ends in the block.
-    pub(crate) identity_end: u32,
-    /// Where the fields end in the block.
-    pub(crate) fields_end: u32,
 }
 
 impl StoredResponse {
@@ -40,15 +35,14 @@ impl StoredResponse {
             age: PackedDuration::new(self.times.age(now)),
             lifetime: self.times.packed_lifetime(),
             cost: self.cost,
-            identity_end: self.identity_end,
-            fields_end: self.fields_end,
         }
     }
 
     /// Returns the beginning of the block: windows, full key and fields.
     #[must_use]
     pub(crate) fn packed_fields(&self) -> &[u8] {
-        &self.block[..self.fields_end as usize]
+        let body = self.block_parts().body.len();
+        &self.block[..self.block.len() - body]
     }
 
     /// Returns what few responses have.
@@ -69,12 +63,9 @@ impl StoredResponse {
         (received, stored_for): (Moment, Duration),
     ) -> Option<Self> {
         let flags = Flags::from_bits(head.flags)?;
-        let (identity_end, fields_end) = (head.identity_end as usize, head.fields_end as usize);
-        let length = block.len().checked_sub(fields_end)?;
-        if flags.window_bytes() > identity_end || identity_end > fields_end {
-            return None;
-        }
-        let fields = HeadFields::new(&block[identity_end..fields_end]);
+        let BlockParts { fields, body, .. } = BlockParts::new(block.get(flags.window_bytes()..)?)?;
+        let length = body.len();
+        let fields_end = block.len() - length;
         fields.check(length)?;
         extras.selected = match Vary::from_headers(&fields.to_map(|name| *name == VARY)) {
             Vary::Absent if values.is_empty() => None,
@@ -99,8 +90,6 @@ impl StoredResponse {
             block: block[..end].into(),
             times: PackedTimes::new(&times),
             rare: Rare::new(large, extras),
-            identity_end: head.identity_end,
-            fields_end: head.fields_end,
             cost: head.cost,
             status: StatusCode::from_u16(head.status).ok()?,
             flags,

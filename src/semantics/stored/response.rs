@@ -8,7 +8,10 @@ use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 
 use super::compact::compact_copy;
-use super::encoded::{AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer};
+use super::encoded::{
+    AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, length_with_length,
+    put_with_length, take_with_length,
+};
 use super::head::StoredHead;
 use super::rare::{Extras, Rare};
 use super::store_observer::{KeptBy, StoredContent};
@@ -38,14 +41,41 @@ pub struct StoredResponse {
     pub(super) block: Box<[u8]>,
     pub(super) times: PackedTimes,
     pub(super) rare: Option<Box<Rare>>,
-    /// Where the full key ends, and the fields begin.
-    pub(super) identity_end: u32,
-    /// Where the fields end, and a small body begins.
-    pub(super) fields_end: u32,
     /// The time that fetching it took, in microseconds.
     pub(super) cost: u32,
     pub(super) status: StatusCode,
     pub(super) flags: Flags,
+}
+
+/// Where everything is in a block, behind the windows.
+#[derive(Clone, Copy, Default)]
+pub(super) struct BlockParts<'b> {
+    pub(super) behind_identity: &'b [u8],
+    pub(super) fields: HeadFields<'b>,
+    /// The length of the encoded fields.
+    pub(super) field_bytes: usize,
+    pub(super) body: &'b [u8],
+}
+
+impl<'b> BlockParts<'b> {
+    /// Reads the lengths in a block; `None` if they do not fit.
+    #[inline]
+    pub(super) fn new(behind_windows: &'b [u8]) -> Option<Self> {
+        let mut rest = behind_windows;
+        take_with_length(&mut rest)?;
+        let behind_identity = rest;
+        let fields = HeadFields::take(&mut rest)?;
+        Some(Self {
+            behind_identity,
+            fields,
+            field_bytes: behind_identity.len() - rest.len(),
+            body: rest,
+        })
+    }
+
+    pub(super) fn encoded_fields(&self) -> &'b [u8] {
+        &self.behind_identity[..self.field_bytes]
+    }
 }
 
 impl StoredHead {
@@ -81,12 +111,12 @@ impl StoredHead {
         let mut flags = Flags::new(freshness);
         flags.set(Flags::HAS_UPSTREAM_STATUS, self.has_upstream_status);
         let is_inline = length <= MAX_INLINE_BODY;
-        let identity_end = flags.window_bytes() + self.identity.len();
-        let fields_end = identity_end + self.fields.len();
         let inline = if is_inline { length } else { 0 };
-        let mut block = Vec::with_capacity(fields_end + inline);
+        let identity = length_with_length(self.identity.len());
+        let whole = flags.window_bytes() + identity + self.fields.len() + inline;
+        let mut block = Vec::with_capacity(whole);
         put_windows(&mut block, &freshness.stale);
-        block.extend_from_slice(&self.identity);
+        put_with_length(&mut block, &self.identity);
         self.fields.write_to(&mut block);
         block.extend_from_slice(&content.bytes()[..inline]);
         let extras = Extras {
@@ -95,13 +125,10 @@ impl StoredHead {
             groups: self.policy.groups,
             parts: self.parts.map(Box::new),
         };
-        let offset = |offset| u32::try_from(offset).expect("a head of less than 4 GiB");
         StoredResponse {
             block: block.into_boxed_slice(),
             times: PackedTimes::new(freshness),
             rare: Rare::new((!is_inline).then_some(content), extras),
-            identity_end: offset(identity_end),
-            fields_end: offset(fields_end),
             cost: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
             status: self.status,
             flags,
@@ -157,7 +184,7 @@ impl StoredResponse {
     pub fn body_bytes(&self) -> &[u8] {
         match self.large_body() {
             Some(body) => body,
-            None => &self.block[self.fields_end as usize..],
+            None => self.block_parts().body,
         }
     }
 }
@@ -168,7 +195,8 @@ impl StoredResponse {
     #[must_use]
     #[inline]
     pub(crate) fn identity(&self) -> &[u8] {
-        &self.block[self.flags.window_bytes()..self.identity_end as usize]
+        let mut rest = &self.block[self.flags.window_bytes()..];
+        take_with_length(&mut rest).unwrap_or_default()
     }
 
     /// Returns the status.
@@ -224,28 +252,27 @@ impl StoredResponse {
         values: &impl AnswerValues,
         headers: &mut HeaderMap,
     ) -> Bytes {
-        let (start, fields_end) = (self.identity_end as usize, self.fields_end as usize);
-        let end = if has_body {
-            self.block.len()
-        } else {
-            fields_end
-        };
+        let parts = self.block_parts();
+        let body = if has_body { parts.body.len() } else { 0 };
+        let end = parts.field_bytes + body;
         let source = HeadSource {
-            bytes: &self.block[start..end],
-            body: end - fields_end,
+            bytes: &parts.behind_identity[..end],
+            body,
             kind,
         };
         answer(self.block.as_ptr().addr(), source, values, headers)
     }
 
-    fn field_bytes(&self) -> &[u8] {
-        &self.block[self.identity_end as usize..self.fields_end as usize]
+    /// Returns where everything is in the block.
+    #[inline]
+    pub(super) fn block_parts(&self) -> BlockParts<'_> {
+        BlockParts::new(&self.block[self.flags.window_bytes()..]).unwrap_or_default()
     }
 
     /// Returns the entity tag, if there is one.
     #[must_use]
     pub(crate) fn etag(&self) -> Option<&[u8]> {
-        HeadFields::new(self.field_bytes()).values_of(&ETAG).next()
+        self.block_parts().fields.values_of(&ETAG).next()
     }
 
     /// Returns the trailer fields, if there were any.
@@ -324,7 +351,7 @@ impl StoredResponse {
     #[must_use]
     pub(crate) fn is_copy_of(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
-            || (self.field_bytes() == other.field_bytes()
+            || (self.block_parts().encoded_fields() == other.block_parts().encoded_fields()
                 && self.parts() == other.parts()
                 && self.trailers() == other.trailers()
                 && self.body_bytes() == other.body_bytes())

@@ -17,9 +17,6 @@ const WALL_1970: u64 = 1 << 63;
 pub(crate) struct PackedDuration(u64);
 
 impl PackedDuration {
-    /// The number of bytes that one takes.
-    pub(crate) const BYTES: usize = size_of::<u64>();
-
     /// Packs a duration.
     #[inline]
     pub(crate) fn new(duration: Duration) -> Self {
@@ -51,13 +48,68 @@ impl PackedDuration {
     }
 }
 
+/// A duration in 32 bits: in milliseconds up to 24 days, in seconds up to 68 years, or longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span(u32);
+
+impl Span {
+    /// The number of bytes that one takes.
+    const BYTES: usize = size_of::<u32>();
+    /// Set in those that are in seconds.
+    const SECONDS: u32 = 1 << 31;
+    /// Stands for all that are longer.
+    const LONGEST: u32 = u32::MAX;
+
+    /// Packs a duration, rounded down.
+    pub(super) fn rounded_down(duration: Duration) -> Self {
+        let milliseconds = duration.as_millis();
+        if milliseconds < u128::from(Self::SECONDS) {
+            return Self(milliseconds as u32);
+        }
+        Self::in_seconds(duration.as_secs())
+    }
+
+    /// Packs a duration, rounded up.
+    pub(super) fn rounded_up(duration: Duration) -> Self {
+        let part = Duration::from_nanos(999_999);
+        let milliseconds = duration.saturating_add(part).as_millis();
+        if milliseconds < u128::from(Self::SECONDS) {
+            return Self(milliseconds as u32);
+        }
+        let part = u64::from(duration.subsec_nanos() > 0);
+        Self::in_seconds(duration.as_secs().saturating_add(part))
+    }
+
+    fn in_seconds(seconds: u64) -> Self {
+        if seconds < u64::from(Self::LONGEST - Self::SECONDS) {
+            return Self(seconds as u32 | Self::SECONDS);
+        }
+        Self(Self::LONGEST)
+    }
+
+    /// Returns the duration.
+    #[inline]
+    pub(super) fn get(self) -> Duration {
+        if self.0 < Self::SECONDS {
+            return Duration::from_millis(self.0.into());
+        }
+        if self.0 == Self::LONGEST {
+            return Duration::MAX;
+        }
+        Duration::from_secs((self.0 - Self::SECONDS).into())
+    }
+}
+
 /// When a response arrived, its age then, and its lifetime.
+///
+/// Age and lifetime are kept in milliseconds, the age rounded up and the lifetime down: a response
+/// is never fresh for longer than it may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PackedTimes {
     monotonic: PackedDuration,
     wall: PackedDuration,
-    initial_age: PackedDuration,
-    lifetime: PackedDuration,
+    initial_age: Span,
+    lifetime: Span,
 }
 
 /// The facts about a stored response that take one bit each.
@@ -111,7 +163,7 @@ impl Flags {
     /// The bytes that the windows take.
     #[inline]
     pub(super) fn window_bytes(self) -> usize {
-        (self.0 >> Self::FIRST_WINDOW).count_ones() as usize * PackedDuration::BYTES
+        (self.0 >> Self::FIRST_WINDOW).count_ones() as usize * Span::BYTES
     }
 
     fn has_window(self, index: usize) -> bool {
@@ -129,14 +181,13 @@ fn windows(stale: &Staleness) -> [Duration; 4] {
     ]
 }
 
-/// Writes the windows that are not zero.
+/// Writes the windows that are not zero, rounded down to milliseconds.
 pub(super) fn put_windows(to: &mut Vec<u8>, stale: &Staleness) {
     for window in windows(stale)
         .into_iter()
         .filter(|window| !window.is_zero())
     {
-        let bits = PackedDuration::new(window).to_bits();
-        to.extend_from_slice(&bits.to_le_bytes());
+        to.extend_from_slice(&Span::rounded_down(window).0.to_le_bytes());
     }
 }
 
@@ -145,18 +196,18 @@ impl PackedTimes {
         Self {
             monotonic: PackedDuration::new(freshness.received.monotonic()),
             wall: pack_wall(freshness.received.wall()),
-            initial_age: PackedDuration::new(freshness.initial_age),
-            lifetime: PackedDuration::new(freshness.lifetime.unwrap_or_default()),
+            initial_age: Span::rounded_up(freshness.initial_age),
+            lifetime: Span::rounded_down(freshness.lifetime.unwrap_or_default()),
         }
     }
 
     pub(super) fn set_lifetime(&mut self, lifetime: Duration) {
-        self.lifetime = PackedDuration::new(lifetime);
+        self.lifetime = Span::rounded_down(lifetime);
     }
 
     /// Returns the lifetime, to be saved.
     pub(super) fn packed_lifetime(&self) -> PackedDuration {
-        self.lifetime
+        PackedDuration::new(self.lifetime.get())
     }
 
     #[inline]
@@ -182,7 +233,8 @@ impl PackedTimes {
         let monotonic = PackedDuration::new(now.monotonic()).0;
         let monotonic = monotonic.saturating_sub(self.monotonic.0);
         let wall = pack_wall(now.wall()).0.saturating_sub(self.wall.0);
-        let age = self.initial_age.0.saturating_add(monotonic.max(wall));
+        let initial_age = PackedDuration::new(self.initial_age.get()).0;
+        let age = initial_age.saturating_add(monotonic.max(wall));
         PackedDuration(age).get()
     }
 
@@ -222,9 +274,9 @@ fn staleness(flags: Flags, bytes: &[u8]) -> Staleness {
     }
     let mut saved = bytes.as_chunks().0.iter();
     let mut next = |index| match flags.has_window(index) {
-        true => saved.next().map_or(Duration::ZERO, |bits| {
-            PackedDuration::from_bits(u64::from_le_bytes(*bits)).get()
-        }),
+        true => saved
+            .next()
+            .map_or(Duration::ZERO, |bits| Span(u32::from_le_bytes(*bits)).get()),
         false => Duration::ZERO,
     };
     stale.while_revalidate = next(0);
@@ -238,8 +290,37 @@ fn staleness(flags: Flags, bytes: &[u8]) -> Staleness {
 mod tests {
     use super::*;
 
+    /// A response is never fresh for longer than it may be.
     #[test]
-    fn times_are_kept_to_the_nanosecond() {
+    fn spans_are_rounded_to_the_safe_side() {
+        let day = Duration::from_secs(86_400);
+        for duration in [
+            Duration::ZERO,
+            Duration::from_nanos(1),
+            Duration::from_nanos(1_999_999),
+            Duration::from_millis(7),
+            day * 24,
+            day * 25,
+            day * 25 + Duration::from_nanos(1),
+            day * 365 * 67,
+            day * 365 * 70,
+            Duration::MAX,
+        ] {
+            let (down, up) = (Span::rounded_down(duration), Span::rounded_up(duration));
+            assert!(up.get() >= duration, "{duration:?}");
+            let longest = Span::in_seconds(u64::MAX);
+            assert!(down.get() <= duration || down == longest, "{duration:?}");
+            assert_eq!(Span::rounded_down(down.get()), down);
+            assert_eq!(Span::rounded_up(up.get()), up);
+            let step = Duration::from_millis(if duration < day * 24 { 1 } else { 1000 });
+            if down != longest {
+                assert!(up.get() - down.get() <= step, "{duration:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn moments_are_kept_to_the_nanosecond() {
         let second = Duration::from_secs(1);
         for duration in [
             Duration::ZERO,
@@ -258,13 +339,13 @@ mod tests {
             UNIX_EPOCH - second * 1000,
             UNIX_EPOCH + Duration::new(1_790_000_000, 1),
         ] {
-            let (first, other) = (Duration::from_nanos(1), Duration::from_secs(7));
+            let other = Duration::from_secs(7);
             let freshness = Freshness {
                 received: Moment::new(Duration::new(9, 9), wall),
                 initial_age: Duration::from_millis(3),
                 lifetime: Some(second),
                 stale: Staleness {
-                    while_revalidate: first,
+                    while_revalidate: Duration::from_millis(1),
                     if_error: Duration::ZERO,
                     if_unreachable: Duration::MAX,
                     validation: other,

@@ -1,7 +1,7 @@
 //! Header fields in few bytes: how a stored response keeps them, in memory and outside.
 //!
 //! ```text
-//! length of names | names | values
+//! length of names | names | length of values | values
 //! name:  number 1                               one that stands in a table
 //!        0 | length | text                      any other
 //! value: number 1                               one that stands in a table
@@ -67,8 +67,7 @@ impl EncodedFields {
             Some(code) => self.names.push(code),
             None => {
                 self.names.push(CUSTOM);
-                put_length(&mut self.names, name.as_str().len());
-                self.names.extend_from_slice(name.as_str().as_bytes());
+                put_with_length(&mut self.names, name.as_str().as_bytes());
             }
         }
         match *name {
@@ -101,31 +100,37 @@ impl EncodedFields {
 
     /// Returns the bytes that all takes.
     pub(super) fn len(&self) -> usize {
-        self.names.len() + self.values.len() + 1 + 4 * usize::from(self.names.len() > SHORT.into())
+        length_with_length(self.names.len()) + length_with_length(self.values.len())
     }
 
     /// Writes all.
     pub(super) fn write_to(&self, to: &mut Vec<u8>) {
-        put_length(to, self.names.len());
-        to.extend_from_slice(&self.names);
-        to.extend_from_slice(&self.values);
+        put_with_length(to, &self.names);
+        put_with_length(to, &self.values);
     }
 }
 
-/// Writes the length of a name, or of all names.
-fn put_length(to: &mut Vec<u8>, length: usize) {
-    match u8::try_from(length) {
+/// Writes bytes with their length before them.
+pub(super) fn put_with_length(to: &mut Vec<u8>, bytes: &[u8]) {
+    match u8::try_from(bytes.len()) {
         Ok(short) if short <= SHORT => to.push(short),
         _ => {
             to.push(u8::MAX);
-            to.extend_from_slice(&(length as u32).to_le_bytes());
+            let length = u32::try_from(bytes.len()).expect("a head of less than 4 GiB");
+            to.extend_from_slice(&length.to_le_bytes());
         }
     }
+    to.extend_from_slice(bytes);
+}
+
+/// Returns how long bytes of this length are with their length.
+pub(super) fn length_with_length(length: usize) -> usize {
+    length + 1 + 4 * usize::from(length > SHORT.into())
 }
 
 /// Takes bytes with their length off the front.
 #[inline]
-fn take_with_length<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+pub(super) fn take_with_length<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
     let (&short, mut rest) = bytes.split_first()?;
     let mut length = usize::from(short);
     if short > SHORT {
@@ -182,19 +187,19 @@ impl<'b> Iterator for Names<'b> {
 }
 
 /// Encoded header fields.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct HeadFields<'b> {
     names: &'b [u8],
     values: &'b [u8],
 }
 
 impl<'b> HeadFields<'b> {
-    /// Reads the bytes that [`EncodedFields::write_to`] has written.
+    /// Takes what [`EncodedFields::write_to`] has written off the front. `None` if that cannot be.
     #[inline]
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
-        let mut values = bytes;
-        let names = take_with_length(&mut values).unwrap_or_default();
-        Self { names, values }
+    pub(super) fn take(bytes: &mut &'b [u8]) -> Option<Self> {
+        let names = take_with_length(bytes)?;
+        let values = take_with_length(bytes)?;
+        Some(Self { names, values })
     }
 
     /// Returns all fields, each line of its own.

@@ -65,7 +65,8 @@ pub(in super::super) struct HeadSource<'s> {
 
 impl<'s> HeadSource<'s> {
     fn fields(&self) -> HeadFields<'s> {
-        HeadFields::new(&self.bytes[..self.bytes.len() - self.body])
+        let mut bytes = self.bytes;
+        HeadFields::take(&mut bytes).unwrap_or_default()
     }
 
     /// Returns a copy of the bytes, with all dates written behind.
