@@ -10,6 +10,7 @@ use std::task::Waker;
 use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
+use super::pacing::refreshes::RefreshesUnderWay;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -104,6 +105,7 @@ pub(super) struct FlightMaps<F, H> {
     of_variants: ByKey<F, H>,
     /// The keys whose calls fail.
     pub(super) paced: PacedKeys<Arc<Flight<F, H>>>,
+    pub(super) refreshes: RefreshesUnderWay,
 }
 
 impl<F, H> Default for FlightMaps<F, H> {
@@ -113,6 +115,7 @@ impl<F, H> Default for FlightMaps<F, H> {
             next: ByKey::default(),
             of_variants: ByKey::default(),
             paced: PacedKeys::default(),
+            refreshes: RefreshesUnderWay::default(),
         }
     }
 }
@@ -137,10 +140,10 @@ impl<F, H> FlightMaps<F, H> {
         })
     }
 
-    /// Whether a key has a flight that spares it a background refresh.
-    pub(super) fn spares_refresh(&self, key: &CacheKey, rules: JoinRules) -> bool {
+    /// Whether a key has a flight with a response, whose body is still expected to end.
+    pub(super) fn has_answered(&self, key: &CacheKey, rules: JoinRules) -> bool {
         let current = self.current.get(key);
-        current.is_some_and(|flight| flight.spares_refresh(rules))
+        current.is_some_and(|flight| flight.has_response() && flight.is_alive(rules))
     }
 
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
@@ -194,6 +197,7 @@ impl<F, H> FlightMaps<F, H> {
     pub(super) fn remove(&mut self, key: CacheKey, flight: &Arc<Flight<F, H>>) -> Removed<F, H> {
         let variant_key = flight.variant_key.get();
         let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
+        self.refreshes.end(&key, flight.id);
         [
             remove_from(&mut self.current, &key, flight),
             variant_key.and_then(|key| remove_from(&mut self.current, key, flight)),

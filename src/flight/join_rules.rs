@@ -71,9 +71,6 @@ pub(super) struct Flight<F, H> {
     /// How many flights without an outcome it has overtaken in a row, unless it waits for the
     /// last of them with success.
     pub(super) overtaken: u32,
-    /// When the first of the requests' flights was opened that had no outcome when the next one
-    /// took its place, and so on until this one. `None` for a background refresh.
-    pub(super) unanswered_since: Option<Moment>,
     pub(super) call: OnceLock<CallStart>,
     /// Set when a request joins that may have begun after an invalidation that the flight's fence
     /// does not know of.
@@ -120,13 +117,11 @@ impl<F, H> Flight<F, H> {
                 max_wait: current.time_left(rules),
             });
         let overtaken = unsettled.map_or(0, |current| current.overtaken() + 1);
-        let unanswered_since = unsettled.and_then(|current| current.unanswered_since);
         Self {
             fence,
             opened: rules.now,
             predecessor,
             overtaken,
-            unanswered_since: Some(unanswered_since.unwrap_or(rules.now)),
             call: OnceLock::new(),
             joined_under_other_fence: OnceLock::new(),
             id,
@@ -134,14 +129,6 @@ impl<F, H> Flight<F, H> {
             stream,
             driver: OnceLock::new(),
             variant_key: OnceLock::new(),
-        }
-    }
-
-    /// The flight of a background refresh.
-    pub(super) fn for_refresh(self) -> Self {
-        Self {
-            unanswered_since: None,
-            ..self
         }
     }
 
@@ -171,6 +158,11 @@ impl<F, H> Flight<F, H> {
         };
         let is_older = |than: Moment| start.at.monotonic() < than.monotonic();
         !rules.not_before.is_some_and(is_older) && self.fence.as_ref().is_some_and(can_join)
+    }
+
+    /// Whether a response that may be shared is there, or is about to be.
+    pub(super) fn has_response(&self) -> bool {
+        self.announcement.is_published() || self.variant_key.get().is_some()
     }
 
     /// Whether the call has begun and has no outcome yet.

@@ -5,7 +5,7 @@
 //! [`FlightOutcome`] and read the body from the [`BodyStream`] while it arrives.
 //!
 //! ```text
-//!            enter, lead_if_vacant
+//!            enter, lead_refresh
 //!   vacant ------------------------> waiting      every request may join
 //!      ^                                |
 //!      |                                | begin_call
@@ -73,6 +73,6 @@ pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::CallDriver;
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
-pub(crate) use pacing::{Place, PlaceLimit, Precedence};
+pub(crate) use pacing::{Place, PlaceLimit, Precedence, RefreshRules};
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

@@ -10,7 +10,7 @@ use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::pacing::{Place, Precedence};
+use super::pacing::{Place, Precedence, RefreshRules};
 use super::stream::BodyStream;
 use crate::key::CacheKey;
 use crate::sync::MutexGuard;
@@ -127,23 +127,27 @@ impl<F, H> Flights<F, H> {
         Some(flight.follow(rules, &can_join))
     }
 
-    /// Opens a flight for a key, unless there is one already, whatever its fence, that may still
-    /// bring a response. For background refreshes, which have no request to join with.
-    pub(crate) fn lead_if_vacant(
+    /// Opens a flight for a background refresh of a key, unless one with a response is there
+    /// already, whatever its fence, or `rules` let no other refresh begin.
+    ///
+    /// It takes the place of the current flight, and has the takeover timeout as it is: it is for
+    /// no request that has waited for others.
+    pub(crate) fn lead_refresh(
         &self,
         key: CacheKey,
         fence: F,
-        rules: JoinRules,
+        rules: RefreshRules,
         stream: impl FnOnce() -> BodyStream,
     ) -> Option<Leader<F, H>> {
-        let maps = self.stripes.of_key(&key).lock();
-        if maps.spares_refresh(&key, rules) {
+        let mut maps = self.stripes.of_key(&key).lock();
+        let join_rules = rules.join_rules;
+        if maps.has_answered(&key, join_rules) || !maps.refreshes.may_begin(&key, rules) {
             return None;
         }
-        let new = |current: Option<&Flight<F, H>>| {
-            Flight::new(Some(fence), next_id(), rules, stream(), current).for_refresh()
-        };
-        Some(self.open(maps, key, new))
+        let id = next_id();
+        maps.refreshes.begin(key, id, rules);
+        let flight = Flight::new(Some(fence), id, join_rules, stream(), None);
+        Some(self.open(maps, key, |_| flight))
     }
 
     fn open(

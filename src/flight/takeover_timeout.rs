@@ -35,14 +35,4 @@ impl<F, H> Flight<F, H> {
     pub(super) fn is_alive(&self, rules: JoinRules) -> bool {
         !self.time_left(rules).is_zero()
     }
-
-    /// Whether a background refresh leaves the call to this flight. It does not if requests have
-    /// taken over from each other for a whole takeover timeout, and none has an outcome: a client
-    /// that keeps forcing calls that hang would keep the response stale.
-    pub(super) fn spares_refresh(&self, rules: JoinRules) -> bool {
-        let is_overdue = |since| rules.now.since(since) >= rules.takeover_timeout;
-        let is_one_of_many = self.overtaken() > 0 && !self.announcement.is_published();
-        let is_overdue = is_one_of_many && self.unanswered_since.is_some_and(is_overdue);
-        self.is_alive(rules) && !is_overdue
-    }
 }

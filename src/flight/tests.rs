@@ -75,6 +75,14 @@ fn lead(flights: &Table, fence: u64, seconds: u64) -> Leader<u64, ()> {
     }
 }
 
+fn refresh_rules(seconds: u64) -> RefreshRules {
+    RefreshRules {
+        join_rules: rules(seconds),
+        patience: Duration::from_secs(1),
+        request: 0,
+    }
+}
+
 fn enter_without_fence(flights: &Table, seconds: u64) -> Entered<u64, ()> {
     flights.enter(key(), None, rules(seconds), |_| false, None, stream)
 }
@@ -128,7 +136,7 @@ fn a_flight_is_closed_by_its_own_leader_only() {
 fn a_flight_is_found_by_its_variants_key_too() {
     let flights = Flights::default();
     let variant = CacheKey::record(*key().resource());
-    let lead_variant = || flights.lead_if_vacant(variant, 1, rules(0), stream);
+    let lead_variant = || flights.lead_refresh(variant, 1, refresh_rules(0), stream);
 
     let leader = lead(&flights, 1, 0);
     leader.add_variant_key(variant);
@@ -156,7 +164,7 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
     let flights = Flights::default();
     let (variant, other) = (key().with_variant(7), key().with_variant(8));
     let lead_variant = || {
-        let leader = flights.lead_if_vacant(variant, 1, rules(0), stream);
+        let leader = flights.lead_refresh(variant, 1, refresh_rules(0), stream);
         leader.expect("no flight")
     };
     let finds = |key| flights.join(key, rules(0), |_| true).is_some();
@@ -184,14 +192,13 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
 #[test]
 fn the_takeover_timeout_ends_with_the_response_head() {
     let flights = Flights::default();
-    let lead_again = |seconds| flights.lead_if_vacant(key(), 2, rules(seconds), stream);
     let leader = lead(&flights, 1, 0);
-    assert!(lead_again(9).is_none());
+    assert!(matches!(enter(&flights, 1, 9), Entered::Follower(_)));
+    assert!(flights.join(key(), rules(10), |_| true).is_none());
     leader.publish(FlightOutcome::Shared(Arc::new(())));
     assert!(matches!(enter(&flights, 1, 29), Entered::Follower(_)));
     assert!(flights.join(key(), rules(29), |_| true).is_some());
     assert!(flights.join(key(), rules(30), |_| true).is_none());
-    assert!(lead_again(30).is_some());
 }
 
 /// Promise: concurrent misses without a fence make at most two calls.

@@ -36,9 +36,13 @@ impl<B: Backend> CacheLayer<B> {
     /// time and kind. A request that has waited for two such calls of others uses its stale
     /// response without a call of its own.
     ///
-    /// A refresh that has no response yet counts as failed once
-    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) has passed: the next one is
-    /// that of a request with other fields, or the same one's after the time set here.
+    /// A refresh that has no response yet, and takes more than a second and twice the time that the
+    /// stored response took, may hang because of its request: then a request with other fields
+    /// begins one, too. At most four of a key begin within one
+    /// [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout), unless they end before. So a
+    /// client whose requests hang keeps content stale for seconds, as long as it does not send more
+    /// of them than all other clients of the key together, each with other fields. After that
+    /// timeout and the time set here, requests with the same fields begin another refresh.
     ///
     /// A call that a refresh would not make alike starts no backoff: that of a request with
     /// `no-cache`, `max-age`, `min-fresh`, `no-store`, a range or a condition for the inner

@@ -53,6 +53,8 @@ pub(crate) struct DueRefresh<F> {
     pub(crate) reason: Refresh,
     /// The kind of the request that was answered, which makes the call.
     pub(crate) kind: RequestKind,
+    /// The digest of its fields.
+    pub(crate) request: RequestDigest,
     pub(crate) miss: Miss<F>,
 }
 
@@ -349,11 +351,11 @@ fn hit_and_refresh<B: Backend>(
         return CacheAnswer::Hit(hit).into();
     }
     let (key, now) = (&miss.lookup_key, subject.now);
-    let kind = (subject.kind)();
+    let (kind, request) = ((subject.kind)(), (subject.digest)());
     let uncacheable = &shared.coalescing.uncacheable;
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = subject.directives.no_store
-        || uncacheable.contains((key, kind), now, &subject.digest)
+        || uncacheable.contains((key, kind), now, || request)
         || shared.background.runtime_for_new_work().is_none();
     match refresh {
         Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
@@ -364,7 +366,7 @@ fn hit_and_refresh<B: Backend>(
     if shared
         .origin
         .failures
-        .is_backing_off(noted, now, &subject.digest)
+        .is_backing_off(noted, now, || request)
     {
         return CacheAnswer::Hit(hit).into();
     }
@@ -372,6 +374,7 @@ fn hit_and_refresh<B: Backend>(
     let due = DueRefresh {
         reason: refresh,
         kind,
+        request,
         miss,
     };
     CacheAnswer::HitAndRefresh(hit, Box::new(due)).into()

@@ -2,7 +2,9 @@
 //! about to expire.
 //!
 //! A refresh is a fill that leads a flight: requests that miss meanwhile follow it. It starts only
-//! if no other fill of the key is under way, and not while the inner service is in backoff.
+//! if no other refresh of the key is under way, and not while the inner service is in backoff. As a
+//! refresh may hang because of its request, one that takes longer than usual is joined by others,
+//! for requests with other fields.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use http::{Method, Request};
 use tokio::runtime::Handle;
 
 use crate::backend::Backend;
-use crate::flight::{BodyStream, Leader};
+use crate::flight::{BodyStream, Leader, RefreshRules};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
@@ -35,35 +37,55 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
     state: LayerState<B>,
     miss: Miss<B::Fence>,
     kind: RequestKind,
+    request: RequestDigest,
     leader: Leader<B::Fence, SharedHead>,
     /// The time after which it counts as dead.
     timeout: Duration,
     runtime: Handle,
 }
 
-/// Takes on the refresh of a stored response, unless a fill of its key is under way.
+/// The shortest time without a response after which a refresh is not the only one.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time without a response after which a refresh takes longer than usual.
+fn patience<F>(miss: &Miss<F>) -> Duration {
+    let stored = miss.stored_response();
+    let usual = stored.map_or(Duration::ZERO, |stored| stored.cost());
+    usual.saturating_mul(2).max(MIN_PATIENCE)
+}
+
+/// Takes on the refresh of a stored response, unless enough of its key are under way.
 #[inline(never)]
 pub(crate) fn begin_refresh<B: Backend>(
     state: &LayerState<B>,
     due: DueRefresh<B::Fence>,
 ) -> Option<BackgroundRefresh<B>> {
-    let DueRefresh { reason, kind, miss } = due;
+    let DueRefresh {
+        reason,
+        kind,
+        request,
+        miss,
+    } = due;
     let shared = &state.shared;
     let runtime = shared.background.runtime_for_new_work()?;
     let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
     let stream = || BodyStream::new(state.buffer_share());
-    let rules = join_rules(state, now);
-    let leader = shared
-        .coalescing
-        .flights
-        .lead_if_vacant(key, fence, rules, stream)?;
-    let timeout = leader.time_left(rules);
+    let join_rules = join_rules(state, now);
+    let rules = RefreshRules {
+        join_rules,
+        patience: patience(&miss).min(join_rules.takeover_timeout),
+        request: request.as_number(),
+    };
+    let flights = &shared.coalescing.flights;
+    let leader = flights.lead_refresh(key, fence, rules, stream)?;
+    let timeout = leader.time_left(join_rules);
     state.count(Event::Refresh(reason));
     tracing::debug!(reason = reason.as_str(), "refresh");
     Some(BackgroundRefresh {
         state: state.clone(),
         miss,
         kind,
+        request,
         leader,
         timeout,
         runtime,
@@ -118,14 +140,12 @@ impl<B: Backend> BackgroundRefresh<B> {
             state,
             miss,
             kind,
+            request: digest,
             leader,
             timeout,
             runtime,
         } = self;
-        let noted = (
-            NotedKey::new(&leader.key(), kind),
-            state.digest_of(request.headers()),
-        );
+        let noted = (NotedKey::new(&leader.key(), kind), digest);
         let under_way = RefreshUnderWay::new(&state, noted, timeout);
         let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();

@@ -38,7 +38,9 @@ pub(super) mod paced_keys;
 mod place;
 mod place_limit;
 mod queue;
+pub(super) mod refreshes;
 
 pub(crate) use place::Place;
 pub(crate) use place_limit::PlaceLimit;
 pub(crate) use queue::Precedence;
+pub(crate) use refreshes::RefreshRules;

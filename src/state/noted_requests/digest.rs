@@ -11,6 +11,13 @@ use crate::semantics::reuse::is_condition_or_range;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestDigest(u32);
 
+impl RequestDigest {
+    /// The digest as a number, for code that knows no requests.
+    pub(crate) fn as_number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Makes digests, keyed with a secret of this process: no client can choose fields that have the
 /// digest of others.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 mod cold_keys;
 mod exempt;
 mod failures;
+mod hanging_refreshes;
 mod kinds;
 mod odd_requests;
 mod refreshes;
