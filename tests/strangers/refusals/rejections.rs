@@ -289,12 +289,13 @@ async fn the_conditions_of_a_refused_client_reach_the_origin() {
         }
     });
     let service = layer().layer(origin);
-    send(&service, get("/a")).await;
-    let revalidation = || with(get("/a"), "if-none-match", "\"1\"");
+    let of_user = |request| with(request, "cookie", "id=1");
+    send(&service, of_user(get("/a"))).await;
+    let revalidation = || of_user(with(get("/a"), "if-none-match", "\"1\""));
     assert_eq!(send(&service, revalidation()).await.status, 304);
-    // As it does for all, once many different clients were refused.
+    // As it does for all with cookies, once many different clients were refused.
     for request in of_clients(8) {
-        send(&service, request).await;
+        send(&service, of_user(request)).await;
     }
     let other = with(revalidation(), "user-agent", "other");
     let answers = send_all(&service, [other, revalidation()]).await;
