@@ -97,6 +97,9 @@ impl<B: Backend> CacheLayer<B> {
     /// call at once. A response that may be stored ends all of it, for its kind. At most 4096 keys
     /// are remembered at a time, each for one kind.
     ///
+    /// A refused background refresh is remembered for as long as the stale response may be used, at
+    /// most a day, see [`stale_while_revalidate`](Self::stale_while_revalidate).
+    ///
     /// So a client's own unusual requests change nothing for others, except with cookies or
     /// credentials: there, one that sends eight different ones, with no other request of the key
     /// between them, makes the requests that come next call for themselves, until the first of them

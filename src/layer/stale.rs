@@ -35,6 +35,15 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: zero, not at all. It applies to responses without a `stale-while-revalidate`
     /// directive.
+    ///
+    /// A response whose refreshes are refused, because the page is not shareable any more, is not
+    /// used for all of the window: not for requests with the same fields as one whose refresh was
+    /// refused; and for none of a kind (plain, with cookies, with credentials, or with both) after
+    /// refreshes of eight different requests were refused, or of three once the response has been
+    /// stale for a minute. These requests share a call, and wait for it. A response that may be
+    /// stored ends that. So one or two unusual requests of a client make no other client wait; with
+    /// three for a page that no other client has asked for in a minute, the next ones wait for one
+    /// call.
     #[must_use]
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.with(|config| config.stale.while_revalidate = window)

@@ -337,6 +337,12 @@ fn is_early_refresh_due<B: Backend>(
         && early_refresh::is_due(left, cost, beta, uniform(&*state.config.random))
 }
 
+/// The time for which a response has been stale.
+fn stale_for(response: &StoredResponse, now: Moment) -> Duration {
+    let lifetime = response.lifetime().unwrap_or(Duration::MAX);
+    response.age(now).saturating_sub(lifetime)
+}
+
 /// Decides whether a response that may be used, and is due for a refresh, gets one.
 #[inline(never)]
 fn hit_and_refresh<B: Backend>(
@@ -357,12 +363,16 @@ fn hit_and_refresh<B: Backend>(
     let is_useless = subject.directives.no_store
         || uncacheable.contains((key, kind), now, || request)
         || shared.background.runtime_for_new_work().is_none();
+    let noted = NotedKey::new(key, kind);
+    let ends_stale_use = || {
+        let stale_for = stale_for(&hit.response, now);
+        uncacheable.ends_stale_use((noted, request), now, stale_for)
+    };
     match refresh {
-        Refresh::Stale if is_useless => return LookupOutcome::Fetch(miss),
+        Refresh::Stale if is_useless || ends_stale_use() => return LookupOutcome::Fetch(miss),
         Refresh::Early if is_useless => return CacheAnswer::Hit(hit).into(),
         _ => {}
     }
-    let noted = NotedKey::new(key, kind);
     if shared
         .origin
         .failures

@@ -12,8 +12,9 @@ use std::time::Duration;
 use http::{Method, Request};
 use tokio::runtime::Handle;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, StoredResponse};
 use crate::flight::{BodyStream, Leader, RefreshRules};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
@@ -96,24 +97,59 @@ pub(crate) fn begin_refresh<B: Backend>(
 /// before it counts as dead, or has ended, and `failure_backoff` has passed.
 struct RefreshUnderWay<B: Backend> {
     state: LayerState<B>,
+    subject: (CacheKey, RequestKind),
     noted: (NotedKey, RequestDigest),
     began: Moment,
+    /// The time for which the stored response may be used without validation from then on.
+    stale_use: Duration,
     /// The time after which it counts as dead. The note may be that of another one then.
     timeout: Duration,
 }
 
 impl<B: Backend> RefreshUnderWay<B> {
-    fn new(state: &LayerState<B>, noted: (NotedKey, RequestDigest), timeout: Duration) -> Self {
+    fn new(
+        state: &LayerState<B>,
+        subject: (CacheKey, RequestKind),
+        request: RequestDigest,
+        stored: Option<&Arc<StoredResponse>>,
+        timeout: Duration,
+    ) -> Self {
         let (began, backoff) = (state.now(), state.config.failure_backoff);
+        let noted = (NotedKey::new(&subject.0, subject.1), request);
         let failures = &state.shared.origin.failures;
         failures.note_refresh(noted, began, timeout, backoff);
         Self {
             state: state.clone(),
+            subject,
             noted,
             began,
+            stale_use: stored.map_or(Duration::ZERO, |stored| stale_use_left(stored, began)),
             timeout,
         }
     }
+
+    /// Notes that it was refused, if so: unless its request is remembered as one that is, it would
+    /// not have begun.
+    fn note_refusal(&self) {
+        let (key, kind) = &self.subject;
+        let uncacheable = &self.state.shared.coalescing.uncacheable;
+        let ((_, request), now) = (self.noted, self.state.now());
+        if uncacheable.contains((key, *kind), now, || request) {
+            let left = self.stale_use.saturating_sub(now.since(self.began));
+            uncacheable.note_refresh(self.noted, now, left);
+        }
+    }
+}
+
+/// The time for which a response may still be used without validation.
+fn stale_use_left(stored: &StoredResponse, now: Moment) -> Duration {
+    let freshness = stored.freshness();
+    let window = freshness.stale.while_revalidate;
+    freshness.lifetime.map_or(Duration::MAX, |lifetime| {
+        lifetime
+            .saturating_add(window)
+            .saturating_sub(freshness.age(now))
+    })
 }
 
 impl<B: Backend> Drop for RefreshUnderWay<B> {
@@ -123,6 +159,7 @@ impl<B: Backend> Drop for RefreshUnderWay<B> {
             let failures = &self.state.shared.origin.failures;
             failures.end_refresh(self.noted, now, backoff);
         }
+        self.note_refusal();
     }
 }
 
@@ -145,8 +182,9 @@ impl<B: Backend> BackgroundRefresh<B> {
             timeout,
             runtime,
         } = self;
-        let noted = (NotedKey::new(&leader.key(), kind), digest);
-        let under_way = RefreshUnderWay::new(&state, noted, timeout);
+        let stored = miss.stored_response();
+        let subject = (leader.key(), kind);
+        let under_way = RefreshUnderWay::new(&state, subject, digest, stored, timeout);
         let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {

@@ -3,6 +3,9 @@
 //! A refusal is held against requests of the same kind with the same fields, because any field may
 //! be the reason; against all of the kind once many different ones were refused in a row, see
 //! [`noted_requests`](super::noted_requests).
+//!
+//! Refused refreshes are noted apart, for longer: a stale response whose refreshes are refused to
+//! all is not used any more, however rarely requests come.
 
 use std::time::Duration;
 
@@ -26,9 +29,21 @@ pub(crate) enum ExpectedRefusal {
     OfMany,
 }
 
+/// The time after which fewer refused refreshes end the use of a stale response: clients whose
+/// refreshes are not refused would have brought another one by then.
+const LONG_STALE: Duration = Duration::from_secs(60);
+/// The number of different requests whose refreshes were refused that ends it then.
+const ENOUGH_REFUSED: usize = 3;
+/// The longest time for which a refused refresh is noted.
+const MAX_REFRESH_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Requests remembered as uncacheable.
 #[derive(Debug, Default)]
-pub(crate) struct UncacheableRequests(NotedRequests);
+pub(crate) struct UncacheableRequests {
+    all: NotedRequests,
+    /// Those whose refreshes were refused.
+    refreshes: NotedRequests,
+}
 
 impl UncacheableRequests {
     /// Remembers for the time `ttl` that the response to a request is refused.
@@ -40,7 +55,32 @@ impl UncacheableRequests {
         ttl: Duration,
     ) {
         let key = NotedKey::new(key, kind);
-        self.0.note(key, request, REFUSED, now, ttl);
+        self.all.note(key, request, REFUSED, now, ttl);
+    }
+
+    /// Remembers that a refresh was refused, for the time `stale_use` in which the response that it
+    /// was to replace could still be used without validation.
+    pub(crate) fn note_refresh(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
+        now: Moment,
+        stale_use: Duration,
+    ) {
+        let ttl = stale_use.min(MAX_REFRESH_TTL);
+        self.refreshes.note(key, request, REFUSED, now, ttl);
+    }
+
+    /// Whether a response that has been stale for the time `stale_for` is not used without
+    /// validation any more, because refreshes of it were refused: to a request with these fields,
+    /// or to many different ones, or to a few for a long time.
+    pub(crate) fn ends_stale_use(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
+        now: Moment,
+        stale_for: Duration,
+    ) -> bool {
+        self.refreshes.find(key, now, || request) != 0
+            || stale_for >= LONG_STALE && self.refreshes.count(key, now) >= ENOUGH_REFUSED
     }
 
     /// Whether a request gains nothing from waiting for others, and brings nothing by a refresh.
@@ -52,7 +92,7 @@ impl UncacheableRequests {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
-        self.0.find(NotedKey::new(key, kind), now, request) == REFUSED
+        self.all.find(NotedKey::new(key, kind), now, request) == REFUSED
     }
 
     /// Whether the response to a request will be refused, as far as is known.
@@ -66,9 +106,10 @@ impl UncacheableRequests {
         request: impl Fn() -> RequestDigest,
     ) -> ExpectedRefusal {
         let noted = NotedKey::new(key, kind);
-        if self.0.find(noted, now, &request) != REFUSED {
+        if self.all.find(noted, now, &request) != REFUSED {
             ExpectedRefusal::No
-        } else if kind != RequestKind::Plain || self.0.find_alike(noted, now, request) == REFUSED {
+        } else if kind != RequestKind::Plain || self.all.find_alike(noted, now, request) == REFUSED
+        {
             ExpectedRefusal::Alike
         } else {
             ExpectedRefusal::OfMany
@@ -77,6 +118,8 @@ impl UncacheableRequests {
 
     /// Forgets a key: a response to a request of this kind can be stored.
     pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
-        self.0.forget(NotedKey::new(key, kind));
+        let key = NotedKey::new(key, kind);
+        self.all.forget(key);
+        self.refreshes.forget(key);
     }
 }

@@ -163,6 +163,11 @@ impl NotedRequests {
         notes.unwrap_or(0)
     }
 
+    /// The number of different requests of a key that are noted; [`MAX_NOTED`] at most.
+    pub(crate) fn count(&self, key: NotedKey, now: Moment) -> usize {
+        self.read(key, || now, <[Note]>::len).unwrap_or(0)
+    }
+
     /// Notes something of requests with these fields for the time `ttl`, in place of an earlier
     /// note. A `ttl` of zero removes it.
     pub(crate) fn note(

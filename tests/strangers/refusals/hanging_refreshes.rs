@@ -44,7 +44,7 @@ fn hanging(begun: Instant) -> (Origin, Arc<AtomicUsize>) {
     (origin, hanging)
 }
 
-/// What honest clients get, and what it costs, within 20 minutes.
+/// The ages that honest clients see within 20 minutes, and what they cost.
 #[derive(Debug)]
 #[allow(dead_code, reason = "printed")]
 struct Ages {

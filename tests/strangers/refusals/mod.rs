@@ -2,6 +2,7 @@
 //! the sharing of their calls, nor their refreshes.
 
 mod cold_keys;
+mod ended_pages;
 mod exempt;
 mod failures;
 mod hanging_refreshes;
