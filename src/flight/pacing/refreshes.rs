@@ -77,3 +77,59 @@ impl RefreshesUnderWay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn rules(second: u64, request: u32) -> RefreshRules {
+        RefreshRules {
+            join_rules: JoinRules {
+                now: Moment::new(Duration::from_secs(second), SystemTime::UNIX_EPOCH),
+                not_before: None,
+                completed_fills: None,
+                takeover_timeout: Duration::from_secs(10),
+                fill_timeout: Duration::from_secs(30),
+                only_answered: false,
+            },
+            patience: Duration::from_secs(2),
+            request,
+        }
+    }
+
+    #[test]
+    fn a_few_refreshes_of_different_requests_begin_beside_slow_ones() {
+        let key = CacheKey::for_path("/a");
+        let mut refreshes = RefreshesUnderWay::default();
+        // The second, the request, and whether its refresh may begin.
+        for (second, request, may_begin) in [
+            (0, 1, true),
+            (1, 2, false),
+            (2, 1, false),
+            (2, 2, true),
+            (3, 3, false),
+            (4, 3, true),
+            (6, 4, true),
+            (9, 5, false),
+            (10, 5, true),
+            (12, 2, true),
+        ] {
+            let rules = rules(second, request);
+            let expected = (second, request, may_begin);
+            let actual = refreshes.may_begin(&key, rules);
+            assert_eq!((second, request, actual), expected);
+            assert!(refreshes.may_begin(&CacheKey::for_path("/b"), rules));
+            if may_begin {
+                refreshes.begin(key, second, rules);
+            }
+        }
+        refreshes.end(&key, 12);
+        assert!(refreshes.may_begin(&key, rules(12, 2)));
+        for flight in 0..12 {
+            refreshes.end(&key, flight);
+        }
+        assert!(refreshes.0.is_empty(), "no entry is leaked");
+    }
+}
