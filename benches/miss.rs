@@ -102,7 +102,7 @@ const ALL: usize = 10;
 fn contestants() -> [Contestant; ALL] {
     let (inner, frames) = (Inner::new("max-age=10", 1), Inner::new("max-age=10", 8));
     let (no_store, put) = (Inner::new("no-store", 1), Inner::new("no-store", 0));
-    let layer = || CacheLayer::new(MemoryBackend::new(1400 * STORED as u64));
+    let layer = || CacheLayer::new(MemoryBackend::new(450 * STORED as u64));
     let skipping = layer().skip(|_| true);
     let ageing = layer().stale_if_unreachable(Duration::ZERO).clock(|| {
         let now = SystemClock.now();
