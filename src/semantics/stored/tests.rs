@@ -147,6 +147,37 @@ fn remembered_heads_are_those_that_would_be_made() {
     assert_eq!(first.not_modified(), changed);
 }
 
+/// Responses with equal fields share what a thread remembers, wherever they lie: a 304 is none of
+/// a whole response, which has more fields.
+#[test]
+fn the_head_of_a_304_is_no_head_of_a_whole_response() {
+    for length in [0, 2000] {
+        let text = &*"x".repeat(length).leak();
+        let lines = &[("etag", "\"1\""), ("content-type", "text/html")];
+        let all: Vec<_> = (0..600).map(|_| store(200, lines, text)).collect();
+        let values = Values(Some([1, 1, 1]), "7");
+        let not_modified = |stored: &StoredResponse| {
+            let headers = stored.not_modified_with(&values);
+            assert!(!headers.contains_key("content-type"));
+        };
+        let whole = |stored: &StoredResponse| {
+            let mut headers = HeaderMap::new();
+            stored.answer(&values, &mut headers);
+            assert_eq!(headers["content-type"], "text/html");
+            assert_eq!(stored.headers()["content-type"], "text/html");
+        };
+        // Twice in a row, so that each is remembered, in places that differ by chance.
+        for make in [
+            &not_modified as &dyn Fn(&StoredResponse),
+            &whole,
+            &not_modified,
+        ] {
+            all.iter()
+                .for_each(|stored| (0..3).for_each(|_| make(stored)));
+        }
+    }
+}
+
 /// A small body, a large one, names that have no number, a name too many for a map of the thread.
 #[test]
 fn responses_of_all_sizes_are_what_was_stored() {

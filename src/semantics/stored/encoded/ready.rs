@@ -91,6 +91,7 @@ struct ReadyHead {
     image: Bytes,
     /// The length of the bytes that it was made of.
     length: usize,
+    kind: HeadKind,
     map: HeaderMap,
     /// What the values of its slots depend on.
     key: AnswerKey,
@@ -183,6 +184,7 @@ impl Ready {
         let spread = (place >> 4) ^ (place >> 12) ^ (source.kind as usize);
         let index = spread % READY;
         if let Some(ready) = &mut self.heads[index]
+            && ready.kind == source.kind
             && ready.length == source.bytes.len()
             && ready.image[..ready.length] == *source.bytes
         {
@@ -219,6 +221,7 @@ impl Ready {
             self.heads[index] = Some(Box::new(ReadyHead {
                 image,
                 length,
+                kind: source.kind,
                 map: map.clone(),
                 key: EMPTY,
                 body: body.clone(),
