@@ -81,21 +81,20 @@ impl OriginFailures {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
-        self.0.find(key, now, request) != 0
+        self.0.find(key, now, request).holding() != 0
     }
 
-    /// The recent failures of requests with these fields, as the stale uses that they allow;
-    /// without `request` those of any.
+    /// The recent failures that hold for a request, as the stale uses that they allow; with
+    /// `of_any` those of any request.
     pub(crate) fn recent(
         &self,
         key: NotedKey,
         now: Moment,
-        request: Option<impl FnOnce() -> RequestDigest>,
+        request: impl FnOnce() -> RequestDigest,
+        of_any: bool,
     ) -> impl Iterator<Item = StaleUse> {
-        let noted = match request {
-            Some(request) => self.0.find(key, now, request),
-            None => self.0.find_any(key, now),
-        };
+        let noted = self.0.find(key, now, request);
+        let noted = if of_any { noted.any } else { noted.holding() };
         [
             (ERROR, StaleUse::IfError),
             (UNREACHABLE, StaleUse::IfUnreachable),

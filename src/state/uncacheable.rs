@@ -79,8 +79,8 @@ impl UncacheableRequests {
         now: Moment,
         stale_for: Duration,
     ) -> bool {
-        self.refreshes.find(key, now, || request) != 0
-            || stale_for >= LONG_STALE && self.refreshes.count(key, now) >= ENOUGH_REFUSED
+        let noted = self.refreshes.find(key, now, || request);
+        noted.holding() != 0 || stale_for >= LONG_STALE && noted.count >= ENOUGH_REFUSED
     }
 
     /// Whether a request gains nothing from waiting for others, and brings nothing by a refresh.
@@ -92,7 +92,8 @@ impl UncacheableRequests {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
-        self.all.find(NotedKey::new(key, kind), now, request) == REFUSED
+        let noted = self.all.find(NotedKey::new(key, kind), now, request);
+        noted.holding() == REFUSED
     }
 
     /// Whether the response to a request will be refused, as far as is known.
@@ -103,13 +104,12 @@ impl UncacheableRequests {
         &self,
         (key, kind): (&CacheKey, RequestKind),
         now: Moment,
-        request: impl Fn() -> RequestDigest,
+        request: impl FnOnce() -> RequestDigest,
     ) -> ExpectedRefusal {
-        let noted = NotedKey::new(key, kind);
-        if self.all.find(noted, now, &request) != REFUSED {
+        let noted = self.all.find(NotedKey::new(key, kind), now, request);
+        if noted.holding() != REFUSED {
             ExpectedRefusal::No
-        } else if kind != RequestKind::Plain || self.all.find_alike(noted, now, request) == REFUSED
-        {
+        } else if kind != RequestKind::Plain || noted.alike == REFUSED {
             ExpectedRefusal::Alike
         } else {
             ExpectedRefusal::OfMany

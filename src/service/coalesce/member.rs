@@ -46,8 +46,6 @@ pub(crate) struct FlightMember<F> {
     /// Whether it takes no response of a call that began before it.
     pub(super) requires_newer: bool,
     flights_left: usize,
-    /// Whether a call that it followed has failed.
-    pub(super) has_failed: bool,
     /// Calls that it followed and that failed.
     failed_calls: usize,
     /// Whether a call that it followed has taken too long.
@@ -111,7 +109,6 @@ impl<F: Clone> FlightMember<F> {
             requires_newer: directives.no_cache
                 || directives.max_age.is_some_and(|age| age.is_zero()),
             flights_left: if is_shareable { MAX_FLIGHTS } else { 0 },
-            has_failed: false,
             failed_calls: 0,
             was_slow: false,
             is_time_up: false,
@@ -139,16 +136,7 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
-        let mut is_refused = false;
-        match self.expected_refusal(state, outgoing, now) {
-            ExpectedRefusal::No => {}
-            // It waits for one call at most. If that brings a response for all, it is none of these.
-            ExpectedRefusal::OfMany if fill.miss.is_known() => {}
-            ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {
-                self.flights_left = self.flights_left.min(1);
-            }
-            ExpectedRefusal::Alike | ExpectedRefusal::OfMany => is_refused = true,
-        }
+        let is_refused = self.expects_refusal(state, fill, outgoing, now);
         if is_refused && !fill.miss.is_known() {
             self.place = None;
             return Joined::Neither;
@@ -157,7 +145,7 @@ impl<F: Clone> FlightMember<F> {
             return alone;
         }
         let coalescing = &state.shared.coalescing;
-        let has_place = self.place.is_some();
+        let (has_place, has_failed) = (self.place.is_some(), self.has_failed());
         let may_look = !has_place || self.looks_left > 0;
         let resource = *self.key.resource();
         // Without a fence nothing tells of the writes that concern those who share the response.
@@ -180,7 +168,7 @@ impl<F: Clone> FlightMember<F> {
         let entered = if outgoing.is_partial() || is_refused {
             match coalescing.flights.join(self.key, rules, can_join) {
                 Some(follower) => Entered::Follower(follower),
-                None if self.has_failed && place.is_none() => return Joined::NeedsPlace,
+                None if has_failed && place.is_none() => return Joined::NeedsPlace,
                 None => return Joined::Neither,
             }
         } else if place.is_some() && own.is_none() {
@@ -195,16 +183,26 @@ impl<F: Clone> FlightMember<F> {
         self.joined(entered, has_place)
     }
 
-    /// Whether the response will be refused, as far as is known.
-    fn expected_refusal<B: Backend<Fence = F>>(
-        &self,
+    /// Whether the response will be refused, as far as is known. Where it may well be, the request
+    /// follows one flight at most: a response for all that comes from that is no refused one.
+    fn expects_refusal<B: Backend<Fence = F>>(
+        &mut self,
         state: &LayerState<B>,
+        fill: &Fill<F>,
         outgoing: &OutgoingRequest,
         now: Moment,
-    ) -> ExpectedRefusal {
+    ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        uncacheable.expected((&self.key, outgoing.kind), now, request)
+        match uncacheable.expected((&self.key, outgoing.kind), now, request) {
+            ExpectedRefusal::No => false,
+            ExpectedRefusal::OfMany if fill.miss.is_known() => false,
+            ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {
+                self.flights_left = self.flights_left.min(1);
+                false
+            }
+            ExpectedRefusal::Alike | ExpectedRefusal::OfMany => true,
+        }
     }
 
     /// Where the request joins no flight: it calls alone, or waits for a place first.
@@ -241,7 +239,7 @@ impl<F: Clone> FlightMember<F> {
 
     /// Whether it calls only in a place among the paced calls of its key.
     fn needs_place(&self) -> bool {
-        self.is_time_up || (self.flights_left == 0 && self.has_failed)
+        self.is_time_up || (self.flights_left == 0 && self.has_failed())
     }
 
     /// The time for which it may still wait.
@@ -293,9 +291,13 @@ impl<F: Clone> FlightMember<F> {
 
     /// Notes a flight that has failed.
     pub(crate) fn note_failed_flight(&mut self) {
-        self.has_failed = true;
         self.failed_calls += 1;
         self.note_lost_flight();
+    }
+
+    /// Whether a call that it followed has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed_calls > 0
     }
 
     /// Whether it has seen enough calls fail to use a stale response without a call of its own.

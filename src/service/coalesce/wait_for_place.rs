@@ -83,7 +83,7 @@ impl<F: Clone> FlightMember<F> {
         match self.requires_newer || outgoing.is_partial() {
             true => Precedence::ForItself,
             false => match Precedence::from(outgoing.kind) {
-                Precedence::ForAll if !self.has_failed && !self.was_slow => Precedence::NotTried,
+                Precedence::ForAll if !self.has_failed() && !self.was_slow => Precedence::NotTried,
                 precedence => precedence,
             },
         }

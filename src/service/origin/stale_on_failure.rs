@@ -76,7 +76,8 @@ pub(crate) fn stale_hit_in_backoff<B: Backend>(
     }
     let now = state.now();
     let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
-    let request = (!has_seen_failures).then_some(|| state.digest_of(&outgoing.headers));
-    let mut uses = state.shared.origin.failures.recent(key, now, request);
+    let request = || state.digest_of(&outgoing.headers);
+    let failures = &state.shared.origin.failures;
+    let mut uses = failures.recent(key, now, request, has_seen_failures);
     uses.find_map(|use_| stale_hit(fill, use_, now))
 }

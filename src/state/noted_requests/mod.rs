@@ -84,6 +84,39 @@ impl Note {
     }
 }
 
+/// The notes of a key, as a request sees them. Notes are combined to one number; 0 if there are
+/// none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// The number of different requests that are noted; [`MAX_NOTED`] at most.
+    pub(crate) count: usize,
+    /// The note on requests with the same fields.
+    pub(crate) alike: u8,
+    /// The notes on all requests.
+    pub(crate) any: u8,
+}
+
+impl Noted {
+    fn new(notes: &[Note], request: RequestDigest) -> Self {
+        // A request is noted once.
+        let alike = notes.iter().find(|note| note.request == request);
+        Self {
+            count: notes.len(),
+            alike: alike.map_or(0, |note| note.value),
+            any: notes.iter().fold(0, |any, note| any | note.value),
+        }
+    }
+
+    /// What holds for the request: the note on requests with its fields, or all notes where there
+    /// are [`MAX_NOTED`].
+    pub(crate) fn holding(self) -> u8 {
+        match self.count >= MAX_NOTED {
+            true => self.any,
+            false => self.alike,
+        }
+    }
+}
+
 impl NotedSet {
     fn notes(&self) -> MutexGuard<'_, [Vec<Note>; WAYS]> {
         // No critical section panics between two steps that belong together.
@@ -114,58 +147,36 @@ impl NotedRequests {
         set.way_of(key.tag).map(|_| set)
     }
 
-    /// Calls `read` with the current notes of a key; `None` if there are none.
-    fn read<R>(
+    /// Changes the notes of a key, if it may have some. They lie under its tag.
+    fn change<R>(
         &self,
         key: NotedKey,
-        now: impl FnOnce() -> Moment,
-        read: impl FnOnce(&[Note]) -> R,
+        change: impl FnOnce(&AtomicU64, &mut Vec<Note>) -> R,
     ) -> Option<R> {
         let set = self.set_of(key)?;
         let mut all = set.notes();
-        let notes = &mut all[set.way_of(key.tag)?];
-        let now = ticks(now().monotonic());
-        notes.retain(|note| note.is_current(now));
-        (!notes.is_empty()).then(|| read(notes))
+        let way = set.way_of(key.tag)?;
+        Some(change(&set.tags[way], &mut all[way]))
     }
 
-    /// The notes that hold for a request: the one on requests with its fields, or all of them where
-    /// there are [`MAX_NOTED`]. They are combined to one number; 0 if there are none.
+    /// The current notes of a key, as a request sees them.
     ///
-    /// `request` is called only if the key has notes.
+    /// `request` is called only if there are some.
     pub(crate) fn find(
         &self,
         key: NotedKey,
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
-    ) -> u8 {
-        let find = |notes: &[Note]| match notes.len() >= MAX_NOTED {
-            true => combined(notes.iter()),
-            false => combined_of(notes, request()),
+    ) -> Noted {
+        let now = ticks(now.monotonic());
+        let find = |_: &_, notes: &mut Vec<Note>| {
+            notes.retain(|note| note.is_current(now));
+            match notes.is_empty() {
+                true => Noted::default(),
+                false => Noted::new(notes, request()),
+            }
         };
-        self.read(key, || now, find).unwrap_or(0)
-    }
-
-    /// The note on requests with these fields, whatever holds for all; 0 if there is none.
-    pub(crate) fn find_alike(
-        &self,
-        key: NotedKey,
-        now: Moment,
-        request: impl FnOnce() -> RequestDigest,
-    ) -> u8 {
-        let find = |notes: &[Note]| combined_of(notes, request());
-        self.read(key, || now, find).unwrap_or(0)
-    }
-
-    /// All notes of a key, on whichever requests, combined to one number.
-    pub(crate) fn find_any(&self, key: NotedKey, now: Moment) -> u8 {
-        let notes = self.read(key, || now, |notes| combined(notes.iter()));
-        notes.unwrap_or(0)
-    }
-
-    /// The number of different requests of a key that are noted; [`MAX_NOTED`] at most.
-    pub(crate) fn count(&self, key: NotedKey, now: Moment) -> usize {
-        self.read(key, || now, <[Note]>::len).unwrap_or(0)
+        self.change(key, find).unwrap_or_default()
     }
 
     /// Notes something of requests with these fields for the time `ttl`, in place of an earlier
@@ -210,39 +221,23 @@ impl NotedRequests {
         now: Moment,
         ttl: Duration,
     ) {
-        let Some(set) = self.set_of(key) else {
-            return;
-        };
         let expiry = ticks(now.monotonic().saturating_add(ttl));
-        let mut all = set.notes();
-        let Some(way) = set.way_of(key.tag) else {
-            return;
-        };
-        for note in &mut all[way] {
-            if note.request == request && note.value == value {
-                note.expiry = note.expiry.min(expiry);
+        self.change(key, |_, notes| {
+            for note in notes {
+                if note.request == request && note.value == value {
+                    note.expiry = note.expiry.min(expiry);
+                }
             }
-        }
+        });
     }
 
     /// Removes all notes of a key: one of its requests had success.
     pub(crate) fn forget(&self, key: NotedKey) {
-        if let Some(set) = self.set_of(key) {
-            let mut all = set.notes();
-            if let Some(way) = set.way_of(key.tag) {
-                all[way].clear();
-                set.tags[way].store(0, Ordering::Relaxed);
-            }
-        }
+        self.change(key, |tag, notes| {
+            notes.clear();
+            tag.store(0, Ordering::Relaxed);
+        });
     }
-}
-
-fn combined<'n>(notes: impl Iterator<Item = &'n Note>) -> u8 {
-    notes.fold(0, |combined, note| combined | note.value)
-}
-
-fn combined_of(notes: &[Note], request: RequestDigest) -> u8 {
-    combined(notes.iter().filter(|note| note.request == request))
 }
 
 #[cfg(test)]
@@ -280,7 +275,8 @@ mod tests {
     fn a_note_holds_for_its_time_and_for_requests_with_the_same_fields() {
         let notes = NotedRequests::default();
         let requests = requests(2);
-        let find = |key, second, index: usize| notes.find(key, at(second), || requests[index]);
+        let find =
+            |key, second, index: usize| notes.find(key, at(second), || requests[index]).holding();
         let other_kind = NotedKey::new(&CacheKey::for_path("/a"), WithCookies);
         assert_eq!(find(key("/a"), 0, 0), 0);
         notes.note(key("/a"), requests[0], 2, at(0), TEN);
@@ -288,14 +284,14 @@ mod tests {
         assert_eq!(find(key("/a"), 9, 1), 0);
         assert_eq!(find(key("/b"), 9, 0), 0);
         assert_eq!(find(other_kind, 9, 0), 0);
-        assert_eq!(notes.find_any(key("/a"), at(9)), 2);
+        assert_eq!(notes.find(key("/a"), at(9), || requests[1]).any, 2);
         assert_eq!(find(key("/a"), 10, 0), 0);
 
         notes.note(key("/a"), requests[0], 1, at(10), TEN);
         notes.note(key("/a"), requests[0], 2, at(11), TEN);
         notes.note(key("/a"), requests[1], 4, at(11), TEN);
         assert_eq!((find(key("/a"), 20, 0), find(key("/a"), 20, 1)), (2, 4));
-        assert_eq!(notes.find_any(key("/a"), at(20)), 6);
+        assert_eq!(notes.find(key("/a"), at(20), || requests[1]).any, 6);
         notes.note(key("/a"), requests[0], 2, at(12), Duration::ZERO);
         assert_eq!(find(key("/a"), 12, 0), 0);
         notes.forget(other_kind);
@@ -309,7 +305,7 @@ mod tests {
         let notes = NotedRequests::default();
         let requests = requests(2 * MAX_NOTED);
         let other = requests[MAX_NOTED + 1];
-        let find = |second| notes.find(key("/a"), at(second), || other);
+        let find = |second| notes.find(key("/a"), at(second), || other).holding();
         for (second, request) in (0..).zip(&requests[..MAX_NOTED]) {
             assert_eq!(find(second), 0);
             // One request is one, however often it is noted.
@@ -318,7 +314,7 @@ mod tests {
             }
         }
         assert_eq!((find(8), find(9)), (1, 1));
-        let alike = |request| notes.find_alike(key("/a"), at(9), || request);
+        let alike = |request| notes.find(key("/a"), at(9), || request).alike;
         assert_eq!((alike(requests[0]), alike(other)), (1, 0));
         assert_eq!(find(10), 0, "one of the notes has ended");
         notes.note(key("/a"), requests[MAX_NOTED], 2, at(10), TEN);
@@ -334,7 +330,7 @@ mod tests {
     fn a_note_can_be_shortened() {
         let notes = NotedRequests::default();
         let request = requests(1)[0];
-        let find = |second| notes.find(key("/a"), at(second), || request);
+        let find = |second| notes.find(key("/a"), at(second), || request).holding();
         notes.shorten(key("/a"), request, 1, at(0), TEN);
         assert_eq!(find(0), 0);
         notes.note(key("/a"), request, 1, at(0), 2 * TEN);
@@ -361,7 +357,9 @@ mod tests {
             .collect();
         keys.iter()
             .for_each(|key| notes.note(*key, request, 1, at(0), TEN));
-        let found = keys.iter().filter(|key| notes.find_any(**key, at(1)) != 0);
+        let found = keys
+            .iter()
+            .filter(|key| notes.find(**key, at(1), || request).any != 0);
         assert!(found.count() > 1000, "a quarter of the places is taken");
     }
 
@@ -375,7 +373,7 @@ mod tests {
                 notes.note(key(&format!("/{number}")), *request, 1, at(number), TEN);
             }
         }
-        assert_ne!(notes.find_any(key("/9999"), at(9999)), 0);
+        assert_ne!(notes.find(key("/9999"), at(9999), || requests[0]).any, 0);
         let sets = notes.0.get().expect("some");
         let all = sets.iter().flat_map(|set| set.notes().clone());
         let longest = all.map(|notes| notes.capacity()).max();
