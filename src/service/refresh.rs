@@ -29,7 +29,7 @@ use super::bounds::{InnerBody, InnerService};
 use super::coalesce::member::join_rules;
 use super::coalesce::run_fill::run_fill;
 use super::fill_data::Miss;
-use super::lookup::DueRefresh;
+use super::lookup::due_refresh::DueRefresh;
 use super::request::outgoing::OutgoingRequest;
 use super::request::route::RequestKey;
 

@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, res
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::config::StatusName;
-use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::cache_status::Forwarded;
+use crate::semantics::cache_status::{CACHE_STATUS, Forwarded};
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
 use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
@@ -84,7 +83,7 @@ impl<'s> Responder<'s> {
         reason: FetchReason,
         status: Option<StatusCode>,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = selected(&hit.response, preconditions, &AgeAlone(hit));
+        let mut response = selected(&hit.response, preconditions, &HitValues::age_of(hit));
         let Reuse { ttl, stale, age } = hit.reuse;
         if let Some(use_) = stale {
             self.record_stale(use_, age);
@@ -163,7 +162,7 @@ impl<'s> Responder<'s> {
         preconditions: Preconditions<'_>,
         info: FetchInfo,
     ) -> Response<ResponseBody<Res>> {
-        let mut response = selected(&hit.response, preconditions, &AgeAlone(hit));
+        let mut response = selected(&hit.response, preconditions, &HitValues::age_of(hit));
         self.append_contradiction(response.headers_mut(), info);
         response
     }
@@ -303,6 +302,13 @@ struct HitValues<'h> {
     status: Option<&'h StatusName>,
 }
 
+impl<'h> HitValues<'h> {
+    /// The age alone, where something else is said of the response than that it is a hit.
+    fn age_of(hit: &'h Hit) -> Self {
+        Self { hit, status: None }
+    }
+}
+
 impl AnswerValues for HitValues<'_> {
     #[inline]
     fn key(&self) -> Option<AnswerKey> {
@@ -331,22 +337,6 @@ impl AnswerValues for HitValues<'_> {
         match slot_mut(headers, 1, &CACHE_STATUS) {
             Some(slot) if !has_upstream => *slot = member,
             _ => append_member(headers, member),
-        }
-    }
-}
-
-/// The age of a stored response, without a place for what this cache says of it.
-struct AgeAlone<'h>(&'h Hit);
-
-impl AnswerValues for AgeAlone<'_> {
-    fn key(&self) -> Option<AnswerKey> {
-        None
-    }
-
-    fn write(&self, headers: &mut HeaderMap) {
-        set_age(headers, self.0.reuse.age);
-        if !self.0.response.has_upstream_status() {
-            headers.remove(CACHE_STATUS);
         }
     }
 }

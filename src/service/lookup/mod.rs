@@ -1,20 +1,22 @@
 //! Lookup in the store, and the verdict on the stored response.
 //!
 //! Start reading with [`lookup_now`], which a memory hit passes without waiting. [`lookup`] is the
-//! same for backends that have to be waited for. Both end in `judge`.
+//! same for backends that have to be waited for. Both end in `judge`. Whether a hit is refreshed is
+//! decided in `due_refresh`.
 
-use std::time::Duration;
+pub(crate) mod due_refresh;
 
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
+use self::due_refresh::{
+    DueRefresh, RefreshDecision, RefreshingRequest, due_refresh, is_early_refresh_due,
+};
 use super::fill_data::{Hit, Miss, StoredState};
 use super::request::route::{ReadRequest, RequestKey};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::key::CacheKey;
-use crate::random::uniform;
 use crate::semantics::cache_control::RequestDirectives;
-use crate::semantics::freshness::{StoredTimes, early_refresh};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
@@ -22,7 +24,7 @@ use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_ot
 use crate::semantics::vary::content_language;
 use crate::state::LayerState;
 use crate::state::layer_state::Store;
-use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::noted_requests::RequestDigest;
 use crate::state::throttled_log::Operation;
 
 /// The outcome of a lookup.
@@ -46,16 +48,6 @@ pub(crate) enum CacheAnswer<F> {
     HitAndRefresh(Hit, Box<DueRefresh<F>>),
     /// With a 504, because the request is `only-if-cached`.
     GatewayTimeout,
-}
-
-/// A refresh that a hit is due for.
-pub(crate) struct DueRefresh<F> {
-    pub(crate) reason: Refresh,
-    /// The kind of the request that was answered, which makes the call.
-    pub(crate) kind: RequestKind,
-    /// The digest of its fields.
-    pub(crate) request: RequestDigest,
-    pub(crate) miss: Miss<F>,
 }
 
 impl<F> CacheAnswer<F> {
@@ -319,73 +311,27 @@ pub(crate) fn selects(response: &StoredResponse, headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a response that is still fresh is refreshed now (XFetch).
-fn is_early_refresh_due<B: Backend>(
-    state: &LayerState<B>,
-    response: &StoredResponse,
-    left: Option<Duration>,
-) -> bool {
-    let (Some(beta), Some(left)) = (state.config.early_refresh, left) else {
-        return false;
-    };
-    // RFC 8246 §2: an immutable response is not refreshed while it is fresh.
-    if response.is_immutable() {
-        return false;
-    }
-    let cost = response.cost();
-    early_refresh::is_near(left, cost, beta)
-        && early_refresh::is_due(left, cost, beta, uniform(&*state.config.random))
-}
-
-/// The time for which a response has been stale.
-fn stale_for(response: &StoredResponse, now: Moment) -> Duration {
-    let lifetime = response.lifetime().unwrap_or(Duration::MAX);
-    response.age(now).saturating_sub(lifetime)
-}
-
-/// Decides whether a response that may be used, and is due for a refresh, gets one.
+/// Answers with a response that may be used, and has it refreshed if that is due.
 #[inline(never)]
 fn hit_and_refresh<B: Backend>(
     state: &LayerState<B>,
     hit: Hit,
-    refresh: Refresh,
-    mut miss: Miss<B::Fence>,
+    reason: Refresh,
+    miss: Miss<B::Fence>,
     subject: &Subject<'_, impl Fn() -> RequestKind, impl Fn() -> RequestDigest>,
 ) -> LookupOutcome<B::Fence> {
-    let shared = &state.shared;
     if subject.directives.only_if_cached {
         return CacheAnswer::Hit(hit).into();
     }
-    let (key, now) = (&miss.lookup_key, subject.now);
-    let (kind, request) = ((subject.kind)(), (subject.digest)());
-    let uncacheable = &shared.coalescing.uncacheable;
-    // Nothing could run the refresh, or its response could not be stored.
-    let is_useless = subject.directives.no_store
-        || uncacheable.contains((key, kind), now, || request)
-        || shared.background.runtime_for_new_work().is_none();
-    let noted = NotedKey::new(key, kind);
-    let ends_stale_use = || {
-        let stale_for = stale_for(&hit.response, now);
-        uncacheable.ends_stale_use((noted, request), now, stale_for)
+    let request = RefreshingRequest {
+        kind: (subject.kind)(),
+        digest: (subject.digest)(),
+        is_for_store: !subject.directives.no_store,
+        now: subject.now,
     };
-    match refresh {
-        Refresh::Stale if is_useless || ends_stale_use() => return LookupOutcome::Fetch(miss),
-        Refresh::Early if is_useless => return CacheAnswer::Hit(hit).into(),
-        _ => {}
+    match due_refresh(state, &hit.response, reason, miss, request) {
+        RefreshDecision::None => CacheAnswer::Hit(hit).into(),
+        RefreshDecision::Refresh(due) => CacheAnswer::HitAndRefresh(hit, due).into(),
+        RefreshDecision::Fetch(miss) => LookupOutcome::Fetch(miss),
     }
-    if shared
-        .origin
-        .failures
-        .is_backing_off(noted, now, || request)
-    {
-        return CacheAnswer::Hit(hit).into();
-    }
-    miss.note_answered_with(hit.response.clone());
-    let due = DueRefresh {
-        reason: refresh,
-        kind,
-        request,
-        miss,
-    };
-    CacheAnswer::HitAndRefresh(hit, Box::new(due)).into()
 }

@@ -1,0 +1,108 @@
+//! Whether a hit is refreshed in the background.
+//!
+//! Knows what was noted of earlier refreshes and refusals, and how the cache is occupied; the lookup
+//! has found that the response may be used. Start reading with [`due_refresh`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, StoredResponse};
+use crate::random::uniform;
+use crate::semantics::freshness::{StoredTimes, early_refresh};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refresh;
+use crate::semantics::request_kind::RequestKind;
+use crate::service::fill_data::Miss;
+use crate::state::LayerState;
+use crate::state::noted_requests::{NotedKey, RequestDigest};
+
+/// A refresh that a hit is due for.
+pub(crate) struct DueRefresh<F> {
+    pub(crate) reason: Refresh,
+    /// The kind of the request that was answered, which makes the call.
+    pub(crate) kind: RequestKind,
+    /// The digest of its fields.
+    pub(crate) request: RequestDigest,
+    pub(crate) miss: Miss<F>,
+}
+
+/// The request that would make the call.
+pub(super) struct RefreshingRequest {
+    pub(super) kind: RequestKind,
+    pub(super) digest: RequestDigest,
+    /// Whether its response may be stored, as far as it says itself.
+    pub(super) is_for_store: bool,
+    pub(super) now: Moment,
+}
+
+/// What becomes of a response that is due for a refresh.
+pub(super) enum RefreshDecision<F> {
+    /// It is used without one.
+    None,
+    /// It is used, and refreshed.
+    Refresh(Box<DueRefresh<F>>),
+    /// It is not used: the request itself calls.
+    Fetch(Miss<F>),
+}
+
+/// Whether a response that is still fresh is refreshed now (XFetch).
+pub(super) fn is_early_refresh_due<B: Backend>(
+    state: &LayerState<B>,
+    response: &StoredResponse,
+    left: Option<Duration>,
+) -> bool {
+    let (Some(beta), Some(left)) = (state.config.early_refresh, left) else {
+        return false;
+    };
+    // RFC 8246 §2: an immutable response is not refreshed while it is fresh.
+    if response.is_immutable() {
+        return false;
+    }
+    let cost = response.cost();
+    early_refresh::is_near(left, cost, beta)
+        && early_refresh::is_due(left, cost, beta, uniform(&*state.config.random))
+}
+
+/// The time for which a response has been stale.
+fn stale_for(response: &StoredResponse, now: Moment) -> Duration {
+    let lifetime = response.lifetime().unwrap_or(Duration::MAX);
+    response.age(now).saturating_sub(lifetime)
+}
+
+/// Decides whether a response that may be used, and is due for a refresh, gets one.
+pub(super) fn due_refresh<B: Backend>(
+    state: &LayerState<B>,
+    response: &Arc<StoredResponse>,
+    reason: Refresh,
+    mut miss: Miss<B::Fence>,
+    request: RefreshingRequest,
+) -> RefreshDecision<B::Fence> {
+    let RefreshingRequest {
+        kind, digest, now, ..
+    } = request;
+    let (shared, key) = (&state.shared, &miss.lookup_key);
+    let uncacheable = &shared.coalescing.uncacheable;
+    // Nothing could run the refresh, or its response could not be stored.
+    let is_useless = !request.is_for_store
+        || uncacheable.contains((key, kind), now, || digest)
+        || shared.background.runtime_for_new_work().is_none();
+    let noted = NotedKey::new(key, kind);
+    let ends_stale_use =
+        || uncacheable.ends_stale_use((noted, digest), now, stale_for(response, now));
+    match reason {
+        Refresh::Stale if is_useless || ends_stale_use() => return RefreshDecision::Fetch(miss),
+        Refresh::Early if is_useless => return RefreshDecision::None,
+        _ => {}
+    }
+    let failures = &shared.origin.failures;
+    if failures.is_backing_off(noted, now, || digest) {
+        return RefreshDecision::None;
+    }
+    miss.note_answered_with(response.clone());
+    RefreshDecision::Refresh(Box::new(DueRefresh {
+        reason,
+        kind,
+        request: digest,
+        miss,
+    }))
+}
