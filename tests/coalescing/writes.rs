@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
-use crate::support::origin::{Origin, OriginError, answer, cacheable, scripted, slow};
+use crate::support::origin::{Origin, OriginError, Response, answer, cacheable, scripted, slow};
 use crate::support::time::{SECOND, SLOW, settle};
 use crate::support::{collect, get, gets, put, send, send_all, with};
 use crate::{burst, layer, times};
@@ -52,6 +52,18 @@ async fn a_write_among_followers_costs_one_more_call() {
     }
 }
 
+/// A response that varies by language, whose body, the language, takes its time.
+fn slowly_in(language: HeaderValue) -> Response {
+    let (script, body) = scripted();
+    tokio::spawn(async move {
+        sleep(SLOW * 4).await;
+        let text = Bytes::copy_from_slice(language.as_bytes());
+        let _ = script.send(Ok(http_body::Frame::data(text)));
+    });
+    let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+    answer(200, &lines, "").map(|_| body)
+}
+
 /// A write among followers that turn out to want another variant costs one more call.
 #[tokio::test(start_paused = true)]
 async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
@@ -66,14 +78,7 @@ async fn a_write_among_followers_of_another_variant_costs_one_more_call() {
             };
             count.fetch_add(1, Ordering::SeqCst);
             sleep(SLOW).await;
-            let (script, body) = scripted();
-            tokio::spawn(async move {
-                sleep(SLOW * 4).await;
-                let text = Bytes::copy_from_slice(language.as_bytes());
-                let _ = script.send(Ok(http_body::Frame::data(text)));
-            });
-            let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
-            Ok(answer(200, &lines, "").map(|_| body))
+            Ok(slowly_in(language))
         }
     });
     let service = layer().layer(origin);
@@ -99,14 +104,7 @@ async fn a_variant_that_no_stored_rule_names_is_called_for_once() {
         let Some(language) = request.headers().get("accept-language").cloned() else {
             return Ok(cacheable("other"));
         };
-        let (script, body) = scripted();
-        tokio::spawn(async move {
-            sleep(SLOW * 4).await;
-            let text = Bytes::copy_from_slice(language.as_bytes());
-            let _ = script.send(Ok(http_body::Frame::data(text)));
-        });
-        let lines = [("cache-control", "max-age=60"), ("vary", "accept-language")];
-        Ok(answer(200, &lines, "").map(|_| body))
+        Ok(slowly_in(language))
     });
     let layer = layer();
     let handle = layer.handle();

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::uploads::{Part, SOON, data, is_hit, put, reset, send_parts, stays_a_hit};
+use super::uploads::{Part, SOON, data, is_hit, put, reset, send_parts, stays_a_hit, with_a_hit};
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, fresh, ok};
 use crate::raw::{Raw, exchange, last_get};
@@ -51,14 +51,7 @@ async fn acting_on_heads(
         steps()
     })
     .await;
-    let url = origin.url();
-    let all: Vec<&str> = ["--upstream", &url]
-        .into_iter()
-        .chain(options.iter().copied())
-        .collect();
-    let proxy = Example::start("proxy", &all).await;
-    exchange(proxy.port(), last_get("/hot")).await;
-    assert!(is_hit(&proxy).await, "it is stored");
+    let proxy = with_a_hit(&origin, options).await;
     (origin, proxy, written)
 }
 

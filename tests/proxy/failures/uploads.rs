@@ -42,15 +42,18 @@ async fn before_a_hit_of(options: &[&str], to_write: fn(&str) -> String) -> (Ori
         vec![Step::Content, Step::Say(answer.into_bytes())]
     })
     .await;
+    let proxy = with_a_hit(&origin, options).await;
+    (origin, proxy)
+}
+
+/// A proxy before an origin, one page of which is a hit.
+pub(super) async fn with_a_hit(origin: &Origin, options: &[&str]) -> Example {
     let url = origin.url();
-    let all: Vec<&str> = ["--upstream", &url]
-        .into_iter()
-        .chain(options.iter().copied())
-        .collect();
-    let proxy = Example::start("proxy", &all).await;
+    let options = [&["--upstream", &url], options].concat();
+    let proxy = Example::start("proxy", &options).await;
     exchange(proxy.port(), last_get("/hot")).await;
     assert!(is_hit(&proxy).await, "it is stored");
-    (origin, proxy)
+    proxy
 }
 
 pub(super) async fn is_hit(proxy: &Example) -> bool {

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_response_cache::{Cache, CacheLayer};
 
-use super::{burst, layer};
+use super::{burst, layer, refusing};
 use crate::support::origin::{Origin, answer, cacheable, slow};
 use crate::support::time::{SECOND, SLOW, settle, settled};
 use crate::support::{get, gets, send, with};
@@ -42,13 +42,7 @@ async fn an_odd_request_ends_no_sharing_of_a_cold_key() {
         (400, ("cache-control", "no-store")),
     ] {
         for name in [None, Some("cookie"), Some("authorization")] {
-            let origin =
-                slow(
-                    move |request, _| match request.headers().contains_key("x-preview") {
-                        true => answer(status, &[line], "preview"),
-                        false => answer(200, &[("cache-control", "public, max-age=60")], "page"),
-                    },
-                );
+            let origin = refusing("x-preview", (status, [line]), "public, max-age=60");
             let of_kind = |request| match name {
                 Some(name) => with(request, name, "id=1"),
                 None => request,
@@ -87,10 +81,7 @@ async fn refusals_for_another_variant_end_no_sharing() {
 /// A request that is rejected says nothing of its key, whether a response is stored or not.
 #[tokio::test(start_paused = true)]
 async fn rejected_requests_are_never_held_against_their_key() {
-    let origin = slow(|request, _| match request.headers().contains_key("x-odd") {
-        true => answer(400, &[], "odd"),
-        false => answer(200, &[("cache-control", "max-age=5")], "page"),
-    });
+    let origin = refusing("x-odd", (400, []), "max-age=5");
     for is_known in [false, true] {
         let service = layer().layer(origin.clone());
         if is_known {

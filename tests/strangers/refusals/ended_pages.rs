@@ -5,7 +5,7 @@ use http::Request;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 
-use super::{burst, layer};
+use super::{burst, layer, refusing};
 use crate::support::origin::{Origin, answer, slow};
 use crate::support::time::{SECOND, SLOW, settle};
 use crate::support::{get, send, with};
@@ -74,10 +74,7 @@ async fn a_page_that_is_refused_to_alike_clients_is_served_stale_once() {
 /// One client or two whose refreshes are refused, for hours, make no other one wait.
 #[tokio::test(start_paused = true)]
 async fn two_odd_clients_end_no_serving_while_revalidating() {
-    let origin = slow(|request, _| match request.headers().contains_key("x-odd") {
-        true => answer(200, &[("cache-control", "private")], "odd"),
-        false => answer(200, &[("cache-control", WINDOW)], "page"),
-    });
+    let origin = refusing("x-odd", (200, [("cache-control", "private")]), WINDOW);
     let service = layer().layer(origin.clone());
     send(&service, get("/a")).await;
     for number in 0..50 {
@@ -97,10 +94,7 @@ async fn two_odd_clients_end_no_serving_while_revalidating() {
 /// back the serving while it is revalidated.
 #[tokio::test(start_paused = true)]
 async fn where_refused_refreshes_end_stale_use_one_call_is_shared() {
-    let origin = slow(|request, _| match request.headers().contains_key("x-odd") {
-        true => answer(404, &[("cache-control", "no-store")], "odd"),
-        false => answer(200, &[("cache-control", WINDOW)], "page"),
-    });
+    let origin = refusing("x-odd", (404, [("cache-control", "no-store")]), WINDOW);
     let service = layer().layer(origin.clone());
     send(&service, get("/a")).await;
     for odd in ["1", "2", "3"] {

@@ -34,6 +34,20 @@ fn personal(name: &'static str, lines: &'static [(&'static str, &'static str)]) 
     })
 }
 
+/// An origin with a page for all, and a response that is refused for requests with a field.
+fn refusing<const N: usize>(
+    name: &'static str,
+    (status, lines): (u16, [(&'static str, &'static str); N]),
+    directives: &'static str,
+) -> Origin {
+    slow(
+        move |request, _| match request.headers().contains_key(name) {
+            true => answer(status, &lines, "odd"),
+            false => answer(200, &[("cache-control", directives)], "page"),
+        },
+    )
+}
+
 /// The requests of clients with a field, followed by those of a hundred clients without.
 fn mixed(own: impl IntoIterator<Item = Request<()>>) -> Vec<Request<()>> {
     own.into_iter().chain(gets(100)).collect()

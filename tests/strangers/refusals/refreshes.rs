@@ -4,7 +4,7 @@ use http::{Method, Request};
 use tokio::time::{Instant, advance, sleep};
 use tower::Layer;
 
-use super::{FOR_ALL, burst, layer, personal};
+use super::{FOR_ALL, burst, layer, personal, refusing};
 use crate::support::origin::{Origin, answer, slow};
 use crate::support::time::{SECOND, SLOW, settle};
 use crate::support::{get, gets, send, with};
@@ -160,14 +160,10 @@ async fn refused_refreshes_of_odd_requests_make_no_other_wait() {
             &["1", "2"],
             &["1", "2", "3", "4", "5", "6", "7"],
         ] {
-            let origin = slow(
-                move |request, _| match request.headers().contains_key("x-odd") {
-                    true => answer(status, &[line], "odd"),
-                    false => {
-                        let directives = "max-age=1, stale-while-revalidate=3600";
-                        answer(200, &[("cache-control", directives)], "page")
-                    }
-                },
+            let origin = refusing(
+                "x-odd",
+                (status, [line]),
+                "max-age=1, stale-while-revalidate=3600",
             );
             let service = layer().layer(origin.clone());
             send(&service, get("/a")).await;
@@ -201,14 +197,10 @@ async fn a_refused_refresh_makes_no_other_request_wait() {
         (200, ("cache-control", "no-store")),
         (404, ("x-says", "no")),
     ] {
-        let origin = slow(
-            move |request, _| match request.headers().contains_key("x-odd") {
-                true => answer(status, &[line], "odd"),
-                false => {
-                    let directives = "max-age=1, stale-while-revalidate=3600";
-                    answer(200, &[("cache-control", directives)], "page")
-                }
-            },
+        let origin = refusing(
+            "x-odd",
+            (status, [line]),
+            "max-age=1, stale-while-revalidate=3600",
         );
         let service = layer().layer(origin.clone());
         send(&service, get("/a")).await;

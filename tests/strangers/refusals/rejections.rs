@@ -10,7 +10,7 @@ use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer};
 
-use super::{burst, layer};
+use super::{burst, layer, refusing};
 use crate::support::origin::{Origin, after, answer, slow};
 use crate::support::time::{SECOND, settle};
 use crate::support::{get, gets, send, send_all, with};
@@ -189,12 +189,7 @@ async fn a_personal_page_makes_no_queue_of_a_few_clients() {
 #[tokio::test(start_paused = true)]
 async fn a_few_different_rejected_requests_are_not_held_against_their_key() {
     for status in [400, 401, 403, 406, 431] {
-        let origin = slow(
-            move |request, _| match request.headers().contains_key("x-odd") {
-                true => answer(status, &[], "odd"),
-                false => answer(200, &[("cache-control", "max-age=5")], "page"),
-            },
-        );
+        let origin = refusing("x-odd", (status, []), "max-age=5");
         for is_known in [false, true] {
             let service = layer().layer(origin.clone());
             if is_known {
@@ -219,12 +214,7 @@ async fn many_different_refused_requests_end_no_sharing() {
         (400, ("x-says", "no")),
         (200, ("cache-control", "no-store")),
     ] {
-        let origin = slow(
-            move |request, _| match request.headers().contains_key("x-odd") {
-                true => answer(status, &[line], "odd"),
-                false => answer(200, &[("cache-control", "max-age=5")], "page"),
-            },
-        );
+        let origin = refusing("x-odd", (status, [line]), "max-age=5");
         let service = layer().layer(origin.clone());
         for pause in [0, 9, 30, 59, 61] {
             for number in 0..20 {
@@ -244,10 +234,11 @@ async fn many_different_refused_requests_end_no_sharing() {
 /// are no sign of what others get later.
 #[tokio::test(start_paused = true)]
 async fn many_different_forced_requests_cost_others_nothing() {
-    let origin = slow(|request, _| match request.headers().contains_key("x-odd") {
-        true => answer(400, &[("cache-control", "no-store")], "odd"),
-        false => answer(200, &[("cache-control", "max-age=60")], "page"),
-    });
+    let origin = refusing(
+        "x-odd",
+        (400, [("cache-control", "no-store")]),
+        "max-age=60",
+    );
     for line in ["no-cache", "max-age=0", "min-fresh=100", "no-store"] {
         let service = layer().layer(origin.clone());
         send(&service, get("/a")).await;
