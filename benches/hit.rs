@@ -40,6 +40,7 @@ use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer};
 
 use support::median;
+use support::workload::{self, uri, zipf_picks};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const KEYS: usize = 10_000;
@@ -66,7 +67,13 @@ fn main() {
     }
     report("one key", &mut contestants, &uris, &[42; SEQUENCE], effort);
     let zipf = format!("{KEYS} keys, Zipf");
-    report(&zipf, &mut contestants, &uris, &zipf_picks(), effort);
+    report(
+        &zipf,
+        &mut contestants,
+        &uris,
+        &zipf_picks(KEYS, 1.0, SEQUENCE),
+        effort,
+    );
 }
 
 #[derive(Clone, Copy)]
@@ -153,24 +160,8 @@ fn contestants(uris: &[Uri]) -> [Box<dyn Contestant>; CONTESTANTS] {
     ]
 }
 
-fn uri(number: usize) -> Uri {
-    let text = format!("/products/{number:08}-4c1b-9d70-00c04fd430c8");
-    text.parse().expect("a path")
-}
-
 fn request(uri: &Uri) -> Request<()> {
-    let mut request = Request::new(());
-    *request.uri_mut() = uri.clone();
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::HOST, "shop.example:3000"),
-        (header::USER_AGENT, "bench/1.0 (a client of some kind)"),
-        (header::ACCEPT, "application/json"),
-        (header::ACCEPT_ENCODING, "gzip, deflate, br"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    request
+    workload::request(uri.clone(), ())
 }
 
 /// The request of a client that has the response already.
@@ -328,29 +319,6 @@ impl Stored {
 }
 
 // The measurement.
-
-/// A sequence of keys by Zipf's law with exponent 1, equal in every run. Ranks are scattered over
-/// the keys.
-fn zipf_picks() -> Vec<usize> {
-    let mut total = 0.0;
-    let sums: Vec<f64> = (1..=KEYS)
-        .map(|rank| {
-            total += 1.0 / rank as f64;
-            total
-        })
-        .collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = || {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        let rank = sums.partition_point(|sum| *sum < uniform * total);
-        rank.min(KEYS - 1) * 7919 % KEYS
-    };
-    (0..SEQUENCE).map(|_| draw()).collect()
-}
 
 fn report(
     workload: &str,

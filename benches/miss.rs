@@ -46,7 +46,7 @@ use tower_response_cache::clock::{Clock, Moment, SystemClock};
 use tower_response_cache::stats::Stats;
 use tower_response_cache::{CacheHandle, CacheLayer};
 
-use support::median;
+use support::{median, workload};
 
 /// The requests for each contestant in a round.
 const REQUESTS: usize = 200;
@@ -172,8 +172,7 @@ impl Contestant {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let uri = |_| {
             let number = self.step * NEXT.fetch_add(self.step, Ordering::Relaxed);
-            let text = format!("/products/{number:08}-4c1b-9d70-00c04fd430c8");
-            text.parse().expect("a path")
+            workload::uri(number as usize)
         };
         (0..requests).map(uri).collect()
     }
@@ -235,18 +234,8 @@ where
 }
 
 fn request(method: &Method, uri: Uri) -> Request<()> {
-    let mut request = Request::new(());
+    let mut request = workload::request(uri, ());
     *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::HOST, "shop.example:3000"),
-        (header::USER_AGENT, "bench/1.0 (a client of some kind)"),
-        (header::ACCEPT, "application/json"),
-        (header::ACCEPT_ENCODING, "gzip, deflate, br"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
     request
 }
 

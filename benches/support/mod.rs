@@ -1,5 +1,8 @@
 //! What the benchmarks have in common.
 
+#[allow(dead_code, reason = "not each benchmark asks for this")]
+pub mod workload;
+
 /// Whether to measure, and not only to show that the benchmark works: under `cargo bench` without
 /// `--quick`.
 pub fn is_measuring() -> bool {

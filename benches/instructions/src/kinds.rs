@@ -26,6 +26,7 @@ use tower_response_cache::key::CacheKey;
 use tower_service::Service;
 
 use crate::counted::counted;
+use crate::workload;
 
 /// A kind of request.
 pub struct Kind {
@@ -196,27 +197,12 @@ fn assert_status(headers: &HeaderMap, expected: &str) {
 }
 
 fn get(number: usize) -> Request<()> {
-    let mut request = Request::new(());
-    *request.uri_mut() = path(number).parse().expect("a path");
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::HOST, "shop.example:3000"),
-        (header::USER_AGENT, "bench/1.0 (a client of some kind)"),
-        (header::ACCEPT, "application/json"),
-        (header::ACCEPT_ENCODING, "gzip, deflate, br"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    request
-}
-
-fn path(number: usize) -> String {
-    format!("/products/{number:08}-4c1b-9d70-00c04fd430c8")
+    workload::request(workload::uri(number), ())
 }
 
 fn get_over_http2(number: usize) -> Request<()> {
     let mut request = get(number);
-    let uri: Result<Uri, _> = format!("http://shop.example:3000{}", path(number)).parse();
+    let uri: Result<Uri, _> = format!("http://shop.example:3000{}", workload::uri(number)).parse();
     *request.uri_mut() = uri.expect("a URI");
     *request.version_mut() = Version::HTTP_2;
     request.headers_mut().remove(header::HOST);

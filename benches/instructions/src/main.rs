@@ -17,6 +17,9 @@
 mod counted;
 mod kinds;
 mod recorded;
+#[allow(dead_code, reason = "other benchmarks ask for more")]
+#[path = "../../support/workload.rs"]
+mod workload;
 
 use std::process::ExitCode;
 

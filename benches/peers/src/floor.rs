@@ -18,7 +18,8 @@ use tower::{Layer, Service, ServiceExt};
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 
-use crate::inner::{Inner, request, uri};
+use crate::inner::{Inner, request};
+use crate::workload::uri;
 
 #[derive(Clone)]
 pub struct Floor {

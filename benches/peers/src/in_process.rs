@@ -16,7 +16,8 @@ use tower::{Service, ServiceExt};
 
 use crate::Effort;
 use crate::contestants::{BoxError, CONTESTANTS, Visit, visit};
-use crate::inner::{request, uri};
+use crate::inner::request;
+use crate::workload::{uri, zipf_picks};
 
 const KEYS: usize = 10_000;
 /// The length of the sequence of keys that all contestants are asked for.
@@ -105,7 +106,7 @@ fn report_workload(workload: &Workload, runtime: &Runtime, effort: Effort) {
         .iter()
         .map(|row| row.made.load(Ordering::Relaxed))
         .collect();
-    let picks = zipf_picks(workload.keys);
+    let picks = zipf_picks(workload.keys, 0.99, SEQUENCE);
     let slices = Slices {
         picks: &picks,
         requests: workload.requests,
@@ -270,27 +271,4 @@ where
             }
         }));
     })
-}
-
-/// A sequence of keys by Zipf's law with exponent 0.99, equal in every run. Ranks are scattered
-/// over the keys.
-fn zipf_picks(keys: usize) -> Vec<usize> {
-    let mut total = 0.0;
-    let sums: Vec<f64> = (1..=keys)
-        .map(|rank| {
-            total += (rank as f64).powf(-0.99);
-            total
-        })
-        .collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = || {
-        // xorshift64
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let uniform = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        let rank = sums.partition_point(|sum| *sum < uniform * total);
-        rank.min(keys - 1) * 7919 % keys
-    };
-    (0..SEQUENCE).map(|_| draw()).collect()
 }

@@ -14,6 +14,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, Uri};
 use tower::Service;
 
+use crate::workload;
+
 /// Makes a response with six fields, as a handler does: two values are constants, the others and
 /// the body are made for each response. It makes one when its future is polled, because one of the
 /// caches calls it for hits, too.
@@ -91,24 +93,7 @@ fn fields(length: usize) -> HeaderMap {
     .collect()
 }
 
-/// The path of a key: 45 bytes.
-pub fn uri(number: usize) -> Uri {
-    let text = format!("/products/{number:08}-4c1b-9d70-00c04fd430c8");
-    text.parse().expect("a path")
-}
-
 /// A request as a small client sends it.
 pub fn request(uri: &Uri) -> Request<Body> {
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = uri.clone();
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::HOST, "shop.example:3000"),
-        (header::USER_AGENT, "bench/1.0 (a client of some kind)"),
-        (header::ACCEPT, "application/json"),
-        (header::ACCEPT_ENCODING, "gzip, deflate, br"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    request
+    workload::request(uri.clone(), Body::empty())
 }

@@ -15,6 +15,8 @@ mod inner;
 mod memory;
 mod over_http;
 mod processes;
+#[path = "../../support/workload.rs"]
+mod workload;
 
 use std::process::ExitCode;
 

@@ -19,8 +19,9 @@ use tower_response_cache::backend::MemoryBackend;
 
 use crate::Effort;
 use crate::contestants::{BoxError, CONTESTANTS, Visit, hitbox_layer, visit};
-use crate::inner::{Inner, request, uri};
+use crate::inner::{Inner, request};
 use crate::processes::{output_of_self, resident};
+use crate::workload::uri;
 
 /// The length of bodies.
 const LENGTH: usize = 150;

@@ -28,8 +28,9 @@ use tower_response_cache::proxy::{ErrorResponderLayer, ReverseProxy};
 
 use crate::Effort;
 use crate::contestants::{BoxError, CONTESTANTS, Visit, visit};
-use crate::inner::{Inner, uri};
+use crate::inner::Inner;
 use crate::processes::Server;
+use crate::workload::uri;
 
 const CONNECTIONS: &str = "64";
 const LENGTH: usize = 150;
