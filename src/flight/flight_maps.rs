@@ -100,8 +100,8 @@ pub(super) struct FlightMaps<F, H> {
     current: ByKey<F, H>,
     /// Flights without a fence whose call begins when the current one has an outcome.
     next: ByKey<F, H>,
-    /// The latest flight of a variant, by the primary key. Requests find it there as long as no rule
-    /// is stored that names their variant.
+    /// The latest flight of a variant, by the primary key. Requests find it there as long as no
+    /// rule is stored that names their variant.
     of_variants: ByKey<F, H>,
     /// The keys whose calls fail.
     pub(super) paced: PacedKeys<Arc<Flight<F, H>>>,

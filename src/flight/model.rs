@@ -44,8 +44,8 @@ fn now() -> Moment {
     Moment::new(Duration::ZERO, SystemTime::UNIX_EPOCH)
 }
 
-/// Whether a waker was used. Its atomic is that of std: wakers are cloned and woken where loom cannot
-/// switch threads.
+/// Whether a waker was used. Its atomic is that of std: wakers are cloned and woken where loom
+/// cannot switch threads.
 #[derive(Default)]
 struct WokenFlag(StdAtomicBool);
 

@@ -18,7 +18,7 @@ const CACHED_MEMBERS: usize = 32;
 /// The kind of dates. No status name has this number.
 const DATE_KIND: u64 = u64::MAX;
 
-/// Values by what they are made of, each in one of `N` slots.
+/// Header values, each with the input that it is made from. There are `N` slots.
 type Slots<K, const N: usize> = RefCell<[Option<(K, HeaderValue)>; N]>;
 
 /// Returns a header value from this thread's slots; makes it if another one is in its slot.

@@ -18,7 +18,7 @@ use super::noted_requests::{NotedKey, NotedRequests, RequestDigest};
 /// The note that a response was refused.
 const REFUSED: u8 = 1;
 
-/// What is expected of the response to a request.
+/// Whether the response to a request will be refused, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExpectedRefusal {
     /// Nothing speaks against sharing it.

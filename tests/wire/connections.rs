@@ -87,8 +87,8 @@ async fn expect_100_continue_on_a_hit() {
     .await;
 }
 
-/// Without a proxy the inner service itself meets the end of the content. It decides: by a 2xx it has
-/// acted on what it got, by a 4xx it has not.
+/// Without a proxy the inner service itself meets the end of the content. A 2xx says that it has
+/// acted on the part that it got, a 4xx that it has not.
 #[tokio::test]
 async fn content_that_breaks_off_is_judged_by_the_answer() {
     for backend in backends().await {

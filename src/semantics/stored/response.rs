@@ -315,7 +315,7 @@ impl StoredTimes for StoredResponse {
     }
 }
 
-/// What the response is stored under, and for how long.
+/// Times, and what the response is selected and invalidated by.
 impl StoredResponse {
     /// Returns the times: arrival, age, lifetime and the windows after it.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Whether a hit is refreshed in the background.
 //!
-//! Knows what was noted of earlier refreshes and refusals, and how the cache is occupied; the lookup
-//! has found that the response may be used. Start reading with [`due_refresh`].
+//! Knows the notes on earlier refreshes and refusals. The lookup has found before that the response
+//! may be used. Start reading with [`due_refresh`].
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,7 +21,7 @@ fn slow_request() -> Request<()> {
     with(get("/a"), "x-slow", "1")
 }
 
-/// Sends so many requests, and waits for none of them.
+/// Sends a number of requests without waiting for their responses.
 fn attack(
     attackers: &mut Attackers,
     service: &Service,

@@ -90,7 +90,7 @@ async fn failing_requests_of_one_client_keep_nothing_stale() {
     }
 }
 
-/// The same with requests that differ in their field, a few of them within a backoff.
+/// Requests that differ in their field, a few of them within a backoff.
 #[tokio::test(start_paused = true)]
 async fn a_few_different_failing_requests_keep_nothing_stale() {
     for directives in STALE_USES {
@@ -101,7 +101,7 @@ async fn a_few_different_failing_requests_keep_nothing_stale() {
     }
 }
 
-/// The same with requests that hang: a refresh that does is no reason not to try another one once
+/// Requests that hang: a refresh that does is no reason not to try another one once
 /// `coalesce_takeover_timeout` has passed, and the next is not the stranger's.
 #[tokio::test(start_paused = true)]
 async fn hanging_requests_of_one_client_keep_nothing_stale_for_long() {
@@ -111,7 +111,7 @@ async fn hanging_requests_of_one_client_keep_nothing_stale_for_long() {
     assert!(oldest <= SECOND * 20, "{oldest:?}");
 }
 
-/// The same with requests that force their calls, each of which takes over from the one before.
+/// Requests that hang and force their calls, each of which takes over from the one before.
 #[tokio::test(start_paused = true)]
 async fn forced_requests_that_hang_keep_nothing_stale_for_long() {
     for directive in ["max-age=0", "no-cache", "no-store", "min-fresh=100"] {

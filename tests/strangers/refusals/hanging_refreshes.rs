@@ -44,7 +44,7 @@ fn hanging(begun: Instant) -> (Origin, Arc<AtomicUsize>) {
     (origin, hanging)
 }
 
-/// The ages that honest clients see within 20 minutes, and what they cost.
+/// The ages of the pages that honest clients get within 20 minutes, and the calls to the origin.
 #[derive(Debug)]
 #[allow(dead_code, reason = "printed")]
 struct Ages {

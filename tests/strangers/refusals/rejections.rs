@@ -141,7 +141,7 @@ async fn a_hook_that_panics_for_a_field_ends_no_sharing_of_others() {
 }
 
 /// Clients that all differ in their fields: three calls, one after the other, then all are known.
-/// Plain ones wait for one call from then on: a single client may have sent what was refused.
+/// From then on plain ones wait for one call, because a single client may have sent all the others.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_refused_to_many_different_clients_is_learnt_within_one_burst() {
     for (status, line) in [

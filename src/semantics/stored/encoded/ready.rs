@@ -1,12 +1,13 @@
 //! Header maps of encoded fields, some of which each thread remembers.
 //!
-//! A hit costs the copy of a ready map where the response was used twice in a row on this thread, as
-//! far as its slot tells. All others are made of a map with the same names: the fields of most
+//! A hit costs the copy of a ready map where the response was used twice in a row on this thread,
+//! as far as its slot tells. All others are made of a map with the same names: the fields of most
 //! responses of a service have the same.
 //!
-//! What is remembered is compared byte by byte with what is stored: it depends on nothing else. Its
-//! values and small bodies are copies of the thread's own, so that two threads never share a
-//! reference count. It takes at most [`READY`] times [`MAX_IMAGE`] bytes and a map in each thread.
+//! A ready head is used only where its bytes are those of the stored fields, and its kind is the
+//! one asked for: it depends on nothing else. Its values and small bodies are copies of the thread's
+//! own, so that two threads never share a reference count. All of them take at most [`READY`] times
+//! [`MAX_IMAGE`] bytes and a map in each thread.
 
 use std::cell::RefCell;
 
@@ -163,7 +164,7 @@ pub(in super::super) fn answer(
         let mut ready = ready.borrow_mut();
         ready.answer(place, source, values, headers)
     });
-    // What was remembered is gone while the thread is being torn down.
+    // The thread is being torn down: its ready heads are gone.
     body.unwrap_or_else(|_| {
         *headers = made_alone(source);
         values.write(headers);

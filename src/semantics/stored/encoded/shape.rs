@@ -26,7 +26,7 @@ pub(in super::super) enum HeadKind {
 /// A header map made for the names of one or more stored responses, with the values of the one that
 /// was answered from last.
 ///
-/// To copy it and to put the other values in costs half of what it costs to insert each field.
+/// Copying it and replacing the values takes half the time of inserting each field.
 #[derive(Debug)]
 pub(super) struct Shape {
     kind: HeadKind,
