@@ -213,7 +213,7 @@ impl<F, H> FlightMaps<F, H> {
         let is_this = |other: &Arc<Flight<F, H>>| Arc::ptr_eq(other, flight);
         let mut waiting = Vec::new();
         for key in [Some(&key), flight.variant_key.get()].into_iter().flatten() {
-            if self.paced.has_shared(key, is_this) {
+            if self.paced.shared(key).is_some_and(is_this) {
                 waiting.extend(self.paced.end_all(key));
             }
         }

@@ -14,7 +14,6 @@ use tokio::runtime::Handle;
 
 use crate::backend::{Backend, StoredResponse};
 use crate::flight::{BodyStream, Leader, RefreshRules};
-use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
@@ -97,7 +96,6 @@ pub(crate) fn begin_refresh<B: Backend>(
 /// before it counts as dead, or has ended, and `failure_backoff` has passed.
 struct RefreshUnderWay<B: Backend> {
     state: LayerState<B>,
-    subject: (CacheKey, RequestKind),
     noted: (NotedKey, RequestDigest),
     began: Moment,
     /// The time for which the stored response may be used without validation from then on.
@@ -109,18 +107,15 @@ struct RefreshUnderWay<B: Backend> {
 impl<B: Backend> RefreshUnderWay<B> {
     fn new(
         state: &LayerState<B>,
-        subject: (CacheKey, RequestKind),
-        request: RequestDigest,
+        noted: (NotedKey, RequestDigest),
         stored: Option<&Arc<StoredResponse>>,
         timeout: Duration,
     ) -> Self {
         let (began, backoff) = (state.now(), state.config.failure_backoff);
-        let noted = (NotedKey::new(&subject.0, subject.1), request);
         let failures = &state.shared.origin.failures;
         failures.note_refresh(noted, began, timeout, backoff);
         Self {
             state: state.clone(),
-            subject,
             noted,
             began,
             stale_use: stored.map_or(Duration::ZERO, |stored| stale_use_left(stored, began)),
@@ -131,10 +126,9 @@ impl<B: Backend> RefreshUnderWay<B> {
     /// Notes that it was refused, if so: unless its request is remembered as one that is, it would
     /// not have begun.
     fn note_refusal(&self) {
-        let (key, kind) = &self.subject;
         let uncacheable = &self.state.shared.coalescing.uncacheable;
-        let ((_, request), now) = (self.noted, self.state.now());
-        if uncacheable.contains((key, *kind), now, || request) {
+        let ((key, request), now) = (self.noted, self.state.now());
+        if uncacheable.contains(key, now, || request) {
             let left = self.stale_use.saturating_sub(now.since(self.began));
             uncacheable.note_refresh(self.noted, now, left);
         }
@@ -183,8 +177,8 @@ impl<B: Backend> BackgroundRefresh<B> {
             runtime,
         } = self;
         let stored = miss.stored_response();
-        let subject = (leader.key(), kind);
-        let under_way = RefreshUnderWay::new(&state, subject, digest, stored, timeout);
+        let noted = (NotedKey::new(&leader.key(), kind), digest);
+        let under_way = RefreshUnderWay::new(&state, noted, stored, timeout);
         let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {

@@ -22,11 +22,10 @@ use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
-use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
-use crate::state::noted_requests::RequestDigest;
+use crate::state::noted_requests::{NotedKey, RequestDigest};
 
 use super::fill_data::{Fill, MergePlan, Storable};
 use super::parts;
@@ -104,9 +103,9 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        uncacheable.forget(&lookup_key, outgoing.kind);
+        uncacheable.forget(NotedKey::new(&lookup_key, outgoing.kind));
         if key != lookup_key {
-            uncacheable.forget(&key, outgoing.kind);
+            uncacheable.forget(NotedKey::new(&key, outgoing.kind));
         }
     }
     let length = announced_length(head, body);
@@ -166,7 +165,8 @@ pub(crate) fn commit<B: Backend>(
         (Err(refusal), _) | (Ok(_), Err(refusal)) => {
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
-                note_refused(state, (&storable.lookup_key, storable.kind), request);
+                let key = NotedKey::new(&storable.lookup_key, storable.kind);
+                note_refused(state, (key, request));
             }
             guard.mark_refused(refusal);
             return state.record_refusal(refusal);
@@ -198,7 +198,10 @@ pub(crate) fn commit<B: Backend>(
         let refusal = store(&task, &key, fence, Arc::new(response), now).await;
         match refusal {
             None => {
-                task.shared.origin.failures.forget(&lookup_key, kind);
+                task.shared
+                    .origin
+                    .failures
+                    .forget(NotedKey::new(&lookup_key, kind));
                 guard.mark_stored();
             }
             Some(refusal) => {
@@ -270,12 +273,8 @@ async fn store<B: Backend>(
 }
 
 /// Remembers that the response to a request is refused, so that requests like it do not wait.
-pub(crate) fn note_refused<B: Backend>(
-    state: &LayerState<B>,
-    key: (&CacheKey, RequestKind),
-    request: RequestDigest,
-) {
+pub(crate) fn note_refused<B: Backend>(state: &LayerState<B>, noted: (NotedKey, RequestDigest)) {
     let (now, ttl) = (state.now(), state.config.coalesce.uncacheable_ttl);
     let uncacheable = &state.shared.coalescing.uncacheable;
-    uncacheable.note(key, request, now, ttl);
+    uncacheable.note(noted, now, ttl);
 }

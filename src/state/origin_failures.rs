@@ -7,10 +7,8 @@
 
 use std::time::Duration;
 
-use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
-use crate::semantics::request_kind::RequestKind;
 
 use super::noted_requests::{NotedKey, NotedRequests, RequestDigest};
 
@@ -27,8 +25,8 @@ pub(crate) struct OriginFailures(NotedRequests);
 
 impl OriginFailures {
     /// Ends the backoff of a key: a new response is stored.
-    pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
-        self.0.forget(NotedKey::new(key, kind));
+    pub(crate) fn forget(&self, key: NotedKey) {
+        self.0.forget(key);
     }
 
     /// Notes a failure, by the stale use that it allows.

@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
 
@@ -49,12 +48,10 @@ impl UncacheableRequests {
     /// Remembers for the time `ttl` that the response to a request is refused.
     pub(crate) fn note(
         &self,
-        (key, kind): (&CacheKey, RequestKind),
-        request: RequestDigest,
+        (key, request): (NotedKey, RequestDigest),
         now: Moment,
         ttl: Duration,
     ) {
-        let key = NotedKey::new(key, kind);
         self.all.note(key, request, REFUSED, now, ttl);
     }
 
@@ -88,12 +85,11 @@ impl UncacheableRequests {
     /// `request` is called only if something is remembered for the key.
     pub(crate) fn contains(
         &self,
-        (key, kind): (&CacheKey, RequestKind),
+        key: NotedKey,
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
-        let noted = self.all.find(NotedKey::new(key, kind), now, request);
-        noted.holding() == REFUSED
+        self.all.find(key, now, request).holding() == REFUSED
     }
 
     /// Whether the response to a request will be refused, as far as is known.
@@ -102,23 +98,22 @@ impl UncacheableRequests {
     /// their own client: there, many refusals are as good as one of the same request.
     pub(crate) fn expected(
         &self,
-        (key, kind): (&CacheKey, RequestKind),
+        key: NotedKey,
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> ExpectedRefusal {
-        let noted = self.all.find(NotedKey::new(key, kind), now, request);
+        let noted = self.all.find(key, now, request);
         if noted.holding() != REFUSED {
             ExpectedRefusal::No
-        } else if kind != RequestKind::Plain || noted.alike == REFUSED {
+        } else if key.kind != RequestKind::Plain || noted.alike == REFUSED {
             ExpectedRefusal::Alike
         } else {
             ExpectedRefusal::OfMany
         }
     }
 
-    /// Forgets a key: a response to a request of this kind can be stored.
-    pub(crate) fn forget(&self, key: &CacheKey, kind: RequestKind) {
-        let key = NotedKey::new(key, kind);
+    /// Forgets a key: a response to a request of its kind can be stored.
+    pub(crate) fn forget(&self, key: NotedKey) {
         self.all.forget(key);
         self.refreshes.forget(key);
     }

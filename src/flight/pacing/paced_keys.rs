@@ -241,11 +241,6 @@ impl<T> PacedKeys<T> {
         wakers
     }
 
-    /// Whether this is the flight of the key that has a response.
-    pub(in crate::flight) fn has_shared(&self, key: &CacheKey, is_it: impl Fn(&T) -> bool) -> bool {
-        self.shared(key).is_some_and(is_it)
-    }
-
     /// Ends the waiting of requests for a key, because a request like these got a response, and the
     /// pacing if no others wait. The wakers are returned, to be woken.
     #[must_use]

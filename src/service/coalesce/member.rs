@@ -16,6 +16,7 @@ use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
+use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
@@ -194,7 +195,7 @@ impl<F: Clone> FlightMember<F> {
     ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        match uncacheable.expected((&self.key, outgoing.kind), now, request) {
+        match uncacheable.expected(NotedKey::new(&self.key, outgoing.kind), now, request) {
             ExpectedRefusal::No => false,
             ExpectedRefusal::OfMany if fill.miss.is_known() => false,
             ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {

@@ -28,6 +28,7 @@ use crate::flight::{FlightOutcome, Leader, Place};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
+use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
@@ -121,7 +122,10 @@ fn prepare<B: Backend, Req>(
         return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
-    let (headers, key) = (request.headers(), (&fill.miss.lookup_key, kind));
+    let (headers, key) = (
+        request.headers(),
+        NotedKey::new(&fill.miss.lookup_key, kind),
+    );
     let uncacheable = &state.shared.coalescing.uncacheable;
     let expected = || uncacheable.expected(key, now, || state.digest_of(headers));
     let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;

@@ -22,6 +22,7 @@ use crate::semantics::request_kind::RequestKind;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::store_fill::note_refused;
 use crate::state::LayerState;
+use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 
 /// Remembers a refusal for requests with the same fields, if they would get the same.
@@ -42,7 +43,7 @@ pub(crate) fn note_refusal<B: Backend>(
     };
     if is_due_to_request && !is_transient(status) && outgoing.is_for_whole() {
         let request = state.digest_of(&outgoing.headers);
-        note_refused(state, (key, outgoing.kind), request);
+        note_refused(state, (NotedKey::new(key, outgoing.kind), request));
     }
 }
 

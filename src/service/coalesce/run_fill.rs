@@ -23,6 +23,7 @@ use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
 use crate::state::inner_layers::{InnerLayers, Marked};
+use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 
 use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
@@ -207,8 +208,9 @@ async fn wait_for_predecessor<B: Backend>(
         return;
     };
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let (key, request) = (leader.key(), || state.digest_of(&outgoing.headers));
-    if kind == outgoing.kind && uncacheable.contains((&key, kind), state.now(), request) {
+    let key = NotedKey::new(&leader.key(), kind);
+    let request = || state.digest_of(&outgoing.headers);
+    if kind == outgoing.kind && uncacheable.contains(key, state.now(), request) {
         // The response to this call will not be shareable either.
         leader.close_with(FlightOutcome::Refused(kind));
     }

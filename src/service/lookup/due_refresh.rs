@@ -81,12 +81,11 @@ pub(super) fn due_refresh<B: Backend>(
         kind, digest, now, ..
     } = request;
     let (shared, key) = (&state.shared, &miss.lookup_key);
-    let uncacheable = &shared.coalescing.uncacheable;
+    let (uncacheable, noted) = (&shared.coalescing.uncacheable, NotedKey::new(key, kind));
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = !request.is_for_store
-        || uncacheable.contains((key, kind), now, || digest)
+        || uncacheable.contains(noted, now, || digest)
         || shared.background.runtime_for_new_work().is_none();
-    let noted = NotedKey::new(key, kind);
     let ends_stale_use =
         || uncacheable.ends_stale_use((noted, digest), now, stale_for(response, now));
     match reason {

@@ -37,6 +37,7 @@ const WAYS: usize = 4;
 pub(crate) struct NotedKey {
     set: usize,
     tag: u64,
+    pub(super) kind: RequestKind,
 }
 
 impl NotedKey {
@@ -47,6 +48,7 @@ impl NotedKey {
             set: digest as usize % SETS,
             // 0 is an empty slot.
             tag: digest.max(1),
+            kind,
         }
     }
 }
