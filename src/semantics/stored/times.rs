@@ -48,7 +48,8 @@ impl PackedDuration {
     }
 }
 
-/// A duration in 32 bits: in milliseconds up to 24 days, in seconds up to 68 years, or longer.
+/// A duration in 32 bits: in milliseconds up to 24 days, in seconds up to 68 years. Longer ones are
+/// 68 years where they are rounded down, `Duration::MAX` where they are rounded up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span(u32);
 
@@ -57,8 +58,8 @@ impl Span {
     const BYTES: usize = size_of::<u32>();
     /// Set in those that are in seconds.
     const SECONDS: u32 = 1 << 31;
-    /// Stands for all that are longer.
-    const LONGEST: u32 = u32::MAX;
+    /// Stands for `Duration::MAX`.
+    const ENDLESS: u32 = u32::MAX;
 
     /// Packs a duration, rounded down.
     pub(super) fn rounded_down(duration: Duration) -> Self {
@@ -66,7 +67,11 @@ impl Span {
         if milliseconds < u128::from(Self::SECONDS) {
             return Self(milliseconds as u32);
         }
-        Self::in_seconds(duration.as_secs())
+        match Self::in_seconds(duration.as_secs()) {
+            None if duration == Duration::MAX => Self(Self::ENDLESS),
+            None => Self(Self::ENDLESS - 1),
+            Some(span) => span,
+        }
     }
 
     /// Packs a duration, rounded up.
@@ -77,14 +82,13 @@ impl Span {
             return Self(milliseconds as u32);
         }
         let part = u64::from(duration.subsec_nanos() > 0);
-        Self::in_seconds(duration.as_secs().saturating_add(part))
+        Self::in_seconds(duration.as_secs().saturating_add(part)).unwrap_or(Self(Self::ENDLESS))
     }
 
-    fn in_seconds(seconds: u64) -> Self {
-        if seconds < u64::from(Self::LONGEST - Self::SECONDS) {
-            return Self(seconds as u32 | Self::SECONDS);
-        }
-        Self(Self::LONGEST)
+    /// Packs a number of seconds, unless it is too large.
+    fn in_seconds(seconds: u64) -> Option<Self> {
+        let is_packed = seconds < u64::from(Self::ENDLESS - Self::SECONDS);
+        is_packed.then_some(Self(seconds as u32 | Self::SECONDS))
     }
 
     /// Returns the duration.
@@ -93,7 +97,7 @@ impl Span {
         if self.0 < Self::SECONDS {
             return Duration::from_millis(self.0.into());
         }
-        if self.0 == Self::LONGEST {
+        if self.0 == Self::ENDLESS {
             return Duration::MAX;
         }
         Duration::from_secs((self.0 - Self::SECONDS).into())
@@ -308,12 +312,11 @@ mod tests {
         ] {
             let (down, up) = (Span::rounded_down(duration), Span::rounded_up(duration));
             assert!(up.get() >= duration, "{duration:?}");
-            let longest = Span::in_seconds(u64::MAX);
-            assert!(down.get() <= duration || down == longest, "{duration:?}");
+            assert!(down.get() <= duration, "{duration:?}");
             assert_eq!(Span::rounded_down(down.get()), down);
             assert_eq!(Span::rounded_up(up.get()), up);
             let step = Duration::from_millis(if duration < day * 24 { 1 } else { 1000 });
-            if down != longest {
+            if duration < day * 365 * 68 {
                 assert!(up.get() - down.get() <= step, "{duration:?}");
             }
         }
