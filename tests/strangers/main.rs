@@ -11,6 +11,7 @@ mod failing_writes;
 mod large_fields;
 mod log_lines;
 mod meaning;
+mod other_resources;
 mod panicking_hooks;
 mod refusals;
 mod slow_readers;

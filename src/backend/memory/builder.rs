@@ -61,7 +61,8 @@ impl MemoryBackendBuilder {
         self
     }
 
-    /// Sets how many variants of one key are stored. Beyond it the oldest one is removed.
+    /// Sets how many variants of one key are stored. Beyond it the oldest one that is not in use is
+    /// removed.
     ///
     /// Default: 32.
     ///

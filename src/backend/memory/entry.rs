@@ -279,6 +279,13 @@ impl MemoryEntry {
             self.set_uses(uses + 1);
         }
     }
+
+    /// Takes a use away; returns whether there was one.
+    pub(super) fn take_use(&self) -> bool {
+        let uses = self.uses();
+        self.set_uses(uses.saturating_sub(1));
+        uses > 0
+    }
 }
 
 #[cfg(test)]

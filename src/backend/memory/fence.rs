@@ -1,9 +1,9 @@
 //! The fences of resources: they keep a fill from storing outdated data.
 //!
-//! A fence is the number of invalidations this backend has seen. Each stripe remembers the number
-//! of the last invalidation of one of its resources; a put under a smaller fence is refused.
-//! Comparing and inserting happen under the lock of the stripe, and so do numbering and removing,
-//! in that order. Lookups take no stripe.
+//! A fence is the number of invalidations this backend has seen. The numbers of the last
+//! invalidations are remembered; a put under a smaller fence is refused. Each resource has a stripe:
+//! comparing and inserting happen under its lock, and so do numbering and removing, in that order.
+//! Lookups take no stripe.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,9 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// Few under loom, which creates all of them anew in every interleaving.
 pub(super) const FENCE_STRIPES: usize = if cfg!(trc_loom) { 2 } else { 1024 };
+
+/// The resources of a stripe whose last invalidations are remembered one by one.
+pub(super) const REMEMBERED: usize = if cfg!(trc_loom) { 1 } else { 16 };
 
 /// The number of invalidations that a [`MemoryBackend`](super::MemoryBackend) had seen at some
 /// moment.
@@ -31,19 +34,63 @@ impl MemoryFence {
 
 /// The last invalidations of all resources, in a fixed amount of memory.
 ///
-/// Resources of one stripe break each other's fences, which costs a store.
+/// A resource has a number of its own for as long as it is among the [`REMEMBERED`] that were
+/// invalidated last in its stripe. The others of a stripe break each other's fences, which costs a
+/// store: it takes many thousands of invalidations during one fill.
 #[derive(Debug)]
 pub(super) struct Fences {
     /// The number of invalidations so far. An invalidation of a resource counts itself under the
-    /// lock of its stripe, before it sets the number of that stripe.
+    /// lock of its stripe, before it is remembered there.
     invalidations: AtomicU64,
     stripes: Box<[FenceStripe]>,
 }
 
-/// The number of the last invalidation of a resource of one stripe, and the lock of that stripe.
+/// The last invalidations of the resources of one stripe, and the lock of that stripe.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct FenceStripe(Mutex<u64>);
+struct FenceStripe(Mutex<LastInvalidations>);
+
+#[derive(Debug, Default)]
+struct LastInvalidations {
+    /// Resources by their slot in the map, each with its number, which are in ascending order.
+    remembered: Vec<(u64, u64)>,
+    /// The largest number of the others.
+    others: u64,
+}
+
+/// What tells the resources of a stripe apart: the slot of a resource in the map. Resources of one
+/// slot are removed together, so they are one resource here, too.
+const fn slot_of(resource: &Resource) -> u64 {
+    resource.digest() as u64
+}
+
+impl LastInvalidations {
+    /// The number of the last invalidation that concerns a resource.
+    fn of(&self, resource: &Resource) -> u64 {
+        let is_same = |(slot, _): &&(u64, u64)| *slot == slot_of(resource);
+        let own = self.remembered.iter().find(is_same);
+        own.map_or(self.others, |(_, number)| *number)
+    }
+
+    /// Remembers an invalidation of a resource, whose number is the largest so far.
+    fn note(&mut self, resource: &Resource, number: u64) {
+        let slot = slot_of(resource);
+        match self.remembered.iter().position(|(other, _)| *other == slot) {
+            Some(earlier) => drop(self.remembered.remove(earlier)),
+            None if self.remembered.len() == REMEMBERED => {
+                (_, self.others) = self.remembered.remove(0);
+            }
+            None => {}
+        }
+        self.remembered.push((slot, number));
+    }
+
+    /// Remembers an invalidation of all resources.
+    fn note_all(&mut self, number: u64) {
+        self.remembered.clear();
+        self.others = number;
+    }
+}
 
 impl Default for Fences {
     fn default() -> Self {
@@ -63,9 +110,9 @@ impl Fences {
         MemoryFence(self.invalidations.load(Ordering::Acquire))
     }
 
-    /// Whether this resource's stripe was not invalidated since the fence was captured.
+    /// Whether no invalidation since the fence was captured concerns this resource.
     pub(super) fn none_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
-        *self.lock(resource) <= fence.0
+        self.lock(resource).of(resource) <= fence.0
     }
 
     /// Runs a change if the fence holds. No invalidation of the resource happens meanwhile.
@@ -76,13 +123,13 @@ impl Fences {
         change: impl FnOnce() -> T,
     ) -> Option<T> {
         let last = self.lock(resource);
-        (*last <= fence.0).then(change)
+        (last.of(resource) <= fence.0).then(change)
     }
 
     /// Breaks all fences of the resource, then runs `remove`. No store happens in between.
     pub(super) fn invalidate<T>(&self, resource: &Resource, remove: impl FnOnce() -> T) -> T {
         let mut last = self.lock(resource);
-        self.bump(&mut last);
+        last.note(resource, self.count_up());
         remove()
     }
 
@@ -95,15 +142,15 @@ impl Fences {
         replace: impl FnOnce(bool) -> T,
     ) -> T {
         let mut last = self.lock(resource);
-        let holds = *last <= fence.0;
-        self.bump(&mut last);
+        let holds = last.of(resource) <= fence.0;
+        last.note(resource, self.count_up());
         replace(holds)
     }
 
     /// Breaks all fences, then runs `remove`.
     pub(super) fn clear<T>(&self, remove: impl FnOnce() -> T) -> T {
         for stripe in &self.stripes {
-            self.bump(&mut stripe.lock());
+            stripe.lock().note_all(self.count_up());
         }
         remove()
     }
@@ -114,18 +161,47 @@ impl Fences {
         self.invalidations.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    fn lock(&self, resource: &Resource) -> MutexGuard<'_, u64> {
+    fn lock(&self, resource: &Resource) -> MutexGuard<'_, LastInvalidations> {
         self.stripes[resource.digest() as usize % FENCE_STRIPES].lock()
-    }
-
-    fn bump(&self, last: &mut u64) {
-        *last = self.count_up();
     }
 }
 
 impl FenceStripe {
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        // A number that only grows is valid after every single step.
+    fn lock(&self) -> MutexGuard<'_, LastInvalidations> {
+        // No step of a change panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::CacheKey;
+
+    #[test]
+    fn the_last_invalidations_are_remembered_one_by_one() {
+        let key = |n: usize| CacheKey::for_path(&format!("/{n}"));
+        let mut last = LastInvalidations::default();
+        let all_of = |last: &LastInvalidations, count: usize| -> Vec<u64> {
+            (0..count).map(|n| last.of(key(n).resource())).collect()
+        };
+        assert_eq!(all_of(&last, 2), [0, 0]);
+        last.note(key(0).resource(), 1);
+        last.note(key(1).resource(), 2);
+        last.note(key(0).resource(), 3);
+        assert_eq!(all_of(&last, 3), [3, 2, 0], "each has its own");
+        for n in 2..REMEMBERED {
+            last.note(key(n).resource(), n as u64 + 2);
+        }
+        assert_eq!(all_of(&last, 3), [3, 2, 4], "as many as are remembered");
+        last.note(key(100).resource(), 100);
+        assert_eq!(all_of(&last, 3), [3, 2, 4], "1 is forgotten");
+        assert_eq!(last.of(key(101).resource()), 2, "others have its number");
+        last.note(key(1).resource(), 101);
+        assert_eq!(all_of(&last, 3), [3, 101, 4], "0 is forgotten");
+        last.note_all(102);
+        assert_eq!(all_of(&last, 3), [102; 3]);
+        last.note(key(1).resource(), 103);
+        assert_eq!(all_of(&last, 3), [102, 103, 102]);
     }
 }

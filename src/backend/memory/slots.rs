@@ -94,6 +94,17 @@ impl MemoryStore {
         self.entries.insert(entry, now, evicted);
     }
 
+    /// Takes a use of a key's entry away; returns whether it had one.
+    pub(super) fn take_use(&self, key: &CacheKey) -> bool {
+        let tag = Tag::new(key);
+        let take = |entry: &MemoryEntry| entry.holds(tag).then(|| entry.take_use());
+        let in_head = self.entries.peek(Slot::head(key.resource()), take);
+        in_head
+            .flatten()
+            .or_else(|| self.entries.peek(Slot::own(key), take).flatten())
+            .unwrap_or(false)
+    }
+
     fn next_token(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }

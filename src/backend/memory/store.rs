@@ -204,8 +204,9 @@ impl MemoryStore {
         self.valid_content(primary)?.rule().cloned()
     }
 
-    /// Stores the rule that selects a variant, with the list of all variants. Removes the oldest
-    /// variants beyond the limit, and those stored under another rule, which lookups cannot reach.
+    /// Stores the rule that selects a variant, with the list of all variants. Removes variants
+    /// beyond the limit, the oldest without a use first, and those stored under another rule, which
+    /// lookups cannot reach.
     fn insert_rule(
         &self,
         key: &CacheKey,
@@ -215,7 +216,11 @@ impl MemoryStore {
     ) {
         let (primary, variant) = (key.primary(), key.variant());
         let (variants, removed) = match self.stored_rule(&primary) {
-            Some(old) if old.rule == *rule => old.variants.with(variant, self.options.max_variants),
+            Some(old) if old.rule == *rule => {
+                let take_use = |other| self.take_use(&primary.with_variant(other));
+                let limit = self.options.max_variants;
+                old.variants.with(variant, limit, take_use)
+            }
             Some(old) => (StoredVariants::new(variant), old.variants.all().to_vec()),
             None => (StoredVariants::new(variant), Vec::new()),
         };

@@ -1,33 +1,33 @@
 //! Tests of fences, groups and removals.
 
 use super::{is_found, key, response, response_in};
-use crate::backend::memory::fence::FENCE_STRIPES;
+use crate::backend::memory::fence::{FENCE_STRIPES, REMEMBERED};
 use crate::backend::memory::groups::GROUP_STRIPES;
 use crate::backend::{Backend, Group, MemoryBackend, PutOutcome};
 use crate::key::CacheKey;
 
-/// Two resources of one stripe break each other's fences.
+/// Resources of one stripe break each other's fences, once more of them were invalidated than are
+/// remembered one by one.
 #[test]
 fn a_collision_of_stripes_costs_a_store_and_never_a_stale_hit() {
     let backend = MemoryBackend::default();
     let stripe = |key: &CacheKey| key.resource().digest() as usize % FENCE_STRIPES;
-    let a = key(&backend, "/a");
-    let b = (0..)
-        .map(|n| key(&backend, &format!("/b{n}")))
-        .find(|b| stripe(b) == stripe(&a))
-        .expect("there are few stripes");
-    let stored = backend.0.fences.capture();
-    assert_eq!(
-        backend.0.put(&b, stored, response(1, 0, 60)),
-        PutOutcome::Stored
-    );
+    let own = key(&backend, "/own");
+    let others: Vec<_> = (0..)
+        .map(|n| key(&backend, &format!("/other/{n}")))
+        .filter(|other| stripe(other) == stripe(&own))
+        .take(REMEMBERED + 1)
+        .collect();
+    let put = |fence| backend.0.put(&own, fence, response(1, 0, 60));
+    assert_eq!(put(backend.0.fences.capture()), PutOutcome::Stored);
     let in_flight = backend.0.fences.capture();
-    backend.0.invalidate(*a.resource());
-    assert!(is_found(&backend, &b), "the stored response stays");
-    assert_eq!(
-        backend.0.put(&b, in_flight, response(1, 0, 60)),
-        PutOutcome::Superseded
-    );
+    for other in &others[..REMEMBERED] {
+        backend.0.invalidate(*other.resource());
+        assert_eq!(put(in_flight), PutOutcome::Stored);
+    }
+    backend.0.invalidate(*others[REMEMBERED].resource());
+    assert!(is_found(&backend, &own), "the stored response stays");
+    assert_eq!(put(in_flight), PutOutcome::Superseded);
 }
 
 /// A lookup may have read a response whose invalidation has its number, and removes it next.

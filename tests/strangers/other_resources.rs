@@ -1,0 +1,77 @@
+//! What busy clients of other resources, groups and variants do to a page: nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Method, Request};
+use tokio::time::sleep;
+use tower::Layer;
+
+use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::time::{SECOND, settle};
+use crate::support::{get, in_memory, is_stored, request, send, with};
+
+/// Any write has success at once; a page takes a second.
+fn writable(group: Option<&'static str>) -> (Origin, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let origin = Origin::new(move |request: Request<()>| {
+        let counted = counted.clone();
+        async move {
+            if request.method() != Method::GET {
+                let group = group.map(|group| ("cache-group-invalidation", group));
+                return Ok(answer(204, group.as_slice(), ""));
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            sleep(SECOND).await;
+            Ok(cacheable("page"))
+        }
+    });
+    (origin, calls)
+}
+
+/// Writes to other resources while a page is fetched: as many in its time as a site has at 5,000
+/// writes a second.
+#[tokio::test(start_paused = true)]
+async fn writes_to_other_resources_keep_no_page_from_being_stored() {
+    let (origin, _) = writable(None);
+    let service = in_memory().layer(origin);
+    for number in 0..4 {
+        let page: &str = &format!("/page/{number}");
+        let fill = tokio::spawn({
+            let (service, page) = (service.clone(), get(page));
+            async move { send(&service, page).await }
+        });
+        settle().await;
+        for write in 0..5000 {
+            let path = format!("/cart/{number}/{write}");
+            send(&service, request(Method::POST, &path)).await;
+        }
+        fill.await.expect("an answer");
+        settle().await;
+        assert!(is_stored(&service, get(page)).await, "{page}");
+    }
+}
+
+/// Requests with other selecting fields, each asked for twice.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_variants_removes_none_that_is_in_use() {
+    let fields = [("cache-control", "max-age=3600"), ("vary", "user-agent")];
+    let service = in_memory().layer(Origin::at_once(move |_| answer(200, &fields, "page")));
+    let in_use = || with(get("/a"), "user-agent", "honest");
+    send(&service, in_use()).await;
+    settle().await;
+    for number in 0..300 {
+        let other = || with(get("/a"), "user-agent", &format!("odd {number}"));
+        for _ in 0..2 {
+            send(&service, other()).await;
+            settle().await;
+        }
+        let answer = send(&service, in_use()).await;
+        assert!(
+            answer.is_hit(),
+            "after {number} others: {}",
+            answer.cache_status()
+        );
+    }
+}
