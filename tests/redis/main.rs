@@ -1,6 +1,7 @@
 //! `RedisBackend` on real servers: its promises, and its behaviour when the servers fail.
 
 mod backend;
+mod cost;
 mod faults;
 mod servers;
 #[path = "../support/mod.rs"]

@@ -9,6 +9,7 @@
 
 mod config;
 mod fake;
+mod monitor;
 mod process;
 mod resp;
 mod server;
@@ -16,9 +17,10 @@ mod tap;
 
 pub use config::Config;
 pub use fake::{FakeRedis, Said};
+pub use monitor::{Monitor, Seen};
 pub use resp::Reply;
 pub use server::RedisServer;
-pub use tap::Tap;
+pub use tap::{Tap, Traffic};
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,42 @@ struct Shared {
     state: watch::Sender<State>,
     accepted: AtomicUsize,
     open: AtomicUsize,
+    meter: Meter,
+}
+
+/// What went through a tap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How often a client sent something after a reply to what went before. Exact for one
+    /// connection.
+    pub round_trips: u64,
+    /// Bytes of commands.
+    pub sent: u64,
+    /// Bytes of replies.
+    pub received: u64,
+}
+
+#[derive(Debug, Default)]
+struct Meter {
+    round_trips: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Whether the last bytes were commands.
+    is_asking: AtomicBool,
+}
+
+impl Meter {
+    fn asked(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::SeqCst);
+        if !self.is_asking.swap(true, Ordering::SeqCst) {
+            self.round_trips.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn answered(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::SeqCst);
+        self.is_asking.store(false, Ordering::SeqCst);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +116,7 @@ impl Tap {
             state: watch::Sender::new(state),
             accepted: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            meter: Meter::default(),
         }));
         tokio::spawn(accept(listener, tap.0.clone()));
         tap
@@ -172,6 +209,16 @@ impl Tap {
         self.0.open.load(Ordering::SeqCst)
     }
 
+    /// What went through since it was opened.
+    pub fn traffic(&self) -> Traffic {
+        let meter = &self.0.meter;
+        Traffic {
+            round_trips: meter.round_trips.load(Ordering::SeqCst),
+            sent: meter.sent.load(Ordering::SeqCst),
+            received: meter.received.load(Ordering::SeqCst),
+        }
+    }
+
     fn set(&self, mode: Mode) {
         self.0.state.send_modify(|state| state.mode = mode);
     }
@@ -195,7 +242,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             tokio::select! {
                 biased;
                 _ = is_cut => {}
-                _ = connect(client, number, state) => {}
+                _ = connect(client, number, state, &shared.meter) => {}
             }
             shared.open.fetch_sub(1, Ordering::SeqCst);
         });
@@ -206,6 +253,7 @@ async fn connect(
     client: TcpStream,
     number: usize,
     mut state: watch::Receiver<State>,
+    meter: &Meter,
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
     let (mut from_client, to_client) = client.into_split();
@@ -222,8 +270,8 @@ async fn connect(
     upstream.set_nodelay(true)?;
     let (from_server, to_server) = upstream.into_split();
     tokio::select! {
-        ended = requests(from_client, number, held, to_server, state.clone()) => ended,
-        ended = replies(from_server, number, to_client, state) => ended,
+        ended = requests(from_client, number, held, to_server, state.clone(), meter) => ended,
+        ended = replies(from_server, number, to_client, state, meter) => ended,
     }
 }
 
@@ -233,6 +281,7 @@ async fn requests(
     mut held: Vec<u8>,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
+    meter: &Meter,
 ) -> io::Result<()> {
     loop {
         let mode = state.borrow_and_update().mode_of(number);
@@ -240,6 +289,7 @@ async fn requests(
             if let Mode::Delay(time) = mode {
                 sleep(time).await;
             }
+            meter.asked(held.len());
             to.write_all(&std::mem::take(&mut held)).await?;
             continue;
         }
@@ -255,6 +305,7 @@ async fn replies(
     number: usize,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
+    meter: &Meter,
 ) -> io::Result<()> {
     let mut held = Vec::new();
     let mut is_closed = false;
@@ -263,6 +314,7 @@ async fn replies(
         if !mode.holds_replies() {
             if !held.is_empty() {
                 let held = std::mem::take(&mut held);
+                meter.answered(held.len());
                 answer(&mut to, held, mode).await?;
                 continue;
             }
