@@ -85,7 +85,8 @@ impl RedisOptions {
         let namespace = self.namespace.clone();
         // One batch of lookups in flight for each connection.
         let max_batches = self.max_connections;
-        let client = ProtocolClient::new(pool, namespace, self.max_variants, max_batches);
+        let limits = (self.max_variants, self.lease_ttl);
+        let client = ProtocolClient::new(pool, namespace, limits, max_batches);
         RedisBackend(Arc::new(Inner {
             client,
             options: self,

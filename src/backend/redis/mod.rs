@@ -24,8 +24,8 @@
 //! full.
 //!
 //! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
-//! and within scripts `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
-//! `LTRIM`.
+//! and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM`
+//! and `LTRIM`.
 //!
 //! # Guarantees
 //!
@@ -53,7 +53,8 @@
 //! invalidations; but Redis could evict the index, and the counter could restart. Instead, each
 //! entry contains a random *token*, and is valid only while that token is stored in a key of its
 //! own, the resource's *lease*. Removing the lease invalidates all queries and variants of the
-//! resource at once; their entries expire unseen.
+//! resource at once. Behind its token, a lease lists up to eight entries stored under it, which are
+//! removed with it, so that they take no memory; others expire unseen.
 //!
 //! ```text
 //! key                removed by               value
@@ -61,11 +62,12 @@
 //! trc:q              invalidation of a group  token of all groups: random 16
 //! trc:g:{group}      invalidation of it       group token:  seal 16 | namespace 16 | random 16
 //! trc:l:{resource}   invalidation of it       lease:        seal 16 | namespace 16 | random 16
-//! trc:w:00 to 3f     invalidation of one of   stripe token: seal 16 | namespace 16 | random 16
-//!                    the stripe's resources
-//! trc:e:{resource}…  expiry                   entry: lease 48 | number of groups 1 | group tokens
+//!                                                           | listed entries 17 each
+//! trc:w:00 to 3f     expiry; changed by an    stripe token: seal 16 | namespace 16 | random 16
+//!                    invalidation in it
+//! trc:e:{resource}…  expiry, invalidation     entry: lease 48 | number of groups 1 | group tokens
 //!                                             | encoded response, or rule of its variants
-//! trc:v:{resource}…  expiry, another rule     variants of a response, the latest first
+//! trc:v:{resource}…  the same, another rule   variants of a response, the latest first
 //!
 //! seal = digest of the server's run_id and master_replid, and of the resource or group
 //! ```
@@ -87,12 +89,12 @@
 //!  ▼
 //!  Fill (a miss)
 //!  │ call the inner service, stream its response to the client
-//!  │ script PUT ─────────────────────────────▶ lease unchanged? SET trc:e:{r} : superseded
+//!  │ script PUT ─────────────────────────────▶ lease and trc:n unchanged? SET trc:e:{r} : superseded
 //!
 //!  Write
 //!  │ call the inner service; it answers
-//!  │ script INVALIDATE ──────────────────────▶ UNLINK trc:l:{r} trc:w:NN, unless tombstones:
-//!  │                                           all entries of the resource are dead
+//!  │ script INVALIDATE ──────────────────────▶ UNLINK trc:l:{r}, change trc:w:NN, unless
+//!  │                                           tombstones: all entries of the resource are dead
 //!  │ outcome unknown: INVALIDATE_UNKNOWN ────▶ SET both to tombstones for write_grace_window
 //!  │◀─ acknowledged ──────────────────────────
 //!  ▼ answer the client
@@ -110,11 +112,13 @@
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
-//! *Write-through* replaces a response in one script: it removes lease and stripe token, and stores
-//! the response under a new lease if the captured token was still there. A POST learns its resource
+//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe token,
+//! and stores the response under a new lease if the captured token was still there. A POST learns its resource
 //! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
 //! one of them. If any resource in the same stripe as the POST's resource is invalidated meanwhile,
-//! the POST's fence is broken and its response is not stored.
+//! the POST's fence is broken and its response is not stored. An invalidation does not remove the
+//! token of a stripe, but puts another one in its place that never was there before: the next POST
+//! finds all tokens with one `MGET`, and an absent token is never taken for an unchanged one.
 //!
 //! A *tombstone* is no token, so no fill can hold it: a lookup that finds one is a miss without a
 //! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.

@@ -39,6 +39,7 @@ pub struct RedisOptions {
     pub(super) response_timeout: Duration,
     pub(super) max_response_size: u64,
     pub(super) max_variants: usize,
+    pub(super) lease_ttl: Duration,
     pub(super) trust_restarts: bool,
 }
 
@@ -89,6 +90,7 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(1),
             max_response_size: 2 * 1024 * 1024,
             max_variants: DEFAULT_MAX_VARIANTS,
+            lease_ttl: Duration::from_secs(60),
             trust_restarts: false,
         }
     }
@@ -230,11 +232,13 @@ impl RedisOptions {
 /// # Limits and trust
 ///
 /// ```
+/// # use std::time::Duration;
 /// # use tower_response_cache::backend::redis::{RedisOptions, RedisOptionsError};
 /// # fn main() -> Result<(), RedisOptionsError> {
 /// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
 ///     .max_response_size(512 * 1024)
 ///     .max_variants(8)
+///     .lease_ttl(Duration::from_secs(30))
 ///     .trust_restarts(false)
 ///     .build();
 /// # Ok(())
@@ -266,6 +270,23 @@ impl RedisOptions {
         }
     }
 
+    /// Sets how long the lease of a resource is kept: a key that each fill needs, and that is all
+    /// that a response leaves in Redis if it is not stored.
+    ///
+    /// Default: 60 s. It must be longer than a fill may take
+    /// ([`fill_timeout`](crate::CacheLayer::fill_timeout): 30 s by default); the response of a
+    /// longer one is not stored. The lease of a stored response outlives it by this time.
+    ///
+    /// # Panics
+    /// If `ttl` is zero.
+    pub fn lease_ttl(self, ttl: Duration) -> Self {
+        assert!(!ttl.is_zero(), "lease_ttl must not be zero");
+        Self {
+            lease_ttl: ttl,
+            ..self
+        }
+    }
+
     /// Sets whether stored responses stay valid over a restart or a failover of Redis.
     ///
     /// Default: `false`: a restart or a failover empties the cache, because Redis may have lost an
@@ -290,6 +311,7 @@ impl fmt::Debug for RedisOptions {
             .field("response_timeout", &self.response_timeout)
             .field("max_response_size", &self.max_response_size)
             .field("max_variants", &self.max_variants)
+            .field("lease_ttl", &self.lease_ttl)
             .field("trust_restarts", &self.trust_restarts)
             .finish_non_exhaustive()
     }

@@ -51,15 +51,15 @@ async fn an_invalidation_between_a_puts_own_steps_counts() {
         let tap = Tap::to(server.port()).await;
         let one = options(&tap.url(), "test").max_connections(1).build();
         let other = instance(&server);
-        let sample = Sample::of(&one, "/a", "a").await;
+        let sample = Sample::in_groups(&one, "/a", "\"group\"", "a").await;
         sample.store(&one).await;
         let fence = sample.fence(&one).await;
         server.command(&["CONFIG", "RESETSTAT"]).await;
         tap.hold_replies();
         let mut put = Box::pin(sample.put(&one, &fence));
         assert!(!begin(&mut put).await);
-        until("its epoch was found to hold", async || {
-            server.calls("mget").await == 1
+        until("the tokens of its groups were read", async || {
+            server.calls("evalsha").await == 1
         })
         .await;
         sample.invalidate(&other).await;
@@ -164,7 +164,7 @@ async fn an_entry_counts_under_its_own_token_only() {
     let plain = Sample::of(&one, "/a?q=1", "old").await;
     german.store(&one).await;
     plain.store(&one).await;
-    german.invalidate(&other).await;
+    assert_eq!(evict(&server, "l").await, 1);
     let french = Sample::in_language(&one, "/a", "fr").await;
     french.store(&one).await;
     // Three responses, a rule, the names of the variants, and three tokens.

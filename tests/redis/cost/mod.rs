@@ -82,6 +82,7 @@ fn respond(request: &Request<()>) -> Response {
             lines.extend([("location", &*created), ("content-location", &*created)]);
             return answer(201, &lines, vec![b'x'; KILOBYTE]);
         }
+        Method::PUT if request.headers().contains_key("x-fails") => return answer(500, &[], ""),
         Method::DELETE => return answer(204, &[], ""),
         Method::PUT => lines.push(("content-location", path)),
         _ => {}

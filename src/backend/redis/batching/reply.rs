@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::redis::connection::{Connection, ServerIdentity};
 use crate::backend::redis::protocol::entry::{GroupTokens, decode_entry};
-use crate::backend::redis::protocol::tokens::{
-    AllGroups, NamespaceToken, TOMBSTONE, Token, TokenScope,
-};
+use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken, TOMBSTONE, Token};
 use crate::backend::{Lookup, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
@@ -79,5 +77,5 @@ fn parse_lease(
     namespace: Option<NamespaceToken>,
     resource: &Resource,
 ) -> Option<Token> {
-    Token::parse(&lease?, server, namespace?, TokenScope::Resource(resource))
+    Token::parse_lease(&lease?, server, namespace?, resource)
 }

@@ -4,7 +4,7 @@
 //! So the fence holds the token of *all* groups, and three rules make it safe:
 //!
 //! * an invalidation of a group removes the token of all groups and the group's token in one step;
-//! * a fill reads the tokens of its groups first, then compares the token of all groups;
+//! * a fill reads the tokens of its groups first, then the token of all groups, in one step or two;
 //! * a lookup has the token of all groups before it compares the tokens of a member's groups.
 //!
 //! If the token of all groups is unchanged, the fill has read its groups' tokens before any
@@ -22,10 +22,9 @@ use std::time::Duration;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::StoredResponse;
-use crate::backend::redis::connection::CommandError;
+use crate::backend::redis::connection::{CommandError, ServerIdentity};
 use crate::backend::redis::protocol::entry::GroupTokens;
 use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken};
-use crate::backend::redis::protocol::ttl::LEASE_TTL;
 
 impl ProtocolClient {
     /// Reads or creates the tokens of a response's groups.
@@ -37,7 +36,7 @@ impl ProtocolClient {
         &self,
         response: &StoredResponse,
         all_groups: AllGroups,
-        namespace: NamespaceToken,
+        (server, namespace): (ServerIdentity, NamespaceToken),
         ttl: Duration,
     ) -> Result<Option<GroupTokens>, CommandError> {
         let groups = response.groups();
@@ -48,14 +47,11 @@ impl ProtocolClient {
         else {
             return Ok(None);
         };
-        let mut tokens = Vec::with_capacity(groups.len());
-        for group in groups {
-            let token = self.get_or_create_group(group, namespace, ttl + LEASE_TTL);
-            tokens.push(token.await?);
-        }
-        // After the groups' tokens: see the module.
-        let (current, _) = self.mget(&[self.namespace.all_groups()]).await?;
-        let is_unchanged = current[0].as_deref() == Some(all_groups.as_ref());
+        // Their tokens first, then that of all groups: see the module.
+        let ttl = ttl.saturating_add(self.lease_ttl);
+        let tokens = self.get_or_create_groups(groups, server, namespace, ttl);
+        let (tokens, current) = tokens.await?;
+        let is_unchanged = current == Some(AllGroups::Token(all_groups));
         Ok(is_unchanged.then(|| GroupTokens::new(tokens)))
     }
 

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::GraceScope;
 use crate::backend::redis::connection::{CommandError, LuaScript, ScriptCall};
 use crate::backend::redis::protocol::replies::token_held;
 use crate::backend::redis::protocol::tokens::{AllGroups, TOMBSTONE};
-use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, ttl_millis};
+use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
 use crate::key::Resource;
 use crate::semantics::groups::Group;
 
@@ -24,7 +25,11 @@ impl ProtocolClient {
         resource: &Resource,
     ) -> Result<(), CommandError> {
         let keys = self.namespace.fence_keys(resource);
-        let arguments = || vec![Bytes::from_static(TOMBSTONE)];
+        let arguments = || {
+            let mut arguments = vec![Bytes::from_static(TOMBSTONE)];
+            arguments.extend(changed_stripe());
+            arguments
+        };
         self.invalidate(&self.scripts.invalidate, &keys, arguments)
             .await
             .map(drop)
@@ -37,7 +42,10 @@ impl ProtocolClient {
         grace: Duration,
     ) -> Result<GraceScope, CommandError> {
         let keys = self.namespace.fence_keys(resource);
-        let arguments = || vec![Bytes::from_static(TOMBSTONE), tombstone_ttl(grace)];
+        let arguments = || {
+            let ttl = tombstone_ttl(grace);
+            vec![Bytes::from_static(TOMBSTONE), ttl.clone(), ttl]
+        };
         self.invalidate(&self.scripts.invalidate_unknown, &keys, arguments)
             .await
     }
@@ -57,7 +65,7 @@ impl ProtocolClient {
             let ttl = grace.map_or(Bytes::from_static(b"0"), tombstone_ttl);
             vec![tombstone, ttl]
         };
-        self.invalidate(&self.scripts.invalidate_group, &keys, arguments)
+        self.invalidate(&self.scripts.invalidate_groups, &keys, arguments)
             .await
     }
 
@@ -84,6 +92,12 @@ impl ProtocolClient {
             false => GraceScope::Refused,
         })
     }
+}
+
+/// The arguments by which a script changes the token of a stripe: random bytes, time to live.
+pub(super) fn changed_stripe() -> [Bytes; 2] {
+    let random = *Uuid::new_v4().as_bytes();
+    [Bytes::copy_from_slice(&random), ttl_millis(STRIPE_TTL)]
 }
 
 /// The time to live of a tombstone. No write is awaited for longer than tokens live.

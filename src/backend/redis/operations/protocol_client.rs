@@ -1,6 +1,7 @@
 //! The client that all operations share: pool, scripts, key names, and sending with them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,6 +18,8 @@ pub(crate) struct ProtocolClient {
     pub(super) scripts: Scripts,
     pub(super) namespace: Namespace,
     pub(super) max_variants: usize,
+    /// How long a lease is kept without a response, and beyond one.
+    pub(super) lease_ttl: Duration,
 }
 
 impl ProtocolClient {
@@ -24,7 +27,7 @@ impl ProtocolClient {
     pub(crate) fn new(
         pool: Pool,
         namespace: Namespace,
-        max_variants: usize,
+        (max_variants, lease_ttl): (usize, Duration),
         max_batches: usize,
     ) -> Self {
         let pool = Arc::new(pool);
@@ -34,6 +37,7 @@ impl ProtocolClient {
             pool,
             namespace,
             max_variants,
+            lease_ttl,
         }
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::invalidation::changed_stripe;
 use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
 use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
 use crate::backend::redis::protocol::keys::stripe_of;
 use crate::backend::redis::protocol::replies::{put_outcome, token_held};
-use crate::backend::redis::protocol::tokens::{NamespaceToken, TOMBSTONE, Token, TokenScope};
+use crate::backend::redis::protocol::tokens::{TOMBSTONE, Token, TokenScope};
 use crate::backend::redis::protocol::ttl::entry_ttl;
 use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
@@ -21,7 +22,6 @@ struct CapturedToken {
     /// The key that the token was read from.
     key: String,
     token: Token,
-    namespace: NamespaceToken,
     connection: Arc<Connection>,
 }
 
@@ -46,8 +46,9 @@ impl ProtocolClient {
             return Ok(PutOutcome::Superseded);
         };
         let (prefix, stamp) = (groups.encode_prefix(&lease), captured.connection.stamp());
-        let encoded = EncodedResponse::new(response, &prefix, stamp, now);
-        let mut keys = vec![captured.key];
+        let times = (now, self.lease_ttl);
+        let encoded = EncodedResponse::new(key, response, &prefix, stamp, times);
+        let mut keys = vec![captured.key, self.namespace.namespace_token()];
         keys.extend(self.entry_keys(key, &encoded));
         let call = ScriptCall {
             script: &self.scripts.put,
@@ -77,14 +78,16 @@ impl ProtocolClient {
         };
         let scope = TokenScope::Resource(resource);
         let server = captured.connection.identity();
-        let new_lease = Token::random(server, captured.namespace, scope);
+        let new_lease = Token::random(server, captured.token.namespace(), scope);
         let (prefix, stamp) = (
             groups.encode_prefix(&new_lease),
             captured.connection.stamp(),
         );
-        let encoded = EncodedResponse::new(response, &prefix, stamp, now);
+        let times = (now, self.lease_ttl);
+        let encoded = EncodedResponse::new(key, response, &prefix, stamp, times);
         let mut keys = vec![captured.key];
         keys.extend(self.namespace.fence_keys(resource));
+        keys.push(self.namespace.namespace_token());
         keys.extend(self.entry_keys(key, &encoded));
         // A retry offers the same lease again, unlike other scripts. That is safe: the first
         // attempt that stored has removed the captured token, so a second one stores nothing.
@@ -92,6 +95,7 @@ impl ProtocolClient {
             let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
             arguments.push(Bytes::from_static(TOMBSTONE));
+            arguments.extend(changed_stripe());
             arguments
         };
         let call = ScriptCall {
@@ -113,26 +117,26 @@ impl ProtocolClient {
         };
         let call = ScriptCall {
             script: &self.scripts.remove,
-            keys: &[captured.key, self.namespace.entry(key)],
+            keys: &[
+                captured.key,
+                self.namespace.namespace_token(),
+                self.namespace.entry(key),
+            ],
             arguments: || vec![Bytes::copy_from_slice(captured.token.as_ref())],
         };
         self.run(call, |reply| token_held(&reply)).await
     }
 
-    /// Returns the token of a fence for a resource; `None` if it was captured on another server or
-    /// in another namespace token, or if a tombstone was there.
+    /// Returns the token of a fence for a resource; `None` if it was captured on another server, or
+    /// if a tombstone was there.
     ///
-    /// The namespace token is in another slot, so the script cannot compare it. A clear between
-    /// this step and the script makes the entry unreachable, because its lease no longer counts.
+    /// The script compares it, and the namespace token that it was made under.
     async fn captured_token(
         &self,
         fence: &RedisFence,
         resource: &Resource,
     ) -> Result<Option<CapturedToken>, CommandError> {
-        let (namespace, connection) = self.namespace_token().await?;
-        let Some(namespace) = namespace else {
-            return Ok(None);
-        };
+        let connection = self.pool.connection().await?;
         let [lease_key, stripe_key] = self.namespace.fence_keys(resource);
         let (key, token, scope) = match &fence.tokens {
             FenceTokens::Resource(lease) => {
@@ -145,11 +149,10 @@ impl ProtocolClient {
         let Some(token) = token else {
             return Ok(None);
         };
-        let counts = token.is_valid_for(connection.identity(), namespace, scope);
+        let counts = token.is_of(connection.identity(), scope);
         let captured = CapturedToken {
             key,
             token,
-            namespace,
             connection,
         };
         Ok(counts.then_some(captured))
@@ -163,7 +166,8 @@ impl ProtocolClient {
         now: Moment,
     ) -> Result<Option<GroupTokens>, CommandError> {
         let ttl = entry_ttl(response, now);
-        self.capture_groups(response, fence.all_groups, captured.namespace, ttl)
+        let made_for = (captured.connection.identity(), captured.token.namespace());
+        self.capture_groups(response, fence.all_groups, made_for, ttl)
             .await
     }
 

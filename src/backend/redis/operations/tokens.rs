@@ -7,14 +7,14 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::protocol_client::ProtocolClient;
-use crate::backend::redis::connection::{CommandError, Connection, ScriptCall, ServerIdentity};
+use crate::backend::redis::connection::{CommandError, ScriptCall, ServerIdentity};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
 use crate::backend::redis::protocol::keys::STRIPES;
 use crate::backend::redis::protocol::replies::{bulk_string, bulk_strings};
 use crate::backend::redis::protocol::tokens::{
     AllGroups, AllGroupsToken, NamespaceToken, TOMBSTONE, Token, TokenScope,
 };
-use crate::backend::redis::protocol::ttl::{LEASE_TTL, NAMESPACE_TTL, ttl_millis};
+use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
 use crate::key::Resource;
 use crate::semantics::groups::Group;
 
@@ -25,35 +25,84 @@ impl ProtocolClient {
         &self,
         resource: &Resource,
     ) -> Result<Option<RedisFence>, CommandError> {
-        let (namespace, connection) = self.namespace_token().await?;
-        let lease = self.get_or_create_lease(connection.identity(), namespace, resource);
-        let Some(lease) = lease.await? else {
+        let read = self.read_tokens([self.namespace.lease(resource)]).await?;
+        let lease = read.tokens.into_iter().next().flatten();
+        if lease.as_deref() == Some(TOMBSTONE) {
             return Ok(None);
+        }
+        let parse = |(lease, namespace): (Vec<u8>, _)| {
+            Token::parse_lease(&lease, read.server, namespace, resource)
         };
-        let all_groups = self.get_or_create_all_groups().await?;
+        let lease = match lease.zip(read.namespace).and_then(parse) {
+            Some(lease) => lease,
+            None => {
+                let created = self.get_or_create_lease(read.server, read.namespace, resource);
+                let Some(lease) = created.await? else {
+                    return Ok(None);
+                };
+                lease
+            }
+        };
+        let all_groups = self.ensure_all_groups(read.all_groups).await?;
         Ok(Some(RedisFence::for_resource(lease, all_groups)))
     }
 
     /// Captures a fence of all stripes, for a write whose response will name its resource.
     pub(crate) async fn capture_all_stripes(&self) -> Result<RedisFence, CommandError> {
-        let tokens = FenceTokens::AllStripes(self.get_or_create_stripes().await?);
-        let all_groups = self.get_or_create_all_groups().await?;
+        let stripes = (0..STRIPES).map(|stripe| self.namespace.stripe(stripe));
+        let read = self.read_tokens(stripes).await?;
+        let parse = |namespace| {
+            let scope = TokenScope::Stripe;
+            let one = |value: &Option<Vec<u8>>| {
+                Token::parse_created(value.as_deref()?, read.server, namespace, scope)
+            };
+            read.tokens.iter().map(one).collect()
+        };
+        let tokens = match read.namespace.and_then(parse) {
+            Some(tokens) => tokens,
+            None => {
+                self.get_or_create_stripes(read.server, read.namespace)
+                    .await?
+            }
+        };
+        let all_groups = self.ensure_all_groups(read.all_groups).await?;
+        let tokens = FenceTokens::AllStripes(tokens);
         Ok(RedisFence { tokens, all_groups })
     }
+
+    /// Reads the values of tokens, with the tokens that all fences depend on.
+    async fn read_tokens(
+        &self,
+        keys: impl IntoIterator<Item = String>,
+    ) -> Result<TokensRead, CommandError> {
+        let shared = [
+            self.namespace.namespace_token(),
+            self.namespace.all_groups(),
+        ];
+        let keys: Vec<_> = shared.into_iter().chain(keys).collect();
+        let (mut values, connection) = self.mget(&keys).await?;
+        let tokens = values.split_off(2);
+        let all_groups = values.pop().flatten();
+        let namespace = values.pop().flatten();
+        Ok(TokensRead {
+            server: connection.identity(),
+            namespace: namespace.and_then(|token| NamespaceToken::from_bytes(&token)),
+            all_groups: all_groups.and_then(|token| AllGroups::from_bytes(&token)),
+            tokens,
+        })
+    }
+}
+
+/// Tokens in one atomic reading; `None` where one is absent.
+struct TokensRead {
+    server: ServerIdentity,
+    namespace: Option<NamespaceToken>,
+    all_groups: Option<AllGroups>,
+    tokens: Vec<Option<Vec<u8>>>,
 }
 
 /// # Single tokens
 impl ProtocolClient {
-    /// Reads the namespace token, with the connection that it was read on.
-    pub(super) async fn namespace_token(
-        &self,
-    ) -> Result<(Option<NamespaceToken>, Arc<Connection>), CommandError> {
-        let (values, connection) = self.mget(&[self.namespace.namespace_token()]).await?;
-        let token = values.into_iter().next().flatten();
-        let token = token.and_then(|token| NamespaceToken::from_bytes(&token));
-        Ok((token, connection))
-    }
-
     /// Returns the namespace token that was read, or creates it if it was absent.
     async fn ensure_namespace(
         &self,
@@ -71,6 +120,14 @@ impl ProtocolClient {
             NamespaceToken::from_bytes(&bulk_string(reply)?)
         })
         .await
+    }
+
+    /// Returns the token of all groups that was read, or creates it if it was absent.
+    async fn ensure_all_groups(&self, read: Option<AllGroups>) -> Result<AllGroups, CommandError> {
+        match read {
+            Some(read) => Ok(read),
+            None => self.get_or_create_all_groups().await,
+        }
     }
 
     /// Returns the token of all groups or its tombstone; creates the token if it is absent.
@@ -100,34 +157,63 @@ impl ProtocolClient {
             keys: &[key],
             arguments: || {
                 let lease = Token::random(server, namespace, scope);
-                offer_unless_buried(lease, LEASE_TTL)
+                offer_unless_buried(lease, self.lease_ttl)
             },
         };
         let parse = |reply| Token::parse_created(&bulk_string(reply)?, server, namespace, scope);
         self.run(call, parse).await
     }
 
-    /// Returns the token of a group; creates it if none counts. It lives at least for `ttl`.
-    pub(super) async fn get_or_create_group(
+    /// Returns the tokens of groups, in their order, and the token of all groups, which is read
+    /// after them; creates those that are absent but the latter. They live at least for `ttl`.
+    pub(super) async fn get_or_create_groups(
         &self,
-        group: &Group,
+        groups: &[Group],
+        server: ServerIdentity,
         namespace: NamespaceToken,
         ttl: Duration,
-    ) -> Result<Token, CommandError> {
-        let server = self.pool.connection().await?.identity();
-        let scope = TokenScope::Group(group);
-        let call = ScriptCall {
-            script: &self.scripts.get_or_create_group,
-            keys: &[self.namespace.group(group)],
-            arguments: || offer(Token::random(server, namespace, scope), ttl),
+    ) -> Result<(Vec<Token>, Option<AllGroups>), CommandError> {
+        let names = groups.iter().map(|group| self.namespace.group(group));
+        let keys: Vec<_> = names.chain([self.namespace.all_groups()]).collect();
+        let arguments = || {
+            let mut offered = vec![ttl_millis(ttl)];
+            for (index, group) in groups.iter().enumerate() {
+                // A group that is named twice has one token.
+                let same = groups[..index].iter().position(|other| other == group);
+                let new = || Token::random(server, namespace, TokenScope::Group(group));
+                let token = match same {
+                    Some(same) => offered[1 + same].clone(),
+                    None => Bytes::copy_from_slice(new().as_ref()),
+                };
+                offered.push(token);
+            }
+            offered
         };
-        let parse = |reply| Token::parse(&bulk_string(reply)?, server, namespace, scope);
+        let call = ScriptCall {
+            script: &self.scripts.get_or_create_groups,
+            keys: &keys,
+            arguments,
+        };
+        let parse = |reply: Value| {
+            let mut values = bulk_strings(reply, keys.len())?;
+            let all_groups = values.pop().flatten();
+            let parse = |(value, group): (Option<Vec<u8>>, &Group)| {
+                Token::parse(&value?, server, namespace, TokenScope::Group(group))
+            };
+            let tokens: Option<_> = values.into_iter().zip(groups).map(parse).collect();
+            Some((
+                tokens?,
+                all_groups.and_then(|token| AllGroups::from_bytes(&token)),
+            ))
+        };
         self.run(call, parse).await
     }
 
-    async fn get_or_create_stripes(&self) -> Result<Arc<[Option<Token>]>, CommandError> {
-        let (namespace, connection) = self.namespace_token().await?;
-        let server = connection.identity();
+    async fn get_or_create_stripes(
+        &self,
+        server: ServerIdentity,
+        namespace: Option<NamespaceToken>,
+    ) -> Result<Arc<[Option<Token>]>, CommandError> {
         let namespace = self.ensure_namespace(namespace).await?;
         let keys: Vec<_> = (0..STRIPES)
             .map(|stripe| self.namespace.stripe(stripe))
@@ -137,7 +223,7 @@ impl ProtocolClient {
             keys: &keys,
             arguments: || {
                 let token = Token::random(server, namespace, TokenScope::Stripe);
-                offer_unless_buried(token, LEASE_TTL)
+                offer_unless_buried(token, STRIPE_TTL)
             },
         };
         let parse = |reply: Value| {

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::keys::listed_entry;
 use super::tokens::Token;
-use super::ttl::{LEASE_TTL, entry_ttl, ttl_millis};
+use super::ttl::{entry_ttl, ttl_millis};
 use crate::backend::codec::{self, Decoded};
 use crate::backend::{Lookup, StoredResponse};
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
 /// The tokens of the groups that a response is in, in the order of its groups.
@@ -71,11 +73,20 @@ pub(crate) struct EncodedResponse {
     vary_names: usize,
     ttl: Bytes,
     lease_ttl: Bytes,
+    /// What the lease lists.
+    listed: Bytes,
 }
 
 impl EncodedResponse {
-    /// Encodes a response behind `prefix`, with `stamp` as the server's time of writing.
-    pub(crate) fn new(response: &StoredResponse, prefix: &[u8], stamp: u64, now: Moment) -> Self {
+    /// Encodes a response behind `prefix`, with `stamp` as the server's time of writing. Its lease
+    /// outlives it by `lease_ttl`.
+    pub(crate) fn new(
+        key: &CacheKey,
+        response: &StoredResponse,
+        prefix: &[u8],
+        stamp: u64,
+        (now, lease_ttl): (Moment, Duration),
+    ) -> Self {
         let rule = response.vary_rule();
         let ttl = entry_ttl(response, now);
         // A rule belongs to no group: the lease and a count of 0.
@@ -87,7 +98,8 @@ impl EncodedResponse {
             vary_names: codec::rule_names_length(&vary_rule, rule_prefix.len()),
             vary_rule,
             ttl: ttl_millis(ttl),
-            lease_ttl: ttl_millis(ttl + LEASE_TTL),
+            lease_ttl: ttl_millis(ttl.saturating_add(lease_ttl)),
+            listed: Bytes::copy_from_slice(&listed_entry(key, rule.is_some())),
         }
     }
 
@@ -95,7 +107,7 @@ impl EncodedResponse {
         !self.vary_rule.is_empty()
     }
 
-    /// Returns the first seven arguments of the scripts `PUT` and `REPLACE`.
+    /// Returns the first eight arguments of the scripts `PUT` and `REPLACE`.
     pub(crate) fn script_arguments(&self, captured: &Token, max_variants: usize) -> Vec<Bytes> {
         vec![
             Bytes::copy_from_slice(captured.as_ref()),
@@ -105,6 +117,7 @@ impl EncodedResponse {
             self.vary_rule.clone(),
             max_variants.to_string().into(),
             self.vary_names.to_string().into(),
+            self.listed.clone(),
         ]
     }
 }

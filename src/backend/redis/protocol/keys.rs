@@ -103,6 +103,18 @@ impl Namespace {
     }
 }
 
+/// The length of a [`listed_entry`].
+const LISTED_LENGTH: usize = 17;
+
+/// Returns what stands for an entry in the list behind its lease, from which an invalidation makes
+/// the keys to remove: a letter, and the selector. `e` is an entry without variants. `v` is a rule,
+/// with all of its variants.
+pub(crate) fn listed_entry(key: &CacheKey, has_variants: bool) -> [u8; LISTED_LENGTH] {
+    let mut listed = [if has_variants { b'v' } else { b'e' }; LISTED_LENGTH];
+    listed[1..].copy_from_slice(&key.selector().to_be_bytes());
+    listed
+}
+
 /// Returns the stripe of a resource.
 pub(crate) fn stripe_of(resource: &Resource) -> usize {
     // Other bits than the stripes of a memory backend use.

@@ -160,6 +160,18 @@ impl Token {
             .then_some(token)
     }
 
+    /// Parses the value of a lease, a token with a list of entries behind it; `None` if it does not
+    /// count here.
+    pub(crate) fn parse_lease(
+        bytes: &[u8],
+        server: ServerIdentity,
+        namespace: NamespaceToken,
+        resource: &Resource,
+    ) -> Option<Self> {
+        let token = bytes.get(..Self::LENGTH)?;
+        Self::parse(token, server, namespace, TokenScope::Resource(resource))
+    }
+
     /// Parses the reply of a script that returns or creates a token. `None` is an unexpected reply,
     /// `Some(None)` a tombstone.
     pub(crate) fn parse_created(
@@ -186,7 +198,19 @@ impl Token {
         namespace: NamespaceToken,
         scope: TokenScope<'_>,
     ) -> bool {
-        self.0[16..32] == namespace.0 && self.0[..16] == scope.seal(server)
+        self.namespace() == namespace && self.is_of(server, scope)
+    }
+
+    /// Returns whether the token was made for this server and scope, in whatever namespace.
+    pub(crate) fn is_of(&self, server: ServerIdentity, scope: TokenScope<'_>) -> bool {
+        self.0[..16] == scope.seal(server)
+    }
+
+    /// Returns the namespace token that the token was made under.
+    pub(crate) fn namespace(&self) -> NamespaceToken {
+        let mut namespace = [0; 16];
+        namespace.copy_from_slice(&self.0[16..32]);
+        NamespaceToken(namespace)
     }
 }
 

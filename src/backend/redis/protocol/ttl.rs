@@ -16,9 +16,9 @@ const MAX_ENTRY_TTL: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// token and entry that depends on them.
 pub(crate) const NAMESPACE_TTL: Duration = Duration::from_secs(40 * DAY.as_secs());
 
-/// The time to live of a new lease: longer than any fill. A lease also outlives the entries stored
-/// under it by this much.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10 * 60);
+/// The time to live of the tokens of stripes, which each invalidation in the stripe renews. There
+/// are few, and a write that finds one absent needs another round trip.
+pub(crate) const STRIPE_TTL: Duration = DAY;
 
 /// Formats a time to live for `PX`, which accepts no 0.
 pub(crate) fn ttl_millis(ttl: Duration) -> Bytes {

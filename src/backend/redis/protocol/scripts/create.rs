@@ -1,0 +1,71 @@
+//! Scripts that return tokens, and create those that are absent.
+
+/// Returns the namespace token; creates it if it is absent.
+///
+/// Keys: token. Arguments: new token, its time to live.
+pub(super) const GET_OR_CREATE_NAMESPACE: &str = "\
+local token = redis.pcall('GET', KEYS[1])
+if type(token) == 'string' and #token == #ARGV[1] then return token end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns the token of all groups, or its tombstone, which is one byte longer; creates an absent
+/// token.
+///
+/// Keys: token. Arguments: new token, its time to live.
+pub(super) const GET_OR_CREATE_ALL_GROUPS: &str = "\
+local token = redis.pcall('GET', KEYS[1])
+if type(token) == 'string' then
+  if #token == #ARGV[1] then return token end
+  if #token == #ARGV[1] + 1 and string.sub(token, 1, 1) == 't' then return token end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns a resource's lease or tombstone; replaces a lease of another server or namespace token,
+/// and creates an absent one. The entries listed behind the token are left out.
+///
+/// Keys: lease. Arguments: new lease, its time to live, tombstone.
+pub(super) const GET_OR_CREATE_LEASE: &str = "\
+local lease = redis.pcall('GET', KEYS[1])
+if lease == ARGV[3] then return lease end
+if type(lease) == 'string' and #lease >= #ARGV[1]
+  and string.sub(lease, 1, 32) == string.sub(ARGV[1], 1, 32) then
+  return string.sub(lease, 1, #ARGV[1])
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return ARGV[1]";
+
+/// Returns or creates the tokens of groups, extends their lives beyond that of the entry to be
+/// stored, and then returns the token of all groups, which may be absent.
+///
+/// Keys: groups' tokens, token of all groups. Arguments: time to live, a new token for each group.
+pub(super) const GET_OR_CREATE_GROUPS: &str = "\
+local tokens = redis.call('MGET', unpack(KEYS))
+for index = 1, #KEYS - 1 do
+  local key, token, new = KEYS[index], tokens[index], ARGV[index + 1]
+  if token and #token == #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
+    if redis.call('PTTL', key) < tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
+  else
+    redis.call('SET', key, new, 'PX', ARGV[1])
+    tokens[index] = new
+  end
+end
+return tokens";
+
+/// Returns or creates the tokens of all stripes, in order, or their tombstones.
+///
+/// Keys: stripes. Arguments: new token, whose last byte the number of the stripe replaces; its time
+/// to live; tombstone.
+pub(super) const GET_OR_CREATE_STRIPES: &str = "\
+local tokens = redis.call('MGET', unpack(KEYS))
+for stripe, key in ipairs(KEYS) do
+  local token = tokens[stripe]
+  if token ~= ARGV[3] and (not token or #token ~= #ARGV[1]
+    or string.sub(token, 1, 32) ~= string.sub(ARGV[1], 1, 32)) then
+    token = string.sub(ARGV[1], 1, -2) .. string.char(stripe)
+    redis.call('SET', key, token, 'PX', ARGV[2])
+    tokens[stripe] = token
+  end
+end
+return tokens";

@@ -1,0 +1,76 @@
+//! Scripts that remove tokens.
+
+use super::entries::with_entries;
+
+/// Removes the leases of resources and the entries that they list, and changes the tokens of their
+/// stripes. Tombstones stay. Returns 1.
+///
+/// Keys: lease and stripe of each resource. Arguments: tombstone, 16 random bytes for the stripes,
+/// their time to live. It also works where Redis is out of memory and `maxmemory-policy` is
+/// `noeviction`: then the tokens of stripes are removed.
+pub(super) const INVALIDATE: &str = with_entries!(
+    "\
+local values, gone = redis.call('MGET', unpack(KEYS)), {}
+for index = 1, #KEYS, 2 do
+  local lease = values[index]
+  if lease and lease ~= ARGV[1] then
+    gone[#gone + 1] = KEYS[index]
+    add_listed(gone, KEYS[index], lease)
+  end
+  rotate(KEYS[index + 1], values[index + 1], ARGV[1], ARGV[2], ARGV[3])
+  if #gone > 1000 then
+    redis.call('UNLINK', unpack(gone))
+    gone = {}
+  end
+end
+if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+return 1"
+);
+
+/// Puts tombstones in the place of tokens, or extends those that are there, and removes the entries
+/// that leases list. Returns 1, or 0 if Redis has no memory for one of them: then the token is
+/// removed.
+///
+/// Keys: tokens, each once. Arguments: tombstone, its time to live for each key.
+pub(super) const INVALIDATE_UNKNOWN: &str = with_entries!(
+    "\
+local values, gone, kept = redis.call('MGET', unpack(KEYS)), {}, 1
+for index, key in ipairs(KEYS) do
+  local token, ttl = values[index], ARGV[index + 1]
+  if token == ARGV[1] then
+    if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+  else
+    if token then add_listed(gone, key, token) end
+    if redis.pcall('SET', key, ARGV[1], 'PX', ttl).err then
+      redis.call('UNLINK', key)
+      kept = 0
+    end
+  end
+  if #gone > 1000 then
+    redis.call('UNLINK', unpack(gone))
+    gone = {}
+  end
+end
+if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+return kept"
+);
+
+/// Removes the tokens of groups and that of all groups. A tombstone in the place of the latter is
+/// replaced by a new one for the rest of its time, or for a longer one. Returns 1, or 0 if Redis
+/// has no memory for a tombstone: then it is removed.
+///
+/// Keys: token of all groups, of each group. Arguments: new tombstone; its time to live, 0 if none
+/// is needed.
+pub(super) const INVALIDATE_GROUPS: &str = "\
+redis.call('UNLINK', unpack(KEYS, 2))
+local token = redis.pcall('GET', KEYS[1])
+local ttl = tonumber(ARGV[2])
+if type(token) == 'string' and #token == #ARGV[1] and string.sub(token, 1, 1) == 't' then
+  ttl = math.max(ttl, redis.call('PTTL', KEYS[1]))
+end
+if ttl > 0 then
+  ttl = string.format('%.0f', ttl)
+  if not redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl).err then return 1 end
+end
+redis.call('UNLINK', KEYS[1])
+return ttl == 0 and 1 or 0";
