@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .namespace("example")
         .build();
     if let Err(error) = redis.connect().await {
-        eprintln!("redis not reachable; serving uncached until it is: {error}");
+        eprintln!("redis cannot be used; serving uncached until it can: {error}");
     }
     // `Guarded` limits what a failing Redis costs, and delivers its invalidations later.
     let cache = CacheLayer::new(Guarded::new(redis))

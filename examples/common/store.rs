@@ -100,7 +100,7 @@ mod shared {
             .build();
         if let Err(error) = redis.connect().await {
             let error = with_causes(&error);
-            tracing::warn!(error, "redis not reachable; serving uncached until it is");
+            tracing::warn!(error, "redis cannot be used; serving uncached until it can");
         }
         Ok(Either::Right(Guarded::new(redis)))
     }

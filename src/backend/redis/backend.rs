@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connect_error::RedisConnectError;
 use super::connection::{ConnectionOptions, Pool};
 use super::operations::ProtocolClient;
 use super::options::RedisOptions;
@@ -59,11 +60,26 @@ impl RedisBackend {
     /// Calling it is optional. After an error the backend can still be used; it connects again with
     /// the next operation.
     ///
+    /// ```no_run
+    /// # use tower_response_cache::backend::RedisBackend;
+    /// # use tower_response_cache::backend::redis::RedisProblem;
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = RedisBackend::new("redis://127.0.0.1:6379/")?;
+    /// match redis.connect().await {
+    ///     // It may come up later: until then, nothing is cached.
+    ///     Err(error) if *error.problem() == RedisProblem::NoServer => eprintln!("{error}"),
+    ///     outcome => outcome?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// If Redis cannot be reached within [`connect_timeout`](RedisOptions::connect_timeout),
-    /// refuses the login, is a replica, or does not permit `INFO`, by which a restart is noticed
-    /// (see [`trust_restarts`](RedisOptions::trust_restarts)). Also outside of a tokio runtime.
-    pub async fn connect(&self) -> Result<(), BackendError> {
+    /// If the server cannot be used: [`RedisProblem`](super::RedisProblem) tells why, and the text
+    /// of the error what to do. A server that does not answer within
+    /// [`connect_timeout`](RedisOptions::connect_timeout) is one of the reasons, a call outside of
+    /// a tokio runtime another one.
+    pub async fn connect(&self) -> Result<(), RedisConnectError> {
         Ok(self.0.client.connect().await?)
     }
 }
@@ -80,6 +96,7 @@ impl RedisOptions {
             trust_restarts: self.trust_restarts,
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
+            probe_key: self.namespace.probe().into(),
         };
         let pool = Pool::new(self.no_delay_client(), self.max_connections, connection);
         let namespace = self.namespace.clone();

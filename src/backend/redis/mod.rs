@@ -19,13 +19,16 @@
 //! # Server
 //!
 //! The server is one primary of Redis 4 or later, with or without replicas. Cluster and Sentinel
-//! are not supported yet. Give the cache an instance of its own, with `maxmemory-policy`
-//! `allkeys-lru` or `allkeys-lfu`: with `noeviction`, nothing more is stored once the memory is
-//! full.
+//! are not supported yet: such a server is not used, see [`RedisProblem`]. Give the cache an
+//! instance of its own, with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`: with `noeviction`,
+//! nothing more is stored once the memory is full.
 //!
-//! The user needs the commands `MGET`, `UNLINK`, `EVALSHA`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`,
-//! and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM`
-//! and `LTRIM`.
+//! The user needs the commands `MGET`, `UNLINK`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`, and within
+//! scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
+//! `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes of its
+//! text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
+//! used if one is missing: lookups might find what another instance has overwritten and cannot
+//! invalidate. [`RedisBackend::connect`] tells at startup.
 //!
 //! # Guarantees
 //!
@@ -43,9 +46,10 @@
 //!   *tombstone* that says so, or has no memory for it (`noeviction`; counted in
 //!   [`refused_write_graces`](crate::stats::Stats::refused_write_graces)). Then only the instance
 //!   that had the write knows.
-//! * A primary that is demoted without its connections being closed is noticed within a second, or
-//!   at the first write. A primary that still acknowledges although another one was elected (split
-//!   brain) is not noticed: `min-replicas-to-write 1` limits the damage.
+//! * A primary that is demoted without its connections being closed is left at the first write, and
+//!   within 2 s without one. Until then, lookups may find its stored responses. A primary that
+//!   still acknowledges although another one was elected (split brain) is not noticed:
+//!   `min-replicas-to-write 1` limits the damage.
 //!
 //! # Protocol
 //!
@@ -137,6 +141,7 @@
 //!
 //! ```text
 //! options.rs, options_error.rs  ◀─ backend.rs    RedisOptions, RedisBackend
+//! connect_error.rs      │
 //!                       │
 //!                   operations/        lookup, store, invalidation: the steps of the protocol
 //!                       │
@@ -152,6 +157,7 @@
 
 mod backend;
 mod batching;
+mod connect_error;
 mod connection;
 #[cfg(test)]
 mod model;
@@ -161,6 +167,8 @@ mod options_error;
 mod protocol;
 
 pub use self::backend::RedisBackend;
+pub use self::connect_error::RedisConnectError;
+pub use self::connection::RedisProblem;
 pub use self::options::RedisOptions;
 pub use self::options_error::RedisOptionsError;
 pub use self::protocol::fence::RedisFence;

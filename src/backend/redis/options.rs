@@ -57,7 +57,8 @@ impl RedisOptions {
     /// A URL is `redis://[user][:password@]host[:port][/database]`, the same with `rediss://` for
     /// TLS (feature `redis-tls`), or `redis+unix:///path?db=0&user=..&pass=..`. Default: port 6379,
     /// database 0. The schemes `valkey` and `valkeys` are accepted in place of `redis` and
-    /// `rediss`. No connection is opened.
+    /// `rediss`. `?protocol=resp3` selects RESP3, which needs Redis 6; the default is RESP2. No
+    /// connection is opened.
     ///
     /// # Errors
     /// If the URL is invalid, or its scheme needs TLS and the feature `redis-tls` is disabled.

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use tower_response_cache::backend::RedisBackend;
-use tower_response_cache::backend::redis::RedisOptions;
+use tower_response_cache::backend::redis::{RedisOptions, RedisProblem};
 
 #[test]
 fn an_invalid_redis_url_is_an_error() {
@@ -60,7 +60,7 @@ async fn a_missing_server_is_reported() {
     let port = port.and_then(|free| free.local_addr()).expect("a port");
     let backend = RedisBackend::new(&format!("redis://{port}/")).expect("a URL");
     let error = backend.connect().await.expect_err("nobody is there");
-    let source = error.source().expect("a reason");
-    assert_eq!(source.to_string(), "cannot connect to Redis");
-    assert!(source.source().is_some(), "and why");
+    assert_eq!(*error.problem(), RedisProblem::NoServer);
+    assert!(error.to_string().starts_with("cannot connect to Redis: "));
+    assert!(error.source().is_some(), "and why");
 }

@@ -10,6 +10,7 @@ mod instances;
 mod protocol;
 mod retries;
 mod sharing;
+mod start;
 #[cfg(all(feature = "redis-tls", feature = "redis-client", feature = "test-util"))]
 mod tls;
 mod writes;

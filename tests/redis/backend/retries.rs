@@ -98,6 +98,7 @@ async fn an_error_costs_no_connection() {
     let backend = options(&tap.url(), "test").max_connections(1).build();
     let sample = Sample::of(&instance(&server), "/a", "a").await;
     sample.store(&instance(&server)).await;
+    backend.connect().await.expect("a connection");
     let rule = ["ACL", "SETUSER", "default", "-unlink"];
     server.command(&rule).await;
     for _ in 0..10 {

@@ -1,5 +1,9 @@
 //! Another server is the primary, or this one no longer is.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
 use crate::faults::world::load::Load;
 use crate::faults::world::{PATHS, World, guarded, options};
 use crate::support::redis::{RedisServer, Reply, Tap, until};
@@ -102,4 +106,36 @@ async fn a_demoted_primary_is_noticed_without_a_write() {
     server.command(&AGAIN).await;
     instance.recovers().await;
     load.end("demoted, no writes").await;
+}
+
+/// What the documentation of the backend says.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// N40. The last reading was before the demotion, and the next is so long after it.
+async fn assert_left(pause: Duration) {
+    let server = RedisServer::start().await;
+    let instance = World::default().instance(guarded(options(&server.url())));
+    instance.warm().await;
+    server.command(&NOWHERE).await;
+    let demoted = Instant::now();
+    sleep(pause).await;
+    while demoted.elapsed() < NOTICED_WITHIN + Duration::from_millis(500) {
+        let after = demoted.elapsed();
+        let is_hit = instance.read(0, 0).await.is_hit();
+        assert!(!is_hit || after < NOTICED_WITHIN, "a hit after {after:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_primary_is_left_within_the_documented_bound() {
+    assert_left(Duration::ZERO).await;
+}
+
+/// An idle connection, which no check has followed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_primary_is_left_within_the_documented_bound_after_a_pause() {
+    for pause in [1100, 2050] {
+        assert_left(Duration::from_millis(pause)).await;
+    }
 }

@@ -42,13 +42,13 @@ impl LookupBatcher {
     ///
     /// Cancelling leaves the batch in flight for the others that wait for it.
     pub(crate) async fn lookup(&self, key: &CacheKey, now: Moment) -> BatchLookupResult {
-        let runtime = Handle::try_current().map_err(|_| CommandError::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
         let (reply, to_send) = self.queue.add(key, now);
         if let Some((batch, permit)) = to_send {
             drop(runtime.spawn(self.clone().send_batches(batch, permit)));
         }
         // The sending task ended with its runtime.
-        reply.await.unwrap_or(Err(CommandError::NoRuntime))
+        reply.await.unwrap_or(Err(CommandError::NO_RUNTIME))
     }
 
     /// Sends one batch after another until none is left.

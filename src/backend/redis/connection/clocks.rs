@@ -48,6 +48,25 @@ impl SuspendAwareInstant {
     }
 }
 
+/// When a connection was checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checks {
+    /// When the last check that passed was sent: the server was the same primary then.
+    pub(crate) passed: SuspendAwareInstant,
+    /// When the last check was begun.
+    pub(crate) begun: SuspendAwareInstant,
+}
+
+impl Checks {
+    /// The state after a handshake that was sent at `sent`.
+    pub(crate) fn new(sent: SuspendAwareInstant) -> Self {
+        Self {
+            passed: sent,
+            begun: sent,
+        }
+    }
+}
+
 /// The difference between the server's clock and [`monotonic_millis`], as a lower and an upper
 /// bound in milliseconds.
 ///

@@ -7,21 +7,14 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::problem::RedisProblem;
 use crate::backend::BackendError;
 
 /// The reason why a command has no result.
 #[derive(Clone, Debug)]
 pub(crate) enum CommandError {
-    /// There is no tokio runtime to connect on, or it was shut down.
-    NoRuntime,
-    /// The connection could not be opened.
-    Connect(RedisError),
-    /// Opening the connection took longer than `connect_timeout`.
-    ConnectTimeout,
-    /// The server is a replica, which takes no writes.
-    NotPrimary,
-    /// The server did not report `run_id` and `master_replid`.
-    UnknownIdentity,
+    /// The connection could not be opened, or its server cannot be used.
+    Unusable(RedisProblem, Option<RedisError>),
     /// The connection was lost; the command may have been executed.
     ConnectionLost(RedisError),
     /// No reply arrived within `response_timeout`; the command may have been executed.
@@ -33,6 +26,14 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// There is no tokio runtime to connect on, or it was shut down.
+    pub(crate) const NO_RUNTIME: Self = Self::Unusable(RedisProblem::NoRuntime, None);
+
+    /// The error of a connection that could not be opened.
+    pub(super) fn from_connecting(error: RedisError) -> Self {
+        Self::Unusable(RedisProblem::of_connecting(&error), Some(error))
+    }
+
     pub(crate) fn from_redis(error: RedisError) -> Self {
         match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension => Self::ErrorReply(error),
@@ -40,10 +41,29 @@ impl CommandError {
         }
     }
 
-    /// Returns whether the server does not know the script (`NOSCRIPT`).
-    pub(crate) fn is_unknown_script(&self) -> bool {
-        let no_script = ErrorKind::Server(ServerErrorKind::NoScript);
-        matches!(self, Self::ErrorReply(error) if error.kind() == no_script)
+    /// Returns whether a script can be called by its text, but not by its hash: the server does not
+    /// know it (`NOSCRIPT`), or `EVALSHA` is not permitted or not there.
+    pub(crate) fn asks_for_script_text(&self) -> bool {
+        let Self::ErrorReply(error) = self else {
+            return false;
+        };
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::NoScript | ServerErrorKind::NoPerm) => true,
+            ErrorKind::Server(ServerErrorKind::ResponseError) => {
+                self.is_error_reply_with("unknown command")
+            }
+            _ => false,
+        }
+    }
+
+    /// The error of a command that the server may refuse, as the reason why it cannot be used.
+    pub(crate) fn of_trying(self, command: &str) -> Self {
+        match self {
+            Self::ErrorReply(error) => {
+                Self::Unusable(RedisProblem::of_reply(command, &error), Some(error))
+            }
+            other => other,
+        }
     }
 
     /// Returns whether the server is healthy but has no memory left.
@@ -99,13 +119,7 @@ impl CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoRuntime => "no tokio runtime to connect to Redis on",
-            Self::Connect(_) => "cannot connect to Redis",
-            Self::ConnectTimeout => "connecting to Redis timed out",
-            Self::NotPrimary => "this Redis server is a replica: connect to the primary",
-            Self::UnknownIdentity => {
-                "Redis did not report run_id and master_replid: permit INFO, or set trust_restarts"
-            }
+            Self::Unusable(problem, _) => return problem.fmt(f),
             Self::ConnectionLost(_) => "the connection to Redis was lost",
             Self::ResponseTimeout => "Redis did not reply in time",
             Self::ErrorReply(_) => "Redis replied with an error",
@@ -117,11 +131,16 @@ impl fmt::Display for CommandError {
 impl Error for CommandError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Connect(error) | Self::ConnectionLost(error) | Self::ErrorReply(error) => {
-                Some(error)
-            }
+            Self::ConnectionLost(error) | Self::ErrorReply(error) => Some(error),
+            Self::Unusable(_, Some(error)) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<RedisProblem> for CommandError {
+    fn from(problem: RedisProblem) -> Self {
+        Self::Unusable(problem, None)
     }
 }
 

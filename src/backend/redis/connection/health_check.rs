@@ -1,7 +1,8 @@
 //! Health checks of a connection: whether its server is still the same primary.
 //!
-//! A connection in use is checked once a second, beside the commands it carries. One that was idle
-//! is checked before it carries a command. Start with [`Connection::ensure_usable`].
+//! A connection in use is checked once a second, beside the commands it carries. One whose last
+//! passed check is too long ago, because it was idle or the check gets no reply, is checked before
+//! it carries another command. Start with [`Connection::ensure_usable`].
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,30 +10,30 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::clocks::{SuspendAwareInstant, monotonic_millis};
+use super::clocks::{Checks, SuspendAwareInstant, monotonic_millis};
 use super::multiplexed::Connection;
 use super::server_info::{ServerInfo, server_info_commands};
 
 /// The time between health checks of a connection in use.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// A connection whose last check is older than this is not used before the next one has passed.
-const MAX_UNCHECKED: Duration = Duration::from_secs(3);
+/// A connection whose last passed check is older than this is not used before the next one has
+/// passed: so long may a demoted primary be read, as the module `redis` documents.
+const MAX_UNCHECKED: Duration = Duration::from_secs(2);
 
 impl Connection {
     /// Returns whether the connection can be used, after the health check that is due, if any.
     ///
     /// Waits for the check only if the connection was idle for so long that it cannot be trusted.
     pub(crate) async fn ensure_usable(self: &Arc<Self>, runtime: &Handle) -> bool {
-        let (now, last) = (SuspendAwareInstant::now(), *self.last_check());
-        let unchecked = now.since(last);
-        if unchecked >= MAX_UNCHECKED && !self.is_broken() {
+        let (now, last) = (SuspendAwareInstant::now(), *self.checks());
+        if now.since(last.passed) >= MAX_UNCHECKED && !self.is_broken() {
             let connection = self.clone();
             // In its own task: the caller may be cancelled at its deadline, and the check must
             // still find a dead connection.
             let _ = runtime
                 .spawn(async move { connection.check_after_idle().await })
                 .await;
-        } else if unchecked >= CHECK_INTERVAL && self.claim_check(last, now) {
+        } else if now.since(last.begun) >= CHECK_INTERVAL && self.claim_check(last, now) {
             let connection = self.clone();
             drop(runtime.spawn(async move { connection.health_check().await }));
         }
@@ -45,18 +46,18 @@ impl Connection {
     /// Runs one health check for all callers that wait for it.
     async fn check_after_idle(&self) {
         let _guard = self.idle_check.lock().await;
-        let unchecked = SuspendAwareInstant::now().since(*self.last_check());
+        let unchecked = SuspendAwareInstant::now().since(self.checks().passed);
         if unchecked >= MAX_UNCHECKED && !self.is_broken() {
             self.health_check().await;
         }
     }
 
     /// Returns whether this caller is the first to notice that a check is due.
-    fn claim_check(&self, last: SuspendAwareInstant, now: SuspendAwareInstant) -> bool {
-        let mut last_check = self.last_check();
-        let is_first = *last_check == last;
+    fn claim_check(&self, last: Checks, now: SuspendAwareInstant) -> bool {
+        let mut checks = self.checks();
+        let is_first = checks.begun == last.begun;
         if is_first {
-            *last_check = now;
+            checks.begun = now;
         }
         is_first
     }
@@ -70,6 +71,7 @@ impl Connection {
             .arg(&*self.options.keep_alive_key)
             .arg(ttl);
         let mut inner = self.inner.clone();
+        let begun = SuspendAwareInstant::now();
         let sent = monotonic_millis(Instant::now());
         let replies = self.wait_for(inner.send_packed_commands(&pipeline, 0, 3));
         let replies = replies.await.unwrap_or_default();
@@ -83,7 +85,7 @@ impl Connection {
         }
         let received = monotonic_millis(Instant::now());
         self.clock.update(info.clock_millis, sent, received);
-        *self.last_check() = SuspendAwareInstant::now();
+        self.checks().passed = begun;
     }
 
     fn is_same_primary(&self, info: &ServerInfo<'_>) -> bool {
@@ -91,10 +93,8 @@ impl Connection {
         !info.is_replica && (is_same || self.options.trust_restarts)
     }
 
-    fn last_check(&self) -> MutexGuard<'_, SuspendAwareInstant> {
+    fn checks(&self) -> MutexGuard<'_, Checks> {
         // No panic can leave the value half written.
-        self.last_check
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,9 +17,11 @@
 
 mod clocks;
 mod command_error;
+mod handshake;
 mod health_check;
 mod multiplexed;
 mod pool;
+mod problem;
 mod reply_monitor;
 mod script;
 mod server_info;
@@ -27,5 +29,6 @@ mod server_info;
 pub(crate) use self::command_error::CommandError;
 pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
 pub(crate) use self::pool::{Pool, ScriptCall};
+pub use self::problem::RedisProblem;
 pub(crate) use self::script::LuaScript;
 pub(crate) use self::server_info::ServerIdentity;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
-use tokio::time::Instant;
 
-use super::clocks::{ServerClock, SuspendAwareInstant, monotonic_millis};
+use super::clocks::{Checks, ServerClock, SuspendAwareInstant};
 use super::command_error::CommandError;
+use super::handshake::shake_hands;
+use super::problem::RedisProblem;
 use super::reply_monitor::ReplyMonitor;
 use super::server_info::ServerIdentity;
-use super::server_info::{ServerInfo, bulk_text, info_field, server_info_commands};
 use crate::timeout::with_timeout;
 
 /// The number of commands that may wait to be written.
@@ -31,6 +31,8 @@ pub(crate) struct ConnectionOptions {
     /// A key whose expiry each health check renews to `keep_alive_ttl`.
     pub(crate) keep_alive_key: Arc<str>,
     pub(crate) keep_alive_ttl: Duration,
+    /// A key on which commands are tried.
+    pub(crate) probe_key: Arc<str>,
 }
 
 /// One connection to a primary, with the identity of its server.
@@ -44,20 +46,20 @@ pub(crate) struct Connection {
     pub(super) options: ConnectionOptions,
     broken: AtomicBool,
     pub(super) replies: ReplyMonitor,
-    pub(super) last_check: Mutex<SuspendAwareInstant>,
+    pub(super) checks: Mutex<Checks>,
     /// Held during the check of a connection that was idle.
     pub(super) idle_check: tokio::sync::Mutex<()>,
 }
 
 impl Connection {
-    /// Connects, and reads the identity and the clock of the server.
+    /// Connects, and checks that the server can be used: see `handshake.rs`.
     pub(crate) async fn connect(
         client: &Client,
         options: &ConnectionOptions,
     ) -> Result<Self, CommandError> {
         let connected = Self::connect_and_identify(client, options);
         let connected = with_timeout(options.connect_timeout, connected).await;
-        connected.unwrap_or(Err(CommandError::ConnectTimeout))
+        connected.unwrap_or(Err(RedisProblem::Timeout.into()))
     }
 
     async fn connect_and_identify(
@@ -71,37 +73,18 @@ impl Connection {
         #[cfg(feature = "redis-tls")]
         install_crypto_provider(client);
         let inner = client.get_multiplexed_async_connection_with_config(&config);
-        let mut inner = inner.await.map_err(CommandError::Connect)?;
-        let mut pipeline = server_info_commands();
-        pipeline.cmd("INFO").arg("server");
-        let sent = monotonic_millis(Instant::now());
-        let replies = inner.send_packed_commands(&pipeline, 0, 3).await;
-        let replies = replies.map_err(CommandError::Connect)?;
-        // `NOAUTH` or `BUSY`, which the log has to show.
-        if let Some(Value::ServerError(error)) = replies.first() {
-            return Err(CommandError::Connect(error.clone().into()));
-        }
-        let info = ServerInfo::from_replies(&replies).ok_or(CommandError::UnexpectedReply)?;
-        let run_id = replies.get(2).and_then(bulk_text);
-        let run_id = run_id.and_then(|info| info_field(info, "run_id"));
-        let identity = match (options.trust_restarts, run_id, info.replication_id) {
-            (true, ..) => ServerIdentity::any(),
-            (false, Some(run_id), Some(replication)) => ServerIdentity::new(run_id, replication),
-            (false, ..) => return Err(CommandError::UnknownIdentity),
-        };
-        if info.is_replica {
-            return Err(CommandError::NotPrimary);
-        }
-        let received = monotonic_millis(Instant::now());
+        let mut inner = inner.await.map_err(CommandError::from_connecting)?;
+        let begun = SuspendAwareInstant::now();
+        let handshake = shake_hands(&mut inner, &options.probe_key, options.trust_restarts).await?;
         Ok(Self {
-            identity,
-            replication_id: info.replication_id.unwrap_or_default().to_owned(),
-            clock: ServerClock::new(info.clock_millis, sent, received),
+            identity: handshake.identity,
+            replication_id: handshake.replication_id.unwrap_or_default(),
+            clock: handshake.clock,
             options: options.clone(),
             inner,
             broken: AtomicBool::new(false),
             replies: ReplyMonitor::new(),
-            last_check: Mutex::new(SuspendAwareInstant::now()),
+            checks: Mutex::new(Checks::new(begun)),
             idle_check: tokio::sync::Mutex::default(),
         })
     }

@@ -71,7 +71,7 @@ impl Pool {
         }
     }
 
-    /// Runs a script by its hash, and by its text if the server does not know it.
+    /// Runs a script by its hash, and by its text if that is not possible.
     pub(crate) async fn run<A>(
         &self,
         call: ScriptCall<'_, A>,
@@ -81,7 +81,7 @@ impl Pool {
     {
         let evalsha = || call.script.evalsha(call.keys, &(call.arguments)());
         match self.send(evalsha).await {
-            Err(error) if error.is_unknown_script() => {
+            Err(error) if error.asks_for_script_text() => {
                 self.send(|| call.script.eval(call.keys, &(call.arguments)()))
                     .await
             }
@@ -94,7 +94,7 @@ impl Pool {
     /// Without any, one attempt to connect runs at a time; all callers share its outcome. With one,
     /// a vacant slot is filled in the background.
     pub(crate) async fn connection(&self) -> Result<Arc<Connection>, CommandError> {
-        let runtime = Handle::try_current().map_err(|_| CommandError::NoRuntime)?;
+        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let (mut connecting, mut vacant) = (None, None);
         for offset in 0..self.slots.len() {
@@ -118,7 +118,7 @@ impl Pool {
         match outcome.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(connected)) => connected.clone(),
             // The connecting task ended with its runtime.
-            Ok(None) | Err(_) => Err(CommandError::NoRuntime),
+            Ok(None) | Err(_) => Err(CommandError::NO_RUNTIME),
         }
     }
 

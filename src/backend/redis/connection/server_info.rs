@@ -45,10 +45,11 @@ impl<'v> ServerInfo<'v> {
     }
 }
 
-/// Returns the text of a bulk string reply.
+/// Returns the text of a reply: a bulk string, or a verbatim string, as which RESP3 has `INFO`.
 pub(crate) fn bulk_text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
+        Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }

@@ -41,9 +41,10 @@ impl ProtocolClient {
         }
     }
 
-    /// Opens a connection, if none is open.
+    /// Opens a connection, if none is open, and tries to read.
     pub(crate) async fn connect(&self) -> Result<(), CommandError> {
-        self.pool.connection().await.map(drop)
+        let reading = self.mget(&[self.namespace.probe()]).await;
+        reading.map(drop).map_err(|error| error.of_trying("MGET"))
     }
 
     /// Reads keys in one atomic step.

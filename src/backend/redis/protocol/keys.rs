@@ -42,6 +42,11 @@ impl Namespace {
         format!("{}:n", self.0)
     }
 
+    /// The key on which a new connection tries the commands that it needs.
+    pub(crate) fn probe(&self) -> String {
+        format!("{}:p", self.0)
+    }
+
     /// The key of a resource's lease token.
     pub(crate) fn lease(&self, resource: &Resource) -> String {
         let mut name = self.resource_key('l', resource, 0);

@@ -79,7 +79,8 @@ async fn a_lookup_takes_no_reply_to_a_command_sent_before_it_began() {
     let server = RedisServer::start().await;
     let tap = Tap::to(server.port()).await;
     let one = options(&tap.url(), "test").max_connections(1).build();
-    let other = instance(&server);
+    let other = options(&server.url(), "test").max_connections(1).build();
+    other.connect().await.expect("a connection");
     let (a, b) = (
         Sample::of(&one, "/a", "a").await,
         Sample::of(&one, "/b", "b").await,

@@ -1,0 +1,126 @@
+//! The first commands on a connection: they find out whether the server can be used, and which one
+//! it is.
+//!
+//! A connection that could not invalidate is not used for lookups either: other instances would go
+//! on serving what this one has overwritten. Start with [`shake_hands`].
+
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, ServerError, Value};
+use tokio::time::Instant;
+
+use super::clocks::{ServerClock, monotonic_millis};
+use super::command_error::CommandError;
+use super::problem::RedisProblem;
+use super::script::LuaScript;
+use super::server_info::{ServerIdentity, ServerInfo, bulk_text, info_field, server_info_commands};
+
+/// Calls each command that scripts call, on a key that is absent again afterwards.
+///
+/// Returns the first one that failed, with its error. `PTTL` is last: before Redis 5, no write may
+/// follow it in a script. Keys: one of the namespace.
+const PROBE: &str = "\
+local function try(command, ...)
+  local reply = redis.pcall(command, KEYS[1], ...)
+  if type(reply) == 'table' and reply.err then return {command, reply.err} end
+end
+return try('SET', '', 'PX', 1000) or try('GET') or try('PEXPIRE', 1000) or try('UNLINK')
+  or try('LPUSH', '') or try('LRANGE', 0, -1) or try('LTRIM', 0, 1) or try('LREM', 0, '')
+  or try('PTTL') or false";
+
+/// What a handshake finds out.
+pub(super) struct Handshake {
+    pub(super) identity: ServerIdentity,
+    /// `None` where `INFO` is not permitted and restarts are trusted.
+    pub(super) replication_id: Option<String>,
+    pub(super) clock: ServerClock,
+}
+
+/// Reads the identity and the clock of the server, and tries the commands of scripts.
+///
+/// One round trip.
+///
+/// # Errors
+/// The [problem](RedisProblem) that keeps the server from being used.
+pub(super) async fn shake_hands(
+    connection: &mut MultiplexedConnection,
+    probe_key: &str,
+    trust_restarts: bool,
+) -> Result<Handshake, CommandError> {
+    let pipeline = commands(probe_key);
+    let sent = monotonic_millis(Instant::now());
+    let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len());
+    let replies = replies.await.map_err(CommandError::from_connecting)?;
+    let received = monotonic_millis(Instant::now());
+    let server = replies.get(2).and_then(bulk_text).unwrap_or_default();
+    check_mode(server)?;
+    if let Some(Value::ServerError(error)) = replies.first() {
+        return Err(refusal("TIME", error));
+    }
+    let info = ServerInfo::from_replies(&replies).ok_or(CommandError::UnexpectedReply)?;
+    if info.is_replica {
+        return Err(RedisProblem::Replica.into());
+    }
+    let identity = match (
+        trust_restarts,
+        info_field(server, "run_id"),
+        info.replication_id,
+    ) {
+        (true, ..) => ServerIdentity::any(),
+        (false, Some(run_id), Some(replication)) => ServerIdentity::new(run_id, replication),
+        (false, ..) => return Err(RedisProblem::NoInfo.into()),
+    };
+    check_probe(replies.get(3))?;
+    Ok(Handshake {
+        identity,
+        replication_id: info.replication_id.map(str::to_owned),
+        clock: ServerClock::new(info.clock_millis, sent, received),
+    })
+}
+
+/// The commands of a handshake: identity, clock and probe.
+fn commands(probe_key: &str) -> Pipeline {
+    let (keys, script) = ([probe_key.to_owned()], LuaScript::new(PROBE));
+    let mut pipeline = server_info_commands();
+    pipeline.cmd("INFO").arg("server");
+    pipeline.add_command(script.eval(&keys, &[]));
+    pipeline
+}
+
+/// Checks the mode in a reply to `INFO server`.
+fn check_mode(info: &str) -> Result<(), CommandError> {
+    match info_field(info, "redis_mode") {
+        Some("cluster") => Err(RedisProblem::ClusterNode.into()),
+        Some("sentinel") => Err(RedisProblem::Sentinel.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the reply of [`PROBE`]: nothing, or a command and its error.
+fn check_probe(reply: Option<&Value>) -> Result<(), CommandError> {
+    let failed = match reply {
+        Some(Value::ServerError(error)) => return Err(refusal("EVAL", error)),
+        Some(Value::Array(failed)) => failed,
+        _ => return Ok(()),
+    };
+    let [command, error] = &failed[..] else {
+        return Ok(());
+    };
+    let (Some(command), Some(text)) = (bulk_text(command), bulk_text(error)) else {
+        return Ok(());
+    };
+    // A full server still invalidates, and has responses to read.
+    if text.contains("OOM ") {
+        return Ok(());
+    }
+    let text = text.to_owned();
+    let error = RedisError::from((redis::ErrorKind::Extension, "in a script", text));
+    let problem = RedisProblem::of_reply(command, &error);
+    Err(CommandError::Unusable(problem, Some(error)))
+}
+
+/// Why the server has refused a command.
+fn refusal(command: &str, error: &ServerError) -> CommandError {
+    let error = RedisError::from(error.clone());
+    let problem = RedisProblem::of_reply(command, &error);
+    CommandError::Unusable(problem, Some(error))
+}
