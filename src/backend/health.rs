@@ -49,9 +49,12 @@ impl fmt::Display for BreakerState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// The state of the circuit breaker.
+    /// The state of the circuit breaker of lookups and stores.
     pub breaker: BreakerState,
-    /// How often the circuit breaker has opened.
+    /// The state of the circuit breaker of invalidations. While it is open, invalidations are
+    /// skipped only if that of lookups is not closed.
+    pub invalidation_breaker: BreakerState,
+    /// How often the circuit breaker of lookups and stores has opened.
     pub opened: u64,
     /// The number of operations that failed, including those that timed out.
     pub failures: u64,
@@ -60,6 +63,9 @@ pub struct Health {
     /// The number of operations that were not attempted, because the circuit breaker was open or an
     /// invalidation of the resource was undelivered.
     pub rejected: u64,
+    /// The number of invalidations, among `rejected`, that were not attempted when their write was
+    /// answered. They are delivered later.
+    pub skipped_invalidations: u64,
     /// The number of invalidations that failed at first and were delivered later.
     pub replayed: u64,
     /// The number of resources and groups whose invalidation is still to be delivered.

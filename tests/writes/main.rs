@@ -5,6 +5,7 @@ mod coherence;
 mod dead_entries;
 mod effects;
 mod outage;
+mod separate_health;
 #[path = "../support/mod.rs"]
 mod support;
 mod undelivered;

@@ -341,6 +341,6 @@ async fn slow_operations_that_clients_give_up_open_the_breaker() {
             let _ = given_up.await;
         }
         let health = guarded.health().expect("it is guarded");
-        assert_eq!(health.breaker, state, "{patience} ms");
+        assert_eq!(health.invalidation_breaker, state, "{patience} ms");
     }
 }

@@ -9,22 +9,49 @@ use super::counts::{Counts, count};
 use super::error::GuardError;
 use crate::backend::BackendError;
 
+/// The time limit of an operation, and what a slow one says of the backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TimeLimit {
+    /// A request waits for it: one that takes more than half of its deadline counts as a failure.
+    Lookup(Duration),
+    /// One that ends by its deadline is a success. It may have transferred a lot.
+    Transfer(Duration),
+}
+
+/// The transfer rate below which an operation times out, in bytes a second.
+const MIN_TRANSFER_RATE: u64 = 1024 * 1024;
+
+impl TimeLimit {
+    /// Creates the limit of an operation that transfers this many bytes: the slowest transfer is
+    /// added to its deadline.
+    pub(super) fn transfer(deadline: Duration, bytes: usize) -> Self {
+        let nanos = (bytes as u64).saturating_mul(1_000_000_000) / MIN_TRANSFER_RATE;
+        Self::Transfer(deadline.saturating_add(Duration::from_nanos(nanos)))
+    }
+
+    pub(super) fn deadline(self) -> Duration {
+        match self {
+            Self::Lookup(deadline) | Self::Transfer(deadline) => deadline,
+        }
+    }
+}
+
 /// An operation in progress.
 ///
 /// Dropped before its end, it counts as a failure if it was slow by then, and as nothing otherwise.
 pub(super) struct Attempt<'g> {
     permit: Option<Permit<'g>>,
     counts: &'g Counts,
-    deadline: Duration,
+    limit: TimeLimit,
     started: Instant,
 }
 
 impl<'g> Attempt<'g> {
-    pub(super) fn new(permit: Permit<'g>, counts: &'g Counts, deadline: Duration) -> Self {
+    pub(super) fn new(permit: Permit<'g>, counts: &'g Counts, limit: TimeLimit) -> Self {
         Self {
             permit: Some(permit),
             counts,
-            deadline,
+            limit,
             started: Instant::now(),
         }
     }
@@ -32,7 +59,8 @@ impl<'g> Attempt<'g> {
     /// Whether the backend was slow. An operation that is noticed long after its deadline was
     /// noticed late: then this process is slow, and an open breaker would make it slower.
     fn is_slow(&self, elapsed: Duration) -> bool {
-        elapsed > self.deadline / 2 && elapsed <= self.deadline + self.deadline / 2
+        let deadline = self.limit.deadline();
+        elapsed > deadline / 2 && elapsed <= deadline + deadline / 2
     }
 
     /// Records the outcome; `None` means that the deadline has passed.
@@ -42,7 +70,7 @@ impl<'g> Attempt<'g> {
     ) -> Result<T, BackendError> {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.started);
-        let is_slow = self.is_slow(elapsed);
+        let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
         let outcome = outcome.unwrap_or_else(|| {
             count(&self.counts.timeouts);
             Err(BackendError::new(GuardError::TimedOut))

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::attempt::TimeLimit;
 use super::undelivered::DeliveryTarget;
 use super::{Guarded, GuardedFence};
 use crate::backend::{
@@ -35,7 +36,7 @@ impl<B: Backend> Backend for Guarded<B> {
         let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
         guard.check_delivered(Some(key.resource()))?;
         let start = guard.undelivered.snapshot();
-        let attempt = guard.attempt(deadline)?;
+        let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
         let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
         Ok(guard.check_groups(attempt.finish(lookup)?, start))
     }
@@ -47,7 +48,7 @@ impl<B: Backend> Backend for Guarded<B> {
         let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
         guard.check_delivered(resource)?;
         let groups_added = guard.undelivered.snapshot().groups_added;
-        let attempt = guard.attempt(deadline)?;
+        let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
         let fence = with_timeout(deadline, guard.backend.fence(resource)).await;
         let fence = attempt.finish(fence)?;
         Ok(fence.map(|fence| GuardedFence {
@@ -78,7 +79,7 @@ impl<B: Backend> Backend for Guarded<B> {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        let (guard, deadline) = (&self.0, self.0.options.store_deadline);
+        let guard = &self.0;
         // An invalidation that was delivered by now has broken the fence in the backend.
         if guard.is_undelivered(key, &response) {
             return Ok(PutOutcome::Superseded);
@@ -87,9 +88,10 @@ impl<B: Backend> Backend for Guarded<B> {
         if response.weight() as u64 > guard.backend.max_response_size() {
             return Ok(PutOutcome::TooLarge);
         }
-        let attempt = guard.attempt(deadline)?;
+        let limit = TimeLimit::transfer(guard.options.store_deadline, response.weight());
+        let attempt = guard.attempt(limit)?;
         let put = guard.backend.put(key, fence.fence, response, now);
-        attempt.finish(with_timeout(deadline, put).await)
+        attempt.finish(with_timeout(limit.deadline(), put).await)
     }
 
     async fn replace(
@@ -106,28 +108,30 @@ impl<B: Backend> Backend for Guarded<B> {
         if guard.is_undelivered(key, &response) {
             // The undelivered write has broken this fence, too, which the backend does not know.
             let invalidation = guard.backend.invalidate(&target);
-            guard.deliver(delivery, invalidation).await?;
+            guard.deliver(delivery, 0, invalidation).await?;
             return Ok(PutOutcome::Superseded);
         }
+        let bytes = response.weight();
         let replace = guard.backend.replace(key, fence.fence, response, now);
-        guard.deliver(delivery, replace).await
+        guard.deliver(delivery, bytes, replace).await
     }
 
     async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
-        let (guard, deadline) = (&self.0, self.0.options.store_deadline);
+        let guard = &self.0;
         // The undelivered invalidation has broken the fence, and will remove the entry.
         if guard.undelivered.has_resource(key.resource()) {
             return Ok(false);
         }
-        let attempt = guard.attempt(deadline)?;
+        let limit = TimeLimit::transfer(guard.options.store_deadline, 0);
+        let attempt = guard.attempt(limit)?;
         let removal = guard.backend.remove(key, fence.fence);
-        attempt.finish(with_timeout(deadline, removal).await)
+        attempt.finish(with_timeout(limit.deadline(), removal).await)
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         let delivery = self.0.record(DeliveryTarget::One(*target));
         let invalidation = self.0.backend.invalidate(target);
-        self.0.deliver(delivery, invalidation).await
+        self.0.deliver(delivery, 0, invalidation).await
     }
 
     async fn invalidate_unknown(
@@ -140,12 +144,12 @@ impl<B: Backend> Backend for Guarded<B> {
             .0
             .record_with_grace(DeliveryTarget::One(*target), until);
         let invalidation = self.0.backend.invalidate_unknown(target, grace);
-        self.0.deliver(delivery, invalidation).await
+        self.0.deliver(delivery, 0, invalidation).await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
         let delivery = self.0.record(DeliveryTarget::Everything);
-        self.0.deliver(delivery, self.0.backend.clear()).await
+        self.0.deliver(delivery, 0, self.0.backend.clear()).await
     }
 
     fn seed(&self) -> DigestSeed {

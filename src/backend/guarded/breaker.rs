@@ -123,6 +123,20 @@ impl CircuitBreaker {
         })
     }
 
+    /// Admits an operation whatever the state. The first one of an open breaker is its probe.
+    pub(super) fn admit_at_once(&self) -> Permit<'_> {
+        let mut phase = self.phase();
+        let is_probe = matches!(*phase, BreakerPhase::Open { .. });
+        if let BreakerPhase::Open { delay, .. } = *phase {
+            *phase = BreakerPhase::HalfOpen { delay };
+        }
+        Permit {
+            breaker: self,
+            is_probe,
+            opened: self.opened(),
+        }
+    }
+
     fn record(&self, is_failure: bool, opened: u64, now: Instant) {
         let mut phase = self.phase();
         let samples = match &mut *phase {

@@ -7,6 +7,7 @@ pub(super) struct Counts {
     pub(super) failures: AtomicU64,
     pub(super) timeouts: AtomicU64,
     pub(super) rejected: AtomicU64,
+    pub(super) skipped_invalidations: AtomicU64,
     pub(super) replayed: AtomicU64,
 }
 

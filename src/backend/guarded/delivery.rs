@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::attempt::TimeLimit;
+use super::counts::count;
+use super::error::GuardError;
 use super::guard::Guard;
 use super::undelivered::DeliveryTarget;
 use crate::backend::{Backend, BackendError};
@@ -44,15 +47,20 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Runs the operation that delivers an invalidation.
+    /// Runs the operation that delivers an invalidation, and transfers this many bytes with it.
     pub(super) async fn deliver<T>(
         &self,
         mut delivery: PendingDelivery<B>,
+        bytes: usize,
         operation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        let deadline = self.options.invalidation_deadline;
-        let attempt = self.attempt(deadline)?;
-        let outcome = attempt.finish(with_timeout(deadline, operation).await);
+        let limit = TimeLimit::transfer(self.options.invalidation_deadline, bytes);
+        let Ok(attempt) = self.attempt_invalidation(limit) else {
+            count(&self.counts.rejected);
+            count(&self.counts.skipped_invalidations);
+            return Err(BackendError::unavailable(GuardError::BreakerOpen));
+        };
+        let outcome = attempt.finish(with_timeout(limit.deadline(), operation).await);
         delivery.is_acknowledged = outcome.is_ok();
         outcome
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, TimeLimit};
 use super::breaker::{BreakerOptions, CircuitBreaker};
 use super::counts::{Counts, count};
 use super::error::GuardError;
 use super::undelivered::{DeliverySnapshot, GuardedFence, Undelivered};
-use crate::backend::{Backend, BackendError, Health, Lookup, PanicsAsErrors, StoredResponse};
+use crate::backend::{
+    Backend, BackendError, BreakerState, Health, Lookup, PanicsAsErrors, StoredResponse,
+};
 use crate::key::{CacheKey, Resource};
 
 /// The deadlines and limits, which `options` sets.
@@ -37,7 +39,10 @@ impl Default for GuardOptions {
 pub(super) struct Guard<B: Backend> {
     pub(super) backend: PanicsAsErrors<B>,
     pub(super) options: GuardOptions,
+    /// The health of everything but invalidations.
     pub(super) breaker: CircuitBreaker,
+    /// The health of invalidations.
+    invalidation_breaker: CircuitBreaker,
     pub(super) undelivered: Undelivered,
     pub(super) is_replaying: AtomicBool,
     pub(super) counts: Counts,
@@ -48,6 +53,7 @@ impl<B: Backend> Guard<B> {
         Self {
             backend: PanicsAsErrors(backend),
             breaker: CircuitBreaker::new(options.breaker),
+            invalidation_breaker: CircuitBreaker::new(options.breaker),
             undelivered: Undelivered::new(options.max_undelivered),
             is_replaying: AtomicBool::new(false),
             counts: Counts::default(),
@@ -55,13 +61,25 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Starts an operation, or fails if the circuit breaker is open.
-    pub(super) fn attempt(&self, deadline: Duration) -> Result<Attempt<'_>, BackendError> {
+    /// Starts a lookup or a store, or fails if the circuit breaker is open.
+    pub(super) fn attempt(&self, limit: TimeLimit) -> Result<Attempt<'_>, BackendError> {
         let Ok(permit) = self.breaker.admit() else {
             count(&self.counts.rejected);
             return Err(BackendError::unavailable(GuardError::BreakerOpen));
         };
-        Ok(Attempt::new(permit, &self.counts, deadline))
+        Ok(Attempt::new(permit, &self.counts, limit))
+    }
+
+    /// Starts an invalidation, or returns the time after which to try again.
+    ///
+    /// While the backend answers lookups, every invalidation is tried: a skipped one leaves
+    /// outdated responses to other instances.
+    pub(super) fn attempt_invalidation(&self, limit: TimeLimit) -> Result<Attempt<'_>, Duration> {
+        let permit = match self.breaker.state() {
+            BreakerState::Closed => self.invalidation_breaker.admit_at_once(),
+            BreakerState::Open | BreakerState::HalfOpen => self.invalidation_breaker.admit()?,
+        };
+        Ok(Attempt::new(permit, &self.counts, limit))
     }
 
     /// Fails if the backend may hold responses of the resource that are too old to be read. Without
@@ -115,6 +133,8 @@ impl<B: Backend> Guard<B> {
         let (undelivered, to_be_cleared) = self.undelivered.count();
         Health {
             breaker: self.breaker.state(),
+            invalidation_breaker: self.invalidation_breaker.state(),
+            skipped_invalidations: counts.skipped_invalidations.load(Ordering::Relaxed),
             opened: self.breaker.opened(),
             failures: counts.failures.load(Ordering::Relaxed),
             timeouts: counts.timeouts.load(Ordering::Relaxed),

@@ -39,14 +39,19 @@ use super::Backend;
 ///
 /// * **Deadlines.** A lookup may take 50 ms, an invalidation 250 ms, and a store 2 s. A read waits
 ///   for lookups, a write for invalidations, and no request for a store. An operation that takes
-///   longer is cancelled and fails.
-/// * **Circuit breaker.** An operation counts as a failure if it fails or takes more than half of
-///   its deadline. The breaker opens when at least ten operations have ended in the last ten
+///   longer is cancelled and fails. An operation that transfers a response to the backend has a
+///   second more for each MiB.
+/// * **Circuit breaker.** An operation counts as a failure if it fails; a lookup also if it takes
+///   more than half of its deadline. The breaker opens when at least ten operations have ended in the last ten
 ///   seconds and at least half of them were failures; or when at least ten failures in a row span
 ///   250 ms or more. While it is open, all operations fail at once. After 500 ms one operation is
 ///   let through as a probe. Each failed probe doubles the time to the next one, up to 5 s. All
 ///   these delays vary at random by up to a quarter, so that instances do not probe at the same
 ///   moment. Opening and closing are logged.
+/// * **Separate health.** Invalidations have a circuit breaker of their own. They are skipped only
+///   while it is open *and* that of lookups and stores is not closed: a backend that is too slow for
+///   lookups still gets every invalidation, and one that answers lookups is tried again with each.
+///   The number of skipped ones is [`skipped_invalidations`].
 /// * **Undelivered invalidations.** An invalidation that the backend has not acknowledged is
 ///   recorded before the write is answered. Until it is delivered, this instance does not read the
 ///   resource from the backend, and treats members of an invalidated group as misses. A background
@@ -62,6 +67,8 @@ use super::Backend;
 /// was too busy to cancel the operation in time. That shows an overloaded process, not a failing
 /// backend, and is no failure. An operation that a healthy backend
 /// [refuses](crate::backend::BackendError::refused) is no failure either.
+///
+/// [`skipped_invalidations`]: crate::backend::Health::skipped_invalidations
 ///
 /// # During an outage
 ///

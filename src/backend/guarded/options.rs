@@ -38,7 +38,8 @@ impl<B: Backend> Guarded<B> {
     /// Sets the deadline of an invalidation, which delays the response of a write.
     ///
     /// Default: 250 ms. A write waits up to this long for its own target, again for each batch of
-    /// up to 32 further targets, and once more if write-through could not store its response. If an
+    /// up to 32 further targets, and once more if write-through could not store its response.
+    /// Write-through has a second more for each MiB of the response. If an
     /// invalidation is not acknowledged in time, the write is answered and the invalidation is
     /// delivered later.
     ///
@@ -55,8 +56,8 @@ impl<B: Backend> Guarded<B> {
 
     /// Sets the deadline of storing a response. No request waits for it.
     ///
-    /// Default: 2 s. A store that takes longer is cancelled; the response may be stored
-    /// nevertheless.
+    /// Default: 2 s, and a second more for each MiB of the response. A store that takes longer is
+    /// cancelled; the response may be stored nevertheless.
     ///
     /// # Panics
     /// If `deadline` is zero.
@@ -80,11 +81,11 @@ impl<B: Backend> Guarded<B> {
 ///     .max_half_open_delay(Duration::from_secs(10));
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the ratio of failed or slow operations, among those of the last ten seconds, at which
-    /// the circuit breaker opens.
+    /// Sets the ratio of failed operations and slow lookups, among those of the last ten seconds,
+    /// at which the circuit breaker opens.
     ///
-    /// Default: 0.5, at least half of them. An operation is slow if it takes more than half of its
-    /// deadline.
+    /// Default: 0.5, at least half of them. A lookup is slow if it takes more than half of its
+    /// deadline. The circuit breaker of invalidations has the same options.
     ///
     /// # Panics
     /// If `ratio` is 0, negative, greater than 1 or NaN.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
+use super::attempt::TimeLimit;
 use super::counts::count;
 use super::guard::Guard;
 use super::undelivered::DeliveryTarget;
@@ -64,8 +64,8 @@ impl<B: Backend> Guard<B> {
         };
         let started = self.undelivered.start_delivery();
         let deadline = self.options.invalidation_deadline;
-        let attempt = match self.breaker.admit() {
-            Ok(permit) => Attempt::new(permit, &self.counts, deadline),
+        let attempt = match self.attempt_invalidation(TimeLimit::transfer(deadline, 0)) {
+            Ok(attempt) => attempt,
             // By then the breaker has closed, or admits a probe.
             Err(wait) => return ReplayStep::After(wait.min(MAX_BACKOFF)),
         };
