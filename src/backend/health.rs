@@ -51,8 +51,8 @@ impl fmt::Display for BreakerState {
 pub struct Health {
     /// The state of the circuit breaker of lookups and stores.
     pub breaker: BreakerState,
-    /// The state of the circuit breaker of invalidations. While it is open, invalidations are
-    /// skipped only if that of lookups is not closed.
+    /// The state of the circuit breaker of invalidations. While it is open, an invalidation is
+    /// tried only if a lookup or a store has succeeded within the last second.
     pub invalidation_breaker: BreakerState,
     /// How often the circuit breaker of lookups and stores has opened.
     pub opened: u64,

@@ -166,8 +166,11 @@ async fn invalidations_are_tried_while_lookups_are_too_slow() {
 #[tokio::test(start_paused = true)]
 async fn lookups_go_on_while_invalidations_fail_and_each_invalidation_is_tried() {
     let setup = Setup::new().await;
+    let other = Sample::of(&setup.remote, "/b", "other").await;
+    other.store(&setup.guarded).await;
     setup.remote.behaviors().invalidation = Behavior::Fails;
     for _ in 0..100 {
+        assert!(other.body(&setup.guarded).await.is_some());
         assert!(!setup.invalidates().await);
         sleep(Duration::from_millis(20)).await;
     }
@@ -176,9 +179,6 @@ async fn lookups_go_on_while_invalidations_fail_and_each_invalidation_is_tried()
     assert_eq!(health.breaker, BreakerState::Closed);
     assert_eq!(health.skipped_invalidations, 0);
     assert!(setup.remote.tried() >= 100);
-    let other = Sample::of(&setup.remote, "/b", "other").await;
-    other.store(&setup.guarded).await;
-    assert!(other.body(&setup.guarded).await.is_some());
     // The first one that is acknowledged is the probe of its breaker.
     setup.remote.behaviors().invalidation = Behavior::Answers;
     assert!(setup.invalidates().await);

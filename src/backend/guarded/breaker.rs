@@ -96,6 +96,16 @@ impl CircuitBreaker {
         }
     }
 
+    /// Whether it is closed, and an operation has succeeded within this time.
+    pub(super) fn has_success_within(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        let is_recent = |at| now.saturating_duration_since(at) <= time;
+        match &*self.phase() {
+            BreakerPhase::Closed(samples) => samples.last_success.is_some_and(is_recent),
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => false,
+        }
+    }
+
     /// How often the breaker has opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
@@ -175,7 +185,9 @@ impl CircuitBreaker {
             drop(phase);
             tracing::debug!("circuit breaker probe failed");
         } else {
-            *phase = BreakerPhase::Closed(SampleWindow::new(now));
+            let mut samples = SampleWindow::new(now);
+            samples.last_success = Some(now);
+            *phase = BreakerPhase::Closed(samples);
             drop(phase);
             tracing::info!("circuit breaker closed");
         }
@@ -221,6 +233,7 @@ pub(super) struct SampleWindow {
     started: Instant,
     buckets: [(usize, SampleCounts); BUCKETS],
     streak: Option<FailureStreak>,
+    last_success: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -242,6 +255,7 @@ impl SampleWindow {
             started: now,
             buckets: [(0, SampleCounts::default()); BUCKETS],
             streak: None,
+            last_success: None,
         }
     }
 
@@ -260,6 +274,9 @@ impl SampleWindow {
         }
         counts.total += 1;
         counts.failed += u32::from(is_failure);
+        if !is_failure {
+            self.last_success = Some(now);
+        }
         self.streak = is_failure.then(|| match self.streak {
             Some(FailureStreak { since, count }) => FailureStreak {
                 since,

@@ -9,10 +9,11 @@ use super::breaker::{BreakerOptions, CircuitBreaker};
 use super::counts::{Counts, count};
 use super::error::GuardError;
 use super::undelivered::{DeliverySnapshot, GuardedFence, Undelivered};
-use crate::backend::{
-    Backend, BackendError, BreakerState, Health, Lookup, PanicsAsErrors, StoredResponse,
-};
+use crate::backend::{Backend, BackendError, Health, Lookup, PanicsAsErrors, StoredResponse};
 use crate::key::{CacheKey, Resource};
+
+/// How long after a success the backend counts as one that answers.
+const ANSWERING: Duration = Duration::from_secs(1);
 
 /// The deadlines and limits, which `options` sets.
 #[derive(Clone, Copy, Debug)]
@@ -75,9 +76,9 @@ impl<B: Backend> Guard<B> {
     /// While the backend answers lookups, every invalidation is tried: a skipped one leaves
     /// outdated responses to other instances.
     pub(super) fn attempt_invalidation(&self, limit: TimeLimit) -> Result<Attempt<'_>, Duration> {
-        let permit = match self.breaker.state() {
-            BreakerState::Closed => self.invalidation_breaker.admit_at_once(),
-            BreakerState::Open | BreakerState::HalfOpen => self.invalidation_breaker.admit()?,
+        let permit = match self.breaker.has_success_within(ANSWERING) {
+            true => self.invalidation_breaker.admit_at_once(),
+            false => self.invalidation_breaker.admit()?,
         };
         Ok(Attempt::new(permit, &self.counts, limit))
     }

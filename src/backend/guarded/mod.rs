@@ -49,9 +49,9 @@ use super::Backend;
 ///   these delays vary at random by up to a quarter, so that instances do not probe at the same
 ///   moment. Opening and closing are logged.
 /// * **Separate health.** Invalidations have a circuit breaker of their own. They are skipped only
-///   while it is open *and* that of lookups and stores is not closed: a backend that is too slow for
-///   lookups still gets every invalidation, and one that answers lookups is tried again with each.
-///   The number of skipped ones is [`skipped_invalidations`].
+///   while it is open *and* no lookup or store has succeeded for a second: a backend that is too
+///   slow for lookups still gets every invalidation, and one that answers lookups is tried again
+///   with each. The number of skipped ones is [`skipped_invalidations`].
 /// * **Undelivered invalidations.** An invalidation that the backend has not acknowledged is
 ///   recorded before the write is answered. Until it is delivered, this instance does not read the
 ///   resource from the backend, and treats members of an invalidated group as misses. A background

@@ -136,11 +136,15 @@ impl Instance {
         .await;
     }
 
-    /// Waits until the breaker has opened once more than at `before`.
+    /// Waits until the breaker of lookups has opened once more than at `before`, or that of
+    /// invalidations is open.
     pub async fn gives_up(&self, before: Health) {
         let has_opened = |instance: &Self| {
             let health = instance.health();
-            health.opened > before.opened && health.breaker != BreakerState::Closed
+            let is_closed = health.breaker == BreakerState::Closed;
+            // Where all resources are owed, nothing is looked up.
+            health.opened > before.opened && !is_closed
+                || health.invalidation_breaker == BreakerState::Open
         };
         self.until("the breaker opens", has_opened).await;
     }
