@@ -104,6 +104,9 @@ pub(crate) struct Miss<F> {
     /// The status of the stored response that a stored answer would replace.
     pub(crate) replaced_status: Option<StatusCode>,
     pub(crate) stored: StoredState,
+    /// Whether the stale response may be used without validation, but only if a call brings nothing
+    /// in time: refreshes of others were refused, which one client may have sent.
+    pub(crate) awaits_refresh: bool,
     /// Stored parts, where the whole response is not stored.
     // Boxed: few fills have them, and every fill moves them.
     pub(crate) parts: Option<Box<HeldParts<F>>>,
@@ -143,6 +146,7 @@ impl<F> Miss<F> {
             completed_fills,
             replaced_status: None,
             stored: StoredState::Nothing,
+            awaits_refresh: false,
             parts: None,
             can_reuse_content: true,
             refusal: None,

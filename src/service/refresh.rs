@@ -48,7 +48,7 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The time without a response after which a refresh takes longer than usual.
-fn patience<F>(miss: &Miss<F>) -> Duration {
+pub(crate) fn patience<F>(miss: &Miss<F>) -> Duration {
     let stored = miss.stored_response();
     let usual = stored.map_or(Duration::ZERO, |stored| stored.cost());
     usual.saturating_mul(2).max(MIN_PATIENCE)
@@ -127,11 +127,9 @@ impl<B: Backend> RefreshUnderWay<B> {
     /// not have begun.
     fn note_refusal(&self) {
         let uncacheable = &self.state.shared.coalescing.uncacheable;
-        let ((key, request), now) = (self.noted, self.state.now());
-        if uncacheable.contains(key, now, || request) {
-            let left = self.stale_use.saturating_sub(now.since(self.began));
-            uncacheable.note_refresh(self.noted, now, left);
-        }
+        let now = self.state.now();
+        let left = self.stale_use.saturating_sub(now.since(self.began));
+        uncacheable.note_refresh(self.noted, now, left);
     }
 }
 

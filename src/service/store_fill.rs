@@ -26,6 +26,7 @@ use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoringRules;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::uncacheable::RefusalCause;
 
 use super::fill_data::{Fill, MergePlan, Storable};
 use super::parts;
@@ -103,9 +104,13 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
     if grant.freshness.is_reusable() {
         let uncacheable = &state.shared.coalescing.uncacheable;
-        uncacheable.forget(NotedKey::new(&lookup_key, outgoing.kind));
+        let (at, ttl) = (
+            grant.freshness.received,
+            state.config.coalesce.uncacheable_ttl,
+        );
+        uncacheable.note_storable((&lookup_key, outgoing.kind), at, ttl);
         if key != lookup_key {
-            uncacheable.forget(NotedKey::new(&key, outgoing.kind));
+            uncacheable.note_storable((&key, outgoing.kind), at, ttl);
         }
     }
     let length = announced_length(head, body);
@@ -166,7 +171,7 @@ pub(crate) fn commit<B: Backend>(
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
                 let key = NotedKey::new(&storable.lookup_key, storable.kind);
-                note_refused(state, (key, request));
+                note_refused(state, (key, request), RefusalCause::Response);
             }
             guard.mark_refused(refusal);
             return state.record_refusal(refusal);
@@ -273,8 +278,12 @@ async fn store<B: Backend>(
 }
 
 /// Remembers that the response to a request is refused, so that requests like it do not wait.
-pub(crate) fn note_refused<B: Backend>(state: &LayerState<B>, noted: (NotedKey, RequestDigest)) {
+pub(crate) fn note_refused<B: Backend>(
+    state: &LayerState<B>,
+    noted: (NotedKey, RequestDigest),
+    cause: RefusalCause,
+) {
     let (now, ttl) = (state.now(), state.config.coalesce.uncacheable_ttl);
     let uncacheable = &state.shared.coalescing.uncacheable;
-    uncacheable.note(noted, now, ttl);
+    uncacheable.note(noted, cause, now, ttl);
 }

@@ -2,20 +2,34 @@
 //!
 //! A refusal is held against requests of the same kind with the same fields, because any field may
 //! be the reason; against all of the kind once many different ones were refused in a row, see
-//! [`noted_requests`](super::noted_requests).
+//! [`noted_requests`](super::noted_requests). A request that is rejected for its own fault says
+//! little of others.
 //!
-//! Refused refreshes are noted apart, for longer: a stale response whose refreshes are refused to
-//! all is not used any more, however rarely requests come.
+//! Refused refreshes are noted apart, for longer: where the refreshes of a stale response are
+//! refused to many, the others wait for a call first, however rarely they come.
 
 use std::time::Duration;
 
+use crate::flight::ExpiringSet;
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
 
-use super::noted_requests::{NotedKey, NotedRequests, RequestDigest};
+use super::noted_requests::{MAX_NOTED, NotedKey, NotedRequests, RequestDigest};
 
 /// The note that a response was refused.
 const REFUSED: u8 = 1;
+/// The note that a request was rejected.
+const REJECTED: u8 = 2;
+
+/// What a refusal is due to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusalCause {
+    /// The response: it may not be stored, or denies access. Other requests may well get the same.
+    Response,
+    /// The request, which is at fault. Others are not.
+    Request,
+}
 
 /// Whether the response to a request will be refused, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +42,10 @@ pub(crate) enum ExpectedRefusal {
     OfMany,
 }
 
-/// The time after which fewer refused refreshes end the use of a stale response: clients whose
-/// refreshes are not refused would have brought another one by then.
+/// The time after which fewer refused refreshes speak for others: clients whose refreshes are not
+/// refused would have brought another response by then.
 const LONG_STALE: Duration = Duration::from_secs(60);
-/// The number of different requests whose refreshes were refused that ends it then.
+/// The number of different requests whose refreshes were refused that speak for others then.
 const ENOUGH_REFUSED: usize = 3;
 /// The longest time for which a refused refresh is noted.
 const MAX_REFRESH_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,6 +56,8 @@ pub(crate) struct UncacheableRequests {
     all: NotedRequests,
     /// Those whose refreshes were refused.
     refreshes: NotedRequests,
+    /// The keys of responses that could be stored, for each kind of request but plain ones.
+    storable: [ExpiringSet; 4],
 }
 
 impl UncacheableRequests {
@@ -49,38 +65,67 @@ impl UncacheableRequests {
     pub(crate) fn note(
         &self,
         (key, request): (NotedKey, RequestDigest),
+        cause: RefusalCause,
         now: Moment,
         ttl: Duration,
     ) {
-        self.all.note(key, request, REFUSED, now, ttl);
+        let value = match cause {
+            RefusalCause::Response => REFUSED,
+            RefusalCause::Request => REJECTED,
+        };
+        self.all.note(key, request, value, now, ttl);
     }
 
-    /// Remembers that a refresh was refused, for the time `stale_use` in which the response that it
-    /// was to replace could still be used without validation.
+    /// Remembers that a refresh which has ended was refused, if it was: its request is noted. For
+    /// the time `stale_use` in which the response that it was to replace could still be used
+    /// without validation.
+    ///
+    /// A rejected one says nothing of the stored response.
     pub(crate) fn note_refresh(
         &self,
         (key, request): (NotedKey, RequestDigest),
         now: Moment,
         stale_use: Duration,
     ) {
-        let ttl = stale_use.min(MAX_REFRESH_TTL);
-        self.refreshes.note(key, request, REFUSED, now, ttl);
+        if self.all.find(key, now, || request).alike == REFUSED {
+            let ttl = stale_use.min(MAX_REFRESH_TTL);
+            self.refreshes.note(key, request, REFUSED, now, ttl);
+        }
     }
 
-    /// Whether a response that has been stale for the time `stale_for` is not used without
-    /// validation any more, because refreshes of it were refused: to a request with these fields,
-    /// or to many different ones, or to a few for a long time.
-    pub(crate) fn ends_stale_use(
+    /// Whether the refresh of a response that has been stale for the time `stale_for` will be
+    /// refused, as far as is known: one of a request with these fields was, or those of many
+    /// different ones, or of a few for a long time.
+    pub(crate) fn expected_of_refresh(
         &self,
         (key, request): (NotedKey, RequestDigest),
         now: Moment,
         stale_for: Duration,
-    ) -> bool {
+    ) -> ExpectedRefusal {
         let noted = self.refreshes.find(key, now, || request);
-        noted.holding() != 0 || stale_for >= LONG_STALE && noted.count >= ENOUGH_REFUSED
+        let enough = match stale_for >= LONG_STALE {
+            true => ENOUGH_REFUSED,
+            false => MAX_NOTED,
+        };
+        if noted.alike != 0 {
+            ExpectedRefusal::Alike
+        } else if noted.count >= enough {
+            ExpectedRefusal::OfMany
+        } else {
+            ExpectedRefusal::No
+        }
     }
 
-    /// Whether a request gains nothing from waiting for others, and brings nothing by a refresh.
+    /// Whether the response to a request with these fields was refused.
+    pub(crate) fn was_refused(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
+        now: Moment,
+    ) -> bool {
+        self.all.find(key, now, || request).alike != 0
+    }
+
+    /// Whether a request gains nothing from waiting for others.
     ///
     /// `request` is called only if something is remembered for the key.
     pub(crate) fn contains(
@@ -89,32 +134,53 @@ impl UncacheableRequests {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
-        self.all.find(key, now, request).holding() == REFUSED
+        self.all.find(key, now, request).holding() != 0
     }
 
-    /// Whether the response to a request will be refused, as far as is known.
+    /// Whether the response to a request will be refused, as far as is known. `is_known`: a response
+    /// is stored for the key that others may use.
     ///
     /// With cookies or credentials most clients differ in their fields, and most responses are for
-    /// their own client: there, many refusals are as good as one of the same request.
+    /// their own client: there, many refused responses are as good as one to the same request. Not
+    /// so many rejected requests, nor where a response that is stored, or could be a moment ago,
+    /// shows that others are not refused.
     pub(crate) fn expected(
         &self,
-        key: NotedKey,
+        (key, kind): (&CacheKey, RequestKind),
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
+        is_known: bool,
     ) -> ExpectedRefusal {
-        let noted = self.all.find(key, now, request);
-        if noted.holding() != REFUSED {
-            ExpectedRefusal::No
-        } else if key.kind != RequestKind::Plain || noted.alike == REFUSED {
-            ExpectedRefusal::Alike
-        } else {
-            ExpectedRefusal::OfMany
+        let noted = self.all.find(NotedKey::new(key, kind), now, request);
+        if noted.alike != 0 {
+            return ExpectedRefusal::Alike;
+        }
+        if noted.count < MAX_NOTED {
+            return ExpectedRefusal::No;
+        }
+        let is_personal = kind != RequestKind::Plain
+            && noted.common & REFUSED != 0
+            && !is_known
+            && !self.storable[kind as usize].is_remembered(key, || now);
+        match is_personal {
+            true => ExpectedRefusal::Alike,
+            false => ExpectedRefusal::OfMany,
         }
     }
 
-    /// Forgets a key: a response to a request of its kind can be stored.
-    pub(crate) fn forget(&self, key: NotedKey) {
-        self.all.forget(key);
-        self.refreshes.forget(key);
+    /// Notes that a response to a request of this kind can be stored, and forgets all others. For
+    /// the time `ttl` it shows that not all are refused.
+    pub(crate) fn note_storable(
+        &self,
+        (key, kind): (&CacheKey, RequestKind),
+        now: Moment,
+        ttl: Duration,
+    ) {
+        let noted = NotedKey::new(key, kind);
+        self.all.forget(noted);
+        self.refreshes.forget(noted);
+        if kind != RequestKind::Plain {
+            self.storable[kind as usize].remember(key, now, ttl);
+        }
     }
 }

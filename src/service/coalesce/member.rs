@@ -16,7 +16,6 @@ use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
-use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
@@ -195,9 +194,10 @@ impl<F: Clone> FlightMember<F> {
     ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        match uncacheable.expected(NotedKey::new(&self.key, outgoing.kind), now, request) {
+        let (asked, is_known) = ((&self.key, outgoing.kind), fill.miss.is_known());
+        match uncacheable.expected(asked, now, request, is_known) {
             ExpectedRefusal::No => false,
-            ExpectedRefusal::OfMany if fill.miss.is_known() => false,
+            ExpectedRefusal::OfMany if is_known => false,
             ExpectedRefusal::OfMany if !fill.miss.needs_validation() => {
                 self.flights_left = self.flights_left.min(1);
                 false
@@ -297,7 +297,7 @@ impl<F: Clone> FlightMember<F> {
     }
 
     /// Whether a call that it followed has failed.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failed_calls > 0
     }
 

@@ -11,6 +11,7 @@
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
 //! this module decides who may share a response.
 
+mod awaited_refresh;
 pub(crate) mod deliver;
 pub(crate) mod member;
 pub(crate) mod release_followers;
@@ -28,11 +29,11 @@ use crate::flight::{FlightOutcome, Leader, Place};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
-use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
 
+use self::awaited_refresh::{AwaitingClient, give_up_waiting, patience_left, use_stale};
 use self::member::{FlightMember, FlightResult, Joined, Waited};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
@@ -72,10 +73,38 @@ where
     let outgoing = prepare(&state, &mut request, &fill);
     let (leader, place) = match join_flights(&state, &mut fill, &outgoing).await {
         JoinOutcome::Response(response) => return Ok(response),
+        JoinOutcome::Stale(hit) => {
+            return Ok(use_stale(&state, inner, request, *fill, &outgoing, hit));
+        }
         JoinOutcome::Leads(leader) => (Some(leader), None),
         JoinOutcome::Alone(place) => (None, place),
     };
     record_fetch(&state, fill.miss.reason);
+    if let Some(client) = AwaitingClient::new(&state, &fill, &outgoing) {
+        let called = call(state, inner, request, fill, outgoing, (leader, place));
+        return client.wait(Box::pin(called)).await;
+    }
+    call(state, inner, request, fill, outgoing, (leader, place)).await
+}
+
+/// Calls the inner service: for the followers if the request leads a flight, else for itself.
+async fn call<S, B, Req, Res>(
+    state: LayerState<B>,
+    inner: S,
+    request: Request<Req>,
+    fill: Box<Fill<B::Fence>>,
+    outgoing: Box<OutgoingRequest>,
+    (leader, place): (
+        Option<Leader<B::Fence, SharedHead>>,
+        Option<Box<Place<B::Fence, SharedHead>>>,
+    ),
+) -> Result<Response<ResponseBody<Res>>, S::Error>
+where
+    S: InnerService<Req, Res>,
+    B: Backend,
+    Req: Send + 'static,
+    Res: InnerBody,
+{
     match leader {
         Some(leader) => run_fill::lead(state, inner, request, fill, outgoing, leader).await,
         None => {
@@ -122,12 +151,10 @@ fn prepare<B: Backend, Req>(
         return OutgoingRequest::unchanged(&state.config, request, kind, now);
     }
     let has_stored = fill.miss.stored_response().is_some();
-    let (headers, key) = (
-        request.headers(),
-        NotedKey::new(&fill.miss.lookup_key, kind),
-    );
+    let (headers, asked) = (request.headers(), (&fill.miss.lookup_key, kind));
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let expected = || uncacheable.expected(key, now, || state.digest_of(headers));
+    let is_known = fill.miss.is_known();
+    let expected = || uncacheable.expected(asked, now, || state.digest_of(headers), is_known);
     let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;
     match take_client_conditions(request, has_stored, is_private) {
         Some(taken) => {
@@ -141,6 +168,9 @@ fn prepare<B: Backend, Req>(
 enum JoinOutcome<Res, F> {
     /// A response of another request's fill, or one that was stored meanwhile.
     Response(Response<ResponseBody<Res>>),
+    /// A stale response, which is to be refreshed: the call that this request awaited brings nothing
+    /// for now.
+    Stale(Hit),
     /// This request calls the inner service, and others may follow it.
     Leads(Leader<F, SharedHead>),
     /// This request calls the inner service for itself, in its place if it has one.
@@ -161,6 +191,11 @@ async fn join_flights<B: Backend, Res>(
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
     loop {
+        if member.has_failed()
+            && let Some(hit) = give_up_waiting(state, fill)
+        {
+            return JoinOutcome::Stale(hit);
+        }
         if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, member.has_seen_failures()) {
             return respond(hit);
         }
@@ -168,10 +203,19 @@ async fn join_flights<B: Backend, Res>(
         let waited = match member.join(state, fill, outgoing, now) {
             Joined::Neither => return JoinOutcome::Alone(member.place),
             Joined::Leader(leader) => return JoinOutcome::Leads(leader),
-            Joined::Follower(time_left) => member.wait(state, time_left).await,
+            Joined::Follower(time_left) => {
+                let timeout = time_left.min(patience_left(state, fill, outgoing));
+                member.wait(state, timeout).await
+            }
+            Joined::NeedsPlace if fill.miss.awaits_refresh => Waited::TimedOut,
             Joined::NeedsPlace => member.wait_for_place(state, fill, outgoing).await,
             Joined::RetryLookup => Waited::RetryLookup,
         };
+        if matches!(waited, Waited::TimedOut)
+            && let Some(hit) = give_up_waiting(state, fill)
+        {
+            return JoinOutcome::Stale(hit);
+        }
         let followed = match waited {
             Waited::Outcome(followed) => followed,
             Waited::CanJoin => continue,

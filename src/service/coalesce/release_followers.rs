@@ -24,6 +24,7 @@ use crate::service::store_fill::note_refused;
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
+use crate::state::uncacheable::RefusalCause;
 
 /// Remembers a refusal for requests with the same fields, if they would get the same.
 pub(crate) fn note_refusal<B: Backend>(
@@ -43,7 +44,8 @@ pub(crate) fn note_refusal<B: Backend>(
     };
     if is_due_to_request && !is_transient(status) && outgoing.is_for_whole() {
         let request = state.digest_of(&outgoing.headers);
-        note_refused(state, (NotedKey::new(key, outgoing.kind), request));
+        let noted = (NotedKey::new(key, outgoing.kind), request);
+        note_refused(state, noted, cause_of(status));
     }
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn release_followers<F>(
 }
 
 /// Whether a status says nothing about the responses that come after it.
-pub(super) fn is_transient(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
@@ -72,4 +74,14 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 fn is_fault_of_request(status: StatusCode) -> bool {
     let is_other = matches!(status.as_u16(), 404 | 405 | 408 | 410 | 421 | 425 | 451);
     status.is_client_error() && !is_other
+}
+
+/// What a refusal is due to. A client error is the fault of its request, unless it denies access, or
+/// says that the resource is gone.
+fn cause_of(status: StatusCode) -> RefusalCause {
+    match status.as_u16() {
+        401 | 402 | 403 | 404 | 410 | 451 => RefusalCause::Response,
+        400..=499 => RefusalCause::Request,
+        _ => RefusalCause::Response,
+    }
 }

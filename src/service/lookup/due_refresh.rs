@@ -15,6 +15,7 @@ use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Miss;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::uncacheable::ExpectedRefusal;
 
 /// A refresh that a hit is due for.
 pub(crate) struct DueRefresh<F> {
@@ -41,7 +42,7 @@ pub(super) enum RefreshDecision<F> {
     None,
     /// It is used, and refreshed.
     Refresh(Box<DueRefresh<F>>),
-    /// It is not used: the request itself calls.
+    /// It is not used, or only once a call has brought nothing: the request itself calls.
     Fetch(Miss<F>),
 }
 
@@ -84,14 +85,23 @@ pub(super) fn due_refresh<B: Backend>(
     let (uncacheable, noted) = (&shared.coalescing.uncacheable, NotedKey::new(key, kind));
     // Nothing could run the refresh, or its response could not be stored.
     let is_useless = !request.is_for_store
-        || uncacheable.contains(noted, now, || digest)
+        || uncacheable.was_refused((noted, digest), now)
         || shared.background.runtime_for_new_work().is_none();
-    let ends_stale_use =
-        || uncacheable.ends_stale_use((noted, digest), now, stale_for(response, now));
     match reason {
-        Refresh::Stale if is_useless || ends_stale_use() => return RefreshDecision::Fetch(miss),
         Refresh::Early if is_useless => return RefreshDecision::None,
-        _ => {}
+        Refresh::Early => {}
+        Refresh::Stale if is_useless => return RefreshDecision::Fetch(miss),
+        Refresh::Stale => {
+            let stale_for = stale_for(response, now);
+            match uncacheable.expected_of_refresh((noted, digest), now, stale_for) {
+                ExpectedRefusal::No => {}
+                ExpectedRefusal::Alike => return RefreshDecision::Fetch(miss),
+                ExpectedRefusal::OfMany => {
+                    miss.awaits_refresh = true;
+                    return RefreshDecision::Fetch(miss);
+                }
+            }
+        }
     }
     let failures = &shared.origin.failures;
     if failures.is_backing_off(noted, now, || digest) {

@@ -24,7 +24,7 @@ use super::interpret::{
 };
 use super::queue_full::overloaded;
 use super::repetition::Repetition;
-use super::stale_on_failure::{is_failure, stale_in_place_of_failure};
+use super::stale_on_failure::{is_failure_for, stale_in_place_of_failure};
 use super::stored_content::check_content;
 use super::validation::{add_validators, contradicted};
 
@@ -172,7 +172,7 @@ fn without_failure<B: Backend, Res, E>(
             Some(stale) => FetchOutcome::Replacement(stale),
             None => FetchOutcome::Error(error),
         }),
-        Ok(response) if is_failure(response.status()) => {
+        Ok(response) if is_failure_for(response.status(), fill) => {
             match stale(StaleUse::IfError, Some(response.status())) {
                 Some(stale) => ControlFlow::Break(FetchOutcome::Replacement(stale)),
                 None => ControlFlow::Continue(response),

@@ -7,6 +7,7 @@ use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::reuse;
+use crate::service::coalesce::release_followers::is_transient;
 use crate::service::fill_data::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
@@ -26,7 +27,7 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     status: Option<StatusCode>,
 ) -> Option<Response<ResponseBody<Res>>> {
     let now = state.now();
-    if is_like_refresh(fill, outgoing) {
+    if is_like_refresh(fill, outgoing) && status.is_none_or(is_failure) {
         let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
         let noted = (key, state.digest_of(&outgoing.headers));
         let failures = &state.shared.origin.failures;
@@ -52,14 +53,28 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// The stale response, if it may be used for this reason.
+/// Whether a status is answered with a stale response where one may be used. A request that could
+/// have used it without a call does so whenever the call says nothing of the response.
+pub(crate) fn is_failure_for<F>(status: StatusCode, fill: &Fill<F>) -> bool {
+    is_failure(status) || fill.miss.awaits_refresh && is_transient(status)
+}
+
+/// The stale response, if it may be used for this reason, or without validation.
 pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Option<Hit> {
     let StoredState::Stale(stored) = &fill.miss.stored else {
         return None;
     };
-    let directives = &fill.key.directives;
-    reuse::may_use_stale(directives, &stored.freshness(), now, use_)
-        .then(|| Hit::stale(stored.clone(), now, use_))
+    let freshness = stored.freshness();
+    let may_use = |use_| reuse::may_use_stale(&fill.key.directives, &freshness, now, use_);
+    let without_validation = StaleUse::WhileRevalidate;
+    let use_ = if may_use(use_) {
+        use_
+    } else if fill.miss.awaits_refresh && may_use(without_validation) {
+        without_validation
+    } else {
+        return None;
+    };
+    Some(Hit::stale(stored.clone(), now, use_))
 }
 
 /// The stale response that is used without asking the inner service, which failed a moment ago for

@@ -37,7 +37,6 @@ const WAYS: usize = 4;
 pub(crate) struct NotedKey {
     set: usize,
     tag: u64,
-    pub(super) kind: RequestKind,
 }
 
 impl NotedKey {
@@ -48,7 +47,6 @@ impl NotedKey {
             set: digest as usize % SETS,
             // 0 is an empty slot.
             tag: digest.max(1),
-            kind,
         }
     }
 }
@@ -96,6 +94,8 @@ pub(crate) struct Noted {
     pub(crate) alike: u8,
     /// The notes on all requests.
     pub(crate) any: u8,
+    /// What the notes on all requests have in common.
+    pub(crate) common: u8,
 }
 
 impl Noted {
@@ -106,6 +106,7 @@ impl Noted {
             count: notes.len(),
             alike: alike.map_or(0, |note| note.value),
             any: notes.iter().fold(0, |any, note| any | note.value),
+            common: notes.iter().fold(u8::MAX, |all, note| all & note.value),
         }
     }
 

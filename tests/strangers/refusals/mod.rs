@@ -1,7 +1,9 @@
 //! What a request whose response cannot be stored does to those whose response can: it neither ends
 //! the sharing of their calls, nor their refreshes.
 
+mod awaited_refreshes;
 mod cold_keys;
+mod cookies;
 mod ended_pages;
 mod exempt;
 mod failures;
