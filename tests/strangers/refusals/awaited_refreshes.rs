@@ -151,8 +151,7 @@ async fn a_herd_in_an_outage_makes_few_calls() {
     }
 }
 
-/// HEAD, a range and a condition get from the stale response what they would have got without the
-/// stranger.
+/// HEAD, ranges and conditions are answered from the stale response, as if there were no stranger.
 #[tokio::test(start_paused = true)]
 async fn other_forms_of_a_request_use_the_stale_response_too() {
     for outage in OUTAGES {
