@@ -71,20 +71,19 @@ where
         return Ok(Responder::new(&state).gateway_timeout());
     }
     let outgoing = prepare(&state, &mut request, &fill);
-    let (leader, place) = match join_flights(&state, &mut fill, &outgoing).await {
+    let caller = match join_flights(&state, &mut fill, &outgoing).await {
         JoinOutcome::Response(response) => return Ok(response),
         JoinOutcome::Stale(hit) => {
             return Ok(use_stale(&state, inner, request, *fill, &outgoing, hit));
         }
-        JoinOutcome::Leads(leader) => (Some(leader), None),
-        JoinOutcome::Alone(place) => (None, place),
+        JoinOutcome::Calls(caller) => caller,
     };
     record_fetch(&state, fill.miss.reason);
     if let Some(client) = AwaitingClient::new(&state, &fill, &outgoing) {
-        let called = call(state, inner, request, fill, outgoing, (leader, place));
+        let called = call(state, inner, request, fill, outgoing, caller);
         return client.wait(Box::pin(called)).await;
     }
-    call(state, inner, request, fill, outgoing, (leader, place)).await
+    call(state, inner, request, fill, outgoing, caller).await
 }
 
 /// Calls the inner service: for the followers if the request leads a flight, else for itself.
@@ -94,10 +93,7 @@ async fn call<S, B, Req, Res>(
     request: Request<Req>,
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
-    (leader, place): (
-        Option<Leader<B::Fence, SharedHead>>,
-        Option<Box<Place<B::Fence, SharedHead>>>,
-    ),
+    caller: Caller<B::Fence>,
 ) -> Result<Response<ResponseBody<Res>>, S::Error>
 where
     S: InnerService<Req, Res>,
@@ -105,9 +101,11 @@ where
     Req: Send + 'static,
     Res: InnerBody,
 {
-    match leader {
-        Some(leader) => run_fill::lead(state, inner, request, fill, outgoing, leader).await,
-        None => {
+    match caller {
+        Caller::Leader(leader) => {
+            run_fill::lead(state, inner, request, fill, outgoing, leader).await
+        }
+        Caller::Alone(place) => {
             let called = run_fill::run_fill(state, inner, request, fill, outgoing, None).await;
             let has_recovered = || matches!(&called, Ok(head) if !is_transient(head.status()));
             if let Some(place) = place
@@ -171,9 +169,15 @@ enum JoinOutcome<Res, F> {
     /// A stale response, which is to be refreshed: the call that this request awaited brings nothing
     /// for now.
     Stale(Hit),
-    /// This request calls the inner service, and others may follow it.
-    Leads(Leader<F, SharedHead>),
-    /// This request calls the inner service for itself, in its place if it has one.
+    /// This request calls the inner service.
+    Calls(Caller<F>),
+}
+
+/// A request that calls the inner service.
+enum Caller<F> {
+    /// Others may follow it.
+    Leader(Leader<F, SharedHead>),
+    /// It calls for itself, in its place if it has one.
     Alone(Option<Box<Place<F, SharedHead>>>),
 }
 
@@ -201,8 +205,8 @@ async fn join_flights<B: Backend, Res>(
         }
         let now = began.take().unwrap_or_else(|| state.now());
         let waited = match member.join(state, fill, outgoing, now) {
-            Joined::Neither => return JoinOutcome::Alone(member.place),
-            Joined::Leader(leader) => return JoinOutcome::Leads(leader),
+            Joined::Neither => return JoinOutcome::Calls(Caller::Alone(member.place)),
+            Joined::Leader(leader) => return JoinOutcome::Calls(Caller::Leader(leader)),
             Joined::Follower(time_left) => {
                 let timeout = time_left.min(patience_left(state, fill, outgoing));
                 member.wait(state, timeout).await
@@ -225,7 +229,7 @@ async fn join_flights<B: Backend, Res>(
             },
             Waited::TimedOut if state.config.coalesce.coalesce_timeout.is_zero() => {
                 fill.miss.refusal = Some(Refusal::WaitedTooLong);
-                return JoinOutcome::Alone(None);
+                return JoinOutcome::Calls(Caller::Alone(None));
             }
             Waited::TimedOut => {
                 member.note_slow_flight(state);
@@ -261,7 +265,9 @@ fn use_outcome<B: Backend, Res>(
                     record_fetch(state, fill.miss.reason);
                     return Some(JoinOutcome::Response(response));
                 }
-                Followed::NotShareable => return Some(JoinOutcome::Alone(member.place.take())),
+                Followed::NotShareable => {
+                    return Some(JoinOutcome::Calls(Caller::Alone(member.place.take())));
+                }
                 Followed::OtherVariant(key) => member.set_variant(key),
                 Followed::TooOld => member.require_newer(),
                 Followed::Lost => member.note_failed_flight(),
@@ -269,7 +275,7 @@ fn use_outcome<B: Backend, Res>(
         }
         // The stored response may not be used without validation either.
         FlightOutcome::Refused(kind) if kind == outgoing.kind && fill.miss.needs_validation() => {
-            return Some(JoinOutcome::Alone(member.place.take()));
+            return Some(JoinOutcome::Calls(Caller::Alone(member.place.take())));
         }
         FlightOutcome::Refused(kind) if kind == outgoing.kind => member.note_lost_flight(),
         FlightOutcome::Refused(kind) => member.note_refused_kind(kind),
