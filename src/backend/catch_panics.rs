@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, MemoryBackend,
-    PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
+    MemoryBackend, PutOutcome, StoredResponse, Usage,
 };
 use crate::error::panics::{CatchPanics, Panicked, catch};
 use crate::key::{CacheKey, DigestSeed, Resource};
@@ -66,6 +66,15 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
         run!(self, get(key, now))
+    }
+
+    async fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
+        run!(self, get_with_variant(key, variant, now))
     }
 
     async fn fence(

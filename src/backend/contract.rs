@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage,
+    BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant, PutOutcome,
+    StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -224,6 +225,28 @@ pub trait Backend: Clone + Send + Sync + 'static {
         key: &CacheKey,
         now: Moment,
     ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send;
+
+    /// Looks a key up together with the variant that it is expected to lead to.
+    ///
+    /// The cache calls it instead of [`get`](Self::get) for a key whose responses varied when it
+    /// was looked up last: a backend that answers both in one round trip saves the second. The
+    /// result is that of `get` for `key`, and that of `get` for `variant`, or `None` if that was
+    /// not looked up. The cache uses the latter only if the former is [`Lookup::Varies`] with the
+    /// expected rule.
+    ///
+    /// The default calls `get` for `key` alone.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<LookupWithVariant<Self::Fence>, BackendError>> + Send {
+        let _ = variant;
+        async move { Ok((self.get(key, now).await?, None)) }
+    }
 
     /// Captures a fence without a lookup, for a write whose own response may be stored.
     ///

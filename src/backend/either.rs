@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
-    StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
+    PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -46,6 +46,26 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
             Self::Left(a) => Ok(a.get(key, now).await?.map_fence(Either::Left)),
             Self::Right(b) => Ok(b.get(key, now).await?.map_fence(Either::Right)),
         }
+    }
+
+    async fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
+        Ok(match self {
+            Self::Left(a) => {
+                let (found, other) = a.get_with_variant(key, variant, now).await?;
+                let convert = |lookup: Lookup<_>| lookup.map_fence(Either::Left);
+                (convert(found), other.map(convert))
+            }
+            Self::Right(b) => {
+                let (found, other) = b.get_with_variant(key, variant, now).await?;
+                let convert = |lookup: Lookup<_>| lookup.map_fence(Either::Right);
+                (convert(found), other.map(convert))
+            }
+        })
     }
 
     async fn fence(

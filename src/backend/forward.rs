@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
-    StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
+    PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -51,8 +51,8 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 ///
 /// # What to override together
 ///
-/// A default calls the backend *inside*, never another method of the wrapper. So a wrapper that
-/// changes
+/// A default calls the backend *inside*, never another method of the wrapper, except that of
+/// `get_with_variant`. So a wrapper that changes
 ///
 /// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
 ///   `get`);
@@ -85,6 +85,21 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         now: Moment,
     ) -> impl Future<Output = Result<Lookup<FenceOf<Self>>, BackendError>> + Send {
         self.inner().get(key, now)
+    }
+
+    /// See [`Backend::get_with_variant`]. It looks `key` up with this wrapper's own `get`, and no
+    /// variant: override it to save a round trip.
+    ///
+    /// # Errors
+    /// As there.
+    fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<LookupWithVariant<FenceOf<Self>>, BackendError>> + Send {
+        let _ = variant;
+        async move { Ok((ForwardBackend::get(self, key, now).await?, None)) }
     }
 
     /// See [`Backend::fence`].
@@ -223,6 +238,15 @@ impl<W: ForwardBackend> Backend for W {
         now: Moment,
     ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
         ForwardBackend::get(self, key, now)
+    }
+
+    fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<LookupWithVariant<Self::Fence>, BackendError>> + Send {
+        ForwardBackend::get_with_variant(self, key, variant, now)
     }
 
     fn fence(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
-    StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
+    PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -26,6 +26,20 @@ impl<B: Backend> Backend for Option<B> {
             Some(backend) => Ok(backend.get(key, now).await?.map_fence(Some)),
             None => Ok(Lookup::Miss(None)),
         }
+    }
+
+    async fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
+        let Some(backend) = self else {
+            return Ok((self.get(key, now).await?, None));
+        };
+        let (found, other) = backend.get_with_variant(key, variant, now).await?;
+        let convert = |lookup: Lookup<_>| lookup.map_fence(Some);
+        Ok((convert(found), other.map(convert)))
     }
 
     async fn fence(

@@ -29,6 +29,11 @@ pub enum Lookup<F> {
     Unfenced,
 }
 
+/// The answers to the lookup of a key and to that of the variant that it was expected to lead to;
+/// `None` if the variant was not looked up. See
+/// [`Backend::get_with_variant`](super::Backend::get_with_variant).
+pub type LookupWithVariant<F> = (Lookup<F>, Option<Lookup<F>>);
+
 impl<F> Lookup<F> {
     /// Converts the fence and keeps everything else.
     ///

@@ -270,6 +270,9 @@ async fn store<B: Backend>(
     }
     if is_stored {
         store.languages.remember(key, &response);
+        if let Some(rule) = response.vary_rule() {
+            store.rules.remember_stored(key, rule);
+        }
         if let Some(superseded) = superseded {
             superseded.remove(state).await;
         }

@@ -18,12 +18,12 @@ use crate::stats::{Counters, Event};
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
-use super::language_variants::LanguageVariants;
 use super::noted_requests::{RequestDigest, RequestDigester};
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableRequests;
+use super::variant_hints::{LanguageVariants, RememberedRules};
 use super::write_grace::WriteGrace;
 
 /// How long the requests for a key carry no conditions of the cache's own after a contradiction.
@@ -55,11 +55,13 @@ pub(crate) struct SharedState<B: Backend> {
     pub(crate) background: Background,
 }
 
-/// A backend, the seed of the digests in its cache keys, and the languages of its variants.
+/// A backend, the seed of the digests in its cache keys, and hints at its variants.
 pub(crate) struct Store<B> {
     pub(crate) backend: PanicsAsErrors<B>,
     pub(crate) seed: DigestSeed,
     pub(crate) languages: LanguageVariants,
+    /// Used only if lookups have to wait.
+    pub(crate) rules: RememberedRules,
 }
 
 impl<B: Backend> Store<B> {
@@ -70,6 +72,7 @@ impl<B: Backend> Store<B> {
             backend: PanicsAsErrors(backend),
             seed,
             languages: LanguageVariants::default(),
+            rules: RememberedRules::default(),
         }
     }
 }

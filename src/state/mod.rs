@@ -12,7 +12,6 @@ pub(crate) mod background;
 pub(crate) mod detached_writes;
 pub(crate) mod fill_queue;
 pub(crate) mod inner_layers;
-pub(crate) mod language_variants;
 pub(crate) mod layer_state;
 pub(crate) mod noted_requests;
 pub(crate) mod operations;
@@ -20,6 +19,7 @@ pub(crate) mod origin_failures;
 pub(crate) mod shared_head;
 pub(crate) mod throttled_log;
 pub(crate) mod uncacheable;
+pub(crate) mod variant_hints;
 pub(crate) mod write_grace;
 
 pub(crate) use layer_state::LayerState;

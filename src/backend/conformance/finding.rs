@@ -166,3 +166,34 @@ pub(super) async fn get_now_agrees_with_get<B: Backend>(backend: B) {
         Some(other) => panic!("get_now must find the stored response, not {other:?}"),
     }
 }
+
+/// A variant that was looked up with its key is what `get` finds; it may not be looked up at all.
+pub(super) async fn a_key_is_looked_up_with_a_variant<B: Backend>(backend: B) {
+    let primary = key(&backend, "/a", None);
+    let german = put_variant(&backend, &primary, "de").await;
+    let english = german.with_variant(german.variant() ^ 1);
+    for (variant, stored) in [(german, Some("de")), (english, None)] {
+        let lookup = backend.get_with_variant(&primary, &variant, now()).await;
+        let (rule, found) = lookup.expect("a lookup");
+        assert!(
+            matches!(rule, Lookup::Varies(..)),
+            "a lookup with a variant finds the rule under the key, not {rule:?}"
+        );
+        let found = found.map(|found| match found {
+            Lookup::Found(response, _) => Some(response.body().clone()),
+            _ => None,
+        });
+        assert!(
+            found.is_none_or(|found| found.as_deref() == stored.map(str::as_bytes)),
+            "a lookup with a variant finds the one that get finds"
+        );
+    }
+    invalidate(&backend, &primary).await;
+    let lookup = backend.get_with_variant(&primary, &german, now()).await;
+    let (rule, found) = lookup.expect("a lookup");
+    let is_gone = |lookup: &Lookup<_>| !matches!(lookup, Lookup::Found(..) | Lookup::Varies(..));
+    assert!(
+        is_gone(&rule) && found.is_none_or(|found| is_gone(&found)),
+        "an invalidation removes variants and their rule"
+    );
+}

@@ -44,6 +44,7 @@ pub async fn check<B: Backend>(make: impl Fn() -> B) {
     finding::invalidates_queries_and_variants_together(make()).await;
     finding::leaves_other_resources_alone(make()).await;
     finding::keeps_variants_apart(make()).await;
+    finding::a_key_is_looked_up_with_a_variant(make()).await;
     finding::a_response_that_does_not_vary_replaces_the_rule(make()).await;
     finding::a_rule_that_comes_back_finds_no_older_variant(make()).await;
     fences::clears(make()).await;

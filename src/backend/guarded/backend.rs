@@ -9,8 +9,8 @@ use super::attempt::TimeLimit;
 use super::undelivered::DeliveryTarget;
 use super::{Guarded, GuardedFence};
 use crate::backend::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, PutOutcome,
-    StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
+    PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -39,6 +39,22 @@ impl<B: Backend> Backend for Guarded<B> {
         let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
         let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
         Ok(guard.check_groups(attempt.finish(lookup)?, start))
+    }
+
+    async fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
+        guard.check_delivered(Some(key.resource()))?;
+        let start = guard.undelivered.snapshot();
+        let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
+        let lookup = guard.backend.get_with_variant(key, variant, now);
+        let (found, other) = attempt.finish(with_timeout(deadline, lookup).await)?;
+        let check = |lookup| guard.check_groups(lookup, start);
+        Ok((check(found), other.map(check)))
     }
 
     async fn fence(

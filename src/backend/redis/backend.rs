@@ -14,7 +14,8 @@ use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{
-    Backend, BackendError, GraceScope, InvalidationTarget, Lookup, PutOutcome, StoredResponse,
+    Backend, BackendError, GraceScope, InvalidationTarget, Lookup, LookupWithVariant, PutOutcome,
+    StoredResponse,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -124,6 +125,15 @@ impl Backend for RedisBackend {
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
         Ok(self.0.client.lookup(key, now).await?)
+    }
+
+    async fn get_with_variant(
+        &self,
+        key: &CacheKey,
+        variant: &CacheKey,
+        now: Moment,
+    ) -> Result<LookupWithVariant<RedisFence>, BackendError> {
+        Ok(self.0.client.lookup_with_variant(key, variant, now).await?)
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {

@@ -6,6 +6,8 @@
 
 pub(crate) mod due_refresh;
 
+use std::sync::Arc;
+
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
@@ -183,20 +185,52 @@ impl<B: Backend> Store<B> {
         headers: &HeaderMap,
         now: Moment,
     ) -> Result<(Lookup<B::Fence>, CacheKey), BackendError> {
-        match self.backend.get(key, now).await? {
+        let expected = self.expected_variant(key, headers);
+        let (found, found_variant) = match &expected {
+            Some((_, variant)) => self.backend.get_with_variant(key, variant, now).await?,
+            None => (self.backend.get(key, now).await?, None),
+        };
+        match found {
             Lookup::Varies(rule, _) => {
-                let variant = key.variant_for(&self.seed, &rule, headers);
+                let expected = expected.filter(|(expected, _)| *expected == rule);
+                let variant = match &expected {
+                    Some((_, variant)) => *variant,
+                    None => {
+                        self.rules.remember(key, &rule);
+                        key.variant_for(&self.seed, &rule, headers)
+                    }
+                };
                 if variant.is_unselected() {
                     return Ok((Lookup::Unfenced, variant));
                 }
-                let mut lookup = self.backend.get(&variant, now).await?;
+                let mut lookup = match found_variant.filter(|_| expected.is_some()) {
+                    Some(lookup) => lookup,
+                    None => self.backend.get(&variant, now).await?,
+                };
                 if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
                     lookup = preferred(lookup, self.backend.get(&other, now).await?, headers);
                 }
                 Ok((lookup, variant))
             }
-            lookup => Ok((lookup, *key)),
+            lookup => {
+                if expected.is_some() {
+                    self.rules.forget(key);
+                }
+                Ok((lookup, *key))
+            }
         }
+    }
+
+    /// The variant that a key is expected to lead to for these request fields, with the rule that
+    /// says so.
+    fn expected_variant(
+        &self,
+        key: &CacheKey,
+        headers: &HeaderMap,
+    ) -> Option<(Arc<VaryRule>, CacheKey)> {
+        let rule = self.rules.find(key)?;
+        let variant = key.variant_for(&self.seed, &rule, headers);
+        (!variant.is_unselected()).then_some((rule, variant))
     }
 
     /// The key of another variant, which may be in the language that the request prefers, where

@@ -6,6 +6,7 @@ mod measured;
 mod orphans;
 mod replays;
 mod table;
+mod variants;
 
 use http::{Method, Request};
 use tower::Layer;

@@ -31,11 +31,18 @@ pub(crate) type LookupBatch = Vec<PendingLookup>;
 #[derive(Debug)]
 pub(crate) struct PendingLookup {
     pub(crate) key: CacheKey,
+    /// A variant of the key, to be looked up in the same step.
+    pub(crate) variant: Option<CacheKey>,
     pub(crate) now: Moment,
     waiters: Vec<oneshot::Sender<BatchLookupResult>>,
 }
 
 impl PendingLookup {
+    /// The number of values that a reply has for it: lease, entry, the variant's entry.
+    pub(crate) fn values(&self) -> usize {
+        2 + usize::from(self.variant.is_some())
+    }
+
     /// Sends the result to all callers.
     pub(crate) fn complete(self, result: &BatchLookupResult) {
         for waiter in self.waiters {
@@ -71,13 +78,14 @@ impl LookupQueue {
     pub(crate) fn add(
         self: &Arc<Self>,
         key: &CacheKey,
+        variant: Option<&CacheKey>,
         now: Moment,
     ) -> (
         oneshot::Receiver<BatchLookupResult>,
         Option<(LookupBatch, BatchPermit)>,
     ) {
         let mut state = self.state();
-        let result = state.add(key, now);
+        let result = state.add(key, variant, now);
         if state.in_flight >= self.max_in_flight {
             return (result, None);
         }
@@ -105,19 +113,27 @@ impl LookupQueue {
 }
 
 impl State {
-    fn add(&mut self, key: &CacheKey, now: Moment) -> oneshot::Receiver<BatchLookupResult> {
+    fn add(
+        &mut self,
+        key: &CacheKey,
+        variant: Option<&CacheKey>,
+        now: Moment,
+    ) -> oneshot::Receiver<BatchLookupResult> {
         let (waiter, result) = oneshot::channel();
         let is_near = |other: Moment| other.since(now).max(now.since(other)) <= MAX_MOMENT_DISTANCE;
         // None of these has been sent. A long queue is not searched to its end.
         let last = self.batches.iter_mut().rev().take(MAX_KEYS);
         let mut pending = last.flatten();
-        let equal = |pending: &&mut PendingLookup| pending.key == *key && is_near(pending.now);
+        let equal = |pending: &&mut PendingLookup| {
+            pending.key == *key && pending.variant.as_ref() == variant && is_near(pending.now)
+        };
         if let Some(pending) = pending.find(equal) {
             pending.waiters.push(waiter);
             return result;
         }
         let pending = PendingLookup {
             key: *key,
+            variant: variant.copied(),
             now,
             waiters: vec![waiter],
         };
@@ -208,7 +224,7 @@ mod tests {
                 ..State::default()
             };
             let results: Vec<_> = (0..30)
-                .map(|number| state.add(&key(number % 3), at(0)))
+                .map(|number| state.add(&key(number % 3), None, at(0)))
                 .collect();
             assert_eq!(state.batches.len(), batches, "{bytes_per_key} bytes a key");
             let pending: Vec<_> = state.batches.iter().flatten().collect();
@@ -222,7 +238,7 @@ mod tests {
     #[test]
     fn lookups_at_distant_moments_share_no_reply() {
         let mut state = State::default();
-        let results = [0, 100, 201, 0].map(|millis| state.add(&key(1), at(millis)));
+        let results = [0, 100, 201, 0].map(|millis| state.add(&key(1), None, at(millis)));
         let pending = state.batches.iter().flatten();
         let waiters: Vec<_> = pending.map(|lookup| lookup.waiters.len()).collect();
         assert_eq!(waiters, [3, 1]);

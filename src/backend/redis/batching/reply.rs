@@ -13,6 +13,8 @@ use crate::semantics::moment::Moment;
 #[derive(Clone, Debug)]
 pub(crate) struct LookupReply {
     pub(crate) entry: EntryReply,
+    /// The variant that was looked up with it, if `entry` is a rule.
+    pub(crate) variant: Option<EntryReply>,
     /// `None` if the token is absent.
     pub(crate) all_groups: Option<AllGroups>,
 }
@@ -37,38 +39,53 @@ pub(crate) enum EntryReply {
     Tombstone,
 }
 
-/// Compares lease and entry of a key; `values` are the values of their keys.
+/// The values of a lease, an entry and, if a variant was looked up with it, that of the variant.
+pub(crate) type LookupValues = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Option<Vec<u8>>>);
+
+/// Compares the lease of a key with its entry and, if that is a rule, with the entry of the variant
+/// that was looked up with it.
 pub(crate) fn parse_lookup(
-    key: &CacheKey,
-    now: Moment,
+    (key, now): (&CacheKey, Moment),
     (namespace, all_groups): (Option<NamespaceToken>, Option<AllGroups>),
-    (lease, entry): (Option<Vec<u8>>, Option<Vec<u8>>),
+    (lease, entry, variant): LookupValues,
     connection: &Connection,
 ) -> LookupReply {
+    let reply = |entry, variant| LookupReply {
+        entry,
+        variant,
+        all_groups,
+    };
     if lease.as_deref() == Some(TOMBSTONE) {
-        return LookupReply {
-            entry: EntryReply::Tombstone,
-            all_groups,
-        };
+        return reply(EntryReply::Tombstone, None);
     }
     let server = connection.identity();
-    let entry = match parse_lease(lease, server, namespace, key.resource()) {
-        None => EntryReply::NoLease { server, namespace },
-        Some(lease) => {
-            let max_age = |stamp| connection.max_age(stamp);
-            match decode_entry(entry, lease, now, max_age) {
-                (Lookup::Found(response, lease), groups) if !groups.is_empty() => {
-                    EntryReply::GroupMember {
-                        response,
-                        groups,
-                        lease,
-                    }
-                }
-                (lookup, _) => EntryReply::Leased(lookup),
-            }
-        }
+    let Some(lease) = parse_lease(lease, server, namespace, key.resource()) else {
+        return reply(EntryReply::NoLease { server, namespace }, None);
     };
-    LookupReply { entry, all_groups }
+    let entry = leased(entry, lease, now, connection);
+    let is_rule = matches!(entry, EntryReply::Leased(Lookup::Varies(..)));
+    let variant = variant.filter(|_| is_rule);
+    reply(
+        entry,
+        variant.map(|entry| leased(entry, lease, now, connection)),
+    )
+}
+
+/// Compares an entry with the lease of its resource.
+fn leased(
+    entry: Option<Vec<u8>>,
+    lease: Token,
+    now: Moment,
+    connection: &Connection,
+) -> EntryReply {
+    match decode_entry(entry, lease, now, |stamp| connection.max_age(stamp)) {
+        (Lookup::Found(response, lease), groups) if !groups.is_empty() => EntryReply::GroupMember {
+            response,
+            groups,
+            lease,
+        },
+        (lookup, _) => EntryReply::Leased(lookup),
+    }
 }
 
 fn parse_lease(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 use tokio::runtime::Handle;
 
-use super::batch::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue};
+use super::batch::{BatchLookupResult, BatchPermit, LookupBatch, LookupQueue, PendingLookup};
 use super::reply::parse_lookup;
 use crate::backend::redis::connection::{CommandError, Connection, Pool};
 use crate::backend::redis::protocol::keys::Namespace;
@@ -38,12 +38,17 @@ impl LookupBatcher {
         }
     }
 
-    /// Looks a key up, in a batch with other lookups.
+    /// Looks a key up, and a variant of it, in a batch with other lookups.
     ///
     /// Cancelling leaves the batch in flight for the others that wait for it.
-    pub(crate) async fn lookup(&self, key: &CacheKey, now: Moment) -> BatchLookupResult {
+    pub(crate) async fn lookup(
+        &self,
+        key: &CacheKey,
+        variant: Option<&CacheKey>,
+        now: Moment,
+    ) -> BatchLookupResult {
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
-        let (reply, to_send) = self.queue.add(key, now);
+        let (reply, to_send) = self.queue.add(key, variant, now);
         if let Some((batch, permit)) = to_send {
             drop(runtime.spawn(self.clone().send_batches(batch, permit)));
         }
@@ -70,18 +75,25 @@ impl LookupBatcher {
     }
 
     fn command(&self, batch: &LookupBatch) -> Cmd {
-        let mut mget = Cmd::with_capacity(2 + 2 * batch.len(), 32 + 256 * batch.len());
+        let names: usize = batch.iter().map(PendingLookup::values).sum();
+        let mut mget = Cmd::with_capacity(3 + names, 64 + 128 * names);
         mget.arg("MGET");
         mget.arg(&*self.namespace_key).arg(&*self.all_groups_key);
         for pending in batch {
             mget.arg(self.namespace.lease(pending.key.resource()));
             mget.arg(self.namespace.entry(&pending.key));
+            if let Some(variant) = &pending.variant {
+                mget.arg(self.namespace.entry(variant));
+            }
         }
         mget
     }
 
     fn deliver(&self, batch: LookupBatch, reply: Value, connection: &Connection) {
-        let Some(values) = bulk_strings(reply, 2 + 2 * batch.len()) else {
+        let Some(values) = bulk_strings(
+            reply,
+            2 + batch.iter().map(PendingLookup::values).sum::<usize>(),
+        ) else {
             return fail(batch, &connection.reject_reply());
         };
         let bytes = values.iter().flatten().map(Vec::len).sum();
@@ -92,10 +104,16 @@ impl LookupBatcher {
         let all_groups = values.next().flatten();
         let all_groups = all_groups.and_then(|token| AllGroups::from_bytes(&token));
         for pending in batch {
-            let (lease, entry) = (values.next().flatten(), values.next().flatten());
+            let lease = values.next().flatten();
+            let entry = values.next().flatten();
+            let variant = pending.variant.map(|_| values.next().flatten());
             let tokens = (namespace, all_groups);
-            let (key, now) = (&pending.key, pending.now);
-            let reply = parse_lookup(key, now, tokens, (lease, entry), connection);
+            let reply = parse_lookup(
+                (&pending.key, pending.now),
+                tokens,
+                (lease, entry, variant),
+                connection,
+            );
             pending.complete(&Ok(reply));
         }
     }

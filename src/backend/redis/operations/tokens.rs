@@ -123,15 +123,19 @@ impl ProtocolClient {
     }
 
     /// Returns the token of all groups that was read, or creates it if it was absent.
-    async fn ensure_all_groups(&self, read: Option<AllGroups>) -> Result<AllGroups, CommandError> {
+    pub(super) async fn ensure_all_groups(
+        &self,
+        read: Option<AllGroups>,
+    ) -> Result<AllGroups, CommandError> {
         match read {
             Some(read) => Ok(read),
-            None => self.get_or_create_all_groups().await,
+            // Boxed: it takes kilobytes, which a hit should not carry.
+            None => Box::pin(self.get_or_create_all_groups()).await,
         }
     }
 
     /// Returns the token of all groups or its tombstone; creates the token if it is absent.
-    pub(super) async fn get_or_create_all_groups(&self) -> Result<AllGroups, CommandError> {
+    async fn get_or_create_all_groups(&self) -> Result<AllGroups, CommandError> {
         let call = ScriptCall {
             script: &self.scripts.get_or_create_all_groups,
             keys: &[self.namespace.all_groups()],
