@@ -23,12 +23,12 @@ use crate::store::StoreOptions;
 #[command(after_help = "DURATION is a whole number with ms, s, m, h or d. \
                         SIZE is a whole number with B, KiB, MiB or GiB.")]
 pub struct Options {
-    /// Server to forward to (nginx: proxy_pass), http://HOST[:PORT][/PATH]; repeat it as
-    /// /PREFIX=URL for paths that begin with /PREFIX. https:// needs a build with --features
-    /// proxy-tls
+    /// Server to forward to (nginx: proxy_pass), http://HOST[:PORT][/PATH], or several of them
+    /// (nginx: upstream, least_conn); repeat it as /PREFIX=URL for paths that begin with /PREFIX.
+    /// https:// needs a build with --features proxy-tls
     #[arg(
         long,
-        value_name = "[/PREFIX=]URL",
+        value_name = "[/PREFIX=]URL[,URL]",
         required = true,
         verbatim_doc_comment
     )]
@@ -113,6 +113,18 @@ pub struct Options {
     #[arg(long, verbatim_doc_comment)]
     pub http2_upstream: bool,
 
+    /// Longest use of a connection to an upstream; new ones follow changes of DNS
+    /// (nginx: keepalive_time)
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
+    pub upstream_max_age: Duration,
+
+    /// Host that TLS handshakes with https:// upstreams name, and the certificate is for
+    /// (nginx: proxy_ssl_server_name, proxy_ssl_name)
+    #[cfg(feature = "proxy-tls")]
+    #[arg(long, value_enum, default_value_t = TlsName::Host, verbatim_doc_comment)]
+    pub upstream_tls_name: TlsName,
+
     /// Longest time for connecting to an upstream (nginx: proxy_connect_timeout)
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
     pub connect_timeout: Duration,
@@ -163,6 +175,15 @@ pub enum HostHeader {
     /// The client's
     Preserve,
     /// The upstream's; all hosts that clients ask for are then one site
+    Upstream,
+}
+
+#[cfg(feature = "proxy-tls")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsName {
+    /// The one that upstreams receive in Host
+    Host,
+    /// The one of the upstream's URL
     Upstream,
 }
 
@@ -232,7 +253,10 @@ impl Options {
                 HostHeader::Preserve => HostPolicy::Preserve,
                 HostHeader::Upstream => HostPolicy::Upstream,
             });
+        #[cfg(feature = "proxy-tls")]
+        let origin = origin.tls_by_host(self.upstream_tls_name == TlsName::Host);
         Ok(origin
+            .max_connection_age(self.upstream_max_age)
             .trust_forwarded(self.trust_forwarded)
             .http2_only(self.http2_upstream))
     }

@@ -26,6 +26,8 @@ pub(super) enum UpstreamProblem {
     HasFragment,
     InvalidPort,
     RelativePrefix,
+    DifferentServers,
+    TooManyServers,
 }
 
 impl InvalidUpstream {
@@ -79,6 +81,14 @@ impl fmt::Display for InvalidUpstream {
                 f,
                 "invalid upstream {value:?}: the port is no number from 1 to 65535"
             ),
+            UpstreamProblem::DifferentServers => write!(
+                f,
+                "invalid upstream {value:?}: its servers differ in scheme or path; \
+                 use the same for all of them"
+            ),
+            UpstreamProblem::TooManyServers => {
+                write!(f, "invalid upstream {value:?}: it has more than 64 servers")
+            }
             UpstreamProblem::RelativePrefix => write!(
                 f,
                 "invalid upstream prefix {value:?}: it must begin with a slash; use \"/{value}\""

@@ -12,6 +12,7 @@ use hyper_util::client::legacy;
 use crate::error::BoxError;
 
 use super::body::idle_timer::StalledBody;
+use super::dns_error::DnsError;
 
 /// The error of a request that an upstream did not answer.
 ///
@@ -122,6 +123,15 @@ impl ProxyErrorKind {
         }
     }
 
+    /// The error of a request that failed for another reason than its error says.
+    pub(super) fn in_place_of(self, error: ProxyError) -> ProxyError {
+        ProxyError {
+            kind: self,
+            upstream: error.upstream.clone(),
+            cause: Some(error.into()),
+        }
+    }
+
     pub(super) fn caused_by(self, cause: impl Into<BoxError>) -> ProxyError {
         ProxyError {
             kind: self,
@@ -144,8 +154,11 @@ impl ProxyError {
         self.upstream.as_ref()
     }
 
-    pub(super) fn with_upstream(self, upstream: Option<Authority>) -> Self {
-        Self { upstream, ..self }
+    pub(super) fn with_upstream(self, upstream: Authority) -> Self {
+        Self {
+            upstream: Some(upstream),
+            ..self
+        }
     }
 }
 
@@ -187,7 +200,7 @@ fn kind_of(error: &legacy::Error) -> ProxyErrorKind {
     match () {
         () if error.is_connect() && is_late => ProxyErrorKind::ConnectTimeout,
         () if error.is_connect() && has_cause(error, is_tls) => ProxyErrorKind::Tls,
-        () if error.is_connect() && causes(error).any(is_dns) => ProxyErrorKind::Dns,
+        () if find_cause::<DnsError>(error).is_some() => ProxyErrorKind::Dns,
         () if error.is_connect() => ProxyErrorKind::Connect,
         () if has_cause(error, |stalled: &StalledBody| {
             *stalled == StalledBody::Client
@@ -199,11 +212,6 @@ fn kind_of(error: &legacy::Error) -> ProxyErrorKind {
         () if hyper(hyper::Error::is_parse) => ProxyErrorKind::Protocol,
         () => ProxyErrorKind::Terminated,
     }
-}
-
-/// Whether an error is hyper's for a failed DNS lookup, which has no type, only this text.
-fn is_dns(cause: &(dyn Error + 'static)) -> bool {
-    cause.to_string() == "dns error"
 }
 
 /// Whether an I/O error wraps an error of rustls, which `source` does not return.
@@ -225,6 +233,13 @@ fn has_cause<E: Error + 'static>(
     condition: impl Fn(&E) -> bool,
 ) -> bool {
     causes(error).any(|cause| cause.downcast_ref::<E>().is_some_and(&condition))
+}
+
+/// The outermost of an error's causes, itself included, that has a type.
+pub(super) fn find_cause<'e, E: Error + 'static>(
+    error: &'e (dyn Error + 'static),
+) -> Option<&'e E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// An error and its sources, the outermost first.

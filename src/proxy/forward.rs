@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::uri::Scheme;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -16,16 +16,18 @@ use crate::semantics::reason::IncompleteRequest;
 use super::body::broken_upload::BrokenUploads;
 use super::body::head_clock::HeadClock;
 use super::body::response::ProxyBody;
-use super::body::upload::{Upload, with_upload};
+use super::body::upload::{RequestBody, Upload, with_upload};
 use super::canonical::RequestRules;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::broken_upload_response;
 use super::headers::{prepare_request, rewrite_response};
-use super::upstream::client::{ClientOptions, UpstreamClient};
+use super::upstream::options::ClientOptions;
+use super::upstream::repetition::{KeptRequest, Repeatable};
 use super::upstream::response_references::ResponseReferences;
 use super::upstream::routes::{Destination, HostPolicy, UpstreamRoutes};
+use super::upstream::server::TriedServers;
 use super::websocket::WebSocketTunnel;
 
 /// The state of a [`ReverseProxy`](super::ReverseProxy): its options, its routes and its client.
@@ -39,7 +41,12 @@ pub(super) struct Forwarder {
     pub(super) host_policy: HostPolicy,
     pub(super) broken_uploads: BrokenUploads,
     options: ClientOptions,
-    client: UpstreamClient,
+}
+
+/// What a request is for, as its client knows it.
+struct Target {
+    path: PathAndQuery,
+    host: Option<HeaderValue>,
 }
 
 /// A request that has no response of the upstream.
@@ -58,15 +65,21 @@ impl Forwarder {
             request_rules: RequestRules::default(),
             host_policy: HostPolicy::default(),
             broken_uploads: BrokenUploads::default(),
-            client: UpstreamClient::new(&options),
             options,
         })
     }
 
-    /// Changes the client's options. The new client has an empty pool.
+    /// Routes a prefix to another upstream.
+    pub(super) fn add_upstream(&mut self, prefix: &str, url: &str) -> Result<(), InvalidUpstream> {
+        self.routes.add(prefix, url)?;
+        self.routes.set_client_options(&self.options);
+        Ok(())
+    }
+
+    /// Changes the clients' options. The new clients have empty pools.
     pub(super) fn change_client(&mut self, change: impl FnOnce(&mut ClientOptions)) {
         change(&mut self.options);
-        self.client = UpstreamClient::new(&self.options);
+        self.routes.set_client_options(&self.options);
     }
 
     /// Forwards a request and returns the response as soon as its head has arrived.
@@ -86,32 +99,45 @@ impl Forwarder {
         prepare_request(request.headers_mut(), tunnel.is_some());
         let has_content = !request.body().is_end_stream();
         let subject = has_content.then(|| LogSubject::from_request(&request));
-        let destination = self.set_destination(&mut request)?;
-        let exchange = self.exchange(request, tunnel, &destination).await;
-        exchange.or_else(|failed| {
-            let upstream = destination.uri.authority().cloned();
-            match failed {
-                Failed::Upstream(error) => Err(error.with_upstream(upstream)),
-                Failed::Client(error) => {
-                    let kind = error.kind();
-                    if let Some(subject) = subject {
-                        log_failure(&error.with_upstream(upstream), &subject);
-                    }
-                    let name = &self.request_rules.via_name;
-                    Ok(broken_upload_response(kind, name))
+        let target = self.target_of(&request)?;
+        let exchange = self.exchange(request, tunnel, &target).await;
+        exchange.or_else(|failed| match failed {
+            Failed::Upstream(error) => Err(error),
+            Failed::Client(error) => {
+                let kind = error.kind();
+                if let Some(subject) = subject {
+                    log_failure(&error, &subject);
                 }
+                let name = &self.request_rules.via_name;
+                Ok(broken_upload_response(kind, name))
             }
         })
     }
 
-    /// Sets URI, version and `Host` for the upstream that is responsible for the target.
-    fn set_destination<B>(&self, request: &mut Request<B>) -> Result<Destination<'_>, ProxyError> {
+    fn target_of<B>(&self, request: &Request<B>) -> Result<Target, ProxyError> {
         let path = request.uri().path_and_query();
-        let path = path.cloned().ok_or(ProxyErrorKind::Internal)?;
-        let (is_http2_only, host) = (self.options.http2_only, request.headers().get(HOST));
         // HTTP/2 has `:authority` instead, which is that of the upstream.
-        let host = host.filter(|_| !is_http2_only);
-        let destination = self.routes.destination(&path, host, self.host_policy)?;
+        let host = request.headers().get(HOST);
+        Ok(Target {
+            path: path.cloned().ok_or(ProxyErrorKind::Internal)?,
+            host: host.filter(|_| !self.options.http2_only).cloned(),
+        })
+    }
+
+    /// A server that was not tried for this request; `None` if all were.
+    fn next_destination(
+        &self,
+        target: &Target,
+        tried: &mut TriedServers,
+    ) -> Option<Result<Destination<'_>, ProxyError>> {
+        let host = target.host.as_ref();
+        let policy = self.host_policy;
+        self.routes.destination(&target.path, host, policy, tried)
+    }
+
+    /// Sets URI, version and `Host` for a destination.
+    fn address<B>(&self, request: &mut Request<B>, destination: &Destination<'_>) {
+        let is_http2_only = self.options.http2_only;
         let is_https = destination.uri.scheme() == Some(&Scheme::HTTPS);
         *request.uri_mut() = destination.uri.clone();
         *request.version_mut() = Version::HTTP_11;
@@ -125,7 +151,6 @@ impl Forwarder {
             // named for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
             headers.remove(CONNECTION);
         }
-        Ok(destination)
     }
 
     /// Sends a prepared request and prepares its response.
@@ -136,20 +161,20 @@ impl Forwarder {
         &self,
         request: Request<B>,
         tunnel: Option<WebSocketTunnel>,
-        destination: &Destination<'_>,
+        target: &Target,
     ) -> Result<Response<ProxyBody>, Failed>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let clock = HeadClock::started();
-        let (head_timeout, idle_timeout) = (self.options.head_timeout, self.options.idle_timeout);
+        let idle_timeout = self.options.idle_timeout;
         let (request, upload) =
             with_upload(request, clock.clone(), idle_timeout, &self.broken_uploads);
-        let sent = self.client.send(request, &clock, head_timeout).await;
+        let sent = self.send(request, target, &clock, upload.as_ref()).await;
         let broken = upload.as_ref().and_then(Upload::broken);
-        let mut response = sent.map_err(|error| match broken {
-            Some(kind) => Failed::Client(kind.caused_by(error)),
+        let (mut response, destination) = sent.map_err(|error| match broken {
+            Some(kind) => Failed::Client(kind.in_place_of(error)),
             None => Failed::Upstream(error),
         })?;
         if broken.is_some() && response.status() == StatusCode::REQUEST_TIMEOUT {
@@ -157,9 +182,60 @@ impl Forwarder {
             response.extensions_mut().insert(IncompleteRequest);
         }
         let in_progress = upload.map(|upload| upload.response_started());
-        let response = self.accept_response(response, tunnel, destination);
-        let response = response.map_err(Failed::Upstream)?;
-        Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress)))
+        let response = self.accept_response(response, tunnel, &destination);
+        let response = response.map_err(|error| {
+            Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
+        })?;
+        let in_flight = destination.server.in_flight;
+        Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress, in_flight)))
+    }
+
+    /// Sends a request, and once more where that is allowed: to another server if one cannot be
+    /// connected to, else to the same one.
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        target: &Target,
+        clock: &HeadClock,
+        upload: Option<&Upload>,
+    ) -> Result<(Response<Incoming>, Destination<'_>), ProxyError> {
+        let mut tried = TriedServers::default();
+        let first = self.next_destination(target, &mut tried);
+        let mut destination = first.ok_or(ProxyErrorKind::Internal)??;
+        let (mut request, kept) = KeptRequest::new(request, upload.is_some());
+        let mut lost = Repeatable::None;
+        loop {
+            self.address(&mut request, &destination);
+            let server = &destination.server;
+            let timeout = self.options.head_timeout;
+            let sent = server.client.send(request, lost, clock, timeout).await;
+            let failed = match sent {
+                Ok(response) => {
+                    server.connected();
+                    return Ok((response, destination));
+                }
+                Err(failed) => failed,
+            };
+            let upstream = server.authority.clone();
+            let is_broken = upload.is_some_and(|upload| upload.broken().is_some());
+            let next = match failed.repeatable {
+                Repeatable::Elsewhere => {
+                    server.not_connected();
+                    self.next_destination(target, &mut tried).transpose()?
+                }
+                Repeatable::All | Repeatable::Idempotent if lost == Repeatable::None => {
+                    lost = failed.repeatable;
+                    Some(destination)
+                }
+                _ => None,
+            };
+            let repeated = kept.repeat(failed.repeatable).filter(|_| !is_broken);
+            let (Some(next), Some(repeated)) = (next, repeated) else {
+                return Err(failed.error.with_upstream(upstream));
+            };
+            tracing::debug!(error = %failed.error, %upstream, "request is sent again");
+            (destination, request) = (next, repeated);
+        }
     }
 
     /// Checks and rewrites a response's head; connects the tunnel of an accepted WebSocket.

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of `Host`, which depends on the upstream, nor of bodies.
 
+use std::fmt::Display;
+
 use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Version, response};
 
@@ -37,7 +39,7 @@ pub(super) fn rewrite_response(response: &mut response::Parts, name: &str, upgra
 }
 
 /// Appends to `Via` the version by which the message was received (RFC 9110 §7.6.3).
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: &str) {
+pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: impl Display) {
     let protocol = match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",

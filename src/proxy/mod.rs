@@ -38,7 +38,7 @@
 //!     (cache) -----------------------------------> a stored response
 //!        |
 //!   choose the upstream by path prefix,
-//!   set URI and Host
+//!   and its server; set URI and Host
 //!        |
 //!   take a pooled connection or connect ---------> ProxyError: Dns, Connect, Tls, ConnectTimeout
 //!        |
@@ -97,10 +97,10 @@
 //! may act on the head alone. Its answer counts if it comes within
 //! [`broken_upload_timeout`](ReverseProxy::broken_upload_timeout).
 //!
-//! A request is sent again, on another connection, only if its pooled connection turned out to be
-//! closed before any byte of the request was sent.
+//! A request is sent again where that is safe: see [repetition](ReverseProxy#repetition). One that
+//! comes back to the proxy is answered 508 (RFC 9110 §7.6.3).
 
-// Direction: `field_value <- body <- error <- headers, websocket <- upstream <- canonical <-
+// Direction: `field_value, dns_error <- body <- error <- headers, websocket <- upstream <- canonical <-
 // forward <- reverse_proxy`; `error_log` and `error_responder` beside them. Nothing here knows the
 // cache; `semantics`, `key`, `clock` and `error` are all that is used of this crate. Start reading
 // at `forward`.
@@ -108,6 +108,7 @@
 mod body;
 mod canonical;
 mod config_error;
+mod dns_error;
 mod error;
 mod error_log;
 mod error_responder;

@@ -2,12 +2,13 @@
 //!
 //! Knows [`Forwarder`], which does the work. Start reading there.
 
-use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -21,7 +22,8 @@ use super::canonical::layer::CanonicalRequestLayer;
 use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
 use super::error::ProxyError;
 use super::forward::Forwarder;
-use super::upstream::client::ClientOptions;
+use super::upstream::addresses::Resolver;
+use super::upstream::options::ClientOptions;
 use super::upstream::routes::HostPolicy;
 
 /// The smallest limit for a response's head that hyper accepts.
@@ -41,9 +43,13 @@ impl ReverseProxy {
     /// the feature `proxy-tls`. `/PATH` is put before the path of each request. A URL with user,
     /// password or query is not accepted.
     ///
+    /// An upstream of several servers has a list of URLs, separated by commas:
+    /// `http://a:8000,http://b:8000`. They have the same scheme and path, and are 64 at most. See
+    /// [servers](#servers).
+    ///
     /// # Errors
     ///
-    /// When `url` is not such a URL.
+    /// When `url` is not such a URL or list.
     pub fn new(url: &str) -> Result<Self, InvalidUpstream> {
         Forwarder::new(url).map(|forwarder| Self(Arc::new(forwarder)))
     }
@@ -83,7 +89,7 @@ impl ReverseProxy {
     ///
     /// When `prefix` does not begin with `/`, or `url` is not a URL for [`new`](Self::new).
     pub fn upstream(mut self, prefix: &str, url: &str) -> Result<Self, InvalidUpstream> {
-        self.forwarder().routes.add(prefix, url)?;
+        self.forwarder().add_upstream(prefix, url)?;
         Ok(self)
     }
 
@@ -105,6 +111,20 @@ impl ReverseProxy {
         self.with_client(|options| options.http2_only = enabled)
     }
 
+    /// Names the host that the client asked for in TLS handshakes with `https://` upstreams (SNI),
+    /// and demands a certificate for it, if upstreams receive that host. Default: `true`. With
+    /// `false`, and with [`HostPolicy::Upstream`] or [`http2_only`](Self::http2_only), it is the host
+    /// of the upstream's URL.
+    ///
+    /// With `true` each host has connections of its own. Beyond 1,024 connections to a server, or
+    /// [`max_idle_connections`](Self::max_idle_connections) if that is more, a new one is for one
+    /// request.
+    #[cfg(feature = "proxy-tls")]
+    #[must_use]
+    pub fn tls_by_host(self, enabled: bool) -> Self {
+        self.with_client(|options| options.tls_by_host = enabled)
+    }
+
     /// Sets the TLS configuration for `https://` upstreams. The proxy sets ALPN itself and ignores
     /// that of `config`. Default: rustls with ring, TLS 1.2 and 1.3, and the root certificates that
     /// the system trusts when the first `ReverseProxy` is created.
@@ -113,6 +133,70 @@ impl ReverseProxy {
     pub fn tls(self, mut config: rustls::ClientConfig) -> Self {
         config.alpn_protocols.clear();
         self.with_client(|options| options.tls = Some(config))
+    }
+}
+
+/// # Servers
+///
+/// A request goes to the server of its upstream that has the fewest requests under way. If it
+/// cannot be connected to, the request goes to another one, until all were tried. A server that
+/// cannot be connected to three times in a row is ejected: it gets no request for 5 seconds, then a
+/// single one, and then, if that fails too, none for twice as long, up to a minute. If all are
+/// ejected, all are asked. Errors and late responses eject no server: clients could cause them.
+///
+/// A host name stands for all of its addresses. They are tried one after the other: the next one
+/// when an attempt fails, or beside it after 250 ms ("happy eyeballs", RFC 8305). An address that
+/// did not answer is tried after the others for the next 30 seconds.
+///
+/// # Repetition
+///
+/// A request is sent again, once, if the upstream has said that it did not process it (GOAWAY and
+/// `REFUSED_STREAM`, RFC 9113 §8.7), or if the connection had served before and was closed before
+/// any byte of a response, and the method is idempotent (RFC 9110 §9.2.2). Up to 16 KiB of its
+/// content are kept for that; a request of which more was sent is not repeated.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_response_cache::proxy::ReverseProxy;
+///
+/// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+/// let proxy = ReverseProxy::new("http://10.0.0.1:8000,http://10.0.0.2:8000")?
+///     .max_connection_age(Duration::from_secs(300));
+/// # Ok(())
+/// # }
+/// ```
+impl ReverseProxy {
+    /// Sets how long the connections of a server are used before new ones replace them. Default:
+    /// 60 s.
+    ///
+    /// Each new connection looks the host name up, so a change in DNS takes effect within this time,
+    /// also under load. Requests in flight are finished on their old connections. With 0 every
+    /// request has a connection of its own.
+    #[must_use]
+    pub fn max_connection_age(self, age: Duration) -> Self {
+        self.with_client(|options| options.max_connection_age = age)
+    }
+
+    /// Looks host names of upstreams up by `lookup` instead of the system's resolver.
+    ///
+    /// It is called for each new connection; its errors are [`Dns`](super::ProxyErrorKind::Dns).
+    ///
+    /// ```no_run
+    /// use tower_response_cache::proxy::ReverseProxy;
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+    /// let proxy = ReverseProxy::new("http://shop.internal:8000")?
+    ///     .resolver(|_host| async { Ok(vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]) });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn resolver<F, Fut>(self, lookup: F) -> Self
+    where
+        F: Fn(&str) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
+    {
+        self.with_client(|options| options.resolver = Resolver::from_fn(lookup))
     }
 }
 
@@ -130,6 +214,10 @@ impl ReverseProxy {
 /// ```
 impl ReverseProxy {
     /// Sets the name of this proxy in `Via` (RFC 9110 §7.6.3). Default: `tower-response-cache`.
+    ///
+    /// In requests a random number follows it, `1.1 tower-response-cache (1f2e3d4c)`: a request that
+    /// comes back to the same proxy is answered 508, and so is one that has passed more than eight
+    /// proxies of the same name.
     ///
     /// # Panics
     ///

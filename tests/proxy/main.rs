@@ -23,3 +23,4 @@ mod requests;
 #[path = "../support/spellings.rs"]
 mod spellings;
 mod tunnels;
+mod upstreams;

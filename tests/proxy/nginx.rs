@@ -20,6 +20,7 @@ const MARK: &str = "/mark-";
 /// for as long.
 pub struct Nginx {
     pub port: u16,
+    http2_port: u16,
     folder: Folder,
     child: Option<Child>,
     marks: AtomicUsize,
@@ -30,11 +31,12 @@ impl Nginx {
         let folder = Folder::new(name);
         fs::create_dir_all(folder.path().join("files")).expect("a folder");
         loop {
-            let port = free_port().await;
-            folder.write("nginx.conf", configuration(&folder, port));
+            let (port, http2_port) = (free_port().await, free_port().await);
+            folder.write("nginx.conf", configuration(&folder, port, http2_port));
             if let Some(child) = run(&folder, port).await {
                 return Self {
                     port,
+                    http2_port,
                     folder,
                     child: Some(child),
                     marks: AtomicUsize::new(0),
@@ -45,6 +47,11 @@ impl Nginx {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it speaks HTTP/2 without TLS, and ends each connection after 20 requests.
+    pub fn http2_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http2_port)
     }
 
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -126,7 +133,7 @@ async fn run(folder: &Folder, port: u16) -> Option<Child> {
     Some(child)
 }
 
-fn configuration(folder: &Folder, port: u16) -> String {
+fn configuration(folder: &Folder, port: u16, http2_port: u16) -> String {
     let at = |name: &str| folder.file(name);
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", at(name)))
@@ -147,6 +154,11 @@ fn configuration(folder: &Folder, port: u16) -> String {
                  location / {{ add_header Cache-Control no-cache; }}
                  location /minute/ {{ alias {files}/; expires 60s; }}
                  location /second/ {{ alias {files}/; expires 1s; }}
+             }}
+             server {{
+                 listen 127.0.0.1:{http2_port} http2;
+                 keepalive_requests 20;
+                 root {files};
              }}
          }}
         ",

@@ -91,7 +91,15 @@ pub struct Origin {
 
 impl Origin {
     pub async fn start(answer: impl Fn(&Heard) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::start_at("127.0.0.1", 0, answer).await
+    }
+
+    async fn start_at(
+        address: &str,
+        port: u16,
+        answer: impl Fn(&Heard) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((address, port)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Connections::default());
@@ -108,6 +116,13 @@ impl Origin {
             connections,
             _serving: serving,
         }
+    }
+
+    /// One at another address of this machine, that always gives this answer.
+    pub async fn saying_at(address: &str, port: u16, answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        let steps = move |_: &Heard| vec![Step::Content, Step::Say(answer.clone())];
+        Self::start_at(address, port, steps).await
     }
 
     /// One that always gives this answer, after it has read the request.

@@ -7,6 +7,8 @@ pub(super) mod broken_upload;
 mod expect_continue;
 pub(super) mod head_clock;
 pub(super) mod idle_timer;
+pub(super) mod in_flight;
+pub(super) mod replay;
 pub(super) mod response;
 mod response_progress;
 pub(super) mod upload;

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use crate::error::BoxError;
 
 use super::idle_timer::{IdleTimer, StalledBody};
+use super::in_flight::RequestInFlight;
 use super::response_progress::ResponseInProgress;
 
 /// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
@@ -28,6 +29,7 @@ enum Kind {
         body: Incoming,
         idle: IdleTimer,
         _in_progress: Option<ResponseInProgress>,
+        _in_flight: Option<RequestInFlight>,
     },
     /// A body of the proxy's own, until it has been read.
     Text(Option<Bytes>),
@@ -38,11 +40,13 @@ impl ProxyBody {
         body: Incoming,
         idle_timeout: Duration,
         in_progress: Option<ResponseInProgress>,
+        in_flight: Option<RequestInFlight>,
     ) -> Self {
         Self(Kind::Upstream {
             body,
             idle: IdleTimer::new(idle_timeout),
             _in_progress: in_progress,
+            _in_flight: in_flight,
         })
     }
 }

@@ -25,6 +25,11 @@ use super::response_progress::{ResponseInProgress, ResponseProgress};
 /// The body of every outgoing request, whatever type the client's body has.
 pub(in crate::proxy) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// The body of a request without content.
+pub(in crate::proxy) fn empty() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
 /// The content of a request that has any, seen from the side of its response.
 #[derive(Debug)]
 pub(in crate::proxy) struct Upload(UploadFate);
@@ -59,8 +64,7 @@ where
     B::Error: Into<BoxError>,
 {
     if request.body().is_end_stream() {
-        let empty = Empty::new().map_err(|never| match never {});
-        return (request.map(|_| empty.boxed_unsync()), None);
+        return (request.map(|_| empty()), None);
     }
     let response = ResponseProgress::awaited();
     let requested = expectation_of(&mut request, &response);

@@ -8,11 +8,13 @@ pub(super) mod forwarded_fields;
 pub(super) mod layer;
 pub(super) mod validate_request;
 
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Version};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, VIA};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use http_body::Body;
 
 use crate::key::canonical::canonicalize;
+use crate::random::unpredictable_u128;
+use crate::semantics::fields;
 
 use self::forwarded_fields::{Forwarding, Peer, add_forwarded, remove_claims};
 use self::validate_request::{RejectedRequest, validate};
@@ -31,7 +33,13 @@ pub(super) struct RequestRules {
     pub(super) via_name: String,
     pub(super) forwarding: Forwarding,
     pub(super) trust_forwarded: bool,
+    /// Tells this proxy from others of the same name in `Via`.
+    instance: String,
 }
+
+/// The largest number of proxies of one name that a request may have passed. It ends loops through
+/// proxies that remove comments from `Via`, and with them the instances.
+const MAX_PASSES: usize = 8;
 
 impl Default for RequestRules {
     fn default() -> Self {
@@ -39,11 +47,26 @@ impl Default for RequestRules {
             via_name: DEFAULT_NAME.to_owned(),
             forwarding: Forwarding::default(),
             trust_forwarded: false,
+            instance: format!("({:08x})", unpredictable_u128() as u32),
         }
     }
 }
 
 impl RequestRules {
+    /// Whether a request has passed this proxy before (RFC 9110 §7.6.3).
+    fn is_loop(&self, headers: &HeaderMap) -> bool {
+        let mut passes = 0;
+        let mut members = fields::list(headers, &VIA);
+        headers.contains_key(VIA)
+            && members.any(|member| {
+                let mut words = member.split(u8::is_ascii_whitespace);
+                let is_ours = words.nth(1) == Some(self.via_name.as_bytes());
+                passes += usize::from(is_ours);
+                let is_same = is_ours && words.next() == Some(self.instance.as_bytes());
+                is_same || passes > MAX_PASSES
+            })
+    }
+
     /// Puts a request into canonical form, unless it is in it already. An error says why the
     /// request is not forwarded.
     pub(super) fn apply<B: Body>(
@@ -57,6 +80,9 @@ impl RequestRules {
         let keeps_upgrade = websocket::is_requested(&request);
         let (mut head, body) = request.into_parts();
         validate(&mut head)?;
+        if self.is_loop(&head.headers) {
+            return Err(RejectedRequest::Loop);
+        }
         canonicalize(&mut head, keeps_upgrade).map_err(|_| RejectedRequest::Host)?;
         let peer = head.extensions.get::<Peer>().copied();
         let headers = &mut head.headers;
@@ -73,7 +99,8 @@ impl RequestRules {
             remove_claims(headers);
         }
         add_forwarded(headers, self.forwarding, peer);
-        add_via(headers, head.version, &self.via_name);
+        let (name, instance) = (&self.via_name, &self.instance);
+        add_via(headers, head.version, format_args!("{name} {instance}"));
         head.extensions.insert(Canonical);
         Ok(Request::from_parts(head, body))
     }
@@ -233,6 +260,33 @@ mod tests {
         let (uri, headers) = (once.uri().clone(), once.headers().clone());
         let twice = rules.apply(once).expect("a canonical request");
         assert_eq!((twice.uri(), twice.headers()), (&uri, &headers));
-        assert_eq!(headers["via"], "1.1 tower-response-cache");
+        let via = format!("1.1 tower-response-cache {}", rules.instance);
+        assert_eq!(headers["via"], via);
+    }
+
+    /// RFC 9110 §7.6.3, RFC 5842 §7.2.
+    #[test]
+    fn a_request_that_has_passed_this_proxy_before_is_a_loop() {
+        let rules = RequestRules::default();
+        let via = format!("1.1 {DEFAULT_NAME} {}", rules.instance);
+        let renamed = via.replace(DEFAULT_NAME, "edge");
+        let another = format!("1.1 {DEFAULT_NAME} (00)");
+        let many = [&*another; MAX_PASSES + 1].join(", ");
+        for (lines, is_loop) in [
+            (&[("via", &*via)][..], true),
+            (&[("via", "1.0 a, 1.1 b (c)"), ("via", &via)], true),
+            (&[("via", &format!("1.0 a ,{via},2.0 b"))], true),
+            (&[("via", &many)], true),
+            (&[("via", &many[..many.len() - another.len() - 2])], false),
+            (&[("via", &another)], false),
+            (&[("via", &renamed)], false),
+            (&[("via", "1.1"), ("via", "")], false),
+            (&[], false),
+        ] {
+            let mut all = vec![("host", "a")];
+            all.extend(lines);
+            let got = rules.apply(request("GET", "/p", &all)).err();
+            assert_eq!(got, is_loop.then_some(RejectedRequest::Loop), "{lines:?}");
+        }
     }
 }

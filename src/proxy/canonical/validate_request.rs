@@ -27,6 +27,8 @@ pub(in crate::proxy) enum RejectedRequest {
     Asterisk,
     /// `Max-Forwards` of OPTIONS or TRACE is zero (RFC 9110 §7.6.2).
     LastHop,
+    /// The request has passed this proxy before.
+    Loop,
 }
 
 impl RejectedRequest {
@@ -54,8 +56,15 @@ impl RejectedRequest {
                 "this server makes no tunnels\n",
             ),
             Self::Asterisk | Self::LastHop => (StatusCode::NO_CONTENT, ""),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "the request has passed this server before\n",
+            ),
         };
-        tracing::debug!(reason = ?self, "request not forwarded");
+        match self {
+            Self::Loop => tracing::warn!("request not forwarded: it has passed this proxy before"),
+            _ => tracing::debug!(reason = ?self, "request not forwarded"),
+        }
         let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         if !text.is_empty() {

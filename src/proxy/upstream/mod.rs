@@ -3,8 +3,11 @@
 //! Knows nothing of header fields but `Host` and those that refer to resources. Start reading at
 //! `routes`.
 
+pub(super) mod addresses;
 pub(super) mod client;
+mod connect;
+pub(super) mod options;
+pub(super) mod repetition;
 pub(super) mod response_references;
 pub(super) mod routes;
-#[cfg(feature = "proxy-tls")]
-mod tls;
+pub(super) mod server;

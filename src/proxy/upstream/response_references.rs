@@ -136,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::HostPolicy;
+    use crate::proxy::upstream::server::TriedServers;
 
     fn routes(base: &str) -> UpstreamRoutes {
         let mut routes = UpstreamRoutes::new(&format!("http://o:8000{base}")).expect("a URL");
@@ -151,8 +152,9 @@ mod tests {
     ) -> String {
         let host = HeaderValue::from_static("site.test");
         let path = PathAndQuery::from_static(path);
-        let destination = routes.destination(&path, Some(&host), policy);
-        let destination = destination.expect("a destination");
+        let tried = &mut TriedServers::default();
+        let destination = routes.destination(&path, Some(&host), policy, tried);
+        let destination = destination.expect("a server").expect("a destination");
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_bytes(field.1.as_bytes()).expect("a field value");
         headers.insert(field.0, value);

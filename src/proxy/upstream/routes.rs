@@ -1,4 +1,5 @@
-//! The choice of an upstream by path prefix, and the URI and `Host` for it.
+//! The choice of an upstream by path prefix and of one of its servers, and the URI and `Host` for
+//! it.
 
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -8,6 +9,9 @@ use crate::key::normalize_authority;
 use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
+
+use super::options::ClientOptions;
+use super::server::{ChosenServer, MAX_SERVERS, Servers, TriedServers};
 
 /// The `Host` that an upstream receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub(in crate::proxy) struct UpstreamRoutes {
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     scheme: Scheme,
-    authority: Authority,
+    pub(super) servers: Servers,
     /// The path of the upstream's URL, without a slash at its end.
     pub(super) base_path: String,
 }
@@ -42,6 +46,7 @@ pub(super) struct Upstream {
 pub(in crate::proxy) struct Destination<'r> {
     pub(super) routes: &'r UpstreamRoutes,
     pub(super) upstream: &'r Upstream,
+    pub(in crate::proxy) server: ChosenServer,
     pub(in crate::proxy) uri: Uri,
     /// The `Host` for the upstream.
     pub(in crate::proxy) host: HeaderValue,
@@ -54,6 +59,15 @@ impl UpstreamRoutes {
             by_prefix: Vec::new(),
             default: Upstream::parse(url)?,
         })
+    }
+
+    /// Gives all servers clients with these options.
+    pub(in crate::proxy) fn set_client_options(&mut self, options: &ClientOptions) {
+        let prefixed = self.by_prefix.iter_mut().map(|(_, upstream)| upstream);
+        for upstream in prefixed.chain([&mut self.default]) {
+            let authorities: Vec<_> = upstream.servers.authorities().cloned().collect();
+            upstream.servers = Servers::new(&upstream.scheme, authorities, options);
+        }
     }
 
     /// Routes a prefix to another upstream; replaces the route of an equal prefix.
@@ -101,65 +115,78 @@ impl UpstreamRoutes {
         }
         let upstream = self.upstream_of(uri.path());
         let scheme = Some(upstream.scheme.as_str());
-        let host = normalize_authority(upstream.authority.as_str(), scheme);
+        let authority = upstream.servers.authorities().next();
+        let host = authority.and_then(|first| normalize_authority(first.as_str(), scheme));
         if let Some(host) = host.and_then(header_value) {
             request.headers_mut().insert(HOST, host);
         }
     }
 
-    /// The destination of a request in canonical form.
+    /// The destination of a request in canonical form: a server of its upstream that was not tried
+    /// for it. `None` if all were.
     pub(in crate::proxy) fn destination(
         &self,
         path: &PathAndQuery,
         host: Option<&HeaderValue>,
         policy: HostPolicy,
-    ) -> Result<Destination<'_>, ProxyError> {
+        tried: &mut TriedServers,
+    ) -> Option<Result<Destination<'_>, ProxyError>> {
         let upstream = self.upstream_of(path.path());
+        let server = upstream.servers.choose(tried)?;
+        Some(self.destination_at(upstream, server, path, host, policy))
+    }
+
+    fn destination_at<'r>(
+        &'r self,
+        upstream: &'r Upstream,
+        server: ChosenServer,
+        path: &PathAndQuery,
+        host: Option<&HeaderValue>,
+        policy: HostPolicy,
+    ) -> Result<Destination<'r>, ProxyError> {
         let host = match (policy, host) {
             (HostPolicy::Preserve, Some(host)) => host.clone(),
-            _ => header_value(&upstream.authority).ok_or(ProxyErrorKind::Protocol)?,
+            _ => header_value(&server.authority).ok_or(ProxyErrorKind::Protocol)?,
+        };
+        let told = host
+            .to_str()
+            .ok()
+            .filter(|_| server.client.is_keyed_by_host());
+        let authority = match told.map(Authority::try_from) {
+            Some(Ok(authority)) => authority,
+            _ => server.authority.clone(),
         };
         Ok(Destination {
             routes: self,
             upstream,
-            uri: upstream.uri(path)?,
+            uri: upstream.uri(authority, path)?,
+            server,
             host,
         })
     }
 }
 
 impl Upstream {
-    fn parse(url: &str) -> Result<Self, InvalidUpstream> {
-        let invalid = |problem| InvalidUpstream::new(url, problem);
-        let uri: Uri = url.parse().map_err(|_| invalid(UpstreamProblem::NotAUrl))?;
-        // A URI of this type has none: it is dropped without a word.
-        if url.contains('#') {
-            return Err(invalid(UpstreamProblem::HasFragment));
+    /// Reads the URLs of one or more servers, separated by commas, with the same scheme and path.
+    fn parse(urls: &str) -> Result<Self, InvalidUpstream> {
+        let invalid = |problem| InvalidUpstream::new(urls, problem);
+        let parsed: Result<Vec<_>, _> = split_urls(urls).map(parse_url).collect();
+        let mut parsed = parsed?.into_iter();
+        let (scheme, authority, base_path) =
+            parsed.next().ok_or(invalid(UpstreamProblem::NotAUrl))?;
+        let mut authorities = vec![authority];
+        for (other_scheme, authority, other_path) in parsed {
+            if (&other_scheme, &other_path) != (&scheme, &base_path) {
+                return Err(invalid(UpstreamProblem::DifferentServers));
+            }
+            authorities.push(authority);
         }
-        let parts = uri.into_parts();
-        let scheme = parts.scheme.ok_or(invalid(UpstreamProblem::NoScheme))?;
-        if scheme == Scheme::HTTPS && cfg!(not(feature = "proxy-tls")) {
-            return Err(invalid(UpstreamProblem::HttpsDisabled));
+        if authorities.len() > MAX_SERVERS {
+            return Err(invalid(UpstreamProblem::TooManyServers));
         }
-        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-            return Err(invalid(UpstreamProblem::UnknownScheme));
-        }
-        let authority = parts.authority.ok_or(invalid(UpstreamProblem::NoHost))?;
-        if authority.as_str().contains('@') {
-            return Err(invalid(UpstreamProblem::HasUserInfo));
-        }
-        if !has_usable_port(&authority) {
-            return Err(invalid(UpstreamProblem::InvalidPort));
-        }
-        let path = parts.path_and_query;
-        if path.as_ref().is_some_and(|path| path.query().is_some()) {
-            return Err(invalid(UpstreamProblem::HasQuery));
-        }
-        let base_path = path.as_ref().map_or("", |path| path.path());
-        let base_path = base_path.trim_end_matches('/').to_owned();
         Ok(Self {
+            servers: Servers::new(&scheme, authorities, &ClientOptions::default()),
             scheme,
-            authority,
             base_path,
         })
     }
@@ -169,12 +196,14 @@ impl Upstream {
         let own = self.scheme.as_str();
         let normal = |authority| normalize_authority(authority, Some(own));
         scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(own))
-            && normal(authority)
-                .is_some_and(|authority| normal(self.authority.as_str()) == Some(authority))
+            && normal(authority).is_some_and(|authority| {
+                let mut own = self.servers.authorities();
+                own.any(|own| normal(own.as_str()).as_ref() == Some(&authority))
+            })
     }
 
     /// The URI of a path at this upstream.
-    fn uri(&self, path: &PathAndQuery) -> Result<Uri, ProxyError> {
+    fn uri(&self, authority: Authority, path: &PathAndQuery) -> Result<Uri, ProxyError> {
         let path = match self.base_path.is_empty() {
             true => path.clone(),
             false => PathAndQuery::try_from(format!("{}{path}", self.base_path))
@@ -182,11 +211,60 @@ impl Upstream {
         };
         Uri::builder()
             .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
+            .authority(authority)
             .path_and_query(path)
             .build()
             .map_err(|error| ProxyErrorKind::Protocol.caused_by(error))
     }
+}
+
+/// Splits a list of URLs. A comma that no scheme follows is part of a path.
+fn split_urls(urls: &str) -> impl Iterator<Item = &str> {
+    let is_end = |at: usize| urls[at + 1..].starts_with("http");
+    let mut begin = 0;
+    let ends = urls.match_indices(',').map(|(at, _)| at);
+    let ends: Vec<_> = ends.filter(|at| is_end(*at)).chain([urls.len()]).collect();
+    ends.into_iter().map(move |end| {
+        let url = &urls[begin..end];
+        begin = end + 1;
+        url
+    })
+}
+
+/// Reads the URL of a server: its scheme, its host and port, and the path without a slash at its
+/// end.
+fn parse_url(url: &str) -> Result<(Scheme, Authority, String), InvalidUpstream> {
+    let invalid = |problem| InvalidUpstream::new(url, problem);
+    let uri: Uri = url.parse().map_err(|_| invalid(UpstreamProblem::NotAUrl))?;
+    // A URI of this type has none: it is dropped without a word.
+    if url.contains('#') {
+        return Err(invalid(UpstreamProblem::HasFragment));
+    }
+    let parts = uri.into_parts();
+    let scheme = parts.scheme.ok_or(invalid(UpstreamProblem::NoScheme))?;
+    if scheme == Scheme::HTTPS && cfg!(not(feature = "proxy-tls")) {
+        return Err(invalid(UpstreamProblem::HttpsDisabled));
+    }
+    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+        return Err(invalid(UpstreamProblem::UnknownScheme));
+    }
+    let authority = parts.authority.ok_or(invalid(UpstreamProblem::NoHost))?;
+    if authority.as_str().contains('@') {
+        return Err(invalid(UpstreamProblem::HasUserInfo));
+    }
+    if !has_usable_port(&authority) {
+        return Err(invalid(UpstreamProblem::InvalidPort));
+    }
+    let path = parts.path_and_query;
+    if path.as_ref().is_some_and(|path| path.query().is_some()) {
+        return Err(invalid(UpstreamProblem::HasQuery));
+    }
+    let base_path = path.as_ref().map_or("", |path| path.path());
+    Ok((
+        scheme,
+        authority,
+        base_path.trim_end_matches('/').to_owned(),
+    ))
 }
 
 /// Returns whether the port can be connected to. `Uri` takes any digits for one.

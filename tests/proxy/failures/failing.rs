@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::Request;
 use http_body_util::BodyExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tower::ServiceExt;
 use tower_response_cache::proxy::{ProxyErrorKind, ReverseProxy};
 
-use crate::call::{Endless, call, get, to};
+use crate::call::{Endless, call, get};
 use crate::example::PATIENCE;
 use crate::origin::{Nobody, Origin, Step, ok};
 
@@ -180,26 +180,6 @@ async fn leftover_bytes_are_no_answer() {
         if let Ok(answer) = answer {
             assert_eq!(answer.content.as_deref(), Ok("first"));
         }
-    }
-}
-
-/// Nothing that was sent is sent again.
-#[tokio::test]
-async fn a_request_that_was_sent_is_not_sent_again() {
-    let origin = Origin::start(|heard| match heard.request_line() {
-        "GET / HTTP/1.1" => vec![Step::Say(ok("", "").into_bytes())],
-        _ => vec![Step::Content, Step::Close],
-    })
-    .await;
-    let proxy = proxy(&origin);
-    for method in [Method::POST, Method::GET] {
-        call(&proxy, get("/")).await.expect("a kept connection");
-        let request = to(method.clone(), "/once", &[("host", "test.example")]);
-        let failed = call(&proxy, request).await.expect_err("it was closed");
-        assert_eq!(failed.kind(), ProxyErrorKind::Terminated, "{method}");
-        let asked = origin.heard();
-        let once = asked.iter().filter(|heard| heard.head.contains("/once"));
-        assert_eq!(once.count(), 1, "{asked:?}");
     }
 }
 

@@ -45,13 +45,14 @@ async fn fields_of_the_connection_stay_behind() {
         ("upgrade", ""),
         ("proxy-connection", ""),
         ("proxy-authorization", ""),
-        ("via", "1.1 outer | 1.1 edge-1"),
         ("x-end", "to end"),
         ("content-length", ""),
         ("transfer-encoding", ""),
     ] {
         assert_eq!(heard.field(name), expected, "{name}: {}", heard.head);
     }
+    let via = heard.field("via");
+    assert!(via.starts_with("1.1 outer | 1.1 edge-1 ("), "{via}");
     for (name, expected) in [
         ("connection", ""),
         ("x-hop", ""),

@@ -1,0 +1,176 @@
+//! Connecting to one server: DNS lookup, attempts at its addresses, TLS handshake.
+//!
+//! Knows nothing of requests. Start reading with [`ServerConnector`].
+
+mod attempts;
+pub(super) mod connection;
+#[cfg(feature = "proxy-tls")]
+mod tls;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::error::BoxError;
+use crate::proxy::dns_error::DnsError;
+
+use self::attempts::connect_to_first;
+use self::connection::UpstreamConnection;
+use super::addresses::{AvoidedAddresses, Resolver};
+use super::options::ClientOptions;
+
+/// The interval of TCP keep-alive probes.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The least number of connections to keep to a server where the pool has idle ones for each of the
+/// hosts that clients ask for, and so no limit of its own.
+const MIN_KEPT_BY_HOST: usize = 1024;
+
+/// The stream to a server, with TLS if the scheme of its URL is `https`.
+#[cfg(not(feature = "proxy-tls"))]
+type Stream = TokioIo<TcpStream>;
+#[cfg(feature = "proxy-tls")]
+type Stream = hyper_rustls::MaybeHttpsStream<TokioIo<TcpStream>>;
+
+type ConnectionFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+#[cfg(not(feature = "proxy-tls"))]
+type StreamConnector = TcpConnector;
+#[cfg(feature = "proxy-tls")]
+type StreamConnector = hyper_rustls::HttpsConnector<TcpConnector>;
+
+/// Connects to one server, whatever the authority of a request's URI. That is the name for the
+/// TLS handshake, and the key of hyper's pool.
+#[derive(Clone, Debug)]
+pub(super) struct ServerConnector {
+    inner: StreamConnector,
+    timeout: Duration,
+    /// The number of open connections.
+    open: Arc<AtomicUsize>,
+    /// The number of open connections up to which a new one serves more than one request.
+    max_kept: usize,
+}
+
+impl ServerConnector {
+    /// A connector for the server of a URL.
+    pub(super) fn new(server: &Uri, options: &ClientOptions) -> Self {
+        let tcp = TcpConnector::new(server, options.resolver.clone());
+        #[cfg(feature = "proxy-tls")]
+        let tcp = tls::with_tls(tcp, options);
+        Self {
+            inner: tcp,
+            timeout: options.connect_timeout,
+            open: Arc::default(),
+            max_kept: match options.is_keyed_by_host(server) {
+                true => options.max_idle_connections.max(MIN_KEPT_BY_HOST),
+                false => usize::MAX,
+            },
+        }
+    }
+}
+
+impl Service<Uri> for ServerConnector {
+    type Response = TokioIo<UpstreamConnection<TokioIo<Stream>>>;
+    type Error = BoxError;
+    type Future = ConnectionFuture<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let stream = timeout(self.timeout, self.inner.call(uri));
+        let (open, max_kept) = (self.open.clone(), self.max_kept);
+        Box::pin(async move {
+            match stream.await {
+                Ok(stream) => {
+                    let stream = UpstreamConnection::new(TokioIo::new(stream?), open, max_kept);
+                    Ok(TokioIo::new(stream))
+                }
+                Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),
+            }
+        })
+    }
+}
+
+/// Connects to one of a server's addresses.
+#[derive(Clone, Debug)]
+struct TcpConnector {
+    server: Arc<HostAndPort>,
+    resolver: Resolver,
+    avoided: AvoidedAddresses,
+    http: HttpConnector,
+}
+
+#[derive(Debug)]
+struct HostAndPort {
+    /// A name, or an IP address without brackets.
+    host: String,
+    port: u16,
+}
+
+impl TcpConnector {
+    fn new(server: &Uri, resolver: Resolver) -> Self {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.set_keepalive(Some(TCP_KEEPALIVE));
+        let host = server.host().unwrap_or_default();
+        let default_port = if server.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
+        let server = HostAndPort {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: server.port_u16().unwrap_or(default_port),
+        };
+        Self {
+            server: Arc::new(server),
+            resolver,
+            avoided: AvoidedAddresses::default(),
+            http,
+        }
+    }
+
+    async fn connect(self) -> Result<TokioIo<TcpStream>, BoxError> {
+        let HostAndPort { host, port } = &*self.server;
+        let addresses = self.resolver.resolve(host, *port).await;
+        let mut addresses = addresses.map_err(DnsError)?;
+        self.avoided.move_to_end(&mut addresses);
+        let connect = |address: std::net::SocketAddr| {
+            let mut http = self.http.clone();
+            async move {
+                // hyper's connector looks no IP address up.
+                let uri: Uri = format!("http://{address}").parse()?;
+                http.call(uri).await.map_err(BoxError::from)
+            }
+        };
+        let connected = connect_to_first(addresses, connect, &self.avoided).await;
+        connected.ok_or_else(|| BoxError::from(DnsError::no_address()))?
+    }
+}
+
+impl Service<Uri> for TcpConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = ConnectionFuture<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        Box::pin(self.clone().connect())
+    }
+}

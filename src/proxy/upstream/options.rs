@@ -1,0 +1,59 @@
+//! The options of connections to servers.
+
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+
+use super::addresses::Resolver;
+
+/// The options of connections and exchanges; the fields are documented with the options of
+/// [`ReverseProxy`](crate::proxy::ReverseProxy) of these names.
+#[derive(Clone, Debug)]
+pub(in crate::proxy) struct ClientOptions {
+    pub(in crate::proxy) connect_timeout: Duration,
+    pub(in crate::proxy) head_timeout: Duration,
+    pub(in crate::proxy) idle_timeout: Duration,
+    pub(in crate::proxy) max_idle_connections: usize,
+    pub(in crate::proxy) pool_idle_timeout: Duration,
+    pub(in crate::proxy) max_connection_age: Duration,
+    pub(in crate::proxy) max_head: usize,
+    pub(in crate::proxy) http2_only: bool,
+    /// Lets an `https://` upstream choose HTTP/2 by ALPN.
+    pub(in crate::proxy) negotiate_http2: bool,
+    pub(in crate::proxy) resolver: Resolver,
+    /// Names the host that the client asked for in TLS handshakes, if upstreams receive it.
+    pub(in crate::proxy) tls_by_host: bool,
+    #[cfg(feature = "proxy-tls")]
+    pub(in crate::proxy) tls: Option<rustls::ClientConfig>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            max_idle_connections: 128,
+            pool_idle_timeout: Duration::from_secs(30),
+            max_connection_age: Duration::from_secs(60),
+            max_head: 64 * 1024,
+            http2_only: false,
+            negotiate_http2: false,
+            resolver: Resolver::default(),
+            tls_by_host: true,
+            #[cfg(feature = "proxy-tls")]
+            tls: None,
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Whether connections to a server belong to the host that a client asked for, which TLS
+    /// handshakes then name.
+    pub(super) fn is_keyed_by_host(&self, server: &Uri) -> bool {
+        // Upstreams receive the client's host unless HTTP/2 is negotiated or demanded.
+        let preserves_host = !self.http2_only && !self.negotiate_http2;
+        self.tls_by_host && preserves_host && server.scheme() == Some(&Scheme::HTTPS)
+    }
+}

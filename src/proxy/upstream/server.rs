@@ -1,0 +1,273 @@
+//! The servers of an upstream: the choice of one for a request, and which of them do not answer.
+//!
+//! ```text
+//!  healthy --3 failures to connect in a row--> ejected --time is over, next request--> probed
+//!     ^                                           ^                                      |  |
+//!     |                                           '-----failure, for twice as long-------'  |
+//!     '---------------------------------connected-------------------------------------------'
+//! ```
+//!
+//! Only failures to connect count: a client can make a server answer late, or with an error.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use tokio::time::Instant;
+
+use crate::proxy::body::in_flight::{RequestCount, RequestInFlight};
+
+use super::client::UpstreamClient;
+use super::options::ClientOptions;
+
+/// The failures to connect, one after the other, that eject a server.
+const MAX_FAILURES: u32 = 3;
+/// How long a server is ejected at first, and at most.
+const EJECTED_FOR: Duration = Duration::from_secs(5);
+const MAX_EJECTED_FOR: Duration = Duration::from_secs(60);
+
+/// The largest number of servers of one upstream.
+pub(super) const MAX_SERVERS: usize = 64;
+
+/// One server of an upstream.
+#[derive(Debug)]
+pub(in crate::proxy) struct Server {
+    pub(in crate::proxy) authority: Authority,
+    pub(in crate::proxy) client: UpstreamClient,
+    pending: RequestCount,
+    /// Failures to connect since the last success.
+    failures: AtomicU32,
+    /// When the next request may probe an ejected server.
+    probe_at: Mutex<Option<Instant>>,
+}
+
+/// Whether a server may get a request.
+enum Availability {
+    Available,
+    Ejected,
+    /// This request finds out whether the server is back.
+    Probe,
+}
+
+impl Server {
+    fn new(scheme: &Scheme, authority: Authority, options: &ClientOptions) -> Self {
+        let mut url = http::uri::Parts::default();
+        url.scheme = Some(scheme.clone());
+        url.authority = Some(authority.clone());
+        url.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        let url = Uri::from_parts(url).unwrap_or_default();
+        Self {
+            authority,
+            client: UpstreamClient::new(&url, options),
+            pending: RequestCount::default(),
+            failures: AtomicU32::new(0),
+            probe_at: Mutex::new(None),
+        }
+    }
+
+    /// Records that a connection to the server was there.
+    pub(in crate::proxy) fn connected(&self) {
+        if self.failures.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if self.failures.swap(0, Ordering::Relaxed) >= MAX_FAILURES {
+            tracing::info!(server = %self.authority, "upstream server is back");
+        }
+    }
+
+    /// Records that the server could not be connected to.
+    pub(in crate::proxy) fn not_connected(&self) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures < MAX_FAILURES {
+            return;
+        }
+        let doublings = (failures - MAX_FAILURES).min(8);
+        let ejected_for = MAX_EJECTED_FOR.min(EJECTED_FOR * (1 << doublings));
+        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *probe_at = Some(Instant::now() + ejected_for);
+        tracing::warn!(server = %self.authority, failures, ?ejected_for, "upstream server ejected");
+    }
+
+    fn availability(&self) -> Availability {
+        if self.failures.load(Ordering::Relaxed) < MAX_FAILURES {
+            return Availability::Available;
+        }
+        let now = Instant::now();
+        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *probe_at {
+            Some(at) if at > now => Availability::Ejected,
+            _ => {
+                // No other request probes meanwhile.
+                *probe_at = Some(now + MAX_EJECTED_FOR);
+                Availability::Probe
+            }
+        }
+    }
+}
+
+/// The servers of one upstream. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Servers {
+    servers: Arc<[Arc<Server>]>,
+    next: Arc<AtomicUsize>,
+}
+
+/// The servers that were tried for one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::proxy) struct TriedServers(u64);
+
+impl Servers {
+    pub(super) fn new(
+        scheme: &Scheme,
+        authorities: impl IntoIterator<Item = Authority>,
+        options: &ClientOptions,
+    ) -> Self {
+        let server = |authority| Arc::new(Server::new(scheme, authority, options));
+        Self {
+            servers: authorities.into_iter().map(server).collect(),
+            next: Arc::default(),
+        }
+    }
+
+    pub(super) fn authorities(&self) -> impl Iterator<Item = &Authority> {
+        self.servers.iter().map(|server| &server.authority)
+    }
+
+    /// Chooses the server with the fewest requests under way among those that were not tried, and
+    /// prefers one that is not ejected. `None` if all were tried.
+    pub(super) fn choose(&self, tried: &mut TriedServers) -> Option<ChosenServer> {
+        let count = self.servers.len();
+        if let ([server], 0) = (&*self.servers, tried.0) {
+            tried.0 = 1;
+            return Some(ChosenServer {
+                server: server.clone(),
+                in_flight: None,
+            });
+        }
+        let begin = self.next.fetch_add(1, Ordering::Relaxed) % count;
+        let mut best: Option<(bool, usize, usize)> = None;
+        for number in (begin..count).chain(0..begin) {
+            if tried.0 & (1 << number) != 0 {
+                continue;
+            }
+            let server = &self.servers[number];
+            let rank = match server.availability() {
+                Availability::Available => (false, server.pending.get(), number),
+                Availability::Ejected => (true, server.pending.get(), number),
+                Availability::Probe => {
+                    best = Some((false, 0, number));
+                    break;
+                }
+            };
+            // The first of those with the same rank counts: they take turns.
+            if best.is_none_or(|(ejected, pending, _)| (rank.0, rank.1) < (ejected, pending)) {
+                best = Some(rank);
+            }
+        }
+        let (_, _, number) = best?;
+        tried.0 |= 1 << number;
+        let server = self.servers[number].clone();
+        Some(ChosenServer {
+            in_flight: Some(server.pending.begin()),
+            server,
+        })
+    }
+}
+
+/// The server of one request.
+#[derive(Debug)]
+pub(in crate::proxy) struct ChosenServer {
+    server: Arc<Server>,
+    /// `None` if there is no other to choose.
+    pub(in crate::proxy) in_flight: Option<RequestInFlight>,
+}
+
+impl Deref for ChosenServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(count: usize) -> Servers {
+        let authority = |number| Authority::try_from(format!("s{number}:80")).expect("a host");
+        let options = ClientOptions::default();
+        Servers::new(&Scheme::HTTP, (0..count).map(authority), &options)
+    }
+
+    fn choose(servers: &Servers) -> ChosenServer {
+        let chosen = servers.choose(&mut TriedServers::default());
+        chosen.expect("one of them")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_server_with_the_fewest_requests_is_chosen() {
+        let servers = servers(3);
+        let mut under_way: Vec<_> = (0..9).map(|_| choose(&servers)).collect();
+        let pending = |server: &Arc<Server>| server.pending.get();
+        assert!(servers.servers.iter().all(|server| pending(server) == 3));
+        under_way.retain(|chosen| chosen.authority != "s1:80");
+        for _ in 0..3 {
+            under_way.push(choose(&servers));
+            assert_eq!(under_way.last().expect("one").authority, "s1:80");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_server_is_tried_once() {
+        let servers = servers(3);
+        let mut tried = TriedServers::default();
+        let mut names: Vec<_> = std::iter::from_fn(|| servers.choose(&mut tried))
+            .map(|chosen| chosen.authority.to_string())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["s0:80", "s1:80", "s2:80"]);
+    }
+
+    /// A server that does not accept connections gets one request when its time is over.
+    #[tokio::test(start_paused = true)]
+    async fn an_ejected_server_is_probed_by_one_request() {
+        let servers = servers(2);
+        let asked = |name: &str| {
+            let chosen: Vec<_> = (0..10).map(|_| choose(&servers)).collect();
+            chosen
+                .iter()
+                .filter(|chosen| chosen.authority == name)
+                .count()
+        };
+        for _ in 0..MAX_FAILURES {
+            servers.servers[0].not_connected();
+        }
+        assert_eq!(asked("s0:80"), 0);
+        tokio::time::advance(EJECTED_FOR).await;
+        assert_eq!(asked("s0:80"), 1);
+        servers.servers[0].not_connected();
+        tokio::time::advance(EJECTED_FOR).await;
+        assert_eq!(asked("s0:80"), 0);
+        tokio::time::advance(EJECTED_FOR).await;
+        assert_eq!(asked("s0:80"), 1);
+        servers.servers[0].connected();
+        assert_eq!(asked("s0:80"), 5);
+    }
+
+    /// Better one that failed than none.
+    #[tokio::test(start_paused = true)]
+    async fn ejected_servers_are_asked_if_there_are_no_others() {
+        let servers = servers(2);
+        for server in servers.servers.iter() {
+            (0..MAX_FAILURES).for_each(|_| server.not_connected());
+        }
+        let mut tried = TriedServers::default();
+        assert!(servers.choose(&mut tried).is_some());
+        assert!(servers.choose(&mut tried).is_some());
+        assert!(servers.choose(&mut tried).is_none());
+    }
+}

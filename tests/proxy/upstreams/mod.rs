@@ -1,0 +1,9 @@
+//! Connections to upstreams: their loss, their addresses, their servers, their names.
+
+mod addresses;
+mod http2_origin;
+mod loops;
+mod repetition;
+#[cfg(feature = "proxy-tls")]
+mod server_names;
+mod servers;

@@ -1,0 +1,126 @@
+//! The name in TLS handshakes with upstreams (SNI).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind, ReverseProxy};
+
+use crate::call::{call, to};
+
+/// A TLS server for some names, and the names it was asked by for each connection.
+struct TlsOrigin {
+    port: u16,
+    names: Arc<Mutex<Vec<String>>>,
+    trusting: ClientConfig,
+}
+
+async fn serve(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static) {
+    let answer = |_: Request<hyper::body::Incoming>| async {
+        let body = http_body_util::Full::new(bytes::Bytes::from("hello"));
+        Ok::<_, std::convert::Infallible>(http::Response::new(body))
+    };
+    let http = hyper::server::conn::http1::Builder::new();
+    let service = hyper::service::service_fn(answer);
+    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn start(names: &[&str]) -> TlsOrigin {
+    let made = rcgen::generate_simple_self_signed(
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>(),
+    );
+    let made = made.expect("a certificate");
+    let certificate = made.cert.der().clone();
+    let ring = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).expect("a certificate");
+    let trusting = ClientConfig::builder_with_provider(ring.clone())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let key = made.signing_key.serialize_der();
+    let config = ServerConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.try_into().expect("a key"))
+        .expect("a configuration");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let asked = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let name = stream
+                .get_ref()
+                .1
+                .server_name()
+                .unwrap_or_default()
+                .to_owned();
+            asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(name);
+            tokio::spawn(serve(stream));
+        }
+    });
+    TlsOrigin {
+        port,
+        names: seen,
+        trusting,
+    }
+}
+
+/// The requests for these hosts, and the names of the handshakes.
+async fn names(proxy: &ReverseProxy, origin: &TlsOrigin, hosts: &[&str]) -> Vec<String> {
+    for host in hosts {
+        let request = to(Method::GET, "/", &[("host", host)]);
+        let answer = call(proxy, request).await.expect("an answer");
+        assert_eq!(answer.content.as_deref(), Ok("hello"));
+    }
+    std::mem::take(&mut *origin.names.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[tokio::test]
+async fn the_host_that_upstreams_receive_is_named_in_the_handshake() {
+    let origin = start(&["localhost", "one.test", "two.test"]).await;
+    let url = format!("https://localhost:{}", origin.port);
+    let proxy = ReverseProxy::new(&url)
+        .expect("a URL")
+        .tls(origin.trusting.clone());
+    let hosts = ["one.test", "two.test:8443", "one.test", "ONE.test."];
+    // Each host has a connection of its own.
+    let asked = names(&proxy, &origin, &hosts).await;
+    assert_eq!(asked, ["one.test", "two.test"]);
+    let by_upstream = proxy.clone().tls_by_host(false);
+    assert_eq!(names(&by_upstream, &origin, &hosts).await, ["localhost"]);
+    let told = proxy.clone().host(HostPolicy::Upstream);
+    assert_eq!(names(&told, &origin, &hosts).await, ["localhost"]);
+}
+
+/// A host for which the upstream has no certificate is no name of it.
+#[tokio::test]
+async fn a_host_without_a_certificate_is_not_trusted() {
+    let origin = start(&["localhost", "one.test"]).await;
+    let url = format!("https://localhost:{}", origin.port);
+    let proxy = ReverseProxy::new(&url)
+        .expect("a URL")
+        .tls(origin.trusting.clone());
+    for host in ["other.test", "127.0.0.1", "[::1]:80"] {
+        let request = to(Method::GET, "/", &[("host", host)]);
+        let failed = call(&proxy, request).await.expect_err("it has none");
+        assert_eq!(failed.kind(), ProxyErrorKind::Tls, "{host}");
+    }
+    assert_eq!(names(&proxy, &origin, &["one.test"]).await, ["one.test"]);
+}
