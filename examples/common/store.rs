@@ -17,6 +17,13 @@ pub struct StoreOptions {
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379/")]
     pub redis_url: String,
 
+    /// Prefix of all keys in Redis, for --backend redis: 1 to 64 letters, digits, '.', '_' or '-'.
+    /// Instances with one prefix invalidate each other's stored responses; they share them if they
+    /// also have the same upstreams and options of keys, or the same database. A start with others
+    /// than the last one is logged [default: the program's name and a digest of these]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub namespace: Option<String>,
+
     /// Memory for stored responses with --backend memory; the least valuable ones are evicted
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size,
           allow_hyphen_values = true)]
@@ -26,6 +33,15 @@ pub struct StoreOptions {
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = quantity::size,
           allow_hyphen_values = true)]
     pub max_body: u64,
+}
+
+/// What a cache is for, by which those of different sites are kept apart in one Redis.
+pub struct Owner {
+    pub program: &'static str,
+    /// What the responses come from.
+    pub site: String,
+    /// The options that decide what is stored under a key.
+    pub keys: String,
 }
 
 /// The allowance for a stored response's head, in addition to `--max-body`, in bytes.
@@ -51,7 +67,8 @@ pub use shared::open;
 pub type Store = Option<MemoryBackend>;
 
 #[cfg(not(feature = "redis"))]
-pub async fn open(options: &StoreOptions, _namespace: &str) -> Result<Store, Box<dyn Error>> {
+pub async fn open(options: &StoreOptions, owner: &Owner) -> Result<Store, Box<dyn Error>> {
+    tracing::debug!(owner.program, owner.site, owner.keys, "cache");
     match options.backend {
         BackendKind::Redis => {
             Err("--backend redis needs the feature redis: build with --features redis".into())
@@ -85,19 +102,26 @@ mod shared {
     use tower_response_cache::backend::redis::RedisOptions;
     use tower_response_cache::backend::{Either, Guarded, MemoryBackend, RedisBackend};
 
-    use super::{BackendKind, StoreOptions};
+    use super::{BackendKind, Owner, StoreOptions};
 
     /// The backend in this process, or the one that is shared by several.
     pub type Store = Either<Option<MemoryBackend>, Guarded<RedisBackend>>;
 
-    pub async fn open(options: &StoreOptions, namespace: &str) -> Result<Store, Box<dyn Error>> {
+    pub async fn open(options: &StoreOptions, owner: &Owner) -> Result<Store, Box<dyn Error>> {
         if options.backend != BackendKind::Redis {
             return super::local(options).map(Either::Left);
         }
         let redis = RedisOptions::new(&options.redis_url)
-            .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?
-            .namespace(namespace)
-            .build();
+            .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?;
+        let redis = match &options.namespace {
+            Some(name) => redis
+                .try_namespace(name)
+                .map_err(|error| format!("--namespace: {error}"))?,
+            None => redis.namespace_for(owner.program, &owner.site),
+        };
+        let description = format!("{}; {}", owner.site, owner.keys);
+        let redis = redis.owner(&description).build();
+        tracing::info!(?redis, "responses are stored in redis");
         if let Err(error) = redis.connect().await {
             let error = with_causes(&error);
             tracing::warn!(error, "redis cannot be used; serving uncached until it can");

@@ -78,10 +78,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let store = store::open(&options.store, "products").await?;
     let path = &options.database;
     let database = Database::open(path, options.database_delay)
         .map_err(|error| format!("cannot open the database {path}: {error}"))?;
+    let store = store::open(&options.store, &owner(path)).await?;
     let listen = &options.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -98,6 +98,19 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Instances share their stored responses if they share a database.
+fn owner(database: &str) -> store::Owner {
+    let site = match std::fs::canonicalize(database) {
+        Ok(file) => format!("database {}", file.display()),
+        Err(_) => format!("database in memory {}", uuid::Uuid::new_v4()),
+    };
+    store::Owner {
+        program: "products",
+        site,
+        keys: "authority products".to_owned(),
+    }
 }
 
 fn build_app(cache: CacheLayer<impl Backend>, database: Database) -> Router {

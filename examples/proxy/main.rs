@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let proxy = options.reverse_proxy()?;
-    let store = store::open(&options.store, "proxy").await?;
+    let store = store::open(&options.store, &options.owner()).await?;
     let listen = &options.listen;
     let listener = TcpListener::bind(listen)
         .await

@@ -7,7 +7,7 @@ use tower_response_cache::Ttl;
 use tower_response_cache::proxy::{Forwarding, HostPolicy, InvalidUpstream, ReverseProxy};
 
 use crate::quantity;
-use crate::store::StoreOptions;
+use crate::store::{Owner, StoreOptions};
 
 /// A caching reverse proxy for HTTP/1.1 and HTTP/2, like nginx proxy_cache or Varnish.
 ///
@@ -206,6 +206,23 @@ pub struct Upstream {
     url: String,
 }
 
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = self.url.trim_end_matches('/');
+        match &self.prefix {
+            Some(prefix) => write!(f, "{prefix}={url}"),
+            None => f.write_str(url),
+        }
+    }
+}
+
+/// The names of a list, whatever their order.
+fn sorted(names: &[String]) -> String {
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(",")
+}
+
 impl std::str::FromStr for Upstream {
     type Err = InvalidUpstream;
 
@@ -264,6 +281,27 @@ impl Options {
     /// Whether all hosts that clients ask for are one site.
     pub fn is_one_site(&self) -> bool {
         self.host == HostHeader::Upstream || self.http2_upstream
+    }
+
+    /// What the cache is for: other upstreams have other pages under the same keys.
+    pub fn owner(&self) -> Owner {
+        let mut upstreams: Vec<String> = self.upstream.iter().map(Upstream::to_string).collect();
+        upstreams.sort();
+        let (host, forwarding) = (self.host, self.forwarding);
+        Owner {
+            program: "proxy",
+            site: format!(
+                "upstream {}; host {host:?}; one site {}",
+                upstreams.join(" "),
+                self.is_one_site()
+            ),
+            keys: format!(
+                "forwarding {forwarding:?}; trust forwarded {}; ignore cookies {}; credentials {}",
+                self.trust_forwarded,
+                sorted(&self.ignore_cookies),
+                sorted(&self.credential_fields),
+            ),
+        }
     }
 
     pub fn ttl(&self) -> Option<Ttl> {

@@ -177,6 +177,12 @@ impl CacheKey {
         self.selector
     }
 
+    /// Returns the key with another selector.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn with_selector(self, selector: u128) -> Self {
+        Self { selector, ..self }
+    }
+
     /// Returns the digest of the selecting fields; 0 if the response does not vary.
     #[must_use]
     pub const fn variant(&self) -> u128 {

@@ -126,3 +126,63 @@ async fn responses_of_a_dead_instance_end_with_their_lifetime() {
     })
     .await;
 }
+
+/// N38. Nothing of one database is served from another one.
+#[tokio::test]
+async fn instances_of_other_databases_share_nothing() {
+    let redis = RedisServer::start().await;
+    let folders = [Folder::new("a"), Folder::new("b")].map(|folder| (folder.database(), folder));
+    for databases in [[":memory:", ":memory:"], [&folders[0].0, &folders[1].0]] {
+        let one = instance(&redis.url(), databases[0], &[]).await;
+        let other = instance(&redis.url(), databases[1], &[]).await;
+        let path = one.post("Lamp", 1.0).await.header("location");
+        for target in ["/products", &path] {
+            one.get(target).await;
+            one.until("/under_way/tasks", 0).await;
+            assert_eq!(one.get(target).await.source(), "cache", "{databases:?}");
+            assert_eq!(
+                other.get(target).await.source(),
+                "database",
+                "{databases:?}"
+            );
+        }
+    }
+}
+
+/// However its path is spelled, a database is one.
+#[cfg(unix)]
+#[tokio::test]
+async fn instances_of_one_database_share_under_each_of_its_paths() {
+    let (redis, folder) = (RedisServer::start().await, Folder::new("spelled"));
+    let database = folder.database();
+    let one = instance(&redis.url(), &database, &[]).await;
+    let path = one.post("Lamp", 1.0).await.header("location");
+    one.get(&path).await;
+    one.until("/under_way/tasks", 0).await;
+    let linked = format!("{database}.link");
+    std::os::unix::fs::symlink(&database, &linked).expect("a link");
+    let dotted = database.replace("/products.db", "/./products.db");
+    for spelled in [linked, dotted] {
+        let other = instance(&redis.url(), &spelled, &[]).await;
+        assert_eq!(other.get(&path).await.source(), "cache", "{spelled}");
+    }
+}
+
+/// Instances with one namespace invalidate each other's responses.
+#[tokio::test]
+async fn a_namespace_can_be_given() {
+    let (redis, folder) = (RedisServer::start().await, Folder::new("named"));
+    let database = folder.database();
+    let named = ["--namespace", "shop"];
+    let one = instance(&redis.url(), &database, &named).await;
+    let other = instance(&redis.url(), &database, &named).await;
+    let path = one.post("Lamp", 1.0).await.header("location");
+    one.get(&path).await;
+    one.until("/under_way/tasks", 0).await;
+    assert_eq!(other.get(&path).await.source(), "cache");
+    other.put(&path, "Lamp", 2.0).await;
+    assert_eq!(one.get(&path).await.data()["price"], 2.0);
+    let names = redis.command(&["KEYS", "shop:*"]).await;
+    let all = redis.command(&["DBSIZE"]).await.integer();
+    assert_eq!(names.array().len() as i64, all);
+}

@@ -12,6 +12,8 @@ mod http2;
 #[allow(dead_code, reason = "other programs use the rest of it")]
 #[path = "../support/logs.rs"]
 mod logs;
+#[cfg(feature = "redis")]
+mod namespaces;
 mod nginx;
 mod origin;
 mod raw;

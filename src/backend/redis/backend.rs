@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect_error::RedisConnectError;
-use super::connection::{ConnectionOptions, Pool};
+use super::connection::{ConnectionOptions, HandshakeOptions, OwnerRecord, Pool};
 use super::operations::ProtocolClient;
 use super::options::RedisOptions;
 use super::options_error::RedisOptionsError;
@@ -94,10 +94,9 @@ impl RedisOptions {
         let connection = ConnectionOptions {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
-            trust_restarts: self.trust_restarts,
+            handshake: self.handshake(),
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
-            probe_key: self.namespace.probe().into(),
         };
         let pool = Pool::new(self.no_delay_client(), self.max_connections, connection);
         let namespace = self.namespace.clone();
@@ -109,6 +108,24 @@ impl RedisOptions {
             client,
             options: self,
         }))
+    }
+}
+
+impl RedisOptions {
+    fn handshake(&self) -> HandshakeOptions {
+        let record = |owner| OwnerRecord::new(self.namespace.owner(), owner, NAMESPACE_TTL);
+        HandshakeOptions {
+            trust_restarts: self.trust_restarts,
+            probe_key: self.namespace.probe().into(),
+            owner: self.owner.record().map(record),
+        }
+    }
+}
+
+impl RedisBackend {
+    /// Returns what names the entry of a key: other owners have other names.
+    fn own(&self, key: &CacheKey) -> CacheKey {
+        self.0.options.owner.key_of(key)
     }
 }
 
@@ -124,7 +141,7 @@ impl Backend for RedisBackend {
     type Fence = RedisFence;
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
-        Ok(self.0.client.lookup(key, now).await?)
+        Ok(self.0.client.lookup(&self.own(key), now).await?)
     }
 
     async fn get_with_variant(
@@ -160,7 +177,11 @@ impl Backend for RedisBackend {
         if response.weight() as u64 > self.max_response_size() {
             return Ok(PutOutcome::TooLarge);
         }
-        Ok(self.0.client.put(key, fence, &response, now).await?)
+        Ok(self
+            .0
+            .client
+            .put(&self.own(key), fence, &response, now)
+            .await?)
     }
 
     async fn replace(
@@ -175,11 +196,13 @@ impl Backend for RedisBackend {
             client.invalidate_resource(key.resource()).await?;
             return Ok(PutOutcome::TooLarge);
         }
-        Ok(client.replace(key, fence, &response, now).await?)
+        Ok(client
+            .replace(&self.own(key), fence, &response, now)
+            .await?)
     }
 
     async fn remove(&self, key: &CacheKey, fence: RedisFence) -> Result<bool, BackendError> {
-        Ok(self.0.client.remove(key, fence).await?)
+        Ok(self.0.client.remove(&self.own(key), fence).await?)
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {

@@ -72,6 +72,8 @@
 //! trc:e:{resource}…  expiry, invalidation     entry: lease 48 | number of groups 1 | group tokens
 //!                                             | encoded response, or rule of its variants
 //! trc:v:{resource}…  the same, another rule   variants of a response, the latest first
+//! trc:o              expiry; the next owner   description of the last owner
+//! trc:p              at once                  a new connection tries commands on it
 //!
 //! seal = digest of the server's run_id and master_replid, and of the resource or group
 //! ```
@@ -81,7 +83,13 @@
 //!
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
 //! request is readable in a name. Stripes are explained under *Write-through*. All keys expire.
-//! Lease, entries and variants of one resource share a hash slot, as Redis Cluster will need it.
+//!
+//! The names of entries and variants also depend on the [owner](RedisOptions::owner); those of
+//! tokens do not, so that an invalidation reaches the responses of all owners.
+//!
+//! Lease, entries and variants of one resource share a hash slot. The other keys do not, and an
+//! invalidation removes keys of two slots in one step. That is safe because a node of a Cluster,
+//! which would refuse such a step, is not used: see [`RedisProblem::ClusterNode`].
 //!
 //! ```text
 //!  Lookup                                   Redis

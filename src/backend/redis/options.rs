@@ -11,6 +11,7 @@ use redis::{Client, ConnectionAddr, IntoConnectionInfo};
 
 use super::options_error::RedisOptionsError;
 use super::protocol::keys::Namespace;
+use super::protocol::owner::{self, Owner};
 use crate::backend::DEFAULT_MAX_VARIANTS;
 use crate::key::DigestSeed;
 
@@ -33,6 +34,7 @@ use crate::key::DigestSeed;
 pub struct RedisOptions {
     client: Client,
     pub(super) namespace: Namespace,
+    pub(super) owner: Owner,
     key_secret: Box<str>,
     pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
@@ -85,6 +87,7 @@ impl RedisOptions {
         Self {
             client,
             namespace: Namespace::new("trc").expect("the default namespace is valid"),
+            owner: Owner::new(""),
             key_secret: "".into(),
             max_connections: 2,
             connect_timeout: Duration::from_secs(1),
@@ -104,6 +107,7 @@ impl RedisOptions {
 /// # fn main() -> Result<(), RedisOptionsError> {
 /// let backend = RedisOptions::new("redis://127.0.0.1:6379/")?
 ///     .namespace("shop-v2")
+///     .owner("query: without utm_*")
 ///     .key_secret("a value that all instances know")
 ///     .build();
 /// # Ok(())
@@ -112,9 +116,9 @@ impl RedisOptions {
 impl RedisOptions {
     /// Sets the prefix of all keys in Redis.
     ///
-    /// Default: `trc`. Backends with the same namespace and [`key_secret`](Self::key_secret) share
-    /// their stored responses. Caches whose options make different keys for the same request need
-    /// different namespaces.
+    /// Default: `trc`. Backends with the same namespace, [`owner`](Self::owner) and
+    /// [`key_secret`](Self::key_secret) share their stored responses. Caches of different sites
+    /// need different namespaces: see [`namespace_for`](Self::namespace_for).
     ///
     /// # Panics
     /// If the name is not 1 to 64 letters, digits, `.`, `_` or `-`. Use
@@ -135,6 +139,34 @@ impl RedisOptions {
         let namespace = Namespace::new(name);
         let namespace = namespace.ok_or_else(|| RedisOptionsError::invalid_namespace(name))?;
         Ok(Self { namespace, ..self })
+    }
+
+    /// Sets the prefix of all keys in Redis to a name and a digest of what the cache is for, such as
+    /// the addresses behind a proxy: caches of different sites get different namespaces.
+    ///
+    /// The digest has 16 hexadecimal digits: `proxy-0123456789abcdef`. Instances that are to share
+    /// stored responses and invalidations need the same description.
+    ///
+    /// # Panics
+    /// If the name is not 1 to 47 letters, digits, `.`, `_` or `-`.
+    pub fn namespace_for(self, name: &str, site: &str) -> Self {
+        let digest = (owner::digest(site) >> 64) as u64;
+        self.namespace(&format!("{name}-{digest:016x}"))
+    }
+
+    /// Sets a description of everything that decides what is stored under a key: which options make
+    /// the keys, and for which service.
+    ///
+    /// Default: empty. In one namespace, a backend never finds responses that one with another
+    /// description has stored; their invalidations reach each other. So a change of options costs
+    /// misses while instances with the old ones still run, and no outdated or foreign response.
+    ///
+    /// The last description is recorded under the key `{namespace}:o`. A backend that finds another
+    /// one there when it connects logs both once, at level WARN. The description is no place for
+    /// secrets.
+    pub fn owner(self, description: &str) -> Self {
+        let owner = Owner::new(description);
+        Self { owner, ..self }
     }
 
     /// Sets a secret that key names in Redis depend on. The names are digests of requests; without
@@ -307,6 +339,7 @@ impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
             .field("namespace", &self.namespace.as_str())
+            .field("owner", &self.owner)
             .field("max_connections", &self.max_connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("response_timeout", &self.response_timeout)

@@ -5,7 +5,8 @@ use tower_response_cache::backend::RedisBackend;
 use tower_response_cache::{Cache, CacheLayer};
 
 use crate::backend::options;
-use crate::support::origin::{Origin, cacheable};
+use crate::support::logs::Logs;
+use crate::support::origin::{Origin, answer, cacheable};
 use crate::support::redis::{RedisServer, until};
 use crate::support::{get, put, send};
 
@@ -102,4 +103,121 @@ async fn databases_do_not_share() {
     assert!(!one.hits().await && !other.hits().await);
     one.layer.handle().clear().await.expect("cleared");
     assert!(!one.hits().await && other.hits().await);
+}
+
+fn owned(server: &RedisServer, owner: &str) -> Instance {
+    let options = options(&server.url(), "shop").owner(owner);
+    Instance::new(options.build())
+}
+
+/// N38. Owners of one namespace find none of each other's responses, and a write of one invalidates
+/// those of all.
+#[tokio::test]
+async fn owners_share_invalidations_and_no_responses() {
+    let server = RedisServer::start().await;
+    let owners = [
+        owned(&server, ""),
+        owned(&server, "upstream a"),
+        owned(&server, "upstream b"),
+        owned(&server, "upstream a; query sorted"),
+    ];
+    for owner in &owners {
+        assert!(!owner.hits().await);
+    }
+    for owner in &owners {
+        assert!(owner.hits().await);
+    }
+    let same = owned(&server, "upstream a");
+    assert!(same.hits().await);
+    owners[1].writes().await;
+    for owner in &owners {
+        assert!(!owner.hits().await);
+    }
+    assert!(same.hits().await);
+    owners[2].layer.handle().clear().await.expect("cleared");
+    for owner in &owners {
+        assert!(!owner.hits().await);
+    }
+}
+
+/// Also of variants, and of responses that a write has stored.
+#[tokio::test]
+async fn owners_share_no_variants_and_no_responses_of_writes() {
+    let server = RedisServer::start().await;
+    let open = |owner: &'static str| {
+        let origin = Origin::at_once(move |request| {
+            let path = request.uri().path();
+            let lines = [
+                ("cache-control", "max-age=60"),
+                ("content-location", path),
+                ("vary", "accept-language"),
+            ];
+            answer(200, &lines, owner)
+        });
+        let backend = options(&server.url(), "shop").owner(owner).build();
+        let layer = CacheLayer::new(backend).write_through(true);
+        (layer.layer(origin), layer)
+    };
+    let (one, other) = (open("one"), open("other"));
+    for write in [get("/a"), put("/a")] {
+        send(&one.0, write).await;
+        until("it is stored", async || {
+            send(&one.0, get("/a")).await.is_hit()
+        })
+        .await;
+        let answer = send(&other.0, get("/a")).await;
+        assert!(!answer.is_hit());
+        assert_eq!(answer.body, "other");
+        assert_eq!(send(&one.0, get("/a")).await.body, "one");
+    }
+}
+
+/// Both are named in one line, whatever the number of connections.
+#[tokio::test]
+async fn another_owner_is_told_once() {
+    let server = RedisServer::start().await;
+    let connect = async |owner: &str| {
+        let logs = Logs::new();
+        let options = options(&server.url(), "shop").owner(owner);
+        let backend = options.max_connections(4).build();
+        for _ in 0..8 {
+            backend.connect().await.expect("a connection");
+        }
+        logs.lines("redis namespace was last used with another configuration")
+    };
+    assert!(connect("").await.is_empty());
+    assert!(connect("one").await.is_empty());
+    let lines = connect("other").await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["shop:o", "own=\"other\"", "other=\"one\""] {
+        assert!(lines[0].contains(part), "{lines:?}");
+    }
+    assert!(connect("other").await.is_empty());
+    let lives = server.command(&["PTTL", "shop:o"]).await.integer();
+    assert!(lives > 0, "{lives}");
+    // Whatever another program has put there is no owner.
+    for value in [&["SADD", "shop:o", "a"][..], &["SET", "shop:o", "\u{7}"]] {
+        server.command(&["DEL", "shop:o"]).await;
+        server.command(value).await;
+        let told = connect("one").await.len();
+        assert_eq!(told, usize::from(value[0] == "SET"));
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_for_a_site_is_a_name_and_a_digest() {
+    let server = RedisServer::start().await;
+    let open = |site| {
+        let options = options(&server.url(), "shop").namespace_for("proxy", site);
+        Instance::new(options.build())
+    };
+    let (one, same, other) = (open("http://a"), open("http://a"), open("http://b"));
+    assert!(!one.hits().await && same.hits().await && !other.hits().await);
+    one.writes().await;
+    assert!(!same.hits().await && other.hits().await);
+    let names = server.command(&["KEYS", "proxy-*:n"]).await;
+    assert_eq!(names.array().len(), 2);
+    for name in names.array() {
+        assert_eq!(name.text().len(), "proxy-0123456789abcdef:n".len());
+    }
 }

@@ -4,12 +4,15 @@
 //! A connection that could not invalidate is not used for lookups either: other instances would go
 //! on serving what this one has overwritten. Start with [`shake_hands`].
 
+use std::sync::Arc;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, ServerError, Value};
 use tokio::time::Instant;
 
 use super::clocks::{ServerClock, monotonic_millis};
 use super::command_error::CommandError;
+use super::owner_record::OwnerRecord;
 use super::problem::RedisProblem;
 use super::script::LuaScript;
 use super::server_info::{ServerIdentity, ServerInfo, bulk_text, info_field, server_info_commands};
@@ -27,6 +30,31 @@ return try('SET', '', 'PX', 1000) or try('GET') or try('PEXPIRE', 1000) or try('
   or try('LPUSH', '') or try('LRANGE', 0, -1) or try('LTRIM', 0, 1) or try('LREM', 0, '')
   or try('PTTL') or false";
 
+/// Options of a handshake.
+#[derive(Clone, Debug)]
+pub(crate) struct HandshakeOptions {
+    /// Whether a server stays the same over a restart or a failover.
+    pub(crate) trust_restarts: bool,
+    /// A key on which commands are tried.
+    pub(crate) probe_key: Arc<str>,
+    /// The configuration that uses the namespace, if it has a name.
+    pub(crate) owner: Option<OwnerRecord>,
+}
+
+impl HandshakeOptions {
+    /// The commands of a handshake: identity, clock, probe and owner.
+    fn commands(&self) -> Pipeline {
+        let probe = LuaScript::new(PROBE).eval(&[self.probe_key.to_string()], &[]);
+        let mut pipeline = server_info_commands();
+        pipeline.cmd("INFO").arg("server");
+        pipeline.add_command(probe);
+        if let Some(owner) = &self.owner {
+            pipeline.add_command(owner.exchange());
+        }
+        pipeline
+    }
+}
+
 /// What a handshake finds out.
 pub(super) struct Handshake {
     pub(super) identity: ServerIdentity,
@@ -43,10 +71,9 @@ pub(super) struct Handshake {
 /// The [problem](RedisProblem) that keeps the server from being used.
 pub(super) async fn shake_hands(
     connection: &mut MultiplexedConnection,
-    probe_key: &str,
-    trust_restarts: bool,
+    options: &HandshakeOptions,
 ) -> Result<Handshake, CommandError> {
-    let pipeline = commands(probe_key);
+    let pipeline = options.commands();
     let sent = monotonic_millis(Instant::now());
     let replies = connection.send_packed_commands(&pipeline, 0, pipeline.len());
     let replies = replies.await.map_err(CommandError::from_connecting)?;
@@ -61,7 +88,7 @@ pub(super) async fn shake_hands(
         return Err(RedisProblem::Replica.into());
     }
     let identity = match (
-        trust_restarts,
+        options.trust_restarts,
         info_field(server, "run_id"),
         info.replication_id,
     ) {
@@ -70,20 +97,14 @@ pub(super) async fn shake_hands(
         (false, ..) => return Err(RedisProblem::NoInfo.into()),
     };
     check_probe(replies.get(3))?;
+    if let (Some(owner), Some(reply)) = (&options.owner, replies.get(4)) {
+        owner.compare(reply);
+    }
     Ok(Handshake {
         identity,
         replication_id: info.replication_id.map(str::to_owned),
         clock: ServerClock::new(info.clock_millis, sent, received),
     })
-}
-
-/// The commands of a handshake: identity, clock and probe.
-fn commands(probe_key: &str) -> Pipeline {
-    let (keys, script) = ([probe_key.to_owned()], LuaScript::new(PROBE));
-    let mut pipeline = server_info_commands();
-    pipeline.cmd("INFO").arg("server");
-    pipeline.add_command(script.eval(&keys, &[]));
-    pipeline
 }
 
 /// Checks the mode in a reply to `INFO server`.

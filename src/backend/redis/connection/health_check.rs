@@ -90,7 +90,7 @@ impl Connection {
 
     fn is_same_primary(&self, info: &ServerInfo<'_>) -> bool {
         let is_same = info.replication_id.unwrap_or_default() == self.replication_id;
-        !info.is_replica && (is_same || self.options.trust_restarts)
+        !info.is_replica && (is_same || self.options.handshake.trust_restarts)
     }
 
     fn checks(&self) -> MutexGuard<'_, Checks> {

@@ -20,6 +20,7 @@ mod command_error;
 mod handshake;
 mod health_check;
 mod multiplexed;
+mod owner_record;
 mod pool;
 mod problem;
 mod reply_monitor;
@@ -27,7 +28,9 @@ mod script;
 mod server_info;
 
 pub(crate) use self::command_error::CommandError;
+pub(crate) use self::handshake::HandshakeOptions;
 pub(crate) use self::multiplexed::{Connection, ConnectionOptions};
+pub(crate) use self::owner_record::OwnerRecord;
 pub(crate) use self::pool::{Pool, ScriptCall};
 pub use self::problem::RedisProblem;
 pub(crate) use self::script::LuaScript;

@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value};
 
 use super::clocks::{Checks, ServerClock, SuspendAwareInstant};
 use super::command_error::CommandError;
-use super::handshake::shake_hands;
+use super::handshake::{HandshakeOptions, shake_hands};
 use super::problem::RedisProblem;
 use super::reply_monitor::ReplyMonitor;
 use super::server_info::ServerIdentity;
@@ -26,13 +26,10 @@ const WRITE_QUEUE: usize = 1024;
 pub(crate) struct ConnectionOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
-    /// Whether a server stays the same over a restart or a failover.
-    pub(crate) trust_restarts: bool,
+    pub(crate) handshake: HandshakeOptions,
     /// A key whose expiry each health check renews to `keep_alive_ttl`.
     pub(crate) keep_alive_key: Arc<str>,
     pub(crate) keep_alive_ttl: Duration,
-    /// A key on which commands are tried.
-    pub(crate) probe_key: Arc<str>,
 }
 
 /// One connection to a primary, with the identity of its server.
@@ -75,7 +72,7 @@ impl Connection {
         let inner = client.get_multiplexed_async_connection_with_config(&config);
         let mut inner = inner.await.map_err(CommandError::from_connecting)?;
         let begun = SuspendAwareInstant::now();
-        let handshake = shake_hands(&mut inner, &options.probe_key, options.trust_restarts).await?;
+        let handshake = shake_hands(&mut inner, &options.handshake).await?;
         Ok(Self {
             identity: handshake.identity,
             replication_id: handshake.replication_id.unwrap_or_default(),

@@ -47,6 +47,11 @@ impl Namespace {
         format!("{}:p", self.0)
     }
 
+    /// The key of the record of the configuration that last used the namespace.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}:o", self.0)
+    }
+
     /// The key of a resource's lease token.
     pub(crate) fn lease(&self, resource: &Resource) -> String {
         let mut name = self.resource_key('l', resource, 0);

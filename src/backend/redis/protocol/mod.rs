@@ -10,6 +10,7 @@
 pub(crate) mod entry;
 pub(crate) mod fence;
 pub(crate) mod keys;
+pub(crate) mod owner;
 pub(crate) mod replies;
 pub(crate) mod scripts;
 pub(crate) mod tokens;
