@@ -184,3 +184,111 @@ impl UncacheableRequests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::semantics::request_kind::RequestKind::{Plain, WithBoth, WithCookies};
+    use crate::state::noted_requests::RequestDigester;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+    }
+
+    fn requests() -> Vec<RequestDigest> {
+        let digester = RequestDigester::default();
+        let name = HeaderName::from_static("x-number");
+        let fields = |number| HeaderMap::from_iter([(name.clone(), HeaderValue::from(number))]);
+        let digest = |number: u16| digester.digest(b"", &fields(number));
+        (0..20).map(digest).collect()
+    }
+
+    #[test]
+    fn many_refusals_are_believed_where_nothing_shows_that_others_are_not_refused() {
+        use ExpectedRefusal::{Alike, No, OfMany};
+        let (key, requests) = (CacheKey::for_path("/a"), requests());
+        // The kind, the numbers of refused responses and rejected requests, whether a response is
+        // known, when one could be stored, and what another request expects at second 50.
+        #[rustfmt::skip]
+        let rows = [
+            (Plain, 7, 0, false, None, No),
+            (Plain, 8, 0, false, None, OfMany),
+            (Plain, 0, 8, false, None, OfMany),
+            (Plain, 8, 0, true, None, OfMany),
+            (WithCookies, 7, 0, false, None, No),
+            (WithCookies, 8, 0, false, None, Alike),
+            (WithCookies, 7, 1, false, None, OfMany),
+            (WithCookies, 0, 8, false, None, OfMany),
+            (WithCookies, 8, 0, true, None, OfMany),
+            (WithCookies, 8, 0, false, Some((WithCookies, 0)), OfMany),
+            (WithCookies, 8, 0, false, Some((WithBoth, 0)), Alike),
+            (WithBoth, 8, 0, false, Some((WithBoth, 0)), OfMany),
+            (WithBoth, 8, 0, false, None, Alike),
+        ];
+        for row in rows {
+            let (kind, refused, rejected, is_known, storable, expected) = row;
+            let uncacheable = UncacheableRequests::default();
+            if let Some((kind, second)) = storable {
+                uncacheable.note_storable((&key, kind), at(second), TTL);
+            }
+            for (number, request) in requests[..refused + rejected].iter().enumerate() {
+                let cause = match number < refused {
+                    true => RefusalCause::Response,
+                    false => RefusalCause::Request,
+                };
+                uncacheable.note((NotedKey::new(&key, kind), *request), cause, at(45), TTL);
+            }
+            let find = |second, request: usize| {
+                let request = || requests[request];
+                uncacheable.expected((&key, kind), at(second), request, is_known)
+            };
+            assert_eq!((find(50, 19), find(50, 0)), (expected, Alike), "{row:?}");
+            if storable.is_some() {
+                assert_eq!(find(61, 19), Alike, "{row:?}, a minute later");
+            }
+        }
+    }
+
+    #[test]
+    fn refused_refreshes_are_believed_by_number_and_time() {
+        use ExpectedRefusal::{Alike, No, OfMany};
+        let (key, requests) = (CacheKey::for_path("/a"), requests());
+        let noted = |request: usize| (NotedKey::new(&key, Plain), requests[request]);
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (cause, counts) in [
+            (RefusalCause::Response, true),
+            (RefusalCause::Request, false),
+        ] {
+            let uncacheable = UncacheableRequests::default();
+            for count in 1..=9 {
+                uncacheable.note(noted(count), cause, at(0), TTL);
+                // Without a note on its request it was not refused.
+                uncacheable.note_refresh(noted(19), at(0), day);
+                uncacheable.note_refresh(noted(count), at(0), day * 2);
+                let find = |request, second, stale_for| {
+                    let stale_for = Duration::from_secs(stale_for);
+                    uncacheable.expected_of_refresh(noted(request), at(second), stale_for)
+                };
+                let expected = |enough| {
+                    if counts && count >= enough {
+                        OfMany
+                    } else {
+                        No
+                    }
+                };
+                assert_eq!(find(18, 10, 59), expected(8), "{cause:?} {count}");
+                assert_eq!(find(18, 10, 60), expected(3), "{cause:?} {count}");
+                let own = if counts { Alike } else { No };
+                assert_eq!(find(count, 86_399, 0), own, "{cause:?} {count}");
+            }
+            let found = uncacheable.expected_of_refresh(noted(9), at(86_400), TTL);
+            assert_eq!(found, No, "{cause:?}, a day later");
+        }
+    }
+}

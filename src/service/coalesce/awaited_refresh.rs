@@ -3,8 +3,8 @@
 //!
 //! Those may all have come from one client. So the call may neither fail nor hang at the cost of
 //! the request: where it brings nothing, the request uses the stale response as it would have
-//! without the others, and a refresh of its own runs in the background. The call of a request that
-//! has waited long enough goes on.
+//! without the others, and a refresh of its own runs in the background. Its call goes on when the request
+//! has waited long enough, if it is for others, too.
 //!
 //! Start at [`AwaitingClient`] for the request's own call, and at [`use_stale`] for that of others.
 
@@ -130,11 +130,12 @@ impl<B: Backend> AwaitingClient<B> {
         })
     }
 
-    /// The response to the call; the stale one if that takes too long. The call goes on then, for
-    /// `fill_timeout` at most.
+    /// The response to the call; the stale one if that takes too long. The call `goes_on` then for
+    /// `fill_timeout` at most, or ends if it is for this client alone.
     pub(super) async fn wait<Res, E>(
         self,
         mut call: Pin<Box<impl Future<Output = Answer<Res, E>> + Send + 'static>>,
+        goes_on: bool,
     ) -> Answer<Res, E>
     where
         Res: InnerBody,
@@ -148,9 +149,11 @@ impl<B: Backend> AwaitingClient<B> {
             return call.await;
         };
         let timeout = self.state.config.coalesce.fill_timeout;
-        background.spawn(&runtime, async move {
-            drop(with_timeout(timeout, call).await);
-        });
+        if goes_on {
+            background.spawn(&runtime, async move {
+                drop(with_timeout(timeout, call).await);
+            });
+        }
         Ok(stale)
     }
 

@@ -80,8 +80,9 @@ where
     };
     record_fetch(&state, fill.miss.reason);
     if let Some(client) = AwaitingClient::new(&state, &fill, &outgoing) {
+        let goes_on = matches!(caller, Caller::Leader(_));
         let called = call(state, inner, request, fill, outgoing, caller);
-        return client.wait(Box::pin(called)).await;
+        return client.wait(Box::pin(called), goes_on).await;
     }
     call(state, inner, request, fill, outgoing, caller).await
 }

@@ -51,8 +51,8 @@ impl NotedKey {
     }
 }
 
-/// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one
-/// whose notes end first. A note is a number other than 0.
+/// A table of notes, of 4096 keys at most; a fifth key of the same four slots replaces the one with
+/// the fewest notes, which takes the fewest requests to have anew. A note is a number other than 0.
 ///
 /// It takes 136 KiB, and up to 384 KiB more for its notes. Users must cope with notes that are
 /// missing too early, and with a key or a request that is taken for another (digests are compared).
@@ -131,11 +131,16 @@ impl NotedSet {
         tags.position(|other| other.load(Ordering::Relaxed) == tag)
     }
 
-    /// The slot of a key: its own, or the one whose notes end first, which are removed.
-    fn way_for(&self, notes: &mut [Vec<Note>; WAYS], tag: u64) -> usize {
+    /// The slot of a key: its own, or the one with the fewest notes, which are removed. Of these the
+    /// one whose notes end first.
+    fn way_for(&self, notes: &mut [Vec<Note>; WAYS], tag: u64, now: u32) -> usize {
         self.way_of(tag).unwrap_or_else(|| {
-            let end = |way: &usize| notes[*way].iter().map(|note| note.expiry).max();
-            let way = (0..WAYS).min_by_key(end).unwrap_or(0);
+            let worth = |way: &usize| {
+                let current = notes[*way].iter().filter(|note| note.is_current(now));
+                let count = current.clone().count();
+                (count, current.map(|note| note.expiry).max())
+            };
+            let way = (0..WAYS).min_by_key(worth).unwrap_or(0);
             notes[way].clear();
             self.tags[way].store(tag, Ordering::Relaxed);
             way
@@ -197,7 +202,7 @@ impl NotedRequests {
         let sets = || (0..SETS).map(|_| NotedSet::default()).collect();
         let set = &self.0.get_or_init(sets)[key.set];
         let mut all = set.notes();
-        let way = set.way_for(&mut all, key.tag);
+        let way = set.way_for(&mut all, key.tag, now);
         let notes = &mut all[way];
         notes.retain(|note| note.is_current(now) && note.request != request);
         if ttl.is_zero() {
@@ -364,6 +369,27 @@ mod tests {
             .iter()
             .filter(|key| notes.find(**key, at(1), || request).any != 0);
         assert!(found.count() > 1000, "a quarter of the places is taken");
+    }
+
+    /// A flood of single notes on other keys pushes out no key with several.
+    #[test]
+    fn a_key_with_many_notes_outlives_those_with_one() {
+        let notes = NotedRequests::default();
+        let requests = requests(MAX_NOTED);
+        for request in &requests {
+            notes.note(key("/a"), *request, 1, at(0), TEN);
+        }
+        notes.note(key("/b"), requests[0], 1, at(0), TEN);
+        for number in 0..20_000 {
+            notes.note(key(&format!("/{number}")), requests[0], 1, at(1), TEN);
+        }
+        let find = |path, second| notes.find(key(path), at(second), || requests[0]).count;
+        assert_eq!((find("/a", 2), find("/b", 2)), (MAX_NOTED, 0));
+        // Notes that have ended do not count.
+        for number in 0..20_000 {
+            notes.note(key(&format!("/{number}")), requests[0], 1, at(11), TEN);
+        }
+        assert_ne!(find("/19999", 12), 0);
     }
 
     /// Promise: every table is bounded, whatever keys clients send.

@@ -296,6 +296,79 @@ async fn a_page_that_is_as_slow_as_ever_is_waited_for() {
     assert!(!got.is_hit() && begun.elapsed() == SECOND * 3, "{got:?}");
 }
 
+/// Once the stale response may not be used any more, a request waits as all others do.
+#[tokio::test(start_paused = true)]
+async fn a_stale_window_that_ends_meanwhile_is_over() {
+    let origin = Origin::new(|request: Request<()>| async move {
+        if request.headers().contains_key("x-slow") {
+            sleep(SECOND * 3600).await;
+        }
+        sleep(SLOW).await;
+        match request.headers().contains_key("x-odd") {
+            true => Ok(answer(404, &[], "no")),
+            false => {
+                let directives = "max-age=1, stale-while-revalidate=70";
+                Ok(answer(200, &[("cache-control", directives)], "page"))
+            }
+        }
+    });
+    for is_leader in [false, true] {
+        let service = layer().layer(origin.clone());
+        send(&service, get("/a")).await;
+        sleep(SECOND * 63).await;
+        for number in 0..3 {
+            send(&service, odd(number)).await;
+            sleep(SLOW * 2).await;
+        }
+        sleep(SECOND * 7).await;
+        let slow = with(get("/a"), "x-slow", "1");
+        let others = service.clone();
+        let hanging = tokio::spawn(async move { send(&others, slow).await });
+        if is_leader {
+            // Its window ends before its patience: it waits on.
+            sleep(SECOND * 5).await;
+            assert!(!hanging.is_finished());
+        } else {
+            settle().await;
+            let begun = Instant::now();
+            let got = send(&service, traced(1)).await;
+            assert!(!got.is_hit() && got.body == "page", "{got:?}");
+            println!("{:?}", begun.elapsed());
+            assert!(begun.elapsed() <= SECOND * 12);
+        }
+        hanging.abort();
+    }
+}
+
+/// A call for its client alone, such as that of HEAD, ends with the wait for it.
+#[tokio::test(start_paused = true)]
+async fn head_requests_that_hang_leave_no_calls_behind() {
+    let origin = Origin::new(|request: Request<()>| async move {
+        if *request.method() == Method::HEAD {
+            sleep(SECOND * 3600).await;
+        }
+        match request.headers().contains_key("x-odd") {
+            true => Ok(answer(404, &[], "no")),
+            false => Ok(answer(200, &[("cache-control", WINDOW)], "page")),
+        }
+    });
+    let layer = layer();
+    let service = layer.layer(origin);
+    send(&service, get("/a")).await;
+    sleep(SECOND * 63).await;
+    for number in 0..3 {
+        send(&service, odd(number)).await;
+        settle().await;
+    }
+    for number in 0..20 {
+        let head = with(request(Method::HEAD, "/a"), "x-slow", &number.to_string());
+        let begun = Instant::now();
+        let got = send(&service, head).await;
+        assert!(got.status == 200 && begun.elapsed() == SECOND, "{got:?}");
+    }
+    assert_eq!(layer.handle().stats().in_flight.tasks, 0);
+}
+
 /// Requests that are rejected for their own fault end no serving while revalidating.
 #[tokio::test(start_paused = true)]
 async fn rejected_refreshes_make_no_other_wait() {
