@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
-    MemoryBackend, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, MemoryBackend, PutOutcome, StoredResponse, Usage,
 };
 use crate::error::panics::{CatchPanics, Panicked, catch};
 use crate::key::{CacheKey, DigestSeed, Resource};
@@ -84,8 +84,25 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         run!(self, fence(resource))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
-        self.ask(false, |backend| backend.can_join(resource, flight, own))
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
+        let refuse = JoinDecision::Refuse;
+        self.ask(refuse, |backend| backend.can_join(resource, flight, own))
+    }
+
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        self.ask(false, |backend| {
+            backend.has_current_groups(groups, flight, own)
+        })
     }
 
     fn is_still_valid(

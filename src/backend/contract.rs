@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant, PutOutcome,
-    StoredResponse, Usage,
+    BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -264,13 +264,38 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Returns whether a request may share the response of a fill in flight.
     ///
     /// `flight` is the fence of the fill, and `own` that of the request, which its own lookup
-    /// captured later. `true` promises that between the two captures neither an invalidation of the
-    /// resource nor one of any group took effect: the groups of the fill are not known yet. `false`
-    /// is always safe and costs a call to the inner service. The default compares the fences for
-    /// equality.
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+    /// captured later. The groups of the fill are not known yet.
+    /// [`JoinDecision::CheckGroups`] promises that between the two captures no invalidation of the
+    /// resource took effect, [`JoinDecision::Join`] that none of any group did either.
+    /// [`JoinDecision::Refuse`] is always safe and costs a call to the inner service. The default
+    /// compares the fences for equality.
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
         let _ = resource;
-        flight == own
+        match flight == own {
+            true => JoinDecision::Join,
+            false => JoinDecision::Refuse,
+        }
+    }
+
+    /// Returns whether a request that was told [`JoinDecision::CheckGroups`] may share the response
+    /// of the fill, which is in these groups.
+    ///
+    /// `true` promises that between the captures of `flight` and `own` no invalidation of one of
+    /// these groups took effect. `false` is always safe. The default is `true` for a response in no
+    /// group.
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        let _ = (flight, own);
+        groups.is_empty()
     }
 
     /// Returns whether the inner service may confirm or complete a stored response.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
-    PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -78,13 +78,35 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
         match (self, flight, own) {
             (Self::Left(a), Either::Left(flight), Either::Left(own)) => {
                 a.can_join(resource, flight, own)
             }
             (Self::Right(b), Either::Right(flight), Either::Right(own)) => {
                 b.can_join(resource, flight, own)
+            }
+            _ => JoinDecision::Refuse,
+        }
+    }
+
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        match (self, flight, own) {
+            (Self::Left(a), Either::Left(flight), Either::Left(own)) => {
+                a.has_current_groups(groups, flight, own)
+            }
+            (Self::Right(b), Either::Right(flight), Either::Right(own)) => {
+                b.has_current_groups(groups, flight, own)
             }
             _ => false,
         }

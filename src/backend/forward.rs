@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
-    PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -114,8 +114,23 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
     }
 
     /// See [`Backend::can_join`].
-    fn can_join(&self, resource: &Resource, flight: &FenceOf<Self>, own: &FenceOf<Self>) -> bool {
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &FenceOf<Self>,
+        own: &FenceOf<Self>,
+    ) -> JoinDecision {
         self.inner().can_join(resource, flight, own)
+    }
+
+    /// See [`Backend::has_current_groups`].
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &FenceOf<Self>,
+        own: &FenceOf<Self>,
+    ) -> bool {
+        self.inner().has_current_groups(groups, flight, own)
     }
 
     /// See [`Backend::is_still_valid`].
@@ -256,8 +271,22 @@ impl<W: ForwardBackend> Backend for W {
         ForwardBackend::fence(self, resource)
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
         ForwardBackend::can_join(self, resource, flight, own)
+    }
+
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        ForwardBackend::has_current_groups(self, groups, flight, own)
     }
 
     fn is_still_valid(

@@ -35,7 +35,9 @@ pub use forward::ForwardBackend;
 pub use guarded::{Guarded, GuardedFence};
 pub use health::{BreakerState, Health, Usage};
 pub use memory::{MemoryBackend, MemoryBackendBuilder, MemoryFence};
-pub use outcome::{GraceScope, InvalidationTarget, Lookup, LookupWithVariant, PutOutcome};
+pub use outcome::{
+    GraceScope, InvalidationTarget, JoinDecision, Lookup, LookupWithVariant, PutOutcome,
+};
 #[cfg(feature = "redis")]
 pub use redis::RedisBackend;
 

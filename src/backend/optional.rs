@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
-    PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -52,9 +52,28 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
         match (self, flight, own) {
             (Some(backend), Some(flight), Some(own)) => backend.can_join(resource, flight, own),
+            _ => JoinDecision::Refuse,
+        }
+    }
+
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        match (self, flight, own) {
+            (Some(backend), Some(flight), Some(own)) => {
+                backend.has_current_groups(groups, flight, own)
+            }
             _ => false,
         }
     }

@@ -56,6 +56,19 @@ impl<F> Lookup<F> {
     }
 }
 
+/// Whether a request may share the response of a fill in flight. See
+/// [`Backend::can_join`](super::Backend::can_join).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinDecision {
+    /// It may.
+    Join,
+    /// It may if [`Backend::has_current_groups`](super::Backend::has_current_groups) says so of the
+    /// groups that the response turns out to be in.
+    CheckGroups,
+    /// It may not.
+    Refuse,
+}
+
 /// The outcome of storing a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

@@ -11,6 +11,7 @@ use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
+use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
@@ -127,7 +128,7 @@ impl<F, H> FlightMaps<F, H> {
         &self,
         key: CacheKey,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> bool,
+        can_join: impl Fn(&F) -> JoinDecision,
     ) -> Option<&Flight<F, H>> {
         let shared = self.paced.shared(&key);
         if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &can_join)) {

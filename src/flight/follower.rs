@@ -2,6 +2,7 @@
 //!
 //! Knows the announcement and the body stream, not the table. Start at [`Follower::wait`].
 
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,18 +18,24 @@ pub(crate) trait CallDriver: Send + Sync {
     fn detach(self: Arc<Self>);
 }
 
+/// Waits for the outcome of a flight, and a reader of its body.
+pub(crate) type FlightResult<H> =
+    Pin<Box<dyn Future<Output = (FlightOutcome<H>, Option<BodyReader>)> + Send>>;
+
 /// A follower's place in a flight. Dropping it, or the future of [`wait`](Self::wait), leaves the
 /// flight: a call that has lost its client and its last follower is cancelled.
-pub(crate) struct Follower<H> {
+pub(crate) struct Follower<F, H> {
     pub(super) flight_id: u64,
     pub(super) time_left: Duration,
+    /// The fence of the flight, if the groups of its response are to be compared.
+    pub(super) flight_fence: Option<F>,
     pub(super) listener: Listener<H>,
     /// `None` if the body can no longer be read from its start, and for observers.
     pub(super) reader: Option<BodyReader>,
     pub(super) driver: Option<Weak<dyn CallDriver>>,
 }
 
-impl<H> Follower<H> {
+impl<F, H> Follower<F, H> {
     /// A number that no other flight of this process has.
     pub(crate) fn flight_id(&self) -> u64 {
         self.flight_id
@@ -38,6 +45,13 @@ impl<H> Follower<H> {
     /// it is joined until then, so there is no sooner time to look for another one.
     pub(crate) fn time_left(&self) -> Duration {
         self.time_left
+    }
+
+    /// The fence of the flight, if it was joined under
+    /// [`JoinDecision::CheckGroups`](crate::backend::JoinDecision::CheckGroups): the groups of its
+    /// response are to be compared.
+    pub(crate) fn take_flight_fence(&mut self) -> Option<F> {
+        self.flight_fence.take()
     }
 
     /// Moves the leader's call into a task of its own, so that it does not depend on its client.
@@ -51,9 +65,12 @@ impl<H> Follower<H> {
 
     /// Waits for the outcome, without a time limit. Returns it with a reader of the body; `None`
     /// instead of the reader if the body can no longer be read from its start.
-    pub(crate) async fn wait(self) -> (FlightOutcome<H>, Option<BodyReader>) {
-        let outcome = self.listener.wait().await;
-        (outcome, self.reader)
+    pub(crate) fn wait(self) -> FlightResult<H>
+    where
+        H: Send + Sync + 'static,
+    {
+        let (listener, reader) = (self.listener, self.reader);
+        Box::pin(async move { (listener.wait().await, reader) })
     }
 
     /// Whether [`wait`](Self::wait) would return at once.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::announcement::Announcement;
 use super::follower::{CallDriver, Follower};
 use super::stream::BodyStream;
+use crate::backend::JoinDecision;
 use crate::key::{CacheKey, DigestHash};
 use crate::semantics::moment::Moment;
 
@@ -48,7 +49,7 @@ pub(super) fn find_joinable<'f, F, H>(
     next: &'f ByKey<F, H>,
     key: CacheKey,
     rules: JoinRules,
-    can_join: impl Fn(&F) -> bool,
+    can_join: impl Fn(&F) -> JoinDecision,
 ) -> Option<&'f Flight<F, H>> {
     let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &can_join);
     let primary_key = key.primary();
@@ -67,7 +68,7 @@ pub(super) struct Flight<F, H> {
     /// after the call began.
     fence: Option<F>,
     pub(super) opened: Moment,
-    pub(super) predecessor: Option<Predecessor<H>>,
+    pub(super) predecessor: Option<Predecessor<F, H>>,
     /// How many flights without an outcome it has overtaken in a row, unless it waits for the
     /// last of them with success.
     pub(super) overtaken: u32,
@@ -90,9 +91,9 @@ pub(super) struct CallStart {
 }
 
 /// The running flight of the same key whose outcome comes before this flight's call may begin.
-pub(super) struct Predecessor<H> {
+pub(super) struct Predecessor<F, H> {
     /// An observer of that flight.
-    pub(super) observer: Follower<H>,
+    pub(super) observer: Follower<F, H>,
     /// The longest time to wait for it.
     pub(super) max_wait: Duration,
 }
@@ -146,7 +147,11 @@ impl<F, H> Flight<F, H> {
     ///
     /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
     /// `can_join`, which compares it with the request's own.
-    pub(super) fn can_be_joined(&self, rules: JoinRules, can_join: &impl Fn(&F) -> bool) -> bool {
+    pub(super) fn can_be_joined(
+        &self,
+        rules: JoinRules,
+        can_join: &impl Fn(&F) -> JoinDecision,
+    ) -> bool {
         if !self.is_alive(rules) {
             return false;
         }
@@ -157,7 +162,12 @@ impl<F, H> Flight<F, H> {
             return true;
         };
         let is_older = |than: Moment| start.at.monotonic() < than.monotonic();
-        !rules.not_before.is_some_and(is_older) && self.fence.as_ref().is_some_and(can_join)
+        !rules.not_before.is_some_and(is_older) && self.decision(can_join) != JoinDecision::Refuse
+    }
+
+    /// What `can_join` says of the flight's fence. Nobody joins the call of a flight without one.
+    fn decision(&self, can_join: &impl Fn(&F) -> JoinDecision) -> JoinDecision {
+        self.fence.as_ref().map_or(JoinDecision::Refuse, can_join)
     }
 
     /// Whether a response that may be shared is there, or is about to be.
@@ -173,13 +183,24 @@ impl<F, H> Flight<F, H> {
     /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
     ///
     /// Called under the lock of the table, as `begin_call`.
-    pub(super) fn follow(&self, rules: JoinRules, can_join: &impl Fn(&F) -> bool) -> Follower<H> {
-        if !self.fence.as_ref().is_some_and(can_join) {
+    pub(super) fn follow(
+        &self,
+        rules: JoinRules,
+        can_join: &impl Fn(&F) -> JoinDecision,
+    ) -> Follower<F, H>
+    where
+        F: Clone,
+    {
+        let decision = self.decision(can_join);
+        if decision != JoinDecision::Join {
             let _ = self.joined_under_other_fence.set(());
         }
+        // A call that has not begun comes after all invalidations that concern the request.
+        let checks_groups = decision == JoinDecision::CheckGroups && self.call.get().is_some();
         Follower {
             flight_id: self.id,
             time_left: self.time_left(rules),
+            flight_fence: self.fence.clone().filter(|_| checks_groups),
             listener: self.announcement.follow(),
             reader: self.stream.reader(),
             driver: self.driver.get().cloned(),
@@ -192,10 +213,11 @@ impl<F, H> Flight<F, H> {
     }
 
     /// A new observer: it only learns the outcome.
-    fn observer(&self) -> Follower<H> {
+    fn observer(&self) -> Follower<F, H> {
         Follower {
             flight_id: self.id,
             time_left: Duration::ZERO,
+            flight_fence: None,
             listener: self.announcement.observe(),
             reader: None,
             driver: self.driver.get().cloned(),

@@ -51,7 +51,7 @@ impl<F, H> Leader<F, H> {
         self.flight.announcement.had_listeners()
     }
 
-    pub(super) fn predecessor(&self) -> Option<&Predecessor<H>> {
+    pub(super) fn predecessor(&self) -> Option<&Predecessor<F, H>> {
         self.flight.predecessor.as_ref()
     }
 

@@ -21,7 +21,7 @@ use super::{
     BodyStream, Budget, BudgetLimits, BudgetShare, Entered, FlightOutcome, Flights, JoinRules,
     Place, PlaceLimit,
 };
-use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
+use crate::backend::{Backend, InvalidationTarget, JoinDecision, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
@@ -91,14 +91,21 @@ fn enter_in<F: Copy, H>(
             BudgetLimits::UNLIMITED,
         ))
     };
-    flights.enter(key(), fence, rules(None), |_| true, place, stream)
+    flights.enter(
+        key(),
+        fence,
+        rules(None),
+        |_| JoinDecision::Join,
+        place,
+        stream,
+    )
 }
 
 fn enter<F: Copy, H>(
     flights: &Flights<F, H>,
     fence: Option<F>,
     completed_fills: Option<u64>,
-    can_join: impl Fn(&F) -> bool,
+    can_join: impl Fn(&F) -> JoinDecision,
 ) -> Entered<F, H> {
     let rules = rules(completed_fills);
     let share = || BudgetShare::new(Arc::<Budget>::default(), BudgetLimits::UNLIMITED);
@@ -117,7 +124,7 @@ struct CacheModel {
 }
 
 /// A follower that has not waited yet, with the writes that were yielded when it started.
-type Pending = (usize, Follower<usize>);
+type Pending = (usize, Follower<MemoryFence, usize>);
 type Step = fn(&CacheModel) -> Option<Pending>;
 
 impl CacheModel {

@@ -12,6 +12,7 @@ use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
 use super::pacing::{Place, Precedence, RefreshRules};
 use super::stream::BodyStream;
+use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::sync::MutexGuard;
 
@@ -29,7 +30,7 @@ pub(crate) enum Entered<F, H> {
     /// It has opened a flight: call the inner service.
     Leader(Leader<F, H>),
     /// It has joined a flight: wait for the outcome.
-    Follower(Follower<H>),
+    Follower(Follower<F, H>),
     /// There is no flight to join, but others have ended since the request's lookup: look up again.
     LookupOutdated,
     /// The calls of the key are paced: ask for a place first.
@@ -53,9 +54,9 @@ impl<F, H> Clone for Flights<F, H> {
 impl<F, H> Flights<F, H> {
     /// Joins the flight of a key, or opens one in its place. A miss calls it after its lookup.
     ///
-    /// `can_join` tells whether a flight with the given fence may answer this request, which is
-    /// true if no write of the resource was answered between the capture of that fence and the
-    /// request's start. Followers of a flight that is replaced keep following it.
+    /// `can_join` tells whether a flight with the given fence may answer this request, which it may
+    /// if no write of the resource was answered between the capture of that fence and the request's
+    /// start. Followers of a flight that is replaced keep following it.
     ///
     /// Without a `fence` of its own a request joins only a flight whose call has not begun, and a
     /// flight that it opens waits for the current one, see [`Leader::wait_for_predecessor`].
@@ -69,10 +70,13 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         fence: Option<F>,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> bool,
+        can_join: impl Fn(&F) -> JoinDecision,
         place: Option<&mut Place<F, H>>,
         stream: impl FnOnce() -> BodyStream,
-    ) -> Entered<F, H> {
+    ) -> Entered<F, H>
+    where
+        F: Clone,
+    {
         let stripe = self.stripes.of_key(&key);
         let mut maps = stripe.lock();
         let is_paced = place.is_some() || maps.paced.contains(&key);
@@ -120,8 +124,11 @@ impl<F, H> Flights<F, H> {
         &self,
         key: CacheKey,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> bool,
-    ) -> Option<Follower<H>> {
+        can_join: impl Fn(&F) -> JoinDecision,
+    ) -> Option<Follower<F, H>>
+    where
+        F: Clone,
+    {
         let maps = self.stripes.of_key(&key).lock();
         let flight = maps.joinable(key, rules, &can_join)?;
         Some(flight.follow(rules, &can_join))

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Method, Request};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower::Layer;
 
@@ -12,30 +14,21 @@ use crate::support::time::{SECOND, settle};
 use crate::support::{get, in_memory, is_stored, request, send, with};
 
 /// Any write has success at once; a page takes a second.
-fn writable(group: Option<&'static str>) -> (Origin, Arc<AtomicUsize>) {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let origin = Origin::new(move |request: Request<()>| {
-        let counted = counted.clone();
-        async move {
-            if request.method() != Method::GET {
-                let group = group.map(|group| ("cache-group-invalidation", group));
-                return Ok(answer(204, group.as_slice(), ""));
-            }
-            counted.fetch_add(1, Ordering::SeqCst);
-            sleep(SECOND).await;
-            Ok(cacheable("page"))
+fn writable() -> Origin {
+    Origin::new(move |request: Request<()>| async move {
+        if request.method() != Method::GET {
+            return Ok(answer(204, &[], ""));
         }
-    });
-    (origin, calls)
+        sleep(SECOND).await;
+        Ok(cacheable("page"))
+    })
 }
 
 /// Writes to other resources while a page is fetched: as many in its time as a site has at 5,000
 /// writes a second.
 #[tokio::test(start_paused = true)]
 async fn writes_to_other_resources_keep_no_page_from_being_stored() {
-    let (origin, _) = writable(None);
-    let service = in_memory().layer(origin);
+    let service = in_memory().layer(writable());
     for number in 0..4 {
         let page: &str = &format!("/page/{number}");
         let fill = tokio::spawn({
@@ -51,6 +44,53 @@ async fn writes_to_other_resources_keep_no_page_from_being_stored() {
         settle().await;
         assert!(is_stored(&service, get(page)).await, "{page}");
     }
+}
+
+/// Writes that invalidate a group, one each 10 ms, while 90 requests come for a page of 1 s.
+async fn calls_beside_group_invalidations(
+    page_groups: &'static [(&'static str, &'static str)],
+) -> usize {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let origin = Origin::new(move |request: Request<()>| {
+        let counted = counted.clone();
+        async move {
+            if request.method() != Method::GET {
+                let group = [("cache-group-invalidation", "\"cart\"")];
+                return Ok(answer(204, &group, ""));
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            sleep(SECOND).await;
+            let fields = [&[("cache-control", "max-age=60")], page_groups].concat();
+            Ok(answer(200, &fields, "page"))
+        }
+    });
+    let service = in_memory().layer(origin);
+    let mut readers = JoinSet::new();
+    for number in 0..90 {
+        sleep(Duration::from_millis(10)).await;
+        send(&service, request(Method::POST, &format!("/cart/{number}"))).await;
+        let service = service.clone();
+        readers.spawn(async move { send(&service, get("/hot")).await });
+    }
+    for answer in readers.join_all().await {
+        assert_eq!(answer.status, 200);
+    }
+    calls.load(Ordering::SeqCst)
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_of_others_end_no_sharing() {
+    assert_eq!(
+        calls_beside_group_invalidations(&[]).await,
+        1,
+        "in no group"
+    );
+    let other = calls_beside_group_invalidations(&[("cache-groups", "\"page\"")]).await;
+    assert_eq!(other, 1, "in another group");
+    // The first call is too old for those who came after a write; they share the second one.
+    let own = calls_beside_group_invalidations(&[("cache-groups", "\"cart\"")]).await;
+    assert_eq!(own, 2, "in the group");
 }
 
 /// Requests with other selecting fields, each asked for twice.

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, VARY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 
-use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome, StoredResponse};
+use crate::backend::{
+    Backend, Group, InvalidationTarget, JoinDecision, Lookup, PutOutcome, StoredResponse,
+};
 use crate::key::{CacheKey, KeyParts, Sites, group_digest as group_of};
 use crate::semantics::freshness::{Freshness, Staleness};
 use crate::semantics::moment::Moment;
@@ -34,6 +36,20 @@ pub(super) fn key<B: Backend>(
 /// A group of the authority of all keys.
 pub(super) fn group<B: Backend>(backend: &B, name: &str) -> Group {
     group_of(&backend.seed(), "", "conformance.test", name)
+}
+
+/// Whether a request shares the response of an earlier fill that turns out to be in these groups.
+pub(super) fn shares<B: Backend>(
+    backend: &B,
+    key: &CacheKey,
+    groups: &[Group],
+    (flight, own): (&B::Fence, &B::Fence),
+) -> bool {
+    match backend.can_join(key.resource(), flight, own) {
+        JoinDecision::Join => true,
+        JoinDecision::CheckGroups => backend.has_current_groups(groups, flight, own),
+        JoinDecision::Refuse => false,
+    }
 }
 
 /// A group of another authority.

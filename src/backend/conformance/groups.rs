@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::fixtures::{
     body, fill, group, group_elsewhere, invalidate_group, key, member, miss, now, poll_times,
-    put_variant_in,
+    put_variant_in, shares,
 };
 use crate::backend::{Backend, Lookup, PutOutcome};
 
@@ -176,8 +176,9 @@ pub(super) async fn joins_nothing_that_may_be_a_member<B: Backend>(backend: B) {
         .expect("a lookup")
         .into_fence()
         .expect("a fence");
+    let groups = [group(&backend, "one")];
     assert!(
-        !backend.can_join(key.resource(), &flight, &own),
-        "a request that came after a group's invalidation does not join an earlier fill"
+        !shares(&backend, &key, &groups, (&flight, &own)),
+        "a request that came after a group's invalidation shares no member of an earlier fill"
     );
 }

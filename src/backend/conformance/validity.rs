@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use super::fixtures::{body, fill, group, key, member, now, poll_times};
+use super::fixtures::{body, fill, group, key, member, now, poll_times, shares};
 use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome};
 use crate::key::CacheKey;
 
@@ -91,9 +91,9 @@ async fn assert_gone<B: Backend>(backend: &B, key: &CacheKey, found: Lookup<B::F
     let own = backend.get(key, now()).await.expect("a lookup");
     if let Some(own) = own.into_fence() {
         assert!(
-            !backend.can_join(key.resource(), &fence, &own),
+            !shares(backend, key, response.groups(), (&fence, &own)),
             "a response that is called valid was valid when its fence was captured; a request \
-             that came after its invalidation does not join under that fence ({case})"
+             that came after its invalidation does not share a response under that fence ({case})"
         );
     }
     let put = backend.put(key, fence, member("old", None, response.groups()), now());

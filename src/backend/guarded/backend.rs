@@ -9,8 +9,8 @@ use super::attempt::TimeLimit;
 use super::undelivered::DeliveryTarget;
 use super::{Guarded, GuardedFence};
 use crate::backend::{
-    Backend, BackendError, GraceScope, Health, InvalidationTarget, Lookup, LookupWithVariant,
-    PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -73,9 +73,31 @@ impl<B: Backend> Backend for Guarded<B> {
         }))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Self::Fence, own: &Self::Fence) -> bool {
-        own.groups_added <= flight.groups_added
-            && (self.0.backend).can_join(resource, &flight.fence, &own.fence)
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> JoinDecision {
+        let decision = (self.0.backend).can_join(resource, &flight.fence, &own.fence);
+        match decision {
+            // The backend was not told of the groups that are owed to it.
+            JoinDecision::Join if own.groups_added > flight.groups_added => {
+                JoinDecision::CheckGroups
+            }
+            decision => decision,
+        }
+    }
+
+    fn has_current_groups(
+        &self,
+        groups: &[Group],
+        flight: &Self::Fence,
+        own: &Self::Fence,
+    ) -> bool {
+        let is_told = own.groups_added <= flight.groups_added;
+        (is_told || groups.is_empty())
+            && (self.0.backend).has_current_groups(groups, &flight.fence, &own.fence)
     }
 
     fn is_still_valid(

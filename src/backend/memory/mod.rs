@@ -39,7 +39,10 @@ use std::sync::Arc;
 pub use self::builder::MemoryBackendBuilder;
 pub use self::fence::MemoryFence;
 use self::store::MemoryStore;
-use super::{Backend, BackendError, InvalidationTarget, Lookup, PutOutcome, StoredResponse, Usage};
+use super::{
+    Backend, BackendError, Group, InvalidationTarget, JoinDecision, Lookup, PutOutcome,
+    StoredResponse, Usage,
+};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
 
@@ -101,10 +104,22 @@ impl Backend for MemoryBackend {
         Ok(Some(self.0.fences.capture()))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &MemoryFence, own: &MemoryFence) -> bool {
+    fn can_join(
+        &self,
+        resource: &Resource,
+        flight: &MemoryFence,
+        own: &MemoryFence,
+    ) -> JoinDecision {
         // A fence is the number of invalidations so far: if some lie in between, their targets
         // decide.
-        own <= flight || self.0.is_current(resource, *flight)
+        match own <= flight {
+            true => JoinDecision::Join,
+            false => self.0.join_decision(resource, *flight),
+        }
+    }
+
+    fn has_current_groups(&self, groups: &[Group], flight: &MemoryFence, _: &MemoryFence) -> bool {
+        self.0.groups.none_since(groups, *flight)
     }
 
     fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse, _: &MemoryFence) -> bool {

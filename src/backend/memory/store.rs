@@ -12,7 +12,7 @@ use super::fence::{Fences, MemoryFence};
 use super::groups::GroupInvalidations;
 use super::map::EntryMap;
 use super::variants::StoredVariants;
-use crate::backend::{Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
+use crate::backend::{JoinDecision, Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
 use crate::key::{CacheKey, DigestSeed, Resource};
 
 /// The options that operations look at.
@@ -154,10 +154,16 @@ impl MemoryStore {
         self.fences.clear(|| self.entries.clear());
     }
 
-    /// Whether no invalidation since the fence was captured may concern a fill of this resource.
+    /// Whether an invalidation since the fence was captured may concern a fill of this resource.
     /// Any group's may: the groups of a fill are known when it has its response.
-    pub(super) fn is_current(&self, resource: &Resource, fence: MemoryFence) -> bool {
-        self.groups.none_of_any_since(fence) && self.fences.none_since(resource, fence)
+    pub(super) fn join_decision(&self, resource: &Resource, fence: MemoryFence) -> JoinDecision {
+        if !self.fences.none_since(resource, fence) {
+            return JoinDecision::Refuse;
+        }
+        match self.groups.none_of_any_since(fence) {
+            true => JoinDecision::Join,
+            false => JoinDecision::CheckGroups,
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -14,8 +14,8 @@ use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{
-    Backend, BackendError, GraceScope, InvalidationTarget, Lookup, LookupWithVariant, PutOutcome,
-    StoredResponse,
+    Backend, BackendError, GraceScope, InvalidationTarget, JoinDecision, Lookup, LookupWithVariant,
+    PutOutcome, StoredResponse,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -165,6 +165,17 @@ impl Backend for RedisBackend {
     /// captured. Only Redis knows of later invalidations.
     fn is_still_valid(&self, _: &CacheKey, _: &StoredResponse, _: &RedisFence) -> bool {
         true
+    }
+
+    fn can_join(&self, _: &Resource, flight: &RedisFence, own: &RedisFence) -> JoinDecision {
+        match (
+            flight.tokens == own.tokens,
+            flight.all_groups == own.all_groups,
+        ) {
+            (true, true) => JoinDecision::Join,
+            (true, false) => JoinDecision::CheckGroups,
+            (false, _) => JoinDecision::Refuse,
+        }
     }
 
     async fn put(

@@ -8,6 +8,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::{WokenFlag, enter, key, now, ready, rules};
+use crate::backend::JoinDecision;
 use crate::flight::follower::Follower;
 use crate::flight::{BodyReader, Entered, FlightOutcome, Flights, Leader};
 use crate::semantics::request_kind::RequestKind;
@@ -24,8 +25,8 @@ fn lead(flights: &Table, fence: usize) -> Leader<usize, ()> {
     }
 }
 
-fn follow(flights: &Table) -> Option<Follower<()>> {
-    match enter(flights, Some(0), None, |_| true) {
+fn follow(flights: &Table) -> Option<Follower<usize, ()>> {
+    match enter(flights, Some(0), None, |_| JoinDecision::Join) {
         Entered::Follower(follower) => Some(follower),
         _ => None,
     }
@@ -113,7 +114,7 @@ fn a_leader_that_was_replaced_does_not_close_its_successors_flight() {
             drop(successor);
             follower
         });
-        let own = flights.join(key(), rules(None), |_| true);
+        let own = flights.join(key(), rules(None), |_| JoinDecision::Join);
         let own = own.map(|follower| Polled::new(follower.wait()));
         leaving.join().expect("no panic");
         assert_outcome(replacing.join().expect("no panic"));
@@ -138,7 +139,9 @@ fn a_fill_that_a_lookup_missed_is_counted_as_completed_since() {
         });
         let completed_fills = flights.completed_fills(&key());
         let is_found = stored.load(Ordering::Relaxed);
-        let entered = enter(&flights, Some(1), Some(completed_fills), |_| true);
+        let entered = enter(&flights, Some(1), Some(completed_fills), |_| {
+            JoinDecision::Join
+        });
         if let Entered::Leader(_) = entered {
             assert!(is_found, "a second call for a response that is stored");
         }
@@ -189,7 +192,7 @@ fn the_last_follower_to_leave_wakes_the_task_that_waits_for_it() {
 
 /// Enters a flight after another one has ended, and keeps its part in it.
 fn enter_again(flights: &Table) -> Entered<usize, ()> {
-    let entered = enter(flights, Some(1), None, |_| true);
+    let entered = enter(flights, Some(1), None, |_| JoinDecision::Join);
     if let Entered::Leader(leader) = &entered {
         let _ = leader.begin_call(now());
     }

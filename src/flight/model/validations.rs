@@ -26,7 +26,7 @@ struct StaleCache {
     drops_validators: bool,
 }
 
-type Pending = (usize, Follower<usize>);
+type Pending = (usize, Follower<MemoryFence, usize>);
 type Step = fn(&StaleCache) -> Option<Pending>;
 
 impl StaleCache {

@@ -11,9 +11,18 @@ use std::time::{Duration, SystemTime};
 
 use super::follower::Follower;
 use super::*;
+use crate::backend::JoinDecision;
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
+
+/// Whether a request joins a flight if it joins those with its own fence only.
+fn only_under(own: u64, flight: u64) -> JoinDecision {
+    match flight == own {
+        true => JoinDecision::Join,
+        false => JoinDecision::Refuse,
+    }
+}
 
 type Table = Flights<u64, ()>;
 
@@ -44,11 +53,11 @@ fn stream() -> BodyStream {
 }
 
 fn enter(flights: &Table, fence: u64, seconds: u64) -> Entered<u64, ()> {
-    let can_join = |flight: &u64| *flight == fence;
+    let can_join = |flight: &u64| only_under(fence, *flight);
     flights.enter(key(), Some(fence), rules(seconds), can_join, None, stream)
 }
 
-fn follow(flights: &Table) -> Follower<()> {
+fn follow(flights: &Table) -> Follower<u64, ()> {
     match enter(flights, 1, 0) {
         Entered::Follower(follower) => follower,
         _ => panic!("there is a flight to join"),
@@ -75,7 +84,14 @@ fn refresh_rules(seconds: u64) -> RefreshRules {
 }
 
 fn enter_without_fence(flights: &Table, seconds: u64) -> Entered<u64, ()> {
-    flights.enter(key(), None, rules(seconds), |_| false, None, stream)
+    flights.enter(
+        key(),
+        None,
+        rules(seconds),
+        |_| JoinDecision::Refuse,
+        None,
+        stream,
+    )
 }
 
 /// Leads a flight without a fence whose call has not begun.
@@ -158,7 +174,11 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
         let leader = flights.lead_refresh(variant, 1, refresh_rules(0), stream);
         leader.expect("no flight")
     };
-    let finds = |key| flights.join(key, rules(0), |_| true).is_some();
+    let finds = |key| {
+        flights
+            .join(key, rules(0), |_| JoinDecision::Join)
+            .is_some()
+    };
 
     let leader = lead_variant();
     assert_eq!([key(), variant, other].map(finds), [true, true, false]);
@@ -171,7 +191,7 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
     for (fence, expected) in [(1, 0), (2, 7)] {
         let of_primary = lead(&flights, fence, 0);
         let of_variant = lead_variant();
-        let joined = flights.join(key(), rules(0), |fence| *fence == 1);
+        let joined = flights.join(key(), rules(0), |flight| only_under(1, *flight));
         let led = [(0, &of_primary), (7, &of_variant)];
         let led = led.map(|(variant, leader)| (leader.flight.id, variant));
         let joined = joined.expect("a flight").flight_id();
@@ -185,11 +205,23 @@ fn the_takeover_timeout_ends_with_the_response_head() {
     let flights = Flights::default();
     let leader = lead(&flights, 1, 0);
     assert!(matches!(enter(&flights, 1, 9), Entered::Follower(_)));
-    assert!(flights.join(key(), rules(10), |_| true).is_none());
+    assert!(
+        flights
+            .join(key(), rules(10), |_| JoinDecision::Join)
+            .is_none()
+    );
     leader.publish(FlightOutcome::Shared(Arc::new(())));
     assert!(matches!(enter(&flights, 1, 29), Entered::Follower(_)));
-    assert!(flights.join(key(), rules(29), |_| true).is_some());
-    assert!(flights.join(key(), rules(30), |_| true).is_none());
+    assert!(
+        flights
+            .join(key(), rules(29), |_| JoinDecision::Join)
+            .is_some()
+    );
+    assert!(
+        flights
+            .join(key(), rules(30), |_| JoinDecision::Join)
+            .is_none()
+    );
 }
 
 /// Promise: concurrent misses without a fence make at most two calls.
@@ -227,7 +259,11 @@ fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
     let flights = Flights::default();
     let running = lead_without_fence(&flights, 0);
     let _ = running.begin_call(at(0));
-    assert!(flights.join(key(), rules(0), |_| true).is_none());
+    assert!(
+        flights
+            .join(key(), rules(0), |_| JoinDecision::Join)
+            .is_none()
+    );
     let fenced = lead(&flights, 1, 0);
     assert!(fenced.predecessor().is_none(), "it waits for no other");
     // A flight without a fence, which waits, does not hide the one that has a fence.

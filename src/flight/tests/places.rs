@@ -11,7 +11,14 @@ fn place_limit(at_first: usize) -> PlaceLimit {
 
 /// Enters in a place, or wants one if the key is paced.
 fn enter_in(flights: &Table, place: Option<&mut Place<u64, ()>>) -> Entered<u64, ()> {
-    flights.enter(key(), Some(1), rules(0), |_| true, place, stream)
+    flights.enter(
+        key(),
+        Some(1),
+        rules(0),
+        |_| JoinDecision::Join,
+        place,
+        stream,
+    )
 }
 
 /// Enters with a fence under which no flight can be joined once its call has begun.

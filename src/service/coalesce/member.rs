@@ -1,14 +1,15 @@
 //! One request among the flights of its key.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Method;
 
-use crate::backend::Backend;
-use crate::flight::{BodyReader, BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
+use crate::backend::{Backend, JoinDecision};
+use crate::flight::{
+    BodyReader, BodyStream, Entered, FlightOutcome, FlightResult, JoinRules, Leader, Place,
+};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
@@ -20,7 +21,7 @@ use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
 
-use super::share_with_follower::Followed;
+use super::share_with_follower::{Followed, GroupCheck};
 
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
@@ -34,10 +35,20 @@ const MAX_LOOKUPS: usize = 5;
 /// Responses that a request looks at, in place of its own call, once it has a place for that.
 const MAX_LOOKS: usize = 3;
 
-/// The outcome of a followed flight, and a reader of the body.
-pub(crate) type FlightResult = (FlightOutcome<SharedHead>, Option<BodyReader>);
+/// A flight that a request follows.
+struct Following<F> {
+    id: u64,
+    result: FlightResult<SharedHead>,
+    group_check: Option<GroupCheck<F>>,
+}
 
-type Following = Pin<Box<dyn Future<Output = FlightResult> + Send>>;
+/// The end of a flight for a request that followed it.
+pub(crate) struct FlightEnd<F> {
+    pub(super) outcome: FlightOutcome<SharedHead>,
+    pub(super) reader: Option<BodyReader>,
+    /// To be made before the response is shared.
+    pub(super) group_check: Option<GroupCheck<F>>,
+}
 
 /// A request that leads or follows flights of its key, and how many more it will try.
 pub(crate) struct FlightMember<F> {
@@ -61,8 +72,8 @@ pub(crate) struct FlightMember<F> {
     exempt_left: usize,
     /// The other kinds whose responses were refused, a bit for each.
     refused_kinds: u8,
-    /// The flights it follows, each by its number. The first outcome counts.
-    followed: Vec<(u64, Following)>,
+    /// The flights it follows. The first outcome counts.
+    followed: Vec<Following<F>>,
 }
 
 /// The part a request has in the flights of its key.
@@ -79,9 +90,9 @@ pub(crate) enum Joined<F> {
 }
 
 /// The end of a request's wait.
-pub(crate) enum Waited {
+pub(crate) enum Waited<F> {
     /// A flight that it follows has ended.
-    Outcome(FlightResult),
+    Outcome(FlightEnd<F>),
     /// It has a place, or there is a response to share.
     CanJoin,
     /// A call has succeeded, and its response may be stored by now.
@@ -151,9 +162,9 @@ impl<F: Clone> FlightMember<F> {
         // Without a fence nothing tells of the writes that concern those who share the response.
         let own = storage_fence(state, fill, outgoing.at).ok();
         let backend = &state.shared.store.backend;
-        let can_join = |flight: &F| {
-            let can_join = |own| backend.can_join(&resource, flight, own);
-            may_look && own.as_ref().is_some_and(can_join)
+        let can_join = |flight: &F| match &own {
+            Some(own) if may_look => backend.can_join(&resource, flight, own),
+            _ => JoinDecision::Refuse,
         };
         let retries_lookup = own.is_some() && self.lookups_left > 0;
         let rules = JoinRules {
@@ -180,7 +191,7 @@ impl<F: Clone> FlightMember<F> {
                 .flights
                 .enter(self.key, fence, rules, can_join, place, stream)
         };
-        self.joined(entered, has_place)
+        self.joined(entered, own, has_place)
     }
 
     /// Whether the response will be refused, as far as is known. Where it may well be, the request
@@ -218,7 +229,12 @@ impl<F: Clone> FlightMember<F> {
     }
 
     /// Notes the part that the request has in a flight.
-    fn joined(&mut self, entered: Entered<F, SharedHead>, has_place: bool) -> Joined<F> {
+    fn joined(
+        &mut self,
+        entered: Entered<F, SharedHead>,
+        own: Option<F>,
+        has_place: bool,
+    ) -> Joined<F> {
         match entered {
             Entered::Leader(leader) => Joined::Leader(leader),
             Entered::NeedsPlace => Joined::NeedsPlace,
@@ -226,12 +242,17 @@ impl<F: Clone> FlightMember<F> {
                 self.lookups_left -= 1;
                 Joined::RetryLookup
             }
-            Entered::Follower(follower) => {
+            Entered::Follower(mut follower) => {
                 self.looks_left -= usize::from(has_place);
-                let (number, time_left) = (follower.flight_id(), follower.time_left());
-                if self.followed.iter().all(|(known, _)| *known != number) {
+                let (id, time_left) = (follower.flight_id(), follower.time_left());
+                if self.followed.iter().all(|known| known.id != id) {
                     follower.detach_call();
-                    self.followed.push((number, Box::pin(follower.wait())));
+                    let fences = follower.take_flight_fence().zip(own);
+                    self.followed.push(Following {
+                        id,
+                        result: follower.wait(),
+                        group_check: fences.map(|(flight, own)| GroupCheck { flight, own }),
+                    });
                 }
                 Joined::Follower(time_left)
             }
@@ -268,18 +289,22 @@ impl<F: Clone> FlightMember<F> {
         &mut self,
         state: &LayerState<B>,
         timeout: Duration,
-    ) -> Waited {
+    ) -> Waited<F> {
         let timeout = timeout.min(self.time_left(state));
         let followed = with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await;
         followed.map_or(Waited::TimedOut, Waited::Outcome)
     }
 
     /// The first outcome of the flights it follows.
-    pub(super) fn poll_followed(&mut self, cx: &mut Context<'_>) -> Poll<FlightResult> {
+    pub(super) fn poll_followed(&mut self, cx: &mut Context<'_>) -> Poll<FlightEnd<F>> {
         for index in 0..self.followed.len() {
-            if let Poll::Ready(outcome) = self.followed[index].1.as_mut().poll(cx) {
-                drop(self.followed.swap_remove(index));
-                return Poll::Ready(outcome);
+            if let Poll::Ready((outcome, reader)) = self.followed[index].result.as_mut().poll(cx) {
+                let Following { group_check, .. } = self.followed.swap_remove(index);
+                return Poll::Ready(FlightEnd {
+                    outcome,
+                    reader,
+                    group_check,
+                });
             }
         }
         Poll::Pending

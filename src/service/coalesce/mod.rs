@@ -34,7 +34,7 @@ use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
 
 use self::awaited_refresh::{AwaitingClient, give_up_waiting, patience_left, use_stale};
-use self::member::{FlightMember, FlightResult, Joined, Waited};
+use self::member::{FlightEnd, FlightMember, Joined, Waited};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
 use super::bounds::{InnerBody, InnerService};
@@ -252,13 +252,14 @@ async fn join_flights<B: Backend, Res>(
 fn use_outcome<B: Backend, Res>(
     state: &LayerState<B>,
     member: &mut FlightMember<B::Fence>,
-    (outcome, reader): FlightResult,
+    end: FlightEnd<B::Fence>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<JoinOutcome<Res, B::Fence>> {
-    match outcome {
+    match end.outcome {
         FlightOutcome::Shared(head) => {
-            let followed = follow(state, &head, reader, fill, outgoing);
+            let check = end.group_check;
+            let followed = follow(state, (&head, end.reader), check, fill, outgoing);
             member.note_look(state, &followed);
             match followed {
                 Followed::Hit(response) => return Some(JoinOutcome::Response(response)),

@@ -4,7 +4,7 @@
 use http::header::AGE;
 use http::{HeaderValue, Response};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Group};
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
@@ -35,11 +35,25 @@ pub(crate) enum Followed<Res> {
     NotShareable,
 }
 
+/// The fences of a flight and of a request that follows it. The groups of the response must not
+/// have been invalidated between them.
+pub(crate) struct GroupCheck<F> {
+    pub(super) flight: F,
+    pub(super) own: F,
+}
+
+impl<F> GroupCheck<F> {
+    /// Whether the response, which is in these groups, may be shared.
+    fn holds<B: Backend<Fence = F>>(&self, backend: &B, groups: &[Group]) -> bool {
+        backend.has_current_groups(groups, &self.flight, &self.own)
+    }
+}
+
 /// Shares a response with a follower, where it may be.
 pub(crate) fn follow<B: Backend, Res>(
     state: &LayerState<B>,
-    shared: &SharedHead,
-    reader: Option<BodyReader>,
+    (shared, reader): (&SharedHead, Option<BodyReader>),
+    group_check: Option<GroupCheck<B::Fence>>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Followed<Res> {
@@ -65,7 +79,10 @@ pub(crate) fn follow<B: Backend, Res>(
     // A call that began after this request is as new as a call of its own.
     let is_called_since = shared.called.monotonic() > outgoing.at.monotonic();
     let reuse = reuse_of(state, shared, fill);
-    if !is_called_since && reuse.is_none() {
+    let backend = &state.shared.store.backend;
+    let has_current_groups =
+        group_check.is_none_or(|check| check.holds(backend, &shared.grant.groups));
+    if !has_current_groups || (!is_called_since && reuse.is_none()) {
         return Followed::TooOld;
     }
     let Some(reader) = reader.filter(|reader| !reader.is_broken()) else {

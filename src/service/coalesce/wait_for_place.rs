@@ -13,12 +13,12 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::timeout::with_timeout;
 
-use super::member::{FlightMember, FlightResult, Waited};
+use super::member::{FlightEnd, FlightMember, Waited};
 
 /// The first event for a request that waits for a place.
-enum First {
+enum First<F> {
     Granted(bool),
-    Outcome(FlightResult),
+    Outcome(FlightEnd<F>),
 }
 
 impl<F: Clone> FlightMember<F> {
@@ -31,7 +31,7 @@ impl<F: Clone> FlightMember<F> {
         state: &LayerState<B>,
         fill: &mut Fill<F>,
         outgoing: &OutgoingRequest,
-    ) -> Waited {
+    ) -> Waited<F> {
         let flights = &state.shared.coalescing.flights;
         let mut place = Box::new(flights.place(self.key, self.precedence(outgoing)));
         let limit = PlaceLimit {

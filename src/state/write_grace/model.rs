@@ -16,7 +16,7 @@ use loom::sync::{Mutex, MutexGuard};
 use loom::thread;
 
 use super::{MAX_EXACT, WriteGrace};
-use crate::backend::{Backend, InvalidationTarget, MemoryBackend, MemoryFence};
+use crate::backend::{Backend, InvalidationTarget, JoinDecision, MemoryBackend, MemoryFence};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 
@@ -112,7 +112,8 @@ impl PeriodModel {
     fn store(&self, fence: MemoryFence, read: usize) {
         let mut stored = self.stored();
         let key = CacheKey::for_path("/a");
-        if self.backend.can_join(key.resource(), &fence, &self.fence()) {
+        let decision = self.backend.can_join(key.resource(), &fence, &self.fence());
+        if decision == JoinDecision::Join {
             *stored = Some(read);
         }
     }

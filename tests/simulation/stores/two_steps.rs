@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tower_response_cache::backend::{
-    Backend, BackendError, Group, InvalidationTarget, Lookup, PutOutcome, StoredResponse, VaryRule,
+    Backend, BackendError, Group, InvalidationTarget, JoinDecision, Lookup, PutOutcome,
+    StoredResponse, VaryRule,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
@@ -118,11 +119,20 @@ impl Backend for TwoSteps {
         Ok(Some(self.state().invalidations))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &u64, own: &u64) -> bool {
+    fn can_join(&self, resource: &Resource, flight: &u64, own: &u64) -> JoinDecision {
         let state = self.state();
         let of_groups = state.of_groups.values().copied().max();
-        own <= flight
-            || (state.holds(resource, *flight) && of_groups.unwrap_or_default() <= *flight)
+        let no_group_since = of_groups.unwrap_or_default() <= *flight;
+        match own <= flight {
+            true => JoinDecision::Join,
+            false if !state.holds(resource, *flight) => JoinDecision::Refuse,
+            false if no_group_since => JoinDecision::Join,
+            false => JoinDecision::CheckGroups,
+        }
+    }
+
+    fn has_current_groups(&self, groups: &[Group], flight: &u64, _: &u64) -> bool {
+        self.state().holds_for(groups, *flight)
     }
 
     fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse, _: &u64) -> bool {

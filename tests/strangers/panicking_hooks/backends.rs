@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use tower::Layer;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{
-    Backend, BackendError, ForwardBackend, Guarded, InvalidationTarget, Lookup, MemoryBackend,
-    PutOutcome, StoredResponse,
+    Backend, BackendError, ForwardBackend, Group, Guarded, InvalidationTarget, JoinDecision,
+    Lookup, MemoryBackend, PutOutcome, StoredResponse,
 };
 use tower_response_cache::clock::Moment;
 use tower_response_cache::key::{CacheKey, Resource};
@@ -152,9 +152,14 @@ impl ForwardBackend for Panicking {
         self.operation(Backend::clear(&self.memory))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Fence, own: &Fence) -> bool {
+    fn can_join(&self, resource: &Resource, flight: &Fence, own: &Fence) -> JoinDecision {
         self.burn_at(Place::Questions);
         self.memory.can_join(resource, flight, own)
+    }
+
+    fn has_current_groups(&self, groups: &[Group], flight: &Fence, own: &Fence) -> bool {
+        self.burn_at(Place::Questions);
+        self.memory.has_current_groups(groups, flight, own)
     }
 
     fn is_still_valid(&self, key: &CacheKey, response: &StoredResponse, fence: &Fence) -> bool {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::redis::RedisFence;
 use tower_response_cache::backend::{
-    Backend, Group, InvalidationTarget, Lookup, PutOutcome, RedisBackend,
+    Backend, Group, InvalidationTarget, JoinDecision, Lookup, PutOutcome, RedisBackend,
 };
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, ResponseBody};
 
@@ -153,8 +153,12 @@ async fn assert_dead(
         return;
     }
     let own = member.fence(backend).await;
-    let can_join = backend.can_join(member.key.resource(), &fence, &own);
-    assert!(!can_join, "{case}: it is shared");
+    let shares = match backend.can_join(member.key.resource(), &fence, &own) {
+        JoinDecision::Join => true,
+        JoinDecision::CheckGroups => backend.has_current_groups(response.groups(), &fence, &own),
+        JoinDecision::Refuse => false,
+    };
+    assert!(!shares, "{case}: it is shared");
     let put = member.put(backend, &fence).await;
     assert_eq!(put, PutOutcome::Superseded, "{case}: it is stored");
     assert_eq!(member.body(backend).await, None, "{case}");
