@@ -73,6 +73,8 @@ pub(crate) use expiring_set::{ExpiringSet, ticks};
 pub(crate) use follower::{CallDriver, FlightResult};
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
-pub(crate) use pacing::{Place, PlaceLimit, Precedence, RefreshRules};
+pub(crate) use pacing::{
+    Place, PlaceLimit, Precedence, RefreshFields, RefreshRules, Refreshing, patience_for,
+};
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

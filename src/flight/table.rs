@@ -10,7 +10,7 @@ use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::pacing::{Place, Precedence, RefreshRules};
+use super::pacing::{Place, Precedence, RefreshFields, RefreshRules, Refreshing};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
@@ -138,23 +138,27 @@ impl<F, H> Flights<F, H> {
     /// already, whatever its fence, or `rules` let no other refresh begin.
     ///
     /// It takes the place of the current flight, and has the takeover timeout as it is: it is for
-    /// no request that has waited for others.
+    /// no request that has waited for others. The fields with which it is to be made come with it:
+    /// `proven` is called for those of the proven request, under the lock of the table.
     pub(crate) fn lead_refresh(
         &self,
         key: CacheKey,
         fence: F,
         rules: RefreshRules,
+        proven: impl FnOnce() -> Option<Refreshing>,
         stream: impl FnOnce() -> BodyStream,
-    ) -> Option<Leader<F, H>> {
+    ) -> Option<(Leader<F, H>, RefreshFields)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
-        if maps.has_answered(&key, join_rules) || !maps.refreshes.may_begin(&key, rules) {
+        if maps.has_answered(&key, join_rules) {
             return None;
         }
+        let (request, fields) = maps.refreshes.choose_request(&key, rules, proven)?;
         let id = next_id();
-        maps.refreshes.begin(key, id, rules);
+        let begun = (request, fields);
+        maps.refreshes.begin(key, id, begun, join_rules.now);
         let flight = Flight::new(Some(fence), id, join_rules, stream(), None);
-        Some(self.open(maps, key, |_| flight))
+        Some((self.open(maps, key, |_| flight), fields))
     }
 
     fn open(

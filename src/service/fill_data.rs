@@ -21,6 +21,7 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 use crate::state::noted_requests::RequestDigest;
+use crate::state::proven_requests::Proof;
 
 use super::request::route::RequestKey;
 
@@ -219,7 +220,11 @@ impl<F> Miss<F> {
 
     /// The fill of a request with this key. Boxed, because several futures pass it on.
     pub(crate) fn with_key(self, key: RequestKey) -> Box<Fill<F>> {
-        Box::new(Fill { miss: self, key })
+        Box::new(Fill {
+            miss: self,
+            key,
+            is_replay: false,
+        })
     }
 }
 
@@ -227,14 +232,16 @@ impl<F> Miss<F> {
 pub(crate) struct Fill<F> {
     pub(crate) miss: Miss<F>,
     pub(crate) key: RequestKey,
+    /// Whether the call is made with the fields of an earlier request.
+    pub(crate) is_replay: bool,
 }
 
 impl<F> Fill<F> {
-    /// Whether the client has forced the call by its directives, or forbids to store its response:
-    /// the outcome says nothing of other calls.
+    /// Whether the outcome says nothing of other calls: the client has forced the call by its
+    /// directives, or forbids to store its response, or the cache has chosen its fields.
     pub(crate) fn is_forced(&self) -> bool {
         let directives = &self.key.directives;
-        directives.no_store || !directives.accept_stale()
+        self.is_replay || directives.no_store || !directives.accept_stale()
     }
 }
 
@@ -272,6 +279,8 @@ pub(crate) struct Storable<F> {
     pub(crate) kind: RequestKind,
     /// The request, if its body may turn out to be too large, which other requests learn then.
     pub(crate) request: Option<RequestDigest>,
+    /// The proof that its request is a good one, if it is stored.
+    pub(crate) proof: Proof,
     /// The rules it was judged by, apart from the status it would replace.
     pub(crate) rules: StoringRules,
 }

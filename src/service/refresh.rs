@@ -3,8 +3,8 @@
 //!
 //! A refresh is a fill that leads a flight: requests that miss meanwhile follow it. It starts only
 //! if no other refresh of the key is under way, and not while the inner service is in backoff. As a
-//! refresh may hang because of its request, one that takes longer than usual is joined by others,
-//! for requests with other fields.
+//! refresh may hang or fail because of its request, one that takes longer than usual is joined by
+//! another, with the fields of a [proven request](crate::state::proven_requests).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use http::{Method, Request};
 use tokio::runtime::Handle;
 
 use crate::backend::{Backend, StoredResponse};
-use crate::flight::{BodyStream, Leader, RefreshRules};
+use crate::flight::{BodyStream, Leader, RefreshFields, RefreshRules, Refreshing, patience_for};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::proven_requests::FoundRequest;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
 use crate::timeout::with_timeout;
@@ -29,8 +30,8 @@ use super::coalesce::member::join_rules;
 use super::coalesce::run_fill::run_fill;
 use super::fill_data::Miss;
 use super::lookup::due_refresh::DueRefresh;
-use super::request::outgoing::OutgoingRequest;
-use super::request::route::RequestKey;
+use super::request::outgoing::{OutgoingRequest, copy_of_head};
+use super::request::route::{RequestKey, Route, classify};
 
 /// A refresh that has taken the lead of a flight, and is about to start.
 pub(crate) struct BackgroundRefresh<B: Backend> {
@@ -38,20 +39,18 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
     miss: Miss<B::Fence>,
     kind: RequestKind,
     request: RequestDigest,
+    /// The request whose fields it is made with instead.
+    proven: Option<FoundRequest>,
     leader: Leader<B::Fence, SharedHead>,
     /// The time after which it counts as dead.
     timeout: Duration,
     runtime: Handle,
 }
 
-/// The shortest time without a response after which a refresh is not the only one.
-const MIN_PATIENCE: Duration = Duration::from_secs(1);
-
 /// The time without a response after which a refresh takes longer than usual.
 pub(crate) fn patience<F>(miss: &Miss<F>) -> Duration {
     let stored = miss.stored_response();
-    let usual = stored.map_or(Duration::ZERO, |stored| stored.cost());
-    usual.saturating_mul(2).max(MIN_PATIENCE)
+    patience_for(stored.map_or(Duration::ZERO, |stored| stored.cost()))
 }
 
 /// Takes on the refresh of a stored response, unless enough of its key are under way.
@@ -64,6 +63,7 @@ pub(crate) fn begin_refresh<B: Backend>(
         reason,
         kind,
         request,
+        is_backing_off,
         miss,
     } = due;
     let shared = &state.shared;
@@ -71,21 +71,42 @@ pub(crate) fn begin_refresh<B: Backend>(
     let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
     let stream = || BodyStream::new(state.buffer_share());
     let join_rules = join_rules(state, now);
+    let own = Refreshing {
+        request: request.as_number(),
+        cost: miss.stored_response().map_or(Duration::ZERO, |s| s.cost()),
+    };
     let rules = RefreshRules {
         join_rules,
-        patience: patience(&miss).min(join_rules.takeover_timeout),
-        request: request.as_number(),
+        own: (!is_backing_off).then_some(own),
+    };
+    let mut proven = None;
+    let find_proven = || {
+        let found = state.proven_request((&key, kind), now)?;
+        let found = proven.insert(found);
+        Some(Refreshing {
+            request: found.digest().as_number(),
+            cost: found.cost,
+        })
     };
     let flights = &shared.coalescing.flights;
-    let leader = flights.lead_refresh(key, fence, rules, stream)?;
+    let (leader, fields) = flights.lead_refresh(key, fence, rules, find_proven, stream)?;
+    let proven = match fields {
+        RefreshFields::Own => None,
+        RefreshFields::Proven => {
+            shared.origin.proven.note_tried((&key, kind), now);
+            proven
+        }
+    };
     let timeout = leader.time_left(join_rules);
     state.count(Event::Refresh(reason));
-    tracing::debug!(reason = reason.as_str(), "refresh");
+    let is_replay = proven.is_some();
+    tracing::debug!(reason = reason.as_str(), is_replay, "refresh");
     Some(BackgroundRefresh {
         state: state.clone(),
         miss,
         kind,
         request,
+        proven,
         leader,
         timeout,
         runtime,
@@ -170,18 +191,25 @@ impl<B: Backend> BackgroundRefresh<B> {
             miss,
             kind,
             request: digest,
+            proven,
             leader,
             timeout,
             runtime,
         } = self;
+        let is_replay = match proven {
+            Some(proven) => has_replaced_fields(&state, &proven, &mut request, &key),
+            None => false,
+        };
         let stored = miss.stored_response();
         let noted = (NotedKey::new(&leader.key(), kind), digest);
-        let under_way = RefreshUnderWay::new(&state, noted, stored, timeout);
+        // What becomes of the fields of another request says nothing of this one.
+        let under_way = (!is_replay).then(|| RefreshUnderWay::new(&state, noted, stored, timeout));
         let outgoing = OutgoingRequest::unchanged(&state.config, &request, kind, state.now());
         let layer = state.clone();
         layer.shared.background.spawn(&runtime, async move {
             let timeout = state.config.coalesce.fill_timeout;
-            let fill = miss.with_key(key);
+            let mut fill = miss.with_key(key);
+            fill.is_replay = is_replay;
             let leader = Some(Arc::new(leader));
             let filled = run_fill(state, inner, request, fill, outgoing, leader);
             // Its client has been answered; an error is recorded where it arises.
@@ -199,4 +227,35 @@ fn make_whole<Req>(request: &mut Request<Req>) {
     for name in conditions.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
+}
+
+/// Gives a request the fields of a proven one, unless a key hook makes another key of it then. Its
+/// response is still judged by its own kind: its extensions, which may tell the client, stay.
+fn has_replaced_fields<B: Backend, Req>(
+    state: &LayerState<B>,
+    proven: &FoundRequest,
+    request: &mut Request<Req>,
+    key: &RequestKey,
+) -> bool {
+    let own = request.headers().clone();
+    proven.replace_fields(request.headers_mut(), &state.config.credential_fields);
+    if has_key(state, request, key) {
+        return true;
+    }
+    *request.headers_mut() = own;
+    false
+}
+
+/// Whether a request has a key. Without a hook its key depends on its target and host alone.
+fn has_key<B: Backend, Req>(
+    state: &LayerState<B>,
+    request: &Request<Req>,
+    key: &RequestKey,
+) -> bool {
+    if !state.config.has_key_hook() {
+        return true;
+    }
+    let head = copy_of_head(request);
+    let route = classify(&state.config, &state.shared.store.seed, &head);
+    matches!(route, Route::Read(read) if read.key == key.key)
 }

@@ -23,9 +23,10 @@ use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
-use crate::semantics::storing::StoringRules;
+use crate::semantics::storing::{StoragePolicy, StoringRules};
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::proven_requests::Proof;
 use crate::state::uncacheable::RefusalCause;
 
 use super::fill_data::{Fill, MergePlan, Storable};
@@ -94,7 +95,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         existing: fill.miss.replaced_status,
         ..rules.clone()
     };
-    let is_forced = fill.is_forced();
+    let (is_forced, is_replay) = (fill.is_forced(), fill.is_replay);
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
     let fence = fence
@@ -114,9 +115,14 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         }
     }
     let length = announced_length(head, body);
+    let is_for_others = !is_forced && outgoing.is_for_whole();
     // Only a body of unknown length may turn out to be too large.
-    let request = (length.is_none() && !is_forced && outgoing.is_for_whole())
-        .then(|| state.digest_of(&outgoing.headers));
+    let request = (length.is_none() && is_for_others).then(|| state.digest_of(&outgoing.headers));
+    let proof = match has_stale_window(&grant) {
+        true if is_replay => Proof::Again,
+        true if is_for_others => state.proof((&key, outgoing.kind), &outgoing.headers),
+        _ => Proof::None,
+    };
     Ok(Box::new(Storable {
         key,
         lookup_key,
@@ -130,8 +136,14 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         called: outgoing.at,
         kind: outgoing.kind,
         request,
+        proof,
         rules,
     }))
+}
+
+/// Whether a response is refreshed while it is used.
+fn has_stale_window(grant: &StoragePolicy) -> bool {
+    !grant.freshness.stale.while_revalidate.is_zero()
 }
 
 /// Collects a body for the store.
@@ -194,19 +206,21 @@ pub(crate) fn commit<B: Backend>(
     }
     let now = state.now();
     let cost = now.monotonic_since(storable.called);
+    let has_stale_window = has_stale_window(&storable.grant);
     let head = tagged(&state.config, storable.head, content.bytes());
     let response = head.with_content(content, trailers, cost);
     let (key, lookup_key) = (storable.key, storable.lookup_key);
-    let kind = storable.kind;
+    let (kind, proof) = (storable.kind, storable.proof);
     let task = state.clone();
     state.shared.background.run(async move {
         let refusal = store(&task, &key, fence, Arc::new(response), now).await;
         match refusal {
             None => {
-                task.shared
-                    .origin
-                    .failures
-                    .forget(NotedKey::new(&lookup_key, kind));
+                let origin = &task.shared.origin;
+                origin.failures.forget(NotedKey::new(&lookup_key, kind));
+                if has_stale_window {
+                    origin.proven.note_stored((&key, kind), cost, proof);
+                }
                 guard.mark_stored();
             }
             Some(refusal) => {

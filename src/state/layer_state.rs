@@ -12,6 +12,7 @@ use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, cou
 use crate::key::CacheKey;
 use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::KeptBy;
 use crate::stats::{Counters, Event};
 
@@ -20,6 +21,7 @@ use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::noted_requests::{RequestDigest, RequestDigester};
 use super::origin_failures::OriginFailures;
+use super::proven_requests::{FoundRequest, Proof, ProvenRequest, ProvenRequests};
 use super::shared_head::SharedHead;
 use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableRequests;
@@ -91,6 +93,8 @@ pub(crate) struct Coalescing<F> {
 pub(crate) struct OriginState {
     /// Keys whose fetches failed a moment ago.
     pub(crate) failures: OriginFailures,
+    /// Requests with whose fields keys were stored.
+    pub(crate) proven: ProvenRequests,
     /// Keys whose last validation or completion was answered about another representation. Their
     /// next requests carry no conditions of the cache's own.
     pub(crate) contradicted: ExpiringSet,
@@ -153,6 +157,27 @@ impl<B: Backend> LayerState<B> {
         let authority = self.config.authority.resolve(request).unwrap_or_default();
         let digester = &self.shared.request_digester;
         digester.digest(authority.as_bytes(), &request.headers)
+    }
+
+    /// The request of a key with which a refresh may be made for a request of this kind.
+    pub(crate) fn proven_request(
+        &self,
+        key: (&CacheKey, RequestKind),
+        now: Moment,
+    ) -> Option<FoundRequest> {
+        let proven = &self.shared.origin.proven;
+        proven.find(key, now, self.config.failure_backoff)
+    }
+
+    /// What the response to a request with these fields says of them, if it is stored.
+    pub(crate) fn proof(&self, key: (&CacheKey, RequestKind), fields: &HeaderMap) -> Proof {
+        let proven = &self.shared.origin.proven;
+        if !proven.is_wanted(key, self.now(), self.config.failure_backoff) {
+            return Proof::None;
+        }
+        let digest = self.digest_of(fields);
+        ProvenRequest::new(fields, &self.config.credential_fields, digest)
+            .map_or(Proof::None, Proof::New)
     }
 
     /// Counts an event.

@@ -1,10 +1,23 @@
-//! Background refreshes under way: how many of one key there may be at once.
+//! Background refreshes under way: how many of one key there may be at once, and with which fields.
 //!
 //! No request waits for a refresh, and each may hang because of the fields of its request. So
-//! another one begins beside one that has had no response for a while, for a request with other
-//! fields. Calls that requests wait for have no part in this: a client can force them.
+//! another one begins beside one that has had no response for a while. Calls that requests wait for
+//! have no part in this: a client can force them.
 //!
-//! Knows keys, times and digests of requests. Start at [`RefreshesUnderWay::may_begin`].
+//! | under way | the next one begins | with the fields of |
+//! |---|---|---|
+//! | none | at once | the request that was answered |
+//! | others than the proven request | after its patience | the proven request |
+//! | the proven request, too | after the takeover timeout | the request that was answered |
+//! | some, and no request is proven | after the patience, which doubles with each | the same |
+//!
+//! Patience is twice the time that a call takes, a second at least.
+//!
+//! A *proven* request is one with whose fields the key was stored before. No client chooses these
+//! now, so they bring a response whatever others send. If they bring none in time either, it is not
+//! the fields that make a call slow, and more calls would not help.
+//!
+//! Knows keys, times and digests of requests. Start at [`RefreshesUnderWay::choose_request`].
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,16 +30,49 @@ use crate::semantics::moment::Moment;
 ///
 /// With more of them a service that hangs has more calls; with fewer, it takes fewer requests that
 /// hang to keep content stale.
-pub(super) const MAX_REFRESHES: usize = 4;
+const MAX_REFRESHES: usize = 4;
+
+/// The shortest time without a response after which a refresh is not the only one.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time without a response after which a call that usually takes `cost` takes longer than
+/// usual.
+pub(crate) fn patience_for(cost: Duration) -> Duration {
+    cost.saturating_mul(2).max(MIN_PATIENCE)
+}
+
+/// The fields that a refresh is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefreshFields {
+    /// Those of the request that was answered.
+    Own,
+    /// Those of the proven request.
+    Proven,
+}
+
+/// A request with which a refresh may be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refreshing {
+    /// The digest of its fields.
+    pub(crate) request: u32,
+    /// The time that its response usually takes.
+    pub(crate) cost: Duration,
+}
 
 /// The rules for one more refresh of a key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefreshRules {
     pub(crate) join_rules: JoinRules,
-    /// The time for which the latest refresh has had no response, at least.
-    pub(crate) patience: Duration,
-    /// The digest of the request, which must be another one than those of the others.
-    pub(crate) request: u32,
+    /// The request that was answered; `None` if it may not make the call.
+    pub(crate) own: Option<Refreshing>,
+}
+
+impl RefreshRules {
+    /// The time without a response after which a refresh takes longer than usual.
+    fn patience(&self, cost: Duration) -> Duration {
+        let timeout = self.join_rules.takeover_timeout;
+        patience_for(cost).min(timeout.max(MIN_PATIENCE))
+    }
 }
 
 /// All refreshes that have not ended.
@@ -37,32 +83,51 @@ pub(in crate::flight) struct RefreshesUnderWay(HashMap<CacheKey, Vec<UnderWay>, 
 struct UnderWay {
     flight_id: u64,
     request: u32,
+    fields: RefreshFields,
     began: Moment,
 }
 
 impl RefreshesUnderWay {
-    /// Whether one more may begin.
-    pub(in crate::flight) fn may_begin(&self, key: &CacheKey, rules: RefreshRules) -> bool {
-        let Some(all) = self.0.get(key) else {
-            return true;
-        };
+    /// The request with whose fields one more may begin, if so. `proven` is called where the proven
+    /// request counts.
+    pub(in crate::flight) fn choose_request(
+        &self,
+        key: &CacheKey,
+        rules: RefreshRules,
+        proven: impl FnOnce() -> Option<Refreshing>,
+    ) -> Option<(Refreshing, RefreshFields)> {
+        let all = self.0.get(key).map_or(&[][..], Vec::as_slice);
         let age = |other: &UnderWay| rules.join_rules.now.since(other.began);
-        let is_latest_young = all
-            .last()
-            .is_some_and(|latest| age(latest) < rules.patience);
-        let timeout = rules.join_rules.takeover_timeout;
-        let mut counted = all.iter().filter(|other| age(other) < timeout);
-        !is_latest_young
-            && counted.clone().count() < MAX_REFRESHES
-            && counted.all(|other| other.request != rules.request)
+        let Some(waited) = all.iter().map(age).min() else {
+            let own = rules.own.map(|own| (own, RefreshFields::Own));
+            return own.or_else(|| proven().map(|proven| (proven, RefreshFields::Proven)));
+        };
+        if waited < MIN_PATIENCE {
+            return None;
+        }
+        let is_other = |this: &Refreshing| all.iter().all(|other| other.request != this.request);
+        if let Some(proven) = proven().filter(is_other) {
+            let is_due = waited >= rules.patience(proven.cost);
+            return is_due.then_some((proven, RefreshFields::Proven));
+        }
+        let own = rules.own?;
+        let is_due = waited >= wait_for_own(all, own, rules);
+        is_due.then_some((own, RefreshFields::Own))
     }
 
     /// Notes that a refresh begins.
-    pub(in crate::flight) fn begin(&mut self, key: CacheKey, flight_id: u64, rules: RefreshRules) {
+    pub(in crate::flight) fn begin(
+        &mut self,
+        key: CacheKey,
+        flight_id: u64,
+        (request, fields): (Refreshing, RefreshFields),
+        began: Moment,
+    ) {
         self.0.entry(key).or_default().push(UnderWay {
             flight_id,
-            request: rules.request,
-            began: rules.join_rules.now,
+            request: request.request,
+            fields,
+            began,
         });
     }
 
@@ -78,58 +143,142 @@ impl RefreshesUnderWay {
     }
 }
 
+/// The time after the latest refresh at which a request may begin another one with its own fields,
+/// beside `all` that are under way.
+fn wait_for_own(all: &[UnderWay], own: Refreshing, rules: RefreshRules) -> Duration {
+    let timeout = rules.join_rules.takeover_timeout;
+    let patience = rules.patience(own.cost);
+    if all
+        .iter()
+        .any(|other| other.fields == RefreshFields::Proven)
+    {
+        return timeout.max(patience);
+    }
+    let now = rules.join_rules.now;
+    let counted = || all.iter().filter(|other| now.since(other.began) < timeout);
+    match counted().count() {
+        0 => patience,
+        count if count >= MAX_REFRESHES => Duration::MAX,
+        _ if counted().any(|other| other.request == own.request) => Duration::MAX,
+        count => patience.saturating_mul(1 << (count - 1)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
+    use super::RefreshFields::{Own, Proven};
     use super::*;
 
-    fn rules(second: u64, request: u32) -> RefreshRules {
+    const TIMEOUT: u64 = 10;
+
+    fn refreshing(request: u32, cost: u64) -> Refreshing {
+        Refreshing {
+            request,
+            cost: Duration::from_secs(cost),
+        }
+    }
+
+    fn rules(second: u64, own: Option<Refreshing>) -> RefreshRules {
         RefreshRules {
             join_rules: JoinRules {
                 now: Moment::new(Duration::from_secs(second), SystemTime::UNIX_EPOCH),
                 not_before: None,
                 completed_fills: None,
-                takeover_timeout: Duration::from_secs(10),
+                takeover_timeout: Duration::from_secs(TIMEOUT),
                 fill_timeout: Duration::from_secs(30),
                 only_answered: false,
             },
-            patience: Duration::from_secs(2),
-            request,
+            own,
         }
     }
 
-    #[test]
-    fn a_few_refreshes_of_different_requests_begin_beside_slow_ones() {
+    /// The fields with which a refresh begins; it does then, as the flight with the number of the
+    /// second.
+    fn begin(
+        refreshes: &mut RefreshesUnderWay,
+        second: u64,
+        own: Option<Refreshing>,
+        proven: Option<Refreshing>,
+    ) -> Option<RefreshFields> {
         let key = CacheKey::for_path("/a");
+        let rules = rules(second, own);
+        let other = refreshes.choose_request(&CacheKey::for_path("/b"), rules, || proven);
+        assert_eq!(other.is_some(), own.or(proven).is_some());
+        let (request, fields) = refreshes.choose_request(&key, rules, || proven)?;
+        refreshes.begin(key, second, (request, fields), rules.join_rules.now);
+        Some(fields)
+    }
+
+    #[test]
+    fn patience_doubles_with_each_refresh_where_no_request_is_proven() {
         let mut refreshes = RefreshesUnderWay::default();
-        // The second, the request, and whether its refresh may begin.
+        // The second, the request, and whether its refresh may begin. A call takes 1 s.
         for (second, request, may_begin) in [
             (0, 1, true),
             (1, 2, false),
             (2, 1, false),
             (2, 2, true),
-            (3, 3, false),
-            (4, 3, true),
-            (6, 4, true),
-            (9, 5, false),
-            (10, 5, true),
-            (12, 2, true),
+            (4, 3, false),
+            (5, 3, false),
+            (6, 2, false),
+            (6, 3, true),
+            (9, 4, false),
+            // Those that began before 4 do not count any more.
+            (14, 1, true),
+            (17, 3, true),
         ] {
-            let rules = rules(second, request);
-            let expected = (second, request, may_begin);
-            let actual = refreshes.may_begin(&key, rules);
-            assert_eq!((second, request, actual), expected);
-            assert!(refreshes.may_begin(&CacheKey::for_path("/b"), rules));
-            if may_begin {
-                refreshes.begin(key, second, rules);
-            }
+            let own = Some(refreshing(request, 1));
+            let begun = begin(&mut refreshes, second, own, None);
+            assert_eq!(begun.is_some(), may_begin, "{second}, {request}");
         }
-        refreshes.end(&key, 12);
-        assert!(refreshes.may_begin(&key, rules(12, 2)));
-        for flight in 0..12 {
-            refreshes.end(&key, flight);
+        for flight in 0..20 {
+            refreshes.end(&CacheKey::for_path("/a"), flight);
         }
         assert!(refreshes.0.is_empty(), "no entry is leaked");
+    }
+
+    #[test]
+    fn the_proven_request_comes_first_and_nothing_follows_one_that_hangs() {
+        let mut refreshes = RefreshesUnderWay::default();
+        let proven = |cost| Some(refreshing(100, cost));
+        for (second, own, proven, expected) in [
+            (0, Some(1), proven(1), Some(Own)),
+            (1, Some(2), proven(1), None),
+            (2, Some(2), proven(2), None),
+            // However slow a stored response was.
+            (2, Some(2), proven(1), Some(Proven)),
+            (4, Some(3), proven(1), None),
+            (4, Some(3), None, None),
+            (11, Some(3), proven(1), None),
+            (12, None, proven(1), None),
+            (12, Some(3), proven(1), Some(Own)),
+            (14, None, Some(refreshing(101, 1)), Some(Proven)),
+            (24, None, None, None),
+        ] {
+            let own = own.map(|request| refreshing(request, 9));
+            let begun = begin(&mut refreshes, second, own, proven);
+            assert_eq!(begun, expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_may_not_call_leaves_it_to_the_proven_one() {
+        let mut refreshes = RefreshesUnderWay::default();
+        let proven = Some(refreshing(100, 1));
+        assert_eq!(begin(&mut refreshes, 0, None, None), None);
+        assert_eq!(begin(&mut refreshes, 0, None, proven), Some(Proven));
+    }
+
+    /// Also with a takeover timeout of zero.
+    #[test]
+    fn patience_is_never_shorter_than_a_second() {
+        let mut rules = rules(0, None);
+        for (timeout, cost, expected) in [(10, 0, 1), (10, 2, 4), (10, 9, 10), (0, 9, 1)] {
+            rules.join_rules.takeover_timeout = Duration::from_secs(timeout);
+            let patience = rules.patience(Duration::from_secs(cost));
+            assert_eq!(patience, Duration::from_secs(expected));
+        }
     }
 }

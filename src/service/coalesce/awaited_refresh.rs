@@ -78,21 +78,20 @@ where
     Res: InnerBody,
 {
     let response = Responder::new(state).hit(&hit, outgoing.preconditions());
-    let Fill { mut miss, key } = fill;
+    let Fill { mut miss, key, .. } = fill;
     let noted = NotedKey::new(&miss.lookup_key, outgoing.kind);
     let digest = state.digest_of(&outgoing.headers);
     let failures = &state.shared.origin.failures;
-    if !failures.is_backing_off(noted, state.now(), || digest) {
-        miss.note_answered_with(hit.response);
-        let due = DueRefresh {
-            reason: Refresh::Stale,
-            kind: outgoing.kind,
-            request: digest,
-            miss,
-        };
-        if let Some(refresh) = begin_refresh(state, due) {
-            refresh.spawn(inner, request, key);
-        }
+    miss.note_answered_with(hit.response);
+    let due = DueRefresh {
+        reason: Refresh::Stale,
+        kind: outgoing.kind,
+        request: digest,
+        is_backing_off: failures.is_backing_off(noted, state.now(), || digest),
+        miss,
+    };
+    if let Some(refresh) = begin_refresh(state, due) {
+        refresh.spawn(inner, request, key);
     }
     response
 }

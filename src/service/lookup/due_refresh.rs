@@ -24,6 +24,8 @@ pub(crate) struct DueRefresh<F> {
     pub(crate) kind: RequestKind,
     /// The digest of its fields.
     pub(crate) request: RequestDigest,
+    /// Whether a call with these fields would only repeat one that failed, or that is under way.
+    pub(crate) is_backing_off: bool,
     pub(crate) miss: Miss<F>,
 }
 
@@ -104,7 +106,12 @@ pub(super) fn due_refresh<B: Backend>(
         }
     }
     let failures = &shared.origin.failures;
-    if failures.is_backing_off(noted, now, || digest) {
+    let is_backing_off = failures.is_backing_off(noted, now, || digest);
+    let has_proven_request = || {
+        let proven = state.proven_request((key, kind), now);
+        proven.is_some_and(|proven| proven.digest() != digest)
+    };
+    if is_backing_off && !has_proven_request() {
         return RefreshDecision::None;
     }
     miss.note_answered_with(response.clone());
@@ -112,6 +119,7 @@ pub(super) fn due_refresh<B: Backend>(
         reason,
         kind,
         request: digest,
+        is_backing_off,
         miss,
     }))
 }

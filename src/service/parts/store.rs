@@ -25,6 +25,7 @@ use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
 };
 use crate::state::LayerState;
+use crate::state::proven_requests::Proof;
 
 use super::fetch_missing_range::range_of_same_representation;
 
@@ -177,6 +178,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         called: outgoing.at,
         kind: outgoing.kind,
         request: None,
+        proof: Proof::None,
         rules,
     }))
 }

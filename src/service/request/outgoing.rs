@@ -153,7 +153,7 @@ impl OutgoingRequest {
 }
 
 /// A copy of the head of a request, its extensions included.
-fn copy_of_head<Req>(request: &Request<Req>) -> Box<request::Parts> {
+pub(crate) fn copy_of_head<Req>(request: &Request<Req>) -> Box<request::Parts> {
     let (mut copy, ()) = Request::new(()).into_parts();
     copy.method = request.method().clone();
     copy.uri = request.uri().clone();

@@ -11,6 +11,7 @@ mod floods;
 mod hanging_refreshes;
 mod kinds;
 mod odd_requests;
+mod proven_requests;
 mod refreshes;
 mod rejections;
 

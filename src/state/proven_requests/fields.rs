@@ -1,0 +1,133 @@
+//! The fields of a request in few bytes.
+//!
+//! Knows header fields alone. Start at [`CompactFields::new`].
+
+use http::header::{CONNECTION, COOKIE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::semantics::request_kind::CredentialFields;
+use crate::semantics::reuse::is_condition_or_range;
+
+/// The most bytes of a request that are kept.
+const MAX_LENGTH: usize = 2048;
+
+/// Field lines, one behind the other: the lengths of name and value, two bytes each, then both.
+#[derive(Debug)]
+pub(super) struct CompactFields(Box<[u8]>);
+
+impl CompactFields {
+    /// Keeps these fields, apart from the host, conditions, ranges, cookies, credentials, and
+    /// values that are marked as sensitive. `None` if they are too long.
+    pub(super) fn new(headers: &HeaderMap, credentials: &CredentialFields) -> Option<Self> {
+        let lines = || {
+            headers.iter().filter(|(name, value)| {
+                let is_left_out = matches!(**name, HOST | CONNECTION | COOKIE)
+                    || is_condition_or_range(name)
+                    || credentials.contains(name);
+                !is_left_out && !value.is_sensitive()
+            })
+        };
+        let line_length = |(name, value): (&HeaderName, &HeaderValue)| {
+            4 + name.as_str().len() + value.as_bytes().len()
+        };
+        let length = lines().map(line_length).sum();
+        if length > MAX_LENGTH {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(length);
+        for (name, value) in lines() {
+            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+            for part in [name, value] {
+                // Shorter than the longest length.
+                bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(0).to_le_bytes());
+            }
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
+        }
+        Some(Self(bytes.into()))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (lengths, lines) = rest.split_first_chunk::<4>()?;
+            let name_length = u16::from_le_bytes([lengths[0], lengths[1]]);
+            let value_length = u16::from_le_bytes([lengths[2], lengths[3]]);
+            let (name, lines) = lines.split_at_checked(name_length.into())?;
+            let (value, lines) = lines.split_at_checked(value_length.into())?;
+            rest = lines;
+            Some((name, value))
+        })
+    }
+
+    /// Puts these fields in place of those of another request, apart from those that it keeps.
+    pub(super) fn replace(&self, headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
+        for (name, value) in std::mem::take(headers).iter() {
+            if keeps(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        for (name, value) in self.lines() {
+            let name = HeaderName::from_bytes(name);
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn all_fields_come_back_but_those_of_one_client_or_connection() {
+        let credentials = CredentialFields::default();
+        let kept = [
+            ("accept", "a"),
+            ("x-empty", ""),
+            ("accept", "b"),
+            ("x-odd", "\t"),
+        ];
+        let left_out = [
+            ("host", "a"),
+            ("cookie", "a=1"),
+            ("authorization", "Basic x"),
+            ("x-api-key", "x"),
+            ("connection", "close"),
+            ("if-none-match", "*"),
+            ("range", "bytes=0-1"),
+        ];
+        let mut all = headers(&[&kept[..], &left_out].concat());
+        let mut secret = HeaderValue::from_static("secret");
+        secret.set_sensitive(true);
+        all.insert("x-secret", secret);
+        let fields = CompactFields::new(&all, &credentials).expect("short");
+        let mut replaced = headers(&[("host", "b"), ("accept", "c"), ("cookie", "b=2")]);
+        fields.replace(&mut replaced, |name| *name == HOST);
+        assert_eq!(replaced, headers(&[&[("host", "b")], &kept[..]].concat()));
+    }
+
+    #[test]
+    fn many_or_long_fields_are_not_kept() {
+        let credentials = CredentialFields::default();
+        // "x-long" and the lengths take ten bytes.
+        for (length, is_kept) in [(MAX_LENGTH - 10, true), (MAX_LENGTH - 9, false)] {
+            let value = HeaderValue::from_str(&"x".repeat(length)).expect("a value");
+            let long = [(HeaderName::from_static("x-long"), value)];
+            let fields = CompactFields::new(&HeaderMap::from_iter(long), &credentials);
+            assert_eq!(fields.is_some(), is_kept, "{length}");
+        }
+    }
+}
