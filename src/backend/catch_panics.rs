@@ -152,6 +152,14 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         run!(self, invalidate_unknown(target, grace))
     }
 
+    async fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        run!(self, invalidate_many(targets, grace))
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         run!(self, clear())
     }

@@ -421,6 +421,32 @@ pub trait Backend: Clone + Send + Sync + 'static {
         async move { self.invalidate(target).await.map(|()| GraceScope::OneCache) }
     }
 
+    /// Invalidates several targets: with a `grace` as
+    /// [`invalidate_unknown`](Self::invalidate_unknown), without as
+    /// [`invalidate`](Self::invalidate).
+    ///
+    /// A [`Guarded`](super::Guarded) calls it for invalidations that it could not deliver earlier.
+    /// The default calls these methods for one target after the other, until one fails. A remote
+    /// backend that invalidates many targets with one command overrides it.
+    ///
+    /// # Errors
+    /// If one of them was not acknowledged. Each may have taken effect or not.
+    fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        async move {
+            for target in targets {
+                match grace {
+                    None => self.invalidate(target).await?,
+                    Some(grace) => drop(self.invalidate_unknown(target, grace).await?),
+                }
+            }
+            Ok(())
+        }
+    }
+
     /// Invalidates everything: removes all entries and breaks all fences.
     ///
     /// # Errors

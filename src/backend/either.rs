@@ -183,6 +183,17 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    async fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        match self {
+            Self::Left(a) => a.invalidate_many(targets, grace).await,
+            Self::Right(b) => b.invalidate_many(targets, grace).await,
+        }
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         match self {
             Self::Left(a) => a.clear().await,

@@ -51,8 +51,8 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 ///
 /// # What to override together
 ///
-/// A default calls the backend *inside*, never another method of the wrapper, except that of
-/// `get_with_variant`. So a wrapper that changes
+/// A default calls the backend *inside*, never another method of the wrapper, except those of
+/// `get_with_variant` and `invalidate_many`. So a wrapper that changes
 ///
 /// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
 ///   `get`);
@@ -206,6 +206,29 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().invalidate_unknown(target, grace)
     }
 
+    /// See [`Backend::invalidate_many`]. It calls this wrapper's own `invalidate` and
+    /// `invalidate_unknown` for each target: override it to forward them together.
+    ///
+    /// # Errors
+    /// As there.
+    fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        async move {
+            for target in targets {
+                match grace {
+                    None => ForwardBackend::invalidate(self, target).await?,
+                    Some(grace) => {
+                        let _ = ForwardBackend::invalidate_unknown(self, target, grace).await?;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
     /// See [`Backend::clear`].
     ///
     /// # Errors
@@ -339,6 +362,14 @@ impl<W: ForwardBackend> Backend for W {
         grace: Duration,
     ) -> impl Future<Output = Result<GraceScope, BackendError>> + Send {
         ForwardBackend::invalidate_unknown(self, target, grace)
+    }
+
+    fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        ForwardBackend::invalidate_many(self, targets, grace)
     }
 
     fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send {

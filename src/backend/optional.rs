@@ -146,6 +146,17 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
+    async fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        match self {
+            Some(backend) => backend.invalidate_many(targets, grace).await,
+            None => Ok(()),
+        }
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         match self {
             Some(backend) => backend.clear().await,

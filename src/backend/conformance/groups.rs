@@ -1,12 +1,13 @@
 //! How an invalidation of a group affects its members and no other responses (RFC 9875).
 
 use std::pin::pin;
+use std::time::Duration;
 
 use super::fixtures::{
     body, fill, group, group_elsewhere, invalidate_group, key, member, miss, now, poll_times,
     put_variant_in, shares,
 };
-use crate::backend::{Backend, Lookup, PutOutcome};
+use crate::backend::{Backend, InvalidationTarget, Lookup, PutOutcome};
 
 pub(super) async fn invalidates_all_members<B: Backend>(backend: B) {
     let (one, two) = (group(&backend, "one"), group(&backend, "two"));
@@ -181,4 +182,42 @@ pub(super) async fn joins_nothing_that_may_be_a_member<B: Backend>(backend: B) {
         !shares(&backend, &key, &groups, (&flight, &own)),
         "a request that came after a group's invalidation shares no member of an earlier fill"
     );
+}
+
+/// Resources and groups in one call, each as if it were invalidated alone.
+pub(super) async fn invalidates_many_targets<B: Backend>(backend: B) {
+    let paths = ["/a", "/b", "/c", "/d"];
+    for (grace, query) in [(None, None), (Some(Duration::from_millis(1)), Some("q"))] {
+        let [a, b, c, d] = paths.map(|path| key(&backend, path, query));
+        let (one, two) = (group(&backend, "one"), group(&backend, "two"));
+        for (key, groups) in [(a, &[][..]), (b, &[two]), (c, &[one]), (d, &[two])] {
+            fill(&backend, &key, "old", groups).await;
+        }
+        let fence = backend.get(&a, now()).await.expect("a lookup");
+        let fence = fence.into_fence().expect("a fence");
+        let targets = [
+            InvalidationTarget::Resource(*a.resource()),
+            InvalidationTarget::Group(one),
+            InvalidationTarget::Resource(*b.resource()),
+        ];
+        let invalidated = backend.invalidate_many(&targets, grace).await;
+        invalidated.expect("an acknowledged invalidation");
+        for key in [a, b, c] {
+            assert_eq!(
+                body(&backend, &key).await,
+                None,
+                "each of many targets is invalidated"
+            );
+        }
+        assert_eq!(
+            body(&backend, &d).await.as_deref(),
+            Some("old"),
+            "an invalidation of many targets leaves others alone"
+        );
+        assert_eq!(
+            super::fixtures::put(&backend, &a, fence, "old").await,
+            PutOutcome::Superseded,
+            "a put under a fence from before an invalidation of many targets is refused"
+        );
+    }
 }

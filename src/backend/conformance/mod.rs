@@ -57,6 +57,7 @@ pub async fn check<B: Backend>(make: impl Fn() -> B) {
         groups::stores_nothing_when_an_invalidation_overtakes_a_put(make(), polls).await;
     }
     groups::leaves_other_groups_alone(make()).await;
+    groups::invalidates_many_targets(make()).await;
     groups::replaces_only_when_no_group_overlapped(make()).await;
     groups::joins_nothing_that_may_be_a_member(make()).await;
     for invalidation in validity::Invalidation::ALL {

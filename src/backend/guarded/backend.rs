@@ -185,6 +185,22 @@ impl<B: Backend> Backend for Guarded<B> {
         self.0.deliver(delivery, 0, invalidation).await
     }
 
+    async fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        let now = Instant::now();
+        let until = grace.and_then(|grace| now.checked_add(grace.min(MAX_GRACE)));
+        let record = |target: &InvalidationTarget| {
+            self.0
+                .record_with_grace(DeliveryTarget::One(*target), until)
+        };
+        let deliveries: Vec<_> = targets.iter().map(record).collect();
+        let invalidation = self.0.backend.invalidate_many(targets, grace);
+        self.0.deliver_all(deliveries, 0, invalidation).await
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         let delivery = self.0.record(DeliveryTarget::Everything);
         self.0.deliver(delivery, 0, self.0.backend.clear()).await

@@ -50,7 +50,17 @@ impl<B: Backend> Guard<B> {
     /// Runs the operation that delivers an invalidation, and transfers this many bytes with it.
     pub(super) async fn deliver<T>(
         &self,
-        mut delivery: PendingDelivery<B>,
+        delivery: PendingDelivery<B>,
+        bytes: usize,
+        operation: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        self.deliver_all([delivery], bytes, operation).await
+    }
+
+    /// Runs the operation that delivers several invalidations.
+    pub(super) async fn deliver_all<T>(
+        &self,
+        mut deliveries: impl AsMut<[PendingDelivery<B>]>,
         bytes: usize,
         operation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
@@ -61,7 +71,9 @@ impl<B: Backend> Guard<B> {
             return Err(BackendError::unavailable(GuardError::BreakerOpen));
         };
         let outcome = attempt.finish(with_timeout(limit.deadline(), operation).await);
-        delivery.is_acknowledged = outcome.is_ok();
+        for delivery in deliveries.as_mut() {
+            delivery.is_acknowledged = outcome.is_ok();
+        }
         outcome
     }
 }

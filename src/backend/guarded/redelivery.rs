@@ -8,15 +8,16 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::attempt::TimeLimit;
-use super::counts::count;
 use super::guard::Guard;
-use super::undelivered::DeliveryTarget;
+use super::undelivered::DeliveryBatch;
 use crate::backend::{Backend, BackendError};
 use crate::timeout::{sleep, with_timeout};
 
 /// The backoff after a failed attempt, in addition to the delay of the circuit breaker.
 const BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// The most targets that are delivered together.
+const MAX_BATCH: usize = 256;
 
 /// The next step of a replay.
 enum ReplayStep {
@@ -50,16 +51,16 @@ impl<B: Backend> Guard<B> {
 
     /// Delivers everything, however long that takes.
     pub(super) async fn replay(&self) {
-        let mut backoff = BACKOFF;
-        while let ReplayStep::After(wait) = self.deliver_next(&mut backoff).await {
+        let mut pace = ReplayPace::default();
+        while let ReplayStep::After(wait) = self.deliver_next(&mut pace).await {
             if !wait.is_zero() && !sleep(wait).await {
                 return;
             }
         }
     }
 
-    async fn deliver_next(&self, backoff: &mut Duration) -> ReplayStep {
-        let Some((target, grace_until)) = self.undelivered.next() else {
+    async fn deliver_next(&self, pace: &mut ReplayPace) -> ReplayStep {
+        let Some(batch) = self.undelivered.next(pace.batch) else {
             return ReplayStep::Done;
         };
         let started = self.undelivered.start_delivery();
@@ -69,43 +70,79 @@ impl<B: Backend> Guard<B> {
             // By then the breaker has closed, or admits a probe.
             Err(wait) => return ReplayStep::After(wait.min(MAX_BACKOFF)),
         };
-        let outcome = with_timeout(deadline, self.invalidate_target(target, grace_until)).await;
+        let outcome = with_timeout(deadline, self.invalidate_batch(&batch)).await;
         match attempt.finish(outcome) {
             Ok(()) => {
-                self.undelivered.settle(target, started, grace_until);
-                count(&self.counts.replayed);
-                *backoff = BACKOFF;
+                self.undelivered.settle_batch(&batch, started);
+                (self.counts.replayed).fetch_add(batch.len() as u64, Ordering::Relaxed);
+                pace.succeeded();
                 ReplayStep::After(Duration::ZERO)
             }
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "invalidation not delivered; will retry"
+                    targets = batch.len(),
+                    "invalidations not delivered; will retry"
                 );
-                let wait = *backoff;
-                *backoff = (wait * 2).min(MAX_BACKOFF);
-                ReplayStep::After(wait)
+                ReplayStep::After(pace.failed())
             }
         }
     }
 
-    /// Invalidates a target; for the rest of the time until `grace_until`, the backend stores
-    /// nothing of it.
-    async fn invalidate_target(
-        &self,
-        target: DeliveryTarget,
-        grace_until: Option<Instant>,
-    ) -> Result<(), BackendError> {
+    /// Invalidates targets; for the rest of the time until their period ends, the backend stores
+    /// nothing of them.
+    async fn invalidate_batch(&self, batch: &DeliveryBatch) -> Result<(), BackendError> {
+        let DeliveryBatch::Targets {
+            targets,
+            grace_until,
+        } = batch
+        else {
+            return self.backend.clear().await;
+        };
         let grace = grace_until.map(|until| until.saturating_duration_since(Instant::now()));
-        match (target, grace.filter(|grace| !grace.is_zero())) {
-            (DeliveryTarget::Everything, _) => self.backend.clear().await,
-            (DeliveryTarget::One(target), None) => self.backend.invalidate(&target).await,
-            (DeliveryTarget::One(target), Some(grace)) => {
-                let scope = self.backend.invalidate_unknown(&target, grace).await?;
-                tracing::debug!(?target, ?scope, "invalidated, outcome of the write unknown");
-                Ok(())
-            }
+        let grace = grace.filter(|grace| !grace.is_zero());
+        self.backend.invalidate_many(targets, grace).await
+    }
+}
+
+/// The pace of a replay: after a failure it waits for longer and delivers fewer targets at once.
+struct ReplayPace {
+    backoff: Duration,
+    batch: usize,
+    /// The most targets at once. Lowered when a larger batch fails right after a smaller one
+    /// succeeded: the backend takes too long for so many.
+    max_batch: usize,
+    has_succeeded: bool,
+}
+
+impl Default for ReplayPace {
+    fn default() -> Self {
+        Self {
+            backoff: BACKOFF,
+            batch: MAX_BATCH,
+            max_batch: MAX_BATCH,
+            has_succeeded: false,
         }
+    }
+}
+
+impl ReplayPace {
+    fn succeeded(&mut self) {
+        self.backoff = BACKOFF;
+        self.batch = (self.batch * 2).min(self.max_batch);
+        self.has_succeeded = true;
+    }
+
+    /// Returns how long to wait.
+    fn failed(&mut self) -> Duration {
+        let wait = self.backoff;
+        self.backoff = (wait * 2).min(MAX_BACKOFF);
+        self.batch = (self.batch / 2).max(1);
+        if self.has_succeeded {
+            self.max_batch = self.batch;
+        }
+        self.has_succeeded = false;
+        wait
     }
 }
 
@@ -118,12 +155,12 @@ struct ReplayTask<B: Backend> {
 
 impl<B: Backend> ReplayTask<B> {
     async fn run(mut self) {
-        let mut backoff = BACKOFF;
+        let mut pace = ReplayPace::default();
         loop {
             let Some(guard) = self.guard.upgrade() else {
                 return;
             };
-            let step = guard.deliver_next(&mut backoff).await;
+            let step = guard.deliver_next(&mut pace).await;
             drop(guard);
             match step {
                 ReplayStep::Done if self.finish() => return,
@@ -149,7 +186,7 @@ impl<B: Backend> ReplayTask<B> {
         // `next` takes the lock: an operation that adds a target either finds the flag cleared, and
         // starts a task, or has added it before this look.
         self.owns_flag =
-            guard.undelivered.next().is_some() && !guard.is_replaying.swap(true, Ordering::AcqRel);
+            guard.undelivered.next(1).is_some() && !guard.is_replaying.swap(true, Ordering::AcqRel);
         !self.owns_flag
     }
 }
@@ -162,5 +199,33 @@ impl<B: Backend> Drop for ReplayTask<B> {
         {
             guard.is_replaying.store(false, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A backend that is back is given more with each success; one that takes too long for many
+    /// targets gets no more than it managed.
+    #[test]
+    fn the_size_of_batches_follows_what_succeeds() {
+        let mut pace = ReplayPace::default();
+        for _ in 0..20 {
+            pace.failed();
+        }
+        assert_eq!((pace.batch, pace.max_batch), (1, MAX_BATCH));
+        for _ in 0..20 {
+            pace.succeeded();
+        }
+        assert_eq!((pace.batch, pace.backoff), (MAX_BATCH, BACKOFF));
+        pace.failed();
+        pace.failed();
+        let half = MAX_BATCH / 2;
+        assert_eq!((pace.batch, pace.max_batch), (half / 2, half));
+        for _ in 0..20 {
+            pace.succeeded();
+        }
+        assert_eq!(pace.batch, half);
     }
 }

@@ -60,6 +60,27 @@ pub(super) enum DeliveryTarget {
     Everything,
 }
 
+/// Targets that are delivered together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum DeliveryBatch {
+    Targets {
+        targets: Vec<InvalidationTarget>,
+        /// Until when nothing of them may be stored.
+        grace_until: Option<Instant>,
+    },
+    Everything,
+}
+
+impl DeliveryBatch {
+    /// The number of targets.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Targets { targets, .. } => targets.len(),
+            Self::Everything => 1,
+        }
+    }
+}
+
 /// The state of the deliveries at the start of a lookup.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeliverySnapshot {
@@ -198,14 +219,45 @@ impl Undelivered {
         has_any
     }
 
-    /// The next target to deliver, and until when nothing of it may be stored.
-    pub(super) fn next(&self) -> Option<(DeliveryTarget, Option<Instant>)> {
+    /// The next targets to deliver together, at most `max` of them.
+    pub(super) fn next(&self, max: usize) -> Option<DeliveryBatch> {
         let pending = self.pending();
         if pending.everything.is_some() {
-            return Some((DeliveryTarget::Everything, None));
+            return Some(DeliveryBatch::Everything);
         }
-        let (target, addition) = pending.targets.iter().next()?;
-        Some((DeliveryTarget::One(*target), addition.grace_until))
+        let now = Instant::now();
+        let has_period = |addition: &Addition| addition.grace_until > Some(now);
+        let (_, first) = pending.targets.iter().next()?;
+        // Those with a period go together, for the longest of their periods.
+        let with_period = has_period(first);
+        let alike = pending.targets.iter();
+        let alike = alike.filter(|(_, addition)| has_period(addition) == with_period);
+        let (mut targets, mut grace_until) = (Vec::new(), None);
+        for (target, addition) in alike.take(max.max(1)) {
+            targets.push(*target);
+            grace_until = grace_until.max(addition.grace_until);
+        }
+        Some(DeliveryBatch::Targets {
+            targets,
+            grace_until: grace_until.filter(|_| with_period),
+        })
+    }
+
+    /// Settles what a delivery has covered, as [`settle`](Self::settle).
+    pub(super) fn settle_batch(&self, batch: &DeliveryBatch, started: u64) {
+        match batch {
+            DeliveryBatch::Everything => {
+                self.settle(DeliveryTarget::Everything, started, None);
+            }
+            DeliveryBatch::Targets {
+                targets,
+                grace_until,
+            } => {
+                for target in targets {
+                    self.settle(DeliveryTarget::One(*target), started, *grace_until);
+                }
+            }
+        }
     }
 
     /// The number of resources and groups, and whether everything is to be cleared.
@@ -269,6 +321,14 @@ mod tests {
         DeliveryTarget::One(InvalidationTarget::Resource(resource(path)))
     }
 
+    fn batch(paths: &[&str], grace_until: Option<Instant>) -> DeliveryBatch {
+        let target = |path: &&str| InvalidationTarget::Resource(resource(path));
+        DeliveryBatch::Targets {
+            targets: paths.iter().map(target).collect(),
+            grace_until,
+        }
+    }
+
     fn group(group: Group) -> DeliveryTarget {
         DeliveryTarget::One(InvalidationTarget::Group(group))
     }
@@ -299,8 +359,8 @@ mod tests {
         }
         assert!(log.has_resource(&resource("/never seen")));
         assert_eq!(
-            (log.next(), log.count()),
-            (Some((DeliveryTarget::Everything, None)), (0, true))
+            (log.next(8), log.count()),
+            (Some(DeliveryBatch::Everything), (0, true))
         );
         let started = log.start_delivery();
         log.settle(one("/a"), started, None);
@@ -339,6 +399,49 @@ mod tests {
         assert!(log.is_empty());
     }
 
+    /// Targets with a period, and those whose period has ended or that never had one, are delivered
+    /// apart, and no batch is larger than was asked for.
+    #[test]
+    fn a_batch_has_targets_of_one_kind() {
+        let log = Undelivered::new(64);
+        let now = Instant::now();
+        let [soon, late] = [10, 600].map(|seconds| now + std::time::Duration::from_secs(seconds));
+        let path = |number: usize| format!("/{number}");
+        for number in 0..30 {
+            let until = [None, Some(now), Some(soon), Some(late)][number % 4];
+            log.add(one(&path(number)), until);
+        }
+        let mut sizes = Vec::new();
+        while let Some(next) = log.next(10) {
+            let DeliveryBatch::Targets {
+                targets,
+                grace_until,
+            } = &next
+            else {
+                panic!("{next:?}");
+            };
+            let is_in_batch = |number: &usize| {
+                targets.contains(&InvalidationTarget::Resource(resource(&path(*number))))
+            };
+            let members: Vec<_> = (0..30).filter(is_in_batch).collect();
+            assert!(
+                members
+                    .iter()
+                    .all(|number| (number % 4 >= 2) == grace_until.is_some())
+            );
+            if members.iter().any(|number| number % 4 == 3) {
+                assert_eq!(*grace_until, Some(late));
+            }
+            sizes.push(next.len());
+            log.settle_batch(&next, log.start_delivery());
+        }
+        assert!(
+            sizes.len() == 4 && sizes.iter().all(|size| *size <= 10),
+            "{sizes:?}"
+        );
+        assert!(log.is_empty());
+    }
+
     /// Resources and groups share one limit.
     #[test]
     fn resources_and_groups_are_bounded_together() {
@@ -369,22 +472,22 @@ mod tests {
         let end = in_seconds(600);
         log.add(one("/a"), end);
         log.add(one("/a"), None);
-        assert_eq!(log.next(), Some((one("/a"), end)));
+        assert_eq!(log.next(8), Some(batch(&["/a"], end)));
         for shorter in [None, in_seconds(599)] {
             let is_any_left = log.settle(one("/a"), log.start_delivery(), shorter);
             assert!(is_any_left && log.has_resource(&resource("/a")));
         }
         // A clear removes everything, and has no period.
         log.add(DeliveryTarget::Everything, None);
-        assert_eq!(log.next(), Some((DeliveryTarget::Everything, None)));
+        assert_eq!(log.next(8), Some(DeliveryBatch::Everything));
         log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
-        assert_eq!(log.next(), Some((one("/a"), end)));
+        assert_eq!(log.next(8), Some(batch(&["/a"], end)));
         // So does a clear because of too many others.
         log.add(one("/b"), None);
         log.add(one("/c"), None);
         assert_eq!(log.count(), (1, true));
         log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
-        assert_eq!(log.next(), Some((one("/a"), end)));
+        assert_eq!(log.next(8), Some(batch(&["/a"], end)));
         assert!(!log.settle(one("/a"), log.start_delivery(), end));
         // A period that has ended needs no delivery of its own.
         log.add(one("/a"), Some(now));

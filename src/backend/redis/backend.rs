@@ -3,6 +3,7 @@
 //! Knows everything in this folder. Start with [`RedisBackend`].
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,7 +205,7 @@ impl Backend for RedisBackend {
     ) -> Result<PutOutcome, BackendError> {
         let client = &self.0.client;
         if response.weight() as u64 > self.max_response_size() {
-            client.invalidate_resource(key.resource()).await?;
+            client.invalidate_resources(&[*key.resource()]).await?;
             return Ok(PutOutcome::TooLarge);
         }
         Ok(client
@@ -217,14 +218,7 @@ impl Backend for RedisBackend {
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
-        let client = &self.0.client;
-        match target {
-            InvalidationTarget::Resource(resource) => client.invalidate_resource(resource).await?,
-            InvalidationTarget::Group(group) => {
-                client.invalidate_group(group, None).await?;
-            }
-        }
-        Ok(())
+        self.invalidate_many(slice::from_ref(target), None).await
     }
 
     async fn invalidate_unknown(
@@ -234,9 +228,21 @@ impl Backend for RedisBackend {
     ) -> Result<GraceScope, BackendError> {
         let client = &self.0.client;
         Ok(match target {
-            InvalidationTarget::Resource(resource) => client.bury_resource(resource, grace).await?,
-            InvalidationTarget::Group(group) => client.invalidate_group(group, Some(grace)).await?,
+            InvalidationTarget::Resource(resource) => {
+                client.bury_resources(&[*resource], grace).await?
+            }
+            InvalidationTarget::Group(group) => {
+                client.invalidate_groups(&[*group], Some(grace)).await?
+            }
         })
+    }
+
+    async fn invalidate_many(
+        &self,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
+    ) -> Result<(), BackendError> {
+        Ok(self.0.client.invalidate_many(targets, grace).await?)
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

@@ -106,24 +106,35 @@ impl Measured {
     /// Counts what happens while a future runs. Counts again if a health check came between.
     pub async fn cost(&self, operation: &'static str, mut run: impl AsyncFnMut()) -> Cost {
         loop {
-            self.monitor.take(&self.server).await;
-            let (checks, before) = (self.checks().await, self.tap.traffic());
-            self.called_after.store(0, Ordering::SeqCst);
-            run().await;
-            let (seen, after) = (self.monitor.take(&self.server).await, self.tap.traffic());
-            if self.checks().await != checks {
-                continue;
+            let checks = self.checks().await;
+            let cost = self.cost_with_checks(operation, &mut run).await;
+            if self.checks().await == checks {
+                return cost;
             }
-            let called_after = self.called_after.load(Ordering::SeqCst);
-            return Cost {
-                operation,
-                commands: seen.sent.len(),
-                in_scripts: seen.scripted.len(),
-                round_trips: after.round_trips - before.round_trips,
-                before_call: called_after.checked_sub(before.round_trips),
-                bytes_sent: after.sent - before.sent,
-                bytes_received: after.received - before.received,
-            };
+        }
+    }
+
+    /// Counts what happens while a future runs, round trips of health checks and for opening
+    /// connections included.
+    pub async fn cost_with_checks(
+        &self,
+        operation: &'static str,
+        mut run: impl AsyncFnMut(),
+    ) -> Cost {
+        self.monitor.take(&self.server).await;
+        let before = self.tap.traffic();
+        self.called_after.store(0, Ordering::SeqCst);
+        run().await;
+        let (seen, after) = (self.monitor.take(&self.server).await, self.tap.traffic());
+        let called_after = self.called_after.load(Ordering::SeqCst);
+        Cost {
+            operation,
+            commands: seen.sent.len(),
+            in_scripts: seen.scripted.len(),
+            round_trips: after.round_trips - before.round_trips,
+            before_call: called_after.checked_sub(before.round_trips),
+            bytes_sent: after.sent - before.sent,
+            bytes_received: after.received - before.received,
         }
     }
 

@@ -27,6 +27,9 @@ struct Shared {
     meter: Meter,
 }
 
+/// What is read at once, and so delayed together.
+const CHUNK: usize = 64 * 1024;
+
 /// What went through a tap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -293,6 +296,7 @@ async fn requests(
             to.write_all(&std::mem::take(&mut held)).await?;
             continue;
         }
+        held.reserve(CHUNK);
         tokio::select! {
             read = from.read_buf(&mut held) => if read? == 0 { return Ok(()) },
             _ = state.changed() => {}
@@ -322,6 +326,7 @@ async fn replies(
                 return Ok(());
             }
         }
+        held.reserve(CHUNK);
         tokio::select! {
             read = from.read_buf(&mut held), if !is_closed => is_closed = !matches!(read, Ok(1..)),
             _ = state.changed() => {}

@@ -3,63 +3,104 @@
 //! After a write that may still be committed, a tombstone is left in the place of the token. Until
 //! it expires there is no token to capture, so nothing is stored at any instance.
 
+use std::iter;
 use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::protocol_client::ProtocolClient;
-use crate::backend::GraceScope;
 use crate::backend::redis::connection::{CommandError, LuaScript, ScriptCall};
 use crate::backend::redis::protocol::replies::token_held;
 use crate::backend::redis::protocol::tokens::{AllGroups, TOMBSTONE};
 use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
+use crate::backend::{GraceScope, InvalidationTarget};
 use crate::key::Resource;
 use crate::semantics::groups::Group;
 
+/// The most resources, and the most groups, that one command invalidates: a script that runs
+/// delays all other commands of the server.
+const MAX_KEYS: usize = 256;
+
 impl ProtocolClient {
-    /// Invalidates all queries and variants of a resource, and all fills of it in flight. A
-    /// tombstone stays.
-    pub(crate) async fn invalidate_resource(
+    /// Invalidates resources and groups, with one command for [`MAX_KEYS`] of each; with `grace`,
+    /// nothing of them is stored for that long.
+    pub(crate) async fn invalidate_many(
         &self,
-        resource: &Resource,
+        targets: &[InvalidationTarget],
+        grace: Option<Duration>,
     ) -> Result<(), CommandError> {
-        let keys = self.namespace.fence_keys(resource);
+        let (mut resources, mut groups) = (Vec::new(), Vec::new());
+        for target in targets {
+            match target {
+                InvalidationTarget::Resource(resource) => resources.push(*resource),
+                InvalidationTarget::Group(group) => groups.push(*group),
+            }
+        }
+        for resources in resources.chunks(MAX_KEYS) {
+            match grace {
+                None => self.invalidate_resources(resources).await?,
+                Some(grace) => drop(self.bury_resources(resources, grace).await?),
+            }
+        }
+        for groups in groups.chunks(MAX_KEYS) {
+            let _ = self.invalidate_groups(groups, grace).await?;
+        }
+        Ok(())
+    }
+
+    /// Invalidates all queries and variants of resources, and all fills of them in flight.
+    /// Tombstones stay.
+    pub(crate) async fn invalidate_resources(
+        &self,
+        resources: &[Resource],
+    ) -> Result<(), CommandError> {
         let arguments = || {
             let mut arguments = vec![Bytes::from_static(TOMBSTONE)];
             arguments.extend(changed_stripe());
             arguments
         };
-        self.invalidate(&self.scripts.invalidate, &keys, arguments)
-            .await
-            .map(drop)
+        self.invalidate(
+            &self.scripts.invalidate,
+            &self.keys_of(resources),
+            arguments,
+        )
+        .await
+        .map(drop)
     }
 
-    /// Invalidates a resource, and lets nothing of it be stored for `grace`.
-    pub(crate) async fn bury_resource(
+    /// Invalidates resources, and lets nothing of them be stored for `grace`.
+    pub(crate) async fn bury_resources(
         &self,
-        resource: &Resource,
+        resources: &[Resource],
         grace: Duration,
     ) -> Result<GraceScope, CommandError> {
-        let keys = self.namespace.fence_keys(resource);
-        let arguments = || {
-            let ttl = tombstone_ttl(grace);
-            vec![Bytes::from_static(TOMBSTONE), ttl.clone(), ttl]
-        };
+        let arguments = || vec![Bytes::from_static(TOMBSTONE), tombstone_ttl(grace)];
+        let keys = self.keys_of(resources);
         self.invalidate(&self.scripts.invalidate_unknown, &keys, arguments)
             .await
     }
 
-    /// Invalidates the responses of a group, and all fills in flight that would be in it. With
+    fn keys_of(&self, resources: &[Resource]) -> Vec<String> {
+        let keys = resources
+            .iter()
+            .flat_map(|resource| self.namespace.fence_keys(resource));
+        keys.collect()
+    }
+
+    /// Invalidates the responses of groups, and all fills in flight that would be in one. With
     /// `grace`, no member of any group is stored for that long.
     ///
-    /// Both tokens go in one step: see the rules in `groups.rs`.
-    pub(crate) async fn invalidate_group(
+    /// All tokens go in one step: see the rules in `groups.rs`.
+    pub(crate) async fn invalidate_groups(
         &self,
-        group: &Group,
+        groups: &[Group],
         grace: Option<Duration>,
     ) -> Result<GraceScope, CommandError> {
-        let keys = [self.namespace.all_groups(), self.namespace.group(group)];
+        let names = groups.iter().map(|group| self.namespace.group(group));
+        let keys: Vec<_> = iter::once(self.namespace.all_groups())
+            .chain(names)
+            .collect();
         let arguments = || {
             let tombstone = Bytes::copy_from_slice(&AllGroups::random_tombstone());
             let ttl = grace.map_or(Bytes::from_static(b"0"), tombstone_ttl);

@@ -68,12 +68,12 @@ impl ProtocolClient {
     ) -> Result<PutOutcome, CommandError> {
         let resource = key.resource();
         let Some(captured) = self.captured_token(&fence, resource).await? else {
-            self.invalidate_resource(resource).await?;
+            self.invalidate_resources(&[*resource]).await?;
             return Ok(PutOutcome::Superseded);
         };
         let groups = self.groups_under(&fence, &captured, response, now).await?;
         let Some(groups) = groups else {
-            self.invalidate_resource(resource).await?;
+            self.invalidate_resources(&[*resource]).await?;
             return Ok(PutOutcome::Superseded);
         };
         let scope = TokenScope::Resource(resource);

@@ -31,12 +31,12 @@ return 1"
 /// that leases list. Returns 1, or 0 if Redis has no memory for one of them: then the token is
 /// removed.
 ///
-/// Keys: tokens, each once. Arguments: tombstone, its time to live for each key.
+/// Keys: lease and stripe of each resource. Arguments: tombstone, its time to live.
 pub(super) const INVALIDATE_UNKNOWN: &str = with_entries!(
     "\
 local values, gone, kept = redis.call('MGET', unpack(KEYS)), {}, 1
 for index, key in ipairs(KEYS) do
-  local token, ttl = values[index], ARGV[index + 1]
+  local token, ttl = values[index], ARGV[2]
   if token == ARGV[1] then
     if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
   else
