@@ -164,14 +164,23 @@ pub(crate) fn normalize_authority<'a>(
     authority: &'a str,
     scheme: Option<&str>,
 ) -> Option<Cow<'a, str>> {
-    let is_end = |byte: u8| !IS_NORMAL_NAME[usize::from(byte)];
-    let name_length = authority.bytes().position(is_end);
-    let (name, port) = authority.split_at(name_length.unwrap_or(authority.len()));
     // Nearly all authorities are normal. Every hit pays for this look.
-    if !name.is_empty() && !name.ends_with('.') && (port.is_empty() || is_normal_port(port)) {
-        return Some(Cow::Borrowed(authority));
+    match is_normal(authority.as_bytes()) {
+        true => Some(Cow::Borrowed(authority)),
+        false => normalize_unusual(authority, scheme),
     }
-    normalize_unusual(authority, scheme)
+}
+
+/// Returns whether an authority is a name with an optional port, both in normal form.
+#[inline]
+fn is_normal(authority: &[u8]) -> bool {
+    let colon = authority.iter().rposition(|byte| *byte == b':');
+    let (name, port) = authority.split_at(colon.unwrap_or(authority.len()));
+    // Without branches, which cost more than the rest of a name that is not normal.
+    let is_name = name.iter().fold(true, |is_name, byte| {
+        is_name & IS_NORMAL_NAME[usize::from(*byte)]
+    });
+    is_name && !matches!(name, [] | [.., b'.']) && (port.is_empty() || is_normal_port(port))
 }
 
 /// Whether a name in normal form has each character. Every hit asks it, hence a table.
@@ -189,11 +198,10 @@ const IS_NORMAL_NAME: [bool; 256] = {
 };
 
 /// Returns whether a port with its colon is in normal form, and is the default one of no scheme.
-fn is_normal_port(port: &str) -> bool {
-    match port.as_bytes() {
-        [b':', b'1'..=b'9', digits @ ..] => {
-            digits.iter().all(u8::is_ascii_digit) && port != ":80" && port != ":443"
-        }
+fn is_normal_port(port: &[u8]) -> bool {
+    match port {
+        b":80" | b":443" => false,
+        [b':', b'1'..=b'9', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
     }
 }

@@ -210,8 +210,11 @@ impl LeftOut<'_> {
     /// Returns the digest of these parts; [`NONE`] if there are none.
     fn digest(&self, seed: &DigestSeed) -> u128 {
         let others = [self.scheme, self.query, self.path];
-        if self.authority.is_empty() && others == [None; 3] {
-            return NONE;
+        if others == [None; 3] {
+            return match self.authority.is_empty() {
+                true => NONE,
+                false => seed.short_digest_of(self.authority),
+            };
         }
         let mut digester = seed.short_hasher();
         digester.write_text(self.authority);

@@ -1,5 +1,6 @@
 //! Keyed digests of 128 or 64 bits, and the seed that keys them.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
@@ -41,6 +42,29 @@ impl DigestSeed {
     /// Returns a digester that is keyed with this seed.
     pub(super) fn hasher(&self) -> Digester {
         Digester(SipHasher13::new_with_key(&self.0))
+    }
+
+    /// Returns the digest of 64 bits of one text, which this thread may remember.
+    ///
+    /// Most requests are for one of a few hosts: to look at the text again costs less than half of
+    /// its digest.
+    pub(super) fn short_digest_of(&self, text: &str) -> u128 {
+        thread_local! {
+            static REMEMBERED: RefCell<[RememberedDigest; REMEMBERED_DIGESTS]> =
+                const { RefCell::new([RememberedDigest::NONE; REMEMBERED_DIGESTS]) };
+        }
+        let make = || {
+            let mut digester = self.short_hasher();
+            digester.write_text(text);
+            digester.finish()
+        };
+        let digest = REMEMBERED.try_with(|remembered| {
+            let last = text.as_bytes().last().copied().unwrap_or_default();
+            let slot = (text.len() ^ usize::from(last)) % REMEMBERED_DIGESTS;
+            remembered.borrow_mut()[slot].get(*self, text.as_bytes(), make)
+        });
+        // The slots are gone while the thread is being torn down.
+        digest.unwrap_or_else(|_| make())
     }
 
     /// Returns a digester of 64 bits that is keyed with this seed.
@@ -96,6 +120,44 @@ impl Hasher for DigestHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+/// The digests that each thread remembers.
+const REMEMBERED_DIGESTS: usize = 8;
+/// The longest text whose digest is remembered.
+const MAX_REMEMBERED_TEXT: usize = 47;
+
+/// The digest of a text, which a thread remembers in 96 bytes.
+struct RememberedDigest {
+    seed: DigestSeed,
+    text: [u8; MAX_REMEMBERED_TEXT],
+    length: u8,
+    /// [`NONE`] if it is that of no text yet.
+    digest: u128,
+}
+
+impl RememberedDigest {
+    const NONE: Self = Self {
+        seed: DigestSeed::new([0; 16]),
+        text: [0; MAX_REMEMBERED_TEXT],
+        length: 0,
+        digest: NONE,
+    };
+
+    /// Returns the digest of a text, and remembers it in the place of another one.
+    #[inline]
+    fn get(&mut self, seed: DigestSeed, text: &[u8], make: impl FnOnce() -> u128) -> u128 {
+        let is_known = self.digest != NONE && self.seed == seed;
+        if is_known && self.text[..usize::from(self.length)] == *text {
+            return self.digest;
+        }
+        let digest = make();
+        if let Some(room) = self.text.get_mut(..text.len()) {
+            room.copy_from_slice(text);
+            (self.seed, self.length, self.digest) = (seed, text.len() as u8, digest);
+        }
+        digest
     }
 }
 

@@ -29,14 +29,18 @@ impl KeyParts<'_> {
     /// Returns whether `identity` is the full key of these parts. Allocates nothing.
     pub(crate) fn matches(&self, scope: &str, identity: &[u8]) -> bool {
         let mut rest = identity;
-        for part in self.all(scope) {
-            match (take_part(&mut rest), part) {
-                (Some(stored), Some(part)) if stored == Some(part.as_bytes()) => {}
-                (Some(None), None) => {}
-                _ => return false,
+        let mut is_next = |part: Option<&str>| match (take_part(&mut rest), part) {
+            (Some(Some(stored)), Some(part)) => {
+                // Most scopes are empty.
+                stored.len() == part.len() && (part.is_empty() || *stored == *part.as_bytes())
             }
-        }
-        rest.is_empty()
+            (Some(None), None) => true,
+            _ => false,
+        };
+        let [scope, authority, path, scheme, query] = self.all(scope);
+        // In this order, written out: every hit comes here.
+        let is_same = is_next(scope) && is_next(authority) && is_next(path);
+        is_same && is_next(scheme) && is_next(query) && rest.is_empty()
     }
 
     /// Returns all parts in their order.
