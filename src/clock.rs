@@ -49,26 +49,18 @@ const WALL_CLOCK_TTL: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// This thread's last reading of both clocks.
-    static LAST_READING: Cell<Option<(Duration, SystemTime)>> = const { Cell::new(None) };
-}
-
-/// The time of the wall clock when the monotonic one shows `monotonic`.
-fn wall_at(monotonic: Duration) -> SystemTime {
-    let last_reading = LAST_READING.try_with(Cell::get).ok().flatten();
-    if let Some((then, wall)) = last_reading
-        && let Some(passed) = monotonic.checked_sub(then)
-        && passed < WALL_CLOCK_TTL
-    {
-        return wall + passed;
-    }
-    let wall = SystemTime::now();
-    let _ = LAST_READING.try_with(|reading| reading.set(Some((monotonic, wall))));
-    wall
+    static LAST_READING: Cell<Option<Moment>> = const { Cell::new(None) };
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         let monotonic = Instant::now().into_std().saturating_duration_since(*START);
-        Moment::new(monotonic, wall_at(monotonic))
+        let last_reading = LAST_READING.try_with(Cell::get).ok().flatten();
+        let continued = last_reading.and_then(|last| last.continued_to(monotonic, WALL_CLOCK_TTL));
+        continued.unwrap_or_else(|| {
+            let now = Moment::new(monotonic, SystemTime::now());
+            let _ = LAST_READING.try_with(|reading| reading.set(Some(now)));
+            now
+        })
     }
 }

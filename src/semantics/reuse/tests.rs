@@ -68,9 +68,9 @@ fn section_4_2_fresh_until_the_lifetime_is_reached() {
             "until invalidated",
             None,
             0,
-            1 << 40,
+            1 << 33,
             ReuseDecision::Fresh {
-                age: Duration::from_secs(1 << 40),
+                age: Duration::from_secs(1 << 33),
                 left: None,
             },
         ),

@@ -1,16 +1,9 @@
 //! The times of a stored response in few bytes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::semantics::freshness::{Freshness, Staleness};
-use crate::semantics::moment::Moment;
-
-/// The nanoseconds of a second.
-const SECOND: u64 = 1_000_000_000;
-/// The number of seconds that is too large.
-const TOO_LONG: u64 = u64::MAX / SECOND;
-/// The reading of the wall clock at 1970. It begins 292 years before.
-const WALL_1970: u64 = 1 << 63;
+use crate::semantics::moment::{Moment, from_nanos, to_nanos};
 
 /// A duration as a number of nanoseconds. One of 584 years or more is `Duration::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +13,13 @@ impl PackedDuration {
     /// Packs a duration.
     #[inline]
     pub(crate) fn new(duration: Duration) -> Self {
-        if duration.as_secs() >= TOO_LONG {
-            return Self(u64::MAX);
-        }
-        Self(duration.as_secs() * SECOND + u64::from(duration.subsec_nanos()))
+        Self(to_nanos(duration))
     }
 
     /// Returns the duration.
     #[inline]
     pub(crate) fn get(self) -> Duration {
-        if self.0 == u64::MAX {
-            return Duration::MAX;
-        }
-        Duration::from_nanos(self.0)
+        from_nanos(self.0)
     }
 
     /// Returns the duration with these bits.
@@ -110,8 +97,7 @@ impl Span {
 /// is never fresh for longer than it may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PackedTimes {
-    monotonic: PackedDuration,
-    wall: PackedDuration,
+    received: Moment,
     initial_age: Span,
     lifetime: Span,
 }
@@ -198,8 +184,7 @@ pub(super) fn put_windows(to: &mut Vec<u8>, stale: &Staleness) {
 impl PackedTimes {
     pub(super) fn new(freshness: &Freshness) -> Self {
         Self {
-            monotonic: PackedDuration::new(freshness.received.monotonic()),
-            wall: pack_wall(freshness.received.wall()),
+            received: freshness.received,
             initial_age: Span::rounded_up(freshness.initial_age),
             lifetime: Span::rounded_down(freshness.lifetime.unwrap_or_default()),
         }
@@ -223,7 +208,7 @@ impl PackedTimes {
     #[inline]
     pub(super) fn freshness(&self, flags: Flags, bytes: &[u8]) -> Freshness {
         Freshness {
-            received: self.received(),
+            received: self.received,
             initial_age: self.initial_age.get(),
             lifetime: self.lifetime(flags),
             stale: staleness(flags, bytes),
@@ -234,36 +219,9 @@ impl PackedTimes {
     /// Returns the age (RFC 9111 §4.2.3), like [`Freshness::age`].
     #[inline]
     pub(super) fn age(&self, now: Moment) -> Duration {
-        let monotonic = PackedDuration::new(now.monotonic()).0;
-        let monotonic = monotonic.saturating_sub(self.monotonic.0);
-        let wall = pack_wall(now.wall()).0.saturating_sub(self.wall.0);
-        let initial_age = PackedDuration::new(self.initial_age.get()).0;
-        let age = initial_age.saturating_add(monotonic.max(wall));
-        PackedDuration(age).get()
+        let since_received = now.since(self.received);
+        self.initial_age.get().saturating_add(since_received)
     }
-
-    #[inline]
-    fn received(&self) -> Moment {
-        Moment::new(self.monotonic.get(), unpack_wall(self.wall))
-    }
-}
-
-/// Packs a reading of the wall clock. One that is off by 292 years is cut.
-#[inline]
-fn pack_wall(wall: SystemTime) -> PackedDuration {
-    PackedDuration(match wall.duration_since(UNIX_EPOCH) {
-        Ok(since) => WALL_1970.saturating_add(PackedDuration::new(since).0),
-        Err(before) => WALL_1970.saturating_sub(PackedDuration::new(before.duration()).0),
-    })
-}
-
-fn unpack_wall(wall: PackedDuration) -> SystemTime {
-    let since = Duration::from_nanos(wall.0.abs_diff(WALL_1970));
-    let wall = match wall.0 < WALL_1970 {
-        true => UNIX_EPOCH.checked_sub(since),
-        false => UNIX_EPOCH.checked_add(since),
-    };
-    wall.unwrap_or(UNIX_EPOCH)
 }
 
 /// Reads the windows.
@@ -292,6 +250,8 @@ fn staleness(flags: Flags, bytes: &[u8]) -> Staleness {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     /// A response is never fresh for longer than it may be.
@@ -323,20 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_kept_to_the_nanosecond() {
+    fn times_are_those_that_were_packed() {
         let second = Duration::from_secs(1);
-        for duration in [
-            Duration::ZERO,
-            Duration::from_nanos(1),
-            Duration::from_nanos(999_999_999),
-            Duration::new(86_400 * 365 * 100, 123_456_789),
-            Duration::from_secs(TOO_LONG - 1),
-            Duration::MAX,
-        ] {
-            assert_eq!(PackedDuration::new(duration).get(), duration);
-        }
-        let too_long = Duration::from_secs(TOO_LONG);
-        assert_eq!(PackedDuration::new(too_long).get(), Duration::MAX);
         for wall in [
             UNIX_EPOCH,
             UNIX_EPOCH - second * 1000,
