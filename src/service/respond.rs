@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::config::StatusName;
 use crate::semantics::cache_status::{CACHE_STATUS, Forwarded};
+use crate::semantics::fields::small_number::small_number;
 use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
 use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
@@ -344,7 +345,8 @@ impl AnswerValues for HitValues<'_> {
 /// Sets the age of a stored response.
 fn set_age(headers: &mut HeaderMap, seconds: u64) {
     if let Some(age) = slot_mut(headers, 0, &AGE) {
-        *age = cached_value(0, seconds, || HeaderValue::from(seconds));
+        *age = small_number(seconds)
+            .unwrap_or_else(|| cached_value(0, seconds, || HeaderValue::from(seconds)));
     }
 }
 

@@ -54,6 +54,10 @@ use crate::semantics::moment::Moment;
 /// invalidation takes the same time for any number of queries and variants. No operation fails or
 /// waits.
 ///
+/// Each thread that answers from stored responses also remembers header fields of the last ones, in
+/// at most 640 KiB that are not part of the capacity. Beyond that, the fields of a response are made
+/// anew for each answer.
+///
 /// ```
 /// use tower_response_cache::backend::MemoryBackend;
 ///

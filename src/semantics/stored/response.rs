@@ -228,20 +228,18 @@ impl StoredResponse {
         self.head(HeadKind::NotModified, values)
     }
 
-    /// Sets the header fields, with the values of an answer, and returns the body.
+    /// Returns the header fields, with the values of an answer, and the body.
     #[inline]
-    pub(crate) fn answer(&self, values: &impl AnswerValues, headers: &mut HeaderMap) -> Bytes {
-        let small = self.answer_as(HeadKind::Whole, true, values, headers);
+    pub(crate) fn answer(&self, values: &impl AnswerValues) -> (HeaderMap, Bytes) {
+        let (headers, small) = self.answer_as(HeadKind::Whole, true, values);
         match self.large_body() {
-            Some(large) => large.clone(),
-            None => small,
+            Some(large) => (headers, large.clone()),
+            None => (headers, small),
         }
     }
 
     fn head(&self, kind: HeadKind, values: &impl AnswerValues) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        self.answer_as(kind, false, values, &mut headers);
-        headers
+        self.answer_as(kind, false, values).0
     }
 
     #[inline]
@@ -250,8 +248,7 @@ impl StoredResponse {
         kind: HeadKind,
         has_body: bool,
         values: &impl AnswerValues,
-        headers: &mut HeaderMap,
-    ) -> Bytes {
+    ) -> (HeaderMap, Bytes) {
         let parts = self.block_parts();
         let body = if has_body { parts.body.len() } else { 0 };
         let end = parts.field_bytes + body;
@@ -260,7 +257,7 @@ impl StoredResponse {
             body,
             kind,
         };
-        answer(self.block.as_ptr().addr(), source, values, headers)
+        answer(self.block.as_ptr().addr(), source, values)
     }
 
     /// Returns where everything is in the block.

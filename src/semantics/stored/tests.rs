@@ -128,8 +128,7 @@ fn remembered_heads_are_those_that_would_be_made() {
                 Values(None, "other"),
                 Values(key(2), "2"),
             ] {
-                let mut headers = HeaderMap::new();
-                let body = stored.answer(&values, &mut headers);
+                let (headers, body) = stored.answer(&values);
                 assert_eq!(headers["age"], values.1, "{round}");
                 assert_eq!(body, stored.body());
                 assert_eq!(headers["etag"], "\"1\"");
@@ -161,8 +160,7 @@ fn the_head_of_a_304_is_no_head_of_a_whole_response() {
             assert!(!headers.contains_key("content-type"));
         };
         let whole = |stored: &StoredResponse| {
-            let mut headers = HeaderMap::new();
-            stored.answer(&values, &mut headers);
+            let (headers, _) = stored.answer(&values);
             assert_eq!(headers["content-type"], "text/html");
             assert_eq!(stored.headers()["content-type"], "text/html");
         };
@@ -188,8 +186,7 @@ fn responses_of_all_sizes_are_what_was_stored() {
         let stored = store(200, lines, &text[..length]);
         for _ in 0..3 {
             let values = Values(Some([1, 1, 1]), "7");
-            let mut headers = HeaderMap::new();
-            let body = stored.answer(&values, &mut headers);
+            let (headers, body) = stored.answer(&values);
             assert_eq!(body, text.as_bytes()[..length]);
             assert_eq!(stored.body_bytes(), body);
             for (name, value) in lines {
@@ -198,6 +195,37 @@ fn responses_of_all_sizes_are_what_was_stored() {
             assert_eq!(headers["content-length"], length.to_string());
             assert_eq!(headers["age"], "7");
         }
+    }
+}
+
+/// P7: heads of many short lines, of long values, of many names and of common responses.
+#[test]
+fn a_thread_remembers_a_bounded_number_of_bytes() {
+    let text = |number: usize, length: usize| -> &'static str {
+        format!("{number:03}{}", "x".repeat(length - 3)).leak()
+    };
+    let lines = |case: &str, number: usize| match case {
+        "lines" => vec![("link", text(number, 3)); 400],
+        "values" => vec![("etag", text(number, 3000)), ("link", text(number, 900))],
+        "names" => (0..30)
+            .map(|name| (text(number % 40 * 30 + name, 16), text(number, 100)))
+            .collect(),
+        _ => vec![
+            ("etag", text(number, 20)),
+            ("server", "s"),
+            ("x-own", text(number, 9)),
+        ],
+    };
+    for case in ["lines", "values", "names", "common"] {
+        let stored = (0..600).map(|number| store(200, &lines(case, number), "body"));
+        let all: Vec<_> = stored.collect();
+        let answer = |stored: &StoredResponse| (0..4).for_each(|_| drop(stored.headers()));
+        let answer_all = || allocation_counter::measure(|| all.iter().for_each(answer));
+        let counted = std::thread::scope(|scope| scope.spawn(answer_all).join());
+        let held = counted.expect("no panic").bytes_current;
+        assert!(held <= 640 * 1024, "{case}: {held}");
+        // Common ones are remembered.
+        assert!(case != "common" || held > 100 * 1024, "{held}");
     }
 }
 

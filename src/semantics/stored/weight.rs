@@ -3,9 +3,9 @@
 use http::HeaderMap;
 
 /// Bytes that a header map takes for an entry, on a 64-bit machine.
-const MAP_ENTRY: usize = 104;
+pub(super) const MAP_ENTRY: usize = 104;
 /// Bytes that a header map takes for each further value of a field.
-const MAP_EXTRA_VALUE: usize = 72;
+pub(super) const MAP_EXTRA_VALUE: usize = 72;
 /// Bytes that a name takes beyond its text, which has no constant.
 const MAP_NAME: usize = 64;
 /// Bytes that the reference count of a shared buffer takes.

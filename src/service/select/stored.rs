@@ -32,10 +32,18 @@ pub(crate) fn selected<Res>(
     if method == Method::HEAD {
         return whole(stored, stored.headers_with(values), None);
     }
-    let mut response = Response::new(ResponseBody::default());
-    *response.status_mut() = stored.status();
-    let body = stored.answer(values, response.headers_mut());
-    *response.body_mut() = ResponseBody::whole(body, stored.trailers().cloned());
+    let (headers, body) = stored.answer(values);
+    let body = ResponseBody::whole(body, stored.trailers().cloned());
+    with_head(body, stored.status(), headers)
+}
+
+/// A response with these fields.
+#[inline]
+fn with_head<B>(body: B, status: StatusCode, headers: HeaderMap) -> Response<B> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    // An empty map holds nothing, but to drop it takes dozens of instructions.
+    std::mem::forget(std::mem::replace(response.headers_mut(), headers));
     response
 }
 
@@ -51,10 +59,7 @@ fn whole<Res>(
         (None, Some(_)) => ResponseBody::empty_of_unknown_size(),
         (Some(body), trailers) => ResponseBody::whole(body, trailers.cloned()),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = stored.status();
-    *response.headers_mut() = headers;
-    response
+    with_head(body, stored.status(), headers)
 }
 
 /// The part that these fields select, or the whole.

@@ -1,18 +1,22 @@
 //! Header maps of the same names, whose values differ.
 
-use std::ops::Range;
-
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::values::{StoredValue, take_value};
-use super::{Names, dates};
+use super::{Names, StoredName};
+use crate::semantics::allocation::allocated;
+use crate::semantics::fields::small_number::small_number_of;
+use crate::semantics::stored::weight::{MAP_ENTRY, MAP_EXTRA_VALUE, SHARED_BUFFER};
 use crate::semantics::validation::not_modified_headers;
 
-/// The longest buffer that is remembered for values in it, in bytes.
-pub(super) const MAX_IMAGE: usize = 4096;
+/// The longest value that a shape remembers, in bytes.
+const MAX_VALUE: usize = 128;
 /// The longest names of which a map is remembered, in bytes.
 pub(super) const MAX_NAMES: usize = 512;
+
+/// Bytes that the index of a map takes for each field that it has room for: three of four places
+/// are used.
+const BYTES_PER_SLOT: usize = 6;
 
 /// What a head is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,33 +95,23 @@ impl Shape {
         self.kind == kind && *self.names == *names
     }
 
-    /// Returns the map with values, which are slices of `image`: they are encoded in this range, and
-    /// the dates are written at `next_date` and behind. `None` if they do not fit.
+    /// Returns the bytes that it takes at most, whatever values it remembers.
+    pub(super) fn weight(&self) -> usize {
+        let own = allocated(size_of::<Self>()) + allocated(self.names.len());
+        let lines = allocated(size_of_val(&*self.lines));
+        let values = self.lines.len() * (allocated(MAX_VALUE) + SHARED_BUFFER);
+        own + lines + weight_without_values(&self.map, &self.names) + values
+    }
+
+    /// Returns the map with these values. `None` if they do not fit.
     ///
     /// A value that is the one of the last answer is taken from that. Most of the values of a service
     /// are the same in all its responses.
-    pub(super) fn filled(
-        &mut self,
-        image: &Bytes,
-        range: Range<usize>,
-        mut next_date: usize,
-    ) -> Option<HeaderMap> {
-        let mut values = image.get(range.clone())?;
+    pub(super) fn filled(&mut self, mut values: &[u8]) -> Option<HeaderMap> {
         let mut map = self.map.clone();
         let (mut slots, mut last) = (map.values_mut(), self.map.values_mut());
         for line in &mut self.lines {
             let value = take_value(&mut values)?;
-            let place = match value {
-                StoredValue::Known(_) => 0..0,
-                StoredValue::Bytes(bytes, _) => {
-                    let end = range.end - values.len();
-                    end - bytes.len()..end
-                }
-                StoredValue::Date(_) => {
-                    next_date += dates::LENGTH;
-                    next_date - dates::LENGTH..next_date
-                }
-            };
             if !line.is_kept {
                 continue;
             }
@@ -127,17 +121,15 @@ impl Shape {
                     *slot = value.clone();
                     continue;
                 }
-                StoredValue::Date(seconds) if line.date == Some(seconds) => continue,
-                StoredValue::Date(_) => HeaderValue::from_maybe_shared(image.slice(place)).ok()?,
-                StoredValue::Bytes(bytes, false) if line.is_same(slot, bytes) => continue,
-                StoredValue::Bytes(_, is_sensitive) => {
-                    let mut value = HeaderValue::from_maybe_shared(image.slice(place)).ok()?;
-                    value.set_sensitive(is_sensitive);
-                    value
-                }
+                _ if line.is_same(slot, value) => continue,
+                StoredValue::Bytes(bytes, false) => match small_number_of(bytes) {
+                    Some(small) => small,
+                    None => value.to_value()?,
+                },
+                _ => value.to_value()?,
             };
             if line.changes < MAX_CHANGES {
-                *last = line.remembered(value, &new, image.len());
+                *last = line.remembered(value, &new);
             }
             *slot = new;
         }
@@ -145,17 +137,24 @@ impl Shape {
     }
 }
 
+/// Returns the bytes that a map takes which has these names, its values aside.
+pub(super) fn weight_without_values(map: &HeaderMap, names: &[u8]) -> usize {
+    let (entries, all) = (map.keys_len(), map.len());
+    let index = allocated(map.capacity() * BYTES_PER_SLOT);
+    let extra_values = allocated((all - entries) * MAP_EXTRA_VALUE) * usize::from(all > entries);
+    let texts = Names(names).map(|name| match name {
+        StoredName::Custom(text) => allocated(text.len()) + SHARED_BUFFER,
+        StoredName::Known(_) => 0,
+    });
+    index + allocated(entries * MAP_ENTRY) + extra_values + texts.sum::<usize>()
+}
+
 impl Line {
-    /// Returns the value to be remembered in place of one that has changed. It keeps `image` bytes.
-    fn remembered(
-        &mut self,
-        stored: StoredValue<'_>,
-        value: &HeaderValue,
-        image: usize,
-    ) -> HeaderValue {
+    /// Returns the value to be remembered in place of one that has changed.
+    fn remembered(&mut self, stored: StoredValue<'_>, value: &HeaderValue) -> HeaderValue {
         self.changes += 1;
         self.date = None;
-        if self.changes == MAX_CHANGES || image > MAX_IMAGE {
+        if self.changes == MAX_CHANGES || value.len() > MAX_VALUE {
             return HeaderValue::from_static("");
         }
         if let StoredValue::Date(seconds) = stored {
@@ -166,8 +165,12 @@ impl Line {
 
     /// Returns whether the value in the map is this one.
     #[inline]
-    fn is_same(&mut self, last: &HeaderValue, bytes: &[u8]) -> bool {
-        let is_same = last.as_bytes() == bytes && !last.is_sensitive();
+    fn is_same(&mut self, last: &HeaderValue, value: StoredValue<'_>) -> bool {
+        let is_same = match value {
+            StoredValue::Date(seconds) => self.date == Some(seconds),
+            StoredValue::Bytes(bytes, false) => last.as_bytes() == bytes && !last.is_sensitive(),
+            _ => false,
+        };
         if is_same {
             self.changes = 0;
         }
