@@ -6,8 +6,8 @@
 mod coalesce_options;
 pub(crate) mod hook;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::{Extensions, HeaderMap, Uri, request, response};
@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
 use crate::error::panics::Panicked;
 use crate::key::canonical::cookies::{CookieLines, IgnoredCookies};
-use crate::key::{Authority, QueryRules, Sites, UriKey};
+use crate::key::{Authority, QueryRules, Sites};
 use crate::random::{Random, SeededRandom};
 use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::TargetedFields;
@@ -74,7 +74,8 @@ pub(crate) struct Config {
 
     pub(crate) authority: Authority,
     pub(crate) sites: Sites,
-    pub(crate) key: Arc<dyn KeyHook>,
+    /// `None`: keys are made as by `UriKey`.
+    pub(crate) key: Option<Arc<dyn KeyHook>>,
     pub(crate) key_covers_credentials: bool,
     pub(crate) query: QueryRules,
     /// `None` if there are none: every request asks for them.
@@ -152,7 +153,7 @@ impl Default for Config {
             empty_request_bodies: EmptyBodies::default(),
             authority: Authority::default(),
             sites: Sites::default(),
-            key: default_key(),
+            key: None,
             key_covers_credentials: false,
             query: QueryRules::default(),
             ignore_request_cookies: None,
@@ -183,12 +184,6 @@ impl Default for Config {
             random: Arc::new(SeededRandom::default()),
         }
     }
-}
-
-/// The key of a layer without a hook, one for all of them.
-fn default_key() -> Arc<dyn KeyHook> {
-    static KEY: LazyLock<Arc<dyn KeyHook>> = LazyLock::new(|| Arc::new(UriKey));
-    KEY.clone()
 }
 
 impl Config {
@@ -275,8 +270,9 @@ impl Config {
 
     /// Whether the key hook of another layer of the same cache is this one's, or none.
     pub(crate) fn has_key_hook_of(&self, inner: &Self) -> bool {
-        let hooks = [&inner.key, &self.key, &default_key()].map(|hook| Arc::as_ptr(hook).addr());
-        hooks[0] == hooks[1] || hooks[0] == hooks[2]
+        let address = |hook: &Arc<dyn KeyHook>| Arc::as_ptr(hook).addr();
+        let [own, inner] = [&self.key, &inner.key].map(|hook| hook.as_ref().map(address));
+        inner.is_none() || inner == own
     }
 
     /// Returns whether the layer exempts a GET or HEAD by its fields or by the hook.
@@ -288,7 +284,7 @@ impl Config {
 
     /// Returns whether the application has set a key hook.
     pub(crate) fn has_key_hook(&self) -> bool {
-        !Arc::ptr_eq(&self.key, &default_key())
+        self.key.is_some()
     }
 
     /// Returns whether a hook wants to see the request when its response is judged.

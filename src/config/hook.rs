@@ -9,7 +9,7 @@ use http::{Method, Uri, request};
 use crate::clock::throttle::Throttle;
 use crate::clock::{Clock, SystemClock};
 use crate::error::panics::{Panicked, catch};
-use crate::key::{KeyParts, MakeCacheKey, UriKey};
+use crate::key::{KeyParts, MakeCacheKey};
 
 /// The request that a hook is called for, as the log names it.
 pub(crate) type HookSubject<'r> = (&'r Method, &'r Uri);
@@ -75,17 +75,6 @@ pub(crate) trait KeyHook: Send + Sync {
         request: &'r request::Parts,
         key: KeyParts<'r>,
     ) -> Result<KeyParts<'r>, NoKey>;
-}
-
-/// The default, which cannot panic either: it costs no guard.
-impl KeyHook for UriKey {
-    fn make_key<'r>(
-        &self,
-        _: &'r request::Parts,
-        key: KeyParts<'r>,
-    ) -> Result<KeyParts<'r>, NoKey> {
-        Ok(key)
-    }
 }
 
 /// The key hook of an application.

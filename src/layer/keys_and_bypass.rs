@@ -81,7 +81,7 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: [`UriKey`](crate::key::UriKey), the request's target as received.
     #[must_use]
     pub fn key(self, key: impl MakeCacheKey) -> Self {
-        self.with(|config| config.key = Arc::new(GuardedKey::new(key)))
+        self.with(|config| config.key = Some(Arc::new(GuardedKey::new(key))))
     }
 
     /// Sets how cache keys are made, by a closure instead of a [`MakeCacheKey`].

@@ -48,10 +48,11 @@ impl<B, E> ResponseFuture<B, E> {
     }
 
     /// Lets the future run in a span, if it has to wait.
-    pub(crate) fn set_span(&mut self, span: Span) {
+    pub(crate) fn in_span(mut self, span: Span) -> Self {
         if let Kind::Pending(_, current) = &mut self.kind {
             *current = span;
         }
+        self
     }
 }
 

@@ -52,14 +52,16 @@ use crate::semantics::reason::Bypass;
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
-use self::bounds::{BodyOf, HttpResponse, HttpService, InnerBody, InnerService};
+use self::bounds::{BodyOf, HttpResponse, HttpService};
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
+use self::fill_data::Fill;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
 use self::read::{answer, read};
-use self::request::forwarded_form::apply_to_write;
+use self::refresh::BackgroundRefresh;
+use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
-use self::request::route::{Route, classify, resource_of_write};
+use self::request::route::{RequestKey, Route, WriteTarget, classify, resource_of_write};
 use self::respond::Responder;
 use self::write::write;
 
@@ -144,24 +146,6 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         let inner = HttpService(self.inner.clone());
         ResponseFuture::pending(work(self.state.clone(), inner, request))
     }
-
-    /// Sends a request past the cache.
-    fn pass_by<Req, Res>(
-        &self,
-        parts: Parts,
-        body: Req,
-        reason: Bypass,
-    ) -> ResponseFuture<Res, S::Error>
-    where
-        S: Service<Request<Req>>,
-        HttpService<S>: InnerService<Req, Res> + Service<Request<Req>, Error = S::Error>,
-        Req: Send + 'static,
-        Res: InnerBody,
-    {
-        self.forward(parts, body, |state, inner, request| {
-            bypass(state, inner, request, reason)
-        })
-    }
 }
 
 /// Gives a request that is not answered from the store its own cookies back.
@@ -203,34 +187,52 @@ where
     }
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if let Some(layers) = find_layers(&self.state, &parts) {
             let written = resource_of_write(&self.state, &parts);
             layers.add(&self.state.config, &parts, written);
             return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
         }
-        if !log_span::is_enabled() {
-            return self.route(parts, body);
+        if log_span::is_enabled() {
+            let span = log_span::span_of(&self.state.config, &parts);
+            let future = span.in_scope(|| self.answer(parts, body));
+            return future.in_span(span);
         }
-        let span = log_span::span_of(&self.state.config, &parts);
-        let mut future = span.in_scope(|| self.route(parts, body));
-        future.set_span(span);
-        future
+        match self.route(&mut parts) {
+            Step::Respond(response) => ResponseFuture::ready(response),
+            step => self.perform(step, parts, body),
+        }
     }
 }
 
-impl<S, B: Backend> Cache<S, B> {
-    /// An answer of the cache's own.
-    fn ready<Res, E>(
-        &self,
-        respond: impl FnOnce(Responder<'_>) -> Response<ResponseBody<Res>>,
-    ) -> ResponseFuture<Res, E> {
-        ResponseFuture::ready(respond(Responder::new(&self.state)))
-    }
+/// The next step of a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "boxing a response would cost every hit an allocation"
+)]
+enum Step<B: Backend, Res> {
+    /// The request is answered.
+    Respond(Response<ResponseBody<Res>>),
+    /// The request is answered with a stored response, which is refreshed.
+    Refresh(
+        Response<ResponseBody<Res>>,
+        Box<BackgroundRefresh<B>>,
+        RequestKey,
+    ),
+    /// The backend has to be waited for.
+    Read(RequestKey),
+    /// The inner service is asked.
+    Fetch(Box<Fill<B::Fence>>),
+    /// The inner service is asked, and its answer invalidates.
+    Write(WriteTarget),
+    /// The inner service is asked, past the cache.
+    Bypass(Bypass),
+}
 
-    /// Sends a request on its route: the answer of the store, or a future that waits for the inner
-    /// service.
-    fn route<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
+impl<S, B: Backend> Cache<S, B> {
+    /// Sends a request on its route.
+    #[cold]
+    fn answer<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
     where
         S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
         S::Future: Send,
@@ -238,55 +240,105 @@ impl<S, B: Backend> Cache<S, B> {
         Req: Send + 'static,
         BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
     {
+        let step = self.route(&mut parts);
+        self.perform(step, parts, body)
+    }
+
+    /// Answers a request from the store, or gives it the form in which the inner service gets it.
+    ///
+    /// The head is borrowed, because to move it takes longer than to look it up.
+    #[inline]
+    fn route<Res>(&self, parts: &mut Parts) -> Step<B, Res> {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
         let cookies = config.take_ignored_cookies(&mut parts.headers);
-        let read_request = match classify(config, seed, &parts) {
-            Route::Read(read) => read,
-            Route::Write(target) => {
-                put_back(cookies, &mut parts.headers);
-                apply_to_write(&mut parts, target.scheme.as_deref(), target.is_spelled);
-                return self.forward(parts, body, |state, inner, request| {
-                    write(state, inner, request, target)
-                });
-            }
-            Route::Bypass(reason) => {
-                put_back(cookies, &mut parts.headers);
-                return self.pass_by(parts, body, reason);
-            }
-            Route::Refuse => return self.ready(|responder| responder.bad_request()),
-            Route::FailWrite => return self.ready(|responder| responder.failed_write()),
+        let route = classify(config, seed, parts);
+        let outcome = match &route {
+            Route::Read(read_request) => lookup_now(&self.state, read_request, parts),
+            _ => None,
         };
-        let outcome = lookup_now(&self.state, &read_request, &parts);
-        if let Some(LookupOutcome::Answer(found)) = outcome {
-            // Most answers end here: spare them the way of the others.
-            if let CacheAnswer::Hit(hit) = &found {
-                let preconditions = read_request.preconditions(&parts);
-                let response = Responder::new(&self.state).hit(hit, preconditions);
-                return ResponseFuture::ready(response);
+        let responder = Responder::new(&self.state);
+        if let Route::Read(read_request) = &route
+            && let Some(LookupOutcome::Answer(CacheAnswer::Hit(hit))) = &outcome
+        {
+            // Most requests end here: spare them the way of the others.
+            return Step::Respond(responder.hit(hit, read_request.preconditions(parts)));
+        }
+        let step = match route {
+            Route::Read(read_request) => {
+                let key = read_request.into_key(config, parts);
+                self.after_lookup(key, outcome, parts)
             }
-            let (key, form) = read_request.into_key(config, &parts);
-            let can_be_sent = form.apply(config, &mut parts).is_ok();
-            let found = found.with_refresh_if(can_be_sent);
-            let (response, refresh) = answer(&self.state, found, key.preconditions(&parts));
-            if let Some(refresh) = refresh {
+            Route::Write(target) => Step::Write(target),
+            Route::Bypass(reason) => Step::Bypass(reason),
+            Route::Refuse => Step::Respond(responder.bad_request()),
+            Route::FailWrite => Step::Respond(responder.failed_write()),
+        };
+        if let Step::Write(_) | Step::Bypass(_) = &step {
+            put_back(cookies, &mut parts.headers);
+        }
+        if let Step::Write(target) = &step {
+            apply_to_write(parts, target.scheme.as_deref(), target.is_spelled);
+        }
+        step
+    }
+
+    /// Returns the next step of a GET or HEAD that is no plain hit.
+    #[inline(never)]
+    fn after_lookup<Res>(
+        &self,
+        (key, form): (RequestKey, ForwardedForm),
+        outcome: Option<LookupOutcome<B::Fence>>,
+        parts: &mut Parts,
+    ) -> Step<B, Res> {
+        let can_be_sent = form.apply(&self.state.config, parts).is_ok();
+        match outcome {
+            Some(LookupOutcome::Answer(found)) => {
+                let found = found.with_refresh_if(can_be_sent);
+                match answer(&self.state, found, key.preconditions(parts)) {
+                    (response, Some(refresh)) => Step::Refresh(response, refresh, key),
+                    (response, None) => Step::Respond(response),
+                }
+            }
+            _ if !can_be_sent => Step::Bypass(Bypass::HookPanicked),
+            Some(LookupOutcome::Fetch(miss)) => Step::Fetch(miss.with_key(key)),
+            None => Step::Read(key),
+        }
+    }
+
+    /// Does the next step, with the request in the form that the inner service gets. Out of line:
+    /// a hit need not make room for it.
+    #[inline(never)]
+    fn perform<Req>(
+        &self,
+        step: Step<B, BodyOf<S, Req>>,
+        parts: Parts,
+        body: Req,
+    ) -> ResponseFuture<BodyOf<S, Req>, S::Error>
+    where
+        S: Service<Request<Req>, Response: HttpResponse> + Clone + Send,
+        S::Future: Send,
+        S::Error: Send,
+        Req: Send + 'static,
+        BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
+    {
+        match step {
+            Step::Respond(response) => ResponseFuture::ready(response),
+            Step::Refresh(response, refresh, key) => {
                 let inner = HttpService(self.inner.clone());
                 refresh.spawn(inner, Request::from_parts(parts, body), key);
+                ResponseFuture::ready(response)
             }
-            return ResponseFuture::ready(response);
-        }
-        let (key, form) = read_request.into_key(config, &parts);
-        if form.apply(config, &mut parts).is_err() {
-            put_back(cookies, &mut parts.headers);
-            return self.pass_by(parts, body, Bypass::HookPanicked);
-        }
-        match outcome {
-            Some(LookupOutcome::Fetch(miss)) => {
-                self.forward(parts, body, |state, inner, request| {
-                    coalesce(state, inner, request, miss.with_key(key))
-                })
-            }
-            _ => self.forward(parts, body, |state, inner, request| {
+            Step::Read(key) => self.forward(parts, body, |state, inner, request| {
                 read(state, inner, request, key)
+            }),
+            Step::Fetch(fill) => self.forward(parts, body, |state, inner, request| {
+                coalesce(state, inner, request, fill)
+            }),
+            Step::Write(target) => self.forward(parts, body, |state, inner, request| {
+                write(state, inner, request, target)
+            }),
+            Step::Bypass(reason) => self.forward(parts, body, |state, inner, request| {
+                bypass(state, inner, request, reason)
             }),
         }
     }

@@ -222,7 +222,10 @@ fn key_parts<'r>(
 ) -> Result<KeyParts<'r>, Bypass> {
     let parts = default_key_parts(config, request, target, hosts);
     let parts = parts.map_err(|InvalidAuthority| Bypass::Authority)?;
-    match config.key.make_key(request, parts) {
+    let Some(hook) = &config.key else {
+        return Ok(parts);
+    };
+    match hook.make_key(request, parts) {
         Ok(parts) => Ok(parts),
         Err(NoKey::Declined) => Err(Bypass::NoKey),
         Err(NoKey::Panicked) => Err(Bypass::HookPanicked),
