@@ -16,13 +16,13 @@ use http_body_util::BodyExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{unconstrained, yield_now};
 use tower_layer::Layer;
-use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::codec;
 use tower_response_cache::backend::{
     Backend, BackendError, ForwardBackend, MemoryBackend, MemoryFence, PutOutcome, StoredResponse,
 };
 use tower_response_cache::clock::{Clock, Moment, SystemClock};
 use tower_response_cache::key::CacheKey;
+use tower_response_cache::{Cache, CacheLayer};
 use tower_service::Service;
 
 use crate::counted::counted;
@@ -36,22 +36,17 @@ pub struct Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 6] = [
-    Kind {
-        name: "hit",
-        requests: 1000,
-        run: |requests| hit(requests, get, "hit"),
-    },
-    Kind {
-        name: "hit over HTTP/2",
-        requests: 1000,
-        run: |requests| hit(requests, get_over_http2, "hit"),
-    },
-    Kind {
-        name: "304",
-        requests: 1000,
-        run: |requests| hit(requests, get_if_changed, "hit"),
-    },
+pub const KINDS: [Kind; 11] = [
+    hits("hit", |requests| hit(requests, 150, get)),
+    hits("hit over HTTP/2", |requests| {
+        hit(requests, 150, get_over_http2)
+    }),
+    hits("304", |requests| hit(requests, 150, get_if_changed)),
+    hits("HEAD", |requests| hit(requests, 150, head)),
+    hits("206", |requests| hit(requests, 150, get_range)),
+    hits("hit, 16 KiB", |requests| hit(requests, 16 << 10, get)),
+    hits("hit, 900 KiB", |requests| hit(requests, 900 << 10, get)),
+    hits("hit, 1,000 keys", |requests| hits_of_keys(requests, 1000)),
     Kind {
         name: "miss, stored",
         requests: 500,
@@ -69,6 +64,14 @@ pub const KINDS: [Kind; 6] = [
     },
 ];
 
+const fn hits(name: &'static str, run: fn(usize)) -> Kind {
+    Kind {
+        name,
+        requests: 1000,
+        run,
+    }
+}
+
 /// Answers the requests of a kind.
 pub fn run(name: &str) {
     let kind = KINDS.iter().find(|kind| kind.name == name);
@@ -79,23 +82,46 @@ pub fn run(name: &str) {
 /// The responses that the backend has room for, at most.
 const STORED: usize = 500;
 
-/// Hits of one stored response.
-fn hit(requests: usize, request: fn(usize) -> Request<()>, status: &str) {
-    let mut cache = CacheLayer::new(MemoryBackend::default()).layer(Inner::new("max-age=900", 150));
-    let mut one = |request| {
-        let response = now(cache.call(request));
-        let (head, body) = black_box(response).into_parts();
-        assert!(now(body.collect()).to_bytes().len() <= 150);
-        head.headers
-    };
+/// Hits of one stored response, with a body of this length.
+fn hit(requests: usize, length: usize, request: fn(usize) -> Request<()>) {
+    let mut cache =
+        CacheLayer::new(MemoryBackend::default()).layer(Inner::new("max-age=900", length));
     // The first one stores it.
-    one(get(0));
-    one(get_over_http2(0));
-    let last = (0..100).map(|_| one(request(0))).last();
-    assert_status(&last.expect("a response"), status);
-    let all: Vec<_> = (0..requests).map(|_| request(0)).collect();
-    let mut all = all.into_iter();
-    counted(&mut || all.by_ref().for_each(|request| drop(one(request))));
+    answer(&mut cache, get(0));
+    answer(&mut cache, get_over_http2(0));
+    let last = (0..100).map(|_| answer(&mut cache, request(0))).last();
+    assert_status(&last.expect("a response"), "hit");
+    count_hits(cache, (0..requests).map(|_| request(0)).collect());
+}
+
+/// Hits of more stored responses than a thread remembers the heads of.
+fn hits_of_keys(requests: usize, keys: usize) {
+    let mut cache = CacheLayer::new(MemoryBackend::default()).layer(Inner::new("max-age=900", 150));
+    let all = (0..2 * keys).map(|number| get(number % keys));
+    let last = all.map(|request| answer(&mut cache, request)).last();
+    assert_status(&last.expect("a response"), "hit");
+    count_hits(
+        cache,
+        (0..requests).map(|number| get(number % keys)).collect(),
+    );
+}
+
+fn count_hits(mut cache: Cache<Inner, MemoryBackend>, requests: Vec<Request<()>>) {
+    let mut requests = requests.into_iter();
+    counted(&mut || {
+        requests
+            .by_ref()
+            .for_each(|request| drop(answer(&mut cache, request)))
+    });
+}
+
+/// Answers a request at once, and returns the fields of the response.
+fn answer(cache: &mut Cache<Inner, MemoryBackend>, request: Request<()>) -> HeaderMap {
+    let response = now(cache.call(request));
+    let (head, body) = black_box(response).into_parts();
+    let body = now(body.collect()).to_bytes();
+    assert!(black_box(body).len() <= 900 << 10);
+    head.headers
 }
 
 /// Requests for new keys, which reach the inner service.
@@ -213,6 +239,19 @@ fn get_if_changed(number: usize) -> Request<()> {
     let mut request = get(number);
     let tag = HeaderValue::from_static(TAG);
     request.headers_mut().insert(header::IF_NONE_MATCH, tag);
+    request
+}
+
+fn get_range(number: usize) -> Request<()> {
+    let mut request = get(number);
+    let range = HeaderValue::from_static("bytes=10-19");
+    request.headers_mut().insert(header::RANGE, range);
+    request
+}
+
+fn head(number: usize) -> Request<()> {
+    let mut request = get(number);
+    *request.method_mut() = Method::HEAD;
     request
 }
 
