@@ -40,7 +40,7 @@ pub struct Owner {
     pub program: &'static str,
     /// What the responses come from.
     pub site: String,
-    /// The options that decide what is stored under a key.
+    /// Options that decide which response a key has.
     pub keys: String,
 }
 

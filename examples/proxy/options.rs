@@ -208,10 +208,13 @@ pub struct Upstream {
 
 impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let url = self.url.trim_end_matches('/');
+        let servers = self.url.split(',').map(|url| url.trim_end_matches('/'));
+        let mut servers: Vec<&str> = servers.collect();
+        servers.sort_unstable();
+        let servers = servers.join(",");
         match &self.prefix {
-            Some(prefix) => write!(f, "{prefix}={url}"),
-            None => f.write_str(url),
+            Some(prefix) => write!(f, "{prefix}={servers}"),
+            None => f.write_str(&servers),
         }
     }
 }
@@ -291,9 +294,10 @@ impl Options {
         Owner {
             program: "proxy",
             site: format!(
-                "upstream {}; host {host:?}; one site {}",
+                "upstream {}; host {host:?}; one site {}{}",
                 upstreams.join(" "),
-                self.is_one_site()
+                self.is_one_site(),
+                self.tls_name(),
             ),
             keys: format!(
                 "forwarding {forwarding:?}; trust forwarded {}; ignore cookies {}; credentials {}",
@@ -302,6 +306,17 @@ impl Options {
                 sorted(&self.credential_fields),
             ),
         }
+    }
+
+    /// An upstream may choose the site by the name in the handshake.
+    #[cfg(feature = "proxy-tls")]
+    fn tls_name(&self) -> String {
+        format!("; TLS name {:?}", self.upstream_tls_name)
+    }
+
+    #[cfg(not(feature = "proxy-tls"))]
+    fn tls_name(&self) -> String {
+        String::new()
     }
 
     pub fn ttl(&self) -> Option<Ttl> {

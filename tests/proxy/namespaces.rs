@@ -19,7 +19,6 @@ async fn site(name: &'static str) -> Origin {
     .await
 }
 
-/// A proxy, which logs warnings, with what it logs until it has started.
 async fn proxy(redis: &RedisServer, arguments: &[&str]) -> Example {
     Example::run(&mut command(redis, arguments)).await
 }
@@ -133,6 +132,13 @@ async fn proxies_with_other_keys_share_no_pages() {
     let more = ["--ignore-cookies", "b,a", "--upstream", &slash];
     let same = proxy(&redis, &more).await;
     assert!(is_hit(&same, "site.example", "/b").await);
+    let other = site("one").await;
+    let servers = [url.clone(), other.url()];
+    let one = proxy(&redis, &["--upstream", &servers.join(",")]).await;
+    warm(&one, "site.example", "/c").await;
+    let turned = format!("{},{}", servers[1], servers[0]);
+    let same = proxy(&redis, &["--upstream", &turned]).await;
+    assert!(is_hit(&same, "site.example", "/c").await);
 }
 
 /// A line with both configurations, at the first start with another one.

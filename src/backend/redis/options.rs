@@ -154,8 +154,8 @@ impl RedisOptions {
         self.namespace(&format!("{name}-{digest:016x}"))
     }
 
-    /// Sets a description of everything that decides what is stored under a key: which options make
-    /// the keys, and for which service.
+    /// Sets a description of the configuration that decides which response a key has: the options
+    /// that make keys, and the service behind the cache.
     ///
     /// Default: empty. In one namespace, a backend never finds responses that one with another
     /// description has stored; their invalidations reach each other. So a change of options costs

@@ -1,12 +1,15 @@
 //! One thing after another, by chance.
+//!
+//! `TRC_CHAOS_SECONDS=60` lets it go on for as long.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use crate::faults::world::load::Load;
 use crate::faults::world::{World, guarded, options};
-use crate::support::redis::{RedisServer, Tap};
+use crate::support::redis::{RedisServer, Reply, Tap};
 
 /// Numbers by chance, the same for the same seed.
 struct Luck(u64);
@@ -69,4 +72,126 @@ async fn whatever_comes_nothing_old_is_served() {
     one.recovers().await;
     other.recovers().await;
     load.end("one thing after another").await;
+}
+
+/// How long data are harmed.
+fn time_for_harm() -> Duration {
+    let seconds = std::env::var("TRC_CHAOS_SECONDS");
+    let seconds = seconds.map_or(5, |text| text.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds)
+}
+
+/// Harm done to what a server keeps, while it answers.
+struct DataHarm<'s> {
+    server: &'s RedisServer,
+    luck: Luck,
+    done: BTreeMap<&'static str, usize>,
+}
+
+impl DataHarm<'_> {
+    async fn do_some(&mut self) {
+        let (Some(one), Some(other)) = (self.random_key().await, self.random_key().await) else {
+            return;
+        };
+        let what = match self.luck.pick(40) {
+            0 => self.run("FLUSHALL", &["FLUSHALL"]).await,
+            1 | 2 => self.run("SCRIPT FLUSH", &["SCRIPT", "FLUSH"]).await,
+            3..6 => {
+                let kill = ["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"];
+                self.run("CLIENT KILL", &kill).await
+            }
+            6..16 => self.run("DEL", &["DEL", &one]).await,
+            16..26 => self.overwrite(&one).await,
+            26..32 => self.swap_bytes(&one).await,
+            32..34 => self.run("APPEND", &["APPEND", &one, "x"]).await,
+            _ => self.swap_keys(&one, &other).await,
+        };
+        *self.done.entry(what).or_default() += 1;
+    }
+
+    async fn random_key(&self) -> Option<String> {
+        match self.server.command(&["RANDOMKEY"]).await {
+            Reply::Nil => None,
+            name => Some(name.text()),
+        }
+    }
+
+    /// Runs a command, which may not fit the key's type.
+    async fn run(&self, name: &'static str, command: &[&str]) -> &'static str {
+        self.server.command(command).await;
+        name
+    }
+
+    /// The value of a key that holds a text, and a place in it.
+    async fn value(&mut self, key: &str) -> Option<(Vec<u8>, usize)> {
+        match self.server.command(&["GET", key]).await {
+            Reply::Bulk(value) if !value.is_empty() => {
+                let at = self.luck.pick(value.len() as u64) as usize;
+                Some((value, at))
+            }
+            _ => None,
+        }
+    }
+
+    async fn overwrite(&mut self, key: &str) -> &'static str {
+        if let Some((_, at)) = self.value(key).await {
+            let (at, byte) = (at.to_string(), [self.luck.pick(256) as u8]);
+            let command = [b"SETRANGE", key.as_bytes(), at.as_bytes(), &byte];
+            self.server.command(&command).await;
+        }
+        "overwritten bytes"
+    }
+
+    async fn swap_bytes(&mut self, key: &str) -> &'static str {
+        if let Some((mut value, at)) = self.value(key).await {
+            let with = self.luck.pick(value.len() as u64) as usize;
+            value.swap(at, with);
+            let command = [b"SET", key.as_bytes(), &value, b"KEEPTTL"];
+            self.server.command(&command).await;
+        }
+        "swapped bytes"
+    }
+
+    /// In one step, whatever their types.
+    async fn swap_keys(&self, one: &str, other: &str) -> &'static str {
+        let script = "\
+            redis.call('RENAME', KEYS[1], 'swapped')
+            redis.call('RENAME', KEYS[2], KEYS[1])
+            redis.call('RENAME', 'swapped', KEYS[2])";
+        self.run("swapped keys", &["EVAL", script, "2", one, other])
+            .await
+    }
+}
+
+/// Whatever is done to the data, with three instances that read and write: nothing old, nothing of
+/// another key, no error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_done_to_its_data_nothing_old_or_foreign_is_served() {
+    let server = RedisServer::start().await;
+    for world in [World::default(), World::writing_through()] {
+        let seed = u64::from(std::process::id()) + u64::from(server.port());
+        println!("seed {seed}");
+        let options = options(&server.url());
+        let instances = [(); 3].map(|()| world.instance(guarded(options.clone())));
+        let mut load = Load::nobody();
+        for instance in &instances {
+            load = load.readers(instance, 3, 3).writers(instance, 1);
+        }
+        let mut harm = DataHarm {
+            server: &server,
+            luck: Luck(seed),
+            done: BTreeMap::new(),
+        };
+        let (start, time) = (Instant::now(), time_for_harm() / 2);
+        while start.elapsed() < time {
+            load.goes_on(1 + harm.luck.pick(20) as usize).await;
+            harm.do_some().await;
+        }
+        let hits: u64 = instances.iter().map(|instance| instance.hits()).sum();
+        println!("harm {:?}; hits {hits}", harm.done);
+        for instance in &instances {
+            instance.recovers().await;
+        }
+        load.end("harm to the data").await;
+    }
 }

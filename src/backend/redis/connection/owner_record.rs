@@ -46,7 +46,7 @@ impl OwnerRecord {
         LuaScript::new(EXCHANGE).eval(&[self.key.to_string()], &arguments)
     }
 
-    /// Logs the record of another configuration, the first time that there is one.
+    /// Logs the first record of another configuration.
     pub(super) fn compare(&self, reply: &Value) {
         let Some(other) = bulk_text(reply) else {
             return;
