@@ -2,6 +2,7 @@
 //! server.
 
 mod fake;
+mod link;
 mod server;
 mod tap;
 

@@ -9,6 +9,7 @@
 
 mod config;
 mod fake;
+mod link;
 mod monitor;
 mod process;
 mod resp;
@@ -17,6 +18,7 @@ mod tap;
 
 pub use config::Config;
 pub use fake::{FakeRedis, Said};
+pub use link::{Link, LinkSpeed};
 pub use monitor::{Monitor, Seen};
 pub use resp::Reply;
 pub use server::RedisServer;
