@@ -12,6 +12,8 @@ mod redis;
 mod rejection;
 mod server;
 #[cfg(feature = "redis")]
+mod server_cost;
+#[cfg(feature = "redis")]
 mod shared;
 mod sharing;
 mod strategies;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::faults::world::load::Load;
-use crate::faults::world::{World, guarded, options};
-use crate::support::redis::{RedisServer, Reply, Tap};
+use crate::faults::world::{World, guarded, options, over_link};
+use crate::support::redis::{LinkSpeed, RedisServer, Reply, Tap};
 
 /// Numbers by chance, the same for the same seed.
 struct Luck(u64);
@@ -77,7 +77,7 @@ async fn whatever_comes_nothing_old_is_served() {
 /// How long data are harmed.
 fn time_for_harm() -> Duration {
     let seconds = std::env::var("TRC_CHAOS_SECONDS");
-    let seconds = seconds.map_or(5, |text| text.parse().expect("a number of seconds"));
+    let seconds = seconds.map_or(6, |text| text.parse().expect("a number of seconds"));
     Duration::from_secs(seconds)
 }
 
@@ -168,10 +168,15 @@ impl DataHarm<'_> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_done_to_its_data_nothing_old_or_foreign_is_served() {
     let server = RedisServer::start().await;
-    for world in [World::default(), World::writing_through()] {
+    let slow = over_link(&server.url(), LinkSpeed::SLOW);
+    for (world, url) in [
+        (World::default(), server.url()),
+        (World::writing_through(), server.url()),
+        (World::default(), slow),
+    ] {
         let seed = u64::from(std::process::id()) + u64::from(server.port());
         println!("seed {seed}");
-        let options = options(&server.url());
+        let options = options(&url);
         let instances = [(); 3].map(|()| world.instance(guarded(options.clone())));
         let mut load = Load::nobody();
         for instance in &instances {
@@ -182,7 +187,7 @@ async fn whatever_is_done_to_its_data_nothing_old_or_foreign_is_served() {
             luck: Luck(seed),
             done: BTreeMap::new(),
         };
-        let (start, time) = (Instant::now(), time_for_harm() / 2);
+        let (start, time) = (Instant::now(), time_for_harm() / 3);
         while start.elapsed() < time {
             load.goes_on(1 + harm.luck.pick(20) as usize).await;
             harm.do_some().await;

@@ -44,19 +44,20 @@ impl Instance {
         let request = Self::request(path, number);
         let wanted = wanted(&request);
         let answer = self.ask(request).await;
-        assert!(answer.status.is_success(), "{answer:?}");
+        assert!(answer.status.is_success(), "{}", answer.status);
         let parts: Vec<_> = answer.body.split(' ').collect();
         let [of, version, padding] = parts[..] else {
-            panic!("{answer:?}");
+            panic!("{} bytes for {wanted}", answer.body.len());
         };
         assert_eq!(of, wanted);
-        assert_eq!(padding.len(), self.world.padding);
+        assert_eq!(padding.len(), self.world.padding(path));
         let version: u64 = version.parse().expect("a version");
         assert!(
             version >= least,
-            "stale: version {version} of {wanted} after {least} was promised: {answer:?}"
+            "stale: version {version} of {wanted} after {least} was promised: {:?}",
+            answer.headers
         );
-        assert!(version <= self.world.database.get(path), "{answer:?}");
+        assert!(version <= self.world.database.get(path), "{version}");
         answer
     }
 

@@ -18,10 +18,14 @@ use tower_response_cache::{BoxError, CacheLayer};
 
 use crate::faults::world::instance::Instance;
 use crate::support::origin::{Origin, answer};
+use crate::support::redis::{Link, LinkSpeed};
 
 pub const PATHS: usize = 4;
 /// The one whose responses vary.
 const VARYING: usize = PATHS - 1;
+/// The one whose responses are large, where any are.
+const LARGE: usize = 1;
+const LARGE_PADDING: usize = 1024 * 1024;
 const SHORT: Duration = Duration::from_micros(500);
 pub const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,23 +47,48 @@ impl Versions {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct World {
     pub database: Arc<Versions>,
     /// What all instances have promised, because Redis has acknowledged it.
     pub acknowledged: Arc<Versions>,
-    pub padding: usize,
+    padding: usize,
+    has_large: bool,
     writes_through: bool,
     /// How long the service takes for longer.
     slower: Duration,
 }
 
-/// A namespace of a test's own.
+/// A namespace of a test's own, over a slow link where all tests are to be run so: see the module.
 pub fn options(url: &str) -> RedisOptions {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let options = RedisOptions::new(url).expect("a URL");
-    options.try_namespace(&name).expect("a namespace")
+    let options = match are_all_slow() {
+        true => RedisOptions::new(&over_link(url, LinkSpeed::SLOW)),
+        false => RedisOptions::new(url),
+    };
+    options
+        .expect("a URL")
+        .try_namespace(&name)
+        .expect("a namespace")
+}
+
+/// Whether all tests are to be run over a slow link, with large objects among small ones.
+fn are_all_slow() -> bool {
+    std::env::var_os("TRC_SLOW_FAULTS").is_some()
+}
+
+/// The URL of a new link to the server of a URL.
+pub fn over_link(url: &str, speed: LinkSpeed) -> String {
+    let (before, port) = url.trim_end_matches('/').rsplit_once(':').expect("a port");
+    let port = port.parse().expect("a port");
+    // It only binds, which takes no time.
+    let mut opening = std::pin::pin!(Link::to(port, speed));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(link) = opening.as_mut().poll(&mut context) else {
+        panic!("it takes time to bind");
+    };
+    format!("{before}:{}/", link.port())
 }
 
 /// With the deadlines that it has by default, and shorter pauses.
@@ -79,7 +108,28 @@ pub fn patient(options: RedisOptions) -> Guarded<RedisBackend> {
         .store_deadline(long)
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            database: Arc::default(),
+            acknowledged: Arc::default(),
+            padding: 0,
+            has_large: are_all_slow(),
+            writes_through: false,
+            slower: Duration::ZERO,
+        }
+    }
+}
+
 impl World {
+    /// By how much the bodies of a path are longer.
+    fn padding(&self, path: usize) -> usize {
+        match self.has_large && path == LARGE {
+            true => LARGE_PADDING,
+            false => self.padding,
+        }
+    }
+
     /// With bodies that are longer by so much.
     pub fn padded(padding: usize) -> Self {
         Self {
@@ -105,7 +155,9 @@ impl World {
     }
 
     pub fn instance(&self, backend: Guarded<RedisBackend>) -> Instance {
-        let layer = CacheLayer::new(backend).ttl(Duration::from_secs(60));
+        let layer = CacheLayer::new(backend)
+            .ttl(Duration::from_secs(60))
+            .max_body(2 * LARGE_PADDING as u64);
         let layer = match self.writes_through {
             true => layer.write_through(true),
             false => layer,
@@ -148,7 +200,7 @@ impl World {
                 if path == VARYING {
                     lines.push(("vary", "accept-language"));
                 }
-                let padding = "x".repeat(world.padding);
+                let padding = "x".repeat(world.padding(path));
                 Ok(answer(
                     200,
                     &lines,
