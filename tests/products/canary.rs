@@ -16,6 +16,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::example::program;
+#[cfg(feature = "redis")]
+use crate::redis::{Link, LinkSpeed, RedisServer};
 
 /// Only a canary that hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,6 +80,15 @@ async fn nothing_is_stale_in_one_instance() {
 #[tokio::test]
 async fn nothing_is_stale_in_instances_that_share_a_redis() {
     nothing_is_stale("--instances 2").await;
+}
+
+/// 100 Mbit/s and 5 ms, as between two sites.
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn nothing_is_stale_over_a_slow_link() {
+    let redis = RedisServer::start().await;
+    let link = Link::to(redis.port(), LinkSpeed::SLOW).await;
+    nothing_is_stale(&format!("--instances 2 --redis-url {}", link.url())).await;
 }
 
 #[tokio::test]
