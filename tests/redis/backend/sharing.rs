@@ -195,6 +195,22 @@ async fn another_owner_is_told_once() {
     assert!(connect("other").await.is_empty());
     let lives = server.command(&["PTTL", "shop:o"]).await.integer();
     assert!(lives > 0, "{lives}");
+    // Two that are both at work, and lose their connections.
+    let logs = Logs::new();
+    let both = ["one", "other"].map(|owner| {
+        let options = options(&server.url(), "shop").owner(owner);
+        options.max_connections(1).build()
+    });
+    for _ in 0..5 {
+        for backend in &both {
+            until("it is connected", async || backend.connect().await.is_ok()).await;
+            let kill = ["CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES"];
+            server.command(&kill).await;
+        }
+    }
+    let lines = logs.lines("redis namespace was last used with another configuration");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    drop(logs);
     // Whatever another program has put there is no owner.
     for value in [&["SADD", "shop:o", "a"][..], &["SET", "shop:o", "\u{7}"]] {
         server.command(&["DEL", "shop:o"]).await;

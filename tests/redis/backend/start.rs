@@ -245,6 +245,8 @@ async fn a_full_server_is_used() {
     for key in 0..64 {
         server.command(&["SET", &key.to_string(), &value]).await;
     }
+    server.command(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+    assert!(server.command(&["SET", "a", ""]).await.is_error());
     connect(&server.url()).await.expect("full, and well");
 }
 
