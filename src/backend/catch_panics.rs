@@ -5,8 +5,11 @@
 
 use std::any::TypeId;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -75,6 +78,14 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         now: Moment,
     ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
         run!(self, get_with_variant(key, variant, now))
+    }
+
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        run!(self, read_body(response, range))
     }
 
     async fn fence(

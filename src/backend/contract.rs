@@ -2,8 +2,11 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
     BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -27,7 +30,7 @@ use crate::semantics::moment::Moment;
 /// lookup.
 ///
 /// ```text
-/// read   get_now / get ── Found ──> answer, if fresh
+/// read   get_now / get ── Found ──> answer, if fresh (read_body, if the body is not here)
 ///                      ── Varies ─> get_now / get under the variant's key
 ///                      ── Miss ───> can_join a fill in flight? ── no ──> inner service ──> put
 ///                      ── Found, not fresh ──> the same; is_still_valid? ── yes ──> validators
@@ -246,6 +249,29 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<LookupWithVariant<Self::Fence>, BackendError>> + Send {
         let _ = variant;
         async move { Ok((self.get(key, now).await?, None)) }
+    }
+
+    /// Reads bytes of the body of a response that a lookup has found without it.
+    ///
+    /// A backend may answer a lookup with a large response that has
+    /// [no whole body](StoredResponse::has_whole_body). The cache then reads what the request needs:
+    /// nothing for a 304 or HEAD, a range, or all. `Ok(None)` means that the body, or this range of
+    /// it, is gone: it has been removed, replaced or damaged since the lookup. The cache then looks
+    /// the response up once more. Bytes of another body are never returned.
+    ///
+    /// The default returns `Ok(None)`, which is right for a backend whose responses are whole. A
+    /// wrapper has to forward it.
+    ///
+    /// # Errors
+    /// If the backend fails or cannot be reached. The cache then calls the inner service and does
+    /// not store its response.
+    fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Option<Bytes>, BackendError>> + Send {
+        let _ = (response, range);
+        async { Ok(None) }
     }
 
     /// Captures a fence without a lookup, for a write whose own response may be stored.

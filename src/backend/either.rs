@@ -1,7 +1,10 @@
 //! A backend chosen from two types at run time.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -66,6 +69,17 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
                 (convert(found), other.map(convert))
             }
         })
+    }
+
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        match self {
+            Self::Left(a) => a.read_body(response, range).await,
+            Self::Right(b) => b.read_body(response, range).await,
+        }
     }
 
     async fn fence(

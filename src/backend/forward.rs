@@ -1,8 +1,11 @@
 //! Wrappers that change a few operations of another backend.
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -55,7 +58,7 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 /// `get_with_variant` and `invalidate_many`. So a wrapper that changes
 ///
 /// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
-///   `get`);
+///   `get`), and `read_body` if it may answer with a response of another backend;
 /// * invalidations overrides `invalidate`, `invalidate_unknown`, `replace` and `clear`;
 /// * stores overrides `put` and `replace`.
 ///
@@ -100,6 +103,18 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<LookupWithVariant<FenceOf<Self>>, BackendError>> + Send {
         let _ = variant;
         async move { Ok((ForwardBackend::get(self, key, now).await?, None)) }
+    }
+
+    /// See [`Backend::read_body`].
+    ///
+    /// # Errors
+    /// As there.
+    fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Option<Bytes>, BackendError>> + Send {
+        self.inner().read_body(response, range)
     }
 
     /// See [`Backend::fence`].
@@ -285,6 +300,14 @@ impl<W: ForwardBackend> Backend for W {
         now: Moment,
     ) -> impl Future<Output = Result<LookupWithVariant<Self::Fence>, BackendError>> + Send {
         ForwardBackend::get_with_variant(self, key, variant, now)
+    }
+
+    fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Option<Bytes>, BackendError>> + Send {
+        ForwardBackend::read_body(self, response, range)
     }
 
     fn fence(

@@ -1,7 +1,10 @@
 //! A backend that may be switched off at run time.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -40,6 +43,17 @@ impl<B: Backend> Backend for Option<B> {
         let (found, other) = backend.get_with_variant(key, variant, now).await?;
         let convert = |lookup: Lookup<_>| lookup.map_fence(Some);
         Ok((convert(found), other.map(convert)))
+    }
+
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        match self {
+            Some(backend) => backend.read_body(response, range).await,
+            None => Ok(None),
+        }
     }
 
     async fn fence(

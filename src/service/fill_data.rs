@@ -172,6 +172,17 @@ impl<F> Miss<F> {
         }
     }
 
+    /// Puts the stored response with its body in its place, or nothing if the body is gone.
+    pub(crate) fn replace_stored(&mut self, with: Option<Arc<StoredResponse>>) {
+        let stored = std::mem::replace(&mut self.stored, StoredState::Nothing);
+        self.stored = match (stored, with) {
+            (StoredState::Nothing, _) | (_, None) => StoredState::Nothing,
+            (StoredState::Stale(_), Some(response)) => StoredState::Stale(response),
+            (StoredState::Fresh(_), Some(response)) => StoredState::Fresh(response),
+            (StoredState::InUse(_), Some(response)) => StoredState::InUse(response),
+        };
+    }
+
     /// Notes that the client has been answered with a stored response: the fill need not serve it
     /// again, and no error may replace it.
     pub(crate) fn note_answered_with(&mut self, response: Arc<StoredResponse>) {

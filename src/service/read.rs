@@ -57,7 +57,8 @@ where
     Res: InnerBody,
 {
     let (parts, body) = request.into_parts();
-    let outcome = lookup(&state, &key, &parts.headers).await;
+    let preconditions = key.preconditions(&parts);
+    let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
     match outcome {
         LookupOutcome::Answer(found) => {
             let (response, refresh) = answer(&state, found, key.preconditions(&parts));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderMap, request};
 
-use crate::backend::{Backend, Group, Lookup, PanicsAsErrors};
+use crate::backend::{Backend, Group, Lookup, PanicsAsErrors, StoredResponse};
 use crate::config::Config;
 use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, count_stored};
 use crate::key::CacheKey;
@@ -213,9 +213,13 @@ impl<B: Backend> LayerState<B> {
     /// Counts the body of a stored response that the backend has made for this lookup alone: a
     /// copy of one that it keeps outside of this process.
     pub(crate) fn count_copy(&self, lookup: &mut Lookup<B::Fence>) {
-        let Lookup::Found(response, _) = lookup else {
-            return;
-        };
+        if let Lookup::Found(response, _) = lookup {
+            self.count_copy_of(response);
+        }
+    }
+
+    /// Counts the bytes of a response that a backend outside of this process has returned.
+    pub(crate) fn count_copy_of(&self, response: &mut Arc<StoredResponse>) {
         if let Some(copy) = Arc::get_mut(response)
             && copy.is_uncounted()
         {

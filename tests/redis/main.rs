@@ -3,6 +3,7 @@
 mod backend;
 mod cost;
 mod faults;
+mod large;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,11 +7,12 @@ use bytes::{Buf, Bytes};
 use http::header::VARY;
 use http::{HeaderMap, HeaderName};
 
-use super::format::{FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
+use super::detached::take_detached;
+use super::format::{DETACHED, FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use super::untrusted_reader::FieldReader;
 use super::{DecodeError, Decoded};
 use crate::semantics::moment::Moment;
-use crate::semantics::stored::{Extras, PackedDuration, PackedHead, StoredResponse};
+use crate::semantics::stored::{DetachedBody, Extras, PackedDuration, PackedHead, StoredResponse};
 use crate::semantics::vary::{Vary, VaryRule};
 
 /// Decodes a response or a rule.
@@ -26,6 +27,17 @@ use crate::semantics::vary::{Vary, VaryRule};
 /// [`encode_rule`](super::encode_rule) of this version. Never panics, whatever the bytes are.
 pub fn decode(
     bytes: &Bytes,
+    now: Moment,
+    stored_for: impl FnOnce(u64) -> Option<Duration>,
+) -> Result<Decoded, DecodeError> {
+    decode_located(bytes, || None, now, stored_for)
+}
+
+/// Decodes a response or a rule as [`decode`] does, also a response whose body is elsewhere, at
+/// `location`.
+pub(crate) fn decode_located(
+    bytes: &Bytes,
+    location: impl FnOnce() -> Option<Box<str>>,
     now: Moment,
     stored_for: impl FnOnce(u64) -> Option<Duration>,
 ) -> Result<Decoded, DecodeError> {
@@ -48,8 +60,13 @@ pub fn decode(
     }
     let body_length = rest.len() - length;
     let decoded = match kind {
-        RESPONSE => decode_response(rest, body_length, stored_for, now)
+        RESPONSE => decode_response((rest, None), body_length, stored_for, now)
             .map(|response| Decoded::Response(Arc::new(response))),
+        DETACHED if body_length == 0 => location().and_then(|location| {
+            let detached = take_detached(&mut rest, location)?;
+            decode_response((rest, Some(detached)), 0, stored_for, now)
+                .map(|response| Decoded::Response(Arc::new(response)))
+        }),
         RULE if body_length == 0 => decode_rule(rest).map(Decoded::Rule),
         _ => None,
     };
@@ -70,7 +87,7 @@ fn decode_rule(meta: Bytes) -> Option<Arc<VaryRule>> {
 }
 
 fn decode_response(
-    mut meta: Bytes,
+    (mut meta, detached): (Bytes, Option<DetachedBody>),
     body_length: usize,
     stored_for: Duration,
     now: Moment,
@@ -95,6 +112,7 @@ fn decode_response(
         0 => (Extras::default(), Bytes::new()),
         _ => FieldReader(block.split_to(extras_length)).extras()?,
     };
-    let response = StoredResponse::from_packed(head, &block, (extras, &values), (now, stored_for))?;
+    let block = (&block, detached);
+    let response = StoredResponse::from_packed(head, block, (extras, &values), (now, stored_for))?;
     (response.body_bytes().len() == body_length).then_some(response)
 }

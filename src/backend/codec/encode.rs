@@ -14,22 +14,27 @@ use crate::semantics::vary::VaryRule;
 /// passes it back to ask how long the response was stored.
 #[must_use]
 pub fn encode(response: &StoredResponse, now: Moment, stamp: u64, prefix: &[u8]) -> Bytes {
+    let mut meta = Vec::with_capacity(FIXED + response.packed_fields().len());
+    put_response(&mut meta, response, now);
+    wrap(RESPONSE, stamp, prefix, &meta, response.body_bytes())
+}
+
+/// Writes a response without its body.
+pub(super) fn put_response(meta: &mut Vec<u8>, response: &StoredResponse, now: Moment) {
     let head = response.packed_head(now);
-    let fields = response.packed_fields();
-    let mut meta = Vec::with_capacity(FIXED + fields.len());
     meta.put_u16_le(head.flags);
     meta.put_u16_le(head.status);
     meta.put_u64_le(head.age.to_bits());
     meta.put_u64_le(head.lifetime.to_bits());
     meta.put_u32_le(head.cost);
     meta.put_u32_le(0);
+    let start = meta.len();
     if let Some(extras) = response.packed_extras() {
-        put_extras(&mut meta, extras);
-        let length = (meta.len() - FIXED) as u32;
-        meta[FIXED - 4..FIXED].copy_from_slice(&length.to_le_bytes());
+        put_extras(meta, extras);
+        let length = (meta.len() - start) as u32;
+        meta[start - 4..start].copy_from_slice(&length.to_le_bytes());
     }
-    meta.put_slice(fields);
-    wrap(RESPONSE, stamp, prefix, &meta, response.body_bytes())
+    meta.put_slice(response.packed_fields());
 }
 
 /// Encodes the rule of responses that vary, after the bytes of `prefix`.
@@ -50,7 +55,7 @@ pub(crate) fn rule_names_length(rule: &[u8], prefix: usize) -> usize {
     rule.len().saturating_sub(prefix + HEAD)
 }
 
-fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes {
+pub(super) fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes {
     let length = prefix.len() + HEAD + meta.len() + body.len();
     let mut encoded = BytesMut::with_capacity(length);
     encoded.put_slice(prefix);

@@ -16,6 +16,9 @@ pub(super) const RESPONSE: u8 = 0;
 /// The kind of a rule.
 pub(super) const RULE: u8 = 1;
 
+/// The kind of a response whose body is stored elsewhere.
+pub(super) const DETACHED: u8 = 2;
+
 /// Detects accidents. It is no protection from a program that can write to the backend.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)

@@ -18,6 +18,7 @@
 //! Knows the stored response and nothing of backends. Start reading at [`encode`].
 
 mod decode;
+mod detached;
 mod encode;
 mod field_writer;
 mod format;
@@ -29,6 +30,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::decode::decode;
+#[cfg(feature = "redis")]
+pub(crate) use self::decode::decode_located;
+#[cfg(feature = "redis")]
+pub(crate) use self::detached::{encode_detached, matches_body};
 #[cfg(feature = "redis")]
 pub(crate) use self::encode::rule_names_length;
 #[cfg(fuzzing)]

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::breaker::Permit;
 use super::counts::{Counts, count};
-use super::error::GuardError;
 use crate::backend::BackendError;
 
 /// The time limit of an operation, and what a slow one says of the backend.
@@ -71,10 +70,7 @@ impl<'g> Attempt<'g> {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.started);
         let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
-        let outcome = outcome.unwrap_or_else(|| {
-            count(&self.counts.timeouts);
-            Err(BackendError::new(GuardError::TimedOut))
-        });
+        let outcome = outcome.unwrap_or_else(|| Err(self.counts.timed_out()));
         // A backend that refuses an operation is healthy.
         let has_failed = outcome.as_ref().is_err_and(|error| !error.is_refused());
         if has_failed {

@@ -1,8 +1,10 @@
 //! Each operation of the contract, with its checks before and its records after.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::attempt::TimeLimit;
@@ -55,6 +57,21 @@ impl<B: Backend> Backend for Guarded<B> {
         let (found, other) = attempt.finish(with_timeout(deadline, lookup).await)?;
         let check = |lookup| guard.check_groups(lookup, start);
         Ok((check(found), other.map(check)))
+    }
+
+    /// Says nothing of the backend's health: a lookup has just been answered, and a transfer may be
+    /// slow.
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        let guard = &self.0;
+        let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let limit = TimeLimit::transfer(guard.options.store_deadline, bytes);
+        let read = guard.backend.read_body(response, range);
+        let read = with_timeout(limit.deadline(), read).await;
+        read.unwrap_or_else(|| Err(guard.counts.timed_out()))
     }
 
     async fn fence(

@@ -3,13 +3,16 @@
 //! Knows everything in this folder. Start with [`RedisBackend`].
 
 use std::fmt;
+use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::connect_error::RedisConnectError;
 use super::connection::{ConnectionOptions, HandshakeOptions, OwnerRecord, Pool};
-use super::operations::ProtocolClient;
+use super::operations::{ProtocolClient, Transfers};
 use super::options::RedisOptions;
 use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
@@ -99,12 +102,16 @@ impl RedisOptions {
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
         };
-        let pool = Pool::new(self.no_delay_client(), self.max_connections, connection);
+        let new_pool = || {
+            let client = self.no_delay_client();
+            Pool::new(client, self.max_connections, connection.clone())
+        };
+        let pools = (new_pool(), Transfers::new(new_pool()));
         let namespace = self.namespace.clone();
         // One batch of lookups in flight for each connection.
         let max_batches = self.max_connections;
         let limits = (self.max_variants, self.lease_ttl);
-        let client = ProtocolClient::new(pool, namespace, limits, max_batches);
+        let client = ProtocolClient::new(pools, namespace, limits, max_batches);
         RedisBackend(Arc::new(Inner {
             client,
             options: self,
@@ -151,7 +158,23 @@ impl Backend for RedisBackend {
         variant: &CacheKey,
         now: Moment,
     ) -> Result<LookupWithVariant<RedisFence>, BackendError> {
-        Ok(self.0.client.lookup_with_variant(key, variant, now).await?)
+        let (key, variant) = (self.own(key), self.own(variant));
+        Ok(self
+            .0
+            .client
+            .lookup_with_variant(&key, &variant, now)
+            .await?)
+    }
+
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        match response.detached_body() {
+            Some(body) => Ok(self.0.client.read_body(body, range).await?),
+            None => Ok(None),
+        }
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
@@ -186,7 +209,7 @@ impl Backend for RedisBackend {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        if response.weight() as u64 > self.max_response_size() {
+        if response.weight() as u64 > self.max_response_size() || !response.has_whole_body() {
             return Ok(PutOutcome::TooLarge);
         }
         Ok(self
@@ -204,7 +227,7 @@ impl Backend for RedisBackend {
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
         let client = &self.0.client;
-        if response.weight() as u64 > self.max_response_size() {
+        if response.weight() as u64 > self.max_response_size() || !response.has_whole_body() {
             client.invalidate_resources(&[*key.resource()]).await?;
             return Ok(PutOutcome::TooLarge);
         }

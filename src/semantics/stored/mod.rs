@@ -6,6 +6,7 @@
 //! or an answer to HEAD. Backends keep stored responses; this module does not know how.
 
 mod compact;
+mod detached;
 mod encoded;
 mod head;
 mod packed;
@@ -18,6 +19,7 @@ mod times;
 mod updated_headers;
 mod weight;
 
+pub(crate) use detached::DetachedBody;
 pub use encoded::{AnswerKey, AnswerValues};
 pub use head::StoredHead;
 pub(crate) use packed::PackedHead;

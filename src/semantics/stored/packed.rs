@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::rare::{Extras, Rare};
+use super::detached::DetachedBody;
+use super::rare::{Detached, Extras, Rare};
 use super::response::{BlockParts, MAX_INLINE_BODY, StoredResponse};
 use super::store_observer::StoredContent;
 use super::times::{Flags, PackedDuration, PackedTimes};
@@ -51,21 +52,28 @@ impl StoredResponse {
         self.extras().filter(|extras| !extras.is_empty())
     }
 
-    /// Creates a response from a block that may be damaged, its body behind it, and the values that
-    /// selected it. A large body is a slice of `block`; all else is copied at once.
+    /// Creates a response from a block that may be damaged, its body behind it, unless that is
+    /// detached, and the values that selected it. A large body is a slice of `block`; all else is
+    /// copied at once.
     ///
     /// `None` unless all of it is sound.
     #[must_use]
     pub(crate) fn from_packed(
         head: PackedHead,
-        block: &Bytes,
+        (block, detached): (&Bytes, Option<DetachedBody>),
         (mut extras, values): (Extras, &[u8]),
         (received, stored_for): (Moment, Duration),
     ) -> Option<Self> {
         let flags = Flags::from_bits(head.flags)?;
         let BlockParts { fields, body, .. } = BlockParts::new(block.get(flags.window_bytes()..)?)?;
-        let length = body.len();
-        let fields_end = block.len() - length;
+        if detached.is_some() && !body.is_empty() {
+            return None;
+        }
+        let fields_end = block.len() - body.len();
+        let length = match &detached {
+            Some(detached) => usize::try_from(detached.length).ok()?,
+            None => body.len(),
+        };
         fields.check(length)?;
         extras.selected = match Vary::from_headers(&fields.to_map(|name| *name == VARY)) {
             Vary::Absent if values.is_empty() => None,
@@ -76,7 +84,7 @@ impl StoredResponse {
         if parts.is_some_and(|parts| parts.stored_bytes() != length as u64) {
             return None;
         }
-        let is_inline = length <= MAX_INLINE_BODY;
+        let is_inline = detached.is_none() && length <= MAX_INLINE_BODY;
         let large = (!is_inline).then(|| StoredContent::uncounted(block.slice(fields_end..)));
         let end = if is_inline { block.len() } else { fields_end };
         let times = Freshness {
@@ -86,10 +94,14 @@ impl StoredResponse {
             stale: Staleness::default(),
             immutable: false,
         };
+        let mut rare = Rare::new(large, extras);
+        if let (Some(rare), Some(body)) = (&mut rare, detached) {
+            rare.detached = Some(Box::new(Detached { body, start: 0 }));
+        }
         Some(Self {
             block: block[..end].into(),
             times: PackedTimes::new(&times),
-            rare: Rare::new(large, extras),
+            rare,
             cost: head.cost,
             status: StatusCode::from_u16(head.status).ok()?,
             flags,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::detached::DetachedBody;
 use super::store_observer::{ObservedStore, StoredContent};
 use super::weight::{OBSERVER, SHARED_BUFFER, map_weight};
 use crate::semantics::allocation::allocated;
@@ -16,9 +17,19 @@ pub(super) struct Rare {
     /// Counts the body after the response is dropped. It stands before the body: it is dropped
     /// while this handle of the body is still there.
     observed: Option<ObservedStore>,
-    /// The body, if it is large.
+    /// The body, if it is large, or what is here of it.
     pub(super) body: Option<Bytes>,
+    /// Where the rest is, if the backend has kept it.
+    pub(super) detached: Option<Box<Detached>>,
     pub(super) extras: Extras,
+}
+
+/// A body in the backend, and what is here of it.
+#[derive(Clone, Debug)]
+pub(super) struct Detached {
+    pub(super) body: DetachedBody,
+    /// Where in it the bytes begin that are here.
+    pub(super) start: u64,
 }
 
 /// What few stored responses have beside their content.

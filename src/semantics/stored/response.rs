@@ -8,12 +8,13 @@ use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 
 use super::compact::compact_copy;
+use super::detached::DetachedBody;
 use super::encoded::{
     AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, length_with_length,
     put_with_length, take_with_length,
 };
 use super::head::StoredHead;
-use super::rare::{Extras, Rare};
+use super::rare::{Detached, Extras, Rare};
 use super::store_observer::{KeptBy, StoredContent};
 use super::times::{Flags, PackedTimes, put_windows};
 use crate::semantics::allocation::{allocated, allocated_counted};
@@ -166,11 +167,62 @@ impl StoredResponse {
         large.unwrap_or_else(|| StoredContent::uncounted(self.body()))
     }
 
+    fn detached(&self) -> Option<&Detached> {
+        self.rare.as_ref().and_then(|rare| rare.detached.as_deref())
+    }
+
+    /// Returns where the body is, if not all of it is here.
+    #[must_use]
+    pub(crate) fn detached_body(&self) -> Option<&DetachedBody> {
+        let body = &self.detached()?.body;
+        (self.body_bytes().len() as u64 != body.length).then_some(body)
+    }
+
+    /// Returns whether the whole body is here. If not, the backend that found the response has it:
+    /// see [`Backend::read_body`](crate::backend::Backend::read_body).
+    #[must_use]
+    pub fn has_whole_body(&self) -> bool {
+        self.detached_body().is_none()
+    }
+
+    /// Returns the length of the whole body, in bytes.
+    #[must_use]
+    pub fn body_length(&self) -> u64 {
+        let here = || self.body_bytes().len() as u64;
+        self.detached().map_or_else(here, |it| it.body.length)
+    }
+
+    /// Returns where in the body the bytes begin that are here.
+    #[must_use]
+    pub(crate) fn body_start(&self) -> u64 {
+        self.detached().map_or(0, |it| it.start)
+    }
+
+    /// Returns the response with these bytes of its detached body, which begin at `start`.
+    #[must_use]
+    pub(crate) fn with_bytes_of_body(&self, start: u64, bytes: Bytes) -> Self {
+        let detached = self.detached().map(|it| Detached {
+            start,
+            ..it.clone()
+        });
+        let extras = self.extras().cloned().unwrap_or_default();
+        let mut rare = Rare::new(Some(StoredContent::uncounted(bytes)), extras);
+        if let Some(rare) = &mut rare {
+            rare.detached = detached.map(Box::new);
+        }
+        Self {
+            block: self.block.clone(),
+            rare,
+            ..*self
+        }
+    }
+
     fn large_body(&self) -> Option<&Bytes> {
         self.rare.as_ref().and_then(|rare| rare.body.as_ref())
     }
 
-    /// Returns the body. One of at most 1 KiB is copied, a larger one is shared.
+    /// Returns the body, as far as it [is here](Self::has_whole_body). One of at most 1 KiB is
+    /// copied, a larger one is shared.
     #[must_use]
     pub fn body(&self) -> Bytes {
         match self.large_body() {
@@ -179,7 +231,7 @@ impl StoredResponse {
         }
     }
 
-    /// Returns the bytes of the body.
+    /// Returns the bytes of the body, as far as it [is here](Self::has_whole_body).
     #[must_use]
     pub fn body_bytes(&self) -> &[u8] {
         match self.large_body() {
@@ -337,6 +389,9 @@ impl StoredResponse {
             rare: Rare::new(content, extras),
             ..*self
         };
+        if let Some(rare) = &mut stale.rare {
+            rare.detached = self.detached().cloned().map(Box::new);
+        }
         stale.times.set_lifetime(age);
         stale.flags.set(Flags::HAS_LIFETIME, true);
         stale.flags.set(Flags::IS_IMMUTABLE, false);
@@ -351,7 +406,18 @@ impl StoredResponse {
             || (self.block_parts().encoded_fields() == other.block_parts().encoded_fields()
                 && self.parts() == other.parts()
                 && self.trailers() == other.trailers()
-                && self.body_bytes() == other.body_bytes())
+                && self.has_body_of(other))
+    }
+
+    /// Returns whether the bodies are equal. Those in the backend have equal checksums.
+    fn has_body_of(&self, other: &Self) -> bool {
+        match (self.detached(), other.detached()) {
+            (Some(one), Some(other)) => one.body == other.body,
+            _ => {
+                let are_whole = self.has_whole_body() && other.has_whole_body();
+                are_whole && self.body_bytes() == other.body_bytes()
+            }
+        }
     }
 
     pub(super) fn extras(&self) -> Option<&Extras> {

@@ -301,7 +301,8 @@ async fn lookup_again<B: Backend>(
     fill: &mut Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<Hit> {
-    match lookup(state, &fill.key, &outgoing.headers).await {
+    let preconditions = outgoing.preconditions();
+    match lookup(state, &fill.key, &outgoing.headers, preconditions).await {
         LookupOutcome::Answer(CacheAnswer::Hit(hit) | CacheAnswer::HitAndRefresh(hit, ..)) => {
             Some(hit)
         }

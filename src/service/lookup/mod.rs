@@ -4,17 +4,21 @@
 //! same for backends that have to be waited for. Both end in `judge`. Whether a hit is refreshed is
 //! decided in `due_refresh`.
 
+pub(crate) mod detached_body;
 pub(crate) mod due_refresh;
+mod outcome;
 
 use std::sync::Arc;
 
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
 
-use self::due_refresh::{
-    DueRefresh, RefreshDecision, RefreshingRequest, due_refresh, is_early_refresh_due,
-};
+use self::detached_body::read_needed;
+use self::due_refresh::{RefreshDecision, RefreshingRequest, due_refresh, is_early_refresh_due};
+use self::outcome::LookupResult;
+pub(crate) use self::outcome::{CacheAnswer, LookupOutcome};
 use super::fill_data::{Hit, Miss, StoredState};
+use super::request::preconditions::Preconditions;
 use super::request::route::{ReadRequest, RequestKey};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::key::CacheKey;
@@ -28,53 +32,6 @@ use crate::state::LayerState;
 use crate::state::layer_state::Store;
 use crate::state::noted_requests::RequestDigest;
 use crate::state::throttled_log::Operation;
-
-/// The outcome of a lookup.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "boxing the large variant would cost every miss an allocation"
-)]
-pub(crate) enum LookupOutcome<F> {
-    /// The cache answers the request.
-    Answer(CacheAnswer<F>),
-    /// The inner service is asked.
-    Fetch(Miss<F>),
-}
-
-/// How the cache answers a request without the inner service.
-pub(crate) enum CacheAnswer<F> {
-    /// With a stored response.
-    Hit(Hit),
-    /// With a stored response, which is refreshed in the background.
-    // The refresh is boxed, because few hits have one.
-    HitAndRefresh(Hit, Box<DueRefresh<F>>),
-    /// With a 504, because the request is `only-if-cached`.
-    GatewayTimeout,
-}
-
-impl<F> CacheAnswer<F> {
-    /// The answer; without its refresh if the request cannot be sent to the inner service.
-    pub(crate) fn with_refresh_if(self, can_be_sent: bool) -> Self {
-        match self {
-            Self::HitAndRefresh(hit, ..) if !can_be_sent => Self::Hit(hit),
-            answer => answer,
-        }
-    }
-}
-
-impl<F> From<CacheAnswer<F>> for LookupOutcome<F> {
-    fn from(answer: CacheAnswer<F>) -> Self {
-        Self::Answer(answer)
-    }
-}
-
-/// The result of a lookup, with the key it ended at.
-struct LookupResult<F> {
-    lookup: Lookup<F>,
-    lookup_key: CacheKey,
-    /// The number of completed fills near the key before the lookup.
-    completed_fills: u64,
-}
 
 /// The request that a lookup was made for.
 struct Subject<'r, K, D> {
@@ -114,34 +71,101 @@ pub(crate) fn lookup_now<B: Backend>(
 
 /// Looks a request up. A backend that fails is a miss that is not stored; the failure is logged.
 ///
-/// Cancelling this has no effect but that of dropping the lookup.
+/// A large body is read as far as the preconditions need it. Cancelling this has no effect but that
+/// of dropping the lookup.
 pub(crate) async fn lookup<B: Backend>(
     state: &LayerState<B>,
     key: &RequestKey,
     headers: &HeaderMap,
+    preconditions: Preconditions<'_>,
 ) -> LookupOutcome<B::Fence> {
+    match look_up_once(state, key, headers).await {
+        Ok(result) if result.has_detached_body() => {
+            Box::pin(with_body(state, key, headers, preconditions, result)).await
+        }
+        Ok(mut result) => {
+            state.count_copy(&mut result.lookup);
+            judge_waited(state, key, headers, result)
+        }
+        Err(error) => failed_lookup(state, key, &error),
+    }
+}
+
+/// The outcome of a lookup whose response has no whole body: what the request needs of that is read
+/// before anything is answered.
+///
+/// If it is gone, the response is looked up once more, and is a miss if its body is gone again.
+async fn with_body<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+    preconditions: Preconditions<'_>,
+    mut result: LookupResult<B::Fence>,
+) -> LookupOutcome<B::Fence> {
+    for is_last in [false, true] {
+        let (lookup, lookup_key) = (result.lookup.clone(), result.lookup_key);
+        let completed_fills = result.completed_fills;
+        let outcome = judge_waited(state, key, headers, result);
+        match read_needed(state, outcome, preconditions).await {
+            Ok(Some(outcome)) => return outcome,
+            Ok(None) if is_last => {
+                // The fill replaces the entry that is of no use.
+                let fence = lookup.into_fence();
+                let miss = Miss::new(FetchReason::UriMiss, fence, lookup_key, completed_fills);
+                return match key.directives.only_if_cached {
+                    true => CacheAnswer::GatewayTimeout.into(),
+                    false => LookupOutcome::Fetch(miss),
+                };
+            }
+            Ok(None) => {}
+            Err(error) => return failed_lookup(state, key, &error),
+        }
+        result = match look_up_once(state, key, headers).await {
+            Ok(result) => result,
+            Err(error) => return failed_lookup(state, key, &error),
+        };
+    }
+    unreachable!("the last attempt returns")
+}
+
+async fn look_up_once<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+) -> Result<LookupResult<B::Fence>, BackendError> {
     let completed_fills = state.shared.coalescing.flights.completed_fills(&key.key);
     let store = &state.shared.store;
-    let looked_up = store.lookup_with_vary(&key.key, headers, state.now()).await;
-    let (lookup, lookup_key) = match looked_up {
-        Ok((mut lookup, lookup_key)) => {
-            state.count_copy(&mut lookup);
-            (lookup, lookup_key)
-        }
-        Err(error) => {
-            state.backend_failed(Operation::Lookup, &error);
-            if key.directives.only_if_cached {
-                return CacheAnswer::GatewayTimeout.into();
-            }
-            let reason = FetchReason::BackendFailed;
-            return LookupOutcome::Fetch(Miss::new(reason, None, key.key, 0));
-        }
-    };
-    let result = LookupResult {
+    let (lookup, lookup_key) = store
+        .lookup_with_vary(&key.key, headers, state.now())
+        .await?;
+    Ok(LookupResult {
         lookup,
         lookup_key,
         completed_fills,
-    };
+    })
+}
+
+/// The outcome of a lookup that the backend has failed.
+fn failed_lookup<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    error: &BackendError,
+) -> LookupOutcome<B::Fence> {
+    state.backend_failed(Operation::Lookup, error);
+    if key.directives.only_if_cached {
+        return CacheAnswer::GatewayTimeout.into();
+    }
+    let reason = FetchReason::BackendFailed;
+    LookupOutcome::Fetch(Miss::new(reason, None, key.key, 0))
+}
+
+/// The verdict on a lookup that had to wait for the backend.
+fn judge_waited<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+    result: LookupResult<B::Fence>,
+) -> LookupOutcome<B::Fence> {
     let is_same_key = |identity: &[u8]| identity == &*key.identity;
     let subject = Subject {
         directives: &key.directives,

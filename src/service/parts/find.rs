@@ -10,6 +10,7 @@ use crate::semantics::reuse::Selection;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
 use crate::semantics::validation::strong_validator;
 use crate::service::fill_data::{Completion, Fill, HeldParts, Hit};
+use crate::service::lookup::detached_body::read_whole;
 use crate::service::lookup::selects;
 use crate::service::respond::Responder;
 use crate::service::select::cut_ranges::Source;
@@ -68,6 +69,10 @@ pub(crate) async fn find_parts<B: Backend>(
     let Lookup::Found(response, fence) = lookup else {
         return None;
     };
+    let response = read_whole(state, response)
+        .await
+        .inspect_err(|error| state.backend_failed(Operation::Lookup, error))
+        .ok()??;
     let is_usable = response.identity() == &*fill.key.identity
         && response.parts().is_some()
         && selects(&response, headers);

@@ -18,21 +18,32 @@ use crate::semantics::ranges::{
 /// Stored bytes that ranges are cut from: a whole representation, or the stored parts of one.
 #[derive(Clone)]
 pub(crate) struct Source<'s> {
+    /// The bytes that are here.
     content: Bytes,
+    /// Where in the representation they begin.
+    start: u64,
+    /// The length of the representation, unless there are parts of it.
+    length: u64,
     parts: Option<&'s PartialContent>,
 }
 
 impl<'s> Source<'s> {
     /// All bytes of a representation.
     pub(crate) fn whole(content: Bytes) -> Self {
-        let parts = None;
-        Self { content, parts }
+        Self {
+            start: 0,
+            length: content.len() as u64,
+            content,
+            parts: None,
+        }
     }
 
     /// The bytes of a stored response, whole or parts.
     pub(crate) fn from_stored(stored: &'s StoredResponse) -> Self {
         Self {
             content: stored.body(),
+            start: stored.body_start(),
+            length: stored.body_length(),
             parts: stored.parts(),
         }
     }
@@ -44,27 +55,26 @@ impl<'s> Source<'s> {
 
     /// The length of the whole representation, in bytes.
     pub(crate) fn length(&self) -> u64 {
-        let held = self.content.len() as u64;
-        self.parts.map_or(held, PartialContent::complete_length)
+        let parts = self.parts;
+        parts.map_or(self.length, PartialContent::complete_length)
     }
 
-    /// The bytes of a range, without a copy; `None` if some of them are not stored.
+    /// The bytes of a range, without a copy; `None` if some of them are not here.
     pub(crate) fn slice(&self, part: &Range<u64>) -> Option<Bytes> {
         let part = match self.parts {
             Some(parts) => parts.find(part)?,
             None => part.clone(),
         };
-        // The range lies within bytes in memory, so a usize can hold it.
-        let (start, end) = (part.start as usize, part.end as usize);
+        let offset = |at: u64| usize::try_from(at.checked_sub(self.start)?).ok();
+        let (start, end) = (offset(part.start)?, offset(part.end)?);
         (start <= end && end <= self.content.len()).then(|| self.content.slice(start..end))
     }
 }
 
 /// The length of the whole representation of a stored response, in bytes.
 pub(crate) fn complete_length(stored: &StoredResponse) -> u64 {
-    let held = stored.body_bytes().len() as u64;
     let parts = stored.parts();
-    parts.map_or(held, PartialContent::complete_length)
+    parts.map_or_else(|| stored.body_length(), PartialContent::complete_length)
 }
 
 /// The status and the body pieces of a cut response.

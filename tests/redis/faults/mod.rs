@@ -20,4 +20,4 @@ mod outages;
 mod slowness;
 mod stampedes;
 mod strangers;
-mod world;
+pub mod world;

@@ -17,7 +17,7 @@ use crate::semantics::moment::Moment;
 /// The most keys in one batch.
 const MAX_KEYS: usize = 32;
 /// The size of a batch's reply to aim at: no lookup gets its part before all of it has arrived.
-const MAX_REPLY_BYTES: usize = 256 * 1024;
+const MAX_REPLY_BYTES: usize = 128 * 1024;
 /// How far apart the moments of two lookups may be for them to share a reply. The age of a response
 /// may be wrong by as much.
 const MAX_MOMENT_DISTANCE: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::redis::connection::{Connection, ServerIdentity};
 use crate::backend::redis::protocol::entry::{GroupTokens, decode_entry};
+use crate::backend::redis::protocol::keys::Namespace;
 use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken, TOMBSTONE, Token};
 use crate::backend::{Lookup, StoredResponse};
 use crate::key::{CacheKey, Resource};
@@ -39,16 +40,18 @@ pub(crate) enum EntryReply {
     Tombstone,
 }
 
+/// The value of a key in Redis.
+type StoredValue = Option<Vec<u8>>;
 /// The values of a lease, an entry and, if a variant was looked up with it, that of the variant.
-pub(crate) type LookupValues = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Option<Vec<u8>>>);
+pub(crate) type LookupValues<'k> = (StoredValue, StoredValue, Option<(&'k CacheKey, StoredValue)>);
 
 /// Compares the lease of a key with its entry and, if that is a rule, with the entry of the variant
 /// that was looked up with it.
 pub(crate) fn parse_lookup(
     (key, now): (&CacheKey, Moment),
     (namespace, all_groups): (Option<NamespaceToken>, Option<AllGroups>),
-    (lease, entry, variant): LookupValues,
-    connection: &Connection,
+    (lease, entry, variant): LookupValues<'_>,
+    read_with: (&Connection, &Namespace),
 ) -> LookupReply {
     let reply = |entry, variant| LookupReply {
         entry,
@@ -58,27 +61,28 @@ pub(crate) fn parse_lookup(
     if lease.as_deref() == Some(TOMBSTONE) {
         return reply(EntryReply::Tombstone, None);
     }
-    let server = connection.identity();
+    let server = read_with.0.identity();
     let Some(lease) = parse_lease(lease, server, namespace, key.resource()) else {
         return reply(EntryReply::NoLease { server, namespace }, None);
     };
-    let entry = leased(entry, lease, now, connection);
+    let entry = leased((key, entry), lease, now, read_with);
     let is_rule = matches!(entry, EntryReply::Leased(Lookup::Varies(..)));
     let variant = variant.filter(|_| is_rule);
     reply(
         entry,
-        variant.map(|entry| leased(entry, lease, now, connection)),
+        variant.map(|variant| leased(variant, lease, now, read_with)),
     )
 }
 
 /// Compares an entry with the lease of its resource.
 fn leased(
-    entry: Option<Vec<u8>>,
+    (key, entry): (&CacheKey, StoredValue),
     lease: Token,
     now: Moment,
-    connection: &Connection,
+    (connection, names): (&Connection, &Namespace),
 ) -> EntryReply {
-    match decode_entry(entry, lease, now, |stamp| connection.max_age(stamp)) {
+    let max_age = |stamp| connection.max_age(stamp);
+    match decode_entry(entry, lease, now, max_age, || names.body(key)) {
         (Lookup::Found(response, lease), groups) if !groups.is_empty() => EntryReply::GroupMember {
             response,
             groups,

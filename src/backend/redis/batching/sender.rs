@@ -106,13 +106,14 @@ impl LookupBatcher {
         for pending in batch {
             let lease = values.next().flatten();
             let entry = values.next().flatten();
-            let variant = pending.variant.map(|_| values.next().flatten());
+            let variant = pending.variant.as_ref();
+            let variant = variant.map(|key| (key, values.next().flatten()));
             let tokens = (namespace, all_groups);
             let reply = parse_lookup(
                 (&pending.key, pending.now),
                 tokens,
                 (lease, entry, variant),
-                connection,
+                (connection, &self.namespace),
             );
             pending.complete(&Ok(reply));
         }

@@ -66,6 +66,11 @@ impl CommandError {
         }
     }
 
+    /// Returns whether the key holds a value of another type.
+    pub(crate) fn is_wrong_type(&self) -> bool {
+        matches!(self, Self::ErrorReply(error) if error.code() == Some("WRONGTYPE"))
+    }
+
     /// Returns whether the server is healthy but has no memory left.
     fn is_out_of_memory(&self) -> bool {
         // Before Redis 7 the error of a script contains the command's error in its text.

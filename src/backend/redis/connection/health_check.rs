@@ -73,7 +73,8 @@ impl Connection {
         let mut inner = self.inner.clone();
         let begun = SuspendAwareInstant::now();
         let sent = monotonic_millis(Instant::now());
-        let replies = self.wait_for(inner.send_packed_commands(&pipeline, 0, 3));
+        let limit = self.options.response_timeout;
+        let replies = self.wait_for(limit, inner.send_packed_commands(&pipeline, 0, 3));
         let replies = replies.await.unwrap_or_default();
         let Some(info) = ServerInfo::from_replies(&replies) else {
             tracing::debug!("redis health check failed; reconnecting");

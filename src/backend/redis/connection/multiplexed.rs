@@ -118,10 +118,10 @@ impl Connection {
         CommandError::UnexpectedReply
     }
 
-    /// Sends a command and waits for its reply.
+    /// Sends a command and waits for its reply, at most for `limit`.
     ///
     /// After an error the command may have been executed. Cancelling does not take it back.
-    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, CommandError> {
+    pub(super) async fn send(&self, limit: Duration, command: &Cmd) -> Result<Value, CommandError> {
         let mut inner = self.inner.clone();
         let reply = async {
             match inner.send_packed_command(command).await? {
@@ -129,16 +129,17 @@ impl Connection {
                 value => Ok(value),
             }
         };
-        self.wait_for(reply).await
+        self.wait_for(limit, reply).await
     }
 
-    /// Waits for a reply, at most for `response_timeout`.
+    /// Waits for a reply, at most for `limit`.
     pub(super) async fn wait_for<T>(
         &self,
+        limit: Duration,
         reply: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, CommandError> {
         let pending = self.replies.start_waiting();
-        let Some(reply) = with_timeout(self.options.response_timeout, reply).await else {
+        let Some(reply) = with_timeout(limit, reply).await else {
             // Another command's reply proves that the connection works; this one is only late.
             if pending.heard_nothing() {
                 self.mark_broken();

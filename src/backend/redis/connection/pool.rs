@@ -58,10 +58,20 @@ impl Pool {
         &self,
         command: impl Fn() -> Cmd,
     ) -> Result<(Value, Arc<Connection>), CommandError> {
+        self.send_with_more_time(Duration::ZERO, command).await
+    }
+
+    /// Sends a command as [`send`](Self::send) does, with more time for its reply.
+    pub(crate) async fn send_with_more_time(
+        &self,
+        more: Duration,
+        command: impl Fn() -> Cmd,
+    ) -> Result<(Value, Arc<Connection>), CommandError> {
+        let limit = self.options.response_timeout.saturating_add(more);
         let mut retries = 0;
         loop {
             let connection = self.connection().await?;
-            match connection.send(&command()).await {
+            match connection.send(limit, &command()).await {
                 Ok(value) => return Ok((value, connection)),
                 Err(error) if error.can_retry_elsewhere() && retries < self.slots.len() => {
                     retries += 1;

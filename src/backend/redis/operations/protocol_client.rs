@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::transfers::Transfers;
 use crate::backend::redis::batching::LookupBatcher;
 use crate::backend::redis::connection::{CommandError, Connection, Pool, ScriptCall};
 use crate::backend::redis::protocol::keys::Namespace;
@@ -15,6 +16,7 @@ use crate::backend::redis::protocol::scripts::Scripts;
 pub(crate) struct ProtocolClient {
     pub(super) pool: Arc<Pool>,
     pub(super) batcher: LookupBatcher,
+    pub(super) transfers: Transfers,
     pub(super) scripts: Scripts,
     pub(super) namespace: Namespace,
     pub(super) max_variants: usize,
@@ -25,7 +27,7 @@ pub(crate) struct ProtocolClient {
 impl ProtocolClient {
     /// Creates a client whose lookups have at most `max_batches` commands in flight.
     pub(crate) fn new(
-        pool: Pool,
+        (pool, transfers): (Pool, Transfers),
         namespace: Namespace,
         (max_variants, lease_ttl): (usize, Duration),
         max_batches: usize,
@@ -35,6 +37,7 @@ impl ProtocolClient {
             batcher: LookupBatcher::new(pool.clone(), namespace.clone(), max_batches),
             scripts: Scripts::default(),
             pool,
+            transfers,
             namespace,
             max_variants,
             lease_ttl,

@@ -1,5 +1,6 @@
 //! Storing and removing entries, each in one step, under a token that still holds.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::backend::redis::protocol::ttl::entry_ttl;
 use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
+use crate::semantics::stored::DetachedBody;
 
 /// A captured token that counts on the server that a connection leads to.
 struct CapturedToken {
@@ -55,7 +57,27 @@ impl ProtocolClient {
             keys: &keys,
             arguments: || encoded.script_arguments(&lease, self.max_variants),
         };
-        self.run(call, |reply| put_outcome(&reply)).await
+        let put = self.run(call, |reply| put_outcome(&reply));
+        let Some((body, ttl)) = encoded.body() else {
+            return put.await;
+        };
+        // Until its entry is stored, the body does not match the former entry, which is a miss.
+        let location = self.namespace.body(key);
+        self.transfers.store_first(&location, body).await?;
+        let outcome = put.await?;
+        if outcome == PutOutcome::Stored {
+            self.transfers.keep(&location, ttl).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Reads a range of the body of a stored response; `None` if it is gone.
+    pub(crate) async fn read_body(
+        &self,
+        body: &DetachedBody,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, CommandError> {
+        self.transfers.read(body, range).await
     }
 
     /// Invalidates a resource, and stores a response if its fence held until then.
@@ -103,7 +125,13 @@ impl ProtocolClient {
             keys: &keys,
             arguments,
         };
-        self.run(call, |reply| put_outcome(&reply)).await
+        let outcome = self.run(call, |reply| put_outcome(&reply)).await?;
+        // After the invalidation, for which a write waits. Without its body the entry is a miss.
+        if let (PutOutcome::Stored, Some((body, ttl))) = (outcome, encoded.body()) {
+            let location = self.namespace.body(key);
+            self.transfers.store(&location, body, ttl).await?;
+        }
+        Ok(outcome)
     }
 
     /// Removes the entry of a key if the fence still holds; returns whether it does.
@@ -121,6 +149,7 @@ impl ProtocolClient {
                 captured.key,
                 self.namespace.namespace_token(),
                 self.namespace.entry(key),
+                self.namespace.body(key),
             ],
             arguments: || vec![Bytes::copy_from_slice(captured.token.as_ref())],
         };

@@ -4,6 +4,9 @@
 //! entry = lease token 48 | number of groups 1 | group tokens 48 each | encoded response
 //! ```
 //!
+//! A large body is not part of the entry. The entry has checksums of its chunks, which tell it from
+//! any other body under the same key.
+//!
 //! Start with [`EncodedResponse::new`] and [`decode_entry`].
 
 use std::sync::Arc;
@@ -18,6 +21,10 @@ use crate::backend::codec::{self, Decoded};
 use crate::backend::{Lookup, StoredResponse};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+
+/// The largest body that is stored in its entry, in bytes. A larger one has a key of its own, so
+/// that no lookup has to wait for it.
+const MAX_BODY_IN_ENTRY: usize = 32 * 1024;
 
 /// The tokens of the groups that a response is in, in the order of its groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +74,8 @@ impl GroupTokens {
 /// A response, and the rule of its variants, encoded for the scripts that store.
 pub(crate) struct EncodedResponse {
     entry: Bytes,
+    /// The body, if it is not in the entry.
+    body: Option<Bytes>,
     /// Empty for a response without variants.
     vary_rule: Bytes,
     /// The length of the names of fields at the end of the rule.
@@ -93,14 +102,25 @@ impl EncodedResponse {
         let rule_prefix = [&prefix[..Token::LENGTH], &[0]].concat();
         let encode_rule = |rule| codec::encode_rule(rule, stamp, &rule_prefix);
         let vary_rule = rule.map_or_else(Bytes::new, |rule| encode_rule(rule));
+        let is_large = response.body_bytes().len() > MAX_BODY_IN_ENTRY;
+        let encode = match is_large {
+            true => codec::encode_detached,
+            false => codec::encode,
+        };
         Self {
-            entry: codec::encode(response, now, stamp, prefix),
+            entry: encode(response, now, stamp, prefix),
+            body: is_large.then(|| response.body()),
             vary_names: codec::rule_names_length(&vary_rule, rule_prefix.len()),
             vary_rule,
             ttl: ttl_millis(ttl),
             lease_ttl: ttl_millis(ttl.saturating_add(lease_ttl)),
-            listed: Bytes::copy_from_slice(&listed_entry(key, rule.is_some())),
+            listed: Bytes::copy_from_slice(&listed_entry(key, (rule.is_some(), is_large))),
         }
+    }
+
+    /// Returns the body, if it is not in the entry, and the time to live of both.
+    pub(crate) fn body(&self) -> Option<(&Bytes, &Bytes)> {
+        self.body.as_ref().map(|body| (body, &self.ttl))
     }
 
     pub(crate) fn has_vary_rule(&self) -> bool {
@@ -124,13 +144,14 @@ impl EncodedResponse {
 
 /// Decodes an entry that must have been stored under `lease`; anything else is a miss.
 ///
-/// `max_age` returns the time since the entry's stamp. A member of groups is returned with their
+/// `max_age` returns the time since the entry's stamp, and `body` the key of a body of its own. A member of groups is returned with their
 /// tokens, which have to be compared before it may be used.
 pub(crate) fn decode_entry(
     entry: Option<Vec<u8>>,
     lease: Token,
     now: Moment,
     max_age: impl FnOnce(u64) -> Option<Duration>,
+    body: impl FnOnce() -> String,
 ) -> (Lookup<Token>, GroupTokens) {
     let miss = (Lookup::Miss(lease), GroupTokens::default());
     let Some(mut entry) = entry.map(Bytes::from) else {
@@ -143,7 +164,8 @@ pub(crate) fn decode_entry(
     let Some(groups) = GroupTokens::split_from(&mut entry) else {
         return miss;
     };
-    match codec::decode(&entry, now, max_age) {
+    let location = || Some(body().into_boxed_str());
+    match codec::decode_located(&entry, location, now, max_age) {
         Ok(Decoded::Response(response)) => (Lookup::Found(response, lease), groups),
         Ok(Decoded::Rule(rule)) => (Lookup::Varies(rule, lease), GroupTokens::default()),
         Err(error) => {

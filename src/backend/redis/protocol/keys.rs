@@ -84,7 +84,16 @@ impl Namespace {
 
     /// The key of an entry: a response, or the rule that selects among its variants.
     pub(crate) fn entry(&self, key: &CacheKey) -> String {
-        let mut name = self.resource_key('e', key.resource(), 64);
+        self.entry_key('e', key)
+    }
+
+    /// The key of the body of a response whose entry has no body.
+    pub(crate) fn body(&self, key: &CacheKey) -> String {
+        self.entry_key('b', key)
+    }
+
+    fn entry_key(&self, kind: char, key: &CacheKey) -> String {
+        let mut name = self.resource_key(kind, key.resource(), 64);
         name.push('}');
         push_digest(&mut name, key.selector());
         if key.variant() != 0 {
@@ -117,10 +126,18 @@ impl Namespace {
 const LISTED_LENGTH: usize = 17;
 
 /// Returns what stands for an entry in the list behind its lease, from which an invalidation makes
-/// the keys to remove: a letter, and the selector. `e` is an entry without variants. `v` is a rule,
-/// with all of its variants.
-pub(crate) fn listed_entry(key: &CacheKey, has_variants: bool) -> [u8; LISTED_LENGTH] {
-    let mut listed = [if has_variants { b'v' } else { b'e' }; LISTED_LENGTH];
+/// the keys to remove: a letter, and the selector. `e` is an entry without variants, `l` one whose
+/// body has a key of its own. `v` is a rule, with all of its variants and their bodies.
+pub(crate) fn listed_entry(
+    key: &CacheKey,
+    (has_variants, has_body): (bool, bool),
+) -> [u8; LISTED_LENGTH] {
+    let letter = match (has_variants, has_body) {
+        (true, _) => b'v',
+        (false, true) => b'l',
+        (false, false) => b'e',
+    };
+    let mut listed = [letter; LISTED_LENGTH];
     listed[1..].copy_from_slice(&key.selector().to_be_bytes());
     listed
 }

@@ -65,10 +65,10 @@ return 1"
 
 /// Removes an entry if the captured token is still in its key. Returns 1 if it held, else 0.
 ///
-/// Keys: captured token's key, namespace token, entry. Arguments: captured token.
+/// Keys: captured token's key, namespace token, entry, its body. Arguments: captured token.
 pub(super) const REMOVE: &str = "\
 local held = redis.call('MGET', KEYS[1], KEYS[2])
 if not held[1] or string.sub(held[1], 1, #ARGV[1]) ~= ARGV[1]
   or held[2] ~= string.sub(ARGV[1], 17, 32) then return 0 end
-redis.call('UNLINK', KEYS[3])
+redis.call('UNLINK', KEYS[3], KEYS[4])
 return 1";

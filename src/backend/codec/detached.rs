@@ -1,0 +1,60 @@
+//! Responses whose body is stored elsewhere, with a checksum of each of its chunks.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::encode::{put_response, wrap};
+use super::format::DETACHED;
+use crate::random::unpredictable_u128;
+use crate::semantics::moment::Moment;
+use crate::semantics::stored::{DetachedBody, StoredResponse};
+
+/// Encodes a response without its body, as [`encode`](super::encode) does.
+///
+/// A chunk of the body that does not match its checksum is of another response, or damaged. The
+/// checksums depend on a random number, so that a client cannot find two bodies with the same ones.
+#[cfg(feature = "redis")]
+#[must_use]
+pub(crate) fn encode_detached(
+    response: &StoredResponse,
+    now: Moment,
+    stamp: u64,
+    prefix: &[u8],
+) -> Bytes {
+    let (body, seed) = (response.body_bytes(), unpredictable_u128() as u64);
+    let length = body.len() as u64;
+    let chunks = body.chunks(DetachedBody::chunk_length(length) as usize);
+    let mut meta = Vec::with_capacity(16 + 8 * chunks.len() + response.packed_fields().len() + 64);
+    meta.put_u64_le(length);
+    meta.put_u64_le(seed);
+    for chunk in chunks {
+        meta.put_u64_le(xxh3_64_with_seed(chunk, seed));
+    }
+    put_response(&mut meta, response, now);
+    wrap(DETACHED, stamp, prefix, &meta, &[])
+}
+
+/// Takes the description of a body off the meta data of a response. `None` if it is malformed.
+pub(super) fn take_detached(meta: &mut Bytes, location: Box<str>) -> Option<DetachedBody> {
+    let length = meta.try_get_u64_le().ok()?;
+    let seed = meta.try_get_u64_le().ok()?;
+    let count = DetachedBody::chunk_count(length) as usize;
+    if length == 0 || count > meta.len() / 8 {
+        return None;
+    }
+    let checksums: Arc<[u64]> = (0..count).map(|_| meta.get_u64_le()).collect();
+    Some(DetachedBody {
+        location,
+        length,
+        seed,
+        checksums,
+    })
+}
+
+/// Returns whether bytes from `start`, which is that of a chunk, are those of the body.
+#[cfg(feature = "redis")]
+pub(crate) fn matches_body(body: &DetachedBody, start: u64, bytes: &[u8]) -> bool {
+    body.matches(start, bytes, xxh3_64_with_seed)
+}

@@ -1,0 +1,210 @@
+//! Large bodies: stored and read apart from their entries, on connections of their own, so that
+//! they delay no small reply.
+//!
+//! A body is read in pieces. Each has the whole response timeout: a slow transfer goes on as long
+//! as it makes progress. Concurrent reads of a whole body share one transfer. It is stored before
+//! its entry, and expires soon unless that is stored, too. Whatever is under its key, bytes count
+//! only if they match the checksums in the entry.
+//!
+//! Start with [`Transfers::read`].
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::backend::codec::matches_body;
+use crate::backend::redis::connection::{CommandError, Pool};
+use crate::backend::redis::protocol::ttl::ttl_millis;
+use crate::semantics::stored::DetachedBody;
+
+/// The size of a piece to aim at, in bytes.
+const PIECE: u64 = 128 * 1024;
+/// The most pieces in flight. The network has to hold so many, and small replies wait behind them.
+const MAX_PIECES: usize = 4;
+/// The most bodies that are read at the same time.
+const MAX_READS: usize = 32;
+/// How long a body is kept whose entry is not stored.
+const UNLISTED_TTL: Duration = Duration::from_secs(60);
+/// The rate below which storing a body times out, in bytes a second.
+const MIN_RATE: u64 = 1024 * 1024;
+
+/// The bytes of a body; `None` if it is gone.
+type ReadResult = Result<Option<Bytes>, CommandError>;
+/// Receives the result of a transfer, for all that wait for it.
+type SharedRead = watch::Receiver<Option<ReadResult>>;
+
+/// Reads and stores large bodies. Clones share their connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    pieces: Semaphore,
+    /// The whole bodies that are being read, by location and seed.
+    reads: Mutex<HashMap<(Box<str>, u64), SharedRead>>,
+}
+
+impl Transfers {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self(Arc::new(Inner {
+            pool,
+            pieces: Semaphore::new(MAX_PIECES),
+            reads: Mutex::default(),
+        }))
+    }
+
+    /// Reads a range of a body. `None` if it is gone, or too many are being read.
+    pub(crate) async fn read(&self, body: &DetachedBody, range: Range<u64>) -> ReadResult {
+        if range != (0..body.length) {
+            return self.0.read_range(body, &range).await;
+        }
+        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
+        let Some(mut read) = self.join_or_start(body, &runtime) else {
+            return Ok(None);
+        };
+        match read.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(result)) => result.clone(),
+            // The task ended with its runtime.
+            Ok(None) | Err(_) => Err(CommandError::NO_RUNTIME),
+        }
+    }
+
+    /// Joins the transfer of a body, or starts it in a task that no request cancels.
+    fn join_or_start(&self, body: &DetachedBody, runtime: &Handle) -> Option<SharedRead> {
+        let key = (body.location.clone(), body.seed);
+        let mut reads = self.0.reads();
+        if let Some(read) = reads.get(&key).filter(|read| read.has_changed().is_ok()) {
+            return Some(read.clone());
+        }
+        if reads.len() >= MAX_READS {
+            // Those of a runtime that was shut down.
+            reads.retain(|_, read| read.has_changed().is_ok());
+        }
+        if reads.len() >= MAX_READS {
+            return None;
+        }
+        let (sender, read) = watch::channel(None);
+        reads.insert(key.clone(), read.clone());
+        let (inner, body) = (self.0.clone(), body.clone());
+        drop(runtime.spawn(async move {
+            let result = inner.read_whole(&body).await;
+            inner.reads().remove(&key);
+            let _ = sender.send(Some(result));
+        }));
+        Some(read)
+    }
+
+    /// Stores a body whose entry is not stored yet. It expires soon unless it is kept by
+    /// [`keep`](Self::keep).
+    pub(crate) async fn store_first(&self, key: &str, body: &Bytes) -> Result<(), CommandError> {
+        self.store(key, body, &ttl_millis(UNLISTED_TTL)).await
+    }
+
+    /// Stores a body for as long as its entry.
+    pub(crate) async fn store(
+        &self,
+        key: &str,
+        body: &Bytes,
+        ttl: &Bytes,
+    ) -> Result<(), CommandError> {
+        let nanos = (body.len() as u64).saturating_mul(1_000_000_000) / MIN_RATE;
+        let command = || {
+            let mut set = redis::cmd("SET");
+            set.arg(key).arg(&body[..]).arg("PX").arg(&ttl[..]);
+            set
+        };
+        let more = Duration::from_nanos(nanos);
+        let (reply, connection) = self.0.pool.send_with_more_time(more, command).await?;
+        match reply {
+            Value::Okay => Ok(()),
+            _ => Err(connection.reject_reply()),
+        }
+    }
+
+    /// Keeps a body for as long as its entry, which has been stored.
+    pub(crate) async fn keep(&self, key: &str, ttl: &Bytes) -> Result<(), CommandError> {
+        let command = || {
+            let mut expire = redis::cmd("PEXPIRE");
+            expire.arg(key).arg(&ttl[..]);
+            expire
+        };
+        self.0.pool.send(command).await.map(drop)
+    }
+}
+
+impl Inner {
+    fn reads(&self) -> MutexGuard<'_, HashMap<(Box<str>, u64), SharedRead>> {
+        // No panic can leave the map half changed.
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads all pieces of a body.
+    async fn read_whole(self: &Arc<Self>, body: &DetachedBody) -> ReadResult {
+        let chunk = DetachedBody::chunk_length(body.length);
+        let step = (PIECE / chunk).max(1) * chunk;
+        let mut pieces = JoinSet::new();
+        for start in (0..body.length).step_by(step as usize) {
+            let (inner, body) = (self.clone(), body.clone());
+            let range = start..start.saturating_add(step).min(body.length);
+            pieces.spawn(async move { (start, inner.read_chunks(&body, &range).await) });
+        }
+        let mut whole = vec![0; body.length as usize];
+        while let Some(piece) = pieces.join_next().await {
+            let Ok((start, piece)) = piece else {
+                return Err(CommandError::NO_RUNTIME);
+            };
+            let Some(piece) = piece? else {
+                return Ok(None);
+            };
+            let start = start as usize;
+            whole[start..start + piece.len()].copy_from_slice(&piece);
+        }
+        Ok(Some(whole.into()))
+    }
+
+    /// Reads the bytes of a range, and no more than the chunks that it touches.
+    async fn read_range(&self, body: &DetachedBody, range: &Range<u64>) -> ReadResult {
+        let Some(chunks) = body.whole_chunks(range) else {
+            return Ok(None);
+        };
+        let read = self.read_chunks(body, &chunks).await?;
+        let offset = (range.start - chunks.start) as usize;
+        let length = (range.end - range.start) as usize;
+        Ok(read.map(|bytes| Bytes::from(bytes).slice(offset..offset + length)))
+    }
+
+    /// Reads whole chunks; `None` if they are gone.
+    async fn read_chunks(
+        &self,
+        body: &DetachedBody,
+        range: &Range<u64>,
+    ) -> Result<Option<Vec<u8>>, CommandError> {
+        let permit = self.pieces.acquire().await;
+        let command = || {
+            let mut getrange = redis::cmd("GETRANGE");
+            getrange.arg(&*body.location);
+            getrange.arg(range.start).arg(range.end - 1);
+            getrange
+        };
+        let reply = self.pool.send(command).await;
+        drop(permit);
+        let bytes = match reply {
+            Ok((Value::BulkString(bytes), _)) => bytes,
+            Ok((_, connection)) => return Err(connection.reject_reply()),
+            // Another program has stored a value of another type there.
+            Err(error) if error.is_wrong_type() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_complete = bytes.len() as u64 == range.end - range.start;
+        let is_body = is_complete && matches_body(body, range.start, &bytes);
+        Ok(is_body.then_some(bytes))
+    }
+}

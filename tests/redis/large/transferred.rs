@@ -1,0 +1,108 @@
+//! What requests for responses of several sizes transfer from Redis.
+
+use http::{Method, Request};
+
+use super::Instance;
+use crate::faults::world::{options, patient};
+use crate::support::redis::{Link, LinkSpeed, RedisServer};
+use crate::support::{get, request, send, send_all, with};
+
+/// A link that does not slow anything down, and counts.
+const INSTANT: LinkSpeed = LinkSpeed {
+    bits_per_second: 100_000_000_000,
+    round_trip: std::time::Duration::ZERO,
+};
+
+async fn instance_and_link() -> (RedisServer, Link, Instance) {
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), INSTANT).await;
+    let instance = Instance::new(patient(options(&link.url())));
+    (server, link, instance)
+}
+
+/// The bytes that the server sends for one request.
+async fn received(link: &Link, instance: &Instance, request: Request<()>, status: u16) -> u64 {
+    let before = link.bytes_from_server();
+    let answer = send(&instance.service, request).await;
+    assert_eq!(answer.status, status);
+    assert!(answer.is_hit(), "{}", answer.cache_status());
+    link.bytes_from_server() - before
+}
+
+/// `docs/redis.md` has the table that this prints.
+#[tokio::test]
+async fn a_304_a_head_and_a_small_range_of_a_large_response_transfer_little() {
+    const NEARLY_NOTHING: u64 = 20_000;
+    let (_server, link, instance) = instance_and_link().await;
+    println!("| size | hit | 304 | HEAD | 10-byte range |");
+    for size in [1_000, 30_000, 100_000, 900_000] {
+        let path = format!("/{size}/page");
+        instance.fill(&path).await;
+        // The first connection for transfers.
+        instance.read(&path).await;
+        let get = || get(&path);
+        let hit = received(&link, &instance, get(), 200).await;
+        let not_modified = with(get(), "if-none-match", "\"0\"");
+        let not_modified = received(&link, &instance, not_modified, 304).await;
+        let head = received(&link, &instance, request(Method::HEAD, &path), 200).await;
+        let mut ranges = Vec::new();
+        for start in [0, size / 2 - 5, size - 10] {
+            let range = with(get(), "range", &format!("bytes={start}-{}", start + 9));
+            ranges.push(received(&link, &instance, range, 206).await);
+        }
+        let range = ranges.iter().max().expect("three");
+        println!("| {size} | {hit} | {not_modified} | {head} | {range} |");
+        assert!(hit >= size && hit < size + 10_000, "{hit} for {size}");
+        if size > 32 * 1024 {
+            let most = not_modified.max(head).max(*range);
+            assert!(most <= NEARLY_NOTHING, "{most} of {size}");
+        }
+    }
+}
+
+/// Ranges are cut where chunks begin and end, and beyond the end there is nothing.
+#[tokio::test]
+async fn ranges_of_a_large_response_have_the_right_bytes() {
+    const SIZE: usize = 100_000;
+    let (_server, _link, instance) = instance_and_link().await;
+    let path = format!("/{SIZE}/page");
+    instance.fill(&path).await;
+    for (range, status, content_range, length) in [
+        ("bytes=0-8191", 206, "bytes 0-8191/100000", 8192),
+        ("bytes=8192-16383", 206, "bytes 8192-16383/100000", 8192),
+        ("bytes=8191-8192", 206, "bytes 8191-8192/100000", 2),
+        ("bytes=-1", 206, "bytes 99999-99999/100000", 1),
+        ("bytes=99990-", 206, "bytes 99990-99999/100000", 10),
+        ("bytes=0-", 206, "bytes 0-99999/100000", SIZE),
+        ("bytes=100000-", 416, "bytes */100000", 0),
+    ] {
+        let answer = send(&instance.service, with(get(&path), "range", range)).await;
+        assert_eq!(answer.status, status, "{range}");
+        assert_eq!(answer.header("content-range"), content_range);
+        assert_eq!(answer.body, "a".repeat(length), "{range}");
+    }
+    let several = with(get(&path), "range", "bytes=0-1,50000-50001");
+    let several = send(&instance.service, several).await;
+    assert_eq!(several.status, 206);
+    assert_eq!(several.body.matches("aa\r\n").count(), 2);
+    let other = with(get(&path), "if-none-match", "\"other\"");
+    let whole = send(&instance.service, other).await;
+    assert_eq!((whole.status.as_u16(), whole.body.len()), (200, SIZE));
+    assert_eq!(instance.origin.calls(), 1);
+}
+
+/// Requests for one large response at the same time share one transfer.
+#[tokio::test]
+async fn concurrent_hits_share_a_transfer() {
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), LinkSpeed::FAST).await;
+    let instance = Instance::new(patient(options(&link.url())));
+    instance.fill("/900000/page").await;
+    let before = link.bytes_from_server();
+    let requests = (0..16).map(|_| get("/900000/page"));
+    for answer in send_all(&instance.service, requests).await {
+        assert!(answer.is_hit() && answer.body == "a".repeat(900_000));
+    }
+    let received = link.bytes_from_server() - before;
+    assert!(received < 2 * 900_000, "{received}");
+}
