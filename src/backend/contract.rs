@@ -254,10 +254,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Reads bytes of the body of a response that a lookup has found without it.
     ///
     /// A backend may answer a lookup with a large response that has
-    /// [no whole body](StoredResponse::has_whole_body). The cache then reads what the request needs:
-    /// nothing for a 304 or HEAD, a range, or all. `Ok(None)` means that the body, or this range of
-    /// it, is gone: it has been removed, replaced or damaged since the lookup. The cache then looks
-    /// the response up once more. Bytes of another body are never returned.
+    /// [no whole body](StoredResponse::has_whole_body). The cache then reads what the request
+    /// needs: nothing for a 304 or HEAD, a range, or all. `Ok(None)` means that the body, or this
+    /// range of it, is gone: it has been removed, replaced or damaged since the lookup. The cache
+    /// then looks the response up once more. Bytes of another body are never returned.
     ///
     /// The default returns `Ok(None)`, which is right for a backend whose responses are whole. A
     /// wrapper has to forward it.

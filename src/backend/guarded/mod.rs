@@ -42,12 +42,12 @@ use super::Backend;
 ///   longer is cancelled and fails. An operation that transfers a response to the backend has a
 ///   second more for each MiB.
 /// * **Circuit breaker.** An operation counts as a failure if it fails; a lookup also if it takes
-///   more than half of its deadline. The breaker opens when at least ten operations have ended in the last ten
-///   seconds and at least half of them were failures; or when at least ten failures in a row span
-///   250 ms or more. While it is open, all operations fail at once. After 500 ms one operation is
-///   let through as a probe. Each failed probe doubles the time to the next one, up to 5 s. All
-///   these delays vary at random by up to a quarter, so that instances do not probe at the same
-///   moment. Opening and closing are logged.
+///   more than half of its deadline. The breaker opens when at least ten operations have ended in
+///   the last ten seconds and at least half of them were failures; or when at least ten failures in
+///   a row span 250 ms or more. While it is open, all operations fail at once. After 500 ms one
+///   operation is let through as a probe. Each failed probe doubles the time to the next one, up to
+///   5 s. All these delays vary at random by up to a quarter, so that instances do not probe at the
+///   same moment. Opening and closing are logged.
 /// * **Separate health.** Invalidations have a circuit breaker of their own. They are skipped only
 ///   while it is open *and* no lookup or store has succeeded for a second: a backend that is too
 ///   slow for lookups still gets every invalidation, and one that answers lookups is tried again

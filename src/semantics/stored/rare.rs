@@ -17,18 +17,18 @@ pub(super) struct Rare {
     /// Counts the body after the response is dropped. It stands before the body: it is dropped
     /// while this handle of the body is still there.
     observed: Option<ObservedStore>,
-    /// The body, if it is large, or what is here of it.
+    /// The bytes of a large body that are in memory.
     pub(super) body: Option<Bytes>,
-    /// Where the rest is, if the backend has kept it.
+    /// The place of the body in the backend, if that has kept it.
     pub(super) detached: Option<Box<Detached>>,
     pub(super) extras: Extras,
 }
 
-/// A body in the backend, and what is here of it.
+/// A body in the backend, and the place of the bytes of it that are in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Detached {
     pub(super) body: DetachedBody,
-    /// Where in it the bytes begin that are here.
+    /// The offset of the first byte in memory.
     pub(super) start: u64,
 }
 

@@ -8,7 +8,6 @@ use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 
 use super::compact::compact_copy;
-use super::detached::DetachedBody;
 use super::encoded::{
     AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, length_with_length,
     put_with_length, take_with_length,
@@ -167,54 +166,8 @@ impl StoredResponse {
         large.unwrap_or_else(|| StoredContent::uncounted(self.body()))
     }
 
-    fn detached(&self) -> Option<&Detached> {
+    pub(super) fn detached(&self) -> Option<&Detached> {
         self.rare.as_ref().and_then(|rare| rare.detached.as_deref())
-    }
-
-    /// Returns where the body is, if not all of it is here.
-    #[must_use]
-    pub(crate) fn detached_body(&self) -> Option<&DetachedBody> {
-        let body = &self.detached()?.body;
-        (self.body_bytes().len() as u64 != body.length).then_some(body)
-    }
-
-    /// Returns whether the whole body is here. If not, the backend that found the response has it:
-    /// see [`Backend::read_body`](crate::backend::Backend::read_body).
-    #[must_use]
-    pub fn has_whole_body(&self) -> bool {
-        self.detached_body().is_none()
-    }
-
-    /// Returns the length of the whole body, in bytes.
-    #[must_use]
-    pub fn body_length(&self) -> u64 {
-        let here = || self.body_bytes().len() as u64;
-        self.detached().map_or_else(here, |it| it.body.length)
-    }
-
-    /// Returns where in the body the bytes begin that are here.
-    #[must_use]
-    pub(crate) fn body_start(&self) -> u64 {
-        self.detached().map_or(0, |it| it.start)
-    }
-
-    /// Returns the response with these bytes of its detached body, which begin at `start`.
-    #[must_use]
-    pub(crate) fn with_bytes_of_body(&self, start: u64, bytes: Bytes) -> Self {
-        let detached = self.detached().map(|it| Detached {
-            start,
-            ..it.clone()
-        });
-        let extras = self.extras().cloned().unwrap_or_default();
-        let mut rare = Rare::new(Some(StoredContent::uncounted(bytes)), extras);
-        if let Some(rare) = &mut rare {
-            rare.detached = detached.map(Box::new);
-        }
-        Self {
-            block: self.block.clone(),
-            rare,
-            ..*self
-        }
     }
 
     fn large_body(&self) -> Option<&Bytes> {

@@ -1,5 +1,4 @@
-//! Large responses in Redis: what they transfer, what becomes of damaged ones, and what they leave
-//! of a slow network for others.
+//! Large responses in Redis: the bytes they transfer, damaged bodies, and slow networks.
 
 mod links;
 mod transferred;

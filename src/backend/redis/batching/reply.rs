@@ -43,7 +43,11 @@ pub(crate) enum EntryReply {
 /// The value of a key in Redis.
 type StoredValue = Option<Vec<u8>>;
 /// The values of a lease, an entry and, if a variant was looked up with it, that of the variant.
-pub(crate) type LookupValues<'k> = (StoredValue, StoredValue, Option<(&'k CacheKey, StoredValue)>);
+pub(crate) type LookupValues<'k> = (
+    StoredValue,
+    StoredValue,
+    Option<(&'k CacheKey, StoredValue)>,
+);
 
 /// Compares the lease of a key with its entry and, if that is a rule, with the entry of the variant
 /// that was looked up with it.
