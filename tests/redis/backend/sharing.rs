@@ -165,6 +165,10 @@ async fn owners_share_no_variants_and_no_responses_of_writes() {
             send(&one.0, get("/a")).await.is_hit()
         })
         .await;
+        // Also where its rule is expected.
+        for _ in 0..3 {
+            assert!(send(&one.0, get("/a")).await.is_hit());
+        }
         let answer = send(&other.0, get("/a")).await;
         assert!(!answer.is_hit());
         assert_eq!(answer.body, "other");
