@@ -1,16 +1,126 @@
 //! The log, on stderr.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-/// Logs to stderr what `RUST_LOG` selects, or what `default_filter` selects if it is not set.
-pub fn log_to_stderr(default_filter: &str) {
+/// The lines that wait to be written. More are dropped: a reader of the log that stops does not stop
+/// the program.
+const MAX_WAITING: usize = 4096;
+
+/// The longest time that a program waits for its last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Logs to stderr what `RUST_LOG` selects, or what `default_filter` selects if it is not set, until
+/// the returned value is dropped.
+pub fn log_to_stderr(default_filter: &str) -> LogGuard {
+    let (writer, guard) = BackgroundWriter::start();
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(io::stderr().is_terminal())
         .init();
+    guard
+}
+
+/// The lines that wait to be written, and those that were dropped.
+#[derive(Default)]
+struct Counts {
+    waiting: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// Waits for the last lines when it is dropped.
+#[must_use = "it waits for the last lines when it is dropped"]
+pub struct LogGuard(Arc<Counts>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let begin = Instant::now();
+        while self.0.waiting.load(Ordering::Acquire) > 0 && begin.elapsed() < LAST_LINES {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Hands lines to a thread that writes them.
+struct BackgroundWriter {
+    lines: SyncSender<Vec<u8>>,
+    counts: Arc<Counts>,
+}
+
+impl BackgroundWriter {
+    fn start() -> (Self, LogGuard) {
+        let (lines, waiting) = sync_channel(MAX_WAITING);
+        let counts = Arc::new(Counts::default());
+        let (thread_counts, guard) = (counts.clone(), LogGuard(counts.clone()));
+        thread::spawn(move || write_lines(&waiting, &thread_counts));
+        (Self { lines, counts }, guard)
+    }
+}
+
+/// Writes lines for as long as the program runs.
+fn write_lines(lines: &Receiver<Vec<u8>>, counts: &Counts) {
+    let mut stderr = io::stderr();
+    while let Ok(line) = lines.recv() {
+        let _ = stderr.write_all(&line);
+        counts.waiting.fetch_sub(1, Ordering::Release);
+        match counts.dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            count => {
+                let _ = writeln!(
+                    stderr,
+                    "{count} log lines dropped: stderr is read too slowly"
+                );
+            }
+        }
+    }
+}
+
+/// One line.
+struct Line<'w> {
+    writer: &'w BackgroundWriter,
+    text: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        let counts = &self.writer.counts;
+        counts.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.writer.lines.try_send(text).is_err() {
+            counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'w> MakeWriter<'w> for BackgroundWriter {
+    type Writer = Line<'w>;
+
+    fn make_writer(&'w self) -> Line<'w> {
+        Line {
+            writer: self,
+            text: Vec::new(),
+        }
+    }
 }

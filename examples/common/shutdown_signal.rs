@@ -1,4 +1,4 @@
-//! The signals that stop a program: SIGINT and SIGTERM, or Ctrl-C on Windows.
+//! The signals that stop a program: SIGINT, SIGTERM and SIGHUP, or Ctrl-C on Windows.
 
 use std::io;
 
@@ -7,6 +7,7 @@ use std::io;
 pub struct ShutdownSignal {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -16,6 +17,7 @@ impl ShutdownSignal {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
@@ -24,6 +26,7 @@ impl ShutdownSignal {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

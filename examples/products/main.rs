@@ -67,7 +67,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    log::log_to_stderr("info");
+    let _log = log::log_to_stderr("info");
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,16 +1,22 @@
-//! A client's connection: it holds a permit until it is closed, and fails when the client does not
-//! read for too long.
+//! A client's connection: it is counted until it is closed, and fails when the client does not read
+//! for too long.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
+
+use crate::client_limits::ClientPermit;
+use crate::connection::Activity;
+
+/// How long the response to a client that has closed its half of the connection may take. A client
+/// that has left is noticed only then.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// Up to this many bytes, copying slices into one buffer is faster than a vectored write.
 const MAX_COPIED: usize = 2048;
@@ -20,7 +26,10 @@ pin_project! {
     pub struct ClientStream<T> {
         #[pin]
         stream: T,
-        permit: OwnedSemaphorePermit,
+        permit: ClientPermit,
+        activity: Activity,
+        // Runs since the client has closed its half.
+        half_closed: Option<Pin<Box<Sleep>>>,
         write_timeout: Duration,
         // Runs while a write waits for the client to read.
         write_timer: Option<Pin<Box<Sleep>>>,
@@ -28,10 +37,17 @@ pin_project! {
 }
 
 impl<T> ClientStream<T> {
-    pub fn new(stream: T, permit: OwnedSemaphorePermit, write_timeout: Duration) -> Self {
+    pub fn new(
+        stream: T,
+        permit: ClientPermit,
+        activity: Activity,
+        write_timeout: Duration,
+    ) -> Self {
         Self {
             stream,
             permit,
+            activity,
+            half_closed: None,
             write_timeout,
             write_timer: None,
         }
@@ -62,7 +78,18 @@ impl<T: AsyncRead> AsyncRead for ClientStream<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.project().stream.poll_read(cx, buffer)
+        let this = self.project();
+        let before = buffer.filled().len();
+        ready!(this.stream.poll_read(cx, buffer))?;
+        let is_end = buffer.filled().len() == before && buffer.remaining() > 0;
+        if is_end && this.activity.awaits_response() {
+            // hyper takes the end for that of the whole connection.
+            let timer = this
+                .half_closed
+                .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED)));
+            ready!(timer.as_mut().poll(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

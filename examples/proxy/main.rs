@@ -14,7 +14,10 @@
 //! Start reading at `run`, which puts the proxy, the cache and the server together.
 
 mod access_log;
+mod client_limits;
 mod client_stream;
+mod connection;
+mod file_limit;
 #[path = "../common/log.rs"]
 mod log;
 mod options;
@@ -35,9 +38,10 @@ use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::{Authority, Sites};
-use tower_response_cache::proxy::ErrorResponderLayer;
+use tower_response_cache::proxy::{ErrorResponderLayer, ForwardedScheme};
 use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS};
 
+use connection::ConnectionTimeouts;
 use options::Options;
 use server::{SHUTDOWN_TIMEOUT, Server};
 use shutdown_signal::ShutdownSignal;
@@ -49,7 +53,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let options = Options::parse();
     let access = if options.access_log { "info" } else { "off" };
-    log::log_to_stderr(&format!("info,access={access}"));
+    let _log = log::log_to_stderr(&format!("info,access={access}"));
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,7 +79,6 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         // Keys are made from the requests that upstreams get.
         .layer(proxy.request_layer())
         .layer(cache)
-        .concurrency_limit(options.concurrency)
         .service(proxy);
     tracing::info!(upstream = ?options.upstream, backend = ?options.store.backend, "ready");
     writeln!(
@@ -85,9 +88,12 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     )?;
     let server = Server {
         service,
-        client_timeout: options.client_timeout,
-        idle_timeout: options.idle_timeout,
-        max_connections: options.max_connections,
+        timeouts: ConnectionTimeouts {
+            client: options.client_timeout,
+            idle: options.idle_timeout,
+        },
+        limits: options.client_limits(),
+        max_streams: options.max_streams,
     };
     server.run(listener, signal).await;
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
@@ -113,6 +119,10 @@ fn cache_layer<B: Backend>(options: &Options, backend: B) -> Result<CacheLayer<B
     }
     if let Some(max_ttl) = options.max_ttl {
         cache = cache.max_ttl(max_ttl);
+    }
+    if options.tells_scheme() {
+        // Redirects from http to https are responses to http alone.
+        cache = cache.key(ForwardedScheme);
     }
     Ok(if options.is_one_site() {
         cache.authority(Authority::fixed("upstream"))

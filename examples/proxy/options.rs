@@ -6,6 +6,8 @@ use clap::{Parser, ValueEnum};
 use tower_response_cache::Ttl;
 use tower_response_cache::proxy::{Forwarding, HostPolicy, InvalidUpstream, ReverseProxy};
 
+use crate::client_limits::ClientLimits;
+use crate::file_limit;
 use crate::quantity;
 use crate::store::{Owner, StoreOptions};
 
@@ -108,6 +110,11 @@ pub struct Options {
     #[arg(long, verbatim_doc_comment)]
     pub trust_forwarded: bool,
 
+    /// Translate Path and Domain of cookies that upstreams set into those that clients know
+    /// (nginx: proxy_cookie_path, proxy_cookie_domain)
+    #[arg(long, verbatim_doc_comment)]
+    pub translate_cookies: bool,
+
     /// Use HTTP/2 for upstreams, without TLS for http://; implies --host upstream
     /// [default: HTTP/1.1]
     #[arg(long, verbatim_doc_comment)]
@@ -149,9 +156,23 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 128)]
     pub max_broken_uploads: usize,
 
-    /// Most requests that are sent to upstreams at once; others wait. Cache hits are not counted
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = quantity::positive)]
+    /// Most requests that are with upstreams at once; others wait. Cache hits are not counted, nor
+    /// uploads that stall
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024,
+          value_parser = quantity::positive, verbatim_doc_comment)]
     pub concurrency: usize,
+
+    /// Longest wait of such a request, which is then answered 503
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
+    pub queue_timeout: Duration,
+
+    /// How long a WebSocket is kept over which nothing is sent (nginx: proxy_read_timeout)
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = quantity::duration)]
+    pub tunnel_timeout: Duration,
+
+    /// Most WebSockets at once; beyond it Upgrade is ignored
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
+    pub max_tunnels: usize,
 
     /// Longest wait for the head of a client's next request
     /// (nginx: client_header_timeout, keepalive_timeout)
@@ -159,13 +180,24 @@ pub struct Options {
           value_parser = quantity::duration, verbatim_doc_comment)]
     pub client_timeout: Duration,
 
-    /// Most client connections at once; others wait until one is closed
-    /// (nginx: worker_connections)
+    /// Most client connections at once; others wait until one is closed. It is less if the limit of
+    /// open files (ulimit -n) is (nginx: worker_connections, worker_rlimit_nofile)
     #[arg(long, value_name = "NUMBER", default_value_t = 16384,
           value_parser = quantity::positive, verbatim_doc_comment)]
     pub max_connections: usize,
 
-    /// Log every request to stderr (nginx: access_log) [default: off]
+    /// Most connections of one client, by its IP address or IPv6 network of 64 bits; more are closed
+    /// at once; 0 for no limit (nginx: limit_conn) [default: a quarter of --max-connections, but no
+    /// limit with --trust-forwarded]
+    #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
+    pub max_connections_per_client: Option<usize>,
+
+    /// Most requests at once on an HTTP/2 connection (nginx: http2_max_concurrent_streams)
+    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    pub max_streams: u32,
+
+    /// Log every request to stderr (nginx: access_log); lines are dropped, and counted, if they are
+    /// not read fast enough [default: off]
     #[arg(long)]
     pub access_log: bool,
 }
@@ -267,6 +299,11 @@ impl Options {
             .connect_timeout(self.connect_timeout)
             .head_timeout(self.head_timeout)
             .idle_timeout(self.idle_timeout)
+            .reader_timeout(self.idle_timeout)
+            .max_concurrent_requests(self.concurrency)
+            .queue_timeout(self.queue_timeout)
+            .tunnel_timeout(self.tunnel_timeout)
+            .max_tunnels(self.max_tunnels)
             .broken_upload_timeout(self.broken_upload_timeout)
             .max_broken_uploads(self.max_broken_uploads)
             .host(match self.host {
@@ -277,8 +314,30 @@ impl Options {
         let origin = origin.tls_by_host(self.upstream_tls_name == TlsName::Host);
         Ok(origin
             .max_connection_age(self.upstream_max_age)
+            .translate_cookies(self.translate_cookies)
             .trust_forwarded(self.trust_forwarded)
             .http2_only(self.http2_upstream))
+    }
+
+    /// The limits of connections, within the limit of open files.
+    pub fn client_limits(&self) -> ClientLimits {
+        let max = self.max_connections;
+        let max = match file_limit::max_connections(max, self.concurrency) {
+            Some(possible) if possible < max => {
+                tracing::warn!(max, possible, "--max-connections is limited by open files");
+                possible.max(1)
+            }
+            _ => max,
+        };
+        // A proxy of one's own is the client of all connections.
+        let default = if self.trust_forwarded { 0 } else { max / 4 };
+        let of_one = self.max_connections_per_client.unwrap_or(default);
+        ClientLimits::new(max, Some(of_one).filter(|of_one| *of_one > 0))
+    }
+
+    /// Whether upstreams may be told the scheme by a field.
+    pub fn tells_scheme(&self) -> bool {
+        self.trust_forwarded || !matches!(self.forwarding, ForwardingFields::None)
     }
 
     /// Whether all hosts that clients ask for are one site.

@@ -2,11 +2,9 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,18 +14,19 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::watch;
 use tokio_util::either::Either;
+use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::Peer;
 
 use crate::access_log::AccessLogEntry;
+use crate::client_limits::{ClientLimits, ClientPermit};
 use crate::client_stream::ClientStream;
+use crate::connection::{self, Activity, ConnectionTimeouts};
 use crate::shutdown_signal::ShutdownSignal;
 
 /// The longest time that requests in flight can delay the end of the process.
@@ -40,9 +39,16 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A server for HTTP/1.1 and HTTP/2. The fields are documented with the flags of their names.
 pub struct Server<S> {
     pub service: S,
-    pub client_timeout: Duration,
-    pub idle_timeout: Duration,
-    pub max_connections: usize,
+    pub timeouts: ConnectionTimeouts,
+    pub limits: ClientLimits,
+    pub max_streams: u32,
+}
+
+/// The tasks of connections, and the signal that ends them.
+struct Connections {
+    builder: Builder<TokioExecutor>,
+    tasks: TaskTracker,
+    shutdown: watch::Sender<bool>,
 }
 
 impl<S, Res> Server<S>
@@ -55,68 +61,85 @@ where
     /// Serves until the first signal, then finishes the requests in flight. A second signal, or
     /// [`SHUTDOWN_TIMEOUT`], ends them.
     pub async fn run(self, listener: TcpListener, mut signal: ShutdownSignal) {
-        let builder = self.builder();
-        let permits = Arc::new(Semaphore::new(self.max_connections));
-        let shutdown = GracefulShutdown::new();
+        let connections = Connections {
+            builder: self.builder(),
+            tasks: TaskTracker::new(),
+            shutdown: watch::Sender::new(false),
+        };
         {
             let mut stopped = pin!(signal.wait());
-            loop {
-                let accepted = tokio::select! {
-                    accepted = accept(&listener, &permits, self.idle_timeout) => accepted,
-                    () = &mut stopped => break,
-                };
-                let (stream, client) = match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "connection not accepted; will retry");
-                        tokio::time::sleep(ACCEPT_BACKOFF).await;
-                        continue;
-                    }
-                };
-                self.serve(&builder, &shutdown, stream, client);
+            tokio::select! {
+                () = self.accept(&listener, &connections) => {}
+                () = &mut stopped => {}
             }
         }
         drop(listener);
         tracing::info!("stopping; finishing the requests in flight");
+        connections.shutdown.send_replace(true);
+        connections.tasks.close();
         tokio::select! {
-            () = shutdown.shutdown() => return,
+            () = connections.tasks.wait() => return,
             () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {}
             () = signal.wait() => {}
         }
         tracing::warn!("stopped with requests in flight");
     }
 
+    /// Accepts connections for ever.
+    async fn accept(&self, listener: &TcpListener, connections: &Connections) {
+        loop {
+            let permit = self.limits.permit().await;
+            let (stream, client) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted; will retry");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            };
+            match self.limits.count(permit, client.ip()) {
+                Some(permit) => self.serve(connections, stream, client, permit),
+                None => tracing::debug!(%client, "connection refused: its client has too many"),
+            }
+        }
+    }
+
     fn builder(&self) -> Builder<TokioExecutor> {
         let mut builder = Builder::new(TokioExecutor::new());
+        let client_timeout = self.timeouts.client;
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.client_timeout)
+            .header_read_timeout(client_timeout)
             .max_buf_size(MAX_REQUEST_HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .keep_alive_interval(self.client_timeout)
-            .keep_alive_timeout(self.client_timeout)
+            .keep_alive_interval(client_timeout)
+            .keep_alive_timeout(client_timeout)
+            .max_concurrent_streams(self.max_streams)
             .max_header_list_size(MAX_REQUEST_HEAD as u32);
         builder
     }
 
     fn serve(
         &self,
-        builder: &Builder<TokioExecutor>,
-        shutdown: &GracefulShutdown,
-        stream: ClientStream<TcpStream>,
+        connections: &Connections,
+        stream: TcpStream,
         client: SocketAddr,
+        permit: ClientPermit,
     ) {
+        // Responses are written whole: Nagle's algorithm would only delay them.
+        let _ = stream.set_nodelay(true);
+        let activity = Activity::default();
+        let stream = ClientStream::new(stream, permit, activity.clone(), self.timeouts.idle);
         let peer = Peer::new(client.ip());
         // One clone per connection: one service for all connections would make the cores contend
         // for its reference counts.
         let service = Mutex::new(self.service.clone());
-        let has_request = Arc::new(AtomicBool::new(false));
-        let got_request = has_request.clone();
+        let requests = activity.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
-            got_request.store(true, Ordering::Relaxed);
+            let open = requests.begin(!request.body().is_end_stream());
             let entry = AccessLogEntry::from_request(&request, client);
             request.extensions_mut().insert(peer);
             let response = call(&service, request);
@@ -125,23 +148,22 @@ where
                 if let (Some(entry), Ok(response)) = (entry, &response) {
                     entry.log(response);
                 }
-                response
+                response.map(|response| open.attach(response))
             }
         });
         let stream = TokioIo::new(stream);
-        let connection = builder.serve_connection_with_upgrades(stream, respond);
-        let connection = shutdown.watch(connection.into_owned());
-        let limit = self.client_timeout;
-        tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            let ended = match timeout(limit, &mut connection).await {
-                Ok(ended) => ended,
-                // hyper has no timeout for the first bytes, by which it recognizes the protocol.
-                Err(_) if !has_request.load(Ordering::Relaxed) => return,
-                Err(_) => connection.await,
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%client, error, "connection failed");
+        let connection = connections
+            .builder
+            .serve_connection_with_upgrades(stream, respond);
+        let connection = connection.into_owned();
+        let (timeouts, shutdown) = (self.timeouts, connections.shutdown.subscribe());
+        connections.tasks.spawn(async move {
+            let shut_down = UpgradeableConnection::graceful_shutdown;
+            let ended = connection::run(connection, shut_down, activity, timeouts, shutdown).await;
+            match ended {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%client, error, "connection failed"),
+                None => tracing::debug!(%client, "connection closed: its client does nothing"),
             }
         });
     }
@@ -159,21 +181,4 @@ fn call<S: Service<R> + Clone, R>(
         Poll::Ready(Ok(())) => Either::Left(service.call(request)),
         _ => Either::Right(service.clone().oneshot(request)),
     }
-}
-
-/// Waits for a permit, then for the next connection.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-    write_timeout: Duration,
-) -> io::Result<(ClientStream<TcpStream>, SocketAddr)> {
-    let permit: OwnedSemaphorePermit = permits
-        .clone()
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
-    let (stream, client) = listener.accept().await?;
-    // Responses are written whole: Nagle's algorithm would only delay them.
-    let _ = stream.set_nodelay(true);
-    Ok((ClientStream::new(stream, permit, write_timeout), client))
 }

@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 
 use crate::error::BoxError;
 
-use super::body::idle_timer::StalledBody;
+use super::body::timers::idle_timer::StalledBody;
 use super::dns_error::DnsError;
 
 /// The error of a request that an upstream did not answer.
@@ -55,6 +55,9 @@ pub enum ProxyErrorKind {
     /// [`idle_timeout`](super::ReverseProxy::idle_timeout). Answered like
     /// [`Request`](Self::Request), with 408.
     RequestTimeout,
+    /// The request waited for its turn for longer than
+    /// [`queue_timeout`](super::ReverseProxy::queue_timeout). It was not sent.
+    Overloaded,
     /// Any error that was not caused by an upstream or the client.
     Internal,
 }
@@ -72,12 +75,14 @@ impl ProxyErrorKind {
             Self::Terminated => "connection_terminated",
             Self::Protocol => "http_protocol_error",
             Self::Request | Self::RequestTimeout => "http_request_error",
+            Self::Overloaded => "connection_limit_reached",
             Self::Internal => "proxy_internal_error",
         }
     }
 
     /// The status of the response to the client: 502 for a failed upstream, 504 for a late one
-    /// (RFC 9110 §15.6.3, §15.6.5), 400 or 408 for the client's own content, 500 otherwise.
+    /// (RFC 9110 §15.6.3, §15.6.5), 400 or 408 for the client's own content, 503 without a place
+    /// before the upstream, 500 otherwise.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -87,6 +92,7 @@ impl ProxyErrorKind {
             }
             Self::Request => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -103,6 +109,7 @@ impl ProxyErrorKind {
             Self::Protocol => "the upstream's answer is not sound",
             Self::Request => "the request's content ended too early",
             Self::RequestTimeout => "the request's content took too long",
+            Self::Overloaded => "there are too many requests",
             Self::Internal => "the request failed here",
         }
     }
@@ -119,6 +126,7 @@ impl ProxyErrorKind {
             Self::Protocol => "invalid response from upstream",
             Self::Request => "the client's content ended early for upstream",
             Self::RequestTimeout => "idle_timeout exceeded in the client's content for upstream",
+            Self::Overloaded => "queue_timeout exceeded before a request to upstream",
             Self::Internal => "the request failed before it reached upstream",
         }
     }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -77,7 +77,8 @@ impl<S> Layer<S> for ErrorResponderLayer {
 ///
 /// A [`ProxyError`](super::ProxyError), also as the cause of another error, is answered with its
 /// [status](ProxyErrorKind::status): 502 for a failed upstream, 504 for a late one. Any other
-/// error is answered with 500. The response is `text/plain` with `Cache-Control: no-store`, and
+/// error is answered with 500. A [request without a turn](ProxyErrorKind::Overloaded) is answered 503
+/// with `Retry-After: 1`. The response is `text/plain` with `Cache-Control: no-store`, and
 /// the reason is in `Proxy-Status` (RFC 9209) and `Cache-Status` (RFC 9211). The error is logged
 /// with its causes and the request's method and path, at most once a second for each kind. An error
 /// of `poll_ready` is the response to the next call.
@@ -218,12 +219,9 @@ where
     }
 }
 
-/// The response to a request whose content the client has broken off. It passes through a cache,
+/// The response to a request that no upstream has got whole, so that none acted on it. It passes through a cache,
 /// which says its own in `Cache-Status`.
-pub(super) fn broken_upload_response<Res: From<Bytes>>(
-    kind: ProxyErrorKind,
-    name: &str,
-) -> Response<Res> {
+pub(super) fn unsent_response<Res: From<Bytes>>(kind: ProxyErrorKind, name: &str) -> Response<Res> {
     let mut response = error_response(kind, name);
     response.headers_mut().remove(CACHE_STATUS);
     response.extensions_mut().insert(IncompleteRequest);
@@ -249,6 +247,9 @@ fn error_response<Res: From<Bytes>>(kind: ProxyErrorKind, name: &str) -> Respons
         if let Some(value) = value {
             headers.insert(field, value);
         }
+    }
+    if kind == ProxyErrorKind::Overloaded {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -6,29 +6,32 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::error::BoxError;
+use crate::semantics::invalidation::is_safe;
 use crate::semantics::reason::IncompleteRequest;
 
 use super::body::broken_upload::BrokenUploads;
-use super::body::head_clock::HeadClock;
-use super::body::response::ProxyBody;
-use super::body::upload::{RequestBody, Upload, with_upload};
+use super::body::places::{Places, RequestPlace};
+use super::body::response::{Exchange, ProxyBody};
+use super::body::timers::head_clock::HeadClock;
+use super::body::upload::{RequestBody, Upload, UploadLimits, with_upload};
 use super::canonical::RequestRules;
+use super::canonical::validate_request::RejectedRequest;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind};
 use super::error_log::{LogSubject, log_failure};
-use super::error_responder::broken_upload_response;
+use super::error_responder::unsent_response;
 use super::headers::{prepare_request, rewrite_response};
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
 use super::upstream::response_references::ResponseReferences;
 use super::upstream::routes::{Destination, HostPolicy, UpstreamRoutes};
 use super::upstream::server::TriedServers;
-use super::websocket::WebSocketTunnel;
+use super::websocket::{Tunnels, WebSocketTunnel};
 
 /// The state of a [`ReverseProxy`](super::ReverseProxy): its options, its routes and its client.
 ///
@@ -39,7 +42,10 @@ pub(super) struct Forwarder {
     pub(super) routes: UpstreamRoutes,
     pub(super) request_rules: RequestRules,
     pub(super) host_policy: HostPolicy,
+    pub(super) translate_cookies: bool,
     pub(super) broken_uploads: BrokenUploads,
+    pub(super) places: Places,
+    pub(super) tunnels: Tunnels,
     options: ClientOptions,
 }
 
@@ -53,8 +59,9 @@ struct Target {
 enum Failed {
     /// The upstream may have got the whole request.
     Upstream(ProxyError),
-    /// The client has broken its content off: there is no whole request.
-    Client(ProxyError),
+    /// No upstream has got the whole request: the client has broken its content off, or there was no
+    /// place for a write.
+    Unsent(ProxyError),
 }
 
 impl Forwarder {
@@ -64,7 +71,10 @@ impl Forwarder {
             routes: UpstreamRoutes::new(url)?,
             request_rules: RequestRules::default(),
             host_policy: HostPolicy::default(),
+            translate_cookies: false,
             broken_uploads: BrokenUploads::default(),
+            places: Places::default(),
+            tunnels: Tunnels::default(),
             options,
         })
     }
@@ -95,21 +105,25 @@ impl Forwarder {
             Ok(request) => request,
             Err(rejected) => return Ok(rejected.response()),
         };
-        let tunnel = WebSocketTunnel::from_request(&mut request);
+        if !self.routes.is_confined(request.uri().path()) {
+            return Ok(RejectedRequest::Path.response());
+        }
+        let tunnel = WebSocketTunnel::from_request(&mut request, &self.tunnels);
         prepare_request(request.headers_mut(), tunnel.is_some());
         let has_content = !request.body().is_end_stream();
-        let subject = has_content.then(|| LogSubject::from_request(&request));
+        let is_plain = !has_content && is_safe(request.method());
+        let subject = (!is_plain).then(|| LogSubject::from_request(&request));
         let target = self.target_of(&request)?;
         let exchange = self.exchange(request, tunnel, &target).await;
         exchange.or_else(|failed| match failed {
             Failed::Upstream(error) => Err(error),
-            Failed::Client(error) => {
+            Failed::Unsent(error) => {
                 let kind = error.kind();
                 if let Some(subject) = subject {
                     log_failure(&error, &subject);
                 }
                 let name = &self.request_rules.via_name;
-                Ok(broken_upload_response(kind, name))
+                Ok(unsent_response(kind, name))
             }
         })
     }
@@ -168,26 +182,56 @@ impl Forwarder {
         B::Error: Into<BoxError>,
     {
         let clock = HeadClock::started();
-        let idle_timeout = self.options.idle_timeout;
-        let (request, upload) =
-            with_upload(request, clock.clone(), idle_timeout, &self.broken_uploads);
+        let limits = UploadLimits {
+            idle_timeout: self.options.idle_timeout,
+            broken_uploads: &self.broken_uploads,
+            places: &self.places,
+        };
+        let with_upload = with_upload(request, clock.clone(), limits).await;
+        let (request, upload) = with_upload.map_err(Failed::Unsent)?;
+        let place = self.take_place(request.method(), upload.as_ref());
+        let place = place.await?;
         let sent = self.send(request, target, &clock, upload.as_ref()).await;
         let broken = upload.as_ref().and_then(Upload::broken);
         let (mut response, destination) = sent.map_err(|error| match broken {
-            Some(kind) => Failed::Client(kind.in_place_of(error)),
+            Some(kind) => Failed::Unsent(kind.in_place_of(error)),
             None => Failed::Upstream(error),
         })?;
         if broken.is_some() && response.status() == StatusCode::REQUEST_TIMEOUT {
             // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
             response.extensions_mut().insert(IncompleteRequest);
         }
-        let in_progress = upload.map(|upload| upload.response_started());
+        let mut exchange = Exchange {
+            in_progress: upload.as_ref().map(Upload::response_started),
+            in_flight: None,
+            place,
+            upload_place: upload.map(|upload| upload.place().clone()),
+            is_http2: response.version() == Version::HTTP_2,
+        };
         let response = self.accept_response(response, tunnel, &destination);
         let response = response.map_err(|error| {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
-        let in_flight = destination.server.in_flight;
-        Ok(response.map(|body| ProxyBody::new(body, idle_timeout, in_progress, in_flight)))
+        exchange.in_flight = destination.server.in_flight;
+        let (idle, reader) = (self.options.idle_timeout, self.options.reader_timeout);
+        Ok(response.map(|body| ProxyBody::new(body, idle, reader, exchange)))
+    }
+
+    /// Waits for a place before the upstream. A request with content shares it with that.
+    async fn take_place(
+        &self,
+        method: &Method,
+        upload: Option<&Upload>,
+    ) -> Result<Option<RequestPlace>, Failed> {
+        let taken = match upload {
+            Some(upload) => upload.place().take().await.map(|()| None),
+            None => self.places.take().await.map(Some),
+        };
+        taken.map_err(|kind| match is_safe(method) {
+            true => Failed::Upstream(kind.into()),
+            // An error would leave it open whether the write has changed something.
+            false => Failed::Unsent(kind.into()),
+        })
     }
 
     /// Sends a request, and once more where that is allowed: to another server if one cannot be
@@ -268,7 +312,13 @@ impl Forwarder {
         }
         let (mut head, body) = response.into_parts();
         rewrite_response(&mut head, &self.request_rules.via_name, switches);
-        ResponseReferences::from_destination(destination).translate_fields(&mut head.headers);
+        // RFC 9112 §2.3: the version is that of the connection to the client.
+        head.version = Version::HTTP_11;
+        let references = ResponseReferences::from_destination(destination);
+        references.translate_fields(&mut head.headers);
+        if self.translate_cookies {
+            references.translate_cookies(&mut head.headers);
+        }
         Ok(Response::from_parts(head, body))
     }
 }

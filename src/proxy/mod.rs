@@ -56,7 +56,8 @@
 //!
 //! # Forwarded messages
 //!
-//! Method, path and query are forwarded as they were received, byte for byte. The host is forwarded
+//! Method, path and query are forwarded as they were received, byte for byte. A path that may lead out
+//! of its [upstream](ReverseProxy::upstream) is answered 400. The host is forwarded
 //! in normal form: in lower case, without the dot of the root and the default port. Hop-by-hop
 //! fields and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
 //! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
@@ -83,7 +84,8 @@
 //! configured with `gzip_proxied any`.
 //!
 //! The scheme is not forwarded, and no part of the cache key: clients of HTTP/1.1 and HTTP/2 share
-//! stored responses.
+//! stored responses. Where [`forwarding`](ReverseProxy::forwarding) tells it, [`ForwardedScheme`] puts
+//! it into the key.
 //!
 //! # Failures
 //!
@@ -106,6 +108,7 @@
 // at `forward`.
 
 mod body;
+mod cache_key;
 mod canonical;
 mod config_error;
 mod dns_error;
@@ -120,6 +123,7 @@ mod upstream;
 mod websocket;
 
 pub use body::response::ProxyBody;
+pub use cache_key::ForwardedScheme;
 pub use canonical::forwarded_fields::{Forwarding, Peer};
 pub use canonical::layer::{
     CanonicalBody, CanonicalRequest, CanonicalRequestFuture, CanonicalRequestLayer,

@@ -31,8 +31,8 @@ const MIN_HEAD: usize = 8 * 1024;
 
 /// A service that forwards requests to an HTTP upstream; see the [module](super).
 ///
-/// It is always ready and does not limit concurrency: put a `ConcurrencyLimit` between the cache
-/// and the proxy. No connection is opened before the first request, which needs a tokio runtime
+/// It is always ready: requests beyond
+/// [`max_concurrent_requests`](Self::max_concurrent_requests) wait within their call. No connection is opened before the first request, which needs a tokio runtime
 /// with time and I/O enabled. Clones share their connections. An option changes only the clone it
 /// is set on, and may give that clone connections of its own.
 #[derive(Clone, Debug)]
@@ -85,6 +85,11 @@ impl ReverseProxy {
     /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path. A
     /// `/` at its end is ignored, and a prefix that is added again replaces the earlier one.
     ///
+    /// Paths are matched in normal form: with percent-encoded letters decoded, dot segments resolved
+    /// and repeated slashes merged. A path that its server might take for one of another
+    /// upstream, or for one outside of the path of the upstream's URL, is answered 400: one with too
+    /// many `..`, also as `%2e%2e`, `..%2f`, `..\` or `..;`.
+    ///
     /// # Errors
     ///
     /// When `prefix` does not begin with `/`, or `url` is not a URL for [`new`](Self::new).
@@ -98,6 +103,15 @@ impl ReverseProxy {
     pub fn host(mut self, policy: HostPolicy) -> Self {
         self.forwarder().host_policy = policy;
         self.with_client(|options| options.negotiate_http2 = policy == HostPolicy::Upstream)
+    }
+
+    /// Translates `Path` and `Domain` of cookies that upstreams set, as `Location` is: the path of
+    /// the upstream's URL is taken off, and a domain that is its own host is left out. Default:
+    /// `false`.
+    #[must_use]
+    pub fn translate_cookies(mut self, enabled: bool) -> Self {
+        self.forwarder().translate_cookies = enabled;
+        self
     }
 
     /// Uses HTTP/2 with every upstream: by prior knowledge for `http://`, by ALPN for `https://`.
@@ -243,8 +257,10 @@ impl ReverseProxy {
     ///
     /// The address and the scheme come from the [`Peer`](super::Peer) in the request's extensions.
     /// Without one, `Forwarded` says `for=unknown`, and `X-Forwarded-For` and `X-Forwarded-Proto`
-    /// are not added. These fields are not part of the cache key: a response that depends on them
-    /// must not be stored, or must list them in `Vary`.
+    /// are not added. These fields are not part of the default cache key: use the key hook
+    /// [`ForwardedScheme`](super::ForwardedScheme) for upstreams that answer differently to `http`
+    /// and `https`. A response that depends on the address must not be stored, or must list the field
+    /// in `Vary`.
     #[must_use]
     pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
         self.forwarder().request_rules.forwarding = forwarding;
@@ -261,6 +277,74 @@ impl ReverseProxy {
     #[must_use]
     pub fn trust_forwarded(mut self, enabled: bool) -> Self {
         self.forwarder().request_rules.trust_forwarded = enabled;
+        self
+    }
+}
+
+/// # Load
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_response_cache::proxy::ReverseProxy;
+///
+/// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+/// let proxy = ReverseProxy::new("http://127.0.0.1:8000")?
+///     .max_concurrent_requests(256)
+///     .queue_timeout(Duration::from_secs(2));
+/// # Ok(())
+/// # }
+/// ```
+impl ReverseProxy {
+    /// Sets how many requests are with the upstreams at a time. Default: 1,024. Others wait for
+    /// [`queue_timeout`](Self::queue_timeout). With 0 no request is forwarded.
+    ///
+    /// A request counts from its first byte to the upstream until the end of its response. One with
+    /// content of a known length counts only when content has arrived. While a client sends nothing
+    /// of its content for 100 ms, its request does not count: slow uploads do not hold up others.
+    /// Of these at most as many wait for their clients; one more ends the one that has waited
+    /// longest, with 408. Clones share the count; set it before they are made.
+    #[must_use]
+    pub fn max_concurrent_requests(mut self, max: usize) -> Self {
+        let places = self.0.places.with_max(max);
+        self.forwarder().places = places;
+        self
+    }
+
+    /// Sets the longest wait of a request for its turn. Default: 10 s. With 0 none waits.
+    ///
+    /// A request that waits for longer is not sent and fails with
+    /// [`Overloaded`](super::ProxyErrorKind::Overloaded), which is answered 503. One with an unsafe
+    /// method is answered so by the proxy itself, so that a cache takes the write for rejected.
+    #[must_use]
+    pub fn queue_timeout(mut self, timeout: Duration) -> Self {
+        self.forwarder().places.queue_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest pause of a response's reader. Default: 60 s.
+    ///
+    /// The time runs from one frame of the body until the next one is asked for. A longer pause gives
+    /// the connection to the upstream up, and the body ends with an error. A response that is one
+    /// frame long has no timeout.
+    #[must_use]
+    pub fn reader_timeout(self, timeout: Duration) -> Self {
+        self.with_client(|options| options.reader_timeout = timeout)
+    }
+
+    /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10 minutes.
+    /// It is closed after this time, or up to twice as long.
+    #[must_use]
+    pub fn tunnel_timeout(mut self, timeout: Duration) -> Self {
+        self.forwarder().tunnels.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest number of WebSockets at a time. Default: 1,024. Beyond it `Upgrade` is
+    /// ignored, as RFC 9110 §7.8 allows: the upstream answers the request as one without. With 0
+    /// there are none. Clones share the count; set it before they are made.
+    #[must_use]
+    pub fn max_tunnels(mut self, max: usize) -> Self {
+        self.forwarder().tunnels.set_max(max);
         self
     }
 }
@@ -307,7 +391,8 @@ impl ReverseProxy {
     ///
     /// A longer pause ends the response body with an error, or breaks the request's content off:
     /// see [`broken_upload_timeout`](Self::broken_upload_timeout). With 0 every pause does. The time
-    /// runs only while the receiver waits for more of the body. WebSockets have no timeout.
+    /// runs only while the receiver waits for more of the body. A pause of the response's reader is
+    /// another one: see [`reader_timeout`](Self::reader_timeout).
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.idle_timeout = timeout)

@@ -2,33 +2,73 @@
 //!
 //! Knows nothing of the WebSocket protocol beyond its handshake's fields.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tokio_util::io::InspectReader;
 use tracing::{Instrument, Span};
 
 use crate::semantics::fields;
 
+/// The tunnels of a proxy. Clones share their number.
+#[derive(Clone, Debug)]
+pub(super) struct Tunnels {
+    pub(super) idle_timeout: Duration,
+    free: Arc<Semaphore>,
+}
+
+impl Tunnels {
+    /// Sets the largest number of tunnels at a time.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.free = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+    }
+}
+
+impl Default for Tunnels {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(10 * 60),
+            free: Arc::new(Semaphore::new(1024)),
+        }
+    }
+}
+
 /// The client's side of a WebSocket, available once the client has received its 101.
 pub(super) struct WebSocketTunnel {
     client: OnUpgrade,
+    idle_timeout: Duration,
+    permit: OwnedSemaphorePermit,
     /// All that is logged about the tunnel says which request it is of.
     span: Span,
 }
 
 impl WebSocketTunnel {
-    /// Takes the client's side from a request for a WebSocket; `None` for any other request.
+    /// Takes the client's side from a request for a WebSocket; `None` for any other request, and if
+    /// there are too many tunnels.
     ///
     /// Other protocols are not upgraded to: a server may ignore `Upgrade` (RFC 9110 §7.8).
-    pub(super) fn from_request<B>(request: &mut Request<B>) -> Option<Self> {
+    pub(super) fn from_request<B>(request: &mut Request<B>, tunnels: &Tunnels) -> Option<Self> {
         if !is_requested(request) {
             return None;
         }
+        let permit = tunnels.free.clone().try_acquire_owned().ok()?;
         let client = request.extensions_mut().remove::<OnUpgrade>()?;
         let (method, path) = (request.method(), request.uri().path());
         let span = tracing::debug_span!("websocket", %method, path);
-        Some(Self { client, span })
+        Some(Self {
+            client,
+            idle_timeout: tunnels.idle_timeout,
+            permit,
+            span,
+        })
     }
 
     /// Whether a 101 switches to the WebSocket protocol.
@@ -47,13 +87,42 @@ impl WebSocketTunnel {
                     return;
                 }
             };
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
-                Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
-                Err(error) => tracing::debug!(%error, "websocket failed"),
+            let activity = Activity::default();
+            let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            let mut client = InspectReader::new(client, |_| activity.record());
+            let mut upstream = InspectReader::new(upstream, |_| activity.record());
+            tokio::select! {
+                copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
+                    Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
+                    Err(error) => tracing::debug!(%error, "websocket failed"),
+                },
+                () = activity.wait_for_pause(self.idle_timeout) => {
+                    tracing::debug!("websocket closed: nothing was sent for tunnel_timeout");
+                }
             }
+            drop(self.permit);
         };
         tokio::spawn(tunnel.instrument(self.span));
+    }
+}
+
+/// Whether bytes were received since the last look.
+#[derive(Debug, Default)]
+struct Activity(AtomicBool);
+
+impl Activity {
+    fn record(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing was received for `limit`, or for up to twice as long.
+    async fn wait_for_pause(&self, limit: Duration) {
+        loop {
+            sleep(limit).await;
+            if !self.0.swap(false, Ordering::Relaxed) {
+                return;
+            }
+        }
     }
 }
 

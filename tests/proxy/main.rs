@@ -2,6 +2,7 @@
 //! clients.
 
 mod call;
+mod clients;
 mod edge;
 #[path = "../support/example.rs"]
 mod example;

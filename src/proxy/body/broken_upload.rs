@@ -9,16 +9,14 @@
 //!
 //! Knows nothing of the body itself: see `upload`.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-use tokio::sync::oneshot;
 
 use crate::proxy::error::ProxyErrorKind;
 
+use super::bounded_waits::{BoundedWait, BoundedWaits};
 use super::response_progress::ResponseProgress;
 
 /// The limits of the wait for a response; see
@@ -28,14 +26,7 @@ use super::response_progress::ResponseProgress;
 pub(in crate::proxy) struct BrokenUploads {
     pub(in crate::proxy) timeout: Duration,
     pub(in crate::proxy) max: usize,
-    waiting: Arc<Mutex<Waiting>>,
-}
-
-/// The writes that wait, in the order of their coming. The end of its sender ends a wait.
-#[derive(Debug, Default)]
-struct Waiting {
-    senders: BTreeMap<u64, oneshot::Sender<()>>,
-    next: u64,
+    waiting: BoundedWaits,
 }
 
 impl Default for BrokenUploads {
@@ -43,7 +34,7 @@ impl Default for BrokenUploads {
         Self {
             timeout: Duration::from_secs(5),
             max: 128,
-            waiting: Arc::default(),
+            waiting: BoundedWaits::default(),
         }
     }
 }
@@ -54,54 +45,26 @@ impl BrokenUploads {
         if self.timeout.is_zero() || self.max == 0 {
             return None;
         }
-        let (sender, ended) = oneshot::channel();
-        let mut waiting = self.waiting();
-        let number = waiting.next;
-        waiting.next += 1;
-        waiting.senders.insert(number, sender);
-        let too_many = waiting.senders.len().saturating_sub(self.max);
-        let oldest: Vec<_> = (0..too_many)
-            .filter_map(|_| waiting.senders.pop_first())
-            .collect();
-        drop(waiting);
-        // They wake tasks.
-        drop(oldest);
-        let limits = self.clone();
         Some(Wait {
-            limits,
-            number,
-            ended,
+            timeout: self.timeout,
+            ended: self.waiting.begin(self.max),
         })
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // No critical section panics.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One of the writes that wait.
 struct Wait {
-    limits: BrokenUploads,
-    number: u64,
-    ended: oneshot::Receiver<()>,
+    timeout: Duration,
+    ended: BoundedWait,
 }
 
 impl Wait {
     /// Waits for the head of a response. Returns whether it has come.
     async fn for_head(mut self, response: &ResponseProgress) -> bool {
-        let limit = self.limits.timeout;
         tokio::select! {
-            has_head = response.wait_for_head(limit) => has_head,
-            _ = &mut self.ended => response.has_head(),
+            has_head = response.wait_for_head(self.timeout) => has_head,
+            () = &mut self.ended => response.has_head(),
         }
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let ended = self.limits.waiting().senders.remove(&self.number);
-        drop(ended);
     }
 }
 

@@ -3,12 +3,13 @@
 //! Knows nothing of connections, header fields or errors of the proxy. Start reading at `upload`
 //! for requests and at `response` for responses.
 
+mod bounded_waits;
 pub(super) mod broken_upload;
 mod expect_continue;
-pub(super) mod head_clock;
-pub(super) mod idle_timer;
 pub(super) mod in_flight;
+pub(super) mod places;
 pub(super) mod replay;
 pub(super) mod response;
 mod response_progress;
+pub(super) mod timers;
 pub(super) mod upload;

@@ -1,5 +1,6 @@
 //! The content of a response.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,44 +11,109 @@ use hyper::body::Incoming;
 
 use crate::error::BoxError;
 
-use super::idle_timer::{IdleTimer, StalledBody};
 use super::in_flight::RequestInFlight;
+use super::places::{RequestPlace, UploadPlace};
 use super::response_progress::ResponseInProgress;
+use super::timers::idle_timer::{IdleTimer, StalledBody};
+use super::timers::reader_timer::TimedReader;
 
 /// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
 /// frame by frame, trailers included.
 ///
 /// It ends with an error when the upstream closes the connection early, or pauses for longer than
-/// [`idle_timeout`](crate::proxy::ReverseProxy::idle_timeout) while the body is being read.
-/// Dropping it early closes the HTTP/1.1 connection, or resets the HTTP/2 stream.
+/// [`idle_timeout`](crate::proxy::ReverseProxy::idle_timeout) while the body is being read, or when
+/// the reader pauses for longer than
+/// [`reader_timeout`](crate::proxy::ReverseProxy::reader_timeout). Dropping it early closes the
+/// HTTP/1.1 connection, or resets the HTTP/2 stream.
 #[derive(Debug)]
 pub struct ProxyBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Upstream {
-        body: Incoming,
-        idle: IdleTimer,
-        _in_progress: Option<ResponseInProgress>,
-        _in_flight: Option<RequestInFlight>,
-    },
+    Upstream(TimedReader<UpstreamBody>),
     /// A body of the proxy's own, until it has been read.
     Text(Option<Bytes>),
+}
+
+/// The state of the exchange that lasts as long as its response.
+#[derive(Debug)]
+#[expect(dead_code, reason = "places are held")]
+pub(in crate::proxy) struct Exchange {
+    pub(in crate::proxy) in_progress: Option<ResponseInProgress>,
+    pub(in crate::proxy) in_flight: Option<RequestInFlight>,
+    pub(in crate::proxy) place: Option<RequestPlace>,
+    pub(in crate::proxy) upload_place: Option<UploadPlace>,
+    pub(in crate::proxy) is_http2: bool,
+}
+
+/// The body that an upstream sends.
+#[derive(Debug)]
+struct UpstreamBody {
+    body: Incoming,
+    idle: IdleTimer,
+    exchange: Exchange,
+}
+
+impl UpstreamBody {
+    /// Whether the end of a body is none: hyper takes the reset of an HTTP/2 stream for one, if its
+    /// reason is `NO_ERROR` or `CANCEL`.
+    ///
+    /// A server may reset a stream so after a whole response, to end the request's content (RFC 9113
+    /// §8.1). Whether the response was whole is not known then.
+    fn is_cut_off(&self) -> bool {
+        let in_progress = self.exchange.in_progress.as_ref();
+        let is_sent = in_progress.is_none_or(ResponseInProgress::is_content_sent);
+        self.exchange.is_http2 && is_sent && !self.body.is_end_stream()
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) if self.is_cut_off() => {
+                let cause = "the upstream reset the stream before the end of its response";
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, cause);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(frame) => {
+                self.idle.stop();
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => self
+                .idle
+                .poll_timeout(cx)
+                .map(|()| Some(Err(StalledBody::Upstream.into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl ProxyBody {
     pub(in crate::proxy) fn new(
         body: Incoming,
         idle_timeout: Duration,
-        in_progress: Option<ResponseInProgress>,
-        in_flight: Option<RequestInFlight>,
+        reader_timeout: Duration,
+        exchange: Exchange,
     ) -> Self {
-        Self(Kind::Upstream {
+        let body = UpstreamBody {
             body,
             idle: IdleTimer::new(idle_timeout),
-            _in_progress: in_progress,
-            _in_flight: in_flight,
-        })
+            exchange,
+        };
+        Self(Kind::Upstream(TimedReader::new(body, reader_timeout)))
     }
 }
 
@@ -68,31 +134,22 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let (body, idle) = match &mut self.0 {
-            Kind::Upstream { body, idle, .. } => (body, idle),
-            Kind::Text(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-        };
-        match Pin::new(body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                idle.stop();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => idle
-                .poll_timeout(cx)
-                .map(|()| Some(Err(StalledBody::Upstream.into()))),
+        match &mut self.0 {
+            Kind::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Upstream { body, .. } => body.is_end_stream(),
+            Kind::Upstream(body) => body.is_end_stream(),
             Kind::Text(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Upstream { body, .. } => body.size_hint(),
+            Kind::Upstream(body) => body.size_hint(),
             Kind::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
         }
     }

@@ -1,6 +1,7 @@
 //! The progress of the upstream's response to a request with content.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,23 +18,38 @@ enum Stage {
 
 /// The progress of one response, for the content of its request. Clones share it.
 #[derive(Clone, Debug)]
-pub(in crate::proxy) struct ResponseProgress(Arc<watch::Sender<Stage>>);
+pub(in crate::proxy) struct ResponseProgress(Arc<Stages>);
+
+#[derive(Debug)]
+struct Stages {
+    stage: watch::Sender<Stage>,
+    /// Whether the upstream was sent all of the request's content.
+    is_content_sent: AtomicBool,
+}
 
 impl ResponseProgress {
     /// A response whose head has not arrived.
     pub(super) fn awaited() -> Self {
-        Self(Arc::new(watch::Sender::new(Stage::Awaited)))
+        Self(Arc::new(Stages {
+            stage: watch::Sender::new(Stage::Awaited),
+            is_content_sent: AtomicBool::new(false),
+        }))
+    }
+
+    /// Records that the request's content is whole.
+    pub(super) fn content_sent(&self) {
+        self.0.is_content_sent.store(true, Ordering::Relaxed);
     }
 
     /// Records that the head has arrived.
     pub(super) fn start(&self) -> ResponseInProgress {
-        self.0.send_replace(Stage::InProgress);
+        self.0.stage.send_replace(Stage::InProgress);
         ResponseInProgress(self.clone())
     }
 
     /// Whether the head has arrived.
     pub(super) fn has_head(&self) -> bool {
-        *self.0.borrow() != Stage::Awaited
+        *self.0.stage.borrow() != Stage::Awaited
     }
 
     /// Waits for the head, for `limit` at most. Returns whether it has arrived.
@@ -49,7 +65,7 @@ impl ResponseProgress {
     }
 
     async fn wait_for(&self, is_reached: impl Fn(Stage) -> bool) {
-        let mut stage = self.0.subscribe();
+        let mut stage = self.0.stage.subscribe();
         // The sender lives as long as `self`.
         let _ = stage.wait_for(|stage| is_reached(*stage)).await;
     }
@@ -62,8 +78,15 @@ impl ResponseProgress {
 #[derive(Debug)]
 pub(in crate::proxy) struct ResponseInProgress(ResponseProgress);
 
+impl ResponseInProgress {
+    /// Whether the upstream was sent all of the request's content.
+    pub(super) fn is_content_sent(&self) -> bool {
+        self.0.0.is_content_sent.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for ResponseInProgress {
     fn drop(&mut self) {
-        self.0.0.send_replace(Stage::Ended);
+        self.0.0.stage.send_replace(Stage::Ended);
     }
 }

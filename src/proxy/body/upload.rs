@@ -1,5 +1,6 @@
 //! A request's content on its way to an upstream.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,20 +8,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use pin_project_lite::pin_project;
 
 use crate::error::BoxError;
-use crate::proxy::error::ProxyErrorKind;
+use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::semantics::invalidation::is_safe;
 
 use super::broken_upload::{BrokenUploads, EndOfWait, UploadFate};
 use super::expect_continue::{ContentRequested, expectation_of};
-use super::head_clock::HeadClock;
-use super::idle_timer::{IdleTimer, StalledBody};
+use super::places::{Places, StallWatch, UploadPlace};
 use super::response_progress::{ResponseInProgress, ResponseProgress};
+use super::timers::head_clock::HeadClock;
+use super::timers::idle_timer::{IdleTimer, StalledBody};
 
 /// The body of every outgoing request, whatever type the client's body has.
 pub(in crate::proxy) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -32,57 +35,89 @@ pub(in crate::proxy) fn empty() -> RequestBody {
 
 /// The content of a request that has any, seen from the side of its response.
 #[derive(Debug)]
-pub(in crate::proxy) struct Upload(UploadFate);
+pub(in crate::proxy) struct Upload {
+    fate: UploadFate,
+    place: UploadPlace,
+}
 
 impl Upload {
+    /// The place of the request before its upstream.
+    pub(in crate::proxy) fn place(&self) -> &UploadPlace {
+        &self.place
+    }
+
     /// The error that the client has caused by breaking its content off; `None` if that is whole, or
     /// on its way.
     pub(in crate::proxy) fn broken(&self) -> Option<ProxyErrorKind> {
-        self.0.broken()
+        self.fate.broken()
     }
 
     /// Records that the response's head has arrived. Content that was not requested by then is not
     /// sent, and content that breaks off later stays unfinished until the response has ended.
     pub(in crate::proxy) fn response_started(&self) -> ResponseInProgress {
-        self.0.response().start()
+        self.place.take_again();
+        self.fate.response().start()
     }
+}
+
+/// The limits of uploads.
+#[derive(Clone, Copy)]
+pub(in crate::proxy) struct UploadLimits<'l> {
+    pub(in crate::proxy) idle_timeout: Duration,
+    pub(in crate::proxy) broken_uploads: &'l BrokenUploads,
+    pub(in crate::proxy) places: &'l Places,
 }
 
 /// Wraps a client's body for the way to the upstream. There is no [`Upload`] without content.
 ///
-/// The first frame waits for `Expect: 100-continue`, if the request has that. A client that pauses
-/// for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream has got
-/// all content that was sent so far.
-pub(in crate::proxy) fn with_upload<B>(
+/// Waits for the beginning of content of a known length, unless the client waits, too: the first
+/// frame of other content waits for `Expect: 100-continue`, if the request has that. A client that
+/// pauses for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream has
+/// got all content that was sent so far.
+///
+/// # Errors
+///
+/// When content of a known length breaks off, or pauses for too long, before it begins.
+pub(in crate::proxy) async fn with_upload<B>(
     mut request: Request<B>,
     clock: HeadClock,
-    idle_timeout: Duration,
-    broken_uploads: &BrokenUploads,
-) -> (Request<RequestBody>, Option<Upload>)
+    limits: UploadLimits<'_>,
+) -> Result<(Request<RequestBody>, Option<Upload>), ProxyError>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     if request.body().is_end_stream() {
-        return (request.map(|_| empty()), None);
+        return Ok((request.map(|_| empty()), None));
     }
     let response = ResponseProgress::awaited();
     let requested = expectation_of(&mut request, &response);
-    let limits = (!is_safe(request.method())).then(|| broken_uploads.clone());
-    let fate = UploadFate::new(response, limits);
-    let upload = Upload(fate.clone());
-    let request = request.map(|body| {
-        let body = UploadBody {
-            body,
-            requested,
-            idle: IdleTimer::new(idle_timeout),
-            clock,
-            fate,
-            broken_off: None,
-        };
-        body.boxed_unsync()
+    let is_write = !is_safe(request.method());
+    let broken_uploads = is_write.then(|| limits.broken_uploads.clone());
+    let upload = Upload {
+        fate: UploadFate::new(response, broken_uploads),
+        place: UploadPlace::new(limits.places),
+    };
+    let idle = IdleTimer::new(limits.idle_timeout);
+    let (head, body) = request.into_parts();
+    let is_awaited = requested.is_none() && head.headers.contains_key(CONTENT_LENGTH);
+    let mut body = Box::pin(UploadBody {
+        body,
+        first: None,
+        requested,
+        idle,
+        clock,
+        stall: StallWatch::new(upload.place.clone()),
+        fate: upload.fate.clone(),
+        broken_off: None,
     });
-    (request, Some(upload))
+    if is_awaited {
+        poll_fn(|cx| body.as_mut().poll_beginning(cx)).await?;
+    }
+    Ok((
+        Request::from_parts(head, UnsyncBoxBody::new(body)),
+        Some(upload),
+    ))
 }
 
 /// Content that its client has broken off: it stays unfinished for a while, then ends with an
@@ -107,11 +142,39 @@ pin_project! {
     struct UploadBody<B> {
         #[pin]
         body: B,
+        // The beginning of the content, which was waited for.
+        first: Option<Frame<Bytes>>,
         requested: Option<ContentRequested>,
         idle: IdleTimer,
         clock: HeadClock,
+        stall: StallWatch,
         fate: UploadFate,
         broken_off: Option<UnfinishedContent>,
+    }
+}
+
+impl<B> UploadBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Waits for the first frame.
+    fn poll_beginning(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
+        let upload = self.project();
+        let kind = match upload.body.poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                upload.idle.stop();
+                *upload.first = Some(frame);
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Some(Err(error))) => ProxyErrorKind::Request.caused_by(error),
+            Poll::Ready(None) => ProxyErrorKind::Request.caused_by(truncated()),
+            Poll::Pending => {
+                ready!(upload.idle.poll_timeout(cx));
+                ProxyErrorKind::RequestTimeout.caused_by(StalledBody::Client)
+            }
+        };
+        Poll::Ready(Err(kind))
     }
 }
 
@@ -135,15 +198,22 @@ where
             ready!(requested.as_mut().poll(cx))?;
             *upload.requested = None;
         }
-        let polled = upload.body.as_mut().poll_frame(cx);
+        let polled = match upload.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => upload.body.as_mut().poll_frame(cx),
+        };
         // Content without an announced length ends where its last chunk was passed on, and only
         // there. All of an announced one may be with the upstream when the rest breaks: the end of
         // an HTTP/2 stream. The upstream has a whole request then, and decides about it.
         let left = upload.body.size_hint();
         let is_whole = left.exact() == Some(0);
+        if is_whole || (matches!(polled, Poll::Ready(None)) && left.lower() == 0) {
+            upload.fate.response().content_sent();
+        }
         let (kind, error) = match polled {
             Poll::Ready(frame) => {
                 upload.idle.stop();
+                upload.stall.resume();
                 upload.clock.restart();
                 match frame {
                     Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
@@ -154,7 +224,9 @@ where
             }
             Poll::Pending => {
                 upload.clock.stop();
-                ready!(upload.idle.poll_timeout(cx));
+                if upload.stall.poll_stall(cx).is_pending() {
+                    ready!(upload.idle.poll_timeout(cx));
+                }
                 // From now on the upstream is waited for.
                 upload.clock.restart();
                 let stalled = StalledBody::Client.into();
@@ -172,7 +244,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken_off.is_none() && self.body.is_end_stream()
+        self.broken_off.is_none() && self.first.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::RequestRules;
+use super::validate_request::RejectedRequest;
 use crate::error::BoxError;
 use crate::proxy::upstream::routes::UpstreamRoutes;
 
@@ -135,7 +136,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.routes.add_missing_host(&mut request);
-        match self.rules.apply(request) {
+        let is_confined = self.routes.is_confined(request.uri().path());
+        let canonical = match is_confined {
+            true => self.rules.apply(request),
+            false => Err(RejectedRequest::Path),
+        };
+        match canonical {
             Ok(request) => CanonicalRequestFuture {
                 future: Some(self.inner.call(request.map(CanonicalBody::Left))),
                 rejection: None,

@@ -19,6 +19,8 @@ pub(in crate::proxy) enum RejectedRequest {
     Target,
     /// Both `Transfer-Encoding` and `Content-Length` are present.
     Framing,
+    /// The path may lead out of the upstream's.
+    Path,
     /// `Connection` is too long to be read.
     Connection,
     /// CONNECT is not supported.
@@ -42,6 +44,10 @@ impl RejectedRequest {
             Self::Target => (
                 StatusCode::BAD_REQUEST,
                 "the request's target is no path of a server\n",
+            ),
+            Self::Path => (
+                StatusCode::BAD_REQUEST,
+                "the request's path leads elsewhere\n",
             ),
             Self::Framing => (
                 StatusCode::BAD_REQUEST,

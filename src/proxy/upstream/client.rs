@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, sleep_until};
 
-use crate::proxy::body::head_clock::HeadClock;
+use crate::proxy::body::timers::head_clock::HeadClock;
 use crate::proxy::body::upload::RequestBody;
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 

@@ -5,6 +5,7 @@
 
 pub(super) mod addresses;
 pub(super) mod client;
+mod confinement;
 mod connect;
 pub(super) mod options;
 pub(super) mod repetition;

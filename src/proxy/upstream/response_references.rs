@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONTENT_LOCATION, HeaderName, LOCATION, REFRESH};
+use http::header::{CONTENT_LOCATION, HeaderName, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
 use crate::key::normalize_authority;
@@ -49,6 +49,50 @@ impl<'r> ResponseReferences<'r> {
                 *value = translated;
             }
         }
+    }
+
+    /// Translates `Path` and `Domain` of cookies (RFC 6265 §4.1.2): takes the upstream's own path off,
+    /// and its own host out, so that the cookie is for the host that the client knows.
+    pub(in crate::proxy) fn translate_cookies(self, headers: &mut HeaderMap) {
+        if !headers.contains_key(SET_COOKIE) {
+            return;
+        }
+        for (name, value) in headers.iter_mut() {
+            if *name != SET_COOKIE {
+                continue;
+            }
+            let translated = value.to_str().ok().map(|text| self.translate_cookie(text));
+            if let Some(Ok(translated)) = translated.map(HeaderValue::try_from) {
+                *value = translated;
+            }
+        }
+    }
+
+    fn translate_cookie(self, cookie: &str) -> String {
+        let mut parts = cookie.split(';');
+        let mut translated = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (name, value) = (name.trim(), value.trim());
+            let is_path = name.eq_ignore_ascii_case("path") && value.starts_with('/');
+            let path = match is_path {
+                true => self.client_path(self.upstream, value),
+                false => None,
+            };
+            match path {
+                Some(path) => translated.push_str(&format!("; {name}={path}")),
+                None if name.eq_ignore_ascii_case("domain") && self.is_own_domain(value) => {}
+                None => translated.push_str(&format!(";{part}")),
+            }
+        }
+        translated
+    }
+
+    /// Whether a cookie's domain is the host of one of the upstream's servers.
+    fn is_own_domain(self, domain: &str) -> bool {
+        let domain = domain.strip_prefix('.').unwrap_or(domain);
+        let mut own = self.upstream.servers.authorities();
+        own.any(|authority| authority.host().eq_ignore_ascii_case(domain))
     }
 
     fn translate_value(self, name: &HeaderName, value: &str) -> Option<String> {
@@ -250,6 +294,36 @@ mod tests {
             let upstream = HostPolicy::Upstream;
             let got = translated(&routes(base), upstream, "/", ("location", reference));
             assert_eq!(got, expected, "{base} {reference}");
+        }
+    }
+
+    /// RFC 6265 §4.1.2; nginx `proxy_cookie_path`, `proxy_cookie_domain`.
+    #[test]
+    fn path_and_domain_of_cookies_are_translated() {
+        for (base, cookie, expected) in [
+            ("/base", "a=1; Path=/base", "a=1; Path=/"),
+            ("/base", "a=1; path=/base/x; Secure", "a=1; path=/x; Secure"),
+            ("/base", "a=/base; Path=/other", "a=/base; Path=/other"),
+            ("/base", "a=1; Domain=o; HttpOnly", "a=1; HttpOnly"),
+            ("", "a=1;Domain=.O;Path=/x", "a=1; Path=/x"),
+            (
+                "",
+                "a=1; Domain=other; Path=/x",
+                "a=1; Domain=other; Path=/x",
+            ),
+            ("", "a=1", "a=1"),
+            ("", "a=1; Path", "a=1; Path"),
+        ] {
+            let routes = routes(base);
+            let host = HeaderValue::from_static("site.test");
+            let path = PathAndQuery::from_static("/");
+            let tried = &mut TriedServers::default();
+            let destination = routes.destination(&path, Some(&host), HostPolicy::Preserve, tried);
+            let destination = destination.expect("a server").expect("a destination");
+            let mut headers = HeaderMap::new();
+            headers.insert(SET_COOKIE, HeaderValue::from_str(cookie).expect("a value"));
+            ResponseReferences::from_destination(&destination).translate_cookies(&mut headers);
+            assert_eq!(headers[SET_COOKIE], expected, "{base} {cookie}");
         }
     }
 

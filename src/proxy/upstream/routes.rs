@@ -10,6 +10,7 @@ use crate::proxy::config_error::{InvalidUpstream, UpstreamProblem};
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::proxy::field_value::header_value;
 
+use super::confinement::{is_plain, may_leave_root, routed_path, widest_reading};
 use super::options::ClientOptions;
 use super::server::{ChosenServer, MAX_SERVERS, Servers, TriedServers};
 
@@ -95,8 +96,23 @@ impl UpstreamRoutes {
         prefixed.chain([&self.default])
     }
 
-    /// The upstream that is responsible for a path.
+    /// Whether a path is for one upstream, and below the path of its URL, however its server reads
+    /// it.
+    pub(in crate::proxy) fn is_confined(&self, path: &str) -> bool {
+        if is_plain(path) || (self.by_prefix.is_empty() && self.default.base_path.is_empty()) {
+            return true;
+        }
+        let upstream = self.upstream_of(path);
+        std::ptr::eq(upstream, self.upstream_of(&widest_reading(path)))
+            && (upstream.base_path.is_empty() || !may_leave_root(path))
+    }
+
+    /// The upstream that is responsible for a path, by its normal form.
     pub(super) fn upstream_of(&self, path: &str) -> &Upstream {
+        if self.by_prefix.is_empty() {
+            return &self.default;
+        }
+        let path = routed_path(path);
         let matches = |prefix: &str| {
             let rest = path.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

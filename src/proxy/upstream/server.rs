@@ -34,7 +34,7 @@ pub(super) const MAX_SERVERS: usize = 64;
 
 /// One server of an upstream.
 #[derive(Debug)]
-pub(in crate::proxy) struct Server {
+pub(in crate::proxy) struct UpstreamServer {
     pub(in crate::proxy) authority: Authority,
     pub(in crate::proxy) client: UpstreamClient,
     pending: RequestCount,
@@ -52,7 +52,7 @@ enum Availability {
     Probe,
 }
 
-impl Server {
+impl UpstreamServer {
     fn new(scheme: &Scheme, authority: Authority, options: &ClientOptions) -> Self {
         let mut url = http::uri::Parts::default();
         url.scheme = Some(scheme.clone());
@@ -111,7 +111,7 @@ impl Server {
 /// The servers of one upstream. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Servers {
-    servers: Arc<[Arc<Server>]>,
+    servers: Arc<[Arc<UpstreamServer>]>,
     next: Arc<AtomicUsize>,
 }
 
@@ -125,7 +125,7 @@ impl Servers {
         authorities: impl IntoIterator<Item = Authority>,
         options: &ClientOptions,
     ) -> Self {
-        let server = |authority| Arc::new(Server::new(scheme, authority, options));
+        let server = |authority| Arc::new(UpstreamServer::new(scheme, authority, options));
         Self {
             servers: authorities.into_iter().map(server).collect(),
             next: Arc::default(),
@@ -180,15 +180,15 @@ impl Servers {
 /// The server of one request.
 #[derive(Debug)]
 pub(in crate::proxy) struct ChosenServer {
-    server: Arc<Server>,
+    server: Arc<UpstreamServer>,
     /// `None` if there is no other to choose.
     pub(in crate::proxy) in_flight: Option<RequestInFlight>,
 }
 
 impl Deref for ChosenServer {
-    type Target = Server;
+    type Target = UpstreamServer;
 
-    fn deref(&self) -> &Server {
+    fn deref(&self) -> &UpstreamServer {
         &self.server
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     async fn the_server_with_the_fewest_requests_is_chosen() {
         let servers = servers(3);
         let mut under_way: Vec<_> = (0..9).map(|_| choose(&servers)).collect();
-        let pending = |server: &Arc<Server>| server.pending.get();
+        let pending = |server: &Arc<UpstreamServer>| server.pending.get();
         assert!(servers.servers.iter().all(|server| pending(server) == 3));
         under_way.retain(|chosen| chosen.authority != "s1:80");
         for _ in 0..3 {

@@ -85,7 +85,7 @@ async fn a_write_that_is_carried_out_on_its_head_leaves_nothing_stale() {
     let (_origin, proxy, written) = acting_on_heads(steps, &LONG).await;
     let expects = "content-length: 3\r\nexpect: 100-continue";
     for (version, said) in [
-        write("DELETE", "content-length: 1", ""),
+        write("DELETE", "content-length: 2", "x"),
         write("POST", "transfer-encoding: chunked", "3\r\nabc\r\n"),
         write("PATCH", "transfer-encoding: chunked", "3\r\nabc\r\n0\r\n"),
         write("PUT", expects, ""),

@@ -7,3 +7,4 @@ mod repetition;
 #[cfg(feature = "proxy-tls")]
 mod server_names;
 mod servers;
+mod versions;

@@ -25,12 +25,12 @@ impl HeadClock {
     }
 
     /// Starts from zero: all content that the client has sent so far was handed to the connection.
-    pub(super) fn restart(&self) {
+    pub(in crate::proxy::body) fn restart(&self) {
         self.set(Some(Instant::now()));
     }
 
     /// Stops: the proxy waits for the client's content.
-    pub(super) fn stop(&self) {
+    pub(in crate::proxy::body) fn stop(&self) {
         self.set(None);
     }
 

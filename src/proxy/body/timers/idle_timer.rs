@@ -15,6 +15,8 @@ pub(in crate::proxy) enum StalledBody {
     Client,
     /// The upstream paused within the response's content.
     Upstream,
+    /// The reader of the response paused.
+    Reader,
 }
 
 impl fmt::Display for StalledBody {
@@ -22,6 +24,7 @@ impl fmt::Display for StalledBody {
         f.write_str(match self {
             Self::Client => "the client stopped sending its content",
             Self::Upstream => "the upstream stopped sending its content",
+            Self::Reader => "the response's reader stopped reading",
         })
     }
 }
@@ -33,13 +36,13 @@ impl std::error::Error for StalledBody {}
 /// The timer runs only between a poll that found nothing and the next frame. A body that is not
 /// polled cannot be late.
 #[derive(Debug)]
-pub(super) struct IdleTimer {
+pub(in crate::proxy::body) struct IdleTimer {
     timeout: Duration,
     running: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleTimer {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(in crate::proxy::body) fn new(timeout: Duration) -> Self {
         Self {
             timeout,
             running: None,
@@ -47,14 +50,14 @@ impl IdleTimer {
     }
 
     /// Starts the timer unless it runs already; ready when the timeout has passed.
-    pub(super) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::proxy::body) fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.timeout;
         let timer = self.running.get_or_insert_with(|| Box::pin(sleep(timeout)));
         timer.as_mut().poll(cx)
     }
 
     /// Stops the timer: a frame has arrived.
-    pub(super) fn stop(&mut self) {
+    pub(in crate::proxy::body) fn stop(&mut self) {
         self.running = None;
     }
 }

@@ -1,0 +1,219 @@
+//! One client's connection: its requests, and how long it may go without progress.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// How far the requests of one connection are. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Activity(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Requests without the end of their response.
+    open: AtomicUsize,
+    /// Those of them that wait for the service, not for the client.
+    waiting: AtomicUsize,
+    /// Those of them that have no content.
+    without_content: AtomicUsize,
+    /// Whether a request has come, or a part of a response was taken, since the last look.
+    has_progress: AtomicBool,
+    /// Whether there was any request.
+    has_request: AtomicBool,
+}
+
+/// What a connection has done since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on, or waits for the service.
+    Some,
+    /// It has no request under way.
+    Idle,
+    /// Its client takes nothing of its responses.
+    Stalled,
+}
+
+impl Activity {
+    /// Counts a request until the returned value is dropped.
+    pub fn begin(&self, has_content: bool) -> OpenRequest {
+        let counts = &self.0;
+        counts.open.fetch_add(1, Ordering::Relaxed);
+        counts
+            .without_content
+            .fetch_add(usize::from(!has_content), Ordering::Relaxed);
+        counts.waiting.fetch_add(1, Ordering::Relaxed);
+        counts.has_progress.store(true, Ordering::Relaxed);
+        counts.has_request.store(true, Ordering::Relaxed);
+        OpenRequest {
+            counts: counts.clone(),
+            is_waiting: true,
+            has_content,
+        }
+    }
+
+    /// Whether all that is awaited is the service's response: a client that closes its half of the
+    /// connection may still read.
+    pub fn awaits_response(&self) -> bool {
+        self.0.without_content.load(Ordering::Relaxed) > 0
+    }
+
+    fn has_request(&self) -> bool {
+        self.0.has_request.load(Ordering::Relaxed)
+    }
+
+    fn look(&self) -> Progress {
+        let counts = &self.0;
+        let has_progress = counts.has_progress.swap(false, Ordering::Relaxed);
+        if has_progress || counts.waiting.load(Ordering::Relaxed) > 0 {
+            return Progress::Some;
+        }
+        match counts.open.load(Ordering::Relaxed) {
+            0 => Progress::Idle,
+            _ => Progress::Stalled,
+        }
+    }
+}
+
+/// A request that is under way until this is dropped.
+#[derive(Debug)]
+pub struct OpenRequest {
+    counts: Arc<Counts>,
+    is_waiting: bool,
+    has_content: bool,
+}
+
+impl OpenRequest {
+    /// Whether the service, not the client, is waited for.
+    fn set_waiting(&mut self, is_waiting: bool) {
+        match (self.is_waiting, is_waiting) {
+            (true, false) => self.counts.waiting.fetch_sub(1, Ordering::Relaxed),
+            (false, true) => self.counts.waiting.fetch_add(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.is_waiting = is_waiting;
+    }
+
+    /// Attaches itself to a response, to end with that.
+    pub fn attach<B>(mut self, response: Response<B>) -> Response<ServedBody<B>> {
+        self.set_waiting(false);
+        response.map(|body| ServedBody {
+            body,
+            request: self,
+        })
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.set_waiting(false);
+        let content = usize::from(!self.has_content);
+        self.counts
+            .without_content
+            .fetch_sub(content, Ordering::Relaxed);
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// A response's body on its way to the client.
+    pub struct ServedBody<B> {
+        #[pin]
+        body: B,
+        request: OpenRequest,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ServedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        this.request.set_waiting(polled.is_pending());
+        if polled.is_ready() {
+            this.request
+                .counts
+                .has_progress
+                .store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The times that a connection has.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionTimeouts {
+    /// For the next request.
+    pub client: Duration,
+    /// For taking a part of a response.
+    pub idle: Duration,
+}
+
+/// Runs a connection to its end, `None` if it was given up for lack of progress. `shut_down` tells
+/// it to end after its requests.
+pub async fn run<C: Future>(
+    connection: C,
+    shut_down: impl Fn(Pin<&mut C>),
+    activity: Activity,
+    timeouts: ConnectionTimeouts,
+    mut shutdown: watch::Receiver<bool>,
+) -> Option<C::Output> {
+    let mut connection = pin!(connection);
+    // hyper has no timeout for the first bytes, by which it recognizes the protocol, nor for an
+    // HTTP/2 connection without requests.
+    let mut idle_at = Instant::now() + timeouts.client;
+    let mut stalled_at = Instant::now() + timeouts.idle;
+    let mut is_shut_down = false;
+    loop {
+        tokio::select! {
+            output = connection.as_mut() => return Some(output),
+            _ = shutdown.wait_for(|stops| *stops), if !is_shut_down => {
+                is_shut_down = true;
+                shut_down(connection.as_mut());
+            }
+            () = sleep_until(idle_at.min(stalled_at)) => {
+                let now = Instant::now();
+                if now >= idle_at && !activity.has_request() {
+                    return None;
+                }
+                match activity.look() {
+                    Progress::Some => {
+                        idle_at = now + timeouts.client;
+                        stalled_at = now + timeouts.idle;
+                    }
+                    Progress::Idle if now >= idle_at && is_shut_down => return None,
+                    Progress::Idle if now >= idle_at => {
+                        is_shut_down = true;
+                        shut_down(connection.as_mut());
+                        idle_at = now + timeouts.client;
+                    }
+                    Progress::Stalled if now >= stalled_at => return None,
+                    Progress::Idle => stalled_at = now + timeouts.idle,
+                    Progress::Stalled => idle_at = now + timeouts.client,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! An HTTP/2 client that sends what no library would.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::example::PATIENCE;
+
+const DATA: u8 = 0;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const ACK: u8 = 1;
+
+/// RFC 9113 §4.1.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a short frame");
+    let mut frame = length.to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A literal field without an index.
+fn literal(block: &mut Vec<u8>, name: &str, value: &str) {
+    block.push(0);
+    for text in [name, value] {
+        block.push(u8::try_from(text.len()).expect("a short text"));
+        block.extend(text.as_bytes());
+    }
+}
+
+/// A connection that answers pings, and does nothing else by itself.
+pub struct Http2Client {
+    stream: TcpStream,
+    next: u32,
+}
+
+impl Http2Client {
+    /// `window` is the size of its windows for responses.
+    pub async fn connect(port: u16, window: u32) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("it listens");
+        let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut settings = vec![0, 4];
+        settings.extend(window.to_be_bytes());
+        said.extend(frame(SETTINGS, 0, 0, &settings));
+        stream.write_all(&said).await.expect("it listens");
+        Self { stream, next: 1 }
+    }
+
+    /// Begins a request; one with content is not ended.
+    pub async fn request(&mut self, method: &str, path: &str, length: Option<usize>) -> u32 {
+        let mut block = Vec::new();
+        let length = length.map(|length| length.to_string());
+        for (name, value) in [
+            (":method", method),
+            (":scheme", "http"),
+            (":authority", "test.example"),
+            (":path", path),
+        ] {
+            literal(&mut block, name, value);
+        }
+        if let Some(length) = &length {
+            literal(&mut block, "content-length", length);
+        }
+        let (stream, end) = (self.next, u8::from(length.is_none()));
+        self.next += 2;
+        let headers = frame(1, 4 | end, stream, &block);
+        self.stream.write_all(&headers).await.expect("it listens");
+        stream
+    }
+
+    pub async fn data(&mut self, stream: u32, content: &[u8]) {
+        let data = frame(DATA, 0, stream, content);
+        self.stream.write_all(&data).await.expect("it listens");
+    }
+
+    /// Answers pings until the other side closes, and counts the content that comes.
+    pub async fn wait_for_end(mut self) -> usize {
+        let mut received = 0;
+        let end = async {
+            while let Ok(length) = self.answer_one().await {
+                received += length;
+            }
+        };
+        timeout(PATIENCE, end).await.expect("it is let go");
+        received
+    }
+
+    /// Answers pings for a while; whether the connection is still open.
+    pub async fn stays_for(&mut self, time: Duration) -> bool {
+        let answering = async { while self.answer_one().await.is_ok() {} };
+        timeout(time, answering).await.is_err()
+    }
+
+    async fn answer_one(&mut self) -> std::io::Result<usize> {
+        let mut prefix = [0; 9];
+        self.stream.read_exact(&mut prefix).await?;
+        let length = u32::from_be_bytes([0, prefix[0], prefix[1], prefix[2]]) as usize;
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).await?;
+        match (prefix[3], prefix[4]) {
+            (SETTINGS, 0) => self.stream.write_all(&frame(SETTINGS, ACK, 0, b"")).await?,
+            (PING, 0) => {
+                self.stream
+                    .write_all(&frame(PING, ACK, 0, &payload))
+                    .await?
+            }
+            (DATA, _) => return Ok(length),
+            _ => {}
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,7 @@
+//! Clients that take their time, and the others beside them.
+
+mod http2_client;
+mod limits;
+mod log;
+mod stalls;
+mod uploads;

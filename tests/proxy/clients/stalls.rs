@@ -1,0 +1,179 @@
+//! Clients that neither read nor say anything.
+
+use std::time::{Duration, Instant};
+
+use super::http2_client::Http2Client;
+use crate::example::{Example, PATIENCE};
+use crate::origin::{Origin, Step, fresh, ok};
+use crate::raw::{Raw, exchange, last_get};
+
+const TIMES: [&str; 4] = ["--client-timeout", "400ms", "--idle-timeout", "400ms"];
+
+async fn proxy(origin: &Origin, options: &[&str]) -> Example {
+    let url = origin.url();
+    Example::start("proxy", &[&["--upstream", &url], options].concat()).await
+}
+
+async fn until_closed(origin: &Origin, count: usize) {
+    let begin = Instant::now();
+    while origin.closed() < count {
+        assert!(begin.elapsed() < PATIENCE, "the upstream is not let go");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// N26: a client that opens no window pins neither a stored response nor an upstream's connection.
+#[tokio::test]
+async fn a_client_with_a_closed_window_is_let_go() {
+    let hit = "x".repeat(100_000);
+    let begin = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
+    let origin = Origin::start(move |heard| match heard.head.contains("/hot") {
+        true => vec![Step::Say(fresh(&hit).into_bytes())],
+        false => vec![Step::Say(begin.clone()), Step::Forever(vec![b'x'; 1 << 16])],
+    })
+    .await;
+    let proxy = proxy(&origin, &TIMES).await;
+    exchange(proxy.port(), last_get("/hot")).await;
+    for path in ["/hot", "/endless"] {
+        for window in [0, 1000] {
+            let mut client = Http2Client::connect(proxy.port(), window).await;
+            client.request("GET", path, None).await;
+            assert_eq!(client.wait_for_end().await, window as usize, "{path}");
+        }
+    }
+    until_closed(&origin, 2).await;
+}
+
+/// One stream that stalls beside others that go on does not pin its upstream's connection.
+#[tokio::test]
+async fn a_stream_that_stalls_beside_others_is_let_go() {
+    let begin = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec();
+    let origin = Origin::start(move |heard| match heard.head.contains("/small") {
+        true => vec![Step::Say(ok("", "small").into_bytes())],
+        false => vec![Step::Say(begin.clone()), Step::Forever(vec![b'x'; 1 << 16])],
+    })
+    .await;
+    let proxy = proxy(&origin, &TIMES).await;
+    let mut client = Http2Client::connect(proxy.port(), 1000).await;
+    client.request("GET", "/endless", None).await;
+    let begin = Instant::now();
+    while origin.closed() == 0 {
+        assert!(begin.elapsed() < PATIENCE, "the upstream is not let go");
+        client.request("GET", "/small", None).await;
+        assert!(
+            client.stays_for(Duration::from_millis(50)).await,
+            "others go on"
+        );
+    }
+}
+
+/// A client of HTTP/2 that answers pings, and asks for nothing.
+#[tokio::test]
+async fn an_idle_client_that_answers_pings_is_let_go() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let proxy = proxy(&origin, &TIMES).await;
+    let idle = Http2Client::connect(proxy.port(), 65_535).await;
+    assert_eq!(idle.wait_for_end().await, 0);
+    let mut once = Http2Client::connect(proxy.port(), 65_535).await;
+    once.request("GET", "/", None).await;
+    assert_eq!(once.wait_for_end().await, 5);
+}
+
+/// A response that takes long is no idle client, of whatever version.
+#[tokio::test]
+async fn a_client_that_waits_for_its_response_is_not_idle() {
+    let origin = Origin::start(|_| {
+        let pause = Step::Pause(Duration::from_millis(1500));
+        vec![pause, Step::Say(ok("", "hello").into_bytes())]
+    })
+    .await;
+    let proxy = proxy(&origin, &TIMES).await;
+    let mut client = Http2Client::connect(proxy.port(), 65_535).await;
+    client.request("GET", "/", None).await;
+    let last = exchange(proxy.port(), last_get("/"));
+    let (said, received) = tokio::join!(last, client.wait_for_end());
+    assert!(said.ends_with("hello"), "{said}");
+    assert_eq!(received, 5);
+}
+
+const AGREED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+const HANDSHAKE: &str =
+    "GET /chat HTTP/1.1\r\nhost: test.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+
+#[tokio::test]
+async fn a_silent_websocket_is_closed_and_one_that_is_used_is_not() {
+    let origin = Origin::start(|_| vec![Step::Say(AGREED.into()), Step::Echo]).await;
+    let proxy = proxy(&origin, &["--tunnel-timeout", "500ms"]).await;
+    let mut silent = Raw::connect(proxy.port()).await;
+    silent.say(HANDSHAKE).await;
+    silent.hear_until("\r\n\r\n").await;
+    let mut used = Raw::connect(proxy.port()).await;
+    used.say(HANDSHAKE).await;
+    used.hear_until("\r\n\r\n").await;
+    for number in 0..20 {
+        used.say(format!("{number};")).await;
+        used.hear_until(&format!("{number};")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(silent.hear_all().await, "");
+    assert_eq!(used.hear_all().await, "");
+    until_closed(&origin, 2).await;
+}
+
+#[tokio::test]
+async fn websockets_are_bounded() {
+    let origin = Origin::start(|heard| match heard.field("upgrade").is_empty() {
+        true => vec![Step::Say(ok("", "no").into_bytes())],
+        false => vec![Step::Say(AGREED.into()), Step::Echo],
+    })
+    .await;
+    let proxy = proxy(&origin, &["--max-tunnels", "1"]).await;
+    let mut first = Raw::connect(proxy.port()).await;
+    first.say(HANDSHAKE).await;
+    assert!(
+        first
+            .hear_until("\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 101 ")
+    );
+    let mut second = Raw::connect(proxy.port()).await;
+    second.say(HANDSHAKE).await;
+    assert!(second.hear_until("no").await.starts_with("HTTP/1.1 200 "));
+    drop(first);
+    let begin = Instant::now();
+    loop {
+        let mut third = Raw::connect(proxy.port()).await;
+        third.say(HANDSHAKE).await;
+        if third
+            .hear_until("\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 101 ")
+        {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "there is no room again");
+    }
+}
+
+/// N46: a client that has said all it has to say may still listen.
+#[tokio::test]
+async fn an_answer_to_a_half_closed_client_arrives() {
+    let origin = Origin::start(|_| {
+        let pause = Step::Pause(Duration::from_millis(300));
+        vec![pause, Step::Say(ok("", "hello").into_bytes())]
+    })
+    .await;
+    let proxy = proxy(&origin, &[]).await;
+    for request in [
+        "GET /a HTTP/1.1\r\nhost: test.example\r\n\r\n",
+        "DELETE /b HTTP/1.1\r\nhost: test.example\r\n\r\n",
+        "GET /c HTTP/1.0\r\n\r\n",
+    ] {
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say(request).await;
+        raw.stop_saying().await;
+        let said = raw.hear_all().await;
+        assert!(said.ends_with("hello"), "{request}: {said}");
+    }
+}

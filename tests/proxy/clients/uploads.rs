@@ -1,0 +1,151 @@
+//! Uploads that stall beside requests of others.
+
+use std::time::{Duration, Instant};
+
+use super::http2_client::Http2Client;
+use crate::example::{Example, PATIENCE};
+use crate::origin::{Origin, Step, ok};
+use crate::raw::{Raw, exchange, last_get};
+
+/// An origin that reads the content of each request before it answers.
+async fn reading() -> Origin {
+    Origin::start(|_| vec![Step::Content, Step::Say(ok("", "hello").into_bytes())]).await
+}
+
+fn put(length: usize, content: &str) -> String {
+    format!("PUT /up HTTP/1.1\r\nhost: test.example\r\ncontent-length: {length}\r\n\r\n{content}")
+}
+
+/// Misses and writes of others, all in time.
+async fn assert_others_are_served(proxy: &Example) {
+    let begin = Instant::now();
+    for number in 0..5 {
+        let said = exchange(proxy.port(), last_get(&format!("/{number}"))).await;
+        assert!(said.ends_with("hello"), "{said}");
+        let write = put(3, "abc").replace("host:", "connection: close\r\nhost:");
+        let said = exchange(proxy.port(), write).await;
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+/// N25: more slow uploads than there are places before the upstream.
+#[tokio::test]
+async fn uploads_that_stall_hold_up_no_other_request() {
+    let origin = reading().await;
+    let options = ["--upstream", &origin.url(), "--concurrency", "8"];
+    let proxy = Example::start("proxy", &options).await;
+    // Streams of HTTP/2 that have begun, and those that have not; connections of HTTP/1.1.
+    let mut clients = Vec::new();
+    for content in ["", "some"] {
+        let mut client = Http2Client::connect(proxy.port(), 65_535).await;
+        for _ in 0..20 {
+            let stream = client.request("POST", "/up", Some(1000)).await;
+            if !content.is_empty() {
+                client.data(stream, content.as_bytes()).await;
+            }
+        }
+        clients.push(client);
+    }
+    let mut raws = Vec::new();
+    for number in 0..20 {
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say(put(1000, if number % 2 == 0 { "" } else { "some" }))
+            .await;
+        raws.push(raw);
+    }
+    assert_others_are_served(&proxy).await;
+    drop((clients, raws));
+}
+
+/// An upload goes on after a pause, whether there is a place or not.
+#[tokio::test]
+async fn an_upload_goes_on_after_it_has_stalled() {
+    let origin = Origin::start(|heard| match heard.head.starts_with("GET") {
+        true => vec![Step::Hang],
+        false => vec![Step::Content, Step::Say(ok("", "hello").into_bytes())],
+    })
+    .await;
+    let options = ["--upstream", &origin.url(), "--concurrency", "1"];
+    let proxy = Example::start("proxy", &options).await;
+    let mut upload = Raw::connect(proxy.port()).await;
+    upload.say(put(6, "abc")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It takes the place.
+    let mut other = Raw::connect(proxy.port()).await;
+    other.say(last_get("/")).await;
+    let begin = Instant::now();
+    while origin
+        .heard()
+        .iter()
+        .all(|heard| !heard.head.starts_with("GET"))
+    {
+        assert!(begin.elapsed() < PATIENCE, "there is no place");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    upload.say("def").await;
+    upload.hear_until("hello").await;
+}
+
+/// As many uploads may stall as there are places; one more ends the oldest.
+#[tokio::test]
+async fn uploads_that_stall_are_bounded() {
+    let origin = reading().await;
+    let options = ["--upstream", &origin.url(), "--concurrency", "2"];
+    let proxy = Example::start("proxy", &options).await;
+    let mut uploads = Vec::new();
+    for _ in 0..4 {
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say(put(6, "abc")).await;
+        // Until it has stalled.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        uploads.push(raw);
+    }
+    let mut uploads = uploads.into_iter();
+    for raw in uploads.by_ref().take(2) {
+        let said = raw.hear_all().await;
+        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    }
+    for mut raw in uploads {
+        raw.say("def").await;
+        raw.hear_until("hello").await;
+    }
+}
+
+/// A request without a place is answered 503 in time. A write without one invalidates nothing.
+#[tokio::test]
+async fn a_request_without_a_place_is_answered_503() {
+    let origin = Origin::start(|heard| match heard.request_line() {
+        "GET /hot HTTP/1.1" => vec![Step::Say(crate::origin::fresh("hot").into_bytes())],
+        _ => vec![Step::Content, Step::Hang],
+    })
+    .await;
+    let url = origin.url();
+    let options = [
+        "--upstream",
+        &url,
+        "--concurrency",
+        "1",
+        "--queue-timeout",
+        "200ms",
+    ];
+    let proxy = Example::start("proxy", &options).await;
+    exchange(proxy.port(), last_get("/hot")).await;
+    let mut hangs = Raw::connect(proxy.port()).await;
+    hangs.say(last_get("/hangs")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for method in ["GET", "PUT", "DELETE", "POST"] {
+        let path = if method == "GET" { "/other" } else { "/hot" };
+        let request = last_get(path).replacen("GET", method, 1);
+        let said = exchange(proxy.port(), request).await;
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+        assert!(said.contains("retry-after: 1\r\n"), "{said}");
+        assert!(said.contains("error=connection_limit_reached"), "{said}");
+        let hot = exchange(proxy.port(), last_get("/hot")).await;
+        assert!(hot.contains("; hit"), "{method}: {hot}");
+    }
+}

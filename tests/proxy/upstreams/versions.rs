@@ -1,0 +1,101 @@
+//! Upstreams of another version of HTTP.
+
+use http::Method;
+use tower_response_cache::proxy::ReverseProxy;
+
+use super::http2_origin::{CANCEL, DATA, Http2Origin, NO_ERROR, frame, head, hello, reset};
+use crate::call::{call, get, to};
+use crate::example::Example;
+use crate::origin::{Origin, Step};
+use crate::raw::{Raw, exchange, last_get};
+
+/// N53, RFC 9112 §2.3: the version of a message is that of its connection.
+#[tokio::test]
+async fn an_http_1_0_origin_does_not_close_the_connections_of_clients() {
+    for (said, is_closed, end) in [
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+            true,
+            "hello",
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 5\r\n\r\nhello",
+            false,
+            "hello",
+        ),
+        ("HTTP/1.0 200 OK\r\n\r\nhello", true, "0\r\n\r\n"),
+    ] {
+        let origin = Origin::start(move |_| match is_closed {
+            true => vec![Step::Say(said.into()), Step::Close],
+            false => vec![Step::Say(said.into())],
+        })
+        .await;
+        let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+        let mut raw = Raw::connect(proxy.port()).await;
+        for _ in 0..3 {
+            raw.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let head = raw.hear_until("\r\n\r\n").await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(!head.contains("connection:"), "{head}");
+            raw.hear_until(end).await;
+        }
+        // A client of HTTP/1.0 gets what it can read.
+        let old = exchange(proxy.port(), "GET / HTTP/1.0\r\nhost: a\r\n\r\n").await;
+        assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
+        assert!(old.ends_with("\r\n\r\nhello"), "{old}");
+    }
+}
+
+/// N57: hyper takes these resets for the end of the body.
+#[tokio::test]
+async fn a_reset_stream_is_no_end_of_a_response() {
+    for reason in [NO_ERROR, CANCEL] {
+        let origin = Http2Origin::start(move |event| {
+            let mut said = head(event.stream, &[("cache-control", "max-age=60")]);
+            said.extend(frame(DATA, 0, event.stream, b"hel"));
+            said.extend(reset(event.stream, reason));
+            Some(said)
+        })
+        .await;
+        let proxy = ReverseProxy::new(&origin.url())
+            .expect("a URL")
+            .http2_only(true);
+        for request in [get("/"), to(Method::DELETE, "/", &[("host", "a")])] {
+            let answer = call(&proxy, request).await.expect("a head");
+            answer.content.expect_err("it is cut off");
+        }
+        // It is neither stored nor told as whole.
+        let options = ["--upstream", &origin.url(), "--http2-upstream"];
+        let proxy = Example::start("proxy", &options).await;
+        for _ in 0..2 {
+            let said = exchange(proxy.port(), last_get("/")).await;
+            assert!(!said.ends_with("0\r\n\r\n"), "{said}");
+            assert!(!said.contains("; hit"), "{said}");
+        }
+    }
+}
+
+/// RFC 9113 §8.1: a server may reset a stream after its response to end the request's content.
+#[tokio::test]
+async fn a_whole_response_may_be_followed_by_a_reset() {
+    let origin = Http2Origin::start(|event| {
+        let mut said = Vec::new();
+        if event.is_head {
+            said = hello(event.stream);
+            said.extend(reset(event.stream, NO_ERROR));
+        }
+        Some(said)
+    })
+    .await;
+    let proxy = ReverseProxy::new(&origin.url())
+        .expect("a URL")
+        .http2_only(true);
+    let answer = call(&proxy, get("/")).await.expect("an answer");
+    assert_eq!(answer.content.as_deref(), Ok("hello"));
+    let endless = http::Request::post("/").header("host", "a");
+    let endless = endless
+        .body(crate::call::Endless::default())
+        .expect("a request");
+    let answer = call(&proxy, endless).await.expect("an answer");
+    assert_eq!(answer.content.as_deref(), Ok("hello"));
+}
