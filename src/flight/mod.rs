@@ -70,7 +70,7 @@ mod tests;
 pub(crate) use announcement::FlightOutcome;
 pub(crate) use budget::{Budget, BudgetLimits, BudgetShare, count_stored};
 pub(crate) use expiring_set::{ExpiringSet, ticks};
-pub(crate) use follower::{CallDriver, FlightResult};
+pub(crate) use follower::{CallDriver, FlightResult, Follower};
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
 pub(crate) use pacing::{

@@ -1,15 +1,12 @@
 //! One request among the flights of its key.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Method;
 
 use crate::backend::{Backend, JoinDecision};
-use crate::flight::{
-    BodyReader, BodyStream, Entered, FlightOutcome, FlightResult, JoinRules, Leader, Place,
-};
+use crate::flight::{BodyStream, Entered, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
@@ -21,7 +18,8 @@ use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
 
-use super::share_with_follower::{Followed, GroupCheck};
+use super::followed_flights::{FlightEnd, FollowedFlights};
+use super::share_with_follower::Followed;
 
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
@@ -34,21 +32,6 @@ const MAX_EXEMPT_FLIGHTS: usize = 4;
 const MAX_LOOKUPS: usize = 5;
 /// Responses that a request looks at, in place of its own call, once it has a place for that.
 const MAX_LOOKS: usize = 3;
-
-/// A flight that a request follows.
-struct Following<F> {
-    id: u64,
-    result: FlightResult<SharedHead>,
-    group_check: Option<GroupCheck<F>>,
-}
-
-/// The end of a flight for a request that followed it.
-pub(crate) struct FlightEnd<F> {
-    pub(super) outcome: FlightOutcome<SharedHead>,
-    pub(super) reader: Option<BodyReader>,
-    /// To be made before the response is shared.
-    pub(super) group_check: Option<GroupCheck<F>>,
-}
 
 /// A request that leads or follows flights of its key, and how many more it will try.
 pub(crate) struct FlightMember<F> {
@@ -72,8 +55,7 @@ pub(crate) struct FlightMember<F> {
     exempt_left: usize,
     /// The other kinds whose responses were refused, a bit for each.
     refused_kinds: u8,
-    /// The flights it follows. The first outcome counts.
-    followed: Vec<Following<F>>,
+    pub(super) followed: FollowedFlights<F>,
 }
 
 /// The part a request has in the flights of its key.
@@ -129,7 +111,7 @@ impl<F: Clone> FlightMember<F> {
             looks_left: MAX_LOOKS,
             exempt_left: MAX_EXEMPT_FLIGHTS,
             refused_kinds: 0,
-            followed: Vec::new(),
+            followed: FollowedFlights::new(),
         }
     }
 
@@ -242,18 +224,10 @@ impl<F: Clone> FlightMember<F> {
                 self.lookups_left -= 1;
                 Joined::RetryLookup
             }
-            Entered::Follower(mut follower) => {
+            Entered::Follower(follower) => {
                 self.looks_left -= usize::from(has_place);
-                let (id, time_left) = (follower.flight_id(), follower.time_left());
-                if self.followed.iter().all(|known| known.id != id) {
-                    follower.detach_call();
-                    let fences = follower.take_flight_fence().zip(own);
-                    self.followed.push(Following {
-                        id,
-                        result: follower.wait(),
-                        group_check: fences.map(|(flight, own)| GroupCheck { flight, own }),
-                    });
-                }
+                let time_left = follower.time_left();
+                self.followed.add(follower, own);
                 Joined::Follower(time_left)
             }
         }
@@ -291,23 +265,8 @@ impl<F: Clone> FlightMember<F> {
         timeout: Duration,
     ) -> Waited<F> {
         let timeout = timeout.min(self.time_left(state));
-        let followed = with_timeout(timeout, poll_fn(|cx| self.poll_followed(cx))).await;
+        let followed = with_timeout(timeout, poll_fn(|cx| self.followed.poll(cx))).await;
         followed.map_or(Waited::TimedOut, Waited::Outcome)
-    }
-
-    /// The first outcome of the flights it follows.
-    pub(super) fn poll_followed(&mut self, cx: &mut Context<'_>) -> Poll<FlightEnd<F>> {
-        for index in 0..self.followed.len() {
-            if let Poll::Ready((outcome, reader)) = self.followed[index].result.as_mut().poll(cx) {
-                let Following { group_check, .. } = self.followed.swap_remove(index);
-                return Poll::Ready(FlightEnd {
-                    outcome,
-                    reader,
-                    group_check,
-                });
-            }
-        }
-        Poll::Pending
     }
 
     /// Notes a flight without a response for this request.

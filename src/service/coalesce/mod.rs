@@ -13,6 +13,7 @@
 
 mod awaited_refresh;
 pub(crate) mod deliver;
+pub(crate) mod followed_flights;
 pub(crate) mod member;
 pub(crate) mod release_followers;
 pub(crate) mod run_fill;
@@ -34,7 +35,8 @@ use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
 
 use self::awaited_refresh::{AwaitingClient, give_up_waiting, patience_left, use_stale};
-use self::member::{FlightEnd, FlightMember, Joined, Waited};
+use self::followed_flights::FlightEnd;
+use self::member::{FlightMember, Joined, Waited};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
 use super::bounds::{InnerBody, InnerService};
@@ -221,30 +223,43 @@ async fn join_flights<B: Backend, Res>(
         {
             return JoinOutcome::Stale(hit);
         }
-        let followed = match waited {
-            Waited::Outcome(followed) => followed,
-            Waited::CanJoin => continue,
-            Waited::RetryLookup => match lookup_again(state, &mut member, fill, outgoing).await {
-                Some(hit) => return respond(hit),
-                None => continue,
-            },
-            Waited::TimedOut if state.config.coalesce.coalesce_timeout.is_zero() => {
-                fill.miss.refusal = Some(Refusal::WaitedTooLong);
-                return JoinOutcome::Calls(Caller::Alone(None));
+        match waited {
+            Waited::Outcome(end) => {
+                if let Some(ended) = use_outcome(state, &mut member, end, fill, outgoing) {
+                    return ended;
+                }
+            }
+            Waited::CanJoin => {}
+            Waited::RetryLookup => {
+                if let Some(hit) = lookup_again(state, &mut member, fill, outgoing).await {
+                    return respond(hit);
+                }
             }
             Waited::TimedOut => {
-                member.note_slow_flight(state);
-                // The first follower to come back calls, too, with a fence of its own time; the
-                // others wait for both calls.
-                fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
-                continue;
+                if calls_alone_after_timeout(state, &mut member, fill) {
+                    return JoinOutcome::Calls(Caller::Alone(None));
+                }
             }
-        };
-        let ended = use_outcome(state, &mut member, followed, fill, outgoing);
-        if let Some(ended) = ended {
-            return ended;
         }
     }
+}
+
+/// Notes that a request has waited for too long. Returns whether it calls for itself alone now;
+/// otherwise it opens a flight.
+fn calls_alone_after_timeout<B: Backend>(
+    state: &LayerState<B>,
+    member: &mut FlightMember<B::Fence>,
+    fill: &mut Fill<B::Fence>,
+) -> bool {
+    if state.config.coalesce.coalesce_timeout.is_zero() {
+        fill.miss.refusal = Some(Refusal::WaitedTooLong);
+        return true;
+    }
+    member.note_slow_flight(state);
+    // The first follower to come back calls, too, with a fence of its own time; the others wait for
+    // both calls.
+    fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
+    false
 }
 
 /// Uses the outcome of a followed flight. `None` if it brought nothing for this request, which then

@@ -4,7 +4,7 @@
 use http::header::AGE;
 use http::{HeaderValue, Response};
 
-use crate::backend::{Backend, Group};
+use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
@@ -18,6 +18,8 @@ use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
+
+use super::followed_flights::GroupCheck;
 
 /// The use of a shared response for one follower.
 pub(crate) enum Followed<Res> {
@@ -33,20 +35,6 @@ pub(crate) enum Followed<Res> {
     TooOld,
     /// It may not be shared with this request.
     NotShareable,
-}
-
-/// The fences of a flight and of a request that follows it. The groups of the response must not
-/// have been invalidated between them.
-pub(crate) struct GroupCheck<F> {
-    pub(super) flight: F,
-    pub(super) own: F,
-}
-
-impl<F> GroupCheck<F> {
-    /// Whether the response, which is in these groups, may be shared.
-    fn holds<B: Backend<Fence = F>>(&self, backend: &B, groups: &[Group]) -> bool {
-        backend.has_current_groups(groups, &self.flight, &self.own)
-    }
 }
 
 /// Shares a response with a follower, where it may be.
@@ -89,15 +77,14 @@ pub(crate) fn follow<B: Backend, Res>(
         return Followed::Lost;
     };
     let reuse = reuse.filter(|_| reader.has_joined_whole());
-    let mut response = shared_response(shared, reader);
+    let (mut head, mut body) = shared_response(shared, reader).into_parts();
     let freshness = &shared.grant.freshness;
     // A request that came after the head gets a stored response, if only for a moment
     // (RFC 9111 §4).
     if reuse.is_some() || outgoing.at.monotonic() > freshness.received.monotonic() {
         let age = freshness.age(state.now()).as_secs();
-        response.headers_mut().insert(AGE, HeaderValue::from(age));
+        head.headers.insert(AGE, HeaderValue::from(age));
     }
-    let (mut head, mut body) = response.into_parts();
     if outgoing.has_client_conditions() {
         let (preconditions, confirmed) = (outgoing.preconditions(), outgoing.confirmed_content());
         let cut = cut_response(&mut head, preconditions, confirmed, state.now());

@@ -13,7 +13,8 @@ use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::timeout::with_timeout;
 
-use super::member::{FlightEnd, FlightMember, Waited};
+use super::followed_flights::FlightEnd;
+use super::member::{FlightMember, Waited};
 
 /// The first event for a request that waits for a place.
 enum First<F> {
@@ -43,7 +44,7 @@ impl<F: Clone> FlightMember<F> {
             let time_left = self.time_left_for_place(state, now);
             let timeout = time_left.min(place.time_to_more(limit, now));
             let first = poll_fn(|cx| {
-                if let Poll::Ready(outcome) = self.poll_followed(cx) {
+                if let Poll::Ready(outcome) = self.followed.poll(cx) {
                     return Poll::Ready(First::Outcome(outcome));
                 }
                 place.poll(limit, state.now(), cx).map(First::Granted)
