@@ -57,7 +57,7 @@ async fn a_hit_is_one_command() {
     for command in ["get", "set", "eval", "evalsha", "unlink", "exists"] {
         assert_eq!(server.calls(command).await, 0, "{command}");
     }
-    // One that varies: its rule and itself.
+    // One that varies: its rule and itself at once.
     for _ in 0..50 {
         assert!(instance.read(3, 0).await.is_hit());
     }
