@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tower_response_cache::backend::{Backend, Guarded, InvalidationTarget, Lookup};
 
-use crate::backend::{instance, options};
+use crate::backend::{begin, instance, options};
 use crate::support::redis::{FakeRedis, PATIENCE, RedisServer, Reply, Said, Tap, until};
 use crate::support::sample::{Sample, at};
 
@@ -147,4 +147,59 @@ async fn an_idle_connection_that_died_is_given_up() {
         guarded.invalidate(&target).await.is_ok()
     })
     .await;
+}
+
+/// A reply that is lost on a connection that goes on shifts all later ones. That of another script
+/// does not acknowledge an invalidation that the server has refused, because it had forgotten the
+/// script.
+#[tokio::test]
+async fn a_reply_to_another_command_acknowledges_no_invalidation() {
+    for is_replaced in [false, true] {
+        let server = RedisServer::start().await;
+        let tap = Tap::to(server.port()).await;
+        let one = options(&tap.url(), "test").max_connections(1).build();
+        let other = instance(&server);
+        let (a, b) = (
+            Sample::of(&one, "/a", "a").await,
+            Sample::of(&one, "/b", "b").await,
+        );
+        let new = Sample::of(&one, "/a", "new").await;
+        a.store(&one).await;
+        let of_a = one.fence(Some(a.key.resource())).await.expect("a fence");
+        let (of_a, of_b) = (of_a.expect("a fence"), b.fence(&one).await);
+        server.command(&["SCRIPT", "FLUSH"]).await;
+        // The server knows the script that stores again, and no other.
+        Sample::of(&other, "/c", "c").await.store(&other).await;
+        server.command(&["CONFIG", "RESETSTAT"]).await;
+        tap.lose_replies();
+        let lost = async { one.get(&a.key, at(0)).await };
+        let mut lost = Box::pin(lost);
+        assert!(!begin(&mut lost).await);
+        let asked = async || server.calls("mget").await == 1;
+        until("it was asked", asked).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(lost);
+        tap.pass();
+        let target = InvalidationTarget::Resource(*a.key.resource());
+        let invalidation = async {
+            match is_replaced {
+                false => one.invalidate(&target).await.is_ok(),
+                true => {
+                    let replaced = one.replace(&a.key, of_a, new.response.clone(), at(0));
+                    replaced.await.is_ok()
+                }
+            }
+        };
+        let mut invalidation = Box::pin(invalidation);
+        assert!(!begin(&mut invalidation).await);
+        let refused = async || server.calls("evalsha").await == 1;
+        until("it was refused", refused).await;
+        let put = b.put(&one, &of_b);
+        let (is_acknowledged, _) = tokio::join!(invalidation, async {
+            timeout(Duration::from_secs(1), put).await.ok()
+        });
+        let found = a.body(&other).await;
+        let is_old = found.as_deref() == Some("a");
+        assert!(!(is_acknowledged && is_old), "replaced: {is_replaced}");
+    }
 }

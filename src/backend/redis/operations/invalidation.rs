@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::{CommandError, LuaScript, ScriptCall};
-use crate::backend::redis::protocol::replies::token_held;
+use crate::backend::redis::protocol::replies::Receipt;
 use crate::backend::redis::protocol::tokens::{AllGroups, TOMBSTONE};
 use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
 use crate::backend::{GraceScope, InvalidationTarget};
@@ -122,12 +122,17 @@ impl ProtocolClient {
         keys: &[String],
         arguments: impl Fn() -> Vec<Bytes>,
     ) -> Result<GraceScope, CommandError> {
+        let receipt = Receipt::random();
         let call = ScriptCall {
             script,
             keys,
-            arguments,
+            arguments: || {
+                let mut arguments = arguments();
+                arguments.push(receipt.argument());
+                arguments
+            },
         };
-        let is_kept = self.run(call, |reply| token_held(&reply)).await?;
+        let is_kept = self.run(call, |reply| receipt.result(reply)).await?;
         Ok(match is_kept {
             true => GraceScope::AllInstances,
             false => GraceScope::Refused,

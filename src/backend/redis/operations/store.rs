@@ -11,7 +11,7 @@ use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
 use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
 use crate::backend::redis::protocol::keys::stripe_of;
-use crate::backend::redis::protocol::replies::{put_outcome, token_held};
+use crate::backend::redis::protocol::replies::{Receipt, put_outcome, stored_if, token_held};
 use crate::backend::redis::protocol::tokens::{TOMBSTONE, Token, TokenScope};
 use crate::backend::redis::protocol::ttl::entry_ttl;
 use crate::backend::{PutOutcome, StoredResponse};
@@ -111,6 +111,7 @@ impl ProtocolClient {
         keys.extend(self.namespace.fence_keys(resource));
         keys.push(self.namespace.namespace_token());
         keys.extend(self.entry_keys(key, &encoded));
+        let receipt = Receipt::random();
         // A retry offers the same lease again, unlike other scripts. That is safe: the first
         // attempt that stored has removed the captured token, so a second one stores nothing.
         let arguments = || {
@@ -118,6 +119,7 @@ impl ProtocolClient {
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
             arguments.push(Bytes::from_static(TOMBSTONE));
             arguments.extend(changed_stripe());
+            arguments.push(receipt.argument());
             arguments
         };
         let call = ScriptCall {
@@ -125,7 +127,8 @@ impl ProtocolClient {
             keys: &keys,
             arguments,
         };
-        let outcome = self.run(call, |reply| put_outcome(&reply)).await?;
+        let replaced = self.run(call, |reply| receipt.result(reply).map(stored_if));
+        let outcome = replaced.await?;
         // After the invalidation, for which a write waits. Without its body the entry is a miss.
         if let (PutOutcome::Stored, Some((body, ttl))) = (outcome, encoded.body()) {
             let location = self.namespace.body(key);

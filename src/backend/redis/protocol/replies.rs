@@ -1,6 +1,8 @@
 //! Parsing of replies. `None` means that the reply has an unexpected shape.
 
+use bytes::Bytes;
 use redis::Value;
+use uuid::Uuid;
 
 use crate::backend::PutOutcome;
 
@@ -35,13 +37,43 @@ pub(crate) fn token_held(value: &Value) -> Option<bool> {
     }
 }
 
-/// Returns the outcome of the scripts that store.
+/// Returns the outcome of the script that stores.
 pub(crate) fn put_outcome(value: &Value) -> Option<PutOutcome> {
-    let outcome = |held| match held {
+    token_held(value).map(stored_if)
+}
+
+/// Returns the outcome of a store whose token held, or not.
+pub(crate) fn stored_if(held: bool) -> PutOutcome {
+    match held {
         true => PutOutcome::Stored,
         false => PutOutcome::Superseded,
-    };
-    token_held(value).map(outcome)
+    }
+}
+
+/// A random value that a script which invalidates returns.
+///
+/// After a lost reply, each command gets the reply of a later one. Without a receipt, an invalidation
+/// that the server refused (`NOSCRIPT`) would count as acknowledged by the `1` of another script.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt([u8; 16]);
+
+impl Receipt {
+    pub(crate) fn random() -> Self {
+        Self(*Uuid::new_v4().as_bytes())
+    }
+
+    pub(crate) fn argument(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.0)
+    }
+
+    /// Returns the result behind the receipt; `None` if the reply is not that of its script.
+    pub(crate) fn result(&self, reply: Value) -> Option<bool> {
+        match bulk_string(reply)?.strip_prefix(&self.0)? {
+            b"1" => Some(true),
+            b"0" => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// Returns whether the reply to `UNLINK` of `count` keys is one.

@@ -1,9 +1,12 @@
 //! Scripts that remove tokens.
+//!
+//! Their last argument is a receipt, which they return in front of their result: a reply to another
+//! command is no acknowledgement.
 
 use super::entries::with_entries;
 
 /// Removes the leases of resources and the entries that they list, and changes the tokens of their
-/// stripes. Tombstones stay. Returns 1.
+/// stripes. Tombstones stay. Returns the receipt and 1.
 ///
 /// Keys: lease and stripe of each resource. Arguments: tombstone, 16 random bytes for the stripes,
 /// their time to live. It also works where Redis is out of memory and `maxmemory-policy` is
@@ -24,12 +27,12 @@ for index = 1, #KEYS, 2 do
   end
 end
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
-return 1"
+return ARGV[#ARGV] .. 1"
 );
 
 /// Puts tombstones in the place of tokens, or extends those that are there, and removes the entries
-/// that leases list. Returns 1, or 0 if Redis has no memory for one of them: then the token is
-/// removed.
+/// that leases list. Returns the receipt and 1, or 0 if Redis has no memory for one of them: then the token
+/// is removed.
 ///
 /// Keys: lease and stripe of each resource. Arguments: tombstone, its time to live.
 pub(super) const INVALIDATE_UNKNOWN: &str = with_entries!(
@@ -52,12 +55,12 @@ for index, key in ipairs(KEYS) do
   end
 end
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
-return kept"
+return ARGV[#ARGV] .. kept"
 );
 
 /// Removes the tokens of groups and that of all groups. A tombstone in the place of the latter is
-/// replaced by a new one for the rest of its time, or for a longer one. Returns 1, or 0 if Redis
-/// has no memory for a tombstone: then it is removed.
+/// replaced by a new one for the rest of its time, or for a longer one. Returns the receipt
+/// and 1, or 0 if Redis has no memory for a tombstone: then it is removed.
 ///
 /// Keys: token of all groups, of each group. Arguments: new tombstone; its time to live, 0 if none
 /// is needed.
@@ -70,7 +73,7 @@ if type(token) == 'string' and #token == #ARGV[1] and string.sub(token, 1, 1) ==
 end
 if ttl > 0 then
   ttl = string.format('%.0f', ttl)
-  if not redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl).err then return 1 end
+  if not redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl).err then return ARGV[#ARGV] .. 1 end
 end
 redis.call('UNLINK', KEYS[1])
-return ttl == 0 and 1 or 0";
+return ARGV[#ARGV] .. (ttl == 0 and 1 or 0)";

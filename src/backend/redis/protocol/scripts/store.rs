@@ -34,12 +34,12 @@ return 1"
 );
 
 /// Invalidates a resource, and stores an entry under a new lease if the captured token was still in
-/// its key. Returns 1 if it has stored, else 0. Tombstones stay, and nothing is stored over that of
-/// a lease.
+/// its key. Returns the receipt, see `invalidate`, and 1 if it has stored, else 0. Tombstones stay,
+/// and nothing is stored over that of a lease.
 ///
 /// Keys: captured token's key, lease, stripe, namespace token, entry; for a response with variants
 /// also rule, list of variants. Arguments: as `PUT`, then the new lease, tombstone, 16 random bytes
-/// for the stripe, its time to live.
+/// for the stripe, its time to live, receipt.
 pub(super) const REPLACE: &str = with_entries!(
     "\
 local values = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
@@ -53,14 +53,14 @@ if lease and lease ~= ARGV[10] then
   add_listed(gone, KEYS[2], lease, held and KEYS[5])
 end
 if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
-if not held then return 0 end
+if not held then return ARGV[#ARGV] .. 0 end
 redis.call('SET', KEYS[2], ARGV[9] .. ARGV[8], 'PX', ARGV[4])
 redis.call('SET', KEYS[5], ARGV[2], 'PX', ARGV[3])
 if KEYS[6] then
   redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[3])
   add_variant(KEYS[7], KEYS[5], ARGV[6], ARGV[4])
 end
-return 1"
+return ARGV[#ARGV] .. 1"
 );
 
 /// Removes an entry if the captured token is still in its key. Returns 1 if it held, else 0.
