@@ -35,38 +35,63 @@ use super::Backend;
 /// # Panics
 /// If the contract is broken. The message names the rule.
 pub async fn check<B: Backend>(make: impl Fn() -> B) {
-    finding::stores_and_finds(make()).await;
-    fences::refuses_a_put_after_an_invalidation(make()).await;
-    fences::refuses_every_kind_of_earlier_fence(make()).await;
+    // Boxed: together they would need more stack than a thread of tests has.
+    Box::pin(finding::stores_and_finds(make())).await;
+    Box::pin(fences::refuses_a_put_after_an_invalidation(make())).await;
+    Box::pin(fences::refuses_every_kind_of_earlier_fence(make())).await;
     for polls in 0..8 {
-        fences::stores_nothing_when_an_invalidation_overtakes_a_put(make(), polls).await;
+        Box::pin(fences::stores_nothing_when_an_invalidation_overtakes_a_put(
+            make(),
+            polls,
+        ))
+        .await;
     }
-    finding::invalidates_queries_and_variants_together(make()).await;
-    finding::leaves_other_resources_alone(make()).await;
-    finding::keeps_variants_apart(make()).await;
-    finding::a_key_is_looked_up_with_a_variant(make()).await;
-    finding::a_response_that_does_not_vary_replaces_the_rule(make()).await;
-    finding::a_rule_that_comes_back_finds_no_older_variant(make()).await;
-    fences::clears(make()).await;
-    fences::replaces_only_when_nothing_overlapped(make()).await;
-    fences::replaces_the_whole_resource(make()).await;
-    fences::removes_one_entry_under_a_fence_that_holds(make()).await;
-    groups::invalidates_all_members(make()).await;
-    groups::refuses_a_member_after_an_invalidation(make()).await;
+    Box::pin(finding::invalidates_queries_and_variants_together(make())).await;
+    Box::pin(finding::leaves_other_resources_alone(make())).await;
+    Box::pin(finding::keeps_variants_apart(make())).await;
+    Box::pin(finding::a_key_is_looked_up_with_a_variant(make())).await;
+    Box::pin(finding::a_response_that_does_not_vary_replaces_the_rule(
+        make(),
+    ))
+    .await;
+    Box::pin(finding::a_rule_that_comes_back_finds_no_older_variant(
+        make(),
+    ))
+    .await;
+    Box::pin(fences::clears(make())).await;
+    Box::pin(fences::replaces_only_when_nothing_overlapped(make())).await;
+    Box::pin(fences::replaces_the_whole_resource(make())).await;
+    Box::pin(fences::removes_one_entry_under_a_fence_that_holds(make())).await;
+    Box::pin(groups::invalidates_all_members(make())).await;
+    Box::pin(groups::refuses_a_member_after_an_invalidation(make())).await;
     for polls in 0..8 {
-        groups::stores_nothing_when_an_invalidation_overtakes_a_put(make(), polls).await;
+        Box::pin(groups::stores_nothing_when_an_invalidation_overtakes_a_put(
+            make(),
+            polls,
+        ))
+        .await;
     }
-    groups::leaves_other_groups_alone(make()).await;
-    groups::invalidates_many_targets(make()).await;
-    groups::replaces_only_when_no_group_overlapped(make()).await;
-    groups::joins_nothing_that_may_be_a_member(make()).await;
+    Box::pin(groups::leaves_other_groups_alone(make())).await;
+    Box::pin(groups::invalidates_many_targets(make())).await;
+    Box::pin(groups::replaces_only_when_no_group_overlapped(make())).await;
+    Box::pin(groups::joins_nothing_that_may_be_a_member(make())).await;
     for invalidation in validity::Invalidation::ALL {
         for polls in 0..8 {
-            validity::an_invalidation_during_a_lookup(make(), invalidation, polls).await;
-            validity::a_lookup_during_an_invalidation(make(), invalidation, polls).await;
+            Box::pin(validity::an_invalidation_during_a_lookup(
+                make(),
+                invalidation,
+                polls,
+            ))
+            .await;
+            Box::pin(validity::a_lookup_during_an_invalidation(
+                make(),
+                invalidation,
+                polls,
+            ))
+            .await;
         }
     }
-    grace::a_write_of_unknown_outcome_invalidates(make()).await;
-    grace::nothing_is_stored_in_the_period(make()).await;
-    finding::get_now_agrees_with_get(make()).await;
+    Box::pin(grace::a_write_of_unknown_outcome_invalidates(make())).await;
+    Box::pin(grace::nothing_is_stored_in_the_period(make())).await;
+    Box::pin(finding::get_now_agrees_with_get(make())).await;
 }
