@@ -141,12 +141,6 @@ impl<F, H> FlightMaps<F, H> {
         })
     }
 
-    /// Whether a key has a flight with a response, whose body is still expected to end.
-    pub(super) fn has_answered(&self, key: &CacheKey, rules: JoinRules) -> bool {
-        let current = self.current.get(key);
-        current.is_some_and(|flight| flight.has_response() && flight.is_alive(rules))
-    }
-
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.
     ///
     /// `new` gets the current flight of the key.

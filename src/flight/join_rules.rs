@@ -170,11 +170,6 @@ impl<F, H> Flight<F, H> {
         self.fence.as_ref().map_or(JoinDecision::Refuse, can_join)
     }
 
-    /// Whether a response that may be shared is there, or is about to be.
-    pub(super) fn has_response(&self) -> bool {
-        self.announcement.is_published() || self.variant_key.get().is_some()
-    }
-
     /// Whether the call has begun and has no outcome yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.call.get().is_some() && !self.announcement.is_published()

@@ -134,8 +134,7 @@ impl<F, H> Flights<F, H> {
         Some(flight.follow(rules, &can_join))
     }
 
-    /// Opens a flight for a background refresh of a key, unless one with a response is there
-    /// already, whatever its fence, or `rules` let no other refresh begin.
+    /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
     ///
     /// It takes the place of the current flight, and has the takeover timeout as it is: it is for
     /// no request that has waited for others. The fields with which it is to be made come with it:
@@ -150,9 +149,6 @@ impl<F, H> Flights<F, H> {
     ) -> Option<(Leader<F, H>, RefreshFields)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
-        if maps.has_answered(&key, join_rules) {
-            return None;
-        }
         let (request, fields) = maps.refreshes.choose_request(&key, rules, proven)?;
         let id = next_id();
         let begun = (request, fields);

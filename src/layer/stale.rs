@@ -36,6 +36,15 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: zero, not at all. It applies to responses without a `stale-while-revalidate`
     /// directive.
     ///
+    /// A refresh is made with the fields of the request that was answered. If it takes more than a
+    /// second and twice the usual time, or has failed, the next one is made with the fields of an
+    /// earlier request whose response was stored, so that no client can keep a response stale by
+    /// fields that make the inner service hang or fail. Its `Cookie`, credentials and sensitive
+    /// values are left out; if that brings nothing, the next one has those of the request that was
+    /// answered. The inner service sees fields such as `User-Agent` and `traceparent` of the earlier
+    /// request then, and the target, `Host` and extensions of the one that was answered. The fields
+    /// are kept for 2,048 keys at most, up to 2 KiB each.
+    ///
     /// A response whose refreshes are refused, because the page is not shareable any more, is not
     /// used for all of the window: not for requests with the same fields as one whose refresh was
     /// refused; and for none of a kind (plain, with cookies, with credentials, or with both) after

@@ -20,6 +20,7 @@ use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::origin_failures::Backoff;
 use crate::state::proven_requests::FoundRequest;
 use crate::state::shared_head::SharedHead;
 use crate::stats::Event;
@@ -63,7 +64,7 @@ pub(crate) fn begin_refresh<B: Backend>(
         reason,
         kind,
         request,
-        is_backing_off,
+        backoff,
         miss,
     } = due;
     let shared = &state.shared;
@@ -77,7 +78,8 @@ pub(crate) fn begin_refresh<B: Backend>(
     };
     let rules = RefreshRules {
         join_rules,
-        own: (!is_backing_off).then_some(own),
+        own: (backoff != Backoff::Holds).then_some(own),
+        has_failed: backoff != Backoff::None,
     };
     let mut proven = None;
     let find_proven = || {
@@ -144,13 +146,13 @@ impl<B: Backend> RefreshUnderWay<B> {
         }
     }
 
-    /// Notes that it was refused, if so: unless its request is remembered as one that is, it would
-    /// not have begun.
-    fn note_refusal(&self) {
+    /// Notes that it was refused, and returns whether it was: unless its request is remembered as
+    /// one that is, it would not have begun.
+    fn note_refusal(&self) -> bool {
         let uncacheable = &self.state.shared.coalescing.uncacheable;
         let now = self.state.now();
         let left = self.stale_use.saturating_sub(now.since(self.began));
-        uncacheable.note_refresh(self.noted, now, left);
+        uncacheable.note_refresh(self.noted, now, left)
     }
 }
 
@@ -167,12 +169,16 @@ fn stale_use_left(stored: &StoredResponse, now: Moment) -> Duration {
 
 impl<B: Backend> Drop for RefreshUnderWay<B> {
     fn drop(&mut self) {
-        let (now, backoff) = (self.state.now(), self.state.config.failure_backoff);
+        let now = self.state.now();
+        // A page that is refused to all is no failure: the next request finds that out, too.
+        let backoff = match self.note_refusal() {
+            true => Duration::ZERO,
+            false => self.state.config.failure_backoff,
+        };
         if now.since(self.began) < self.timeout {
             let failures = &self.state.shared.origin.failures;
             failures.end_refresh(self.noted, now, backoff);
         }
-        self.note_refusal();
     }
 }
 

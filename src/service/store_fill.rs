@@ -22,6 +22,7 @@ use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
+use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 use crate::state::LayerState;
@@ -104,15 +105,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let lookup_key = fill.miss.lookup_key;
     let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
     if grant.freshness.is_reusable() {
-        let uncacheable = &state.shared.coalescing.uncacheable;
-        let (at, ttl) = (
-            grant.freshness.received,
-            state.config.coalesce.uncacheable_ttl,
-        );
-        uncacheable.note_storable((&lookup_key, outgoing.kind), at, ttl);
-        if key != lookup_key {
-            uncacheable.note_storable((&key, outgoing.kind), at, ttl);
-        }
+        note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
     let length = announced_length(head, body);
     let is_for_others = !is_forced && outgoing.is_for_whole();
@@ -139,6 +132,25 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         proof,
         rules,
     }))
+}
+
+/// Remembers that a response which others may use can be stored, for the keys that it was looked up
+/// under and is stored under.
+fn note_storable<B: Backend>(
+    state: &LayerState<B>,
+    [lookup_key, key]: [&CacheKey; 2],
+    kind: RequestKind,
+    grant: &StoragePolicy,
+) {
+    let uncacheable = &state.shared.coalescing.uncacheable;
+    let (at, ttl) = (
+        grant.freshness.received,
+        state.config.coalesce.uncacheable_ttl,
+    );
+    uncacheable.note_storable((lookup_key, kind), at, ttl);
+    if key != lookup_key {
+        uncacheable.note_storable((key, kind), at, ttl);
+    }
 }
 
 /// Whether a response is refreshed while it is used.
@@ -209,9 +221,8 @@ pub(crate) fn commit<B: Backend>(
     let has_stale_window = has_stale_window(&storable.grant);
     let head = tagged(&state.config, storable.head, content.bytes());
     let response = head.with_content(content, trailers, cost);
-    let (key, lookup_key) = (storable.key, storable.lookup_key);
-    let (kind, proof) = (storable.kind, storable.proof);
-    let task = state.clone();
+    let (key, lookup_key, kind) = (storable.key, storable.lookup_key, storable.kind);
+    let (proof, task) = (storable.proof, state.clone());
     state.shared.background.run(async move {
         let refusal = store(&task, &key, fence, Arc::new(response), now).await;
         match refusal {

@@ -19,6 +19,17 @@ const UNREACHABLE: u8 = 2;
 /// A refresh was started, and has stored nothing yet.
 const REFRESH: u8 = 4;
 
+/// What recent failures mean for a refresh by a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backoff {
+    /// There are none.
+    None,
+    /// They are those of a few other requests, and say nothing of this one.
+    OfOthers,
+    /// It would only repeat a refresh that failed, or that is under way.
+    Holds,
+}
+
 /// Requests in backoff.
 #[derive(Debug, Default)]
 pub(crate) struct OriginFailures(NotedRequests);
@@ -72,14 +83,21 @@ impl OriginFailures {
         self.0.shorten(key, request, REFRESH, now, backoff);
     }
 
-    /// Whether a refresh now would only repeat one that failed, or that is under way.
-    pub(crate) fn is_backing_off(
+    /// What the failures of a key mean for a refresh by a request.
+    pub(crate) fn backoff(
         &self,
         key: NotedKey,
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
-    ) -> bool {
-        self.0.find(key, now, request).holding() != 0
+    ) -> Backoff {
+        let noted = self.0.find(key, now, request);
+        if noted.holding() != 0 {
+            Backoff::Holds
+        } else if noted.any != 0 {
+            Backoff::OfOthers
+        } else {
+            Backoff::None
+        }
     }
 
     /// The recent failures that hold for a request, as the stale uses that they allow; with

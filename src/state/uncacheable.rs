@@ -80,17 +80,19 @@ impl UncacheableRequests {
     /// the time `stale_use` in which the response that it was to replace could still be used
     /// without validation.
     ///
-    /// A rejected one says nothing of the stored response.
+    /// A rejected one says nothing of the stored response. Returns whether it was refused.
     pub(crate) fn note_refresh(
         &self,
         (key, request): (NotedKey, RequestDigest),
         now: Moment,
         stale_use: Duration,
-    ) {
-        if self.all.find(key, now, || request).alike == REFUSED {
+    ) -> bool {
+        let is_refused = self.all.find(key, now, || request).alike == REFUSED;
+        if is_refused {
             let ttl = stale_use.min(MAX_REFRESH_TTL);
             self.refreshes.note(key, request, REFUSED, now, ttl);
         }
+        is_refused
     }
 
     /// Whether the refresh of a response that has been stale for the time `stale_for` will be

@@ -1,12 +1,13 @@
 //! Background refreshes under way: how many of one key there may be at once, and with which fields.
 //!
-//! No request waits for a refresh, and each may hang because of the fields of its request. So
-//! another one begins beside one that has had no response for a while. Calls that requests wait for
-//! have no part in this: a client can force them.
+//! No request waits for a refresh, and each may hang, with or without a response head, because of
+//! the fields of its request. So another one begins beside one that has not ended for a while. Calls
+//! that requests wait for have no part in this: a client can force them.
 //!
 //! | under way | the next one begins | with the fields of |
 //! |---|---|---|
 //! | none | at once | the request that was answered |
+//! | none, after calls that have failed | at once | the proven request, if it has not failed, too |
 //! | others than the proven request | after its patience | the proven request |
 //! | the proven request, too | after the takeover timeout | the request that was answered |
 //! | some, and no request is proven | after the patience, which doubles with each | the same |
@@ -32,11 +33,10 @@ use crate::semantics::moment::Moment;
 /// hang to keep content stale.
 const MAX_REFRESHES: usize = 4;
 
-/// The shortest time without a response after which a refresh is not the only one.
+/// The shortest time after which a refresh is not the only one.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time without a response after which a call that usually takes `cost` takes longer than
-/// usual.
+/// The time after which a call that usually takes `cost` takes longer than usual.
 pub(crate) fn patience_for(cost: Duration) -> Duration {
     cost.saturating_mul(2).max(MIN_PATIENCE)
 }
@@ -65,10 +65,12 @@ pub(crate) struct RefreshRules {
     pub(crate) join_rules: JoinRules,
     /// The request that was answered; `None` if it may not make the call.
     pub(crate) own: Option<Refreshing>,
+    /// Whether the last call for the key has brought nothing.
+    pub(crate) has_failed: bool,
 }
 
 impl RefreshRules {
-    /// The time without a response after which a refresh takes longer than usual.
+    /// The time after which a request may begin a refresh of its own beside others.
     fn patience(&self, cost: Duration) -> Duration {
         let timeout = self.join_rules.takeover_timeout;
         patience_for(cost).min(timeout.max(MIN_PATIENCE))
@@ -100,14 +102,18 @@ impl RefreshesUnderWay {
         let age = |other: &UnderWay| rules.join_rules.now.since(other.began);
         let Some(waited) = all.iter().map(age).min() else {
             let own = rules.own.map(|own| (own, RefreshFields::Own));
-            return own.or_else(|| proven().map(|proven| (proven, RefreshFields::Proven)));
+            let proven = || proven().map(|proven| (proven, RefreshFields::Proven));
+            return match rules.has_failed {
+                true => proven().or(own),
+                false => own.or_else(proven),
+            };
         };
         if waited < MIN_PATIENCE {
             return None;
         }
         let is_other = |this: &Refreshing| all.iter().all(|other| other.request != this.request);
         if let Some(proven) = proven().filter(is_other) {
-            let is_due = waited >= rules.patience(proven.cost);
+            let is_due = waited >= patience_for(proven.cost);
             return is_due.then_some((proven, RefreshFields::Proven));
         }
         let own = rules.own?;
@@ -191,6 +197,7 @@ mod tests {
                 only_answered: false,
             },
             own,
+            has_failed: false,
         }
     }
 
@@ -269,6 +276,24 @@ mod tests {
         let proven = Some(refreshing(100, 1));
         assert_eq!(begin(&mut refreshes, 0, None, None), None);
         assert_eq!(begin(&mut refreshes, 0, None, proven), Some(Proven));
+    }
+
+    #[test]
+    fn the_proven_request_follows_one_that_has_failed() {
+        let refreshes = RefreshesUnderWay::default();
+        let (own, proven) = (Some(refreshing(1, 1)), Some(refreshing(100, 1)));
+        for (has_failed, proven, expected) in [
+            (false, proven, Own),
+            (true, proven, Proven),
+            (true, None, Own),
+        ] {
+            let rules = RefreshRules {
+                has_failed,
+                ..rules(0, own)
+            };
+            let chosen = refreshes.choose_request(&CacheKey::for_path("/a"), rules, || proven);
+            assert_eq!(chosen.map(|(_, fields)| fields), Some(expected));
+        }
     }
 
     /// Also with a takeover timeout of zero.

@@ -82,6 +82,7 @@ fn refresh_rules(seconds: u64) -> RefreshRules {
             request: 0,
             cost: Duration::ZERO,
         }),
+        has_failed: false,
     }
 }
 
@@ -149,10 +150,10 @@ fn a_flight_is_found_by_its_variants_key_too() {
 
     let leader = lead(&flights, 1, 0);
     leader.add_variant_key(variant);
-    assert!(lead_variant().is_none());
     drop(leader);
 
     let earlier = lead_variant();
+    assert!(lead_variant().is_none());
     let later = lead(&flights, 1, 0);
     later.add_variant_key(variant);
     drop(later);

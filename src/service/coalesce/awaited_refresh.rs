@@ -87,7 +87,7 @@ where
         reason: Refresh::Stale,
         kind: outgoing.kind,
         request: digest,
-        is_backing_off: failures.is_backing_off(noted, state.now(), || digest),
+        backoff: failures.backoff(noted, state.now(), || digest),
         miss,
     };
     if let Some(refresh) = begin_refresh(state, due) {

@@ -15,6 +15,7 @@ use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Miss;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::origin_failures::Backoff;
 use crate::state::uncacheable::ExpectedRefusal;
 
 /// A refresh that a hit is due for.
@@ -24,8 +25,8 @@ pub(crate) struct DueRefresh<F> {
     pub(crate) kind: RequestKind,
     /// The digest of its fields.
     pub(crate) request: RequestDigest,
-    /// Whether a call with these fields would only repeat one that failed, or that is under way.
-    pub(crate) is_backing_off: bool,
+    /// The failures of other refreshes.
+    pub(crate) backoff: Backoff,
     pub(crate) miss: Miss<F>,
 }
 
@@ -106,12 +107,12 @@ pub(super) fn due_refresh<B: Backend>(
         }
     }
     let failures = &shared.origin.failures;
-    let is_backing_off = failures.is_backing_off(noted, now, || digest);
+    let backoff = failures.backoff(noted, now, || digest);
     let has_proven_request = || {
         let proven = state.proven_request((key, kind), now);
         proven.is_some_and(|proven| proven.digest() != digest)
     };
-    if is_backing_off && !has_proven_request() {
+    if backoff == Backoff::Holds && !has_proven_request() {
         return RefreshDecision::None;
     }
     miss.note_answered_with(response.clone());
@@ -119,7 +120,7 @@ pub(super) fn due_refresh<B: Backend>(
         reason,
         kind,
         request: digest,
-        is_backing_off,
+        backoff,
         miss,
     }))
 }

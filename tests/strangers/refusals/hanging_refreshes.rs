@@ -244,3 +244,35 @@ async fn an_origin_that_hangs_has_few_refreshes_of_a_key() {
     println!("{calls} calls in a minute");
     assert!(calls <= 9, "{calls} calls");
 }
+
+/// L7: an origin that has become slow. Each client has fields of its own.
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_gets_slow_has_few_more_calls() {
+    for (seconds, most_at_once) in [(1, 1), (2, 2), (6, 2), (12, 3), (25, 4)] {
+        let counts = Arc::new([const { AtomicUsize::new(0) }; 3]);
+        let counted = counts.clone();
+        let origin = Origin::new(move |_: Request<()>| {
+            let counts = counted.clone();
+            let is_first = counts[0].fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                let under_way = counts[1].fetch_add(1, Ordering::SeqCst) + 1;
+                counts[2].fetch_max(under_way, Ordering::SeqCst);
+                sleep(if is_first { SLOW } else { seconds * SECOND }).await;
+                counts[1].fetch_sub(1, Ordering::SeqCst);
+                let directives = "max-age=5, stale-while-revalidate=86400";
+                Ok(answer(200, &[("cache-control", directives)], "page"))
+            }
+        });
+        let service = layer().layer(origin);
+        send(&service, traced(0)).await;
+        sleep(6 * SECOND).await;
+        for number in 1..3000 {
+            let got = send(&service, traced(number)).await;
+            assert!(got.is_hit());
+            sleep(100 * MS).await;
+        }
+        let [calls, _, at_once] = [0, 1, 2].map(|n| counts[n].load(Ordering::SeqCst));
+        println!("{seconds} s: {at_once} at once, {calls} calls");
+        assert!(at_once <= most_at_once, "{seconds} s: {at_once}");
+    }
+}

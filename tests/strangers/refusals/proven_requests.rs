@@ -10,7 +10,7 @@ use tower_response_cache::Cache;
 use tower_response_cache::backend::MemoryBackend;
 
 use super::layer;
-use crate::support::origin::{Origin, answer};
+use crate::support::origin::{Origin, answer, scripted};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, send, with};
 
@@ -23,6 +23,10 @@ enum Does {
     Answer,
     Hang,
     Fail(u16),
+    /// It fails after so many milliseconds.
+    FailLate(u64),
+    /// It sends a head, and no body.
+    Stall,
 }
 
 /// The fields of all requests that an origin got.
@@ -40,8 +44,9 @@ fn page(does: impl Fn(&Request<()>) -> Does + Send + Sync + 'static) -> (Origin,
     let begun = Instant::now();
     let seen = Seen::default();
     let fields = seen.clone();
+    let stalled = Arc::new(Mutex::new(Vec::new()));
     let origin = Origin::new(move |request: Request<()>| {
-        let does = does(&request);
+        let (does, stalled) = (does(&request), stalled.clone());
         let mut all = fields.0.lock().expect("no panic");
         all.push(request.headers().clone());
         drop(all);
@@ -50,6 +55,16 @@ fn page(does: impl Fn(&Request<()>) -> Does + Send + Sync + 'static) -> (Origin,
             match does {
                 Does::Answer => {}
                 Does::Hang => sleep(3600 * SECOND).await,
+                Does::FailLate(after) => {
+                    sleep(Duration::from_millis(after)).await;
+                    return Ok(answer(503, &[], "no"));
+                }
+                Does::Stall => {
+                    let (sender, body) = scripted();
+                    stalled.lock().expect("no panic").push(sender);
+                    let head = answer(200, &[("cache-control", FOR_ALL)], "");
+                    return Ok(head.map(|_| body));
+                }
                 Does::Fail(status) => return Ok(answer(status, &[], "no")),
             }
             let made = begun.elapsed().as_millis().to_string();
@@ -98,7 +113,14 @@ async fn oldest(
 /// Requests that fail at once, each with other fields: as many as back off for all.
 #[tokio::test(start_paused = true)]
 async fn different_failing_requests_keep_nothing_stale() {
-    for fault in [Does::Fail(503), Does::Fail(500), Does::Hang] {
+    for fault in [
+        Does::Fail(503),
+        Does::Fail(500),
+        Does::Hang,
+        // Too slow for eight of them within a backoff, too fast to be overtaken.
+        Does::FailLate(900),
+        Does::Stall,
+    ] {
         let (origin, _) = page(move |request| match has(request, "x-odd") {
             true => fault,
             false => Does::Answer,
@@ -109,6 +131,21 @@ async fn different_failing_requests_keep_nothing_stale() {
         println!("{fault:?}: {oldest:?}");
         assert!(oldest <= 6 * SECOND, "{fault:?}: {oldest:?}");
     }
+}
+
+/// Also where the stranger forces the calls.
+#[tokio::test(start_paused = true)]
+async fn forced_requests_without_a_body_keep_nothing_stale() {
+    let (origin, _) = page(|request| match has(request, "x-odd") {
+        true => Does::Stall,
+        false => Does::Answer,
+    });
+    let service = layer().layer(origin);
+    send(&service, honest(0)).await;
+    let forced = |number| with(odd(number), "cache-control", "no-cache");
+    let oldest = oldest(&service, honest, forced).await;
+    println!("{oldest:?}");
+    assert!(oldest <= 6 * SECOND, "{oldest:?}");
 }
 
 /// The cookies and credentials of a client are sent for no other one; all other fields are.
