@@ -46,13 +46,14 @@ impl<B: Backend> CacheLayer<B> {
     /// are kept for 2,048 keys at most, up to 2 KiB each.
     ///
     /// A response whose refreshes are refused, because the page is not shareable any more, is not
-    /// used for all of the window: not for requests with the same fields as one whose refresh was
-    /// refused; and for none of a kind (plain, with cookies, with credentials, or with both) after
-    /// refreshes of eight different requests were refused, or of three once the response has been
-    /// stale for a minute. These requests share a call, and wait for it. A response that may be
-    /// stored ends that. So one or two unusual requests of a client make no other client wait; with
-    /// three for a page that no other client has asked for in a minute, the next ones wait for one
-    /// call.
+    /// used at once for all of the window. A request with the same fields as one whose refresh was
+    /// refused does not use it. The others of a kind (plain, with cookies, with credentials, or with
+    /// both) call first after refreshes of eight different requests were refused, or of three once
+    /// the response has been stale for a minute. They share a call, and use the stale response if
+    /// that fails, or takes longer than a second and twice the time that the stored response took. A
+    /// refresh that is rejected for a fault of its request (a 4xx other than 401, 402, 403, 404, 410
+    /// and 451) does not count. A response that may be stored ends all that. So a few unusual
+    /// requests of a client make others wait for one call at most, and for a second if that hangs.
     #[must_use]
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.with(|config| config.stale.while_revalidate = window)
@@ -62,6 +63,12 @@ impl<B: Backend> CacheLayer<B> {
     /// 503 or 504, or an error (RFC 5861 §4).
     ///
     /// Default: zero, not at all. It applies to responses without a `stale-if-error` directive.
+    ///
+    /// When a call for the key has failed a moment ago (within
+    /// [`failure_backoff`](Self::failure_backoff) and the time that it took), a request waits for
+    /// its own call for a second, or for twice the time that the stored response took if that is
+    /// longer. Then it is answered with the stale response, and the call goes on. So an outage that
+    /// takes long to show makes each client wait for a second at most.
     #[must_use]
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.with(|config| config.stale.if_error = window)

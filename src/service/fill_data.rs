@@ -105,9 +105,8 @@ pub(crate) struct Miss<F> {
     /// The status of the stored response that a stored answer would replace.
     pub(crate) replaced_status: Option<StatusCode>,
     pub(crate) stored: StoredState,
-    /// Whether the stale response may be used without validation, but only if a call brings nothing
-    /// in time: refreshes of others were refused, which one client may have sent.
-    pub(crate) awaits_refresh: bool,
+    /// The use of the stale response if a call brings nothing in time. `None`: there is no limit.
+    pub(crate) fallback: Option<StaleUse>,
     /// Stored parts, where the whole response is not stored.
     // Boxed: few fills have them, and every fill moves them.
     pub(crate) parts: Option<Box<HeldParts<F>>>,
@@ -147,7 +146,7 @@ impl<F> Miss<F> {
             completed_fills,
             replaced_status: None,
             stored: StoredState::Nothing,
-            awaits_refresh: false,
+            fallback: None,
             parts: None,
             can_reuse_content: true,
             refusal: None,
@@ -222,6 +221,12 @@ impl<F> Miss<F> {
     pub(crate) fn is_known(&self) -> bool {
         let stored = self.stored_response();
         stored.is_some_and(|stored| stored.freshness().is_reusable())
+    }
+
+    /// Whether the stale response may be used without validation, but only if a call brings nothing:
+    /// refreshes of others were refused, which one client may have sent.
+    pub(crate) fn awaits_refresh(&self) -> bool {
+        self.fallback == Some(StaleUse::WhileRevalidate)
     }
 
     /// Whether a stale response matches the request.

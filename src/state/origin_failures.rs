@@ -3,10 +3,13 @@
 //!
 //! Only fetches that a refresh would have made alike count, each for its kind of request: what one
 //! client forces, or gets for its cookies, says nothing of the refreshes for others. Nor does one
-//! that fails for other fields, see [`noted_requests`](super::noted_requests).
+//! that fails for other fields, see [`noted_requests`](super::noted_requests). While calls fail, the
+//! others are not waited for beyond the usual time, that is all.
 
 use std::time::Duration;
 
+use crate::flight::ExpiringSet;
+use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 
@@ -32,12 +35,30 @@ pub(crate) enum Backoff {
 
 /// Requests in backoff.
 #[derive(Debug, Default)]
-pub(crate) struct OriginFailures(NotedRequests);
+pub(crate) struct OriginFailures {
+    requests: NotedRequests,
+    /// The keys of which a call has failed, for either stale use, as [`USES`] has them.
+    failing: [ExpiringSet; 2],
+}
+
+/// The notes on failures, and the stale uses that they allow.
+const USES: [(u8, StaleUse); 2] = [
+    (ERROR, StaleUse::IfError),
+    (UNREACHABLE, StaleUse::IfUnreachable),
+];
+
+/// The note on a failure that allows a stale use.
+fn note_of(use_: StaleUse) -> u8 {
+    match use_ {
+        StaleUse::IfUnreachable => UNREACHABLE,
+        StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => ERROR,
+    }
+}
 
 impl OriginFailures {
     /// Ends the backoff of a key: a new response is stored.
     pub(crate) fn forget(&self, key: NotedKey) {
-        self.0.forget(key);
+        self.requests.forget(key);
     }
 
     /// Notes a failure, by the stale use that it allows.
@@ -48,11 +69,34 @@ impl OriginFailures {
         now: Moment,
         backoff: Duration,
     ) {
-        let value = match use_ {
-            StaleUse::IfUnreachable => UNREACHABLE,
-            StaleUse::IfError | StaleUse::WhileRevalidate | StaleUse::MaxStale => ERROR,
-        };
-        self.0.note(key, request, value, now, backoff);
+        self.requests
+            .note(key, request, note_of(use_), now, backoff);
+    }
+
+    /// Notes that a call for a key has failed after the time `took`. The next one may take as long,
+    /// so that this holds longer than the backoff of its request.
+    pub(crate) fn note_failing(
+        &self,
+        key: &CacheKey,
+        use_: StaleUse,
+        now: Moment,
+        (backoff, took): (Duration, Duration),
+    ) {
+        let failing = USES.iter().zip(&self.failing);
+        for (_, keys) in failing.filter(|((value, _), _)| *value == note_of(use_)) {
+            if !backoff.is_zero() {
+                keys.remember(key, now, backoff.saturating_add(took));
+            }
+        }
+    }
+
+    /// The stale uses that the recent failures of a key allow, of whatever request. It says little
+    /// of other requests: they call all the same.
+    pub(crate) fn failing(&self, key: &CacheKey, now: Moment) -> impl Iterator<Item = StaleUse> {
+        let failing = USES.iter().zip(&self.failing);
+        failing
+            .filter(move |(_, keys)| keys.is_remembered(key, || now))
+            .map(|((_, use_), _)| *use_)
     }
 
     /// Notes that a refresh begins. Unless it stores something, requests with these fields begin no
@@ -69,7 +113,7 @@ impl OriginFailures {
             true => Duration::ZERO,
             false => timeout.saturating_add(backoff),
         };
-        self.0.note(key, request, REFRESH, now, ttl);
+        self.requests.note(key, request, REFRESH, now, ttl);
     }
 
     /// Notes that a refresh has ended. If it is not forgotten by now, or later because it stores
@@ -80,7 +124,7 @@ impl OriginFailures {
         now: Moment,
         backoff: Duration,
     ) {
-        self.0.shorten(key, request, REFRESH, now, backoff);
+        self.requests.shorten(key, request, REFRESH, now, backoff);
     }
 
     /// What the failures of a key mean for a refresh by a request.
@@ -90,7 +134,7 @@ impl OriginFailures {
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> Backoff {
-        let noted = self.0.find(key, now, request);
+        let noted = self.requests.find(key, now, request);
         if noted.holding() != 0 {
             Backoff::Holds
         } else if noted.any != 0 {
@@ -109,14 +153,10 @@ impl OriginFailures {
         request: impl FnOnce() -> RequestDigest,
         of_any: bool,
     ) -> impl Iterator<Item = StaleUse> {
-        let noted = self.0.find(key, now, request);
+        let noted = self.requests.find(key, now, request);
         let noted = if of_any { noted.any } else { noted.holding() };
-        [
-            (ERROR, StaleUse::IfError),
-            (UNREACHABLE, StaleUse::IfUnreachable),
-        ]
-        .into_iter()
-        .filter(move |(value, _)| noted & value != 0)
-        .map(|(_, use_)| use_)
+        USES.into_iter()
+            .filter(move |(value, _)| noted & value != 0)
+            .map(|(_, use_)| use_)
     }
 }

@@ -5,13 +5,13 @@
 //!           |- leader ---> run_fill -> origin, then deliver: followers, store
 //!           |- follower -> share_with_follower: the leader's response, if it may be shared
 //!           |- neither --> run_fill, alone
-//!           `- the calls it followed have failed: wait_for_place, then one of the above
+//!           |- the calls it followed have failed: wait_for_place, then one of the above
+//!           `- it has waited enough, and may use a stale response: stale_fallback
 //! ```
 //!
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
 //! this module decides who may share a response.
 
-mod awaited_refresh;
 pub(crate) mod deliver;
 pub(crate) mod followed_flights;
 pub(crate) mod member;
@@ -19,6 +19,7 @@ pub(crate) mod release_followers;
 pub(crate) mod run_fill;
 pub(crate) mod share_with_follower;
 pub(crate) mod shared_call;
+mod stale_fallback;
 mod wait_for_place;
 
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
@@ -33,17 +34,20 @@ use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::stats::Event;
+use crate::timeout::with_timeout;
 
-use self::awaited_refresh::{AwaitingClient, give_up_waiting, patience_left, use_stale};
 use self::followed_flights::FlightEnd;
 use self::member::{FlightMember, Joined, Waited};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
+use self::stale_fallback::{
+    WaitingClient, give_up_waiting, makes_no_other_call, patience_left, use_stale,
+};
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::repetition::can_repeat;
-use super::origin::stale_on_failure::stale_hit_in_backoff;
+use super::origin::stale_on_failure::{fallback_while_failing, stale_hit_in_backoff};
 use super::parts::find::answer_from_parts;
 use super::request::outgoing::OutgoingRequest;
 use super::request::preconditions::take_client_conditions;
@@ -81,7 +85,7 @@ where
         JoinOutcome::Calls(caller) => caller,
     };
     record_fetch(&state, fill.miss.reason);
-    if let Some(client) = AwaitingClient::new(&state, &fill, &outgoing) {
+    if let Some(client) = WaitingClient::new(&state, &fill, &outgoing) {
         let goes_on = matches!(caller, Caller::Leader(_));
         let called = call(state, inner, request, fill, outgoing, caller);
         return client.wait(Box::pin(called), goes_on).await;
@@ -169,8 +173,8 @@ fn prepare<B: Backend, Req>(
 enum JoinOutcome<Res, F> {
     /// A response of another request's fill, or one that was stored meanwhile.
     Response(Response<ResponseBody<Res>>),
-    /// A stale response, which is to be refreshed: the call that this request awaited brings nothing
-    /// for now.
+    /// A stale response, which is to be refreshed: the call that this request waited for brings
+    /// nothing for now.
     Stale(Hit),
     /// This request calls the inner service.
     Calls(Caller<F>),
@@ -198,13 +202,17 @@ async fn join_flights<B: Backend, Res>(
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
     loop {
+        if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, member.has_seen_failures()) {
+            return JoinOutcome::Stale(hit);
+        }
+        if fill.miss.fallback.is_none() {
+            fill.miss.fallback = fallback_while_failing(state, fill);
+        }
         if member.has_failed()
+            && makes_no_other_call(state, fill, outgoing)
             && let Some(hit) = give_up_waiting(state, fill)
         {
             return JoinOutcome::Stale(hit);
-        }
-        if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, member.has_seen_failures()) {
-            return respond(hit);
         }
         let now = began.take().unwrap_or_else(|| state.now());
         let waited = match member.join(state, fill, outgoing, now) {
@@ -214,8 +222,13 @@ async fn join_flights<B: Backend, Res>(
                 let timeout = time_left.min(patience_left(state, fill, outgoing));
                 member.wait(state, timeout).await
             }
-            Joined::NeedsPlace if fill.miss.awaits_refresh => Waited::TimedOut,
-            Joined::NeedsPlace => member.wait_for_place(state, fill, outgoing).await,
+            Joined::NeedsPlace if makes_no_other_call(state, fill, outgoing) => Waited::TimedOut,
+            Joined::NeedsPlace => {
+                let timeout = patience_left(state, fill, outgoing);
+                let waiting = member.wait_for_place(state, fill, outgoing);
+                let waited = with_timeout(timeout, waiting).await;
+                waited.unwrap_or(Waited::TimedOut)
+            }
             Joined::RetryLookup => Waited::RetryLookup,
         };
         if matches!(waited, Waited::TimedOut)

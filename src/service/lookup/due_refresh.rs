@@ -10,7 +10,7 @@ use crate::backend::{Backend, StoredResponse};
 use crate::random::uniform;
 use crate::semantics::freshness::{StoredTimes, early_refresh};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refresh;
+use crate::semantics::reason::{Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Miss;
 use crate::state::LayerState;
@@ -100,7 +100,7 @@ pub(super) fn due_refresh<B: Backend>(
                 ExpectedRefusal::No => {}
                 ExpectedRefusal::Alike => return RefreshDecision::Fetch(miss),
                 ExpectedRefusal::OfMany => {
-                    miss.awaits_refresh = true;
+                    miss.fallback = Some(StaleUse::WhileRevalidate);
                     return RefreshDecision::Fetch(miss);
                 }
             }

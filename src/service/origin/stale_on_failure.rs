@@ -31,7 +31,10 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
         let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);
         let noted = (key, state.digest_of(&outgoing.headers));
         let failures = &state.shared.origin.failures;
-        failures.note(noted, use_, now, state.config.failure_backoff);
+        let backoff = state.config.failure_backoff;
+        failures.note(noted, use_, now, backoff);
+        let took = now.since(outgoing.at);
+        failures.note_failing(&fill.miss.lookup_key, use_, now, (backoff, took));
     }
     let hit = stale_hit(fill, use_, now)?;
     let responder = Responder::new(state);
@@ -56,7 +59,7 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
 /// Whether a status is answered with a stale response where one may be used. A request that could
 /// have used it without a call does so whenever the call says nothing of the response.
 pub(crate) fn is_failure_for<F>(status: StatusCode, fill: &Fill<F>) -> bool {
-    is_failure(status) || fill.miss.awaits_refresh && is_transient(status)
+    is_failure(status) || fill.miss.awaits_refresh() && is_transient(status)
 }
 
 /// The stale response, if it may be used for this reason, or without validation.
@@ -69,7 +72,7 @@ pub(crate) fn stale_hit<F>(fill: &Fill<F>, use_: StaleUse, now: Moment) -> Optio
     let without_validation = StaleUse::WhileRevalidate;
     let use_ = if may_use(use_) {
         use_
-    } else if fill.miss.awaits_refresh && may_use(without_validation) {
+    } else if fill.miss.awaits_refresh() && may_use(without_validation) {
         without_validation
     } else {
         return None;
@@ -95,4 +98,19 @@ pub(crate) fn stale_hit_in_backoff<B: Backend>(
     let failures = &state.shared.origin.failures;
     let mut uses = failures.recent(key, now, request, has_seen_failures);
     uses.find_map(|use_| stale_hit(fill, use_, now))
+}
+
+/// The use of the stale response for a request whose call is not waited for beyond the usual time,
+/// because calls for the key have failed, of whatever request.
+pub(crate) fn fallback_while_failing<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+) -> Option<StaleUse> {
+    if !fill.miss.has_stale() {
+        return None;
+    }
+    let now = state.now();
+    let failures = &state.shared.origin.failures;
+    let mut uses = failures.failing(&fill.miss.lookup_key, now);
+    uses.find(|use_| stale_hit(fill, *use_, now).is_some())
 }

@@ -14,6 +14,7 @@ mod odd_requests;
 mod proven_requests;
 mod refreshes;
 mod rejections;
+mod slow_outages;
 
 use http::Request;
 use tower_response_cache::backend::MemoryBackend;

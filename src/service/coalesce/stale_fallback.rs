@@ -1,12 +1,15 @@
-//! A request that may use a stale response, but waits for a call first, because refreshes of others
-//! were refused.
+//! A request that has a stale response to turn to, and waits for its call for a limited time.
 //!
-//! Those may all have come from one client. So the call may neither fail nor hang at the cost of
-//! the request: where it brings nothing, the request uses the stale response as it would have
-//! without the others, and a refresh of its own runs in the background. Its call goes on when the request
-//! has waited long enough, if it is for others, too.
+//! | why it calls | it turns to the stale response |
+//! |---|---|
+//! | refreshes of others were refused | if the call fails, or takes too long |
+//! | the stale response may be used only if a call fails, and calls of others did | if the call takes too long; its own failure allows it in any case |
 //!
-//! Start at [`AwaitingClient`] for the request's own call, and at [`use_stale`] for that of others.
+//! Those others may all be one client. So a request does not go by them, and is no worse off for
+//! them either: when it turns to the stale response, a refresh of its own runs in the background,
+//! or its call goes on.
+//!
+//! Start at [`WaitingClient`] for the request's own call, and at [`use_stale`] for that of others.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,30 +37,39 @@ use crate::timeout::with_timeout;
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
-/// The time for which a request still waits for a call; without limit where it may not use a stale
-/// response.
+/// The time for which a request still waits for a call; without limit where it has no stale response
+/// to turn to.
 pub(super) fn patience_left<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Duration {
-    match fill.miss.awaits_refresh {
-        true => patience(&fill.miss).saturating_sub(state.now().since(outgoing.at)),
-        false => Duration::MAX,
+    match fill.miss.fallback {
+        Some(_) => patience(&fill.miss).saturating_sub(state.now().since(outgoing.at)),
+        None => Duration::MAX,
     }
 }
 
-/// The stale response of a request that awaits a refresh, which it gives up. Once that may not be
-/// used any more, the request is one like any other.
+/// Whether a request turns to its stale response once a call has failed that it waited for, or the
+/// calls of the key are paced for such failures.
+pub(super) fn makes_no_other_call<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> bool {
+    fill.miss.awaits_refresh() || patience_left(state, fill, outgoing).is_zero()
+}
+
+/// The stale response of a request that has waited enough. Once that may not be used any more, the
+/// request is one like any other.
 pub(super) fn give_up_waiting<B: Backend>(
     state: &LayerState<B>,
     fill: &mut Fill<B::Fence>,
 ) -> Option<Hit> {
-    if !fill.miss.awaits_refresh {
-        return None;
+    let hit = stale_hit(fill, fill.miss.fallback?, state.now());
+    if hit.is_none() {
+        fill.miss.fallback = None;
     }
-    let hit = stale_hit(fill, StaleUse::WhileRevalidate, state.now());
-    fill.miss.awaits_refresh = hit.is_some();
     hit
 }
 
@@ -96,9 +108,10 @@ where
     response
 }
 
-/// The client of a call that awaits a refresh.
-pub(super) struct AwaitingClient<B: Backend> {
+/// The client of a call that waits for a limited time.
+pub(super) struct WaitingClient<B: Backend> {
     state: LayerState<B>,
+    use_: StaleUse,
     stored: Arc<StoredResponse>,
     directives: RequestDirectives,
     method: Method,
@@ -107,19 +120,18 @@ pub(super) struct AwaitingClient<B: Backend> {
     patience: Duration,
 }
 
-impl<B: Backend> AwaitingClient<B> {
-    /// The client of a fill, if it awaits a refresh.
+impl<B: Backend> WaitingClient<B> {
+    /// The client of a fill, if it waits for a limited time.
     pub(super) fn new(
         state: &LayerState<B>,
         fill: &Fill<B::Fence>,
         outgoing: &OutgoingRequest,
     ) -> Option<Self> {
-        if !fill.miss.awaits_refresh {
-            return None;
-        }
+        let use_ = fill.miss.fallback?;
         let Preconditions { method, fields } = outgoing.preconditions();
         Some(Self {
             state: state.clone(),
+            use_,
             stored: fill.miss.stored_response()?.clone(),
             directives: fill.key.directives,
             method: method.clone(),
@@ -158,7 +170,7 @@ impl<B: Backend> AwaitingClient<B> {
 
     /// The stale response, if it may still be used.
     fn stale_response<Res>(&self) -> Option<Response<ResponseBody<Res>>> {
-        let (now, use_) = (self.state.now(), StaleUse::WhileRevalidate);
+        let (now, use_) = (self.state.now(), self.use_);
         if !may_use_stale(&self.directives, &self.stored.freshness(), now, use_) {
             return None;
         }
