@@ -242,3 +242,35 @@ impl Digester {
         self.0.finish128().as_u128().clamp(NONE + 1, RECORD - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts that meet in one slot, whose beginnings are equal, that are empty or too long.
+    #[test]
+    fn a_remembered_digest_is_the_one_that_would_be_made() {
+        let seeds = [1, 2].map(|seed| DigestSeed::new([seed; 16]));
+        let long = "x".repeat(MAX_REMEMBERED_TEXT + 9);
+        let texts = [
+            "",
+            "a",
+            "aa",
+            "aaaaaaaaa",
+            "baaaaaaaa",
+            "shop.example:3000",
+            &long[..MAX_REMEMBERED_TEXT],
+            &long[..MAX_REMEMBERED_TEXT + 1],
+            &long,
+        ];
+        for _ in 0..3 {
+            for (seed, text) in seeds.iter().flat_map(|seed| texts.map(|text| (seed, text))) {
+                let mut digester = seed.short_hasher();
+                digester.write_text(text);
+                for _ in 0..2 {
+                    assert_eq!(seed.short_digest_of(text), digester.finish(), "{text}");
+                }
+            }
+        }
+    }
+}
