@@ -1,5 +1,6 @@
 //! A point in time, read from two clocks.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The nanoseconds of a second.
@@ -18,7 +19,7 @@ const WALL_1970: u64 = 1 << 63;
 /// Both are known to the nanosecond. A monotonic reading of 584 years or more is [`Duration::MAX`];
 /// a wall clock that is off by 292 years is cut.
 // Numbers of nanoseconds: each hit computes with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moment {
     monotonic: u64,
     wall: u64,
@@ -87,6 +88,15 @@ impl Moment {
     #[must_use]
     pub(crate) const fn monotonic_since(self, earlier: Self) -> Duration {
         from_nanos(self.monotonic.saturating_sub(earlier.monotonic))
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moment")
+            .field("monotonic", &self.monotonic())
+            .field("wall", &self.wall())
+            .finish()
     }
 }
 
