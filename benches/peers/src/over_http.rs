@@ -36,6 +36,7 @@ const CONNECTIONS: &str = "64";
 const LENGTH: usize = 150;
 const ORIGIN: &str = "origin";
 const PROXY: &str = "proxy:";
+const TUNED_NGINX: &str = "proxy: nginx, open files cached";
 /// The ports of nginx, of nginx with open files cached, and of Varnish.
 const PORTS: [u16; 3] = [18_501, 18_502, 18_503];
 
@@ -104,6 +105,14 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// The median of the ratios to another one within each round, of requests or of CPU time.
+    fn ratio(&self, value: usize, other: &Self) -> f64 {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        median(rounds.map(|(own, other)| own[value] / other[value]))
+    }
+}
+
 /// The first number after a key.
 fn number_after(json: &str, key: &str) -> f64 {
     let (_, rest) = json
@@ -118,26 +127,31 @@ fn number_after(json: &str, key: &str) -> f64 {
 }
 
 fn print_table(servers: &[Measured]) {
-    println!("| | requests/s | x floor | CPU per request, us | x floor |");
-    println!("|---|---|---|---|---|");
-    let floor = &servers[0].rounds;
+    println!(
+        "| | requests/s | x floor | CPU per request, us | x floor | x nginx, open files cached |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let rounds_of = |name: &str| servers.iter().find(|server| server.name == name);
+    let floor = &servers[0];
     for server in servers {
-        let of = |value: &dyn Fn([f64; 2], [f64; 2]) -> f64| {
-            let pairs = server.rounds.iter().zip(floor);
-            let mut all: Vec<f64> = pairs.map(|(own, floor)| value(*own, *floor)).collect();
-            all.sort_unstable_by(f64::total_cmp);
-            all[all.len() / 2]
-        };
+        let nginx = rounds_of(TUNED_NGINX).map(|nginx| format!("{:.2}", server.ratio(1, nginx)));
         println!(
-            "| {} | {:.0} | {:.2} | {:.1} | {:.2} |",
+            "| {} | {:.0} | {:.2} | {:.1} | {:.2} | {} |",
             server.name,
-            of(&|own, _| own[0]),
-            of(&|own, floor| own[0] / floor[0]),
-            of(&|own, _| own[1]),
-            of(&|own, floor| own[1] / floor[1])
+            median(server.rounds.iter().map(|round| round[0])),
+            server.ratio(0, floor),
+            median(server.rounds.iter().map(|round| round[1])),
+            server.ratio(1, floor),
+            nginx.unwrap_or_default()
         );
     }
     println!();
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn start_all(folder: &Path) -> Vec<Measured> {
@@ -155,13 +169,13 @@ fn start_all(folder: &Path) -> Vec<Measured> {
     let (process, port) = Server::start_self(&["serve", &format!("{PROXY}{origin}")]);
     servers.push(Measured::new("proxy: tower-response-cache", port, process));
     if let Some(nginx) = found(&["nginx", "/usr/sbin/nginx"], "-v") {
-        for (kind, port, more) in [
-            ("", PORTS[0], ""),
-            (", open files cached", PORTS[1], "open_file_cache max=1000;"),
+        for (name, port, more) in [
+            ("proxy: nginx", PORTS[0], ""),
+            (TUNED_NGINX, PORTS[1], "open_file_cache max=1000;"),
         ] {
             let file = nginx_file(folder, port, origin, more);
             let process = Server::start(Command::new(&nginx).arg("-c").arg(file));
-            servers.push(Measured::new(&format!("proxy: nginx{kind}"), port, process));
+            servers.push(Measured::new(name, port, process));
         }
     } else {
         println!("without nginx, which is not installed\n");
