@@ -22,6 +22,10 @@ fn store(
     for (name, value) in lines {
         headers.append(*name, value.parse().expect("a field value"));
     }
+    store_fields(status, &headers, body)
+}
+
+fn store_fields(status: u16, headers: &HeaderMap, body: &'static str) -> StoredResponse {
     let received = Moment::new(
         Duration::ZERO,
         UNIX_EPOCH + Duration::from_secs(784_111_777),
@@ -39,7 +43,7 @@ fn store(
         withheld: Box::default(),
     };
     let status = StatusCode::from_u16(status).expect("a status");
-    StoredHead::new(Arc::default(), status, &headers, grant).with_body(
+    StoredHead::new(Arc::default(), status, headers, grant).with_body(
         body.into(),
         None,
         Duration::ZERO,
@@ -194,6 +198,44 @@ fn responses_of_all_sizes_are_what_was_stored() {
             }
             assert_eq!(headers["content-length"], length.to_string());
             assert_eq!(headers["age"], "7");
+        }
+    }
+}
+
+/// Dates, sensitive values, numbers, values with a number of their own, long ones: in whichever
+/// order the responses are answered from, each has its own.
+#[test]
+fn responses_with_the_same_names_keep_their_own_values() {
+    let long = &*"x".repeat(200).leak();
+    let mut all = Vec::new();
+    for date in [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:38 GMT",
+        "0",
+    ] {
+        for text in ["7", "07", "8", "\"1\"", "text/html", "", long] {
+            for is_sensitive in [true, false] {
+                let mut value: http::HeaderValue = text.parse().expect("a field value");
+                value.set_sensitive(is_sensitive);
+                let mut headers = HeaderMap::new();
+                headers.insert("last-modified", date.parse().expect("a field value"));
+                headers.insert("x-own", value);
+                all.push((
+                    date,
+                    text,
+                    is_sensitive,
+                    store_fields(200, &headers, "body"),
+                ));
+            }
+        }
+    }
+    for step in [1, 5, 11, 13, 41] {
+        for number in 0..3 * all.len() {
+            let (date, text, is_sensitive, stored) = &all[number * step % all.len()];
+            let headers = stored.headers();
+            assert_eq!(headers["last-modified"], *date);
+            assert_eq!(headers["x-own"], *text);
+            assert_eq!(headers["x-own"].is_sensitive(), *is_sensitive, "{text}");
         }
     }
 }
