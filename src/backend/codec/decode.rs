@@ -7,7 +7,6 @@ use bytes::{Buf, Bytes};
 use http::header::VARY;
 use http::{HeaderMap, HeaderName};
 
-use super::detached::take_detached;
 use super::format::{DETACHED, FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use super::untrusted_reader::FieldReader;
 use super::{DecodeError, Decoded};
@@ -115,4 +114,21 @@ fn decode_response(
     let block = (&block, detached);
     let response = StoredResponse::from_packed(head, block, (extras, &values), (now, stored_for))?;
     (response.body_bytes().len() == body_length).then_some(response)
+}
+
+/// Takes the description of a body off the meta data of a response. `None` if it is malformed.
+fn take_detached(meta: &mut Bytes, location: Box<str>) -> Option<DetachedBody> {
+    let length = meta.try_get_u64_le().ok()?;
+    let seed = meta.try_get_u64_le().ok()?;
+    let count = DetachedBody::chunk_count(length) as usize;
+    if length == 0 || count > meta.len() / 8 {
+        return None;
+    }
+    let checksums: Arc<[u64]> = (0..count).map(|_| meta.get_u64_le()).collect();
+    Some(DetachedBody {
+        location,
+        length,
+        seed,
+        checksums,
+    })
 }

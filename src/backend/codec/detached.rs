@@ -1,8 +1,6 @@
-//! Responses whose body is stored elsewhere, with a checksum of each of its chunks.
+//! Writes responses whose body is stored elsewhere, with a checksum of each of its chunks.
 
-use std::sync::Arc;
-
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::encode::{put_response, wrap};
@@ -15,7 +13,6 @@ use crate::semantics::stored::{DetachedBody, StoredResponse};
 ///
 /// A chunk of the body that does not match its checksum is of another response, or damaged. The
 /// checksums depend on a random number, so that a client cannot find two bodies with the same ones.
-#[cfg(feature = "redis")]
 #[must_use]
 pub(crate) fn encode_detached(
     response: &StoredResponse,
@@ -36,25 +33,7 @@ pub(crate) fn encode_detached(
     wrap(DETACHED, stamp, prefix, &meta, &[])
 }
 
-/// Takes the description of a body off the meta data of a response. `None` if it is malformed.
-pub(super) fn take_detached(meta: &mut Bytes, location: Box<str>) -> Option<DetachedBody> {
-    let length = meta.try_get_u64_le().ok()?;
-    let seed = meta.try_get_u64_le().ok()?;
-    let count = DetachedBody::chunk_count(length) as usize;
-    if length == 0 || count > meta.len() / 8 {
-        return None;
-    }
-    let checksums: Arc<[u64]> = (0..count).map(|_| meta.get_u64_le()).collect();
-    Some(DetachedBody {
-        location,
-        length,
-        seed,
-        checksums,
-    })
-}
-
 /// Returns whether bytes from `start`, which is that of a chunk, are those of the body.
-#[cfg(feature = "redis")]
 pub(crate) fn matches_body(body: &DetachedBody, start: u64, bytes: &[u8]) -> bool {
     body.matches(start, bytes, xxh3_64_with_seed)
 }

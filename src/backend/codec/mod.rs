@@ -18,6 +18,7 @@
 //! Knows the stored response and nothing of backends. Start reading at [`encode`].
 
 mod decode;
+#[cfg(feature = "redis")]
 mod detached;
 mod encode;
 mod field_writer;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::attempt::TimeLimit;
+use super::counts::count;
 use super::undelivered::DeliveryTarget;
 use super::{Guarded, GuardedFence};
 use crate::backend::{
@@ -71,7 +72,11 @@ impl<B: Backend> Backend for Guarded<B> {
         let limit = TimeLimit::transfer(guard.options.store_deadline, bytes);
         let read = guard.backend.read_body(response, range);
         let read = with_timeout(limit.deadline(), read).await;
-        read.unwrap_or_else(|| Err(guard.counts.timed_out()))
+        let read = read.unwrap_or_else(|| Err(guard.counts.timed_out()));
+        if read.as_ref().is_err_and(|error| !error.is_refused()) {
+            count(&guard.counts.failures);
+        }
+        read
     }
 
     async fn fence(

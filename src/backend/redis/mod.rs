@@ -23,8 +23,8 @@
 //! instance of its own, with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`: with `noeviction`,
 //! nothing more is stored once the memory is full.
 //!
-//! The user needs the commands `MGET`, `UNLINK`, `EVAL`, `PEXPIRE`, `INFO` and `TIME`, and within
-//! scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
+//! The user needs the commands `MGET`, `UNLINK`, `EVAL`, `SET`, `GETRANGE`, `PEXPIRE`, `INFO` and
+//! `TIME`, and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
 //! `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes of its
 //! text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
 //! used if one is missing: lookups might find what another instance has overwritten and cannot
@@ -71,6 +71,7 @@
 //!                    invalidation in it
 //! trc:e:{resource}…  expiry, invalidation     entry: lease 48 | number of groups 1 | group tokens
 //!                                             | encoded response, or rule of its variants
+//! trc:b:{resource}…  the same                 body of a response of more than 32 KiB
 //! trc:v:{resource}…  the same, another rule   variants of a response, the latest first
 //! trc:o              expiry; the next owner   description of the last owner
 //! trc:p              at once                  a new connection tries commands on it
@@ -124,13 +125,14 @@
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
-//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe token,
-//! and stores the response under a new lease if the captured token was still there. A POST learns
-//! its resource only from its response, so it captures the tokens of all 64 *stripes*; each resource
-//! belongs to one of them. If any resource in the same stripe as the POST's resource is invalidated
-//! meanwhile, the POST's fence is broken and its response is not stored. An invalidation does not
-//! remove the token of a stripe, but puts another one in its place that never was there before: the
-//! next POST finds all tokens with one `MGET`, and an absent one is never taken for an unchanged one.
+//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe
+//! token, and stores the response under a new lease if the captured token was still there. A POST
+//! learns its resource
+//! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
+//! one of them. If any resource in the same stripe as the POST's resource is invalidated meanwhile,
+//! the POST's fence is broken and its response is not stored. An invalidation does not remove the
+//! token of a stripe, but puts another one in its place that never was there before: the next POST
+//! finds all tokens with one `MGET`, and an absent token is never taken for an unchanged one.
 //!
 //! A *tombstone* is no token, so no fill can hold it: a lookup that finds one is a miss without a
 //! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.
@@ -138,6 +140,12 @@
 //! service after that: after a commit that came within `write_grace_window`. The tombstone of a
 //! stripe keeps POSTs of the whole stripe from storing their responses, and that of all groups
 //! keeps members of any group from being stored; everything else is exact.
+//!
+//! *Large bodies* are not part of their entries: a lookup reads the head alone, and the cache then
+//! reads the body, or the range that a request wants, on connections of their own. The entry has
+//! checksums of the body's chunks, which depend on a random number. Bytes that do not match are of
+//! another response, or damaged: the response is looked up once more, and is a miss if its body is
+//! gone again. A body is read whole before its response is answered, so none is ever torn.
 //!
 //! *Groups* (RFC 9875) are explained in `operations/groups.rs`.
 //!

@@ -205,8 +205,8 @@ impl RedisOptions {
 impl RedisOptions {
     /// Sets the largest number of connections. Each carries many commands at once.
     ///
-    /// Default: 2, each opened when it is first needed. More connections help where responses are
-    /// large: a large reply delays the replies behind it on the same connection.
+    /// Default: 2, each opened when it is first needed. As many again are opened for the bodies of
+    /// responses of more than 32 KiB, so that large replies do not delay small ones.
     ///
     /// # Panics
     /// If `connections` is 0.
@@ -235,8 +235,9 @@ impl RedisOptions {
 
     /// Sets the time limit for the reply to one command.
     ///
-    /// Default: 1 s. If no reply to any command arrives for that long, the connection is closed and
-    /// replaced. The deadlines of a [`Guarded`](crate::backend::Guarded) apply, too: by default
+    /// Default: 1 s. A large body is read in pieces of 128 KiB, each of which has this time, and to
+    /// store one takes up to a second more for each MiB. If no reply to any command arrives for that
+    /// long, the connection is closed and replaced. The deadlines of a [`Guarded`](crate::backend::Guarded) apply, too: by default
     /// those of lookups and invalidations are shorter, that of stores is longer.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! A large body that stays in the backend until it is wanted.
 
+#[cfg(any(test, feature = "redis"))]
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,7 +34,10 @@ impl DetachedBody {
     pub(crate) fn chunk_count(length: u64) -> u64 {
         length.div_ceil(Self::chunk_length(length))
     }
+}
 
+#[cfg(any(test, feature = "redis"))]
+impl DetachedBody {
     /// Returns the bytes of the chunks that a range touches. `None` if it is not within the body.
     pub(crate) fn whole_chunks(&self, range: &Range<u64>) -> Option<Range<u64>> {
         let chunk = Self::chunk_length(self.length);

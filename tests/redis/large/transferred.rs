@@ -106,3 +106,30 @@ async fn concurrent_hits_share_a_transfer() {
     let received = link.bytes_from_server() - before;
     assert!(received < 2 * 900_000, "{received}");
 }
+
+/// Bodies that are too many to be read at once come from the origin. None is torn or waited for.
+#[tokio::test]
+async fn more_large_pages_than_transfers_are_all_answered() {
+    const PAGES: usize = 48;
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), LinkSpeed::SLOW).await;
+    let one = options(&server.url()).namespace("many");
+    let filling = Instance::new(patient(one));
+    let path = |number| format!("/100000/{number}");
+    for number in 0..PAGES {
+        filling.fill(&path(number)).await;
+    }
+    let instance = Instance::new(patient(options(&link.url()).namespace("many")));
+    let answers = send_all(
+        &instance.service,
+        (0..PAGES).map(|number| get(&path(number))),
+    )
+    .await;
+    let whole = "a".repeat(100_000);
+    assert!(answers.iter().all(|answer| answer.body == whole));
+    let hits = answers.iter().filter(|answer| answer.is_hit()).count();
+    assert!((32..PAGES).contains(&hits), "{hits} of {PAGES}");
+    assert_eq!(instance.origin.calls(), PAGES - hits);
+    let health = instance.handle.stats().health.expect("its health");
+    assert_eq!(health.failures, 0, "a refusal is no failure");
+}

@@ -21,6 +21,8 @@ pub(crate) enum CommandError {
     ResponseTimeout,
     /// The server replied with an error.
     ErrorReply(RedisError),
+    /// Too many large bodies are being read.
+    TooManyTransfers,
     /// The reply has another shape than the command's replies have.
     UnexpectedReply,
 }
@@ -128,6 +130,7 @@ impl fmt::Display for CommandError {
             Self::ConnectionLost(_) => "the connection to Redis was lost",
             Self::ResponseTimeout => "Redis did not reply in time",
             Self::ErrorReply(_) => "Redis replied with an error",
+            Self::TooManyTransfers => "too many large bodies are being read from Redis",
             Self::UnexpectedReply => "Redis sent an unexpected reply",
         })
     }
@@ -151,7 +154,7 @@ impl From<RedisProblem> for CommandError {
 
 impl From<CommandError> for BackendError {
     fn from(error: CommandError) -> Self {
-        if error.is_out_of_memory() {
+        if error.is_out_of_memory() || matches!(error, CommandError::TooManyTransfers) {
             return Self::refused(error);
         }
         Self::new(error)

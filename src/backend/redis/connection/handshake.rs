@@ -28,7 +28,7 @@ local function try(command, ...)
 end
 return try('SET', '', 'PX', 1000) or try('GET') or try('PEXPIRE', 1000) or try('UNLINK')
   or try('LPUSH', '') or try('LRANGE', 0, -1) or try('LTRIM', 0, 1) or try('LREM', 0, '')
-  or try('PTTL') or false";
+  or try('GETRANGE', 0, 0) or try('PTTL') or false";
 
 /// Options of a handshake.
 #[derive(Clone, Debug)]

@@ -61,14 +61,17 @@ impl Transfers {
         }))
     }
 
-    /// Reads a range of a body. `None` if it is gone, or too many are being read.
+    /// Reads a range of a body; `None` if it is gone.
+    ///
+    /// # Errors
+    /// Also if too many whole bodies are being read.
     pub(crate) async fn read(&self, body: &DetachedBody, range: Range<u64>) -> ReadResult {
         if range != (0..body.length) {
             return self.0.read_range(body, &range).await;
         }
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
         let Some(mut read) = self.join_or_start(body, &runtime) else {
-            return Ok(None);
+            return Err(CommandError::TooManyTransfers);
         };
         match read.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(result)) => result.clone(),
@@ -205,6 +208,11 @@ impl Inner {
         };
         let is_complete = bytes.len() as u64 == range.end - range.start;
         let is_body = is_complete && matches_body(body, range.start, &bytes);
+        if !is_body {
+            tracing::debug!(
+                "redis body is gone, or does not match its entry; looking up once more"
+            );
+        }
         Ok(is_body.then_some(bytes))
     }
 }
