@@ -24,9 +24,9 @@
 //! nothing more is stored once the memory is full.
 //!
 //! The user needs the commands `MGET`, `UNLINK`, `EVAL`, `SET`, `GETRANGE`, `PEXPIRE`, `INFO` and
-//! `TIME`, and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`, `LREM` and
-//! `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes of its
-//! text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
+//! `TIME`, and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`,
+//! `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes
+//! of its text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
 //! used if one is missing: lookups might find what another instance has overwritten and cannot
 //! invalidate. [`RedisBackend::connect`] tells at startup.
 //!
@@ -102,7 +102,8 @@
 //!  ▼
 //!  Fill (a miss)
 //!  │ call the inner service, stream its response to the client
-//!  │ script PUT ─────────────────────────────▶ lease, trc:n unchanged? SET trc:e:{r} : superseded
+//!  │ script PUT ─────────────────────────────▶ lease and trc:n unchanged?
+//!  │                                           SET trc:e:{r} : superseded
 //!
 //!  Write
 //!  │ call the inner service; it answers

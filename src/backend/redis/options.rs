@@ -236,9 +236,10 @@ impl RedisOptions {
     /// Sets the time limit for the reply to one command.
     ///
     /// Default: 1 s. A large body is read in pieces of 128 KiB, each of which has this time, and to
-    /// store one takes up to a second more for each MiB. If no reply to any command arrives for that
-    /// long, the connection is closed and replaced. The deadlines of a [`Guarded`](crate::backend::Guarded) apply, too: by default
-    /// those of lookups and invalidations are shorter, that of stores is longer.
+    /// store one may take a second more for each MiB. If no reply to any command arrives for that
+    /// long, the connection is closed and replaced. The deadlines of a
+    /// [`Guarded`](crate::backend::Guarded) apply, too: by default those of lookups and
+    /// invalidations are shorter, that of stores is longer.
     ///
     /// # Panics
     /// If `timeout` is zero.

@@ -82,7 +82,7 @@ async fn each_command_that_is_not_permitted_is_named() {
 /// text.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
-    let documented = "+mget +unlink +eval +pexpire +info +time +get +set +pttl \
+    let documented = "+mget +unlink +eval +getrange +pexpire +info +time +get +set +pttl \
                       +lpush +lrange +lrem +ltrim";
     let rules: Vec<_> = ["~shop:*"]
         .into_iter()

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 /// The bytes that a connection sends before it is the turn of the next one.
-const TURN: usize = 4 * 1024;
+const TURN: usize = 8 * 1024;
 /// The time that the link may send ahead, because timers have a resolution of a millisecond.
 const BURST: Duration = Duration::from_millis(1);
 
