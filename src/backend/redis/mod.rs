@@ -102,8 +102,7 @@
 //!  ▼
 //!  Fill (a miss)
 //!  │ call the inner service, stream its response to the client
-//!  │ script PUT ─────────────────────────────▶ lease and trc:n unchanged?
-//!  │                                           SET trc:e:{r} : superseded
+//!  │ script PUT ─────────────────────────────▶ lease, trc:n unchanged? SET trc:e:{r} : superseded
 //!
 //!  Write
 //!  │ call the inner service; it answers
@@ -126,14 +125,13 @@
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
-//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe
-//! token, and stores the response under a new lease if the captured token was still there. A POST
-//! learns its resource
-//! only from its response, so it captures the tokens of all 64 *stripes*; each resource belongs to
-//! one of them. If any resource in the same stripe as the POST's resource is invalidated meanwhile,
-//! the POST's fence is broken and its response is not stored. An invalidation does not remove the
-//! token of a stripe, but puts another one in its place that never was there before: the next POST
-//! finds all tokens with one `MGET`, and an absent token is never taken for an unchanged one.
+//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe token,
+//! and stores the response under a new lease if the captured token was still there. A POST learns
+//! its resource only from its response, so it captures the tokens of all 64 *stripes*; each resource
+//! belongs to one of them. If any resource in the same stripe as the POST's resource is invalidated
+//! meanwhile, the POST's fence is broken and its response is not stored. An invalidation does not
+//! remove the token of a stripe, but puts another one in its place that never was there before: the
+//! next POST finds all tokens with one `MGET`, and an absent one is never taken for an unchanged one.
 //!
 //! A *tombstone* is no token, so no fill can hold it: a lookup that finds one is a miss without a
 //! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.
