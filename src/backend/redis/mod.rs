@@ -23,10 +23,10 @@
 //! instance of its own, with `maxmemory-policy` `allkeys-lru` or `allkeys-lfu`: with `noeviction`,
 //! nothing more is stored once the memory is full.
 //!
-//! The user needs the commands `MGET`, `UNLINK`, `EVAL`, `SET`, `GETRANGE`, `PEXPIRE`, `INFO` and
+//! The user needs the commands `MGET`, `GETRANGE`, `SET`, `UNLINK`, `EVAL`, `PEXPIRE`, `INFO` and
 //! `TIME`, and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`,
-//! `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes
-//! of its text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
+//! `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes of its
+//! text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
 //! used if one is missing: lookups might find what another instance has overwritten and cannot
 //! invalidate. [`RedisBackend::connect`] tells at startup.
 //!
@@ -88,7 +88,7 @@
 //! The names of entries and variants also depend on the [owner](RedisOptions::owner); those of
 //! tokens do not, so that an invalidation reaches the responses of all owners.
 //!
-//! Lease, entries and variants of one resource share a hash slot. The other keys do not, and an
+//! Lease, entries, bodies and variants of one resource share a hash slot. The other keys do not, and an
 //! invalidation removes keys of two slots in one step. That is safe because a node of a Cluster,
 //! which would refuse such a step, is not used: see [`RedisProblem::ClusterNode`].
 //!

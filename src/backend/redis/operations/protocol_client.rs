@@ -1,5 +1,6 @@
 //! The client that all operations share: pool, scripts, key names, and sending with them.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,10 +45,19 @@ impl ProtocolClient {
         }
     }
 
-    /// Opens a connection, if none is open, and tries to read.
+    /// Opens a connection, if none is open, and tries the commands that read.
     pub(crate) async fn connect(&self) -> Result<(), CommandError> {
-        let reading = self.mget(&[self.namespace.probe()]).await;
-        reading.map(drop).map_err(|error| error.of_trying("MGET"))
+        let key = self.namespace.probe();
+        let getrange = || {
+            let mut getrange = redis::cmd("GETRANGE");
+            getrange.arg(&key).arg(0).arg(0);
+            getrange
+        };
+        let read = self.mget(slice::from_ref(&key)).await;
+        read.map_err(|error| error.of_trying("MGET"))?;
+        let read = self.pool.send(getrange).await;
+        read.map_err(|error| error.of_trying("GETRANGE"))?;
+        Ok(())
     }
 
     /// Reads keys in one atomic step.
