@@ -14,8 +14,10 @@
 //! Start reading at `run`, which puts the proxy, the cache and the server together.
 
 mod access_log;
+mod cache_options;
 mod client_limits;
 mod client_stream;
+mod config_file;
 mod connection;
 mod file_limit;
 #[path = "../common/log.rs"]
@@ -28,30 +30,43 @@ mod server;
 mod shutdown_signal;
 #[path = "../common/store.rs"]
 mod store;
+mod tls;
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use bytes::Bytes;
+use http::header::{HOST, LOCATION};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tower::ServiceBuilder;
-use tower_response_cache::backend::Backend;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::{ErrorResponderLayer, ForwardedScheme};
-use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS};
 
-use connection::ConnectionTimeouts;
 use options::Options;
-use server::{SHUTDOWN_TIMEOUT, Server};
-use shutdown_signal::ShutdownSignal;
+use server::SHUTDOWN_TIMEOUT;
+use shutdown_signal::{HangUpSignal, ShutdownSignal};
+use tls::ClientTls;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::from_arguments() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let access = if options.access_log { "info" } else { "off" };
     let _log = log::log_to_stderr(&format!("info,access={access}"));
     match run(&options).await {
@@ -65,13 +80,21 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let proxy = options.reverse_proxy()?;
+    let tls = options.client_tls()?;
+    if options.check {
+        cache_layer(options, MemoryBackend::default())?;
+        writeln!(io::stdout(), "the options are valid")?;
+        return Ok(());
+    }
     let store = store::open(&options.store, &options.owner()).await?;
-    let listen = &options.listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let listener = listen(&options.listen).await?;
     // Before the address is printed: a caller may send a signal as soon as it has read it.
-    let signal = ShutdownSignal::new()?;
+    let mut signal = ShutdownSignal::new()?;
+    let plain = match options.redirect_address() {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let reloads = tokio::spawn(reload(signal.take_hang_up(options.reloads()), tls.clone()));
     let cache = cache_layer(options, store)?;
     let handle = cache.handle();
     let service = ServiceBuilder::new()
@@ -81,45 +104,88 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .layer(cache)
         .service(proxy);
     tracing::info!(upstream = ?options.upstream, backend = ?options.store.backend, "ready");
-    writeln!(
-        io::stdout(),
-        "listening on http://{}",
-        listener.local_addr()?
-    )?;
-    let server = Server {
-        service,
-        timeouts: ConnectionTimeouts {
-            client: options.client_timeout,
-            idle: options.idle_timeout,
-        },
-        limits: options.client_limits(),
-        max_streams: options.max_streams,
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = listener.local_addr()?;
+    writeln!(io::stdout(), "listening on {scheme}://{address}")?;
+    let redirects = match plain {
+        Some(plain) => Some(redirect(options, plain, address.port(), signal.another()?)?),
+        None => None,
     };
-    server.run(listener, signal).await;
+    options.server(service, tls).run(listener, signal).await;
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
+    for task in [Some(reloads), redirects].into_iter().flatten() {
+        task.abort();
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// Redirects the clients of a listener to `https://` on a port.
+fn redirect(
+    options: &Options,
+    listener: TcpListener,
+    port: u16,
+    signal: ShutdownSignal,
+) -> io::Result<JoinHandle<()>> {
+    let address = listener.local_addr()?;
+    tracing::info!(%address, port, "redirecting to https");
+    let redirect = tower::service_fn(move |request: Request<Incoming>| {
+        let response = redirect_to_https(&request, port);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let server = options.server(redirect, None);
+    Ok(tokio::spawn(server.run(listener, signal)))
+}
+
+fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<Bytes>> {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().cloned();
+    let authority = authority.or_else(|| host?.parse::<http::uri::Authority>().ok());
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let location = authority.map(|authority| match (authority.host(), port) {
+        (host, 443) => format!("https://{host}{path}"),
+        (host, port) => format!("https://{host}:{port}{path}"),
+    });
+    let mut response = Response::new(Empty::new());
+    match location.map(HeaderValue::try_from) {
+        Some(Ok(location)) if path.starts_with('/') => {
+            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+            response.headers_mut().insert(LOCATION, location);
+        }
+        _ => *response.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    response
+}
+
+/// Reads certificates again at each SIGHUP, and checks the configuration file.
+async fn reload(hang_up: Option<HangUpSignal>, tls: Option<ClientTls>) {
+    let Some(mut hang_up) = hang_up else {
+        return;
+    };
+    while hang_up.wait().await {
+        match Options::from_arguments() {
+            Ok(_) => tracing::info!("options checked; those changed need a restart"),
+            Err(error) => tracing::error!(error, "options not valid"),
+        }
+        if let Some(tls) = &tls {
+            tls.reload();
+        }
+    }
+}
+
 fn cache_layer<B: Backend>(options: &Options, backend: B) -> Result<CacheLayer<B>, String> {
-    let credentials = options.credential_fields.iter().map(String::as_str);
-    let ignored = options.ignore_cookies.iter().map(String::as_str);
-    let mut cache = CacheLayer::new(backend)
-        .stale_while_revalidate(options.stale_while_revalidate)
-        .stale_despite_s_maxage(options.stale_despite_s_maxage)
-        .stale_if_error(options.stale_if_error)
-        .stale_if_unreachable(options.stale_if_unreachable)
-        .max_body(options.store.max_body)
-        .try_credential_fields(DEFAULT_CREDENTIAL_FIELDS.into_iter().chain(credentials))
-        .map_err(|error| format!("--credential-fields: {error}"))?
-        .try_ignore_request_cookies(ignored)
-        .map_err(|error| format!("--ignore-cookies: {error}"))?;
-    if let Some(ttl) = options.ttl() {
-        cache = cache.ttl(ttl);
-    }
-    if let Some(max_ttl) = options.max_ttl {
-        cache = cache.max_ttl(max_ttl);
-    }
+    let mut cache = options.cache.layer(backend, options.store.max_body)?;
     if options.tells_scheme() {
         // Redirects from http to https are responses to http alone.
         cache = cache.key(ForwardedScheme);

@@ -1,15 +1,21 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use tower_response_cache::Ttl;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 use tower_response_cache::proxy::{Forwarding, HostPolicy, InvalidUpstream, ReverseProxy};
 
+use crate::cache_options::CacheOptions;
 use crate::client_limits::ClientLimits;
+use crate::config_file;
+use crate::connection::ConnectionTimeouts;
 use crate::file_limit;
 use crate::quantity;
+use crate::server::Server;
 use crate::store::{Owner, StoreOptions};
+use crate::tls::ClientTls;
 
 /// A caching reverse proxy for HTTP/1.1 and HTTP/2, like nginx proxy_cache or Varnish.
 ///
@@ -40,62 +46,43 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     pub listen: String,
 
+    /// TOML file with these flags by their names, such as ttl = "60s", upstream = ["http://a"] and
+    /// access-log = true; flags on the command line override it. SIGHUP reads it again and reports
+    /// errors; certificates are read again, other options need a restart
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub config: Option<PathBuf>,
+
+    /// Check the options, and the files that they name, and exit
+    #[arg(long)]
+    pub check: bool,
+
+    /// Certificate chain for clients, as PEM; clients then use TLS, with HTTP/2 and HTTP/1.1. SIGHUP
+    /// reads it again (nginx: ssl_certificate)
+    #[cfg(feature = "proxy-tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", verbatim_doc_comment)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of --tls-cert, as PEM (nginx: ssl_certificate_key)
+    #[cfg(feature = "proxy-tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Address without TLS whose clients are redirected to https:// on the port of --listen
+    /// (nginx: return 308 https://$host$request_uri)
+    #[cfg(feature = "proxy-tls")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "tls_cert",
+        verbatim_doc_comment
+    )]
+    pub redirect_listen: Option<String>,
+
     #[command(flatten)]
     pub store: StoreOptions,
 
-    /// How long a response without a lifetime of its own is fresh (nginx: proxy_cache_valid).
-    /// Without this flag such a response is validated for each request, or not stored
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
-    pub ttl: Option<Duration>,
-
-    /// Longest time for which a stored response is fresh, whatever its origin says [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
-    pub max_ttl: Option<Duration>,
-
-    /// Header fields by which upstreams know their clients, beside Authorization, X-API-Key,
-    /// X-Auth-Token and X-Access-Token. The response to a request with one of them is stored only
-    /// if it says public, s-maxage or must-revalidate
-    #[arg(
-        long,
-        value_name = "NAME[,NAME]",
-        value_delimiter = ',',
-        verbatim_doc_comment
-    )]
-    pub credential_fields: Vec<String>,
-
-    /// Request cookies that no response depends on, such as _ga,_ga_* of analytics; a * at the end
-    /// of a name matches any rest. GET and HEAD requests go to upstreams without them. A page that
-    /// does depend on one of them is then the same for all clients [default: all cookies count]
-    #[arg(
-        long,
-        value_name = "NAME[,NAME]",
-        value_delimiter = ',',
-        verbatim_doc_comment
-    )]
-    pub ignore_cookies: Vec<String>,
-
-    /// How long a stale response is served while it is refreshed in the background
-    /// (nginx: proxy_cache_background_update)
-    #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_while_revalidate: Duration,
-
-    /// Obey stale-while-revalidate and stale-if-error of responses beside s-maxage, which by RFC
-    /// 9111 forbids stale use; for origins like Next.js [default: s-maxage wins]
-    #[arg(long, verbatim_doc_comment)]
-    pub stale_despite_s_maxage: bool,
-
-    /// How long a stale response is served instead of a 500, 502, 503 or 504 of an upstream
-    /// (nginx: proxy_cache_use_stale http_500 ..)
-    #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_if_error: Duration,
-
-    /// How long a stale response is served while an upstream cannot be reached
-    /// (nginx: proxy_cache_use_stale error timeout)
-    #[arg(long, value_name = "DURATION", default_value = "60s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_if_unreachable: Duration,
+    #[command(flatten)]
+    pub cache: CacheOptions,
 
     /// Host header for upstreams (nginx: proxy_set_header Host)
     #[arg(long, value_enum, default_value_t = HostHeader::Preserve)]
@@ -251,13 +238,6 @@ impl std::fmt::Display for Upstream {
     }
 }
 
-/// The names of a list, whatever their order.
-fn sorted(names: &[String]) -> String {
-    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-    names.sort_unstable();
-    names.join(",")
-}
-
 impl std::str::FromStr for Upstream {
     type Err = InvalidUpstream;
 
@@ -273,6 +253,69 @@ impl std::str::FromStr for Upstream {
 }
 
 impl Options {
+    /// Reads the command line, and the file that it names. Wrong flags end the process.
+    pub fn from_arguments() -> Result<Self, String> {
+        let arguments = std::env::args_os().collect();
+        let merged = config_file::with_config_file(arguments, &Self::command())?;
+        let parsed = Self::try_parse_from(merged);
+        parsed.map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            _ => error
+                .to_string()
+                .trim_start_matches("error: ")
+                .trim_end()
+                .to_owned(),
+        })
+    }
+
+    /// The certificate for clients; `None` without TLS.
+    #[cfg(feature = "proxy-tls")]
+    pub fn client_tls(&self) -> Result<Option<ClientTls>, String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => ClientTls::load(certificate, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    #[cfg(not(feature = "proxy-tls"))]
+    pub fn client_tls(&self) -> Result<Option<ClientTls>, String> {
+        Ok(None)
+    }
+
+    /// The address whose clients are redirected to `https://`.
+    #[cfg(feature = "proxy-tls")]
+    pub fn redirect_address(&self) -> Option<&str> {
+        self.redirect_listen.as_deref()
+    }
+
+    #[cfg(not(feature = "proxy-tls"))]
+    pub fn redirect_address(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether SIGHUP reads something again, instead of stopping the program.
+    pub fn reloads(&self) -> bool {
+        #[cfg(feature = "proxy-tls")]
+        let has_certificate = self.tls_cert.is_some();
+        #[cfg(not(feature = "proxy-tls"))]
+        let has_certificate = false;
+        self.config.is_some() || has_certificate
+    }
+
+    /// A server for clients.
+    pub fn server<S>(&self, service: S, tls: Option<ClientTls>) -> Server<S> {
+        Server {
+            service,
+            tls,
+            timeouts: ConnectionTimeouts {
+                client: self.client_timeout,
+                idle: self.idle_timeout,
+            },
+            limits: self.client_limits(),
+            max_streams: self.max_streams,
+        }
+    }
+
     /// Builds the service behind the cache.
     pub fn reverse_proxy(&self) -> Result<ReverseProxy, String> {
         let mut main = self
@@ -320,7 +363,7 @@ impl Options {
     }
 
     /// The limits of connections, within the limit of open files.
-    pub fn client_limits(&self) -> ClientLimits {
+    fn client_limits(&self) -> ClientLimits {
         let max = self.max_connections;
         let max = match file_limit::max_connections(max, self.concurrency) {
             Some(possible) if possible < max => {
@@ -359,10 +402,9 @@ impl Options {
                 self.tls_name(),
             ),
             keys: format!(
-                "forwarding {forwarding:?}; trust forwarded {}; ignore cookies {}; credentials {}",
+                "forwarding {forwarding:?}; trust forwarded {}; {}",
                 self.trust_forwarded,
-                sorted(&self.ignore_cookies),
-                sorted(&self.credential_fields),
+                self.cache.of_keys(),
             ),
         }
     }
@@ -376,9 +418,5 @@ impl Options {
     #[cfg(not(feature = "proxy-tls"))]
     fn tls_name(&self) -> String {
         String::new()
-    }
-
-    pub fn ttl(&self) -> Option<Ttl> {
-        self.ttl.map(Ttl::For)
     }
 }

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
@@ -28,6 +29,7 @@ use crate::client_limits::{ClientLimits, ClientPermit};
 use crate::client_stream::ClientStream;
 use crate::connection::{self, Activity, ConnectionTimeouts};
 use crate::shutdown_signal::ShutdownSignal;
+use crate::tls::ClientTls;
 
 /// The longest time that requests in flight can delay the end of the process.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// A server for HTTP/1.1 and HTTP/2. The fields are documented with the flags of their names.
 pub struct Server<S> {
     pub service: S,
+    pub tls: Option<ClientTls>,
     pub timeouts: ConnectionTimeouts,
     pub limits: ClientLimits,
     pub max_streams: u32,
@@ -133,7 +136,7 @@ where
         let _ = stream.set_nodelay(true);
         let activity = Activity::default();
         let stream = ClientStream::new(stream, permit, activity.clone(), self.timeouts.idle);
-        let peer = Peer::new(client.ip());
+        let peer = Peer::new(client.ip()).secure(self.tls.is_some());
         // One clone per connection: one service for all connections would make the cores contend
         // for its reference counts.
         let service = Mutex::new(self.service.clone());
@@ -151,13 +154,22 @@ where
                 response.map(|response| open.attach(response))
             }
         });
-        let stream = TokioIo::new(stream);
-        let connection = connections
-            .builder
-            .serve_connection_with_upgrades(stream, respond);
-        let connection = connection.into_owned();
-        let (timeouts, shutdown) = (self.timeouts, connections.shutdown.subscribe());
+        let builder = connections.builder.clone();
+        let (tls, timeouts) = (self.tls.clone(), self.timeouts);
+        let shutdown = connections.shutdown.subscribe();
         connections.tasks.spawn(async move {
+            let stream = match tls {
+                None => Either::Left(stream),
+                Some(tls) => match timeout(timeouts.client, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Either::Right(stream),
+                    Ok(Err(error)) => {
+                        return tracing::debug!(%client, %error, "TLS handshake failed");
+                    }
+                    Err(_) => return,
+                },
+            };
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), respond);
+            let connection = connection.into_owned();
             let shut_down = UpgradeableConnection::graceful_shutdown;
             let ended = connection::run(connection, shut_down, activity, timeouts, shutdown).await;
             match ended {

@@ -77,7 +77,8 @@
 //!
 //! Bodies are streamed in both directions with backpressure, trailers included. `Expect:
 //! 100-continue` is forwarded: the proxy requests the content from the client when the upstream
-//! requests it, or after one second without an answer. WebSockets are forwarded (HTTP/1.1). Other
+//! requests it, or after one second without an answer. Other informational responses, such as 103
+//! (Early Hints), are dropped: hyper's server cannot send them. WebSockets are forwarded (HTTP/1.1). Other
 //! upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
 //!
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is

@@ -17,6 +17,7 @@ mod logs;
 mod namespaces;
 mod nginx;
 mod origin;
+mod program;
 mod raw;
 mod real;
 #[cfg(feature = "redis")]

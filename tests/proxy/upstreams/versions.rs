@@ -39,7 +39,7 @@ async fn an_http_1_0_origin_does_not_close_the_connections_of_clients() {
             assert!(!head.contains("connection:"), "{head}");
             raw.hear_until(end).await;
         }
-        // A client of HTTP/1.0 gets what it can read.
+        // A client of HTTP/1.0 gets no chunks.
         let old = exchange(proxy.port(), "GET / HTTP/1.0\r\nhost: a\r\n\r\n").await;
         assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
         assert!(old.ends_with("\r\n\r\nhello"), "{old}");

@@ -1,0 +1,95 @@
+//! The configuration file: the flags of the command line as TOML.
+//!
+//! ```toml
+//! upstream = ["http://127.0.0.1:8000", "/api=http://127.0.0.1:8001"]
+//! ttl = "60s"
+//! access-log = true
+//! ```
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Command;
+use toml::{Table, Value};
+
+/// The flags that a file cannot have.
+const NOT_IN_FILES: [&str; 4] = ["config", "check", "help", "version"];
+
+/// Returns the arguments with those of the file of `--config` put before them, but for flags that
+/// they have themselves: they override the file.
+pub fn with_config_file(
+    arguments: Vec<OsString>,
+    command: &Command,
+) -> Result<Vec<OsString>, String> {
+    let Some(path) = value_of(&arguments, "--config") else {
+        return Ok(arguments);
+    };
+    let file = Path::new(&path).display();
+    let text = std::fs::read_to_string(&path);
+    let text = text.map_err(|error| format!("--config {file}: {error}"))?;
+    let table: Table = text
+        .parse()
+        .map_err(|error| format!("--config {file}: {error}"))?;
+    let mut merged: Vec<OsString> = arguments.iter().take(1).cloned().collect();
+    for (name, value) in &table {
+        let is_known = command
+            .get_arguments()
+            .any(|known| known.get_long() == Some(name));
+        if !is_known || NOT_IN_FILES.contains(&&**name) {
+            return Err(format!(
+                "--config {file}: there is no option {name:?}; see --help"
+            ));
+        }
+        let flag = format!("--{name}");
+        if !has(&arguments, &flag) {
+            let flags = flags(&flag, value);
+            let flags = flags.map_err(|error| format!("--config {file}: {name}: {error}"))?;
+            merged.extend(flags.into_iter().map(OsString::from));
+        }
+    }
+    merged.extend(arguments.into_iter().skip(1));
+    Ok(merged)
+}
+
+/// The arguments for one entry of the file.
+fn flags(flag: &str, value: &Value) -> Result<Vec<String>, String> {
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        _ => Err("expected a string, a whole number, true, false, or a list of these".to_owned()),
+    };
+    Ok(match value {
+        Value::Boolean(true) => vec![flag.to_owned()],
+        Value::Boolean(false) => Vec::new(),
+        Value::Array(values) => {
+            let values: Result<Vec<_>, _> = values.iter().map(scalar).collect();
+            values?
+                .into_iter()
+                .map(|value| format!("{flag}={value}"))
+                .collect()
+        }
+        value => vec![format!("{flag}={}", scalar(value)?)],
+    })
+}
+
+/// The value of a flag, in either of its forms.
+fn value_of(arguments: &[OsString], flag: &str) -> Option<OsString> {
+    let mut arguments = arguments.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        match text.strip_prefix(flag) {
+            Some("") => return arguments.next().cloned(),
+            Some(rest) if rest.starts_with('=') => return Some(rest[1..].into()),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn has(arguments: &[OsString], flag: &str) -> bool {
+    arguments.iter().skip(1).any(|argument| {
+        let text = argument.to_string_lossy();
+        let rest = text.strip_prefix(flag);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
+}

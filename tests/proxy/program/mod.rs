@@ -1,0 +1,5 @@
+//! The program's own files: certificates and configuration.
+
+mod config_file;
+#[cfg(feature = "proxy-tls")]
+mod tls_to_clients;
