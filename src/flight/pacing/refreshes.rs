@@ -264,7 +264,8 @@ mod tests {
             (14, None, Some(refreshing(101, 1)), Some(Proven)),
             (24, None, None, None),
         ] {
-            let own = own.map(|request| refreshing(request, 9));
+            // That at 2 is a request for a response that has come slowly.
+            let own = own.map(|request| refreshing(request, if second == 2 { 9 } else { 1 }));
             let begun = begin(&mut refreshes, second, own, proven);
             assert_eq!(begun, expected, "{second}");
         }
