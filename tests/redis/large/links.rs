@@ -82,7 +82,8 @@ async fn run(speed: LinkSpeed, large: Vec<String>, pause: Duration) -> Outcome {
     // Pages of another origin, which writes change.
     let versions = Versions::default();
     let [writer, other] = [(), ()].map(|()| {
-        let backend = guarded(options.clone());
+        // However busy this machine is.
+        let backend = guarded(options.clone()).invalidation_deadline(Duration::from_secs(5));
         Arc::new(Instance::with(backend, versions.clone(), |layer| layer))
     });
     for number in 0..SMALL {
