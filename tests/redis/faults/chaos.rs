@@ -172,7 +172,7 @@ async fn whatever_is_done_to_its_data_nothing_old_or_foreign_is_served() {
     for (world, url) in [
         (World::default(), server.url()),
         (World::writing_through(), server.url()),
-        (World::with_large(), slow),
+        (World::default(), slow),
     ] {
         let seed = u64::from(std::process::id()) + u64::from(server.port());
         println!("seed {seed}");

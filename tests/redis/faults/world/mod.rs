@@ -122,14 +122,6 @@ impl Default for World {
 }
 
 impl World {
-    /// With one response of 1 MiB among the small ones.
-    pub fn with_large() -> Self {
-        Self {
-            has_large: true,
-            ..Self::default()
-        }
-    }
-
     /// By how much the bodies of a path are longer.
     fn padding(&self, path: usize) -> usize {
         match self.has_large && path == LARGE {
