@@ -217,10 +217,13 @@ impl<F> Miss<F> {
         stored.is_some_and(|stored| !stored.freshness().is_reusable())
     }
 
-    /// Whether a response is stored that others may use.
-    pub(crate) fn is_known(&self) -> bool {
-        let stored = self.stored_response();
-        stored.is_some_and(|stored| stored.freshness().is_reusable())
+    /// Whether a response is stored that others may use, or could until a time `ttl` ago.
+    pub(crate) fn is_known(&self, now: Moment, ttl: Duration) -> bool {
+        let Some(freshness) = self.stored_response().map(|stored| stored.freshness()) else {
+            return false;
+        };
+        let lifetime = freshness.lifetime.unwrap_or(Duration::MAX);
+        freshness.is_reusable() && freshness.age(now) < lifetime.saturating_add(ttl)
     }
 
     /// Whether the stale response may be used without validation, but only if a call brings nothing:

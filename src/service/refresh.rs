@@ -31,6 +31,7 @@ use super::coalesce::member::join_rules;
 use super::coalesce::run_fill::run_fill;
 use super::fill_data::Miss;
 use super::lookup::due_refresh::DueRefresh;
+use super::lookup::selects;
 use super::request::outgoing::{OutgoingRequest, copy_of_head};
 use super::request::route::{RequestKey, Route, classify};
 
@@ -203,7 +204,10 @@ impl<B: Backend> BackgroundRefresh<B> {
             runtime,
         } = self;
         let is_replay = match proven {
-            Some(proven) => has_replaced_fields(&state, &proven, &mut request, &key),
+            Some(proven) => {
+                let stored = miss.stored_response();
+                has_replaced_fields(&state, &proven, &mut request, (&key, stored))
+            }
             None => false,
         };
         let stored = miss.stored_response();
@@ -235,17 +239,19 @@ fn make_whole<Req>(request: &mut Request<Req>) {
     }
 }
 
-/// Gives a request the fields of a proven one, unless a key hook makes another key of it then. Its
-/// response is still judged by its own kind: its extensions, which may tell the client, stay.
+/// Gives a request the fields of a proven one, unless a key hook makes another key of it then, or
+/// they select another variant: the call has the validators of this one. Its response is still
+/// judged by its own kind: its extensions, which may tell the client, stay.
 fn has_replaced_fields<B: Backend, Req>(
     state: &LayerState<B>,
     proven: &FoundRequest,
     request: &mut Request<Req>,
-    key: &RequestKey,
+    (key, stored): (&RequestKey, Option<&Arc<StoredResponse>>),
 ) -> bool {
     let own = request.headers().clone();
     proven.replace_fields(request.headers_mut(), &state.config.credential_fields);
-    if has_key(state, request, key) {
+    let is_selected = stored.is_none_or(|stored| selects(stored, request.headers()));
+    if is_selected && has_key(state, request, key) {
         return true;
     }
     *request.headers_mut() = own;

@@ -160,11 +160,17 @@ impl<B: Backend> LayerState<B> {
     }
 
     /// The request of a key with which a refresh may be made for a request of this kind.
+    ///
+    /// None is replayed where the key says whose response it is: without the credentials it would
+    /// be that of nobody.
     pub(crate) fn proven_request(
         &self,
         key: (&CacheKey, RequestKind),
         now: Moment,
     ) -> Option<FoundRequest> {
+        if self.config.key_covers_credentials {
+            return None;
+        }
         let proven = &self.shared.origin.proven;
         proven.find(key, now, self.config.failure_backoff)
     }

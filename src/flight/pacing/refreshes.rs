@@ -10,7 +10,7 @@
 //! | none, after calls that have failed | at once | the proven request, if it has not failed, too |
 //! | others than the proven request | after its patience | the proven request |
 //! | the proven request, too | after the takeover timeout | the request that was answered |
-//! | some, and no request is proven | after the patience, which doubles with each | the same |
+//! | some, and no request is proven any more | after the patience, which doubles with each | the same |
 //!
 //! Patience is twice the time that a call takes, a second at least.
 //!
@@ -154,15 +154,10 @@ impl RefreshesUnderWay {
 fn wait_for_own(all: &[UnderWay], own: Refreshing, rules: RefreshRules) -> Duration {
     let timeout = rules.join_rules.takeover_timeout;
     let patience = rules.patience(own.cost);
-    if all
-        .iter()
-        .any(|other| other.fields == RefreshFields::Proven)
-    {
-        return timeout.max(patience);
-    }
     let now = rules.join_rules.now;
     let counted = || all.iter().filter(|other| now.since(other.began) < timeout);
     match counted().count() {
+        _ if counted().any(|other| other.fields == RefreshFields::Proven) => timeout.max(patience),
         0 => patience,
         count if count >= MAX_REFRESHES => Duration::MAX,
         _ if counted().any(|other| other.request == own.request) => Duration::MAX,

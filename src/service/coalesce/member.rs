@@ -130,7 +130,7 @@ impl<F: Clone> FlightMember<F> {
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
         let is_refused = self.expects_refusal(state, fill, outgoing, now);
-        if is_refused && !fill.miss.is_known() {
+        if is_refused && !is_known(state, fill, now) {
             self.place = None;
             return Joined::Neither;
         }
@@ -187,7 +187,7 @@ impl<F: Clone> FlightMember<F> {
     ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        let (asked, is_known) = ((&self.key, outgoing.kind), fill.miss.is_known());
+        let (asked, is_known) = ((&self.key, outgoing.kind), is_known(state, fill, now));
         match uncacheable.expected(asked, now, request, is_known) {
             ExpectedRefusal::No => false,
             ExpectedRefusal::OfMany if is_known => false,
@@ -362,6 +362,16 @@ impl<F: Clone> FlightMember<F> {
         self.requires_newer = true;
         self.note_lost_flight();
     }
+}
+
+/// Whether a response is stored that others may use, or could a moment ago.
+pub(super) fn is_known<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    now: Moment,
+) -> bool {
+    fill.miss
+        .is_known(now, state.config.coalesce.uncacheable_ttl)
 }
 
 /// The rules for joining a flight at `now`.

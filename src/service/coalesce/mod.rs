@@ -37,7 +37,7 @@ use crate::stats::Event;
 use crate::timeout::with_timeout;
 
 use self::followed_flights::FlightEnd;
-use self::member::{FlightMember, Joined, Waited};
+use self::member::{FlightMember, Joined, Waited, is_known};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
 use self::stale_fallback::{
@@ -158,7 +158,7 @@ fn prepare<B: Backend, Req>(
     let has_stored = fill.miss.stored_response().is_some();
     let (headers, asked) = (request.headers(), (&fill.miss.lookup_key, kind));
     let uncacheable = &state.shared.coalescing.uncacheable;
-    let is_known = fill.miss.is_known();
+    let is_known = is_known(state, fill, now);
     let expected = || uncacheable.expected(asked, now, || state.digest_of(headers), is_known);
     let is_private = fill.key.directives.no_store || expected() == ExpectedRefusal::Alike;
     match take_client_conditions(request, has_stored, is_private) {

@@ -35,6 +35,10 @@ use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 use crate::timeout::with_timeout;
 
+/// The longest time for which a request with a stale response waits for a call. How long the last
+/// one took does not count beyond it: its client may have chosen that.
+const MAX_PATIENCE: Duration = Duration::from_secs(3);
+
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
 /// The time for which a request still waits for a call; without limit where it has no stale response
@@ -45,7 +49,10 @@ pub(super) fn patience_left<B: Backend>(
     outgoing: &OutgoingRequest,
 ) -> Duration {
     match fill.miss.fallback {
-        Some(_) => patience(&fill.miss).saturating_sub(state.now().since(outgoing.at)),
+        Some(_) => {
+            let patience = patience(&fill.miss).min(MAX_PATIENCE);
+            patience.saturating_sub(state.now().since(outgoing.at))
+        }
         None => Duration::MAX,
     }
 }

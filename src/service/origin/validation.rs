@@ -17,6 +17,7 @@ use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::{ValidationOutcome, validation_outcome};
 use crate::service::fill_data::{FetchInfo, Fill, Hit};
+use crate::service::lookup::selects;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::state::LayerState;
@@ -56,6 +57,10 @@ pub(crate) fn confirm_stored<B: Backend, Res>(
 ) -> Validated<Res> {
     if response.status() != StatusCode::NOT_MODIFIED {
         return Validated::Response(response.map(OriginBody::streaming));
+    }
+    // Whatever made the call: the response of one variant is never that of another.
+    if !selects(&stored, &outgoing.headers) {
+        return Validated::Other(response);
     }
     match validation_outcome(&stored.headers(), response.headers()) {
         ValidationOutcome::Confirmed => {}
