@@ -202,16 +202,7 @@ async fn join_flights<B: Backend, Res>(
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
     loop {
-        if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, member.has_seen_failures()) {
-            return JoinOutcome::Stale(hit);
-        }
-        if fill.miss.fallback.is_none() {
-            fill.miss.fallback = fallback_while_failing(state, fill);
-        }
-        if member.has_failed()
-            && makes_no_other_call(state, fill, outgoing)
-            && let Some(hit) = give_up_waiting(state, fill)
-        {
+        if let Some(hit) = stale_hit_without_call(state, &member, fill, outgoing) {
             return JoinOutcome::Stale(hit);
         }
         let now = began.take().unwrap_or_else(|| state.now());
@@ -273,6 +264,25 @@ fn calls_alone_after_timeout<B: Backend>(
     // both calls.
     fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
     false
+}
+
+/// The stale response of a request that makes no call, because others have failed. If it does, notes
+/// whether it waits for that for a limited time.
+fn stale_hit_without_call<B: Backend>(
+    state: &LayerState<B>,
+    member: &FlightMember<B::Fence>,
+    fill: &mut Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Option<Hit> {
+    let has_seen_failures = member.has_seen_failures();
+    if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, has_seen_failures) {
+        return Some(hit);
+    }
+    if fill.miss.fallback.is_none() {
+        fill.miss.fallback = fallback_while_failing(state, fill);
+    }
+    let makes_none = member.has_failed() && makes_no_other_call(state, fill, outgoing);
+    makes_none.then(|| give_up_waiting(state, fill)).flatten()
 }
 
 /// Uses the outcome of a followed flight. `None` if it brought nothing for this request, which then
