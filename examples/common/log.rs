@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The lines that wait to be written. More are dropped: a reader of the log that stops does not stop
-/// the program.
+/// The lines that wait to be written. More are dropped: a reader of the log that stops does not
+/// stop the program.
 const MAX_WAITING: usize = 4096;
 
 /// The longest time that a program waits for its last lines to be written.

@@ -80,13 +80,13 @@ pub struct CacheOptions {
     )]
     pub ignore_query: Vec<String>,
 
-    /// Ignore Cache-Control: no-cache, max-age and min-fresh, and Pragma, of requests: clients cannot
-    /// send a request to upstreams that the cache can answer [default: obeyed]
+    /// Ignore Cache-Control: no-cache, max-age and min-fresh, and Pragma, of requests: clients
+    /// cannot send a request to upstreams that the cache can answer [default: obeyed]
     #[arg(long, verbatim_doc_comment)]
     pub ignore_client_freshness: bool,
 
-    /// Store responses with Set-Cookie if they say that they may be stored; all clients then get the
-    /// cookie [default: not stored]
+    /// Store responses with Set-Cookie if they say that they may be stored; all clients then get
+    /// the cookie [default: not stored]
     #[arg(long, verbatim_doc_comment)]
     pub store_set_cookie: bool,
 

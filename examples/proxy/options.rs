@@ -56,8 +56,8 @@ pub struct Options {
     #[arg(long)]
     pub check: bool,
 
-    /// Certificate chain for clients, as PEM; clients then use TLS, with HTTP/2 and HTTP/1.1. SIGHUP
-    /// reads it again (nginx: ssl_certificate)
+    /// Certificate chain for clients, as PEM; clients then use TLS, with HTTP/2 and HTTP/1.1.
+    /// SIGHUP reads it again (nginx: ssl_certificate)
     #[cfg(feature = "proxy-tls")]
     #[arg(long, value_name = "FILE", requires = "tls_key", verbatim_doc_comment)]
     pub tls_cert: Option<PathBuf>,
@@ -173,9 +173,9 @@ pub struct Options {
           value_parser = quantity::positive, verbatim_doc_comment)]
     pub max_connections: usize,
 
-    /// Most connections of one client, by its IP address or IPv6 network of 64 bits; more are closed
-    /// at once; 0 for no limit (nginx: limit_conn) [default: a quarter of --max-connections, but no
-    /// limit with --trust-forwarded]
+    /// Most connections of one client, by its IP address or IPv6 network of 64 bits; more are
+    /// closed at once; 0 for no limit (nginx: limit_conn) [default: a quarter of --max-connections,
+    /// but no limit with --trust-forwarded]
     #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
     pub max_connections_per_client: Option<usize>,
 

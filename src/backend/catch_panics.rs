@@ -95,14 +95,16 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         run!(self, fence(resource))
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,
         own: &Self::Fence,
     ) -> JoinDecision {
         let refuse = JoinDecision::Refuse;
-        self.ask(refuse, |backend| backend.can_join(resource, flight, own))
+        self.ask(refuse, |backend| {
+            backend.join_decision(resource, flight, own)
+        })
     }
 
     fn has_current_groups(

@@ -32,7 +32,7 @@ use crate::semantics::moment::Moment;
 /// ```text
 /// read   get_now / get ── Found ──> answer, if fresh (read_body, if the body is not here)
 ///                      ── Varies ─> get_now / get under the variant's key
-///                      ── Miss ───> can_join a fill in flight? ── no ──> inner service ──> put
+///                      ── Miss ───> join_decision a fill in flight? ── no ──> inner service ──> put
 ///                      ── Found, not fresh ──> the same; is_still_valid? ── yes ──> validators
 ///                      ── Unfenced > inner service, nothing is stored
 /// write  fence ──> inner service ──> replace (write-through) or invalidate ──> answer
@@ -80,7 +80,7 @@ use crate::semantics::moment::Moment;
 /// [`Guarded`](super::Guarded), which delivers such invalidations later.
 ///
 /// A panic in an operation is an error of that operation, also one in its future; a panic in
-/// `get_now` sends the lookup to `get`. After one in `can_join` or `is_still_valid` the answer is
+/// `get_now` sends the lookup to `get`. After one in `join_decision` or `is_still_valid` the answer is
 /// `false`.
 ///
 /// The future of every method may be dropped at any await point. The operation may then have taken
@@ -295,7 +295,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// resource took effect, [`JoinDecision::Join`] that none of any group did either.
     /// [`JoinDecision::Refuse`] is always safe and costs a call to the inner service. The default
     /// compares the fences for equality.
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,

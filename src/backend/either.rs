@@ -92,7 +92,7 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,
@@ -100,10 +100,10 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
     ) -> JoinDecision {
         match (self, flight, own) {
             (Self::Left(a), Either::Left(flight), Either::Left(own)) => {
-                a.can_join(resource, flight, own)
+                a.join_decision(resource, flight, own)
             }
             (Self::Right(b), Either::Right(flight), Either::Right(own)) => {
-                b.can_join(resource, flight, own)
+                b.join_decision(resource, flight, own)
             }
             _ => JoinDecision::Refuse,
         }

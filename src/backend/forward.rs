@@ -128,14 +128,14 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().fence(resource)
     }
 
-    /// See [`Backend::can_join`].
-    fn can_join(
+    /// See [`Backend::join_decision`].
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &FenceOf<Self>,
         own: &FenceOf<Self>,
     ) -> JoinDecision {
-        self.inner().can_join(resource, flight, own)
+        self.inner().join_decision(resource, flight, own)
     }
 
     /// See [`Backend::has_current_groups`].
@@ -317,13 +317,13 @@ impl<W: ForwardBackend> Backend for W {
         ForwardBackend::fence(self, resource)
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,
         own: &Self::Fence,
     ) -> JoinDecision {
-        ForwardBackend::can_join(self, resource, flight, own)
+        ForwardBackend::join_decision(self, resource, flight, own)
     }
 
     fn has_current_groups(

@@ -66,14 +66,16 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,
         own: &Self::Fence,
     ) -> JoinDecision {
         match (self, flight, own) {
-            (Some(backend), Some(flight), Some(own)) => backend.can_join(resource, flight, own),
+            (Some(backend), Some(flight), Some(own)) => {
+                backend.join_decision(resource, flight, own)
+            }
             _ => JoinDecision::Refuse,
         }
     }

@@ -57,7 +57,7 @@ impl<F> Lookup<F> {
 }
 
 /// Whether a request may share the response of a fill in flight. See
-/// [`Backend::can_join`](super::Backend::can_join).
+/// [`Backend::join_decision`](super::Backend::join_decision).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinDecision {
     /// It may.

@@ -128,15 +128,15 @@ impl<F, H> FlightMaps<F, H> {
         &self,
         key: CacheKey,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> JoinDecision,
+        decide: impl Fn(&F) -> JoinDecision,
     ) -> Option<&Flight<F, H>> {
         let shared = self.paced.shared(&key);
-        if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &can_join)) {
+        if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &decide)) {
             return Some(flight);
         }
-        find_joinable(&self.current, &self.next, key, rules, &can_join).or_else(|| {
+        find_joinable(&self.current, &self.next, key, rules, &decide).or_else(|| {
             let of_variant = self.of_variants.get(&key)?;
-            let suits = of_variant.can_be_joined(rules, &can_join);
+            let suits = of_variant.can_be_joined(rules, &decide);
             suits.then_some(&**of_variant)
         })
     }

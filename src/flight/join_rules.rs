@@ -49,9 +49,9 @@ pub(super) fn find_joinable<'f, F, H>(
     next: &'f ByKey<F, H>,
     key: CacheKey,
     rules: JoinRules,
-    can_join: impl Fn(&F) -> JoinDecision,
+    decide: impl Fn(&F) -> JoinDecision,
 ) -> Option<&'f Flight<F, H>> {
-    let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &can_join);
+    let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &decide);
     let primary_key = key.primary();
     let of_primary_key = || {
         let flight = current.get(&primary_key).filter(suits)?;
@@ -146,11 +146,11 @@ impl<F, H> Flight<F, H> {
     /// write that was answered before the request began.
     ///
     /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
-    /// `can_join`, which compares it with the request's own.
+    /// `decide`, which compares it with the request's own.
     pub(super) fn can_be_joined(
         &self,
         rules: JoinRules,
-        can_join: &impl Fn(&F) -> JoinDecision,
+        decide: &impl Fn(&F) -> JoinDecision,
     ) -> bool {
         if !self.is_alive(rules) {
             return false;
@@ -162,12 +162,12 @@ impl<F, H> Flight<F, H> {
             return true;
         };
         let is_older = |than: Moment| start.at.monotonic() < than.monotonic();
-        !rules.not_before.is_some_and(is_older) && self.decision(can_join) != JoinDecision::Refuse
+        !rules.not_before.is_some_and(is_older) && self.decision(decide) != JoinDecision::Refuse
     }
 
-    /// What `can_join` says of the flight's fence. Nobody joins the call of a flight without one.
-    fn decision(&self, can_join: &impl Fn(&F) -> JoinDecision) -> JoinDecision {
-        self.fence.as_ref().map_or(JoinDecision::Refuse, can_join)
+    /// The decision on the flight's fence. A flight without a fence is joined by nobody.
+    fn decision(&self, decide: &impl Fn(&F) -> JoinDecision) -> JoinDecision {
+        self.fence.as_ref().map_or(JoinDecision::Refuse, decide)
     }
 
     /// Whether the call has begun and has no outcome yet.
@@ -181,12 +181,12 @@ impl<F, H> Flight<F, H> {
     pub(super) fn follow(
         &self,
         rules: JoinRules,
-        can_join: &impl Fn(&F) -> JoinDecision,
+        decide: &impl Fn(&F) -> JoinDecision,
     ) -> Follower<F, H>
     where
         F: Clone,
     {
-        let decision = self.decision(can_join);
+        let decision = self.decision(decide);
         if decision != JoinDecision::Join {
             let _ = self.joined_under_other_fence.set(());
         }

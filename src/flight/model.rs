@@ -105,12 +105,12 @@ fn enter<F: Copy, H>(
     flights: &Flights<F, H>,
     fence: Option<F>,
     completed_fills: Option<u64>,
-    can_join: impl Fn(&F) -> JoinDecision,
+    decide: impl Fn(&F) -> JoinDecision,
 ) -> Entered<F, H> {
     let rules = rules(completed_fills);
     let share = || BudgetShare::new(Arc::<Budget>::default(), BudgetLimits::UNLIMITED);
     let stream = || BodyStream::new(share());
-    flights.enter(key(), fence, rules, can_join, None, stream)
+    flights.enter(key(), fence, rules, decide, None, stream)
 }
 
 /// A cache and its origin. A set of writes is a number with a bit for each.
@@ -149,8 +149,11 @@ impl CacheModel {
         let yielded = self.yielded.load(Ordering::Acquire);
         let own = ready(self.backend.fence(None)).expect("memory answers");
         let own = own.expect("memory has fences");
-        let can_join = |fence: &_| self.backend.can_join(key().resource(), fence, &own);
-        self.fill(yielded, enter(&self.flights, Some(own), None, can_join))
+        let join_decision = |fence: &_| self.backend.join_decision(key().resource(), fence, &own);
+        self.fill(
+            yielded,
+            enter(&self.flights, Some(own), None, join_decision),
+        )
     }
 
     /// A request while the backend cannot be reached.

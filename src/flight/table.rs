@@ -54,7 +54,7 @@ impl<F, H> Clone for Flights<F, H> {
 impl<F, H> Flights<F, H> {
     /// Joins the flight of a key, or opens one in its place. A miss calls it after its lookup.
     ///
-    /// `can_join` tells whether a flight with the given fence may answer this request, which it may
+    /// `decide` tells whether a flight with the given fence may answer this request, which it may
     /// if no write of the resource was answered between the capture of that fence and the request's
     /// start. Followers of a flight that is replaced keep following it.
     ///
@@ -70,7 +70,7 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         fence: Option<F>,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> JoinDecision,
+        decide: impl Fn(&F) -> JoinDecision,
         place: Option<&mut Place<F, H>>,
         stream: impl FnOnce() -> BodyStream,
     ) -> Entered<F, H>
@@ -80,10 +80,10 @@ impl<F, H> Flights<F, H> {
         let stripe = self.stripes.of_key(&key);
         let mut maps = stripe.lock();
         let is_paced = place.is_some() || maps.paced.contains(&key);
-        if let Some(flight) = maps.joinable(key, rules, &can_join)
+        if let Some(flight) = maps.joinable(key, rules, &decide)
             && !(is_paced && flight.is_unanswered())
         {
-            return Entered::Follower(flight.follow(rules, &can_join));
+            return Entered::Follower(flight.follow(rules, &decide));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
@@ -124,14 +124,14 @@ impl<F, H> Flights<F, H> {
         &self,
         key: CacheKey,
         rules: JoinRules,
-        can_join: impl Fn(&F) -> JoinDecision,
+        decide: impl Fn(&F) -> JoinDecision,
     ) -> Option<Follower<F, H>>
     where
         F: Clone,
     {
         let maps = self.stripes.of_key(&key).lock();
-        let flight = maps.joinable(key, rules, &can_join)?;
-        Some(flight.follow(rules, &can_join))
+        let flight = maps.joinable(key, rules, &decide)?;
+        Some(flight.follow(rules, &decide))
     }
 
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.

@@ -85,8 +85,8 @@ impl<B: Backend> CacheLayer<B> {
     /// 4xx). Any field of the request may be the reason, so it counts for requests with the same
     /// fields: they call at once, each for itself, and a stale response is not used for them while
     /// it is revalidated. Requests with other fields share one call as ever. So a page that is
-    /// refused to all costs each client one call time more, once; one whose clients all differ costs
-    /// those that come first three.
+    /// refused to all costs each client one call time more, once; one whose clients all differ
+    /// costs those that come first three.
     ///
     /// After eight different requests of a kind have been refused within the time, and none has
     /// brought a response to store, the key counts as uncacheable for that kind. The kinds are

@@ -41,19 +41,20 @@ impl<B: Backend> CacheLayer<B> {
     /// earlier request whose response was stored, so that no client can keep a response stale by
     /// fields that make the inner service hang or fail. Its `Cookie`, credentials and sensitive
     /// values are left out; if that brings nothing, the next one has those of the request that was
-    /// answered. The inner service sees fields such as `User-Agent` and `traceparent` of the earlier
-    /// request then, and the target, `Host` and extensions of the one that was answered. The fields
-    /// are kept for 2,048 keys at most, up to 2 KiB each.
+    /// answered. The inner service sees fields such as `User-Agent` and `traceparent` of the
+    /// earlier request then, and the target, `Host` and extensions of the one that was answered.
+    /// The fields are kept for 2,048 keys at most, up to 2 KiB each.
     ///
     /// A response whose refreshes are refused, because the page is not shareable any more, is not
     /// used at once for all of the window. A request with the same fields as one whose refresh was
-    /// refused does not use it. The others of a kind (plain, with cookies, with credentials, or with
-    /// both) call first after refreshes of eight different requests were refused, or of three once
-    /// the response has been stale for a minute. They share a call, and use the stale response if
-    /// that fails, or takes longer than a second and twice the time that the stored response took. A
-    /// refresh that is rejected for a fault of its request (a 4xx other than 401, 402, 403, 404, 410
-    /// and 451) does not count. A response that may be stored ends all that. So a few unusual
-    /// requests of a client make others wait for one call at most, and for a second if that hangs.
+    /// refused does not use it. The others of a kind (plain, with cookies, with credentials, or
+    /// with both) call first after refreshes of eight different requests were refused, or of three
+    /// once the response has been stale for a minute. They share a call, and use the stale response
+    /// if that fails, or takes longer than a second and twice the time that the stored response
+    /// took. A refresh that is rejected for a fault of its request (a 4xx other than 401, 402, 403,
+    /// 404, 410 and 451) does not count. A response that may be stored ends all that. So a few
+    /// unusual requests of a client make others wait for one call at most, and for a second if that
+    /// hangs.
     #[must_use]
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.with(|config| config.stale.while_revalidate = window)

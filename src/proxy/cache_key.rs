@@ -16,8 +16,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// `X-Forwarded-Proto` or `Forwarded`.
 ///
 /// An upstream that redirects from `http` to `https` has another response for each. The scheme is
-/// that of `X-Forwarded-Proto`, or else `proto` of the last `Forwarded` element. Without either, the
-/// key is the default one. A write invalidates the responses of all schemes.
+/// that of `X-Forwarded-Proto`, or else `proto` of the last `Forwarded` element. Without either,
+/// the key is the default one. A write invalidates the responses of all schemes.
 ///
 /// It belongs behind [`request_layer`](super::ReverseProxy::request_layer), which removes these
 /// fields or sets them:

@@ -59,8 +59,8 @@ struct Target {
 enum Failed {
     /// The upstream may have got the whole request.
     Upstream(ProxyError),
-    /// No upstream has got the whole request: the client has broken its content off, or there was no
-    /// place for a write.
+    /// No upstream has got the whole request: the client has broken its content off, or there was
+    /// no place for a write.
     Unsent(ProxyError),
 }
 

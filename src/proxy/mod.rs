@@ -56,8 +56,8 @@
 //!
 //! # Forwarded messages
 //!
-//! Method, path and query are forwarded as they were received, byte for byte. A path that may lead out
-//! of its [upstream](ReverseProxy::upstream) is answered 400. The host is forwarded
+//! Method, path and query are forwarded as they were received, byte for byte. A path that may lead
+//! out of its [upstream](ReverseProxy::upstream) is answered 400. The host is forwarded
 //! in normal form: in lower case, without the dot of the root and the default port. Hop-by-hop
 //! fields and the fields that `Connection` names (RFC 9110 §7.6.1) are removed from requests and
 //! responses, and [`Via`](ReverseProxy::name) is added to both (§7.6.3). `Forwarded`,
@@ -78,15 +78,15 @@
 //! Bodies are streamed in both directions with backpressure, trailers included. `Expect:
 //! 100-continue` is forwarded: the proxy requests the content from the client when the upstream
 //! requests it, or after one second without an answer. Other informational responses, such as 103
-//! (Early Hints), are dropped: hyper's server cannot send them. WebSockets are forwarded (HTTP/1.1). Other
-//! upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
+//! (Early Hints), are dropped: hyper's server cannot send them. WebSockets are forwarded
+//! (HTTP/1.1). Other upgrades are ignored, as RFC 9110 §7.8 allows: `h2c` would bypass the proxy.
 //!
 //! `Via` tells the upstream that a proxy is asking. nginx then does not compress unless it is
 //! configured with `gzip_proxied any`.
 //!
 //! The scheme is not forwarded, and no part of the cache key: clients of HTTP/1.1 and HTTP/2 share
-//! stored responses. Where [`forwarding`](ReverseProxy::forwarding) tells it, [`ForwardedScheme`] puts
-//! it into the key.
+//! stored responses. Where [`forwarding`](ReverseProxy::forwarding) tells it, [`ForwardedScheme`]
+//! puts it into the key.
 //!
 //! # Failures
 //!
@@ -103,10 +103,10 @@
 //! A request is sent again where that is safe: see [repetition](ReverseProxy#repetition). One that
 //! comes back to the proxy is answered 508 (RFC 9110 §7.6.3).
 
-// Direction: `field_value, dns_error <- body <- error <- headers, websocket <- upstream <- canonical <-
-// forward <- reverse_proxy`; `error_log` and `error_responder` beside them. Nothing here knows the
-// cache; `semantics`, `key`, `clock` and `error` are all that is used of this crate. Start reading
-// at `forward`.
+// Direction: `field_value, dns_error <- body <- error <- headers, websocket <- upstream <-
+// canonical <- forward <- reverse_proxy`; `error_log` and `error_responder` beside them. Nothing
+// here knows the cache; `semantics`, `key`, `clock` and `error` are all that is used of this crate.
+// Start reading at `forward`.
 
 mod body;
 mod cache_key;

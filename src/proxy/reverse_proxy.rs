@@ -32,9 +32,10 @@ const MIN_HEAD: usize = 8 * 1024;
 /// A service that forwards requests to an HTTP upstream; see the [module](super).
 ///
 /// It is always ready: requests beyond
-/// [`max_concurrent_requests`](Self::max_concurrent_requests) wait within their call. No connection is opened before the first request, which needs a tokio runtime
-/// with time and I/O enabled. Clones share their connections. An option changes only the clone it
-/// is set on, and may give that clone connections of its own.
+/// [`max_concurrent_requests`](Self::max_concurrent_requests) wait within their call. No connection
+/// is opened before the first request, which needs a tokio runtime with time and I/O enabled.
+/// Clones share their connections. An option changes only the clone it is set on, and may give that
+/// clone connections of its own.
 #[derive(Clone, Debug)]
 pub struct ReverseProxy(Arc<Forwarder>);
 
@@ -85,10 +86,10 @@ impl ReverseProxy {
     /// `/apis`. The longest matching prefix wins. The prefix stays part of the forwarded path. A
     /// `/` at its end is ignored, and a prefix that is added again replaces the earlier one.
     ///
-    /// Paths are matched in normal form: with percent-encoded letters decoded, dot segments resolved
-    /// and repeated slashes merged. A path that its server might take for one of another
-    /// upstream, or for one outside of the path of the upstream's URL, is answered 400: one with too
-    /// many `..`, also as `%2e%2e`, `..%2f`, `..\` or `..;`.
+    /// Paths are matched in normal form: with percent-encoded letters decoded, dot segments
+    /// resolved and repeated slashes merged. A path that its server might take for one of another
+    /// upstream, or for one outside of the path of the upstream's URL, is answered 400: one with
+    /// too many `..`, also as `%2e%2e`, `..%2f`, `..\` or `..;`.
     ///
     /// # Errors
     ///
@@ -183,9 +184,9 @@ impl ReverseProxy {
     /// Sets how long the connections of a server are used before new ones replace them. Default:
     /// 60 s.
     ///
-    /// Each new connection looks the host name up, so a change in DNS takes effect within this time,
-    /// also under load. Requests in flight are finished on their old connections. With 0 every
-    /// request has a connection of its own.
+    /// Each new connection looks the host name up, so a change in DNS takes effect within this
+    /// time, also under load. Requests in flight are finished on their old connections. With 0
+    /// every request has a connection of its own.
     #[must_use]
     pub fn max_connection_age(self, age: Duration) -> Self {
         self.with_client(|options| options.max_connection_age = age)
@@ -229,9 +230,9 @@ impl ReverseProxy {
 impl ReverseProxy {
     /// Sets the name of this proxy in `Via` (RFC 9110 §7.6.3). Default: `tower-response-cache`.
     ///
-    /// In requests a random number follows it, `1.1 tower-response-cache (1f2e3d4c)`: a request that
-    /// comes back to the same proxy is answered 508, and so is one that has passed more than eight
-    /// proxies of the same name.
+    /// In requests a random number follows it, `1.1 tower-response-cache (1f2e3d4c)`: a request
+    /// that comes back to the same proxy is answered 508, and so is one that has passed more than
+    /// eight proxies of the same name.
     ///
     /// # Panics
     ///
@@ -323,16 +324,16 @@ impl ReverseProxy {
 
     /// Sets the longest pause of a response's reader. Default: 60 s.
     ///
-    /// The time runs from one frame of the body until the next one is asked for. A longer pause gives
-    /// the connection to the upstream up, and the body ends with an error. A response that is one
-    /// frame long has no timeout.
+    /// The time runs from one frame of the body until the next one is asked for. A longer pause
+    /// gives the connection to the upstream up, and the body ends with an error. A response that is
+    /// one frame long has no timeout.
     #[must_use]
     pub fn reader_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.reader_timeout = timeout)
     }
 
-    /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10 minutes.
-    /// It is closed after this time, or up to twice as long.
+    /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10
+    /// minutes. It is closed after this time, or up to twice as long.
     #[must_use]
     pub fn tunnel_timeout(mut self, timeout: Duration) -> Self {
         self.forwarder().tunnels.idle_timeout = timeout;
@@ -390,9 +391,9 @@ impl ReverseProxy {
     /// within a request. Default: 60 s.
     ///
     /// A longer pause ends the response body with an error, or breaks the request's content off:
-    /// see [`broken_upload_timeout`](Self::broken_upload_timeout). With 0 every pause does. The time
-    /// runs only while the receiver waits for more of the body. A pause of the response's reader is
-    /// another one: see [`reader_timeout`](Self::reader_timeout).
+    /// see [`broken_upload_timeout`](Self::broken_upload_timeout). With 0 every pause does. The
+    /// time runs only while the receiver waits for more of the body. A pause of the response's
+    /// reader is another one: see [`reader_timeout`](Self::reader_timeout).
     #[must_use]
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.idle_timeout = timeout)
@@ -402,11 +403,11 @@ impl ReverseProxy {
     /// Default: 5 s.
     ///
     /// An upstream may act on the head of a request, as many do for DELETE, or on the content that
-    /// has arrived. The content stays unfinished meanwhile, without an error. If the response comes,
-    /// it counts as that of any other write. If none comes, or 408, the upstream has not acted: the
-    /// request is answered 400, or 408 after [`idle_timeout`](Self::idle_timeout), and a cache
-    /// takes the write for rejected. An upstream that acts on half a request but answers later than
-    /// this leaves an outdated response in the cache until that expires.
+    /// has arrived. The content stays unfinished meanwhile, without an error. If the response
+    /// comes, it counts as that of any other write. If none comes, or 408, the upstream has not
+    /// acted: the request is answered 400, or 408 after [`idle_timeout`](Self::idle_timeout), and a
+    /// cache takes the write for rejected. An upstream that acts on half a request but answers
+    /// later than this leaves an outdated response in the cache until that expires.
     ///
     /// With 0 nothing is waited for: such a write is rejected at once. A shorter
     /// [`head_timeout`](Self::head_timeout) counts instead. Requests with safe methods never wait.
@@ -419,8 +420,8 @@ impl ReverseProxy {
     /// Sets how many writes may [wait](Self::broken_upload_timeout) for their response at a time
     /// after their clients broke them off. Default: 128.
     ///
-    /// Each holds a connection to the upstream, or a stream of one. One more ends the wait of the one
-    /// that has waited longest, which is rejected then. So a client that breaks off many writes
+    /// Each holds a connection to the upstream, or a stream of one. One more ends the wait of the
+    /// one that has waited longest, which is rejected then. So a client that breaks off many writes
     /// shortens the waits (1,000 a second to 0.13 s), but invalidates nothing. With 0 nothing is
     /// waited for. Clones share the count.
     #[must_use]

@@ -266,9 +266,9 @@ reasons! {
     /// cache that had the write keeps it for itself.
     ///
     /// **Content that the client breaks off.** The inner service decides, by its response. One that
-    /// acts on the head of a request says 2xx. One that has read an error instead of the content has
-    /// not carried the request out (RFC 9112 §8), and should say so with a 4xx: an error or a 5xx
-    /// would let any client invalidate any resource by hanging up in the middle of its content.
+    /// acts on the head of a request says 2xx. One that has read an error instead of the content
+    /// has not carried the request out (RFC 9112 §8), and should say so with a 4xx: an error or a
+    /// 5xx would let any client invalidate any resource by hanging up in the middle of its content.
     /// `ReverseProxy` waits for the response of the upstream, for its `broken_upload_timeout` at
     /// most; without one, the write is rejected.
     ///

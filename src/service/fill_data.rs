@@ -226,8 +226,8 @@ impl<F> Miss<F> {
         freshness.is_reusable() && freshness.age(now) < lifetime.saturating_add(ttl)
     }
 
-    /// Whether the stale response may be used without validation, but only if a call brings nothing:
-    /// refreshes of others were refused, which one client may have sent.
+    /// Whether the stale response may be used without validation, but only if a call brings
+    /// nothing: refreshes of others were refused, which one client may have sent.
     pub(crate) fn awaits_refresh(&self) -> bool {
         self.fallback == Some(StaleUse::WhileRevalidate)
     }

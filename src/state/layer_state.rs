@@ -161,8 +161,8 @@ impl<B: Backend> LayerState<B> {
 
     /// The request of a key with which a refresh may be made for a request of this kind.
     ///
-    /// None is replayed where the key says whose response it is: without the credentials it would
-    /// be that of nobody.
+    /// None where the key covers credentials. A proven request is made without them, so its response
+    /// would be stored for a client that it is not for.
     pub(crate) fn proven_request(
         &self,
         key: (&CacheKey, RequestKind),

@@ -3,8 +3,8 @@
 //!
 //! Only fetches that a refresh would have made alike count, each for its kind of request: what one
 //! client forces, or gets for its cookies, says nothing of the refreshes for others. Nor does one
-//! that fails for other fields, see [`noted_requests`](super::noted_requests). While calls fail, the
-//! others are not waited for beyond the usual time, that is all.
+//! that fails for other fields, see [`noted_requests`](super::noted_requests). While calls fail,
+//! the others are not waited for beyond the usual time, that is all.
 
 use std::time::Duration;
 

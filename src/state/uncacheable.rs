@@ -139,8 +139,8 @@ impl UncacheableRequests {
         self.all.find(key, now, request).holding() != 0
     }
 
-    /// Whether the response to a request will be refused, as far as is known. `is_known`: a response
-    /// is stored for the key that others may use.
+    /// Whether the response to a request will be refused, as far as is known. `is_known`: a
+    /// response is stored for the key that others may use.
     ///
     /// With cookies or credentials most clients differ in their fields, and most responses are for
     /// their own client: there, many refused responses are as good as one to the same request. Not

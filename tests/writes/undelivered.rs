@@ -261,7 +261,7 @@ async fn no_request_joins_a_fill_from_before_a_pending_group_invalidation() {
     let here = guarded(&remote);
     let member = Sample::in_groups(&remote, "/a", r#""one""#, "old").await;
     let (flight, resource) = (member.fence(&here).await, *member.key.resource());
-    let shares = |flight: &_, own: &_| match here.can_join(&resource, flight, own) {
+    let shares = |flight: &_, own: &_| match here.join_decision(&resource, flight, own) {
         JoinDecision::Join => true,
         JoinDecision::CheckGroups => {
             assert!(here.has_current_groups(&[], flight, own), "in no group");

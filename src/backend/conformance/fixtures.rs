@@ -45,7 +45,7 @@ pub(super) fn shares<B: Backend>(
     groups: &[Group],
     (flight, own): (&B::Fence, &B::Fence),
 ) -> bool {
-    match backend.can_join(key.resource(), flight, own) {
+    match backend.join_decision(key.resource(), flight, own) {
         JoinDecision::Join => true,
         JoinDecision::CheckGroups => backend.has_current_groups(groups, flight, own),
         JoinDecision::Refuse => false,

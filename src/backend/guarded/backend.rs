@@ -95,13 +95,13 @@ impl<B: Backend> Backend for Guarded<B> {
         }))
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &Self::Fence,
         own: &Self::Fence,
     ) -> JoinDecision {
-        let decision = (self.0.backend).can_join(resource, &flight.fence, &own.fence);
+        let decision = (self.0.backend).join_decision(resource, &flight.fence, &own.fence);
         match decision {
             // The backend was not told of the groups that are owed to it.
             JoinDecision::Join if own.groups_added > flight.groups_added => {

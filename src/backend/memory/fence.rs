@@ -1,9 +1,9 @@
 //! The fences of resources: they keep a fill from storing outdated data.
 //!
 //! A fence is the number of invalidations this backend has seen. The numbers of the last
-//! invalidations are remembered; a put under a smaller fence is refused. Each resource has a stripe:
-//! comparing and inserting happen under its lock, and so do numbering and removing, in that order.
-//! Lookups take no stripe.
+//! invalidations are remembered; a put under a smaller fence is refused. Each resource has a
+//! stripe: comparing and inserting happen under its lock, and so do numbering and removing, in that
+//! order. Lookups take no stripe.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;

@@ -55,8 +55,8 @@ use crate::semantics::moment::Moment;
 /// waits.
 ///
 /// Each thread that answers from stored responses also remembers header fields of the last ones, in
-/// at most 640 KiB that are not part of the capacity. Beyond that, the fields of a response are made
-/// anew for each answer.
+/// at most 640 KiB that are not part of the capacity. Beyond that, the fields of a response are
+/// made anew for each answer.
 ///
 /// ```
 /// use tower_response_cache::backend::MemoryBackend;
@@ -108,7 +108,7 @@ impl Backend for MemoryBackend {
         Ok(Some(self.0.fences.capture()))
     }
 
-    fn can_join(
+    fn join_decision(
         &self,
         resource: &Resource,
         flight: &MemoryFence,

@@ -191,7 +191,7 @@ impl Backend for RedisBackend {
         true
     }
 
-    fn can_join(&self, _: &Resource, flight: &RedisFence, own: &RedisFence) -> JoinDecision {
+    fn join_decision(&self, _: &Resource, flight: &RedisFence, own: &RedisFence) -> JoinDecision {
         match (
             flight.tokens == own.tokens,
             flight.all_groups == own.all_groups,

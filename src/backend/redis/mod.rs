@@ -25,10 +25,10 @@
 //!
 //! The user needs the commands `MGET`, `GETRANGE`, `SET`, `UNLINK`, `EVAL`, `PEXPIRE`, `INFO` and
 //! `TIME`, and within scripts `MGET`, `GET`, `SET`, `PTTL`, `PEXPIRE`, `UNLINK`, `LPUSH`, `LRANGE`,
-//! `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes of its
-//! text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and is not
-//! used if one is missing: lookups might find what another instance has overwritten and cannot
-//! invalidate. [`RedisBackend::connect`] tells at startup.
+//! `LREM` and `LTRIM`, for the keys `trc:*`. `EVALSHA` saves a round trip per script and the bytes
+//! of its text. Each new connection tries the commands of scripts on a key of its own, `trc:p`, and
+//! is not used if one is missing: lookups might find what another instance has overwritten and
+//! cannot invalidate. [`RedisBackend::connect`] tells at startup.
 //!
 //! # Guarantees
 //!
@@ -88,9 +88,9 @@
 //! The names of entries and variants also depend on the [owner](RedisOptions::owner); those of
 //! tokens do not, so that an invalidation reaches the responses of all owners.
 //!
-//! Lease, entries, bodies and variants of one resource share a hash slot. The other keys do not, and an
-//! invalidation removes keys of two slots in one step. That is safe because a node of a Cluster,
-//! which would refuse such a step, is not used: see [`RedisProblem::ClusterNode`].
+//! Lease, entries, bodies and variants of one resource share a hash slot. The other keys do not,
+//! and an invalidation removes keys of two slots in one step. That is safe because a node of a
+//! Cluster, which would refuse such a step, is not used: see [`RedisProblem::ClusterNode`].
 //!
 //! ```text
 //!  Lookup                                   Redis
@@ -125,13 +125,14 @@
 //! * The clocks of two machines are never compared. An entry carries the server's time of writing,
 //!   and its reader asks the same server.
 //!
-//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe token,
-//! and stores the response under a new lease if the captured token was still there. A POST learns
-//! its resource only from its response, so it captures the tokens of all 64 *stripes*; each resource
-//! belongs to one of them. If any resource in the same stripe as the POST's resource is invalidated
-//! meanwhile, the POST's fence is broken and its response is not stored. An invalidation does not
-//! remove the token of a stripe, but puts another one in its place that never was there before: the
-//! next POST finds all tokens with one `MGET`, and an absent one is never taken for an unchanged one.
+//! *Write-through* replaces a response in one script: it removes the lease, changes the stripe
+//! token, and stores the response under a new lease if the captured token was still there. A POST
+//! learns its resource only from its response, so it captures the tokens of all 64 *stripes*; each
+//! resource belongs to one of them. If any resource in the same stripe as the POST's resource is
+//! invalidated meanwhile, the POST's fence is broken and its response is not stored. An
+//! invalidation does not remove the token of a stripe, but puts another one in its place that never
+//! was there before: the next POST finds all tokens with one `MGET`, and an absent one is never
+//! taken for an unchanged one.
 //!
 //! A *tombstone* is no token, so no fill can hold it: a lookup that finds one is a miss without a
 //! fence, whose response is not stored. Later writes, a clear and a restart leave it where it is.

@@ -141,8 +141,8 @@ impl RedisOptions {
         Ok(Self { namespace, ..self })
     }
 
-    /// Sets the prefix of all keys in Redis to a name and a digest of what the cache is for, such as
-    /// the addresses behind a proxy: caches of different sites get different namespaces.
+    /// Sets the prefix of all keys in Redis to a name and a digest of what the cache is for, such
+    /// as the addresses behind a proxy: caches of different sites get different namespaces.
     ///
     /// The digest has 16 hexadecimal digits: `proxy-0123456789abcdef`. Instances that are to share
     /// stored responses and invalidations need the same description.

@@ -1,8 +1,8 @@
 //! Background refreshes under way: how many of one key there may be at once, and with which fields.
 //!
 //! No request waits for a refresh, and each may hang, with or without a response head, because of
-//! the fields of its request. So another one begins beside one that has not ended for a while. Calls
-//! that requests wait for have no part in this: a client can force them.
+//! the fields of its request. So another one begins beside one that has not ended for a while.
+//! Calls that requests wait for have no part in this: a client can force them.
 //!
 //! | under way | the next one begins | with the fields of |
 //! |---|---|---|

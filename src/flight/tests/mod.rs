@@ -53,8 +53,8 @@ fn stream() -> BodyStream {
 }
 
 fn enter(flights: &Table, fence: u64, seconds: u64) -> Entered<u64, ()> {
-    let can_join = |flight: &u64| only_under(fence, *flight);
-    flights.enter(key(), Some(fence), rules(seconds), can_join, None, stream)
+    let decide = |flight: &u64| only_under(fence, *flight);
+    flights.enter(key(), Some(fence), rules(seconds), decide, None, stream)
 }
 
 fn follow(flights: &Table) -> Follower<u64, ()> {

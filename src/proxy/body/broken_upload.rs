@@ -94,8 +94,8 @@ impl UploadFate {
         &self.response
     }
 
-    /// The error that the client has caused by breaking its content off; `None` if that is whole, or
-    /// on its way.
+    /// The error that the client has caused by breaking its content off; `None` if that is whole,
+    /// or on its way.
     pub(super) fn broken(&self) -> Option<ProxyErrorKind> {
         self.broken.get().copied()
     }

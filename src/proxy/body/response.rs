@@ -58,8 +58,8 @@ impl UpstreamBody {
     /// Whether the end of a body is none: hyper takes the reset of an HTTP/2 stream for one, if its
     /// reason is `NO_ERROR` or `CANCEL`.
     ///
-    /// A server may reset a stream so after a whole response, to end the request's content (RFC 9113
-    /// §8.1). Whether the response was whole is not known then.
+    /// A server may reset a stream so after a whole response, to end the request's content (RFC
+    /// 9113 §8.1). Whether the response was whole is not known then.
     fn is_cut_off(&self) -> bool {
         let in_progress = self.exchange.in_progress.as_ref();
         let is_sent = in_progress.is_none_or(ResponseInProgress::is_content_sent);

@@ -46,8 +46,8 @@ impl Upload {
         &self.place
     }
 
-    /// The error that the client has caused by breaking its content off; `None` if that is whole, or
-    /// on its way.
+    /// The error that the client has caused by breaking its content off; `None` if that is whole,
+    /// or on its way.
     pub(in crate::proxy) fn broken(&self) -> Option<ProxyErrorKind> {
         self.fate.broken()
     }
@@ -72,8 +72,8 @@ pub(in crate::proxy) struct UploadLimits<'l> {
 ///
 /// Waits for the beginning of content of a known length, unless the client waits, too: the first
 /// frame of other content waits for `Expect: 100-continue`, if the request has that. A client that
-/// pauses for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream has
-/// got all content that was sent so far.
+/// pauses for longer than `idle_timeout` breaks its content off. `clock` runs while the upstream
+/// has got all content that was sent so far.
 ///
 /// # Errors
 ///

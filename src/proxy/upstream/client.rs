@@ -71,8 +71,8 @@ impl UpstreamClient {
         self.is_keyed_by_host
     }
 
-    /// The client with the current pool. A new one begins when `max_age` is over: connections of the
-    /// old one close after the requests in flight.
+    /// The client with the current pool. A new one begins when `max_age` is over: connections of
+    /// the old one close after the requests in flight.
     fn current(&self) -> Arc<Client> {
         let now = Instant::now();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);

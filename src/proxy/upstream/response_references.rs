@@ -51,8 +51,8 @@ impl<'r> ResponseReferences<'r> {
         }
     }
 
-    /// Translates `Path` and `Domain` of cookies (RFC 6265 §4.1.2): takes the upstream's own path off,
-    /// and its own host out, so that the cookie is for the host that the client knows.
+    /// Translates `Path` and `Domain` of cookies (RFC 6265 §4.1.2): takes the upstream's own path
+    /// off, and its own host out, so that the cookie is for the host that the client knows.
     pub(in crate::proxy) fn translate_cookies(self, headers: &mut HeaderMap) {
         if !headers.contains_key(SET_COOKIE) {
             return;

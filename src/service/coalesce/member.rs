@@ -144,8 +144,8 @@ impl<F: Clone> FlightMember<F> {
         // Without a fence nothing tells of the writes that concern those who share the response.
         let own = storage_fence(state, fill, outgoing.at).ok();
         let backend = &state.shared.store.backend;
-        let can_join = |flight: &F| match &own {
-            Some(own) if may_look => backend.can_join(&resource, flight, own),
+        let decide = |flight: &F| match &own {
+            Some(own) if may_look => backend.join_decision(&resource, flight, own),
             _ => JoinDecision::Refuse,
         };
         let retries_lookup = own.is_some() && self.lookups_left > 0;
@@ -159,7 +159,7 @@ impl<F: Clone> FlightMember<F> {
         // The response to conditions or to a range is for this client alone, as is one that will
         // be refused, but a whole one of another request will do for it.
         let entered = if outgoing.is_partial() || is_refused {
-            match coalescing.flights.join(self.key, rules, can_join) {
+            match coalescing.flights.join(self.key, rules, decide) {
                 Some(follower) => Entered::Follower(follower),
                 None if has_failed && place.is_none() => return Joined::NeedsPlace,
                 None => return Joined::Neither,
@@ -171,7 +171,7 @@ impl<F: Clone> FlightMember<F> {
             let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
             coalescing
                 .flights
-                .enter(self.key, fence, rules, can_join, place, stream)
+                .enter(self.key, fence, rules, decide, place, stream)
         };
         self.joined(entered, own, has_place)
     }

@@ -266,8 +266,8 @@ fn calls_alone_after_timeout<B: Backend>(
     false
 }
 
-/// The stale response of a request that makes no call, because others have failed. If it does, notes
-/// whether it waits for that for a limited time.
+/// The stale response of a request that makes no call, because others have failed. If it does,
+/// notes whether it waits for that for a limited time.
 fn stale_hit_without_call<B: Backend>(
     state: &LayerState<B>,
     member: &FlightMember<B::Fence>,

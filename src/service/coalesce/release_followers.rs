@@ -76,8 +76,8 @@ fn is_fault_of_request(status: StatusCode) -> bool {
     status.is_client_error() && !is_other
 }
 
-/// What a refusal is due to. A client error is the fault of its request, unless it denies access, or
-/// says that the resource is gone.
+/// What a refusal is due to. A client error is the fault of its request, unless it denies access,
+/// or says that the resource is gone.
 fn cause_of(status: StatusCode) -> RefusalCause {
     match status.as_u16() {
         401 | 402 | 403 | 404 | 410 | 451 => RefusalCause::Response,

@@ -41,8 +41,8 @@ const MAX_PATIENCE: Duration = Duration::from_secs(3);
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
-/// The time for which a request still waits for a call; without limit where it has no stale response
-/// to turn to.
+/// The time for which a request still waits for a call; without limit where it has no stale
+/// response to turn to.
 pub(super) fn patience_left<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,

@@ -131,8 +131,8 @@ impl NotedSet {
         tags.position(|other| other.load(Ordering::Relaxed) == tag)
     }
 
-    /// The slot of a key: its own, or the one with the fewest notes, which are removed. Of these the
-    /// one whose notes end first.
+    /// The slot of a key: its own, or the one with the fewest notes, which are removed. Of these
+    /// the one whose notes end first.
     fn way_for(&self, notes: &mut [Vec<Note>; WAYS], tag: u64, now: u32) -> usize {
         self.way_of(tag).unwrap_or_else(|| {
             let worth = |way: &usize| {

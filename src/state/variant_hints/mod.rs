@@ -1,7 +1,7 @@
 //! Where the variants of a key may be, as far as this process remembers.
 //!
-//! Knows keys, stored responses and rules. What is in here are hints: a wrong one costs another
-//! lookup. Start at [`RememberedRules`] and [`LanguageVariants`].
+//! Knows keys, stored responses and rules. All of it is a hint: a wrong one costs another lookup.
+//! Start at [`RememberedRules`] and [`LanguageVariants`].
 
 mod languages;
 mod rules;

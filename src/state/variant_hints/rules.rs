@@ -11,14 +11,14 @@ use crate::semantics::vary::VaryRule;
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
-/// The number of different rules. A further one takes the place of another: keys that had that one
-/// are looked up in vain once.
+/// The number of different rules. A further one takes the place of another. For a key with the
+/// replaced rule the next lookup has no expected variant.
 const MAX_RULES: usize = 255;
 /// The part of a slot that holds the number of a rule, from 1; the rest is a digest of the key.
 const NUMBER_MASK: u64 = 0xff;
 
-/// The rules of keys, in fixed memory: 128 KiB, made by the first lookup that asks for one. A fifth key
-/// of the same four slots replaces one of the others.
+/// The rules of keys, in fixed memory: 128 KiB, made by the first lookup that asks for one. A fifth
+/// key of the same four slots replaces one of the others.
 ///
 /// A key that was replaced, and one that is taken for another, cost another lookup, no more.
 #[derive(Debug, Default)]

@@ -112,7 +112,9 @@ impl PeriodModel {
     fn store(&self, fence: MemoryFence, read: usize) {
         let mut stored = self.stored();
         let key = CacheKey::for_path("/a");
-        let decision = self.backend.can_join(key.resource(), &fence, &self.fence());
+        let decision = self
+            .backend
+            .join_decision(key.resource(), &fence, &self.fence());
         if decision == JoinDecision::Join {
             *stored = Some(read);
         }

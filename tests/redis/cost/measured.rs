@@ -143,7 +143,8 @@ impl Measured {
         self.server.calls("time").await
     }
 
-    /// The keys of a kind in the test's namespace, with the time that each is kept, in milliseconds.
+    /// The keys of a kind in the test's namespace, with the time that each is kept, in
+    /// milliseconds.
     pub async fn keys(&self, kind: &str) -> Vec<(String, i64)> {
         let pattern = format!("test:{kind}*");
         let names = self.server.command(&["KEYS", &pattern]).await;

@@ -69,8 +69,9 @@ impl Instance {
     }
 }
 
-/// Paths that begin with `/varies`, `/member` and `/uncacheable` are what they say. Writes are
-/// answered with the representation that is stored by write-through.
+/// Answers paths that begin with `/varies` with a `Vary` field, `/member` with a group and
+/// `/uncacheable` with `no-store`. Writes are answered with the representation that write-through
+/// stores.
 fn respond(request: &Request<()>) -> Response {
     let path = request.uri().path();
     let mut lines = vec![("cache-control", "max-age=3600"), ("etag", "\"1\"")];

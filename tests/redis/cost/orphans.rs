@@ -145,7 +145,7 @@ async fn replaced_and_buried_resources_leave_no_older_entry() {
     assert_eq!(measured.keys("l").await.len(), 1, "the tombstone");
 }
 
-/// The list behind a lease is bounded; what it has no room for is as dead as the rest.
+/// The list behind a lease is bounded. An invalidation puts the other entries out of reach, too.
 #[tokio::test]
 async fn a_lease_lists_a_bounded_number_of_entries() {
     let measured = Measured::start().await;

@@ -65,7 +65,7 @@ fn changing() -> Origin {
     })
 }
 
-/// Another rule, or none, costs the second round trip once, and nobody gets another's variant.
+/// After a change of the rule one lookup takes a second round trip. All find their own variant.
 #[tokio::test]
 async fn a_changed_rule_is_found_out_by_the_lookup_itself() {
     let measured = Measured::start().await;
@@ -103,7 +103,7 @@ async fn a_changed_rule_is_found_out_by_the_lookup_itself() {
     }
 }
 
-/// A HEAD, a stale variant and one beside it find what they find without a hint.
+/// A HEAD finds the same as a GET, and another variant than the expected one is a miss.
 #[tokio::test]
 async fn a_variant_beside_the_expected_one_is_a_miss() {
     let measured = Measured::start().await;

@@ -146,9 +146,8 @@ impl DataHarm<'_> {
         self.run("swapped bytes", &command).await
     }
 
-    /// In one step, whatever their types. Tokens stay where they are: one that goes away, and comes
-    /// back after a write has removed what was in its place, makes old responses count again. No
-    /// server does that.
+    /// In one step, whatever their types. Tokens are not swapped: a token that comes back after a
+    /// write has removed it would make old responses valid again, and no server does that.
     async fn swap_keys(&mut self, one: &str, other: &str) -> &'static str {
         let is_token = |key: &str| ![":e:", ":b:", ":v:"].iter().any(|kind| key.contains(kind));
         if is_token(one) || is_token(other) {

@@ -119,7 +119,7 @@ impl Backend for TwoSteps {
         Ok(Some(self.state().invalidations))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &u64, own: &u64) -> JoinDecision {
+    fn join_decision(&self, resource: &Resource, flight: &u64, own: &u64) -> JoinDecision {
         let state = self.state();
         let of_groups = state.of_groups.values().copied().max();
         let no_group_since = of_groups.unwrap_or_default() <= *flight;

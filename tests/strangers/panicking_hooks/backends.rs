@@ -152,9 +152,9 @@ impl ForwardBackend for Panicking {
         self.operation(Backend::clear(&self.memory))
     }
 
-    fn can_join(&self, resource: &Resource, flight: &Fence, own: &Fence) -> JoinDecision {
+    fn join_decision(&self, resource: &Resource, flight: &Fence, own: &Fence) -> JoinDecision {
         self.burn_at(Place::Questions);
-        self.memory.can_join(resource, flight, own)
+        self.memory.join_decision(resource, flight, own)
     }
 
     fn has_current_groups(&self, groups: &[Group], flight: &Fence, own: &Fence) -> bool {

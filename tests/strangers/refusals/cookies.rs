@@ -131,7 +131,8 @@ async fn a_crawler_with_a_cookie_ends_no_sharing() {
     }
 }
 
-/// How long each of a few bursts of clients of a personal page takes, which differ in their cookies.
+/// How long each of a few bursts of clients of a personal page takes, which differ in their
+/// cookies.
 async fn bursts_of_personal_page(strangers: usize) -> [Duration; 3] {
     let origin = after(SECOND, |request, _| {
         match request.headers().contains_key("x-odd") {

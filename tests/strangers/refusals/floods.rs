@@ -1,4 +1,4 @@
-//! L5: what is known of pages that are refused to all does not go by a flood of requests to others.
+//! A flood of refused requests to other pages makes the cache forget no page that is refused to all.
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ struct Shared {
     meter: Meter,
 }
 
-/// What is read at once, and so delayed together.
+/// The bytes that are read at once. They are delayed together.
 const CHUNK: usize = 64 * 1024;
 
 /// What went through a tap.

@@ -144,8 +144,8 @@ impl EncodedResponse {
 
 /// Decodes an entry that must have been stored under `lease`; anything else is a miss.
 ///
-/// `max_age` returns the time since the entry's stamp, and `body` the key of a body of its own. A member of groups is returned with their
-/// tokens, which have to be compared before it may be used.
+/// `max_age` returns the time since the entry's stamp, and `body` the key of a body of its own. A
+/// member of groups is returned with their tokens, which have to be compared before it may be used.
 pub(crate) fn decode_entry(
     entry: Option<Vec<u8>>,
     lease: Token,

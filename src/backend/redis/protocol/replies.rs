@@ -52,8 +52,9 @@ pub(crate) fn stored_if(held: bool) -> PutOutcome {
 
 /// A random value that a script which invalidates returns.
 ///
-/// After a lost reply, each command gets the reply of a later one. Without a receipt, an invalidation
-/// that the server refused (`NOSCRIPT`) would count as acknowledged by the `1` of another script.
+/// After a lost reply, each command gets the reply of a later one. Without a receipt, an
+/// invalidation that the server refused (`NOSCRIPT`) would count as acknowledged by the `1` of
+/// another script.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receipt([u8; 16]);
 

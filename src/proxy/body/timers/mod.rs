@@ -1,4 +1,5 @@
-//! Timers of bodies: for pauses of their senders and readers, and for the wait for a response's head.
+//! Timers of bodies: for pauses of their senders and readers, and for the wait for a response's
+//! head.
 //!
 //! Know nothing of the content. Start reading at `idle_timer`.
 

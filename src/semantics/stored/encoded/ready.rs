@@ -5,9 +5,9 @@
 //! responses of a service have the same.
 //!
 //! A ready head is used only where its bytes are those of the stored fields, and its kind is the
-//! one asked for: it depends on nothing else. Its values and small bodies are copies of the thread's
-//! own, so that two threads never share a reference count. All that a thread remembers takes at most
-//! [`MAX_BYTES`], header maps included.
+//! one asked for: it depends on nothing else. Its values and small bodies are copies of the
+//! thread's own, so that two threads never share a reference count. All that a thread remembers
+//! takes at most [`MAX_BYTES`], header maps included.
 
 use std::cell::RefCell;
 

@@ -105,8 +105,8 @@ impl Shape {
 
     /// Returns the map with these values. `None` if they do not fit.
     ///
-    /// A value that is the one of the last answer is taken from that. Most of the values of a service
-    /// are the same in all its responses.
+    /// A value that is the one of the last answer is taken from that. Most of the values of a
+    /// service are the same in all its responses.
     pub(super) fn filled(&mut self, mut values: &[u8]) -> Option<HeaderMap> {
         let mut map = self.map.clone();
         let (mut slots, mut last) = (map.values_mut(), self.map.values_mut());

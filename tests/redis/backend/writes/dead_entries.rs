@@ -153,7 +153,7 @@ async fn assert_dead(
         return;
     }
     let own = member.fence(backend).await;
-    let shares = match backend.can_join(member.key.resource(), &fence, &own) {
+    let shares = match backend.join_decision(member.key.resource(), &fence, &own) {
         JoinDecision::Join => true,
         JoinDecision::CheckGroups => backend.has_current_groups(response.groups(), &fence, &own),
         JoinDecision::Refuse => false,

@@ -31,8 +31,8 @@ return ARGV[#ARGV] .. 1"
 );
 
 /// Puts tombstones in the place of tokens, or extends those that are there, and removes the entries
-/// that leases list. Returns the receipt and 1, or 0 if Redis has no memory for one of them: then the token
-/// is removed.
+/// that leases list. Returns the receipt and 1, or 0 if Redis has no memory for one of them: then
+/// the token is removed.
 ///
 /// Keys: lease and stripe of each resource. Arguments: tombstone, its time to live.
 pub(super) const INVALIDATE_UNKNOWN: &str = with_entries!(
