@@ -145,6 +145,8 @@ impl fmt::Debug for RedisBackend {
     }
 }
 
+// The futures are boxed but for those of lookups: those of `redis` take tens of kilobytes, and every
+// wrapper and caller has a copy on the stack in an unoptimized build.
 impl Backend for RedisBackend {
     type Fence = RedisFence;
 
@@ -172,15 +174,16 @@ impl Backend for RedisBackend {
         range: Range<u64>,
     ) -> Result<Option<Bytes>, BackendError> {
         match response.detached_body() {
-            Some(body) => Ok(self.0.client.read_body(body, range).await?),
+            Some(body) => Ok(Box::pin(self.0.client.read_body(body, range)).await?),
             None => Ok(None),
         }
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<RedisFence>, BackendError> {
+        let client = &self.0.client;
         let fence = match resource {
-            Some(resource) => self.0.client.capture_resource(resource).await?,
-            None => Some(self.0.client.capture_all_stripes().await?),
+            Some(resource) => Box::pin(client.capture_resource(resource)).await?,
+            None => Some(Box::pin(client.capture_all_stripes()).await?),
         };
         Ok(fence)
     }
@@ -212,11 +215,9 @@ impl Backend for RedisBackend {
         if response.weight() as u64 > self.max_response_size() || !response.has_whole_body() {
             return Ok(PutOutcome::TooLarge);
         }
-        Ok(self
-            .0
-            .client
-            .put(&self.own(key), fence, &response, now)
-            .await?)
+        let key = self.own(key);
+        let put = self.0.client.put(&key, fence, &response, now);
+        Ok(Box::pin(put).await?)
     }
 
     async fn replace(
@@ -228,16 +229,16 @@ impl Backend for RedisBackend {
     ) -> Result<PutOutcome, BackendError> {
         let client = &self.0.client;
         if response.weight() as u64 > self.max_response_size() || !response.has_whole_body() {
-            client.invalidate_resources(&[*key.resource()]).await?;
+            Box::pin(client.invalidate_resources(&[*key.resource()])).await?;
             return Ok(PutOutcome::TooLarge);
         }
-        Ok(client
-            .replace(&self.own(key), fence, &response, now)
-            .await?)
+        let key = self.own(key);
+        Ok(Box::pin(client.replace(&key, fence, &response, now)).await?)
     }
 
     async fn remove(&self, key: &CacheKey, fence: RedisFence) -> Result<bool, BackendError> {
-        Ok(self.0.client.remove(&self.own(key), fence).await?)
+        let key = self.own(key);
+        Ok(Box::pin(self.0.client.remove(&key, fence)).await?)
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
@@ -252,10 +253,10 @@ impl Backend for RedisBackend {
         let client = &self.0.client;
         Ok(match target {
             InvalidationTarget::Resource(resource) => {
-                client.bury_resources(&[*resource], grace).await?
+                Box::pin(client.bury_resources(&[*resource], grace)).await?
             }
             InvalidationTarget::Group(group) => {
-                client.invalidate_groups(&[*group], Some(grace)).await?
+                Box::pin(client.invalidate_groups(&[*group], Some(grace))).await?
             }
         })
     }
@@ -265,11 +266,11 @@ impl Backend for RedisBackend {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> Result<(), BackendError> {
-        Ok(self.0.client.invalidate_many(targets, grace).await?)
+        Ok(Box::pin(self.0.client.invalidate_many(targets, grace)).await?)
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        Ok(self.0.client.clear().await?)
+        Ok(Box::pin(self.0.client.clear()).await?)
     }
 
     fn seed(&self) -> DigestSeed {
