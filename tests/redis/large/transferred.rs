@@ -107,6 +107,23 @@ async fn concurrent_hits_share_a_transfer() {
     assert!(received < 2 * 900_000, "{received}");
 }
 
+/// Nor do ranges of most of it transfer it once for each.
+#[tokio::test]
+async fn concurrent_long_ranges_share_a_transfer() {
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), LinkSpeed::FAST).await;
+    let instance = Instance::new(patient(options(&link.url())));
+    instance.fill("/900000/page").await;
+    let before = link.bytes_from_server();
+    let requests = (0..16).map(|_| with(get("/900000/page"), "range", "bytes=1-"));
+    for answer in send_all(&instance.service, requests).await {
+        assert_eq!(answer.status, 206);
+        assert!(answer.is_hit() && answer.body == "a".repeat(899_999));
+    }
+    let received = link.bytes_from_server() - before;
+    assert!(received < 2 * 900_000, "{received}");
+}
+
 /// Bodies that are too many to be read at once come from the origin. None is torn or waited for.
 #[tokio::test]
 async fn more_large_pages_than_transfers_are_all_answered() {

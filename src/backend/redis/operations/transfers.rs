@@ -61,14 +61,24 @@ impl Transfers {
         }))
     }
 
-    /// Reads a range of a body; `None` if it is gone.
+    /// Reads a range of a body; `None` if it is gone. A long one is cut from the whole, which
+    /// requests at the same time share, and which is read in pieces.
     ///
     /// # Errors
     /// Also if too many whole bodies are being read.
     pub(crate) async fn read(&self, body: &DetachedBody, range: Range<u64>) -> ReadResult {
-        if range != (0..body.length) {
+        let whole = 0..body.length;
+        if range == whole {
+            return self.read_whole(body).await;
+        }
+        if range.end > whole.end || range.end.saturating_sub(range.start) <= PIECE {
             return self.0.read_range(body, &range).await;
         }
+        let content = self.read_whole(body).await?;
+        Ok(content.map(|content| content.slice(range.start as usize..range.end as usize)))
+    }
+
+    async fn read_whole(&self, body: &DetachedBody) -> ReadResult {
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
         let Some(mut read) = self.join_or_start(body, &runtime) else {
             return Err(CommandError::TooManyTransfers);

@@ -7,6 +7,7 @@ use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 use crate::backend::options;
 use crate::support::origin::{Origin, answer};
 use crate::support::redis::{RedisServer, until};
+use crate::support::sample::Sample;
 use crate::support::{get, put, send, with};
 
 struct Agents {
@@ -143,5 +144,43 @@ async fn a_rule_that_comes_back_revives_no_older_variant() {
             let got = send(&service, ask(language)).await;
             assert!(!got.is_hit(), "{meanwhile}: {language}");
         }
+    }
+}
+
+/// More entries than a script may give to one command. Their lists are written by hand, since to
+/// store so many takes long.
+#[tokio::test]
+async fn a_resource_with_thousands_of_variants_is_invalidated() {
+    let server = RedisServer::start().await;
+    for (queries, variants) in [(1, 4100), (8, 1100)] {
+        let new_backend = || {
+            let options = options(&server.url(), "test");
+            options.max_variants(5000).build()
+        };
+        let backend = new_backend();
+        let mut last = None;
+        for query in 0..queries {
+            let path: &'static str = format!("/a?{query}").leak();
+            let member = Sample::in_language(&backend, path, "de").await;
+            member.store(&backend).await;
+            last = Some(member);
+        }
+        let lists = server.command(&["KEYS", "test:v:*"]).await;
+        let script = "local prefix = string.gsub(KEYS[1], ':v:', ':e:', 1)
+            for n = 1, tonumber(ARGV[1]) do
+              redis.call('RPUSH', KEYS[1], prefix .. string.format('%032x', n))
+            end";
+        for list in lists.array() {
+            let list = list.text();
+            let added = variants.to_string();
+            server.command(&["EVAL", script, "1", &list, &added]).await;
+        }
+        let last = last.expect("a query");
+        last.invalidate(&backend).await;
+        assert_eq!(
+            last.body(&new_backend()).await,
+            None,
+            "{queries}, {variants}"
+        );
     }
 }

@@ -26,6 +26,11 @@ end
 local function unlink_entry(entry)
   redis.call('UNLINK', entry, (string.gsub(entry, ':e:', ':b:', 1)))
 end
+local function unlink_all(keys)
+  for first = 1, #keys, 1000 do
+    redis.call('UNLINK', unpack(keys, first, math.min(first + 999, #keys)))
+  end
+end
 local function remove_variants(list)
   local old, is_present = own_variants(list)
   for _, entry in ipairs(old) do unlink_entry(entry) end

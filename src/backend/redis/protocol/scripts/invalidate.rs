@@ -22,11 +22,11 @@ for index = 1, #KEYS, 2 do
   end
   rotate(KEYS[index + 1], values[index + 1], ARGV[1], ARGV[2], ARGV[3])
   if #gone > 1000 then
-    redis.call('UNLINK', unpack(gone))
+    unlink_all(gone)
     gone = {}
   end
 end
-if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+unlink_all(gone)
 return ARGV[#ARGV] .. 1"
 );
 
@@ -50,11 +50,11 @@ for index, key in ipairs(KEYS) do
     end
   end
   if #gone > 1000 then
-    redis.call('UNLINK', unpack(gone))
+    unlink_all(gone)
     gone = {}
   end
 end
-if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+unlink_all(gone)
 return ARGV[#ARGV] .. kept"
 );
 

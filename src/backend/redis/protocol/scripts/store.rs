@@ -52,7 +52,7 @@ if lease and lease ~= ARGV[10] then
   if not held then gone[1] = KEYS[2] end
   add_listed(gone, KEYS[2], lease, held and KEYS[5])
 end
-if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+unlink_all(gone)
 if not held then return ARGV[#ARGV] .. 0 end
 redis.call('SET', KEYS[2], ARGV[9] .. ARGV[8], 'PX', ARGV[4])
 redis.call('SET', KEYS[5], ARGV[2], 'PX', ARGV[3])
