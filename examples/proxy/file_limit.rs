@@ -7,8 +7,8 @@ const OTHER_FILES: u64 = 64;
 /// it beside `upstream_connections`. `None` where there is no such limit.
 #[cfg(unix)]
 pub fn max_connections(wanted: usize, upstream_connections: usize) -> Option<usize> {
-    let others = OTHER_FILES + upstream_connections as u64;
-    let raised = rlimit::increase_nofile_limit(wanted as u64 + others);
+    let others = OTHER_FILES.saturating_add(upstream_connections as u64);
+    let raised = rlimit::increase_nofile_limit((wanted as u64).saturating_add(others));
     let limit = match raised {
         Ok(limit) => limit,
         Err(_) => rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0,

@@ -174,8 +174,13 @@ async fn reload(hang_up: Option<HangUpSignal>, tls: Option<ClientTls>) {
         return;
     };
     while hang_up.wait().await {
-        match Options::from_arguments() {
-            Ok(_) => tracing::info!("options checked; those changed need a restart"),
+        let options = Options::from_arguments().and_then(|options| {
+            options.reverse_proxy()?;
+            options.client_tls()?;
+            cache_layer(&options, MemoryBackend::default()).map(|_| ())
+        });
+        match options {
+            Ok(()) => tracing::info!("options checked; those changed need a restart"),
             Err(error) => tracing::error!(error, "options not valid"),
         }
         if let Some(tls) = &tls {

@@ -156,16 +156,19 @@ where
         });
         let builder = connections.builder.clone();
         let (tls, timeouts) = (self.tls.clone(), self.timeouts);
-        let shutdown = connections.shutdown.subscribe();
+        let mut shutdown = connections.shutdown.subscribe();
         connections.tasks.spawn(async move {
             let stream = match tls {
                 None => Either::Left(stream),
-                Some(tls) => match timeout(timeouts.client, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => Either::Right(stream),
-                    Ok(Err(error)) => {
-                        return tracing::debug!(%client, %error, "TLS handshake failed");
-                    }
-                    Err(_) => return,
+                Some(tls) => tokio::select! {
+                    accepted = timeout(timeouts.client, tls.accept(stream)) => match accepted {
+                        Ok(Ok(stream)) => Either::Right(stream),
+                        Ok(Err(error)) => {
+                            return tracing::debug!(%client, %error, "TLS handshake failed");
+                        }
+                        Err(_) => return,
+                    },
+                    _ = shutdown.wait_for(|stops| *stops) => return,
                 },
             };
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), respond);

@@ -159,7 +159,10 @@ impl CacheModel {
     /// A request while the backend cannot be reached.
     fn request_without_fence(&self) -> Option<Pending> {
         let yielded = self.yielded.load(Ordering::Acquire);
-        self.fill(yielded, enter(&self.flights, None, None, |_| false))
+        self.fill(
+            yielded,
+            enter(&self.flights, None, None, |_| JoinDecision::Refuse),
+        )
     }
 
     fn fill(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Pending> {

@@ -51,23 +51,33 @@ impl MakeCacheKey for ForwardedScheme {
 
 /// The scheme that a request in canonical form tells its upstream.
 fn told_scheme(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut told = headers.get_all(&X_FORWARDED_PROTO).iter();
-    if let Some(first) = told.next() {
-        let mut scheme = String::from_utf8_lossy(first.as_bytes());
-        for line in told {
-            let scheme = scheme.to_mut();
-            scheme.push(',');
-            scheme.push_str(&String::from_utf8_lossy(line.as_bytes()));
-        }
-        return Some(scheme);
+    let mut scheme = String::new();
+    let mut add = |told: &[u8]| {
+        let told = String::from_utf8_lossy(told);
+        let separator = if scheme.is_empty() { "" } else { "," };
+        scheme = format!("{scheme}{separator}{told}");
+    };
+    headers
+        .get_all(&X_FORWARDED_PROTO)
+        .iter()
+        .for_each(|line| add(line.as_bytes()));
+    // Upstreams differ in the element that they read.
+    for element in fields::list(headers, &FORWARDED) {
+        let pairs = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        pairs
+            .filter_map(|pair| pair.split_at_checked(6))
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"proto="))
+            .map(|(_, proto)| proto.to_ascii_lowercase())
+            .for_each(|proto| add(unquoted(&proto)));
     }
-    let element = fields::list(headers, &FORWARDED).last()?;
-    let element = std::str::from_utf8(element).ok()?;
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, proto) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("proto"))?;
-    Some(Cow::Owned(
-        proto.trim_matches([' ', '"']).to_ascii_lowercase(),
-    ))
+    (!scheme.is_empty()).then_some(Cow::Owned(scheme))
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    let inner = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""));
+    inner.unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -88,15 +98,15 @@ mod tests {
             ),
             (
                 &[("forwarded", "for=a;proto=http, for=b; Proto=\"HTTPS\"")],
-                Some("https"),
+                Some("http,https"),
             ),
             (
                 &[("forwarded", "for=a;proto=http"), ("forwarded", "for=b")],
-                None,
+                Some("http"),
             ),
             (
                 &[("forwarded", "proto=http"), ("x-forwarded-proto", "https")],
-                Some("https"),
+                Some("https,http"),
             ),
         ] {
             let mut headers = HeaderMap::new();

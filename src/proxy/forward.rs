@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::error::BoxError;
 use crate::semantics::invalidation::is_safe;
-use crate::semantics::reason::IncompleteRequest;
+use crate::semantics::reason::{IncompleteRequest, RepeatedRequest};
 
 use super::body::broken_upload::BrokenUploads;
 use super::body::places::{Places, RequestPlace};
@@ -22,10 +22,11 @@ use super::body::upload::{RequestBody, Upload, UploadLimits, with_upload};
 use super::canonical::RequestRules;
 use super::canonical::validate_request::RejectedRequest;
 use super::config_error::InvalidUpstream;
-use super::error::{ProxyError, ProxyErrorKind};
+use super::error::{ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
 use super::headers::{prepare_request, rewrite_response};
+use super::upstream::connect::Unreachable;
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
 use super::upstream::response_references::ResponseReferences;
@@ -254,8 +255,11 @@ impl Forwarder {
             let timeout = self.options.head_timeout;
             let sent = server.client.send(request, lost, clock, timeout).await;
             let failed = match sent {
-                Ok(response) => {
+                Ok(mut response) => {
                     server.connected();
+                    if lost == Repeatable::Idempotent {
+                        response.extensions_mut().insert(RepeatedRequest);
+                    }
                     return Ok((response, destination));
                 }
                 Err(failed) => failed,
@@ -264,7 +268,10 @@ impl Forwarder {
             let is_broken = upload.is_some_and(|upload| upload.broken().is_some());
             let next = match failed.repeatable {
                 Repeatable::Elsewhere => {
-                    server.not_connected();
+                    let is_unreachable = find_cause::<Unreachable>(&failed.error).is_some();
+                    if is_unreachable || !server.client.is_keyed_by_host() {
+                        server.not_connected();
+                    }
                     self.next_destination(target, &mut tried).transpose()?
                 }
                 Repeatable::All | Repeatable::Idempotent if lost == Repeatable::None => {

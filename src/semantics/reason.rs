@@ -290,6 +290,12 @@ reasons! {
 #[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
 pub(crate) struct IncompleteRequest;
 
+/// The mark of a response to a request that was sent again after its connection was lost: an
+/// extension. The first one may have been acted on, which the second is refused for (404, 412).
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "the proxy sets it"))]
+pub(crate) struct RepeatedRequest;
+
 impl WriteOutcome {
     /// Returns the outcome that a write has by default, by the status of its response.
     ///

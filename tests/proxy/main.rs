@@ -4,6 +4,7 @@
 mod call;
 mod clients;
 mod edge;
+mod edges;
 #[path = "../support/example.rs"]
 mod example;
 mod expect;

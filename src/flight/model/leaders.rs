@@ -16,7 +16,7 @@ use crate::semantics::request_kind::RequestKind;
 type Table = Flights<usize, ()>;
 
 fn lead(flights: &Table, fence: usize) -> Leader<usize, ()> {
-    match enter(flights, Some(fence), None, |_| false) {
+    match enter(flights, Some(fence), None, |_| JoinDecision::Refuse) {
         Entered::Leader(leader) => {
             let _ = leader.begin_call(now());
             leader

@@ -11,6 +11,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::{WRITE_1, WRITE_2, assert_not_older, enter, now, ready};
+use crate::backend::JoinDecision;
 use crate::flight::follower::Follower;
 use crate::flight::{Entered, FlightOutcome, Flights};
 
@@ -26,7 +27,7 @@ struct StaleCache {
     drops_validators: bool,
 }
 
-type Pending = (usize, Follower<MemoryFence, usize>);
+type Pending = (usize, Follower<usize, usize>);
 type Step = fn(&StaleCache) -> Option<Pending>;
 
 impl StaleCache {
@@ -52,7 +53,11 @@ impl StaleCache {
     fn request(&self) -> Option<Pending> {
         let yielded = self.yielded.load(Ordering::SeqCst);
         let (token, found) = *self.entry.lock().expect("no panic");
-        let leader = match enter(&self.flights, Some(token), None, |flight| *flight == token) {
+        let decide = |flight: &_| match *flight == token {
+            true => JoinDecision::Join,
+            false => JoinDecision::Refuse,
+        };
+        let leader = match enter(&self.flights, Some(token), None, decide) {
             Entered::Leader(leader) => leader,
             Entered::Follower(follower) => return Some((yielded, follower)),
             _ => unreachable!("the rules do not ask for this check, and no key is paced"),

@@ -24,6 +24,9 @@ use super::bounded_waits::{BoundedWait, BoundedWaits};
 /// A client that sends nothing of its content for this long gives its place back.
 const STALLED_AFTER: Duration = Duration::from_millis(100);
 
+/// Less content than this does not end a pause: a client that sends a byte now and then stalls.
+const MIN_PIECE: usize = 1024;
+
 /// The places before all upstreams; see
 /// [`max_concurrent_requests`](crate::proxy::ReverseProxy::max_concurrent_requests). Clones share
 /// them.
@@ -131,6 +134,8 @@ pub(super) struct StallWatch {
     place: UploadPlace,
     timer: Pin<Box<Sleep>>,
     state: StallState,
+    /// The content since the last pause began, in bytes.
+    received: usize,
 }
 
 #[derive(Debug)]
@@ -147,11 +152,17 @@ impl StallWatch {
             place,
             timer: Box::pin(sleep(STALLED_AFTER)),
             state: StallState::Flowing,
+            received: 0,
         }
     }
 
-    /// Content has arrived.
-    pub(super) fn resume(&mut self) {
+    /// So much content has arrived; `usize::MAX` with its end.
+    pub(super) fn resume(&mut self, length: usize) {
+        self.received = self.received.saturating_add(length);
+        if self.received < MIN_PIECE {
+            return;
+        }
+        self.received = 0;
         if let StallState::Stalled(_) = self.state {
             self.place.take_again();
         }

@@ -81,6 +81,10 @@ impl Content {
             Some(Ok(frame)) => frame,
             end => {
                 self.body = None;
+                if matches!(end, Some(Err(_))) {
+                    // What was sent is no whole content.
+                    self.sent = None;
+                }
                 return Poll::Ready(end);
             }
         };

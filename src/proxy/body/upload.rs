@@ -213,7 +213,10 @@ where
         let (kind, error) = match polled {
             Poll::Ready(frame) => {
                 upload.idle.stop();
-                upload.stall.resume();
+                let data = frame
+                    .as_ref()
+                    .and_then(|frame| frame.as_ref().ok()?.data_ref());
+                upload.stall.resume(data.map_or(usize::MAX, Bytes::len));
                 upload.clock.restart();
                 match frame {
                     Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),

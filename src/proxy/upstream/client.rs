@@ -67,7 +67,7 @@ impl UpstreamClient {
     }
 
     /// Whether the authority of a request's URI is to be the host that the client asked for.
-    pub(super) fn is_keyed_by_host(&self) -> bool {
+    pub(in crate::proxy) fn is_keyed_by_host(&self) -> bool {
         self.is_keyed_by_host
     }
 

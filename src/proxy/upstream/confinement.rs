@@ -14,7 +14,7 @@ pub(super) fn is_plain(path: &str) -> bool {
     path.bytes().all(|byte| {
         let is_plain = !matches!(
             (previous, byte),
-            (_, b'%' | b'\\' | b';') | (b'/', b'/' | b'.')
+            (_, b'%' | b'\\' | b';' | 128..) | (b'/', b'/' | b'.')
         );
         previous = byte;
         is_plain
@@ -55,7 +55,7 @@ pub(super) fn may_leave_root(path: &str) -> bool {
 fn dots(segment: &str) -> Option<usize> {
     let name = segment.split(';').next().unwrap_or_default();
     let is_dots = name.len() <= 2 && name.bytes().all(|byte| byte == b'.');
-    (is_dots && (!name.is_empty() || segment.is_empty())).then_some(name.len())
+    is_dots.then_some(name.len())
 }
 
 /// Decodes dots and separators, and nothing else.
@@ -91,7 +91,7 @@ mod tests {
             ("/a/./../b", false),
             ("/..a/.../..", false),
             ("/a;/..", false),
-            ("/;x/..", false),
+            ("/;x/..", true),
             ("/..", true),
             ("/../b", true),
             ("/%2e%2E/b", true),

@@ -6,7 +6,7 @@
 pub(super) mod addresses;
 pub(super) mod client;
 mod confinement;
-mod connect;
+pub(super) mod connect;
 pub(super) mod options;
 pub(super) mod repetition;
 pub(super) mod response_references;

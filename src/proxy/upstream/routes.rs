@@ -77,7 +77,7 @@ impl UpstreamRoutes {
             let problem = UpstreamProblem::RelativePrefix;
             return Err(InvalidUpstream::new(prefix, problem));
         }
-        let prefix = prefix.trim_end_matches('/').to_owned();
+        let prefix = routed_path(prefix).trim_end_matches('/').to_owned();
         let upstream = Upstream::parse(url)?;
         if prefix.is_empty() {
             self.default = upstream;

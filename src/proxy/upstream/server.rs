@@ -10,7 +10,7 @@
 //! Only failures to connect count: a client can make a server answer late, or with an error.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(in crate::proxy) struct UpstreamServer {
     failures: AtomicU32,
     /// When the next request may probe an ejected server.
     probe_at: Mutex<Option<Instant>>,
+    /// Whether a request probes the ejected server.
+    is_probed: AtomicBool,
 }
 
 /// Whether a server may get a request.
@@ -65,6 +67,7 @@ impl UpstreamServer {
             pending: RequestCount::default(),
             failures: AtomicU32::new(0),
             probe_at: Mutex::new(None),
+            is_probed: AtomicBool::new(false),
         }
     }
 
@@ -80,13 +83,18 @@ impl UpstreamServer {
 
     /// Records that the server could not be connected to.
     pub(in crate::proxy) fn not_connected(&self) {
+        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ejected = self.failures.load(Ordering::Relaxed) >= MAX_FAILURES;
+        if is_ejected && !self.is_probed.swap(false, Ordering::Relaxed) {
+            // The request began before, or there was no other server.
+            return;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
         if failures < MAX_FAILURES {
             return;
         }
         let doublings = (failures - MAX_FAILURES).min(8);
         let ejected_for = MAX_EJECTED_FOR.min(EJECTED_FOR * (1 << doublings));
-        let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
         *probe_at = Some(Instant::now() + ejected_for);
         tracing::warn!(server = %self.authority, failures, ?ejected_for, "upstream server ejected");
     }
@@ -102,6 +110,7 @@ impl UpstreamServer {
             _ => {
                 // No other request probes meanwhile.
                 *probe_at = Some(now + MAX_EJECTED_FOR);
+                self.is_probed.store(true, Ordering::Relaxed);
                 Availability::Probe
             }
         }

@@ -4,7 +4,7 @@ use http::{Response, request, response};
 
 use crate::config::Config;
 use crate::config::hook::subject;
-use crate::semantics::reason::{IncompleteRequest, WriteOutcome};
+use crate::semantics::reason::{IncompleteRequest, RepeatedRequest, WriteOutcome};
 
 /// The outcome of a write by the head of its response: what the hook says, else the status. It is
 /// unknown if the hook panics. An incomplete request is rejected, and no hook is asked.
@@ -16,10 +16,16 @@ pub(crate) fn outcome_of(
     if head.extensions.get::<IncompleteRequest>().is_some() {
         return WriteOutcome::Rejected;
     }
-    let Some(classify) = &config.classify_writes else {
-        return WriteOutcome::from_status(head.status);
+    let outcome = match &config.classify_writes {
+        Some(classify) => classify(subject(write), head).unwrap_or(WriteOutcome::Unknown),
+        None => WriteOutcome::from_status(head.status),
     };
-    classify(subject(write), head).unwrap_or(WriteOutcome::Unknown)
+    match outcome {
+        WriteOutcome::Rejected if head.extensions.get::<RepeatedRequest>().is_some() => {
+            WriteOutcome::Unknown
+        }
+        outcome => outcome,
+    }
 }
 
 /// The head of the response to a write; `None` if the inner service failed. The body is dropped.

@@ -1,6 +1,6 @@
 //! Clients that take their time, and the others beside them.
 
-mod http2_client;
+pub mod http2_client;
 mod limits;
 mod log;
 mod stalls;

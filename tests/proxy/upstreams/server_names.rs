@@ -1,10 +1,11 @@
 //! The name in TLS handshakes with upstreams (SNI).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
 use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind, ReverseProxy};
@@ -123,4 +124,47 @@ async fn a_host_without_a_certificate_is_not_trusted() {
         assert_eq!(failed.kind(), ProxyErrorKind::Tls, "{host}");
     }
     assert_eq!(names(&proxy, &origin, &["one.test"]).await, ["one.test"]);
+}
+
+/// A port that leads to another one, and how often it was connected to.
+async fn way_to(port: u16) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("an address").port();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let to = TcpStream::connect(("127.0.0.1", port)).await;
+                let mut to = to.expect("it listens");
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut to).await;
+            });
+        }
+    });
+    (own, count)
+}
+
+/// Hosts that a client makes up eject no server.
+#[tokio::test]
+async fn hosts_without_certificates_eject_no_server() {
+    let long = format!("{}.test", "a".repeat(70));
+    for bad in ["other.test", &*long] {
+        let origin = start(&["localhost", "one.test"]).await;
+        let (one, two) = (way_to(origin.port).await, way_to(origin.port).await);
+        let urls = format!("https://localhost:{},https://localhost:{}", one.0, two.0);
+        let proxy = ReverseProxy::new(&urls)
+            .expect("URLs")
+            .tls(origin.trusting.clone())
+            .max_idle_connections(0);
+        for _ in 0..12 {
+            let request = to(Method::GET, "/", &[("host", bad)]);
+            call(&proxy, request).await.expect_err("it has none");
+        }
+        let counts = || [&one.1, &two.1].map(|count| count.swap(0, Ordering::SeqCst));
+        counts();
+        names(&proxy, &origin, &["one.test"; 20]).await;
+        let used = counts();
+        assert!(used.iter().all(|used| *used >= 5), "{bad}: {used:?}");
+    }
 }

@@ -65,7 +65,7 @@ pub(super) struct ServerConnector {
 impl ServerConnector {
     /// A connector for the server of a URL.
     pub(super) fn new(server: &Uri, options: &ClientOptions) -> Self {
-        let tcp = TcpConnector::new(server, options.resolver.clone());
+        let tcp = TcpConnector::new(server, options);
         #[cfg(feature = "proxy-tls")]
         let tcp = tls::with_tls(tcp, options);
         Self {
@@ -111,6 +111,24 @@ struct TcpConnector {
     resolver: Resolver,
     avoided: AvoidedAddresses,
     http: HttpConnector,
+    timeout: Duration,
+}
+
+/// The error of a server that cannot be reached. Without it the TLS handshake has failed, for which
+/// a client may have chosen the name.
+#[derive(Debug)]
+pub(in crate::proxy) struct Unreachable(BoxError);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server cannot be reached")
+    }
+}
+
+impl std::error::Error for Unreachable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 #[derive(Debug)]
@@ -121,7 +139,7 @@ struct HostAndPort {
 }
 
 impl TcpConnector {
-    fn new(server: &Uri, resolver: Resolver) -> Self {
+    fn new(server: &Uri, options: &ClientOptions) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_keepalive(Some(TCP_KEEPALIVE));
@@ -137,9 +155,10 @@ impl TcpConnector {
         };
         Self {
             server: Arc::new(server),
-            resolver,
+            resolver: options.resolver.clone(),
             avoided: AvoidedAddresses::default(),
             http,
+            timeout: options.connect_timeout,
         }
     }
 
@@ -171,6 +190,13 @@ impl Service<Uri> for TcpConnector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        Box::pin(self.clone().connect())
+        let connected = timeout(self.timeout, self.clone().connect());
+        Box::pin(async move {
+            let connected = connected.await;
+            let connected = connected.unwrap_or_else(|elapsed| {
+                Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into())
+            });
+            connected.map_err(|error| Unreachable(error).into())
+        })
     }
 }
