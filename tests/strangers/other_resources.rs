@@ -1,7 +1,5 @@
 //! What busy clients of other resources, groups and variants do to a page: nothing.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -9,18 +7,21 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower::Layer;
 
-use crate::support::origin::{Origin, answer, cacheable};
+use crate::support::origin::{Origin, answer};
 use crate::support::time::{SECOND, settle};
 use crate::support::{get, in_memory, is_stored, request, send, with};
 
+type Fields = &'static [(&'static str, &'static str)];
+
 /// Any write has success at once; a page takes a second.
-fn writable() -> Origin {
+fn writable(write_fields: Fields, page_fields: Fields) -> Origin {
     Origin::new(move |request: Request<()>| async move {
         if request.method() != Method::GET {
-            return Ok(answer(204, &[], ""));
+            return Ok(answer(204, write_fields, ""));
         }
         sleep(SECOND).await;
-        Ok(cacheable("page"))
+        let fields = [&[("cache-control", "max-age=60")], page_fields].concat();
+        Ok(answer(200, &fields, "page"))
     })
 }
 
@@ -28,7 +29,7 @@ fn writable() -> Origin {
 /// writes a second.
 #[tokio::test(start_paused = true)]
 async fn writes_to_other_resources_keep_no_page_from_being_stored() {
-    let service = in_memory().layer(writable());
+    let service = in_memory().layer(writable(&[], &[]));
     for number in 0..4 {
         let page: &str = &format!("/page/{number}");
         let fill = tokio::spawn({
@@ -46,28 +47,15 @@ async fn writes_to_other_resources_keep_no_page_from_being_stored() {
     }
 }
 
-/// Writes that invalidate a group, one each 10 ms, while 90 requests come for a page of 1 s.
-async fn calls_beside_group_invalidations(
-    page_groups: &'static [(&'static str, &'static str)],
-) -> usize {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let origin = Origin::new(move |request: Request<()>| {
-        let counted = counted.clone();
-        async move {
-            if request.method() != Method::GET {
-                let group = [("cache-group-invalidation", "\"cart\"")];
-                return Ok(answer(204, &group, ""));
-            }
-            counted.fetch_add(1, Ordering::SeqCst);
-            sleep(SECOND).await;
-            let fields = [&[("cache-control", "max-age=60")], page_groups].concat();
-            Ok(answer(200, &fields, "page"))
-        }
-    });
-    let service = in_memory().layer(origin);
+/// The number of requests for a page of 1 s, one each 10 ms.
+const REQUESTS: usize = 90;
+
+/// The calls for these requests while each comes after a write that invalidates a group.
+async fn calls_beside_group_invalidations(page_groups: Fields) -> usize {
+    let origin = writable(&[("cache-group-invalidation", "\"cart\"")], page_groups);
+    let service = in_memory().layer(origin.clone());
     let mut readers = JoinSet::new();
-    for number in 0..90 {
+    for number in 0..REQUESTS {
         sleep(Duration::from_millis(10)).await;
         send(&service, request(Method::POST, &format!("/cart/{number}"))).await;
         let service = service.clone();
@@ -76,7 +64,8 @@ async fn calls_beside_group_invalidations(
     for answer in readers.join_all().await {
         assert_eq!(answer.status, 200);
     }
-    calls.load(Ordering::SeqCst)
+    // One of the calls for each request is its write.
+    origin.calls() - REQUESTS
 }
 
 #[tokio::test(start_paused = true)]
