@@ -39,10 +39,15 @@ pub(crate) struct NotedKey {
     tag: u64,
 }
 
+/// A digest of a key that differs between the kinds of requests.
+pub(super) const fn digest_of(key: &CacheKey, kind: RequestKind) -> u64 {
+    key.short_digest().rotate_left(kind as u32 * 16)
+}
+
 impl NotedKey {
     /// Requests of this kind for this key.
     pub(crate) fn new(key: &CacheKey, kind: RequestKind) -> Self {
-        let digest = key.short_digest().rotate_left(kind as u32 * 16);
+        let digest = digest_of(key, kind);
         Self {
             set: digest as usize % SETS,
             // 0 is an empty slot.

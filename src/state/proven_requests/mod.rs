@@ -28,7 +28,7 @@ use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::{CredentialFields, RequestKind};
 
 use self::fields::CompactFields;
-use super::noted_requests::RequestDigest;
+use super::noted_requests::{RequestDigest, digest_of};
 
 const SETS: usize = 512;
 const WAYS: usize = 4;
@@ -149,8 +149,7 @@ pub(crate) struct ProvenRequests(OnceLock<Box<[Set]>>);
 
 impl ProvenRequests {
     fn set<'s>(sets: &'s [Set], (key, kind): (&CacheKey, RequestKind)) -> &'s Set {
-        let digest = key.short_digest().rotate_left(kind as u32 * 16);
-        &sets[digest as usize % SETS]
+        &sets[digest_of(key, kind) as usize % SETS]
     }
 
     fn with_entry<R>(
