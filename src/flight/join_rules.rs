@@ -165,7 +165,7 @@ impl<F, H> Flight<F, H> {
         !rules.not_before.is_some_and(is_older) && self.decision(decide) != JoinDecision::Refuse
     }
 
-    /// The decision on the flight's fence. A flight without a fence is joined by nobody.
+    /// What `decide` says of the flight's fence: to refuse, if it has none.
     fn decision(&self, decide: &impl Fn(&F) -> JoinDecision) -> JoinDecision {
         self.fence.as_ref().map_or(JoinDecision::Refuse, decide)
     }

@@ -129,8 +129,9 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
-        let is_refused = self.expects_refusal(state, fill, outgoing, now);
-        if is_refused && !is_known(state, fill, now) {
+        let is_known = is_known(state, fill, now);
+        let is_refused = self.expects_refusal(state, fill, outgoing, (now, is_known));
+        if is_refused && !is_known {
             self.place = None;
             return Joined::Neither;
         }
@@ -183,11 +184,11 @@ impl<F: Clone> FlightMember<F> {
         state: &LayerState<B>,
         fill: &Fill<F>,
         outgoing: &OutgoingRequest,
-        now: Moment,
+        (now, is_known): (Moment, bool),
     ) -> bool {
         let uncacheable = &state.shared.coalescing.uncacheable;
         let request = || state.digest_of(&outgoing.headers);
-        let (asked, is_known) = ((&self.key, outgoing.kind), is_known(state, fill, now));
+        let asked = (&self.key, outgoing.kind);
         match uncacheable.expected(asked, now, request, is_known) {
             ExpectedRefusal::No => false,
             ExpectedRefusal::OfMany if is_known => false,
