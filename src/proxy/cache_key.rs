@@ -16,8 +16,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// `X-Forwarded-Proto` or `Forwarded`.
 ///
 /// An upstream that redirects from `http` to `https` has another response for each. The scheme is
-/// that of `X-Forwarded-Proto`, or else `proto` of the last `Forwarded` element. Without either,
-/// the key is the default one. A write invalidates the responses of all schemes.
+/// the list of all `X-Forwarded-Proto` lines, followed by `proto` of all `Forwarded` elements:
+/// upstreams differ in the one that they read. Without any, the key is the default one. A write
+/// invalidates the responses of all schemes.
 ///
 /// It belongs behind [`request_layer`](super::ReverseProxy::request_layer), which removes these
 /// fields or sets them:
@@ -51,26 +52,31 @@ impl MakeCacheKey for ForwardedScheme {
 
 /// The scheme that a request in canonical form tells its upstream.
 fn told_scheme(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let mut scheme = String::new();
-    let mut add = |told: &[u8]| {
-        let told = String::from_utf8_lossy(told);
-        let separator = if scheme.is_empty() { "" } else { "," };
-        scheme = format!("{scheme}{separator}{told}");
-    };
-    headers
-        .get_all(&X_FORWARDED_PROTO)
-        .iter()
-        .for_each(|line| add(line.as_bytes()));
+    let mut scheme = Cow::Borrowed("");
+    for line in headers.get_all(&X_FORWARDED_PROTO) {
+        append(&mut scheme, String::from_utf8_lossy(line.as_bytes()));
+    }
     // Upstreams differ in the element that they read.
     for element in fields::list(headers, &FORWARDED) {
         let pairs = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         pairs
             .filter_map(|pair| pair.split_at_checked(6))
             .filter(|(name, _)| name.eq_ignore_ascii_case(b"proto="))
-            .map(|(_, proto)| proto.to_ascii_lowercase())
-            .for_each(|proto| add(unquoted(&proto)));
+            .map(|(_, proto)| String::from_utf8_lossy(unquoted(proto)).to_ascii_lowercase())
+            .for_each(|proto| append(&mut scheme, proto.into()));
     }
-    (!scheme.is_empty()).then_some(Cow::Owned(scheme))
+    (!scheme.is_empty()).then_some(scheme)
+}
+
+/// Adds a scheme behind the others. A single one is not copied.
+fn append<'h>(schemes: &mut Cow<'h, str>, scheme: Cow<'h, str>) {
+    if schemes.is_empty() {
+        *schemes = scheme;
+        return;
+    }
+    let schemes = schemes.to_mut();
+    schemes.push(',');
+    schemes.push_str(&scheme);
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
