@@ -82,7 +82,7 @@ impl Content {
             end => {
                 self.body = None;
                 if matches!(end, Some(Err(_))) {
-                    // What was sent is no whole content.
+                    // The rest of the content is missing: it cannot be sent again.
                     self.sent = None;
                 }
                 return Poll::Ready(end);

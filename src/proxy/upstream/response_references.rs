@@ -202,7 +202,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_bytes(field.1.as_bytes()).expect("a field value");
         headers.insert(field.0, value);
-        ResponseReferences::from_destination(&destination).translate_fields(&mut headers);
+        let references = ResponseReferences::from_destination(&destination);
+        references.translate_fields(&mut headers);
+        references.translate_cookies(&mut headers);
         String::from_utf8_lossy(headers[field.0].as_bytes()).into_owned()
     }
 
@@ -314,16 +316,9 @@ mod tests {
             ("", "a=1", "a=1"),
             ("", "a=1; Path", "a=1; Path"),
         ] {
-            let routes = routes(base);
-            let host = HeaderValue::from_static("site.test");
-            let path = PathAndQuery::from_static("/");
-            let tried = &mut TriedServers::default();
-            let destination = routes.destination(&path, Some(&host), HostPolicy::Preserve, tried);
-            let destination = destination.expect("a server").expect("a destination");
-            let mut headers = HeaderMap::new();
-            headers.insert(SET_COOKIE, HeaderValue::from_str(cookie).expect("a value"));
-            ResponseReferences::from_destination(&destination).translate_cookies(&mut headers);
-            assert_eq!(headers[SET_COOKIE], expected, "{base} {cookie}");
+            let field = ("set-cookie", cookie);
+            let got = translated(&routes(base), HostPolicy::Preserve, "/", field);
+            assert_eq!(got, expected, "{base} {cookie}");
         }
     }
 
