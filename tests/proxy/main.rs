@@ -11,6 +11,7 @@ mod expect;
 mod failures;
 mod folder;
 mod http2;
+mod http2_frames;
 #[allow(dead_code, reason = "other programs use the rest of it")]
 #[path = "../support/logs.rs"]
 mod logs;

@@ -2,35 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::example::PATIENCE;
-
-const DATA: u8 = 0;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const ACK: u8 = 1;
-
-/// RFC 9113 §4.1.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame");
-    let mut frame = length.to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// A literal field without an index.
-fn literal(block: &mut Vec<u8>, name: &str, value: &str) {
-    block.push(0);
-    for text in [name, value] {
-        block.push(u8::try_from(text.len()).expect("a short text"));
-        block.extend(text.as_bytes());
-    }
-}
+use crate::http2_frames::{ACK, DATA, END_HEADERS, Frame, HEADERS, PING, SETTINGS, frame, literal};
 
 /// A connection that answers pings, and does nothing else by itself.
 pub struct Http2Client {
@@ -69,7 +46,7 @@ impl Http2Client {
         }
         let (stream, end) = (self.next, u8::from(length.is_none()));
         self.next += 2;
-        let headers = frame(1, 4 | end, stream, &block);
+        let headers = frame(HEADERS, END_HEADERS | end, stream, &block);
         self.stream.write_all(&headers).await.expect("it listens");
         stream
     }
@@ -98,19 +75,15 @@ impl Http2Client {
     }
 
     async fn answer_one(&mut self) -> std::io::Result<usize> {
-        let mut prefix = [0; 9];
-        self.stream.read_exact(&mut prefix).await?;
-        let length = u32::from_be_bytes([0, prefix[0], prefix[1], prefix[2]]) as usize;
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).await?;
-        match (prefix[3], prefix[4]) {
+        let received = Frame::read(&mut self.stream).await?;
+        match (received.kind, received.flags) {
             (SETTINGS, 0) => self.stream.write_all(&frame(SETTINGS, ACK, 0, b"")).await?,
             (PING, 0) => {
                 self.stream
-                    .write_all(&frame(PING, ACK, 0, &payload))
+                    .write_all(&frame(PING, ACK, 0, &received.payload))
                     .await?
             }
-            (DATA, _) => return Ok(length),
+            (DATA, _) => return Ok(received.payload.len()),
             _ => {}
         }
         Ok(0)

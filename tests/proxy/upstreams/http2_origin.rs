@@ -6,40 +6,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-pub const ACK: u8 = 1;
-
-pub const NO_ERROR: u32 = 0;
-pub const REFUSED_STREAM: u32 = 7;
-pub const CANCEL: u32 = 8;
-pub const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// RFC 9113 §4.1.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a short frame");
-    let mut frame = length.to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
+use crate::http2_frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, frame,
+    literal,
+};
 
 /// `:status: 200` by the static table of HPACK, and fields as literals.
 pub fn head(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = vec![0x88];
     for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).expect("a short text"));
-            block.extend(text.as_bytes());
-        }
+        literal(&mut block, name, value);
     }
     frame(HEADERS, END_HEADERS, stream, &block)
 }
@@ -124,20 +100,15 @@ async fn serve(
     stream.read_exact(&mut preface).await?;
     stream.write_all(&frame(SETTINGS, 0, 0, b"")).await?;
     loop {
-        let mut prefix = [0; 9];
-        stream.read_exact(&mut prefix).await?;
-        let length = u32::from_be_bytes([0, prefix[0], prefix[1], prefix[2]]);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload).await?;
-        let id: [u8; 4] = prefix[5..].try_into().expect("four bytes");
+        let received = Frame::read(&mut stream).await?;
         let event = Event {
-            stream: u32::from_be_bytes(id),
-            is_head: prefix[3] == HEADERS,
-            is_end: prefix[4] & END_STREAM != 0,
+            stream: received.stream,
+            is_head: received.kind == HEADERS,
+            is_end: received.flags & END_STREAM != 0,
         };
-        let said = match (prefix[3], prefix[4]) {
+        let said = match (received.kind, received.flags) {
             (SETTINGS, 0) => Some(frame(SETTINGS, ACK, 0, b"")),
-            (PING, 0) => Some(frame(PING, ACK, 0, &payload)),
+            (PING, 0) => Some(frame(PING, ACK, 0, &received.payload)),
             (HEADERS | DATA, _) => {
                 if event.is_head {
                     heads

@@ -8,10 +8,9 @@ use http_body_util::Full;
 use tokio::task::JoinSet;
 use tower_response_cache::proxy::{ProxyErrorKind, ReverseProxy};
 
-use super::http2_origin::{
-    CANCEL, ENHANCE_YOUR_CALM, Http2Origin, NO_ERROR, REFUSED_STREAM, goaway, hello, reset,
-};
+use super::http2_origin::{Http2Origin, goaway, hello, reset};
 use crate::call::{call, get};
+use crate::http2_frames::{CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM};
 use crate::nginx::Nginx;
 use crate::origin::{Heard, Origin, Step, ok};
 

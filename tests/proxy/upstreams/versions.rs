@@ -3,9 +3,10 @@
 use http::Method;
 use tower_response_cache::proxy::ReverseProxy;
 
-use super::http2_origin::{CANCEL, DATA, Http2Origin, NO_ERROR, frame, head, hello, reset};
+use super::http2_origin::{Http2Origin, head, hello, reset};
 use crate::call::{call, get, to};
 use crate::example::Example;
+use crate::http2_frames::{CANCEL, DATA, NO_ERROR, frame};
 use crate::origin::{Origin, Step};
 use crate::raw::{Raw, exchange, last_get};
 
