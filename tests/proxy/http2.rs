@@ -91,23 +91,15 @@ mod tls {
     use super::*;
 
     use tokio_rustls::TlsAcceptor;
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
     use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind};
+
+    use crate::certificate::{presenting, self_signed, trusting};
 
     /// The protocols an upstream offers, the host it is addressed by, and the protocol chosen.
     #[tokio::test]
     async fn by_tls() {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-        let made = made.expect("a certificate");
-        let certificate = made.cert.der().clone();
-        let ring = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).expect("a certificate");
-        let trusting = ClientConfig::builder_with_provider(ring.clone())
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let made = self_signed(&["localhost"]);
+        let client = trusting(&made);
         for (offered, policy, expected) in [
             (
                 &[&b"h2"[..], b"http/1.1"][..],
@@ -117,13 +109,7 @@ mod tls {
             (&[b"h2", b"http/1.1"], HostPolicy::Upstream, Version::HTTP_2),
             (&[b"http/1.1"], HostPolicy::Upstream, Version::HTTP_11),
         ] {
-            let key = made.signing_key.serialize_der();
-            let mut config = ServerConfig::builder_with_provider(ring.clone())
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.clone()], key.try_into().expect("a key"))
-                .expect("a configuration");
+            let mut config = presenting(&made);
             config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
             let acceptor = TlsAcceptor::from(Arc::new(config));
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -140,7 +126,7 @@ mod tls {
                 }
             });
             let proxy = ReverseProxy::new(&format!("https://localhost:{port}")).expect("a URL");
-            let trusting = proxy.clone().host(policy).tls(trusting.clone());
+            let trusting = proxy.clone().host(policy).tls(client.clone());
             // Its certificate is for the name in its URL.
             let trusting = trusting.tls_by_host(false);
             let answer = call(&trusting, post()).await.expect("an answer");

@@ -2,9 +2,10 @@
 //! clients.
 
 mod call;
+#[cfg(feature = "proxy-tls")]
+mod certificate;
 mod clients;
 mod edge;
-mod edges;
 #[path = "../support/example.rs"]
 mod example;
 mod expect;

@@ -149,3 +149,44 @@ async fn a_request_without_a_place_is_answered_503() {
         assert!(hot.contains("; hit"), "{method}: {hot}");
     }
 }
+
+/// A byte now and then does not keep the place of an upload that stalls.
+#[tokio::test]
+async fn uploads_that_trickle_hold_up_no_other_request() {
+    let origin = reading().await;
+    let options = [
+        "--upstream",
+        &origin.url(),
+        "--concurrency",
+        "4",
+        "--queue-timeout",
+        "500ms",
+        "--idle-timeout",
+        "1s",
+    ];
+    let proxy = Example::start("proxy", &options).await;
+    let mut client = Http2Client::connect(proxy.port(), 65_535).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(client.request("POST", "/up", Some(100_000)).await);
+    }
+    let mut failed = 0;
+    let trickle = async {
+        for _ in 0..200 {
+            for stream in &streams {
+                client.data(*stream, b"x").await;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let port = proxy.port();
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for number in 0..5 {
+            let said = exchange(port, last_get(&format!("/{number}"))).await;
+            failed += usize::from(!said.starts_with("HTTP/1.1 200"));
+        }
+    };
+    tokio::join!(trickle, others);
+    assert_eq!(failed, 0);
+}

@@ -1,7 +1,7 @@
 //! `--tls-cert` and `--tls-key`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Version};
@@ -13,17 +13,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+use crate::certificate::{self_signed, trusting};
 use crate::example::{Example, PATIENCE, example};
 use crate::folder::Folder;
 use crate::origin::{Origin, fresh};
 use crate::raw::{Raw, exchange, last_get};
-
-fn certificate() -> CertifiedKey<KeyPair> {
-    let made = rcgen::generate_simple_self_signed(["test.example".to_owned()]);
-    made.expect("a certificate")
-}
 
 fn write(folder: &Folder, made: &CertifiedKey<KeyPair>) {
     folder.write("cert.pem", made.cert.pem());
@@ -36,14 +31,7 @@ async fn connect(
     made: &CertifiedKey<KeyPair>,
     protocols: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a certificate");
-    let ring = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(made);
     config.alpn_protocols = protocols
         .iter()
         .map(|name| name.as_bytes().to_vec())
@@ -79,7 +67,7 @@ async fn start(folder: &Folder, origin: &Origin, options: &[&str]) -> Example {
 #[tokio::test]
 async fn clients_choose_the_version_by_alpn_and_upstreams_are_told_https() {
     let origin = Origin::saying(fresh("hello")).await;
-    let (folder, made) = (Folder::new("tls"), certificate());
+    let (folder, made) = (Folder::new("tls"), self_signed(&["test.example"]));
     write(&folder, &made);
     let proxy = start(&folder, &origin, &["--forwarding", "x-forwarded"]).await;
     assert!(proxy.base().starts_with("https://"), "{}", proxy.base());
@@ -121,7 +109,7 @@ async fn clients_choose_the_version_by_alpn_and_upstreams_are_told_https() {
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_given_up() {
     let origin = Origin::saying(fresh("hello")).await;
-    let (folder, made) = (Folder::new("tls-slow"), certificate());
+    let (folder, made) = (Folder::new("tls-slow"), self_signed(&["test.example"]));
     write(&folder, &made);
     let proxy = start(&folder, &origin, &["--client-timeout", "300ms"]).await;
     let silent = Raw::connect(proxy.port()).await;
@@ -137,14 +125,18 @@ async fn a_handshake_that_does_not_come_is_given_up() {
 #[tokio::test]
 async fn a_hang_up_reads_the_certificate_again() {
     let origin = Origin::saying(fresh("hello")).await;
-    let (folder, old, new) = (Folder::new("tls-reload"), certificate(), certificate());
+    let (folder, old, new) = (
+        Folder::new("tls-reload"),
+        self_signed(&["test.example"]),
+        self_signed(&["test.example"]),
+    );
     write(&folder, &old);
     let proxy = start(&folder, &origin, &[]).await;
     let kept = connect(proxy.port(), &old, &[]).await.expect("a handshake");
     // One that is not valid changes nothing.
     folder.write("cert.pem", "nonsense");
     proxy.signal("HUP").await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(connect(proxy.port(), &old, &[]).await.is_ok());
     write(&folder, &new);
     proxy.signal("HUP").await;
@@ -161,7 +153,7 @@ async fn a_hang_up_reads_the_certificate_again() {
 #[tokio::test]
 async fn clients_without_tls_are_redirected() {
     let origin = Origin::saying(fresh("hello")).await;
-    let (folder, made) = (Folder::new("tls-redirect"), certificate());
+    let (folder, made) = (Folder::new("tls-redirect"), self_signed(&["test.example"]));
     write(&folder, &made);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let plain = listener.local_addr().expect("an address").port();
@@ -204,10 +196,13 @@ async fn clients_without_tls_are_redirected() {
 
 #[tokio::test]
 async fn a_certificate_that_is_none_is_explained() {
-    let (folder, made) = (Folder::new("tls-errors"), certificate());
+    let (folder, made) = (Folder::new("tls-errors"), self_signed(&["test.example"]));
     write(&folder, &made);
     folder.write("nonsense.pem", "nonsense");
-    folder.write("other.pem", certificate().signing_key.serialize_pem());
+    folder.write(
+        "other.pem",
+        self_signed(&["test.example"]).signing_key.serialize_pem(),
+    );
     let file = |name: &str| folder.file(name);
     for (cert, key, message) in [
         ("none.pem", "key.pem", "--tls-cert"),
@@ -237,4 +232,19 @@ async fn a_certificate_that_is_none_is_explained() {
         .await;
     let said = String::from_utf8_lossy(&output.expect("an output").stderr).into_owned();
     assert!(said.contains("--tls-key"), "{said}");
+}
+
+/// A graceful stop waits for requests in flight, not for handshakes.
+#[tokio::test]
+async fn a_handshake_that_does_not_come_does_not_delay_the_exit() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let (folder, made) = (Folder::new("tls-exit"), self_signed(&["test.example"]));
+    write(&folder, &made);
+    let proxy = start(&folder, &origin, &[]).await;
+    let _silent = Raw::connect(proxy.port()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let begin = Instant::now();
+    proxy.signal("TERM").await;
+    proxy.exit().await;
+    assert!(begin.elapsed() < Duration::from_secs(3));
 }

@@ -6,7 +6,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_response_cache::proxy::{ErrorResponderLayer, ReverseProxy};
 use tower_response_cache::{CacheLayer, backend::MemoryBackend};
 
-use crate::call::{call, to};
+use crate::call::{call, get, to};
 use crate::example::Example;
 use crate::nginx::Nginx;
 use crate::origin::{Origin, ok};
@@ -123,4 +123,53 @@ fn clone<B: Default>(request: &Request<B>) -> Request<B> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+/// Servers that remove parameters and empty segments read fewer segments than the proxy.
+#[tokio::test]
+async fn an_empty_segment_with_parameters_hides_no_way_out() {
+    let origin = Origin::saying(ok("", "secret")).await;
+    let proxy = ReverseProxy::new(&format!("{}/public", origin.url())).expect("a URL");
+    for path in [
+        "/;x/../private",
+        "/a/;/;/../../../private",
+        "/;/%2e%2e/private",
+    ] {
+        let answer = call(&proxy, get(path)).await.expect("an answer");
+        assert_eq!(answer.status, 400, "{path}");
+    }
+}
+
+/// A prefix is normalized as paths are.
+#[tokio::test]
+async fn a_prefix_matches_in_whatever_spelling_it_was_configured() {
+    let (main, api) = (
+        Origin::saying(ok("", "main")).await,
+        Origin::saying(ok("", "api")).await,
+    );
+    let mut wrong = Vec::new();
+    for prefix in [
+        "/%61pi",
+        "/api//",
+        "//api",
+        "/./api",
+        "/x/../api",
+        "/a;b",
+        "/\u{e4}",
+    ] {
+        let proxy = ReverseProxy::new(&main.url()).expect("a URL");
+        let Ok(proxy) = proxy.upstream(prefix, &api.url()) else {
+            continue;
+        };
+        let path = match prefix {
+            "/a;b" => "/a;b/x",
+            "/\u{e4}" => "/%c3%a4/x",
+            _ => "/api/x",
+        };
+        let answer = call(&proxy, get(path)).await.expect("an answer");
+        if answer.content.as_deref() != Ok("api") {
+            wrong.push(prefix);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
 }

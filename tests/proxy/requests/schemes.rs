@@ -26,6 +26,19 @@ async fn redirecting() -> Origin {
     .await
 }
 
+/// A proxy behind another one, whose fields it trusts.
+async fn trusting_proxy(origin: &Origin, forwarding: &str) -> Example {
+    let url = origin.url();
+    let options = [
+        "--upstream",
+        &url,
+        "--trust-forwarded",
+        "--forwarding",
+        forwarding,
+    ];
+    Example::start("proxy", &options).await
+}
+
 fn get(line: &str) -> String {
     last_get("/").replace("connection:", &format!("{line}\r\nconnection:"))
 }
@@ -47,15 +60,7 @@ async fn a_redirect_to_https_is_stored_for_http_alone() {
         ),
     ] {
         let origin = redirecting().await;
-        let url = origin.url();
-        let options = [
-            "--upstream",
-            &url,
-            "--trust-forwarded",
-            "--forwarding",
-            option,
-        ];
-        let proxy = Example::start("proxy", &options).await;
+        let proxy = trusting_proxy(&origin, option).await;
         for is_hit in [false, true] {
             let said = exchange(proxy.port(), get(http)).await;
             assert!(said.starts_with("HTTP/1.1 301 "), "{option}: {said}");
@@ -71,15 +76,7 @@ async fn a_redirect_to_https_is_stored_for_http_alone() {
 #[tokio::test]
 async fn a_write_invalidates_the_responses_of_all_schemes() {
     let origin = redirecting().await;
-    let url = origin.url();
-    let options = [
-        "--upstream",
-        &url,
-        "--trust-forwarded",
-        "--forwarding",
-        "x-forwarded",
-    ];
-    let proxy = Example::start("proxy", &options).await;
+    let proxy = trusting_proxy(&origin, "x-forwarded").await;
     let (http, https) = (
         get("x-forwarded-proto: http"),
         get("x-forwarded-proto: https"),
@@ -108,5 +105,25 @@ async fn a_claim_of_a_scheme_that_is_not_trusted_makes_no_key() {
         let said = exchange(proxy.port(), get(line)).await;
         assert!(said.starts_with("HTTP/1.1 301 "), "{said}");
         assert_eq!(said.contains("; hit"), is_hit, "{said}");
+    }
+}
+
+/// The proxy may add an element of its own; upstreams differ in the element that they read.
+#[tokio::test]
+async fn all_schemes_of_forwarded_are_in_the_key() {
+    for forwarding in ["forwarded", "both", "none"] {
+        let origin = Origin::start(|heard| match heard.head.to_lowercase().contains("proto=https") {
+            false => vec![Step::Say("HTTP/1.1 301 Moved\r\nlocation: https://test.example/\r\ncache-control: max-age=60\r\ncontent-length: 0\r\n\r\n".into())],
+            true => vec![Step::Say(fresh("page").into_bytes())],
+        }).await;
+        let proxy = trusting_proxy(&origin, forwarding).await;
+        let ask = |proto: &str| {
+            format!(
+                "GET / HTTP/1.1\r\nhost: test.example\r\nconnection: close\r\nforwarded: for=192.0.2.1;proto={proto}\r\n\r\n"
+            )
+        };
+        exchange(proxy.port(), ask("http")).await;
+        let said = exchange(proxy.port(), ask("https")).await;
+        assert!(said.ends_with("page"), "{forwarding}: {said}");
     }
 }

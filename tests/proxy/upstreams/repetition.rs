@@ -1,6 +1,6 @@
 //! Requests that are sent again, and those that are not (RFC 9110 §9.2.2, RFC 9113 §8.7).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -10,9 +10,11 @@ use tower_response_cache::proxy::{ProxyErrorKind, ReverseProxy};
 
 use super::http2_origin::{Http2Origin, goaway, hello, reset};
 use crate::call::{call, get};
+use crate::example::Example;
 use crate::http2_frames::{CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM};
 use crate::nginx::Nginx;
-use crate::origin::{Heard, Origin, Step, ok};
+use crate::origin::{Heard, Origin, Step, fresh, ok};
+use crate::raw::{exchange, last_get};
 
 fn content(method: Method, path: &str, length: usize) -> Request<Full<Bytes>> {
     let request = Request::builder().method(method).uri(path);
@@ -200,5 +202,45 @@ async fn a_graceful_goaway_of_nginx_costs_no_client_its_answer() {
     }
     while let Some(client) = clients.join_next().await {
         client.expect("all of its answers");
+    }
+}
+
+/// The upstream may have acted on the first, whose connection was lost: its 404 or 412 to the second
+/// does not mean that nothing has changed.
+#[tokio::test]
+async fn a_write_that_was_sent_twice_invalidates_even_if_the_second_is_rejected() {
+    for (method, lines, second) in [
+        (
+            "DELETE",
+            "",
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            "PUT",
+            "if-match: \"1\"\r\ncontent-length: 3\r\n",
+            "HTTP/1.1 412 Precondition Failed\r\ncontent-length: 0\r\n\r\n",
+        ),
+    ] {
+        let writes = AtomicUsize::new(0);
+        let origin = Origin::start(move |heard| {
+            if heard.head.starts_with("GET") {
+                return match writes.load(Ordering::SeqCst) {
+                    0 => vec![Step::Say(fresh("old").into_bytes())],
+                    _ => vec![Step::Say(fresh("new").into_bytes())],
+                };
+            }
+            match writes.fetch_add(1, Ordering::SeqCst) {
+                // It acts on it, and its worker dies before it answers.
+                0 => vec![Step::Content, Step::Close],
+                _ => vec![Step::Content, Step::Say(second.into())],
+            }
+        })
+        .await;
+        let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+        exchange(proxy.port(), last_get("/x")).await;
+        let content = if method == "PUT" { "abc" } else { "" };
+        exchange(proxy.port(), format!("{method} /x HTTP/1.1\r\nhost: test.example\r\nconnection: close\r\n{lines}\r\n{content}")).await;
+        let after = exchange(proxy.port(), last_get("/x")).await;
+        assert!(after.ends_with("new"), "{method}: STALE: {after}");
     }
 }

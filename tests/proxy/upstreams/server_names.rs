@@ -7,10 +7,11 @@ use http::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+use tokio_rustls::rustls::ClientConfig;
 use tower_response_cache::proxy::{HostPolicy, ProxyErrorKind, ReverseProxy};
 
 use crate::call::{call, to};
+use crate::certificate::{presenting, self_signed, trusting};
 
 /// A TLS server for some names, and the names it was asked by for each connection.
 struct TlsOrigin {
@@ -30,30 +31,8 @@ async fn serve(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin
 }
 
 async fn start(names: &[&str]) -> TlsOrigin {
-    let made = rcgen::generate_simple_self_signed(
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<Vec<_>>(),
-    );
-    let made = made.expect("a certificate");
-    let certificate = made.cert.der().clone();
-    let ring = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).expect("a certificate");
-    let trusting = ClientConfig::builder_with_provider(ring.clone())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let key = made.signing_key.serialize_der();
-    let config = ServerConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key.try_into().expect("a key"))
-        .expect("a configuration");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let made = self_signed(names);
+    let acceptor = TlsAcceptor::from(Arc::new(presenting(&made)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -79,7 +58,7 @@ async fn start(names: &[&str]) -> TlsOrigin {
     TlsOrigin {
         port,
         names: seen,
-        trusting,
+        trusting: trusting(&made),
     }
 }
 

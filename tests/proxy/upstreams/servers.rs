@@ -1,6 +1,7 @@
 //! Upstreams of several servers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -165,4 +166,42 @@ fn lists_of_servers_that_are_none_are_explained() {
     ] {
         assert!(ReverseProxy::new(urls).is_ok(), "{urls}");
     }
+}
+
+/// Failures of requests that began before the ejection do not prolong it.
+#[tokio::test]
+async fn a_server_that_restarts_under_load_is_asked_again_within_11_seconds() {
+    let nobody = Nobody::new();
+    let url = nobody.url();
+    let slow = Origin::start(|_| {
+        vec![
+            Step::Pause(Duration::from_millis(50)),
+            Step::Say(ok("", "other").into_bytes()),
+        ]
+    })
+    .await;
+    let proxy = ReverseProxy::new(&format!("{url},{}", slow.url())).expect("URLs");
+    let mut set = JoinSet::new();
+    for _ in 0..40 {
+        let proxy = proxy.clone();
+        set.spawn(async move { call(&proxy, get("/")).await.expect("an answer") });
+    }
+    while set.join_next().await.is_some() {}
+    drop(nobody);
+    let port = url
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .parse()
+        .expect("a port");
+    let back = Origin::saying_at("127.0.0.1", port, ok("", "back")).await;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(11) {
+        call(&proxy, get("/")).await.expect("an answer");
+        if !back.heard().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not asked for 11 s after it was back");
 }
