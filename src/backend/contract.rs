@@ -462,15 +462,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
-        async move {
-            for target in targets {
-                match grace {
-                    None => self.invalidate(target).await?,
-                    Some(grace) => drop(self.invalidate_unknown(target, grace).await?),
-                }
-            }
-            Ok(())
-        }
+        invalidate_each(self, targets, grace)
     }
 
     /// Invalidates everything: removes all entries and breaks all fences.
@@ -516,4 +508,19 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
+}
+
+/// Invalidates one target after the other, until one fails.
+pub(super) async fn invalidate_each<B: Backend>(
+    backend: &B,
+    targets: &[InvalidationTarget],
+    grace: Option<Duration>,
+) -> Result<(), BackendError> {
+    for target in targets {
+        match grace {
+            None => backend.invalidate(target).await?,
+            Some(grace) => drop(backend.invalidate_unknown(target, grace).await?),
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::contract::invalidate_each;
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
     LookupWithVariant, PutOutcome, StoredResponse, Usage,
@@ -231,17 +232,7 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
-        async move {
-            for target in targets {
-                match grace {
-                    None => ForwardBackend::invalidate(self, target).await?,
-                    Some(grace) => {
-                        let _ = ForwardBackend::invalidate_unknown(self, target, grace).await?;
-                    }
-                }
-            }
-            Ok(())
-        }
+        invalidate_each(self, targets, grace)
     }
 
     /// See [`Backend::clear`].
