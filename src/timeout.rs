@@ -14,6 +14,15 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
+/// The rate below which a transfer times out, in bytes a second.
+const MIN_TRANSFER_RATE: u64 = 1024 * 1024;
+
+/// Returns how long the slowest transfer of this many bytes takes that does not time out.
+pub(crate) fn max_transfer_time(bytes: usize) -> Duration {
+    let nanos = (bytes as u64).saturating_mul(1_000_000_000) / MIN_TRANSFER_RATE;
+    Duration::from_nanos(nanos)
+}
+
 pin_project! {
     /// The future of [`with_timeout`]. Written by hand, because an `async fn` would hold the inner
     /// future twice.

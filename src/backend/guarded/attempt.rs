@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::breaker::Permit;
 use super::counts::{Counts, count};
 use crate::backend::BackendError;
+use crate::timeout::max_transfer_time;
 
 /// The time limit of an operation, and what a slow one says of the backend.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +18,11 @@ pub(super) enum TimeLimit {
     Transfer(Duration),
 }
 
-/// The transfer rate below which an operation times out, in bytes a second.
-const MIN_TRANSFER_RATE: u64 = 1024 * 1024;
-
 impl TimeLimit {
     /// Creates the limit of an operation that transfers this many bytes: the slowest transfer is
     /// added to its deadline.
     pub(super) fn transfer(deadline: Duration, bytes: usize) -> Self {
-        let nanos = (bytes as u64).saturating_mul(1_000_000_000) / MIN_TRANSFER_RATE;
-        Self::Transfer(deadline.saturating_add(Duration::from_nanos(nanos)))
+        Self::Transfer(deadline.saturating_add(max_transfer_time(bytes)))
     }
 
     pub(super) fn deadline(self) -> Duration {

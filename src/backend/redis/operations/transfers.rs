@@ -23,6 +23,7 @@ use crate::backend::codec::matches_body;
 use crate::backend::redis::connection::{CommandError, Pool};
 use crate::backend::redis::protocol::ttl::ttl_millis;
 use crate::semantics::stored::DetachedBody;
+use crate::timeout::max_transfer_time;
 
 /// The size of a piece to aim at, in bytes.
 const PIECE: u64 = 128 * 1024;
@@ -32,8 +33,6 @@ const MAX_PIECES: usize = 4;
 const MAX_READS: usize = 32;
 /// How long a body is kept whose entry is not stored.
 const UNLISTED_TTL: Duration = Duration::from_secs(60);
-/// The rate below which storing a body times out, in bytes a second.
-const MIN_RATE: u64 = 1024 * 1024;
 
 /// The bytes of a body; `None` if it is gone.
 type ReadResult = Result<Option<Bytes>, CommandError>;
@@ -128,13 +127,12 @@ impl Transfers {
         body: &Bytes,
         ttl: &Bytes,
     ) -> Result<(), CommandError> {
-        let nanos = (body.len() as u64).saturating_mul(1_000_000_000) / MIN_RATE;
         let command = || {
             let mut set = redis::cmd("SET");
             set.arg(key).arg(&body[..]).arg("PX").arg(&ttl[..]);
             set
         };
-        let more = Duration::from_nanos(nanos);
+        let more = max_transfer_time(body.len());
         let (reply, connection) = self.0.pool.send_with_more_time(more, command).await?;
         match reply {
             Value::Okay => Ok(()),
