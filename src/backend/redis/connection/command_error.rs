@@ -36,6 +36,11 @@ impl CommandError {
         Self::Unusable(RedisProblem::of_connecting(&error), Some(error))
     }
 
+    /// The error of a server that has refused a command which it needs to be used.
+    pub(super) fn from_refusal(command: &str, error: RedisError) -> Self {
+        Self::Unusable(RedisProblem::of_reply(command, &error), Some(error))
+    }
+
     pub(crate) fn from_redis(error: RedisError) -> Self {
         match error.kind() {
             ErrorKind::Server(_) | ErrorKind::Extension => Self::ErrorReply(error),
@@ -61,9 +66,7 @@ impl CommandError {
     /// The error of a command that the server may refuse, as the reason why it cannot be used.
     pub(crate) fn of_trying(self, command: &str) -> Self {
         match self {
-            Self::ErrorReply(error) => {
-                Self::Unusable(RedisProblem::of_reply(command, &error), Some(error))
-            }
+            Self::ErrorReply(error) => Self::from_refusal(command, error),
             other => other,
         }
     }

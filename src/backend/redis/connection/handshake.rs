@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError, ServerError, Value};
+use redis::{Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
 use super::clocks::{ServerClock, monotonic_millis};
@@ -81,7 +81,7 @@ pub(super) async fn shake_hands(
     let server = replies.get(2).and_then(bulk_text).unwrap_or_default();
     check_mode(server)?;
     if let Some(Value::ServerError(error)) = replies.first() {
-        return Err(refusal("TIME", error));
+        return Err(CommandError::from_refusal("TIME", error.clone().into()));
     }
     let info = ServerInfo::from_replies(&replies).ok_or(CommandError::UnexpectedReply)?;
     if info.is_replica {
@@ -119,7 +119,9 @@ fn check_mode(info: &str) -> Result<(), CommandError> {
 /// Checks the reply of [`PROBE`]: nothing, or a command and its error.
 fn check_probe(reply: Option<&Value>) -> Result<(), CommandError> {
     let failed = match reply {
-        Some(Value::ServerError(error)) => return Err(refusal("EVAL", error)),
+        Some(Value::ServerError(error)) => {
+            return Err(CommandError::from_refusal("EVAL", error.clone().into()));
+        }
         Some(Value::Array(failed)) => failed,
         _ => return Ok(()),
     };
@@ -135,13 +137,5 @@ fn check_probe(reply: Option<&Value>) -> Result<(), CommandError> {
     }
     let text = text.to_owned();
     let error = RedisError::from((redis::ErrorKind::Extension, "in a script", text));
-    let problem = RedisProblem::of_reply(command, &error);
-    Err(CommandError::Unusable(problem, Some(error)))
-}
-
-/// Why the server has refused a command.
-fn refusal(command: &str, error: &ServerError) -> CommandError {
-    let error = RedisError::from(error.clone());
-    let problem = RedisProblem::of_reply(command, &error);
-    CommandError::Unusable(problem, Some(error))
+    Err(CommandError::from_refusal(command, error))
 }
