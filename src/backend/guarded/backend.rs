@@ -22,6 +22,11 @@ use crate::timeout::with_timeout;
 /// A longer period ends no later, so that its end can be computed.
 const MAX_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// Returns when a period ends that begins now.
+fn end_of_grace(grace: Duration) -> Option<Instant> {
+    Instant::now().checked_add(grace.min(MAX_GRACE))
+}
+
 impl<B: Backend> Backend for Guarded<B> {
     type Fence = GuardedFence<B::Fence>;
 
@@ -199,7 +204,7 @@ impl<B: Backend> Backend for Guarded<B> {
         target: &InvalidationTarget,
         grace: Duration,
     ) -> Result<GraceScope, BackendError> {
-        let until = Instant::now().checked_add(grace.min(MAX_GRACE));
+        let until = end_of_grace(grace);
         let delivery = self
             .0
             .record_with_grace(DeliveryTarget::One(*target), until);
@@ -212,8 +217,7 @@ impl<B: Backend> Backend for Guarded<B> {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> Result<(), BackendError> {
-        let now = Instant::now();
-        let until = grace.and_then(|grace| now.checked_add(grace.min(MAX_GRACE)));
+        let until = grace.and_then(end_of_grace);
         let record = |target: &InvalidationTarget| {
             self.0
                 .record_with_grace(DeliveryTarget::One(*target), until)
