@@ -32,7 +32,7 @@ use crate::semantics::moment::Moment;
 /// ```text
 /// read   get_now / get ── Found ──> answer, if fresh (read_body, if the body is not here)
 ///                      ── Varies ─> get_now / get under the variant's key
-///                      ── Miss ───> join_decision a fill in flight? ── no ──> inner service ──> put
+///                      ── Miss ───> join_decision a fill in flight? ─ no ─> inner service ──> put
 ///                      ── Found, not fresh ──> the same; is_still_valid? ── yes ──> validators
 ///                      ── Unfenced > inner service, nothing is stored
 /// write  fence ──> inner service ──> replace (write-through) or invalidate ──> answer
@@ -80,8 +80,8 @@ use crate::semantics::moment::Moment;
 /// [`Guarded`](super::Guarded), which delivers such invalidations later.
 ///
 /// A panic in an operation is an error of that operation, also one in its future; a panic in
-/// `get_now` sends the lookup to `get`. After one in `join_decision` or `is_still_valid` the answer is
-/// `false`.
+/// `get_now` sends the lookup to `get`. After one in `join_decision` the answer is
+/// [`JoinDecision::Refuse`], after one in `has_current_groups` or `is_still_valid` it is `false`.
 ///
 /// The future of every method may be dropped at any await point. The operation may then have taken
 /// effect or not. No method may block the thread.

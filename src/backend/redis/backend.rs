@@ -145,8 +145,8 @@ impl fmt::Debug for RedisBackend {
     }
 }
 
-// The futures are boxed but for those of lookups: those of `redis` take tens of kilobytes, and every
-// wrapper and caller has a copy on the stack in an unoptimized build.
+// The futures are boxed but for those of lookups: those of `redis` take tens of kilobytes, and
+// every wrapper and caller has a copy on the stack in an unoptimized build.
 impl Backend for RedisBackend {
     type Fence = RedisFence;
 
