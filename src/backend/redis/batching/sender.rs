@@ -75,8 +75,8 @@ impl LookupBatcher {
     }
 
     fn command(&self, batch: &LookupBatch) -> Cmd {
-        let names: usize = batch.iter().map(PendingLookup::values).sum();
-        let mut mget = Cmd::with_capacity(3 + names, 64 + 128 * names);
+        let values = reply_values(batch);
+        let mut mget = Cmd::with_capacity(1 + values, 128 * values);
         mget.arg("MGET");
         mget.arg(&*self.namespace_key).arg(&*self.all_groups_key);
         for pending in batch {
@@ -90,10 +90,7 @@ impl LookupBatcher {
     }
 
     fn deliver(&self, batch: LookupBatch, reply: Value, connection: &Connection) {
-        let Some(values) = bulk_strings(
-            reply,
-            2 + batch.iter().map(PendingLookup::values).sum::<usize>(),
-        ) else {
+        let Some(values) = bulk_strings(reply, reply_values(&batch)) else {
             return fail(batch, &connection.reject_reply());
         };
         let bytes = values.iter().flatten().map(Vec::len).sum();
@@ -118,6 +115,11 @@ impl LookupBatcher {
             pending.complete(&Ok(reply));
         }
     }
+}
+
+/// The number of values in the reply to a batch: two tokens, and those of each lookup.
+fn reply_values(batch: &LookupBatch) -> usize {
+    2 + batch.iter().map(PendingLookup::values).sum::<usize>()
 }
 
 fn fail(batch: LookupBatch, error: &CommandError) {
