@@ -99,7 +99,9 @@ impl UpstreamServer {
         tracing::warn!(server = %self.authority, failures, ?ejected_for, "upstream server ejected");
     }
 
-    fn availability(&self) -> Availability {
+    /// Whether a request may be sent to the server. After an ejection the first one that asks is the
+    /// probe, and the others are told to wait for it.
+    fn admit(&self) -> Availability {
         if self.failures.load(Ordering::Relaxed) < MAX_FAILURES {
             return Availability::Available;
         }
@@ -163,7 +165,7 @@ impl Servers {
                 continue;
             }
             let server = &self.servers[number];
-            let rank = match server.availability() {
+            let rank = match server.admit() {
                 Availability::Available => (false, server.pending.get(), number),
                 Availability::Ejected => (true, server.pending.get(), number),
                 Availability::Probe => {

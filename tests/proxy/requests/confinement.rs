@@ -28,7 +28,7 @@ const ESCAPES: [&str; 12] = [
     "/../public/../private",
 ];
 
-/// N42: nginx resolves dot segments, decodes `%2f` and merges slashes.
+/// nginx resolves dot segments, decodes `%2f` and merges slashes.
 #[tokio::test]
 async fn no_path_leads_out_of_the_path_of_an_upstream() {
     let nginx = Nginx::start("confined").await;
@@ -158,9 +158,7 @@ async fn a_prefix_matches_in_whatever_spelling_it_was_configured() {
         "/\u{e4}",
     ] {
         let proxy = ReverseProxy::new(&main.url()).expect("a URL");
-        let Ok(proxy) = proxy.upstream(prefix, &api.url()) else {
-            continue;
-        };
+        let proxy = proxy.upstream(prefix, &api.url()).expect("a prefix");
         let path = match prefix {
             "/a;b" => "/a;b/x",
             "/\u{e4}" => "/%c3%a4/x",
