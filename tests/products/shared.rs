@@ -127,7 +127,7 @@ async fn responses_of_a_dead_instance_end_with_their_lifetime() {
     .await;
 }
 
-/// N38. Nothing of one database is served from another one.
+/// Nothing of one database is served from another one.
 #[tokio::test]
 async fn instances_of_other_databases_share_nothing() {
     let redis = RedisServer::start().await;

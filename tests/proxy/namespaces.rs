@@ -78,7 +78,6 @@ async fn assert_separate(one: &Example, other: &Example) {
     }
 }
 
-/// N38.
 #[tokio::test]
 async fn proxies_before_different_sites_never_serve_each_others_pages() {
     let redis = RedisServer::start().await;

@@ -32,7 +32,7 @@ fn obedient() -> Origin {
     Origin::at_once(|request| cacheable(meant(request)))
 }
 
-/// CASES: `X-HTTP-Method-Override` and its like on a GET. It is answered by the service, is not
+/// `X-HTTP-Method-Override` and its like on a GET. It is answered by the service, is not
 /// stored, and no stored response answers it.
 #[tokio::test(start_paused = true)]
 async fn a_read_with_a_field_that_changes_its_meaning_bypasses_the_cache() {

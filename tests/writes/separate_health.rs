@@ -143,7 +143,7 @@ impl Setup {
     }
 }
 
-/// N36: lookups over a slow link open their breaker, and 20 writes are delivered at once.
+/// Lookups over a slow link open their breaker, and 20 writes are delivered at once.
 #[tokio::test(start_paused = true)]
 async fn invalidations_are_tried_while_lookups_are_too_slow() {
     let slow = Behavior::AnswersAfter(Duration::from_millis(40));

@@ -9,7 +9,7 @@ use crate::example::{Example, PATIENCE, example};
 use crate::origin::{Origin, fresh};
 use crate::raw::Raw;
 
-/// N48: a pipe that is full stops no request; the lines that did not fit are counted.
+/// A pipe that is full stops no request; the lines that did not fit are counted.
 #[tokio::test]
 async fn a_log_that_is_not_read_stops_no_request() {
     let origin = Origin::saying(fresh("hello")).await;

@@ -22,7 +22,7 @@ async fn until_closed(origin: &Origin, count: usize) {
     }
 }
 
-/// N26: a client that opens no window pins neither a stored response nor an upstream's connection.
+/// A client that opens no window pins neither a stored response nor an upstream's connection.
 #[tokio::test]
 async fn a_client_with_a_closed_window_is_let_go() {
     let hit = "x".repeat(100_000);
@@ -156,7 +156,7 @@ async fn websockets_are_bounded() {
     }
 }
 
-/// N46: a client that has said all it has to say may still listen.
+/// A client that has said all it has to say may still listen.
 #[tokio::test]
 async fn an_answer_to_a_half_closed_client_arrives() {
     let origin = Origin::start(|_| {

@@ -33,7 +33,7 @@ async fn assert_others_are_served(proxy: &Example) {
     );
 }
 
-/// N25: more slow uploads than there are places before the upstream.
+/// More slow uploads than there are places before the upstream.
 #[tokio::test]
 async fn uploads_that_stall_hold_up_no_other_request() {
     let origin = reading().await;

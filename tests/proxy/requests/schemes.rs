@@ -43,7 +43,7 @@ fn get(line: &str) -> String {
     last_get("/").replace("connection:", &format!("{line}\r\nconnection:"))
 }
 
-/// N49: behind a terminator of TLS, the redirect of one scheme is no answer to the other.
+/// Behind a terminator of TLS, the redirect of one scheme is no answer to the other.
 #[tokio::test]
 async fn a_redirect_to_https_is_stored_for_http_alone() {
     for (option, http, https) in [

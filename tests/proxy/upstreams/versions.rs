@@ -10,7 +10,7 @@ use crate::http2_frames::{CANCEL, DATA, NO_ERROR, frame};
 use crate::origin::{Origin, Step};
 use crate::raw::{Raw, exchange, last_get};
 
-/// N53, RFC 9112 §2.3: the version of a message is that of its connection.
+/// RFC 9112 §2.3: the version of a message is that of its connection.
 #[tokio::test]
 async fn an_http_1_0_origin_does_not_close_the_connections_of_clients() {
     for (said, is_closed, end) in [
@@ -47,7 +47,7 @@ async fn an_http_1_0_origin_does_not_close_the_connections_of_clients() {
     }
 }
 
-/// N57: hyper takes these resets for the end of the body.
+/// hyper takes these resets for the end of the body.
 #[tokio::test]
 async fn a_reset_stream_is_no_end_of_a_response() {
     for reason in [NO_ERROR, CANCEL] {

@@ -110,7 +110,7 @@ fn owned(server: &RedisServer, owner: &str) -> Instance {
     Instance::new(options.build())
 }
 
-/// N38. Owners of one namespace find none of each other's responses, and a write of one invalidates
+/// Owners of one namespace find none of each other's responses, and a write of one invalidates
 /// those of all.
 #[tokio::test]
 async fn owners_share_invalidations_and_no_responses() {

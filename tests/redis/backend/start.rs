@@ -51,7 +51,7 @@ fn denied(command: &str) -> RedisProblem {
     RedisProblem::CommandDenied(command.into())
 }
 
-/// N37. A user without one of the commands that the documentation lists.
+/// A user without one of the commands that the documentation lists.
 #[tokio::test]
 async fn each_command_that_is_not_permitted_is_named() {
     let (server, url) = with_user(&["~*", "+@all"]).await;
@@ -284,7 +284,7 @@ async fn assert_is_used(url: &str) {
     assert_eq!(stats.failed_invalidations, 0, "{stats:?}");
 }
 
-/// N37. `INFO` is a verbatim string in RESP3.
+/// `INFO` is a verbatim string in RESP3.
 #[tokio::test]
 async fn resp3_urls_work() {
     let server = RedisServer::configure().password("right").start().await;

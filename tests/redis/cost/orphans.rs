@@ -15,7 +15,6 @@ async fn own_keys(measured: &Measured) -> Vec<(String, i64)> {
     keys.filter(|(name, _)| name.contains(":{")).collect()
 }
 
-/// CASES N39.
 #[tokio::test]
 async fn a_scan_of_uncacheable_urls_leaves_nothing_for_longer_than_a_minute() {
     let measured = Measured::start().await;
@@ -58,7 +57,7 @@ async fn failing_and_missing_pages_leave_nothing_for_longer_than_a_minute() {
     );
 }
 
-/// CASES N39: what a write invalidates is removed, with every query that its lease lists.
+/// What a write invalidates is removed, with every query that its lease lists.
 #[tokio::test]
 async fn a_deleted_resource_leaves_no_key() {
     let measured = Measured::start().await;

@@ -64,7 +64,7 @@ async fn delivered(
     (cost.await, time)
 }
 
-/// Issue: replay in batches.
+/// Replay in batches.
 #[tokio::test]
 async fn a_thousand_owed_invalidations_are_a_handful_of_commands() {
     let measured = Measured::start().await;
@@ -78,7 +78,7 @@ async fn a_thousand_owed_invalidations_are_a_handful_of_commands() {
     }
 }
 
-/// CASES N40: 16,384 owed invalidations, Redis 2 ms away.
+/// 16,384 owed invalidations, Redis 2 ms away.
 #[tokio::test]
 async fn as_many_as_are_remembered_are_delivered_within_a_second() {
     let measured = Measured::start().await;

@@ -13,7 +13,7 @@ fn br(path: &str) -> http::Request<()> {
     with(get(path), "accept-encoding", "br")
 }
 
-/// Issue: a hit of a variant is one round trip. Many keys, many variants.
+/// A hit of a variant is one round trip. Many keys, many variants.
 #[tokio::test]
 async fn every_key_that_varies_is_one_round_trip_in_steady_state() {
     let measured = Measured::start().await;

@@ -111,7 +111,7 @@ async fn a_demoted_primary_is_noticed_without_a_write() {
 /// What the documentation of the backend says.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
-/// N40. The last reading was before the demotion, and the next is so long after it.
+/// The last reading was before the demotion, and the next is so long after it.
 async fn assert_left(pause: Duration) {
     let server = RedisServer::start().await;
     let instance = World::default().instance(guarded(options(&server.url())));

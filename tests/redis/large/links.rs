@@ -158,7 +158,6 @@ async fn writes(writer: Arc<Instance>, other: Arc<Instance>, end: Instant) -> us
     writes
 }
 
-/// N36.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hot_large_page_over_100_mbit_leaves_small_hits_and_writes_alone() {
     let hot = vec!["/900000/hot".to_owned(); 4];

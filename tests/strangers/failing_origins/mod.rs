@@ -163,7 +163,7 @@ fn report(what: &str, load: &Load, took: Duration) {
     );
 }
 
-/// N24, N62: every follower calls for itself in the end, but few of them at once.
+/// Every follower calls for itself in the end, but few of them at once.
 #[tokio::test(start_paused = true)]
 async fn followers_of_a_service_that_always_fails_call_a_few_at_once() {
     for failure in FAILURES {

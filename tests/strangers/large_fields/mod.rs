@@ -134,7 +134,7 @@ fn asking(name: &'static str, value: &str) -> Request<()> {
     }
 }
 
-/// CASES: 300 KiB of `Accept-Encoding` cost bounded microseconds. 25 times as many bytes cost
+/// 300 KiB of `Accept-Encoding` cost bounded microseconds. 25 times as many bytes cost
 /// the same, in whatever field they are.
 #[tokio::test(start_paused = true)]
 async fn the_cost_of_a_request_is_bounded_however_long_its_fields_are() {
@@ -182,7 +182,7 @@ async fn many_lines_of_one_field_cost_what_many_lines_cost() {
     }
 }
 
-/// CASES: two parts of 32 MiB cost what one costs. The boundary is not looked for in the content.
+/// Two parts of 32 MiB cost what one costs. The boundary is not looked for in the content.
 #[tokio::test(start_paused = true)]
 async fn parts_of_a_large_response_cost_what_parts_of_a_small_one_cost() {
     let asked = |ranges: &'static str| move || with(get("/a"), "range", ranges);

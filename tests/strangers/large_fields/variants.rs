@@ -25,7 +25,7 @@ fn varying(lines: Vec<String>) -> Origin {
     })
 }
 
-/// CASES: `Vary` with 1,000 names is not stored, and is counted. One name said often is one name.
+/// `Vary` with 1,000 names is not stored, and is counted. One name said often is one name.
 #[tokio::test(start_paused = true)]
 async fn a_response_that_names_too_many_fields_in_vary_is_not_stored() {
     for (told, lines, is_stored) in [

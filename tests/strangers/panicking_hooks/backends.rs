@@ -173,7 +173,7 @@ impl ForwardBackend for Panicking {
     }
 }
 
-/// CASES: a backend's `get` panics. The service answers all, no flight hangs, and the backend
+/// A backend's `get` panics. The service answers all, no flight hangs, and the backend
 /// works as ever once it panics no more.
 async fn panics_once<B: Backend>(place: Place, fuse: Fuse, backend: B) {
     let layer = CacheLayer::new(backend);

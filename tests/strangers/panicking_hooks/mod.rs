@@ -83,7 +83,7 @@ fn silent() -> Origin {
     Origin::at_once(|_| answer(200, &[], "fresh from the service"))
 }
 
-/// CASES: `key_by`, `skip`, `ttl_by` panic. One request is bypassed, or its response not stored;
+/// `key_by`, `skip`, `ttl_by` panic. One request is bypassed, or its response not stored;
 /// the next one, for which the hook is sound, is cached as ever.
 #[tokio::test(start_paused = true)]
 async fn a_read_whose_hook_panics_is_answered_by_the_service() {

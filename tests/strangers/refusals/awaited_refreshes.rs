@@ -1,4 +1,4 @@
-//! L4: where refreshes of others were refused, the next requests call first. They are no worse off
+//! Where refreshes of others were refused, the next requests call first. They are no worse off
 //! for it than without those others, when the call fails or hangs.
 
 use std::sync::Arc;

@@ -31,7 +31,7 @@ async fn calls_beside(
     calls
 }
 
-/// N18's sibling: a request whose field is in no key and in no `Vary`.
+/// A request whose field is in no key and in no `Vary`.
 #[tokio::test(start_paused = true)]
 async fn an_odd_request_ends_no_sharing_of_a_cold_key() {
     for (status, line) in [

@@ -1,4 +1,4 @@
-//! L2: with cookies or credentials, too, refused requests of one client end no sharing of the page
+//! With cookies or credentials, too, refused requests of one client end no sharing of the page
 //! that others get; and a personal page makes no queue.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! K5: a page that is not shareable any more is not served stale for all of its window, however
+//! A page that is not shareable any more is not served stale for all of its window, however
 //! rarely clients come; and a few odd requests do not end that window for others.
 
 use http::Request;

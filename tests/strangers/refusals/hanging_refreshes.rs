@@ -1,4 +1,4 @@
-//! K2: requests that hang keep nothing stale for others.
+//! Requests that hang keep nothing stale for others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,7 +132,7 @@ async fn different_hanging_requests_keep_nothing_stale() {
     }
 }
 
-/// L3: whatever the rates, and also where a stranger copies the names of all honest fields.
+/// Whatever the rates, and also where a stranger copies the names of all honest fields.
 #[tokio::test(start_paused = true)]
 async fn a_stranger_that_sends_most_keeps_nothing_stale() {
     let forged = |number: usize| with(get("/a"), "traceparent", &format!("slow-{number}"));
@@ -245,7 +245,7 @@ async fn an_origin_that_hangs_has_few_refreshes_of_a_key() {
     assert!(calls <= 18, "{calls} calls");
 }
 
-/// L7: an origin that has become slow. Each client has fields of its own.
+/// An origin that has become slow. Each client has fields of its own.
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_gets_slow_has_few_more_calls() {
     for (seconds, most_at_once) in [(1, 1), (2, 2), (6, 2), (12, 3), (25, 8)] {

@@ -10,7 +10,7 @@ use crate::support::origin::{answer, slow};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, gets, put, send, send_all, with};
 
-/// N18, over three lifetimes. Each time the client with the field comes first.
+/// Over three lifetimes. Each time the client with the field comes first.
 #[tokio::test(start_paused = true)]
 async fn a_personal_response_is_refused_for_the_kind_of_request_that_got_it() {
     for name in ["cookie", "authorization", "x-api-key"] {

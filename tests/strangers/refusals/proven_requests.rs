@@ -1,4 +1,4 @@
-//! L3: a refresh beside others that bring nothing is made with fields that no stranger chooses.
+//! A refresh beside others that bring nothing is made with fields that no stranger chooses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -70,7 +70,7 @@ fn clone_of(request: &Request<()>) -> Request<()> {
     clone
 }
 
-/// N23: what a client forces, or asks for itself alone, says nothing of a refresh.
+/// What a client forces, or asks for itself alone, says nothing of a refresh.
 #[tokio::test(start_paused = true)]
 async fn a_failing_request_of_one_client_ends_no_refreshes() {
     let expected = refreshes(&failing(503), None).await;

@@ -1,4 +1,4 @@
-//! K7: an outage that takes long to show, where all clients differ in a field: none has to find out
+//! An outage that takes long to show, where all clients differ in a field: none has to find out
 //! for itself. And a stranger whose requests fail brings no stale response upon others.
 
 use std::sync::Arc;
