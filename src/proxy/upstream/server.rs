@@ -99,8 +99,8 @@ impl UpstreamServer {
         tracing::warn!(server = %self.authority, failures, ?ejected_for, "upstream server ejected");
     }
 
-    /// Whether a request may be sent to the server. After an ejection the first one that asks is the
-    /// probe, and the others are told to wait for it.
+    /// Whether a request may be sent to the server. When an ejection ends, the first request that
+    /// asks is the probe; for all others the server stays ejected until that has its answer.
     fn admit(&self) -> Availability {
         if self.failures.load(Ordering::Relaxed) < MAX_FAILURES {
             return Availability::Available;
