@@ -8,4 +8,5 @@ mod outage;
 mod separate_health;
 #[path = "../support/mod.rs"]
 mod support;
+mod undeliverable;
 mod undelivered;

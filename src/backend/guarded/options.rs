@@ -146,7 +146,7 @@ impl<B: Backend> Guarded<B> {
     /// Sets how many resources and groups with an undelivered invalidation are remembered. If there
     /// are more, the whole backend is cleared instead.
     ///
-    /// Default: 16,384, of about 40 bytes each. With 0 the backend is cleared after any failed
+    /// Default: 16,384, of about 70 bytes each. With 0 the backend is cleared after any failed
     /// invalidation.
     #[must_use]
     pub fn max_undelivered(self, count: usize) -> Self {

@@ -84,7 +84,8 @@ impl<B: Backend> Guard<B> {
                     targets = batch.len(),
                     "invalidations not delivered; will retry"
                 );
-                ReplayStep::After(pace.failed())
+                self.undelivered.put_off(&batch);
+                ReplayStep::After(pace.failed(batch.len()))
             }
         }
     }
@@ -110,7 +111,8 @@ struct ReplayPace {
     backoff: Duration,
     batch: usize,
     /// The most targets at once. Lowered when a larger batch fails right after a smaller one
-    /// succeeded: the backend takes too long for so many.
+    /// succeeded: the backend takes too long for so many, or refuses one of them. When a target
+    /// fails by itself, it was that one.
     max_batch: usize,
     has_succeeded: bool,
 }
@@ -133,12 +135,14 @@ impl ReplayPace {
         self.has_succeeded = true;
     }
 
-    /// Returns how long to wait.
-    fn failed(&mut self) -> Duration {
+    /// Returns how long to wait after a batch of so many targets failed.
+    fn failed(&mut self, targets: usize) -> Duration {
         let wait = self.backoff;
         self.backoff = (wait * 2).min(MAX_BACKOFF);
-        self.batch = (self.batch / 2).max(1);
-        if self.has_succeeded {
+        self.batch = (self.batch.min(targets) / 2).max(1);
+        if targets <= 1 {
+            self.max_batch = MAX_BATCH;
+        } else if self.has_succeeded {
             self.max_batch = self.batch;
         }
         self.has_succeeded = false;
@@ -212,20 +216,26 @@ mod tests {
     fn the_size_of_batches_follows_what_succeeds() {
         let mut pace = ReplayPace::default();
         for _ in 0..20 {
-            pace.failed();
+            pace.failed(pace.batch);
         }
         assert_eq!((pace.batch, pace.max_batch), (1, MAX_BATCH));
         for _ in 0..20 {
             pace.succeeded();
         }
         assert_eq!((pace.batch, pace.backoff), (MAX_BATCH, BACKOFF));
-        pace.failed();
-        pace.failed();
+        pace.failed(MAX_BATCH);
+        pace.failed(MAX_BATCH / 2);
         let half = MAX_BATCH / 2;
         assert_eq!((pace.batch, pace.max_batch), (half / 2, half));
         for _ in 0..20 {
             pace.succeeded();
         }
         assert_eq!(pace.batch, half);
+        // A target that is refused by itself tells nothing of the size of batches.
+        pace.failed(1);
+        for _ in 0..20 {
+            pace.succeeded();
+        }
+        assert_eq!(pace.batch, MAX_BATCH);
     }
 }

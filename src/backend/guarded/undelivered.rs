@@ -3,6 +3,9 @@
 //! Every addition and every start of a delivery takes the next number of one sequence. A delivery
 //! settles the additions before its start. A later addition may belong to a write that came after
 //! the backend had handled the delivery.
+//!
+//! Targets are delivered in the order of a queue. After a failed delivery its targets are the last
+//! ones: a target that the backend refuses delays no other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +43,8 @@ struct PendingTargets {
 #[derive(Clone, Copy, Debug)]
 struct Addition {
     number: u64,
+    /// The place in the queue: the number of the first addition or of the last failed delivery.
+    queued: u64,
     /// Until when nothing of the target may be stored, after a write that may still be committed.
     grace_until: Option<Instant>,
 }
@@ -227,15 +232,21 @@ impl Undelivered {
         }
         let now = Instant::now();
         let has_period = |addition: &Addition| addition.grace_until > Some(now);
-        let (_, first) = pending.targets.iter().next()?;
+        let additions = pending.targets.values();
+        let with_period = has_period(additions.min_by_key(|addition| addition.queued)?);
         // Those with a period go together, for the longest of their periods.
-        let with_period = has_period(first);
-        let alike = pending.targets.iter();
-        let alike = alike.filter(|(_, addition)| has_period(addition) == with_period);
+        let is_alike = |addition: &Addition| has_period(addition) == with_period;
+        let alike = pending
+            .targets
+            .values()
+            .filter(|addition| is_alike(addition));
+        let last = nth_smallest(alike.map(|addition| addition.queued), max.max(1));
         let (mut targets, mut grace_until) = (Vec::new(), None);
-        for (target, addition) in alike.take(max.max(1)) {
-            targets.push(*target);
-            grace_until = grace_until.max(addition.grace_until);
+        for (target, addition) in &pending.targets {
+            if is_alike(addition) && addition.queued <= last {
+                targets.push(*target);
+                grace_until = grace_until.max(addition.grace_until);
+            }
         }
         Some(DeliveryBatch::Targets {
             targets,
@@ -260,6 +271,21 @@ impl Undelivered {
         }
     }
 
+    /// Puts the targets of a failed delivery behind all others.
+    pub(super) fn put_off(&self, batch: &DeliveryBatch) {
+        let DeliveryBatch::Targets { targets, .. } = batch else {
+            return;
+        };
+        let mut pending = self.pending();
+        for target in targets {
+            pending.sequence += 1;
+            let queued = pending.sequence;
+            if let Some(addition) = pending.targets.get_mut(target) {
+                addition.queued = queued;
+            }
+        }
+    }
+
     /// The number of resources and groups, and whether everything is to be cleared.
     pub(super) fn count(&self) -> (usize, bool) {
         let pending = self.pending();
@@ -274,6 +300,7 @@ impl PendingTargets {
         let grace_until = grace_until.max(before.and_then(|before| before.grace_until));
         let addition = Addition {
             number,
+            queued: before.map_or(number, |before| before.queued),
             grace_until,
         };
         self.targets.insert(target, addition);
@@ -293,6 +320,16 @@ impl PendingTargets {
             );
             self.targets = HashMap::new();
         }
+    }
+}
+
+/// Returns the `n`th smallest of numbers, or the largest if there are fewer.
+fn nth_smallest(numbers: impl Iterator<Item = u64>, n: usize) -> u64 {
+    let mut numbers: Vec<_> = numbers.collect();
+    match numbers.len() {
+        0 => 0,
+        // Not sorted: there may be thousands, and lookups wait for the lock.
+        length => *numbers.select_nth_unstable(n.min(length) - 1).1,
     }
 }
 
@@ -440,6 +477,36 @@ mod tests {
             "{sizes:?}"
         );
         assert!(log.is_empty());
+    }
+
+    /// A target whose delivery fails is the last one to be tried again, also if it is added anew.
+    #[test]
+    fn the_targets_of_a_failed_delivery_are_the_last() {
+        let log = Undelivered::new(64);
+        for path in ["/a", "/b", "/c", "/d"] {
+            log.add(one(path), None);
+        }
+        let next = |max| match log.next(max) {
+            Some(DeliveryBatch::Targets { mut targets, .. }) => {
+                let place = |target: &InvalidationTarget| {
+                    let path = ["/a", "/b", "/c", "/d"];
+                    let is_target =
+                        |path: &&str| *target == InvalidationTarget::Resource(resource(path));
+                    path.into_iter().find(is_target)
+                };
+                targets.sort_by_key(place);
+                targets.iter().filter_map(place).collect::<String>()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next(2), "/a/b");
+        log.put_off(&batch(&["/a", "/b"], None));
+        assert_eq!(next(3), "/a/c/d");
+        log.add(one("/d"), None);
+        log.put_off(&batch(&["/c"], None));
+        assert_eq!([next(1), next(2)], ["/d", "/a/d"]);
+        log.settle(one("/d"), log.start_delivery(), None);
+        assert_eq!([next(1), next(2), next(8)], ["/a", "/a/b", "/a/b/c"]);
     }
 
     /// Resources and groups share one limit.
