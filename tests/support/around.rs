@@ -1,9 +1,11 @@
 //! Backends that do something around every operation of another backend.
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tower_response_cache::backend::{
     Backend, BackendError, ForwardBackend, GraceScope, InvalidationTarget, Lookup, PutOutcome,
     StoredResponse,
@@ -39,6 +41,15 @@ impl<B: Backend, A: Around> ForwardBackend for Wrapped<B, A> {
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<B::Fence>, BackendError> {
         self.around.around(self.backend.get(key, now)).await
+    }
+
+    async fn read_body(
+        &self,
+        response: &StoredResponse,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, BackendError> {
+        let read = self.backend.read_body(response, range);
+        self.around.around(read).await
     }
 
     async fn fence(&self, resource: Option<&Resource>) -> Result<Option<B::Fence>, BackendError> {
