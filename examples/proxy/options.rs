@@ -153,6 +153,24 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = quantity::duration)]
     pub queue_timeout: Duration,
 
+    /// Lowest rate at which clients may send content, per second, averaged over --rate-window; 0B
+    /// for none. A slower upload is answered 408
+    #[arg(long, value_name = "SIZE", default_value = "512B",
+          value_parser = quantity::size, verbatim_doc_comment)]
+    pub min_upload_rate: u64,
+
+    /// Lowest rate at which clients may read what upstreams send, per second; 0B for none. A slower
+    /// response breaks off
+    #[arg(long, value_name = "SIZE", default_value = "512B",
+          value_parser = quantity::size, verbatim_doc_comment)]
+    pub min_download_rate: u64,
+
+    /// Time over which these rates are averaged; the time for which upstreams are waited for does
+    /// not count
+    #[arg(long, value_name = "DURATION", default_value = "60s",
+          value_parser = quantity::duration, verbatim_doc_comment)]
+    pub rate_window: Duration,
+
     /// How long a WebSocket is kept over which nothing is sent (nginx: proxy_read_timeout)
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = quantity::duration)]
     pub tunnel_timeout: Duration,
@@ -345,6 +363,9 @@ impl Options {
             .reader_timeout(self.idle_timeout)
             .max_concurrent_requests(self.concurrency)
             .queue_timeout(self.queue_timeout)
+            .min_upload_rate(self.min_upload_rate)
+            .min_download_rate(self.min_download_rate)
+            .rate_window(self.rate_window)
             .tunnel_timeout(self.tunnel_timeout)
             .max_tunnels(self.max_tunnels)
             .broken_upload_timeout(self.broken_upload_timeout)

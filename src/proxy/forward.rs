@@ -14,12 +14,15 @@ use crate::error::BoxError;
 use crate::semantics::invalidation::is_safe;
 use crate::semantics::reason::{IncompleteRequest, RepeatedRequest};
 
+use super::body::bounded_waits::ClientNetwork;
 use super::body::broken_upload::BrokenUploads;
-use super::body::places::{Places, RequestPlace};
+use super::body::places::{Places, ResponsePlace};
 use super::body::response::{Exchange, ProxyBody};
 use super::body::timers::head_clock::HeadClock;
+use super::body::timers::reader_timer::ReaderLimits;
 use super::body::upload::{RequestBody, Upload, UploadLimits, with_upload};
 use super::canonical::RequestRules;
+use super::canonical::forwarded_fields::Peer;
 use super::canonical::validate_request::RejectedRequest;
 use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind, find_cause};
@@ -183,14 +186,18 @@ impl Forwarder {
         B::Error: Into<BoxError>,
     {
         let clock = HeadClock::started();
+        let peer = request.extensions().get::<Peer>();
+        let client = ClientNetwork::new(peer.map(|peer| peer.address));
         let limits = UploadLimits {
             idle_timeout: self.options.idle_timeout,
+            lowest_rate: self.options.lowest_upload_rate(),
             broken_uploads: &self.broken_uploads,
             places: &self.places,
+            client,
         };
         let with_upload = with_upload(request, clock.clone(), limits).await;
         let (request, upload) = with_upload.map_err(Failed::Unsent)?;
-        let place = self.take_place(request.method(), upload.as_ref());
+        let place = self.take_place(request.method(), upload.as_ref(), client);
         let place = place.await?;
         let sent = self.send(request, target, &clock, upload.as_ref()).await;
         let broken = upload.as_ref().and_then(Upload::broken);
@@ -205,8 +212,6 @@ impl Forwarder {
         let mut exchange = Exchange {
             in_progress: upload.as_ref().map(Upload::response_started),
             in_flight: None,
-            place,
-            upload_place: upload.map(|upload| upload.place().clone()),
             is_http2: response.version() == Version::HTTP_2,
         };
         let response = self.accept_response(response, tunnel, &destination);
@@ -214,8 +219,14 @@ impl Forwarder {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
         exchange.in_flight = destination.server.in_flight;
-        let (idle, reader) = (self.options.idle_timeout, self.options.reader_timeout);
-        Ok(response.map(|body| ProxyBody::new(body, idle, reader, exchange)))
+        let reader = ReaderLimits {
+            timeout: self.options.reader_timeout,
+            lowest_rate: self.options.lowest_download_rate(),
+        };
+        let idle = self.options.idle_timeout;
+        let (head, body) = response.into_parts();
+        let body = ProxyBody::begin(body, idle, reader, place, exchange).await;
+        Ok(Response::from_parts(head, body))
     }
 
     /// Waits for a place before the upstream. A request with content shares it with that.
@@ -223,10 +234,17 @@ impl Forwarder {
         &self,
         method: &Method,
         upload: Option<&Upload>,
-    ) -> Result<Option<RequestPlace>, Failed> {
-        let taken = match upload {
-            Some(upload) => upload.place().take().await.map(|()| None),
-            None => self.places.take().await.map(Some),
+        client: ClientNetwork,
+    ) -> Result<ResponsePlace, Failed> {
+        let taken = match upload.map(Upload::place) {
+            Some(place) => place
+                .take()
+                .await
+                .map(|()| ResponsePlace::Shared(place.clone())),
+            None => {
+                let place = self.places.take().await;
+                place.map(|place| ResponsePlace::Plain(place, client))
+            }
         };
         taken.map_err(|kind| match is_safe(method) {
             true => Failed::Upstream(kind.into()),

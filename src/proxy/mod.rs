@@ -123,6 +123,7 @@ mod reverse_proxy;
 mod upstream;
 mod websocket;
 
+pub use body::places::LoadStats;
 pub use body::response::ProxyBody;
 pub use cache_key::ForwardedScheme;
 pub use canonical::forwarded_fields::{Forwarding, Peer};

@@ -16,6 +16,7 @@ use http_body::Body;
 
 use crate::error::BoxError;
 
+use super::body::places::LoadStats;
 use super::body::response::ProxyBody;
 use super::canonical::forwarded_fields::Forwarding;
 use super::canonical::layer::CanonicalRequestLayer;
@@ -291,7 +292,10 @@ impl ReverseProxy {
 /// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
 /// let proxy = ReverseProxy::new("http://127.0.0.1:8000")?
 ///     .max_concurrent_requests(256)
-///     .queue_timeout(Duration::from_secs(2));
+///     .queue_timeout(Duration::from_secs(2))
+///     .min_upload_rate(2048)
+///     .min_download_rate(2048)
+///     .rate_window(Duration::from_secs(30));
 /// # Ok(())
 /// # }
 /// ```
@@ -299,11 +303,18 @@ impl ReverseProxy {
     /// Sets how many requests are with the upstreams at a time. Default: 1,024. Others wait for
     /// [`queue_timeout`](Self::queue_timeout). With 0 no request is forwarded.
     ///
-    /// A request counts from its first byte to the upstream until the end of its response. One with
-    /// content of a known length counts only when content has arrived. While a client sends nothing
-    /// of its content for 100 ms, its request does not count: slow uploads do not hold up others.
-    /// Of these at most as many wait for their clients; one more ends the one that has waited
-    /// longest, with 408. Clones share the count; set it before they are made.
+    /// A request counts from its first byte to the upstream until its response was read to the end.
+    /// One with content of a known length counts only when content has arrived.
+    ///
+    /// A request whose client is slow does not count: slow clients do not hold up others. It is slow
+    /// once the proxy has waited for it for 100 ms in sum, to send content or to read the response,
+    /// and fast again after 64 KiB within a second. Of these requests there are at most as many; one
+    /// more ends another: the oldest of the [client](super::Peer) that has most of them. An upload
+    /// is answered 408 then, and a response breaks off. Content that has become whole is sent on
+    /// only when the request counts again: it waits for [`queue_timeout`](Self::queue_timeout) at
+    /// most. [`load_stats`](Self::load_stats) counts all of these.
+    ///
+    /// Clones share the count; set it before they are made.
     #[must_use]
     pub fn max_concurrent_requests(mut self, max: usize) -> Self {
         let places = self.0.places.with_max(max);
@@ -325,11 +336,49 @@ impl ReverseProxy {
     /// Sets the longest pause of a response's reader. Default: 60 s.
     ///
     /// The time runs from one frame of the body until the next one is asked for. A longer pause
-    /// gives the connection to the upstream up, and the body ends with an error. A response that is
-    /// one frame long has no timeout.
+    /// gives the connection to the upstream up, and the body ends with an error. A response that has
+    /// arrived as a whole has no timeout.
     #[must_use]
     pub fn reader_timeout(self, timeout: Duration) -> Self {
         self.with_client(|options| options.reader_timeout = timeout)
+    }
+
+    /// Sets the lowest rate at which clients may send content, in bytes per second. Default: 512.
+    /// With 0 there is none.
+    ///
+    /// It is averaged over the time for which the proxy has waited for the client, by
+    /// [`rate_window`](Self::rate_window). A slower upload is broken off like one that pauses for
+    /// longer than [`idle_timeout`](Self::idle_timeout), and answered 408.
+    #[must_use]
+    pub fn min_upload_rate(self, bytes: u64) -> Self {
+        self.with_client(|options| options.min_upload_rate = bytes)
+    }
+
+    /// Sets the lowest rate at which clients may read responses, in bytes per second. Default: 512.
+    /// With 0 there is none.
+    ///
+    /// It is averaged as [`min_upload_rate`](Self::min_upload_rate) is. A slower response ends with
+    /// an error. Responses that a cache has stored are not limited: they hold no upstream.
+    #[must_use]
+    pub fn min_download_rate(self, bytes: u64) -> Self {
+        self.with_client(|options| options.min_download_rate = bytes)
+    }
+
+    /// Sets the time over which the lowest rates are averaged. Default: 60 s. With 0 there are no
+    /// lowest rates.
+    ///
+    /// A client that moves nothing is ended after [`idle_timeout`](Self::idle_timeout) or
+    /// [`reader_timeout`](Self::reader_timeout), if that is shorter.
+    #[must_use]
+    pub fn rate_window(self, window: Duration) -> Self {
+        self.with_client(|options| options.rate_window = window)
+    }
+
+    /// Returns counts of requests that slow clients have delayed or ended. Clones share them, but
+    /// [`max_concurrent_requests`](Self::max_concurrent_requests) begins new ones.
+    #[must_use]
+    pub fn load_stats(&self) -> LoadStats {
+        self.0.places.stats()
     }
 
     /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10

@@ -62,7 +62,7 @@ type Answer = dyn Fn(&Heard) -> Vec<Step> + Send + Sync;
 #[derive(Default)]
 struct Connections {
     opened: AtomicUsize,
-    closed: AtomicUsize,
+    closed: Mutex<Vec<usize>>,
 }
 
 /// A port without a listener. It is bound, so that no other test gets it.
@@ -143,7 +143,13 @@ impl Origin {
 
     /// The connections that were closed, by either side.
     pub fn closed(&self) -> usize {
-        self.connections.closed.load(Ordering::SeqCst)
+        self.closed_connections().len()
+    }
+
+    /// Which connections were closed, in this order.
+    pub fn closed_connections(&self) -> Vec<usize> {
+        let closed = self.connections.closed.lock();
+        closed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The requests since the last call.
@@ -173,7 +179,10 @@ async fn accept(
             count.opened.fetch_add(1, Ordering::SeqCst);
             // A closed connection ends its task.
             let _ = serve(stream, connection, &heard, &*answer).await;
-            count.closed.fetch_add(1, Ordering::SeqCst);
+            let closed = count.closed.lock();
+            closed
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         });
     }
 }

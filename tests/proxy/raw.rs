@@ -1,7 +1,7 @@
 //! A client that says what no library would.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::example::PATIENCE;
@@ -14,11 +14,21 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        Self::connect_from("127.0.0.1", port).await
+    }
+
+    /// One at another address of this machine.
+    pub async fn connect_from(address: &str, port: u16) -> Self {
         Self {
-            stream: stream.expect("it listens"),
+            stream: connect_from(address, port).await,
             heard: Vec::new(),
         }
+    }
+
+    /// Reads a part of the response.
+    pub async fn hear_some(&mut self, bytes: usize) {
+        let mut some = vec![0; bytes];
+        let _ = self.stream.read(&mut some).await;
     }
 
     pub async fn say(&mut self, said: impl AsRef<[u8]>) {
@@ -81,6 +91,15 @@ impl Raw {
     fn so_far(&self) -> String {
         String::from_utf8_lossy(&self.heard).into_owned()
     }
+}
+
+/// A connection of a client at an address of this machine.
+pub async fn connect_from(address: &str, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = format!("{address}:0").parse().expect("an address");
+    socket.bind(any).expect("an address of this machine");
+    let stream = socket.connect(([127, 0, 0, 1], port).into()).await;
+    stream.expect("it listens")
 }
 
 /// Says all of it, and hears all that comes until the other side closes.

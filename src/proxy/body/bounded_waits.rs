@@ -1,44 +1,97 @@
-//! A bounded number of waits: one more ends the one that began first.
+//! A bounded number of waits: one more ends another.
+//!
+//! The one that is ended began first among those of the client that has most of them: a client
+//! that begins many ends its own.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Whose wait it is: the client's IP address, or its IPv6 network of 64 bits. `None` if it is not
+/// known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(in crate::proxy) struct ClientNetwork(Option<IpAddr>);
+
+impl ClientNetwork {
+    pub(in crate::proxy) fn new(address: Option<IpAddr>) -> Self {
+        Self(address.map(|address| match address.to_canonical() {
+            // A client has 2^64 addresses of IPv6.
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        }))
+    }
+}
 
 /// The waits of one kind. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BoundedWaits(Arc<Mutex<Waits>>);
 
-/// The waits in the order of their beginning. The end of its sender ends a wait.
 #[derive(Debug, Default)]
 struct Waits {
-    senders: BTreeMap<u64, oneshot::Sender<()>>,
+    /// All waits, in the order of their beginning.
+    all: BTreeMap<u64, (ClientNetwork, CancellationToken)>,
+    of_client: HashMap<ClientNetwork, usize>,
     next: u64,
+    /// The waits that later ones have ended.
+    ended: u64,
+}
+
+impl Waits {
+    fn remove(&mut self, number: u64) -> Option<CancellationToken> {
+        let (client, ended) = self.all.remove(&number)?;
+        if let Some(count) = self.of_client.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_client.remove(&client);
+            }
+        }
+        Some(ended)
+    }
+
+    /// The wait that one more ends.
+    fn to_end(&self) -> Option<u64> {
+        let most = self.of_client.values().max()?;
+        let of_most = |client: &ClientNetwork| self.of_client.get(client) == Some(most);
+        let mut waits = self.all.iter();
+        let first = waits.find(|(_, (client, _))| of_most(client))?;
+        Some(*first.0)
+    }
 }
 
 impl BoundedWaits {
-    /// Begins a wait, which ends those beyond `max` that began first.
-    pub(super) fn begin(&self, max: usize) -> BoundedWait {
-        let (sender, ended) = oneshot::channel();
+    /// Begins a wait, which ends others beyond `max`.
+    pub(super) fn begin(&self, max: usize, client: ClientNetwork) -> BoundedWait {
+        let ended = CancellationToken::new();
         let mut waits = self.lock();
         let number = waits.next;
         waits.next += 1;
-        waits.senders.insert(number, sender);
-        let too_many = waits.senders.len().saturating_sub(max);
-        let oldest: Vec<_> = (0..too_many)
-            .filter_map(|_| waits.senders.pop_first())
-            .collect();
+        waits.all.insert(number, (client, ended.clone()));
+        *waits.of_client.entry(client).or_default() += 1;
+        let mut too_many = Vec::new();
+        while waits.all.len() > max {
+            let Some(number) = waits.to_end() else {
+                break;
+            };
+            too_many.extend(waits.remove(number));
+            waits.ended += 1;
+        }
         drop(waits);
         // They wake tasks.
-        drop(oldest);
+        for other in too_many {
+            other.cancel();
+        }
         BoundedWait {
             waits: self.clone(),
             number,
             ended,
         }
+    }
+
+    /// How many waits later ones have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.lock().ended
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
@@ -47,25 +100,57 @@ impl BoundedWaits {
     }
 }
 
-/// One of the waits: a future that resolves when later ones have ended it.
+/// One of the waits, until it is dropped.
 #[derive(Debug)]
 pub(super) struct BoundedWait {
     waits: BoundedWaits,
     number: u64,
-    ended: oneshot::Receiver<()>,
+    ended: CancellationToken,
 }
 
-impl Future for BoundedWait {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.ended).poll(cx).map(|_| ())
+impl BoundedWait {
+    /// Cancelled when later waits have ended this one.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 }
 
 impl Drop for BoundedWait {
     fn drop(&mut self) {
-        let ended = self.waits.lock().senders.remove(&self.number);
+        let ended = self.waits.lock().remove(self.number);
         drop(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(last: u8) -> ClientNetwork {
+        ClientNetwork::new(Some([192, 0, 2, last].into()))
+    }
+
+    #[test]
+    fn one_more_ends_the_first_of_the_client_with_most() {
+        let waits = BoundedWaits::default();
+        let other = waits.begin(4, client(1));
+        let many: Vec<_> = (0..8).map(|_| waits.begin(4, client(2))).collect();
+        let ended = many.iter().map(|wait| wait.ended().is_cancelled());
+        assert_eq!(ended.filter(|is_ended| *is_ended).count(), 5);
+        assert!(many[4].ended().is_cancelled() && !many[5].ended().is_cancelled());
+        assert!(!other.ended().is_cancelled());
+        drop(many);
+        // Those that are over count no longer.
+        let later: Vec<_> = (0..3).map(|_| waits.begin(4, client(3))).collect();
+        assert!(later.iter().all(|wait| !wait.ended().is_cancelled()));
+        assert!(!other.ended().is_cancelled());
+    }
+
+    #[test]
+    fn a_client_has_many_addresses_of_one_ipv6_network() {
+        let network = |text: &str| ClientNetwork::new(Some(text.parse().expect("an address")));
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
     }
 }

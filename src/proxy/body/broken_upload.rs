@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::proxy::error::ProxyErrorKind;
 
-use super::bounded_waits::{BoundedWait, BoundedWaits};
+use super::bounded_waits::{BoundedWait, BoundedWaits, ClientNetwork};
 use super::response_progress::ResponseProgress;
 
 /// The limits of the wait for a response; see
@@ -40,14 +40,14 @@ impl Default for BrokenUploads {
 }
 
 impl BrokenUploads {
-    /// Begins a wait, which ends those beyond the limit that began first. `None` if there is none.
-    fn begin(&self) -> Option<Wait> {
+    /// Begins a wait, which ends others beyond the limit. `None` if there is none.
+    fn begin(&self, client: ClientNetwork) -> Option<Wait> {
         if self.timeout.is_zero() || self.max == 0 {
             return None;
         }
         Some(Wait {
             timeout: self.timeout,
-            ended: self.waiting.begin(self.max),
+            ended: self.waiting.begin(self.max, client),
         })
     }
 }
@@ -60,10 +60,10 @@ struct Wait {
 
 impl Wait {
     /// Waits for the head of a response. Returns whether it has come.
-    async fn for_head(mut self, response: &ResponseProgress) -> bool {
+    async fn for_head(self, response: &ResponseProgress) -> bool {
         tokio::select! {
             has_head = response.wait_for_head(self.timeout) => has_head,
-            () = &mut self.ended => response.has_head(),
+            () = self.ended.ended().cancelled() => response.has_head(),
         }
     }
 }
@@ -79,14 +79,20 @@ pub(super) struct UploadFate {
     response: ResponseProgress,
     /// `None` if nothing depends on a response: the method is safe.
     limits: Option<BrokenUploads>,
+    client: ClientNetwork,
 }
 
 impl UploadFate {
-    pub(super) fn new(response: ResponseProgress, limits: Option<BrokenUploads>) -> Self {
+    pub(super) fn new(
+        response: ResponseProgress,
+        limits: Option<BrokenUploads>,
+        client: ClientNetwork,
+    ) -> Self {
         Self {
             broken: Arc::default(),
             response,
             limits,
+            client,
         }
     }
 
@@ -106,7 +112,7 @@ impl UploadFate {
         let _ = self.broken.set(kind);
         let has_head = self.response.has_head();
         let limits = self.limits.as_ref().filter(|_| !has_head);
-        let wait = limits.and_then(BrokenUploads::begin);
+        let wait = limits.and_then(|limits| limits.begin(self.client));
         if wait.is_none() && !has_head {
             return None;
         }

@@ -3,13 +3,15 @@
 //! Knows nothing of connections, header fields or errors of the proxy. Start reading at `upload`
 //! for requests and at `response` for responses.
 
-mod bounded_waits;
+pub(super) mod bounded_waits;
 pub(super) mod broken_upload;
 mod expect_continue;
 pub(super) mod in_flight;
+pub(super) mod pace;
 pub(super) mod places;
 pub(super) mod replay;
 pub(super) mod response;
 mod response_progress;
+mod stall_watch;
 pub(super) mod timers;
 pub(super) mod upload;

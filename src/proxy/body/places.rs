@@ -3,48 +3,87 @@
 //! ```text
 //!  request --wait, bounded--> place --end of the response--> free
 //!                             |   ^
-//!          content stalls     |   | content goes on, if a place is free
+//!          its client is slow |   | it is fast again, and a place is free
 //!                             v   |
-//!                          no place: one of a bounded number, the oldest ends with 408
+//!                          no place: one of a bounded number, others end it
 //! ```
+//!
+//! Content that has become whole is passed on only with a place: no more requests are with
+//! upstreams than there are places, but for those that wait for their clients.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::proxy::error::ProxyErrorKind;
 
-use super::bounded_waits::{BoundedWait, BoundedWaits};
-
-/// A client that sends nothing of its content for this long gives its place back.
-const STALLED_AFTER: Duration = Duration::from_millis(100);
-
-/// Less content than this does not end a pause: a client that sends a byte now and then stalls.
-const MIN_PIECE: usize = 1024;
+use super::bounded_waits::{BoundedWait, BoundedWaits, ClientNetwork};
 
 /// The places before all upstreams; see
 /// [`max_concurrent_requests`](crate::proxy::ReverseProxy::max_concurrent_requests). Clones share
 /// them.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct Places {
-    max: usize,
     pub(in crate::proxy) queue_timeout: Duration,
-    free: Arc<Semaphore>,
-    stalled: BoundedWaits,
+    shared: Arc<SharedPlaces>,
+}
+
+#[derive(Debug)]
+struct SharedPlaces {
+    max: usize,
+    free: Semaphore,
+    /// The requests that have given their place back.
+    without: BoundedWaits,
+    overloaded: AtomicU64,
+    given_back: AtomicU64,
+    too_slow: AtomicU64,
+}
+
+/// Counts of what clients did to the places before upstreams, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadStats {
+    /// Requests that waited for longer than
+    /// [`queue_timeout`](crate::proxy::ReverseProxy::queue_timeout), and were not sent or not sent
+    /// whole.
+    pub overloaded: u64,
+    /// Requests that were with upstreams without counting, while their clients were slow; one may
+    /// count several times.
+    pub given_back: u64,
+    /// Requests that ended because too many others of slow clients were with upstreams.
+    pub ended_for_others: u64,
+    /// Requests that ended because their clients were slower than
+    /// [`min_upload_rate`](crate::proxy::ReverseProxy::min_upload_rate) or
+    /// [`min_download_rate`](crate::proxy::ReverseProxy::min_download_rate).
+    pub too_slow: u64,
 }
 
 impl Places {
     pub(in crate::proxy) fn new(max: usize, queue_timeout: Duration) -> Self {
         Self {
-            max,
             queue_timeout,
-            free: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
-            stalled: BoundedWaits::default(),
+            shared: Arc::new(SharedPlaces {
+                max,
+                free: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
+                without: BoundedWaits::default(),
+                overloaded: AtomicU64::new(0),
+                given_back: AtomicU64::new(0),
+                too_slow: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    pub(in crate::proxy) fn stats(&self) -> LoadStats {
+        let shared = &self.shared;
+        LoadStats {
+            overloaded: shared.overloaded.load(Ordering::Relaxed),
+            given_back: shared.given_back.load(Ordering::Relaxed),
+            ended_for_others: shared.without.ended(),
+            too_slow: shared.too_slow.load(Ordering::Relaxed),
         }
     }
 
@@ -55,15 +94,25 @@ impl Places {
 
     /// Waits for a place.
     pub(in crate::proxy) async fn take(&self) -> Result<RequestPlace, ProxyErrorKind> {
-        let free = self.free.clone();
-        let permit = match free.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => match timeout(self.queue_timeout, free.acquire_owned()).await {
-                Ok(Ok(permit)) => permit,
-                _ => return Err(ProxyErrorKind::Overloaded),
-            },
-        };
-        Ok(RequestPlace(permit))
+        if let Some(place) = self.try_take() {
+            return Ok(place);
+        }
+        match timeout(self.queue_timeout, self.shared.free.acquire()).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(RequestPlace(self.shared.clone()))
+            }
+            _ => {
+                self.shared.overloaded.fetch_add(1, Ordering::Relaxed);
+                Err(ProxyErrorKind::Overloaded)
+            }
+        }
+    }
+
+    fn try_take(&self) -> Option<RequestPlace> {
+        let permit = self.shared.free.try_acquire().ok()?;
+        permit.forget();
+        Some(RequestPlace(self.shared.clone()))
     }
 }
 
@@ -75,116 +124,136 @@ impl Default for Places {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(in crate::proxy) struct RequestPlace(
-    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
-);
+pub(in crate::proxy) struct RequestPlace(Arc<SharedPlaces>);
 
-/// The place of a request with content, which is given back while its client stalls. Clones share
-/// it.
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.0.free.add_permits(1);
+    }
+}
+
+/// The place of a request that is given back while its client is slow. Clones share it.
 #[derive(Clone, Debug)]
-pub(in crate::proxy) struct UploadPlace(Arc<Inner>);
+pub(in crate::proxy) struct ClientPlace(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     places: Places,
-    place: Mutex<Option<RequestPlace>>,
+    client: ClientNetwork,
+    state: Mutex<State>,
 }
 
-impl UploadPlace {
+#[derive(Debug)]
+enum State {
+    /// Not taken yet.
+    None,
+    Taken(#[expect(dead_code, reason = "held")] RequestPlace),
+    GivenBack(BoundedWait),
+}
+
+impl ClientPlace {
     /// No place yet.
-    pub(super) fn new(places: &Places) -> Self {
+    pub(super) fn new(places: &Places, client: ClientNetwork) -> Self {
+        Self::with_state(places, client, State::None)
+    }
+
+    fn with_state(places: &Places, client: ClientNetwork, state: State) -> Self {
         Self(Arc::new(Inner {
             places: places.clone(),
-            place: Mutex::default(),
+            client,
+            state: Mutex::new(state),
         }))
     }
 
     /// Waits for a place.
     pub(in crate::proxy) async fn take(&self) -> Result<(), ProxyErrorKind> {
         let place = self.0.places.take().await?;
-        self.set(Some(place));
+        self.set(State::Taken(place));
         Ok(())
     }
 
-    /// Takes a place again if one is free. Content that was begun does not wait for one.
-    pub(in crate::proxy) fn take_again(&self) {
-        let is_taken = self
-            .0
-            .place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
-        if let (false, Ok(permit)) = (is_taken, self.0.places.free.clone().try_acquire_owned()) {
-            self.set(Some(RequestPlace(permit)));
+    /// Waits for a place, unless the request has one. Others that have none may end the wait.
+    pub(super) async fn take_or_be_ended(&self) -> Result<(), ProxyErrorKind> {
+        let ended = match &*self.lock() {
+            State::Taken(_) => return Ok(()),
+            State::GivenBack(wait) => wait.ended().clone(),
+            State::None => CancellationToken::new(),
+        };
+        tokio::select! {
+            taken = self.take() => taken,
+            () = ended.cancelled() => Err(ProxyErrorKind::RequestTimeout),
         }
     }
 
-    fn give_back(&self) {
-        self.set(None);
+    /// Takes a place again if one is free. Returns whether the request has one.
+    pub(in crate::proxy) fn take_again(&self) -> bool {
+        if self.has_place() {
+            return true;
+        }
+        let Some(place) = self.0.places.try_take() else {
+            return false;
+        };
+        self.set(State::Taken(place));
+        true
     }
 
-    fn set(&self, place: Option<RequestPlace>) {
-        *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    pub(super) fn has_place(&self) -> bool {
+        matches!(*self.lock(), State::Taken(_))
+    }
+
+    /// Gives the place back. The returned token is cancelled if other requests end this one.
+    ///
+    /// It may wake others: hold no lock that they take.
+    pub(super) fn give_back(&self) -> CancellationToken {
+        if let State::GivenBack(wait) = &*self.lock() {
+            return wait.ended().clone();
+        }
+        let places = &self.0.places.shared;
+        places.given_back.fetch_add(1, Ordering::Relaxed);
+        let wait = places.without.begin(places.max, self.0.client);
+        let ended = wait.ended().clone();
+        self.set(State::GivenBack(wait));
+        ended
+    }
+
+    /// Counts that the request has ended because its client was too slow.
+    pub(super) fn count_too_slow(&self) {
+        let places = &self.0.places.shared;
+        places.too_slow.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, state: State) {
+        let before = std::mem::replace(&mut *self.lock(), state);
+        drop(before);
     }
 }
 
-/// Watches a client's content for pauses.
+/// The place of a request while its response is on its way.
 #[derive(Debug)]
-pub(super) struct StallWatch {
-    place: UploadPlace,
-    timer: Pin<Box<Sleep>>,
-    state: StallState,
-    /// The content since the last pause began, in bytes.
-    received: usize,
+pub(in crate::proxy) enum ResponsePlace {
+    /// That of a request without content.
+    Plain(RequestPlace, ClientNetwork),
+    /// That of a request whose content may be on its way, too.
+    Shared(ClientPlace),
 }
 
-#[derive(Debug)]
-enum StallState {
-    Flowing,
-    /// The timer runs.
-    Paused,
-    Stalled(BoundedWait),
-}
-
-impl StallWatch {
-    pub(super) fn new(place: UploadPlace) -> Self {
-        Self {
-            place,
-            timer: Box::pin(sleep(STALLED_AFTER)),
-            state: StallState::Flowing,
-            received: 0,
-        }
-    }
-
-    /// So much content has arrived; `usize::MAX` with its end.
-    pub(super) fn resume(&mut self, length: usize) {
-        self.received = self.received.saturating_add(length);
-        if self.received < MIN_PIECE {
-            return;
-        }
-        self.received = 0;
-        if let StallState::Stalled(_) = self.state {
-            self.place.take_again();
-        }
-        self.state = StallState::Flowing;
-    }
-
-    /// No content is there; ready if too many others have stalled since this one did.
-    pub(super) fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.state {
-                StallState::Flowing => {
-                    self.timer.as_mut().reset(Instant::now() + STALLED_AFTER);
-                    self.state = StallState::Paused;
-                }
-                StallState::Paused => {
-                    std::task::ready!(self.timer.as_mut().poll(cx));
-                    self.place.give_back();
-                    let places = &self.place.0.places;
-                    self.state = StallState::Stalled(places.stalled.begin(places.max));
-                }
-                StallState::Stalled(wait) => return Pin::new(wait).poll(cx),
+impl ResponsePlace {
+    /// The place as one that can be given back.
+    pub(super) fn into_client_place(self) -> ClientPlace {
+        match self {
+            Self::Plain(place, client) => {
+                let shared = place.0.clone();
+                let places = Places {
+                    queue_timeout: Duration::ZERO,
+                    shared,
+                };
+                ClientPlace::with_state(&places, client, State::Taken(place))
             }
+            Self::Shared(place) => place,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The content of a response.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,10 +13,10 @@ use hyper::body::Incoming;
 use crate::error::BoxError;
 
 use super::in_flight::RequestInFlight;
-use super::places::{RequestPlace, UploadPlace};
+use super::places::ResponsePlace;
 use super::response_progress::ResponseInProgress;
 use super::timers::idle_timer::{IdleTimer, StalledBody};
-use super::timers::reader_timer::TimedReader;
+use super::timers::reader_timer::{ReaderLimits, TimedReader};
 
 /// The body of a [`ReverseProxy`](crate::proxy::ReverseProxy)'s response: the upstream's body,
 /// frame by frame, trailers included.
@@ -37,12 +38,9 @@ enum Kind {
 
 /// The state of the exchange that lasts as long as its response.
 #[derive(Debug)]
-#[expect(dead_code, reason = "places are held")]
 pub(in crate::proxy) struct Exchange {
     pub(in crate::proxy) in_progress: Option<ResponseInProgress>,
     pub(in crate::proxy) in_flight: Option<RequestInFlight>,
-    pub(in crate::proxy) place: Option<RequestPlace>,
-    pub(in crate::proxy) upload_place: Option<UploadPlace>,
     pub(in crate::proxy) is_http2: bool,
 }
 
@@ -102,10 +100,12 @@ impl Body for UpstreamBody {
 }
 
 impl ProxyBody {
-    pub(in crate::proxy) fn new(
+    /// The body of a response whose head has arrived, with what has arrived of it.
+    pub(in crate::proxy) async fn begin(
         body: Incoming,
         idle_timeout: Duration,
-        reader_timeout: Duration,
+        reader: ReaderLimits,
+        place: ResponsePlace,
         exchange: Exchange,
     ) -> Self {
         let body = UpstreamBody {
@@ -113,7 +113,15 @@ impl ProxyBody {
             idle: IdleTimer::new(idle_timeout),
             exchange,
         };
-        Self(Kind::Upstream(TimedReader::new(body, reader_timeout)))
+        let mut parts = Some((body, place));
+        poll_fn(move |cx| match parts.take() {
+            Some((body, place)) => {
+                let body = TimedReader::begin(body, place, reader, cx);
+                Poll::Ready(Self(Kind::Upstream(body)))
+            }
+            None => Poll::Pending,
+        })
+        .await
     }
 }
 

@@ -18,10 +18,13 @@ use crate::error::BoxError;
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
 use crate::semantics::invalidation::is_safe;
 
+use super::bounded_waits::ClientNetwork;
 use super::broken_upload::{BrokenUploads, EndOfWait, UploadFate};
 use super::expect_continue::{ContentRequested, expectation_of};
-use super::places::{Places, StallWatch, UploadPlace};
+use super::pace::LowestRate;
+use super::places::{ClientPlace, Places};
 use super::response_progress::{ResponseInProgress, ResponseProgress};
+use super::stall_watch::StallWatch;
 use super::timers::head_clock::HeadClock;
 use super::timers::idle_timer::{IdleTimer, StalledBody};
 
@@ -37,12 +40,12 @@ pub(in crate::proxy) fn empty() -> RequestBody {
 #[derive(Debug)]
 pub(in crate::proxy) struct Upload {
     fate: UploadFate,
-    place: UploadPlace,
+    place: ClientPlace,
 }
 
 impl Upload {
     /// The place of the request before its upstream.
-    pub(in crate::proxy) fn place(&self) -> &UploadPlace {
+    pub(in crate::proxy) fn place(&self) -> &ClientPlace {
         &self.place
     }
 
@@ -64,8 +67,10 @@ impl Upload {
 #[derive(Clone, Copy)]
 pub(in crate::proxy) struct UploadLimits<'l> {
     pub(in crate::proxy) idle_timeout: Duration,
+    pub(in crate::proxy) lowest_rate: LowestRate,
     pub(in crate::proxy) broken_uploads: &'l BrokenUploads,
     pub(in crate::proxy) places: &'l Places,
+    pub(in crate::proxy) client: ClientNetwork,
 }
 
 /// Wraps a client's body for the way to the upstream. There is no [`Upload`] without content.
@@ -95,8 +100,8 @@ where
     let is_write = !is_safe(request.method());
     let broken_uploads = is_write.then(|| limits.broken_uploads.clone());
     let upload = Upload {
-        fate: UploadFate::new(response, broken_uploads),
-        place: UploadPlace::new(limits.places),
+        fate: UploadFate::new(response, broken_uploads, limits.client),
+        place: ClientPlace::new(limits.places, limits.client),
     };
     let idle = IdleTimer::new(limits.idle_timeout);
     let (head, body) = request.into_parts();
@@ -104,10 +109,11 @@ where
     let mut body = Box::pin(UploadBody {
         body,
         first: None,
+        last: None,
         requested,
         idle,
         clock,
-        stall: StallWatch::new(upload.place.clone()),
+        stall: StallWatch::new(upload.place.clone(), limits.lowest_rate),
         fate: upload.fate.clone(),
         broken_off: None,
     });
@@ -144,6 +150,8 @@ pin_project! {
         body: B,
         // The beginning of the content, which was waited for.
         first: Option<Frame<Bytes>>,
+        // The end of the content, which waits for a place.
+        last: Option<Option<Frame<Bytes>>>,
         requested: Option<ContentRequested>,
         idle: IdleTimer,
         clock: HeadClock,
@@ -176,6 +184,52 @@ where
         };
         Poll::Ready(Err(kind))
     }
+
+    /// Passes the end of the content on as soon as the request has a place.
+    ///
+    /// Content without an announced length ends after its last chunk, and only there. All of an
+    /// announced one may be with the upstream when the rest breaks. The upstream has a whole
+    /// request then, and decides about it.
+    fn poll_last(
+        mut self: Pin<&mut Self>,
+        last: Option<Frame<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let upload = self.as_mut().project();
+        match upload.stall.poll_place(cx) {
+            Poll::Ready(Ok(())) => {
+                upload.clock.restart();
+                upload.fate.response().content_sent();
+                Poll::Ready(last.map(Ok))
+            }
+            Poll::Ready(Err(kind)) => {
+                let error = "there is no place for the request".into();
+                self.break_off(kind, error, cx)
+            }
+            Poll::Pending => {
+                // The time until then is not the upstream's.
+                upload.clock.stop();
+                *upload.last = Some(last);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn break_off(
+        self: Pin<&mut Self>,
+        kind: ProxyErrorKind,
+        error: BoxError,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let upload = self.project();
+        // From now on the upstream is waited for.
+        upload.clock.restart();
+        let broken_off = upload.broken_off.insert(UnfinishedContent {
+            wait: upload.fate.break_off(kind),
+            error: Some(error),
+        });
+        broken_off.poll_end(cx)
+    }
 }
 
 impl<B> Body for UploadBody<B>
@@ -187,10 +241,10 @@ where
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut upload = self.project();
+        let mut upload = self.as_mut().project();
         if let Some(broken_off) = upload.broken_off {
             return broken_off.poll_end(cx);
         }
@@ -198,56 +252,53 @@ where
             ready!(requested.as_mut().poll(cx))?;
             *upload.requested = None;
         }
+        if let Some(last) = upload.last.take() {
+            return self.poll_last(last, cx);
+        }
         let polled = match upload.first.take() {
             Some(first) => Poll::Ready(Some(Ok(first))),
             None => upload.body.as_mut().poll_frame(cx),
         };
-        // Content without an announced length ends where its last chunk was passed on, and only
-        // there. All of an announced one may be with the upstream when the rest breaks: the end of
-        // an HTTP/2 stream. The upstream has a whole request then, and decides about it.
         let left = upload.body.size_hint();
-        let is_whole = left.exact() == Some(0);
-        if is_whole || (matches!(polled, Poll::Ready(None)) && left.lower() == 0) {
-            upload.fate.response().content_sent();
-        }
         let (kind, error) = match polled {
             Poll::Ready(frame) => {
                 upload.idle.stop();
                 let data = frame
                     .as_ref()
                     .and_then(|frame| frame.as_ref().ok()?.data_ref());
-                upload.stall.resume(data.map_or(usize::MAX, Bytes::len));
+                upload.stall.resume(data.map_or(0, Bytes::len));
                 upload.clock.restart();
                 match frame {
+                    Some(Ok(frame)) if left.exact() == Some(0) => {
+                        return self.poll_last(Some(frame), cx);
+                    }
                     Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
-                    None if left.lower() == 0 => return Poll::Ready(None),
+                    None if left.lower() == 0 => return self.poll_last(None, cx),
+                    // All of it is with the upstream: the end of an HTTP/2 stream has broken.
+                    Some(Err(_)) if left.exact() == Some(0) => return self.poll_last(None, cx),
                     None => (ProxyErrorKind::Request, truncated()),
                     Some(Err(error)) => (ProxyErrorKind::Request, error.into()),
                 }
             }
             Poll::Pending => {
                 upload.clock.stop();
+                if left.exact() == Some(0) {
+                    ready!(upload.idle.poll_timeout(cx));
+                    return self.poll_last(None, cx);
+                }
                 if upload.stall.poll_stall(cx).is_pending() {
                     ready!(upload.idle.poll_timeout(cx));
                 }
-                // From now on the upstream is waited for.
-                upload.clock.restart();
                 let stalled = StalledBody::Client.into();
                 (ProxyErrorKind::RequestTimeout, stalled)
             }
         };
-        if is_whole {
-            return Poll::Ready(None);
-        }
-        let broken_off = upload.broken_off.insert(UnfinishedContent {
-            wait: upload.fate.break_off(kind),
-            error: Some(error),
-        });
-        broken_off.poll_end(cx)
+        self.break_off(kind, error, cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.broken_off.is_none() && self.first.is_none() && self.body.is_end_stream()
+        let is_passed_on = self.first.is_none() && self.last.is_none();
+        self.broken_off.is_none() && is_passed_on && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Scheme;
 
+use crate::proxy::body::pace::LowestRate;
+
 use super::addresses::Resolver;
 
 /// The options of connections and exchanges; the fields are documented with the options of
@@ -15,6 +17,10 @@ pub(in crate::proxy) struct ClientOptions {
     pub(in crate::proxy) head_timeout: Duration,
     pub(in crate::proxy) idle_timeout: Duration,
     pub(in crate::proxy) reader_timeout: Duration,
+    /// In bytes per second, as the next one; 0 for none.
+    pub(in crate::proxy) min_upload_rate: u64,
+    pub(in crate::proxy) min_download_rate: u64,
+    pub(in crate::proxy) rate_window: Duration,
     pub(in crate::proxy) max_idle_connections: usize,
     pub(in crate::proxy) pool_idle_timeout: Duration,
     pub(in crate::proxy) max_connection_age: Duration,
@@ -36,6 +42,9 @@ impl Default for ClientOptions {
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             reader_timeout: Duration::from_secs(60),
+            min_upload_rate: LowestRate::DEFAULT.rate,
+            min_download_rate: LowestRate::DEFAULT.rate,
+            rate_window: LowestRate::DEFAULT.window,
             max_idle_connections: 128,
             pool_idle_timeout: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(60),
@@ -51,6 +60,22 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
+    /// The lowest rate at which clients may send content.
+    pub(in crate::proxy) fn lowest_upload_rate(&self) -> LowestRate {
+        LowestRate {
+            rate: self.min_upload_rate,
+            window: self.rate_window,
+        }
+    }
+
+    /// The lowest rate at which clients may read responses.
+    pub(in crate::proxy) fn lowest_download_rate(&self) -> LowestRate {
+        LowestRate {
+            rate: self.min_download_rate,
+            window: self.rate_window,
+        }
+    }
+
     /// Whether connections to a server belong to the host that a client asked for, which TLS
     /// handshakes then name.
     pub(super) fn is_keyed_by_host(&self, server: &Uri) -> bool {

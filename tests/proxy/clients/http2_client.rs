@@ -7,7 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::example::PATIENCE;
-use crate::http2_frames::{ACK, DATA, END_HEADERS, Frame, HEADERS, PING, SETTINGS, frame, literal};
+use crate::http2_frames::{
+    ACK, DATA, END_HEADERS, Frame, HEADERS, PING, SETTINGS, WINDOW_UPDATE, frame, literal,
+};
+use crate::raw::connect_from;
 
 /// A connection that answers pings, and does nothing else by itself.
 pub struct Http2Client {
@@ -18,9 +21,12 @@ pub struct Http2Client {
 impl Http2Client {
     /// `window` is the size of its windows for responses.
     pub async fn connect(port: u16, window: u32) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))
-            .await
-            .expect("it listens");
+        Self::connect_from("127.0.0.1", port, window).await
+    }
+
+    /// One at another address of this machine.
+    pub async fn connect_from(address: &str, port: u16, window: u32) -> Self {
+        let mut stream = connect_from(address, port).await;
         let mut said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         let mut settings = vec![0, 4];
         settings.extend(window.to_be_bytes());
@@ -54,6 +60,15 @@ impl Http2Client {
     pub async fn data(&mut self, stream: u32, content: &[u8]) {
         let data = frame(DATA, 0, stream, content);
         self.stream.write_all(&data).await.expect("it listens");
+    }
+
+    /// Opens the windows of a stream, and of the connection, for more of a response.
+    pub async fn open(&mut self, stream: u32, bytes: u32) {
+        for stream in [0, stream] {
+            let update = frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+            // It may have been let go.
+            let _ = self.stream.write_all(&update).await;
+        }
     }
 
     /// Answers pings until the other side closes, and counts the content that comes.

@@ -3,5 +3,6 @@
 pub mod http2_client;
 mod limits;
 mod log;
+mod slow_readers;
 mod stalls;
 mod uploads;

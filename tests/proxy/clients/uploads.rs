@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::http2_client::Http2Client;
 use crate::example::{Example, PATIENCE};
 use crate::origin::{Origin, Step, ok};
@@ -62,11 +64,14 @@ async fn uploads_that_stall_hold_up_no_other_request() {
     drop((clients, raws));
 }
 
-/// An upload goes on after a pause, whether there is a place or not.
+/// An upload goes on after a pause. Its end waits for a place, as a new request would.
 #[tokio::test]
 async fn an_upload_goes_on_after_it_has_stalled() {
     let origin = Origin::start(|heard| match heard.head.starts_with("GET") {
-        true => vec![Step::Hang],
+        true => vec![
+            Step::Pause(Duration::from_secs(1)),
+            Step::Say(ok("", "other").into_bytes()),
+        ],
         false => vec![Step::Content, Step::Say(ok("", "hello").into_bytes())],
     })
     .await;
@@ -89,6 +94,139 @@ async fn an_upload_goes_on_after_it_has_stalled() {
     }
     upload.say("def").await;
     upload.hear_until("hello").await;
+}
+
+/// Uploads that stall, give their places to others and then end are not with the upstream beyond
+/// the limit: wave after wave of them has no more than the places.
+#[tokio::test]
+async fn no_more_whole_requests_are_with_upstreams_than_places() {
+    let origin = Origin::start(|heard| match heard.head.starts_with("GET") {
+        true => vec![
+            Step::Pause(Duration::from_millis(900)),
+            Step::Say(ok("", "x").into_bytes()),
+        ],
+        false => vec![Step::Content, Step::Hang],
+    })
+    .await;
+    for framing in ["transfer-encoding: chunked", "content-length: 6"] {
+        let url = origin.url();
+        let options = ["--upstream", &url, "--concurrency", "4"];
+        let proxy = Example::start("proxy", &options).await;
+        let is_chunked = framing.contains("chunked");
+        let (begin, end) = match is_chunked {
+            true => ("3\r\nabc\r\n", "0\r\n\r\n"),
+            false => ("abc", "def"),
+        };
+        let mut all = Vec::new();
+        for wave in 0..3 {
+            let mut uploads = Vec::new();
+            for _ in 0..4 {
+                let mut raw = Raw::connect(proxy.port()).await;
+                let head = format!("POST /up HTTP/1.1\r\nhost: test.example\r\n{framing}\r\n\r\n");
+                raw.say(head + begin).await;
+                uploads.push(raw);
+            }
+            sleep(Duration::from_millis(400)).await;
+            for number in 0..4 {
+                let mut raw = Raw::connect(proxy.port()).await;
+                raw.say(last_get(&format!("/{wave}/{number}"))).await;
+                all.push(raw);
+            }
+            sleep(Duration::from_millis(200)).await;
+            for mut raw in uploads {
+                // It may have been ended for the next ones.
+                raw.try_say(end).await;
+                all.push(raw);
+            }
+            sleep(Duration::from_millis(1000)).await;
+        }
+        let whole = origin.heard();
+        let whole = whole.iter().filter(|heard| !heard.content.is_empty());
+        assert!(whole.count() <= 4, "{framing}");
+    }
+}
+
+/// One without a place in time is answered 503, and counts as rejected: the upstream has only a
+/// part of it.
+#[tokio::test]
+async fn whole_content_without_a_place_is_answered_503() {
+    let origin = Origin::start(|heard| match heard.request_line() {
+        "GET /up HTTP/1.1" => vec![Step::Say(crate::origin::fresh("old").into_bytes())],
+        "GET /hangs HTTP/1.1" => vec![Step::Hang],
+        _ => vec![Step::Content, Step::Say(ok("", "hello").into_bytes())],
+    })
+    .await;
+    let url = origin.url();
+    let places = ["--upstream", &url, "--concurrency", "1"];
+    let times = [
+        "--queue-timeout",
+        "300ms",
+        "--broken-upload-timeout",
+        "200ms",
+    ];
+    let proxy = Example::start("proxy", &[places, times].concat()).await;
+    exchange(proxy.port(), last_get("/up")).await;
+    let mut upload = Raw::connect(proxy.port()).await;
+    upload.say(put(6, "abc")).await;
+    sleep(Duration::from_millis(300)).await;
+    let mut hangs = Raw::connect(proxy.port()).await;
+    hangs.say(last_get("/hangs")).await;
+    sleep(Duration::from_millis(200)).await;
+    upload.say("def").await;
+    let head = upload.hear_until("\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(origin.heard().iter().all(|heard| heard.content.is_empty()));
+    let hit = exchange(proxy.port(), last_get("/up")).await;
+    assert!(hit.contains("; hit"), "{hit}");
+}
+
+/// An upload below the lowest rate is answered 408, though it never pauses for long.
+#[tokio::test]
+async fn uploads_below_the_lowest_rate_are_ended() {
+    let origin = reading().await;
+    let url = origin.url();
+    let rates = ["--min-upload-rate", "20KiB", "--rate-window", "1s"];
+    let proxy = Example::start("proxy", &[&["--upstream", &url], &rates[..]].concat()).await;
+    for (piece, is_kept) in [("x".repeat(500), false), ("x".repeat(10_000), true)] {
+        let mut upload = Raw::connect(proxy.port()).await;
+        upload.say(put(30 * piece.len(), "")).await;
+        let mut number = 0;
+        while number < 30 && upload.try_say(&piece).await {
+            sleep(Duration::from_millis(100)).await;
+            number += 1;
+        }
+        let head = upload.hear_until("\r\n\r\n").await;
+        assert_eq!(head.starts_with("HTTP/1.1 200 "), is_kept, "{head}");
+        assert_eq!(head.starts_with("HTTP/1.1 408 "), !is_kept, "{head}");
+    }
+}
+
+/// Many uploads of one client that stall end no upload of another one.
+#[tokio::test]
+async fn a_client_with_many_stalled_uploads_ends_its_own() {
+    let origin = reading().await;
+    let options = ["--upstream", &origin.url(), "--concurrency", "2"];
+    let proxy = Example::start("proxy", &options).await;
+    let mut honest = Raw::connect_from("127.0.0.2", proxy.port()).await;
+    honest.say(put(6, "abc")).await;
+    sleep(Duration::from_millis(300)).await;
+    let mut greedy = Vec::new();
+    for _ in 0..5 {
+        let mut raw = Raw::connect(proxy.port()).await;
+        raw.say(put(6, "abc")).await;
+        sleep(Duration::from_millis(200)).await;
+        greedy.push(raw);
+    }
+    honest.say("def").await;
+    honest.hear_until("hello").await;
+    let last = greedy.pop();
+    for raw in greedy {
+        let said = raw.hear_all().await;
+        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    }
+    let mut last = last.expect("five");
+    last.say("def").await;
+    last.hear_until("hello").await;
 }
 
 /// As many uploads may stall as there are places; one more ends the oldest.

@@ -5,4 +5,4 @@
 
 pub(in crate::proxy) mod head_clock;
 pub(in crate::proxy) mod idle_timer;
-pub(super) mod reader_timer;
+pub(in crate::proxy) mod reader_timer;
