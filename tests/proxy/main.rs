@@ -11,6 +11,7 @@ mod example;
 mod expect;
 mod failures;
 mod folder;
+mod framings;
 mod http2;
 mod http2_frames;
 #[allow(dead_code, reason = "other programs use the rest of it")]

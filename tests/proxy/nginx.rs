@@ -152,6 +152,11 @@ fn configuration(folder: &Folder, port: u16, http2_port: u16) -> String {
                  listen 127.0.0.1:{port};
                  root {files};
                  location / {{ add_header Cache-Control no-cache; }}
+                 location /saw/ {{
+                     add_header X-Saw '$request';
+                     add_header Cache-Control no-store;
+                     return 200 saw;
+                 }}
                  location /minute/ {{ alias {files}/; expires 60s; }}
                  location /second/ {{ alias {files}/; expires 1s; }}
              }}

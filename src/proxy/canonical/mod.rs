@@ -202,6 +202,33 @@ mod tests {
         }
     }
 
+    /// RFC 9112 §6.1: content with other codings would be forwarded as if it had none.
+    #[test]
+    fn content_is_chunked_alone_or_not_forwarded() {
+        for (lines, is_forwarded) in [
+            (&["chunked"][..], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["identity", "chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["chunked;q=1"], false),
+            (&["chunked, identity"], false),
+            (&[""], false),
+        ] {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| ("transfer-encoding", *line))
+                .chain([("host", "a")])
+                .collect();
+            let expected = match is_forwarded {
+                true => Ok("a/p".to_owned()),
+                false => Err(RejectedRequest::TransferCoding),
+            };
+            assert_eq!(check("POST", "/p", &lines), expected, "{lines:?}");
+        }
+    }
+
     /// RFC 9112 §3.2: a request of HTTP/1.0 needs no host.
     #[test]
     fn a_request_without_host_is_canonical_in_http_1_0_alone() {

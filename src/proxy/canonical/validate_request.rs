@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, request};
 
+use crate::semantics::fields;
 use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
 
 /// The reason why the proxy answers a request itself.
@@ -19,6 +20,8 @@ pub(in crate::proxy) enum RejectedRequest {
     Target,
     /// Both `Transfer-Encoding` and `Content-Length` are present.
     Framing,
+    /// `Transfer-Encoding` is not `chunked` alone.
+    TransferCoding,
     /// The path may lead out of the upstream's.
     Path,
     /// `Connection` is too long to be read.
@@ -53,6 +56,10 @@ impl RejectedRequest {
                 StatusCode::BAD_REQUEST,
                 "the request's length is given twice\n",
             ),
+            Self::TransferCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "the request's transfer coding is not chunked\n",
+            ),
             Self::Connection => (
                 StatusCode::BAD_REQUEST,
                 "the request names too many fields of its connection\n",
@@ -73,6 +80,11 @@ impl RejectedRequest {
         }
         let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
+        if matches!(self, Self::Framing | Self::TransferCoding) {
+            // Where this request ends is not certain.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         if !text.is_empty() {
             let plain = HeaderValue::from_static("text/plain");
             response.headers_mut().insert(CONTENT_TYPE, plain);
@@ -92,6 +104,14 @@ pub(super) fn validate(request: &mut request::Parts) -> Result<(), RejectedReque
     // field they read.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(RejectedRequest::Framing);
+    }
+    // RFC 9112 §6.1: the content would be forwarded without its other codings.
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if headers.contains_key(TRANSFER_ENCODING) {
+        let mut codings = fields::list(headers, &TRANSFER_ENCODING);
+        if !codings.next().is_some_and(is_chunked) || codings.next().is_some() {
+            return Err(RejectedRequest::TransferCoding);
+        }
     }
     // Each name costs a search among the fields.
     if is_longer_than(MAX_REQUEST_FIELD, headers, &CONNECTION) {
