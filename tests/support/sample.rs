@@ -52,7 +52,17 @@ impl Sample {
 
     /// For one language of several.
     pub async fn in_language(backend: &impl Backend, path: &str, language: &'static str) -> Self {
-        let origin = Origin::at_once(move |_| varying(language));
+        Self::of_variant(backend, path, language, language).await
+    }
+
+    /// For one language of several, with any body.
+    pub async fn of_variant(
+        backend: &impl Backend,
+        path: &str,
+        language: &str,
+        body: &'static str,
+    ) -> Self {
+        let origin = Origin::at_once(move |_| varying(body));
         let request = with(get(path), "accept-language", language);
         Self::filled(backend.seed(), request, origin).await
     }
@@ -111,8 +121,8 @@ impl Sample {
     }
 }
 
-fn varying(language: &'static str) -> Response {
-    let mut response = cacheable(language);
+fn varying(body: &'static str) -> Response {
+    let mut response = cacheable(body);
     let headers = response.headers_mut();
     headers.insert("vary", "accept-language".parse().expect("a field value"));
     response

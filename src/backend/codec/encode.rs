@@ -48,12 +48,17 @@ pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
     wrap(RULE, stamp, prefix, &meta, &[])
 }
 
-/// Returns the length of the names of fields, which end an encoded rule. The rest of it differs
-/// each time: prefix, checksum, stamp.
+/// Returns the length of the names of fields, which end a rule encoded without a prefix. The rest of
+/// it differs each time: checksum, stamp.
 #[cfg(feature = "redis")]
-pub(crate) fn rule_names_length(rule: &[u8], prefix: usize) -> usize {
-    rule.len().saturating_sub(prefix + HEAD)
+pub(crate) fn rule_names_length(rule: &[u8]) -> usize {
+    rule.len().saturating_sub(HEAD)
 }
+
+/// The number of bytes at the start of an encoded response, with the checksum of the rest, that tell
+/// it from any other.
+#[cfg(feature = "redis")]
+pub(crate) const TELLING_LENGTH: usize = CHECKED;
 
 pub(super) fn wrap(kind: u8, stamp: u64, prefix: &[u8], meta: &[u8], body: &[u8]) -> Bytes {
     let length = prefix.len() + HEAD + meta.len() + body.len();

@@ -35,11 +35,11 @@ pub use self::decode::decode;
 pub(crate) use self::decode::decode_located;
 #[cfg(feature = "redis")]
 pub(crate) use self::detached::{encode_detached, matches_body};
-#[cfg(feature = "redis")]
-pub(crate) use self::encode::rule_names_length;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use self::encode::sealed;
+#[cfg(feature = "redis")]
+pub(crate) use self::encode::{TELLING_LENGTH, rule_names_length};
 pub use self::encode::{encode, encode_rule};
 use super::{StoredResponse, VaryRule};
 

@@ -14,9 +14,14 @@ use crate::timeout::max_transfer_time;
 pub(super) enum TimeLimit {
     /// A request waits for it: one that takes more than half of its deadline counts as a failure.
     Lookup(Duration),
-    /// One that ends by its deadline is a success. It may have transferred a lot.
+    /// One that ends by its deadline is a success.
     Transfer(Duration),
+    /// One that transfers a lot: that it takes too long may be the network's fault.
+    LargeTransfer(Duration),
 }
+
+/// The number of bytes above which a transfer is a large one.
+const LARGE: usize = 32 * 1024;
 
 impl TimeLimit {
     /// Creates the limit of an operation that transfers this many bytes: the slowest transfer is
@@ -25,9 +30,19 @@ impl TimeLimit {
         Self::Transfer(deadline.saturating_add(max_transfer_time(bytes)))
     }
 
+    /// Creates the limit of a store, for which no request waits.
+    pub(super) fn store(deadline: Duration, bytes: usize) -> Self {
+        match Self::transfer(deadline, bytes).deadline() {
+            deadline if bytes > LARGE => Self::LargeTransfer(deadline),
+            deadline => Self::Transfer(deadline),
+        }
+    }
+
     pub(super) fn deadline(self) -> Duration {
         match self {
-            Self::Lookup(deadline) | Self::Transfer(deadline) => deadline,
+            Self::Lookup(deadline) | Self::Transfer(deadline) | Self::LargeTransfer(deadline) => {
+                deadline
+            }
         }
     }
 }
@@ -35,6 +50,7 @@ impl TimeLimit {
 /// An operation in progress.
 ///
 /// Dropped before its end, it counts as a failure if it was slow by then, and as nothing otherwise.
+/// A large transfer that is slow counts as nothing, too.
 pub(super) struct Attempt<'g> {
     permit: Option<Permit<'g>>,
     counts: &'g Counts,
@@ -55,6 +71,9 @@ impl<'g> Attempt<'g> {
     /// Whether the backend was slow. An operation that is noticed long after its deadline was
     /// noticed late: then this process is slow, and an open breaker would make it slower.
     fn is_slow(&self, elapsed: Duration) -> bool {
+        if let TimeLimit::LargeTransfer(_) = self.limit {
+            return false;
+        }
         let deadline = self.limit.deadline();
         elapsed > deadline / 2 && elapsed <= deadline + deadline / 2
     }
@@ -67,13 +86,16 @@ impl<'g> Attempt<'g> {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.started);
         let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
+        let tells_nothing = outcome.is_none() && matches!(self.limit, TimeLimit::LargeTransfer(_));
         let outcome = outcome.unwrap_or_else(|| Err(self.counts.timed_out()));
         // A backend that refuses an operation is healthy.
         let has_failed = outcome.as_ref().is_err_and(|error| !error.is_refused());
         if has_failed {
             count(&self.counts.failures);
         }
-        if let Some(permit) = self.permit.take() {
+        if let Some(permit) = self.permit.take()
+            && !tells_nothing
+        {
             permit.record(has_failed || is_slow, now);
         }
         outcome

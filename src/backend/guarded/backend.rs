@@ -153,7 +153,7 @@ impl<B: Backend> Backend for Guarded<B> {
         if response.weight() as u64 > guard.backend.max_response_size() {
             return Ok(PutOutcome::TooLarge);
         }
-        let limit = TimeLimit::transfer(guard.options.store_deadline, response.weight());
+        let limit = TimeLimit::store(guard.options.store_deadline, response.weight());
         let attempt = guard.attempt(limit)?;
         let put = guard.backend.put(key, fence.fence, response, now);
         attempt.finish(with_timeout(limit.deadline(), put).await)

@@ -106,7 +106,8 @@ impl RedisOptions {
             let client = self.no_delay_client();
             Pool::new(client, self.max_connections, connection.clone())
         };
-        let pools = (new_pool(), Transfers::new(new_pool()));
+        let transfers = Transfers::new(new_pool(), self.max_response_size);
+        let pools = (new_pool(), transfers);
         let namespace = self.namespace.clone();
         // One batch of lookups in flight for each connection.
         let max_batches = self.max_connections;

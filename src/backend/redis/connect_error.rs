@@ -31,9 +31,9 @@ impl From<CommandError> for RedisConnectError {
             CommandError::Unusable(problem, reported) => (problem, reported),
             CommandError::ConnectionLost(error) => (RedisProblem::NoServer, Some(error)),
             CommandError::ErrorReply(error) => (RedisProblem::ErrorReply, Some(error)),
-            CommandError::ResponseTimeout | CommandError::TooManyTransfers => {
-                (RedisProblem::Timeout, None)
-            }
+            CommandError::ResponseTimeout
+            | CommandError::TooManyTransfers
+            | CommandError::SlowTransfer => (RedisProblem::Timeout, None),
             CommandError::UnexpectedReply => (RedisProblem::OtherProtocol, None),
         };
         Self { problem, reported }

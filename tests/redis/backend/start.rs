@@ -57,7 +57,7 @@ async fn each_command_that_is_not_permitted_is_named() {
     let (server, url) = with_user(&["~*", "+@all"]).await;
     for command in [
         "TIME", "MGET", "GETRANGE", "UNLINK", "PEXPIRE", "EVAL", "SET", "GET", "LPUSH", "LRANGE",
-        "LTRIM", "LREM", "PTTL",
+        "RENAME", "LTRIM", "LREM", "PTTL",
     ] {
         let lower = command.to_ascii_lowercase();
         let rule = format!("-{lower}");
@@ -82,7 +82,7 @@ async fn each_command_that_is_not_permitted_is_named() {
 /// text.
 #[tokio::test]
 async fn the_documented_permissions_are_enough() {
-    let documented = "+mget +getrange +set +unlink +eval +pexpire +info +time +get +pttl \
+    let documented = "+mget +getrange +set +rename +unlink +eval +pexpire +info +time +get +pttl \
                       +lpush +lrange +lrem +ltrim";
     let rules: Vec<_> = ["~shop:*"]
         .into_iter()

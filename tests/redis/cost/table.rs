@@ -106,7 +106,7 @@ async fn fills(measured: &Measured, rows: &mut Vec<(Cost, Bounds)>) {
     let member = measured.cost("miss and store of a member of 2 groups", async || {
         one.fill(get(&path("member"))).await;
     });
-    rows.push((member.await, (4, 4, 2)));
+    rows.push((member.await, (3, 3, 2)));
     let uncacheable = measured.cost("miss that is not stored", async || {
         one.send(get(&path("uncacheable"))).await;
     });

@@ -1,6 +1,8 @@
 //! Large responses in Redis: the bytes they transfer, damaged bodies, and slow networks.
 
+mod bodies;
 mod links;
+mod stores;
 mod transferred;
 mod untorn;
 

@@ -21,8 +21,10 @@ pub(crate) enum CommandError {
     ResponseTimeout,
     /// The server replied with an error.
     ErrorReply(RedisError),
-    /// Too many large bodies are being read.
+    /// Too many large bodies are being read, or stored.
     TooManyTransfers,
+    /// A large body was not stored in time, which tells nothing of the server.
+    SlowTransfer,
     /// The reply has another shape than the command's replies have.
     UnexpectedReply,
 }
@@ -133,7 +135,8 @@ impl fmt::Display for CommandError {
             Self::ConnectionLost(_) => "the connection to Redis was lost",
             Self::ResponseTimeout => "Redis did not reply in time",
             Self::ErrorReply(_) => "Redis replied with an error",
-            Self::TooManyTransfers => "too many large bodies are being read from Redis",
+            Self::TooManyTransfers => "too many large bodies are being transferred",
+            Self::SlowTransfer => "a large body was not stored in Redis in time",
             Self::UnexpectedReply => "Redis sent an unexpected reply",
         })
     }
@@ -157,9 +160,13 @@ impl From<RedisProblem> for CommandError {
 
 impl From<CommandError> for BackendError {
     fn from(error: CommandError) -> Self {
-        if error.is_out_of_memory() || matches!(error, CommandError::TooManyTransfers) {
-            return Self::refused(error);
+        let is_transfer = matches!(
+            error,
+            CommandError::TooManyTransfers | CommandError::SlowTransfer
+        );
+        match is_transfer || error.is_out_of_memory() {
+            true => Self::refused(error),
+            false => Self::new(error),
         }
-        Self::new(error)
     }
 }

@@ -26,7 +26,8 @@ local function try(command, ...)
   local reply = redis.pcall(command, KEYS[1], ...)
   if type(reply) == 'table' and reply.err then return {command, reply.err} end
 end
-return try('SET', '', 'PX', 1000) or try('GET') or try('PEXPIRE', 1000) or try('UNLINK')
+return try('SET', '', 'PX', 1000) or try('GET') or try('MGET') or try('PEXPIRE', 1000)
+  or try('RENAME', KEYS[1]) or try('UNLINK')
   or try('LPUSH', '') or try('LRANGE', 0, -1) or try('LTRIM', 0, 1) or try('LREM', 0, '')
   or try('GETRANGE', 0, 0) or try('PTTL') or false";
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use redis::Cmd;
 
 /// A Lua script with the hash that `EVALSHA` calls it by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LuaScript {
     text: &'static str,
     hash: String,

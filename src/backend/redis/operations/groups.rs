@@ -4,7 +4,7 @@
 //! So the fence holds the token of *all* groups, and three rules make it safe:
 //!
 //! * an invalidation of a group removes the token of all groups and the group's token in one step;
-//! * a fill reads the tokens of its groups first, then the token of all groups, in one step or two;
+//! * a fill reads the tokens of its groups and the token of all groups in the step that stores;
 //! * a lookup has the token of all groups before it compares the tokens of a member's groups.
 //!
 //! If the token of all groups is unchanged, the fill has read its groups' tokens before any
@@ -18,41 +18,77 @@
 //! token of all groups. A fill that has captured it stores no member of any group: which groups it
 //! concerns cannot be known when its call begins.
 
-use std::time::Duration;
+use bytes::Bytes;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::StoredResponse;
 use crate::backend::redis::connection::{CommandError, ServerIdentity};
 use crate::backend::redis::protocol::entry::GroupTokens;
-use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken};
+use crate::backend::redis::protocol::tokens::{
+    AllGroups, AllGroupsToken, NamespaceToken, Token, TokenScope,
+};
+use crate::semantics::groups::Group;
+
+/// The groups of a response that is to be stored, for the scripts that store.
+pub(super) struct GroupsToStore<'r> {
+    groups: &'r [Group],
+    /// The captured token of all groups; `None` for a response in no group.
+    all_groups: Option<AllGroupsToken>,
+}
+
+impl<'r> GroupsToStore<'r> {
+    /// Returns the groups of a response; `None` if it must not be stored, because a tombstone was
+    /// captured, or there are more groups than an entry has room for.
+    pub(super) fn new(response: &'r StoredResponse, all_groups: AllGroups) -> Option<Self> {
+        let groups = response.groups();
+        let all_groups = match groups.is_empty() {
+            true => None,
+            false => Some(all_groups.token()?),
+        };
+        let fits = groups.len() <= GroupTokens::MAX;
+        fits.then_some(Self { groups, all_groups })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Returns the captured token of all groups, empty for a response in no group.
+    pub(super) fn all_groups(&self) -> Bytes {
+        let token = self.all_groups.as_ref();
+        token.map_or_else(Bytes::new, |token| Bytes::copy_from_slice(token.as_ref()))
+    }
+
+    /// Returns a new token for each group, of which the script uses those that are absent.
+    pub(super) fn new_tokens(
+        &self,
+        server: ServerIdentity,
+        namespace: NamespaceToken,
+    ) -> Vec<Bytes> {
+        let mut tokens: Vec<Bytes> = Vec::with_capacity(self.groups.len());
+        for (index, group) in self.groups.iter().enumerate() {
+            // A group that is named twice has one token.
+            let same = self.groups[..index].iter().position(|other| other == group);
+            let new = || Token::random(server, namespace, TokenScope::Group(group));
+            tokens.push(match same {
+                Some(same) => tokens[same].clone(),
+                None => Bytes::copy_from_slice(new().as_ref()),
+            });
+        }
+        tokens
+    }
+}
 
 impl ProtocolClient {
-    /// Reads or creates the tokens of a response's groups.
-    ///
-    /// Returns `None` if a group was invalidated since `all_groups` was captured, if that is a
-    /// tombstone, or if there are more groups than an entry has room for: the response must not be
-    /// stored. The tokens outlive an entry that is stored for `ttl`.
-    pub(super) async fn capture_groups(
-        &self,
-        response: &StoredResponse,
-        all_groups: AllGroups,
-        (server, namespace): (ServerIdentity, NamespaceToken),
-        ttl: Duration,
-    ) -> Result<Option<GroupTokens>, CommandError> {
-        let groups = response.groups();
-        if groups.is_empty() {
-            return Ok(Some(GroupTokens::default()));
-        }
-        let (Some(all_groups), true) = (all_groups.token(), groups.len() <= GroupTokens::MAX)
-        else {
-            return Ok(None);
-        };
-        // Their tokens first, then that of all groups: see the module.
-        let ttl = ttl.saturating_add(self.lease_ttl);
-        let tokens = self.get_or_create_groups(groups, server, namespace, ttl);
-        let (tokens, current) = tokens.await?;
-        let is_unchanged = current == Some(AllGroups::Token(all_groups));
-        Ok(is_unchanged.then(|| GroupTokens::new(tokens)))
+    /// The keys of the token of all groups and of those of a response's groups; none for a response
+    /// in no group.
+    pub(super) fn group_keys(&self, groups: &GroupsToStore<'_>) -> Vec<String> {
+        let all_groups = groups.all_groups.map(|_| self.namespace.all_groups());
+        let names = groups
+            .groups
+            .iter()
+            .map(|group| self.namespace.group(group));
+        all_groups.into_iter().chain(names).collect()
     }
 
     /// Returns whether the tokens stored with a response are still those of its groups.

@@ -112,7 +112,9 @@ impl ProtocolClient {
 
     /// Invalidates everything in the namespace. Tombstones stay.
     pub(crate) async fn clear(&self) -> Result<(), CommandError> {
-        self.unlink(&[self.namespace.namespace_token()]).await
+        let keys = [self.namespace.namespace_token()];
+        let cleared = self.invalidate(&self.scripts.clear, &keys, Vec::new);
+        cleared.await.map(drop)
     }
 
     /// Runs a script that removes tokens, and says whether it has left tombstones as it was told.

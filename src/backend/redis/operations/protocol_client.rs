@@ -10,7 +10,7 @@ use super::transfers::Transfers;
 use crate::backend::redis::batching::LookupBatcher;
 use crate::backend::redis::connection::{CommandError, Connection, Pool, ScriptCall};
 use crate::backend::redis::protocol::keys::Namespace;
-use crate::backend::redis::protocol::replies::{bulk_strings, is_unlink_reply};
+use crate::backend::redis::protocol::replies::bulk_strings;
 use crate::backend::redis::protocol::scripts::Scripts;
 
 /// Carries out the protocol's operations on one server, in one namespace.
@@ -76,22 +76,6 @@ impl ProtocolClient {
         let (reply, connection) = self.pool.send(command).await?;
         let values = bulk_strings(reply, keys.len()).ok_or_else(|| connection.reject_reply())?;
         Ok((values, connection))
-    }
-
-    /// Removes keys in one atomic step.
-    ///
-    /// `UNLINK` also works where Redis is out of memory and `maxmemory-policy` is `noeviction`.
-    pub(super) async fn unlink(&self, keys: &[String]) -> Result<(), CommandError> {
-        let command = || {
-            let mut unlink = redis::cmd("UNLINK");
-            unlink.arg(keys);
-            unlink
-        };
-        let (reply, connection) = self.pool.send(command).await?;
-        match is_unlink_reply(&reply, keys.len()) {
-            true => Ok(()),
-            false => Err(connection.reject_reply()),
-        }
     }
 
     /// Runs a script and parses its reply; `None` from `parse` is an unexpected reply.

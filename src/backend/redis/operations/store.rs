@@ -4,20 +4,23 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
+use super::groups::GroupsToStore;
 use super::invalidation::changed_stripe;
 use super::protocol_client::ProtocolClient;
+use super::transfers::LateBody;
 use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
-use crate::backend::redis::protocol::entry::{EncodedResponse, GroupTokens};
+use crate::backend::redis::protocol::entry::EncodedResponse;
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
 use crate::backend::redis::protocol::keys::stripe_of;
 use crate::backend::redis::protocol::replies::{Receipt, put_outcome, stored_if, token_held};
 use crate::backend::redis::protocol::tokens::{TOMBSTONE, Token, TokenScope};
-use crate::backend::redis::protocol::ttl::entry_ttl;
 use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::DetachedBody;
+use crate::timeout::{max_transfer_time, with_timeout};
 
 /// A captured token that counts on the server that a connection leads to.
 struct CapturedToken {
@@ -43,32 +46,29 @@ impl ProtocolClient {
         let Some(captured) = self.captured_token(&fence, key.resource()).await? else {
             return Ok(PutOutcome::Superseded);
         };
-        let groups = self.groups_under(&fence, &captured, response, now).await?;
-        let Some(groups) = groups else {
+        let Some(groups) = GroupsToStore::new(response, fence.all_groups) else {
             return Ok(PutOutcome::Superseded);
         };
-        let (prefix, stamp) = (groups.encode_prefix(&lease), captured.connection.stamp());
-        let times = (now, self.lease_ttl);
-        let encoded = EncodedResponse::new(key, response, &prefix, stamp, times);
+        let (server, stamp) = (captured.connection.identity(), captured.connection.stamp());
+        let encoded = EncodedResponse::new(key, response, stamp, (now, self.lease_ttl));
+        if let Some(body) = encoded.body() {
+            let name = self.namespace.temporary_body(key, &body.suffix);
+            self.transfers.store(name, &body.bytes).await?;
+        }
         let mut keys = vec![captured.key, self.namespace.namespace_token()];
         keys.extend(self.entry_keys(key, &encoded));
+        keys.extend(self.group_keys(&groups));
         let call = ScriptCall {
             script: &self.scripts.put,
             keys: &keys,
-            arguments: || encoded.script_arguments(&lease, self.max_variants),
+            arguments: || {
+                let mut arguments = encoded.script_arguments(&lease, self.max_variants, true);
+                arguments.push(groups.all_groups());
+                arguments.extend(groups.new_tokens(server, lease.namespace()));
+                arguments
+            },
         };
-        let put = self.run(call, |reply| put_outcome(&reply));
-        let Some((body, ttl)) = encoded.body() else {
-            return put.await;
-        };
-        // Until its entry is stored, the body does not match the former entry, which is a miss.
-        let location = self.namespace.body(key);
-        self.transfers.store_first(&location, body).await?;
-        let outcome = put.await?;
-        if outcome == PutOutcome::Stored {
-            self.transfers.keep(&location, ttl).await?;
-        }
-        Ok(outcome)
+        self.run(call, |reply| put_outcome(&reply)).await
     }
 
     /// Reads a range of the body of a stored response; `None` if it is gone.
@@ -88,38 +88,34 @@ impl ProtocolClient {
         response: &StoredResponse,
         now: Moment,
     ) -> Result<PutOutcome, CommandError> {
-        let resource = key.resource();
-        let Some(captured) = self.captured_token(&fence, resource).await? else {
+        let (resource, start) = (key.resource(), Instant::now());
+        let captured = self.captured_token(&fence, resource).await?;
+        let groups = GroupsToStore::new(response, fence.all_groups);
+        let Some((captured, groups)) = captured.zip(groups) else {
             self.invalidate_resources(&[*resource]).await?;
             return Ok(PutOutcome::Superseded);
         };
-        let groups = self.groups_under(&fence, &captured, response, now).await?;
-        let Some(groups) = groups else {
-            self.invalidate_resources(&[*resource]).await?;
-            return Ok(PutOutcome::Superseded);
-        };
-        let scope = TokenScope::Resource(resource);
-        let server = captured.connection.identity();
-        let new_lease = Token::random(server, captured.token.namespace(), scope);
-        let (prefix, stamp) = (
-            groups.encode_prefix(&new_lease),
-            captured.connection.stamp(),
-        );
-        let times = (now, self.lease_ttl);
-        let encoded = EncodedResponse::new(key, response, &prefix, stamp, times);
+        let (server, stamp) = (captured.connection.identity(), captured.connection.stamp());
+        let namespace = captured.token.namespace();
+        let new_lease = Token::random(server, namespace, TokenScope::Resource(resource));
+        let encoded = EncodedResponse::new(key, response, stamp, (now, self.lease_ttl));
         let mut keys = vec![captured.key];
         keys.extend(self.namespace.fence_keys(resource));
         keys.push(self.namespace.namespace_token());
         keys.extend(self.entry_keys(key, &encoded));
+        keys.extend(self.group_keys(&groups));
         let receipt = Receipt::random();
         // A retry offers the same lease again, unlike other scripts. That is safe: the first
         // attempt that stored has removed the captured token, so a second one stores nothing.
         let arguments = || {
-            let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
+            let token = &captured.token;
+            let mut arguments = encoded.script_arguments(token, self.max_variants, false);
+            arguments.push(groups.all_groups());
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
             arguments.push(Bytes::from_static(TOMBSTONE));
             arguments.extend(changed_stripe());
             arguments.push(receipt.argument());
+            arguments.extend(groups.new_tokens(server, namespace));
             arguments
         };
         let call = ScriptCall {
@@ -129,10 +125,19 @@ impl ProtocolClient {
         };
         let replaced = self.run(call, |reply| receipt.result(reply).map(stored_if));
         let outcome = replaced.await?;
-        // After the invalidation, for which a write waits. Without its body the entry is a miss.
-        if let (PutOutcome::Stored, Some((body, ttl))) = (outcome, encoded.body()) {
-            let location = self.namespace.body(key);
-            self.transfers.store(&location, body, ttl).await?;
+        if let (PutOutcome::Stored, Some(body)) = (outcome, encoded.body()) {
+            let attach = LateBody {
+                script: self.scripts.attach_body.clone(),
+                entry: self.namespace.entry(key),
+                name: self.namespace.temporary_body(key, &body.suffix),
+                bytes: body.bytes.clone(),
+                arguments: encoded.attach_arguments(&new_lease, groups.count()),
+            };
+            // A write waits for the acknowledged invalidation, and a while for the body, which is
+            // no part of it.
+            let wait = max_transfer_time(body.bytes.len()).saturating_sub(start.elapsed());
+            let stored = self.transfers.attach_in_background(attach);
+            let _ = with_timeout(wait, stored).await;
         }
         Ok(outcome)
     }
@@ -188,19 +193,6 @@ impl ProtocolClient {
             connection,
         };
         Ok(counts.then_some(captured))
-    }
-
-    async fn groups_under(
-        &self,
-        fence: &RedisFence,
-        captured: &CapturedToken,
-        response: &StoredResponse,
-        now: Moment,
-    ) -> Result<Option<GroupTokens>, CommandError> {
-        let ttl = entry_ttl(response, now);
-        let made_for = (captured.connection.identity(), captured.token.namespace());
-        self.capture_groups(response, fence.all_groups, made_for, ttl)
-            .await
     }
 
     /// The keys of an entry and, for a response with variants, of their rule and their list.

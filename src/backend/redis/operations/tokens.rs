@@ -16,7 +16,6 @@ use crate::backend::redis::protocol::tokens::{
 };
 use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
 use crate::key::Resource;
-use crate::semantics::groups::Group;
 
 /// # Fences without a lookup, for writes
 impl ProtocolClient {
@@ -165,51 +164,6 @@ impl ProtocolClient {
             },
         };
         let parse = |reply| Token::parse_created(&bulk_string(reply)?, server, namespace, scope);
-        self.run(call, parse).await
-    }
-
-    /// Returns the tokens of groups, in their order, and the token of all groups, which is read
-    /// after them; creates those that are absent but the latter. They live at least for `ttl`.
-    pub(super) async fn get_or_create_groups(
-        &self,
-        groups: &[Group],
-        server: ServerIdentity,
-        namespace: NamespaceToken,
-        ttl: Duration,
-    ) -> Result<(Vec<Token>, Option<AllGroups>), CommandError> {
-        let names = groups.iter().map(|group| self.namespace.group(group));
-        let keys: Vec<_> = names.chain([self.namespace.all_groups()]).collect();
-        let arguments = || {
-            let mut offered = vec![ttl_millis(ttl)];
-            for (index, group) in groups.iter().enumerate() {
-                // A group that is named twice has one token.
-                let same = groups[..index].iter().position(|other| other == group);
-                let new = || Token::random(server, namespace, TokenScope::Group(group));
-                let token = match same {
-                    Some(same) => offered[1 + same].clone(),
-                    None => Bytes::copy_from_slice(new().as_ref()),
-                };
-                offered.push(token);
-            }
-            offered
-        };
-        let call = ScriptCall {
-            script: &self.scripts.get_or_create_groups,
-            keys: &keys,
-            arguments,
-        };
-        let parse = |reply: Value| {
-            let mut values = bulk_strings(reply, keys.len())?;
-            let all_groups = values.pop().flatten();
-            let parse = |(value, group): (Option<Vec<u8>>, &Group)| {
-                Token::parse(&value?, server, namespace, TokenScope::Group(group))
-            };
-            let tokens: Option<_> = values.into_iter().zip(groups).map(parse).collect();
-            Some((
-                tokens?,
-                all_groups.and_then(|token| AllGroups::from_bytes(&token)),
-            ))
-        };
         self.run(call, parse).await
     }
 

@@ -2,14 +2,18 @@
 //! they delay no small reply.
 //!
 //! A body is read in pieces. Each has the whole response timeout: a slow transfer goes on as long
-//! as it makes progress. Concurrent reads of a whole body share one transfer. It is stored before
-//! its entry, and expires soon unless that is stored, too. Whatever is under its key, bytes count
-//! only if they match the checksums in the entry.
+//! as it makes progress. Concurrent reads of a whole body share one transfer. It is stored under a
+//! temporary name, and gets that of its entry in the step that stores the entry; otherwise it
+//! expires soon. After a write-through, which must not wait for it, it follows its entry. Whatever
+//! is under its key, bytes count only if they match the checksums in the entry.
 //!
 //! Start with [`Transfers::read`].
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::future::Future;
 use std::ops::Range;
+use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::backend::codec::matches_body;
-use crate::backend::redis::connection::{CommandError, Pool};
+use crate::backend::redis::connection::{CommandError, LuaScript, Pool, ScriptCall};
 use crate::backend::redis::protocol::ttl::ttl_millis;
 use crate::semantics::stored::DetachedBody;
 use crate::timeout::max_transfer_time;
@@ -31,6 +35,10 @@ const PIECE: u64 = 128 * 1024;
 const MAX_PIECES: usize = 4;
 /// The most bodies that are read at the same time.
 const MAX_READS: usize = 32;
+/// The most bodies that are being sent. The rest of those that are stored waits for them.
+const MAX_SENDS: usize = 4;
+/// The most bodies that are stored at the same time.
+const MAX_STORES: usize = 32;
 /// How long a body is kept whose entry is not stored.
 const UNLISTED_TTL: Duration = Duration::from_secs(60);
 
@@ -46,16 +54,36 @@ pub(crate) struct Transfers(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
+    /// The longest body that is read.
+    max_length: u64,
     pieces: Semaphore,
+    store_queue: Arc<Semaphore>,
+    stores: Arc<Semaphore>,
     /// The whole bodies that are being read, by location and seed.
     reads: Mutex<HashMap<(Box<str>, u64), SharedRead>>,
 }
 
+/// A body that is stored after its entry.
+#[derive(Debug)]
+pub(crate) struct LateBody {
+    /// The script `ATTACH_BODY`, with its key and its arguments.
+    pub(crate) script: LuaScript,
+    pub(crate) entry: String,
+    pub(crate) arguments: Vec<Bytes>,
+    /// The temporary name.
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+}
+
 impl Transfers {
-    pub(crate) fn new(pool: Pool) -> Self {
+    /// Creates one that reads no body of more than `max_length` bytes.
+    pub(crate) fn new(pool: Pool, max_length: u64) -> Self {
         Self(Arc::new(Inner {
             pool,
+            max_length,
             pieces: Semaphore::new(MAX_PIECES),
+            store_queue: Arc::new(Semaphore::new(MAX_STORES)),
+            stores: Arc::new(Semaphore::new(MAX_SENDS)),
             reads: Mutex::default(),
         }))
     }
@@ -67,6 +95,10 @@ impl Transfers {
     /// Also if too many whole bodies are being read.
     pub(crate) async fn read(&self, body: &DetachedBody, range: Range<u64>) -> ReadResult {
         let whole = 0..body.length;
+        if whole.end > self.0.max_length {
+            // Of an instance that stores longer ones.
+            return Ok(None);
+        }
         if range == whole {
             return self.read_whole(body).await;
         }
@@ -114,40 +146,55 @@ impl Transfers {
         Some(read)
     }
 
-    /// Stores a body whose entry is not stored yet. It expires soon unless it is kept by
-    /// [`keep`](Self::keep).
-    pub(crate) async fn store_first(&self, key: &str, body: &Bytes) -> Result<(), CommandError> {
-        self.store(key, body, &ttl_millis(UNLISTED_TTL)).await
+    /// Stores a body under the temporary name that it has until its entry is stored.
+    ///
+    /// # Errors
+    /// Also if too many bodies are being stored.
+    pub(crate) async fn store(&self, name: String, bytes: &Bytes) -> Result<(), CommandError> {
+        let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
+        let inner = self.0.clone();
+        let Ok(queued) = inner.store_queue.clone().try_acquire_owned() else {
+            return Err(CommandError::TooManyTransfers);
+        };
+        let permit = inner.stores.clone().acquire_owned().await;
+        let bytes = bytes.clone();
+        // In a task: the bytes of a cancelled command take their time on the network nevertheless.
+        let stored = runtime.spawn(async move {
+            let result = inner.store(&name, &bytes).await;
+            drop((queued, permit));
+            result
+        });
+        stored.await.unwrap_or(Err(CommandError::NO_RUNTIME))
     }
 
-    /// Stores a body for as long as its entry.
-    pub(crate) async fn store(
-        &self,
-        key: &str,
-        body: &Bytes,
-        ttl: &Bytes,
-    ) -> Result<(), CommandError> {
-        let command = || {
-            let mut set = redis::cmd("SET");
-            set.arg(key).arg(&body[..]).arg("PX").arg(&ttl[..]);
-            set
+    /// Starts to store the body of an entry that has been stored. The result is ready when the task
+    /// has ended.
+    pub(crate) fn attach_in_background(&self, body: LateBody) -> impl Future<Output = ()> + use<> {
+        let transfers = self.clone();
+        let attach = async move {
+            if let Err(error) = transfers.attach(&body).await {
+                tracing::debug!(
+                    error = &error as &dyn Error,
+                    "redis body not stored; its entry is a miss"
+                );
+            }
         };
-        let more = max_transfer_time(body.len());
-        let (reply, connection) = self.0.pool.send_with_more_time(more, command).await?;
-        match reply {
-            Value::Okay => Ok(()),
-            _ => Err(connection.reject_reply()),
+        let task = Handle::try_current().map(|runtime| runtime.spawn(attach));
+        async move {
+            if let Ok(task) = task {
+                let _ = task.await;
+            }
         }
     }
 
-    /// Keeps a body for as long as its entry, which has been stored.
-    pub(crate) async fn keep(&self, key: &str, ttl: &Bytes) -> Result<(), CommandError> {
-        let command = || {
-            let mut expire = redis::cmd("PEXPIRE");
-            expire.arg(key).arg(&ttl[..]);
-            expire
+    async fn attach(&self, body: &LateBody) -> Result<(), CommandError> {
+        self.store(body.name.clone(), &body.bytes).await?;
+        let call = ScriptCall {
+            script: &body.script,
+            keys: slice::from_ref(&body.entry),
+            arguments: || body.arguments.clone(),
         };
-        self.0.pool.send(command).await.map(drop)
+        self.0.pool.run(call).await.map(drop)
     }
 }
 
@@ -155,6 +202,22 @@ impl Inner {
     fn reads(&self) -> MutexGuard<'_, HashMap<(Box<str>, u64), SharedRead>> {
         // No panic can leave the map half changed.
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn store(&self, name: &str, bytes: &Bytes) -> Result<(), CommandError> {
+        let ttl = ttl_millis(UNLISTED_TTL);
+        let command = || {
+            let mut set = redis::cmd("SET");
+            set.arg(name).arg(&bytes[..]).arg("PX").arg(&ttl[..]);
+            set
+        };
+        let more = max_transfer_time(bytes.len());
+        match self.pool.send_with_more_time(more, command).await {
+            Ok((Value::Okay, _)) => Ok(()),
+            Ok((_, connection)) => Err(connection.reject_reply()),
+            Err(CommandError::ResponseTimeout) => Err(CommandError::SlowTransfer),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads all pieces of a body.

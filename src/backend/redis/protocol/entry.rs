@@ -4,15 +4,16 @@
 //! entry = lease token 48 | number of groups 1 | group tokens 48 each | encoded response
 //! ```
 //!
-//! A large body is not part of the entry. The entry has checksums of its chunks, which tell it from
-//! any other body under the same key.
+//! The scripts that store put the tokens in front. A large body is not part of the entry. The entry
+//! has checksums of its chunks, which tell it from any other body under the same key.
 //!
 //! Start with [`EncodedResponse::new`] and [`decode_entry`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
+use uuid::Uuid;
 
 use super::keys::listed_entry;
 use super::tokens::Token;
@@ -34,28 +35,12 @@ impl GroupTokens {
     /// The number of groups that an entry has room for.
     pub(crate) const MAX: usize = u8::MAX as usize;
 
-    pub(crate) fn new(tokens: Vec<Token>) -> Self {
-        debug_assert!(tokens.len() <= Self::MAX);
-        Self(tokens.into())
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     pub(crate) fn as_slice(&self) -> &[Token] {
         &self.0
-    }
-
-    /// Encodes the start of an entry, before the response: the lease and these tokens.
-    pub(crate) fn encode_prefix(&self, lease: &Token) -> Bytes {
-        let mut prefix = BytesMut::with_capacity(Token::LENGTH * (1 + self.0.len()) + 1);
-        prefix.extend_from_slice(lease.as_ref());
-        prefix.extend_from_slice(&[self.0.len() as u8]);
-        for token in self.0.iter() {
-            prefix.extend_from_slice(token.as_ref());
-        }
-        prefix.freeze()
     }
 
     /// Splits the tokens off an entry without its lease; `None` if it is too short.
@@ -73,9 +58,10 @@ impl GroupTokens {
 
 /// A response, and the rule of its variants, encoded for the scripts that store.
 pub(crate) struct EncodedResponse {
-    entry: Bytes,
+    /// The entry without its tokens.
+    response: Bytes,
     /// The body, if it is not in the entry.
-    body: Option<Bytes>,
+    body: Option<SeparateBody>,
     /// Empty for a response without variants.
     vary_rule: Bytes,
     /// The length of the names of fields at the end of the rule.
@@ -86,31 +72,39 @@ pub(crate) struct EncodedResponse {
     listed: Bytes,
 }
 
+/// A body that has a key of its own.
+pub(crate) struct SeparateBody {
+    pub(crate) bytes: Bytes,
+    /// What its temporary name ends with: see [`Namespace::temporary_body`].
+    ///
+    /// [`Namespace::temporary_body`]: super::keys::Namespace::temporary_body
+    pub(crate) suffix: Box<str>,
+}
+
 impl EncodedResponse {
-    /// Encodes a response behind `prefix`, with `stamp` as the server's time of writing. Its lease
-    /// outlives it by `lease_ttl`.
+    /// Encodes a response with `stamp` as the server's time of writing. Its lease outlives it by
+    /// `lease_ttl`.
     pub(crate) fn new(
         key: &CacheKey,
         response: &StoredResponse,
-        prefix: &[u8],
         stamp: u64,
         (now, lease_ttl): (Moment, Duration),
     ) -> Self {
         let rule = response.vary_rule();
         let ttl = entry_ttl(response, now);
-        // A rule belongs to no group: the lease and a count of 0.
-        let rule_prefix = [&prefix[..Token::LENGTH], &[0]].concat();
-        let encode_rule = |rule| codec::encode_rule(rule, stamp, &rule_prefix);
-        let vary_rule = rule.map_or_else(Bytes::new, |rule| encode_rule(rule));
+        let vary_rule = rule.map_or_else(Bytes::new, |rule| codec::encode_rule(rule, stamp, &[]));
         let is_large = response.body_bytes().len() > MAX_BODY_IN_ENTRY;
         let encode = match is_large {
             true => codec::encode_detached,
             false => codec::encode,
         };
         Self {
-            entry: encode(response, now, stamp, prefix),
-            body: is_large.then(|| response.body()),
-            vary_names: codec::rule_names_length(&vary_rule, rule_prefix.len()),
+            response: encode(response, now, stamp, &[]),
+            body: is_large.then(|| SeparateBody {
+                bytes: response.body(),
+                suffix: Uuid::new_v4().simple().to_string().into(),
+            }),
+            vary_names: codec::rule_names_length(&vary_rule),
             vary_rule,
             ttl: ttl_millis(ttl),
             lease_ttl: ttl_millis(ttl.saturating_add(lease_ttl)),
@@ -118,26 +112,48 @@ impl EncodedResponse {
         }
     }
 
-    /// Returns the body, if it is not in the entry, and the time to live of both.
-    pub(crate) fn body(&self) -> Option<(&Bytes, &Bytes)> {
-        self.body.as_ref().map(|body| (body, &self.ttl))
+    /// Returns the body, if it is not in the entry.
+    pub(crate) fn body(&self) -> Option<&SeparateBody> {
+        self.body.as_ref()
+    }
+
+    /// Returns the arguments of the script `ATTACH_BODY`: what tells the entry of this response from
+    /// all others, if it is stored under `lease` with the tokens of so many groups.
+    pub(crate) fn attach_arguments(&self, lease: &Token, groups: usize) -> Vec<Bytes> {
+        let suffix = self.body.as_ref().map_or("", |body| &body.suffix);
+        vec![
+            Bytes::copy_from_slice(lease.as_ref()),
+            (Token::LENGTH * (1 + groups) + 1).to_string().into(),
+            self.response.slice(..codec::TELLING_LENGTH),
+            Bytes::copy_from_slice(suffix.as_bytes()),
+            self.ttl.clone(),
+        ]
     }
 
     pub(crate) fn has_vary_rule(&self) -> bool {
         !self.vary_rule.is_empty()
     }
 
-    /// Returns the first eight arguments of the scripts `PUT` and `REPLACE`.
-    pub(crate) fn script_arguments(&self, captured: &Token, max_variants: usize) -> Vec<Bytes> {
+    /// Returns the first nine arguments of the scripts `PUT` and `REPLACE`. `has_body` tells whether
+    /// the body has been stored under its temporary name.
+    pub(crate) fn script_arguments(
+        &self,
+        captured: &Token,
+        max_variants: usize,
+        has_body: bool,
+    ) -> Vec<Bytes> {
+        let body = self.body.as_ref().filter(|_| has_body);
+        let suffix = body.map_or("", |body| &body.suffix);
         vec![
             Bytes::copy_from_slice(captured.as_ref()),
-            self.entry.clone(),
+            self.response.clone(),
             self.ttl.clone(),
             self.lease_ttl.clone(),
             self.vary_rule.clone(),
             max_variants.to_string().into(),
             self.vary_names.to_string().into(),
             self.listed.clone(),
+            Bytes::copy_from_slice(suffix.as_bytes()),
         ]
     }
 }

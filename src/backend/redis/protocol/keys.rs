@@ -92,8 +92,17 @@ impl Namespace {
         self.entry_key('b', key)
     }
 
+    /// The key of a body whose entry is not stored yet. Each has a suffix of its own, so that no
+    /// store touches the body of an entry that is not its own.
+    pub(crate) fn temporary_body(&self, key: &CacheKey, suffix: &str) -> String {
+        let mut name = self.body(key);
+        name.push(':');
+        name.push_str(suffix);
+        name
+    }
+
     fn entry_key(&self, kind: char, key: &CacheKey) -> String {
-        let mut name = self.resource_key(kind, key.resource(), 64);
+        let mut name = self.resource_key(kind, key.resource(), 64 + 33);
         name.push('}');
         push_digest(&mut name, key.selector());
         if key.variant() != 0 {

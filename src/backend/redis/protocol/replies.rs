@@ -76,8 +76,3 @@ impl Receipt {
         }
     }
 }
-
-/// Returns whether the reply to `UNLINK` of `count` keys is one.
-pub(crate) fn is_unlink_reply(value: &Value, count: usize) -> bool {
-    matches!(value, Value::Int(removed) if (0..=count as i64).contains(removed))
-}

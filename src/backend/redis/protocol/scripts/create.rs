@@ -36,23 +36,6 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]";
 
-/// Returns or creates the tokens of groups, extends their lives beyond that of the entry to be
-/// stored, and then returns the token of all groups, which may be absent.
-///
-/// Keys: groups' tokens, token of all groups. Arguments: time to live, a new token for each group.
-pub(super) const GET_OR_CREATE_GROUPS: &str = "\
-local tokens = redis.call('MGET', unpack(KEYS))
-for index = 1, #KEYS - 1 do
-  local key, token, new = KEYS[index], tokens[index], ARGV[index + 1]
-  if token and #token == #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
-    if redis.call('PTTL', key) < tonumber(ARGV[1]) then redis.call('PEXPIRE', key, ARGV[1]) end
-  else
-    redis.call('SET', key, new, 'PX', ARGV[1])
-    tokens[index] = new
-  end
-end
-return tokens";
-
 /// Returns or creates the tokens of all stripes, in order, or their tombstones.
 ///
 /// Keys: stripes. Arguments: new token, whose last byte the number of the stripe replaces; its time

@@ -5,10 +5,15 @@
 /// * `remove_variants` removes all variants in a list, when a rule takes the place of anything but
 ///   the same rule: they are older than the replaced entry, and lookups would find them again.
 /// * `add_variant` records a variant as the latest and removes the oldest beyond the limit.
-/// * `list_entry` returns a lease that lists an entry, see [`listed_entry`]. What a full list has
-///   no room for expires after an invalidation.
-/// * `add_listed` collects the keys of the entries that a lease lists, and of their bodies, but for
-///   one.
+/// * `list_entry` returns a lease that lists an entry, see [`listed_entry`], and the letter by which
+///   it was listed before. What a full list has no room for expires after an invalidation.
+/// * `add_listed` collects the keys of the entries that a lease lists, and of their bodies. One
+///   entry is kept without its body, since its successor brings its own.
+/// * `move_body` gives a body that was stored under a temporary name the name that belongs to its
+///   entry; false if it is gone. `drop_body` removes it.
+/// * `group_tokens` returns the tokens of the last keys, which are those of groups, as they stand in
+///   an entry; creates absent ones from the arguments from `first` on, and extends their lives
+///   beyond that of the entry. False if the token of all groups, the key before them, has changed.
 ///
 /// [`listed_entry`]: super::keys::listed_entry
 macro_rules! with_entries {
@@ -23,8 +28,11 @@ local function own_variants(list)
   end
   return own, names.err or #names > 0
 end
+local function body_of(entry)
+  return (string.gsub(entry, ':e:', ':b:', 1))
+end
 local function unlink_entry(entry)
-  redis.call('UNLINK', entry, (string.gsub(entry, ':e:', ':b:', 1)))
+  redis.call('UNLINK', entry, body_of(entry))
 end
 local function unlink_all(keys)
   for first = 1, #keys, 1000 do
@@ -46,17 +54,17 @@ end
 local function list_entry(lease, listed)
   for at = 49, #lease, 17 do
     if string.sub(lease, at + 1, at + 16) == string.sub(listed, 2) then
-      if string.sub(listed, 1, 1) <= string.sub(lease, at, at) then return lease end
-      return string.sub(lease, 1, at - 1) .. listed .. string.sub(lease, at + 17)
+      local letter = string.sub(lease, at, at)
+      if string.sub(listed, 1, 1) <= letter then return lease, letter end
+      return string.sub(lease, 1, at - 1) .. listed .. string.sub(lease, at + 17), letter
     end
   end
   if #lease >= 48 + 8 * 17 then return lease end
   return lease .. listed
 end
 local function add_entry(keys, entry, kept, has_body)
-  if entry == kept then return end
-  keys[#keys + 1] = entry
-  if has_body then keys[#keys + 1] = string.gsub(entry, ':e:', ':b:', 1) end
+  if entry ~= kept then keys[#keys + 1] = entry end
+  if has_body then keys[#keys + 1] = body_of(entry) end
 end
 local function add_listed(keys, lease_key, lease, kept)
   for at = 49, #lease, 17 do
@@ -71,6 +79,32 @@ local function add_listed(keys, lease_key, lease, kept)
       keys[#keys + 1] = list
     end
   end
+end
+local function drop_body(entry, suffix)
+  if suffix ~= '' then redis.call('UNLINK', body_of(entry) .. ':' .. suffix) end
+end
+local function move_body(entry, suffix, ttl)
+  if suffix == '' then return true end
+  local body = body_of(entry)
+  if redis.pcall('RENAME', body .. ':' .. suffix, body).err then return false end
+  redis.call('PEXPIRE', body, ttl)
+  return true
+end
+local function group_tokens(all_groups, first, ttl)
+  local count = #ARGV - first + 1
+  if count == 0 then return string.char(0) end
+  local tokens = redis.call('MGET', unpack(KEYS, #KEYS - count))
+  if tokens[1] ~= all_groups then return false end
+  for index = 1, count do
+    local key, token, new = KEYS[#KEYS - count + index], tokens[index + 1], ARGV[first + index - 1]
+    if token and #token == #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
+      if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+    else
+      redis.call('SET', key, new, 'PX', ttl)
+      tokens[index + 1] = new
+    end
+  end
+  return string.char(count) .. table.concat(tokens, '', 2)
 end
 local function rotate(key, token, tombstone, random, ttl)
   if not token or token == tombstone or #token ~= 48 then return end

@@ -77,3 +77,10 @@ if ttl > 0 then
 end
 redis.call('UNLINK', KEYS[1])
 return ARGV[#ARGV] .. (ttl == 0 and 1 or 0)";
+
+/// Removes the namespace token. Returns the receipt and 1.
+///
+/// Keys: namespace token.
+pub(super) const CLEAR: &str = "\
+redis.call('UNLINK', KEYS[1])
+return ARGV[#ARGV] .. 1";

@@ -9,11 +9,10 @@ mod invalidate;
 mod store;
 
 use self::create::{
-    GET_OR_CREATE_ALL_GROUPS, GET_OR_CREATE_GROUPS, GET_OR_CREATE_LEASE, GET_OR_CREATE_NAMESPACE,
-    GET_OR_CREATE_STRIPES,
+    GET_OR_CREATE_ALL_GROUPS, GET_OR_CREATE_LEASE, GET_OR_CREATE_NAMESPACE, GET_OR_CREATE_STRIPES,
 };
-use self::invalidate::{INVALIDATE, INVALIDATE_GROUPS, INVALIDATE_UNKNOWN};
-use self::store::{PUT, REMOVE, REPLACE};
+use self::invalidate::{CLEAR, INVALIDATE, INVALIDATE_GROUPS, INVALIDATE_UNKNOWN};
+use self::store::{ATTACH_BODY, PUT, REMOVE, REPLACE};
 use crate::backend::redis::connection::LuaScript;
 
 /// All scripts of the protocol.
@@ -22,14 +21,15 @@ pub(crate) struct Scripts {
     pub(crate) get_or_create_namespace: LuaScript,
     pub(crate) get_or_create_all_groups: LuaScript,
     pub(crate) get_or_create_lease: LuaScript,
-    pub(crate) get_or_create_groups: LuaScript,
     pub(crate) get_or_create_stripes: LuaScript,
     pub(crate) put: LuaScript,
     pub(crate) replace: LuaScript,
+    pub(crate) attach_body: LuaScript,
     pub(crate) remove: LuaScript,
     pub(crate) invalidate: LuaScript,
     pub(crate) invalidate_unknown: LuaScript,
     pub(crate) invalidate_groups: LuaScript,
+    pub(crate) clear: LuaScript,
 }
 
 impl Default for Scripts {
@@ -38,14 +38,15 @@ impl Default for Scripts {
             get_or_create_namespace: LuaScript::new(GET_OR_CREATE_NAMESPACE),
             get_or_create_all_groups: LuaScript::new(GET_OR_CREATE_ALL_GROUPS),
             get_or_create_lease: LuaScript::new(GET_OR_CREATE_LEASE),
-            get_or_create_groups: LuaScript::new(GET_OR_CREATE_GROUPS),
             get_or_create_stripes: LuaScript::new(GET_OR_CREATE_STRIPES),
             put: LuaScript::new(PUT),
             replace: LuaScript::new(REPLACE),
+            attach_body: LuaScript::new(ATTACH_BODY),
             remove: LuaScript::new(REMOVE),
             invalidate: LuaScript::new(INVALIDATE),
             invalidate_unknown: LuaScript::new(INVALIDATE_UNKNOWN),
             invalidate_groups: LuaScript::new(INVALIDATE_GROUPS),
+            clear: LuaScript::new(CLEAR),
         }
     }
 }

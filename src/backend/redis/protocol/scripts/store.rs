@@ -5,25 +5,34 @@ use super::entries::with_entries;
 /// Stores an entry if the captured lease is still there, and lists it in the lease. Returns 1 if it
 /// has stored, else 0.
 ///
-/// Keys: lease, namespace token, entry; for a response with variants also rule, list of variants.
-/// Arguments: captured lease, entry, its time to live, that of the lease, rule, limit of variants,
-/// number of bytes at the end of the rule that tell it from others, listed entry.
+/// Keys: lease, namespace token, entry; for a response with variants also rule, list of variants;
+/// for a member of groups also the token of all groups, those of its groups. Arguments: captured
+/// lease, entry without tokens, its time to live, that of the lease, rule, limit of variants, number
+/// of bytes at the end of the rule that tell it from others, listed entry, suffix of the temporary
+/// name of a body of its own, captured token of all groups, a new token for each group.
 pub(super) const PUT: &str = with_entries!(
     "\
-local held = redis.call('MGET', KEYS[1], KEYS[2])
+local entry, held = KEYS[3], redis.call('MGET', KEYS[1], KEYS[2])
 local lease = held[1]
-if not lease or string.sub(lease, 1, #ARGV[1]) ~= ARGV[1]
-  or held[2] ~= string.sub(ARGV[1], 17, 32) then return 0 end
-if KEYS[4] then
+local tokens = lease and string.sub(lease, 1, #ARGV[1]) == ARGV[1]
+  and held[2] == string.sub(ARGV[1], 17, 32) and group_tokens(ARGV[10], 11, ARGV[4])
+if not tokens or not move_body(entry, ARGV[9], ARGV[3]) then
+  drop_body(entry, ARGV[9])
+  return 0
+end
+if ARGV[5] ~= '' then
   local old = redis.pcall('GET', KEYS[4])
   local names = string.sub(ARGV[5], -tonumber(ARGV[7]))
   if type(old) ~= 'string' or string.sub(old, -#names) ~= names then remove_variants(KEYS[5]) end
   local ttl = math.max(redis.call('PTTL', KEYS[4]), tonumber(ARGV[3]))
-  redis.call('SET', KEYS[4], ARGV[5], 'PX', string.format('%.0f', ttl))
-  add_variant(KEYS[5], KEYS[3], ARGV[6], ARGV[4])
+  local rule = ARGV[1] .. string.char(0) .. ARGV[5]
+  redis.call('SET', KEYS[4], rule, 'PX', string.format('%.0f', ttl))
+  add_variant(KEYS[5], entry, ARGV[6], ARGV[4])
 end
-redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
-local listed, ttl = list_entry(lease, ARGV[8]), redis.call('PTTL', KEYS[1])
+redis.call('SET', entry, ARGV[1] .. tokens .. ARGV[2], 'PX', ARGV[3])
+local listed, letter = list_entry(lease, ARGV[8])
+if letter and letter ~= 'e' and ARGV[9] == '' then redis.call('UNLINK', body_of(entry)) end
+local ttl = redis.call('PTTL', KEYS[1])
 if listed ~= lease then
   ttl = math.max(ttl, tonumber(ARGV[4]))
   redis.call('SET', KEYS[1], listed, 'PX', string.format('%.0f', ttl))
@@ -37,30 +46,46 @@ return 1"
 /// its key. Returns the receipt, see `invalidate`, and 1 if it has stored, else 0. Tombstones stay,
 /// and nothing is stored over that of a lease.
 ///
-/// Keys: captured token's key, lease, stripe, namespace token, entry; for a response with variants
-/// also rule, list of variants. Arguments: as `PUT`, then the new lease, tombstone, 16 random bytes
-/// for the stripe, its time to live, receipt.
+/// Keys: captured token's key, lease, stripe, namespace token, entry; then as `PUT`. Arguments: the
+/// first ten as `PUT`, without a body; then the new lease, tombstone, 16 random bytes for the
+/// stripe, its time to live, receipt, a new token for each group.
 pub(super) const REPLACE: &str = with_entries!(
     "\
 local values = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-local captured, lease = values[1], values[2]
-local held = captured and string.sub(captured, 1, #ARGV[1]) == ARGV[1]
-  and values[4] == string.sub(ARGV[1], 17, 32) and lease ~= ARGV[10]
-rotate(KEYS[3], values[3], ARGV[10], ARGV[11], ARGV[12])
+local entry, captured, lease = KEYS[5], values[1], values[2]
+local tokens = captured and string.sub(captured, 1, #ARGV[1]) == ARGV[1]
+  and values[4] == string.sub(ARGV[1], 17, 32) and lease ~= ARGV[12]
+  and group_tokens(ARGV[10], 16, ARGV[4])
+rotate(KEYS[3], values[3], ARGV[12], ARGV[13], ARGV[14])
 local gone = {}
-if lease and lease ~= ARGV[10] then
-  if not held then gone[1] = KEYS[2] end
-  add_listed(gone, KEYS[2], lease, held and KEYS[5])
+if lease and lease ~= ARGV[12] then
+  if not tokens then gone[1] = KEYS[2] end
+  add_listed(gone, KEYS[2], lease, tokens and entry)
 end
 unlink_all(gone)
-if not held then return ARGV[#ARGV] .. 0 end
-redis.call('SET', KEYS[2], ARGV[9] .. ARGV[8], 'PX', ARGV[4])
-redis.call('SET', KEYS[5], ARGV[2], 'PX', ARGV[3])
-if KEYS[6] then
-  redis.call('SET', KEYS[6], ARGV[5], 'PX', ARGV[3])
-  add_variant(KEYS[7], KEYS[5], ARGV[6], ARGV[4])
+if not tokens then return ARGV[15] .. 0 end
+redis.call('SET', KEYS[2], ARGV[11] .. ARGV[8], 'PX', ARGV[4])
+redis.call('SET', entry, ARGV[11] .. tokens .. ARGV[2], 'PX', ARGV[3])
+if ARGV[5] ~= '' then
+  redis.call('SET', KEYS[6], ARGV[11] .. string.char(0) .. ARGV[5], 'PX', ARGV[3])
+  add_variant(KEYS[7], entry, ARGV[6], ARGV[4])
 end
-return ARGV[#ARGV] .. 1"
+return ARGV[15] .. 1"
+);
+
+/// Gives a body that was stored under a temporary name the name that belongs to its entry, if that
+/// is still the one that was stored with it. Returns 1, or 0 if it has removed the body.
+///
+/// Keys: entry. Arguments: lease in the entry; the place of the encoded response, and what it begins
+/// with; suffix of the temporary name; time to live.
+pub(super) const ATTACH_BODY: &str = with_entries!(
+    "\
+local entry, start = redis.pcall('GET', KEYS[1]), tonumber(ARGV[2])
+local is_entry = type(entry) == 'string' and string.sub(entry, 1, #ARGV[1]) == ARGV[1]
+  and string.sub(entry, start + 1, start + #ARGV[3]) == ARGV[3]
+if is_entry and move_body(KEYS[1], ARGV[4], ARGV[5]) then return 1 end
+drop_body(KEYS[1], ARGV[4])
+return 0"
 );
 
 /// Removes an entry if the captured token is still in its key. Returns 1 if it held, else 0.

@@ -1,0 +1,161 @@
+//! The body of an entry: no other store touches it, and none is left without its entry.
+
+use std::time::Duration;
+
+use tower_response_cache::backend::{Backend, Lookup, PutOutcome, RedisBackend};
+
+use crate::faults::world::options;
+use crate::support::redis::{RedisServer, Reply, until};
+use crate::support::sample::{Sample, at};
+
+const LENGTH: usize = 300_000;
+
+pub fn long(byte: &str) -> &'static str {
+    byte.repeat(LENGTH).leak()
+}
+
+fn backend(server: &RedisServer) -> RedisBackend {
+    let long = Duration::from_secs(60);
+    let options = options(&server.url()).namespace("test");
+    options.connect_timeout(long).response_timeout(long).build()
+}
+
+/// The keys of entries, bodies and lists of variants.
+async fn stored(server: &RedisServer) -> Vec<String> {
+    let names = server.command(&["KEYS", "test:[ebv]:*"]).await;
+    names.array().iter().map(Reply::text).collect()
+}
+
+async fn bodies(server: &RedisServer) -> Vec<String> {
+    let mut names = stored(server).await;
+    names.retain(|name| name.starts_with("test:b:"));
+    names
+}
+
+/// The first byte of the body that another instance finds; `None` if it is no hit.
+async fn found(backend: &RedisBackend, sample: &Sample) -> Option<u8> {
+    let lookup = backend.get(&sample.key, at(0)).await.expect("a lookup");
+    let Lookup::Found(response, _) = lookup else {
+        return None;
+    };
+    let body = backend.read_body(&response, 0..LENGTH as u64).await;
+    let body = body.expect("no failure")?;
+    assert!(body.iter().all(|byte| *byte == body[0]), "torn");
+    Some(body[0])
+}
+
+/// A fill from before a write, which comes late.
+#[tokio::test]
+async fn a_superseded_fill_leaves_the_valid_body_alone() {
+    let server = RedisServer::start().await;
+    let (one, other) = (backend(&server), backend(&server));
+    let old = Sample::of(&one, "/a", long("a")).await;
+    let new = Sample::of(&one, "/a", long("b")).await;
+    let fence = old.fence(&one).await;
+    new.invalidate(&other).await;
+    new.store(&other).await;
+    assert_eq!(found(&one, &new).await, Some(b'b'));
+    assert_eq!(old.put(&one, &fence).await, PutOutcome::Superseded);
+    assert_eq!(found(&other, &new).await, Some(b'b'));
+    assert_eq!(bodies(&server).await.len(), 1, "the old body is gone");
+}
+
+/// Two fills at the same time: whichever is the last, its body is that of the entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_fills_leave_an_entry_with_its_body() {
+    let server = RedisServer::start().await;
+    let (one, other) = (backend(&server), backend(&server));
+    let a = Sample::of(&one, "/a", long("a")).await;
+    let b = Sample::of(&one, "/a", long("b")).await;
+    for round in 0..40 {
+        let (first, second) = (a.fence(&one).await, b.fence(&other).await);
+        let outcomes = tokio::join!(a.put(&one, &first), b.put(&other, &second));
+        assert_eq!(outcomes, (PutOutcome::Stored, PutOutcome::Stored));
+        assert!(found(&one, &a).await.is_some(), "round {round}");
+        assert_eq!(bodies(&server).await.len(), 1);
+    }
+}
+
+/// The temporary name of a body is gone before its entry is stored.
+#[tokio::test]
+async fn a_put_repeated_after_a_lost_reply_keeps_its_body() {
+    let server = RedisServer::start().await;
+    let (one, other) = (backend(&server), backend(&server));
+    let a = Sample::of(&one, "/a", long("a")).await;
+    a.store(&one).await;
+    server.command(&["SCRIPT", "FLUSH"]).await;
+    a.store(&other).await;
+    assert_eq!(found(&one, &a).await, Some(b'a'));
+    assert_eq!(bodies(&server).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_replaced_large_response_leaves_no_body() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of(&one, "/a", long("a")).await;
+    let small = Sample::of(&one, "/a", "b").await;
+    large.store(&one).await;
+    let fence = small.fence(&one).await;
+    assert_eq!(small.replace(&one, &fence).await, PutOutcome::Stored);
+    assert_eq!(bodies(&server).await, [""; 0]);
+    assert_eq!(small.body(&one).await.as_deref(), Some("b"));
+    small.invalidate(&one).await;
+    assert_eq!(stored(&server).await, [""; 0]);
+}
+
+/// A fill, not a write.
+#[tokio::test]
+async fn a_small_response_stored_over_a_large_one_leaves_no_body() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of(&one, "/a", long("a")).await;
+    let small = Sample::of(&one, "/a", "b").await;
+    for _ in 0..2 {
+        large.store(&one).await;
+        assert_eq!(bodies(&server).await.len(), 1);
+        small.store(&one).await;
+        assert_eq!(bodies(&server).await, [""; 0]);
+    }
+    large.store(&one).await;
+    assert_eq!(found(&one, &large).await, Some(b'a'));
+    large.invalidate(&one).await;
+    assert_eq!(stored(&server).await, [""; 0]);
+}
+
+/// Of a key that varies.
+#[tokio::test]
+async fn a_small_variant_stored_over_a_large_one_leaves_no_body() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of_variant(&one, "/a", "de", long("d")).await;
+    let small = Sample::in_language(&one, "/a", "de").await;
+    large.store(&one).await;
+    assert_eq!(bodies(&server).await.len(), 1);
+    small.store(&one).await;
+    assert_eq!(bodies(&server).await, [""; 0]);
+    let fence = large.fence(&one).await;
+    assert_eq!(large.replace(&one, &fence).await, PutOutcome::Stored);
+    until("its body is there", async || {
+        found(&one, &large).await.is_some()
+    })
+    .await;
+    let fence = small.fence(&one).await;
+    assert_eq!(small.replace(&one, &fence).await, PutOutcome::Stored);
+    assert_eq!(bodies(&server).await, [""; 0]);
+    small.invalidate(&one).await;
+    assert_eq!(stored(&server).await, [""; 0]);
+}
+
+/// A body longer than this instance stores, of one that stores longer ones.
+#[tokio::test]
+async fn a_body_longer_than_the_largest_response_is_not_read() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of(&one, "/a", long("a")).await;
+    large.store(&one).await;
+    let options = options(&server.url()).namespace("test");
+    let other = options.max_response_size(100_000).build();
+    assert_eq!(found(&other, &large).await, None);
+    assert_eq!(found(&one, &large).await, Some(b'a'));
+}

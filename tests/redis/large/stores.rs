@@ -1,0 +1,183 @@
+//! Large bodies that are stored over a slow network: bounded, and no sign of a sick server.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tower_response_cache::backend::redis::RedisOptions;
+use tower_response_cache::backend::{
+    Backend, BreakerState, Guarded, Health, Lookup, PutOutcome, RedisBackend,
+};
+
+use super::bodies::long;
+use crate::faults::world::guarded;
+use crate::support::redis::{Link, LinkSpeed, RedisServer, Reply, until};
+use crate::support::sample::{Sample, at};
+
+/// A server, and two backends: one over a link, and one beside it.
+struct Setup {
+    server: RedisServer,
+    slow: Guarded<RedisBackend>,
+    other: RedisBackend,
+}
+
+impl Setup {
+    async fn over(speed: LinkSpeed) -> Self {
+        let server = RedisServer::start().await;
+        let link = Link::to(server.port(), speed).await;
+        let options = |url: &str| RedisOptions::new(url).expect("a URL").namespace("test");
+        // However busy this machine is, lookups are answered.
+        let slow = guarded(options(&link.url())).lookup_deadline(Duration::from_secs(2));
+        Self {
+            slow,
+            other: options(&server.url()).build(),
+            server,
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.slow.health().expect("it is guarded")
+    }
+
+    /// Starts to store so many large responses at once.
+    async fn store_many(&self, count: usize) -> JoinSet<bool> {
+        let mut samples = Vec::new();
+        for number in 0..count {
+            let sample = Sample::of(&self.slow, &format!("/{number}"), long("a")).await;
+            let fence = sample.fence(&self.slow).await;
+            samples.push((sample, fence));
+        }
+        let mut tasks = JoinSet::new();
+        for (sample, fence) in samples {
+            let slow = self.slow.clone();
+            tasks.spawn(async move {
+                let put = slow.put(&sample.key, fence, sample.response.clone(), at(0));
+                matches!(put.await, Ok(PutOutcome::Stored))
+            });
+        }
+        tasks
+    }
+
+    async fn is_found(&self, sample: &Sample) -> bool {
+        let lookup = self.other.get(&sample.key, at(0)).await.expect("a lookup");
+        let Lookup::Found(response, _) = lookup else {
+            return false;
+        };
+        let length = response.body_length();
+        let body = self.other.read_body(&response, 0..length).await;
+        body.expect("no failure").is_some()
+    }
+}
+
+async fn count(mut tasks: JoinSet<bool>) -> usize {
+    let mut stored = 0;
+    while let Some(is_stored) = tasks.join_next().await {
+        stored += usize::from(is_stored.expect("no panic"));
+    }
+    stored
+}
+
+/// 40 bodies of 300 KB, which take a second of the link: as many are stored as are due, the rest is
+/// refused, and lookups go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_stores_at_once_are_no_failures() {
+    let setup = Setup::over(LinkSpeed::SLOW).await;
+    let stored = count(setup.store_many(40).await).await;
+    println!("stored {stored} of 40: {:?}", setup.health());
+    assert!(stored >= 20, "{stored}");
+    let health = setup.health();
+    assert_eq!((health.breaker, health.opened), (BreakerState::Closed, 0));
+}
+
+/// Bodies that take longer than any deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_stores_that_time_out_are_no_failures() {
+    let speed = LinkSpeed {
+        bits_per_second: 4_000_000,
+        round_trip: Duration::from_millis(5),
+    };
+    let setup = Setup::over(speed).await;
+    let stored = count(setup.store_many(12).await).await;
+    println!("stored {stored} of 12: {:?}", setup.health());
+    assert!(stored < 12, "{stored}");
+    let health = setup.health();
+    assert_eq!((health.breaker, health.opened), (BreakerState::Closed, 0));
+}
+
+/// A write waits for its invalidation, and not for those before it in the queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_through_beside_large_stores_is_acknowledged() {
+    let setup = Setup::over(LinkSpeed::SLOW).await;
+    let write = Sample::of(&setup.slow, "/written", long("w")).await;
+    let fence = write.fence(&setup.slow).await;
+    let tasks = setup.store_many(30).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let start = Instant::now();
+    let replaced = setup
+        .slow
+        .replace(&write.key, fence, write.response.clone(), at(0));
+    let outcome = replaced.await.expect("it is acknowledged");
+    println!("{outcome:?} after {:?}", start.elapsed());
+    assert_eq!(outcome, PutOutcome::Stored);
+    count(tasks).await;
+    let health = setup.health();
+    assert_eq!((health.undelivered, health.replayed), (0, 0), "{health:?}");
+    until("its body is there", async || setup.is_found(&write).await).await;
+}
+
+/// Its body takes twice as long as the write may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_through_whose_body_is_late_is_acknowledged() {
+    let speed = LinkSpeed {
+        bits_per_second: 3_000_000,
+        round_trip: Duration::from_millis(5),
+    };
+    let setup = Setup::over(speed).await;
+    let write = Sample::of(&setup.slow, "/written", long("w")).await;
+    let fence = write.fence(&setup.slow).await;
+    let start = Instant::now();
+    let replaced = setup
+        .slow
+        .replace(&write.key, fence, write.response.clone(), at(0));
+    let outcome = replaced.await.expect("it is acknowledged");
+    let took = start.elapsed();
+    assert_eq!(outcome, PutOutcome::Stored);
+    assert!(
+        !setup.is_found(&write).await,
+        "its body takes 0.8 s: {took:?}"
+    );
+    until("its body is there", async || setup.is_found(&write).await).await;
+    let health = setup.health();
+    assert_eq!((health.undelivered, health.replayed), (0, 0), "{health:?}");
+}
+
+/// A body that arrives after its entry was invalidated is removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_body_of_an_invalidated_response_is_not_kept() {
+    let speed = LinkSpeed {
+        bits_per_second: 3_000_000,
+        round_trip: Duration::from_millis(5),
+    };
+    let setup = Setup::over(speed).await;
+    let old = Sample::of(&setup.slow, "/written", long("w")).await;
+    let new = Sample::of(&setup.slow, "/written", "new").await;
+    for has_newer in [false, true] {
+        let fence = old.fence(&setup.slow).await;
+        let replaced = setup
+            .slow
+            .replace(&old.key, fence, old.response.clone(), at(0));
+        assert_eq!(
+            replaced.await.expect("it is acknowledged"),
+            PutOutcome::Stored
+        );
+        match has_newer {
+            false => old.invalidate(&setup.other).await,
+            true => new.store(&setup.other).await,
+        }
+        let removals = async || setup.server.calls("unlink").await;
+        let before = removals().await;
+        until("it has come", async || removals().await > before).await;
+        let names = setup.server.command(&["KEYS", "test:b:*"]).await;
+        assert_eq!(names, Reply::Array(Vec::new()));
+    }
+    assert_eq!(new.body(&setup.other).await.as_deref(), Some("new"));
+}
