@@ -15,6 +15,15 @@ pub(crate) fn keepable(chunk: &Bytes) -> Bytes {
     }
 }
 
+/// The only chunk of a body in a buffer of its own. It [may be kept](keepable) already.
+pub(crate) fn own(chunk: Bytes) -> Bytes {
+    if chunk.len() < SMALL {
+        chunk
+    } else {
+        Bytes::copy_from_slice(&chunk)
+    }
+}
+
 /// The chunks in one buffer of their own, for the reason given at [`keepable`].
 pub(crate) fn join(chunks: &[Bytes], length: usize) -> Bytes {
     if let [chunk] = chunks

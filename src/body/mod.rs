@@ -5,6 +5,7 @@
 //! * [`missing_range`]: a range from the inner service between stored bytes.
 //! * [`resumed`]: the rest of a body behind chunks that were collected.
 //! * [`capture`]: collects a body for the store while it streams.
+//! * [`first_frames`]: what of a body is there at once.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
 //! * [`patience`]: how long the readers of one body may hold up the others.
 //! * [`pump`]: moves one body to several readers, at their pace.
@@ -12,6 +13,7 @@
 //! This module knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
 
 pub(crate) mod capture;
+pub(crate) mod first_frames;
 pub(crate) mod kept_chunks;
 pub(crate) mod missing_range;
 pub(crate) mod origin;

@@ -18,6 +18,7 @@ use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::Capture;
+use crate::body::first_frames::{FirstFrames, Rest};
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
 use crate::body::patience::{Clocks, Patience};
@@ -27,8 +28,6 @@ use crate::timeout::{with_deadline, with_timeout};
 /// The shortest time between two looks at readers that hold up no other reader, so that none is
 /// dropped.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Frames moved before the head is sent: enough for a body that is in memory already.
-const AT_ONCE: usize = 2;
 
 /// The body of one fill on its way. While it is collected for the store it runs at the inner
 /// service's pace; when it is not, at the pace of its slowest reader.
@@ -69,18 +68,23 @@ impl Pump {
     }
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
-    pub(crate) async fn run<Res>(mut self, body: OriginBody<Res>)
+    pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>)
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
-        let mut body = pin!(body);
-        let mut frames = 0_usize;
+        let FirstFrames { chunks, rest } = first;
+        for chunk in chunks.into_iter().flatten() {
+            self.push(chunk);
+        }
+        let mut body = match rest {
+            Rest::Ended(trailers) => return self.end(trailers).await,
+            Rest::Failed(error) => return self.fail(error),
+            Rest::Panicked => return,
+            Rest::More(body) => body,
+        };
+        // The task that sends the head goes on first.
+        yield_now().await;
         loop {
-            frames = frames.saturating_add(1);
-            if frames == AT_ONCE + 1 {
-                // The task that sends the head goes on first.
-                yield_now().await;
-            }
             consume_budget().await;
             if self.wait_for_room().await == Capacity::NoReaders {
                 return;
@@ -89,27 +93,27 @@ impl Pump {
                 PumpEvent::Abandoned => return,
                 PumpEvent::TooSlow => self.capture.give_up(Refusal::TooSlow),
                 PumpEvent::Frame(frame) => match frame.into_data() {
-                    Ok(data) => self.push_data(data),
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => self.push(keepable(&data)),
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
                         return self.end(trailers).await;
                     }
                 },
                 PumpEvent::End => return self.end(None).await,
-                PumpEvent::Failed(error) => {
-                    self.capture.give_up(Refusal::BodyFailed);
-                    return self.tell_end(BodyEnd::Failed(error.into_shared()));
-                }
+                PumpEvent::Failed(error) => return self.fail(error),
             }
         }
     }
 
-    /// Gives a chunk to the store and to the readers. Empty chunks are dropped.
-    fn push_data(&mut self, data: Bytes) {
-        if data.is_empty() {
-            return;
-        }
-        let data = keepable(&data);
+    /// Ends a body that has broken off.
+    fn fail<E: Send + 'static>(&mut self, error: BodyError<E>) {
+        self.capture.give_up(Refusal::BodyFailed);
+        self.tell_end(BodyEnd::Failed(error.into_shared()));
+    }
+
+    /// Gives a chunk, which may be kept, to the store and to the readers.
+    fn push(&mut self, data: Bytes) {
         self.capture.data(&data);
         self.patience.note_passed(data.len() as u64);
         if !self.stream.push(data) {

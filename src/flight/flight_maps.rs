@@ -89,6 +89,25 @@ impl<F, H> FlightStripe<F, H> {
         ended.into_iter().chain(next_to_call).for_each(Waker::wake);
     }
 
+    /// Like [`close`](Self::close), unless a request has joined the flight, or one of the keys, the
+    /// first of which is its own, is paced. Returns whether the flight is closed.
+    pub(super) fn close_unfollowed(
+        &self,
+        keys: [&CacheKey; 2],
+        flight: &Arc<Flight<F, H>>,
+    ) -> bool {
+        let mut maps = self.lock();
+        let is_paced = keys.into_iter().any(|key| maps.paced.has_entry(key));
+        if is_paced || flight.announcement.had_listeners() {
+            return false;
+        }
+        let removed = maps.remove(*keys[0], flight);
+        self.completed_fills.fetch_add(1, Ordering::Release);
+        drop(maps);
+        drop(removed);
+        true
+    }
+
     /// Wakes the requests that wait for a place, where calls like theirs no longer fail.
     pub(super) fn end_pacing(&self, key: &CacheKey, precedence: Precedence) {
         let waiting = self.lock().paced.end(key, precedence);

@@ -78,7 +78,8 @@ pub(super) struct Flight<F, H> {
     joined_under_other_fence: OnceLock<()>,
     pub(super) id: u64,
     pub(super) announcement: Arc<Announcement<H>>,
-    pub(super) stream: BodyStream,
+    /// Made for the first who reads the body, or writes it: many flights need none.
+    stream: OnceLock<BodyStream>,
     pub(super) driver: OnceLock<Weak<dyn CallDriver>>,
     /// The second key under which the flight is found, once its response turned out to vary.
     pub(super) variant_key: OnceLock<CacheKey>,
@@ -103,13 +104,7 @@ impl<F, H> Flight<F, H> {
     ///
     /// `current` is the flight of the same key in whose place, or after which, this one is opened.
     /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
-    pub(super) fn new(
-        fence: Option<F>,
-        id: u64,
-        rules: JoinRules,
-        stream: BodyStream,
-        current: Option<&Self>,
-    ) -> Self {
+    pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, current: Option<&Self>) -> Self {
         let unsettled = current.filter(|current| !current.announcement.is_published());
         let predecessor = unsettled
             .filter(|current| fence.is_none() && current.is_alive(rules))
@@ -127,7 +122,7 @@ impl<F, H> Flight<F, H> {
             joined_under_other_fence: OnceLock::new(),
             id,
             announcement: Arc::default(),
-            stream,
+            stream: OnceLock::new(),
             driver: OnceLock::new(),
             variant_key: OnceLock::new(),
         }
@@ -170,18 +165,25 @@ impl<F, H> Flight<F, H> {
         self.fence.as_ref().map_or(JoinDecision::Refuse, decide)
     }
 
+    /// The stream that the leader and all followers read the body from, made if there is none yet.
+    pub(super) fn stream(&self, new_stream: impl FnOnce() -> BodyStream) -> &BodyStream {
+        self.stream.get_or_init(new_stream)
+    }
+
     /// Whether the call has begun and has no outcome yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.call.get().is_some() && !self.announcement.is_published()
     }
 
     /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
+    /// `new_stream` makes the stream of the body, if it is the first.
     ///
     /// Called under the lock of the table, as `begin_call`.
     pub(super) fn follow(
         &self,
         rules: JoinRules,
         decide: &impl Fn(&F) -> JoinDecision,
+        new_stream: impl FnOnce() -> BodyStream,
     ) -> Follower<F, H>
     where
         F: Clone,
@@ -197,7 +199,7 @@ impl<F, H> Flight<F, H> {
             time_left: self.time_left(rules),
             flight_fence: self.fence.clone().filter(|_| checks_groups),
             listener: self.announcement.follow(),
-            reader: self.stream.reader(),
+            reader: self.stream(new_stream).reader(),
             driver: self.driver.get().cloned(),
         }
     }

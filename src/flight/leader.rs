@@ -5,6 +5,7 @@
 //! `begin_call`, then `add_variant_key` and `publish` or `close_with`, at last `close`.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -23,12 +24,27 @@ use crate::timeout::with_timeout;
 /// Dropping it closes the flight. If no outcome was published until then, it is
 /// [`FlightOutcome::Vacant`]: a cancelled leader is replaced by one of its followers.
 pub(crate) struct Leader<F, H> {
-    pub(super) stripes: Arc<FlightStripes<F, H>>,
-    pub(super) key: CacheKey,
+    stripes: Arc<FlightStripes<F, H>>,
+    key: CacheKey,
     pub(super) flight: Arc<Flight<F, H>>,
+    is_closed: AtomicBool,
 }
 
 impl<F, H> Leader<F, H> {
+    /// The leader of a flight that is in the table, under this key.
+    pub(super) fn new(
+        stripes: Arc<FlightStripes<F, H>>,
+        key: CacheKey,
+        flight: Arc<Flight<F, H>>,
+    ) -> Self {
+        Self {
+            stripes,
+            key,
+            flight,
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
     /// The key under which the flight was opened.
     pub(crate) fn key(&self) -> CacheKey {
         self.key
@@ -40,8 +56,9 @@ impl<F, H> Leader<F, H> {
     }
 
     /// The stream that the leader and all followers read the body from, and that the service fills.
-    pub(crate) fn stream(&self) -> &BodyStream {
-        &self.flight.stream
+    /// `new_stream` makes it, unless a follower has joined.
+    pub(crate) fn stream(&self, new_stream: impl FnOnce() -> BodyStream) -> &BodyStream {
+        self.flight.stream(new_stream)
     }
 
     /// Sets the driver that followers detach. Returns whether a follower came before this call:
@@ -151,14 +168,30 @@ impl<F, H> Leader<F, H> {
 
     /// Closes the flight: no request joins any more. Its followers keep following.
     pub(crate) fn close(&self) {
-        let stripe = self.stripes.of_key(&self.key);
-        stripe.close(self.key, &self.flight, false);
+        self.close_as(false);
     }
 
     /// Closes the flight, whose body has not broken off. That ends the pacing of its keys.
     pub(crate) fn close_whole(&self) {
+        self.close_as(true);
+    }
+
+    fn close_as(&self, is_whole: bool) {
         let stripe = self.stripes.of_key(&self.key);
-        stripe.close(self.key, &self.flight, true);
+        stripe.close(self.key, &self.flight, is_whole);
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Closes the flight if no request has ever joined it, and neither its key nor that of the
+    /// response is paced. Returns whether it is closed. Its outcome is of no use then, because no
+    /// request learns it.
+    ///
+    /// The service calls it once the response is stored, where later requests find it.
+    pub(crate) fn close_unfollowed(&self, stored_key: &CacheKey) -> bool {
+        let stripe = self.stripes.of_key(&self.key);
+        let is_closed = stripe.close_unfollowed([&self.key, stored_key], &self.flight);
+        self.is_closed.store(is_closed, Ordering::Relaxed);
+        is_closed
     }
 
     /// Waits until the last follower has left, then takes the flight out of the table, so that
@@ -182,7 +215,9 @@ impl<F, H> Leader<F, H> {
 
 impl<F, H> Drop for Leader<F, H> {
     fn drop(&mut self) {
-        self.close();
-        self.publish(FlightOutcome::Vacant);
+        if !*self.is_closed.get_mut() {
+            self.close();
+        }
+        self.flight.announcement.publish(FlightOutcome::Vacant);
     }
 }

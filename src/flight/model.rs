@@ -79,18 +79,19 @@ fn rules(completed_fills: Option<u64>) -> JoinRules {
     }
 }
 
+fn stream() -> BodyStream {
+    BodyStream::new(BudgetShare::new(
+        Arc::<Budget>::default(),
+        BudgetLimits::UNLIMITED,
+    ))
+}
+
 /// Enters with a place.
 fn enter_in<F: Copy, H>(
     flights: &Flights<F, H>,
     fence: Option<F>,
     place: Option<&mut Place<F, H>>,
 ) -> Entered<F, H> {
-    let stream = || {
-        BodyStream::new(BudgetShare::new(
-            Arc::<Budget>::default(),
-            BudgetLimits::UNLIMITED,
-        ))
-    };
     flights.enter(
         key(),
         fence,
@@ -108,8 +109,6 @@ fn enter<F: Copy, H>(
     decide: impl Fn(&F) -> JoinDecision,
 ) -> Entered<F, H> {
     let rules = rules(completed_fills);
-    let share = || BudgetShare::new(Arc::<Budget>::default(), BudgetLimits::UNLIMITED);
-    let stream = || BodyStream::new(share());
     flights.enter(key(), fence, rules, decide, None, stream)
 }
 

@@ -64,7 +64,8 @@ impl<F, H> Flights<F, H> {
     /// While the calls of the key are paced, a request joins only a flight with a response, and
     /// opens one only in the place that it was granted.
     ///
-    /// `stream` makes the stream of a new flight; it is called under the lock of the table.
+    /// `new_stream` makes the stream of a flight that is joined for the first time; it is called
+    /// under the lock of the table.
     pub(crate) fn enter(
         &self,
         key: CacheKey,
@@ -72,7 +73,7 @@ impl<F, H> Flights<F, H> {
         rules: JoinRules,
         decide: impl Fn(&F) -> JoinDecision,
         place: Option<&mut Place<F, H>>,
-        stream: impl FnOnce() -> BodyStream,
+        new_stream: impl FnOnce() -> BodyStream,
     ) -> Entered<F, H>
     where
         F: Clone,
@@ -83,7 +84,7 @@ impl<F, H> Flights<F, H> {
         if let Some(flight) = maps.joinable(key, rules, &decide)
             && !(is_paced && flight.is_unanswered())
         {
-            return Entered::Follower(flight.follow(rules, &decide));
+            return Entered::Follower(flight.follow(rules, &decide, new_stream));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
@@ -95,7 +96,7 @@ impl<F, H> Flights<F, H> {
             None if is_paced => return Entered::NeedsPlace,
             None => {}
         }
-        let new = |current: Option<&Flight<F, H>>| Flight::new(fence, id, rules, stream(), current);
+        let new = |current: Option<&Flight<F, H>>| Flight::new(fence, id, rules, current);
         Entered::Leader(self.open(maps, key, new))
     }
 
@@ -125,13 +126,14 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         rules: JoinRules,
         decide: impl Fn(&F) -> JoinDecision,
+        new_stream: impl FnOnce() -> BodyStream,
     ) -> Option<Follower<F, H>>
     where
         F: Clone,
     {
         let maps = self.stripes.of_key(&key).lock();
         let flight = maps.joinable(key, rules, &decide)?;
-        Some(flight.follow(rules, &decide))
+        Some(flight.follow(rules, &decide, new_stream))
     }
 
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
@@ -145,7 +147,6 @@ impl<F, H> Flights<F, H> {
         fence: F,
         rules: RefreshRules,
         proven: impl FnOnce() -> Option<Refreshing>,
-        stream: impl FnOnce() -> BodyStream,
     ) -> Option<(Leader<F, H>, RefreshFields)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
@@ -153,7 +154,7 @@ impl<F, H> Flights<F, H> {
         let id = next_id();
         let begun = (request, fields);
         maps.refreshes.begin(key, id, begun, join_rules.now);
-        let flight = Flight::new(Some(fence), id, join_rules, stream(), None);
+        let flight = Flight::new(Some(fence), id, join_rules, None);
         Some((self.open(maps, key, |_| flight), fields))
     }
 
@@ -166,11 +167,7 @@ impl<F, H> Flights<F, H> {
         let (flight, replaced) = maps.insert(key, new);
         drop(maps);
         drop(replaced);
-        Leader {
-            stripes: self.stripes.clone(),
-            key,
-            flight,
-        }
+        Leader::new(self.stripes.clone(), key, flight)
     }
 
     /// The number of closed flights in the stripe of a key. A request reads it before its lookup:

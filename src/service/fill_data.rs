@@ -277,31 +277,38 @@ pub(crate) struct FetchInfo {
 /// A response that may be stored once its body has ended. Boxed, because it goes through many
 /// hands.
 pub(crate) struct Storable<F> {
-    /// The key it is stored under.
-    pub(crate) key: CacheKey,
-    /// The key it was looked up under.
-    pub(crate) lookup_key: CacheKey,
+    pub(crate) draft: Draft,
     /// The full cache key.
     pub(crate) identity: Arc<[u8]>,
     /// The fence under which it is stored, or why it is only shared with followers.
     pub(crate) fence: Result<F, Refusal>,
-    pub(crate) head: StoredHead,
     pub(crate) grant: StoragePolicy,
     /// The announced length of the body, in bytes.
     pub(crate) length: Option<u64>,
     pub(crate) has_trailers: bool,
     /// How it is merged with stored parts, if it is a part itself.
     pub(crate) merge: Option<MergePlan>,
+    /// The request, if its body may turn out to be too large, which other requests learn then.
+    pub(crate) request: Option<RequestDigest>,
+    /// The rules it was judged by, apart from the status it would replace.
+    pub(crate) rules: StoringRules,
+}
+
+/// What is stored of a response beside its content, and noted once it is stored.
+pub(crate) struct Draft {
+    pub(crate) head: StoredHead,
+    /// The key it is stored under.
+    pub(crate) key: CacheKey,
+    /// The key it was looked up under.
+    pub(crate) lookup_key: CacheKey,
     /// When the inner service was called.
     pub(crate) called: Moment,
     /// The kind of the request.
     pub(crate) kind: RequestKind,
-    /// The request, if its body may turn out to be too large, which other requests learn then.
-    pub(crate) request: Option<RequestDigest>,
+    /// Whether it is refreshed while it is used.
+    pub(crate) has_stale_window: bool,
     /// The proof that its request is a good one, if it is stored.
     pub(crate) proof: Proof,
-    /// The rules it was judged by, apart from the status it would replace.
-    pub(crate) rules: StoringRules,
 }
 
 /// Stored parts of a response, with their key.

@@ -13,7 +13,7 @@ use http::{Method, Request};
 use tokio::runtime::Handle;
 
 use crate::backend::{Backend, StoredResponse};
-use crate::flight::{BodyStream, Leader, RefreshFields, RefreshRules, Refreshing, patience_for};
+use crate::flight::{Leader, RefreshFields, RefreshRules, Refreshing, patience_for};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
@@ -71,7 +71,6 @@ pub(crate) fn begin_refresh<B: Backend>(
     let shared = &state.shared;
     let runtime = shared.background.runtime_for_new_work()?;
     let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
-    let stream = || BodyStream::new(state.buffer_share());
     let join_rules = join_rules(state, now);
     let own = Refreshing {
         request: request.as_number(),
@@ -92,7 +91,7 @@ pub(crate) fn begin_refresh<B: Backend>(
         })
     };
     let flights = &shared.coalescing.flights;
-    let (leader, fields) = flights.lead_refresh(key, fence, rules, find_proven, stream)?;
+    let (leader, fields) = flights.lead_refresh(key, fence, rules, find_proven)?;
     let proven = match fields {
         RefreshFields::Own => None,
         RefreshFields::Proven => {

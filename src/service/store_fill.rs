@@ -10,9 +10,10 @@
 //! here waits for the client.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::header::TRAILER;
-use http::{StatusCode, response};
+use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
 use crate::backend::{Backend, PutOutcome, StoredResponse};
@@ -30,7 +31,7 @@ use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::proven_requests::Proof;
 use crate::state::uncacheable::RefusalCause;
 
-use super::fill_data::{Fill, MergePlan, Storable};
+use super::fill_data::{Draft, Fill, MergePlan, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
@@ -111,25 +112,30 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let is_for_others = !is_forced && outgoing.is_for_whole();
     // Only a body of unknown length may turn out to be too large.
     let request = (length.is_none() && is_for_others).then(|| state.digest_of(&outgoing.headers));
-    let proof = match has_stale_window(&grant) {
+    let has_stale_window = grant.has_stale_window();
+    let proof = match has_stale_window {
         true if is_replay => Proof::Again,
         true if is_for_others => state.proof((&key, outgoing.kind), &outgoing.headers),
         _ => Proof::None,
     };
+    let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
     Ok(Box::new(Storable {
-        key,
-        lookup_key,
-        head: StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone()),
+        draft: Draft {
+            head: stored,
+            key,
+            lookup_key,
+            called: outgoing.at,
+            kind: outgoing.kind,
+            has_stale_window,
+            proof,
+        },
         identity,
         fence,
         grant,
         length,
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
-        called: outgoing.at,
-        kind: outgoing.kind,
         request,
-        proof,
         rules,
     }))
 }
@@ -151,11 +157,6 @@ fn note_storable<B: Backend>(
     if key != lookup_key {
         uncacheable.note_storable((key, kind), at, ttl);
     }
-}
-
-/// Whether a response is refreshed while it is used.
-fn has_stale_window(grant: &StoragePolicy) -> bool {
-    !grant.freshness.stale.while_revalidate.is_zero()
 }
 
 /// Collects a body for the store.
@@ -194,7 +195,7 @@ pub(crate) fn commit<B: Backend>(
         (Err(refusal), _) | (Ok(_), Err(refusal)) => {
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
-                let key = NotedKey::new(&storable.lookup_key, storable.kind);
+                let key = NotedKey::new(&storable.draft.lookup_key, storable.draft.kind);
                 note_refused(state, (key, request), RefusalCause::Response);
             }
             guard.mark_refused(refusal);
@@ -216,32 +217,30 @@ pub(crate) fn commit<B: Backend>(
     if !share.may_store(content.bytes().len() as u64) {
         return refuse_whole(state, guard, Refusal::Budget);
     }
-    let now = state.now();
-    let cost = now.monotonic_since(storable.called);
-    let has_stale_window = has_stale_window(&storable.grant);
-    let head = tagged(&state.config, storable.head, content.bytes());
-    let response = head.with_content(content, trailers, cost);
-    let (key, lookup_key, kind) = (storable.key, storable.lookup_key, storable.kind);
-    let (proof, task) = (storable.proof, state.clone());
+    let entry = NewEntry::new(state, storable.draft, fence, &content, trailers);
+    drop(content);
+    let task = state.clone();
     state.shared.background.run(async move {
-        let refusal = store(&task, &key, fence, Arc::new(response), now).await;
-        match refusal {
-            None => {
-                let origin = &task.shared.origin;
-                origin.failures.forget(NotedKey::new(&lookup_key, kind));
-                if has_stale_window {
-                    origin.proven.note_stored((&key, kind), cost, proof);
-                }
-                guard.mark_stored();
-            }
-            Some(refusal) => {
-                guard.mark_refused(refusal);
-                drop(share);
-                // Boxed: its future is larger than that of a store.
-                Box::pin(leave_to_readers(&task, guard)).await;
-            }
-        }
+        let refusal = store(&task, entry).await;
+        drop(share);
+        end_fill(&task, refusal, guard).await;
     });
+}
+
+/// Ends a fill whose response is stored, or refused.
+pub(crate) async fn end_fill<B: Backend>(
+    state: &LayerState<B>,
+    refusal: Option<Refusal>,
+    guard: impl CaptureGuard,
+) {
+    match refusal {
+        None => guard.mark_stored(),
+        Some(refusal) => {
+            guard.mark_refused(refusal);
+            // Boxed: its future is larger than that of a store.
+            Box::pin(leave_to_readers(state, guard)).await;
+        }
+    }
 }
 
 /// Refuses a body that has arrived whole.
@@ -273,8 +272,76 @@ fn merged(merge: &MergePlan, new: StoredContent, share: &BudgetShare) -> Option<
         .then(|| share.count_stored(merge.merge(new.bytes().clone())))
 }
 
-/// Stores a response, and removes the parts that it supersedes. Returns the refusal, if any.
-async fn store<B: Backend>(
+/// A response that is about to be stored, and what is noted then.
+pub(crate) struct NewEntry<F> {
+    response: Arc<StoredResponse>,
+    fence: F,
+    now: Moment,
+    /// The time from the call to the end of the body.
+    cost: Duration,
+    key: CacheKey,
+    lookup_key: CacheKey,
+    kind: RequestKind,
+    has_stale_window: bool,
+    proof: Proof,
+}
+
+impl<F> NewEntry<F> {
+    /// The entry of a response with this content.
+    pub(crate) fn new<B: Backend>(
+        state: &LayerState<B>,
+        draft: Draft,
+        fence: F,
+        content: &StoredContent,
+        trailers: Option<HeaderMap>,
+    ) -> Self {
+        let now = state.now();
+        let cost = now.monotonic_since(draft.called);
+        let head = tagged(&state.config, draft.head, content.bytes());
+        Self {
+            response: Arc::new(head.with_content(content, trailers, cost)),
+            fence,
+            now,
+            cost,
+            key: draft.key,
+            lookup_key: draft.lookup_key,
+            kind: draft.kind,
+            has_stale_window: draft.has_stale_window,
+            proof: draft.proof,
+        }
+    }
+}
+
+/// Stores a response, and notes that for later requests. Returns the refusal, if any.
+pub(crate) async fn store<B: Backend>(
+    state: &LayerState<B>,
+    entry: NewEntry<B::Fence>,
+) -> Option<Refusal> {
+    let NewEntry {
+        response,
+        fence,
+        now,
+        cost,
+        key,
+        lookup_key,
+        kind,
+        has_stale_window,
+        proof,
+    } = entry;
+    let refusal = put(state, &key, fence, response, now).await;
+    if refusal.is_none() {
+        let origin = &state.shared.origin;
+        origin.failures.forget(NotedKey::new(&lookup_key, kind));
+        if has_stale_window {
+            origin.proven.note_stored((&key, kind), cost, proof);
+        }
+    }
+    refusal
+}
+
+/// Puts a response into the backend, and removes the parts that it supersedes. Returns the refusal,
+/// if any.
+async fn put<B: Backend>(
     state: &LayerState<B>,
     key: &CacheKey,
     fence: B::Fence,

@@ -105,8 +105,13 @@ impl Background {
                 Some(runtime) => self.spawn(runtime, future),
                 None => self.report("background work of the cache was dropped: no runtime"),
             },
-            Err(_) => self.report("background work of the cache panicked"),
+            Err(_) => self.report_panic(),
         }
+    }
+
+    /// Logs that work for all readers of a body, or for the store, has panicked.
+    pub(crate) fn report_panic(&self) {
+        self.report("background work of the cache panicked");
     }
 
     /// Logs an error, at most once a second.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::{WokenFlag, enter, key, now, ready, rules};
+use super::{WokenFlag, enter, key, now, ready, rules, stream};
 use crate::backend::JoinDecision;
 use crate::flight::follower::Follower;
 use crate::flight::{BodyReader, Entered, FlightOutcome, Flights, Leader};
@@ -114,7 +114,7 @@ fn a_leader_that_was_replaced_does_not_close_its_successors_flight() {
             drop(successor);
             follower
         });
-        let own = flights.join(key(), rules(None), |_| JoinDecision::Join);
+        let own = flights.join(key(), rules(None), |_| JoinDecision::Join, stream);
         let own = own.map(|follower| Polled::new(follower.wait()));
         leaving.join().expect("no panic");
         assert_outcome(replacing.join().expect("no panic"));

@@ -99,6 +99,11 @@ impl<T> PacedKeys<T> {
         self.get(key)?.shared.as_ref()
     }
 
+    /// Whether anything is known of the calls of a key: they are paced, or were until a moment ago.
+    pub(in crate::flight) fn has_entry(&self, key: &CacheKey) -> bool {
+        self.get(key).is_some()
+    }
+
     /// Whether the calls of a key are paced.
     pub(in crate::flight) fn contains(&self, key: &CacheKey) -> bool {
         self.get(key).is_some_and(PacedKey::is_paced)

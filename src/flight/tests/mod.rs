@@ -146,7 +146,7 @@ fn a_flight_is_closed_by_its_own_leader_only() {
 fn a_flight_is_found_by_its_variants_key_too() {
     let flights = Flights::default();
     let variant = CacheKey::record(*key().resource());
-    let lead_variant = || flights.lead_refresh(variant, 1, refresh_rules(0), || None, stream);
+    let lead_variant = || flights.lead_refresh(variant, 1, refresh_rules(0), || None);
 
     let leader = lead(&flights, 1, 0);
     leader.add_variant_key(variant);
@@ -174,12 +174,12 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
     let flights = Flights::default();
     let (variant, other) = (key().with_variant(7), key().with_variant(8));
     let lead_variant = || {
-        let led = flights.lead_refresh(variant, 1, refresh_rules(0), || None, stream);
+        let led = flights.lead_refresh(variant, 1, refresh_rules(0), || None);
         led.expect("no flight").0
     };
     let finds = |key| {
         flights
-            .join(key, rules(0), |_| JoinDecision::Join)
+            .join(key, rules(0), |_| JoinDecision::Join, stream)
             .is_some()
     };
 
@@ -194,7 +194,7 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
     for (fence, expected) in [(1, 0), (2, 7)] {
         let of_primary = lead(&flights, fence, 0);
         let of_variant = lead_variant();
-        let joined = flights.join(key(), rules(0), |flight| only_under(1, *flight));
+        let joined = flights.join(key(), rules(0), |flight| only_under(1, *flight), stream);
         let led = [(0, &of_primary), (7, &of_variant)];
         let led = led.map(|(variant, leader)| (leader.flight.id, variant));
         let joined = joined.expect("a flight").flight_id();
@@ -210,19 +210,19 @@ fn the_takeover_timeout_ends_with_the_response_head() {
     assert!(matches!(enter(&flights, 1, 9), Entered::Follower(_)));
     assert!(
         flights
-            .join(key(), rules(10), |_| JoinDecision::Join)
+            .join(key(), rules(10), |_| JoinDecision::Join, stream)
             .is_none()
     );
     leader.publish(FlightOutcome::Shared(Arc::new(())));
     assert!(matches!(enter(&flights, 1, 29), Entered::Follower(_)));
     assert!(
         flights
-            .join(key(), rules(29), |_| JoinDecision::Join)
+            .join(key(), rules(29), |_| JoinDecision::Join, stream)
             .is_some()
     );
     assert!(
         flights
-            .join(key(), rules(30), |_| JoinDecision::Join)
+            .join(key(), rules(30), |_| JoinDecision::Join, stream)
             .is_none()
     );
 }
@@ -264,7 +264,7 @@ fn with_a_fence_a_call_without_one_is_not_joined_once_it_has_begun() {
     let _ = running.begin_call(at(0));
     assert!(
         flights
-            .join(key(), rules(0), |_| JoinDecision::Join)
+            .join(key(), rules(0), |_| JoinDecision::Join, stream)
             .is_none()
     );
     let fenced = lead(&flights, 1, 0);

@@ -89,7 +89,7 @@ impl StoredHead {
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
-        self.with_content(StoredContent::uncounted(body), trailers, cost)
+        self.with_content(&StoredContent::uncounted(body), trailers, cost)
     }
 
     /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
@@ -99,7 +99,7 @@ impl StoredHead {
     #[must_use]
     pub fn with_content(
         mut self,
-        content: StoredContent,
+        content: &StoredContent,
         trailers: Option<HeaderMap>,
         cost: Duration,
     ) -> StoredResponse {
@@ -128,7 +128,7 @@ impl StoredHead {
         StoredResponse {
             block: block.into_boxed_slice(),
             times: PackedTimes::new(freshness),
-            rare: Rare::new((!is_inline).then_some(content), extras),
+            rare: Rare::new((!is_inline).then(|| content.clone()), extras),
             cost: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
             status: self.status,
             flags,

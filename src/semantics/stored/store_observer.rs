@@ -55,6 +55,12 @@ impl StoredContent {
         &self.bytes
     }
 
+    /// Returns the bytes alone.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     /// Returns the bytes and their observer.
     pub(super) fn into_parts(self) -> (Bytes, Option<ObservedStore>) {
         (self.bytes, self.observer.map(ObservedStore::new))

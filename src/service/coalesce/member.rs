@@ -157,10 +157,11 @@ impl<F: Clone> FlightMember<F> {
             ..join_rules(state, now)
         };
         let place = self.place.as_deref_mut();
+        let new_stream = || BodyStream::new(state.buffer_share());
         // The response to conditions or to a range is for this client alone, as is one that will
         // be refused, but a whole one of another request will do for it.
         let entered = if outgoing.is_partial() || is_refused {
-            match coalescing.flights.join(self.key, rules, decide) {
+            match coalescing.flights.join(self.key, rules, decide, new_stream) {
                 Some(follower) => Entered::Follower(follower),
                 None if has_failed && place.is_none() => return Joined::NeedsPlace,
                 None => return Joined::Neither,
@@ -169,10 +170,10 @@ impl<F: Clone> FlightMember<F> {
             // No other request could join its call once that has begun.
             return Joined::Neither;
         } else {
-            let (fence, stream) = (own.clone(), || BodyStream::new(state.buffer_share()));
+            let fence = own.clone();
             coalescing
                 .flights
-                .enter(self.key, fence, rules, decide, place, stream)
+                .enter(self.key, fence, rules, decide, place, new_stream)
         };
         self.joined(entered, own, has_place)
     }

@@ -12,7 +12,9 @@
 //! Start reading with [`coalesce`]. A flight itself (`crate::flight`) knows nothing of requests;
 //! this module decides who may share a response.
 
+mod at_once;
 pub(crate) mod deliver;
+pub(crate) mod delivery;
 pub(crate) mod followed_flights;
 pub(crate) mod member;
 pub(crate) mod release_followers;

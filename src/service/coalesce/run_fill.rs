@@ -26,14 +26,12 @@ use crate::state::inner_layers::{InnerLayers, Marked};
 use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 
-use super::deliver::{Delivery, deliver_alone, deliver_shared, deliver_unstored};
+use super::deliver::{deliver, deliver_captured, deliver_confirmed, deliver_unstored};
+use super::delivery::{Delivery, SharedLeader};
 use super::release_followers::{note_refusal, release_followers};
 use super::shared_call::SharedCall;
 
 type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
-
-/// The leader of a flight, as the fill and its guard share it.
-pub(crate) type SharedLeader<F> = Arc<Leader<F, SharedHead>>;
 
 /// Leads a flight. The fill is polled by its request, and by a task of its own as soon as others
 /// follow.
@@ -173,15 +171,17 @@ fn conclude<B: Backend, Res: InnerBody>(
         Ok(storable) => storable,
         Err(refusal) => return deliver_unstored(delivery, head, body, refusal),
     };
-    let Some(leader) = leader.filter(|_| refused.is_none()) else {
-        return deliver_alone(delivery, head, body, storable);
-    };
-    match state.shared.background.runtime() {
-        Some(runtime) => deliver_shared(delivery, head, body, storable, (leader, runtime)),
-        None => {
-            leader.close_with(FlightOutcome::Vacant);
-            deliver_alone(delivery, head, body, storable)
+    let leader = leader.filter(|_| refused.is_none());
+    let runtime = state.shared.background.runtime();
+    if let Some(leader) = leader.as_ref().filter(|_| runtime.is_none()) {
+        leader.close_with(FlightOutcome::Vacant);
+    }
+    match (body.as_stored(), runtime) {
+        (Some(confirmed), runtime) if leader.is_none() || runtime.is_none() => {
+            deliver_confirmed(delivery, head, confirmed, storable)
         }
+        (_, Some(runtime)) => deliver(delivery, head, body, storable, (leader, runtime)),
+        (_, None) => deliver_captured(delivery, head, body, storable),
     }
 }
 

@@ -152,7 +152,7 @@ fn updated<B: Backend>(
     let identity = fill.key.identity.clone();
     let head = StoredHead::new(identity, stored.status(), &headers, policy);
     let trailers = stored.trailers().cloned();
-    Some(head.with_content(stored.content(), trailers, stored.cost()))
+    Some(head.with_content(&stored.content(), trailers, stored.cost()))
 }
 
 /// Stores the changed response in place of the entry, unless that was invalidated or replaced since

@@ -19,7 +19,7 @@ use crate::semantics::ranges::{PartialContent, whole_head};
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
-use crate::service::fill_data::{Fill, HeldParts, MergePlan, Storable};
+use crate::service::fill_data::{Draft, Fill, HeldParts, MergePlan, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
@@ -166,19 +166,22 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         (key, stored.with_parts(parts))
     };
     Ok(Box::new(Storable {
-        lookup_key: fill.miss.lookup_key,
+        draft: Draft {
+            head: stored,
+            key,
+            lookup_key: fill.miss.lookup_key,
+            called: outgoing.at,
+            kind: outgoing.kind,
+            has_stale_window: grant.has_stale_window(),
+            proof: Proof::None,
+        },
         identity,
-        key,
         fence,
-        head: stored,
         grant,
         length: Some(merge.new_length()),
         has_trailers: false,
         merge: Some(merge),
-        called: outgoing.at,
-        kind: outgoing.kind,
         request: None,
-        proof: Proof::None,
         rules,
     }))
 }

@@ -281,7 +281,7 @@ impl<F> Representation<F> {
         let content = self.share.count_stored(Bytes::copy_from_slice(&data));
         let cost = state.now().monotonic_since(self.began);
         let head = tagged(&state.config, self.head, &data);
-        let stored = head.with_content(content, trailers, cost);
+        let stored = head.with_content(&content, trailers, cost);
         let backend = &state.shared.store.backend;
         let put = backend
             .replace(&self.key, self.fence, Arc::new(stored), state.now())

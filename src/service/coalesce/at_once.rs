@@ -1,0 +1,130 @@
+//! Responses whose bodies are there at once, such as those of a service that answers from memory.
+//!
+//! They are stored before the client has their heads. If that is done by then, and no request has
+//! joined the flight, the client gets the stored bytes, and nothing streams. The others are
+//! delivered as those whose bodies take time.
+
+use std::task::{Context, Poll, Waker};
+
+use http::{Response, response};
+
+use crate::backend::Backend;
+use crate::body::first_frames::WholeBody;
+use crate::body::kept_chunks::own;
+use crate::body::response::ResponseBody;
+use crate::error::panics::{Panicked, catch};
+use crate::flight::{BodyEnd, BodyStream, BudgetShare};
+use crate::semantics::reason::Refusal;
+use crate::service::bounds::InnerBody;
+use crate::service::fill_data::Storable;
+use crate::service::store_fill::{NewEntry, end_fill, store};
+use crate::state::LayerState;
+
+use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
+
+/// The least number of bytes that a chunk takes in the budget beside its own.
+const MIN_BOOKKEEPING: u64 = 96;
+
+/// A body that is there at once, and may be stored.
+pub(super) struct AtOnce<F> {
+    whole: WholeBody,
+    storable: Box<Storable<F>>,
+    fence: F,
+    share: BudgetShare,
+}
+
+impl<F: Clone> AtOnce<F> {
+    /// Takes a share of the budget for a body that can be stored. If it cannot, it is returned: the
+    /// usual way of a body refuses it.
+    pub(super) fn new<B: Backend<Fence = F>>(
+        state: &LayerState<B>,
+        whole: WholeBody,
+        storable: Box<Storable<F>>,
+    ) -> Result<Self, (WholeBody, Box<Storable<F>>)> {
+        let length = whole.data.len() as u64;
+        let is_announced = storable.length.is_none_or(|announced| announced == length);
+        let is_small = length <= state.max_stored_body();
+        if let Ok(fence) = storable.fence.clone()
+            && storable.merge.is_none()
+            && is_announced
+            && is_small
+        {
+            let share = state.buffer_share();
+            let taken = length.saturating_add(MIN_BOOKKEEPING.max(length / 16));
+            if share.may_store(length) && share.try_reserve(taken) {
+                return Ok(Self {
+                    whole,
+                    storable,
+                    fence,
+                    share,
+                });
+            }
+        }
+        Err((whole, storable))
+    }
+}
+
+/// Stores a response with its whole body, and delivers it.
+pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
+    delivery: Delivery<'_, B>,
+    mut head: response::Parts,
+    at_once: AtOnce<B::Fence>,
+    leader: Option<SharedLeader<B::Fence>>,
+) -> Response<ResponseBody<Res>> {
+    let state = delivery.state;
+    let AtOnce {
+        whole: WholeBody { data, trailers },
+        storable,
+        fence,
+        share,
+    } = at_once;
+    let content = share.count_stored(own(data));
+    let (key, called) = (storable.draft.key, storable.draft.called);
+    let entry = NewEntry::new(state, storable.draft, fence, &content, trailers.clone());
+    let task = state.clone();
+    let mut storing = Box::pin(async move { store(&task, entry).await });
+    let mut cx = Context::from_waker(Waker::noop());
+    let stored = catch(|| storing.as_mut().poll(&mut cx)).unwrap_or_else(|Panicked| {
+        state.shared.background.report_panic();
+        Poll::Ready(Some(Refusal::BackendFailed))
+    });
+    let data = content.into_bytes();
+    let is_alone = || {
+        let leader = leader.as_ref();
+        leader.is_none_or(|leader| leader.close_unfollowed(&key))
+    };
+    if stored == Poll::Ready(None) && is_alone() {
+        let cut = delivery.finish_head(&mut head, None);
+        let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers));
+        return Response::from_parts(head, body);
+    }
+    let opened = OpenStream::new(leader.clone(), || BodyStream::new(share));
+    let (own, late, length) = (opened.reader(), opened.late.clone(), storable.length);
+    opened.stream.announce_length(length);
+    if !data.is_empty() {
+        opened.stream.push(data);
+    }
+    opened.stream.end(BodyEnd::Complete(trailers));
+    if let Some(leader) = leader {
+        leader.add_variant_key(key);
+        let rules = SharingRules {
+            identity: storable.identity,
+            grant: storable.grant,
+            rules: storable.rules,
+            called,
+            length,
+        };
+        rules.publish(state, &leader, &head);
+    }
+    let task = state.clone();
+    state.shared.background.run(async move {
+        let refusal = match stored {
+            Poll::Ready(refusal) => refusal,
+            Poll::Pending => storing.await,
+        };
+        end_fill(&task, refusal, opened).await;
+    });
+    let cut = delivery.finish_head(&mut head, late.get());
+    let body = cut.unwrap_or_else(|| ResponseBody::shared(own, length));
+    Response::from_parts(head, body)
+}

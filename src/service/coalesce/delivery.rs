@@ -1,0 +1,140 @@
+//! What all ways of delivering a response have in common: its circumstances, the stream of its
+//! body, and the head that followers share.
+
+use std::sync::Arc;
+
+use http::response;
+
+use crate::backend::Backend;
+use crate::body::response::ResponseBody;
+use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
+use crate::semantics::moment::Moment;
+use crate::semantics::reason::Refusal;
+use crate::semantics::storing::{StoragePolicy, StoringRules};
+use crate::service::fill_data::FetchInfo;
+use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::respond::Responder;
+use crate::service::select::stored::cut_response;
+use crate::service::store_fill::{CaptureGuard, LateRefusal};
+use crate::state::LayerState;
+use crate::state::shared_head::SharedHead;
+
+/// The leader of a flight, as the fill and its guard share it.
+pub(crate) type SharedLeader<F> = Arc<Leader<F, SharedHead>>;
+
+/// The circumstances of a delivery.
+#[derive(Clone, Copy)]
+pub(crate) struct Delivery<'d, B: Backend> {
+    pub(crate) state: &'d LayerState<B>,
+    pub(crate) outgoing: &'d OutgoingRequest,
+    pub(crate) info: FetchInfo,
+}
+
+impl<B: Backend> Delivery<'_, B> {
+    /// Cuts the head to the client's preconditions, and marks it; the body to send instead, if
+    /// that is another.
+    pub(super) fn finish_head<Res>(
+        self,
+        head: &mut response::Parts,
+        refusal: Option<Refusal>,
+    ) -> Option<ResponseBody<Res>> {
+        let cut = self.outgoing.has_client_conditions().then(|| {
+            let preconditions = self.outgoing.preconditions();
+            let confirmed = self.outgoing.confirmed_content();
+            cut_response(head, preconditions, confirmed, self.state.now())
+        });
+        Responder::new(self.state).mark_fetched(head, self.info, refusal);
+        cut.flatten()
+    }
+}
+
+/// What decides who may share a response, beside its head.
+pub(super) struct SharingRules {
+    pub(super) identity: Arc<[u8]>,
+    pub(super) grant: StoragePolicy,
+    pub(super) rules: StoringRules,
+    pub(super) called: Moment,
+    pub(super) length: Option<u64>,
+}
+
+impl SharingRules {
+    /// Publishes a response to the followers of a flight.
+    pub(super) fn publish<B: Backend>(
+        self,
+        state: &LayerState<B>,
+        leader: &Leader<B::Fence, SharedHead>,
+        head: &response::Parts,
+    ) {
+        let shared = SharedHead {
+            status: head.status,
+            headers: SharedHead::shareable_headers(head, &self.grant),
+            identity: self.identity,
+            grant: self.grant,
+            rules: self.rules,
+            credential_fields: state.config.credential_fields.clone(),
+            called: self.called,
+            length: self.length,
+        };
+        leader.publish(FlightOutcome::Shared(Arc::new(shared)));
+    }
+}
+
+/// The stream of a body on its way into the store, and the flight whose followers read it, if there
+/// is one. Others can join until the body is stored, or is known not to be.
+pub(super) struct OpenStream<F> {
+    leader: Option<SharedLeader<F>>,
+    pub(super) stream: BodyStream,
+    pub(super) late: LateRefusal,
+}
+
+impl<F> OpenStream<F> {
+    /// The stream of a flight, or a new one without followers.
+    pub(super) fn new(
+        leader: Option<SharedLeader<F>>,
+        new_stream: impl FnOnce() -> BodyStream,
+    ) -> Self {
+        let stream = match &leader {
+            Some(leader) => leader.stream(new_stream).clone(),
+            None => new_stream(),
+        };
+        Self {
+            leader,
+            stream,
+            late: LateRefusal::default(),
+        }
+    }
+
+    /// A reader of the whole body.
+    pub(super) fn reader(&self) -> BodyReader {
+        let reader = self.stream.reader();
+        reader.expect("a stream that is kept whole can be read from its beginning")
+    }
+}
+
+impl<F: Send + Sync + 'static> CaptureGuard for OpenStream<F> {
+    /// Lets new followers read from the stored bytes.
+    fn mark_stored(&self) {
+        self.stream.mark_stored();
+    }
+
+    fn mark_refused(&self, refusal: Refusal) {
+        self.late.mark_refused(refusal);
+    }
+
+    fn stream(&self) -> Option<&BodyStream> {
+        Some(&self.stream)
+    }
+}
+
+impl<F> Drop for OpenStream<F> {
+    /// No request joins any more; only then the stream stops keeping the body whole.
+    fn drop(&mut self) {
+        match (&self.leader, self.late.get()) {
+            (Some(leader), Some(Refusal::BodyFailed | Refusal::Abandoned)) => leader.close(),
+            (Some(leader), _) => leader.close_whole(),
+            (None, _) => {}
+        }
+        self.stream.share().release_reserved();
+        self.stream.stop_retaining();
+    }
+}
