@@ -1,12 +1,17 @@
 //! Requests that join a fill whose response has arrived whole: hits, though the store waits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Semaphore;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::MemoryBackend;
+use tower_response_cache::backend::{
+    Backend, BackendError, ForwardBackend, MemoryBackend, PutOutcome, StoredResponse,
+};
+use tower_response_cache::clock::Moment;
+use tower_response_cache::key::CacheKey;
 use tower_response_cache::stats::{FetchReason, StaleUse};
 
 use crate::support::origin::{Origin, answer, cacheable, data, scripted, slow, versions};
@@ -146,4 +151,86 @@ async fn after_a_write_a_whole_response_is_no_hit() {
     send(&service, put("/a")).await;
     let answer = send(&service, get("/a")).await;
     assert_eq!((&*answer.body, answer.is_hit()), ("v2", false));
+}
+
+/// A request that joins while the response is being stored.
+type Joining = Box<dyn FnOnce() + Send>;
+
+/// Stores at once, and lets a request join right before or right after.
+#[derive(Clone)]
+struct JoinedPuts {
+    backend: MemoryBackend,
+    joining: Arc<Mutex<Option<Joining>>>,
+    is_before: bool,
+}
+
+impl JoinedPuts {
+    fn join(&self) {
+        let joining = self.joining.lock().expect("a lock").take();
+        if let Some(joining) = joining {
+            joining();
+        }
+    }
+}
+
+impl ForwardBackend for JoinedPuts {
+    type Inner = MemoryBackend;
+
+    fn inner(&self) -> &MemoryBackend {
+        &self.backend
+    }
+
+    async fn put(
+        &self,
+        key: &CacheKey,
+        fence: <MemoryBackend as Backend>::Fence,
+        response: Arc<StoredResponse>,
+        now: Moment,
+    ) -> Result<PutOutcome, BackendError> {
+        if self.is_before {
+            self.join();
+        }
+        let outcome = self.backend.put(key, fence, response, now).await;
+        self.join();
+        outcome
+    }
+}
+
+/// Promise: one fill per key, also for a request that comes while the response is being stored.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_joins_during_the_store_shares_the_response() {
+    for is_before in [true, false] {
+        let backend = JoinedPuts {
+            backend: MemoryBackend::default(),
+            joining: Arc::default(),
+            is_before,
+        };
+        let origin = Origin::at_once(|_| cacheable("x"));
+        let layer = in_virtual_time(backend.clone());
+        let service = layer.clone().layer(origin.clone());
+        let follower = Arc::new(Mutex::new(None));
+        let (joined, request) = (follower.clone(), service.clone().oneshot(get("/a")));
+        *backend.joining.lock().expect("a lock") = Some(Box::new(move || {
+            let mut request = Box::pin(request);
+            let polled = request
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            let answered = match polled {
+                Poll::Ready(response) => Some(response.expect("no error")),
+                Poll::Pending => None,
+            };
+            *joined.lock().expect("a lock") = Some((answered, request));
+        }));
+        let first = send(&service, get("/a")).await;
+        let joined = follower.lock().expect("a lock").take();
+        let second = match joined.expect("a request that has joined") {
+            (Some(response), _) => collect(response).await,
+            (None, request) => collect(request.await.expect("no error")).await,
+        };
+        assert_eq!((&*first.body, &*second.body), ("x", "x"), "{is_before}");
+        assert_eq!(origin.calls(), 1, "{is_before}");
+        assert!(send(&service, get("/a")).await.is_hit());
+        let stats = layer.handle().stats();
+        assert_eq!((stats.stores, stats.in_flight.fills), (1, 0), "{is_before}");
+    }
 }

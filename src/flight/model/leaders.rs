@@ -243,3 +243,30 @@ fn an_exempt_leader_leaves_while_two_requests_enter() {
         assert_eq!(flights.len(), 0, "no flight is leaked");
     });
 }
+
+/// A request may join while the leader, whose response is stored, closes its flight without an
+/// outcome.
+#[test]
+fn a_flight_is_closed_unfollowed_while_two_requests_enter() {
+    loom::model(|| {
+        let flights = Table::default();
+        let leader = lead(&flights, 1);
+        let leaving = thread::spawn(move || {
+            if !leader.close_unfollowed(&key()) {
+                leader.publish(FlightOutcome::Shared(Arc::new(())));
+            }
+        });
+        let table = flights.clone();
+        let entering = thread::spawn(move || follow_and_wait(&table));
+        let own = follow_and_wait(&flights);
+        leaving.join().expect("no panic");
+        for waiting in [own, entering.join().expect("no panic")]
+            .into_iter()
+            .flatten()
+        {
+            let (outcome, _) = waiting.finish();
+            assert!(matches!(outcome, FlightOutcome::Shared(_)));
+        }
+        assert_eq!(flights.len(), 0, "no flight is leaked");
+    });
+}

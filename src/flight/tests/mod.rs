@@ -422,3 +422,39 @@ fn a_call_that_begins_knows_of_followers_under_another_fence() {
         );
     }
 }
+
+/// Promise: no follower waits for an outcome that does not come.
+#[test]
+fn a_flight_is_closed_unfollowed_only_where_no_request_waits() {
+    let flights = Flights::default();
+    let followed = lead(&flights, 1, 0);
+    // One that has left may have been replaced by one that waits.
+    drop(follow(&flights));
+    assert!(!followed.close_unfollowed(&key()));
+    assert_eq!(flights.len(), 1);
+    drop(followed);
+    let paced = lead(&flights, 1, 0);
+    for paced_key in [key(), CacheKey::for_path("/a").with_variant(7)] {
+        let mut place = flights.place(paced_key, Precedence::ForAll);
+        let limit = PlaceLimit {
+            at_first: 1,
+            doubling_time: Duration::from_secs(10),
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(place.poll(limit, at(0), &mut cx).is_ready());
+        assert!(!paced.close_unfollowed(&paced_key));
+        assert_eq!(flights.len(), 1);
+    }
+    drop(paced);
+    let alone = lead(&flights, 1, 0);
+    let before = flights.completed_fills(&key());
+    assert!(alone.close_unfollowed(&key()));
+    let after = flights.completed_fills(&key());
+    assert_eq!(
+        (flights.len(), after),
+        (0, before + 1),
+        "it is looked up again"
+    );
+    drop(alone);
+    assert_eq!(flights.completed_fills(&key()), after, "it ends once");
+}
