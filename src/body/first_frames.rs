@@ -32,12 +32,6 @@ pub(super) enum Rest<B: Body> {
     More(Pin<Box<OriginBody<B>>>),
 }
 
-/// A body that was there at once.
-pub(crate) struct WholeBody {
-    pub(crate) data: Bytes,
-    pub(crate) trailers: Option<HeaderMap>,
-}
-
 impl<B: Body<Data = Bytes>> FirstFrames<B> {
     /// Polls a body as often as it has a frame. It has to be polled again if there is more to come:
     /// no task is woken for it yet.
@@ -58,28 +52,24 @@ impl<B: Body<Data = Bytes>> FirstFrames<B> {
         matches!(self.rest, Rest::Panicked)
     }
 
-    /// The body, if it is whole, and has at most one chunk.
-    pub(crate) fn into_whole(self) -> Result<WholeBody, Self> {
-        match self {
-            Self {
-                chunks: [data, None],
-                rest: Rest::Ended(trailers),
-            } => {
-                let data = data.unwrap_or_default();
-                Ok(WholeBody { data, trailers })
+    /// The length of the body, if it is whole, and has at most one chunk.
+    pub(crate) fn whole_length(&self) -> Option<u64> {
+        match (&self.chunks, &self.rest) {
+            ([chunk, None], Rest::Ended(_)) => {
+                Some(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))
             }
-            other => Err(other),
+            _ => None,
         }
     }
-}
 
-impl<B: Body> From<WholeBody> for FirstFrames<B> {
-    fn from(whole: WholeBody) -> Self {
-        let data = Some(whole.data).filter(|data| !data.is_empty());
-        Self {
-            chunks: [data, None],
-            rest: Rest::Ended(whole.trailers),
-        }
+    /// The content and the trailers of a body that is whole, and has at most one chunk.
+    pub(crate) fn into_whole(self) -> (Bytes, Option<HeaderMap>) {
+        let [chunk, _] = self.chunks;
+        let trailers = match self.rest {
+            Rest::Ended(trailers) => trailers,
+            Rest::Failed(_) | Rest::Panicked | Rest::More(_) => None,
+        };
+        (chunk.unwrap_or_default(), trailers)
     }
 }
 

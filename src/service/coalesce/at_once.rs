@@ -6,10 +6,10 @@
 
 use std::task::{Context, Poll, Waker};
 
-use http::{Response, response};
+use bytes::Bytes;
+use http::{HeaderMap, Response, response};
 
 use crate::backend::Backend;
-use crate::body::first_frames::WholeBody;
 use crate::body::kept_chunks::own;
 use crate::body::response::ResponseBody;
 use crate::error::panics::{Panicked, catch};
@@ -25,42 +25,38 @@ use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
 /// The least number of bytes that a chunk takes in the budget beside its own.
 const MIN_BOOKKEEPING: u64 = 96;
 
-/// A body that is there at once, and may be stored.
-pub(super) struct AtOnce<F> {
-    whole: WholeBody,
+/// A response that is stored with a body that is there at once.
+pub(super) struct Admitted<F> {
     storable: Box<Storable<F>>,
     fence: F,
     share: BudgetShare,
 }
 
-impl<F: Clone> AtOnce<F> {
-    /// Takes a share of the budget for a body that can be stored. If it cannot, it is returned: the
-    /// usual way of a body refuses it.
+impl<F: Clone> Admitted<F> {
+    /// Admits a response with a body of this length. An error returns it: the usual way of a body
+    /// refuses it.
     pub(super) fn new<B: Backend<Fence = F>>(
         state: &LayerState<B>,
-        whole: WholeBody,
+        length: u64,
         storable: Box<Storable<F>>,
-    ) -> Result<Self, (WholeBody, Box<Storable<F>>)> {
-        let length = whole.data.len() as u64;
+    ) -> Result<Self, Box<Storable<F>>> {
         let is_announced = storable.length.is_none_or(|announced| announced == length);
-        let is_small = length <= state.max_stored_body();
-        if let Ok(fence) = storable.fence.clone()
-            && storable.merge.is_none()
-            && is_announced
-            && is_small
-        {
-            let share = state.buffer_share();
-            let taken = length.saturating_add(MIN_BOOKKEEPING.max(length / 16));
-            if share.may_store(length) && share.try_reserve(taken) {
-                return Ok(Self {
-                    whole,
-                    storable,
-                    fence,
-                    share,
-                });
+        let is_whole = storable.merge.is_none() && is_announced;
+        match storable.fence.clone() {
+            Ok(fence) if is_whole && length <= state.max_stored_body() => {
+                let share = state.buffer_share();
+                let taken = length.saturating_add(MIN_BOOKKEEPING.max(length / 16));
+                match share.may_store(length) && share.try_reserve(taken) {
+                    true => Ok(Self {
+                        storable,
+                        fence,
+                        share,
+                    }),
+                    false => Err(storable),
+                }
             }
+            _ => Err(storable),
         }
-        Err((whole, storable))
     }
 }
 
@@ -68,16 +64,16 @@ impl<F: Clone> AtOnce<F> {
 pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
-    at_once: AtOnce<B::Fence>,
+    (data, trailers): (Bytes, Option<HeaderMap>),
+    admitted: Admitted<B::Fence>,
     leader: Option<SharedLeader<B::Fence>>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
-    let AtOnce {
-        whole: WholeBody { data, trailers },
+    let Admitted {
         storable,
         fence,
         share,
-    } = at_once;
+    } = admitted;
     let content = share.count_stored(own(data));
     let (key, called) = (storable.draft.key, storable.draft.called);
     let entry = NewEntry::new(state, storable.draft, fence, &content, trailers.clone());

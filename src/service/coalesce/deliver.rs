@@ -20,7 +20,7 @@ use crate::service::respond::Responder;
 use crate::service::store_fill::{LateRefusal, capture, commit};
 use crate::state::LayerState;
 
-use super::at_once::{AtOnce, deliver_at_once};
+use super::at_once::{Admitted, deliver_at_once};
 use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
 
 /// Delivers a response to its client alone, outside of a runtime: captured for the store as the
@@ -45,7 +45,7 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
     (content, trailers): (StoredContent, Option<HeaderMap>),
-    storable: Box<Storable<B::Fence>>,
+    storable: Storable<B::Fence>,
 ) -> Response<ResponseBody<Res>> {
     let state = delivery.state;
     let late = LateRefusal::default();
@@ -55,7 +55,7 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
         trailers,
         share: Arc::new(state.buffer_share()),
     };
-    commit(state, *storable, Ok(whole), late.clone());
+    commit(state, storable, Ok(whole), late.clone());
     let cut = delivery.finish_head(&mut head, late.get());
     Response::from_parts(head, cut.unwrap_or(body))
 }
@@ -89,15 +89,16 @@ pub(crate) fn deliver<B: Backend, Res: InnerBody>(
     if first.has_panicked() {
         state.shared.background.report_panic();
     }
-    match first.into_whole() {
-        Ok(whole) => match AtOnce::new(state, whole, storable) {
-            Ok(at_once) => deliver_at_once(delivery, head, at_once, leader),
-            Err((whole, storable)) => {
-                deliver_streaming(delivery, head, whole.into(), storable, (leader, runtime))
+    let storable = match first.whole_length() {
+        None => storable,
+        Some(length) => match Admitted::new(state, length, storable) {
+            Err(storable) => storable,
+            Ok(admitted) => {
+                return deliver_at_once(delivery, head, first.into_whole(), admitted, leader);
             }
         },
-        Err(first) => deliver_streaming(delivery, head, first, storable, (leader, runtime)),
-    }
+    };
+    deliver_streaming(delivery, head, first, storable, (leader, runtime))
 }
 
 /// Delivers a response whose body streams to its readers and into the store.

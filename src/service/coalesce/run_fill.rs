@@ -178,7 +178,7 @@ fn conclude<B: Backend, Res: InnerBody>(
     }
     match (body.as_stored(), runtime) {
         (Some(confirmed), runtime) if leader.is_none() || runtime.is_none() => {
-            deliver_confirmed(delivery, head, confirmed, storable)
+            deliver_confirmed(delivery, head, confirmed, *storable)
         }
         (_, Some(runtime)) => deliver(delivery, head, body, storable, (leader, runtime)),
         (_, None) => deliver_captured(delivery, head, body, storable),
