@@ -10,7 +10,9 @@ use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::pacing::{Place, Precedence, RefreshFields, RefreshRules, Refreshing};
+use super::pacing::{
+    OtherRefreshes, Place, Precedence, RefreshFields, RefreshRules, Refreshing, ShortRefresh,
+};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
@@ -139,18 +141,21 @@ impl<F, H> Flights<F, H> {
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
     ///
     /// It takes the place of the current flight, and has the takeover timeout as it is: it is for
-    /// no request that has waited for others. The fields with which it is to be made come with it:
-    /// `proven` is called for those of the proven request, under the lock of the table.
+    /// no request that has waited for others. The fields with which it is to be made come with it.
+    /// The functions in `others` are called under the lock of the table.
     pub(crate) fn lead_refresh(
         &self,
         key: CacheKey,
         fence: F,
         rules: RefreshRules,
-        proven: impl FnOnce() -> Option<Refreshing>,
+        others: OtherRefreshes<
+            impl FnOnce() -> Option<Refreshing>,
+            impl FnOnce() -> Option<ShortRefresh>,
+        >,
     ) -> Option<(Leader<F, H>, RefreshFields)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
-        let (request, fields) = maps.refreshes.choose_request(&key, rules, proven)?;
+        let (request, fields) = maps.refreshes.choose_request(&key, rules, others)?;
         let id = next_id();
         let begun = (request, fields);
         maps.refreshes.begin(key, id, begun, join_rules.now);

@@ -21,7 +21,7 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 use crate::state::noted_requests::RequestDigest;
-use crate::state::proven_requests::Proof;
+use crate::state::proven_requests::{CallFields, Proof};
 
 use super::request::route::RequestKey;
 
@@ -242,7 +242,7 @@ impl<F> Miss<F> {
         Box::new(Fill {
             miss: self,
             key,
-            is_replay: false,
+            fields: CallFields::Own,
         })
     }
 }
@@ -251,8 +251,8 @@ impl<F> Miss<F> {
 pub(crate) struct Fill<F> {
     pub(crate) miss: Miss<F>,
     pub(crate) key: RequestKey,
-    /// Whether the call is made with the fields of an earlier request.
-    pub(crate) is_replay: bool,
+    /// The fields that the call is made with.
+    pub(crate) fields: CallFields,
 }
 
 impl<F> Fill<F> {
@@ -260,7 +260,7 @@ impl<F> Fill<F> {
     /// directives, or forbids to store its response, or the cache has chosen its fields.
     pub(crate) fn is_forced(&self) -> bool {
         let directives = &self.key.directives;
-        self.is_replay || directives.no_store || !directives.accept_stale()
+        self.fields.replay().is_some() || directives.no_store || !directives.accept_stale()
     }
 }
 
@@ -305,10 +305,8 @@ pub(crate) struct Draft {
     pub(crate) called: Moment,
     /// The kind of the request.
     pub(crate) kind: RequestKind,
-    /// Whether it is refreshed while it is used.
-    pub(crate) has_stale_window: bool,
-    /// The proof that its request is a good one, if it is stored.
-    pub(crate) proof: Proof,
+    /// What is noted of its request once it is stored; `None` if it is never refreshed in use.
+    pub(crate) proof: Option<Proof>,
 }
 
 /// Stored parts of a response, with their key.

@@ -12,7 +12,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header::TRAILER;
+use http::header::{CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
@@ -97,7 +97,8 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         existing: fill.miss.replaced_status,
         ..rules.clone()
     };
-    let (is_forced, is_replay) = (fill.is_forced(), fill.is_replay);
+    let (is_forced, fields) = (fill.is_forced(), fill.fields);
+    check_is_alike(&fill, head)?;
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
     let fence = fence
@@ -112,12 +113,9 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let is_for_others = !is_forced && outgoing.is_for_whole();
     // Only a body of unknown length may turn out to be too large.
     let request = (length.is_none() && is_for_others).then(|| state.digest_of(&outgoing.headers));
-    let has_stale_window = grant.has_stale_window();
-    let proof = match has_stale_window {
-        true if is_replay => Proof::Again,
-        true if is_for_others => state.proof((&key, outgoing.kind), &outgoing.headers),
-        _ => Proof::None,
-    };
+    let own = is_for_others.then_some(&outgoing.headers);
+    let proof = || state.proof((&key, outgoing.kind), fields, own);
+    let proof = grant.has_stale_window().then(proof);
     let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
     Ok(Box::new(Storable {
         draft: Draft {
@@ -126,7 +124,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
             lookup_key,
             called: outgoing.at,
             kind: outgoing.kind,
-            has_stale_window,
             proof,
         },
         identity,
@@ -138,6 +135,20 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         request,
         rules,
     }))
+}
+
+/// Refuses the response to a refresh without the fields of a client if it has another status or
+/// media type than the stored one: an origin may go by fields that it does not name in `Vary`.
+fn check_is_alike<F>(fill: &Fill<F>, head: &response::Parts) -> Result<(), Refusal> {
+    let is_bare = fill.fields.replay().is_some_and(|replay| replay.is_bare);
+    let is_alike = |stored: &Arc<StoredResponse>| {
+        let media_type = head.headers.get(CONTENT_TYPE);
+        stored.status() == head.status && stored.headers().get(CONTENT_TYPE) == media_type
+    };
+    match is_bare && !fill.miss.stored_response().is_some_and(is_alike) {
+        true => Err(Refusal::KeepsBetter),
+        false => Ok(()),
+    }
 }
 
 /// Remembers that a response which others may use can be stored, for the keys that it was looked up
@@ -282,8 +293,7 @@ pub(crate) struct NewEntry<F> {
     key: CacheKey,
     lookup_key: CacheKey,
     kind: RequestKind,
-    has_stale_window: bool,
-    proof: Proof,
+    proof: Option<Proof>,
 }
 
 impl<F> NewEntry<F> {
@@ -306,7 +316,6 @@ impl<F> NewEntry<F> {
             key: draft.key,
             lookup_key: draft.lookup_key,
             kind: draft.kind,
-            has_stale_window: draft.has_stale_window,
             proof: draft.proof,
         }
     }
@@ -325,15 +334,14 @@ pub(crate) async fn store<B: Backend>(
         key,
         lookup_key,
         kind,
-        has_stale_window,
         proof,
     } = entry;
     let refusal = put(state, &key, fence, response, now).await;
     if refusal.is_none() {
         let origin = &state.shared.origin;
         origin.failures.forget(NotedKey::new(&lookup_key, kind));
-        if has_stale_window {
-            origin.proven.note_stored((&key, kind), cost, proof);
+        if let Some(proof) = proof {
+            origin.proven.note_stored((&key, kind), (now, cost), proof);
         }
     }
     refusal

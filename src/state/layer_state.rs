@@ -19,9 +19,12 @@ use crate::stats::{Counters, Event};
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
-use super::noted_requests::{RequestDigest, RequestDigester};
+use super::noted_requests::{NotedKey, RequestDigest, RequestDigester};
+use super::origin_failures::Backoff;
 use super::origin_failures::OriginFailures;
-use super::proven_requests::{FoundRequest, Proof, ProvenRequest, ProvenRequests};
+use super::proven_requests::{
+    CallFields, FoundRequest, Proof, ProvenRequest, ProvenRequests, ShortRefreshes,
+};
 use super::shared_head::SharedHead;
 use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableRequests;
@@ -175,15 +178,44 @@ impl<B: Backend> LayerState<B> {
         proven.find(key, now, self.config.failure_backoff)
     }
 
-    /// What the response to a request with these fields says of them, if it is stored.
-    pub(crate) fn proof(&self, key: (&CacheKey, RequestKind), fields: &HeaderMap) -> Proof {
-        let proven = &self.shared.origin.proven;
-        if !proven.is_wanted(key, self.now(), self.config.failure_backoff) {
-            return Proof::None;
+    /// The short refreshes of a key that there may be with the fields of a request: none if one of
+    /// its own has failed, or has hung lately.
+    pub(crate) fn short_refreshes(
+        &self,
+        (key, kind): (&CacheKey, RequestKind),
+        request: RequestDigest,
+        now: Moment,
+    ) -> Option<ShortRefreshes> {
+        let OriginState {
+            failures, proven, ..
+        } = &self.shared.origin;
+        let noted = NotedKey::new(key, kind);
+        if failures.backoff(noted, now, || request) == Backoff::Holds
+            || failures.has_hung((noted, request), now)
+        {
+            return None;
         }
-        let digest = self.digest_of(fields);
-        ProvenRequest::new(fields, &self.config.credential_fields, digest)
-            .map_or(Proof::None, Proof::New)
+        proven.short_refreshes((key, kind), now, self.config.failure_backoff)
+    }
+
+    /// What the response to a call says of its fields, if it is stored. Those of its request may be
+    /// the proven ones from then on, if it is its `own`, and the key has no others of use.
+    pub(crate) fn proof(
+        &self,
+        key: (&CacheKey, RequestKind),
+        fields: CallFields,
+        own: Option<&HeaderMap>,
+    ) -> Proof {
+        let (proven, backoff) = (&self.shared.origin.proven, self.config.failure_backoff);
+        let wanted = own.filter(|_| proven.is_wanted(key, self.now(), backoff));
+        let new = |headers| {
+            let digest = self.digest_of(headers);
+            ProvenRequest::new(headers, &self.config.credential_fields, digest)
+        };
+        Proof {
+            fields,
+            new: wanted.and_then(new),
+        }
     }
 
     /// Counts an event.

@@ -22,13 +22,18 @@ const UNREACHABLE: u8 = 2;
 /// A refresh was started, and has stored nothing yet.
 const REFRESH: u8 = 4;
 
+/// The time for which a refresh that has hung is noted.
+const HUNG_TTL: Duration = Duration::from_secs(60);
+
 /// What recent failures mean for a refresh by a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Backoff {
     /// There are none.
     None,
     /// They are those of a few other requests, and say nothing of this one.
     OfOthers,
+    /// They are those of so many other requests that this one would fail, too.
+    OfMany,
     /// It would only repeat a refresh that failed, or that is under way.
     Holds,
 }
@@ -37,6 +42,8 @@ pub(crate) enum Backoff {
 #[derive(Debug, Default)]
 pub(crate) struct OriginFailures {
     requests: NotedRequests,
+    /// Those whose refreshes have hung.
+    hung: NotedRequests,
     /// The keys of which a call has failed, for either stale use, as [`USES`] has them.
     failing: [ExpiringSet; 2],
 }
@@ -127,6 +134,16 @@ impl OriginFailures {
         self.requests.shorten(key, request, REFRESH, now, backoff);
     }
 
+    /// Notes that a refresh with these fields was given up without a response.
+    pub(crate) fn note_hung(&self, (key, request): (NotedKey, RequestDigest), now: Moment) {
+        self.hung.note(key, request, REFRESH, now, HUNG_TTL);
+    }
+
+    /// Whether a refresh with these fields has hung lately.
+    pub(crate) fn has_hung(&self, (key, request): (NotedKey, RequestDigest), now: Moment) -> bool {
+        self.hung.find(key, now, || request).alike != 0
+    }
+
     /// What the failures of a key mean for a refresh by a request.
     pub(crate) fn backoff(
         &self,
@@ -135,8 +152,10 @@ impl OriginFailures {
         request: impl FnOnce() -> RequestDigest,
     ) -> Backoff {
         let noted = self.requests.find(key, now, request);
-        if noted.holding() != 0 {
+        if noted.alike != 0 {
             Backoff::Holds
+        } else if noted.holding() != 0 {
+            Backoff::OfMany
         } else if noted.any != 0 {
             Backoff::OfOthers
         } else {

@@ -1,15 +1,35 @@
 //! The fields of a request in few bytes.
 //!
-//! Knows header fields alone. Start at [`CompactFields::new`].
+//! Knows header fields alone. Start at [`ProvenRequest::new`].
 
 use http::header::{CONNECTION, COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::request_kind::CredentialFields;
 use crate::semantics::reuse::is_condition_or_range;
+use crate::state::noted_requests::RequestDigest;
 
 /// The most bytes of a request that are kept.
 const MAX_LENGTH: usize = 2048;
+
+/// A request whose response was stored.
+#[derive(Debug)]
+pub(crate) struct ProvenRequest {
+    pub(super) digest: RequestDigest,
+    pub(super) fields: CompactFields,
+}
+
+impl ProvenRequest {
+    /// Keeps the fields of a request; `None` if they are too long.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        credentials: &CredentialFields,
+        digest: RequestDigest,
+    ) -> Option<Box<Self>> {
+        let fields = CompactFields::new(headers, credentials)?;
+        Some(Box::new(Self { digest, fields }))
+    }
+}
 
 /// Field lines, one behind the other: the lengths of name and value, two bytes each, then both.
 #[derive(Debug)]
@@ -60,14 +80,20 @@ impl CompactFields {
         })
     }
 
-    /// Puts these fields in place of those of another request, apart from those that it keeps.
-    pub(super) fn replace(&self, headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
+    /// Puts these fields, or none, in place of those of another request, apart from those that it
+    /// keeps.
+    pub(super) fn replace(
+        &self,
+        headers: &mut HeaderMap,
+        with_these: bool,
+        keeps: impl Fn(&HeaderName) -> bool,
+    ) {
         for (name, value) in std::mem::take(headers).iter() {
             if keeps(name) {
                 headers.append(name, value.clone());
             }
         }
-        for (name, value) in self.lines() {
+        for (name, value) in self.lines().filter(|_| with_these) {
             let name = HeaderName::from_bytes(name);
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
@@ -115,7 +141,7 @@ mod tests {
         all.insert("x-secret", secret);
         let fields = CompactFields::new(&all, &credentials).expect("short");
         let mut replaced = headers(&[("host", "b"), ("accept", "c"), ("cookie", "b=2")]);
-        fields.replace(&mut replaced, |name| *name == HOST);
+        fields.replace(&mut replaced, true, |name| *name == HOST);
         assert_eq!(replaced, headers(&[&[("host", "b")], &kept[..]].concat()));
     }
 

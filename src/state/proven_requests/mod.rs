@@ -5,137 +5,48 @@
 //! hangs or fails, and a client that sends many requests of that sort would keep content stale. A
 //! refresh with the fields of a proven request brings a response whatever others send.
 //!
+//! That request may have been a stranger's, and hang later. So there is a second one, of which no
+//! client has a part: it has none but the fields that select the stored response.
+//!
 //! Cookies and credentials are not kept: they are for their own client. So the response is one that
 //! a client without them gets. If it is of no use, the next try is made with those of the request
-//! that was answered, and so on by turns. The response is judged in either case as one to the kind
-//! of request that was answered.
+//! that was answered. The response is judged in either case as one to the kind of request that was
+//! answered.
 //!
-//! The request of a key stays the same as long as it brings responses. After two tries without one,
-//! it is replaced by the next request whose response is stored.
+//! | tried | with the fields of | cookies and credentials |
+//! |---|---|---|
+//! | first | the request that was stored | none |
+//! | second | no request | none |
+//! | third | the request that was stored | of the request that was answered |
+//! | fourth | no request | the same |
+//!
+//! One that brings a response is kept; one that does not makes way for the next, at once if it was
+//! answered, after a rest else. After two tries without a response, the request is replaced by the
+//! next one whose response is stored.
+//!
+//! A try that was answered in time, with a response of no use, shows that the inner service is
+//! well. Then requests that were answered may make [short refreshes](ShortRefreshes).
 //!
 //! Knows keys, kinds of requests and header fields. Start at [`ProvenRequests::find`].
 
+mod entry;
 mod fields;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-
-use http::header::{COOKIE, HOST};
-use http::{HeaderMap, HeaderName};
 
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::request_kind::{CredentialFields, RequestKind};
+use crate::semantics::request_kind::RequestKind;
 
-use self::fields::CompactFields;
-use super::noted_requests::{RequestDigest, digest_of};
+pub(crate) use self::entry::{CallFields, FoundRequest, Proof, ShortRefreshes};
+pub(crate) use self::fields::ProvenRequest;
+
+use self::entry::Entry;
+use super::noted_requests::digest_of;
 
 const SETS: usize = 512;
 const WAYS: usize = 4;
-/// The number of successes that keep an entry in its place against new ones.
-const MAX_USES: u8 = 3;
-
-/// A request whose response was stored.
-#[derive(Debug)]
-pub(crate) struct ProvenRequest {
-    digest: RequestDigest,
-    fields: CompactFields,
-}
-
-impl ProvenRequest {
-    /// Keeps the fields of a request; `None` if they are too long.
-    pub(crate) fn new(
-        headers: &HeaderMap,
-        credentials: &CredentialFields,
-        digest: RequestDigest,
-    ) -> Option<Box<Self>> {
-        let fields = CompactFields::new(headers, credentials)?;
-        Some(Box::new(Self { digest, fields }))
-    }
-}
-
-/// The request of a key, as a refresh may be made with it.
-#[derive(Clone, Debug)]
-pub(crate) struct FoundRequest {
-    request: Arc<ProvenRequest>,
-    /// The time that its response usually takes.
-    pub(crate) cost: Duration,
-    /// Whether it is made with the cookies and credentials of the request that was answered.
-    keeps_personal_fields: bool,
-}
-
-impl FoundRequest {
-    /// The digest of all of its fields.
-    pub(crate) fn digest(&self) -> RequestDigest {
-        self.request.digest
-    }
-
-    /// Gives another request for the same key these fields in place of its own. Its host stays, and
-    /// its cookies and credentials may.
-    pub(crate) fn replace_fields(&self, headers: &mut HeaderMap, credentials: &CredentialFields) {
-        let is_personal = |name: &HeaderName| *name == COOKIE || credentials.contains(name);
-        self.request.fields.replace(headers, |name| {
-            *name == HOST || self.keeps_personal_fields && is_personal(name)
-        });
-    }
-}
-
-/// What a stored response says of the fields of its request.
-#[derive(Debug)]
-pub(crate) enum Proof {
-    /// Nothing of use.
-    None,
-    /// Refreshes may be made with these fields.
-    New(Box<ProvenRequest>),
-    /// The fields of the proven request are still good.
-    Again,
-}
-
-#[derive(Debug)]
-struct Entry {
-    key: CacheKey,
-    kind: RequestKind,
-    found: FoundRequest,
-    /// When it was tried last, and how often, since it has brought a response.
-    tried: Option<Moment>,
-    tries: u32,
-    /// Successes, which make way for new entries one by one.
-    uses: u8,
-}
-
-/// The shortest time from one try to the next.
-const MIN_REST: Duration = Duration::from_secs(1);
-
-impl Entry {
-    fn is_of(&self, (key, kind): (&CacheKey, RequestKind)) -> bool {
-        self.key == *key && self.kind == kind
-    }
-
-    /// Whether it was tried so lately that its response may still come, or within `backoff`.
-    fn rests(&self, now: Moment, backoff: Duration) -> bool {
-        let usual = self.found.cost.saturating_mul(2);
-        let rest = backoff.max(usual).max(MIN_REST);
-        self.tried.is_some_and(|tried| now.since(tried) < rest)
-    }
-
-    fn note_tried(&mut self, now: Moment) {
-        self.tried = Some(now);
-        self.tries = self.tries.saturating_add(1);
-        self.found.keeps_personal_fields ^= true;
-    }
-
-    fn note_stored(&mut self, cost: Duration, is_own: bool) {
-        if is_own && self.tried.take().is_some() {
-            // As it was tried this time.
-            self.found.keeps_personal_fields ^= true;
-            self.tries = 0;
-        }
-        self.uses = self.uses.saturating_add(1).min(MAX_USES);
-        // One slow response makes no request slow: it may be due to other fields.
-        let usual = &mut self.found.cost;
-        *usual = cost.min(usual.saturating_mul(7).saturating_add(cost) / 8);
-    }
-}
 
 type Set = Mutex<[Option<Box<Entry>>; WAYS]>;
 
@@ -170,16 +81,40 @@ impl ProvenRequests {
         now: Moment,
         backoff: Duration,
     ) -> Option<FoundRequest> {
-        let find = |entry: &mut Entry| {
-            let may_be_tried = !entry.rests(now, backoff);
-            may_be_tried.then(|| entry.found.clone())
-        };
-        self.with_entry(key, find).flatten()
+        self.with_entry(key, |entry| entry.find(now, backoff))
+            .flatten()
+    }
+
+    /// The short refreshes that there may be of a key, if the inner service is known to be well.
+    pub(crate) fn short_refreshes(
+        &self,
+        key: (&CacheKey, RequestKind),
+        now: Moment,
+        backoff: Duration,
+    ) -> Option<ShortRefreshes> {
+        self.with_entry(key, |entry| entry.short_refreshes(now, backoff))
+            .flatten()
     }
 
     /// Notes that a refresh with the request of a key begins.
     pub(crate) fn note_tried(&self, key: (&CacheKey, RequestKind), now: Moment) {
         self.with_entry(key, |entry| entry.note_tried(now));
+    }
+
+    /// Notes that a short refresh of a key begins.
+    pub(crate) fn note_short(&self, key: (&CacheKey, RequestKind)) {
+        self.with_entry(key, Entry::note_short);
+    }
+
+    /// Notes that a refresh with the request of a key has ended in the usual time. If nothing is
+    /// stored by now, or soon, it was of no use, and shows that the inner service is well.
+    pub(crate) fn note_answered(
+        &self,
+        key: (&CacheKey, RequestKind),
+        now: Moment,
+        is_failure: bool,
+    ) {
+        self.with_entry(key, |entry| entry.note_answered(now, is_failure));
     }
 
     /// Whether a key has no request, or one that was tried twice without a response.
@@ -189,37 +124,32 @@ impl ProvenRequests {
         now: Moment,
         backoff: Duration,
     ) -> bool {
-        let is_useless = |entry: &mut Entry| entry.tries >= 2 && !entry.rests(now, backoff);
+        let is_useless = |entry: &mut Entry| entry.is_useless(now, backoff);
         self.with_entry(key, is_useless).unwrap_or(true)
     }
 
-    /// Notes that a response to a request of this kind is stored, which took `cost`.
+    /// Notes that the response to a call is stored, which took `cost`.
     pub(crate) fn note_stored(
         &self,
         (key, kind): (&CacheKey, RequestKind),
-        cost: Duration,
-        proof: Proof,
+        (now, cost): (Moment, Duration),
+        Proof { fields, new }: Proof,
     ) {
-        let is_own = matches!(proof, Proof::Again);
-        let Proof::New(request) = proof else {
-            self.with_entry((key, kind), |entry| entry.note_stored(cost, is_own));
+        let Some(request) = new else {
+            let note = |entry: &mut Entry| entry.note_stored(fields, now, cost);
+            self.with_entry((key, kind), note);
             return;
         };
         let sets = || (0..SETS).map(|_| Set::default()).collect();
         let mut ways = lock(Self::set(self.0.get_or_init(sets), (key, kind)));
         let way = way_for(&mut ways, (key, kind));
-        ways[way] = Some(Box::new(Entry {
-            key: *key,
-            kind,
-            found: FoundRequest {
-                request: request.into(),
-                cost,
-                keeps_personal_fields: false,
-            },
-            tried: None,
-            tries: 0,
-            uses: 0,
-        }));
+        match &mut ways[way] {
+            Some(entry) if entry.is_of((key, kind)) => {
+                entry.replace_request(request);
+                entry.note_stored(fields, now, cost);
+            }
+            other => *other = Some(Box::new(Entry::new((key, kind), request, cost))),
+        }
     }
 }
 
@@ -234,12 +164,12 @@ fn way_for(ways: &mut [Option<Box<Entry>>; WAYS], key: (&CacheKey, RequestKind))
     let rank = |way: &Option<Box<Entry>>| match way {
         Some(entry) if entry.is_of(key) => 0,
         None => 1,
-        Some(entry) => 2 + entry.uses,
+        Some(entry) => 2 + entry.uses(),
     };
     let way = (0..WAYS).min_by_key(|way| rank(&ways[*way])).unwrap_or(0);
     let least = rank(&ways[way]).saturating_sub(2);
     for entry in ways.iter_mut().flatten() {
-        entry.uses = entry.uses.saturating_sub(least);
+        entry.take_uses(least);
     }
     way
 }
@@ -248,9 +178,11 @@ fn way_for(ways: &mut [Option<Box<Entry>>; WAYS], key: (&CacheKey, RequestKind))
 mod tests {
     use std::time::SystemTime;
 
-    use http::HeaderValue;
+    use http::header::{ACCEPT, ACCEPT_LANGUAGE, COOKIE, HOST};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
+    use crate::semantics::request_kind::CredentialFields;
     use crate::semantics::request_kind::RequestKind::{Plain, WithCookies};
     use crate::state::noted_requests::RequestDigester;
 
@@ -260,41 +192,63 @@ mod tests {
         Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
     }
 
-    fn request(number: u16) -> Proof {
+    fn request(number: u16) -> Option<Box<ProvenRequest>> {
         let headers = HeaderMap::from_iter([
             (HOST, HeaderValue::from_static("a")),
             (HeaderName::from_static("x-number"), number.into()),
         ]);
         let digest = RequestDigester::default().digest(b"", &headers);
-        let kept = ProvenRequest::new(&headers, &CredentialFields::default(), digest);
-        Proof::New(kept.expect("short"))
+        ProvenRequest::new(&headers, &CredentialFields::default(), digest)
     }
 
-    /// The number of the request that is found, and whether it has a cookie of its client.
+    /// Notes that a response is stored, at once.
+    fn note(
+        table: &ProvenRequests,
+        key: (&CacheKey, RequestKind),
+        fields: CallFields,
+        new: Option<Box<ProvenRequest>>,
+    ) {
+        table.note_stored(key, (at(0), Duration::ZERO), Proof { fields, new });
+    }
+
+    /// The number of the request that is found, if it has one, and whether it has a cookie of its
+    /// client.
     fn find(
         table: &ProvenRequests,
         key: (&CacheKey, RequestKind),
         second: u64,
-    ) -> Option<(u16, bool)> {
+    ) -> Option<(Option<u16>, bool)> {
         let found = table.find(key, at(second), BACKOFF)?;
+        let odd = HeaderName::from_static("x-odd");
+        let language = HeaderValue::from_static("de");
         let mut headers = HeaderMap::from_iter([
             (HOST, HeaderValue::from_static("b")),
             (COOKIE, HeaderValue::from_static("c")),
-            (
-                HeaderName::from_static("x-odd"),
-                HeaderValue::from_static("d"),
-            ),
+            (ACCEPT_LANGUAGE, language.clone()),
+            (odd.clone(), HeaderValue::from_static("d")),
         ]);
-        found.replace_fields(&mut headers, &CredentialFields::default());
-        assert_eq!(
-            (&headers[HOST], headers.get("x-odd")),
-            (&HeaderValue::from_static("b"), None)
-        );
-        let number = headers["x-number"].to_str().expect("text");
-        Some((
-            number.parse().expect("a number"),
-            headers.contains_key(COOKIE),
-        ))
+        let selects = |name: &HeaderName| *name == ACCEPT_LANGUAGE;
+        found.replace_fields(&mut headers, &CredentialFields::default(), selects);
+        assert_eq!(headers[HOST], "b");
+        assert!(!headers.contains_key(odd));
+        let number = headers.get("x-number").map(|number| {
+            let number = number.to_str().expect("text");
+            number.parse().expect("a number")
+        });
+        // Without others it has those that select, and accepts all.
+        let few = [ACCEPT_LANGUAGE, ACCEPT].map(|name| headers.get(name).cloned());
+        let expected = match number {
+            Some(_) => [None, None],
+            None => [Some(language), Some(HeaderValue::from_static("*/*"))],
+        };
+        assert_eq!(few, expected);
+        Some((number, headers.contains_key(COOKIE)))
+    }
+
+    /// The fields with which the request that is found at a time is made.
+    fn fields(table: &ProvenRequests, key: (&CacheKey, RequestKind), second: u64) -> CallFields {
+        let found = table.find(key, at(second), BACKOFF);
+        CallFields::Replay(found.expect("a request").replay)
     }
 
     #[test]
@@ -304,8 +258,8 @@ mod tests {
         let key = (&path, Plain);
         let is_wanted = |second| table.is_wanted(key, at(second), BACKOFF);
         assert!(is_wanted(0) && find(&table, key, 0).is_none());
-        table.note_stored(key, Duration::ZERO, request(1));
-        assert_eq!(find(&table, key, 0), Some((1, false)));
+        note(&table, key, CallFields::Own, request(1));
+        assert_eq!(find(&table, key, 0), Some((Some(1), false)));
         assert_eq!(find(&table, (&path, WithCookies), 0), None);
         assert_eq!(find(&table, (&CacheKey::for_path("/b"), Plain), 0), None);
         // Without a response it rests for the backoff, then is tried in the other way.
@@ -313,60 +267,157 @@ mod tests {
         assert_eq!((find(&table, key, 14), is_wanted(14)), (None, false));
         assert_eq!(
             (find(&table, key, 15), is_wanted(15)),
-            (Some((1, true)), false)
+            (Some((None, false)), false)
         );
+        let bare = fields(&table, key, 15);
         table.note_tried(key, at(20));
-        table.note_stored(key, Duration::ZERO, Proof::None);
+        note(&table, key, CallFields::Own, None);
         assert_eq!(find(&table, key, 24), None, "another's response");
-        table.note_stored(key, Duration::ZERO, Proof::Again);
+        // As it has brought a response, so it is made again.
+        note(&table, key, bare, None);
         assert_eq!(
             (find(&table, key, 24), is_wanted(30)),
-            (Some((1, true)), false)
+            (Some((None, false)), false)
         );
         for second in [30, 40] {
             table.note_tried(key, at(second));
         }
         assert_eq!((is_wanted(44), is_wanted(45)), (false, true));
-        table.note_stored(key, Duration::ZERO, request(2));
+        note(&table, key, CallFields::Own, request(2));
         assert_eq!(
             (find(&table, key, 45), is_wanted(90)),
-            (Some((2, false)), false)
+            (Some((Some(2), false)), false)
         );
+    }
+
+    #[test]
+    fn cookies_and_no_others_are_kept_in_the_second_half_of_the_tries() {
+        let table = ProvenRequests::default();
+        let path = CacheKey::for_path("/a");
+        let key = (&path, WithCookies);
+        note(&table, key, CallFields::Own, request(1));
+        let all = [
+            (Some(1), false),
+            (None, false),
+            (Some(1), true),
+            (None, true),
+        ];
+        // At once, where they are answered; after a rest, where they are not, or fail; and after
+        // all of them.
+        for (answer, pause) in [(None, 5), (Some(true), 5), (Some(false), 1)] {
+            let table = ProvenRequests::default();
+            note(&table, key, CallFields::Own, request(1));
+            let mut second = 100;
+            for expected in all {
+                assert_eq!(find(&table, key, second), Some(expected), "{answer:?}");
+                table.note_tried(key, at(second));
+                if let Some(is_failure) = answer {
+                    table.note_answered(key, at(second), is_failure);
+                }
+                let pause = if expected == all[3] { 5 } else { pause };
+                assert_eq!(find(&table, key, second + pause - 1), None, "{answer:?}");
+                second += pause;
+            }
+            assert_eq!(find(&table, key, second), Some(all[0]), "{answer:?}");
+        }
+        // One that brings a response is kept.
+        table.note_tried(key, at(0));
+        table.note_tried(key, at(10));
+        let third = fields(&table, key, 20);
+        table.note_tried(key, at(20));
+        note(&table, key, third, None);
+        assert_eq!(find(&table, key, 20), Some(all[2]));
+    }
+
+    #[test]
+    fn short_refreshes_are_for_a_service_that_is_well() {
+        let table = ProvenRequests::default();
+        let path = CacheKey::for_path("/a");
+        let key = (&path, WithCookies);
+        let second = Duration::from_secs(1);
+        let find = |at_second| {
+            let found = table.short_refreshes(key, at(at_second), BACKOFF)?;
+            Some((found.limit, found.timeout))
+        };
+        note(&table, key, CallFields::Own, request(1));
+        let first = fields(&table, key, 100);
+        table.note_tried(key, at(100));
+        assert_eq!(find(100), None, "it hangs");
+        table.note_answered(key, at(101), false);
+        assert_eq!(
+            (find(101), find(130)),
+            (Some((1, second)), Some((1, second)))
+        );
+        assert_eq!(find(131), None, "too long ago");
+        // The more of them bring nothing, the more there may be at once.
+        for (count, limit) in [(31, 1), (1, 2), (31, 2), (1, 4), (1000, 4)] {
+            for _ in 0..count {
+                table.note_short(key);
+            }
+            assert_eq!(find(110), Some((limit, second)), "{count}");
+        }
+        // One that has helped speaks for others, for an hour.
+        let note_at = |at_second, fields| {
+            table.note_stored(
+                key,
+                (at(at_second), Duration::ZERO),
+                Proof { fields, new: None },
+            );
+        };
+        note_at(111, CallFields::OwnShort);
+        assert_eq!(find(112), Some((4, second / 2)));
+        for (seconds, expected) in [(111 + 3599, (4, second / 2)), (111 + 3600, (1, second))] {
+            table.note_answered(key, at(seconds), false);
+            assert_eq!(find(seconds), Some(expected));
+        }
+        // Where the proven request brings a response, they are not needed.
+        note_at(4000, first);
+        table.note_answered(key, at(4000), false);
+        assert_eq!(find(4000), None);
     }
 
     #[test]
     fn one_slow_response_makes_no_request_slow() {
         let table = ProvenRequests::default();
         let path = CacheKey::for_path("/a");
+        let key = (&path, Plain);
         let millis = Duration::from_millis;
-        table.note_stored((&path, Plain), millis(80), request(1));
+        let note = |cost, new| {
+            table.note_stored(
+                key,
+                (at(0), cost),
+                Proof {
+                    fields: CallFields::Own,
+                    new,
+                },
+            )
+        };
+        note(millis(80), request(1));
         for (cost, expected) in [(880, 180), (100, 100), (900, 200), (900, 287)] {
-            table.note_stored((&path, Plain), millis(cost), Proof::None);
-            let found = table
-                .find((&path, Plain), at(0), BACKOFF)
-                .expect("a request");
+            note(millis(cost), None);
+            let found = table.find(key, at(0), BACKOFF).expect("a request");
             assert_eq!(found.cost.as_millis(), expected);
         }
         // It rests for as long as its response may take.
-        table.note_stored((&path, Plain), Duration::from_secs(90), Proof::None);
-        table.note_tried((&path, Plain), at(0));
-        assert_eq!(find(&table, (&path, Plain), 23), None);
-        assert!(find(&table, (&path, Plain), 24).is_some());
+        note(Duration::from_secs(90), None);
+        table.note_tried(key, at(0));
+        assert_eq!(find(&table, key, 23), None);
+        assert!(find(&table, key, 24).is_some());
     }
 
     #[test]
     fn requests_of_many_keys_push_out_none_that_brings_responses() {
         let table = ProvenRequests::default();
         let path = CacheKey::for_path("/a");
-        table.note_stored((&path, Plain), Duration::ZERO, request(1));
+        note(&table, (&path, Plain), CallFields::Own, request(1));
         for number in 0..20_000 {
             let other = CacheKey::for_path(&format!("/{number}"));
-            table.note_stored((&other, Plain), Duration::ZERO, request(2));
+            note(&table, (&other, Plain), CallFields::Own, request(2));
             if number == 0 {
-                table.note_stored((&path, Plain), Duration::ZERO, Proof::None);
+                note(&table, (&path, Plain), CallFields::Own, None);
             }
         }
-        assert_eq!(find(&table, (&path, Plain), 0), Some((1, false)));
+        assert_eq!(find(&table, (&path, Plain), 0), Some((Some(1), false)));
         let sets = table.0.get().expect("made");
         let kept = sets.iter().map(|set| lock(set).iter().flatten().count());
         assert!(kept.sum::<usize>() <= 2048);

@@ -7,6 +7,7 @@ mod cookies;
 mod ended_pages;
 mod exempt;
 mod failures;
+mod fields_of_refreshes;
 mod floods;
 mod hanging_refreshes;
 mod kinds;
