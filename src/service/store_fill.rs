@@ -110,10 +110,10 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
     let length = announced_length(head, body);
-    let is_for_others = !is_forced && outgoing.is_for_whole();
+    let own = (!is_forced && outgoing.is_for_whole()).then_some(&outgoing.headers);
     // Only a body of unknown length may turn out to be too large.
-    let request = (length.is_none() && is_for_others).then(|| state.digest_of(&outgoing.headers));
-    let own = is_for_others.then_some(&outgoing.headers);
+    let unknown = own.filter(|_| length.is_none());
+    let request = unknown.map(|own| state.digest_of(own));
     let proof = || state.proof((&key, outgoing.kind), fields, own);
     let proof = grant.has_stale_window().then(proof);
     let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
