@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64 as StdAtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use super::join_rules::{ByKey, Flight, JoinRules, find_joinable};
+use super::join_rules::{ByKey, Flight, JoinRules, Joinable, find_joinable};
 use super::pacing::Precedence;
 use super::pacing::paced_keys::PacedKeys;
 use super::pacing::refreshes::RefreshesUnderWay;
@@ -148,16 +148,12 @@ impl<F, H> FlightMaps<F, H> {
         key: CacheKey,
         rules: JoinRules,
         decide: impl Fn(&F) -> JoinDecision,
-    ) -> Option<&Flight<F, H>> {
+    ) -> Option<Joinable<'_, F, H>> {
         let shared = self.paced.shared(&key);
-        if let Some(flight) = shared.filter(|flight| flight.can_be_joined(rules, &decide)) {
-            return Some(flight);
-        }
-        find_joinable(&self.current, &self.next, key, rules, &decide).or_else(|| {
-            let of_variant = self.of_variants.get(&key)?;
-            let suits = of_variant.can_be_joined(rules, &decide);
-            suits.then_some(&**of_variant)
-        })
+        shared
+            .and_then(|flight| flight.joinable(rules, &decide))
+            .or_else(|| find_joinable(&self.current, &self.next, key, rules, &decide))
+            .or_else(|| self.of_variants.get(&key)?.joinable(rules, &decide))
     }
 
     /// Adds a flight: as the next one if it has to wait, else in the place of the current one.

@@ -50,16 +50,25 @@ pub(super) fn find_joinable<'f, F, H>(
     key: CacheKey,
     rules: JoinRules,
     decide: impl Fn(&F) -> JoinDecision,
-) -> Option<&'f Flight<F, H>> {
-    let suits = |flight: &&Arc<Flight<F, H>>| flight.can_be_joined(rules, &decide);
+) -> Option<Joinable<'f, F, H>> {
+    let joinable = |flight: &'f Arc<Flight<F, H>>| flight.joinable(rules, &decide);
     let primary_key = key.primary();
     let of_primary_key = || {
-        let flight = current.get(&primary_key).filter(suits)?;
-        (primary_key != key && !flight.announcement.is_published()).then_some(flight)
+        let flight = current.get(&primary_key)?;
+        let may_vary = primary_key != key && !flight.announcement.is_published();
+        may_vary.then(|| joinable(flight)).flatten()
     };
-    let of_key = current.get(&key).filter(suits);
-    let next = || next.get(&key).filter(suits);
-    Some(of_key.or_else(of_primary_key).or_else(next)?)
+    let of_key = current.get(&key).and_then(joinable);
+    let next = || next.get(&key).and_then(joinable);
+    of_key.or_else(of_primary_key).or_else(next)
+}
+
+/// A flight that a request may join.
+pub(super) struct Joinable<'f, F, H> {
+    pub(super) flight: &'f Flight<F, H>,
+    /// What the backend says of the flight's fence. It is asked once: by a second time an
+    /// invalidation could have made another answer of it, which says less of what came before.
+    decision: JoinDecision,
 }
 
 /// A flight that requests can find in the table, or that still has followers.
@@ -137,32 +146,35 @@ impl<F, H> Flight<F, H> {
         let _ = self.call.set(start);
     }
 
-    /// Whether a request may join: the flight is alive and its response cannot be older than a
-    /// write that was answered before the request began.
+    /// This flight, if a request may join: the flight is alive and its response cannot be older
+    /// than a write that was answered before the request began.
     ///
     /// Before the call has begun that is true for every request. Afterwards it takes a fence, and
     /// `decide`, which compares it with the request's own.
-    pub(super) fn can_be_joined(
+    pub(super) fn joinable(
         &self,
         rules: JoinRules,
         decide: &impl Fn(&F) -> JoinDecision,
-    ) -> bool {
+    ) -> Option<Joinable<'_, F, H>> {
         if !self.is_alive(rules) {
-            return false;
+            return None;
         }
         if rules.only_answered && !self.announcement.is_published() {
-            return false;
+            return None;
         }
-        let Some(start) = self.call.get() else {
-            return true;
-        };
-        let is_older = |than: Moment| start.at.monotonic() < than.monotonic();
-        !rules.not_before.is_some_and(is_older) && self.decision(decide) != JoinDecision::Refuse
+        let is_older = |than: Moment| self.has_begun_before(than);
+        if rules.not_before.is_some_and(is_older) {
+            return None;
+        }
+        let decision = (self.fence.as_ref()).map_or(JoinDecision::Refuse, decide);
+        let may_join = decision != JoinDecision::Refuse || self.call.get().is_none();
+        let flight = self;
+        may_join.then_some(Joinable { flight, decision })
     }
 
-    /// What `decide` says of the flight's fence: to refuse, if it has none.
-    fn decision(&self, decide: &impl Fn(&F) -> JoinDecision) -> JoinDecision {
-        self.fence.as_ref().map_or(JoinDecision::Refuse, decide)
+    fn has_begun_before(&self, than: Moment) -> bool {
+        let start = self.call.get();
+        start.is_some_and(|start| start.at.monotonic() < than.monotonic())
     }
 
     /// The stream that the leader and all followers read the body from, made if there is none yet.
@@ -173,35 +185,6 @@ impl<F, H> Flight<F, H> {
     /// Whether the call has begun and has no outcome yet.
     pub(super) fn is_unanswered(&self) -> bool {
         self.call.get().is_some() && !self.announcement.is_published()
-    }
-
-    /// Adds a follower that may join: it reads the body, and the call goes on for its sake.
-    /// `new_stream` makes the stream of the body, if it is the first.
-    ///
-    /// Called under the lock of the table, as `begin_call`.
-    pub(super) fn follow(
-        &self,
-        rules: JoinRules,
-        decide: &impl Fn(&F) -> JoinDecision,
-        new_stream: impl FnOnce() -> BodyStream,
-    ) -> Follower<F, H>
-    where
-        F: Clone,
-    {
-        let decision = self.decision(decide);
-        if decision != JoinDecision::Join {
-            let _ = self.joined_under_other_fence.set(());
-        }
-        // A call that has not begun comes after all invalidations that concern the request.
-        let checks_groups = decision == JoinDecision::CheckGroups && self.call.get().is_some();
-        Follower {
-            flight_id: self.id,
-            time_left: self.time_left(rules),
-            flight_fence: self.fence.clone().filter(|_| checks_groups),
-            listener: self.announcement.follow(),
-            reader: self.stream(new_stream).reader(),
-            driver: self.driver.get().cloned(),
-        }
     }
 
     /// Whether all followers so far have joined under the flight's fence.
@@ -218,6 +201,33 @@ impl<F, H> Flight<F, H> {
             listener: self.announcement.observe(),
             reader: None,
             driver: self.driver.get().cloned(),
+        }
+    }
+}
+
+impl<F: Clone, H> Joinable<'_, F, H> {
+    /// Adds a follower: it reads the body, and the call goes on for its sake. `new_stream` makes
+    /// the stream of the body, if it is the first.
+    ///
+    /// Called under the lock of the table, as `begin_call`.
+    pub(super) fn follow(
+        self,
+        rules: JoinRules,
+        new_stream: impl FnOnce() -> BodyStream,
+    ) -> Follower<F, H> {
+        let Self { flight, decision } = self;
+        if decision != JoinDecision::Join {
+            let _ = flight.joined_under_other_fence.set(());
+        }
+        // A call that has not begun comes after all invalidations that concern the request.
+        let checks_groups = decision == JoinDecision::CheckGroups && flight.call.get().is_some();
+        Follower {
+            flight_id: flight.id,
+            time_left: flight.time_left(rules),
+            flight_fence: flight.fence.clone().filter(|_| checks_groups),
+            listener: flight.announcement.follow(),
+            reader: flight.stream(new_stream).reader(),
+            driver: flight.driver.get().cloned(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Built with `--cfg trc_loom` only. Start at [`explore`].
 
+mod groups;
 mod leaders;
 mod places;
 mod validations;
@@ -122,8 +123,14 @@ struct CacheModel {
     yielded: AtomicUsize,
 }
 
-/// A follower that has not waited yet, with the writes that were yielded when it started.
-type Pending = (usize, Follower<MemoryFence, usize>);
+/// A follower that has not waited yet.
+struct Pending {
+    /// The writes that were yielded when it started.
+    yielded: usize,
+    own: Option<MemoryFence>,
+    follower: Follower<MemoryFence, usize>,
+}
+
 type Step = fn(&CacheModel) -> Option<Pending>;
 
 impl CacheModel {
@@ -149,22 +156,23 @@ impl CacheModel {
         let own = ready(self.backend.fence(None)).expect("memory answers");
         let own = own.expect("memory has fences");
         let join_decision = |fence: &_| self.backend.join_decision(key().resource(), fence, &own);
-        self.fill(
-            yielded,
-            enter(&self.flights, Some(own), None, join_decision),
-        )
+        let entered = enter(&self.flights, Some(own), None, join_decision);
+        self.fill(yielded, Some(own), entered)
     }
 
     /// A request while the backend cannot be reached.
     fn request_without_fence(&self) -> Option<Pending> {
         let yielded = self.yielded.load(Ordering::Acquire);
-        self.fill(
-            yielded,
-            enter(&self.flights, None, None, |_| JoinDecision::Refuse),
-        )
+        let entered = enter(&self.flights, None, None, |_| JoinDecision::Refuse);
+        self.fill(yielded, None, entered)
     }
 
-    fn fill(&self, yielded: usize, entered: Entered<MemoryFence, usize>) -> Option<Pending> {
+    fn fill(
+        &self,
+        yielded: usize,
+        own: Option<MemoryFence>,
+        entered: Entered<MemoryFence, usize>,
+    ) -> Option<Pending> {
         match entered {
             Entered::Leader(leader) => {
                 let _ = leader.begin_call(now());
@@ -173,7 +181,11 @@ impl CacheModel {
                 leader.publish(FlightOutcome::Shared(Arc::new(response)));
                 None
             }
-            Entered::Follower(follower) => Some((yielded, follower)),
+            Entered::Follower(follower) => Some(Pending {
+                yielded,
+                own,
+                follower,
+            }),
             _ => unreachable!("the rules do not ask for this check, and no key is paced"),
         }
     }
@@ -186,9 +198,11 @@ impl CacheModel {
     }
 
     /// Checks a follower's response, once all leaders have left.
-    fn finish(&self, (yielded, follower): Pending) {
-        match ready(follower.wait()).0 {
-            FlightOutcome::Shared(response) => assert_not_older(*response, yielded),
+    fn finish(&self, mut pending: Pending) {
+        let flight_fence = pending.follower.take_flight_fence();
+        match ready(pending.follower.wait()).0 {
+            FlightOutcome::Shared(_) if !self.may_share(flight_fence, pending.own) => {}
+            FlightOutcome::Shared(response) => assert_not_older(*response, pending.yielded),
             other => panic!("the leader had a response, and published {other:?}"),
         }
     }

@@ -83,10 +83,10 @@ impl<F, H> Flights<F, H> {
         let stripe = self.stripes.of_key(&key);
         let mut maps = stripe.lock();
         let is_paced = place.is_some() || maps.paced.contains(&key);
-        if let Some(flight) = maps.joinable(key, rules, &decide)
-            && !(is_paced && flight.is_unanswered())
+        if let Some(joinable) = maps.joinable(key, rules, &decide)
+            && !(is_paced && joinable.flight.is_unanswered())
         {
-            return Entered::Follower(flight.follow(rules, &decide, new_stream));
+            return Entered::Follower(joinable.follow(rules, new_stream));
         }
         let seen = rules.completed_fills;
         if seen.is_some_and(|seen| seen != stripe.completed_fills()) {
@@ -134,8 +134,8 @@ impl<F, H> Flights<F, H> {
         F: Clone,
     {
         let maps = self.stripes.of_key(&key).lock();
-        let flight = maps.joinable(key, rules, &decide)?;
-        Some(flight.follow(rules, &decide, new_stream))
+        let joinable = maps.joinable(key, rules, &decide)?;
+        Some(joinable.follow(rules, new_stream))
     }
 
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
