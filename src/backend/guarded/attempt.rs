@@ -88,8 +88,9 @@ impl<'g> Attempt<'g> {
         let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
         let tells_nothing = outcome.is_none() && matches!(self.limit, TimeLimit::LargeTransfer(_));
         let outcome = outcome.unwrap_or_else(|| Err(self.counts.timed_out()));
-        // A backend that refuses an operation is healthy.
-        let has_failed = outcome.as_ref().is_err_and(|error| !error.is_refused());
+        // A backend that refuses an operation, or does not attempt it, is healthy.
+        let is_failure = |error: &BackendError| !error.is_refused() && !error.is_unavailable();
+        let has_failed = outcome.as_ref().is_err_and(is_failure);
         if has_failed {
             count(&self.counts.failures);
         }

@@ -33,7 +33,8 @@ impl From<CommandError> for RedisConnectError {
             CommandError::ErrorReply(error) => (RedisProblem::ErrorReply, Some(error)),
             CommandError::ResponseTimeout
             | CommandError::TooManyTransfers
-            | CommandError::SlowTransfer => (RedisProblem::Timeout, None),
+            | CommandError::SlowTransfer
+            | CommandError::ForeignKey(_) => (RedisProblem::Timeout, None),
             CommandError::UnexpectedReply => (RedisProblem::OtherProtocol, None),
         };
         Self { problem, reported }

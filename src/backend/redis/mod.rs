@@ -85,6 +85,9 @@
 //! `trc` is the [namespace](RedisOptions::namespace); `{..}` and `…` are digests, so nothing of a
 //! request is readable in a name. Stripes are explained under *Write-through*. All keys expire.
 //!
+//! A key under which another program has stored a value of another type is left as it is. What
+//! would be under it is a miss that is not stored, and the first one is logged with its name.
+//!
 //! The names of entries and variants also depend on the [owner](RedisOptions::owner); those of
 //! tokens do not, so that an invalidation reaches the responses of all owners.
 //!

@@ -1,7 +1,7 @@
 //! The keys in Redis, and the commands sent to it.
 
 use crate::faults::world::load::Load;
-use crate::faults::world::{World, options, patient};
+use crate::faults::world::{World, is_slow, options, patient};
 use crate::support::redis::{RedisServer, Reply};
 
 fn is_ours(name: &str) -> bool {
@@ -13,12 +13,13 @@ fn is_ours(name: &str) -> bool {
     if ["own:n", "own:q"].contains(&name) {
         return true;
     }
-    let kinds = ["own:l:{", "own:e:{", "own:v:{"];
+    let kinds = ["own:l:{", "own:e:{", "own:v:{", "own:b:{"];
     let Some(rest) = kinds.iter().find_map(|kind| name.strip_prefix(kind)) else {
         return false;
     };
+    // A large body has a temporary name until its entry is stored.
     rest.split_once('}')
-        .is_some_and(|(tag, rest)| tag.len() == 32 && is_hex(tag) && is_hex(rest))
+        .is_some_and(|(tag, rest)| tag.len() == 32 && is_hex(tag) && rest.split(':').all(is_hex))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +36,9 @@ async fn all_keys_have_the_prefix_and_expire_and_none_is_scanned_for() {
         assert_eq!(server.calls(command).await, 0, "{command}");
     }
     let names = server.command(&["KEYS", "*"]).await;
-    assert!(names.array().len() > 50);
+    // A slow link stores fewer large ones between two writes.
+    let least = if is_slow() { 12 } else { 50 };
+    assert!(names.array().len() > least, "{}", names.array().len());
     for name in names.array().iter().map(Reply::text) {
         assert!(is_ours(&name), "{name}");
         let left = server.command(&["PTTL", &name]).await.integer();

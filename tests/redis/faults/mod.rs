@@ -13,6 +13,7 @@ mod access;
 mod chaos;
 mod debts;
 mod failovers;
+mod foreign_types;
 mod keys;
 mod losses;
 mod nonsense;

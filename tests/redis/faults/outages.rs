@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::world::instance::Instance;
 use crate::faults::world::load::Load;
-use crate::faults::world::{PATHS, PAUSE, World, guarded, options, patient};
+use crate::faults::world::{PATHS, PAUSE, World, connections, guarded, options, patient};
 use crate::support::logs::Logs;
 use crate::support::redis::{RedisServer, Tap, until};
 
@@ -101,7 +101,8 @@ async fn connections_that_have_gone_dead_are_given_up_for_new_ones() {
     tap.strand();
     until("there is another", async || tap.accepted() > accepted).await;
     instance.recovers().await;
-    until("the dead ones are left", async || tap.open() <= 2).await;
+    let is_left = async || tap.open() <= connections();
+    until("the dead ones are left", is_left).await;
     load.end("connections gone dead").await;
 }
 

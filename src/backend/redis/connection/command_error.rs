@@ -25,6 +25,8 @@ pub(crate) enum CommandError {
     TooManyTransfers,
     /// A large body was not stored in time, which tells nothing of the server.
     SlowTransfer,
+    /// Another program has stored a value of another type under a key of the namespace.
+    ForeignKey(Box<str>),
     /// The reply has another shape than the command's replies have.
     UnexpectedReply,
 }
@@ -76,6 +78,14 @@ impl CommandError {
     /// Returns whether the key holds a value of another type.
     pub(crate) fn is_wrong_type(&self) -> bool {
         matches!(self, Self::ErrorReply(error) if error.code() == Some("WRONGTYPE"))
+    }
+
+    /// Returns the key that a script has refused to overwrite, if this is the script's error.
+    pub(crate) fn foreign_key(&self) -> Option<&str> {
+        match self {
+            Self::ErrorReply(error) if self.is_wrong_type() => error.detail(),
+            _ => None,
+        }
     }
 
     /// Returns whether the server is healthy but has no memory left.
@@ -136,6 +146,12 @@ impl fmt::Display for CommandError {
             Self::ResponseTimeout => "Redis did not reply in time",
             Self::ErrorReply(_) => "Redis replied with an error",
             Self::TooManyTransfers => "too many large bodies are being transferred",
+            Self::ForeignKey(key) => {
+                return write!(
+                    f,
+                    "the key {key} holds a value of another type, which is left as it is"
+                );
+            }
             Self::SlowTransfer => "a large body was not stored in Redis in time",
             Self::UnexpectedReply => "Redis sent an unexpected reply",
         })
@@ -164,6 +180,9 @@ impl From<CommandError> for BackendError {
             error,
             CommandError::TooManyTransfers | CommandError::SlowTransfer
         );
+        if let CommandError::ForeignKey(_) = error {
+            return Self::unavailable(error);
+        }
         match is_transfer || error.is_out_of_memory() {
             true => Self::refused(error),
             false => Self::new(error),

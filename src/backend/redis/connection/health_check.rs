@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::clocks::{Checks, SuspendAwareInstant, monotonic_millis};
 use super::multiplexed::Connection;
+use super::script::LuaScript;
 use super::server_info::{ServerInfo, server_info_commands};
 
 /// The time between health checks of a connection in use.
@@ -19,6 +20,12 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection whose last passed check is older than this is not used before the next one has
 /// passed: so long may a demoted primary be read, as the module `redis` documents.
 const MAX_UNCHECKED: Duration = Duration::from_secs(2);
+
+/// Renews the expiry of a key, unless another program has stored a value of another type there.
+///
+/// Keys: the key. Arguments: its time to live.
+const KEEP_ALIVE: &str = "\
+if redis.call('MGET', KEYS[1])[1] then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end";
 
 impl Connection {
     /// Returns whether the connection can be used, after the health check that is due, if any.
@@ -64,12 +71,10 @@ impl Connection {
 
     /// Checks that the server is the same primary, reads its clock and renews the keep-alive key.
     async fn health_check(&self) {
-        let ttl = self.options.keep_alive_ttl.as_millis() as u64;
+        let ttl = self.options.keep_alive_ttl.as_millis().to_string();
+        let key = self.options.keep_alive_key.to_string();
         let mut pipeline = server_info_commands();
-        pipeline
-            .cmd("PEXPIRE")
-            .arg(&*self.options.keep_alive_key)
-            .arg(ttl);
+        pipeline.add_command(LuaScript::new(KEEP_ALIVE).eval(&[key], &[ttl.into()]));
         let mut inner = self.inner.clone();
         let begun = SuspendAwareInstant::now();
         let sent = monotonic_millis(Instant::now());

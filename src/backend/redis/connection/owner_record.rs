@@ -12,11 +12,12 @@ use redis::{Cmd, Value};
 use super::script::LuaScript;
 use super::server_info::bulk_text;
 
-/// Replaces the record, and returns an earlier one that differs.
+/// Replaces the record, and returns an earlier one that differs. A value of another type stays.
 ///
 /// Keys: record. Arguments: new record, its time to live.
 const EXCHANGE: &str = "\
 local last = redis.pcall('GET', KEYS[1])
+if type(last) == 'table' then return false end
 redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if type(last) == 'string' and last ~= ARGV[1] then return last end
 return false";

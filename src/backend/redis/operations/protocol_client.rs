@@ -2,6 +2,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(crate) struct ProtocolClient {
     pub(super) max_variants: usize,
     /// How long a lease is kept without a response, and beyond one.
     pub(super) lease_ttl: Duration,
+    /// Whether a key of another program has been logged.
+    has_told_foreign_key: AtomicBool,
 }
 
 impl ProtocolClient {
@@ -42,6 +45,7 @@ impl ProtocolClient {
             namespace,
             max_variants,
             lease_ttl,
+            has_told_foreign_key: AtomicBool::new(false),
         }
     }
 
@@ -55,9 +59,11 @@ impl ProtocolClient {
         };
         let read = self.mget(slice::from_ref(&key)).await;
         read.map_err(|error| error.of_trying("MGET"))?;
-        let read = self.pool.send(getrange).await;
-        read.map_err(|error| error.of_trying("GETRANGE"))?;
-        Ok(())
+        match self.pool.send(getrange).await {
+            // The command is permitted, and the key is another program's.
+            Err(error) if error.is_wrong_type() => Ok(()),
+            read => read.map(drop).map_err(|error| error.of_trying("GETRANGE")),
+        }
     }
 
     /// Reads keys in one atomic step.
@@ -87,7 +93,23 @@ impl ProtocolClient {
     where
         A: Fn() -> Vec<Bytes>,
     {
-        let (reply, connection) = self.pool.run(call).await?;
+        let run = self.pool.run(call).await;
+        let (reply, connection) = run.map_err(|error| self.tell_foreign_key(error))?;
         parse(reply).ok_or_else(|| connection.reject_reply())
+    }
+
+    /// Logs the first key of another program that a script did not overwrite.
+    fn tell_foreign_key(&self, error: CommandError) -> CommandError {
+        let Some(key) = error.foreign_key() else {
+            return error;
+        };
+        if !self.has_told_foreign_key.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                key,
+                "redis key of the cache's namespace holds a value of another type; left as it is, \
+                 nothing is cached under it: remove it, or use another namespace"
+            );
+        }
+        CommandError::ForeignKey(key.into())
     }
 }

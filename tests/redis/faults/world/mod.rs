@@ -63,7 +63,7 @@ pub struct World {
 pub fn options(url: &str) -> RedisOptions {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let options = match are_all_slow() {
+    let options = match is_slow() {
         true => RedisOptions::new(&over_link(url, LinkSpeed::SLOW)),
         false => RedisOptions::new(url),
     };
@@ -73,8 +73,13 @@ pub fn options(url: &str) -> RedisOptions {
         .expect("a namespace")
 }
 
+/// The most connections of an instance: those for large bodies are opened when the first is needed.
+pub fn connections() -> usize {
+    if is_slow() { 4 } else { 2 }
+}
+
 /// Whether all tests are to be run over a slow link, with large objects among small ones.
-fn are_all_slow() -> bool {
+pub fn is_slow() -> bool {
     std::env::var_os("TRC_SLOW_FAULTS").is_some()
 }
 
@@ -114,7 +119,7 @@ impl Default for World {
             database: Arc::default(),
             acknowledged: Arc::default(),
             padding: 0,
-            has_large: are_all_slow(),
+            has_large: is_slow(),
             writes_through: false,
             slower: Duration::ZERO,
         }

@@ -13,12 +13,14 @@
 ///   entry; false if it is gone. `drop_body` removes it.
 /// * `group_tokens` returns the tokens of the last keys, which are those of groups, as they stand in
 ///   an entry; creates absent ones from the arguments from `first` on, and extends their lives
-///   beyond that of the entry. False if the token of all groups, the key before them, has changed.
+///   beyond that of the entry. Nothing if the token of all groups, the key before them, has
+///   changed; nothing and an error if one is foreign.
+/// * `foreign_entry` returns the error of the first of an entry's keys that is foreign, if any.
 ///
 /// [`listed_entry`]: super::keys::listed_entry
 macro_rules! with_entries {
     ($script:literal) => {
-        concat!(
+        $crate::backend::redis::protocol::scripts::foreign::with_foreign!(
             "\
 local function own_variants(list)
   local names, own = redis.pcall('LRANGE', list, 0, -1), {}
@@ -26,13 +28,13 @@ local function own_variants(list)
   for _, name in ipairs(names) do
     if string.sub(name, 1, #prefix) == prefix then own[#own + 1] = name end
   end
-  return own, names.err or #names > 0
+  return own, #names > 0
 end
 local function body_of(entry)
   return (string.gsub(entry, ':e:', ':b:', 1))
 end
 local function unlink_entry(entry)
-  redis.call('UNLINK', entry, body_of(entry))
+  unlink_own(entry, body_of(entry))
 end
 local function unlink_all(keys)
   for first = 1, #keys, 1000 do
@@ -45,7 +47,7 @@ local function remove_variants(list)
   if is_present then redis.call('UNLINK', list) end
 end
 local function add_variant(list, entry, max, ttl)
-  if type(redis.pcall('LREM', list, 0, entry)) ~= 'number' then redis.call('UNLINK', list) end
+  redis.call('LREM', list, 0, entry)
   redis.call('LPUSH', list, entry)
   if redis.call('PTTL', list) < tonumber(ttl) then redis.call('PEXPIRE', list, ttl) end
   for _, old in ipairs(redis.call('LRANGE', list, max, -1)) do unlink_entry(old) end
@@ -62,9 +64,12 @@ local function list_entry(lease, listed)
   if #lease >= 48 + 8 * 17 then return lease end
   return lease .. listed
 end
+local function add_own(keys, key)
+  if not foreign(key) then keys[#keys + 1] = key end
+end
 local function add_entry(keys, entry, kept, has_body)
-  if entry ~= kept then keys[#keys + 1] = entry end
-  if has_body then keys[#keys + 1] = body_of(entry) end
+  if entry ~= kept then add_own(keys, entry) end
+  if has_body then add_own(keys, body_of(entry)) end
 end
 local function add_listed(keys, lease_key, lease, kept)
   for at = 49, #lease, 17 do
@@ -75,8 +80,9 @@ local function add_listed(keys, lease_key, lease, kept)
     add_entry(keys, entry, kept, letter ~= 'e')
     if letter == 'v' then
       local list = string.gsub(lease_key, ':l:', ':v:', 1) .. selector
-      for _, variant in ipairs(own_variants(list)) do add_entry(keys, variant, kept, true) end
-      keys[#keys + 1] = list
+      local variants, is_present = own_variants(list)
+      for _, variant in ipairs(variants) do add_entry(keys, variant, kept, true) end
+      if is_present then keys[#keys + 1] = list end
     end
   end
 end
@@ -90,16 +96,26 @@ local function move_body(entry, suffix, ttl)
   redis.call('PEXPIRE', body, ttl)
   return true
 end
+local function foreign_entry(entry, has_body, rule, list)
+  local other = foreign(entry) or has_body and foreign(body_of(entry)) or rule and foreign(rule)
+  if not other and list then
+    local names = redis.pcall('LRANGE', list, 0, 0)
+    if names.err then return redis.error_reply('WRONGTYPE ' .. list) end
+  end
+  return other
+end
 local function group_tokens(all_groups, first, ttl)
   local count = #ARGV - first + 1
   if count == 0 then return string.char(0) end
   local tokens = redis.call('MGET', unpack(KEYS, #KEYS - count))
-  if tokens[1] ~= all_groups then return false end
+  if tokens[1] ~= all_groups then return nil end
   for index = 1, count do
     local key, token, new = KEYS[#KEYS - count + index], tokens[index + 1], ARGV[first + index - 1]
     if token and #token == #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
       if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
     else
+      local other = not token and foreign(key)
+      if other then return nil, other end
       redis.call('SET', key, new, 'PX', ttl)
       tokens[index + 1] = new
     end

@@ -4,6 +4,7 @@
 //! command is no acknowledgement.
 
 use super::entries::with_entries;
+use super::foreign::with_foreign;
 
 /// Removes the leases of resources and the entries that they list, and changes the tokens of their
 /// stripes. Tombstones stay. Returns the receipt and 1.
@@ -32,7 +33,7 @@ return ARGV[#ARGV] .. 1"
 
 /// Puts tombstones in the place of tokens, or extends those that are there, and removes the entries
 /// that leases list. Returns the receipt and 1, or 0 if Redis has no memory for one of them: then
-/// the token is removed.
+/// the token is removed. Also 0 if a key is foreign: nothing is stored under it meanwhile.
 ///
 /// Keys: lease and stripe of each resource. Arguments: tombstone, its time to live.
 pub(super) const INVALIDATE_UNKNOWN: &str = with_entries!(
@@ -44,7 +45,9 @@ for index, key in ipairs(KEYS) do
     if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
   else
     if token then add_listed(gone, key, token) end
-    if redis.pcall('SET', key, ARGV[1], 'PX', ttl).err then
+    if not token and foreign(key) then
+      kept = 0
+    elseif redis.pcall('SET', key, ARGV[1], 'PX', ttl).err then
       redis.call('UNLINK', key)
       kept = 0
     end
@@ -60,27 +63,38 @@ return ARGV[#ARGV] .. kept"
 
 /// Removes the tokens of groups and that of all groups. A tombstone in the place of the latter is
 /// replaced by a new one for the rest of its time, or for a longer one. Returns the receipt
-/// and 1, or 0 if Redis has no memory for a tombstone: then it is removed.
+/// and 1, or 0 if Redis has no memory for a tombstone: then it is removed. Also 0 if its key is
+/// foreign.
 ///
 /// Keys: token of all groups, of each group. Arguments: new tombstone; its time to live, 0 if none
 /// is needed.
-pub(super) const INVALIDATE_GROUPS: &str = "\
-redis.call('UNLINK', unpack(KEYS, 2))
-local token = redis.pcall('GET', KEYS[1])
-local ttl = tonumber(ARGV[2])
-if type(token) == 'string' and #token == #ARGV[1] and string.sub(token, 1, 1) == 't' then
+pub(super) const INVALIDATE_GROUPS: &str = with_foreign!(
+    "\
+local tokens, gone = redis.call('MGET', unpack(KEYS)), {}
+for index = 2, #KEYS do
+  if tokens[index] then gone[#gone + 1] = KEYS[index] end
+end
+local token, ttl, kept = tokens[1], tonumber(ARGV[2]), 1
+if token and #token == #ARGV[1] and string.sub(token, 1, 1) == 't' then
   ttl = math.max(ttl, redis.call('PTTL', KEYS[1]))
 end
-if ttl > 0 then
-  ttl = string.format('%.0f', ttl)
-  if not redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl).err then return ARGV[#ARGV] .. 1 end
+if ttl > 0 and not token and foreign(KEYS[1]) then
+  kept = 0
+elseif ttl > 0 and redis.pcall('SET', KEYS[1], ARGV[1], 'PX', string.format('%.0f', ttl)).err then
+  kept = 0
+  gone[#gone + 1] = KEYS[1]
+elseif ttl == 0 and token then
+  gone[#gone + 1] = KEYS[1]
 end
-redis.call('UNLINK', KEYS[1])
-return ARGV[#ARGV] .. (ttl == 0 and 1 or 0)";
+if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
+return ARGV[#ARGV] .. kept"
+);
 
 /// Removes the namespace token. Returns the receipt and 1.
 ///
 /// Keys: namespace token.
-pub(super) const CLEAR: &str = "\
-redis.call('UNLINK', KEYS[1])
-return ARGV[#ARGV] .. 1";
+pub(super) const CLEAR: &str = with_foreign!(
+    "\
+unlink_own(KEYS[1])
+return ARGV[#ARGV] .. 1"
+);

@@ -1,10 +1,12 @@
 //! The Lua scripts, each of which Redis runs as one atomic step.
 //!
-//! `MGET`, or `pcall` for `GET`: another program may have stored a value of any type under one of
-//! the keys. Start with [`Scripts`].
+//! Another program may have stored a value of another type under one of the keys. It is left as it
+//! is: scripts read with `MGET`, which reports it as absent, and ask `foreign` before they write or
+//! remove. Start with [`Scripts`].
 
 mod create;
 mod entries;
+mod foreign;
 mod invalidate;
 mod store;
 
