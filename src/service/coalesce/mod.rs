@@ -276,6 +276,10 @@ fn stale_hit_without_call<B: Backend>(
     fill: &mut Fill<B::Fence>,
     outgoing: &OutgoingRequest,
 ) -> Option<Hit> {
+    // A call for HEAD is for its client alone, and brings no response to those after it.
+    if fill.miss.awaits_refresh() && outgoing.method == Method::HEAD {
+        return give_up_waiting(state, fill);
+    }
     let has_seen_failures = member.has_seen_failures();
     if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, has_seen_failures) {
         return Some(hit);

@@ -14,7 +14,7 @@ use tower_response_cache::backend::MemoryBackend;
 use super::{burst, layer, refusing};
 use crate::support::origin::{Origin, OriginError, after, answer};
 use crate::support::time::{SECOND, SLOW, settle};
-use crate::support::{get, gets, request, send, with};
+use crate::support::{get, gets, request, send, send_all, with};
 
 const WINDOW: &str = "max-age=1, stale-while-revalidate=86400";
 const TAG: &str = "\"1\"";
@@ -340,33 +340,46 @@ async fn a_stale_window_that_ends_meanwhile_is_over() {
     }
 }
 
-/// A call for its client alone, such as that of HEAD, ends with the wait for it.
+/// A call for HEAD would be for its client alone. So HEAD awaits none: as without the stranger, its
+/// refreshes are for all, and few where they fail or hang.
 #[tokio::test(start_paused = true)]
-async fn head_requests_that_hang_leave_no_calls_behind() {
-    let origin = Origin::new(|request: Request<()>| async move {
-        if *request.method() == Method::HEAD {
-            sleep(SECOND * 3600).await;
+async fn head_requests_share_the_refresh() {
+    for (fault, most) in [
+        (None, 1),
+        (Some(Outage::Status(503)), 100),
+        (Some(Outage::Hangs), 20),
+    ] {
+        for (status, strangers) in [(404, 3), (404, 8), (403, 3)] {
+            let (origin, is_away) = edge(status, fault.unwrap_or(Outage::Error));
+            let layer = layer();
+            let service = layer.layer(origin.clone());
+            send(&service, get("/a")).await;
+            sleep(SECOND * 63).await;
+            for number in 0..strangers {
+                send(&service, odd(number)).await;
+                sleep(SLOW * 2).await;
+            }
+            is_away.store(fault.is_some(), Ordering::SeqCst);
+            let (begun, before) = (Instant::now(), origin.calls());
+            for round in 0..10 {
+                let head = |number: usize| {
+                    let trace = (round * 100 + number).to_string();
+                    with(request(Method::HEAD, "/a"), "traceparent", &trace)
+                };
+                let asked = Instant::now();
+                let answers = send_all(&service, (0..100).map(head)).await;
+                assert!(answers.iter().all(|got| got.status == 200 && got.is_hit()));
+                assert_eq!(asked.elapsed(), Duration::ZERO, "nobody waits");
+                sleep(SLOW).await;
+            }
+            let calls = origin.calls() - before;
+            println!(
+                "{fault:?} {status} {strangers}: {calls} in {:?}",
+                begun.elapsed()
+            );
+            assert!(calls <= most, "{fault:?}, {strangers} x {status}: {calls}");
         }
-        match request.headers().contains_key("x-odd") {
-            true => Ok(answer(404, &[], "no")),
-            false => Ok(answer(200, &[("cache-control", WINDOW)], "page")),
-        }
-    });
-    let layer = layer();
-    let service = layer.layer(origin);
-    send(&service, get("/a")).await;
-    sleep(SECOND * 63).await;
-    for number in 0..3 {
-        send(&service, odd(number)).await;
-        settle().await;
     }
-    for number in 0..20 {
-        let head = with(request(Method::HEAD, "/a"), "x-slow", &number.to_string());
-        let begun = Instant::now();
-        let got = send(&service, head).await;
-        assert!(got.status == 200 && begun.elapsed() == SECOND, "{got:?}");
-    }
-    assert_eq!(layer.handle().stats().in_flight.tasks, 0);
 }
 
 /// Requests that are rejected for their own fault end no serving while revalidating.
