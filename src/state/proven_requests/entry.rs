@@ -80,7 +80,7 @@ impl CallFields {
 #[derive(Debug)]
 pub(crate) struct Proof {
     pub(crate) fields: CallFields,
-    /// The request, if it is the proven one from now on.
+    /// The request, if it is compared with the proven one, or is that from now on.
     pub(crate) new: Option<Box<ProvenRequest>>,
 }
 
@@ -106,8 +106,9 @@ pub(crate) struct FoundRequest {
 impl FoundRequest {
     /// A digest of the fields with which it is made.
     pub(crate) fn as_number(&self) -> u32 {
-        // That of the request is its own.
-        self.request.digest.as_number() ^ self.replay.number() as u32
+        // Those of a client have the digest of its request.
+        let form = self.replay.number() as u32 + 4 * u32::from(self.request.is_common);
+        self.request.digest.as_number() ^ form
     }
 
     /// Gives another request for the same key these fields in place of its own. Its host stays, and
@@ -150,6 +151,11 @@ pub(super) struct Entry {
     key: CacheKey,
     kind: RequestKind,
     found: FoundRequest,
+    /// When the request was compared last with one whose response was stored, and how often.
+    compared: Moment,
+    comparisons: u8,
+    /// When that was another one.
+    confirmed: Moment,
     /// When it was tried last, and how often, since it has brought a response.
     tried: Option<Moment>,
     tries: u32,
@@ -167,6 +173,14 @@ pub(super) struct Entry {
 
 /// The number of successes that keep an entry in its place against new ones.
 const MAX_USES: u8 = 3;
+/// The number of tries without a response after which the request is replaced.
+const USELESS_TRIES: u32 = 2;
+/// The number of stored responses in a row with whose requests a proven one is compared.
+const FIRST_COMPARISONS: u8 = 4;
+/// The time from one comparison to the next after these.
+const COMPARISON_PAUSE: Duration = Duration::from_secs(60);
+/// The time for which the fields may be those of one client alone.
+const MAX_ALONE: Duration = Duration::from_secs(60 * 60);
 /// The shortest time from one try to the next.
 const MIN_REST: Duration = Duration::from_secs(1);
 /// The number of rests for which an answer of no use shows that the inner service is well.
@@ -182,7 +196,7 @@ impl Entry {
     pub(super) fn new(
         (key, kind): (&CacheKey, RequestKind),
         request: Box<ProvenRequest>,
-        cost: Duration,
+        (now, cost): (Moment, Duration),
     ) -> Self {
         Self {
             key: *key,
@@ -192,6 +206,9 @@ impl Entry {
                 cost,
                 replay: REPLAYS[0],
             },
+            compared: now,
+            comparisons: 0,
+            confirmed: now,
             tried: None,
             tries: 0,
             answered: None,
@@ -226,9 +243,12 @@ impl Entry {
         (!self.rests(now, backoff)).then(|| self.found.clone())
     }
 
-    /// Whether its request was tried twice without a response.
-    pub(super) fn is_useless(&self, now: Moment, backoff: Duration) -> bool {
-        self.tries >= 2 && !self.rests(now, backoff)
+    /// Whether the request of a stored response may change this one: it was tried twice without a
+    /// response, or was not compared for a while.
+    pub(super) fn wants_request(&self, now: Moment, backoff: Duration) -> bool {
+        self.tries >= USELESS_TRIES && !self.rests(now, backoff)
+            || self.comparisons < FIRST_COMPARISONS
+            || now.since(self.compared) >= COMPARISON_PAUSE
     }
 
     /// The short refreshes that there may be, if the inner service is known to be well.
@@ -282,8 +302,12 @@ impl Entry {
                 if !replay.keeps_personal_fields {
                     self.answered = None;
                 }
-                // As it was made this time.
+                // As it was made this time. Nobody but one client may have these fields.
                 self.found.replay = replay;
+                if !replay.is_bare && now.since(self.confirmed) >= MAX_ALONE {
+                    self.found.replay = replay.next(self.kind);
+                    self.confirmed = now;
+                }
             }
         }
         self.short_tries = 0;
@@ -293,11 +317,24 @@ impl Entry {
         *usual = cost.min(usual.saturating_mul(7).saturating_add(cost) / 8);
     }
 
-    /// Replaces the request, which has brought no response. What its key is like stays known.
-    pub(super) fn replace_request(&mut self, request: Box<ProvenRequest>) {
-        self.found.request = request.into();
-        self.found.replay = REPLAYS[0];
-        (self.tried, self.tries) = (None, 0);
+    /// Takes the request of a stored response over: in place of this one, if that brings no
+    /// response, else what they have in common. So no client has fields in it that others do not
+    /// have. What the key is like stays known.
+    pub(super) fn take_over(&mut self, request: Box<ProvenRequest>, now: Moment) {
+        let own = &mut self.found.request;
+        let is_other = own.digest != request.digest;
+        self.comparisons = self.comparisons.saturating_add(1);
+        if self.tries >= USELESS_TRIES {
+            *own = request.into();
+            self.found.replay = REPLAYS[0];
+            (self.tried, self.tries, self.comparisons) = (None, 0, 0);
+        } else if let Some(common) = own.common_with(&request) {
+            *own = common.into();
+        }
+        self.compared = now;
+        if is_other {
+            self.confirmed = now;
+        }
     }
 
     pub(super) const fn uses(&self) -> u8 {

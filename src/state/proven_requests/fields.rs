@@ -17,6 +17,8 @@ const MAX_LENGTH: usize = 2048;
 pub(crate) struct ProvenRequest {
     pub(super) digest: RequestDigest,
     pub(super) fields: CompactFields,
+    /// Whether the fields are those that it has in common with others.
+    pub(super) is_common: bool,
 }
 
 impl ProvenRequest {
@@ -27,13 +29,36 @@ impl ProvenRequest {
         digest: RequestDigest,
     ) -> Option<Box<Self>> {
         let fields = CompactFields::new(headers, credentials)?;
-        Some(Box::new(Self { digest, fields }))
+        Some(Box::new(Self {
+            digest,
+            fields,
+            is_common: false,
+        }))
+    }
+
+    /// This request with those of its fields alone that another one has, too.
+    pub(super) fn common_with(&self, other: &Self) -> Option<Self> {
+        let fields = self.fields.common_with(&other.fields)?;
+        Some(Self {
+            digest: self.digest,
+            fields,
+            is_common: true,
+        })
     }
 }
 
 /// Field lines, one behind the other: the lengths of name and value, two bytes each, then both.
 #[derive(Debug)]
 pub(super) struct CompactFields(Box<[u8]>);
+
+/// Writes a field line. Its parts are shorter than [`MAX_LENGTH`].
+fn write_line(name: &[u8], value: &[u8], bytes: &mut Vec<u8>) {
+    for part in [name, value] {
+        bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(0).to_le_bytes());
+    }
+    bytes.extend_from_slice(name);
+    bytes.extend_from_slice(value);
+}
 
 impl CompactFields {
     /// Keeps these fields, apart from the host, conditions, ranges, cookies, credentials, and
@@ -56,14 +81,21 @@ impl CompactFields {
         }
         let mut bytes = Vec::with_capacity(length);
         for (name, value) in lines() {
-            let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-            for part in [name, value] {
-                // Shorter than the longest length.
-                bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(0).to_le_bytes());
-            }
-            bytes.extend_from_slice(name);
-            bytes.extend_from_slice(value);
+            write_line(name.as_str().as_bytes(), value.as_bytes(), &mut bytes);
         }
+        Some(Self(bytes.into()))
+    }
+
+    /// Keeps those of these lines that another request has, too. `None` if it has all of them.
+    pub(super) fn common_with(&self, other: &Self) -> Option<Self> {
+        let has_line = |line: &(&[u8], &[u8])| other.lines().any(|other| other == *line);
+        if self.lines().all(|line| has_line(&line)) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.lines().filter(has_line).for_each(|(name, value)| {
+            write_line(name, value, &mut bytes);
+        });
         Some(Self(bytes.into()))
     }
 
@@ -143,6 +175,36 @@ mod tests {
         let mut replaced = headers(&[("host", "b"), ("accept", "c"), ("cookie", "b=2")]);
         fields.replace(&mut replaced, true, |name| *name == HOST);
         assert_eq!(replaced, headers(&[&[("host", "b")], &kept[..]].concat()));
+    }
+
+    #[test]
+    fn common_fields_are_those_lines_that_both_have() {
+        let credentials = CredentialFields::default();
+        let fields =
+            |lines: &[_]| CompactFields::new(&headers(lines), &credentials).expect("short");
+        let lines_of = |fields: &CompactFields| {
+            let mut all = HeaderMap::new();
+            fields.replace(&mut all, true, |_| false);
+            all
+        };
+        let own = fields(&[
+            ("accept", "a"),
+            ("accept", "b"),
+            ("x-evil", "1"),
+            ("x-proto", "s"),
+        ]);
+        for (other, expected) in [
+            (
+                &[("x-proto", "s"), ("accept", "b")][..],
+                &[("accept", "b"), ("x-proto", "s")][..],
+            ),
+            (&[("x-proto", "t"), ("x-evil", "2"), ("accept", "ab")], &[]),
+            (&[], &[]),
+        ] {
+            let common = own.common_with(&fields(other)).expect("fewer");
+            assert_eq!(lines_of(&common), headers(expected), "{other:?}");
+            assert!(common.common_with(&own).is_none(), "it has all of them");
+        }
     }
 
     #[test]

@@ -20,6 +20,11 @@
 //! | third | the request that was stored | of the request that was answered |
 //! | fourth | no request | the same |
 //!
+//! The fields of the request are compared with those of others whose responses are stored: those
+//! that not all of them have are dropped. So no client has fields sent again that others lack. After
+//! two tries without a response, the request is replaced by the next one whose response is stored.
+//! After an hour in which no other one was, the second one is tried.
+//!
 //! One that brings a response is kept; one that does not makes way for the next, at once if it was
 //! answered, after a rest else. After two tries without a response, the request is replaced by the
 //! next one whose response is stored.
@@ -117,15 +122,15 @@ impl ProvenRequests {
         self.with_entry(key, |entry| entry.note_answered(now, is_failure));
     }
 
-    /// Whether a key has no request, or one that was tried twice without a response.
+    /// Whether a key has no request, or one that the request of a stored response may change.
     pub(crate) fn is_wanted(
         &self,
         key: (&CacheKey, RequestKind),
         now: Moment,
         backoff: Duration,
     ) -> bool {
-        let is_useless = |entry: &mut Entry| entry.is_useless(now, backoff);
-        self.with_entry(key, is_useless).unwrap_or(true)
+        self.with_entry(key, |entry| entry.wants_request(now, backoff))
+            .unwrap_or(true)
     }
 
     /// Notes that the response to a call is stored, which took `cost`.
@@ -145,10 +150,10 @@ impl ProvenRequests {
         let way = way_for(&mut ways, (key, kind));
         match &mut ways[way] {
             Some(entry) if entry.is_of((key, kind)) => {
-                entry.replace_request(request);
+                entry.take_over(request, now);
                 entry.note_stored(fields, now, cost);
             }
-            other => *other = Some(Box::new(Entry::new((key, kind), request, cost))),
+            other => *other = Some(Box::new(Entry::new((key, kind), request, (now, cost)))),
         }
     }
 }
@@ -258,7 +263,10 @@ mod tests {
         let key = (&path, Plain);
         let is_wanted = |second| table.is_wanted(key, at(second), BACKOFF);
         assert!(is_wanted(0) && find(&table, key, 0).is_none());
-        note(&table, key, CallFields::Own, request(1));
+        for count in 0..=4 {
+            assert!(is_wanted(0), "{count}");
+            note(&table, key, CallFields::Own, request(1));
+        }
         assert_eq!(find(&table, key, 0), Some((Some(1), false)));
         assert_eq!(find(&table, (&path, WithCookies), 0), None);
         assert_eq!(find(&table, (&CacheKey::for_path("/b"), Plain), 0), None);
@@ -284,10 +292,65 @@ mod tests {
         }
         assert_eq!((is_wanted(44), is_wanted(45)), (false, true));
         note(&table, key, CallFields::Own, request(2));
-        assert_eq!(
-            (find(&table, key, 45), is_wanted(90)),
-            (Some((Some(2), false)), false)
-        );
+        assert_eq!(find(&table, key, 45), Some((Some(2), false)));
+    }
+
+    #[test]
+    fn a_request_has_no_fields_that_others_lack() {
+        let table = ProvenRequests::default();
+        let path = CacheKey::for_path("/a");
+        let key = (&path, Plain);
+        let find = |second| {
+            let found = table.find(key, at(second), BACKOFF).expect("a request");
+            let mut headers = HeaderMap::new();
+            found.replace_fields(&mut headers, &CredentialFields::default(), |_| false);
+            (found.as_number(), headers.contains_key("x-number"))
+        };
+        let note_at = |second, fields, new| {
+            table.note_stored(key, (at(second), Duration::ZERO), Proof { fields, new });
+        };
+        note_at(0, CallFields::Own, request(1));
+        let (own, _) = find(0);
+        for second in [1, 2, 3] {
+            note_at(second, CallFields::Own, request(1));
+            assert_eq!(find(3), (own, true));
+        }
+        // One that has not the same value. It is another request then.
+        note_at(4, CallFields::Own, request(2));
+        let (common, has_number) = find(4);
+        assert!(common != own && !has_number);
+        // From then on a request is compared once a minute.
+        let is_wanted = |second| table.is_wanted(key, at(second), BACKOFF);
+        assert_eq!((is_wanted(63), is_wanted(64)), (false, true));
+    }
+
+    /// Where no other request brings a response, the fields may be those of a stranger.
+    #[test]
+    fn a_request_that_no_other_one_confirms_gives_way_after_an_hour() {
+        let path = CacheKey::for_path("/a");
+        let key = (&path, Plain);
+        for (confirmed, second, expected) in [
+            (0, 3599, Some(1)),
+            (0, 3600, None),
+            (10, 3600, Some(1)),
+            (10, 3610, None),
+        ] {
+            let table = ProvenRequests::default();
+            let note_at = |second, fields, new| {
+                table.note_stored(key, (at(second), Duration::ZERO), Proof { fields, new });
+            };
+            note_at(0, CallFields::Own, request(1));
+            note_at(confirmed, CallFields::Own, request(1));
+            let replay = fields(&table, key, 0);
+            table.note_tried(key, at(second));
+            note_at(second, replay, None);
+            let found = find(&table, key, second + 1);
+            assert_eq!(found, Some((expected, false)), "{confirmed} {second}");
+            // Another hour later there are no fields in either case.
+            let replay = fields(&table, key, second + 1);
+            note_at(second + 3599, replay, None);
+            assert_eq!(find(&table, key, second + 3600).expect("one").0, None);
+        }
     }
 
     #[test]

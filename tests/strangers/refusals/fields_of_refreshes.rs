@@ -293,6 +293,58 @@ async fn a_refresh_with_few_fields_replaces_nothing_of_another_sort() {
     }
 }
 
+/// A field that an origin reflects, and does not name in `Vary`. It is sent again for a stranger as
+/// long as no other client's response is stored, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_field_of_the_first_client_is_not_sent_for_ever() {
+    const NAME: &str = "x-forwarded-host";
+    // How slow the origin is for ten seconds of each minute, which call of three fails, and the
+    // pause between the stranger's requests.
+    for (slow, failing, pause) in [
+        (1500, 3, None),
+        (3000, 3, None),
+        (50, 0, None),
+        (3000, 0, Some(900)),
+    ] {
+        let begun = Instant::now();
+        let [calls, odd_calls] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let counted = odd_calls.clone();
+        let origin = Origin::new(move |request: Request<()>| {
+            let host = field(&request, NAME).unwrap_or("good").to_owned();
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            counted.fetch_add(usize::from(host != "good"), Ordering::SeqCst);
+            async move {
+                let is_slow = begun.elapsed().as_secs() % 60 >= 50;
+                sleep(if is_slow { MS * slow } else { SLOW }).await;
+                if host == "good" && call % 3 == failing {
+                    return Ok(answer(503, &[], "down"));
+                }
+                Ok(answer(200, &[("cache-control", FOR_ALL)], host))
+            }
+        });
+        let service = layer().layer(origin);
+        let evil = |request| with(request, NAME, "evil");
+        send(&service, evil(get("/a"))).await;
+        let (mut wrong, mut sent) = (0, 1);
+        for number in 0..18_000 {
+            let got = send(&service, traced(number)).await;
+            wrong += usize::from(number >= 600 && got.body != "good");
+            if pause.is_some_and(|pause| number % pause == 0) {
+                sent += 1;
+                send(&service, evil(get("/a"))).await;
+            }
+            sleep(MS * 100).await;
+        }
+        let odd_calls = odd_calls.load(Ordering::SeqCst);
+        println!("{slow} {failing} {pause:?}: {wrong} wrong, {odd_calls} calls for {sent}");
+        assert!(
+            odd_calls <= sent,
+            "{slow} {failing}: {odd_calls} for {sent}"
+        );
+        assert!(pause.is_some() || wrong == 0, "{slow} {failing}: {wrong}");
+    }
+}
+
 /// Counts the calls under way.
 struct Counted(Arc<AtomicUsize>);
 
