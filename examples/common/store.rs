@@ -7,7 +7,7 @@ use tower_response_cache::backend::MemoryBackend;
 
 use crate::quantity;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct StoreOptions {
     /// Where to store responses
     #[arg(long, value_enum, default_value_t = BackendKind::Memory)]
@@ -23,6 +23,12 @@ pub struct StoreOptions {
     /// than the last one is logged [default: the program's name and a digest of these]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub namespace: Option<String>,
+
+    /// Keep stored responses when Redis restarts or fails over. Only for a Redis that never loses
+    /// acknowledged commands (appendfsync always) [default: a restart empties the cache]
+    #[cfg(feature = "redis")]
+    #[arg(long, verbatim_doc_comment)]
+    pub redis_trust_restarts: bool,
 
     /// Memory for stored responses with --backend memory; the least valuable ones are evicted
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = quantity::size,
@@ -60,7 +66,8 @@ pub enum BackendKind {
 }
 
 #[cfg(feature = "redis")]
-pub use shared::open;
+#[allow(unused_imports, reason = "not every example checks options")]
+pub use shared::{check, open};
 
 /// The backend in this process; `None` does not store anything.
 #[cfg(not(feature = "redis"))]
@@ -74,6 +81,18 @@ pub async fn open(options: &StoreOptions, owner: &Owner) -> Result<Store, Box<dy
             Err("--backend redis needs the feature redis: build with --features redis".into())
         }
         _ => local(options),
+    }
+}
+
+/// Checks the options without opening anything.
+#[cfg(not(feature = "redis"))]
+#[allow(dead_code, reason = "not every example checks them")]
+pub fn check(options: &StoreOptions, _: &Owner) -> Result<(), Box<dyn Error>> {
+    match options.backend {
+        BackendKind::Redis => {
+            Err("--backend redis needs the feature redis: build with --features redis".into())
+        }
+        _ => local(options).map(drop),
     }
 }
 
@@ -111,15 +130,9 @@ mod shared {
         if options.backend != BackendKind::Redis {
             return super::local(options).map(Either::Left);
         }
-        let redis = RedisOptions::new(&options.redis_url)
-            .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?;
-        let redis = match &options.namespace {
-            Some(name) => redis
-                .try_namespace(name)
-                .map_err(|error| format!("--namespace: {error}"))?,
-            None => redis.namespace_for(owner.program, &owner.site),
-        };
+        let redis = redis_options(options, owner)?;
         let description = format!("{}; {}", owner.site, owner.keys);
+        let redis = redis.trust_restarts(options.redis_trust_restarts);
         let redis = redis.owner(&description).build();
         tracing::info!(?redis, "responses are stored in redis");
         if let Err(error) = redis.connect().await {
@@ -127,6 +140,29 @@ mod shared {
             tracing::warn!(error, "redis cannot be used; serving uncached until it can");
         }
         Ok(Either::Right(Guarded::new(redis)))
+    }
+
+    /// Checks the options without opening anything.
+    #[allow(dead_code, reason = "not every example checks them")]
+    pub fn check(options: &StoreOptions, owner: &Owner) -> Result<(), Box<dyn Error>> {
+        match options.backend {
+            BackendKind::Redis => redis_options(options, owner).map(drop),
+            _ => super::local(options).map(drop),
+        }
+    }
+
+    fn redis_options(
+        options: &StoreOptions,
+        owner: &Owner,
+    ) -> Result<RedisOptions, Box<dyn Error>> {
+        let redis = RedisOptions::new(&options.redis_url)
+            .map_err(|error| format!("--redis-url: {}", with_causes(&error)))?;
+        Ok(match &options.namespace {
+            Some(name) => redis
+                .try_namespace(name)
+                .map_err(|error| format!("--namespace: {error}"))?,
+            None => redis.namespace_for(owner.program, &owner.site),
+        })
     }
 
     /// Formats an error with its causes.

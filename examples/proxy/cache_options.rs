@@ -9,7 +9,7 @@ use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS, Ttl};
 
 use crate::quantity;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct CacheOptions {
     /// How long a response without a lifetime of its own is fresh (nginx: proxy_cache_valid).
     /// Without this flag such a response is validated for each request, or not stored

@@ -32,17 +32,16 @@ pub fn with_config_file(
         .map_err(|error| format!("--config {file}: {error}"))?;
     let mut merged: Vec<OsString> = arguments.iter().take(1).cloned().collect();
     for (name, value) in &table {
-        let is_known = command
-            .get_arguments()
-            .any(|known| known.get_long() == Some(name));
-        if !is_known || NOT_IN_FILES.contains(&&**name) {
+        let mut known = command.get_arguments();
+        let known = known.find(|known| known.get_long() == Some(name));
+        let Some(known) = known.filter(|_| !NOT_IN_FILES.contains(&&**name)) else {
             return Err(format!(
                 "--config {file}: there is no option {name:?}; see --help"
             ));
-        }
+        };
         let flag = format!("--{name}");
         if !has(&arguments, &flag) {
-            let flags = flags(&flag, value);
+            let flags = flags(&flag, value, known.get_action().takes_values());
             let flags = flags.map_err(|error| format!("--config {file}: {name}: {error}"))?;
             merged.extend(flags.into_iter().map(OsString::from));
         }
@@ -52,13 +51,16 @@ pub fn with_config_file(
 }
 
 /// The arguments for one entry of the file.
-fn flags(flag: &str, value: &Value) -> Result<Vec<String>, String> {
+fn flags(flag: &str, value: &Value, takes_value: bool) -> Result<Vec<String>, String> {
     let scalar = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         _ => Err("expected a string, a whole number, true, false, or a list of these".to_owned()),
     };
     Ok(match value {
+        Value::Boolean(is_set) if takes_value => {
+            return Err(format!("expected a value, not {is_set}"));
+        }
         Value::Boolean(true) => vec![flag.to_owned()],
         Value::Boolean(false) => Vec::new(),
         Value::Array(values) => {

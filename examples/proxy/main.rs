@@ -25,6 +25,7 @@ mod log;
 mod options;
 #[path = "../common/quantity.rs"]
 mod quantity;
+mod reload;
 mod server;
 #[path = "../common/shutdown_signal.rs"]
 mod shutdown_signal;
@@ -45,15 +46,18 @@ use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::ServiceBuilder;
-use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::{Authority, Sites};
-use tower_response_cache::proxy::{ErrorResponderLayer, ForwardedScheme};
+use tower_response_cache::proxy::{
+    CanonicalRequest, ErrorResponder, ErrorResponderLayer, ForwardedScheme, ReverseProxy,
+};
+use tower_response_cache::{Cache, CacheLayer};
 
+use client_limits::ClientLimits;
 use options::Options;
-use server::SHUTDOWN_TIMEOUT;
-use shutdown_signal::{HangUpSignal, ShutdownSignal};
-use tls::ClientTls;
+use reload::{Caches, HealthChecks, Running, Stack};
+use server::{Generations, SHUTDOWN_TIMEOUT, Server};
+use shutdown_signal::ShutdownSignal;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -69,7 +73,7 @@ async fn main() -> ExitCode {
     };
     let access = if options.access_log { "info" } else { "off" };
     let _log = log::log_to_stderr(&format!("info,access={access}"));
-    match run(&options).await {
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -78,11 +82,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let proxy = options.reverse_proxy()?;
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let tls = options.client_tls()?;
     if options.check {
-        cache_layer(options, MemoryBackend::default())?;
+        stack(&options, MemoryBackend::default())?;
+        options.health_check()?;
+        store::check(&options.store, &options.owner())?;
+        let address = tokio::net::lookup_host(&options.listen).await;
+        let listen = &options.listen;
+        address
+            .map(drop)
+            .map_err(|error| format!("--listen {listen}: {error}"))?;
         writeln!(io::stdout(), "the options are valid")?;
         return Ok(());
     }
@@ -94,30 +104,69 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let reloads = tokio::spawn(reload(signal.take_hang_up(options.reloads()), tls.clone()));
-    let cache = cache_layer(options, store)?;
-    let handle = cache.handle();
-    let service = ServiceBuilder::new()
-        .layer(ErrorResponderLayer::new())
-        // Keys are made from the requests that upstreams get.
-        .layer(proxy.request_layer())
-        .layer(cache)
-        .service(proxy);
+    let first = stack(&options, store.clone())?;
+    let limits = options.client_limits();
+    let generations = Generations::new(options.settings(), first.service);
+    let caches = Caches::new(first.cache);
+    let running = Running {
+        health: HealthChecks::start(&options, &first.proxy)?,
+        generations: generations.clone(),
+        caches: caches.clone(),
+        tls: tls.clone(),
+        options: options.clone(),
+    };
+    let hang_up = signal.take_hang_up(options.reloads());
+    let reload = running.reload(hang_up, move |options: &Options| {
+        stack(options, store.clone())
+    });
     tracing::info!(upstream = ?options.upstream, backend = ?options.store.backend, "ready");
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on {scheme}://{address}")?;
     let redirects = match plain {
-        Some(plain) => Some(redirect(options, plain, address.port(), signal.another()?)?),
+        Some(plain) => {
+            let (port, signal) = (address.port(), signal.another()?);
+            Some(redirect(&options, limits.clone(), plain, port, signal)?)
+        }
         None => None,
     };
-    options.server(service, tls).run(listener, signal).await;
-    handle.shutdown(SHUTDOWN_TIMEOUT).await;
-    for task in [Some(reloads), redirects].into_iter().flatten() {
-        task.abort();
+    let server = Server {
+        generations,
+        tls,
+        limits,
+    };
+    tokio::select! {
+        () = server.run(listener, signal) => {}
+        () = reload => {}
+    }
+    for cache in caches.all() {
+        cache.shutdown(SHUTDOWN_TIMEOUT).await;
+    }
+    if let Some(redirects) = redirects {
+        redirects.abort();
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What serves requests. Cache keys are made from the requests that upstreams get.
+type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<ReverseProxy, B>>>;
+
+/// The service, as the options say, before a store.
+fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B>, B>, String> {
+    let proxy = options.reverse_proxy()?;
+    let layer = cache_layer(options, store)?;
+    let cache = layer.handle();
+    let service = ServiceBuilder::new()
+        .layer(ErrorResponderLayer::new())
+        .layer(proxy.request_layer())
+        .layer(layer)
+        .service(proxy.clone());
+    Ok(Stack {
+        service,
+        cache,
+        proxy,
+    })
 }
 
 async fn listen(address: &str) -> Result<TcpListener, String> {
@@ -128,6 +177,7 @@ async fn listen(address: &str) -> Result<TcpListener, String> {
 /// Redirects the clients of a listener to `https://` on a port.
 fn redirect(
     options: &Options,
+    limits: ClientLimits,
     listener: TcpListener,
     port: u16,
     signal: ShutdownSignal,
@@ -138,7 +188,11 @@ fn redirect(
         let response = redirect_to_https(&request, port);
         async move { Ok::<_, Infallible>(response) }
     });
-    let server = options.server(redirect, None);
+    let server = Server {
+        generations: Generations::new(options.settings(), redirect),
+        tls: None,
+        limits,
+    };
     Ok(tokio::spawn(server.run(listener, signal)))
 }
 
@@ -166,27 +220,6 @@ fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<B
         _ => *response.status_mut() = StatusCode::BAD_REQUEST,
     }
     response
-}
-
-/// Reads certificates again at each SIGHUP, and checks the configuration file.
-async fn reload(hang_up: Option<HangUpSignal>, tls: Option<ClientTls>) {
-    let Some(mut hang_up) = hang_up else {
-        return;
-    };
-    while hang_up.wait().await {
-        let options = Options::from_arguments().and_then(|options| {
-            options.reverse_proxy()?;
-            options.client_tls()?;
-            cache_layer(&options, MemoryBackend::default()).map(|_| ())
-        });
-        match options {
-            Ok(()) => tracing::info!("options checked; those changed need a restart"),
-            Err(error) => tracing::error!(error, "options not valid"),
-        }
-        if let Some(tls) = &tls {
-            tls.reload();
-        }
-    }
 }
 
 fn cache_layer<B: Backend>(options: &Options, backend: B) -> Result<CacheLayer<B>, String> {

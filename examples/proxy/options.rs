@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
-use tower_response_cache::proxy::{Forwarding, HostPolicy, InvalidUpstream, ReverseProxy};
+use tower_response_cache::proxy::{
+    Forwarding, HealthCheck, HostPolicy, InvalidUpstream, ReverseProxy,
+};
 
 use crate::cache_options::CacheOptions;
 use crate::client_limits::ClientLimits;
@@ -13,9 +15,12 @@ use crate::config_file;
 use crate::connection::ConnectionTimeouts;
 use crate::file_limit;
 use crate::quantity;
-use crate::server::Server;
+use crate::server::ConnectionSettings;
 use crate::store::{Owner, StoreOptions};
 use crate::tls::ClientTls;
+
+/// The shortest time that a connection has, whatever the options say.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// A caching reverse proxy for HTTP/1.1 and HTTP/2, like nginx proxy_cache or Varnish.
 ///
@@ -26,7 +31,7 @@ use crate::tls::ClientTls;
 /// Prints `listening on http://ADDR` when it is ready. SIGINT and SIGTERM stop it after the
 /// requests in flight. Logs to stderr; the environment variable RUST_LOG selects what, for example
 /// RUST_LOG=warn or RUST_LOG=info,tower_response_cache=debug [default: info].
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "proxy", verbatim_doc_comment)]
 #[command(after_help = "DURATION is a whole number with ms, s, m, h or d. \
                         SIZE is a whole number with B, KiB, MiB or GiB.")]
@@ -47,8 +52,9 @@ pub struct Options {
     pub listen: String,
 
     /// TOML file with these flags by their names, such as ttl = "60s", upstream = ["http://a"] and
-    /// access-log = true; flags on the command line override it. SIGHUP reads it again and reports
-    /// errors; certificates are read again, other options need a restart
+    /// access-log = true; flags on the command line override it. SIGHUP reads it again: new
+    /// connections are served with the new options, old ones end after their requests, and stored
+    /// responses are kept. The log says which options need a restart
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub config: Option<PathBuf>,
 
@@ -197,8 +203,34 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
     pub max_connections_per_client: Option<usize>,
 
+    /// Most header fields of a request, and of an upstream's response, over HTTP/1.1
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = quantity::positive)]
+    pub max_head_fields: usize,
+
+    /// Path by which each server of an upstream is checked; one that answers with 400 or more, or
+    /// not, gets no requests while others do (nginx plus: health_check) [default: not checked]
+    #[arg(long, value_name = "PATH", verbatim_doc_comment)]
+    pub health_path: Option<String>,
+
+    /// Time between two checks of a server
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
+    pub health_interval: Duration,
+
+    /// Longest time for a check
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = quantity::duration)]
+    pub health_timeout: Duration,
+
+    /// Checks in a row that fail before a server gets no more requests
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    pub health_failures: u32,
+
+    /// Checks in a row that succeed before it gets requests again
+    #[arg(long, value_name = "NUMBER", default_value_t = 2)]
+    pub health_successes: u32,
+
     /// Most requests at once on an HTTP/2 connection (nginx: http2_max_concurrent_streams)
-    #[arg(long, value_name = "NUMBER", default_value_t = 128)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 128,
+          value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
     /// Log every request to stderr (nginx: access_log); lines are dropped, and counted, if they are
@@ -320,18 +352,52 @@ impl Options {
         self.config.is_some() || has_certificate
     }
 
-    /// A server for clients.
-    pub fn server<S>(&self, service: S, tls: Option<ClientTls>) -> Server<S> {
-        Server {
-            service,
-            tls,
+    /// The options of connections of clients.
+    pub fn settings(&self) -> ConnectionSettings {
+        ConnectionSettings {
             timeouts: ConnectionTimeouts {
-                client: self.client_timeout,
-                idle: self.idle_timeout,
+                client: self.client_timeout.max(SHORTEST_TIMEOUT),
+                idle: self.idle_timeout.max(SHORTEST_TIMEOUT),
             },
-            limits: self.client_limits(),
             max_streams: self.max_streams,
+            max_head_fields: self.max_head_fields,
         }
+    }
+
+    /// Takes the options that need a restart from those that are in force. Returns the names of
+    /// those that differ.
+    pub fn keep_fixed(&mut self, running: &Self) -> Vec<&'static str> {
+        let mut kept = Vec::new();
+        macro_rules! keep {
+            ($($field:ident).+, $name:literal) => {
+                if format!("{:?}", self.$($field).+) != format!("{:?}", running.$($field).+) {
+                    self.$($field).+.clone_from(&running.$($field).+);
+                    kept.push($name);
+                }
+            };
+        }
+        keep!(upstream, "upstream");
+        keep!(listen, "listen");
+        keep!(host, "host");
+        keep!(forwarding, "forwarding");
+        keep!(trust_forwarded, "trust-forwarded");
+        keep!(http2_upstream, "http2-upstream");
+        keep!(max_connections, "max-connections");
+        keep!(max_connections_per_client, "max-connections-per-client");
+        keep!(access_log, "access-log");
+        keep!(cache.credential_fields, "credential-fields");
+        keep!(cache.ignore_cookies, "ignore-cookies");
+        keep!(cache.ignore_query, "ignore-query");
+        keep!(cache.store_set_cookie, "store-set-cookie");
+        keep!(store, "the options of the store");
+        #[cfg(feature = "proxy-tls")]
+        {
+            keep!(tls_cert, "tls-cert");
+            keep!(tls_key, "tls-key");
+            keep!(redirect_listen, "redirect-listen");
+            keep!(upstream_tls_name, "upstream-tls-name");
+        }
+        kept
     }
 
     /// Builds the service behind the cache.
@@ -376,6 +442,9 @@ impl Options {
             });
         #[cfg(feature = "proxy-tls")]
         let origin = origin.tls_by_host(self.upstream_tls_name == TlsName::Host);
+        let origin = origin
+            .try_max_head_fields(self.max_head_fields)
+            .map_err(|error| format!("--max-head-fields: {error}"))?;
         Ok(origin
             .max_connection_age(self.upstream_max_age)
             .translate_cookies(self.translate_cookies)
@@ -383,10 +452,29 @@ impl Options {
             .http2_only(self.http2_upstream))
     }
 
+    /// The checks of servers; `None` if there are none.
+    pub fn health_check(&self) -> Result<Option<HealthCheck>, String> {
+        let Some(path) = &self.health_path else {
+            return Ok(None);
+        };
+        let check = HealthCheck::try_new(path);
+        let check = check.map_err(|error| format!("--health-path: {error}"))?;
+        Ok(Some(
+            check
+                .interval(self.health_interval)
+                .timeout(self.health_timeout)
+                .failure_threshold(self.health_failures)
+                .success_threshold(self.health_successes),
+        ))
+    }
+
     /// The limits of connections, within the limit of open files.
-    fn client_limits(&self) -> ClientLimits {
+    pub fn client_limits(&self) -> ClientLimits {
         let max = self.max_connections;
-        let max = match file_limit::max_connections(max, self.concurrency) {
+        // Requests that count, those of slow clients, and WebSockets.
+        let others = self.concurrency.saturating_mul(2);
+        let others = others.saturating_add(self.max_tunnels);
+        let max = match file_limit::max_connections(max, others) {
             Some(possible) if possible < max => {
                 tracing::warn!(max, possible, "--max-connections is limited by open files");
                 possible.max(1)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -38,20 +38,78 @@ const MAX_REQUEST_HEAD: usize = 64 * 1024;
 /// The pause after an error of accept, for example when there are too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// A server for HTTP/1.1 and HTTP/2. The fields are documented with the flags of their names.
+/// A server for HTTP/1.1 and HTTP/2.
 pub struct Server<S> {
-    pub service: S,
+    pub generations: Generations<S>,
     pub tls: Option<ClientTls>,
-    pub timeouts: ConnectionTimeouts,
     pub limits: ClientLimits,
-    pub max_streams: u32,
 }
 
-/// The tasks of connections, and the signal that ends them.
-struct Connections {
+/// The options of connections. The fields are documented with the flags of their names.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionSettings {
+    pub timeouts: ConnectionTimeouts,
+    pub max_streams: u32,
+    pub max_head_fields: usize,
+}
+
+/// What new connections are served with. Clones share it.
+pub struct Generations<S>(Arc<Mutex<Generation<S>>>);
+
+struct Generation<S> {
+    service: S,
     builder: Builder<TokioExecutor>,
-    tasks: TaskTracker,
+    timeouts: ConnectionTimeouts,
+    /// Connections end after their requests when it is set, or dropped.
     shutdown: watch::Sender<bool>,
+}
+
+impl<S> Generations<S> {
+    pub fn new(settings: ConnectionSettings, service: S) -> Self {
+        Self(Arc::new(Mutex::new(Generation::new(settings, service))))
+    }
+
+    /// Serves new connections with another service. Old connections end after their requests.
+    pub fn replace(&self, settings: ConnectionSettings, service: S) {
+        let old = std::mem::replace(&mut *self.lock(), Generation::new(settings, service));
+        drop(old);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generation<S>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Clone for Generations<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S> Generation<S> {
+    fn new(settings: ConnectionSettings, service: S) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        let client_timeout = settings.timeouts.client;
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(client_timeout)
+            .max_headers(settings.max_head_fields)
+            .max_buf_size(MAX_REQUEST_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(client_timeout)
+            .keep_alive_timeout(client_timeout)
+            .max_concurrent_streams(settings.max_streams)
+            .max_header_list_size(MAX_REQUEST_HEAD as u32);
+        Self {
+            service,
+            builder,
+            timeouts: settings.timeouts,
+            shutdown: watch::Sender::new(false),
+        }
+    }
 }
 
 impl<S, Res> Server<S>
@@ -64,24 +122,20 @@ where
     /// Serves until the first signal, then finishes the requests in flight. A second signal, or
     /// [`SHUTDOWN_TIMEOUT`], ends them.
     pub async fn run(self, listener: TcpListener, mut signal: ShutdownSignal) {
-        let connections = Connections {
-            builder: self.builder(),
-            tasks: TaskTracker::new(),
-            shutdown: watch::Sender::new(false),
-        };
+        let tasks = TaskTracker::new();
         {
             let mut stopped = pin!(signal.wait());
             tokio::select! {
-                () = self.accept(&listener, &connections) => {}
+                () = self.accept(&listener, &tasks) => {}
                 () = &mut stopped => {}
             }
         }
         drop(listener);
         tracing::info!("stopping; finishing the requests in flight");
-        connections.shutdown.send_replace(true);
-        connections.tasks.close();
+        self.generations.lock().shutdown.send_replace(true);
+        tasks.close();
         tokio::select! {
-            () = connections.tasks.wait() => return,
+            () = tasks.wait() => return,
             () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {}
             () = signal.wait() => {}
         }
@@ -89,7 +143,7 @@ where
     }
 
     /// Accepts connections for ever.
-    async fn accept(&self, listener: &TcpListener, connections: &Connections) {
+    async fn accept(&self, listener: &TcpListener, tasks: &TaskTracker) {
         loop {
             let permit = self.limits.permit().await;
             let (stream, client) = match listener.accept().await {
@@ -101,45 +155,38 @@ where
                 }
             };
             match self.limits.count(permit, client.ip()) {
-                Some(permit) => self.serve(connections, stream, client, permit),
+                Some(permit) => self.serve(tasks, stream, client, permit),
                 None => tracing::debug!(%client, "connection refused: its client has too many"),
             }
         }
     }
 
-    fn builder(&self) -> Builder<TokioExecutor> {
-        let mut builder = Builder::new(TokioExecutor::new());
-        let client_timeout = self.timeouts.client;
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(client_timeout)
-            .max_buf_size(MAX_REQUEST_HEAD);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(client_timeout)
-            .keep_alive_timeout(client_timeout)
-            .max_concurrent_streams(self.max_streams)
-            .max_header_list_size(MAX_REQUEST_HEAD as u32);
-        builder
-    }
-
     fn serve(
         &self,
-        connections: &Connections,
+        tasks: &TaskTracker,
         stream: TcpStream,
         client: SocketAddr,
         permit: ClientPermit,
     ) {
+        let (service, builder, timeouts, mut shutdown) = {
+            let generation = self.generations.lock();
+            let shutdown = generation.shutdown.subscribe();
+            // One clone per connection: one service for all connections would make the cores
+            // contend for its reference counts.
+            let service = generation.service.clone();
+            (
+                service,
+                generation.builder.clone(),
+                generation.timeouts,
+                shutdown,
+            )
+        };
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let activity = Activity::default();
-        let stream = ClientStream::new(stream, permit, activity.clone(), self.timeouts.idle);
+        let stream = ClientStream::new(stream, permit, activity.clone(), timeouts.idle);
         let peer = Peer::new(client.ip()).secure(self.tls.is_some());
-        // One clone per connection: one service for all connections would make the cores contend
-        // for its reference counts.
-        let service = Mutex::new(self.service.clone());
+        let service = Mutex::new(service);
         let requests = activity.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let open = requests.begin(!request.body().is_end_stream());
@@ -154,10 +201,8 @@ where
                 response.map(|response| open.attach(response))
             }
         });
-        let builder = connections.builder.clone();
-        let (tls, timeouts) = (self.tls.clone(), self.timeouts);
-        let mut shutdown = connections.shutdown.subscribe();
-        connections.tasks.spawn(async move {
+        let tls = self.tls.clone();
+        tasks.spawn(async move {
             let stream = match tls {
                 None => Either::Left(stream),
                 Some(tls) => tokio::select! {

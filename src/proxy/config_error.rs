@@ -110,7 +110,12 @@ pub struct InvalidProxyOption(OptionProblem);
 enum OptionProblem {
     Name(Box<str>),
     MaxHead { bytes: usize, least: usize },
+    MaxHeadFields(usize),
+    HealthPath(Box<str>),
 }
+
+/// The largest limit for the number of header fields.
+const MAX_HEAD_FIELDS: usize = 10_000;
 
 impl InvalidProxyOption {
     /// Checks a name for `Via` and `Proxy-Status`.
@@ -118,6 +123,19 @@ impl InvalidProxyOption {
         match is_token(name) {
             true => Ok(()),
             false => Err(Self(OptionProblem::Name(name.into()))),
+        }
+    }
+
+    /// The error of a path that is none.
+    pub(super) fn health_path(path: &str) -> Self {
+        Self(OptionProblem::HealthPath(path.into()))
+    }
+
+    /// Checks a limit for the number of a response's header fields.
+    pub(super) fn check_max_head_fields(count: usize) -> Result<(), Self> {
+        match (1..=MAX_HEAD_FIELDS).contains(&count) {
+            true => Ok(()),
+            false => Err(Self(OptionProblem::MaxHeadFields(count))),
         }
     }
 
@@ -135,6 +153,16 @@ impl fmt::Display for InvalidProxyOption {
         match &self.0 {
             OptionProblem::Name(name) => {
                 write!(f, "name must be a token (RFC 9110 §5.6.2), not {name:?}")
+            }
+            OptionProblem::HealthPath(path) => {
+                write!(
+                    f,
+                    "the path of a health check must begin with /, not {path:?}"
+                )
+            }
+            OptionProblem::MaxHeadFields(count) => {
+                let most = MAX_HEAD_FIELDS;
+                write!(f, "max_head_fields must be from 1 to {most}, not {count}")
             }
             OptionProblem::MaxHead { bytes, least } => {
                 write!(f, "max_head must be at least {least} bytes, not {bytes}")

@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::error::BoxError;
 use crate::semantics::invalidation::is_safe;
@@ -28,7 +29,7 @@ use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
-use super::headers::{prepare_request, rewrite_response};
+use super::headers::{head_size, prepare_request, rewrite_response};
 use super::upstream::connect::Unreachable;
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
@@ -267,6 +268,7 @@ impl Forwarder {
         let mut destination = first.ok_or(ProxyErrorKind::Internal)??;
         let (mut request, kept) = KeptRequest::new(request, upload.is_some());
         let mut lost = Repeatable::None;
+        let began = Instant::now();
         loop {
             self.address(&mut request, &destination);
             let server = &destination.server;
@@ -290,7 +292,12 @@ impl Forwarder {
                     if is_unreachable || !server.client.is_keyed_by_host() {
                         server.not_connected();
                     }
-                    self.next_destination(target, &mut tried).transpose()?
+                    // Servers that do not answer at all take the whole timeout each.
+                    let is_late = began.elapsed() >= self.options.connect_timeout.saturating_mul(2);
+                    match is_late {
+                        true => None,
+                        false => self.next_destination(target, &mut tried).transpose()?,
+                    }
                 }
                 Repeatable::All | Repeatable::Idempotent if lost == Repeatable::None => {
                     lost = failed.repeatable;
@@ -346,12 +353,4 @@ impl Forwarder {
         }
         Ok(Response::from_parts(head, body))
     }
-}
-
-/// The approximate size of header fields on an HTTP/1.1 connection, in bytes.
-fn head_size(headers: &HeaderMap) -> usize {
-    let lines = headers.iter();
-    lines.fold(0, |sum, (name, value)| {
-        sum + name.as_str().len() + value.len() + 4
-    })
 }

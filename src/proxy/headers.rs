@@ -51,3 +51,11 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: impl Disp
         headers.append(VIA, via);
     }
 }
+
+/// The approximate size of header fields on an HTTP/1.1 connection, in bytes.
+pub(super) fn head_size(headers: &HeaderMap) -> usize {
+    let lines = headers.iter();
+    lines.fold(0, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + 4
+    })
+}

@@ -134,4 +134,5 @@ pub use config_error::{InvalidProxyOption, InvalidUpstream};
 pub use error::{ProxyError, ProxyErrorKind};
 pub use error_responder::{ErrorResponder, ErrorResponderFuture, ErrorResponderLayer};
 pub use reverse_proxy::{ProxyFuture, ReverseProxy};
+pub use upstream::health::HealthCheck;
 pub use upstream::routes::HostPolicy;

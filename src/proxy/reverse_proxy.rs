@@ -24,6 +24,7 @@ use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
 use super::error::ProxyError;
 use super::forward::Forwarder;
 use super::upstream::addresses::Resolver;
+use super::upstream::health::{HealthCheck, check_servers};
 use super::upstream::options::ClientOptions;
 use super::upstream::routes::HostPolicy;
 
@@ -155,7 +156,8 @@ impl ReverseProxy {
 /// # Servers
 ///
 /// A request goes to the server of its upstream that has the fewest requests under way. If it
-/// cannot be connected to, the request goes to another one, until all were tried. A server that
+/// cannot be connected to, the request goes to another one, until all were tried or twice the
+/// [`connect_timeout`](Self::connect_timeout) has passed. A server that
 /// cannot be connected to three times in a row is ejected: it gets no request for 5 seconds, then a
 /// single one, and then, if that fails too, none for twice as long, up to a minute. If all are
 /// ejected, all are asked. Errors and late responses eject no server: clients could cause them.
@@ -191,6 +193,27 @@ impl ReverseProxy {
     #[must_use]
     pub fn max_connection_age(self, age: Duration) -> Self {
         self.with_client(|options| options.max_connection_age = age)
+    }
+
+    /// Checks the health of all servers until the returned future is dropped: spawn it. It checks
+    /// the servers of this proxy and of its clones, as its options are now.
+    ///
+    /// A server that fails its checks gets no request unless all servers of its upstream do. One
+    /// that passes them counts as connected to. An upstream of a single server is asked whatever
+    /// the checks say. A check passes with a status below 400, and a response of 64 KiB at most.
+    ///
+    /// ```no_run
+    /// use tower_response_cache::proxy::{HealthCheck, ReverseProxy};
+    ///
+    /// # fn main() -> Result<(), tower_response_cache::proxy::InvalidUpstream> {
+    /// let proxy = ReverseProxy::new("http://10.0.0.1:8000,http://10.0.0.2:8000")?;
+    /// let checks = tokio::spawn(proxy.check_health(HealthCheck::new("/healthz")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "futures do nothing unless polled"]
+    pub fn check_health(&self, check: HealthCheck) -> impl Future<Output = ()> + Send + use<> {
+        check_servers(self.0.routes.servers(), check)
     }
 
     /// Looks host names of upstreams up by `lookup` instead of the system's resolver.
@@ -513,6 +536,30 @@ impl ReverseProxy {
     pub fn try_max_head(self, bytes: usize) -> Result<Self, InvalidProxyOption> {
         InvalidProxyOption::check_max_head(bytes, MIN_HEAD)?;
         Ok(self.with_client(|options| options.max_head = bytes))
+    }
+
+    /// Sets the largest number of header fields of a response that is accepted over HTTP/1.1.
+    /// Default: 100. [`max_head`](Self::max_head) limits HTTP/2.
+    ///
+    /// A response with more fails with [`Protocol`](super::ProxyErrorKind::Protocol). Beyond 100
+    /// each head takes memory of its own.
+    ///
+    /// # Panics
+    ///
+    /// When `count` is 0 or more than 10,000.
+    #[must_use]
+    pub fn max_head_fields(self, count: usize) -> Self {
+        or_panic(self.try_max_head_fields(count))
+    }
+
+    /// Sets [`max_head_fields`](Self::max_head_fields) from configuration.
+    ///
+    /// # Errors
+    ///
+    /// When `count` is 0 or more than 10,000.
+    pub fn try_max_head_fields(self, count: usize) -> Result<Self, InvalidProxyOption> {
+        InvalidProxyOption::check_max_head_fields(count)?;
+        Ok(self.with_client(|options| options.max_head_fields = count))
     }
 
     /// Changes the client's options and replaces the client.

@@ -76,6 +76,60 @@ async fn wrong_options_are_explained() {
     }
 }
 
+/// What a start would find out is found out by `--check`, too.
+#[tokio::test]
+async fn a_check_finds_what_a_start_would() {
+    for (arguments, message) in [
+        (["--backend", "tiered"], "--backend tiered is not supported"),
+        (["--listen", "nonsense"], "--listen nonsense: "),
+        (["--max-head-fields", "20000"], "--max-head-fields: "),
+        (["--health-path", "up"], "--health-path: "),
+        #[cfg(feature = "redis")]
+        (["--redis-url", "nonsense"], "--redis-url: "),
+    ] {
+        let mut command = example("proxy", &["--check", "--upstream", "http://a"]);
+        if arguments[0] == "--listen" {
+            command = tokio::process::Command::new(command.as_std().get_program());
+            command.args(["--check", "--upstream", "http://a"]);
+        }
+        if arguments[0] == "--redis-url" {
+            command.args(["--backend", "redis"]);
+        }
+        let output = command.args(arguments).output().await.expect("an output");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(said.contains(message), "{arguments:?}: {said}");
+    }
+}
+
+/// Requests and responses with many header fields pass where that is wanted (N46).
+#[tokio::test]
+async fn the_number_of_header_fields_is_an_option() {
+    let lines: String = (0..150)
+        .map(|number| format!("x-{number}: y\r\n"))
+        .collect();
+    let origin = Origin::saying(ok(&lines, "hello")).await;
+    let small = Origin::saying(ok("", "hello")).await;
+    for (most, is_enough) in [("100", false), ("200", true)] {
+        let urls = [origin.url(), format!("/small={}", small.url())];
+        let options = ["--upstream", &urls[0], "--upstream", &urls[1]];
+        let options = [&options[..], &["--max-head-fields", most]].concat();
+        let proxy = Example::start("proxy", &options).await;
+        let large = format!("{lines}connection:");
+        let request = last_get("/small").replacen("connection:", &large, 1);
+        let said = exchange(proxy.port(), request).await;
+        let status = if is_enough { "200" } else { "431" };
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        let heard = small.heard();
+        assert_eq!(heard.len(), usize::from(is_enough));
+        assert!(heard.iter().all(|heard| heard.field("x-149") == "y"));
+        let said = exchange(proxy.port(), last_get("/")).await;
+        let status = if is_enough { "200" } else { "502" };
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{said}");
+        assert_eq!(said.contains("x-149: y"), is_enough);
+    }
+}
+
 #[tokio::test]
 async fn help_opens_with_an_example_and_names_rust_log() {
     let output = example("proxy", &["--help"]).output().await;

@@ -8,8 +8,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, request};
 
+use crate::clock::throttle::Throttle;
+use crate::clock::{Clock, SystemClock};
 use crate::semantics::fields;
 use crate::semantics::fields::limits::{MAX_REQUEST_FIELD, is_longer_than};
+
+/// Admits one warning of a loop per second.
+static LOOP_LOG: Throttle = Throttle::new();
 
 /// The reason why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +80,13 @@ impl RejectedRequest {
             ),
         };
         match self {
-            Self::Loop => tracing::warn!("request not forwarded: it has passed this proxy before"),
+            // Any client can send one.
+            Self::Loop => {
+                if let Some(suppressed) = LOOP_LOG.admit(SystemClock.now().monotonic()) {
+                    let message = "request not forwarded: it has passed this proxy before";
+                    tracing::warn!(suppressed, message);
+                }
+            }
             _ => tracing::debug!(reason = ?self, "request not forwarded"),
         }
         let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));

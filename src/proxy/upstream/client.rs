@@ -116,6 +116,7 @@ fn builder(options: &ClientOptions) -> legacy::Builder {
         .timer(TokioTimer::new())
         .pool_idle_timeout(options.pool_idle_timeout)
         .http1_max_buf_size(options.max_head)
+        .http1_max_headers(options.max_head_fields)
         .http2_max_header_list_size(u32::try_from(options.max_head).unwrap_or(u32::MAX))
         .http2_only(options.http2_only)
         .http2_keep_alive_interval(PING_INTERVAL)

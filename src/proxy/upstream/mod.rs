@@ -7,6 +7,7 @@ pub(super) mod addresses;
 pub(super) mod client;
 mod confinement;
 pub(super) mod connect;
+pub(super) mod health;
 pub(super) mod options;
 pub(super) mod repetition;
 pub(super) mod response_references;

@@ -25,6 +25,7 @@ pub(in crate::proxy) struct ClientOptions {
     pub(in crate::proxy) pool_idle_timeout: Duration,
     pub(in crate::proxy) max_connection_age: Duration,
     pub(in crate::proxy) max_head: usize,
+    pub(in crate::proxy) max_head_fields: usize,
     pub(in crate::proxy) http2_only: bool,
     /// Lets an `https://` upstream choose HTTP/2 by ALPN.
     pub(in crate::proxy) negotiate_http2: bool,
@@ -49,6 +50,7 @@ impl Default for ClientOptions {
             pool_idle_timeout: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(60),
             max_head: 64 * 1024,
+            max_head_fields: 100,
             http2_only: false,
             negotiate_http2: false,
             resolver: Resolver::default(),

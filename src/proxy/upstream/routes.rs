@@ -1,6 +1,8 @@
 //! The choice of an upstream by path prefix and of one of its servers, and the URI and `Host` for
 //! it.
 
+use std::sync::Arc;
+
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Uri, Version};
@@ -12,7 +14,7 @@ use crate::proxy::field_value::header_value;
 
 use super::confinement::{is_plain, may_leave_root, routed_path, widest_reading};
 use super::options::ClientOptions;
-use super::server::{ChosenServer, MAX_SERVERS, Servers, TriedServers};
+use super::server::{ChosenServer, MAX_SERVERS, Servers, TriedServers, UpstreamServer};
 
 /// The `Host` that an upstream receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +96,14 @@ impl UpstreamRoutes {
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
         let prefixed = self.by_prefix.iter().map(|(_, upstream)| upstream);
         prefixed.chain([&self.default])
+    }
+
+    /// The servers of all upstreams.
+    pub(in crate::proxy) fn servers(&self) -> Vec<Arc<UpstreamServer>> {
+        let servers = self
+            .upstreams()
+            .flat_map(|upstream| upstream.servers.iter());
+        servers.cloned().collect()
     }
 
     /// Whether a path is for one upstream, and below the path of its URL, however its server reads

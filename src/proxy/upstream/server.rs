@@ -35,6 +35,7 @@ pub(super) const MAX_SERVERS: usize = 64;
 /// One server of an upstream.
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamServer {
+    pub(super) scheme: Scheme,
     pub(in crate::proxy) authority: Authority,
     pub(in crate::proxy) client: UpstreamClient,
     pending: RequestCount,
@@ -44,6 +45,10 @@ pub(in crate::proxy) struct UpstreamServer {
     probe_at: Mutex<Option<Instant>>,
     /// Whether a request probes the ejected server.
     is_probed: AtomicBool,
+    /// Whether the server fails its [health checks](super::health).
+    is_unhealthy: AtomicBool,
+    /// Whether there is another one to ask instead.
+    has_others: bool,
 }
 
 /// Whether a server may get a request.
@@ -55,19 +60,42 @@ enum Availability {
 }
 
 impl UpstreamServer {
-    fn new(scheme: &Scheme, authority: Authority, options: &ClientOptions) -> Self {
+    fn new(
+        scheme: &Scheme,
+        authority: Authority,
+        options: &ClientOptions,
+        has_others: bool,
+    ) -> Self {
         let mut url = http::uri::Parts::default();
         url.scheme = Some(scheme.clone());
         url.authority = Some(authority.clone());
         url.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
         let url = Uri::from_parts(url).unwrap_or_default();
         Self {
+            scheme: scheme.clone(),
             authority,
             client: UpstreamClient::new(&url, options),
             pending: RequestCount::default(),
             failures: AtomicU32::new(0),
             probe_at: Mutex::new(None),
             is_probed: AtomicBool::new(false),
+            is_unhealthy: AtomicBool::new(false),
+            has_others,
+        }
+    }
+
+    /// Records whether the server passes its health checks.
+    pub(super) fn set_healthy(&self, is_healthy: bool) {
+        let was_unhealthy = self.is_unhealthy.swap(!is_healthy, Ordering::Relaxed);
+        if was_unhealthy == is_healthy {
+            let server = &self.authority;
+            match is_healthy {
+                true => tracing::info!(%server, "upstream server passes its health checks again"),
+                false => tracing::warn!(%server, "upstream server fails its health checks"),
+            }
+        }
+        if is_healthy {
+            self.connected();
         }
     }
 
@@ -83,6 +111,9 @@ impl UpstreamServer {
 
     /// Records that the server could not be connected to.
     pub(in crate::proxy) fn not_connected(&self) {
+        if !self.has_others {
+            return;
+        }
         let mut probe_at = self.probe_at.lock().unwrap_or_else(PoisonError::into_inner);
         let is_ejected = self.failures.load(Ordering::Relaxed) >= MAX_FAILURES;
         if is_ejected && !self.is_probed.swap(false, Ordering::Relaxed) {
@@ -96,12 +127,19 @@ impl UpstreamServer {
         let doublings = (failures - MAX_FAILURES).min(8);
         let ejected_for = MAX_EJECTED_FOR.min(EJECTED_FOR * (1 << doublings));
         *probe_at = Some(Instant::now() + ejected_for);
-        tracing::warn!(server = %self.authority, failures, ?ejected_for, "upstream server ejected");
+        let server = &self.authority;
+        match doublings {
+            0 => tracing::warn!(%server, failures, ?ejected_for, "upstream server ejected"),
+            _ => tracing::debug!(%server, failures, ?ejected_for, "upstream server stays ejected"),
+        }
     }
 
     /// Whether a request may be sent to the server. When an ejection ends, the first request that
     /// asks is the probe; for all others the server stays ejected until that has its answer.
     fn admit(&self) -> Availability {
+        if self.is_unhealthy.load(Ordering::Relaxed) {
+            return Availability::Ejected;
+        }
         if self.failures.load(Ordering::Relaxed) < MAX_FAILURES {
             return Availability::Available;
         }
@@ -136,7 +174,12 @@ impl Servers {
         authorities: impl IntoIterator<Item = Authority>,
         options: &ClientOptions,
     ) -> Self {
-        let server = |authority| Arc::new(UpstreamServer::new(scheme, authority, options));
+        let authorities: Vec<_> = authorities.into_iter().collect();
+        let has_others = authorities.len() > 1;
+        let server = |authority| {
+            let server = UpstreamServer::new(scheme, authority, options, has_others);
+            Arc::new(server)
+        };
         Self {
             servers: authorities.into_iter().map(server).collect(),
             next: Arc::default(),
@@ -145,6 +188,11 @@ impl Servers {
 
     pub(super) fn authorities(&self) -> impl Iterator<Item = &Authority> {
         self.servers.iter().map(|server| &server.authority)
+    }
+
+    /// All servers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<UpstreamServer>> {
+        self.servers.iter()
     }
 
     /// Chooses the server with the fewest requests under way among those that were not tried, and
@@ -267,6 +315,27 @@ mod tests {
         assert_eq!(asked("s0:80"), 1);
         servers.servers[0].connected();
         assert_eq!(asked("s0:80"), 5);
+    }
+
+    /// A server that fails its health checks gets requests only if all others fail, too.
+    #[tokio::test(start_paused = true)]
+    async fn an_unhealthy_server_is_not_asked_while_others_are_healthy() {
+        let servers = servers(2);
+        servers.servers[0].set_healthy(false);
+        let chosen: Vec<_> = (0..10).map(|_| choose(&servers)).collect();
+        assert!(chosen.iter().all(|chosen| chosen.authority == "s1:80"));
+        servers.servers[1].set_healthy(false);
+        assert_eq!(choose(&servers).authority, "s0:80");
+        servers.servers[0].set_healthy(true);
+        assert_eq!(choose(&servers).authority, "s0:80");
+    }
+
+    /// Nothing is logged, nor remembered, of a server that is the only one.
+    #[tokio::test(start_paused = true)]
+    async fn a_single_server_is_never_ejected() {
+        let servers = servers(1);
+        (0..10).for_each(|_| servers.servers[0].not_connected());
+        assert_eq!(servers.servers[0].failures.load(Ordering::Relaxed), 0);
     }
 
     /// Better one that failed than none.

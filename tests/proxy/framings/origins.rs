@@ -48,7 +48,7 @@ async fn accept(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), answer);
         connections.spawn(async move {
-            // What is no HTTP ends the connection.
+            // A syntax error ends the connection.
             let _ = connection.await;
         });
     }

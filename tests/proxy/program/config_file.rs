@@ -67,6 +67,18 @@ async fn a_file_that_is_not_valid_is_explained() {
             "upstream = \"http://a\"\nttl = 1.5\n",
             "ttl: expected a string",
         ),
+        (
+            "upstream = \"http://a\"\nttl = false\n",
+            "ttl: expected a value, not false",
+        ),
+        (
+            "upstream = \"http://a\"\nmax-streams = 0\n",
+            "0 is not in 1..",
+        ),
+        (
+            "upstream = \"http://a\"\nhealth-path = \"up\"\n",
+            "--health-path: the path of a health check must begin with /",
+        ),
         ("upstream = \"ftp://a\"\n", "unknown scheme"),
         ("upstream = \n", "TOML parse error"),
         ("ttl = \"60s\"\n", "--upstream"),
@@ -100,9 +112,9 @@ async fn a_file_that_is_not_valid_is_explained() {
     assert!(said.contains("none: No such file"), "{said}");
 }
 
-/// SIGHUP checks the file; the program goes on with its store.
+/// A file with errors changes nothing; the program goes on with its store.
 #[tokio::test]
-async fn a_hang_up_checks_the_file_and_stops_nothing() {
+async fn a_hang_up_stops_nothing() {
     let origin = Origin::saying(fresh("hello")).await;
     let folder = Folder::new("config-hang-up");
     folder.write("proxy.toml", format!("upstream = \"{}\"\n", origin.url()));
@@ -113,7 +125,7 @@ async fn a_hang_up_checks_the_file_and_stops_nothing() {
     exchange(proxy.port(), last_get("/")).await;
     for (text, message) in [
         ("speed = 5\n", "options not valid"),
-        ("", "options checked"),
+        ("", "options read again"),
     ] {
         folder.write(
             "proxy.toml",

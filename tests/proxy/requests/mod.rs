@@ -4,5 +4,6 @@ mod clients;
 mod confinement;
 mod forwarding;
 mod one_meaning;
+mod overrides;
 mod same_key;
 mod schemes;

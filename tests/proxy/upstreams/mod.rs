@@ -1,6 +1,7 @@
 //! Connections to upstreams: their loss, their addresses, their servers, their names.
 
 mod addresses;
+mod health;
 mod http2_origin;
 mod loops;
 mod repetition;

@@ -1,0 +1,126 @@
+//! Options that are read again while the program runs.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStderr;
+use tokio::time::{sleep, timeout};
+
+use crate::example::{Example, PATIENCE, example};
+use crate::folder::Folder;
+use crate::origin::{Origin, Step, fresh, ok};
+use crate::raw::{Raw, exchange, last_get};
+
+/// A proxy with a configuration file.
+struct Configured {
+    folder: Folder,
+    upstream: String,
+    proxy: Example,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Configured {
+    async fn start(name: &str, origin: &Origin, text: &str) -> Self {
+        let folder = Folder::new(name);
+        let upstream = format!("upstream = \"{}\"\n", origin.url());
+        folder.write("proxy.toml", format!("{upstream}{text}"));
+        let mut command = example("proxy", &["--config", &folder.file("proxy.toml")]);
+        let command = command.env("RUST_LOG", "info").stderr(Stdio::piped());
+        let mut proxy = Example::run(command).await;
+        let log = BufReader::new(proxy.stderr()).lines();
+        Self {
+            folder,
+            upstream,
+            proxy,
+            log,
+        }
+    }
+
+    /// Changes the file, and waits until the log says so.
+    async fn reload(&mut self, text: &str, message: &str) -> String {
+        let text = format!("{}{text}", self.upstream);
+        self.folder.write("proxy.toml", text);
+        self.proxy.signal("HUP").await;
+        let logged = async {
+            loop {
+                let line = self.log.next_line().await.expect("a pipe");
+                let line = line.expect("a line");
+                if line.contains(message) {
+                    return line;
+                }
+            }
+        };
+        timeout(PATIENCE, logged).await.expect("it is logged")
+    }
+
+    async fn get(&self, path: &str) -> String {
+        exchange(self.proxy.port(), last_get(path)).await
+    }
+}
+
+#[tokio::test]
+async fn a_hang_up_changes_options_and_keeps_what_is_stored() {
+    let origin = Origin::start(|heard| match heard.head.contains("/fresh") {
+        true => vec![Step::Say(fresh("hello").into_bytes())],
+        false => vec![Step::Say(ok("", "hello").into_bytes())],
+    })
+    .await;
+    let mut configured = Configured::start("reload", &origin, "").await;
+    configured.get("/fresh").await;
+    let mut kept = Raw::connect(configured.proxy.port()).await;
+    let request = "GET /fresh HTTP/1.1\r\nhost: test.example\r\n\r\n";
+    kept.say(request).await;
+    kept.hear_until("hello").await;
+    for (text, is_hit) in [("ttl = \"60s\"\n", true), ("", false)] {
+        configured.reload(text, "options read again").await;
+        let path = format!("/{is_hit}");
+        configured.get(&path).await;
+        assert_eq!(configured.get(&path).await.contains("; hit"), is_hit);
+        assert!(configured.get("/fresh").await.contains("; hit"));
+    }
+    // An old connection is closed.
+    assert_eq!(kept.hear_all().await, "");
+    configured.proxy.signal("TERM").await;
+    assert_eq!(configured.proxy.exit().await.code(), Some(0));
+}
+
+/// A write that was under way is finished, with the old options, and invalidates.
+#[tokio::test]
+async fn a_hang_up_ends_no_request() {
+    let origin = Origin::start(|heard| match heard.head.starts_with("PUT") {
+        true => vec![
+            Step::Content,
+            Step::Pause(Duration::from_millis(300)),
+            Step::Say(ok("", "written").into_bytes()),
+        ],
+        false => vec![Step::Say(fresh("hello").into_bytes())],
+    })
+    .await;
+    let mut configured = Configured::start("reload-requests", &origin, "").await;
+    configured.get("/a").await;
+    let mut upload = Raw::connect(configured.proxy.port()).await;
+    upload
+        .say("PUT /a HTTP/1.1\r\nhost: test.example\r\ncontent-length: 6\r\n\r\nabc")
+        .await;
+    sleep(Duration::from_millis(200)).await;
+    let text = "head-timeout = \"1ms\"\n";
+    configured.reload(text, "options read again").await;
+    assert!(configured.get("/a").await.contains("; hit"));
+    upload.say("def").await;
+    upload.hear_until("written").await;
+    assert!(!configured.get("/a").await.contains("; hit"));
+}
+
+/// What decides about keys, or sockets, stays as it was.
+#[tokio::test]
+async fn options_that_need_a_restart_are_kept_and_named() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let mut configured = Configured::start("reload-fixed", &origin, "").await;
+    configured.get("/?a=1&b=1").await;
+    let text = "ignore-query = [\"b\"]\nmax-connections = 5\nttl = \"60s\"\n";
+    let line = configured.reload(text, "need a restart").await;
+    assert!(line.contains("max-connections, ignore-query"), "{line}");
+    assert!(!configured.get("/?a=1&b=2").await.contains("; hit"));
+    assert!(configured.get("/?a=1&b=1").await.contains("; hit"));
+}
