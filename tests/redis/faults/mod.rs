@@ -7,7 +7,8 @@
 //! * it is used again by itself once it is well.
 //!
 //! Nothing here depends on being fast: tests wait for conditions. With `TRC_SLOW_FAULTS=1`, all of
-//! them run over a link of 100 Mbit/s and 5 ms, with responses of 1 MiB among the small ones.
+//! them run over a link of 100 Mbit/s and 5 ms, with responses of 1 MiB among the small ones. That
+//! takes minutes, since one such response takes 84 ms of the link: `slow_link` always runs a few.
 
 mod access;
 mod chaos;
@@ -18,6 +19,7 @@ mod keys;
 mod losses;
 mod nonsense;
 mod outages;
+mod slow_link;
 mod slowness;
 mod stampedes;
 mod strangers;

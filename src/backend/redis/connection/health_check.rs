@@ -25,7 +25,8 @@ const MAX_UNCHECKED: Duration = Duration::from_secs(2);
 ///
 /// Keys: the key. Arguments: its time to live.
 const KEEP_ALIVE: &str = "\
-if redis.call('MGET', KEYS[1])[1] then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end";
+local value = redis.pcall('GETRANGE', KEYS[1], 0, 0)
+if type(value) == 'string' then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end";
 
 impl Connection {
     /// Returns whether the connection can be used, after the health check that is due, if any.

@@ -26,6 +26,8 @@ const VARYING: usize = PATHS - 1;
 /// The one whose responses are large, where any are.
 const LARGE: usize = 1;
 const LARGE_PADDING: usize = 1024 * 1024;
+/// The environment variable that runs all tests over a slow link.
+pub const SLOW_FAULTS: &str = "TRC_SLOW_FAULTS";
 const SHORT: Duration = Duration::from_micros(500);
 pub const PAUSE: Duration = Duration::from_millis(100);
 
@@ -80,7 +82,7 @@ pub fn connections() -> usize {
 
 /// Whether all tests are to be run over a slow link, with large objects among small ones.
 pub fn is_slow() -> bool {
-    std::env::var_os("TRC_SLOW_FAULTS").is_some()
+    std::env::var_os(SLOW_FAULTS).is_some()
 }
 
 /// The URL of a new link to the server of a URL.
