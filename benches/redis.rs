@@ -1,9 +1,9 @@
 //! Measures a hit from Redis, next to a bare `GET` of the same bytes by the same client crate.
 //!
 //! The contestants run interleaved in short rounds, with 64 requests at a time over two connections
-//! each, on a runtime with a thread per core; ratios are medians of the ratios within a round. Time
-//! is that of the wall clock, since the server works meanwhile: the program starts one on this
-//! machine.
+//! each, on a runtime with a thread per core, and then on a single-threaded one; ratios are medians
+//! of the ratios within a round. Time is that of the wall clock, since the server works meanwhile:
+//! the program starts one on this machine.
 //!
 //! * *bare GET*: reads the entry of a hit and drops it;
 //! * *cache hit*: a request through a `CacheLayer` over a `Guarded` `RedisBackend`, with its body.
@@ -47,7 +47,14 @@ const KEYS: usize = 1000;
 
 fn main() {
     let rounds = if support::is_measuring() { 100 } else { 2 };
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let threads = tokio::runtime::Runtime::new().expect("a runtime");
+    measure("a thread per core", &threads, rounds);
+    let mut single = tokio::runtime::Builder::new_current_thread();
+    let single = single.enable_all().build().expect("a runtime");
+    measure("single-threaded", &single, rounds);
+}
+
+fn measure(name: &str, runtime: &tokio::runtime::Runtime, rounds: usize) {
     runtime.block_on(async {
         let server = RedisServer::start().await;
         let uris: Arc<[Uri]> = uris().into();
@@ -62,7 +69,7 @@ fn main() {
             }
             rows.push(row);
         }
-        report(&rows);
+        report(name, &rows);
     });
 }
 
@@ -71,14 +78,14 @@ fn uris() -> Vec<Uri> {
     (0..KEYS).map(uri).collect()
 }
 
-fn report(rows: &[Vec<f64>]) {
+fn report(name: &str, rows: &[Vec<f64>]) {
     let names = [
         "bare GET, 1 key",
         "cache hit, 1 key",
         "bare GET, 1,000 keys",
         "cache hit, 1,000 keys",
     ];
-    println!("                          per second  x bare GET");
+    println!("{name:24}  per second  x bare GET");
     for (column, name) in names.into_iter().enumerate() {
         let base = column / 2 * 2;
         let rate = median(rows.iter().map(|row| row[column]));

@@ -4,6 +4,7 @@
 
 mod measured;
 mod orphans;
+mod posts;
 mod replays;
 mod table;
 mod variants;
@@ -75,6 +76,12 @@ impl Instance {
 fn respond(request: &Request<()>) -> Response {
     let path = request.uri().path();
     let mut lines = vec![("cache-control", "max-age=3600"), ("etag", "\"1\"")];
+    if path.starts_with("/varies") {
+        lines.push(("vary", "accept-encoding"));
+    }
+    if path.starts_with("/member") {
+        lines.push(("cache-groups", "\"a\", \"b\""));
+    }
     match *request.method() {
         Method::POST if path == "/groups" => {
             return answer(204, &[("cache-group-invalidation", "\"a\"")], "");
@@ -88,12 +95,6 @@ fn respond(request: &Request<()>) -> Response {
         Method::DELETE => return answer(204, &[], ""),
         Method::PUT => lines.push(("content-location", path)),
         _ => {}
-    }
-    if path.starts_with("/varies") {
-        lines.push(("vary", "accept-encoding"));
-    }
-    if path.starts_with("/member") {
-        lines.push(("cache-groups", "\"a\", \"b\""));
     }
     if path.starts_with("/uncacheable") {
         lines[0].1 = "no-store";
