@@ -79,11 +79,18 @@ impl LookupBatcher {
         let mut mget = Cmd::with_capacity(1 + values, 128 * values);
         mget.arg("MGET");
         mget.arg(&*self.namespace_key).arg(&*self.all_groups_key);
+        // One buffer for all names.
+        let mut name = self.namespace.empty_name();
+        let mut push = |push: &dyn Fn(&mut String)| {
+            name.clear();
+            push(&mut name);
+            mget.arg(&name);
+        };
         for pending in batch {
-            mget.arg(self.namespace.lease(pending.key.resource()));
-            mget.arg(self.namespace.entry(&pending.key));
+            push(&|name| self.namespace.push_lease(name, pending.key.resource()));
+            push(&|name| self.namespace.push_entry(name, &pending.key));
             if let Some(variant) = &pending.variant {
-                mget.arg(self.namespace.entry(variant));
+                push(&|name| self.namespace.push_entry(name, variant));
             }
         }
         mget

@@ -46,6 +46,10 @@ impl GroupTokens {
     /// Splits the tokens off an entry without its lease; `None` if it is too short.
     fn split_from(entry: &mut Bytes) -> Option<Self> {
         let count = usize::from(*entry.first()?);
+        if count == 0 {
+            entry.advance(1);
+            return Some(Self::default());
+        }
         let length = 1 + count * Token::LENGTH;
         if entry.len() < length {
             return None;

@@ -54,9 +54,14 @@ impl Namespace {
 
     /// The key of a resource's lease token.
     pub(crate) fn lease(&self, resource: &Resource) -> String {
-        let mut name = self.resource_key('l', resource, 0);
-        name.push('}');
+        let mut name = self.empty_name();
+        self.push_lease(&mut name, resource);
         name
+    }
+
+    /// Appends the key of a resource's lease token.
+    pub(crate) fn push_lease(&self, name: &mut String, resource: &Resource) {
+        self.push_resource(name, 'l', resource);
     }
 
     /// The key of the token of all groups.
@@ -87,6 +92,11 @@ impl Namespace {
         self.entry_key('e', key)
     }
 
+    /// Appends the key of an entry.
+    pub(crate) fn push_entry(&self, name: &mut String, key: &CacheKey) {
+        self.push_entry_key(name, 'e', key);
+    }
+
     /// The key of the body of a response whose entry has no body.
     pub(crate) fn body(&self, key: &CacheKey) -> String {
         self.entry_key('b', key)
@@ -102,32 +112,40 @@ impl Namespace {
     }
 
     fn entry_key(&self, kind: char, key: &CacheKey) -> String {
-        let mut name = self.resource_key(kind, key.resource(), 64 + 33);
-        name.push('}');
-        push_digest(&mut name, key.selector());
-        if key.variant() != 0 {
-            push_digest(&mut name, key.variant());
-        }
+        let mut name = self.empty_name();
+        self.push_entry_key(&mut name, kind, key);
         name
+    }
+
+    fn push_entry_key(&self, name: &mut String, kind: char, key: &CacheKey) {
+        self.push_resource(name, kind, key.resource());
+        push_digest(name, key.selector());
+        if key.variant() != 0 {
+            push_digest(name, key.variant());
+        }
     }
 
     /// The key of the list of a response's variants: names of their entries, the latest first.
     pub(crate) fn variants(&self, key: &CacheKey) -> String {
-        let mut name = self.resource_key('v', key.resource(), 32);
-        name.push('}');
+        let mut name = self.empty_name();
+        self.push_resource(&mut name, 'v', key.resource());
         push_digest(&mut name, key.selector());
         name
     }
 
-    /// Starts a name with the resource's hash tag, left open, and room for `more` bytes.
-    fn resource_key(&self, kind: char, resource: &Resource, more: usize) -> String {
-        let mut name = String::with_capacity(self.0.len() + 5 + 32 + more);
+    /// An empty name with room for the longest one.
+    pub(crate) fn empty_name(&self) -> String {
+        String::with_capacity(self.0.len() + 5 + 4 * 32 + 1)
+    }
+
+    /// Appends the start of a name: its kind, and the hash tag of a resource.
+    fn push_resource(&self, name: &mut String, kind: char, resource: &Resource) {
         name.push_str(&self.0);
         name.push(':');
         name.push(kind);
         name.push_str(":{");
-        push_digest(&mut name, resource.digest());
-        name
+        push_digest(name, resource.digest());
+        name.push('}');
     }
 }
 
@@ -161,13 +179,13 @@ pub(crate) fn stripe_of(resource: &Resource) -> usize {
 ///
 /// `write!` takes several times as long, twice per lookup.
 fn push_digest(name: &mut String, digest: u128) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    for byte in digest.to_be_bytes() {
-        name.push(DIGITS[usize::from(byte >> 4)]);
-        name.push(DIGITS[usize::from(byte & 15)]);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+    name.push_str(str::from_utf8(&digits).expect("digits"));
 }
 
 #[cfg(test)]
