@@ -343,7 +343,7 @@ impl Forwarder {
             }
         }
         let (mut head, body) = response.into_parts();
-        rewrite_response(&mut head, &self.request_rules.via_name, switches);
+        rewrite_response(&mut head, &self.request_rules.response_via, switches);
         // RFC 9112 §2.3: the version is that of the connection to the client.
         head.version = Version::HTTP_11;
         let references = ResponseReferences::from_destination(destination);

@@ -2,8 +2,6 @@
 //!
 //! Knows nothing of `Host`, which depends on the upstream, nor of bodies.
 
-use std::fmt::Display;
-
 use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Version, response};
 
@@ -27,7 +25,7 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool) {
 }
 
 /// Prepares a response's fields for the client. `Upgrade` is kept if `upgrades` says so.
-pub(super) fn rewrite_response(response: &mut response::Parts, name: &str, upgrades: bool) {
+pub(super) fn rewrite_response(response: &mut response::Parts, via: &Via, upgrades: bool) {
     let (version, headers) = (response.version, &mut response.headers);
     let protocol = headers.get(UPGRADE).cloned();
     hop_by_hop::remove(headers);
@@ -35,20 +33,49 @@ pub(super) fn rewrite_response(response: &mut response::Parts, name: &str, upgra
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    add_via(headers, version, name);
+    via.append_to(headers, version);
 }
 
-/// Appends to `Via` the version by which the message was received (RFC 9110 §7.6.3).
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version, name: impl Display) {
-    let protocol = match version {
+/// What a proxy appends to `Via` (RFC 9110 §7.6.3): the version by which a message was received, and
+/// its own name.
+#[derive(Clone, Debug)]
+pub(super) struct Via {
+    name: String,
+    /// The members for HTTP/1.1 and HTTP/2.
+    prepared: [Option<HeaderValue>; 2],
+}
+
+impl Via {
+    /// `name` may have a comment behind it.
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let member = |version| header_value(format_args!("{} {name}", protocol(version)));
+        Self {
+            prepared: [Version::HTTP_11, Version::HTTP_2].map(member),
+            name,
+        }
+    }
+
+    pub(super) fn append_to(&self, headers: &mut HeaderMap, version: Version) {
+        let [http1, http2] = &self.prepared;
+        let member = match version {
+            Version::HTTP_11 => http1.clone(),
+            Version::HTTP_2 => http2.clone(),
+            _ => header_value(format_args!("{} {}", protocol(version), self.name)),
+        };
+        if let Some(member) = member {
+            headers.append(VIA, member);
+        }
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2.0",
         Version::HTTP_3 => "3.0",
         _ => "1.1",
-    };
-    if let Some(via) = header_value(format_args!("{protocol} {name}")) {
-        headers.append(VIA, via);
     }
 }
 

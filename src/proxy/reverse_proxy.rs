@@ -273,7 +273,7 @@ impl ReverseProxy {
     /// When `name` is not a token (RFC 9110 §5.6.2).
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidProxyOption> {
         InvalidProxyOption::check_name(name)?;
-        name.clone_into(&mut self.forwarder().request_rules.via_name);
+        self.forwarder().request_rules.set_name(name);
         Ok(self)
     }
 

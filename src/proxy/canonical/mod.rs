@@ -19,7 +19,7 @@ use crate::semantics::fields;
 use self::forwarded_fields::{Forwarding, Peer, add_forwarded, remove_claims};
 use self::validate_request::{RejectedRequest, validate};
 use super::field_value::DEFAULT_NAME;
-use super::headers::add_via;
+use super::headers::Via;
 use super::websocket;
 
 /// Marks a request that is in canonical form, so that it is not changed again.
@@ -31,6 +31,8 @@ struct Canonical;
 pub(super) struct RequestRules {
     /// A token.
     pub(super) via_name: String,
+    request_via: Via,
+    pub(super) response_via: Via,
     pub(super) forwarding: Forwarding,
     pub(super) trust_forwarded: bool,
     /// Tells this proxy from others of the same name in `Via`.
@@ -43,16 +45,26 @@ const MAX_PASSES: usize = 8;
 
 impl Default for RequestRules {
     fn default() -> Self {
+        let instance = format!("({:08x})", unpredictable_u128() as u32);
         Self {
             via_name: DEFAULT_NAME.to_owned(),
+            request_via: Via::new(format!("{DEFAULT_NAME} {instance}")),
+            response_via: Via::new(DEFAULT_NAME),
             forwarding: Forwarding::default(),
             trust_forwarded: false,
-            instance: format!("({:08x})", unpredictable_u128() as u32),
+            instance,
         }
     }
 }
 
 impl RequestRules {
+    /// Sets the name of the proxy in `Via`.
+    pub(super) fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.via_name);
+        self.request_via = Via::new(format!("{name} {}", self.instance));
+        self.response_via = Via::new(name);
+    }
+
     /// Whether a request has passed this proxy before (RFC 9110 §7.6.3).
     fn is_loop(&self, headers: &HeaderMap) -> bool {
         let mut passes = 0;
@@ -99,8 +111,7 @@ impl RequestRules {
             remove_claims(headers);
         }
         add_forwarded(headers, self.forwarding, peer);
-        let (name, instance) = (&self.via_name, &self.instance);
-        add_via(headers, head.version, format_args!("{name} {instance}"));
+        self.request_via.append_to(headers, head.version);
         head.extensions.insert(Canonical);
         Ok(Request::from_parts(head, body))
     }

@@ -15,6 +15,9 @@ const RECEIVED: u8 = 1;
 /// Another request was answered before.
 const REUSED: u8 = 2;
 
+/// Up to this many bytes, copying slices into one buffer is faster than a vectored write.
+const MAX_COPIED: usize = 2048;
+
 /// The use of one HTTP/1.1 connection so far. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(in crate::proxy::upstream) struct ConnectionUse(Arc<AtomicU8>);
@@ -130,7 +133,17 @@ impl<T: AsyncWrite> AsyncWrite for UpstreamConnection<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.project();
         this.connection_use.sending();
-        this.stream.poll_write_vectored(cx, slices)
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if length > MAX_COPIED {
+            return this.stream.poll_write_vectored(cx, slices);
+        }
+        let mut buffer = [0; MAX_COPIED];
+        let mut at = 0;
+        for slice in slices {
+            buffer[at..at + slice.len()].copy_from_slice(slice);
+            at += slice.len();
+        }
+        this.stream.poll_write(cx, &buffer[..length])
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -52,8 +52,13 @@ type StreamConnector = hyper_rustls::HttpsConnector<TcpConnector>;
 
 /// Connects to one server, whatever the authority of a request's URI. That is the name for the
 /// TLS handshake, and the key of hyper's pool.
+///
+/// hyper's client copies it for each request.
 #[derive(Clone, Debug)]
-pub(super) struct ServerConnector {
+pub(super) struct ServerConnector(Arc<Connector>);
+
+#[derive(Debug)]
+struct Connector {
     inner: StreamConnector,
     timeout: Duration,
     /// The number of open connections.
@@ -68,7 +73,7 @@ impl ServerConnector {
         let tcp = TcpConnector::new(server, options);
         #[cfg(feature = "proxy-tls")]
         let tcp = tls::with_tls(tcp, options);
-        Self {
+        Self(Arc::new(Connector {
             inner: tcp,
             timeout: options.connect_timeout,
             open: Arc::default(),
@@ -76,7 +81,7 @@ impl ServerConnector {
                 true => options.max_idle_connections.max(MIN_KEPT_BY_HOST),
                 false => usize::MAX,
             },
-        }
+        }))
     }
 }
 
@@ -90,8 +95,9 @@ impl Service<Uri> for ServerConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let stream = timeout(self.timeout, self.inner.call(uri));
-        let (open, max_kept) = (self.open.clone(), self.max_kept);
+        let connector = &*self.0;
+        let stream = timeout(connector.timeout, connector.inner.clone().call(uri));
+        let (open, max_kept) = (connector.open.clone(), connector.max_kept);
         Box::pin(async move {
             match stream.await {
                 Ok(stream) => {
