@@ -79,6 +79,10 @@ impl Nobody {
     pub fn url(&self) -> String {
         format!("http://{}", self.0.local_addr().expect("an address"))
     }
+
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().expect("an address").port()
+    }
 }
 
 /// Listens on a port of its own until it is dropped.

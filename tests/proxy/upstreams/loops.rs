@@ -2,36 +2,35 @@
 
 use std::time::Instant;
 
-use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::example::{Example, PATIENCE, program};
-use crate::origin::{Origin, fresh};
+use crate::origin::{Nobody, Origin, fresh};
 use crate::raw::{exchange, last_get};
 
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-async fn proxy(listen: u16, upstream: u16) -> Example {
+/// Starts a proxy at a port that was bound until now: no other test takes it.
+async fn proxy(listen: Nobody, upstream: u16) -> Example {
+    let address = listen.url().replace("http://", "");
     let mut command = Command::new(program("proxy"));
     command
-        .args(["--listen", &format!("127.0.0.1:{listen}")])
+        .args(["--listen", &address])
         .args(["--upstream", &format!("http://127.0.0.1:{upstream}")])
         .env("RUST_LOG", "off")
         .kill_on_drop(true);
+    drop(listen);
     Example::run(&mut command).await
 }
 
 /// A proxy before itself, and two before each other.
 #[tokio::test]
 async fn a_loop_is_answered_508_at_once() {
-    let (one, two, three) = (free_port().await, free_port().await, free_port().await);
+    let bound = [Nobody::new(), Nobody::new(), Nobody::new()];
+    let [one, two, three] = [0, 1, 2].map(|number: usize| bound[number].port());
+    let [first, second, third] = bound;
     let _proxies = (
-        proxy(one, one).await,
-        proxy(two, three).await,
-        proxy(three, two).await,
+        proxy(first, one).await,
+        proxy(second, three).await,
+        proxy(third, two).await,
     );
     for port in [one, two, three] {
         let begin = Instant::now();
