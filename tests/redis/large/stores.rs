@@ -184,3 +184,20 @@ async fn a_late_body_of_an_invalidated_response_is_not_kept() {
     }
     assert_eq!(new.body(&setup.other).await.as_deref(), Some("new"));
 }
+
+/// A server that is reached over a slow network refuses a body, and has not failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_not_stored_in_time_is_refused() {
+    let speed = LinkSpeed {
+        bits_per_second: 1_000_000,
+        round_trip: Duration::from_millis(5),
+    };
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), speed).await;
+    let redis = RedisOptions::new(&link.url()).expect("a URL").build();
+    let sample = Sample::of(&redis, "/a", long("a")).await;
+    let fence = sample.fence(&redis).await;
+    let put = redis.put(&sample.key, fence, sample.response.clone(), at(0));
+    let error = put.await.expect_err("it takes 2.4 s");
+    assert!(error.is_refused(), "{error:?}");
+}
