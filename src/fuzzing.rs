@@ -1,6 +1,7 @@
 //! Internals that `fuzz/` tests. Compiled with `--cfg fuzzing` only, and no part of the public API.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::request;
 
@@ -19,7 +20,7 @@ pub fn key_parts<'r>(request: &'r request::Parts, authority: &'r str) -> KeyPart
 
 /// The full key.
 #[must_use]
-pub fn identity(key: &KeyParts<'_>, scope: &str) -> Box<[u8]> {
+pub fn identity(key: &KeyParts<'_>, scope: &str) -> Arc<[u8]> {
     key.identity(scope)
 }
 

@@ -77,7 +77,7 @@ impl<'a> Key<'a> {
         look(parts.with_path(self.path).with_query(self.query))
     }
 
-    fn identity(&self) -> Box<[u8]> {
+    fn identity(&self) -> std::sync::Arc<[u8]> {
         self.with(|parts| fuzzing::identity(&parts, self.scope))
     }
 

@@ -131,7 +131,11 @@ where
 
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::whole(Bytes::new(), None)
+        Self::new(Kind::Whole {
+            data: None,
+            trailers: None,
+            is_sized: true,
+        })
     }
 }
 

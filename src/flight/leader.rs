@@ -68,6 +68,11 @@ impl<F, H> Leader<F, H> {
         self.flight.announcement.had_listeners()
     }
 
+    /// Whether the call has to wait, see [`wait_for_predecessor`](Self::wait_for_predecessor).
+    pub(crate) fn has_predecessor(&self) -> bool {
+        self.predecessor().is_some()
+    }
+
     pub(super) fn predecessor(&self) -> Option<&Predecessor<F, H>> {
         self.flight.predecessor.as_ref()
     }

@@ -2,6 +2,9 @@
 //!
 //! It consists of all parts, each with its length before it: no two keys have the same bytes.
 
+use std::iter::repeat_n;
+use std::sync::Arc;
+
 use super::key_parts::KeyParts;
 
 /// The number of parts.
@@ -15,15 +18,18 @@ const ABSENT: u8 = 255;
 
 impl KeyParts<'_> {
     /// Returns the full key of these parts within a scope.
-    pub(crate) fn identity(&self, scope: &str) -> Box<[u8]> {
+    pub(crate) fn identity(&self, scope: &str) -> Arc<[u8]> {
         let parts = self.all(scope);
         let length = |part: &str| part.len() + 1 + 4 * usize::from(part.len() > SHORT.into());
         let whole = parts.iter().map(|part| part.map_or(1, length)).sum();
-        let mut bytes = Vec::with_capacity(whole);
-        for part in parts {
-            put_part(&mut bytes, part);
+        // Allocated once, with zeros that are replaced.
+        let mut identity: Arc<[u8]> = repeat_n(0, whole).collect();
+        if let Some(mut rest) = Arc::get_mut(&mut identity) {
+            for part in parts {
+                rest = put_part(rest, part);
+            }
         }
-        bytes.into_boxed_slice()
+        identity
     }
 
     /// Returns whether `identity` is the full key of these parts. Allocates nothing.
@@ -62,20 +68,27 @@ pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
     std::str::from_utf8(take_part(&mut rest)??).ok()
 }
 
-/// Writes a part with its length.
-fn put_part(to: &mut Vec<u8>, part: Option<&str>) {
+/// Writes a part with its length. Returns the bytes behind it.
+fn put_part<'b>(to: &'b mut [u8], part: Option<&str>) -> &'b mut [u8] {
     let Some(part) = part else {
-        return to.push(ABSENT);
+        return put(to, &[ABSENT]);
     };
-    match u8::try_from(part.len()) {
-        Ok(short) if short <= SHORT => to.push(short),
+    let behind_length = match u8::try_from(part.len()) {
+        Ok(short) if short <= SHORT => put(to, &[short]),
         _ => {
-            to.push(LONG);
             let length = u32::try_from(part.len()).expect("a request of less than 4 GiB");
-            to.extend_from_slice(&length.to_le_bytes());
+            let behind = put(to, &[LONG]);
+            put(behind, &length.to_le_bytes())
         }
-    }
-    to.extend_from_slice(part.as_bytes());
+    };
+    put(behind_length, part.as_bytes())
+}
+
+/// Writes bytes. Returns those behind them.
+fn put<'b>(to: &'b mut [u8], bytes: &[u8]) -> &'b mut [u8] {
+    let (place, behind) = to.split_at_mut(bytes.len());
+    place.copy_from_slice(bytes);
+    behind
 }
 
 /// Takes a part off the front; `Some(None)` if it is absent, `None` if the bytes are malformed.

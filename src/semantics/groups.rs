@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName};
 use sfv::visitor::{EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ListVisitor, Never};
 use sfv::{BareItemFromInput, Parser};
 
+use crate::semantics::fields::has_any;
+
 /// The field that says in which groups a response is (RFC 9875 §2).
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 /// The field by which the answer to a write invalidates groups (RFC 9875 §3).
@@ -63,6 +65,9 @@ pub enum GroupNames {
 /// many: a response in a group that is not tracked could not be invalidated with it.
 #[must_use]
 pub fn member_groups(headers: &HeaderMap) -> GroupNames {
+    if !has_any(headers, &[CACHE_GROUPS]) {
+        return GroupNames::Listed(Vec::new());
+    }
     let names = list_of_strings(headers, &CACHE_GROUPS);
     if names.len() > MAX_GROUPS || names.iter().any(|name| name.len() > MAX_GROUP_NAME_LENGTH) {
         return GroupNames::TooMany;

@@ -309,6 +309,21 @@ pub(crate) struct Draft {
     pub(crate) proof: Option<Proof>,
 }
 
+/// A response that is about to be stored, and what is noted then.
+pub(crate) struct NewEntry<F> {
+    pub(crate) response: Arc<StoredResponse>,
+    pub(crate) fence: F,
+    /// When its body has ended.
+    pub(crate) now: Moment,
+    /// The time from the call until then.
+    pub(crate) cost: Duration,
+    pub(crate) key: CacheKey,
+    pub(crate) lookup_key: CacheKey,
+    pub(crate) kind: RequestKind,
+    /// What is noted of its request then; `None` if it is never refreshed in use.
+    pub(crate) proof: Option<Proof>,
+}
+
 /// Stored parts of a response, with their key.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldParts<F> {

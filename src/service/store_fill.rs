@@ -10,7 +10,6 @@
 //! here waits for the client.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, StatusCode, response};
@@ -25,17 +24,16 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
-use crate::semantics::storing::{StoragePolicy, StoringRules};
+use crate::semantics::storing::StoragePolicy;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
-use crate::state::proven_requests::Proof;
 use crate::state::uncacheable::RefusalCause;
 
-use super::fill_data::{Draft, Fill, MergePlan, Storable};
+use super::fill_data::{Draft, Fill, MergePlan, NewEntry, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
-    add_date, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
+    add_date, add_tag, announced_length, check_group_grace, storage_decision, storing_rules,
     variant_key,
 };
 
@@ -92,15 +90,13 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         parts::store::check_own_permission(state, own, &fill, outgoing, body)?;
     }
     let asked = outgoing.asked();
-    let rules = storing_rules(&state.config, asked, head)?;
-    let with_replaced = StoringRules {
-        existing: fill.miss.replaced_status,
-        ..rules.clone()
-    };
+    let mut rules = storing_rules(&state.config, asked, head)?;
+    rules.existing = fill.miss.replaced_status;
     let (is_forced, fields) = (fill.is_forced(), fill.fields);
     check_is_alike(&fill, head)?;
     let identity = fill.key.identity;
-    let grant = storage_decision(state, asked, &identity, (head, body), with_replaced)?;
+    let grant = storage_decision(state, asked, &identity, (head, body), &rules)?;
+    rules.existing = None;
     let fence = fence
         .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
     add_date(head, &grant);
@@ -228,11 +224,12 @@ pub(crate) fn commit<B: Backend>(
     if !share.may_store(content.bytes().len() as u64) {
         return refuse_whole(state, guard, Refusal::Budget);
     }
-    let entry = NewEntry::new(state, storable.draft, fence, &content, trailers);
+    let (whole, now) = ((&content, trailers), state.now());
+    let entry = NewEntry::new(state, storable.draft, fence, whole, now);
     drop(content);
     let task = state.clone();
     state.shared.background.run(async move {
-        let refusal = store(&task, entry).await;
+        let refusal = entry.store(task.clone()).await;
         drop(share);
         end_fill(&task, refusal, guard).await;
     });
@@ -283,31 +280,18 @@ fn merged(merge: &MergePlan, new: StoredContent, share: &BudgetShare) -> Option<
         .then(|| share.count_stored(merge.merge(new.bytes().clone())))
 }
 
-/// A response that is about to be stored, and what is noted then.
-pub(crate) struct NewEntry<F> {
-    response: Arc<StoredResponse>,
-    fence: F,
-    now: Moment,
-    /// The time from the call to the end of the body.
-    cost: Duration,
-    key: CacheKey,
-    lookup_key: CacheKey,
-    kind: RequestKind,
-    proof: Option<Proof>,
-}
-
 impl<F> NewEntry<F> {
     /// The entry of a response with this content.
     pub(crate) fn new<B: Backend>(
         state: &LayerState<B>,
         draft: Draft,
         fence: F,
-        content: &StoredContent,
-        trailers: Option<HeaderMap>,
+        (content, trailers): (&StoredContent, Option<HeaderMap>),
+        now: Moment,
     ) -> Self {
-        let now = state.now();
         let cost = now.monotonic_since(draft.called);
-        let head = tagged(&state.config, draft.head, content.bytes());
+        let mut head = draft.head;
+        add_tag(&state.config, &mut head, content.bytes());
         Self {
             response: Arc::new(head.with_content(content, trailers, cost)),
             fence,
@@ -319,32 +303,31 @@ impl<F> NewEntry<F> {
             proof: draft.proof,
         }
     }
-}
 
-/// Stores a response, and notes that for later requests. Returns the refusal, if any.
-pub(crate) async fn store<B: Backend>(
-    state: &LayerState<B>,
-    entry: NewEntry<B::Fence>,
-) -> Option<Refusal> {
-    let NewEntry {
-        response,
-        fence,
-        now,
-        cost,
-        key,
-        lookup_key,
-        kind,
-        proof,
-    } = entry;
-    let refusal = put(state, &key, fence, response, now).await;
-    if refusal.is_none() {
-        let origin = &state.shared.origin;
-        origin.failures.forget(NotedKey::new(&lookup_key, kind));
-        if let Some(proof) = proof {
-            origin.proven.note_stored((&key, kind), (now, cost), proof);
+    /// Stores the response, and notes that for later requests. Returns the refusal, if any.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds each argument twice"
+    )]
+    pub(crate) fn store<B: Backend<Fence = F>>(
+        self,
+        state: LayerState<B>,
+    ) -> impl Future<Output = Option<Refusal>> {
+        async move {
+            let put = put(&state, &self.key, self.fence, self.response, self.now);
+            let refusal = put.await;
+            if refusal.is_none() {
+                let origin = &state.shared.origin;
+                let lookup_key = NotedKey::new(&self.lookup_key, self.kind);
+                origin.failures.forget(lookup_key);
+                if let Some(proof) = self.proof {
+                    let (key, time) = ((&self.key, self.kind), (self.now, self.cost));
+                    origin.proven.note_stored(key, time, proof);
+                }
+            }
+            refusal
         }
     }
-    refusal
 }
 
 /// Puts a response into the backend, and removes the parts that it supersedes. Returns the refusal,
@@ -374,7 +357,8 @@ async fn put<B: Backend>(
             store.rules.remember_stored(key, rule);
         }
         if let Some(superseded) = superseded {
-            superseded.remove(state).await;
+            // Boxed, because few responses supersede any.
+            Box::pin(superseded.remove(state)).await;
         }
     }
     state.record_put(&put)

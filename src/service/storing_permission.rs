@@ -64,7 +64,7 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
     request: Asked<'_>,
     identity: &[u8],
     (head, body): (&response::Parts, &Res),
-    rules: StoringRules,
+    rules: &StoringRules,
 ) -> Result<StoragePolicy, Refusal> {
     let answered = ResponseHead {
         status: head.status,
@@ -72,7 +72,7 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
         at: state.now(),
     };
     let limit = state.max_stored_body();
-    match decide_storage(request.head, answered, &rules) {
+    match decide_storage(request.head, answered, rules) {
         StorageDecision::Refuse(refusal) => Err(refusal),
         StorageDecision::Store(_) if limit == 0 => Err(Refusal::NoRoom),
         StorageDecision::Store(_) if least_length(head, body) > limit => Err(Refusal::TooLarge),
@@ -136,11 +136,9 @@ pub(crate) fn variant_key<B: Backend>(
 }
 
 /// Adds an `ETag` made of the content to the head of a stored response, where the layer wants it.
-pub(crate) fn tagged(config: &Config, head: StoredHead, content: &[u8]) -> StoredHead {
+pub(crate) fn add_tag(config: &Config, head: &mut StoredHead, content: &[u8]) {
     if config.generate_etags {
-        head.with_generated_tag(content)
-    } else {
-        head
+        head.add_generated_tag(content);
     }
 }
 

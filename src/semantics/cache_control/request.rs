@@ -38,6 +38,10 @@ impl RequestDirectives {
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, ignored: IgnoredDirectives) -> Self {
         let mut directives = Self::default();
+        // Most requests have neither, and every fill comes here.
+        if !fields::has_any(headers, &[CACHE_CONTROL, PRAGMA]) {
+            return directives;
+        }
         let is_too_long = |name| is_longer_than(MAX_REQUEST_FIELD, headers, name);
         if is_too_long(&CACHE_CONTROL) || is_too_long(&PRAGMA) {
             (directives.no_cache, directives.no_store) = (true, true);

@@ -6,6 +6,8 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
+use crate::semantics::fields::has_any;
+
 static DEFAULT: LazyLock<TargetedFields> =
     LazyLock::new(|| TargetedFields::new([HeaderName::from_static("cdn-cache-control")]));
 
@@ -36,7 +38,7 @@ impl TargetedFields {
 
     /// Returns whether the response has any of the fields.
     pub(super) fn is_present(&self, headers: &HeaderMap) -> bool {
-        self.0.iter().any(|name| headers.contains_key(name))
+        has_any(headers, &self.0)
     }
 
     /// Returns whether a field has a value that cannot be read.

@@ -13,4 +13,4 @@ pub mod name_filter;
 pub mod small_number;
 mod syntax;
 
-pub use syntax::{decimal, is_quoted_string, is_token, list, parameter, single};
+pub use syntax::{decimal, has_any, is_quoted_string, is_token, list, parameter, single};

@@ -16,6 +16,13 @@ pub fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item
     })
 }
 
+/// Returns whether a message has any of these fields. Of few fields that takes less time than to
+/// find one by its hash.
+#[must_use]
+pub fn has_any(headers: &HeaderMap, names: &[HeaderName]) -> bool {
+    headers.keys().any(|name| names.contains(name))
+}
+
 /// Returns the value of a field with exactly one line; `None` if it is absent or has several.
 #[must_use]
 pub fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {

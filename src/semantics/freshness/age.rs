@@ -12,6 +12,10 @@ use crate::semantics::moment::Moment;
 /// Computes the age that a response had on arrival: `corrected_initial_age` of RFC 9111 §4.2.3.
 #[must_use]
 pub fn corrected_initial_age(headers: &HeaderMap, requested: Moment, received: Moment) -> Duration {
+    // Few responses have either, and every fill comes here.
+    if !fields::has_any(headers, &[AGE, DATE]) {
+        return received.since(requested);
+    }
     let sent = date_value(headers, received)
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

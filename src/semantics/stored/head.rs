@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::encoded::EncodedFields;
 use crate::semantics::cache_status::CACHE_STATUS;
-use crate::semantics::fields::date;
 use crate::semantics::fields::hop_by_hop::ConnectionFields;
+use crate::semantics::fields::{date, has_any};
 use crate::semantics::ranges::PartialContent;
 use crate::semantics::storing::StoragePolicy;
 use crate::semantics::validation::generated_tag;
@@ -41,8 +41,12 @@ impl StoredHead {
         policy: StoragePolicy,
     ) -> Self {
         let of_connection = ConnectionFields::from_headers(headers);
-        let mut upstream_status = headers.get_all(CACHE_STATUS).iter();
-        let has_upstream_status = upstream_status.any(|line| !line.is_empty());
+        let has_date = has_any(headers, &[DATE]);
+        let has_upstream_status = has_any(headers, &[CACHE_STATUS])
+            && headers
+                .get_all(CACHE_STATUS)
+                .iter()
+                .any(|line| !line.is_empty());
         let keeps = |name: &HeaderName| {
             let is_of_connection = of_connection.as_ref().is_some_and(|it| it.contains(name));
             let is_written_anew = match *name {
@@ -58,7 +62,7 @@ impl StoredHead {
         for (name, value) in headers.iter().filter(|(name, _)| keeps(name)) {
             fields.push(name, value);
         }
-        if !headers.contains_key(DATE) || policy.withheld.contains(&DATE) {
+        if !has_date || policy.withheld.contains(&DATE) {
             fields.push(&DATE, &date::format(policy.freshness.received.wall()));
         }
         Self {
@@ -80,12 +84,10 @@ impl StoredHead {
     }
 
     /// Adds an entity tag computed from the content, if that is whole and came without a validator.
-    #[must_use]
-    pub fn with_generated_tag(mut self, content: &[u8]) -> Self {
+    pub fn add_generated_tag(&mut self, content: &[u8]) {
         let has_field = |name: &HeaderName| self.fields.contains(name);
         if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has_field) {
             self.fields.push(&ETAG, &generated_tag(content));
         }
-        self
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ETAG;
 use http::{HeaderMap, StatusCode};
 
 use super::compact::compact_copy;
@@ -274,7 +273,7 @@ impl StoredResponse {
     /// Returns the entity tag, if there is one.
     #[must_use]
     pub(crate) fn etag(&self) -> Option<&[u8]> {
-        self.block_parts().fields.values_of(&ETAG).next()
+        self.block_parts().fields.etag()
     }
 
     /// Returns the trailer fields, if there were any.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use http::header::{CONTENT_TYPE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::input::{RequestHead, ResponseHead, StoringRules};
 use super::policy::{StorageDecision, StoragePolicy};
 use crate::semantics::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
+use crate::semantics::fields::has_any;
 use crate::semantics::freshness::{self, Freshness, Lifetime, StaleRules, Staleness, Ttl};
 use crate::semantics::reason::Refusal;
 use crate::semantics::validation::origin_conditions;
@@ -104,9 +105,15 @@ fn refusal_or_lifetime(
         request.kind.has_credentials() && !is_shareable,
         Refusal::Credentials,
     )?;
-    let sets_cookie = response.headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE);
+    let has_cookie_or_vary = has_any(response.headers, &[SET_COOKIE, VARY]);
+    let sets_cookie = has_cookie_or_vary
+        && response.headers.contains_key(SET_COOKIE)
+        && !withheld.contains(&SET_COOKIE);
     refuse_if(sets_cookie && !rules.store_set_cookie, Refusal::SetCookie)?;
-    let vary = Vary::from_headers(response.headers);
+    let vary = match has_cookie_or_vary {
+        true => Vary::from_headers(response.headers),
+        false => Vary::Absent,
+    };
     refuse_if(vary == Vary::NeverMatches, Refusal::Vary)?;
     refuse_if(is_endless(response.headers), Refusal::Stream)?;
 

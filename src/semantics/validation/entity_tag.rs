@@ -40,7 +40,12 @@ impl<'v> EntityTag<'v> {
     /// Reads the tag of a message; `None` if it has none, several, or one that is malformed.
     #[must_use]
     pub fn from_headers(headers: &'v HeaderMap) -> Option<Self> {
-        Self::parse(fields::single(headers, &ETAG)?.as_bytes().trim_ascii())
+        Self::of_line(fields::single(headers, &ETAG)?)
+    }
+
+    /// Reads the tag of the only line of its field.
+    pub(super) fn of_line(line: &'v HeaderValue) -> Option<Self> {
+        Self::parse(line.as_bytes().trim_ascii())
     }
 
     /// Compares strongly (RFC 9110 §8.8.3.2): equal byte for byte.

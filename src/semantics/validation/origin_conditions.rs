@@ -4,7 +4,7 @@ use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::entity_tag::EntityTag;
-use crate::semantics::fields::date;
+use crate::semantics::fields::{date, single};
 
 /// Returns the request fields that validate a stored response: its entity tag and its
 /// `Last-Modified`, if it has them.
@@ -18,8 +18,8 @@ pub fn origin_conditions(
     stored: &HeaderMap,
 ) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
     let is_from_origin = |tag: &EntityTag<'_>| !tag.is_generated();
-    let tag = EntityTag::from_headers(stored).filter(is_from_origin);
-    let tag = tag.and_then(|_| stored.get(ETAG));
+    let is_own = |line: &&HeaderValue| EntityTag::of_line(line).filter(is_from_origin).is_some();
+    let tag = single(stored, &ETAG).filter(is_own);
     // The date is looked at only by callers who need more than the tag.
     let modified = std::iter::once_with(|| {
         let is_date = date::is_in_field(stored, &LAST_MODIFIED);

@@ -4,6 +4,7 @@
 //! joined the flight, the client gets the stored bytes, and nothing streams. The others are
 //! delivered as those whose bodies take time.
 
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -16,8 +17,8 @@ use crate::error::panics::{Panicked, catch};
 use crate::flight::{BodyEnd, BodyStream, BudgetShare};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
-use crate::service::fill_data::Storable;
-use crate::service::store_fill::{NewEntry, end_fill, store};
+use crate::service::fill_data::{NewEntry, Storable};
+use crate::service::store_fill::end_fill;
 use crate::state::LayerState;
 
 use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
@@ -60,6 +61,18 @@ impl<F: Clone> Admitted<F> {
     }
 }
 
+/// Polls a store once. A panic is a refusal.
+fn poll_once<B: Backend>(
+    state: &LayerState<B>,
+    storing: Pin<&mut impl Future<Output = Option<Refusal>>>,
+) -> Poll<Option<Refusal>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    catch(|| storing.poll(&mut cx)).unwrap_or_else(|Panicked| {
+        state.shared.background.report_panic();
+        Poll::Ready(Some(Refusal::BackendFailed))
+    })
+}
+
 /// Stores a response with its whole body, and delivers it.
 pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
@@ -76,20 +89,17 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     } = admitted;
     let content = share.count_stored(own(data));
     let (key, called) = (storable.draft.key, storable.draft.called);
-    let entry = NewEntry::new(state, storable.draft, fence, &content, trailers.clone());
-    let task = state.clone();
-    let mut storing = Box::pin(async move { store(&task, entry).await });
-    let mut cx = Context::from_waker(Waker::noop());
-    let stored = catch(|| storing.as_mut().poll(&mut cx)).unwrap_or_else(|Panicked| {
-        state.shared.background.report_panic();
-        Poll::Ready(Some(Refusal::BackendFailed))
-    });
+    // The body has come with the head.
+    let (whole, now) = (
+        (&content, trailers.clone()),
+        storable.grant.freshness.received,
+    );
+    let entry = NewEntry::new(state, storable.draft, fence, whole, now);
+    let mut storing = Box::pin(entry.store(state.clone()));
+    let stored = poll_once(state, storing.as_mut());
     let data = content.into_bytes();
-    let is_alone = || {
-        let leader = leader.as_ref();
-        leader.is_none_or(|leader| leader.close_unfollowed(&key))
-    };
-    if stored == Poll::Ready(None) && is_alone() {
+    let is_alone = |leader: &SharedLeader<_>| leader.close_unfollowed(&key);
+    if stored == Poll::Ready(None) && leader.as_ref().is_none_or(is_alone) {
         let cut = delivery.finish_head(&mut head, None);
         let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers));
         return Response::from_parts(head, body);

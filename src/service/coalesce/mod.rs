@@ -56,73 +56,88 @@ use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
-pub(crate) async fn coalesce<S, B, Req, Res>(
+// What is rare is boxed, so that its future takes less than a KiB.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an `async fn` holds each argument twice"
+)]
+pub(crate) fn coalesce<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     mut request: Request<Req>,
     mut fill: Box<Fill<B::Fence>>,
-) -> Result<Response<ResponseBody<Res>>, S::Error>
+) -> impl Future<Output = Result<Response<ResponseBody<Res>>, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
     Req: Send + 'static,
     Res: InnerBody,
 {
-    if may_have_parts(&state, &fill, request.method(), request.headers()) {
-        let can_repeat = can_repeat::<B, Req>(&state);
-        let headers = request.headers();
-        if let Some(response) = answer_from_parts(&state, &mut fill, headers, can_repeat).await {
-            return Ok(response);
+    async move {
+        if may_have_parts(&state, &fill, request.method(), request.headers()) {
+            let can_repeat = can_repeat::<B, Req>(&state);
+            let headers = request.headers();
+            let from_parts = answer_from_parts(&state, &mut fill, headers, can_repeat);
+            if let Some(response) = Box::pin(from_parts).await {
+                return Ok(response);
+            }
         }
-    }
-    if fill.key.directives.only_if_cached {
-        return Ok(Responder::new(&state).gateway_timeout());
-    }
-    let outgoing = prepare(&state, &mut request, &fill);
-    let caller = match join_flights(&state, &mut fill, &outgoing).await {
-        JoinOutcome::Response(response) => return Ok(response),
-        JoinOutcome::Stale(hit) => {
-            return Ok(use_stale(&state, inner, request, *fill, &outgoing, hit));
+        if fill.key.directives.only_if_cached {
+            return Ok(Responder::new(&state).gateway_timeout());
         }
-        JoinOutcome::Calls(caller) => caller,
-    };
-    record_fetch(&state, fill.miss.reason);
-    if let Some(client) = WaitingClient::new(&state, &fill, &outgoing) {
-        let goes_on = matches!(caller, Caller::Leader(_));
-        let called = call(state, inner, request, fill, outgoing, caller);
-        return client.wait(Box::pin(called), goes_on).await;
+        let outgoing = prepare(&state, &mut request, &fill);
+        let caller = match join_flights(&state, &mut fill, &outgoing).await {
+            JoinOutcome::Response(response) => return Ok(response),
+            JoinOutcome::Stale(hit) => {
+                return Ok(use_stale(&state, inner, request, *fill, &outgoing, hit));
+            }
+            JoinOutcome::Calls(caller) => caller,
+        };
+        record_fetch(&state, fill.miss.reason);
+        if let Some(client) = WaitingClient::new(&state, &fill, &outgoing) {
+            let goes_on = matches!(caller, Caller::Leader(_));
+            let called = call(state, inner, request, fill, outgoing, caller);
+            return Box::pin(client.wait(Box::pin(called), goes_on)).await;
+        }
+        call(state, inner, request, fill, outgoing, caller).await
     }
-    call(state, inner, request, fill, outgoing, caller).await
 }
 
 /// Calls the inner service: for the followers if the request leads a flight, else for itself.
-async fn call<S, B, Req, Res>(
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an `async fn` holds each argument twice"
+)]
+fn call<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     caller: Caller<B::Fence>,
-) -> Result<Response<ResponseBody<Res>>, S::Error>
+) -> impl Future<Output = Result<Response<ResponseBody<Res>>, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
     Req: Send + 'static,
     Res: InnerBody,
 {
-    match caller {
-        Caller::Leader(leader) => {
-            run_fill::lead(state, inner, request, fill, outgoing, leader).await
-        }
-        Caller::Alone(place) => {
-            let called = run_fill::run_fill(state, inner, request, fill, outgoing, None).await;
-            let has_recovered = || matches!(&called, Ok(head) if !is_transient(head.status()));
-            if let Some(place) = place
-                && has_recovered()
-            {
-                place.end_pacing();
+    async move {
+        match caller {
+            Caller::Leader(leader) => {
+                run_fill::lead(state, inner, request, fill, outgoing, leader).await
             }
-            called
+            Caller::Alone(place) => {
+                let filling = run_fill::run_fill(state, inner, request, fill, outgoing, None);
+                let called = Box::pin(filling).await;
+                let has_recovered = || matches!(&called, Ok(head) if !is_transient(head.status()));
+                if let Some(place) = place
+                    && has_recovered()
+                {
+                    place.end_pacing();
+                }
+                called
+            }
         }
     }
 }
@@ -237,7 +252,8 @@ async fn join_flights<B: Backend, Res>(
             }
             Waited::CanJoin => {}
             Waited::RetryLookup => {
-                if let Some(hit) = lookup_again(state, &mut member, fill, outgoing).await {
+                let looking = lookup_again(state, &mut member, fill, outgoing);
+                if let Some(hit) = Box::pin(looking).await {
                     return respond(hit);
                 }
             }

@@ -1,11 +1,12 @@
 //! A fill: calls the inner service, decides on its response, and hands it to its readers. With
 //! followers it is led by one request; without, it is that request's alone.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, StatusCode, response};
+use pin_project_lite::pin_project;
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
@@ -35,14 +36,14 @@ type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
 /// Leads a flight. The fill is polled by its request, and by a task of its own as soon as others
 /// follow.
-pub(crate) async fn lead<S, B, Req, Res>(
+pub(crate) fn lead<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     leader: Leader<B::Fence, SharedHead>,
-) -> Answer<Res, S::Error>
+) -> impl Future<Output = Answer<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -52,66 +53,73 @@ where
     let leader = Arc::new(leader);
     let led = Some(leader.clone());
     let fill = run_fill(state.clone(), inner, request, fill, outgoing, led);
-    SharedCall::new(state, leader, fill).answer().await
+    SharedCall::new(state, leader, fill).answer()
 }
 
 /// Runs a fill: for its followers if it has a leader, else for one request alone.
-pub(crate) async fn run_fill<S, B, Req, Res>(
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an `async fn` holds each argument twice"
+)]
+pub(crate) fn run_fill<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     mut fill: Box<Fill<B::Fence>>,
     mut outgoing: Box<OutgoingRequest>,
     leader: Option<SharedLeader<B::Fence>>,
-) -> Answer<Res, S::Error>
+) -> impl Future<Output = Answer<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
     Req: 'static,
     Res: InnerBody,
 {
-    let fence = storage_fence(&state, &fill, outgoing.at);
-    wait_for_predecessor(&state, leader.as_deref(), &outgoing).await;
-    // Without followers the response is for a request that began before its lookup.
-    let begins = |now| leader.as_ref().is_none_or(|leader| leader.begin_call(now));
-    let marked = Marked::new(inner, &state);
-    let layers = marked.layers();
-    let fetched = fetch_from_origin(&state, marked, request, &mut fill, &mut outgoing, begins);
-    let exempts = || layers.is_exempt(&state.config);
-    let (response, info) = match until_exempt(leader.as_deref(), exempts, fetched).await {
-        FetchOutcome::Response(response, info) => (response, info),
-        // Both are for this request alone: the flight ends without a response.
-        FetchOutcome::Replacement(response) => return Ok(response),
-        FetchOutcome::Error(error) => return Err(error),
-    };
-    let (state, exempt) = options_of(&layers, state, &fill.key, &mut outgoing);
-    let (mut head, body) = response.into_parts();
-    // A response that an inner layer exempts says nothing of a stored one.
-    if outgoing.method == Method::HEAD && exempt.is_none() {
-        // Boxed: its future takes kilobytes, which a GET should not move.
-        Box::pin(update_from_head(&state, &fill, &outgoing, &head)).await;
+    async move {
+        let fence = storage_fence(&state, &fill, outgoing.at);
+        if let Some(leader) = leader.as_deref().filter(|leader| leader.has_predecessor()) {
+            // Boxed, because few flights have one.
+            Box::pin(wait_for_predecessor(&state, leader, &outgoing)).await;
+        }
+        let marked = Marked::new(inner, &state);
+        let layers = marked.layers();
+        let (leader_ref, asked) = (leader.as_deref(), (&mut *fill, &mut *outgoing));
+        let call = led_call(&state, marked, request, asked, leader_ref);
+        let (response, info) = match call.await {
+            FetchOutcome::Response(response, info) => (response, info),
+            // Both are for this request alone: the flight ends without a response.
+            FetchOutcome::Replacement(response) => return Ok(response),
+            FetchOutcome::Error(error) => return Err(error),
+        };
+        let (state, exempt) = options_of(&layers, state, &fill.key, &mut outgoing);
+        let (mut head, body) = response.into_parts();
+        // A response that an inner layer exempts says nothing of a stored one.
+        if outgoing.method == Method::HEAD && exempt.is_none() {
+            // Boxed: its future takes kilobytes, which a GET should not move.
+            Box::pin(update_from_head(&state, &fill, &outgoing, &head)).await;
+        }
+        let key = leader
+            .as_ref()
+            .map_or(fill.miss.lookup_key, |leader| leader.key());
+        let is_forced = fill.is_forced();
+        let decision = match (exempt, fence) {
+            (Some(refusal), _) => Err(refusal),
+            // Without followers, a response that cannot be stored need not be judged.
+            (None, Err(refusal)) if leader.is_none() => Err(refusal),
+            (None, fence) => decide(&state, *fill, fence, &outgoing, &mut head, &body),
+        };
+        let refused = refusal_of(&decision).map(|refusal| (refusal, head.status));
+        if let Some(refused) = refused.filter(|_| !is_forced) {
+            note_refusal(&state, &key, &outgoing, refused, leader.is_none());
+        }
+        let delivery = Delivery {
+            state: &state,
+            outgoing: &outgoing,
+            info,
+        };
+        let answered = (head, body);
+        Ok(conclude(delivery, leader, answered, decision, refused))
     }
-    let key = leader
-        .as_ref()
-        .map_or(fill.miss.lookup_key, |leader| leader.key());
-    let is_forced = fill.is_forced();
-    let decision = match (exempt, fence) {
-        (Some(refusal), _) => Err(refusal),
-        // Without followers, a response that cannot be stored need not be judged.
-        (None, Err(refusal)) if leader.is_none() => Err(refusal),
-        (None, fence) => decide(&state, *fill, fence, &outgoing, &mut head, &body),
-    };
-    let refused = refusal_of(&decision).map(|refusal| (refusal, head.status));
-    if let Some(refused) = refused.filter(|_| !is_forced) {
-        note_refusal(&state, &key, &outgoing, refused, leader.is_none());
-    }
-    let delivery = Delivery {
-        state: &state,
-        outgoing: &outgoing,
-        info,
-    };
-    let answered = (head, body);
-    Ok(conclude(delivery, leader, answered, decision, refused))
 }
 
 /// Takes over the options of the layers that the request has passed, with the request as their
@@ -133,25 +141,55 @@ fn options_of<B: Backend>(
     (state, exempt)
 }
 
-/// Polls the call of a flight. If a layer further inside exempts the request, its followers are
-/// released at once: they need not wait for a response that is not for them.
-async fn until_exempt<F, O>(
-    leader: Option<&Leader<F, SharedHead>>,
-    exempts: impl Fn() -> bool,
-    fetched: impl Future<Output = O>,
-) -> O {
-    let mut fetched = pin!(fetched);
-    poll_fn(|cx| {
-        let polled = fetched.as_mut().poll(cx);
-        if let Some(leader) = leader
+/// Calls the inner service for a fill.
+fn led_call<S, B, Req, Res>(
+    state: &LayerState<B>,
+    marked: Marked<S>,
+    request: Request<Req>,
+    (fill, outgoing): (&mut Fill<B::Fence>, &mut OutgoingRequest),
+    leader: Option<&Leader<B::Fence, SharedHead>>,
+) -> impl Future<Output = FetchOutcome<Res, S::Error>>
+where
+    S: InnerService<Req, Res>,
+    B: Backend,
+    Req: 'static,
+    Res: InnerBody,
+{
+    let layers = marked.layers();
+    // Without followers the response is for a request that began before its lookup.
+    let begins = move |now| leader.is_none_or(|leader| leader.begin_call(now));
+    LedCall {
+        leader,
+        exempts: move || layers.is_exempt(&state.config),
+        fetched: fetch_from_origin(state, marked, request, fill, outgoing, begins),
+    }
+}
+
+pin_project! {
+    /// The call of a flight, if there is a leader. If a layer further inside exempts the request, its
+    /// followers are released at once: they need not wait for a response that is not for them.
+    struct LedCall<'l, F, X, C> {
+        leader: Option<&'l Leader<F, SharedHead>>,
+        exempts: X,
+        #[pin]
+        fetched: C,
+    }
+}
+
+impl<F, X: Fn() -> bool, C: Future> Future for LedCall<'_, F, X, C> {
+    type Output = C::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let call = self.project();
+        let polled = call.fetched.poll(cx);
+        if let Some(leader) = call.leader
             && polled.is_pending()
-            && exempts()
+            && (call.exempts)()
         {
             leader.exempt();
         }
         polled
-    })
-    .await
+    }
 }
 
 /// Delivers a response: to its client alone, or to the followers as well. These go on without it if
@@ -195,15 +233,12 @@ fn refusal_of<F>(decision: &Result<Box<Storable<F>>, Refusal>) -> Option<Refusal
     }
 }
 
-/// Waits for the call before this one, if there is one that must end first.
+/// Waits for the call before this one, which must end first.
 async fn wait_for_predecessor<B: Backend>(
     state: &LayerState<B>,
-    leader: Option<&Leader<B::Fence, SharedHead>>,
+    leader: &Leader<B::Fence, SharedHead>,
     outgoing: &OutgoingRequest,
 ) {
-    let Some(leader) = leader else {
-        return;
-    };
     let Some(FlightOutcome::Refused(kind)) = leader.wait_for_predecessor().await else {
         return;
     };

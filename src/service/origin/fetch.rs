@@ -37,14 +37,14 @@ use super::validation::{add_validators, contradicted};
 /// until then.
 ///
 /// Cancelling this drops the call.
-pub(crate) async fn fetch_from_origin<S, B, Req, Res>(
+pub(crate) fn fetch_from_origin<S, B, Req, Res>(
     state: &LayerState<B>,
     mut inner: S,
     mut request: Request<Req>,
     fill: &mut Fill<B::Fence>,
     outgoing: &mut OutgoingRequest,
     begins: impl FnOnce(Moment) -> bool,
-) -> FetchOutcome<Res, S::Error>
+) -> impl Future<Output = FetchOutcome<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -52,41 +52,47 @@ where
     Res: InnerBody,
 {
     let mut begins = Some(begins);
-    let mut repetition = None;
-    loop {
-        let mut added = Added::Nothing;
-        let max_waiting = max_waiting(state, begins.is_none());
-        let queue = &state.shared.origin.fill_queue;
-        let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
-            None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
-            Some(Err(error)) => Err(error),
-            Some(Ok(())) => {
-                outgoing.at = state.now();
-                if let Some(begins) = begins.take() {
-                    repetition = Repetition::new(state, &request);
-                    let is_for_all = begins(outgoing.at);
-                    check_content(state, &mut fill.miss, is_for_all);
-                    added = add_own_fields(state, &mut request, fill, outgoing);
+    async move {
+        let mut repetition = None;
+        loop {
+            let mut added = Added::Nothing;
+            let max_waiting = max_waiting(state, begins.is_none());
+            let queue = &state.shared.origin.fill_queue;
+            let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
+                None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
+                Some(Err(error)) => Err(error),
+                Some(Ok(())) => {
+                    outgoing.at = state.now();
+                    if let Some(begins) = begins.take() {
+                        repetition = Repetition::new(state, &request);
+                        let is_for_all = begins(outgoing.at);
+                        check_content(state, &mut fill.miss, is_for_all);
+                        added = add_own_fields(state, &mut request, fill, outgoing);
+                    }
+                    // The service that was waited for: a clone of a ready service is not ready.
+                    inner.call(request).await
                 }
-                // The service that was waited for: a clone of a ready service is not ready.
-                inner.call(request).await
-            }
-        };
-        let response = match without_failure(state, called, fill, outgoing) {
-            ControlFlow::Continue(response) => response,
-            ControlFlow::Break(outcome) => return outcome,
-        };
-        let (contradiction, response) = match interpret(state, response, added, fill, outgoing) {
-            Interpreted::Response(response, info) => return FetchOutcome::Response(response, info),
-            Interpreted::Useless(contradiction, response) => (contradiction, response),
-        };
-        state.count(Event::Contradiction(contradiction));
-        remember_useless(state, added, fill);
-        let again = repetition.take();
-        request = match repeated_request(state, again, contradiction, response, fill, outgoing) {
-            ControlFlow::Continue(request) => request,
-            ControlFlow::Break(outcome) => return outcome,
-        };
+            };
+            let response = match without_failure(state, called, fill, outgoing) {
+                ControlFlow::Continue(response) => response,
+                ControlFlow::Break(outcome) => return outcome,
+            };
+            let (contradiction, response) = match interpret(state, response, added, fill, outgoing)
+            {
+                Interpreted::Response(response, info) => {
+                    return FetchOutcome::Response(response, info);
+                }
+                Interpreted::Useless(contradiction, response) => (contradiction, response),
+            };
+            state.count(Event::Contradiction(contradiction));
+            remember_useless(state, added, fill);
+            let again = repetition.take();
+            request = match repeated_request(state, again, contradiction, response, fill, outgoing)
+            {
+                ControlFlow::Continue(request) => request,
+                ControlFlow::Break(outcome) => return outcome,
+            };
+        }
     }
 }
 

@@ -130,7 +130,7 @@ fn policy_as_get<B: Backend>(
     };
     let body = http_body_util::Full::new(stored.body());
     let judged = (&as_get, &body);
-    let policy = storage_decision(state, asked, &fill.key.identity, judged, rules).ok()?;
+    let policy = storage_decision(state, asked, &fill.key.identity, judged, &rules).ok()?;
     check_group_grace(state, &policy.groups, outgoing.at).ok()?;
     Some(policy)
 }

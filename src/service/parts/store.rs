@@ -126,7 +126,7 @@ pub(crate) fn check_own_permission<B: Backend, Res: Body>(
     let asked = outgoing.asked();
     let rules = storing_rules(&state.config, asked, own)?;
     let identity = &fill.key.identity;
-    storage_decision(state, asked, identity, (own, body), rules).map(drop)
+    storage_decision(state, asked, identity, (own, body), &rules).map(drop)
 }
 
 /// Decides whether a part may be stored.
@@ -144,7 +144,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let (asked, judged) = (outgoing.asked(), (&part.head, body));
     let rules = storing_rules(&state.config, asked, &part.head)?;
     let identity = fill.key.identity;
-    let grant = storage_decision(state, asked, &identity, judged, rules.clone())?;
+    let grant = storage_decision(state, asked, &identity, judged, &rules)?;
     if !grant.freshness.is_reusable() {
         return Err(Refusal::NoCache);
     }

@@ -91,7 +91,7 @@ impl ReadRequest<'_> {
         let is_spelled = is_spelled_by_key(config, request, hosts, self.parts.authority());
         let key = RequestKey {
             key: self.key,
-            identity: self.parts.identity(&config.scope).into(),
+            identity: self.parts.identity(&config.scope),
             has_credentials: self.has_credentials_in_key(config, request),
             directives: self.directives,
             is_selective: self.is_selective,

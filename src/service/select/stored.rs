@@ -96,10 +96,8 @@ fn cut_or_headers<Res>(
     values: &impl AnswerValues,
 ) -> Result<Response<ResponseBody<Res>>, HeaderMap> {
     let not_modified = || {
-        let mut response = Response::new(ResponseBody::default());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = stored.not_modified_with(values);
-        response
+        let headers = stored.not_modified_with(values);
+        with_head(ResponseBody::default(), StatusCode::NOT_MODIFIED, headers)
     };
     if has_stored_tag(fields, stored.status(), stored.etag()) {
         return Ok(not_modified());

@@ -34,7 +34,7 @@ use crate::error::{BodyError, BoxError, SharedError};
 use crate::service::bounds::InnerBody;
 use crate::service::request::route::{RequestKey, Route, classify};
 use crate::service::storing_permission::{
-    Asked, announced_length, check_group_grace, storage_decision, storing_rules, tagged,
+    Asked, add_tag, announced_length, check_group_grace, storage_decision, storing_rules,
     variant_key,
 };
 use crate::state::LayerState;
@@ -144,7 +144,7 @@ fn judge<B: Backend, Res: Body>(
         ..storing_rules(&state.config, asked, &answer)?
     };
     let judged = (&answer, body);
-    let grant = storage_decision(state, asked, &identity, judged, rules)?;
+    let grant = storage_decision(state, asked, &identity, judged, &rules)?;
     check_group_grace(state, &grant.groups, now)?;
     // It would be invalidated as soon as it was stored.
     if pending.groups(&head.headers).contain_any(&grant.groups) {
@@ -280,7 +280,8 @@ impl<F> Representation<F> {
         }
         let content = self.share.count_stored(Bytes::copy_from_slice(&data));
         let cost = state.now().monotonic_since(self.began);
-        let head = tagged(&state.config, self.head, &data);
+        let mut head = self.head;
+        add_tag(&state.config, &mut head, &data);
         let stored = head.with_content(&content, trailers, cost);
         let backend = &state.shared.store.backend;
         let put = backend

@@ -28,12 +28,35 @@ pub(super) fn write(seconds: u32) -> [u8; LENGTH] {
 /// Reads a date, if [`write`] writes the same bytes.
 pub(super) fn read(text: &[u8]) -> Option<u32> {
     let text: &[u8; LENGTH] = text.try_into().ok()?;
-    let month = MONTHS.iter().position(|name| text[8..11] == **name)?;
-    let (century, year) = (two(text, 12)?, two(text, 14)?);
-    let days = days(century * 100 + year, month as u32, two(text, 5)?)?;
-    let time = two(text, 17)? * 3600 + two(text, 20)? * 60 + two(text, 23)?;
+    let is_separated = text[3..5] == *b", "
+        && [text[7], text[11], text[16]] == [b' '; 3]
+        && [text[19], text[22]] == [b':'; 2]
+        && text[25..] == *b" GMT";
+    let [day, century, year, hour, minute, second] =
+        [5, 12, 14, 17, 20, 23].map(|at| two(text, at).unwrap_or(u32::MAX));
+    if !is_separated || century.max(year) > 99 || hour > 23 || minute.max(second) > 59 {
+        return None;
+    }
+    let month = MONTHS.iter().position(|name| text[8..11] == **name)? as u32;
+    let year = century * 100 + year;
+    if day == 0 || day > days_of_month(year, month) {
+        return None;
+    }
+    let days = days(year, month, day)?;
+    let is_weekday = text[..3] == *WEEKDAYS[days as usize % 7];
+    let time = hour * 3600 + minute * 60 + second;
     let seconds = days.checked_mul(86_400)?.checked_add(time)?;
-    (write(seconds) == *text).then_some(seconds)
+    is_weekday.then_some(seconds)
+}
+
+/// Returns the number of days of a month from 0.
+fn days_of_month(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        1 => 28 + u32::from(is_leap),
+        3 | 5 | 8 | 10 => 30,
+        _ => 31,
+    }
 }
 
 fn put_two(text: &mut [u8; LENGTH], at: usize, number: u32) {
@@ -63,7 +86,7 @@ fn civil(days: u32) -> (u32, u32, u32) {
     (era * 400 + year + u32::from(month < 2), month, day)
 }
 
-/// Returns the days since 1970 of a date; `None` before that. A month may seem to have 99 days.
+/// Returns the days since 1970 of a date; `None` before that.
 fn days(year: u32, month: u32, day: u32) -> Option<u32> {
     let year = if month < 2 {
         year.checked_sub(1)?
@@ -78,6 +101,7 @@ fn days(year: u32, month: u32, day: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
@@ -90,6 +114,27 @@ mod tests {
             let text = date::format(UNIX_EPOCH + Duration::from_secs(seconds.into()));
             assert_eq!(write(seconds), text.as_bytes());
             assert_eq!(read(text.as_bytes()), Some(seconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_days_of_the_calendar_are_read() {
+        let all: HashSet<_> = (0..=u32::MAX / 86_400)
+            .map(|day| write(day * 86_400))
+            .collect();
+        for year in (1970..=2106).chain([0, 1900, 9999]) {
+            for (month, day) in (0..12).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                for weekday in [WEEKDAYS[0], WEEKDAYS[(year as usize + day as usize) % 7]] {
+                    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+                    text[..3].copy_from_slice(weekday);
+                    text[8..11].copy_from_slice(MONTHS[month]);
+                    for (at, number) in [(5, day), (12, year / 100), (14, year % 100)] {
+                        put_two(&mut text, at, number);
+                    }
+                    let shown = String::from_utf8_lossy(&text);
+                    assert_eq!(read(&text).is_some(), all.contains(&text), "{shown}");
+                }
+            }
         }
     }
 
@@ -109,6 +154,14 @@ mod tests {
             "Sat, 01 Jan 0000 00:00:00 GMT",
             "Sat, 01 Mar 0000 00:00:00 GMT",
             "Sun, 06 Nov 1994 08:49:3x GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun. 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06-Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994T08:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49:37 GMT",
+            "Sun, 06 Nov 1994 08:49.37 GMT",
+            "Sun, 06 Nov 1994 08:49:37+GMT",
         ] {
             assert_eq!(read(text.as_bytes()), None, "{text}");
         }

@@ -23,11 +23,13 @@ mod values;
 use http::header::{CONTENT_LENGTH, DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use self::names::{AGE_CODE, CACHE_STATUS_CODE, CONTENT_LENGTH_CODE, CUSTOM, code_of, name_of};
+use self::names::{
+    AGE_CODE, CACHE_STATUS_CODE, CONTENT_LENGTH_CODE, CUSTOM, ETAG_CODE, code_of, name_of,
+};
 pub use self::ready::{AnswerKey, AnswerValues};
 pub(super) use self::ready::{EmptySlots, HeadSource, answer};
 pub(super) use self::shape::HeadKind;
-use self::values::{StoredValue, put_bytes, put_date, put_value, take_value};
+use self::values::{StoredValue, put_bytes, put_date, put_value, skip_value, take_value};
 use crate::semantics::fields::{self, hop_by_hop};
 
 /// The largest number of lines of fields that are read from bytes which may be damaged.
@@ -208,13 +210,22 @@ impl<'b> HeadFields<'b> {
         Names(names).map_while(move |name| Some((name, take_value(&mut values)?)))
     }
 
-    /// Returns the values of a field that is no date.
-    pub(super) fn values_of<'n>(
-        self,
-        name: &'n HeaderName,
-    ) -> impl Iterator<Item = &'b [u8]> + use<'b, 'n> {
-        let lines = self.lines().filter(|(found, _)| found.is(name));
-        lines.filter_map(|(_, value)| value.as_bytes())
+    /// Returns the first value of `ETag`. Most conditional requests need no other field.
+    pub(super) fn etag(self) -> Option<&'b [u8]> {
+        let Self {
+            mut names,
+            mut values,
+        } = self;
+        loop {
+            let (&code, behind) = names.split_first()?;
+            names = behind;
+            match code {
+                ETAG_CODE => return take_value(&mut values)?.as_bytes(),
+                CUSTOM => drop(take_with_length(&mut names)?),
+                _ => {}
+            }
+            skip_value(&mut values)?;
+        }
     }
 
     /// Returns a header map with the lines that `keeps` accepts.

@@ -16,6 +16,8 @@ pub(super) const AGE_CODE: u8 = 1;
 pub(super) const CACHE_STATUS_CODE: u8 = 2;
 /// The number of `Content-Length`.
 pub(super) const CONTENT_LENGTH_CODE: u8 = 3;
+/// The number of `ETag`.
+pub(super) const ETAG_CODE: u8 = 5;
 
 /// The names with a number, which is the index plus one. No field of a connection is among them.
 ///
@@ -83,6 +85,7 @@ mod tests {
         assert_eq!(NAMES[usize::from(AGE_CODE) - 1], AGE);
         assert_eq!(NAMES[usize::from(CACHE_STATUS_CODE) - 1], CACHE_STATUS);
         assert_eq!(NAMES[usize::from(CONTENT_LENGTH_CODE) - 1], CONTENT_LENGTH);
+        assert_eq!(name_of(ETAG_CODE), Some(&ETAG));
         assert_eq!(name_of(CUSTOM), None);
         assert_eq!(name_of(u8::MAX), None);
         assert_eq!(code_of(&HeaderName::from_static("x-other")), None);

@@ -141,6 +141,20 @@ pub(super) fn take_value<'b>(bytes: &mut &'b [u8]) -> Option<StoredValue<'b>> {
     }
 }
 
+/// Takes a value off the front of the bytes, like [`take_value`], without reading it.
+#[inline]
+pub(super) fn skip_value(bytes: &mut &[u8]) -> Option<()> {
+    let (&first, rest) = bytes.split_first()?;
+    let length = match first {
+        ..FIRST_KNOWN => usize::from(first),
+        DATE => size_of::<u32>(),
+        LONG | SENSITIVE => return take_value(bytes).map(drop),
+        _ => 0,
+    };
+    *bytes = rest.get(length..)?;
+    Some(())
+}
+
 /// Reads the bytes of a value with this first byte.
 #[inline]
 fn take_bytes<'b>(bytes: &mut &'b [u8], first: u8) -> Option<&'b [u8]> {
@@ -175,9 +189,10 @@ mod tests {
                 let mut bytes = Vec::new();
                 put_value(&mut bytes, &value);
                 bytes.push(7);
-                let mut rest = &*bytes;
+                let (mut rest, mut behind) = (&*bytes, &*bytes);
                 let read = take_value(&mut rest).expect("a value");
-                assert_eq!(rest, [7]);
+                assert_eq!(skip_value(&mut behind), Some(()));
+                assert_eq!((rest, behind), (&[7][..], rest));
                 assert_eq!(read.as_bytes(), Some(text));
                 let read = read.to_value().expect("a field value");
                 assert_eq!((&read, read.is_sensitive()), (&value, is_sensitive));
@@ -199,6 +214,8 @@ mod tests {
             let mut bytes = Vec::new();
             put_date(&mut bytes, &HeaderValue::from_static(text));
             assert_eq!(bytes.len(), length, "{text}");
+            let mut behind = &*bytes;
+            assert_eq!((skip_value(&mut behind), behind), (Some(()), &[][..]));
             let read = take_value(&mut &*bytes).expect("a value");
             assert_eq!(read.to_value().expect("a field value"), text);
             assert!(take_value(&mut &bytes[..bytes.len() - 1]).is_none());
