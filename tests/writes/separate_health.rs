@@ -248,33 +248,3 @@ async fn slow_stores_are_no_failures_and_large_ones_have_more_time() {
             .is_err()
     );
 }
-
-/// Stores that are never answered say that the backend is sick, unless they are large: then it may
-/// be the network. Lookups tell.
-#[tokio::test(start_paused = true)]
-async fn large_stores_that_hang_open_no_breaker() {
-    let body: &'static str = "x".repeat(100 << 10).leak();
-    for (body, is_large) in [("small", false), (body, true)] {
-        let setup = Setup::new().await;
-        let sample = Sample::of(&setup.remote, "/stored", body).await;
-        let fence = sample.fence(&setup.guarded).await;
-        setup.remote.behaviors().store = Behavior::Hangs;
-        let mut stores = tokio::task::JoinSet::new();
-        for _ in 0..20 {
-            let (guarded, sample, fence) = (setup.guarded.clone(), sample.clone(), fence.clone());
-            stores.spawn(async move {
-                let put = guarded.put(&sample.key, fence, sample.response.clone(), at(0));
-                assert!(put.await.is_err());
-            });
-            sleep(Duration::from_millis(50)).await;
-        }
-        let mut opened = 0;
-        while let Some(store) = stores.join_next().await {
-            store.expect("no panic");
-            opened = opened.max(setup.health().opened);
-        }
-        assert_eq!(opened == 0, is_large, "{:?}", setup.health());
-        // Each is counted.
-        assert_eq!(setup.health().timeouts, 20);
-    }
-}

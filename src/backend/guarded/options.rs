@@ -57,10 +57,8 @@ impl<B: Backend> Guarded<B> {
     /// Sets the deadline of storing a response. No request waits for it.
     ///
     /// Default: 2 s, and a second more for each MiB of the response. A store that takes longer is
-    /// cancelled; the response may be stored nevertheless. Of a response of more than 32 KiB, that
-    /// counts as no failure for the circuit breaker: it may be the network. A large body that a
-    /// backend keeps apart from its response has the same time to be read, and a request that wants
-    /// it waits for that.
+    /// cancelled; the response may be stored nevertheless. A large body that a backend keeps apart
+    /// from its response has the same time to be read, and a request that wants it waits for that.
     ///
     /// # Panics
     /// If `deadline` is zero.

@@ -10,7 +10,7 @@ use tower_response_cache::backend::{
 
 use super::bodies::long;
 use crate::faults::world::guarded;
-use crate::support::redis::{Link, LinkSpeed, Monitor, RedisServer, Reply, Tap, until};
+use crate::support::redis::{Link, LinkSpeed, RedisServer, Reply, until};
 use crate::support::sample::{Sample, at};
 
 /// A server, and two backends: one over a link, and one beside it.
@@ -183,66 +183,4 @@ async fn a_late_body_of_an_invalidated_response_is_not_kept() {
         .await;
     }
     assert_eq!(new.body(&setup.other).await.as_deref(), Some("new"));
-}
-
-/// A server that is reached over a slow network refuses a body, and has not failed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_not_stored_in_time_is_refused() {
-    let speed = LinkSpeed {
-        bits_per_second: 1_000_000,
-        round_trip: Duration::from_millis(5),
-    };
-    let server = RedisServer::start().await;
-    let link = Link::to(server.port(), speed).await;
-    let redis = RedisOptions::new(&link.url()).expect("a URL").build();
-    let sample = Sample::of(&redis, "/a", long("a")).await;
-    let fence = sample.fence(&redis).await;
-    let put = redis.put(&sample.key, fence, sample.response.clone(), at(0));
-    let error = put.await.expect_err("it takes 2.4 s");
-    assert!(error.is_refused(), "{error:?}");
-}
-
-/// Four bodies are sent at once, 28 wait for them, and the rest is refused without waiting.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn few_large_bodies_are_sent_at_once() {
-    let server = RedisServer::start().await;
-    let tap = Tap::to(server.port()).await;
-    let long_time = Duration::from_secs(60);
-    let options = RedisOptions::new(&tap.url()).expect("a URL");
-    let redis = options.response_timeout(long_time).build();
-    Sample::of(&redis, "/first", long("a"))
-        .await
-        .store(&redis)
-        .await;
-    let mut samples = Vec::new();
-    for number in 0..40 {
-        let sample = Sample::of(&redis, &format!("/{number}"), long("a")).await;
-        let fence = sample.fence(&redis).await;
-        samples.push((sample, fence));
-    }
-    // Those of scripts are not sent.
-    let monitor = Monitor::on(&server).await;
-    monitor.take(&server).await;
-    tap.hold_replies();
-    let mut tasks = JoinSet::new();
-    for (sample, fence) in samples {
-        let redis = redis.clone();
-        tasks.spawn(async move {
-            let put = redis.put(&sample.key, fence, sample.response.clone(), at(0));
-            put.await
-                .map_err(|error| assert!(error.is_refused()))
-                .is_ok()
-        });
-    }
-    for _ in 0..8 {
-        let refused = tasks.join_next().await.expect("eight are refused");
-        assert!(!refused.expect("no panic"));
-    }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let sent = monitor.take(&server).await.sent;
-    let is_body = |command: &&String| *command == "set";
-    let bodies = sent.iter().filter(is_body).count();
-    assert_eq!(bodies, 4);
-    tap.pass();
-    assert_eq!(count(tasks).await, 32);
 }

@@ -2,6 +2,7 @@
 
 mod histories;
 mod invalidations;
+mod room;
 mod sizes;
 mod slots;
 mod variants;
