@@ -74,8 +74,8 @@ pub(crate) use follower::{CallDriver, FlightResult, Follower};
 pub(crate) use join_rules::JoinRules;
 pub(crate) use leader::Leader;
 pub(crate) use pacing::{
-    OtherRefreshes, Place, PlaceLimit, Precedence, RefreshFields, RefreshRules, Refreshing,
-    ShortRefresh, patience_for,
+    Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
+    patience_for,
 };
 pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

@@ -10,9 +10,7 @@ use super::flight_maps::{FlightMaps, FlightStripes, next_id};
 use super::follower::Follower;
 use super::join_rules::{Flight, JoinRules};
 use super::leader::Leader;
-use super::pacing::{
-    OtherRefreshes, Place, Precedence, RefreshFields, RefreshRules, Refreshing, ShortRefresh,
-};
+use super::pacing::{Place, Precedence, RefreshLength, RefreshRules, ShortRefresh};
 use super::stream::BodyStream;
 use crate::backend::JoinDecision;
 use crate::key::CacheKey;
@@ -148,19 +146,15 @@ impl<F, H> Flights<F, H> {
         key: CacheKey,
         fence: F,
         rules: RefreshRules,
-        others: OtherRefreshes<
-            impl FnOnce() -> Option<Refreshing>,
-            impl FnOnce() -> Option<ShortRefresh>,
-        >,
-    ) -> Option<(Leader<F, H>, RefreshFields)> {
+        short: impl FnOnce() -> Option<ShortRefresh>,
+    ) -> Option<(Leader<F, H>, RefreshLength)> {
         let mut maps = self.stripes.of_key(&key).lock();
         let join_rules = rules.join_rules;
-        let (request, fields) = maps.refreshes.choose_request(&key, rules, others)?;
+        let begun = maps.refreshes.choose_length(&key, rules, short)?;
         let id = next_id();
-        let begun = (request, fields);
         maps.refreshes.begin(key, id, begun, join_rules.now);
         let flight = Flight::new(Some(fence), id, join_rules, None);
-        Some((self.open(maps, key, |_| flight), fields))
+        Some((self.open(maps, key, |_| flight), begun.1))
     }
 
     fn open(

@@ -123,12 +123,6 @@ impl CredentialFields {
         RequestKind::new(has_cookies, has_credentials)
     }
 
-    /// Returns whether a field is one of them.
-    #[must_use]
-    pub(crate) fn contains(&self, name: &HeaderName) -> bool {
-        self.names().contains(name)
-    }
-
     fn names(&self) -> &[HeaderName] {
         self.names.as_deref().unwrap_or(&DEFAULT)
     }

@@ -21,7 +21,6 @@ use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{StoragePolicy, StoringRules};
 
 use crate::state::noted_requests::RequestDigest;
-use crate::state::proven_requests::{CallFields, Proof};
 
 use super::request::route::RequestKey;
 
@@ -242,7 +241,7 @@ impl<F> Miss<F> {
         Box::new(Fill {
             miss: self,
             key,
-            fields: CallFields::Own,
+            is_short_refresh: false,
         })
     }
 }
@@ -251,16 +250,16 @@ impl<F> Miss<F> {
 pub(crate) struct Fill<F> {
     pub(crate) miss: Miss<F>,
     pub(crate) key: RequestKey,
-    /// The fields that the call is made with.
-    pub(crate) fields: CallFields,
+    /// Whether it is a refresh that ends soon.
+    pub(crate) is_short_refresh: bool,
 }
 
 impl<F> Fill<F> {
     /// Whether the outcome says nothing of other calls: the client has forced the call by its
-    /// directives, or forbids to store its response, or the cache has chosen its fields.
+    /// directives, or forbids to store its response.
     pub(crate) fn is_forced(&self) -> bool {
         let directives = &self.key.directives;
-        self.fields.replay().is_some() || directives.no_store || !directives.accept_stale()
+        directives.no_store || !directives.accept_stale()
     }
 }
 
@@ -305,8 +304,8 @@ pub(crate) struct Draft {
     pub(crate) called: Moment,
     /// The kind of the request.
     pub(crate) kind: RequestKind,
-    /// What is noted of its request once it is stored; `None` if it is never refreshed in use.
-    pub(crate) proof: Option<Proof>,
+    /// Whether its call is a refresh that ends soon.
+    pub(crate) is_short_refresh: bool,
 }
 
 /// A response that is about to be stored, and what is noted then.
@@ -320,8 +319,8 @@ pub(crate) struct NewEntry<F> {
     pub(crate) key: CacheKey,
     pub(crate) lookup_key: CacheKey,
     pub(crate) kind: RequestKind,
-    /// What is noted of its request then; `None` if it is never refreshed in use.
-    pub(crate) proof: Option<Proof>,
+    /// Whether its call is a refresh that ends soon.
+    pub(crate) is_short_refresh: bool,
 }
 
 /// Stored parts of a response, with their key.

@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::header::{CONTENT_TYPE, TRAILER};
+use http::header::TRAILER;
 use http::{HeaderMap, StatusCode, response};
 use http_body::Body;
 
@@ -92,8 +92,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let asked = outgoing.asked();
     let mut rules = storing_rules(&state.config, asked, head)?;
     rules.existing = fill.miss.replaced_status;
-    let (is_forced, fields) = (fill.is_forced(), fill.fields);
-    check_is_alike(&fill, head)?;
+    let (is_forced, is_short_refresh) = (fill.is_forced(), fill.is_short_refresh);
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, (head, body), &rules)?;
     rules.existing = None;
@@ -110,8 +109,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     // Only a body of unknown length may turn out to be too large.
     let unknown = own.filter(|_| length.is_none());
     let request = unknown.map(|own| state.digest_of(own));
-    let proof = || state.proof((&key, outgoing.kind), fields, own);
-    let proof = grant.has_stale_window().then(proof);
     let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
     Ok(Box::new(Storable {
         draft: Draft {
@@ -120,7 +117,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
             lookup_key,
             called: outgoing.at,
             kind: outgoing.kind,
-            proof,
+            is_short_refresh,
         },
         identity,
         fence,
@@ -131,20 +128,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         request,
         rules,
     }))
-}
-
-/// Refuses the response to a refresh without the fields of a client if it has another status or
-/// media type than the stored one: an origin may go by fields that it does not name in `Vary`.
-fn check_is_alike<F>(fill: &Fill<F>, head: &response::Parts) -> Result<(), Refusal> {
-    let is_bare = fill.fields.replay().is_some_and(|replay| replay.is_bare);
-    let is_alike = |stored: &Arc<StoredResponse>| {
-        let media_type = head.headers.get(CONTENT_TYPE);
-        stored.status() == head.status && stored.headers().get(CONTENT_TYPE) == media_type
-    };
-    match is_bare && !fill.miss.stored_response().is_some_and(is_alike) {
-        true => Err(Refusal::KeepsBetter),
-        false => Ok(()),
-    }
 }
 
 /// Remembers that a response which others may use can be stored, for the keys that it was looked up
@@ -300,7 +283,7 @@ impl<F> NewEntry<F> {
             key: draft.key,
             lookup_key: draft.lookup_key,
             kind: draft.kind,
-            proof: draft.proof,
+            is_short_refresh: draft.is_short_refresh,
         }
     }
 
@@ -320,10 +303,9 @@ impl<F> NewEntry<F> {
                 let origin = &state.shared.origin;
                 let lookup_key = NotedKey::new(&self.lookup_key, self.kind);
                 origin.failures.forget(lookup_key);
-                if let Some(proof) = self.proof {
-                    let (key, time) = ((&self.key, self.kind), (self.now, self.cost));
-                    origin.proven.note_stored(key, time, proof);
-                }
+                let (key, time) = ((&self.lookup_key, self.kind), (self.now, self.cost));
+                let table = &origin.short_refreshes;
+                table.note_stored(key, self.is_short_refresh, time);
             }
             refusal
         }

@@ -22,10 +22,8 @@ use super::fill_queue::FillQueue;
 use super::noted_requests::{NotedKey, RequestDigest, RequestDigester};
 use super::origin_failures::Backoff;
 use super::origin_failures::OriginFailures;
-use super::proven_requests::{
-    CallFields, FoundRequest, Proof, ProvenRequest, ProvenRequests, ShortRefreshes,
-};
 use super::shared_head::SharedHead;
+use super::short_refreshes::{ShortRefreshLimits, ShortRefreshTable};
 use super::throttled_log::{Message, ThrottledLog};
 use super::uncacheable::UncacheableRequests;
 use super::variant_hints::{LanguageVariants, RememberedRules};
@@ -96,8 +94,8 @@ pub(crate) struct Coalescing<F> {
 pub(crate) struct OriginState {
     /// Keys whose fetches failed a moment ago.
     pub(crate) failures: OriginFailures,
-    /// Requests with whose fields keys were stored.
-    pub(crate) proven: ProvenRequests,
+    /// Keys whose refreshes hang.
+    pub(crate) short_refreshes: ShortRefreshTable,
     /// Keys whose last validation or completion was answered about another representation. Their
     /// next requests carry no conditions of the cache's own.
     pub(crate) contradicted: ExpiringSet,
@@ -162,59 +160,28 @@ impl<B: Backend> LayerState<B> {
         digester.digest(authority.as_bytes(), &request.headers)
     }
 
-    /// The request of a key with which a refresh may be made for a request of this kind.
-    ///
-    /// None where the key covers credentials. A proven request is made without them, so its response
-    /// would be stored for a client that it is not for.
-    pub(crate) fn proven_request(
-        &self,
-        key: (&CacheKey, RequestKind),
-        now: Moment,
-    ) -> Option<FoundRequest> {
-        if self.config.key_covers_credentials {
-            return None;
-        }
-        let proven = &self.shared.origin.proven;
-        proven.find(key, now, self.config.failure_backoff)
-    }
-
     /// The short refreshes of a key that there may be with the fields of a request: none if one of
-    /// its own has failed, or has hung lately.
+    /// its own has failed, or has hung lately, or if calls fail for all. The stored response took
+    /// `cost`.
     pub(crate) fn short_refreshes(
         &self,
         (key, kind): (&CacheKey, RequestKind),
         request: RequestDigest,
+        cost: Duration,
         now: Moment,
-    ) -> Option<ShortRefreshes> {
-        let OriginState {
-            failures, proven, ..
-        } = &self.shared.origin;
+    ) -> Option<ShortRefreshLimits> {
+        let failures = &self.shared.origin.failures;
+        let table = &self.shared.origin.short_refreshes;
         let noted = NotedKey::new(key, kind);
-        if failures.backoff(noted, now, || request) == Backoff::Holds
-            || failures.has_hung((noted, request), now)
-        {
-            return None;
-        }
-        proven.short_refreshes((key, kind), now, self.config.failure_backoff)
-    }
-
-    /// What the response to a call says of its fields, if it is stored. Those of its request may be
-    /// the proven ones from then on, if it is its `own`, and the key has no others of use.
-    pub(crate) fn proof(
-        &self,
-        key: (&CacheKey, RequestKind),
-        fields: CallFields,
-        own: Option<&HeaderMap>,
-    ) -> Proof {
-        let (proven, backoff) = (&self.shared.origin.proven, self.config.failure_backoff);
-        let wanted = own.filter(|_| proven.is_wanted(key, self.now(), backoff));
-        let new = |headers| {
-            let digest = self.digest_of(headers);
-            ProvenRequest::new(headers, &self.config.credential_fields, digest)
+        let own_failed = || {
+            failures.backoff(noted, now, || request) == Backoff::Holds
+                || failures.has_hung((noted, request), now)
         };
-        Proof {
-            fields,
-            new: wanted.and_then(new),
+        let many_failed = || (failures.recent(noted, now, || request, false).next()).is_some();
+        let fail = || failures.failing(key, now).next().is_some() && !table.is_well(now);
+        match own_failed() || many_failed() || fail() {
+            true => None,
+            false => table.limits((key, kind), cost, now),
         }
     }
 

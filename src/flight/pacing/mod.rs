@@ -43,6 +43,4 @@ pub(super) mod refreshes;
 pub(crate) use place::Place;
 pub(crate) use place_limit::PlaceLimit;
 pub(crate) use queue::Precedence;
-pub(crate) use refreshes::{
-    OtherRefreshes, RefreshFields, RefreshRules, Refreshing, ShortRefresh, patience_for,
-};
+pub(crate) use refreshes::{RefreshLength, RefreshRules, Refreshing, ShortRefresh, patience_for};

@@ -4,30 +4,19 @@
 //! the fields of its request. So another one begins beside one that has not ended for a while.
 //! Calls that requests wait for have no part in this: a client can force them.
 //!
-//! | under way | the next one begins | with the fields of |
-//! |---|---|---|
-//! | none | at once | the request that was answered |
-//! | none, after calls that have failed | at once | the proven request, if it has not failed, too |
-//! | others than the proven request | after its patience | the proven request |
-//! | the proven request, too | after the takeover timeout | the request that was answered |
-//! | some, and no request is proven | after the patience, which doubles with each | the same |
-//! | some, and the inner service is well | after a part of the usual time | the same, and ends soon |
+//! | under way | the next one begins |
+//! |---|---|
+//! | none | at once |
+//! | one | after its patience, and ends soon: a *short* one |
+//! | some | after four times the patience, which doubles with each; or sooner, if it is short |
 //!
-//! Patience is twice the time that a call takes, a second at least.
+//! Patience is twice the time that a call takes, a second at least. Each is made by another request,
+//! with its own fields.
 //!
-//! A *proven* request is one with whose fields the key was stored before, or one with none but
-//! those that select the stored response. No client chooses these now, so they bring a response
-//! whatever others send. If they bring none in time either, it is not the fields that make a call
-//! slow, and more calls would not help.
+//! There are at most five refreshes of a key at once that take the time they need, and four short
+//! ones.
 //!
-//! It may also be answered at once, with a response of no use: the page wants a cookie, which only
-//! its clients have. Then the inner service is well, and a call that hangs does so for its fields.
-//! So many requests are tried, one after the other, each for a short time.
-//!
-//! There are at most five refreshes of a key at once with the fields of requests that were
-//! answered, three with those of the proven request, and four short ones.
-//!
-//! Knows keys, times and digests of requests. Start at [`RefreshesUnderWay::choose_request`].
+//! Knows keys, times and digests of requests. Start at [`RefreshesUnderWay::choose_length`].
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,12 +31,8 @@ use crate::semantics::moment::Moment;
 /// hang to keep content stale.
 const MAX_REFRESHES: usize = 4;
 
-/// The number of refreshes of a key that are under way at once with the fields of requests that were
-/// answered, apart from short ones.
-const MAX_OWN: usize = 5;
-
-/// The number of those with the fields of the proven request, in its different forms.
-const MAX_PROVEN: usize = 3;
+/// The number of refreshes of a key that are under way at once, apart from short ones.
+const MAX_LONG: usize = 5;
 
 /// The shortest time after which a refresh is not the only one.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -57,15 +42,13 @@ pub(crate) fn patience_for(cost: Duration) -> Duration {
     cost.saturating_mul(2).max(MIN_PATIENCE)
 }
 
-/// The fields that a refresh is made with.
+/// The time that a refresh takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RefreshFields {
-    /// Those of the request that was answered.
-    Own,
-    /// Those of the request that was answered, in a refresh that ends soon.
-    OwnShort,
-    /// Those of the proven request.
-    Proven,
+pub(crate) enum RefreshLength {
+    /// The time it needs.
+    Long,
+    /// It ends soon.
+    Short,
 }
 
 /// A request with which a refresh may be made.
@@ -83,15 +66,6 @@ impl Refreshing {
     }
 }
 
-/// The refreshes of a key with other fields, or for a short time, as far as there may be any. Each
-/// function is called at most once, where it counts.
-pub(crate) struct OtherRefreshes<P, S> {
-    /// The proven request.
-    pub(crate) proven: P,
-    /// The request that was answered, in a refresh that ends soon.
-    pub(crate) short: S,
-}
-
 /// A refresh that ends soon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShortRefresh {
@@ -106,10 +80,8 @@ pub(crate) struct ShortRefresh {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RefreshRules {
     pub(crate) join_rules: JoinRules,
-    /// The request that was answered; `None` if it may not make the call.
+    /// The request that was answered, if it may make a call that takes the time it needs.
     pub(crate) own: Option<Refreshing>,
-    /// Whether the last call for the key has brought nothing.
-    pub(crate) has_failed: bool,
 }
 
 impl RefreshRules {
@@ -128,45 +100,39 @@ pub(in crate::flight) struct RefreshesUnderWay(HashMap<CacheKey, Vec<UnderWay>, 
 struct UnderWay {
     flight_id: u64,
     request: u32,
-    fields: RefreshFields,
+    length: RefreshLength,
     began: Moment,
 }
 
 impl RefreshesUnderWay {
-    /// The request with whose fields one more may begin, if so.
-    pub(in crate::flight) fn choose_request(
+    /// Whether one more may begin, and which time it takes then. `short` is called at most once,
+    /// where it counts.
+    pub(in crate::flight) fn choose_length(
         &self,
         key: &CacheKey,
         rules: RefreshRules,
-        others: OtherRefreshes<
-            impl FnOnce() -> Option<Refreshing>,
-            impl FnOnce() -> Option<ShortRefresh>,
-        >,
-    ) -> Option<(Refreshing, RefreshFields)> {
+        short: impl FnOnce() -> Option<ShortRefresh>,
+    ) -> Option<(Refreshing, RefreshLength)> {
         let all = self.0.get(key).map_or(&[][..], Vec::as_slice);
         let age = |other: &UnderWay| rules.join_rules.now.since(other.began);
-        let long = || all.iter().filter(|other| !other.is_short());
-        let Some(waited) = long().map(age).min() else {
-            let own = rules.own.map(|own| (own, RefreshFields::Own));
-            let proven = || (others.proven)().map(|proven| (proven, RefreshFields::Proven));
-            return match rules.has_failed {
-                true => proven().or(own),
-                false => own.or_else(proven),
+        let long = || all.iter().filter(|other| !other.is_short()).map(age);
+        if let Some(own) = rules.own {
+            let is_due = match long().min() {
+                None => true,
+                Some(waited) => is_long_due(all, own, rules, waited),
             };
-        };
-        let longest = long().map(age).max()?;
+            if is_due {
+                return Some((own, RefreshLength::Long));
+            }
+        }
+        // None that takes its time may be begun now: such calls have all hung.
+        let longest = long().max().unwrap_or(Duration::MAX);
         if longest < MIN_PATIENCE {
             return None;
         }
-        let next = match waited < MIN_PATIENCE {
-            true => None,
-            false => next_long(all, rules, waited, others.proven),
-        };
-        next.or_else(|| {
-            let short = (others.short)()?;
-            let is_due = is_short_due(all, short, longest, age);
-            is_due.then_some((short.refreshing, RefreshFields::OwnShort))
-        })
+        let short = short()?;
+        let is_due = is_short_due(all, short, longest, age);
+        is_due.then_some((short.refreshing, RefreshLength::Short))
     }
 
     /// Notes that a refresh begins.
@@ -174,13 +140,13 @@ impl RefreshesUnderWay {
         &mut self,
         key: CacheKey,
         flight_id: u64,
-        (request, fields): (Refreshing, RefreshFields),
+        (request, length): (Refreshing, RefreshLength),
         began: Moment,
     ) {
         self.0.entry(key).or_default().push(UnderWay {
             flight_id,
             request: request.request,
-            fields,
+            length,
             began,
         });
     }
@@ -199,35 +165,23 @@ impl RefreshesUnderWay {
 
 impl UnderWay {
     fn is_short(&self) -> bool {
-        self.fields == RefreshFields::OwnShort
-    }
-
-    fn is_own(&self) -> bool {
-        self.fields == RefreshFields::Own
-    }
-
-    fn is_proven(&self) -> bool {
-        self.fields == RefreshFields::Proven
+        self.length == RefreshLength::Short
     }
 }
 
-/// The request of one more refresh that takes the time it needs, beside `all` that are under way,
-/// the latest for the time `waited`.
-fn next_long(
-    all: &[UnderWay],
-    rules: RefreshRules,
-    waited: Duration,
-    proven: impl FnOnce() -> Option<Refreshing>,
-) -> Option<(Refreshing, RefreshFields)> {
-    if let Some(proven) = proven().filter(|proven| !proven.is_among(all)) {
-        let count = all.iter().filter(|other| other.is_proven()).count();
-        let is_due = waited >= patience_for(proven.cost) && count < MAX_PROVEN;
-        return is_due.then_some((proven, RefreshFields::Proven));
-    }
-    let own = rules.own?;
-    let count = all.iter().filter(|other| other.is_own()).count();
-    let is_due = waited >= wait_for_own(all, own, rules) && count < MAX_OWN;
-    is_due.then_some((own, RefreshFields::Own))
+/// Whether a request may begin one more refresh that takes the time it needs, beside `all` that are
+/// under way, the latest of that sort for the time `waited`.
+fn is_long_due(all: &[UnderWay], own: Refreshing, rules: RefreshRules, waited: Duration) -> bool {
+    let timeout = rules.join_rules.takeover_timeout;
+    let now = rules.join_rules.now;
+    let long = || all.iter().filter(|other| !other.is_short());
+    let counted = || long().filter(|other| now.since(other.began) < timeout);
+    let patience = match counted().count() {
+        count if count >= MAX_REFRESHES => return false,
+        _ if counted().any(|other| other.request == own.request) => return false,
+        count => rules.patience(own.cost).saturating_mul(2 << count),
+    };
+    waited >= patience && long().count() < MAX_LONG
 }
 
 /// Whether a short refresh may begin beside `all` that are under way, of which the first has taken
@@ -251,30 +205,11 @@ fn is_short_due(
         && !refreshing.is_among(all)
 }
 
-/// The time after the latest refresh at which a request may begin another one with its own fields,
-/// beside `all` that are under way.
-fn wait_for_own(all: &[UnderWay], own: Refreshing, rules: RefreshRules) -> Duration {
-    let timeout = rules.join_rules.takeover_timeout;
-    let patience = rules.patience(own.cost);
-    let now = rules.join_rules.now;
-    let counted = || {
-        let long = all.iter().filter(|other| !other.is_short());
-        long.filter(|other| now.since(other.began) < timeout)
-    };
-    match counted().count() {
-        _ if counted().any(UnderWay::is_proven) => timeout.max(patience),
-        0 => patience,
-        count if count >= MAX_REFRESHES => Duration::MAX,
-        _ if counted().any(|other| other.request == own.request) => Duration::MAX,
-        count => patience.saturating_mul(1 << (count - 1)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
-    use super::RefreshFields::{Own, OwnShort, Proven};
+    use super::RefreshLength::{Long, Short};
     use super::*;
 
     const TIMEOUT: u64 = 10;
@@ -297,170 +232,100 @@ mod tests {
                 only_answered: false,
             },
             own,
-            has_failed: false,
         }
     }
 
-    /// The fields with which a refresh begins; it does then, as the flight with the number of the
-    /// second.
+    /// The length of a refresh that begins; it does then, as the flight with the number of the
+    /// second. There may be so many short ones, of 4 s each.
     fn begin(
         refreshes: &mut RefreshesUnderWay,
-        second: u64,
-        own: Option<Refreshing>,
-        proven: Option<Refreshing>,
-    ) -> Option<RefreshFields> {
+        (second, request, may_be_long): (u64, u32, bool),
+        limit: usize,
+    ) -> Option<RefreshLength> {
         let key = CacheKey::for_path("/a");
-        let rules = rules(second, own);
-        let others = || OtherRefreshes {
-            proven: || proven,
-            short: || None,
+        let own = refreshing(request, 1);
+        let rules = rules(second, may_be_long.then_some(own));
+        let short = ShortRefresh {
+            refreshing: own,
+            timeout: Duration::from_secs(4),
+            limit,
         };
-        let other = refreshes.choose_request(&CacheKey::for_path("/b"), rules, others());
-        assert_eq!(other.is_some(), own.or(proven).is_some());
-        let (request, fields) = refreshes.choose_request(&key, rules, others())?;
-        refreshes.begin(key, second, (request, fields), rules.join_rules.now);
-        Some(fields)
+        let short = || (limit > 0).then_some(short);
+        let other = refreshes.choose_length(&CacheKey::for_path("/b"), rules, short);
+        assert_eq!(other.is_some(), may_be_long || limit > 0);
+        let begun = refreshes.choose_length(&key, rules, short)?;
+        refreshes.begin(key, second, begun, rules.join_rules.now);
+        Some(begun.1)
     }
 
     #[test]
-    fn patience_doubles_with_each_refresh_where_no_request_is_proven() {
+    fn patience_doubles_with_each_refresh() {
         let mut refreshes = RefreshesUnderWay::default();
         // The second, the request, and whether its refresh may begin. A call takes 1 s.
         for (second, request, may_begin) in [
             (0, 1, true),
-            (1, 2, false),
-            (2, 1, false),
-            (2, 2, true),
-            (4, 3, false),
-            (5, 3, false),
-            (6, 2, false),
-            (6, 3, true),
-            (9, 4, false),
-            // Those that began before 4 do not count any more.
-            (14, 1, true),
-            (17, 3, true),
+            (7, 2, false),
+            (8, 1, false),
+            (8, 2, true),
+            // The first does not count any more, and has not ended.
+            (15, 1, false),
+            (16, 2, false),
+            (16, 1, true),
+            (17, 3, false),
+            (24, 3, true),
         ] {
-            let own = Some(refreshing(request, 1));
-            let begun = begin(&mut refreshes, second, own, None);
+            let begun = begin(&mut refreshes, (second, request, true), 0);
             assert_eq!(begun.is_some(), may_begin, "{second}, {request}");
         }
-        for flight in 0..20 {
+        for flight in 0..30 {
             refreshes.end(&CacheKey::for_path("/a"), flight);
         }
         assert!(refreshes.0.is_empty(), "no entry is leaked");
     }
 
     #[test]
-    fn the_proven_request_comes_first_and_nothing_follows_one_that_hangs() {
-        let mut refreshes = RefreshesUnderWay::default();
-        let proven = |cost| Some(refreshing(100, cost));
-        for (second, own, proven, expected) in [
-            (0, Some(1), proven(1), Some(Own)),
-            (1, Some(2), proven(1), None),
-            (2, Some(2), proven(2), None),
-            // However slow a stored response was.
-            (2, Some(2), proven(1), Some(Proven)),
-            (4, Some(3), proven(1), None),
-            (4, Some(3), None, None),
-            (11, Some(3), proven(1), None),
-            (12, None, proven(1), None),
-            (12, Some(3), proven(1), Some(Own)),
-            (14, None, Some(refreshing(101, 1)), Some(Proven)),
-            (24, None, None, None),
-        ] {
-            // That at 2 is a request for a response that has come slowly.
-            let own = own.map(|request| refreshing(request, if second == 2 { 9 } else { 1 }));
-            let begun = begin(&mut refreshes, second, own, proven);
-            assert_eq!(begun, expected, "{second}");
-        }
-    }
-
-    #[test]
-    fn a_request_that_may_not_call_leaves_it_to_the_proven_one() {
-        let mut refreshes = RefreshesUnderWay::default();
-        let proven = Some(refreshing(100, 1));
-        assert_eq!(begin(&mut refreshes, 0, None, None), None);
-        assert_eq!(begin(&mut refreshes, 0, None, proven), Some(Proven));
-    }
-
-    #[test]
-    fn the_proven_request_follows_one_that_has_failed() {
-        let refreshes = RefreshesUnderWay::default();
-        let (own, proven) = (Some(refreshing(1, 1)), Some(refreshing(100, 1)));
-        for (has_failed, proven, expected) in [
-            (false, proven, Own),
-            (true, proven, Proven),
-            (true, None, Own),
-        ] {
-            let rules = RefreshRules {
-                has_failed,
-                ..rules(0, own)
-            };
-            let others = OtherRefreshes {
-                proven: || proven,
-                short: || None,
-            };
-            let chosen = refreshes.choose_request(&CacheKey::for_path("/a"), rules, others);
-            assert_eq!(chosen.map(|(_, fields)| fields), Some(expected));
-        }
-    }
-
-    #[test]
     fn short_refreshes_begin_beside_one_that_hangs() {
         let mut refreshes = RefreshesUnderWay::default();
-        let key = CacheKey::for_path("/a");
-        let short = |request, limit| ShortRefresh {
-            refreshing: refreshing(request, 1),
-            timeout: Duration::from_secs(4),
-            limit,
-        };
         // The second, the request, how many short ones there may be, and what begins.
         for (second, request, limit, expected) in [
-            (0, 1, 2, Some(Own)),
+            (0, 1, 2, Some(Long)),
             (1, 2, 2, None),
             (2, 1, 2, None),
             (2, 2, 0, None),
-            (2, 2, 2, Some(OwnShort)),
+            (2, 2, 2, Some(Short)),
             (3, 3, 2, None),
             (4, 2, 2, None),
             (4, 3, 1, None),
-            (4, 3, 2, Some(OwnShort)),
+            (4, 3, 2, Some(Short)),
             (9, 4, 2, None),
-            (9, 4, 3, Some(OwnShort)),
+            (9, 4, 3, Some(Short)),
         ] {
             // Only the first may make a call that takes the time it needs.
-            let own = (second == 0).then(|| refreshing(request, 1));
-            let rules = rules(second, own);
-            let others = OtherRefreshes {
-                proven: || None,
-                short: || (limit > 0).then(|| short(request, limit)),
-            };
-            let chosen = refreshes.choose_request(&key, rules, others);
-            assert_eq!(chosen.map(|(_, fields)| fields), expected, "{second}");
-            if let Some(chosen) = chosen {
-                refreshes.begin(key, second, chosen, rules.join_rules.now);
-            }
+            let begun = begin(&mut refreshes, (second, request, second == 0), limit);
+            assert_eq!(begun, expected, "{second}");
         }
         // Once the long one has ended, the next one is one again.
-        refreshes.end(&key, 0);
-        let own = Some(refreshing(5, 1));
-        assert_eq!(begin(&mut refreshes, 9, own, None), Some(Own));
+        refreshes.end(&CacheKey::for_path("/a"), 0);
+        assert_eq!(begin(&mut refreshes, (9, 5, true), 2), Some(Long));
+    }
+
+    #[test]
+    fn a_request_that_may_make_no_long_call_makes_a_short_one() {
+        let mut refreshes = RefreshesUnderWay::default();
+        assert_eq!(begin(&mut refreshes, (0, 1, false), 0), None);
+        assert_eq!(begin(&mut refreshes, (0, 1, false), 1), Some(Short));
+        assert_eq!(begin(&mut refreshes, (0, 2, false), 1), None);
     }
 
     #[test]
     fn few_refreshes_are_under_way_at_once() {
         let mut refreshes = RefreshesUnderWay::default();
-        for second in 0..1000 {
-            let own = Some(refreshing(second, 1));
-            let proven = (second % 3 == 0).then(|| refreshing(second + 1000, 1));
-            begin(&mut refreshes, second.into(), own, proven);
+        for (second, request) in (0..1000).zip(0..) {
+            begin(&mut refreshes, (second, request, true), 4);
         }
         let all = &refreshes.0[&CacheKey::for_path("/a")];
-        let count = |fields| all.iter().filter(|other| other.fields == fields).count();
-        assert_eq!(
-            (count(Own), count(Proven), all.len()),
-            (MAX_OWN, MAX_PROVEN, 8)
-        );
+        let short = all.iter().filter(|other| other.is_short()).count();
+        assert_eq!((all.len() - short, short), (MAX_LONG, 4));
     }
 
     /// Also with a takeover timeout of zero.

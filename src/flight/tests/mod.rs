@@ -75,14 +75,6 @@ fn lead(flights: &Table, fence: u64, seconds: u64) -> Leader<u64, ()> {
     }
 }
 
-fn no_others()
--> OtherRefreshes<impl FnOnce() -> Option<Refreshing>, impl FnOnce() -> Option<ShortRefresh>> {
-    OtherRefreshes {
-        proven: || None,
-        short: || None,
-    }
-}
-
 fn refresh_rules(seconds: u64) -> RefreshRules {
     RefreshRules {
         join_rules: rules(seconds),
@@ -90,7 +82,6 @@ fn refresh_rules(seconds: u64) -> RefreshRules {
             request: 0,
             cost: Duration::ZERO,
         }),
-        has_failed: false,
     }
 }
 
@@ -154,7 +145,7 @@ fn a_flight_is_closed_by_its_own_leader_only() {
 fn a_flight_is_found_by_its_variants_key_too() {
     let flights = Flights::default();
     let variant = CacheKey::record(*key().resource());
-    let lead_variant = || flights.lead_refresh(variant, 1, refresh_rules(0), no_others());
+    let lead_variant = || flights.lead_refresh(variant, 1, refresh_rules(0), || None);
 
     let leader = lead(&flights, 1, 0);
     leader.add_variant_key(variant);
@@ -182,7 +173,7 @@ fn a_flight_of_a_variant_is_found_by_the_primary_key_but_not_by_other_variants()
     let flights = Flights::default();
     let (variant, other) = (key().with_variant(7), key().with_variant(8));
     let lead_variant = || {
-        let led = flights.lead_refresh(variant, 1, refresh_rules(0), no_others());
+        let led = flights.lead_refresh(variant, 1, refresh_rules(0), || None);
         led.expect("no flight").0
     };
     let finds = |key| {

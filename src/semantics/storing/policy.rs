@@ -29,11 +29,3 @@ pub struct StoragePolicy {
     /// The fields that are not stored with it (RFC 9111 §5.2.2.4, §5.2.2.7).
     pub withheld: Box<[HeaderName]>,
 }
-
-impl StoragePolicy {
-    /// Returns whether the response is refreshed while it is used.
-    #[must_use]
-    pub(crate) fn has_stale_window(&self) -> bool {
-        !self.freshness.stale.while_revalidate.is_zero()
-    }
-}

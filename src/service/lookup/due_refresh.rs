@@ -108,15 +108,11 @@ pub(super) fn due_refresh<B: Backend>(
     }
     let failures = &shared.origin.failures;
     let backoff = failures.backoff(noted, now, || digest);
-    let has_proven_request = || {
-        let proven = state.proven_request((key, kind), now);
-        proven.is_some_and(|proven| proven.as_number() != digest.as_number())
-    };
     let may_call = match backoff {
         Backoff::None | Backoff::OfOthers => true,
         Backoff::OfMany | Backoff::Holds => {
-            let short = || state.short_refreshes((key, kind), digest, now);
-            has_proven_request() || short().is_some()
+            let short = state.short_refreshes((key, kind), digest, response.cost(), now);
+            short.is_some()
         }
     };
     if !may_call {

@@ -25,7 +25,6 @@ use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
 };
 use crate::state::LayerState;
-use crate::state::proven_requests::Proof;
 
 use super::fetch_missing_range::range_of_same_representation;
 
@@ -172,7 +171,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
             lookup_key: fill.miss.lookup_key,
             called: outgoing.at,
             kind: outgoing.kind,
-            proof: grant.has_stale_window().then(Proof::default),
+            is_short_refresh: fill.is_short_refresh,
         },
         identity,
         fence,

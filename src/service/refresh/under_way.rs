@@ -1,18 +1,12 @@
 //! What the end of a refresh is noted for.
 //!
-//! Knows the tables of failures, refusals and proven requests. Start at [`RefreshUnderWay`].
+//! Knows the tables of failures and refusals. Start at [`RefreshUnderWay`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::backend::{Backend, StoredResponse};
-use crate::flight::patience_for;
-use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::request_kind::RequestKind;
-use crate::service::coalesce::release_followers::is_transient;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
 
@@ -84,35 +78,15 @@ impl<B: Backend> Drop for RefreshUnderWay<B> {
     }
 }
 
-/// A refresh under way with the fields of the proven request. What becomes of it says nothing of
-/// other requests, but an answer in the usual time shows that the inner service is well.
-pub(super) struct ReplayUnderWay<B: Backend> {
-    state: LayerState<B>,
-    key: (CacheKey, RequestKind),
-    began: Moment,
-    /// The time that its response usually takes.
-    cost: Duration,
+/// A short refresh under way.
+pub(super) struct ShortRefreshUnderWay<B: Backend> {
+    pub(super) state: LayerState<B>,
+    /// The time after which it ends.
+    pub(super) timeout: Duration,
 }
 
-impl<B: Backend> ReplayUnderWay<B> {
-    pub(super) fn new(state: &LayerState<B>, key: (CacheKey, RequestKind), cost: Duration) -> Self {
-        Self {
-            state: state.clone(),
-            key,
-            began: state.now(),
-            cost,
-        }
-    }
-
-    /// Notes the status of the response, which has brought nothing unless it is stored by now, or
-    /// soon.
-    pub(super) fn note_answer(&self, status: StatusCode) {
-        let now = self.state.now();
-        let is_usual = now.since(self.began) < patience_for(self.cost);
-        if is_usual {
-            let (key, kind) = &self.key;
-            let proven = &self.state.shared.origin.proven;
-            proven.note_answered((key, *kind), now, is_transient(status));
-        }
+impl<B: Backend> Drop for ShortRefreshUnderWay<B> {
+    fn drop(&mut self) {
+        self.state.shared.origin.short_refreshes.note_ended();
     }
 }

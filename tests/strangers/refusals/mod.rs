@@ -7,15 +7,16 @@ mod cookies;
 mod ended_pages;
 mod exempt;
 mod failures;
-mod fields_of_refreshes;
+mod faulty_refreshes;
 mod floods;
 mod hanging_refreshes;
 mod kinds;
 mod odd_requests;
-mod proven_requests;
+mod own_fields;
 mod refreshes;
 mod rejections;
 mod slow_outages;
+mod strangers_first;
 
 use http::Request;
 use tower_response_cache::backend::MemoryBackend;

@@ -80,7 +80,7 @@ async fn an_outage_that_takes_long_to_show_makes_clients_wait_a_second() {
                 "{fault:?} after {seconds} s, a client each {pause} ms: {mean:?}, later {longest:?}, {calls} calls for {count}"
             );
             assert!(longest <= Some(SECOND), "{fault:?} {seconds}: {longest:?}");
-            assert!(calls <= 90, "{calls} calls");
+            assert!(calls <= 60, "{calls} calls");
         }
     }
 }
@@ -111,10 +111,10 @@ async fn the_end_of_a_slow_outage_is_found_out() {
 }
 
 /// A stranger whose requests fail: at once, others wait for their own calls, which are as fast as
-/// ever; late, each other one brings a new response for the next.
+/// ever; late, one of four brings a new response for the next.
 #[tokio::test(start_paused = true)]
 async fn failing_requests_bring_no_stale_response_upon_others() {
-    for (cost, delay, pause, most) in [(50, 50, 300, 1), (50, 4000, 1000, 62)] {
+    for (cost, delay, pause, most) in [(50, 50, 300, 1), (50, 4000, 1000, 102)] {
         let begun = Instant::now();
         let milliseconds = Duration::from_millis;
         let origin = Origin::new(move |request: Request<()>| async move {

@@ -1,0 +1,331 @@
+//! Refreshes that end soon, of keys whose refreshes hang.
+//!
+//! A refresh is made with the fields of the request that was answered. These may be such that it
+//! hangs, and a client that sends many requests of that sort would keep content stale. So beside a
+//! refresh that takes longer than usual, requests that are answered make short ones, one after the
+//! other: with the fields of some client the response comes.
+//!
+//! A refresh never has other fields than those of its request. A response to fields that were put
+//! together, or that another client has sent, is not always one for this client.
+//!
+//! If the inner service is slow for all, short refreshes are of no use. So there is one at a time of
+//! a key, and more only after one has brought a response: it shows that the others hang for their
+//! fields. And there are few of all keys together, unless responses show that the service is well.
+//!
+//! Knows keys, kinds of requests and times. Start at [`ShortRefreshTable::limits`].
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crate::flight::ticks;
+use crate::key::CacheKey;
+use crate::semantics::moment::Moment;
+use crate::semantics::request_kind::RequestKind;
+
+use super::noted_requests::digest_of;
+
+const SETS: usize = 512;
+const WAYS: usize = 4;
+
+/// How many short refreshes of a key there may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShortRefreshLimits {
+    pub(crate) at_once: usize,
+    /// The time after which each of them ends.
+    pub(crate) timeout: Duration,
+    /// The time that a call usually takes.
+    pub(crate) cost: Duration,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: CacheKey,
+    kind: RequestKind,
+    /// The time that a call usually takes.
+    cost: Duration,
+    /// The number of short refreshes since a response was stored.
+    tries: u32,
+    /// When a short refresh has brought a response last.
+    helped: Option<Moment>,
+    used: Moment,
+}
+
+/// The longest usual time that one response speaks for: its request may have been slow for its
+/// fields.
+const MAX_FIRST_COST: Duration = Duration::from_secs(5);
+/// The number of short refreshes without a response after which there are two at once.
+const ENOUGH_TRIES: u32 = 32;
+/// The number of short refreshes of all keys at once, unless the inner service is known to be well.
+const MAX_OF_ALL: usize = 8;
+/// The time for which a response shows that the inner service is well.
+const WELL_TTL: Duration = Duration::from_secs(2);
+/// The longest time that such a response may have taken.
+const WELL_COST: Duration = Duration::from_secs(1);
+/// The number of short refreshes at once where one has helped.
+const MAX_AT_ONCE: usize = 4;
+/// The time for which a short refresh that has brought a response speaks for others.
+const HELPED_TTL: Duration = Duration::from_secs(60 * 60);
+
+impl Entry {
+    fn new((key, kind): (&CacheKey, RequestKind), cost: Duration, now: Moment) -> Self {
+        Self {
+            key: *key,
+            kind,
+            cost: cost.min(MAX_FIRST_COST),
+            tries: 0,
+            helped: None,
+            used: now,
+        }
+    }
+
+    fn is_of(&self, (key, kind): (&CacheKey, RequestKind)) -> bool {
+        self.key == *key && self.kind == kind
+    }
+
+    fn limits(&self, now: Moment) -> ShortRefreshLimits {
+        let has_helped = self.helped.is_some_and(|at| now.since(at) < HELPED_TTL);
+        let (at_once, least) = match has_helped {
+            true => (MAX_AT_ONCE, Duration::from_millis(500)),
+            false if self.tries >= ENOUGH_TRIES => (2, Duration::from_secs(1)),
+            false => (1, Duration::from_secs(1)),
+        };
+        ShortRefreshLimits {
+            at_once,
+            timeout: self.cost.saturating_mul(4).max(least),
+            cost: self.cost,
+        }
+    }
+
+    fn note_stored(&mut self, is_short: bool, now: Moment, cost: Duration) {
+        if is_short {
+            self.helped = Some(now);
+        } else if self.tries >= ENOUGH_TRIES {
+            // Many were of no use before a long one brought a response.
+            self.helped = None;
+        }
+        self.tries = 0;
+        // One slow response makes no request slow: it may be due to its fields.
+        let usual = &mut self.cost;
+        *usual = cost.min(usual.saturating_mul(7).saturating_add(cost) / 8);
+    }
+}
+
+type Set = Mutex<[Option<Entry>; WAYS]>;
+
+/// What is known of keys with short refreshes: of 2,048 at most, those that had one last. It takes
+/// 256 KiB at most, and nothing before the first one. Users must cope with an entry that is missing.
+#[derive(Debug, Default)]
+pub(crate) struct ShortRefreshTable {
+    sets: OnceLock<Box<[Set]>>,
+    /// When a response was stored last that had come fast, in [`ticks`].
+    stored: AtomicU32,
+    /// The number of short refreshes under way, of all keys.
+    under_way: AtomicUsize,
+}
+
+impl ShortRefreshTable {
+    fn with_entry<R>(
+        &self,
+        key: (&CacheKey, RequestKind),
+        use_entry: impl FnOnce(&mut Entry) -> R,
+    ) -> Option<R> {
+        let mut ways = lock(set_of(self.sets.get()?, key));
+        let mut entries = ways.iter_mut().flatten();
+        Some(use_entry(entries.find(|entry| entry.is_of(key))?))
+    }
+
+    /// Whether a response shows that the inner service is well.
+    pub(crate) fn is_well(&self, now: Moment) -> bool {
+        let stored = self.stored.load(Ordering::Relaxed);
+        stored > 0 && ticks(now.monotonic()).saturating_sub(stored) <= ticks(WELL_TTL)
+    }
+
+    /// The short refreshes that there may be of a key, whose stored response took `cost`; `None` if
+    /// there are enough of all keys.
+    pub(crate) fn limits(
+        &self,
+        key: (&CacheKey, RequestKind),
+        cost: Duration,
+        now: Moment,
+    ) -> Option<ShortRefreshLimits> {
+        if self.under_way.load(Ordering::Relaxed) >= MAX_OF_ALL && !self.is_well(now) {
+            return None;
+        }
+        let limits = self.with_entry(key, |entry| entry.limits(now));
+        Some(limits.unwrap_or_else(|| Entry::new(key, cost, now).limits(now)))
+    }
+
+    /// Notes that a short refresh has ended.
+    pub(crate) fn note_ended(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a short refresh of a key begins, whose stored response took `cost`. It is under
+    /// way until [`note_ended`](Self::note_ended).
+    pub(crate) fn note_begun(&self, key: (&CacheKey, RequestKind), cost: Duration, now: Moment) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        let sets = || (0..SETS).map(|_| Set::default()).collect();
+        let mut ways = lock(set_of(self.sets.get_or_init(sets), key));
+        let way = way_for(&ways, key);
+        let entry = match &mut ways[way] {
+            Some(entry) if entry.is_of(key) => entry,
+            other => other.insert(Entry::new(key, cost, now)),
+        };
+        entry.tries = entry.tries.saturating_add(1);
+        entry.used = now;
+    }
+
+    /// Notes that a response is stored, which took `cost`, by a short refresh or another call.
+    pub(crate) fn note_stored(
+        &self,
+        key: (&CacheKey, RequestKind),
+        is_short: bool,
+        (now, cost): (Moment, Duration),
+    ) {
+        if cost < WELL_COST {
+            let now = ticks(now.monotonic()).max(1);
+            self.stored.store(now, Ordering::Relaxed);
+        }
+        self.with_entry(key, |entry| entry.note_stored(is_short, now, cost));
+    }
+}
+
+fn set_of<'s>(sets: &'s [Set], (key, kind): (&CacheKey, RequestKind)) -> &'s Set {
+    &sets[digest_of(key, kind) as usize % SETS]
+}
+
+fn lock(set: &Set) -> MutexGuard<'_, [Option<Entry>; WAYS]> {
+    // No critical section panics between two steps that belong together.
+    set.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The slot for the entry of a key: its own, an empty one, or that which was used before all others.
+fn way_for(ways: &[Option<Entry>; WAYS], key: (&CacheKey, RequestKind)) -> usize {
+    let rank = |way: &Option<Entry>| match way {
+        Some(entry) if entry.is_of(key) => (0, Duration::ZERO),
+        None => (1, Duration::ZERO),
+        Some(entry) => (2, entry.used.monotonic()),
+    };
+    (0..WAYS).min_by_key(|way| rank(&ways[*way])).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::semantics::request_kind::RequestKind::{Plain, WithCookies};
+
+    const COST: Duration = Duration::from_millis(100);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds), SystemTime::UNIX_EPOCH)
+    }
+
+    /// How many there may be at once, and for how many milliseconds each.
+    fn limits(table: &ShortRefreshTable, second: u64) -> Option<(usize, u128)> {
+        let key = CacheKey::for_path("/a");
+        let limits = table.limits((&key, Plain), COST, at(second))?;
+        Some((limits.at_once, limits.timeout.as_millis()))
+    }
+
+    /// So many begin, and end.
+    fn try_in_vain(table: &ShortRefreshTable, count: usize) {
+        let key = CacheKey::for_path("/a");
+        for _ in 0..count {
+            table.note_begun((&key, Plain), COST, at(0));
+            table.note_ended();
+        }
+    }
+
+    #[test]
+    fn there_are_more_at_once_only_where_one_has_helped_or_many_have_not() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let stored = |is_short, second| {
+            table.note_stored((&path, Plain), is_short, (at(second), COST));
+        };
+        stored(true, 0);
+        assert_eq!(limits(&table, 0), Some((1, 1000)), "none has begun");
+        try_in_vain(&table, 31);
+        assert_eq!(limits(&table, 0), Some((1, 1000)));
+        try_in_vain(&table, 1);
+        assert_eq!(limits(&table, 0), Some((2, 1000)));
+        stored(false, 0);
+        assert_eq!(
+            limits(&table, 0),
+            Some((1, 1000)),
+            "another call's response"
+        );
+        try_in_vain(&table, 1);
+        stored(true, 1);
+        assert_eq!(limits(&table, 3600), Some((4, 500)));
+        assert_eq!(limits(&table, 3601), Some((1, 1000)), "for an hour");
+        stored(true, 4000);
+        stored(false, 4000);
+        assert_eq!(limits(&table, 4000), Some((4, 500)));
+        try_in_vain(&table, 32);
+        stored(false, 4000);
+        assert_eq!(limits(&table, 4000), Some((1, 1000)), "of no use any more");
+        let of_others = table.limits((&path, WithCookies), COST, at(1));
+        assert_eq!(of_others.map(|limits| limits.at_once), Some(1));
+    }
+
+    #[test]
+    fn there_are_few_of_all_keys_unless_a_fast_response_shows_that_the_service_is_well() {
+        let table = ShortRefreshTable::default();
+        for number in 0..8 {
+            assert!(limits(&table, 10).is_some(), "{number}");
+            let other = CacheKey::for_path(&format!("/{number}"));
+            table.note_begun((&other, Plain), COST, at(10));
+        }
+        assert_eq!(limits(&table, 10), None);
+        let other = CacheKey::for_path("/other");
+        table.note_stored((&other, Plain), false, (at(10), COST * 10));
+        assert_eq!(limits(&table, 10), None, "a slow one");
+        table.note_stored((&other, Plain), false, (at(10), COST));
+        assert!(limits(&table, 12).is_some());
+        assert_eq!(limits(&table, 13), None);
+        table.note_ended();
+        assert!(limits(&table, 13).is_some());
+    }
+
+    #[test]
+    fn one_slow_response_does_not_make_a_key_slow_but_many_do() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let (key, slow) = ((&path, Plain), Duration::from_secs(9));
+        let cost = || {
+            let limits = table.limits(key, slow, at(0));
+            limits.expect("few have begun").cost
+        };
+        assert_eq!(cost(), Duration::from_secs(5));
+        table.note_begun(key, COST, at(0));
+        assert_eq!(cost(), COST);
+        table.note_stored(key, false, (at(0), slow));
+        assert!(cost() < Duration::from_secs(2), "{:?}", cost());
+        for _ in 0..30 {
+            table.note_stored(key, false, (at(0), slow));
+        }
+        assert!(cost() > Duration::from_secs(8), "{:?}", cost());
+        table.note_stored(key, false, (at(0), COST));
+        assert_eq!(cost(), COST);
+    }
+
+    #[test]
+    fn the_keys_that_were_used_last_are_known() {
+        let table = ShortRefreshTable::default();
+        let paths: Vec<_> = (0..3 * SETS * WAYS).map(|n| format!("/{n}")).collect();
+        for (path, second) in paths.iter().zip(0..) {
+            table.note_begun((&CacheKey::for_path(path), Plain), COST, at(second));
+        }
+        let is_known = |path: &&String| {
+            let key = CacheKey::for_path(path);
+            table.with_entry((&key, Plain), |_| ()).is_some()
+        };
+        let known = paths.iter().filter(is_known).count();
+        assert!((SETS * WAYS / 2..=SETS * WAYS).contains(&known), "{known}");
+        assert!(is_known(&&paths[paths.len() - 1]));
+        let first = paths[..SETS].iter().filter(is_known).count();
+        assert!(first < SETS / 10, "{first}");
+    }
+}
