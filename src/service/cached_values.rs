@@ -1,14 +1,12 @@
 //! Header values that are made again and again (`Age`, `ttl`, `Date`, the members of
 //! `Cache-Status`), which each thread remembers.
 
-use std::cell::RefCell;
-use std::thread::LocalKey;
-
 use http::HeaderValue;
 
 use crate::config::StatusName;
 use crate::semantics::cache_status::Forwarded;
 use crate::semantics::fields::date;
+use crate::semantics::fields::value_slots::ValueSlots;
 use crate::semantics::moment::Moment;
 
 /// Slots of header values that each thread remembers.
@@ -18,29 +16,6 @@ const CACHED_MEMBERS: usize = 32;
 /// The kind of dates. No status name has this number.
 const DATE_KIND: u64 = u64::MAX;
 
-/// Header values, each with the input that it is made from. There are `N` slots.
-type Slots<K, const N: usize> = RefCell<[Option<(K, HeaderValue)>; N]>;
-
-/// Returns a header value from this thread's slots; makes it if another one is in its slot.
-#[inline]
-fn remembered<K: PartialEq, const N: usize>(
-    slots: &'static LocalKey<Slots<K, N>>,
-    index: usize,
-    key: K,
-    make: impl Fn() -> HeaderValue,
-) -> HeaderValue {
-    let value = slots.try_with(|slots| match &mut slots.borrow_mut()[index % N] {
-        Some((known, value)) if *known == key => value.clone(),
-        other => {
-            let value = make();
-            *other = Some((key, value.clone()));
-            value
-        }
-    });
-    // The slots are gone while the thread is being torn down.
-    value.unwrap_or_else(|_| make())
-}
-
 /// Returns a header value made from a number, from this thread's cache of such values.
 ///
 /// Ages and lifetimes change once a second; formatting them on every hit would cost more than the
@@ -48,11 +23,12 @@ fn remembered<K: PartialEq, const N: usize>(
 #[inline]
 pub(crate) fn cached_value(kind: u64, number: u64, make: impl Fn() -> HeaderValue) -> HeaderValue {
     thread_local! {
-        static VALUES: Slots<(u64, u64), CACHED_VALUES> =
-            const { RefCell::new([const { None }; CACHED_VALUES]) };
+        static VALUES: ValueSlots<(u64, u64), CACHED_VALUES> = const { ValueSlots::new() };
     }
     let index = number.wrapping_add(kind.wrapping_mul(31)) as usize;
-    remembered(&VALUES, index, (kind, number), make)
+    let value = VALUES.try_with(|values| values.value(index, (kind, number), &make));
+    // The slots are gone while the thread is being torn down.
+    value.unwrap_or_else(|_| make())
 }
 
 /// Returns the value of a `Date` field, from this thread's cache of such values.
@@ -69,15 +45,15 @@ pub(crate) fn cached_date(moment: Moment) -> HeaderValue {
 /// A cache writes few different ones; each costs several times as much to write as to remember.
 pub(crate) fn cached_member(status: &StatusName, report: Forwarded<'static>) -> HeaderValue {
     thread_local! {
-        static MEMBERS: Slots<(u64, Forwarded<'static>), CACHED_MEMBERS> =
-            const { RefCell::new([const { None }; CACHED_MEMBERS]) };
+        static MEMBERS: ValueSlots<(u64, Forwarded<'static>), CACHED_MEMBERS> =
+            const { ValueSlots::new() };
     }
     let detail = report.detail.unwrap_or_default();
     let spread = report.fwd.len() + 3 * detail.len() + 7 * usize::from(report.stored);
     let index = spread.wrapping_add(status.number as usize);
-    remembered(&MEMBERS, index, (status.number, report), || {
-        status.name.forwarded(report)
-    })
+    let make = || status.name.forwarded(report);
+    let value = MEMBERS.try_with(|members| members.value(index, (status.number, report), make));
+    value.unwrap_or_else(|_| make())
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Dates as seconds since 1970.
 
+use http::HeaderValue;
+
+use crate::semantics::fields::value_slots::ValueSlots;
+
 /// The length of an IMF-fixdate (RFC 9110 §5.6.7).
 pub(super) const LENGTH: usize = 29;
 
@@ -23,6 +27,21 @@ pub(super) fn write(seconds: u32) -> [u8; LENGTH] {
     put_two(&mut text, 20, time / 60 % 60);
     put_two(&mut text, 23, time % 60);
     text
+}
+
+/// The dates that each thread remembers. Most of the responses of a service are some seconds to some
+/// minutes old.
+const REMEMBERED: usize = 64;
+
+/// Returns a date as a value, from those that this thread remembers.
+pub(super) fn value(seconds: u32) -> HeaderValue {
+    thread_local! {
+        static DATES: ValueSlots<u32, REMEMBERED> = const { ValueSlots::new() };
+    }
+    let make = || HeaderValue::from_bytes(&write(seconds)).expect("a date is visible ASCII");
+    let value = DATES.try_with(|dates| dates.value(seconds as usize, seconds, make));
+    // The slots are gone while the thread is being torn down.
+    value.unwrap_or_else(|_| make())
 }
 
 /// Reads a date, if [`write`] writes the same bytes.
@@ -106,6 +125,15 @@ mod tests {
 
     use super::*;
     use crate::semantics::fields::date;
+
+    #[test]
+    fn a_remembered_date_is_that_of_its_second() {
+        for _ in 0..2 {
+            for seconds in (0..10_000).step_by(7).chain([u32::MAX]) {
+                assert_eq!(value(seconds).as_bytes(), write(seconds), "{seconds}");
+            }
+        }
+    }
 
     #[test]
     fn dates_are_written_as_all_others_are() {

@@ -73,7 +73,7 @@ impl<'b> StoredValue<'b> {
     pub(super) fn to_value(self) -> Option<HeaderValue> {
         match self {
             Self::Known(value) => Some(value.clone()),
-            Self::Date(seconds) => HeaderValue::from_bytes(&dates::write(seconds)).ok(),
+            Self::Date(seconds) => Some(dates::value(seconds)),
             Self::Bytes(bytes, is_sensitive) => {
                 let mut value = HeaderValue::from_bytes(bytes).ok()?;
                 value.set_sensitive(is_sensitive);
