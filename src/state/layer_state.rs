@@ -177,7 +177,7 @@ impl<B: Backend> LayerState<B> {
             failures.backoff(noted, now, || request) == Backoff::Holds
                 || failures.has_hung((noted, request), now)
         };
-        let many_failed = || (failures.recent(noted, now, || request, false).next()).is_some();
+        let many_failed = || failures.are_useless(noted, now, || request);
         let fail = || failures.failing(key, now).next().is_some() && !table.is_well(now);
         match own_failed() || many_failed() || fail() {
             true => None,

@@ -21,6 +21,8 @@ const ERROR: u8 = 1;
 const UNREACHABLE: u8 = 2;
 /// A refresh was started, and has stored nothing yet.
 const REFRESH: u8 = 4;
+/// A refresh has ended, and has stored nothing yet.
+const USELESS: u8 = 8;
 
 /// The time for which a refresh that has hung is noted.
 const HUNG_TTL: Duration = Duration::from_secs(60);
@@ -123,15 +125,38 @@ impl OriginFailures {
         self.requests.note(key, request, REFRESH, now, ttl);
     }
 
-    /// Notes that a refresh has ended. If it is not forgotten by now, or later because it stores
-    /// something, it has failed.
+    /// Notes that a refresh has ended by itself. If it is not forgotten by now, or later because it
+    /// stores something, it has failed.
     pub(crate) fn end_refresh(
         &self,
         (key, request): (NotedKey, RequestDigest),
         now: Moment,
         backoff: Duration,
     ) {
-        self.requests.shorten(key, request, REFRESH, now, backoff);
+        let values = (REFRESH, USELESS);
+        self.requests.shorten(key, request, values, now, backoff);
+    }
+
+    /// Notes that a refresh which was not noted as it began has ended by itself, and was of no use.
+    pub(crate) fn note_useless(
+        &self,
+        (key, request): (NotedKey, RequestDigest),
+        now: Moment,
+        backoff: Duration,
+    ) {
+        self.requests.note(key, request, USELESS, now, backoff);
+    }
+
+    /// Whether so many calls for a key were answered with nothing of use that a request would get
+    /// nothing, either. Those that hang do not count.
+    pub(crate) fn are_useless(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> bool {
+        let noted = self.requests.find(key, now, request);
+        noted.holding() & (ERROR | UNREACHABLE | USELESS) != 0
     }
 
     /// Notes that a refresh with these fields was given up without a response.

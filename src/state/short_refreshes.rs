@@ -135,6 +135,11 @@ impl ShortRefreshTable {
         Some(use_entry(entries.find(|entry| entry.is_of(key))?))
     }
 
+    /// Whether a short refresh of a key has begun since a response was stored.
+    pub(crate) fn is_tried(&self, key: (&CacheKey, RequestKind)) -> bool {
+        (self.with_entry(key, |entry| entry.tries > 0)).unwrap_or(true)
+    }
+
     /// Whether a response shows that the inner service is well.
     pub(crate) fn is_well(&self, now: Moment) -> bool {
         let stored = self.stored.load(Ordering::Relaxed);
@@ -152,8 +157,14 @@ impl ShortRefreshTable {
         if self.under_way.load(Ordering::Relaxed) >= MAX_OF_ALL && !self.is_well(now) {
             return None;
         }
-        let limits = self.with_entry(key, |entry| entry.limits(now));
-        Some(limits.unwrap_or_else(|| Entry::new(key, cost, now).limits(now)))
+        let limits = self.with_entry(key, |entry| {
+            let limits = entry.limits(now);
+            let pause = limits.timeout / MAX_AT_ONCE as u32;
+            // Also after one that has ended sooner.
+            let rests = entry.tries > 0 && now.since(entry.used) < pause;
+            (!rests).then_some(limits)
+        });
+        limits.unwrap_or_else(|| Some(Entry::new(key, cost, now).limits(now)))
     }
 
     /// Notes that a short refresh has ended.
@@ -246,11 +257,11 @@ mod tests {
             table.note_stored((&path, Plain), is_short, (at(second), COST));
         };
         stored(true, 0);
-        assert_eq!(limits(&table, 0), Some((1, 1000)), "none has begun");
+        assert_eq!(limits(&table, 1), Some((1, 1000)), "none has begun");
         try_in_vain(&table, 31);
-        assert_eq!(limits(&table, 0), Some((1, 1000)));
+        assert_eq!(limits(&table, 1), Some((1, 1000)));
         try_in_vain(&table, 1);
-        assert_eq!(limits(&table, 0), Some((2, 1000)));
+        assert_eq!(limits(&table, 1), Some((2, 1000)));
         stored(false, 0);
         assert_eq!(
             limits(&table, 0),
@@ -258,9 +269,9 @@ mod tests {
             "another call's response"
         );
         try_in_vain(&table, 1);
-        stored(true, 1);
-        assert_eq!(limits(&table, 3600), Some((4, 500)));
-        assert_eq!(limits(&table, 3601), Some((1, 1000)), "for an hour");
+        stored(true, 2);
+        assert_eq!(limits(&table, 3601), Some((4, 500)));
+        assert_eq!(limits(&table, 3602), Some((1, 1000)), "for an hour");
         stored(true, 4000);
         stored(false, 4000);
         assert_eq!(limits(&table, 4000), Some((4, 500)));
@@ -269,6 +280,18 @@ mod tests {
         assert_eq!(limits(&table, 4000), Some((1, 1000)), "of no use any more");
         let of_others = table.limits((&path, WithCookies), COST, at(1));
         assert_eq!(of_others.map(|limits| limits.at_once), Some(1));
+    }
+
+    #[test]
+    fn one_that_ends_at_once_is_not_followed_at_once() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let key = (&path, Plain);
+        assert!(table.is_tried(key), "nothing is known");
+        try_in_vain(&table, 1);
+        assert_eq!(limits(&table, 0), None);
+        assert!(limits(&table, 1).is_some() && table.is_tried(key));
+        table.note_stored(key, true, (at(0), COST));
+        assert!(limits(&table, 0).is_some() && !table.is_tried(key));
     }
 
     #[test]
@@ -295,7 +318,7 @@ mod tests {
         let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
         let (key, slow) = ((&path, Plain), Duration::from_secs(9));
         let cost = || {
-            let limits = table.limits(key, slow, at(0));
+            let limits = table.limits(key, slow, at(1));
             limits.expect("few have begun").cost
         };
         assert_eq!(cost(), Duration::from_secs(5));

@@ -21,6 +21,7 @@ use crate::semantics::reason::Reason;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
+use crate::state::layer_state::OriginState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::origin_failures::Backoff;
 use crate::state::shared_head::SharedHead;
@@ -138,7 +139,8 @@ impl<B: Backend> BackgroundRefresh<B> {
             timeout,
             runtime,
         } = self;
-        let noted = (NotedKey::new(&leader.key(), kind), digest);
+        let lookup_key = leader.key();
+        let noted = (NotedKey::new(&lookup_key, kind), digest);
         let is_short = short.is_some();
         let long = (!is_short)
             .then(|| RefreshUnderWay::new(&state, noted, miss.stored_response(), timeout));
@@ -152,10 +154,20 @@ impl<B: Backend> BackgroundRefresh<B> {
             let leader = Some(Arc::new(leader));
             let filled = run_fill(state.clone(), inner, request, fill, outgoing, leader);
             // Its client has been answered; an error is recorded where it arises.
-            if with_timeout(limit, filled).await.is_none() {
-                state.shared.origin.failures.note_hung(noted, state.now());
+            let answer = with_timeout(limit, filled).await;
+            let OriginState {
+                failures,
+                short_refreshes,
+                ..
+            } = &state.shared.origin;
+            match (&answer, short) {
+                (None, _) => failures.note_hung(noted, state.now()),
+                (Some(_), Some(_)) if short_refreshes.is_tried((&lookup_key, kind)) => {
+                    failures.note_useless(noted, state.now(), state.config.failure_backoff);
+                }
+                (Some(_), _) => {}
             }
-            drop((long, short));
+            drop((answer, long));
         });
     }
 }

@@ -225,19 +225,20 @@ impl NotedRequests {
     }
 
     /// Lets a note on requests with these fields end at most `ttl` from now, if there is one with
-    /// this value.
+    /// the value `before`. It has the value `after` from then on.
     pub(crate) fn shorten(
         &self,
         key: NotedKey,
         request: RequestDigest,
-        value: u8,
+        (before, after): (u8, u8),
         now: Moment,
         ttl: Duration,
     ) {
         let expiry = ticks(now.monotonic().saturating_add(ttl));
         self.change(key, |_, notes| {
             for note in notes {
-                if note.request == request && note.value == value {
+                if note.request == request && note.value == before {
+                    note.value = after;
                     note.expiry = note.expiry.min(expiry);
                 }
             }
@@ -344,13 +345,13 @@ mod tests {
         let notes = NotedRequests::default();
         let request = requests(1)[0];
         let find = |second| notes.find(key("/a"), at(second), || request).holding();
-        notes.shorten(key("/a"), request, 1, at(0), TEN);
+        notes.shorten(key("/a"), request, (1, 1), at(0), TEN);
         assert_eq!(find(0), 0);
         notes.note(key("/a"), request, 1, at(0), 2 * TEN);
-        notes.shorten(key("/a"), request, 2, at(0), TEN);
+        notes.shorten(key("/a"), request, (2, 2), at(0), TEN);
         assert_eq!(find(19), 1);
-        notes.shorten(key("/a"), request, 1, at(0), TEN);
-        notes.shorten(key("/a"), request, 1, at(5), TEN);
+        notes.shorten(key("/a"), request, (1, 1), at(0), TEN);
+        notes.shorten(key("/a"), request, (1, 1), at(5), TEN);
         assert_eq!((find(9), find(10)), (1, 0));
     }
 

@@ -2,7 +2,7 @@
 //! the requests of others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -260,5 +260,35 @@ async fn many_different_forced_requests_that_fail_keep_nothing_stale() {
                 assert!(age <= SECOND * 2, "{directives}, {line}: {age:?}");
             }
         }
+    }
+}
+
+/// Answers of no use to all cost as few calls as failures do.
+#[tokio::test(start_paused = true)]
+async fn answers_of_no_use_to_all_cost_few_calls() {
+    let line = "max-age=1, stale-while-revalidate=3600";
+    for status in [429, 408, 413, 206, 503] {
+        let is_well = Arc::new(AtomicUsize::new(1));
+        let first = is_well.clone();
+        let origin = Origin::new(move |_: Request<()>| {
+            let is_first = first.swap(0, Ordering::SeqCst) == 1;
+            async move {
+                sleep(SLOW).await;
+                Ok(match is_first {
+                    true => answer(200, &[("cache-control", line)], "page"),
+                    false => answer(status, &[], "no"),
+                })
+            }
+        });
+        let service = layer().layer(origin.clone());
+        send(&service, get("/a")).await;
+        sleep(SECOND * 2).await;
+        for number in 0..6000 {
+            let request = with(get("/a"), "user-agent", &number.to_string());
+            assert_eq!(send(&service, request).await.body, "page", "{status}");
+            sleep(SECOND / 100).await;
+        }
+        println!("{status}: {} calls in a minute", origin.calls());
+        assert!(origin.calls() < 130, "{status}: {}", origin.calls());
     }
 }
