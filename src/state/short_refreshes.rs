@@ -10,7 +10,8 @@
 //!
 //! If the inner service is slow for all, short refreshes are of no use. So there is one at a time of
 //! a key, and more only after one has brought a response: it shows that the others hang for their
-//! fields. And there are few of all keys together, unless responses show that the service is well.
+//! fields. And there are few of all keys together, more while responses show that the service is
+//! well.
 //!
 //! Knows keys, kinds of requests and times. Start at [`ShortRefreshTable::limits`].
 
@@ -56,8 +57,10 @@ struct Entry {
 const MAX_FIRST_COST: Duration = Duration::from_secs(5);
 /// The number of short refreshes without a response after which there are two at once.
 const ENOUGH_TRIES: u32 = 32;
-/// The number of short refreshes of all keys at once, unless the inner service is known to be well.
+/// The number of short refreshes of all keys at once.
 const MAX_OF_ALL: usize = 8;
+/// The same, where the inner service is known to be well.
+const MAX_WHILE_WELL: usize = 64;
 /// The time for which a response shows that the inner service is well.
 const WELL_TTL: Duration = Duration::from_secs(2);
 /// The longest time that such a response may have taken.
@@ -154,7 +157,8 @@ impl ShortRefreshTable {
         cost: Duration,
         now: Moment,
     ) -> Option<ShortRefreshLimits> {
-        if self.under_way.load(Ordering::Relaxed) >= MAX_OF_ALL && !self.is_well(now) {
+        let under_way = self.under_way.load(Ordering::Relaxed);
+        if under_way >= MAX_WHILE_WELL || under_way >= MAX_OF_ALL && !self.is_well(now) {
             return None;
         }
         let limits = self.with_entry(key, |entry| {
@@ -309,6 +313,13 @@ mod tests {
         table.note_stored((&other, Plain), false, (at(10), COST));
         assert!(limits(&table, 12).is_some());
         assert_eq!(limits(&table, 13), None);
+        for number in 8..64 {
+            assert!(limits(&table, 12).is_some(), "{number}");
+            let other = CacheKey::for_path(&format!("/{number}"));
+            table.note_begun((&other, Plain), COST, at(12));
+        }
+        assert_eq!(limits(&table, 12), None, "there are 64");
+        (8..64).for_each(|_| table.note_ended());
         table.note_ended();
         assert!(limits(&table, 13).is_some());
     }
