@@ -13,8 +13,8 @@
 //! Patience is twice the time that a call takes, a second at least. Each is made by another request,
 //! with its own fields.
 //!
-//! There are at most five refreshes of a key at once that take the time they need, and four short
-//! ones.
+//! There are at most five refreshes of a key at once that take the time they need, four short ones,
+//! and 32 short ones whose bodies have not come in time.
 //!
 //! Knows keys, times and digests of requests. Start at [`RefreshesUnderWay::choose_length`].
 
@@ -33,6 +33,9 @@ const MAX_REFRESHES: usize = 4;
 
 /// The number of refreshes of a key that are under way at once, apart from short ones.
 const MAX_LONG: usize = 5;
+
+/// The number of short refreshes of a key at once whose bodies have not come in time.
+const MAX_OVERDUE: usize = 32;
 
 /// The shortest time after which a refresh is not the only one.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -197,10 +200,13 @@ fn is_short_due(
         timeout,
         limit,
     } = short;
-    let begun = || all.iter().filter(|other| other.is_short());
+    let all_short = || all.iter().filter(|other| other.is_short());
+    // One whose head came in time, and whose body does not, takes no place from others.
+    let begun = || all_short().filter(|other| age(other) < timeout);
     let pause = timeout / u32::try_from(limit).unwrap_or(1).max(1);
     longest >= patience_for(refreshing.cost)
         && begun().count() < limit
+        && all_short().count() < limit + MAX_OVERDUE
         && begun().all(|other| age(other) >= pause)
         && !refreshing.is_among(all)
 }
@@ -297,8 +303,10 @@ mod tests {
             (4, 2, 2, None),
             (4, 3, 1, None),
             (4, 3, 2, Some(Short)),
-            (9, 4, 2, None),
-            (9, 4, 3, Some(Short)),
+            (5, 4, 2, None),
+            // The first has not ended in time.
+            (6, 4, 2, Some(Short)),
+            (7, 5, 2, None),
         ] {
             // Only the first may make a call that takes the time it needs.
             let begun = begin(&mut refreshes, (second, request, second == 0), limit);
@@ -325,7 +333,7 @@ mod tests {
         }
         let all = &refreshes.0[&CacheKey::for_path("/a")];
         let short = all.iter().filter(|other| other.is_short()).count();
-        assert_eq!((all.len() - short, short), (MAX_LONG, 4));
+        assert_eq!((all.len() - short, short), (MAX_LONG, 4 + MAX_OVERDUE));
     }
 
     /// Also with a takeover timeout of zero.
