@@ -9,7 +9,7 @@ use tower::Layer;
 use tower_response_cache::Cache;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::layer;
+use super::{around, layer};
 use crate::support::origin::{Origin, answer, scripted};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, send, with};
@@ -79,15 +79,11 @@ async fn oldest(
 ) -> Duration {
     let begun = Instant::now();
     let mut oldest = Duration::ZERO;
-    let mut state = 7_u64;
+    let mut state = 7;
     for number in 0..6000 {
         let (own, request) = (service.clone(), stranger(number));
         tokio::spawn(async move { send(&own, request).await });
-        // Not in step with the calls.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        sleep(Duration::from_micros(50_000 + (state >> 33) % 100_000)).await;
+        sleep(around(100, &mut state)).await;
         if number % 20 == 0 {
             let asked = begun.elapsed();
             let got = send(service, honest(number)).await;

@@ -8,21 +8,12 @@ use http::{HeaderValue, Request};
 use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 
-use super::layer;
+use super::{around, layer};
 use crate::support::origin::{Origin, answer};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, send, with};
 
 const MS: Duration = Duration::from_millis(1);
-
-/// A pseudo-random pause around `mean` milliseconds (half to one and a half of it).
-fn around(mean: u64, state: &mut u64) -> Duration {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    let share = (*state >> 33) % 1000;
-    Duration::from_micros(mean * (500 + share))
-}
 
 /// Whether a request has a field that makes it hang.
 fn hangs(request: &Request<()>) -> bool {

@@ -18,6 +18,8 @@ mod rejections;
 mod slow_outages;
 mod strangers_first;
 
+use std::time::Duration;
+
 use http::Request;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer};
@@ -70,4 +72,13 @@ async fn burst(
     let answers = send_all(service, requests).await;
     settle().await;
     (origin.calls() - before, answers)
+}
+
+/// A pseudo-random pause around `mean` milliseconds (half to one and a half of it), so that no
+/// request is in step with others.
+fn around(mean: u64, state: &mut u64) -> Duration {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    Duration::from_micros(mean * (500 + (*state >> 33) % 1000))
 }

@@ -11,7 +11,7 @@ use tower::Layer;
 use tower_response_cache::Cache;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::layer;
+use super::{around, layer};
 use crate::support::origin::{Origin, answer};
 use crate::support::time::{SECOND, SLOW};
 use crate::support::{get, send, with};
@@ -33,14 +33,6 @@ fn odd(number: usize) -> Request<()> {
 fn field<'r>(request: &'r Request<()>, name: &str) -> Option<&'r str> {
     let value = request.headers().get(name)?;
     Some(value.to_str().expect("text"))
-}
-
-/// A pseudo-random pause around `mean` milliseconds (half to one and a half of it).
-fn around(mean: u64, state: &mut u64) -> Duration {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
-    Duration::from_micros(mean * (500 + (*state >> 33) % 1000))
 }
 
 /// The mean age of the pages that honest clients get within half an hour, and the age of the
