@@ -139,7 +139,7 @@ impl<F, H> Flights<F, H> {
     /// Opens a flight for a background refresh of a key, unless `rules` let no other refresh begin.
     ///
     /// It takes the place of the current flight, and has the takeover timeout as it is: it is for
-    /// no request that has waited for others. The fields with which it is to be made come with it.
+    /// no request that has waited for others.
     /// The functions in `others` are called under the lock of the table.
     pub(crate) fn lead_refresh(
         &self,

@@ -20,7 +20,6 @@ use super::background::Background;
 use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::noted_requests::{NotedKey, RequestDigest, RequestDigester};
-use super::origin_failures::Backoff;
 use super::origin_failures::OriginFailures;
 use super::shared_head::SharedHead;
 use super::short_refreshes::{ShortRefreshLimits, ShortRefreshTable};
@@ -173,16 +172,14 @@ impl<B: Backend> LayerState<B> {
         let failures = &self.shared.origin.failures;
         let table = &self.shared.origin.short_refreshes;
         let noted = NotedKey::new(key, kind);
-        let own_failed = || {
-            failures.backoff(noted, now, || request) == Backoff::Holds
-                || failures.has_hung((noted, request), now)
-        };
-        let many_failed = || failures.are_useless(noted, now, || request);
-        let fail = || failures.failing(key, now).next().is_some() && !table.is_well(now);
-        match own_failed() || many_failed() || fail() {
-            true => None,
-            false => table.limits((key, kind), cost, now),
+        let is_failing = || failures.failing(key, now).next().is_some();
+        if failures.is_useless(noted, now, || request)
+            || failures.has_hung((noted, request), now)
+            || is_failing() && !table.is_well(now)
+        {
+            return None;
         }
+        table.limits((key, kind), cost, now)
     }
 
     /// Counts an event.

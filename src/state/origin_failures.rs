@@ -147,16 +147,17 @@ impl OriginFailures {
         self.requests.note(key, request, USELESS, now, backoff);
     }
 
-    /// Whether so many calls for a key were answered with nothing of use that a request would get
-    /// nothing, either. Those that hang do not count.
-    pub(crate) fn are_useless(
+    /// Whether a refresh by a request would get nothing for certain: one of its own has, or is under
+    /// way, or so many calls for the key were answered with nothing of use. Those that hang do not
+    /// count.
+    pub(crate) fn is_useless(
         &self,
         key: NotedKey,
         now: Moment,
         request: impl FnOnce() -> RequestDigest,
     ) -> bool {
         let noted = self.requests.find(key, now, request);
-        noted.holding() & (ERROR | UNREACHABLE | USELESS) != 0
+        noted.alike != 0 || noted.holding() & (ERROR | UNREACHABLE | USELESS) != 0
     }
 
     /// Notes that a refresh with these fields was given up without a response.

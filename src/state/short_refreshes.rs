@@ -59,7 +59,7 @@ const MAX_FIRST_COST: Duration = Duration::from_secs(5);
 const ENOUGH_TRIES: u32 = 32;
 /// The number of short refreshes of all keys at once.
 const MAX_OF_ALL: usize = 8;
-/// The same, where the inner service is known to be well.
+/// The number of short refreshes of all keys at once while the inner service is known to be well.
 const MAX_WHILE_WELL: usize = 64;
 /// The time for which a response shows that the inner service is well.
 const WELL_TTL: Duration = Duration::from_secs(2);
@@ -116,8 +116,8 @@ impl Entry {
 
 type Set = Mutex<[Option<Entry>; WAYS]>;
 
-/// What is known of keys with short refreshes: of 2,048 at most, those that had one last. It takes
-/// 256 KiB at most, and nothing before the first one. Users must cope with an entry that is missing.
+/// A table of the keys that had short refreshes last, of 2,048 at most. It takes 256 KiB at most,
+/// and nothing before the first one. Users must cope with an entry that is missing.
 #[derive(Debug, Default)]
 pub(crate) struct ShortRefreshTable {
     sets: OnceLock<Box<[Set]>>,
@@ -163,8 +163,8 @@ impl ShortRefreshTable {
         }
         let limits = self.with_entry(key, |entry| {
             let limits = entry.limits(now);
-            let pause = limits.timeout / MAX_AT_ONCE as u32;
             // Also after one that has ended sooner.
+            let pause = limits.timeout / MAX_AT_ONCE as u32;
             let rests = entry.tries > 0 && now.since(entry.used) < pause;
             (!rests).then_some(limits)
         });

@@ -1,4 +1,4 @@
-//! Background refreshes under way: how many of one key there may be at once, and with which fields.
+//! Background refreshes under way: how many of one key there may be at once, and for how long.
 //!
 //! No request waits for a refresh, and each may hang, with or without a response head, because of
 //! the fields of its request. So another one begins beside one that has not ended for a while.

@@ -50,10 +50,15 @@ pub(crate) struct BackgroundRefresh<B: Backend> {
     runtime: Handle,
 }
 
+/// The time that the stored response took.
+fn stored_cost<F>(miss: &Miss<F>) -> Duration {
+    let stored = miss.stored_response();
+    stored.map_or(Duration::ZERO, |stored| stored.cost())
+}
+
 /// The time without a response after which a refresh takes longer than usual.
 pub(crate) fn patience<F>(miss: &Miss<F>) -> Duration {
-    let stored = miss.stored_response();
-    patience_for(stored.map_or(Duration::ZERO, |stored| stored.cost()))
+    patience_for(stored_cost(miss))
 }
 
 /// Takes on the refresh of a stored response, unless enough of its key are under way.
@@ -67,7 +72,7 @@ pub(crate) fn begin_refresh<B: Backend>(
     let runtime = shared.background.runtime_for_new_work()?;
     let (fence, key, now) = (miss.fence.clone()?, miss.lookup_key, state.now());
     let join_rules = join_rules(state, now);
-    let cost = (miss.stored_response()).map_or(Duration::ZERO, |stored| stored.cost());
+    let cost = stored_cost(&miss);
     let refreshing = |cost| Refreshing {
         request: request.as_number(),
         cost,
