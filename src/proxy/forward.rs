@@ -4,7 +4,7 @@
 //! the cache or of the server in front.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -29,7 +29,7 @@ use super::config_error::InvalidUpstream;
 use super::error::{ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
-use super::headers::{head_size, prepare_request, rewrite_response};
+use super::headers::{check_response, prepare_request, rewrite_response};
 use super::upstream::connect::Unreachable;
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
@@ -321,17 +321,7 @@ impl Forwarder {
         tunnel: Option<WebSocketTunnel>,
         destination: &Destination<'_>,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let headers = response.headers();
-        if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-            // RFC 9112 §6.3: a sign of response splitting.
-            let cause = "the response has both Transfer-Encoding and Content-Length";
-            return Err(ProxyErrorKind::Protocol.caused_by(cause));
-        }
-        let (head_size, max_head) = (head_size(headers), self.options.max_head);
-        if head_size > max_head {
-            let cause = format!("the response head has {head_size} bytes; max_head is {max_head}");
-            return Err(ProxyErrorKind::Protocol.caused_by(cause));
-        }
+        check_response(response.headers(), self.options.max_head)?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {
             match tunnel.filter(|_| WebSocketTunnel::is_accepted(&response)) {

@@ -2,11 +2,12 @@
 //!
 //! Knows nothing of `Host`, which depends on the upstream, nor of bodies.
 
-use http::header::{CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::{HeaderMap, HeaderValue, Version, response};
 
 use crate::semantics::fields::hop_by_hop;
 
+use super::error::{ProxyError, ProxyErrorKind};
 use super::field_value::header_value;
 
 /// Prepares the fields of a request in canonical form for an HTTP/1.1 connection. `Upgrade` is kept
@@ -22,6 +23,21 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, upgrades: bool) {
         true => headers.insert(CONNECTION, HeaderValue::from_static("te")),
         false => headers.remove(CONNECTION),
     };
+}
+
+/// Checks the framing and the size of a response's head.
+pub(super) fn check_response(headers: &HeaderMap, max_head: usize) -> Result<(), ProxyError> {
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        // RFC 9112 §6.3: a sign of response splitting.
+        let cause = "the response has both Transfer-Encoding and Content-Length";
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
+    let head_size = head_size(headers);
+    if head_size > max_head {
+        let cause = format!("the response head has {head_size} bytes; max_head is {max_head}");
+        return Err(ProxyErrorKind::Protocol.caused_by(cause));
+    }
+    Ok(())
 }
 
 /// Prepares a response's fields for the client. `Upgrade` is kept if `upgrades` says so.
@@ -80,7 +96,7 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// The approximate size of header fields on an HTTP/1.1 connection, in bytes.
-pub(super) fn head_size(headers: &HeaderMap) -> usize {
+fn head_size(headers: &HeaderMap) -> usize {
     let lines = headers.iter();
     lines.fold(0, |sum, (name, value)| {
         sum + name.as_str().len() + value.len() + 4
