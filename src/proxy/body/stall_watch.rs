@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::proxy::error::ProxyErrorKind;
 
 use super::pace::{ClientPace, LowestRate, Verdict};
 use super::places::ClientPlace;
+use super::timers::poll_until::poll_until;
 
 /// The wait of whole content for a place.
 type PlaceWait = Pin<Box<dyn Future<Output = Result<(), ProxyErrorKind>> + Send>>;
@@ -85,17 +86,4 @@ impl StallWatch {
         self.place_wait = None;
         Poll::Ready(taken)
     }
-}
-
-/// Sets a timer, and polls it.
-pub(super) fn poll_until(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    until: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-    if timer.deadline() != until {
-        timer.as_mut().reset(until);
-    }
-    timer.as_mut().poll(cx)
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::error::BoxError;
@@ -24,6 +24,7 @@ use crate::proxy::body::pace::{ClientPace, LowestRate, Verdict};
 use crate::proxy::body::places::{ClientPlace, ResponsePlace};
 
 use super::idle_timer::StalledBody;
+use super::poll_until::poll_until;
 
 /// A frame that was read, or the end of a body.
 type Polled = Option<Result<Frame<Bytes>, BoxError>>;
@@ -111,14 +112,9 @@ impl<B> State<B> {
 
     /// Sets the timer; whether it has passed already.
     fn is_timer_over(&mut self, until: Instant, cx: &mut Context<'_>) -> bool {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
+        let over = poll_fn(|cx| poll_until(&mut self.timer, until, cx));
         // A timer that is out of its task's budget would wake the state that is locked here.
-        Pin::new(&mut unconstrained(timer)).poll(cx).is_ready()
+        Pin::new(&mut unconstrained(over)).poll(cx).is_ready()
     }
 
     /// The reader has got a frame, and there are more.
@@ -294,7 +290,7 @@ fn with_first(hint: SizeHint, first: Option<&Polled>) -> SizeHint {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use tokio::time::advance;
+    use tokio::time::{advance, sleep_until};
 
     use crate::proxy::body::bounded_waits::ClientNetwork;
     use crate::proxy::body::places::Places;
