@@ -1,6 +1,5 @@
 //! The content of a response.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -113,15 +112,9 @@ impl ProxyBody {
             idle: IdleTimer::new(idle_timeout),
             exchange,
         };
-        let mut parts = Some((body, place));
-        poll_fn(move |cx| match parts.take() {
-            Some((body, place)) => {
-                let body = TimedReader::begin(body, place, reader, cx);
-                Poll::Ready(Self(Kind::Upstream(body)))
-            }
-            None => Poll::Pending,
-        })
-        .await
+        Self(Kind::Upstream(
+            TimedReader::begin(body, place, reader).await,
+        ))
     }
 }
 

@@ -72,15 +72,15 @@ struct State<B> {
 
 impl<B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static> TimedReader<B> {
     /// Reads what there is of a body.
-    pub(in crate::proxy::body) fn begin(
+    pub(in crate::proxy::body) async fn begin(
         mut body: B,
         place: ResponsePlace,
         limits: ReaderLimits,
-        cx: &mut Context<'_>,
     ) -> Self {
         let mut first = None;
         if !body.is_end_stream() {
-            first = match Pin::new(&mut body).poll_frame(cx) {
+            let look = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx)));
+            first = match look.await {
                 Poll::Ready(polled) => Some(polled),
                 Poll::Pending => None,
             };
@@ -328,15 +328,6 @@ mod tests {
         }
     }
 
-    async fn with_context<T>(call: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let mut call = Some(call);
-        std::future::poll_fn(|cx| match call.take() {
-            Some(call) => Poll::Ready(call(cx)),
-            None => Poll::Pending,
-        })
-        .await
-    }
-
     /// A body, and a count of one more for as long as it is held.
     async fn body(frames: usize) -> (TimedReader<Frames>, Arc<()>) {
         let none = LowestRate {
@@ -363,8 +354,7 @@ mod tests {
             timeout: TIMEOUT,
             lowest_rate,
         };
-        let begin = |cx: &mut Context<'_>| TimedReader::begin(frames, place, limits, cx);
-        let reader = with_context(begin).await;
+        let reader = TimedReader::begin(frames, place, limits).await;
         (reader, held)
     }
 
