@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Uri};
+use http::{Request, Uri};
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -136,18 +136,17 @@ async fn check_server(server: Arc<UpstreamServer>, check: HealthCheck) {
 
 /// Whether a server answers a check with a status below 400.
 async fn is_healthy(server: &UpstreamServer, check: &HealthCheck) -> bool {
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(server.scheme.clone());
-    uri.authority = Some(server.authority.clone());
-    uri.path_and_query = Some(check.path.clone());
-    let Ok(uri) = Uri::from_parts(uri) else {
+    let uri = Uri::builder()
+        .scheme(server.scheme.clone())
+        .authority(server.authority.clone())
+        .path_and_query(check.path.clone());
+    let Ok(uri) = uri.build() else {
         return false;
     };
-    let mut request = Request::new(empty());
-    *request.uri_mut() = uri;
-    if let Ok(host) = HeaderValue::try_from(server.authority.as_str()) {
-        request.headers_mut().insert(HOST, host);
-    }
+    let request = Request::get(uri).header(HOST, server.authority.as_str());
+    let Ok(request) = request.body(empty()) else {
+        return false;
+    };
     let clock = HeadClock::started();
     let sent = server
         .client
