@@ -55,7 +55,7 @@ use tower_response_cache::{Cache, CacheLayer};
 
 use client_limits::ClientLimits;
 use options::Options;
-use reload::{Caches, HealthChecks, Running, Stack};
+use reload::{Caches, Running, Stack, start_health_checks};
 use server::{Generations, SHUTDOWN_TIMEOUT, Server};
 use shutdown_signal::ShutdownSignal;
 
@@ -109,7 +109,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let generations = Generations::new(options.settings(), first.service);
     let caches = Caches::new(first.cache);
     let running = Running {
-        health: HealthChecks::start(&options, &first.proxy)?,
+        health: start_health_checks(&options, &first.proxy)?,
         generations: generations.clone(),
         caches: caches.clone(),
         tls: tls.clone(),

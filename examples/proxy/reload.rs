@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::proxy::ReverseProxy;
@@ -48,23 +48,14 @@ impl<B: Backend> Clone for Caches<B> {
 }
 
 /// The task that checks the servers of upstreams, until this is dropped.
-pub struct HealthChecks(Option<JoinHandle<()>>);
+pub type HealthChecks = Option<AbortOnDropHandle<()>>;
 
-impl HealthChecks {
-    pub fn start(options: &Options, proxy: &ReverseProxy) -> Result<Self, String> {
-        let check = options.health_check()?;
-        Ok(Self(
-            check.map(|check| tokio::spawn(proxy.check_health(check))),
-        ))
-    }
-}
-
-impl Drop for HealthChecks {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
+pub fn start_health_checks(
+    options: &Options,
+    proxy: &ReverseProxy,
+) -> Result<HealthChecks, String> {
+    let check = options.health_check()?;
+    Ok(check.map(|check| AbortOnDropHandle::new(tokio::spawn(proxy.check_health(check)))))
 }
 
 /// What changes when options are read again.
@@ -122,7 +113,7 @@ impl<S, B: Backend> Running<S, B> {
         stack: impl Fn(&Options) -> Result<Stack<S, B>, String>,
     ) -> Result<(), String> {
         let stack = stack(&options)?;
-        let health = HealthChecks::start(&options, &stack.proxy)?;
+        let health = start_health_checks(&options, &stack.proxy)?;
         self.generations.replace(options.settings(), stack.service);
         self.caches.add(stack.cache);
         (self.health, self.options) = (health, options);
