@@ -48,15 +48,15 @@ pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
     wrap(RULE, stamp, prefix, &meta, &[])
 }
 
-/// Returns the length of the names of fields, which end a rule encoded without a prefix. The rest of
-/// it differs each time: checksum, stamp.
+/// Returns the length of the names of fields, which end a rule encoded without a prefix. The rest
+/// of it differs each time: checksum, stamp.
 #[cfg(feature = "redis")]
 pub(crate) fn rule_names_length(rule: &[u8]) -> usize {
     rule.len().saturating_sub(HEAD)
 }
 
-/// The number of bytes at the start of an encoded response, with the checksum of the rest, that tell
-/// it from any other.
+/// The number of bytes at the start of an encoded response, with the checksum of the rest, that
+/// tell it from any other.
 #[cfg(feature = "redis")]
 pub(crate) const TELLING_LENGTH: usize = CHECKED;
 

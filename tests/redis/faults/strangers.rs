@@ -207,7 +207,7 @@ async fn strangers_do_no_harm_under_load() {
             }
         }
     }
-    // Lists stay until whoever has made them removes them.
+    // Lists stay until the program that has made them removes them.
     let lists = "for _, key in ipairs(redis.call('KEYS', 'shop:*')) do
         if redis.call('TYPE', key).ok == 'list' and not string.find(key, ':v:') then
             redis.call('DEL', key)

@@ -95,7 +95,7 @@ fn what_is_asked_for_twice_displaces_nothing_that_is_asked_for_more_often() {
     assert!(hits > 57_000, "{hits} of 60000 are hits");
 }
 
-/// They leave before they are asked for again; what is remembered of them lets them in.
+/// They are evicted before their next lookup; the hashes of recently evicted keys readmit them.
 #[test]
 fn what_comes_back_soon_after_it_has_left_takes_the_place_of_others() {
     let backend = MemoryBackend::new(CAPACITY);

@@ -121,8 +121,8 @@ impl EncodedResponse {
         self.body.as_ref()
     }
 
-    /// Returns the arguments of the script `ATTACH_BODY`: what tells the entry of this response from
-    /// all others, if it is stored under `lease` with the tokens of so many groups.
+    /// Returns the arguments of the script `ATTACH_BODY`: what tells the entry of this response
+    /// from all others, if it is stored under `lease` with the tokens of so many groups.
     pub(crate) fn attach_arguments(&self, lease: &Token, groups: usize) -> Vec<Bytes> {
         let suffix = self.body.as_ref().map_or("", |body| &body.suffix);
         vec![
@@ -138,8 +138,8 @@ impl EncodedResponse {
         !self.vary_rule.is_empty()
     }
 
-    /// Returns the first nine arguments of the scripts `PUT` and `REPLACE`. `has_body` tells whether
-    /// the body has been stored under its temporary name.
+    /// Returns the first nine arguments of the scripts `PUT` and `REPLACE`. `has_body` tells
+    /// whether the body has been stored under its temporary name.
     pub(crate) fn script_arguments(
         &self,
         captured: &Token,

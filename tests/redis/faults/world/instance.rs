@@ -93,8 +93,8 @@ impl Instance {
         }
     }
 
-    /// Reads every path until it is stored. A hit may share a response that is still on its way into
-    /// the store, which takes a while for a large one: so nothing may be under way.
+    /// Reads every path until it is stored. A hit may share a response that is still on its way
+    /// into the store, which takes a while for a large one: so nothing may be under way.
     pub async fn warm(&self) {
         until("all are hits", async || {
             let mut are_hits = self.is_idle();

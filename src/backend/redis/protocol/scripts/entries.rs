@@ -5,14 +5,14 @@
 /// * `remove_variants` removes all variants in a list, when a rule takes the place of anything but
 ///   the same rule: they are older than the replaced entry, and lookups would find them again.
 /// * `add_variant` records a variant as the latest and removes the oldest beyond the limit.
-/// * `list_entry` returns a lease that lists an entry, see [`listed_entry`], and the letter by which
-///   it was listed before. What a full list has no room for expires after an invalidation.
+/// * `list_entry` returns a lease that lists an entry, see [`listed_entry`], and the letter by
+///   which it was listed before. What a full list has no room for expires after an invalidation.
 /// * `add_listed` collects the keys of the entries that a lease lists, and of their bodies. One
 ///   entry is kept without its body, since its successor brings its own.
 /// * `move_body` gives a body that was stored under a temporary name the name that belongs to its
 ///   entry; false if it is gone. `drop_body` removes it.
-/// * `group_tokens` returns the tokens of the last keys, which are those of groups, as they stand in
-///   an entry; creates absent ones from the arguments from `first` on, and extends their lives
+/// * `group_tokens` returns the tokens of the last keys, which are those of groups, as they stand
+///   in an entry; creates absent ones from the arguments from `first` on, and extends their lives
 ///   beyond that of the entry. Nothing if the token of all groups, the key before them, has
 ///   changed; nothing and an error if one is foreign.
 /// * `foreign_entry` returns the error of the first of an entry's keys that is foreign, if any.

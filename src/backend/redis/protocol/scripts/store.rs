@@ -8,9 +8,9 @@ use super::foreign::with_foreign;
 ///
 /// Keys: lease, namespace token, entry; for a response with variants also rule, list of variants;
 /// for a member of groups also the token of all groups, those of its groups. Arguments: captured
-/// lease, entry without tokens, its time to live, that of the lease, rule, limit of variants, number
-/// of bytes at the end of the rule that tell it from others, listed entry, suffix of the temporary
-/// name of a body of its own, captured token of all groups, a new token for each group.
+/// lease, entry without tokens, its time to live, that of the lease, rule, limit of variants,
+/// number of bytes at the end of the rule that tell it from others, listed entry, suffix of the
+/// temporary name of a body of its own, captured token of all groups, a new token for each group.
 pub(super) const PUT: &str = with_entries!(
     "\
 local entry, held = KEYS[3], redis.call('MGET', KEYS[1], KEYS[2])
