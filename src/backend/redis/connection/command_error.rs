@@ -176,16 +176,11 @@ impl From<RedisProblem> for CommandError {
 
 impl From<CommandError> for BackendError {
     fn from(error: CommandError) -> Self {
-        let is_transfer = matches!(
-            error,
-            CommandError::TooManyTransfers | CommandError::SlowTransfer
-        );
-        if let CommandError::ForeignKey(_) = error {
-            return Self::unavailable(error);
-        }
-        match is_transfer || error.is_out_of_memory() {
-            true => Self::refused(error),
-            false => Self::new(error),
+        match error {
+            CommandError::ForeignKey(_) => Self::unavailable(error),
+            CommandError::TooManyTransfers | CommandError::SlowTransfer => Self::refused(error),
+            _ if error.is_out_of_memory() => Self::refused(error),
+            _ => Self::new(error),
         }
     }
 }

@@ -57,8 +57,8 @@ struct Inner {
     /// The longest body that is read.
     max_length: u64,
     pieces: Semaphore,
-    store_queue: Arc<Semaphore>,
     stores: Arc<Semaphore>,
+    sends: Arc<Semaphore>,
     /// The whole bodies that are being read, by location and seed.
     reads: Mutex<HashMap<(Box<str>, u64), SharedRead>>,
 }
@@ -82,8 +82,8 @@ impl Transfers {
             pool,
             max_length,
             pieces: Semaphore::new(MAX_PIECES),
-            store_queue: Arc::new(Semaphore::new(MAX_STORES)),
-            stores: Arc::new(Semaphore::new(MAX_SENDS)),
+            stores: Arc::new(Semaphore::new(MAX_STORES)),
+            sends: Arc::new(Semaphore::new(MAX_SENDS)),
             reads: Mutex::default(),
         }))
     }
@@ -153,15 +153,15 @@ impl Transfers {
     pub(crate) async fn store(&self, name: String, bytes: &Bytes) -> Result<(), CommandError> {
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
         let inner = self.0.clone();
-        let Ok(queued) = inner.store_queue.clone().try_acquire_owned() else {
+        let Ok(store_permit) = inner.stores.clone().try_acquire_owned() else {
             return Err(CommandError::TooManyTransfers);
         };
-        let permit = inner.stores.clone().acquire_owned().await;
+        let send_permit = inner.sends.clone().acquire_owned().await;
         let bytes = bytes.clone();
         // In a task: the bytes of a cancelled command take their time on the network nevertheless.
         let stored = runtime.spawn(async move {
             let result = inner.store(&name, &bytes).await;
-            drop((queued, permit));
+            drop((store_permit, send_permit));
             result
         });
         stored.await.unwrap_or(Err(CommandError::NO_RUNTIME))
