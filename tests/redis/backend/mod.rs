@@ -50,9 +50,9 @@ async fn begin<F: Future + Unpin>(future: &mut F) -> bool {
 /// token of all groups, `g` those of each. How many there were.
 async fn evict(server: &RedisServer, kind: &str) -> usize {
     let pattern = format!("test:{kind}*");
-    let names = server.command(&["KEYS", &pattern]).await;
-    for name in names.array() {
-        server.command(&["DEL", &name.text()]).await;
+    let names = server.names(&pattern).await;
+    for name in &names {
+        server.command(&["DEL", name]).await;
     }
-    names.array().len()
+    names.len()
 }

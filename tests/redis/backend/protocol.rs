@@ -256,8 +256,7 @@ async fn a_lease_in_the_wrong_place_is_none() {
     a.store(&backend).await;
     b.store(&backend).await;
     let names = async |kind: &str| {
-        let names = server.command(&["KEYS", &format!("test:{kind}:*")]).await;
-        let mut names: Vec<_> = names.array().iter().map(|name| name.text()).collect();
+        let mut names = server.names(&format!("test:{kind}:*")).await;
         names.sort();
         names
     };

@@ -235,9 +235,9 @@ async fn a_namespace_for_a_site_is_a_name_and_a_digest() {
     assert!(!one.hits().await && same.hits().await && !other.hits().await);
     one.writes().await;
     assert!(!same.hits().await && other.hits().await);
-    let names = server.command(&["KEYS", "proxy-*:n"]).await;
-    assert_eq!(names.array().len(), 2);
-    for name in names.array() {
-        assert_eq!(name.text().len(), "proxy-0123456789abcdef:n".len());
+    let names = server.names("proxy-*:n").await;
+    assert_eq!(names.len(), 2);
+    for name in names {
+        assert_eq!(name.len(), "proxy-0123456789abcdef:n".len());
     }
 }

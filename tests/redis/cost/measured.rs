@@ -147,10 +147,8 @@ impl Measured {
     /// milliseconds.
     pub async fn keys(&self, kind: &str) -> Vec<(String, i64)> {
         let pattern = format!("test:{kind}*");
-        let names = self.server.command(&["KEYS", &pattern]).await;
         let mut keys = Vec::new();
-        for name in names.array() {
-            let name = name.text();
+        for name in self.server.names(&pattern).await {
             let ttl = self.server.command(&["PTTL", &name]).await.integer();
             keys.push((name, ttl));
         }

@@ -48,11 +48,11 @@ async fn old_data_that_comes_back_is_never_served() {
 
 /// The token of the one namespace, which is created only where it is absent.
 async fn epoch(server: &RedisServer) -> Reply {
-    let names = server.command(&["KEYS", "*:n"]).await;
-    let [name] = names.array() else {
+    let names = server.names("*:n").await;
+    let [name] = &names[..] else {
         panic!("{names:?}");
     };
-    server.command(&["GET", &name.text()]).await
+    server.command(&["GET", name]).await
 }
 
 /// Done, but not acknowledged: that is as good as not done, until it is.

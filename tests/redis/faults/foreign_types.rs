@@ -79,11 +79,6 @@ impl Setup {
         .await;
     }
 
-    async fn names(&self, pattern: &str) -> Vec<String> {
-        let names = self.server.command(&["KEYS", pattern]).await;
-        names.array().iter().map(Reply::text).collect()
-    }
-
     /// Puts a value in the place of that of a key; returns it as Redis dumps it.
     async fn occupy(&self, name: &str, number: usize) -> Reply {
         let [command, arguments @ ..] = OTHERS[number % OTHERS.len()] else {
@@ -131,7 +126,7 @@ impl Setup {
             for number in 0..OTHERS.len() {
                 self.fill(path).await;
                 // Not the keys of all other pages.
-                let Some(name) = self.names(pattern).await.pop() else {
+                let Some(name) = self.server.names(pattern).await.pop() else {
                     panic!("no key {pattern}");
                 };
                 let value = self.occupy(&name, number).await;
@@ -187,7 +182,7 @@ async fn a_body_of_another_type_is_left_as_it_is() {
 async fn a_rule_or_a_variant_of_another_type_is_left_as_it_is() {
     let setup = Setup::new().await;
     setup.fill("/varies").await;
-    let mut names = setup.names("shop:e:*").await;
+    let mut names = setup.server.names("shop:e:*").await;
     names.sort_by_key(String::len);
     let [rule, variant] = <[String; 2]>::try_from(names).expect("a rule and a variant");
     setup
@@ -203,7 +198,7 @@ async fn a_token_of_another_type_is_left_as_it_is() {
         .assert_all_are_left("/member", &["shop:g:*", "shop:q"])
         .await;
     send(&setup.service, request(Method::POST, "/plain")).await;
-    let stripes = setup.names("shop:w:*").await;
+    let stripes = setup.server.names("shop:w:*").await;
     assert_eq!(stripes.len(), 64);
     let mut values = Vec::new();
     for (number, name) in stripes.iter().enumerate() {

@@ -25,15 +25,10 @@ async fn stored() -> (RedisServer, Instance) {
     (server, instance)
 }
 
-async fn names(server: &RedisServer, pattern: &str) -> Vec<String> {
-    let names = server.command(&["KEYS", pattern]).await;
-    names.array().iter().map(Reply::text).collect()
-}
-
 /// The one resource of which something is stored: its lease, and its entry.
 async fn only(server: &RedisServer) -> (String, String) {
-    let lease = names(server, "shop:l:*").await.pop().expect("a lease");
-    let entry = names(server, "shop:e:*").await.pop().expect("an entry");
+    let lease = server.names("shop:l:*").await.pop().expect("a lease");
+    let entry = server.names("shop:e:*").await.pop().expect("an entry");
     (lease, entry)
 }
 
@@ -144,7 +139,7 @@ async fn an_entry_of_another_key_is_a_miss() {
     let are_stored = |instance: &Instance| stores(instance) >= before + PATHS as u64 - 1;
     instance.until("the others are stored", are_stored).await;
     let mut forged = 0;
-    for name in names(&server, "shop:e:*").await {
+    for name in server.names("shop:e:*").await {
         let body = name.replace(":e:", ":b:");
         if server.command(&["EXISTS", &body]).await == Reply::Integer(1) {
             // Without its body it is no response.
@@ -196,7 +191,7 @@ async fn strangers_do_no_harm_under_load() {
     let load = Load::on(&instance);
     for round in 0..20 {
         load.goes_on(20).await;
-        for name in names(&server, "shop:[le]*").await {
+        for name in server.names("shop:[le]*").await {
             match round % 3 {
                 0 => set(&server, &name, b"x").await,
                 1 => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_response_cache::backend::{Backend, Lookup, PutOutcome, RedisBackend};
 
 use crate::faults::world::options;
-use crate::support::redis::{RedisServer, Reply, until};
+use crate::support::redis::{RedisServer, until};
 use crate::support::sample::{Sample, at};
 
 const LENGTH: usize = 300_000;
@@ -22,8 +22,7 @@ fn backend(server: &RedisServer) -> RedisBackend {
 
 /// The keys of entries, bodies and lists of variants.
 async fn stored(server: &RedisServer) -> Vec<String> {
-    let names = server.command(&["KEYS", "test:[ebv]:*"]).await;
-    names.array().iter().map(Reply::text).collect()
+    server.names("test:[ebv]:*").await
 }
 
 async fn bodies(server: &RedisServer) -> Vec<String> {

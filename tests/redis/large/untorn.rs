@@ -13,17 +13,12 @@ use crate::support::{get, put, request, send, with};
 
 const PAGE: &str = "/300000/page";
 
-async fn names(server: &RedisServer, pattern: &str) -> Vec<String> {
-    let names = server.command(&["KEYS", pattern]).await;
-    names.array().iter().map(Reply::text).collect()
-}
-
 async fn stored() -> (RedisServer, Instance, String) {
     let server = RedisServer::start().await;
     let backend = options(&server.url()).try_namespace("shop");
     let instance = Instance::new(patient(backend.expect("a namespace")));
     instance.fill(PAGE).await;
-    let body = names(&server, "shop:b:*").await.pop().expect("a body");
+    let body = server.names("shop:b:*").await.pop().expect("a body");
     (server, instance, body)
 }
 
@@ -83,11 +78,7 @@ async fn bodies_of_two_pages_are_never_mixed() {
     let (server, instance, body) = stored().await;
     let old = server.command(&["GET", &body]).await;
     send(&instance.service, put(PAGE)).await;
-    assert_eq!(
-        names(&server, "shop:[be]:*").await,
-        [""; 0],
-        "both are gone"
-    );
+    assert_eq!(server.names("shop:[be]:*").await, [""; 0], "both are gone");
     instance.fill(PAGE).await;
     let Reply::Bulk(old) = old else {
         panic!("{old:?}");
@@ -97,7 +88,7 @@ async fn bodies_of_two_pages_are_never_mixed() {
     // `read` compares each body.
     assert!(!instance.read(PAGE).await.is_hit());
     instance.fill("/400000/other").await;
-    let [one, other] = <[_; 2]>::try_from(names(&server, "shop:b:*").await).expect("two");
+    let [one, other] = <[_; 2]>::try_from(server.names("shop:b:*").await).expect("two");
     server.command(&["COPY", &one, &other, "REPLACE"]).await;
     for page in [PAGE, "/400000/other"] {
         instance.read(page).await;

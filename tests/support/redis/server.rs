@@ -194,6 +194,12 @@ impl RedisServer {
         timeout(PATIENCE, exchange).await?
     }
 
+    /// The names of the keys that match a pattern, in any order.
+    pub async fn names(&self, pattern: &str) -> Vec<String> {
+        let names = self.command(&["KEYS", pattern]).await;
+        names.array().iter().map(Reply::text).collect()
+    }
+
     /// A line of `INFO`.
     pub async fn info(&self, name: &str) -> Option<String> {
         let info = self.command(&["INFO", "everything"]).await.text();

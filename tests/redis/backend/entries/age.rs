@@ -48,9 +48,8 @@ async fn nothing_is_kept_for_longer_than_it_is_of_use() {
     let put = backend.put(&sample.key, fence, sample.response.clone(), at(3000));
     assert_eq!(put.await.expect("a put"), PutOutcome::Stored);
     let ttl = async |kind: &str| {
-        let names = server.command(&["KEYS", &format!("test:{kind}*")]).await;
-        let name = names.array()[0].text();
-        server.command(&["PTTL", &name]).await.integer()
+        let names = server.names(&format!("test:{kind}*")).await;
+        server.command(&["PTTL", &names[0]]).await.integer()
     };
     let until = sample.response.freshness().useful_until();
     let left = (until.expect("not for ever") - at(3000).monotonic()).as_millis() as i64;

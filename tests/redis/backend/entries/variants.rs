@@ -48,8 +48,7 @@ impl Agents {
 }
 
 async fn entries(server: &RedisServer) -> usize {
-    let names = server.command(&["KEYS", "test:e:*"]).await;
-    names.array().len()
+    server.names("test:e:*").await.len()
 }
 
 #[tokio::test]
@@ -95,11 +94,11 @@ async fn the_note_is_one_key_that_expires() {
     let server = RedisServer::start().await;
     let agents = Agents::on(&server, 3, false);
     assert!(!agents.is_hit(0).await);
-    let names = server.command(&["KEYS", "test:v:*"]).await;
-    let [name] = names.array() else {
+    let names = server.names("test:v:*").await;
+    let [name] = &names[..] else {
         panic!("{names:?}");
     };
-    let left = server.command(&["PTTL", &name.text()]).await.integer();
+    let left = server.command(&["PTTL", name]).await.integer();
     assert!(left > 3_600_000, "{left}");
 }
 
@@ -161,13 +160,11 @@ async fn a_resource_with_thousands_of_variants_is_invalidated() {
             member.store(&backend).await;
             last = Some(member);
         }
-        let lists = server.command(&["KEYS", "test:v:*"]).await;
         let script = "local prefix = string.gsub(KEYS[1], ':v:', ':e:', 1)
             for n = 1, tonumber(ARGV[1]) do
               redis.call('RPUSH', KEYS[1], prefix .. string.format('%032x', n))
             end";
-        for list in lists.array() {
-            let list = list.text();
+        for list in server.names("test:v:*").await {
             let added = variants.to_string();
             server.command(&["EVAL", script, "1", &list, &added]).await;
         }
