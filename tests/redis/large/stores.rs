@@ -13,6 +13,12 @@ use crate::faults::world::guarded;
 use crate::support::redis::{Link, LinkSpeed, RedisServer, until};
 use crate::support::sample::{Sample, at};
 
+/// A body of [`long`] takes 0.8 s.
+const SLOWER: LinkSpeed = LinkSpeed {
+    bits_per_second: 3_000_000,
+    round_trip: Duration::from_millis(5),
+};
+
 /// A server, and two backends: one over a link, and one beside it.
 struct Setup {
     server: RedisServer,
@@ -36,6 +42,16 @@ impl Setup {
 
     fn health(&self) -> Health {
         self.slow.health().expect("it is guarded")
+    }
+
+    fn assert_never_opened(&self) {
+        let health = self.health();
+        assert_eq!((health.breaker, health.opened), (BreakerState::Closed, 0));
+    }
+
+    fn assert_nothing_undelivered(&self) {
+        let health = self.health();
+        assert_eq!((health.undelivered, health.replayed), (0, 0), "{health:?}");
     }
 
     /// Starts to store so many large responses at once.
@@ -84,8 +100,7 @@ async fn many_large_stores_at_once_are_no_failures() {
     let stored = count(setup.store_many(40).await).await;
     println!("stored {stored} of 40: {:?}", setup.health());
     assert!(stored >= 20, "{stored}");
-    let health = setup.health();
-    assert_eq!((health.breaker, health.opened), (BreakerState::Closed, 0));
+    setup.assert_never_opened();
 }
 
 /// Bodies that take longer than any deadline.
@@ -99,8 +114,7 @@ async fn large_stores_that_time_out_are_no_failures() {
     let stored = count(setup.store_many(12).await).await;
     println!("stored {stored} of 12: {:?}", setup.health());
     assert!(stored < 12, "{stored}");
-    let health = setup.health();
-    assert_eq!((health.breaker, health.opened), (BreakerState::Closed, 0));
+    setup.assert_never_opened();
 }
 
 /// A write waits for its invalidation, and not for those before it in the queue.
@@ -112,33 +126,22 @@ async fn a_write_through_beside_large_stores_is_acknowledged() {
     let tasks = setup.store_many(30).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let start = Instant::now();
-    let replaced = setup
-        .slow
-        .replace(&write.key, fence, write.response.clone(), at(0));
-    let outcome = replaced.await.expect("it is acknowledged");
+    let outcome = write.replace(&setup.slow, &fence).await;
     println!("{outcome:?} after {:?}", start.elapsed());
     assert_eq!(outcome, PutOutcome::Stored);
     count(tasks).await;
-    let health = setup.health();
-    assert_eq!((health.undelivered, health.replayed), (0, 0), "{health:?}");
+    setup.assert_nothing_undelivered();
     until("its body is there", async || setup.is_found(&write).await).await;
 }
 
 /// Its body takes twice as long as the write may take.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_through_whose_body_is_late_is_acknowledged() {
-    let speed = LinkSpeed {
-        bits_per_second: 3_000_000,
-        round_trip: Duration::from_millis(5),
-    };
-    let setup = Setup::over(speed).await;
+    let setup = Setup::over(SLOWER).await;
     let write = Sample::of(&setup.slow, "/written", long("w")).await;
     let fence = write.fence(&setup.slow).await;
     let start = Instant::now();
-    let replaced = setup
-        .slow
-        .replace(&write.key, fence, write.response.clone(), at(0));
-    let outcome = replaced.await.expect("it is acknowledged");
+    let outcome = write.replace(&setup.slow, &fence).await;
     let took = start.elapsed();
     assert_eq!(outcome, PutOutcome::Stored);
     assert!(
@@ -146,29 +149,18 @@ async fn a_write_through_whose_body_is_late_is_acknowledged() {
         "its body takes 0.8 s: {took:?}"
     );
     until("its body is there", async || setup.is_found(&write).await).await;
-    let health = setup.health();
-    assert_eq!((health.undelivered, health.replayed), (0, 0), "{health:?}");
+    setup.assert_nothing_undelivered();
 }
 
 /// A body that arrives after its entry was invalidated is removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_body_of_an_invalidated_response_is_not_kept() {
-    let speed = LinkSpeed {
-        bits_per_second: 3_000_000,
-        round_trip: Duration::from_millis(5),
-    };
-    let setup = Setup::over(speed).await;
+    let setup = Setup::over(SLOWER).await;
     let old = Sample::of(&setup.slow, "/written", long("w")).await;
     let new = Sample::of(&setup.slow, "/written", "new").await;
     for has_newer in [false, true] {
         let fence = old.fence(&setup.slow).await;
-        let replaced = setup
-            .slow
-            .replace(&old.key, fence, old.response.clone(), at(0));
-        assert_eq!(
-            replaced.await.expect("it is acknowledged"),
-            PutOutcome::Stored
-        );
+        assert_eq!(old.replace(&setup.slow, &fence).await, PutOutcome::Stored);
         match has_newer {
             false => old.invalidate(&setup.other).await,
             true => new.store(&setup.other).await,

@@ -13,9 +13,9 @@ const INSTANT: LinkSpeed = LinkSpeed {
     round_trip: std::time::Duration::ZERO,
 };
 
-async fn instance_and_link() -> (RedisServer, Link, Instance) {
+async fn instance_over(speed: LinkSpeed) -> (RedisServer, Link, Instance) {
     let server = RedisServer::start().await;
-    let link = Link::to(server.port(), INSTANT).await;
+    let link = Link::to(server.port(), speed).await;
     let instance = Instance::new(patient(options(&link.url())));
     (server, link, instance)
 }
@@ -33,7 +33,7 @@ async fn received(link: &Link, instance: &Instance, request: Request<()>, status
 #[tokio::test]
 async fn a_304_a_head_and_a_small_range_of_a_large_response_transfer_little() {
     const NEARLY_NOTHING: u64 = 20_000;
-    let (_server, link, instance) = instance_and_link().await;
+    let (_server, link, instance) = instance_over(INSTANT).await;
     println!("| size | hit | 304 | HEAD | 10-byte range |");
     for size in [1_000, 30_000, 100_000, 900_000] {
         let path = format!("/{size}/page");
@@ -64,7 +64,7 @@ async fn a_304_a_head_and_a_small_range_of_a_large_response_transfer_little() {
 #[tokio::test]
 async fn ranges_of_a_large_response_have_the_right_bytes() {
     const SIZE: usize = 100_000;
-    let (_server, _link, instance) = instance_and_link().await;
+    let (_server, _link, instance) = instance_over(INSTANT).await;
     let path = format!("/{SIZE}/page");
     instance.fill(&path).await;
     for (range, status, content_range, length) in [
@@ -91,37 +91,32 @@ async fn ranges_of_a_large_response_have_the_right_bytes() {
     assert_eq!(instance.origin.calls(), 1);
 }
 
-/// Requests for one large response at the same time share one transfer.
-#[tokio::test]
-async fn concurrent_hits_share_a_transfer() {
-    let server = RedisServer::start().await;
-    let link = Link::to(server.port(), LinkSpeed::FAST).await;
-    let instance = Instance::new(patient(options(&link.url())));
+/// Sends 16 equal requests for `/900000/page` at the same time, which share one transfer. Each
+/// response has the status, and a body of that length.
+async fn assert_transferred_once(request: impl Fn() -> Request<()>, status: u16, length: usize) {
+    let (_server, link, instance) = instance_over(LinkSpeed::FAST).await;
     instance.fill("/900000/page").await;
     let before = link.bytes_from_server();
-    let requests = (0..16).map(|_| get("/900000/page"));
+    let requests = (0..16).map(|_| request());
     for answer in send_all(&instance.service, requests).await {
-        assert!(answer.is_hit() && answer.body == "a".repeat(900_000));
+        assert_eq!(answer.status, status);
+        assert!(answer.is_hit() && answer.body == "a".repeat(length));
     }
     let received = link.bytes_from_server() - before;
     assert!(received < 2 * 900_000, "{received}");
 }
 
+/// Requests for one large response at the same time share one transfer.
+#[tokio::test]
+async fn concurrent_hits_share_a_transfer() {
+    assert_transferred_once(|| get("/900000/page"), 200, 900_000).await;
+}
+
 /// Nor do ranges of most of it transfer it once for each.
 #[tokio::test]
 async fn concurrent_long_ranges_share_a_transfer() {
-    let server = RedisServer::start().await;
-    let link = Link::to(server.port(), LinkSpeed::FAST).await;
-    let instance = Instance::new(patient(options(&link.url())));
-    instance.fill("/900000/page").await;
-    let before = link.bytes_from_server();
-    let requests = (0..16).map(|_| with(get("/900000/page"), "range", "bytes=1-"));
-    for answer in send_all(&instance.service, requests).await {
-        assert_eq!(answer.status, 206);
-        assert!(answer.is_hit() && answer.body == "a".repeat(899_999));
-    }
-    let received = link.bytes_from_server() - before;
-    assert!(received < 2 * 900_000, "{received}");
+    let range = || with(get("/900000/page"), "range", "bytes=1-");
+    assert_transferred_once(range, 206, 899_999).await;
 }
 
 /// Bodies that are too many to be read at once come from the origin. None is torn or waited for.
