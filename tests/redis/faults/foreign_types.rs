@@ -9,7 +9,7 @@ use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{Guarded, Health, RedisBackend};
 use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 
-use crate::faults::world::patient;
+use crate::faults::world::{is_idle, patient};
 use crate::support::logs::Logs;
 use crate::support::origin::{Origin, answer};
 use crate::support::redis::{RedisServer, Reply, until};
@@ -63,11 +63,7 @@ impl Setup {
     }
 
     async fn until_idle(&self) {
-        until("nothing is under way", async || {
-            let in_flight = self.handle.stats().in_flight;
-            in_flight.tasks == 0 && in_flight.fills == 0
-        })
-        .await;
+        until("nothing is under way", async || is_idle(&self.handle)).await;
     }
 
     async fn fill(&self, path: &str) {

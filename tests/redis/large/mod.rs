@@ -14,6 +14,7 @@ use tower::Layer;
 use tower_response_cache::backend::{Guarded, RedisBackend};
 use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 
+use crate::faults::world::is_idle;
 use crate::support::origin::{Origin, Response, answer};
 use crate::support::redis::until;
 use crate::support::{Answer, get, send};
@@ -108,8 +109,7 @@ impl Instance {
     /// Reads until the page is stored, and no store is under way.
     async fn fill(&self, path: &str) {
         until("it is stored", async || {
-            let in_flight = self.handle.stats().in_flight;
-            let was_idle = in_flight.tasks == 0 && in_flight.fills == 0;
+            let was_idle = is_idle(&self.handle);
             self.read(path).await.is_hit() && was_idle
         })
         .await;

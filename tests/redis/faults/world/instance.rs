@@ -10,7 +10,7 @@ use tower::util::BoxCloneSyncService;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::{BreakerState, Guarded, Health, RedisBackend};
 
-use crate::faults::world::{PATHS, Versions, World, wanted};
+use crate::faults::world::{PATHS, Versions, World, is_idle, wanted};
 use crate::support::origin::{Origin, OriginError, Response};
 use crate::support::redis::{PATIENCE, until};
 use crate::support::{Answer, get, put, with};
@@ -108,8 +108,7 @@ impl Instance {
 
     /// Whether nothing is on its way into the store.
     pub fn is_idle(&self) -> bool {
-        let in_flight = self.handle.stats().in_flight;
-        in_flight.tasks == 0 && in_flight.fills == 0
+        is_idle(&self.handle)
     }
 
     pub fn health(&self) -> Health {

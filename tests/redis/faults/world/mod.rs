@@ -14,7 +14,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt};
 use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{Guarded, RedisBackend};
-use tower_response_cache::{BoxError, CacheLayer};
+use tower_response_cache::{BoxError, CacheHandle, CacheLayer};
 
 use crate::faults::world::instance::Instance;
 use crate::support::origin::{Origin, answer};
@@ -83,6 +83,12 @@ pub fn connections() -> usize {
 /// Whether all tests are to be run over a slow link, with large objects among small ones.
 pub fn is_slow() -> bool {
     std::env::var_os(SLOW_FAULTS).is_some()
+}
+
+/// Whether nothing is on its way into the store.
+pub fn is_idle(handle: &CacheHandle<Guarded<RedisBackend>>) -> bool {
+    let in_flight = handle.stats().in_flight;
+    in_flight.tasks == 0 && in_flight.fills == 0
 }
 
 /// The URL of a new link to the server of a URL.
