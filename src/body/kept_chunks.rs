@@ -26,11 +26,8 @@ pub(crate) fn own(chunk: Bytes) -> Bytes {
 
 /// The chunks in one buffer of their own, for the reason given at [`keepable`].
 pub(crate) fn join(chunks: &[Bytes], length: usize) -> Bytes {
-    if let [chunk] = chunks
-        && chunk.len() < SMALL
-    {
-        // `keepable` has copied it already.
-        return chunk.clone();
+    if let [chunk] = chunks {
+        return own(chunk.clone());
     }
     let mut body = BytesMut::with_capacity(length);
     for chunk in chunks {
