@@ -1,11 +1,19 @@
 //! The head of a stored response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+#[cfg(any(test, feature = "test-util"))]
+use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::encoded::EncodedFields;
+use super::compact::compact_copy;
+use super::encoded::{EncodedFields, length_with_length, put_with_length};
+use super::rare::{Extras, Rare};
+use super::response::{MAX_INLINE_BODY, StoredResponse};
+use super::store_observer::StoredContent;
+use super::times::{Flags, PackedTimes, put_windows};
 use crate::semantics::cache_status::CACHE_STATUS;
 use crate::semantics::fields::hop_by_hop::ConnectionFields;
 use crate::semantics::fields::{date, has_any};
@@ -88,6 +96,62 @@ impl StoredHead {
         let has_field = |name: &HeaderName| self.fields.contains(name);
         if self.parts.is_none() && ![ETAG, LAST_MODIFIED].iter().any(has_field) {
             self.fields.push(&ETAG, &generated_tag(content));
+        }
+    }
+
+    /// Makes the stored response like [`with_content`](Self::with_content), with a body that
+    /// nothing counts.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn with_body(
+        self,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+        cost: Duration,
+    ) -> StoredResponse {
+        self.with_content(&StoredContent::uncounted(body), trailers, cost)
+    }
+
+    /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
+    /// took.
+    ///
+    /// Small bodies and trailers are copied into a buffer of their own. A large one may be counted.
+    #[must_use]
+    pub fn with_content(
+        mut self,
+        content: &StoredContent,
+        trailers: Option<HeaderMap>,
+        cost: Duration,
+    ) -> StoredResponse {
+        let length = content.bytes().len();
+        if trailers.is_none() && self.status != StatusCode::NO_CONTENT {
+            self.fields.push_length(length);
+        }
+        let freshness = &self.policy.freshness;
+        let mut flags = Flags::new(freshness);
+        flags.set(Flags::HAS_UPSTREAM_STATUS, self.has_upstream_status);
+        let is_inline = length <= MAX_INLINE_BODY;
+        let inline = if is_inline { length } else { 0 };
+        let identity = length_with_length(self.identity.len());
+        let whole = flags.window_bytes() + identity + self.fields.len() + inline;
+        let mut block = Vec::with_capacity(whole);
+        put_windows(&mut block, &freshness.stale);
+        put_with_length(&mut block, &self.identity);
+        self.fields.write_to(&mut block);
+        block.extend_from_slice(&content.bytes()[..inline]);
+        let extras = Extras {
+            selected: self.policy.selected,
+            trailers: trailers.map(|trailers| Box::new(compact_copy(&trailers))),
+            groups: self.policy.groups,
+            parts: self.parts.map(Box::new),
+        };
+        StoredResponse {
+            block: block.into_boxed_slice(),
+            times: PackedTimes::new(freshness),
+            rare: Rare::new((!is_inline).then(|| content.clone()), extras),
+            cost: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
+            status: self.status,
+            flags,
         }
     }
 }

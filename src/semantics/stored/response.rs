@@ -6,15 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::compact::compact_copy;
 use super::encoded::{
-    AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, length_with_length,
-    put_with_length, take_with_length,
+    AnswerValues, EmptySlots, HeadFields, HeadKind, HeadSource, answer, take_with_length,
 };
-use super::head::StoredHead;
 use super::rare::{Detached, Extras, Rare};
 use super::store_observer::{KeptBy, StoredContent};
-use super::times::{Flags, PackedTimes, put_windows};
+use super::times::{Flags, PackedTimes};
 use crate::semantics::allocation::{allocated, allocated_counted};
 use crate::semantics::freshness::{Freshness, StoredTimes};
 use crate::semantics::groups::Group;
@@ -74,64 +71,6 @@ impl<'b> BlockParts<'b> {
 
     pub(super) fn encoded_fields(&self) -> &'b [u8] {
         &self.behind_identity[..self.field_bytes]
-    }
-}
-
-impl StoredHead {
-    /// Makes the stored response like [`with_content`](Self::with_content), with a body that
-    /// nothing counts.
-    #[cfg(any(test, feature = "test-util"))]
-    #[must_use]
-    pub fn with_body(
-        self,
-        body: Bytes,
-        trailers: Option<HeaderMap>,
-        cost: Duration,
-    ) -> StoredResponse {
-        self.with_content(&StoredContent::uncounted(body), trailers, cost)
-    }
-
-    /// Makes the stored response, once the body is complete. `cost` is the time that fetching it
-    /// took.
-    ///
-    /// Small bodies and trailers are copied into a buffer of their own. A large one may be counted.
-    #[must_use]
-    pub fn with_content(
-        mut self,
-        content: &StoredContent,
-        trailers: Option<HeaderMap>,
-        cost: Duration,
-    ) -> StoredResponse {
-        let length = content.bytes().len();
-        if trailers.is_none() && self.status != StatusCode::NO_CONTENT {
-            self.fields.push_length(length);
-        }
-        let freshness = &self.policy.freshness;
-        let mut flags = Flags::new(freshness);
-        flags.set(Flags::HAS_UPSTREAM_STATUS, self.has_upstream_status);
-        let is_inline = length <= MAX_INLINE_BODY;
-        let inline = if is_inline { length } else { 0 };
-        let identity = length_with_length(self.identity.len());
-        let whole = flags.window_bytes() + identity + self.fields.len() + inline;
-        let mut block = Vec::with_capacity(whole);
-        put_windows(&mut block, &freshness.stale);
-        put_with_length(&mut block, &self.identity);
-        self.fields.write_to(&mut block);
-        block.extend_from_slice(&content.bytes()[..inline]);
-        let extras = Extras {
-            selected: self.policy.selected,
-            trailers: trailers.map(|trailers| Box::new(compact_copy(&trailers))),
-            groups: self.policy.groups,
-            parts: self.parts.map(Box::new),
-        };
-        StoredResponse {
-            block: block.into_boxed_slice(),
-            times: PackedTimes::new(freshness),
-            rare: Rare::new((!is_inline).then(|| content.clone()), extras),
-            cost: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
-            status: self.status,
-            flags,
-        }
     }
 }
 
