@@ -24,8 +24,7 @@ pub(crate) mod shared_call;
 mod stale_fallback;
 mod wait_for_place;
 
-use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, Request, Response};
+use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
@@ -43,20 +42,20 @@ use self::member::{FlightMember, Joined, Waited, is_known};
 use self::release_followers::is_transient;
 use self::share_with_follower::{Followed, follow};
 use self::stale_fallback::{
-    WaitingClient, give_up_waiting, makes_no_other_call, patience_left, use_stale,
+    WaitingClient, give_up_waiting, makes_no_other_call, patience_left, stale_hit_without_call,
+    use_stale,
 };
 use super::bounds::{InnerBody, InnerService};
 use super::fill_data::{Fill, Hit, Miss};
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::origin::repetition::can_repeat;
-use super::origin::stale_on_failure::{fallback_while_failing, stale_hit_in_backoff};
-use super::parts::find::answer_from_parts;
+use super::parts::find::{answer_from_parts, may_have_parts};
 use super::request::outgoing::OutgoingRequest;
 use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
-// What is rare is boxed, so that its future takes less than a KiB.
+// Rare parts are boxed, so that the future takes less than a KiB.
 #[allow(
     clippy::manual_async_fn,
     reason = "an `async fn` holds each argument twice"
@@ -140,23 +139,6 @@ where
             }
         }
     }
-}
-
-/// Whether stored parts may answer or complete a request.
-fn may_have_parts<B: Backend>(
-    state: &LayerState<B>,
-    fill: &Fill<B::Fence>,
-    method: &Method,
-    headers: &HeaderMap,
-) -> bool {
-    let has = |name| headers.contains_key(name);
-    method == Method::GET
-        && state.config.store_parts
-        && fill.miss.fence.is_some()
-        && fill.miss.stored_response().is_none()
-        && (state.is_partly_stored(&fill.key.key) || has(RANGE))
-        && !has(IF_MATCH)
-        && !has(IF_UNMODIFIED_SINCE)
 }
 
 /// Takes the conditions and ranges off a request, where its response may be for others, too.
@@ -282,29 +264,6 @@ fn calls_alone_after_timeout<B: Backend>(
     // both calls.
     fill.miss.completed_fills = Miss::<B::Fence>::OUTDATED;
     false
-}
-
-/// The stale response of a request that makes no call, because others have failed. If it does,
-/// notes whether it waits for that for a limited time.
-fn stale_hit_without_call<B: Backend>(
-    state: &LayerState<B>,
-    member: &FlightMember<B::Fence>,
-    fill: &mut Fill<B::Fence>,
-    outgoing: &OutgoingRequest,
-) -> Option<Hit> {
-    // A call for HEAD is for its client alone, and brings no response to those after it.
-    if fill.miss.awaits_refresh() && outgoing.method == Method::HEAD {
-        return give_up_waiting(state, fill);
-    }
-    let has_seen_failures = member.has_seen_failures();
-    if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, has_seen_failures) {
-        return Some(hit);
-    }
-    if fill.miss.fallback.is_none() {
-        fill.miss.fallback = fallback_while_failing(state, fill);
-    }
-    let makes_none = member.has_failed() && makes_no_other_call(state, fill, outgoing);
-    makes_none.then(|| give_up_waiting(state, fill)).flatten()
 }
 
 /// Uses the outcome of a followed flight. `None` if it brought nothing for this request, which then

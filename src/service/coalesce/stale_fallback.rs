@@ -26,7 +26,9 @@ use crate::semantics::reuse::may_use_stale;
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::{Fill, Hit};
 use crate::service::lookup::due_refresh::DueRefresh;
-use crate::service::origin::stale_on_failure::stale_hit;
+use crate::service::origin::stale_on_failure::{
+    fallback_while_failing, stale_hit, stale_hit_in_backoff,
+};
 use crate::service::refresh::{begin_refresh, patience};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::request::preconditions::Preconditions;
@@ -34,6 +36,8 @@ use crate::service::respond::Responder;
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 use crate::timeout::with_timeout;
+
+use super::member::FlightMember;
 
 /// The longest time for which a request with a stale response waits for a call. How long the last
 /// one took does not count beyond it: its client may have chosen that.
@@ -65,6 +69,29 @@ pub(super) fn makes_no_other_call<B: Backend>(
     outgoing: &OutgoingRequest,
 ) -> bool {
     fill.miss.awaits_refresh() || patience_left(state, fill, outgoing).is_zero()
+}
+
+/// The stale response of a request that makes no call, because others have failed. If it does,
+/// notes whether it waits for that for a limited time.
+pub(super) fn stale_hit_without_call<B: Backend>(
+    state: &LayerState<B>,
+    member: &FlightMember<B::Fence>,
+    fill: &mut Fill<B::Fence>,
+    outgoing: &OutgoingRequest,
+) -> Option<Hit> {
+    // A call for HEAD is for its client alone, and brings no response to those after it.
+    if fill.miss.awaits_refresh() && outgoing.method == Method::HEAD {
+        return give_up_waiting(state, fill);
+    }
+    let has_seen_failures = member.has_seen_failures();
+    if let Some(hit) = stale_hit_in_backoff(state, fill, outgoing, has_seen_failures) {
+        return Some(hit);
+    }
+    if fill.miss.fallback.is_none() {
+        fill.miss.fallback = fallback_while_failing(state, fill);
+    }
+    let makes_none = member.has_failed() && makes_no_other_call(state, fill, outgoing);
+    makes_none.then(|| give_up_waiting(state, fill)).flatten()
 }
 
 /// The stale response of a request that has waited enough. Once that may not be used any more, the

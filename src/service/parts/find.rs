@@ -1,6 +1,6 @@
 //! Looks stored parts up, and answers from them where they hold all that a request wants.
 
-use http::header::RANGE;
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, Method, Response};
 
 use crate::backend::{Backend, Lookup};
@@ -24,6 +24,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backend::StoredResponse;
+
+/// Whether stored parts may answer or complete a request.
+pub(crate) fn may_have_parts<B: Backend>(
+    state: &LayerState<B>,
+    fill: &Fill<B::Fence>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> bool {
+    let has = |name| headers.contains_key(name);
+    method == Method::GET
+        && state.config.store_parts
+        && fill.miss.fence.is_some()
+        && fill.miss.stored_response().is_none()
+        && (state.is_partly_stored(&fill.key.key) || has(RANGE))
+        && !has(IF_MATCH)
+        && !has(IF_UNMODIFIED_SINCE)
+}
 
 /// Answers a GET from stored parts, where they hold all it wants and are fresh. If they hold some
 /// of it, the fill notes how they complete the request, unless the request cannot be repeated.
