@@ -16,14 +16,14 @@ use super::origin::OriginBody;
 /// The frames that are polled: enough for a body that is in memory already.
 pub(crate) const AT_ONCE: usize = 2;
 
-/// The beginning of a body, and what comes after it.
+/// The first frames of a body, and its rest.
 pub(crate) struct FirstFrames<B: Body> {
-    /// The chunks that were there, none of them empty.
+    /// The chunks of the first frames. None is empty.
     pub(super) chunks: [Option<Bytes>; AT_ONCE],
     pub(super) rest: Rest<B>,
 }
 
-/// What comes after the first frames of a body.
+/// The rest of a body, behind its first frames.
 pub(super) enum Rest<B: Body> {
     /// Nothing but the trailers: the body has ended.
     Ended(Option<HeaderMap>),

@@ -66,8 +66,8 @@ pub(super) fn find_joinable<'f, F, H>(
 /// A flight that a request may join.
 pub(super) struct Joinable<'f, F, H> {
     pub(super) flight: &'f Flight<F, H>,
-    /// What the backend says of the flight's fence. It is asked once: by a second time an
-    /// invalidation could have made another answer of it, which says less of what came before.
+    /// The backend's decision on the flight's fence. It is asked once: after an invalidation in
+    /// between, a second decision could differ, and would not hold for the time before.
     decision: JoinDecision,
 }
 
