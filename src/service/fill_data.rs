@@ -277,38 +277,49 @@ pub(crate) struct FetchInfo {
 /// hands.
 pub(crate) struct Storable<F> {
     pub(crate) draft: Draft,
-    /// The full cache key.
-    pub(crate) identity: Arc<[u8]>,
+    pub(crate) sharing: SharingRules,
     /// The fence under which it is stored, or why it is only shared with followers.
     pub(crate) fence: Result<F, Refusal>,
-    pub(crate) grant: StoragePolicy,
-    /// The announced length of the body, in bytes.
-    pub(crate) length: Option<u64>,
     pub(crate) has_trailers: bool,
     /// How it is merged with stored parts, if it is a part itself.
     pub(crate) merge: Option<MergePlan>,
     /// The request, if its body may turn out to be too large, which other requests learn then.
     pub(crate) request: Option<RequestDigest>,
-    /// The rules it was judged by, apart from the status it would replace.
-    pub(crate) rules: StoringRules,
 }
 
-/// What is stored of a response beside its content, and noted once it is stored.
+/// The facts about a response, beside its head, by which a follower may share it.
+#[derive(Clone)]
+pub(crate) struct SharingRules {
+    /// The full cache key.
+    pub(crate) identity: Arc<[u8]>,
+    pub(crate) grant: StoragePolicy,
+    /// The rules it was judged by, apart from the status it would replace.
+    pub(crate) rules: StoringRules,
+    /// When the inner service was called.
+    pub(crate) called: Moment,
+    /// The announced length of the body, in bytes.
+    pub(crate) length: Option<u64>,
+}
+
+/// A response to be stored, without its content.
 pub(crate) struct Draft {
     pub(crate) head: StoredHead,
+    pub(crate) source: EntrySource,
+}
+
+/// The keys of a stored response, and the call that it came from.
+pub(crate) struct EntrySource {
     /// The key it is stored under.
     pub(crate) key: CacheKey,
     /// The key it was looked up under.
     pub(crate) lookup_key: CacheKey,
-    /// When the inner service was called.
-    pub(crate) called: Moment,
     /// The kind of the request.
     pub(crate) kind: RequestKind,
     /// Whether its call is a refresh that ends soon.
     pub(crate) is_short_refresh: bool,
 }
 
-/// A response that is about to be stored, and what is noted then.
+/// A response to be stored, with its content.
 pub(crate) struct NewEntry<F> {
     pub(crate) response: Arc<StoredResponse>,
     pub(crate) fence: F,
@@ -316,11 +327,7 @@ pub(crate) struct NewEntry<F> {
     pub(crate) now: Moment,
     /// The time from the call until then.
     pub(crate) cost: Duration,
-    pub(crate) key: CacheKey,
-    pub(crate) lookup_key: CacheKey,
-    pub(crate) kind: RequestKind,
-    /// Whether its call is a refresh that ends soon.
-    pub(crate) is_short_refresh: bool,
+    pub(crate) source: EntrySource,
 }
 
 /// Stored parts of a response, with their key.

@@ -29,7 +29,7 @@ use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
 use crate::state::uncacheable::RefusalCause;
 
-use super::fill_data::{Draft, Fill, MergePlan, NewEntry, Storable};
+use super::fill_data::{Draft, EntrySource, Fill, MergePlan, NewEntry, SharingRules, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
@@ -113,20 +113,24 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     Ok(Box::new(Storable {
         draft: Draft {
             head: stored,
-            key,
-            lookup_key,
-            called: outgoing.at,
-            kind: outgoing.kind,
-            is_short_refresh,
+            source: EntrySource {
+                key,
+                lookup_key,
+                kind: outgoing.kind,
+                is_short_refresh,
+            },
         },
-        identity,
+        sharing: SharingRules {
+            identity,
+            grant,
+            rules,
+            called: outgoing.at,
+            length,
+        },
         fence,
-        grant,
-        length,
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
         request,
-        rules,
     }))
 }
 
@@ -162,7 +166,7 @@ pub(crate) fn capture<B: Backend>(
 ) -> Capture {
     let limits = CaptureLimits {
         max_bytes: state.max_stored_body(),
-        announced: storable.length,
+        announced: storable.sharing.length,
         has_trailers: storable.has_trailers,
         is_counted,
     };
@@ -185,7 +189,8 @@ pub(crate) fn commit<B: Backend>(
         (Err(refusal), _) | (Ok(_), Err(refusal)) => {
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
-                let key = NotedKey::new(&storable.draft.lookup_key, storable.draft.kind);
+                let source = &storable.draft.source;
+                let key = NotedKey::new(&source.lookup_key, source.kind);
                 note_refused(state, (key, request), RefusalCause::Response);
             }
             guard.mark_refused(refusal);
@@ -207,8 +212,8 @@ pub(crate) fn commit<B: Backend>(
     if !share.may_store(content.bytes().len() as u64) {
         return refuse_whole(state, guard, Refusal::Budget);
     }
-    let (whole, now) = ((&content, trailers), state.now());
-    let entry = NewEntry::new(state, storable.draft, fence, whole, now);
+    let (whole, time) = ((&content, trailers), (storable.sharing.called, state.now()));
+    let entry = NewEntry::new(state, storable.draft, fence, whole, time);
     drop(content);
     let task = state.clone();
     state.shared.background.run(async move {
@@ -264,15 +269,15 @@ fn merged(merge: &MergePlan, new: StoredContent, share: &BudgetShare) -> Option<
 }
 
 impl<F> NewEntry<F> {
-    /// The entry of a response with this content.
+    /// The entry of a response with this content, from the call until now.
     pub(crate) fn new<B: Backend>(
         state: &LayerState<B>,
         draft: Draft,
         fence: F,
         (content, trailers): (&StoredContent, Option<HeaderMap>),
-        now: Moment,
+        (called, now): (Moment, Moment),
     ) -> Self {
-        let cost = now.monotonic_since(draft.called);
+        let cost = now.monotonic_since(called);
         let mut head = draft.head;
         add_tag(&state.config, &mut head, content.bytes());
         Self {
@@ -280,10 +285,7 @@ impl<F> NewEntry<F> {
             fence,
             now,
             cost,
-            key: draft.key,
-            lookup_key: draft.lookup_key,
-            kind: draft.kind,
-            is_short_refresh: draft.is_short_refresh,
+            source: draft.source,
         }
     }
 
@@ -297,15 +299,16 @@ impl<F> NewEntry<F> {
         state: LayerState<B>,
     ) -> impl Future<Output = Option<Refusal>> {
         async move {
-            let put = put(&state, &self.key, self.fence, self.response, self.now);
+            let source = self.source;
+            let put = put(&state, &source.key, self.fence, self.response, self.now);
             let refusal = put.await;
             if refusal.is_none() {
                 let origin = &state.shared.origin;
-                let lookup_key = NotedKey::new(&self.lookup_key, self.kind);
+                let lookup_key = NotedKey::new(&source.lookup_key, source.kind);
                 origin.failures.forget(lookup_key);
-                let (key, time) = ((&self.lookup_key, self.kind), (self.now, self.cost));
+                let (key, time) = ((&source.lookup_key, source.kind), (self.now, self.cost));
                 let table = &origin.short_refreshes;
-                table.note_stored(key, self.is_short_refresh, time);
+                table.note_stored(key, source.is_short_refresh, time);
             }
             refusal
         }

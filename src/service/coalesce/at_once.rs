@@ -21,7 +21,7 @@ use crate::service::fill_data::{NewEntry, Storable};
 use crate::service::store_fill::end_fill;
 use crate::state::LayerState;
 
-use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
+use super::delivery::{Delivery, OpenStream, SharedLeader};
 
 /// The least number of bytes that a chunk takes in the budget beside its own.
 const MIN_BOOKKEEPING: u64 = 96;
@@ -41,7 +41,10 @@ impl<F: Clone> Admitted<F> {
         length: u64,
         storable: Box<Storable<F>>,
     ) -> Result<Self, Box<Storable<F>>> {
-        let is_announced = storable.length.is_none_or(|announced| announced == length);
+        let is_announced = storable
+            .sharing
+            .length
+            .is_none_or(|announced| announced == length);
         let is_whole = storable.merge.is_none() && is_announced;
         match storable.fence.clone() {
             Ok(fence) if is_whole && length <= state.max_stored_body() => {
@@ -88,13 +91,11 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
         share,
     } = admitted;
     let content = share.count_stored(own(data));
-    let (key, called) = (storable.draft.key, storable.draft.called);
+    let Storable { draft, sharing, .. } = *storable;
+    let (key, whole) = (draft.source.key, (&content, trailers.clone()));
     // The body has come with the head.
-    let (whole, now) = (
-        (&content, trailers.clone()),
-        storable.grant.freshness.received,
-    );
-    let entry = NewEntry::new(state, storable.draft, fence, whole, now);
+    let time = (sharing.called, sharing.grant.freshness.received);
+    let entry = NewEntry::new(state, draft, fence, whole, time);
     let mut storing = Box::pin(entry.store(state.clone()));
     let stored = poll_once(state, storing.as_mut());
     let data = content.into_bytes();
@@ -105,7 +106,7 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
         return Response::from_parts(head, body);
     }
     let opened = OpenStream::new(leader.clone(), || BodyStream::new(share));
-    let (own, late, length) = (opened.reader(), opened.late.clone(), storable.length);
+    let (own, late, length) = (opened.reader(), opened.late.clone(), sharing.length);
     opened.stream.announce_length(length);
     if !data.is_empty() {
         opened.stream.push(data);
@@ -113,14 +114,7 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     opened.stream.end(BodyEnd::Complete(trailers));
     if let Some(leader) = leader {
         leader.add_variant_key(key);
-        let rules = SharingRules {
-            identity: storable.identity,
-            grant: storable.grant,
-            rules: storable.rules,
-            called,
-            length,
-        };
-        rules.publish(state, &leader, &head);
+        sharing.publish(state, &leader, &head);
     }
     let task = state.clone();
     state.shared.background.run(async move {

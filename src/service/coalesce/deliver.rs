@@ -21,7 +21,7 @@ use crate::service::store_fill::{LateRefusal, capture, commit};
 use crate::state::LayerState;
 
 use super::at_once::{Admitted, deliver_at_once};
-use super::delivery::{Delivery, OpenStream, SharedLeader, SharingRules};
+use super::delivery::{Delivery, OpenStream, SharedLeader};
 
 /// Delivers a response to its client alone, outside of a runtime: captured for the store as the
 /// client reads it.
@@ -74,7 +74,7 @@ pub(crate) fn deliver_unstored<B: Backend, Res>(
 }
 
 /// Delivers a response to its client, and to its followers if it has a leader. They read the same
-/// bytes, each at its own pace, which none of them sets for the store.
+/// bytes, each at its own pace. No reader slows down the store.
 ///
 /// It may be stored, or could be if there were a fence.
 pub(crate) fn deliver<B: Backend, Res: InnerBody>(
@@ -112,22 +112,19 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
     let state = delivery.state;
     let new_stream = || BodyStream::new(state.buffer_share());
     let opened = OpenStream::new(leader.clone(), new_stream);
-    let (own, late, length) = (opened.reader(), opened.late.clone(), storable.length);
+    let (own, late, length) = (
+        opened.reader(),
+        opened.late.clone(),
+        storable.sharing.length,
+    );
     let followed = leader.map(|leader| {
-        leader.add_variant_key(storable.draft.key);
-        let rules = SharingRules {
-            identity: storable.identity.clone(),
-            grant: storable.grant.clone(),
-            rules: storable.rules.clone(),
-            called: storable.draft.called,
-            length,
-        };
-        (leader, rules)
+        leader.add_variant_key(storable.draft.source.key);
+        (leader, storable.sharing.clone())
     });
     // Made before the head is published: if it is dropped, it ends the followers' bodies.
     let pump = pump(state, storable, opened);
-    if let Some((leader, rules)) = followed {
-        rules.publish(state, &leader, &head);
+    if let Some((leader, sharing)) = followed {
+        sharing.publish(state, &leader, &head);
     }
     state
         .shared
@@ -145,7 +142,7 @@ fn pump<B: Backend>(
     storable: Box<Storable<B::Fence>>,
     opened: OpenStream<B::Fence>,
 ) -> Pump {
-    let (stream, length) = (opened.stream.clone(), storable.length);
+    let (stream, length) = (opened.stream.clone(), storable.sharing.length);
     let share = stream.share();
     stream.announce_length(length);
     // A sixteenth more, for the bookkeeping of chunks.
@@ -157,10 +154,10 @@ fn pump<B: Backend>(
         Ok(_) => None,
     };
     let limits = state.config.coalesce;
-    let received = storable.grant.freshness.received;
+    let received = storable.sharing.grant.freshness.received;
     let time_left = limits
         .fill_timeout
-        .saturating_sub(received.since(storable.draft.called));
+        .saturating_sub(received.since(storable.sharing.called));
     let mut capture = capture(state, storable, share, true, opened);
     if let Some(refusal) = refusal {
         capture.give_up(refusal);

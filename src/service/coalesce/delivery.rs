@@ -8,10 +8,8 @@ use http::response;
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
-use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
-use crate::semantics::storing::{StoragePolicy, StoringRules};
-use crate::service::fill_data::FetchInfo;
+use crate::service::fill_data::{FetchInfo, SharingRules};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
@@ -46,15 +44,6 @@ impl<B: Backend> Delivery<'_, B> {
         Responder::new(self.state).mark_fetched(head, self.info, refusal);
         cut.flatten()
     }
-}
-
-/// What decides who may share a response, beside its head.
-pub(super) struct SharingRules {
-    pub(super) identity: Arc<[u8]>,
-    pub(super) grant: StoragePolicy,
-    pub(super) rules: StoringRules,
-    pub(super) called: Moment,
-    pub(super) length: Option<u64>,
 }
 
 impl SharingRules {

@@ -227,7 +227,7 @@ fn conclude<B: Backend, Res: InnerBody>(
 /// without validation, is not (RFC 9111 §4, §5.2.2.4).
 fn refusal_of<F>(decision: &Result<Box<Storable<F>>, Refusal>) -> Option<Refusal> {
     match decision {
-        Ok(storable) if storable.grant.freshness.is_reusable() => None,
+        Ok(storable) if storable.sharing.grant.freshness.is_reusable() => None,
         Ok(_) => Some(Refusal::NoCache),
         Err(refusal) => Some(*refusal),
     }

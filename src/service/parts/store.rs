@@ -19,7 +19,9 @@ use crate::semantics::ranges::{PartialContent, whole_head};
 use crate::semantics::reason::Refusal;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
-use crate::service::fill_data::{Draft, Fill, HeldParts, MergePlan, Storable};
+use crate::service::fill_data::{
+    Draft, EntrySource, Fill, HeldParts, MergePlan, SharingRules, Storable,
+};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
     add_date, check_group_grace, storage_decision, storing_rules, variant_key,
@@ -167,20 +169,24 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     Ok(Box::new(Storable {
         draft: Draft {
             head: stored,
-            key,
-            lookup_key: fill.miss.lookup_key,
-            called: outgoing.at,
-            kind: outgoing.kind,
-            is_short_refresh: fill.is_short_refresh,
+            source: EntrySource {
+                key,
+                lookup_key: fill.miss.lookup_key,
+                kind: outgoing.kind,
+                is_short_refresh: fill.is_short_refresh,
+            },
         },
-        identity,
+        sharing: SharingRules {
+            identity,
+            grant,
+            rules,
+            called: outgoing.at,
+            length: Some(merge.new_length()),
+        },
         fence,
-        grant,
-        length: Some(merge.new_length()),
         has_trailers: false,
         merge: Some(merge),
         request: None,
-        rules,
     }))
 }
 
