@@ -173,8 +173,7 @@ reasons! {
         /// Nothing can be stored at all: there is no backend, or `max_body` is 0.
         NoRoom => "no-room",
         /// A server error would replace a stored response that is none (a poisoning defence:
-        /// CPDoS). Or a refresh was made without the fields of a client, and has brought another
-        /// status or media type.
+        /// CPDoS).
         KeepsBetter => "keeps-better",
         /// A write of unknown outcome is too recent.
         WriteGrace => "write-grace",

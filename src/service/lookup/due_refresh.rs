@@ -108,14 +108,11 @@ pub(super) fn due_refresh<B: Backend>(
     }
     let failures = &shared.origin.failures;
     let backoff = failures.backoff(noted, now, || digest);
-    let may_call = match backoff {
-        Backoff::None | Backoff::OfOthers => true,
-        Backoff::OfMany | Backoff::Holds => {
-            let short = state.short_refreshes((key, kind), digest, response.cost(), now);
-            short.is_some()
-        }
+    let may_be_short = || {
+        let short = state.short_refreshes((key, kind), digest, response.cost(), now);
+        short.is_some()
     };
-    if !may_call {
+    if backoff >= Backoff::OfMany && !may_be_short() {
         return RefreshDecision::None;
     }
     miss.note_answered_with(response.clone());

@@ -353,6 +353,8 @@ mod tests {
         notes.shorten(key("/a"), request, (1, 1), at(0), TEN);
         notes.shorten(key("/a"), request, (1, 1), at(5), TEN);
         assert_eq!((find(9), find(10)), (1, 0));
+        notes.shorten(key("/a"), request, (1, 4), at(0), TEN);
+        assert_eq!((find(9), find(10)), (4, 0));
     }
 
     /// Also those of one resource, and of all kinds.
