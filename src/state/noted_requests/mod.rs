@@ -353,8 +353,9 @@ mod tests {
         notes.shorten(key("/a"), request, (1, 1), at(0), TEN);
         notes.shorten(key("/a"), request, (1, 1), at(5), TEN);
         assert_eq!((find(9), find(10)), (1, 0));
-        notes.shorten(key("/a"), request, (1, 4), at(0), TEN);
-        assert_eq!((find(9), find(10)), (4, 0));
+        notes.note(key("/a"), request, 1, at(10), TEN);
+        notes.shorten(key("/a"), request, (1, 4), at(10), TEN);
+        assert_eq!((find(19), find(20)), (4, 0));
     }
 
     /// Also those of one resource, and of all kinds.
