@@ -235,7 +235,7 @@ mod write_info;
 
 pub use body::response::ResponseBody;
 pub use error::{BodyError, BoxError};
-pub use handle::{CacheHandle, InvalidationError};
+pub use handle::{CacheHandle, InvalidationError, Invalidator};
 pub use layer::{CacheLayer, InvalidOption};
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;

@@ -4,6 +4,7 @@
 mod coherence;
 mod dead_entries;
 mod effects;
+mod invalidator;
 mod outage;
 mod separate_health;
 #[path = "../support/mod.rs"]
