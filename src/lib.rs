@@ -215,6 +215,13 @@ pub mod clock;
 mod config;
 mod empty_body;
 mod error;
+/// What a cache would do with a request, and why: see [`CacheHandle::explain`].
+pub mod explain {
+    pub use crate::semantics::storing::LifetimeRule;
+    pub use crate::service::explain::{
+        ExplainedKey, ExplainedResponse, Explanation, Note, SelectingField, Verdict,
+    };
+}
 mod flight;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{Request, Uri};
+use http::{Request, Uri, request};
 
 use tracing::Instrument;
 
 use crate::backend::{Backend, BackendError, InvalidationTarget};
 use crate::key::Sites;
+use crate::service::explain::{Explanation, explain};
 use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
 use crate::stats::{InFlight, Stats};
@@ -130,6 +131,35 @@ impl<B: Backend> CacheHandle<B> {
     /// If the backend does not acknowledge the invalidation.
     pub async fn clear(&self) -> Result<(), BackendError> {
         self.state.clear().await
+    }
+
+    /// Explains what the cache would do with a request, and why.
+    ///
+    /// The decisions are those that requests get, on what is stored at this moment. Nothing else
+    /// happens: the inner service is not called, nothing is stored, counted or refreshed. The
+    /// lookup counts as a use of the stored response where a backend evicts by use. Hooks that make
+    /// the key, and [`skip`](crate::CacheLayer::skip), are called.
+    ///
+    /// The request has to be as the layer would get it: with the host in its target or its `Host`.
+    /// Options of other layers of the same cache are not considered. If the future is dropped,
+    /// nothing has happened.
+    ///
+    /// ```
+    /// use tower_response_cache::explain::Verdict;
+    /// use tower_response_cache::stats::FetchReason;
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let cache = CacheLayer::new(MemoryBackend::default()).handle();
+    /// let (request, ()) = http::Request::get("/products/7").body(()).unwrap().into_parts();
+    /// let explanation = cache.explain(&request).await;
+    /// assert_eq!(explanation.verdict, Verdict::Fetch(FetchReason::UriMiss));
+    /// println!("{}", explanation.verdict);
+    /// # }
+    /// ```
+    pub async fn explain(&self, request: &request::Parts) -> Explanation {
+        explain(&self.state, request).await
     }
 
     /// Shuts down the background work: refreshes, calls that several requests share, bodies that

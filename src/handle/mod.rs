@@ -1,7 +1,8 @@
 //! The cache from outside the request path, for application code.
 //!
-//! It knows the shared state below `service`, and neither the layer nor any request. Start with
-//! [`CacheHandle`]; an [`Invalidator`] is a handle that does one thing and has no type parameter.
+//! It knows the shared state and, to explain requests, `service`; it does not know the layer. Start
+//! with [`CacheHandle`]; an [`Invalidator`] is a handle that does one thing and has no type
+//! parameter.
 
 mod cache_handle;
 mod error;

@@ -24,14 +24,17 @@ pub trait Reason: sealed::Sealed + Copy + Eq + fmt::Debug + fmt::Display + 'stat
 
     /// Returns the stable name, a token (RFC 9110 §5.6.2).
     fn as_str(self) -> &'static str;
+
+    /// Returns the reason as sentences for people: its documentation. The wording may change.
+    fn description(self) -> &'static str;
 }
 
 macro_rules! reasons {
-    ($(#[$meta:meta])* $set:ident { $($(#[$doc:meta])* $name:ident => $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $set:ident { $($(#[doc = $doc:literal])* $name:ident => $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum $set { $($(#[$doc])* $name,)+ }
+        pub enum $set { $($(#[doc = $doc])* $name,)+ }
 
         impl sealed::Sealed for $set {}
 
@@ -44,6 +47,10 @@ macro_rules! reasons {
 
             fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_start(),)+ }
             }
         }
 
@@ -139,8 +146,7 @@ reasons! {
         /// The response has `no-cache` and nothing to validate it by (RFC 9111 §5.2.2.4).
         NoCache => "no-cache",
         /// The request has `Authorization` or another credential field, and the response does not
-        /// allow sharing (RFC 9111 §3.5). See
-        /// [`credential_fields`](crate::CacheLayer::credential_fields).
+        /// allow sharing (RFC 9111 §3.5).
         Credentials => "credentials",
         /// The request has `Cookie`, and the response has no explicit lifetime.
         Cookie => "cookie",

@@ -21,6 +21,7 @@ mod bounds;
 mod bypass;
 mod cached_values;
 mod coalesce;
+pub(crate) mod explain;
 mod fill_data;
 mod future;
 mod lookup;

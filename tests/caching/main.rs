@@ -6,6 +6,7 @@ mod basics;
 mod bodies;
 mod bytes;
 mod directives;
+mod explain;
 mod fields;
 mod groups;
 mod keys;

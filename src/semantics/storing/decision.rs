@@ -133,7 +133,7 @@ fn refusal_or_lifetime(
 }
 
 /// Returns the lifetime of a response; zero for one with `no-cache`.
-fn lifetime_of(
+pub(super) fn lifetime_of(
     response: ResponseHead<'_>,
     directives: &ResponseDirectives,
     rules: &StoringRules,

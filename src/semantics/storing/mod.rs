@@ -6,10 +6,12 @@
 
 mod decision;
 mod input;
+mod lifetime_rule;
 mod policy;
 #[cfg(test)]
 mod tests;
 
 pub use decision::decide_storage;
 pub use input::{RequestHead, ResponseHead, StoringRules};
+pub use lifetime_rule::{LifetimeRule, lifetime_rule};
 pub use policy::{StorageDecision, StoragePolicy};

@@ -12,7 +12,6 @@ mod selecting_values;
 #[cfg(test)]
 mod tests;
 
-#[cfg(fuzzing)]
 pub use normalize::normalized_value;
 pub use preference::{content_language, preferred_language};
 pub use rule::{Vary, VaryRule};

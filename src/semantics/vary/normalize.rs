@@ -53,7 +53,6 @@ pub(super) fn selecting_value<'r>(
 }
 
 /// Returns a request's value of a selecting field in normal form, however long it is.
-#[cfg(any(test, fuzzing))]
 #[must_use]
 pub fn normalized_value<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [u8]>> {
     match selecting_value(name, request, usize::MAX) {

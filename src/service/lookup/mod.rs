@@ -6,6 +6,7 @@
 
 pub(crate) mod detached_body;
 pub(crate) mod due_refresh;
+pub(crate) mod examine;
 mod outcome;
 mod variants;
 
