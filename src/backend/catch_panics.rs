@@ -173,6 +173,18 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         run!(self, invalidate_many(targets, grace))
     }
 
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        run!(self, expire(targets, now))
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        run!(self, expire_all(now))
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         run!(self, clear())
     }

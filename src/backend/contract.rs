@@ -42,6 +42,7 @@ use crate::semantics::moment::Moment;
 /// returned, or [`invalidate_unknown`](Self::invalidate_unknown) if it may still be committed.
 /// [`CacheHandle::clear`](crate::CacheHandle::clear) calls [`clear`](Self::clear), and so
 /// does a write whose response names too many groups.
+/// [`CacheHandle::expire`](crate::CacheHandle::expire) calls [`expire`](Self::expire).
 /// [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) calls [`drain`](Self::drain).
 ///
 /// # The rules
@@ -62,6 +63,9 @@ use crate::semantics::moment::Moment;
 ///   before, and no `put` stores one with a fence that was captured before, although the groups of
 ///   a fill are known only when it stores. Responses outside of the group stay stored, but a fence
 ///   captured before may refuse to store new responses that belong to other groups.
+/// * **An expired response stays, stale.** [`expire`](Self::expire) breaks fences as `invalidate` does:
+///   no `put` stores a response whose fill began before. Unlike `invalidate`, it keeps the
+///   stored responses, as ones whose lifetime has ended. A backend may remove them instead.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.
 /// * **A variant records its rule.** A variant is one of several responses to one primary key that
@@ -463,6 +467,44 @@ pub trait Backend: Clone + Send + Sync + 'static {
         grace: Option<Duration>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         invalidate_each(self, targets, grace)
+    }
+
+    /// Makes all stored responses of these targets stale, and breaks the fences of their resources
+    /// and groups.
+    ///
+    /// Once it has returned `Ok`, no later lookup finds a response of a target that was stored
+    /// before and is still fresh, and no `put` stores one with a fence that was captured before.
+    /// The responses stay stored: their lifetime ends at `now`, and the windows in which they may
+    /// be used stale or be validated begin then. One that is stale already stays as it is. An
+    /// earlier or later [`invalidate`](Self::invalidate) still removes.
+    ///
+    /// [`is_still_valid`](Self::is_still_valid) may be `true` for a response that was expired, and
+    /// only expired: its validators are sent, and a 304 makes it fresh.
+    ///
+    /// The default calls [`invalidate_many`](Self::invalidate_many): the responses are removed
+    /// instead, which is always allowed.
+    ///
+    /// # Errors
+    /// If the operation was not acknowledged. Each target may be expired or not.
+    fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let _ = now;
+        self.invalidate_many(targets, None)
+    }
+
+    /// Makes all stored responses stale, and breaks all fences: [`expire`](Self::expire) of
+    /// everything.
+    ///
+    /// The default calls [`clear`](Self::clear).
+    ///
+    /// # Errors
+    /// As [`expire`](Self::expire).
+    fn expire_all(&self, now: Moment) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let _ = now;
+        self.clear()
     }
 
     /// Invalidates everything: removes all entries and breaks all fences.

@@ -208,6 +208,24 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        match self {
+            Self::Left(a) => a.expire(targets, now).await,
+            Self::Right(b) => b.expire(targets, now).await,
+        }
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        match self {
+            Self::Left(a) => a.expire_all(now).await,
+            Self::Right(b) => b.expire_all(now).await,
+        }
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         match self {
             Self::Left(a) => a.clear().await,

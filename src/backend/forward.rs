@@ -60,7 +60,8 @@ type FenceOf<W> = <<W as ForwardBackend>::Inner as Backend>::Fence;
 ///
 /// * lookups overrides `get_now` and `get` (a `get_now` that returns `None` sends every lookup to
 ///   `get`), and `read_body` if it may answer with a response of another backend;
-/// * invalidations overrides `invalidate`, `invalidate_unknown`, `replace` and `clear`;
+/// * invalidations overrides `invalidate`, `invalidate_unknown`, `expire`, `expire_all`, `replace`
+///   and `clear`;
 /// * stores overrides `put` and `replace`.
 ///
 /// Code that imports both traits names the one it means: `Backend::get(&wrapper, ..)`.
@@ -235,6 +236,26 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         invalidate_each(self, targets, grace)
     }
 
+    /// See [`Backend::expire`].
+    ///
+    /// # Errors
+    /// As there.
+    fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        self.inner().expire(targets, now)
+    }
+
+    /// See [`Backend::expire_all`].
+    ///
+    /// # Errors
+    /// As there.
+    fn expire_all(&self, now: Moment) -> impl Future<Output = Result<(), BackendError>> + Send {
+        self.inner().expire_all(now)
+    }
+
     /// See [`Backend::clear`].
     ///
     /// # Errors
@@ -384,6 +405,18 @@ impl<W: ForwardBackend> Backend for W {
         grace: Option<Duration>,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
         ForwardBackend::invalidate_many(self, targets, grace)
+    }
+
+    fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        ForwardBackend::expire(self, targets, now)
+    }
+
+    fn expire_all(&self, now: Moment) -> impl Future<Output = Result<(), BackendError>> + Send {
+        ForwardBackend::expire_all(self, now)
     }
 
     fn clear(&self) -> impl Future<Output = Result<(), BackendError>> + Send {

@@ -173,6 +173,24 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        match self {
+            Some(backend) => backend.expire(targets, now).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        match self {
+            Some(backend) => backend.expire_all(now).await,
+            None => Ok(()),
+        }
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         match self {
             Some(backend) => backend.clear().await,

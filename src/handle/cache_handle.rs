@@ -73,6 +73,12 @@ impl<B: Backend> CacheHandle<B> {
     /// # Errors
     /// If `uri` names no resource, or the backend does not acknowledge the invalidation.
     pub async fn invalidate(&self, uri: &str) -> Result<(), InvalidationError> {
+        let (authority, uri) = self.key_of(uri)?;
+        self.invalidate_key(&authority, uri.path()).await
+    }
+
+    /// The authority of the cache key of a URI, and the URI parsed.
+    fn key_of(&self, uri: &str) -> Result<(String, Uri), InvalidationError> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
@@ -84,7 +90,7 @@ impl<B: Backend> CacheHandle<B> {
         if config.sites == Sites::ByAuthority && authority.is_empty() {
             return Err(Kind::NoAuthority.into());
         }
-        self.invalidate_key(&authority, parts.uri.path()).await
+        Ok((authority.into_owned(), parts.uri))
     }
 
     /// Invalidates a resource by the authority and path of its cache key, as the layer's
@@ -122,6 +128,81 @@ impl<B: Backend> CacheHandle<B> {
         let span = tracing::error_span!("invalidation", authority, group = name);
         let target = InvalidationTarget::Group(group);
         self.state.invalidate(target).instrument(span).await
+    }
+
+    /// Makes all stored responses of a [resource](crate::key::Resource) stale, with every query and
+    /// variant: a *soft purge*.
+    ///
+    /// `uri` is read as by [`invalidate`](Self::invalidate), which removes the responses instead.
+    /// After `Ok`, no later request gets a response that was stored before as a fresh one, and
+    /// none whose call to the inner service began before is stored. The lifetime of the stored
+    /// responses has ended: from now on they are validated with the inner service (RFC 9111 §4.3)
+    /// or fetched anew, and used stale within the windows that they have for that. Their windows
+    /// begin now, and only the first of several calls begins them.
+    ///
+    /// Use it when data may have changed and an older response is acceptable for a moment. With
+    /// `stale-while-revalidate`, the next request gets the old response at once, and the new one is
+    /// fetched in the background. Use `invalidate` when an older response would be wrong: also
+    /// where the inner service answers conditions by `Last-Modified` alone, and may take data
+    /// that changed within the same second for unchanged (304).
+    ///
+    /// A write always removes. A backend may remove, too, if it cannot keep what is stale:
+    /// [`Backend::expire`] says which. What is said at `invalidate` about a dropped future and the
+    /// key hook holds here, too.
+    ///
+    /// ```
+    /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = CacheLayer::new(MemoryBackend::default()).handle();
+    /// cache.expire("/products/7").await?;
+    /// cache.expire_group("", "products").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn expire(&self, uri: &str) -> Result<(), InvalidationError> {
+        let (authority, uri) = self.key_of(uri)?;
+        self.expire_key(&authority, uri.path()).await
+    }
+
+    /// Makes a resource stale by the authority and path of its cache key: to
+    /// [`expire`](Self::expire) what [`invalidate_key`](Self::invalidate_key) is to
+    /// [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_key(&self, authority: &str, path: &str) -> Result<(), InvalidationError> {
+        let target = InvalidationTarget::Resource(self.state.resource(authority, path));
+        let span = tracing::error_span!("expiration", authority, path);
+        let expired = self.state.expire(target).instrument(span).await;
+        Ok(expired.map_err(Kind::Backend)?)
+    }
+
+    /// Makes all stored members of a group stale. The group is named as in
+    /// [`invalidate_group`](Self::invalidate_group), and stale means what it does in
+    /// [`expire`](Self::expire).
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
+        let target = InvalidationTarget::Group(self.state.group(authority, name));
+        let span = tracing::error_span!("expiration", authority, group = name);
+        self.state.expire(target).instrument(span).await
+    }
+
+    /// Makes everything stale that the backend holds, including responses of other layers and
+    /// scopes. Stale means what it does in [`expire`](Self::expire).
+    ///
+    /// A [`MemoryBackend`](crate::backend::MemoryBackend) takes time proportional to the number of
+    /// its responses. A backend that cannot make everything stale at once clears instead.
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_all(&self) -> Result<(), BackendError> {
+        self.state.expire_all().await
     }
 
     /// Invalidates everything the backend holds, including responses of other layers and scopes. In

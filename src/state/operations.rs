@@ -84,6 +84,34 @@ impl<B: Backend> LayerState<B> {
         }
     }
 
+    /// Makes what is stored of a target stale. An error means that the backend did not acknowledge
+    /// it; it is counted and logged here.
+    pub(crate) async fn expire(&self, target: InvalidationTarget) -> Result<(), BackendError> {
+        let backend = &self.shared.store.backend;
+        let expired = backend.expire(&[target], self.now()).await;
+        self.record_expiration(Operation::Invalidation, &expired);
+        tracing::debug!(?target, is_acknowledged = expired.is_ok(), "expired");
+        expired
+    }
+
+    /// Makes everything stale. An error means that the backend did not acknowledge it.
+    pub(crate) async fn expire_all(&self) -> Result<(), BackendError> {
+        let expired = self.shared.store.backend.expire_all(self.now()).await;
+        self.record_expiration(Operation::Clear, &expired);
+        tracing::info!(is_acknowledged = expired.is_ok(), "expired everything");
+        expired
+    }
+
+    fn record_expiration(&self, operation: Operation, expired: &Result<(), BackendError>) {
+        match expired {
+            Ok(()) => self.count(Event::Invalidation),
+            Err(error) => {
+                self.count(Event::InvalidationFailed);
+                self.backend_failed(operation, error);
+            }
+        }
+    }
+
     /// Invalidates everything. An error means that the backend did not acknowledge it.
     pub(crate) async fn clear(&self) -> Result<(), BackendError> {
         let result = self.shared.store.backend.clear().await;

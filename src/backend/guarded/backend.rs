@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::attempt::TimeLimit;
 use super::counts::count;
-use super::undelivered::DeliveryTarget;
+use super::delivery::PendingDelivery;
+use super::undelivered::{DeliveryMode, DeliveryTarget};
 use super::{Guarded, GuardedFence};
 use crate::backend::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
@@ -25,6 +26,22 @@ const MAX_GRACE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Returns when a period ends that begins now.
 fn end_of_grace(grace: Duration) -> Option<Instant> {
     Instant::now().checked_add(grace.min(MAX_GRACE))
+}
+
+fn remove_until(grace_until: Option<Instant>) -> DeliveryMode {
+    DeliveryMode::Remove { grace_until }
+}
+
+impl<B: Backend> Guarded<B> {
+    fn record_all(
+        &self,
+        targets: &[InvalidationTarget],
+        mode: DeliveryMode,
+    ) -> Vec<PendingDelivery<B>> {
+        let record =
+            |target: &InvalidationTarget| self.0.record_as(DeliveryTarget::One(*target), mode);
+        targets.iter().map(record).collect()
+    }
 }
 
 impl<B: Backend> Backend for Guarded<B> {
@@ -204,10 +221,8 @@ impl<B: Backend> Backend for Guarded<B> {
         target: &InvalidationTarget,
         grace: Duration,
     ) -> Result<GraceScope, BackendError> {
-        let until = end_of_grace(grace);
-        let delivery = self
-            .0
-            .record_with_grace(DeliveryTarget::One(*target), until);
+        let mode = remove_until(end_of_grace(grace));
+        let delivery = self.0.record_as(DeliveryTarget::One(*target), mode);
         let invalidation = self.0.backend.invalidate_unknown(target, grace);
         self.0.deliver(delivery, 0, invalidation).await
     }
@@ -217,14 +232,27 @@ impl<B: Backend> Backend for Guarded<B> {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> Result<(), BackendError> {
-        let until = grace.and_then(end_of_grace);
-        let record = |target: &InvalidationTarget| {
-            self.0
-                .record_with_grace(DeliveryTarget::One(*target), until)
-        };
-        let deliveries: Vec<_> = targets.iter().map(record).collect();
+        let deliveries = self.record_all(targets, remove_until(grace.and_then(end_of_grace)));
         let invalidation = self.0.backend.invalidate_many(targets, grace);
         self.0.deliver_all(deliveries, 0, invalidation).await
+    }
+
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        let deliveries = self.record_all(targets, DeliveryMode::Expire(now));
+        let expiration = self.0.backend.expire(targets, now);
+        self.0.deliver_all(deliveries, 0, expiration).await
+    }
+
+    /// Everything is cleared later if it is not acknowledged.
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        let mode = DeliveryMode::Expire(now);
+        let delivery = self.0.record_as(DeliveryTarget::Everything, mode);
+        let expiration = self.0.backend.expire_all(now);
+        self.0.deliver(delivery, 0, expiration).await
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

@@ -3,13 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::attempt::TimeLimit;
 use super::counts::count;
 use super::error::GuardError;
 use super::guard::Guard;
-use super::undelivered::DeliveryTarget;
+use super::undelivered::{DeliveryMode, DeliveryTarget};
 use crate::backend::{Backend, BackendError};
 use crate::timeout::with_timeout;
 
@@ -21,28 +19,28 @@ pub(super) struct PendingDelivery<B: Backend> {
     guard: Arc<Guard<B>>,
     target: DeliveryTarget,
     started: u64,
-    /// Until when nothing of the target may be stored.
-    grace_until: Option<Instant>,
+    mode: DeliveryMode,
     is_acknowledged: bool,
 }
 
 impl<B: Backend> Guard<B> {
     /// Records that an invalidation is in progress.
     pub(super) fn record(self: &Arc<Self>, target: DeliveryTarget) -> PendingDelivery<B> {
-        self.record_with_grace(target, None)
+        self.record_as(target, DeliveryMode::REMOVE)
     }
 
-    /// Records that an invalidation is in progress, after which nothing may be stored for a while.
-    pub(super) fn record_with_grace(
+    /// Records that an invalidation is in progress: one that makes stale, or after which nothing
+    /// may be stored for a while.
+    pub(super) fn record_as(
         self: &Arc<Self>,
         target: DeliveryTarget,
-        grace_until: Option<Instant>,
+        mode: DeliveryMode,
     ) -> PendingDelivery<B> {
         PendingDelivery {
             started: self.undelivered.start_delivery(),
             guard: self.clone(),
             target,
-            grace_until,
+            mode,
             is_acknowledged: false,
         }
     }
@@ -82,9 +80,9 @@ impl<B: Backend> Drop for PendingDelivery<B> {
     fn drop(&mut self) {
         let undelivered = &self.guard.undelivered;
         let is_any_left = if self.is_acknowledged {
-            undelivered.settle(self.target, self.started, self.grace_until)
+            undelivered.settle(self.target, self.started, self.mode)
         } else {
-            undelivered.add(self.target, self.grace_until);
+            undelivered.add(self.target, self.mode);
             true
         };
         if is_any_left {

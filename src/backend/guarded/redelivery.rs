@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::attempt::TimeLimit;
 use super::guard::Guard;
-use super::undelivered::DeliveryBatch;
+use super::undelivered::{DeliveryBatch, DeliveryMode};
 use crate::backend::{Backend, BackendError};
 use crate::timeout::{sleep, with_timeout};
 
@@ -90,15 +90,15 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Invalidates targets; for the rest of the time until their period ends, the backend stores
+    /// Makes targets stale, or removes them; for the rest of the time until their period ends, the backend stores
     /// nothing of them.
     async fn invalidate_batch(&self, batch: &DeliveryBatch) -> Result<(), BackendError> {
-        let DeliveryBatch::Targets {
-            targets,
-            grace_until,
-        } = batch
-        else {
+        let DeliveryBatch::Targets { targets, mode } = batch else {
             return self.backend.clear().await;
+        };
+        let grace_until = match mode {
+            DeliveryMode::Remove { grace_until } => grace_until,
+            DeliveryMode::Expire(at) => return self.backend.expire(targets, *at).await,
         };
         let grace = grace_until.map(|until| until.saturating_duration_since(Instant::now()));
         let grace = grace.filter(|grace| !grace.is_zero());

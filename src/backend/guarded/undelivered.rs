@@ -4,6 +4,9 @@
 //! settles the additions before its start. A later addition may belong to a write that came after
 //! the backend had handled the delivery.
 //!
+//! An invalidation that removes takes the place of one that makes stale, never the other way round;
+//! only a delivery that removes settles it.
+//!
 //! Targets are delivered in the order of a queue. After a failed delivery its targets are the last
 //! ones: a target that the backend refuses delays no other.
 
@@ -15,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::backend::{Group, InvalidationTarget};
 use crate::key::Resource;
+use crate::semantics::moment::Moment;
 
 /// The invalidations still to be delivered. Beyond the limit, everything is to be cleared instead.
 #[derive(Debug)]
@@ -45,16 +49,71 @@ struct Addition {
     number: u64,
     /// The place in the queue: the number of the first addition or of the last failed delivery.
     queued: u64,
-    /// Until when nothing of the target may be stored, after a write that may still be committed.
-    grace_until: Option<Instant>,
+    mode: DeliveryMode,
+}
+
+/// The change that a delivery makes to its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeliveryMode {
+    Remove {
+        /// Until when nothing of the target may be stored, after a write that may still be
+        /// committed.
+        grace_until: Option<Instant>,
+    },
+    /// To make it stale, as of this moment.
+    Expire(Moment),
+}
+
+impl DeliveryMode {
+    pub(super) const REMOVE: Self = Self::Remove { grace_until: None };
+
+    /// Returns the one change that does both.
+    fn and(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (Self::Remove { grace_until: a }, Self::Remove { grace_until: b }) => Self::Remove {
+                grace_until: a.max(b),
+            },
+            (Self::Expire(_), removal @ Self::Remove { .. }) => removal,
+            (removal @ Self::Remove { .. }, Self::Expire(_)) => removal,
+            // Stale since the first one: a later one makes nothing last for longer.
+            (Self::Expire(later), Self::Expire(at)) => Self::Expire(earlier_of(at, later)),
+        }
+    }
+
+    /// Whether nothing may be stored of the target now.
+    fn has_period(self, now: Instant) -> bool {
+        matches!(self, Self::Remove { grace_until } if grace_until > Some(now))
+    }
+
+    /// Whether two targets can be delivered together.
+    fn is_like(self, other: Self, now: Instant) -> bool {
+        let is_removal = |mode| matches!(mode, Self::Remove { .. });
+        is_removal(self) == is_removal(other) && self.has_period(now) == other.has_period(now)
+    }
+
+    /// Whether a delivery in this mode settles a change that is due.
+    fn covers(self, due: Self) -> bool {
+        match (self, due) {
+            (_, Self::Expire(_)) => true,
+            (Self::Remove { grace_until }, Self::Remove { grace_until: due }) => {
+                grace_until >= due || due <= Some(Instant::now())
+            }
+            (Self::Expire(_), Self::Remove { .. }) => false,
+        }
+    }
+}
+
+fn earlier_of(a: Moment, b: Moment) -> Moment {
+    match a.monotonic() <= b.monotonic() {
+        true => a,
+        false => b,
+    }
 }
 
 impl Addition {
-    /// Whether a delivery has settled it that started with the number `started`, and told the
-    /// backend to store nothing until `delivered`.
-    fn is_settled(&self, started: u64, delivered: Option<Instant>) -> bool {
-        let has_grace = |until| delivered >= Some(until) || until <= Instant::now();
-        self.number < started && self.grace_until.is_none_or(has_grace)
+    /// Whether a delivery has settled it that started with the number `started`.
+    fn is_settled(&self, started: u64, delivered: DeliveryMode) -> bool {
+        self.number < started && delivered.covers(self.mode)
     }
 }
 
@@ -70,8 +129,7 @@ pub(super) enum DeliveryTarget {
 pub(super) enum DeliveryBatch {
     Targets {
         targets: Vec<InvalidationTarget>,
-        /// Until when nothing of them may be stored.
-        grace_until: Option<Instant>,
+        mode: DeliveryMode,
     },
     Everything,
 }
@@ -166,9 +224,8 @@ impl Undelivered {
         pending.sequence
     }
 
-    /// Adds an invalidation that was not acknowledged. After a write that may still be committed,
-    /// nothing of the target may be stored until `grace_until`.
-    pub(super) fn add(&self, target: DeliveryTarget, grace_until: Option<Instant>) {
+    /// Adds an invalidation that was not acknowledged. All targets together are always removed.
+    pub(super) fn add(&self, target: DeliveryTarget, mode: DeliveryMode) {
         let mut pending = self.pending();
         pending.sequence += 1;
         let number = pending.sequence;
@@ -179,7 +236,7 @@ impl Undelivered {
             pending.everything = Some(number);
         }
         if let DeliveryTarget::One(target) = target {
-            pending.insert(target, number, grace_until);
+            pending.insert(target, number, mode);
         }
         if pending.everything.is_none() && pending.targets.len() > self.limit {
             pending.everything = Some(number);
@@ -194,20 +251,17 @@ impl Undelivered {
         self.has_any.store(true, Ordering::Release);
     }
 
-    /// Settles the additions before the start of a delivery that the backend has acknowledged, and
-    /// that told it to store nothing until `grace_until`. Returns whether any are left.
-    pub(super) fn settle(
-        &self,
-        target: DeliveryTarget,
-        started: u64,
-        grace_until: Option<Instant>,
-    ) -> bool {
+    /// Settles the additions before the start of a delivery that the backend has acknowledged.
+    /// Returns whether any are left.
+    pub(super) fn settle(&self, target: DeliveryTarget, started: u64, mode: DeliveryMode) -> bool {
         let mut pending = self.pending();
         let before = (pending.everything, pending.targets.len());
-        let is_settled = |addition: &Addition| addition.is_settled(started, grace_until);
+        let is_settled = |addition: &Addition| addition.is_settled(started, mode);
         match target {
             DeliveryTarget::Everything => {
-                pending.everything = pending.everything.filter(|number| *number >= started);
+                let is_covered = mode.covers(DeliveryMode::REMOVE);
+                let is_left = |number: &u64| *number >= started || !is_covered;
+                pending.everything = pending.everything.filter(is_left);
                 pending.targets.retain(|_, addition| !is_settled(addition));
             }
             DeliveryTarget::One(target) => {
@@ -231,41 +285,37 @@ impl Undelivered {
             return Some(DeliveryBatch::Everything);
         }
         let now = Instant::now();
-        let has_period = |addition: &Addition| addition.grace_until > Some(now);
         let additions = pending.targets.values();
-        let with_period = has_period(additions.min_by_key(|addition| addition.queued)?);
-        // Those with a period go together, for the longest of their periods.
-        let is_alike = |addition: &Addition| has_period(addition) == with_period;
+        let first = additions.min_by_key(|addition| addition.queued)?.mode;
+        // Removals with a period go together, for the longest of their periods.
+        let is_alike = |addition: &Addition| addition.mode.is_like(first, now);
         let alike = pending
             .targets
             .values()
             .filter(|addition| is_alike(addition));
         let last = nth_smallest(alike.map(|addition| addition.queued), max.max(1));
-        let (mut targets, mut grace_until) = (Vec::new(), None);
+        let (mut targets, mut mode) = (Vec::new(), first);
         for (target, addition) in &pending.targets {
             if is_alike(addition) && addition.queued <= last {
                 targets.push(*target);
-                grace_until = grace_until.max(addition.grace_until);
+                mode = mode.and(addition.mode);
             }
         }
-        Some(DeliveryBatch::Targets {
-            targets,
-            grace_until: grace_until.filter(|_| with_period),
-        })
+        if !mode.has_period(now) && matches!(mode, DeliveryMode::Remove { .. }) {
+            mode = DeliveryMode::REMOVE;
+        }
+        Some(DeliveryBatch::Targets { targets, mode })
     }
 
     /// Settles what a delivery has covered, as [`settle`](Self::settle).
     pub(super) fn settle_batch(&self, batch: &DeliveryBatch, started: u64) {
         match batch {
             DeliveryBatch::Everything => {
-                self.settle(DeliveryTarget::Everything, started, None);
+                self.settle(DeliveryTarget::Everything, started, DeliveryMode::REMOVE);
             }
-            DeliveryBatch::Targets {
-                targets,
-                grace_until,
-            } => {
+            DeliveryBatch::Targets { targets, mode } => {
                 for target in targets {
-                    self.settle(DeliveryTarget::One(*target), started, *grace_until);
+                    self.settle(DeliveryTarget::One(*target), started, *mode);
                 }
             }
         }
@@ -295,13 +345,12 @@ impl Undelivered {
 
 impl PendingTargets {
     /// Adds a target. A period in which nothing of it may be stored is kept until its end.
-    fn insert(&mut self, target: InvalidationTarget, number: u64, grace_until: Option<Instant>) {
+    fn insert(&mut self, target: InvalidationTarget, number: u64, mode: DeliveryMode) {
         let before = self.targets.get(&target);
-        let grace_until = grace_until.max(before.and_then(|before| before.grace_until));
         let addition = Addition {
             number,
             queued: before.map_or(number, |before| before.queued),
-            grace_until,
+            mode: before.map_or(mode, |before| mode.and(before.mode)),
         };
         self.targets.insert(target, addition);
     }
@@ -310,8 +359,8 @@ impl PendingTargets {
     /// stored, and all if there are more than `limit`.
     fn keep_periods(&mut self, limit: usize) {
         let now = Instant::now();
-        let has_period = |addition: &Addition| addition.grace_until > Some(now);
-        self.targets.retain(|_, addition| has_period(addition));
+        self.targets
+            .retain(|_, addition| addition.mode.has_period(now));
         if self.targets.len() > limit {
             tracing::error!(
                 limit,
@@ -358,11 +407,15 @@ mod tests {
         DeliveryTarget::One(InvalidationTarget::Resource(resource(path)))
     }
 
+    fn until(grace_until: Option<Instant>) -> DeliveryMode {
+        DeliveryMode::Remove { grace_until }
+    }
+
     fn batch(paths: &[&str], grace_until: Option<Instant>) -> DeliveryBatch {
         let target = |path: &&str| InvalidationTarget::Resource(resource(path));
         DeliveryBatch::Targets {
             targets: paths.iter().map(target).collect(),
-            grace_until,
+            mode: until(grace_until),
         }
     }
 
@@ -373,17 +426,17 @@ mod tests {
     #[test]
     fn a_delivery_settles_what_was_added_before_it_started() {
         let (log, a) = (Undelivered::new(8), resource("/a"));
-        log.add(one("/a"), None);
+        log.add(one("/a"), DeliveryMode::REMOVE);
         let started = log.start_delivery();
-        log.add(one("/a"), None);
-        log.settle(one("/a"), started, None);
+        log.add(one("/a"), DeliveryMode::REMOVE);
+        log.settle(one("/a"), started, DeliveryMode::REMOVE);
         assert!(
             log.has_resource(&a),
             "a write failed after the delivery started"
         );
         assert!(!log.has_resource(&resource("/b")));
         let started = log.start_delivery();
-        log.settle(one("/a"), started, None);
+        log.settle(one("/a"), started, DeliveryMode::REMOVE);
         assert!(!log.has_resource(&a) && log.is_empty());
     }
 
@@ -392,7 +445,7 @@ mod tests {
     fn more_than_the_limit_clears_everything() {
         let log = Undelivered::new(2);
         for path in ["/a", "/b", "/c"] {
-            log.add(one(path), None);
+            log.add(one(path), DeliveryMode::REMOVE);
         }
         assert!(log.has_resource(&resource("/never seen")));
         assert_eq!(
@@ -400,12 +453,12 @@ mod tests {
             (Some(DeliveryBatch::Everything), (0, true))
         );
         let started = log.start_delivery();
-        log.settle(one("/a"), started, None);
+        log.settle(one("/a"), started, DeliveryMode::REMOVE);
         assert!(
             log.has_resource(&resource("/a")),
             "the delivery of one target does not settle everything"
         );
-        log.settle(DeliveryTarget::Everything, started, None);
+        log.settle(DeliveryTarget::Everything, started, DeliveryMode::REMOVE);
         assert!(log.is_empty());
     }
 
@@ -416,19 +469,19 @@ mod tests {
         let [a, b] = [1, 2].map(Group::from_digest);
         let log = Undelivered::new(8);
         let before = log.snapshot();
-        log.add(group(a), None);
+        log.add(group(a), DeliveryMode::REMOVE);
         assert!(log.may_be_outdated(&[b, a], before), "it is undelivered");
         assert!(!log.may_be_outdated(&[b], before) && !log.may_be_outdated(&[], before));
         assert!(log.snapshot().groups_added > before.groups_added);
         let undelivered = log.snapshot();
         let started = log.start_delivery();
-        log.settle(group(a), started, None);
+        log.settle(group(a), started, DeliveryMode::REMOVE);
         assert!(
             log.may_be_outdated(&[a], undelivered),
             "it was undelivered when the lookup started"
         );
         let since = log.snapshot();
-        log.settle(group(a), log.start_delivery(), None);
+        log.settle(group(a), log.start_delivery(), DeliveryMode::REMOVE);
         assert!(
             !log.may_be_outdated(&[a], since),
             "there was nothing to settle"
@@ -445,14 +498,14 @@ mod tests {
         let [soon, late] = [10, 600].map(|seconds| now + std::time::Duration::from_secs(seconds));
         let path = |number: usize| format!("/{number}");
         for number in 0..30 {
-            let until = [None, Some(now), Some(soon), Some(late)][number % 4];
-            log.add(one(&path(number)), until);
+            let end = [None, Some(now), Some(soon), Some(late)][number % 4];
+            log.add(one(&path(number)), until(end));
         }
         let mut sizes = Vec::new();
         while let Some(next) = log.next(10) {
             let DeliveryBatch::Targets {
                 targets,
-                grace_until,
+                mode: DeliveryMode::Remove { grace_until },
             } = &next
             else {
                 panic!("{next:?}");
@@ -484,7 +537,7 @@ mod tests {
     fn the_targets_of_a_failed_delivery_are_the_last() {
         let log = Undelivered::new(64);
         for path in ["/a", "/b", "/c", "/d"] {
-            log.add(one(path), None);
+            log.add(one(path), DeliveryMode::REMOVE);
         }
         let next = |max| match log.next(max) {
             Some(DeliveryBatch::Targets { mut targets, .. }) => {
@@ -502,10 +555,10 @@ mod tests {
         assert_eq!(next(2), "/a/b");
         log.put_off(&batch(&["/a", "/b"], None));
         assert_eq!(next(3), "/a/c/d");
-        log.add(one("/d"), None);
+        log.add(one("/d"), DeliveryMode::REMOVE);
         log.put_off(&batch(&["/c"], None));
         assert_eq!([next(1), next(2)], ["/d", "/a/d"]);
-        log.settle(one("/d"), log.start_delivery(), None);
+        log.settle(one("/d"), log.start_delivery(), DeliveryMode::REMOVE);
         assert_eq!([next(1), next(2), next(8)], ["/a", "/a/b", "/a/b/c"]);
     }
 
@@ -513,16 +566,16 @@ mod tests {
     #[test]
     fn resources_and_groups_are_bounded_together() {
         let log = Undelivered::new(2);
-        log.add(one("/a"), None);
-        log.add(group(Group::from_digest(1)), None);
+        log.add(one("/a"), DeliveryMode::REMOVE);
+        log.add(group(Group::from_digest(1)), DeliveryMode::REMOVE);
         assert_eq!(log.count(), (2, false));
         let undelivered = log.snapshot();
-        log.add(group(Group::from_digest(2)), None);
+        log.add(group(Group::from_digest(2)), DeliveryMode::REMOVE);
         assert_eq!(log.count(), (0, true));
         let other = [Group::from_digest(3)];
         assert!(log.has_group(&other) && log.has_resource(&resource("/b")));
         let started = log.start_delivery();
-        log.settle(DeliveryTarget::Everything, started, None);
+        log.settle(DeliveryTarget::Everything, started, DeliveryMode::REMOVE);
         assert!(
             log.may_be_outdated(&other, undelivered)
                 && !log.may_be_outdated(&other, log.snapshot())
@@ -537,28 +590,74 @@ mod tests {
         let now = Instant::now();
         let in_seconds = |seconds| Some(now + std::time::Duration::from_secs(seconds));
         let end = in_seconds(600);
-        log.add(one("/a"), end);
-        log.add(one("/a"), None);
+        log.add(one("/a"), until(end));
+        log.add(one("/a"), DeliveryMode::REMOVE);
         assert_eq!(log.next(8), Some(batch(&["/a"], end)));
         for shorter in [None, in_seconds(599)] {
-            let is_any_left = log.settle(one("/a"), log.start_delivery(), shorter);
+            let is_any_left = log.settle(one("/a"), log.start_delivery(), until(shorter));
             assert!(is_any_left && log.has_resource(&resource("/a")));
         }
         // A clear removes everything, and has no period.
-        log.add(DeliveryTarget::Everything, None);
+        log.add(DeliveryTarget::Everything, DeliveryMode::REMOVE);
         assert_eq!(log.next(8), Some(DeliveryBatch::Everything));
-        log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
+        log.settle(
+            DeliveryTarget::Everything,
+            log.start_delivery(),
+            DeliveryMode::REMOVE,
+        );
         assert_eq!(log.next(8), Some(batch(&["/a"], end)));
         // So does a clear because of too many others.
-        log.add(one("/b"), None);
-        log.add(one("/c"), None);
+        log.add(one("/b"), DeliveryMode::REMOVE);
+        log.add(one("/c"), DeliveryMode::REMOVE);
         assert_eq!(log.count(), (1, true));
-        log.settle(DeliveryTarget::Everything, log.start_delivery(), None);
+        log.settle(
+            DeliveryTarget::Everything,
+            log.start_delivery(),
+            DeliveryMode::REMOVE,
+        );
         assert_eq!(log.next(8), Some(batch(&["/a"], end)));
-        assert!(!log.settle(one("/a"), log.start_delivery(), end));
+        assert!(!log.settle(one("/a"), log.start_delivery(), until(end)));
         // A period that has ended needs no delivery of its own.
-        log.add(one("/a"), Some(now));
-        assert!(!log.settle(one("/a"), log.start_delivery(), None));
+        log.add(one("/a"), until(Some(now)));
+        assert!(!log.settle(one("/a"), log.start_delivery(), DeliveryMode::REMOVE));
+    }
+
+    /// A target that is due to be removed is never made stale instead; each kind is delivered alone.
+    #[test]
+    fn a_removal_takes_the_place_of_an_expiration() {
+        let at = |seconds| {
+            let monotonic = std::time::Duration::from_secs(seconds);
+            Moment::new(monotonic, std::time::SystemTime::UNIX_EPOCH)
+        };
+        let expire = |seconds| DeliveryMode::Expire(at(seconds));
+        let log = Undelivered::new(8);
+        log.add(one("/a"), expire(7));
+        log.add(one("/a"), expire(9));
+        let stale = |targets: &[&str], mode| match batch(targets, None) {
+            DeliveryBatch::Targets { targets, .. } => DeliveryBatch::Targets { targets, mode },
+            DeliveryBatch::Everything => unreachable!("a batch of targets"),
+        };
+        assert_eq!(log.next(8), Some(stale(&["/a"], expire(7))), "the first");
+        assert!(log.has_resource(&resource("/a")), "nothing of it is read");
+        log.add(one("/a"), DeliveryMode::REMOVE);
+        log.add(one("/a"), expire(10));
+        assert_eq!(log.next(8), Some(batch(&["/a"], None)), "a removal stays");
+        log.add(one("/b"), expire(11));
+        let started = log.start_delivery();
+        for target in [one("/a"), one("/b"), DeliveryTarget::Everything] {
+            log.settle(target, started, expire(12));
+        }
+        assert_eq!(log.count(), (1, false), "it settles no removal");
+        log.add(one("/b"), expire(13));
+        log.settle(one("/b"), log.start_delivery(), DeliveryMode::REMOVE);
+        assert_eq!(log.next(8), Some(batch(&["/a"], None)));
+        log.add(DeliveryTarget::Everything, expire(14));
+        log.settle(DeliveryTarget::Everything, log.start_delivery(), expire(14));
+        assert_eq!(
+            log.next(8),
+            Some(DeliveryBatch::Everything),
+            "a clear stays"
+        );
     }
 
     /// The memory that an outage takes is bounded, with periods too.
@@ -567,10 +666,10 @@ mod tests {
         let log = Undelivered::new(2);
         let end = Some(Instant::now() + std::time::Duration::from_secs(600));
         for path in ["/a", "/b", "/c"] {
-            log.add(one(path), end);
+            log.add(one(path), until(end));
         }
         assert_eq!(log.count(), (0, true));
-        log.add(one("/d"), end);
+        log.add(one("/d"), until(end));
         assert_eq!(log.count(), (1, true));
     }
 }

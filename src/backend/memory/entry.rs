@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use super::expirations::Expirations;
 use super::fence::MemoryFence;
 use super::variants::StoredVariants;
 use crate::backend::{StoredResponse, VaryRule};
@@ -33,6 +34,11 @@ impl Slot {
         Self(resource.digest() as u64)
     }
 
+    /// The slot of what the resource's [`Expirations`] are kept in.
+    pub(super) const fn expirations(resource: &Resource) -> Self {
+        Self(Self::head(resource).0.rotate_left(29) ^ 0x6a09_e667_f3bc_c908)
+    }
+
     /// The slot of a response that is not in the head.
     pub(super) const fn own(key: &CacheKey) -> Self {
         // All are independent digests or zero: rotating keeps equal ones from cancelling each other
@@ -49,6 +55,11 @@ impl Slot {
 pub(super) struct Tag(u64);
 
 impl Tag {
+    /// The tag of a resource's [`Expirations`].
+    pub(super) const fn of_expirations(resource: &Resource) -> Self {
+        Self((resource.digest() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
     #[inline]
     pub(super) const fn new(key: &CacheKey) -> Self {
         // Odd factors, so that the selector and the variant of one key, or of two, do not cancel
@@ -110,6 +121,8 @@ pub(super) enum EntryContent {
     Response(Arc<StoredResponse>, ShortFence),
     /// The rule of the responses under a primary key, and their list.
     Rule(Arc<StoredRule>),
+    /// The tokens that the head of a resource had before its responses were made stale.
+    Expirations(Arc<Expirations>),
     /// Nothing, in a head whose response was removed.
     Free,
 }
@@ -150,7 +163,7 @@ impl EntryContent {
     pub(super) fn rule(&self) -> Option<&Arc<StoredRule>> {
         match self {
             Self::Rule(stored) => Some(stored),
-            Self::Response(..) | Self::Free => None,
+            Self::Response(..) | Self::Expirations(_) | Self::Free => None,
         }
     }
 
@@ -160,6 +173,7 @@ impl EntryContent {
             Self::Rule(stored) => {
                 size_of::<StoredRule>() + stored.rule.weight() + stored.variants.weight()
             }
+            Self::Expirations(expirations) => expirations.weight(),
             Self::Free => 0,
         }
     }
@@ -169,7 +183,7 @@ impl EntryContent {
     fn useful_until(&self) -> Option<Duration> {
         match self {
             Self::Response(response, _) => response.freshness().useful_until(),
-            Self::Rule(..) | Self::Free => None,
+            Self::Rule(..) | Self::Expirations(_) | Self::Free => None,
         }
     }
 }
@@ -203,6 +217,11 @@ impl MemoryEntry {
             u32::try_from(whole).unwrap_or(u32::MAX)
         });
         std::mem::replace(&mut self.content, content)
+    }
+
+    /// Gives the record of a resource another token.
+    pub(super) fn set_token(&mut self, token: u64) {
+        self.token = ShortNumber::new(token);
     }
 
     /// Takes the place of the entry of the same slot that it replaces: gives the content of that.

@@ -52,10 +52,29 @@ struct FenceStripe(Mutex<LastInvalidations>);
 
 #[derive(Debug, Default)]
 struct LastInvalidations {
-    /// Resources by their slot in the map, each with its number, which are in ascending order.
-    remembered: Vec<(u64, u64)>,
-    /// The largest number of the others.
-    others: u64,
+    /// Resources by their slot in the map, each with its numbers; the last ones are in ascending
+    /// order.
+    remembered: Vec<(u64, LastNumbers)>,
+    /// The largest numbers of the others.
+    others: LastNumbers,
+}
+
+/// The numbers of the last invalidations of a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LastNumbers {
+    /// That of the last one of either kind: it has removed stored responses, or made them stale.
+    any: u64,
+    /// That of the last one that has removed them.
+    removal: u64,
+}
+
+impl LastNumbers {
+    const fn of_removal(number: u64) -> Self {
+        Self {
+            any: number,
+            removal: number,
+        }
+    }
 }
 
 /// What tells the resources of a stripe apart: the slot of a resource in the map. Resources of one
@@ -65,30 +84,58 @@ const fn slot_of(resource: &Resource) -> u64 {
 }
 
 impl LastInvalidations {
-    /// The number of the last invalidation that concerns a resource.
-    fn of(&self, resource: &Resource) -> u64 {
-        let is_same = |(slot, _): &&(u64, u64)| *slot == slot_of(resource);
+    /// The numbers of the last invalidations that concern a resource.
+    fn of(&self, resource: &Resource) -> LastNumbers {
+        let is_same = |(slot, _): &&(u64, LastNumbers)| *slot == slot_of(resource);
         let own = self.remembered.iter().find(is_same);
-        own.map_or(self.others, |(_, number)| *number)
+        own.map_or(self.others, |(_, numbers)| *numbers)
     }
 
-    /// Remembers an invalidation of a resource, whose number is the largest so far.
+    /// Remembers an invalidation that has removed a resource. Its number is the largest so far.
     fn note(&mut self, resource: &Resource, number: u64) {
+        self.note_as(resource, LastNumbers::of_removal(number));
+    }
+
+    /// Remembers an invalidation that has made a resource stale. Its number is the largest so far.
+    fn note_expiration(&mut self, resource: &Resource, number: u64) {
+        let removal = self.of(resource).removal;
+        self.note_as(
+            resource,
+            LastNumbers {
+                any: number,
+                removal,
+            },
+        );
+    }
+
+    fn note_as(&mut self, resource: &Resource, numbers: LastNumbers) {
         let slot = slot_of(resource);
         match self.remembered.iter().position(|(other, _)| *other == slot) {
             Some(earlier) => drop(self.remembered.remove(earlier)),
             None if self.remembered.len() == REMEMBERED => {
-                (_, self.others) = self.remembered.remove(0);
+                let (_, oldest) = self.remembered.remove(0);
+                self.others = LastNumbers {
+                    any: oldest.any,
+                    removal: oldest.removal.max(self.others.removal),
+                };
             }
             None => {}
         }
-        self.remembered.push((slot, number));
+        self.remembered.push((slot, numbers));
     }
 
-    /// Remembers an invalidation of all resources.
+    /// Remembers an invalidation that has removed all resources.
     fn note_all(&mut self, number: u64) {
         self.remembered.clear();
-        self.others = number;
+        self.others = LastNumbers::of_removal(number);
+    }
+
+    /// Remembers an invalidation that has made all resources stale.
+    fn note_expiration_of_all(&mut self, number: u64) {
+        let all = self.remembered.iter_mut().map(|(_, numbers)| numbers);
+        for numbers in all.chain([&mut self.others]) {
+            numbers.any = number;
+        }
     }
 }
 
@@ -112,7 +159,13 @@ impl Fences {
 
     /// Whether no invalidation since the fence was captured concerns this resource.
     pub(super) fn none_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
-        self.lock(resource).of(resource) <= fence.0
+        self.lock(resource).of(resource).any <= fence.0
+    }
+
+    /// Whether no invalidation since the fence was captured has removed this resource. It may have
+    /// been made stale.
+    pub(super) fn no_removal_since(&self, resource: &Resource, fence: MemoryFence) -> bool {
+        self.lock(resource).of(resource).removal <= fence.0
     }
 
     /// Runs a change if the fence holds. No invalidation of the resource happens meanwhile.
@@ -123,7 +176,7 @@ impl Fences {
         change: impl FnOnce() -> T,
     ) -> Option<T> {
         let last = self.lock(resource);
-        (last.of(resource) <= fence.0).then(change)
+        (last.of(resource).any <= fence.0).then(change)
     }
 
     /// Breaks all fences of the resource, then runs `remove`. No store happens in between.
@@ -131,6 +184,21 @@ impl Fences {
         let mut last = self.lock(resource);
         last.note(resource, self.count_up());
         remove()
+    }
+
+    /// Breaks all fences of the resource, then runs `make_stale`. No store happens in between.
+    pub(super) fn expire<T>(&self, resource: &Resource, make_stale: impl FnOnce() -> T) -> T {
+        let mut last = self.lock(resource);
+        last.note_expiration(resource, self.count_up());
+        make_stale()
+    }
+
+    /// Breaks all fences, then runs `make_stale`.
+    pub(super) fn expire_all<T>(&self, make_stale: impl FnOnce() -> T) -> T {
+        for stripe in &self.stripes {
+            stripe.lock().note_expiration_of_all(self.count_up());
+        }
+        make_stale()
     }
 
     /// Breaks all fences of the resource, then runs `replace` with whether `fence` held until now.
@@ -142,7 +210,7 @@ impl Fences {
         replace: impl FnOnce(bool) -> T,
     ) -> T {
         let mut last = self.lock(resource);
-        let holds = last.of(resource) <= fence.0;
+        let holds = last.of(resource).any <= fence.0;
         last.note(resource, self.count_up());
         replace(holds)
     }
@@ -183,7 +251,7 @@ mod tests {
         let key = |n: usize| CacheKey::for_path(&format!("/{n}"));
         let mut last = LastInvalidations::default();
         let all_of = |last: &LastInvalidations, count: usize| -> Vec<u64> {
-            (0..count).map(|n| last.of(key(n).resource())).collect()
+            (0..count).map(|n| last.of(key(n).resource()).any).collect()
         };
         assert_eq!(all_of(&last, 2), [0, 0]);
         last.note(key(0).resource(), 1);
@@ -196,12 +264,39 @@ mod tests {
         assert_eq!(all_of(&last, 3), [3, 2, 4], "as many as are remembered");
         last.note(key(100).resource(), 100);
         assert_eq!(all_of(&last, 3), [3, 2, 4], "1 is forgotten");
-        assert_eq!(last.of(key(101).resource()), 2, "others have its number");
+        assert_eq!(
+            last.of(key(101).resource()).any,
+            2,
+            "others have its number"
+        );
         last.note(key(1).resource(), 101);
         assert_eq!(all_of(&last, 3), [3, 101, 4], "0 is forgotten");
         last.note_all(102);
         assert_eq!(all_of(&last, 3), [102; 3]);
         last.note(key(1).resource(), 103);
         assert_eq!(all_of(&last, 3), [102, 103, 102]);
+    }
+
+    /// An invalidation that makes stale breaks fences, and leaves the number of the last removal.
+    #[test]
+    fn an_expiration_is_no_removal() {
+        let key = |n: usize| CacheKey::for_path(&format!("/{n}"));
+        let numbers = |any, removal| LastNumbers { any, removal };
+        let mut last = LastInvalidations::default();
+        last.note(key(0).resource(), 1);
+        last.note_expiration(key(0).resource(), 2);
+        last.note_expiration(key(1).resource(), 3);
+        assert_eq!(last.of(key(0).resource()), numbers(2, 1));
+        assert_eq!(last.of(key(1).resource()), numbers(3, 0));
+        for n in 2..REMEMBERED + 2 {
+            last.note_expiration(key(n).resource(), n as u64 + 2);
+        }
+        assert_eq!(last.of(key(0).resource()), numbers(3, 1), "both forgotten");
+        assert_eq!(last.of(key(100).resource()), numbers(3, 1));
+        last.note_expiration_of_all(50);
+        assert_eq!(last.of(key(0).resource()), numbers(50, 1));
+        assert_eq!(last.of(key(REMEMBERED).resource()), numbers(50, 0));
+        last.note_expiration(key(100).resource(), 51);
+        assert_eq!(last.of(key(100).resource()), numbers(51, 1));
     }
 }

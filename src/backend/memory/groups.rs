@@ -1,5 +1,8 @@
 //! The invalidations of groups (RFC 9875), compared when a member is looked up.
 //!
+//! An invalidation that makes members stale is noted with its moment, in a list that only lookups of
+//! older members read.
+//!
 //! Invalidations of groups are numbered together with those of resources, and each stripe remembers
 //! the number of the last invalidation of one of its groups. A response carries the fence of the
 //! fill that stored it; it is invalid once one of its groups has a larger number. There is no list
@@ -12,11 +15,14 @@
 //! load acquires what the count released, so the fill's call comes after the write that
 //! invalidated. Until the invalidation returns, either answer is right.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use super::expirations::MAX_EXPIRATIONS;
 use super::fence::{Fences, MemoryFence};
 use crate::backend::Group;
+use crate::semantics::moment::Moment;
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 /// 32 KiB of numbers. Few under loom, which creates all of them anew in every interleaving.
@@ -32,7 +38,29 @@ pub(super) struct GroupInvalidations {
     /// The number of the last invalidation of any group.
     newest: AtomicU64,
     /// Held while an invalidation takes its number and notes it.
-    noting: Mutex<()>,
+    noting: Mutex<StripeExpirations>,
+}
+
+/// The stripes whose last invalidation has made members stale.
+#[derive(Debug, Default)]
+struct StripeExpirations(HashMap<usize, GroupExpirations>);
+
+/// The invalidations of the groups of one stripe, the last of which has made members stale.
+#[derive(Debug)]
+struct GroupExpirations {
+    /// The number of the last invalidation that has removed members.
+    removal: u64,
+    /// Those that have made members stale, the last ones, in their order: number and moment.
+    expirations: VecDeque<(u64, Moment)>,
+}
+
+/// What has become of a member since it was stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum MemberState {
+    Current,
+    /// Made stale at this moment.
+    Expired(Moment),
+    Removed,
 }
 
 impl Default for GroupInvalidations {
@@ -40,7 +68,7 @@ impl Default for GroupInvalidations {
         Self {
             last: (0..GROUP_STRIPES).map(|_| AtomicU64::new(0)).collect(),
             newest: AtomicU64::new(0),
-            noting: Mutex::new(()),
+            noting: Mutex::default(),
         }
     }
 }
@@ -53,16 +81,24 @@ impl GroupInvalidations {
         groups.iter().all(is_older)
     }
 
-    /// As [`none_since`](Self::none_since), and no invalidation that has its number is missing: one
-    /// that is being noted is waited for.
+    /// What has become of a member of these groups since the fence of its fill was captured. No
+    /// invalidation that has its number is missing: one that is being noted is waited for.
     ///
     /// A lookup may read the number of an invalidation from the counter before it is noted here. It
     /// then has a fence that holds, beside a member that is invalid.
-    pub(super) fn none_numbered_since(&self, groups: &[Group], fence: MemoryFence) -> bool {
-        groups.is_empty() || {
-            let _noting = self.noting();
-            self.none_since(groups, fence)
+    pub(super) fn state_since(&self, groups: &[Group], fence: MemoryFence) -> MemberState {
+        if groups.is_empty() {
+            return MemberState::Current;
         }
+        let noted = self.noting();
+        let states = groups.iter().map(|group| {
+            let last = self.stripe(group).load(Ordering::Relaxed);
+            match last <= fence.number() {
+                true => MemberState::Current,
+                false => noted.state_since(stripe_of(group), fence.number()),
+            }
+        });
+        states.fold(MemberState::Current, MemberState::or_earlier)
     }
 
     /// Whether no group at all was invalidated after the fence was captured.
@@ -72,17 +108,74 @@ impl GroupInvalidations {
 
     /// Invalidates the members of a group that were stored under an earlier fence.
     pub(super) fn invalidate(&self, group: &Group, fences: &Fences) {
-        let _noting = self.noting();
+        let mut noted = self.noting();
+        noted.0.remove(&stripe_of(group));
+        self.note_last(group, fences.count_up());
+    }
+
+    /// Makes the members of a group stale that were stored under an earlier fence.
+    pub(super) fn expire(&self, group: &Group, now: Moment, fences: &Fences) {
+        let mut noted = self.noting();
+        let before = self.stripe(group).load(Ordering::Relaxed);
         let number = fences.count_up();
+        noted.add(stripe_of(group), before, (number, now));
+        self.note_last(group, number);
+    }
+
+    /// Notes a number as that of the last invalidation of a group. Runs with `noting` held.
+    fn note_last(&self, group: &Group, number: u64) {
         self.stripe(group).store(number, Ordering::Relaxed);
         self.newest.store(number, Ordering::Relaxed);
     }
 
-    fn noting(&self) -> MutexGuard<'_, ()> {
+    fn noting(&self) -> MutexGuard<'_, StripeExpirations> {
         self.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stripe(&self, group: &Group) -> &AtomicU64 {
-        &self.last[group.digest() as usize % GROUP_STRIPES]
+        &self.last[stripe_of(group)]
+    }
+}
+
+fn stripe_of(group: &Group) -> usize {
+    group.digest() as usize % GROUP_STRIPES
+}
+
+impl StripeExpirations {
+    /// Adds an invalidation that makes members stale. `before` is the number of the last one.
+    fn add(&mut self, stripe: usize, before: u64, (number, now): (u64, Moment)) {
+        let noted = self.0.entry(stripe).or_insert(GroupExpirations {
+            removal: before,
+            expirations: VecDeque::new(),
+        });
+        noted.expirations.push_back((number, now));
+        if noted.expirations.len() > MAX_EXPIRATIONS
+            && let Some((oldest, _)) = noted.expirations.pop_front()
+        {
+            noted.removal = oldest;
+        }
+    }
+
+    /// What has become of a member that is older than the last invalidation of its group.
+    fn state_since(&self, stripe: usize, since: u64) -> MemberState {
+        let Some(noted) = self.0.get(&stripe).filter(|noted| noted.removal <= since) else {
+            return MemberState::Removed;
+        };
+        let mut later = noted.expirations.iter().filter(|(n, _)| *n > since);
+        let first = later.next();
+        first.map_or(MemberState::Current, |(_, at)| MemberState::Expired(*at))
+    }
+}
+
+impl MemberState {
+    /// The state of a member of two groups.
+    fn or_earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Removed, _) | (_, Self::Removed) => Self::Removed,
+            (Self::Current, state) | (state, Self::Current) => state,
+            (Self::Expired(a), Self::Expired(b)) => {
+                Self::Expired(if a.monotonic() <= b.monotonic() { a } else { b })
+            }
+        }
     }
 }

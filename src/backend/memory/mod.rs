@@ -6,6 +6,7 @@
 //! slots            where a resource's responses lie      map       entries by slot; evicts them
 //! fence            invalidations of resources            groups    invalidations of groups
 //! variants         the variants under one key            evicted   what the map evicts
+//! expiry           makes responses stale                 expirations   tokens of stale responses
 //! ```
 //!
 //! The first response of a resource shares a slot, the *head*, with the *record* of the resource.
@@ -23,6 +24,8 @@
 mod builder;
 mod entry;
 mod evicted;
+mod expirations;
+mod expiry;
 mod fence;
 mod groups;
 mod map;
@@ -159,6 +162,27 @@ impl Backend for MemoryBackend {
             InvalidationTarget::Resource(resource) => self.0.invalidate(*resource),
             InvalidationTarget::Group(group) => self.0.groups.invalidate(group, &self.0.fences),
         }
+        Ok(())
+    }
+
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        for target in targets {
+            match target {
+                InvalidationTarget::Resource(resource) => self.0.expire(resource, now),
+                InvalidationTarget::Group(group) => {
+                    self.0.groups.expire(group, now, &self.0.fences);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        self.0.expire_all(now);
         Ok(())
     }
 

@@ -38,9 +38,14 @@ impl MemoryStore {
     /// The content of a key that is not in the head.
     #[inline(never)]
     fn other_content(&self, key: &CacheKey, tag: Tag, token: u64) -> Option<EntryContent> {
-        let is_valid = |entry: &MemoryEntry| entry.holds(tag) && entry.token() == token;
-        let read = |entry: &MemoryEntry| is_valid(entry).then(|| entry.content.clone());
-        self.entries.get(Slot::own(key), read)?
+        let read = |entry: &MemoryEntry| {
+            let holds = entry.holds(tag);
+            holds.then(|| (entry.token(), entry.content.clone()))
+        };
+        match self.entries.get(Slot::own(key), read)?? {
+            (own, content) if own == token => Some(content),
+            (own, content) => self.expired_content(key.resource(), (own, token), content),
+        }
     }
 
     /// The content of a key, valid or not. The map does not take this for a use of it.
@@ -105,7 +110,7 @@ impl MemoryStore {
             .unwrap_or(false)
     }
 
-    fn next_token(&self) -> u64 {
+    pub(super) fn next_token(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 

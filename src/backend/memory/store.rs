@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::entry::{EntryContent, ShortFence, StoredRule};
 use super::evicted::EvictedEntries;
 use super::fence::{Fences, MemoryFence};
-use super::groups::GroupInvalidations;
+use super::groups::{GroupInvalidations, MemberState};
 use super::map::EntryMap;
 use super::variants::StoredVariants;
 use crate::backend::{JoinDecision, Lookup, PutOutcome, StoredResponse, Usage, VaryRule};
@@ -56,7 +56,13 @@ impl MemoryStore {
                 Lookup::Found(response, fence)
             }
             Some(EntryContent::Rule(stored)) => Lookup::Varies(stored.rule.clone(), fence),
-            Some(EntryContent::Response(..) | EntryContent::Free) | None => Lookup::Miss(fence),
+            Some(EntryContent::Response(response, since)) => {
+                match self.older_member(response, since.get()) {
+                    Some(response) => Lookup::Found(response, fence),
+                    None => Lookup::Miss(fence),
+                }
+            }
+            Some(EntryContent::Expirations(_) | EntryContent::Free) | None => Lookup::Miss(fence),
         }
     }
 
@@ -69,11 +75,12 @@ impl MemoryStore {
         match self.stored_content(key) {
             Some(EntryContent::Response(stored, since)) => {
                 let since = since.get();
-                std::ptr::eq(&*stored, response)
-                    && self.fences.none_since(key.resource(), since)
-                    && self.groups.none_numbered_since(response.groups(), since)
+                (std::ptr::eq(&*stored, response)
+                    || self.is_expired_copy(key, &stored, (response, since)))
+                    && self.fences.no_removal_since(key.resource(), since)
+                    && self.groups.state_since(response.groups(), since) != MemberState::Removed
             }
-            Some(EntryContent::Rule(..) | EntryContent::Free) | None => false,
+            Some(_) | None => false,
         }
     }
 
@@ -258,7 +265,7 @@ impl MemoryStore {
 impl MemoryStore {
     /// Counts evicted entries. Of an evicted rule it removes the variants, which lookups cannot
     /// reach, and would find again under the next rule.
-    fn count_evicted(&self, mut evicted: EvictedEntries) {
+    pub(super) fn count_evicted(&self, mut evicted: EvictedEntries) {
         for variant in evicted.variants() {
             evicted.add(self.remove_entry(&variant));
         }

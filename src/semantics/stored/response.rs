@@ -269,7 +269,12 @@ impl StoredResponse {
     /// The windows in which it may be used stale, or validated, begin now.
     #[must_use]
     pub(crate) fn made_stale(&self, now: Moment) -> Option<Self> {
-        let age = self.age(now);
+        self.made_stale_at_age(self.age(now))
+    }
+
+    /// Returns the response as one whose lifetime ended at an age. `None` if it ends before.
+    #[must_use]
+    pub(crate) fn made_stale_at_age(&self, age: Duration) -> Option<Self> {
         if self.lifetime().is_some_and(|lifetime| lifetime <= age) {
             return None;
         }

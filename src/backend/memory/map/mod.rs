@@ -98,6 +98,39 @@ impl EntryMap {
         }
     }
 
+    /// Changes an entry where it is, if it is there. Makes no room, should it grow.
+    pub(super) fn change<T>(
+        &self,
+        slot: Slot,
+        change: impl FnOnce(&mut MemoryEntry) -> T,
+    ) -> Option<T> {
+        let mut room = self.room.lock();
+        let mut shard = self.shards.write(slot);
+        let entry = shard.get_mut(slot)?;
+        let before = entry.weight();
+        let changed = change(entry);
+        room.count_weight(entry.is_main(), before, entry.weight());
+        Some(changed)
+    }
+
+    /// Changes all entries where they are, the shards one after the other.
+    pub(super) fn change_all<T>(&self, mut change: impl FnMut(&mut MemoryEntry) -> T) {
+        for number in 0..self.shards.count() {
+            let mut room = self.room.lock();
+            let mut shard = self.shards.write_by_number(number);
+            let mut each = |entry: &mut MemoryEntry| {
+                let before = entry.weight();
+                let changed = change(entry);
+                room.count_weight(entry.is_main(), before, entry.weight());
+                changed
+            };
+            let changed: Vec<_> = shard.entries_mut().map(&mut each).collect();
+            drop((shard, room));
+            // Freed when the locks are released.
+            drop(changed);
+        }
+    }
+
     /// Removes the content of an entry if it is `due`. The entry stays if others depend on its
     /// token.
     pub(super) fn remove_content(

@@ -92,6 +92,11 @@ impl Shard {
         places.filter_map(|(place, entry)| Some((place, entry.as_ref()?)))
     }
 
+    /// All entries, to be changed.
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut MemoryEntry> {
+        self.places.iter_mut().flatten()
+    }
+
     /// The number of places.
     pub(super) fn places(&self) -> usize {
         self.places.len()

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue};
 
@@ -9,6 +10,8 @@ use super::{siblings, stored};
 use crate::backend::memory::MemoryFence;
 use crate::backend::{Backend, Group, Lookup, MemoryBackend, PutOutcome, StoredResponse};
 use crate::key::{CacheKey, DigestSeed};
+use crate::semantics::freshness::StoredTimes;
+use crate::semantics::moment::Moment;
 use crate::semantics::vary::{Vary, VarySelection};
 
 const RULES: [&str; 3] = ["", "accept-language", "accept-language, accept-encoding"];
@@ -49,7 +52,11 @@ struct History {
     /// The responses that may be found, by key, and the rule of each primary key.
     model: HashMap<CacheKey, Arc<StoredResponse>>,
     rules: HashMap<CacheKey, usize>,
+    /// When each of the responses in the model was made stale.
+    expired: HashMap<CacheKey, Moment>,
+    expires: bool,
     found: usize,
+    found_expired: usize,
 }
 
 impl History {
@@ -91,6 +98,25 @@ impl History {
                 self.model.retain(|key, _| key.primary() != primary);
             }
             self.model.insert(key, response);
+            self.expired.remove(&key);
+        }
+    }
+
+    /// Makes a resource, a group or everything stale.
+    fn expire(&mut self) {
+        let now = Duration::from_secs(self.now);
+        let now = Moment::new(now, SystemTime::UNIX_EPOCH + now);
+        let (group, store) = (Group::from_digest(1), &self.backend.0);
+        let which = self.numbers.below(3);
+        match which {
+            0 => store.expire(self.keys[0].resource(), now),
+            1 => store.groups.expire(&group, now, &store.fences),
+            _ => store.expire_all(now),
+        }
+        for (key, response) in &self.model {
+            if which != 1 || response.groups().contains(&group) {
+                self.expired.entry(*key).or_insert(now);
+            }
         }
     }
 
@@ -107,16 +133,29 @@ impl History {
             key = primary.variant_for(&self.backend.seed(), &rule, &request(language));
         }
         if let Lookup::Found(found, _) = self.backend.0.get(&key) {
+            let expired = self.expired.get(&key);
+            let is_expected = |expected: &Arc<StoredResponse>| match expired {
+                None => Arc::ptr_eq(expected, &found),
+                Some(_) => found.is_copy_of(expected),
+            };
             let expected = self.model.get(&key);
             assert!(
-                expected.is_some_and(|expected| Arc::ptr_eq(expected, &found)),
+                expected.is_some_and(is_expected),
                 "an outdated response: {key:?}"
             );
+            if let Some(at) = expired {
+                let is_stale = found.lifetime().is_some_and(|life| life <= found.age(*at));
+                assert!(is_stale, "a response that was made stale: {key:?}");
+                self.found_expired += 1;
+            }
             self.found += 1;
         }
     }
 
     fn step(&mut self) {
+        if self.expires && self.numbers.below(12) == 0 {
+            self.expire();
+        }
         match self.numbers.below(40) {
             0..12 => self.put(false),
             12 => self.put(true),
@@ -160,10 +199,11 @@ impl History {
 /// Promise: a response that was removed, invalidated or replaced is never found again.
 #[test]
 fn what_is_found_was_stored_last() {
-    let mut found = 0;
+    let (mut found, mut found_expired) = (0, 0);
     // In the last ones a rule is evicted by the put that stores it again, or a head by its rule.
     let evicting = [361, 841, 2640, 3080, 440, 2522, 4166, 4400, 4560, 5407];
-    for seed in (1..40_u64).chain(evicting) {
+    let seeds = (1..40_u64).chain(evicting).map(|seed| (seed, false));
+    for (seed, expires) in seeds.chain((41..80).map(|seed| (seed, true))) {
         let mut digest_seed = [0; 16];
         digest_seed[..8].copy_from_slice(&seed.to_le_bytes());
         let builder = MemoryBackend::builder()
@@ -180,12 +220,20 @@ fn what_is_found_was_stored_last() {
             fences: Vec::new(),
             model: HashMap::new(),
             rules: HashMap::new(),
+            expired: HashMap::new(),
+            expires,
             found: 0,
+            found_expired: 0,
         };
         for _ in 0..2000 {
             history.step();
         }
         found += history.found;
+        found_expired += history.found_expired;
     }
     assert!(found > 1000, "{found} hits");
+    assert!(
+        found_expired > 500,
+        "{found_expired} of what was made stale"
+    );
 }

@@ -1,5 +1,6 @@
 //! Tests of what only the inside of a memory backend shows: collisions, sizes, expiry.
 
+mod expirations;
 mod histories;
 mod invalidations;
 mod room;
