@@ -63,8 +63,8 @@ use crate::semantics::moment::Moment;
 ///   before, and no `put` stores one with a fence that was captured before, although the groups of
 ///   a fill are known only when it stores. Responses outside of the group stay stored, but a fence
 ///   captured before may refuse to store new responses that belong to other groups.
-/// * **An expired response stays, stale.** [`expire`](Self::expire) breaks fences as `invalidate` does:
-///   no `put` stores a response whose fill began before. Unlike `invalidate`, it keeps the
+/// * **An expired response stays, stale.** [`expire`](Self::expire) breaks fences as `invalidate`
+///   does: no `put` stores a response whose fill began before. Unlike `invalidate`, it keeps the
 ///   stored responses, as ones whose lifetime has ended. A backend may remove them instead.
 /// * **Losing an entry is always allowed, bringing one back is not.** A response may be evicted at
 ///   any time. A response that was removed, invalidated or replaced is never found again.

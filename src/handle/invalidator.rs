@@ -95,6 +95,39 @@ impl Invalidator {
         self.cache.invalidate_group(authority, name).await
     }
 
+    /// Makes a resource stale by a path or an absolute URI: see [`CacheHandle::expire`].
+    ///
+    /// # Errors
+    /// If `uri` names no resource, or the backend does not acknowledge it.
+    pub async fn expire(&self, uri: &str) -> Result<(), InvalidationError> {
+        self.cache.expire(uri).await
+    }
+
+    /// Makes a resource stale by the authority and path of its cache key: see
+    /// [`CacheHandle::expire_key`].
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_key(&self, authority: &str, path: &str) -> Result<(), InvalidationError> {
+        self.cache.expire_key(authority, path).await
+    }
+
+    /// Makes all members of a group stale: see [`CacheHandle::expire_group`].
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_group(&self, authority: &str, name: &str) -> Result<(), BackendError> {
+        self.cache.expire_group(authority, name).await
+    }
+
+    /// Makes everything stale that the backend holds: see [`CacheHandle::expire_all`].
+    ///
+    /// # Errors
+    /// If the backend does not acknowledge it.
+    pub async fn expire_all(&self) -> Result<(), BackendError> {
+        self.cache.expire_all().await
+    }
+
     /// Invalidates everything the backend holds: see [`CacheHandle::clear`].
     ///
     /// # Errors
@@ -120,6 +153,19 @@ trait Invalidate: Send + Sync {
         name: &'a str,
     ) -> BoxFuture<'a, BackendError>;
 
+    fn expire<'a>(&'a self, uri: &'a str) -> BoxFuture<'a, InvalidationError>;
+
+    fn expire_key<'a>(
+        &'a self,
+        authority: &'a str,
+        path: &'a str,
+    ) -> BoxFuture<'a, InvalidationError>;
+
+    fn expire_group<'a>(&'a self, authority: &'a str, name: &'a str)
+    -> BoxFuture<'a, BackendError>;
+
+    fn expire_all(&self) -> BoxFuture<'_, BackendError>;
+
     fn clear(&self) -> BoxFuture<'_, BackendError>;
 }
 
@@ -142,6 +188,30 @@ impl<B: Backend> Invalidate for CacheHandle<B> {
         name: &'a str,
     ) -> BoxFuture<'a, BackendError> {
         Box::pin(self.invalidate_group(authority, name))
+    }
+
+    fn expire<'a>(&'a self, uri: &'a str) -> BoxFuture<'a, InvalidationError> {
+        Box::pin(self.expire(uri))
+    }
+
+    fn expire_key<'a>(
+        &'a self,
+        authority: &'a str,
+        path: &'a str,
+    ) -> BoxFuture<'a, InvalidationError> {
+        Box::pin(self.expire_key(authority, path))
+    }
+
+    fn expire_group<'a>(
+        &'a self,
+        authority: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, BackendError> {
+        Box::pin(self.expire_group(authority, name))
+    }
+
+    fn expire_all(&self) -> BoxFuture<'_, BackendError> {
+        Box::pin(self.expire_all())
     }
 
     fn clear(&self) -> BoxFuture<'_, BackendError> {

@@ -120,6 +120,20 @@ impl ForwardBackend for Remote {
         done.map(|()| GraceScope::OneCache)
     }
 
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        self.check_reachable()?;
+        self.memory.expire(targets, now).await
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        self.check_reachable()?;
+        self.memory.expire_all(now).await
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         self.check_reachable()?;
         self.memory.clear().await
@@ -170,6 +184,64 @@ async fn an_invalidation_recorded_during_a_delivery_stays_pending() {
     ));
     sample.store(&here).await;
     assert!(is_found(&here.get(&sample.key, at(0)).await));
+}
+
+/// Promise: an expiration that the backend has missed is delivered as one, and nothing is read
+/// before; a removal of the same resource that it has missed, too, takes its place.
+#[tokio::test(start_paused = true)]
+async fn an_expiration_is_delivered_later_unless_a_removal_is_owed() {
+    for (removes, all) in [(false, false), (true, false), (false, true)] {
+        let remote = Remote::new();
+        remote.acknowledgements.add_permits(100);
+        let here = guarded(&remote);
+        let sample = Sample::of(&remote, "/a", "old").await;
+        sample.store(&here).await;
+        let fence = sample.fence(&here).await;
+        let target = InvalidationTarget::Resource(*sample.key.resource());
+        remote.goes_away(true);
+        let missed = match all {
+            false => here.expire(&[target], at(7)).await,
+            true => here.expire_all(at(7)).await,
+        };
+        assert!(missed.is_err());
+        if removes {
+            assert!(here.invalidate(&target).await.is_err());
+            assert!(here.expire(&[target], at(8)).await.is_err());
+        }
+        assert!(here.get(&sample.key, at(0)).await.is_err());
+        remote.goes_away(false);
+        let early = here.get(&sample.key, at(0)).await;
+        assert!(early.is_err(), "nothing is read before");
+        here.drain().await;
+        let lookup = here.get(&sample.key, at(0)).await.expect("a lookup");
+        match (lookup, removes || all) {
+            (Lookup::Miss(_), true) => {}
+            (Lookup::Found(found, _), false) => {
+                let lifetime = found.freshness().lifetime;
+                assert_eq!(lifetime, Some(Duration::from_secs(7)));
+            }
+            (lookup, _) => panic!("{lookup:?}"),
+        }
+        assert_eq!(sample.put(&here, &fence).await, PutOutcome::Superseded);
+    }
+}
+
+/// Promise: an acknowledged expiration settles no removal that is owed.
+#[tokio::test(start_paused = true)]
+async fn an_expiration_settles_no_removal() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    sample.store(&here).await;
+    let target = InvalidationTarget::Resource(*sample.key.resource());
+    remote.goes_away(true);
+    assert!(here.invalidate(&target).await.is_err());
+    remote.goes_away(false);
+    here.expire(&[target], at(7)).await.expect("acknowledged");
+    assert!(here.get(&sample.key, at(0)).await.is_err(), "still owed");
+    remote.acknowledgements.add_permits(100);
+    here.drain().await;
+    assert_eq!(sample.body(&here).await, None);
 }
 
 /// A caller that stops waiting leaves the invalidation pending.

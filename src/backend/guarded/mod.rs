@@ -57,9 +57,10 @@ use super::Backend;
 ///   resource from the backend, and treats members of an invalidated group as misses. A background
 ///   task delivers it as soon as the backend answers again. If more than 16,384 resources and
 ///   groups are recorded, the task clears the whole backend instead, and nothing is read from it
-///   before that. One that makes stale ([`CacheHandle::expire`](crate::CacheHandle::expire)) is
-///   delivered as such, unless the same target, or everything, is to be removed too. A write of [unknown outcome](crate::WriteOutcome) is delivered with the rest of
-///   the time in which nothing may be stored of its resource.
+///   before that. An expiration ([`CacheHandle::expire`](crate::CacheHandle::expire)) is delivered
+///   as one, unless its target, or everything, is to be removed too. A write of
+///   [unknown outcome](crate::WriteOutcome) is delivered with the rest of the time in which nothing
+///   may be stored of its resource.
 ///   [`CacheHandle::shutdown`](crate::CacheHandle::shutdown) delivers pending invalidations; those
 ///   that it cannot deliver in its time are lost, and an error is logged.
 ///

@@ -90,8 +90,8 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Makes targets stale, or removes them; for the rest of the time until their period ends, the backend stores
-    /// nothing of them.
+    /// Makes targets stale, or invalidates them; for the rest of the time until their period ends,
+    /// the backend stores nothing of them.
     async fn invalidate_batch(&self, batch: &DeliveryBatch) -> Result<(), BackendError> {
         let DeliveryBatch::Targets { targets, mode } = batch else {
             return self.backend.clear().await;

@@ -622,7 +622,7 @@ mod tests {
         assert!(!log.settle(one("/a"), log.start_delivery(), DeliveryMode::REMOVE));
     }
 
-    /// A target that is due to be removed is never made stale instead; each kind is delivered alone.
+    /// A target that is due to be removed is never made stale instead; each kind goes alone.
     #[test]
     fn a_removal_takes_the_place_of_an_expiration() {
         let at = |seconds| {

@@ -1,7 +1,7 @@
 //! The invalidations of groups (RFC 9875), compared when a member is looked up.
 //!
-//! An invalidation that makes members stale is noted with its moment, in a list that only lookups of
-//! older members read.
+//! An invalidation that makes members stale is noted with its moment, in a list that only lookups
+//! of older members read.
 //!
 //! Invalidations of groups are numbered together with those of resources, and each stripe remembers
 //! the number of the last invalidation of one of its groups. A response carries the fence of the

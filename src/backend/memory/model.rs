@@ -8,6 +8,7 @@
 //!
 //! Built with `--cfg trc_loom` only. Start at [`explore`].
 
+mod expirations;
 mod members;
 mod other_responses;
 mod validations;

@@ -2,6 +2,7 @@
 //! and refreshed once.
 
 mod errors;
+mod expired;
 mod refreshes;
 mod windows;
 
