@@ -12,6 +12,8 @@ pub struct Usage {
     pub bytes: u64,
     /// The number of entries evicted for lack of capacity since the backend was created.
     pub evictions: u64,
+    /// The memory that entries may take, in bytes; `None` if it is not bounded, or not known.
+    pub capacity: Option<u64>,
 }
 
 /// The state of the circuit breaker of a [`Guarded`](super::Guarded) backend.

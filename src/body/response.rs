@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,10 +12,12 @@ use pin_project_lite::pin_project;
 
 use crate::error::{BodyError, SharedError};
 use crate::flight::{BodyEvent, BodyReader};
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{BodySource, Refusal};
+use crate::stats::CountBodyBytes;
 
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
+use crate::body::metered::Metered;
 use crate::body::origin::OriginBody;
 
 pin_project! {
@@ -54,6 +57,10 @@ pin_project! {
         },
         Failed {
             error: Option<SharedError>,
+        },
+        // Boxed whole: few bodies have an unknown length.
+        Metered {
+            metered: Pin<Box<Metered<ResponseBody<B>>>>,
         },
     }
 }
@@ -116,6 +123,22 @@ impl<B> ResponseBody<B>
 where
     B: Body<Data = Bytes>,
 {
+    /// The length of the data, if it is known.
+    #[inline]
+    pub(crate) fn data_length(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Whole { data, .. } => Some(data.as_ref().map_or(0, |data| data.len() as u64)),
+            _ => self.size_hint().exact(),
+        }
+    }
+
+    /// The body, whose bytes are counted as they are read.
+    #[cold]
+    pub(crate) fn metered(self, counted_by: Arc<dyn CountBodyBytes>, source: BodySource) -> Self {
+        let metered = Box::pin(Metered::new(self, counted_by, source));
+        Self::new(Kind::Metered { metered })
+    }
+
     /// The inner service's body, collected for the store as it streams.
     pub(crate) fn captured(body: OriginBody<B>, mut capture: Capture) -> Self {
         // A server does not poll a body that has ended before it began.
@@ -149,6 +172,7 @@ impl<B> From<Bytes> for ResponseBody<B> {
 impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
+            Kind::Metered { metered } => return metered.fmt(f),
             Kind::Whole { .. } => "stored",
             Kind::Streaming { .. } => "streaming",
             Kind::Shared { .. } => "shared",
@@ -185,6 +209,7 @@ where
             KindProjection::Pieces { left } => {
                 Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
             }
+            KindProjection::Metered { metered } => metered.as_mut().poll_frame(cx),
             KindProjection::Failed { error } => {
                 Poll::Ready(error.take().map(|error| Err(BodyError::shared(error))))
             }
@@ -205,6 +230,7 @@ where
             Kind::Shared { reader, .. } => reader.is_at_end(),
             Kind::Pieces { left } => left.len() == 0,
             Kind::Failed { error } => error.is_none(),
+            Kind::Metered { metered } => metered.body.is_end_stream(),
         }
     }
 
@@ -225,6 +251,7 @@ where
                 SizeHint::with_exact(left.as_slice().iter().map(|piece| piece.len() as u64).sum())
             }
             Kind::Failed { .. } => SizeHint::default(),
+            Kind::Metered { metered } => metered.body.size_hint(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::key::Sites;
 use crate::service::explain::{Explanation, explain};
 use crate::state::LayerState;
 use crate::state::background::ShutdownReport;
-use crate::stats::{InFlight, Stats};
+use crate::stats::{InFlight, Snapshot, Stats};
 
 use super::error::{InvalidationError, Kind};
 
@@ -273,6 +273,7 @@ impl<B: Backend> CacheHandle<B> {
         let buffers = &shared.coalescing.buffers;
         let in_flight = InFlight {
             fills: shared.coalescing.flights.len(),
+            waiting_fills: shared.origin.fill_queue.len(),
             tasks: shared.background.len(),
             detached_writes: shared.detached_writes.len(),
             bytes: buffers.collected_bytes(),
@@ -281,7 +282,12 @@ impl<B: Backend> CacheHandle<B> {
             copied_bytes: buffers.copied_bytes(),
         };
         let backend = &shared.store.backend;
-        let (usage, health) = (backend.usage(), backend.health());
-        shared.counters.snapshot(in_flight, usage, health)
+        let now = Snapshot {
+            in_flight,
+            usage: backend.usage(),
+            health: backend.health(),
+        };
+        let name = self.state.config.cache_status_name.name.text();
+        Stats::new(name, &shared.counters, now)
     }
 }

@@ -49,6 +49,19 @@ impl CacheName {
         Ok(Self(format!("\"{escaped}\"").into()))
     }
 
+    /// The name as it was given, without quotes.
+    pub(crate) fn text(&self) -> String {
+        let Some(quoted) = self.0.strip_prefix('"').and_then(|it| it.strip_suffix('"')) else {
+            return self.0.to_string();
+        };
+        let mut is_escaped = false;
+        let plain = quoted.chars().filter(|character| {
+            is_escaped = *character == '\\' && !is_escaped;
+            !is_escaped
+        });
+        plain.collect()
+    }
+
     /// Writes the member of a hit.
     ///
     /// `ttl` is in seconds and negative for a stale response. It is left out for one that stays

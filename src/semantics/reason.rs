@@ -63,6 +63,110 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The result of a request. Each request has one, which is counted when the head of its
+    /// response is handed to the caller.
+    ///
+    /// A request that the inner service fails has the result that it was on its way to:
+    /// [`Bypass`](Self::Bypass) if the cache was not consulted, otherwise [`Miss`](Self::Miss). So
+    /// has one in which the inner service panics.
+    RequestResult {
+        /// A fresh stored response, without a call.
+        Hit => "hit",
+        /// A stored response that is stale, or that the inner service did not confirm.
+        Stale => "stale",
+        /// A stored response that a 304 of the inner service confirmed.
+        Revalidated => "revalidated",
+        /// The response to another request's call, of which some was still to come.
+        Collapsed => "collapsed",
+        /// A response of the inner service, or a 502 in its place.
+        Miss => "miss",
+        /// Stored parts, and the missing range from the inner service (RFC 9111 §3.4).
+        Partial => "partial",
+        /// A response of the inner service without a lookup. All writes are among them.
+        Bypass => "bypass",
+        /// A 503, because too many fills wait for the inner service.
+        Overload => "overload",
+        /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
+        GatewayTimeout => "gateway_timeout",
+        /// A 400 to an invalid host, or a 500 to a write whose key could not be made. The inner
+        /// service is not called.
+        Rejected => "rejected",
+        /// No response: the client left before.
+        Canceled => "canceled",
+    }
+}
+
+reasons! {
+    /// The source of the bytes in response bodies.
+    BodySource {
+        /// The cache: hits, stale, revalidated and collapsed responses. The inner service did not
+        /// send these bytes for this request.
+        Store => "store",
+        /// The inner service: misses, responses completed from parts, and bypasses.
+        Origin => "origin",
+    }
+}
+
+reasons! {
+    /// The way of a response into the store.
+    StoredBy {
+        /// A fill: a miss or a background refresh.
+        Fill => "fill",
+        /// The response to a write, by [`write_through`](crate::CacheLayer::write_through).
+        WriteThrough => "write_through",
+        /// A part of a response (206), alone or merged with stored parts.
+        Parts => "parts",
+    }
+}
+
+reasons! {
+    /// Where a backend keeps its entries.
+    #[derive(Default)]
+    Tier {
+        /// In this process: it reports its usage, and has no health of its own to report.
+        Near => "near",
+        /// Outside of this process, such as in Redis.
+        #[default]
+        Far => "far",
+    }
+}
+
+reasons! {
+    /// What an invalidation was of.
+    InvalidatedTarget {
+        /// One resource: all stored responses of its path.
+        Resource => "resource",
+        /// A cache group (RFC 9875).
+        Group => "group",
+        /// All resources below a path.
+        Prefix => "prefix",
+        /// Everything: [`CacheHandle::clear`](crate::CacheHandle::clear).
+        All => "all",
+    }
+}
+
+reasons! {
+    /// What an invalidation does to stored responses.
+    InvalidationMode {
+        /// It removes them.
+        Remove => "remove",
+        /// It makes them stale.
+        Expire => "expire",
+    }
+}
+
+reasons! {
+    /// Whether the backend acknowledged an invalidation.
+    InvalidationResult {
+        /// It did.
+        Ok => "ok",
+        /// It did not: it failed, or took too long. A
+        /// [`Guarded`](crate::backend::Guarded) backend tries again later.
+        Failed => "failed",
+    }
+}
+
+reasons! {
     /// Why a GET or HEAD went to the inner service although the cache was consulted.
     FetchReason {
         /// No response is stored under the key.
@@ -318,6 +422,20 @@ impl WriteOutcome {
             _ if status.is_client_error() => Self::Rejected,
             _ if status.is_success() || status.is_redirection() => Self::Committed,
             _ => Self::Unknown,
+        }
+    }
+}
+
+impl RequestResult {
+    /// The source of the response body; `None` if the cache has made the response.
+    #[inline]
+    pub(crate) fn body_source(self) -> Option<BodySource> {
+        match self {
+            Self::Hit | Self::Stale | Self::Revalidated | Self::Collapsed => {
+                Some(BodySource::Store)
+            }
+            Self::Miss | Self::Partial | Self::Bypass => Some(BodySource::Origin),
+            Self::Overload | Self::GatewayTimeout | Self::Rejected | Self::Canceled => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use http::{Request, Response};
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::semantics::invalidation::is_safe;
-use crate::semantics::reason::{Bypass, Reason};
+use crate::semantics::reason::{Bypass, Reason, RequestResult};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
 use crate::state::throttled_log::Message;
@@ -14,6 +14,7 @@ use crate::stats::Event;
 use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::call;
 use super::respond::Responder;
+use super::served::{Served, ServedResult};
 
 /// Forwards a request untouched, and says why on its response.
 ///
@@ -23,7 +24,7 @@ pub(crate) async fn bypass<S, B, Req, Res>(
     inner: S,
     request: Request<Req>,
     reason: Bypass,
-) -> Result<Response<ResponseBody<Res>>, S::Error>
+) -> ServedResult<Res, S::Error>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -46,7 +47,7 @@ where
     let response = call(Marked::new(inner, &state), request).await?;
     let mut response = response.map(ResponseBody::streaming);
     Responder::new(&state).mark_bypassed(response.headers_mut(), reason);
-    Ok(response)
+    Ok(Served::new(response, RequestResult::Bypass))
 }
 
 /// Forwards a request that a layer of the same cache further outside handles.

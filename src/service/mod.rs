@@ -32,6 +32,7 @@ mod refresh;
 mod request;
 mod respond;
 mod select;
+mod served;
 mod store_fill;
 mod storing_permission;
 mod write;
@@ -49,7 +50,7 @@ use tower_service::Service;
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::key::canonical::cookies::CookieLines;
-use crate::semantics::reason::Bypass;
+use crate::semantics::reason::{Bypass, RequestResult};
 use crate::state::LayerState;
 use crate::state::inner_layers::find_layers;
 
@@ -64,6 +65,7 @@ use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
 use self::request::route::{RequestKey, Route, WriteTarget, classify, resource_of_write};
 use self::respond::Responder;
+use self::served::{Counted, Served, ServedResult};
 use self::write::write;
 
 pub use future::ResponseFuture;
@@ -130,22 +132,34 @@ impl<S, B: Backend> Cache<S, B> {
 }
 
 impl<S: Clone, B: Backend> Cache<S, B> {
-    /// A future that owns a clone of the inner service. Out of line: it takes kilobytes, which a
-    /// hit should not reserve on its stack.
+    /// A future that owns a clone of the inner service, and counts the request by its result; if
+    /// the inner service fails, by the one that the request was `on_its_way` to. Out of line: it
+    /// takes kilobytes, which a hit should not reserve on its stack.
     #[inline(never)]
     fn forward<Req, Res, F>(
         &self,
-        parts: Parts,
-        body: Req,
+        on_its_way: RequestResult,
+        (parts, body): (Parts, Req),
         work: impl FnOnce(LayerState<B>, HttpService<S>, Request<Req>) -> F,
     ) -> ResponseFuture<Res, S::Error>
     where
         S: Service<Request<Req>>,
-        F: Future<Output = Result<Response<ResponseBody<Res>>, S::Error>> + Send + 'static,
+        F: Future<Output = ServedResult<Res, S::Error>> + Send + 'static,
+        Res: Body<Data = Bytes>,
     {
         let request = Request::from_parts(parts, body);
         let inner = HttpService(self.inner.clone());
-        ResponseFuture::pending(work(self.state.clone(), inner, request))
+        let work = work(self.state.clone(), inner, request);
+        ResponseFuture::pending(Counted::new(self.state.shared.clone(), on_its_way, work))
+    }
+
+    /// A future that is ready at once.
+    #[inline]
+    fn ready<Res, E>(&self, served: Served<Res>) -> ResponseFuture<Res, E>
+    where
+        Res: Body<Data = Bytes>,
+    {
+        ResponseFuture::ready(served.count(&self.state.shared))
     }
 }
 
@@ -192,7 +206,9 @@ where
         if let Some(layers) = find_layers(&self.state, &parts) {
             let written = resource_of_write(&self.state, &parts);
             layers.add(&self.state.config, &parts, written);
-            return self.forward(parts, body, |_, inner, request| pass_on(inner, request));
+            let inner = HttpService(self.inner.clone());
+            // The outer layer counts it.
+            return ResponseFuture::pending(pass_on(inner, Request::from_parts(parts, body)));
         }
         if log_span::is_enabled() {
             let span = log_span::span_of(&self.state.config, &parts);
@@ -200,7 +216,7 @@ where
             return future.in_span(span);
         }
         match self.route(&mut parts) {
-            Step::Respond(response) => ResponseFuture::ready(response),
+            Step::Respond(served) => self.ready(served),
             step => self.perform(step, parts, body),
         }
     }
@@ -213,13 +229,9 @@ where
 )]
 enum Step<B: Backend, Res> {
     /// The request is answered.
-    Respond(Response<ResponseBody<Res>>),
+    Respond(Served<Res>),
     /// The request is answered with a stored response, which is refreshed.
-    Refresh(
-        Response<ResponseBody<Res>>,
-        Box<BackgroundRefresh<B>>,
-        RequestKey,
-    ),
+    Refresh(Served<Res>, Box<BackgroundRefresh<B>>, RequestKey),
     /// The backend has to be waited for.
     Read(RequestKey),
     /// The inner service is asked.
@@ -296,8 +308,8 @@ impl<S, B: Backend> Cache<S, B> {
             Some(LookupOutcome::Answer(found)) => {
                 let found = found.with_refresh_if(can_be_sent);
                 match answer(&self.state, found, key.preconditions(parts)) {
-                    (response, Some(refresh)) => Step::Refresh(response, refresh, key),
-                    (response, None) => Step::Respond(response),
+                    (served, Some(refresh)) => Step::Refresh(served, refresh, key),
+                    (served, None) => Step::Respond(served),
                 }
             }
             _ if !can_be_sent => Step::Bypass(Bypass::HookPanicked),
@@ -322,23 +334,25 @@ impl<S, B: Backend> Cache<S, B> {
         Req: Send + 'static,
         BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
     {
+        use RequestResult::{Bypass, Miss};
+        let request = (parts, body);
         match step {
-            Step::Respond(response) => ResponseFuture::ready(response),
-            Step::Refresh(response, refresh, key) => {
+            Step::Respond(served) => self.ready(served),
+            Step::Refresh(served, refresh, key) => {
                 let inner = HttpService(self.inner.clone());
-                refresh.spawn(inner, Request::from_parts(parts, body), key);
-                ResponseFuture::ready(response)
+                refresh.spawn(inner, Request::from_parts(request.0, request.1), key);
+                self.ready(served)
             }
-            Step::Read(key) => self.forward(parts, body, |state, inner, request| {
+            Step::Read(key) => self.forward(Miss, request, |state, inner, request| {
                 read(state, inner, request, key)
             }),
-            Step::Fetch(fill) => self.forward(parts, body, |state, inner, request| {
+            Step::Fetch(fill) => self.forward(Miss, request, |state, inner, request| {
                 coalesce(state, inner, request, fill)
             }),
-            Step::Write(target) => self.forward(parts, body, |state, inner, request| {
+            Step::Write(target) => self.forward(Bypass, request, |state, inner, request| {
                 write(state, inner, request, target)
             }),
-            Step::Bypass(reason) => self.forward(parts, body, |state, inner, request| {
+            Step::Bypass(reason) => self.forward(Bypass, request, |state, inner, request| {
                 bypass(state, inner, request, reason)
             }),
         }

@@ -3,10 +3,9 @@
 //! A lookup that need not wait is answered in `Cache::call`: a hit there, and one with a refresh by
 //! [`answer`]. [`read`] is the future for all others.
 
-use http::{Request, Response};
+use http::Request;
 
 use crate::backend::Backend;
-use crate::body::response::ResponseBody;
 use crate::state::LayerState;
 
 use super::bounds::{InnerBody, InnerService};
@@ -16,6 +15,7 @@ use super::refresh::{BackgroundRefresh, begin_refresh};
 use super::request::preconditions::Preconditions;
 use super::request::route::RequestKey;
 use super::respond::Responder;
+use super::served::{Served, ServedResult};
 
 /// Answers from the store, and begins the refresh that the answer is due for.
 ///
@@ -25,16 +25,13 @@ pub(crate) fn answer<B: Backend, Res>(
     state: &LayerState<B>,
     answer: CacheAnswer<B::Fence>,
     preconditions: Preconditions<'_>,
-) -> (
-    Response<ResponseBody<Res>>,
-    Option<Box<BackgroundRefresh<B>>>,
-) {
+) -> (Served<Res>, Option<Box<BackgroundRefresh<B>>>) {
     let responder = Responder::new(state);
     match answer {
         CacheAnswer::Hit(hit) => (responder.hit(&hit, preconditions), None),
         CacheAnswer::HitAndRefresh(hit, due) => {
-            let response = responder.hit(&hit, preconditions);
-            (response, begin_refresh(state, *due).map(Box::new))
+            let served = responder.hit(&hit, preconditions);
+            (served, begin_refresh(state, *due).map(Box::new))
         }
         CacheAnswer::GatewayTimeout => (responder.gateway_timeout(), None),
     }
@@ -49,7 +46,7 @@ pub(crate) async fn read<S, B, Req, Res>(
     inner: S,
     request: Request<Req>,
     key: RequestKey,
-) -> Result<Response<ResponseBody<Res>>, S::Error>
+) -> ServedResult<Res, S::Error>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -61,11 +58,11 @@ where
     let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
     match outcome {
         LookupOutcome::Answer(found) => {
-            let (response, refresh) = answer(&state, found, key.preconditions(&parts));
+            let (served, refresh) = answer(&state, found, key.preconditions(&parts));
             if let Some(refresh) = refresh {
                 refresh.spawn(inner, Request::from_parts(parts, body), key);
             }
-            Ok(response)
+            Ok(served)
         }
         LookupOutcome::Fetch(miss) => {
             let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));

@@ -9,12 +9,15 @@ use crate::body::response::ResponseBody;
 use crate::config::StatusName;
 use crate::semantics::cache_status::{CACHE_STATUS, Forwarded};
 use crate::semantics::fields::small_number::small_number;
-use crate::semantics::reason::{Bypass, FetchReason, Reason, Refusal, StaleUse, WriteOutcome};
+use crate::semantics::reason::{
+    Bypass, FetchReason, Reason, Refusal, RequestResult, StaleUse, WriteOutcome,
+};
 use crate::semantics::stored::{AnswerKey, AnswerValues};
 use crate::service::cached_values::{cached_member, cached_value};
 use crate::service::fill_data::{FetchInfo, Hit, Reuse};
 use crate::service::request::preconditions::Preconditions;
 use crate::service::select::stored::{selected, selected_part};
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::stats::{Counters, Event};
 
@@ -36,35 +39,30 @@ impl<'s> Responder<'s> {
 
     /// A hit: the stored response (RFC 9111 §4), or what the preconditions select of it.
     #[inline]
-    pub(crate) fn hit<Res>(
-        self,
-        hit: &Hit,
-        preconditions: Preconditions<'_>,
-    ) -> Response<ResponseBody<Res>> {
-        self.record_hit(hit);
-        selected(&hit.response, preconditions, &self.values(hit))
+    pub(crate) fn hit<Res>(self, hit: &Hit, preconditions: Preconditions<'_>) -> Served<Res> {
+        let result = self.record_hit(hit.reuse);
+        let response = selected(&hit.response, preconditions, &self.values(hit));
+        Served::new(response, result)
     }
 
     /// A hit with what the header fields of a GET select of a stored response; `None` if that is
     /// all of it, or is not stored.
-    pub(crate) fn hit_with_part<Res>(
-        self,
-        hit: &Hit,
-        fields: &HeaderMap,
-    ) -> Option<Response<ResponseBody<Res>>> {
+    pub(crate) fn hit_with_part<Res>(self, hit: &Hit, fields: &HeaderMap) -> Option<Served<Res>> {
         let values = self.values(hit);
         let part = selected_part(&hit.response, &Method::GET, fields, &values)?;
-        self.record_hit(hit);
-        Some(part)
+        Some(Served::new(part, self.record_hit(hit.reuse)))
     }
 
-    /// Counts and logs a hit.
-    fn record_hit(self, hit: &Hit) {
-        self.counters.count(Event::Hit);
-        tracing::debug!(age = hit.reuse.age, "hit");
-        if let Some(use_) = hit.reuse.stale {
-            self.record_stale(use_, hit.reuse.age);
-        }
+    /// Logs a hit, and returns what its request counts as.
+    #[inline]
+    fn record_hit(self, Reuse { age, stale, .. }: Reuse) -> RequestResult {
+        tracing::debug!(age, "hit");
+        let Some(use_) = stale else {
+            return RequestResult::Hit;
+        };
+        self.counters.count(Event::StaleHit);
+        self.record_stale(use_, age);
+        RequestResult::Stale
     }
 
     /// The values that a hit has.
@@ -83,7 +81,7 @@ impl<'s> Responder<'s> {
         preconditions: Preconditions<'_>,
         reason: FetchReason,
         status: Option<StatusCode>,
-    ) -> Response<ResponseBody<Res>> {
+    ) -> Served<Res> {
         let mut response = selected(&hit.response, preconditions, &HitValues::age_of(hit));
         let Reuse { ttl, stale, age } = hit.reuse;
         if let Some(use_) = stale {
@@ -93,7 +91,7 @@ impl<'s> Responder<'s> {
                 append_member(response.headers_mut(), member);
             }
         }
-        response
+        Served::new(response, RequestResult::Stale)
     }
 
     /// Counts and logs the use of a stale response.
@@ -104,7 +102,7 @@ impl<'s> Responder<'s> {
 
     /// A 400 to a request whose host is invalid, given twice or contradictory (RFC 9112 §3.2), or
     /// whose target has the form of CONNECT (§3.2.3). The inner service is not called.
-    pub(crate) fn bad_request<Res>(self) -> Response<ResponseBody<Res>> {
+    pub(crate) fn bad_request<Res>(self) -> Served<Res> {
         self.counters.count(Event::BadRequest);
         tracing::debug!(reason = Bypass::Authority.as_str(), "bad request");
         let text =
@@ -114,7 +112,7 @@ impl<'s> Responder<'s> {
 
     /// A 500 to a write whose key hook has panicked, because its resource is unknown. The
     /// inner service is not called.
-    pub(crate) fn failed_write<Res>(self) -> Response<ResponseBody<Res>> {
+    pub(crate) fn failed_write<Res>(self) -> Served<Res> {
         self.counters.count(Event::Bypass(Bypass::HookPanicked));
         let text =
             "Internal error: the key of the request could not be made. Nothing was written.\n";
@@ -130,7 +128,7 @@ impl<'s> Responder<'s> {
         code: StatusCode,
         reason: Bypass,
         text: &'static str,
-    ) -> Response<ResponseBody<Res>> {
+    ) -> Served<Res> {
         let text = Bytes::from_static(text.as_bytes());
         let mut response = Response::new(ResponseBody::whole(text, None));
         *response.status_mut() = code;
@@ -140,12 +138,11 @@ impl<'s> Responder<'s> {
         if let Some(status) = self.status {
             headers.insert(CACHE_STATUS, status.name.generated(reason.as_str()));
         }
-        response
+        Served::new(response, RequestResult::Rejected)
     }
 
     /// A 503, because the queue for the inner service is full (RFC 9110 §15.6.4).
-    pub(crate) fn too_many_waiting<Res>(self) -> Response<ResponseBody<Res>> {
-        self.counters.count(Event::Overload);
+    pub(crate) fn too_many_waiting<Res>(self) -> Served<Res> {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         let headers = response.headers_mut();
@@ -153,7 +150,7 @@ impl<'s> Responder<'s> {
         if let Some(status) = self.status {
             headers.insert(CACHE_STATUS, status.name.generated("too-many-waiting"));
         }
-        response
+        Served::new(response, RequestResult::Overload)
     }
 
     /// The stored response after a 304 that does not fit it.
@@ -162,18 +159,18 @@ impl<'s> Responder<'s> {
         hit: &Hit,
         preconditions: Preconditions<'_>,
         info: FetchInfo,
-    ) -> Response<ResponseBody<Res>> {
+    ) -> Served<Res> {
         let mut response = selected(&hit.response, preconditions, &HitValues::age_of(hit));
         self.append_contradiction(response.headers_mut(), info);
-        response
+        Served::new(response, RequestResult::Stale)
     }
 
     /// A 502, because the inner service contradicts itself (RFC 9110 §15.6.3).
-    pub(crate) fn bad_gateway<Res>(self, info: FetchInfo) -> Response<ResponseBody<Res>> {
+    pub(crate) fn bad_gateway<Res>(self, info: FetchInfo) -> Served<Res> {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         self.append_contradiction(response.headers_mut(), info);
-        response
+        Served::new(response, RequestResult::Miss)
     }
 
     /// Says on a response of the cache that the inner service's was of no use.
@@ -190,8 +187,7 @@ impl<'s> Responder<'s> {
     }
 
     /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
-    pub(crate) fn gateway_timeout<Res>(self) -> Response<ResponseBody<Res>> {
-        self.counters.count(Event::GatewayTimeout);
+    pub(crate) fn gateway_timeout<Res>(self) -> Served<Res> {
         tracing::debug!(reason = "only-if-cached", "gateway timeout");
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
@@ -199,7 +195,7 @@ impl<'s> Responder<'s> {
             let value = status.name.generated("only-if-cached");
             response.headers_mut().insert(CACHE_STATUS, value);
         }
-        response
+        Served::new(response, RequestResult::GatewayTimeout)
     }
 
     /// Says on a fetched response whether it is being stored, or why not.
@@ -229,7 +225,6 @@ impl<'s> Responder<'s> {
 
     /// Says on a response that it is shared with the request that fetched it (RFC 9211 §2.6).
     pub(crate) fn mark_collapsed(self, headers: &mut HeaderMap, reason: FetchReason) {
-        self.counters.count(Event::Collapsed);
         tracing::debug!(reason = reason.as_str(), "collapsed");
         if let Some(status) = self.status {
             append_member(headers, status.name.collapsed(reason.fwd()));
@@ -237,17 +232,14 @@ impl<'s> Responder<'s> {
     }
 
     /// Says on a response that all of it was here when the request joined its fill: it is a hit
-    /// (RFC 9211 §2.1), with the age and the lifetime of a stored one.
-    pub(crate) fn mark_joined_whole(self, headers: &mut HeaderMap, reuse: Reuse) {
-        self.counters.count(Event::Hit);
-        tracing::debug!(age = reuse.age, "hit");
-        if let Some(use_) = reuse.stale {
-            self.record_stale(use_, reuse.age);
-        }
+    /// (RFC 9211 §2.1), with the age and the lifetime of a stored one. Returns what its request
+    /// counts as.
+    pub(crate) fn mark_joined_whole(self, headers: &mut HeaderMap, reuse: Reuse) -> RequestResult {
         if let Some(status) = self.status {
             let detail = reuse.stale.map(Reason::as_str);
             append_member(headers, status.name.hit(reuse.ttl, detail));
         }
+        self.record_hit(reuse)
     }
 
     /// Says on a response that it bypassed the cache.

@@ -21,7 +21,7 @@ use crate::body::pump::watch_unstored;
 use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{Refusal, StoredBy};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoragePolicy;
@@ -346,7 +346,11 @@ async fn put<B: Backend>(
             Box::pin(superseded.remove(state)).await;
         }
     }
-    state.record_put(&put)
+    let by = match response.parts() {
+        None => StoredBy::Fill,
+        Some(_) => StoredBy::Parts,
+    };
+    state.record_put(&put, by)
 }
 
 /// Remembers that the response to a request is refused, so that requests like it do not wait.

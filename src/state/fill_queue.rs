@@ -10,6 +10,11 @@ pub(crate) struct FillQueue(AtomicUsize);
 pub(crate) struct QueuePlace<'q>(&'q FillQueue);
 
 impl FillQueue {
+    /// The number of fills that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// A place, or `None` if `max` fills wait already.
     pub(crate) fn enter(&self, max: usize) -> Option<QueuePlace<'_>> {
         let grow = |waiting: usize| (waiting < max).then_some(waiting + 1);

@@ -12,9 +12,10 @@ use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, cou
 use crate::key::CacheKey;
 use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::BodySource;
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::KeptBy;
-use crate::stats::{Counters, Event};
+use crate::stats::{CountBodyBytes, Counters, Event};
 
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
@@ -100,6 +101,12 @@ pub(crate) struct OriginState {
     pub(crate) contradicted: ExpiringSet,
     /// Fills that wait for the inner service to be ready.
     pub(crate) fill_queue: FillQueue,
+}
+
+impl<B: Backend> CountBodyBytes for SharedState<B> {
+    fn count_body_bytes(&self, source: BodySource, bytes: u64) {
+        self.counters.count_body_bytes(source, bytes);
+    }
 }
 
 impl<B: Backend> Clone for LayerState<B> {

@@ -4,13 +4,23 @@ use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, GraceScope, InvalidationTarget, PutOutcome};
 use crate::key::CacheKey;
-use crate::semantics::reason::{Reason, Refusal};
+use crate::semantics::reason::{
+    InvalidatedTarget, InvalidationMode, InvalidationResult, Reason, Refusal, StoredBy,
+};
 use crate::stats::Event;
 use crate::timeout::with_timeout;
 
 use super::background::{CANCELLED_TASKS_TIMEOUT, ShutdownReport};
 use super::layer_state::LayerState;
 use super::throttled_log::Operation;
+
+/// What counts as the target of an invalidation.
+fn target_of(target: &InvalidationTarget) -> InvalidatedTarget {
+    match target {
+        InvalidationTarget::Resource(_) => InvalidatedTarget::Resource,
+        InvalidationTarget::Group(_) => InvalidatedTarget::Group,
+    }
+}
 
 impl<B: Backend> LayerState<B> {
     /// Logs that a backend operation failed, at most once a second for each operation.
@@ -30,10 +40,14 @@ impl<B: Backend> LayerState<B> {
     }
 
     /// Counts and logs the result of a store. Returns why nothing is stored, if so.
-    pub(crate) fn record_put(&self, put: &Result<PutOutcome, BackendError>) -> Option<Refusal> {
+    pub(crate) fn record_put(
+        &self,
+        put: &Result<PutOutcome, BackendError>,
+        by: StoredBy,
+    ) -> Option<Refusal> {
         let refusal = match put {
             Ok(PutOutcome::Stored) => {
-                self.count(Event::Store);
+                self.count(Event::Store(by));
                 tracing::debug!("stored");
                 return None;
             }
@@ -46,6 +60,15 @@ impl<B: Backend> LayerState<B> {
         };
         self.record_refusal(refusal);
         Some(refusal)
+    }
+
+    /// Counts the removal of stored responses.
+    pub(crate) fn count_invalidation(&self, target: InvalidatedTarget, result: InvalidationResult) {
+        self.count(Event::Invalidation(
+            target,
+            InvalidationMode::Remove,
+            result,
+        ));
     }
 
     /// Invalidates one target. An error means that the backend did not acknowledge it; it is
@@ -68,7 +91,7 @@ impl<B: Backend> LayerState<B> {
         };
         match result {
             Ok(scope) => {
-                self.count(Event::Invalidation);
+                self.count_invalidation(target_of(&target), InvalidationResult::Ok);
                 if scope == Some(GraceScope::Refused) {
                     self.count(Event::WriteGraceRefused);
                 }
@@ -76,7 +99,7 @@ impl<B: Backend> LayerState<B> {
                 Ok(())
             }
             Err(error) => {
-                self.count(Event::InvalidationFailed);
+                self.count_invalidation(target_of(&target), InvalidationResult::Failed);
                 self.backend_failed(Operation::Invalidation, &error);
                 tracing::debug!(?target, "not invalidated");
                 Err(error)
@@ -116,9 +139,12 @@ impl<B: Backend> LayerState<B> {
     pub(crate) async fn clear(&self) -> Result<(), BackendError> {
         let result = self.shared.store.backend.clear().await;
         match &result {
-            Ok(()) => tracing::info!("cleared"),
+            Ok(()) => {
+                self.count_invalidation(InvalidatedTarget::All, InvalidationResult::Ok);
+                tracing::info!("cleared");
+            }
             Err(error) => {
-                self.count(Event::InvalidationFailed);
+                self.count_invalidation(InvalidatedTarget::All, InvalidationResult::Failed);
                 self.backend_failed(Operation::Clear, error);
             }
         }

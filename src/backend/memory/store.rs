@@ -179,6 +179,7 @@ impl MemoryStore {
             entries: entries as u64,
             bytes,
             evictions: self.evictions.load(Ordering::Relaxed),
+            capacity: Some(self.entries.capacity()),
         }
     }
 }

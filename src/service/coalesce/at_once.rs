@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, response};
 
 use crate::backend::Backend;
 use crate::body::kept_chunks::own;
@@ -18,6 +18,7 @@ use crate::flight::{BodyEnd, BodyStream, BudgetShare};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::InnerBody;
 use crate::service::fill_data::{NewEntry, Storable};
+use crate::service::served::Served;
 use crate::service::store_fill::end_fill;
 use crate::state::LayerState;
 
@@ -83,7 +84,7 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     (data, trailers): (Bytes, Option<HeaderMap>),
     admitted: Admitted<B::Fence>,
     leader: Option<SharedLeader<B::Fence>>,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     let Admitted {
         storable,
@@ -103,7 +104,7 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     if stored == Poll::Ready(None) && leader.as_ref().is_none_or(is_alone) {
         let cut = delivery.finish_head(&mut head, None);
         let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers));
-        return Response::from_parts(head, body);
+        return delivery.served(head, body);
     }
     let opened = OpenStream::new(leader.clone(), || BodyStream::new(share));
     let (own, late, length) = (opened.reader(), opened.late.clone(), sharing.length);
@@ -126,5 +127,5 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     });
     let cut = delivery.finish_head(&mut head, late.get());
     let body = cut.unwrap_or_else(|| ResponseBody::shared(own, length));
-    Response::from_parts(head, body)
+    delivery.served(head, body)
 }

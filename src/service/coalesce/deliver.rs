@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, response};
 use tokio::runtime::Handle;
 
 use crate::backend::Backend;
@@ -17,6 +17,7 @@ use crate::semantics::stored::StoredContent;
 use crate::service::bounds::InnerBody;
 use crate::service::fill_data::Storable;
 use crate::service::respond::Responder;
+use crate::service::served::Served;
 use crate::service::store_fill::{LateRefusal, capture, commit};
 use crate::state::LayerState;
 
@@ -30,14 +31,14 @@ pub(crate) fn deliver_captured<B: Backend, Res: InnerBody>(
     mut head: response::Parts,
     body: OriginBody<Res>,
     storable: Box<Storable<B::Fence>>,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     let late = LateRefusal::default();
     let share = Arc::new(state.buffer_share());
     let capture = capture(state, storable, share, false, late.clone());
     let body = ResponseBody::captured(body, capture);
     let cut = delivery.finish_head(&mut head, late.get());
-    Response::from_parts(head, cut.unwrap_or(body))
+    delivery.served(head, cut.unwrap_or(body))
 }
 
 /// Delivers a response with a stored body to its client alone.
@@ -46,7 +47,7 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
     mut head: response::Parts,
     (content, trailers): (StoredContent, Option<HeaderMap>),
     storable: Storable<B::Fence>,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     let late = LateRefusal::default();
     let body = ResponseBody::whole(content.bytes().clone(), trailers.clone());
@@ -57,7 +58,7 @@ pub(crate) fn deliver_confirmed<B: Backend, Res: InnerBody>(
     };
     commit(state, storable, Ok(whole), late.clone());
     let cut = delivery.finish_head(&mut head, late.get());
-    Response::from_parts(head, cut.unwrap_or(body))
+    delivery.served(head, cut.unwrap_or(body))
 }
 
 /// Delivers a response that is not stored, untouched apart from `Cache-Status`.
@@ -66,11 +67,11 @@ pub(crate) fn deliver_unstored<B: Backend, Res>(
     mut head: response::Parts,
     body: OriginBody<Res>,
     refusal: Refusal,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     state.record_refusal(refusal);
     Responder::new(state).mark_fetched(&mut head, delivery.info, Some(refusal));
-    Response::from_parts(head, ResponseBody::from_origin(body))
+    delivery.served(head, ResponseBody::from_origin(body))
 }
 
 /// Delivers a response to its client, and to its followers if it has a leader. They read the same
@@ -83,7 +84,7 @@ pub(crate) fn deliver<B: Backend, Res: InnerBody>(
     body: OriginBody<Res>,
     storable: Box<Storable<B::Fence>>,
     (leader, runtime): (Option<SharedLeader<B::Fence>>, Handle),
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     let first = FirstFrames::poll(body);
     if first.has_panicked() {
@@ -108,7 +109,7 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
     first: FirstFrames<Res>,
     storable: Box<Storable<B::Fence>>,
     (leader, runtime): (Option<SharedLeader<B::Fence>>, Handle),
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     let new_stream = || BodyStream::new(state.buffer_share());
     let opened = OpenStream::new(leader.clone(), new_stream);
@@ -133,7 +134,7 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
     // A body that is in memory already has been stored by now, or refused.
     let cut = delivery.finish_head(&mut head, late.get());
     let body = cut.unwrap_or_else(|| ResponseBody::shared(own, length));
-    Response::from_parts(head, body)
+    delivery.served(head, body)
 }
 
 /// The pump from a body to the readers of a stream, which captures it for the store.

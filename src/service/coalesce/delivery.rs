@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use http::response;
+use http::{Response, StatusCode, response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{FetchReason, Refusal, RequestResult};
 use crate::service::fill_data::{FetchInfo, SharingRules};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
+use crate::service::served::Served;
 use crate::service::store_fill::{CaptureGuard, LateRefusal};
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
@@ -32,7 +33,7 @@ impl<B: Backend> Delivery<'_, B> {
     /// Cuts the head to the client's preconditions, and marks it; the body to send instead, if
     /// that is another.
     pub(super) fn finish_head<Res>(
-        self,
+        &self,
         head: &mut response::Parts,
         refusal: Option<Refusal>,
     ) -> Option<ResponseBody<Res>> {
@@ -43,6 +44,26 @@ impl<B: Backend> Delivery<'_, B> {
         });
         Responder::new(self.state).mark_fetched(head, self.info, refusal);
         cut.flatten()
+    }
+
+    /// The response with this head and body, and the result that its request has.
+    pub(super) fn served<Res>(
+        &self,
+        head: response::Parts,
+        body: ResponseBody<Res>,
+    ) -> Served<Res> {
+        let FetchInfo {
+            reason,
+            status,
+            contradiction,
+        } = self.info;
+        let result = match reason {
+            _ if contradiction.is_some() => RequestResult::Miss,
+            _ if self.outgoing.is_confirmed() => RequestResult::Revalidated,
+            FetchReason::Partial if status == StatusCode::PARTIAL_CONTENT => RequestResult::Partial,
+            _ => RequestResult::Miss,
+        };
+        Served::new(Response::from_parts(head, body), result)
     }
 }
 

@@ -24,10 +24,9 @@ pub(crate) mod shared_call;
 mod stale_fallback;
 mod wait_for_place;
 
-use http::{Request, Response};
+use http::Request;
 
 use crate::backend::Backend;
-use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader, Place};
 use crate::semantics::reason::{FetchReason, Reason, Refusal};
 use crate::semantics::reuse::is_condition_or_range;
@@ -53,6 +52,7 @@ use super::parts::find::{answer_from_parts, may_have_parts};
 use super::request::outgoing::OutgoingRequest;
 use super::request::preconditions::take_client_conditions;
 use super::respond::Responder;
+use super::served::{Served, ServedResult};
 
 /// Answers a miss: from stored parts, from another request's fill, or by a fill of its own.
 // Rare parts are boxed, so that the future takes less than a KiB.
@@ -65,7 +65,7 @@ pub(crate) fn coalesce<S, B, Req, Res>(
     inner: S,
     mut request: Request<Req>,
     mut fill: Box<Fill<B::Fence>>,
-) -> impl Future<Output = Result<Response<ResponseBody<Res>>, S::Error>>
+) -> impl Future<Output = ServedResult<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -77,8 +77,8 @@ where
             let can_repeat = can_repeat::<B, Req>(&state);
             let headers = request.headers();
             let from_parts = answer_from_parts(&state, &mut fill, headers, can_repeat);
-            if let Some(response) = Box::pin(from_parts).await {
-                return Ok(response);
+            if let Some(served) = Box::pin(from_parts).await {
+                return Ok(served);
             }
         }
         if fill.key.directives.only_if_cached {
@@ -86,7 +86,7 @@ where
         }
         let outgoing = prepare(&state, &mut request, &fill);
         let caller = match join_flights(&state, &mut fill, &outgoing).await {
-            JoinOutcome::Response(response) => return Ok(response),
+            JoinOutcome::Served(served) => return Ok(served),
             JoinOutcome::Stale(hit) => {
                 return Ok(use_stale(&state, inner, request, *fill, &outgoing, hit));
             }
@@ -114,7 +114,7 @@ fn call<S, B, Req, Res>(
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     caller: Caller<B::Fence>,
-) -> impl Future<Output = Result<Response<ResponseBody<Res>>, S::Error>>
+) -> impl Future<Output = ServedResult<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -129,7 +129,8 @@ where
             Caller::Alone(place) => {
                 let filling = run_fill::run_fill(state, inner, request, fill, outgoing, None);
                 let called = Box::pin(filling).await;
-                let has_recovered = || matches!(&called, Ok(head) if !is_transient(head.status()));
+                let has_recovered =
+                    || matches!(&called, Ok(served) if !is_transient(served.response.status()));
                 if let Some(place) = place
                     && has_recovered()
                 {
@@ -171,7 +172,7 @@ fn prepare<B: Backend, Req>(
 /// The result of joining the flights of a key.
 enum JoinOutcome<Res, F> {
     /// A response of another request's fill, or one that was stored meanwhile.
-    Response(Response<ResponseBody<Res>>),
+    Served(Served<Res>),
     /// A stale response, which is to be refreshed: the call that this request waited for brings
     /// nothing for now.
     Stale(Hit),
@@ -195,8 +196,8 @@ async fn join_flights<B: Backend, Res>(
     outgoing: &OutgoingRequest,
 ) -> JoinOutcome<Res, B::Fence> {
     let respond = |hit: Hit| {
-        let response = Responder::new(state).hit(&hit, outgoing.preconditions());
-        JoinOutcome::Response(response)
+        let served = Responder::new(state).hit(&hit, outgoing.preconditions());
+        JoinOutcome::Served(served)
     };
     let mut member = FlightMember::new(state, fill, outgoing);
     let mut began = Some(outgoing.at);
@@ -281,10 +282,10 @@ fn use_outcome<B: Backend, Res>(
             let followed = follow(state, (&head, end.reader), check, fill, outgoing);
             member.note_look(state, &followed);
             match followed {
-                Followed::Hit(response) => return Some(JoinOutcome::Response(response)),
-                Followed::Collapsed(response) => {
+                Followed::Hit(served) => return Some(JoinOutcome::Served(served)),
+                Followed::Collapsed(served) => {
                     record_fetch(state, fill.miss.reason);
-                    return Some(JoinOutcome::Response(response));
+                    return Some(JoinOutcome::Served(served));
                 }
                 Followed::NotShareable => {
                     return Some(JoinOutcome::Calls(Caller::Alone(member.place.take())));

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, StatusCode, response};
+use http::{Method, Request, StatusCode, response};
 use pin_project_lite::pin_project;
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
-use crate::body::response::ResponseBody;
 use crate::flight::{FlightOutcome, Leader};
 use crate::semantics::reason::Refusal;
 use crate::service::bounds::{InnerBody, InnerService};
@@ -20,6 +19,7 @@ use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::request::route::RequestKey;
+use crate::service::served::{Served, ServedResult};
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
@@ -32,8 +32,6 @@ use super::delivery::{Delivery, SharedLeader};
 use super::release_followers::{note_refusal, release_followers};
 use super::shared_call::SharedCall;
 
-type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
-
 /// Leads a flight. The fill is polled by its request, and by a task of its own as soon as others
 /// follow.
 pub(crate) fn lead<S, B, Req, Res>(
@@ -43,7 +41,7 @@ pub(crate) fn lead<S, B, Req, Res>(
     fill: Box<Fill<B::Fence>>,
     outgoing: Box<OutgoingRequest>,
     leader: Leader<B::Fence, SharedHead>,
-) -> impl Future<Output = Answer<Res, S::Error>>
+) -> impl Future<Output = ServedResult<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -68,7 +66,7 @@ pub(crate) fn run_fill<S, B, Req, Res>(
     mut fill: Box<Fill<B::Fence>>,
     mut outgoing: Box<OutgoingRequest>,
     leader: Option<SharedLeader<B::Fence>>,
-) -> impl Future<Output = Answer<Res, S::Error>>
+) -> impl Future<Output = ServedResult<Res, S::Error>>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -88,7 +86,7 @@ where
         let (response, info) = match call.await {
             FetchOutcome::Response(response, info) => (response, info),
             // Both are for this request alone: the flight ends without a response.
-            FetchOutcome::Replacement(response) => return Ok(response),
+            FetchOutcome::Replacement(served) => return Ok(served),
             FetchOutcome::Error(error) => return Err(error),
         };
         let (state, exempt) = options_of(&layers, state, &fill.key, &mut outgoing);
@@ -200,7 +198,7 @@ fn conclude<B: Backend, Res: InnerBody>(
     (head, body): (response::Parts, OriginBody<Res>),
     decision: Result<Box<Storable<B::Fence>>, Refusal>,
     refused: Option<(Refusal, StatusCode)>,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let state = delivery.state;
     if let (Some(leader), Some(refused)) = (&leader, refused) {
         release_followers(leader, delivery.outgoing.kind, refused);

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::BodyReader;
 use crate::key::CacheKey;
-use crate::semantics::reason::StaleUse;
+use crate::semantics::reason::{RequestResult, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::semantics::storing::{RequestHead, ResponseHead, StorageDecision, decide_storage};
@@ -16,6 +16,7 @@ use crate::service::fill_data::{Fill, Reuse};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
 
@@ -24,9 +25,9 @@ use super::followed_flights::GroupCheck;
 /// The use of a shared response for one follower.
 pub(crate) enum Followed<Res> {
     /// It is for this request, too, which waited for some of it.
-    Collapsed(Response<ResponseBody<Res>>),
+    Collapsed(Served<Res>),
     /// It is for this request, too, and all of it was here before.
-    Hit(Response<ResponseBody<Res>>),
+    Hit(Served<Res>),
     /// Other request fields selected it (RFC 9111 §4.1); this request's own variant has this key.
     OtherVariant(CacheKey),
     /// Its body failed, or can no longer be read from the beginning.
@@ -92,11 +93,12 @@ pub(crate) fn follow<B: Backend, Res>(
     }
     let responder = Responder::new(state);
     if let Some(reuse) = reuse {
-        responder.mark_joined_whole(&mut head.headers, reuse);
-        return Followed::Hit(Response::from_parts(head, body));
+        let result = responder.mark_joined_whole(&mut head.headers, reuse);
+        return Followed::Hit(Served::new(Response::from_parts(head, body), result));
     }
     responder.mark_collapsed(&mut head.headers, fill.miss.reason);
-    Followed::Collapsed(Response::from_parts(head, body))
+    let response = Response::from_parts(head, body);
+    Followed::Collapsed(Served::new(response, RequestResult::Collapsed))
 }
 
 /// The shared response for one reader. The version and the extensions are the leader's alone.

@@ -16,10 +16,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request};
 
 use crate::backend::{Backend, StoredResponse};
-use crate::body::response::ResponseBody;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
 use crate::semantics::reuse::may_use_stale;
@@ -33,6 +32,7 @@ use crate::service::refresh::{begin_refresh, patience};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::request::preconditions::Preconditions;
 use crate::service::respond::Responder;
+use crate::service::served::{Served, ServedResult};
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 use crate::timeout::with_timeout;
@@ -42,8 +42,6 @@ use super::member::FlightMember;
 /// The longest time for which a request with a stale response waits for a call. How long the last
 /// one took does not count beyond it: its client may have chosen that.
 const MAX_PATIENCE: Duration = Duration::from_secs(3);
-
-type Answer<Res, E> = Result<Response<ResponseBody<Res>>, E>;
 
 /// The time for which a request still waits for a call; without limit where it has no stale
 /// response to turn to.
@@ -116,14 +114,14 @@ pub(super) fn use_stale<S, B, Req, Res>(
     fill: Fill<B::Fence>,
     outgoing: &OutgoingRequest,
     hit: Hit,
-) -> Response<ResponseBody<Res>>
+) -> Served<Res>
 where
     S: InnerService<Req, Res>,
     B: Backend,
     Req: Send + 'static,
     Res: InnerBody,
 {
-    let response = Responder::new(state).hit(&hit, outgoing.preconditions());
+    let served = Responder::new(state).hit(&hit, outgoing.preconditions());
     let Fill { mut miss, key, .. } = fill;
     let noted = NotedKey::new(&miss.lookup_key, outgoing.kind);
     let digest = state.digest_of(&outgoing.headers);
@@ -139,7 +137,7 @@ where
     if let Some(refresh) = begin_refresh(state, due) {
         refresh.spawn(inner, request, key);
     }
-    response
+    served
 }
 
 /// The client of a call that waits for a limited time.
@@ -179,9 +177,9 @@ impl<B: Backend> WaitingClient<B> {
     /// `fill_timeout` at most, or ends if it is for this client alone.
     pub(super) async fn wait<Res, E>(
         self,
-        mut call: Pin<Box<impl Future<Output = Answer<Res, E>> + Send + 'static>>,
+        mut call: Pin<Box<impl Future<Output = ServedResult<Res, E>> + Send + 'static>>,
         goes_on: bool,
-    ) -> Answer<Res, E>
+    ) -> ServedResult<Res, E>
     where
         Res: InnerBody,
         E: Send + 'static,
@@ -203,7 +201,7 @@ impl<B: Backend> WaitingClient<B> {
     }
 
     /// The stale response, if it may still be used.
-    fn stale_response<Res>(&self) -> Option<Response<ResponseBody<Res>>> {
+    fn stale_response<Res>(&self) -> Option<Served<Res>> {
         let (now, use_) = (self.state.now(), self.use_);
         if !may_use_stale(&self.directives, &self.stored.freshness(), now, use_) {
             return None;

@@ -8,11 +8,11 @@ use http::{Response, StatusCode};
 
 use crate::backend::Backend;
 use crate::body::origin::OriginBody;
-use crate::body::response::ResponseBody;
 use crate::semantics::reason::Contradiction;
 use crate::service::fill_data::{FetchInfo, Fill};
 use crate::service::parts::fetch_missing_range::{Completed, complete};
 use crate::service::request::outgoing::OutgoingRequest;
+use crate::service::served::Served;
 use crate::state::LayerState;
 
 use super::validation::{Validated, confirm_stored, contradicted, unconfirmed};
@@ -22,7 +22,7 @@ pub(crate) enum FetchOutcome<Res, E> {
     /// Its response, with the stored body where a 304 confirmed that.
     Response(Response<OriginBody<Res>>, FetchInfo),
     /// A response of the cache in place of a failure: a stale one, 502 or 503.
-    Replacement(Response<ResponseBody<Res>>),
+    Replacement(Served<Res>),
     /// Its error.
     Error(E),
 }

@@ -3,11 +3,11 @@
 use http::Response;
 
 use crate::backend::Backend;
-use crate::body::response::ResponseBody;
-use crate::semantics::reason::StaleUse;
+use crate::semantics::reason::{RequestResult, StaleUse};
 use crate::service::fill_data::{Fill, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::state::throttled_log::Message;
 
@@ -19,7 +19,7 @@ pub(crate) fn overloaded<B: Backend, Res>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     if let Some(suppressed) = state.admit_log(Message::TooManyWaiting) {
         tracing::warn!(
             max_waiting_fills = state.config.coalesce.max_waiting_fills,
@@ -31,7 +31,7 @@ pub(crate) fn overloaded<B: Backend, Res>(
     let stale = stale_hit(fill, StaleUse::IfError, state.now());
     match (stale, &fill.miss.stored) {
         (Some(hit), _) => responder.hit(&hit, outgoing.preconditions()),
-        (None, StoredState::InUse(_)) => Response::default(),
+        (None, StoredState::InUse(_)) => Served::new(Response::default(), RequestResult::Overload),
         (None, _) => responder.too_many_waiting(),
     }
 }

@@ -1,9 +1,8 @@
 //! Stale responses in place of the inner service's failures (RFC 9111 §4.2.4, RFC 5861 §4).
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use crate::backend::Backend;
-use crate::body::response::ResponseBody;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::reuse;
@@ -11,6 +10,7 @@ use crate::service::coalesce::release_followers::is_transient;
 use crate::service::fill_data::{Fill, Hit, StoredState};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 
@@ -25,7 +25,7 @@ pub(crate) fn stale_in_place_of_failure<B: Backend, Res>(
     outgoing: &OutgoingRequest,
     use_: StaleUse,
     status: Option<StatusCode>,
-) -> Option<Response<ResponseBody<Res>>> {
+) -> Option<Served<Res>> {
     let now = state.now();
     if is_like_refresh(fill, outgoing) && status.is_none_or(is_failure) {
         let key = NotedKey::new(&fill.miss.lookup_key, outgoing.kind);

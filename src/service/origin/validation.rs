@@ -12,7 +12,6 @@ use http::{Request, Response, StatusCode};
 
 use crate::backend::{Backend, StoredResponse};
 use crate::body::origin::OriginBody;
-use crate::body::response::ResponseBody;
 use crate::semantics::reason::StaleUse;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::validation::{ValidationOutcome, validation_outcome};
@@ -20,6 +19,7 @@ use crate::service::fill_data::{FetchInfo, Fill, Hit};
 use crate::service::lookup::selects;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::stats::Event;
 
@@ -83,7 +83,7 @@ pub(crate) fn unconfirmed<B: Backend, Res>(
     stored: &Arc<StoredResponse>,
     outgoing: &OutgoingRequest,
     info: FetchInfo,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let age = stored.freshness().age(state.now());
     let hit = Hit::fresh(stored.clone(), age, None);
     Responder::new(state).unconfirmed(&hit, outgoing.preconditions(), info)
@@ -96,7 +96,7 @@ pub(crate) fn contradicted<B: Backend, Res>(
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
     info: FetchInfo,
-) -> Response<ResponseBody<Res>> {
+) -> Served<Res> {
     let (reason, status) = (info.reason, Some(info.status));
     let responder = Responder::new(state);
     match stale_hit(fill, StaleUse::IfError, state.now()) {

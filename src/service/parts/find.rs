@@ -1,10 +1,9 @@
 //! Looks stored parts up, and answers from them where they hold all that a request wants.
 
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method};
 
 use crate::backend::{Backend, Lookup};
-use crate::body::response::ResponseBody;
 use crate::semantics::reason::FetchReason;
 use crate::semantics::reuse::Selection;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse};
@@ -15,6 +14,7 @@ use crate::service::lookup::selects;
 use crate::service::respond::Responder;
 use crate::service::select::cut_ranges::Source;
 use crate::service::select::stored::selection_of;
+use crate::service::served::Served;
 use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
 
@@ -49,14 +49,14 @@ pub(crate) async fn answer_from_parts<B: Backend, Res>(
     fill: &mut Fill<B::Fence>,
     headers: &HeaderMap,
     can_repeat: bool,
-) -> Option<Response<ResponseBody<Res>>> {
+) -> Option<Served<Res>> {
     let mut held = find_parts(state, fill, headers).await?;
     let now = state.now();
     let found = Candidate::Response(&*held.response);
     if let ReuseDecision::Fresh { age, left } = decide_reuse(&fill.key.directives, found, now) {
         let hit = Hit::fresh(held.response.clone(), age, left);
-        if let Some(response) = Responder::new(state).hit_with_part(&hit, headers) {
-            return Some(response);
+        if let Some(served) = Responder::new(state).hit_with_part(&hit, headers) {
+            return Some(served);
         }
     }
     if can_repeat && !state.is_contradicted(&held.lookup_key) {

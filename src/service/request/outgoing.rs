@@ -91,6 +91,11 @@ impl OutgoingRequest {
         }
     }
 
+    /// Whether the response is a stored one that a 304 has confirmed.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.validated.is_some()
+    }
+
     /// The stored content that the response has confirmed by a 304.
     pub(crate) fn confirmed_content(&self) -> Option<Bytes> {
         let stored = self.validated.as_ref()?;

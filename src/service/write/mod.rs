@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::semantics::reason::WriteOutcome;
+use crate::semantics::reason::{RequestResult, WriteOutcome};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
 
@@ -33,6 +33,7 @@ use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::ready;
 use super::request::route::WriteTarget;
 use super::respond::Responder;
+use super::served::{Served, ServedResult};
 
 /// Forwards a write, and invalidates before its head is yielded.
 ///
@@ -46,7 +47,7 @@ pub(crate) async fn write<S, B, Req, Res>(
     inner: S,
     request: Request<Req>,
     target: WriteTarget,
-) -> Result<Response<ResponseBody<Res>>, S::Error>
+) -> ServedResult<Res, S::Error>
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -80,5 +81,6 @@ where
     let acknowledged = guard.invalidate(replaced.invalidated).await;
     let responder = Responder::new(&state);
     responder.mark_written(&mut head.headers, outcome, acknowledged, replaced.stored);
-    Ok(Response::from_parts(head, body))
+    let response = Response::from_parts(head, body);
+    Ok(Served::new(response, RequestResult::Bypass))
 }

@@ -21,11 +21,10 @@ use crate::flight::BudgetShare;
 use crate::key::{CacheKey, Resource};
 use crate::semantics::invalidation::{encode, resolve};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{InvalidatedTarget, InvalidationResult, Refusal, StoredBy};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{RequestHead, StoringRules};
-use crate::stats::Event;
 
 use crate::body::origin::OriginBody;
 use crate::body::response::ResponseBody;
@@ -288,9 +287,9 @@ impl<F> Representation<F> {
             .replace(&self.key, self.fence, Arc::new(stored), state.now())
             .await;
         drop(self.share);
-        state.record_put(&put);
+        state.record_put(&put, StoredBy::WriteThrough);
         if put.is_ok() {
-            state.count(Event::Invalidation);
+            state.count_invalidation(InvalidatedTarget::Resource, InvalidationResult::Ok);
         }
         let replaced = Replaced {
             invalidated: put.is_ok().then_some(*self.key.resource()),

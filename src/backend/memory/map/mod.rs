@@ -173,6 +173,11 @@ impl EntryMap {
         drop(removed);
     }
 
+    /// The bytes that entries may take.
+    pub(super) fn capacity(&self) -> u64 {
+        self.room.lock().capacity()
+    }
+
     /// The number of entries, and the bytes that they take.
     pub(super) fn usage(&self) -> (usize, u64) {
         let room = self.room.lock();

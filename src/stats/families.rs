@@ -1,0 +1,327 @@
+//! Statistics as metric families: names, labels and values, whatever they are published with.
+//!
+//! One table feeds the text formats, the facade and OpenTelemetry. All sets of labels are closed:
+//! no label holds anything that a client, a handler or a backend chooses. Start with
+//! [`Stats::families`].
+
+use std::borrow::Cow;
+
+use super::{Reason, ReasonCounts, Stats};
+use crate::backend::BreakerState;
+
+/// The kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetricKind {
+    /// A number that only grows.
+    Counter,
+    /// A number that grows and falls.
+    Gauge,
+}
+
+/// The value of a sample.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MetricValue {
+    /// The value of a counter.
+    Count(u64),
+    /// The value of a gauge.
+    Gauge(f64),
+}
+
+/// One value of a metric, with its labels.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Sample {
+    /// The labels, each a name and a value. The first one is `cache`, the name of the cache.
+    pub labels: Vec<(&'static str, Cow<'static, str>)>,
+    /// The value.
+    pub value: MetricValue,
+}
+
+/// A metric with all its samples.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MetricFamily {
+    /// The name, without the `_total` that Prometheus adds to that of a counter. It begins with
+    /// `response_cache_`.
+    pub name: &'static str,
+    /// What the metric counts or measures, in one sentence.
+    pub help: &'static str,
+    /// The kind of the metric.
+    pub kind: MetricKind,
+    /// The samples. There may be none: not every backend can say how much it stores.
+    pub samples: Vec<Sample>,
+}
+
+impl MetricFamily {
+    /// Returns the name as OpenTelemetry spells it: `response_cache.backend.operations`.
+    #[must_use]
+    pub fn dotted_name(&self) -> String {
+        let name = self.name.strip_prefix(PREFIX).unwrap_or(self.name);
+        format!("response_cache.{}", name.replace('_', "."))
+    }
+}
+
+const PREFIX: &str = "response_cache_";
+
+/// Labels beside that of the cache.
+type Labels = Vec<(&'static str, Cow<'static, str>)>;
+
+/// The families of one cache, as they are made.
+struct Families<'s> {
+    cache: &'s str,
+    families: Vec<MetricFamily>,
+}
+
+impl Families<'_> {
+    fn begin(&mut self, kind: MetricKind, name: &'static str, help: &'static str) -> &mut Self {
+        self.families.push(MetricFamily {
+            name,
+            help,
+            kind,
+            samples: Vec::new(),
+        });
+        self
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str) -> &mut Self {
+        self.begin(MetricKind::Counter, name, help)
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str) -> &mut Self {
+        self.begin(MetricKind::Gauge, name, help)
+    }
+
+    /// Adds a sample to the family that was begun last.
+    fn sample(&mut self, labels: Labels, value: MetricValue) -> &mut Self {
+        let cache = ("cache", Cow::Owned(self.cache.to_owned()));
+        let labels = std::iter::once(cache).chain(labels).collect();
+        let family = self.families.last_mut().expect("a family was begun");
+        family.samples.push(Sample { labels, value });
+        self
+    }
+
+    fn count(&mut self, labels: Labels, count: u64) -> &mut Self {
+        self.sample(labels, MetricValue::Count(count))
+    }
+
+    fn value(&mut self, labels: Labels, value: f64) -> &mut Self {
+        self.sample(labels, MetricValue::Gauge(value))
+    }
+
+    /// Adds a sample for each reason of a set.
+    fn reasons<R: Reason>(&mut self, label: &'static str, counts: &ReasonCounts<R>) -> &mut Self {
+        for (reason, count) in counts.iter() {
+            self.count(vec![(label, reason.as_str().into())], count);
+        }
+        self
+    }
+}
+
+impl Stats {
+    /// Returns all metrics, for whatever publishes them.
+    ///
+    /// The number of samples is bounded, whatever clients send: labels hold the name of the cache
+    /// and words of closed sets, and nothing of a request.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// let stats = CacheLayer::new(MemoryBackend::default()).handle().stats();
+    /// let families = stats.families();
+    /// let requests = families.iter().find(|family| family.name == "response_cache_requests");
+    /// assert_eq!(requests.expect("always there").samples.len(), 11);
+    /// ```
+    #[must_use]
+    pub fn families(&self) -> Vec<MetricFamily> {
+        let mut families = Families {
+            cache: &self.name,
+            families: Vec::new(),
+        };
+        self.add_requests(&mut families);
+        self.add_stores(&mut families);
+        self.add_backend(&mut families);
+        self.add_work(&mut families);
+        families.families
+    }
+
+    fn add_requests(&self, to: &mut Families<'_>) {
+        to.counter(
+            "response_cache_requests",
+            "Requests by their result. Each request counts once.",
+        )
+        .reasons("result", &self.requests);
+        to.counter(
+            "response_cache_response_body_bytes",
+            "Bytes of response bodies, by their source.",
+        )
+        .reasons("source", &self.body_bytes);
+        to.counter(
+            "response_cache_fetches",
+            "GET and HEAD requests that the store could not answer, by reason.",
+        )
+        .reasons("reason", &self.fetches);
+        to.counter(
+            "response_cache_bypasses",
+            "Requests that bypassed the cache, by reason.",
+        )
+        .reasons("reason", &self.bypasses);
+        to.counter(
+            "response_cache_stale",
+            "Stale responses from the store, by the rule that allowed them.",
+        )
+        .reasons("reason", &self.stale);
+        to.counter(
+            "response_cache_refreshes",
+            "Background refreshes, by reason.",
+        )
+        .reasons("reason", &self.refreshes);
+    }
+
+    fn add_stores(&self, to: &mut Families<'_>) {
+        to.counter(
+            "response_cache_stores",
+            "Responses that were stored, by their way into the store.",
+        )
+        .reasons("by", &self.stores_by);
+        to.counter(
+            "response_cache_refusals",
+            "Responses that were not stored, by reason.",
+        )
+        .reasons("reason", &self.refusals);
+        to.counter("response_cache_writes", "Writes, by outcome.")
+            .reasons("outcome", &self.writes);
+        to.counter(
+            "response_cache_invalidations",
+            "Invalidations, by target, mode and result.",
+        );
+        for ((target, mode, result), count) in self.invalidation_counts.iter() {
+            let labels = vec![
+                ("target", target.as_str().into()),
+                ("mode", mode.as_str().into()),
+                ("result", result.as_str().into()),
+            ];
+            to.count(labels, count);
+        }
+    }
+
+    fn add_backend(&self, to: &mut Families<'_>) {
+        let tier = || vec![("tier", self.tier.as_str().into())];
+        to.counter(
+            "response_cache_evictions",
+            "Entries that were evicted, by cause.",
+        );
+        if let Some(usage) = &self.usage {
+            let mut labels = tier();
+            labels.push(("cause", "size".into()));
+            to.count(labels, usage.evictions);
+        }
+        to.gauge("response_cache_entries", "Entries in the store.");
+        if let Some(usage) = &self.usage {
+            to.value(tier(), usage.entries as f64);
+        }
+        to.gauge("response_cache_size_bytes", "The size of all entries.");
+        if let Some(usage) = &self.usage {
+            to.value(tier(), usage.bytes as f64);
+        }
+        to.gauge(
+            "response_cache_capacity_bytes",
+            "The size beyond which entries are evicted.",
+        );
+        if let Some(capacity) = self.usage.and_then(|usage| usage.capacity) {
+            to.value(tier(), capacity as f64);
+        }
+        self.add_health(to);
+    }
+
+    fn add_health(&self, to: &mut Families<'_>) {
+        let tier = || vec![("tier", self.tier.as_str().into())];
+        to.counter(
+            "response_cache_backend_breaker_opened",
+            "Openings of the circuit breaker of lookups and stores.",
+        );
+        if let Some(health) = &self.health {
+            to.count(tier(), health.opened);
+        }
+        to.gauge(
+            "response_cache_backend_breaker_state",
+            "1 for the state that the circuit breaker of lookups and stores is in, 0 for others.",
+        );
+        if let Some(health) = &self.health {
+            for state in [
+                (BreakerState::Closed, "closed"),
+                (BreakerState::Open, "open"),
+                (BreakerState::HalfOpen, "half_open"),
+            ] {
+                let mut labels = tier();
+                labels.push(("state", state.1.into()));
+                to.value(labels, f64::from(health.breaker == state.0));
+            }
+        }
+        to.gauge(
+            "response_cache_undelivered_invalidations",
+            "Resources and groups whose invalidation the backend has not acknowledged yet.",
+        );
+        if let Some(health) = &self.health {
+            to.value(vec![], health.undelivered as f64);
+        }
+        to.gauge(
+            "response_cache_clear_pending",
+            "1 while the whole backend is to be cleared, otherwise 0.",
+        );
+        if let Some(health) = &self.health {
+            to.value(vec![], f64::from(health.to_be_cleared));
+        }
+    }
+
+    fn add_work(&self, to: &mut Families<'_>) {
+        let work = &self.in_flight;
+        for (name, help, value) in [
+            (
+                "response_cache_fills_in_flight",
+                "Fills that other requests can join.",
+                work.fills as f64,
+            ),
+            (
+                "response_cache_fills_waiting",
+                "Fills that wait for the inner service to be ready.",
+                work.waiting_fills as f64,
+            ),
+            (
+                "response_cache_background_tasks",
+                "Background tasks: refreshes, captures of bodies, writes whose client left.",
+                work.tasks as f64,
+            ),
+            (
+                "response_cache_buffered_bytes",
+                "Bytes of bodies that are buffered and not stored yet.",
+                work.bytes as f64,
+            ),
+        ] {
+            to.gauge(name, help).value(vec![], value);
+        }
+        let labels = vec![
+            ("version", env!("CARGO_PKG_VERSION").into()),
+            ("features", features().into()),
+        ];
+        to.gauge(
+            "response_cache_build_info",
+            "Always 1; the labels have the version and the features of the crate.",
+        )
+        .value(labels, 1.0);
+    }
+}
+
+/// The features of this build, with commas between them.
+fn features() -> String {
+    let features = [
+        ("proxy", cfg!(feature = "proxy")),
+        ("proxy-tls", cfg!(feature = "proxy-tls")),
+        ("redis", cfg!(feature = "redis")),
+        ("redis-tls", cfg!(feature = "redis-tls")),
+    ];
+    let enabled = features.iter().filter(|(_, is_enabled)| *is_enabled);
+    let names: Vec<_> = enabled.map(|(name, _)| *name).collect();
+    names.join(",")
+}

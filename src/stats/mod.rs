@@ -1,0 +1,198 @@
+//! Statistics: how often the cache did what, and for which reason.
+//!
+//! ```text
+//! Event --count--> Counters --snapshot--> Stats --families--> text formats, serde
+//! ```
+//!
+//! Each event has one counter, and each reason one more. These files may not name `service` or
+//! anything above it. Start with [`Stats`].
+
+mod counters;
+mod families;
+mod invalidation_counts;
+mod reason_counts;
+mod text;
+
+use crate::backend::{Health, Usage};
+pub use crate::semantics::reason::{
+    BodySource, Bypass, Contradiction, FetchReason, InvalidatedTarget, InvalidationMode,
+    InvalidationResult, Reason, Refresh, Refusal, RequestResult, StaleUse, StoredBy, Tier,
+    WriteOutcome,
+};
+
+pub(crate) use self::counters::{CountBodyBytes, Counters, Event};
+pub use self::families::{MetricFamily, MetricKind, MetricValue, Sample};
+pub use self::invalidation_counts::InvalidationCounts;
+pub use self::reason_counts::ReasonCounts;
+
+/// The work of a cache at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// Fills that other requests can join.
+    pub fills: usize,
+    /// Fills that wait for the inner service to be ready, beyond those that it took at once. See
+    /// [`max_waiting_fills`](crate::CacheLayer::max_waiting_fills).
+    pub waiting_fills: usize,
+    /// Background tasks: refreshes, captures of bodies, writes whose client left.
+    pub tasks: usize,
+    /// Writes that run on although their client has left; also counted in `tasks`.
+    pub detached_writes: usize,
+    /// Bytes of bodies that are buffered and not stored yet, reservations included. They are
+    /// bounded by [`max_buffered_bytes`](crate::CacheLayer::max_buffered_bytes), and 0 once all
+    /// fills have ended, which takes [`fill_timeout`](crate::CacheLayer::fill_timeout) at most.
+    pub bytes: u64,
+    /// Bytes of bodies that are not stored and that clients have yet to read.
+    pub unread_bytes: u64,
+    /// Bytes of responses that were removed from the store, and that bodies under way still hold.
+    /// See [`max_lingering_bytes`](crate::CacheLayer::max_lingering_bytes).
+    pub lingering_bytes: u64,
+    /// Bytes of responses from a backend outside of this process, such as Redis, that bodies under
+    /// way hold: each has a copy of its own. Bodies below 4 KiB are not counted.
+    pub copied_bytes: u64,
+}
+
+/// The values that are read at the moment of a snapshot, and not counted.
+pub(crate) struct Snapshot {
+    pub(crate) in_flight: InFlight,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) health: Option<Health>,
+}
+
+/// The counters of a cache since its layer was created.
+///
+/// [`CacheHandle::stats`](crate::CacheHandle::stats) returns them. Counters are read one by one
+/// while requests are served, so that sums may be off by the requests of that moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The name of the cache, as in `Cache-Status`. See
+    /// [`cache_status_name`](crate::CacheLayer::cache_status_name).
+    pub name: String,
+    /// Requests, by their result. Each request counts once, when the head of its response is handed
+    /// to the caller, or when it is dropped before.
+    pub requests: ReasonCounts<RequestResult>,
+    /// Bytes of response bodies, by their source. Those of known length count with the head of the
+    /// response, whether the client reads them or not; others count as they are read.
+    pub body_bytes: ReasonCounts<BodySource>,
+    /// Responses that were in the cache before the request, which called nothing and waited for no
+    /// call. [`CacheLayer`](crate::CacheLayer#cache-status) has the definition.
+    pub hits: u64,
+    /// Responses from the call of another request, of which some was still to come. They are also
+    /// counted in `fetches`.
+    pub collapsed: u64,
+    /// 504 responses to requests with `only-if-cached`.
+    pub gateway_timeouts: u64,
+    /// 400 responses to requests with an invalid host, which the inner service did not get.
+    pub bad_requests: u64,
+    /// 503 responses because too many fills were waiting for the inner service.
+    pub overloads: u64,
+    /// Stored responses that a 304 of the inner service confirmed.
+    pub validations: u64,
+    /// Responses of the inner service that were of no use for the request they answered, by reason.
+    pub contradictions: ReasonCounts<Contradiction>,
+    /// Requests that were sent to the inner service once more, as the client sent them, after a
+    /// response that was of no use.
+    pub repetitions: u64,
+    /// Stale responses from the store, by the rule that allowed them. They are also counted in
+    /// `fetches` if the inner service was called first, and in `hits` otherwise.
+    pub stale: ReasonCounts<StaleUse>,
+    /// Fills in the background, by reason.
+    pub refreshes: ReasonCounts<Refresh>,
+    /// GET and HEAD requests that the store could not answer, by reason. [`FetchReason::Stale`]
+    /// counts those that found a response which was too old.
+    pub fetches: ReasonCounts<FetchReason>,
+    /// Requests that bypassed the cache, by reason.
+    pub bypasses: ReasonCounts<Bypass>,
+    /// Responses that were stored, by fills and by write-through.
+    pub stores: u64,
+    /// Responses that were stored, by their way into the store.
+    pub stores_by: ReasonCounts<StoredBy>,
+    /// Responses that were not stored, by reason.
+    pub refusals: ReasonCounts<Refusal>,
+    /// Writes, by outcome.
+    pub writes: ReasonCounts<WriteOutcome>,
+    /// Writes that ran on although their client had left. Their outcome is counted in `writes` when
+    /// they end.
+    pub detached_writes: u64,
+    /// Writes whose client had left and that were dropped before their end: outside of a tokio
+    /// runtime, beyond [`max_detached_writes`](crate::CacheLayer::max_detached_writes) or
+    /// [`detached_write_timeout`](crate::CacheLayer::detached_write_timeout), in a shutdown, or in
+    /// a panic. Their outcome is unknown.
+    pub abandoned_writes: u64,
+    /// Invalidations that the backend acknowledged, one for each resource or group.
+    pub invalidations: u64,
+    /// Invalidations that the backend did not acknowledge, and clears.
+    pub failed_invalidations: u64,
+    /// Invalidations and clears, by target, mode and result.
+    pub invalidation_counts: InvalidationCounts,
+    /// Invalidations after writes of unknown outcome for which the backend had no memory left to
+    /// refuse stores at other instances, too.
+    pub refused_write_graces: u64,
+    /// The work that is in flight now.
+    pub in_flight: InFlight,
+    /// Where the backend keeps its entries.
+    pub tier: Tier,
+    /// The usage of the backend; `None` if it does not report it, as Redis.
+    pub usage: Option<Usage>,
+    /// The condition of the backend; `None` if it cannot fail or is not guarded.
+    pub health: Option<Health>,
+}
+
+impl Stats {
+    /// The statistics at this moment.
+    pub(crate) fn new(name: String, counters: &Counters, now: Snapshot) -> Self {
+        let total = |event| counters.total(event);
+        let requests = counters.requests();
+        let (stores_by, invalidations) = (counters.stores(), counters.invalidations());
+        let is_target = |target| target != InvalidatedTarget::All;
+        Self {
+            name,
+            body_bytes: counters.body_bytes(),
+            hits: requests.get(RequestResult::Hit) + total(Event::StaleHit),
+            collapsed: requests.get(RequestResult::Collapsed),
+            gateway_timeouts: requests.get(RequestResult::GatewayTimeout),
+            bad_requests: total(Event::BadRequest),
+            overloads: requests.get(RequestResult::Overload),
+            requests,
+            validations: total(Event::Validation),
+            contradictions: counters.contradictions(),
+            repetitions: total(Event::Repetition),
+            stale: counters.stale(),
+            refreshes: counters.refreshes(),
+            fetches: counters.fetches(),
+            bypasses: counters.bypasses(),
+            stores: stores_by.total(),
+            stores_by,
+            refusals: counters.refusals(),
+            writes: counters.writes(),
+            detached_writes: total(Event::WriteDetached),
+            abandoned_writes: total(Event::WriteAbandoned),
+            invalidations: invalidations.sum_of(|(target, _, result)| {
+                is_target(target) && result == InvalidationResult::Ok
+            }),
+            failed_invalidations: invalidations
+                .sum_of(|(_, _, result)| result == InvalidationResult::Failed),
+            invalidation_counts: invalidations,
+            refused_write_graces: total(Event::WriteGraceRefused),
+            in_flight: now.in_flight,
+            tier: match (&now.usage, &now.health) {
+                (Some(_), None) => Tier::Near,
+                _ => Tier::Far,
+            },
+            usage: now.usage,
+            health: now.health,
+        }
+    }
+
+    /// Returns the fraction of GET and HEAD requests that were hits, 0 to 1.
+    ///
+    /// Requests that bypassed the cache are not counted. It is 0 before the first request.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        match self.hits + self.fetches.total() {
+            0 => 0.0,
+            lookups => self.hits as f64 / lookups as f64,
+        }
+    }
+}
