@@ -121,12 +121,10 @@ reasons! {
 
 reasons! {
     /// Where a backend keeps its entries.
-    #[derive(Default)]
     Tier {
         /// In this process: it reports its usage, and has no health of its own to report.
         Near => "near",
         /// Outside of this process, such as in Redis.
-        #[default]
         Far => "far",
     }
 }
@@ -423,6 +421,16 @@ impl WriteOutcome {
             _ if status.is_success() || status.is_redirection() => Self::Committed,
             _ => Self::Unknown,
         }
+    }
+}
+
+#[allow(
+    clippy::derivable_impls,
+    reason = "the macro takes no attribute of a variant"
+)]
+impl Default for Tier {
+    fn default() -> Self {
+        Self::Far
     }
 }
 

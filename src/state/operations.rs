@@ -62,13 +62,17 @@ impl<B: Backend> LayerState<B> {
         Some(refusal)
     }
 
-    /// Counts the removal of stored responses.
-    pub(crate) fn count_invalidation(&self, target: InvalidatedTarget, result: InvalidationResult) {
-        self.count(Event::Invalidation(
-            target,
-            InvalidationMode::Remove,
-            result,
-        ));
+    /// Counts an invalidation by its result.
+    pub(crate) fn count_invalidation<T>(
+        &self,
+        (target, mode): (InvalidatedTarget, InvalidationMode),
+        result: &Result<T, BackendError>,
+    ) {
+        let result = match result {
+            Ok(_) => InvalidationResult::Ok,
+            Err(_) => InvalidationResult::Failed,
+        };
+        self.count(Event::Invalidation(target, mode, result));
     }
 
     /// Invalidates one target. An error means that the backend did not acknowledge it; it is
@@ -89,9 +93,9 @@ impl<B: Backend> LayerState<B> {
             None => backend.invalidate(&target).await.map(|()| None),
             Some(grace) => backend.invalidate_unknown(&target, grace).await.map(Some),
         };
+        self.count_invalidation((target_of(&target), InvalidationMode::Remove), &result);
         match result {
             Ok(scope) => {
-                self.count_invalidation(target_of(&target), InvalidationResult::Ok);
                 if scope == Some(GraceScope::Refused) {
                     self.count(Event::WriteGraceRefused);
                 }
@@ -99,7 +103,6 @@ impl<B: Backend> LayerState<B> {
                 Ok(())
             }
             Err(error) => {
-                self.count_invalidation(target_of(&target), InvalidationResult::Failed);
                 self.backend_failed(Operation::Invalidation, &error);
                 tracing::debug!(?target, "not invalidated");
                 Err(error)
@@ -112,7 +115,7 @@ impl<B: Backend> LayerState<B> {
     pub(crate) async fn expire(&self, target: InvalidationTarget) -> Result<(), BackendError> {
         let backend = &self.shared.store.backend;
         let expired = backend.expire(&[target], self.now()).await;
-        self.record_expiration(Operation::Invalidation, &expired);
+        self.record_expiration(target_of(&target), &expired);
         tracing::debug!(?target, is_acknowledged = expired.is_ok(), "expired");
         expired
     }
@@ -120,33 +123,30 @@ impl<B: Backend> LayerState<B> {
     /// Makes everything stale. An error means that the backend did not acknowledge it.
     pub(crate) async fn expire_all(&self) -> Result<(), BackendError> {
         let expired = self.shared.store.backend.expire_all(self.now()).await;
-        self.record_expiration(Operation::Clear, &expired);
+        self.record_expiration(InvalidatedTarget::All, &expired);
         tracing::info!(is_acknowledged = expired.is_ok(), "expired everything");
         expired
     }
 
-    fn record_expiration(&self, operation: Operation, expired: &Result<(), BackendError>) {
-        match expired {
-            Ok(()) => self.count(Event::Invalidation),
-            Err(error) => {
-                self.count(Event::InvalidationFailed);
-                self.backend_failed(operation, error);
-            }
+    fn record_expiration(&self, target: InvalidatedTarget, expired: &Result<(), BackendError>) {
+        self.count_invalidation((target, InvalidationMode::Expire), expired);
+        let operation = match target {
+            InvalidatedTarget::All => Operation::Clear,
+            _ => Operation::Invalidation,
+        };
+        if let Err(error) = expired {
+            self.backend_failed(operation, error);
         }
     }
 
     /// Invalidates everything. An error means that the backend did not acknowledge it.
     pub(crate) async fn clear(&self) -> Result<(), BackendError> {
         let result = self.shared.store.backend.clear().await;
+        let cleared = (InvalidatedTarget::All, InvalidationMode::Remove);
+        self.count_invalidation(cleared, &result);
         match &result {
-            Ok(()) => {
-                self.count_invalidation(InvalidatedTarget::All, InvalidationResult::Ok);
-                tracing::info!("cleared");
-            }
-            Err(error) => {
-                self.count_invalidation(InvalidatedTarget::All, InvalidationResult::Failed);
-                self.backend_failed(Operation::Clear, error);
-            }
+            Ok(()) => tracing::info!("cleared"),
+            Err(error) => self.backend_failed(Operation::Clear, error),
         }
         result
     }

@@ -21,7 +21,7 @@ use crate::flight::BudgetShare;
 use crate::key::{CacheKey, Resource};
 use crate::semantics::invalidation::{encode, resolve};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{InvalidatedTarget, InvalidationResult, Refusal, StoredBy};
+use crate::semantics::reason::{InvalidatedTarget, InvalidationMode, Refusal, StoredBy};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{RequestHead, StoringRules};
@@ -289,7 +289,8 @@ impl<F> Representation<F> {
         drop(self.share);
         state.record_put(&put, StoredBy::WriteThrough);
         if put.is_ok() {
-            state.count_invalidation(InvalidatedTarget::Resource, InvalidationResult::Ok);
+            let invalidated = (InvalidatedTarget::Resource, InvalidationMode::Remove);
+            state.count_invalidation(invalidated, &put);
         }
         let replaced = Replaced {
             invalidated: put.is_ok().then_some(*self.key.resource()),
