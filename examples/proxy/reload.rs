@@ -1,8 +1,11 @@
-//! SIGHUP: the options are read again, and new connections are served with them.
+//! SIGHUP: the options are read again, and new connections are served with them. A cache from
+//! before ends with the last of its connections.
 //!
 //! Stored responses are kept. Options that change cache keys, the store or sockets need a restart.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheHandle;
@@ -10,7 +13,7 @@ use tower_response_cache::backend::Backend;
 use tower_response_cache::proxy::ReverseProxy;
 
 use crate::options::Options;
-use crate::server::Generations;
+use crate::server::{Generations, SHUTDOWN_TIMEOUT};
 use crate::shutdown_signal::HangUpSignal;
 use crate::tls::ClientTls;
 
@@ -21,23 +24,54 @@ pub struct Stack<S, B: Backend> {
     pub proxy: ReverseProxy,
 }
 
-/// The caches since the start. An earlier one has the requests that were under way when the options
-/// were read again. Clones share them.
-pub struct Caches<B: Backend>(Arc<Mutex<Vec<CacheHandle<B>>>>);
+/// The current cache, and earlier ones that still have connections. Clones share them.
+pub struct Caches<B: Backend>(Arc<Mutex<CachesInUse<B>>>);
+
+struct CachesInUse<B: Backend> {
+    /// By the number of times that options were read before.
+    by_number: BTreeMap<u64, CacheHandle<B>>,
+    next: u64,
+}
 
 impl<B: Backend> Caches<B> {
     pub fn new(first: CacheHandle<B>) -> Self {
-        Self(Arc::new(Mutex::new(vec![first])))
+        Self(Arc::new(Mutex::new(CachesInUse {
+            by_number: BTreeMap::from([(0, first)]),
+            next: 1,
+        })))
     }
 
-    fn add(&self, cache: CacheHandle<B>) {
-        let mut caches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        caches.push(cache);
+    /// Adds the current cache; those before end after `connections` have.
+    fn replace(
+        &self,
+        cache: CacheHandle<B>,
+        connections: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let before = {
+            let mut caches = self.lock();
+            let number = caches.next;
+            caches.next += 1;
+            caches.by_number.insert(number, cache);
+            number - 1
+        };
+        let caches = self.clone();
+        tokio::spawn(async move {
+            connections.await;
+            let cache = caches.lock().by_number.get(&before).cloned();
+            if let Some(cache) = cache {
+                cache.shutdown(SHUTDOWN_TIMEOUT).await;
+            }
+            caches.lock().by_number.remove(&before);
+            tracing::info!("the last connection with earlier options has ended");
+        });
     }
 
     pub fn all(&self) -> Vec<CacheHandle<B>> {
-        let caches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        caches.clone()
+        self.lock().by_number.values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CachesInUse<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,7 +101,7 @@ pub struct Running<S, B: Backend> {
     pub tls: Option<ClientTls>,
 }
 
-impl<S, B: Backend> Running<S, B> {
+impl<S: 'static, B: Backend> Running<S, B> {
     /// Reads the options, and the files that they name, again at each signal. Those that are not
     /// valid change nothing.
     pub async fn reload(
@@ -114,8 +148,8 @@ impl<S, B: Backend> Running<S, B> {
     ) -> Result<(), String> {
         let stack = stack(&options)?;
         let health = start_health_checks(&options, &stack.proxy)?;
-        self.generations.replace(options.settings(), stack.service);
-        self.caches.add(stack.cache);
+        let replaced = self.generations.replace(options.settings(), stack.service);
+        self.caches.replace(stack.cache, replaced);
         (self.health, self.options) = (health, options);
         Ok(())
     }

@@ -60,7 +60,7 @@ struct Generation<S> {
     service: S,
     builder: Builder<TokioExecutor>,
     timeouts: ConnectionTimeouts,
-    /// Connections end after their requests when it is set, or dropped.
+    /// Connections end after their requests when it is set.
     shutdown: watch::Sender<bool>,
 }
 
@@ -69,10 +69,17 @@ impl<S> Generations<S> {
         Self(Arc::new(Mutex::new(Generation::new(settings, service))))
     }
 
-    /// Serves new connections with another service. Old connections end after their requests.
-    pub fn replace(&self, settings: ConnectionSettings, service: S) {
+    /// Serves new connections with another service. Old connections end after their requests; the
+    /// returned future waits for that.
+    pub fn replace(
+        &self,
+        settings: ConnectionSettings,
+        service: S,
+    ) -> impl Future<Output = ()> + Send + use<S> {
         let old = std::mem::replace(&mut *self.lock(), Generation::new(settings, service));
-        drop(old);
+        let shutdown = old.shutdown;
+        shutdown.send_replace(true);
+        async move { shutdown.closed().await }
     }
 
     fn lock(&self) -> MutexGuard<'_, Generation<S>> {

@@ -1,10 +1,12 @@
 //! Options that are read again while the program runs.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStderr;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::example::{Example, PATIENCE, example};
@@ -42,6 +44,11 @@ impl Configured {
         let text = format!("{}{text}", self.upstream);
         self.folder.write("proxy.toml", text);
         self.proxy.signal("HUP").await;
+        self.wait_for(message).await
+    }
+
+    /// Waits until the log says so.
+    async fn wait_for(&mut self, message: &str) -> String {
         let logged = async {
             loop {
                 let line = self.log.next_line().await.expect("a pipe");
@@ -111,6 +118,32 @@ async fn a_hang_up_ends_no_request() {
     upload.say("def").await;
     upload.hear_until("written").await;
     assert!(!configured.get("/a").await.contains("; hit"));
+}
+
+/// Nothing is kept of earlier options once their last connection has ended; a write that was under
+/// way with them holds them up, however often options are read again meanwhile.
+#[tokio::test]
+async fn earlier_options_end_with_their_last_connection() {
+    let written = Arc::new(Notify::new());
+    let origin = {
+        let written = written.clone();
+        let answer = Step::Say(ok("", "written").into_bytes());
+        Origin::start(move |_| vec![Step::Wait(written.clone()), answer.clone()]).await
+    };
+    let mut configured = Configured::start("reload-ends", &origin, "").await;
+    let mut write = Raw::connect(configured.proxy.port()).await;
+    let request = "DELETE /a HTTP/1.1\r\nhost: test.example\r\n\r\n";
+    write.say(request).await;
+    let ended = "the last connection with earlier options has ended";
+    // Those of the first time wait for the write, those between have no connection.
+    configured
+        .reload("ttl = \"1s\"\n", "options read again")
+        .await;
+    configured.reload("ttl = \"2s\"\n", ended).await;
+    configured.reload("ttl = \"3s\"\n", ended).await;
+    written.notify_one();
+    write.hear_until("written").await;
+    configured.wait_for(ended).await;
 }
 
 /// What decides about keys, or sockets, stays as it was.
