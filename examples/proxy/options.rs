@@ -181,8 +181,14 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = quantity::duration)]
     pub tunnel_timeout: Duration,
 
-    /// Most WebSockets at once; beyond it Upgrade is ignored
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024)]
+    /// Most WebSockets at once. Beyond it Upgrade is ignored; but a client with fewer of them than
+    /// another gets one, and that one's oldest is closed
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1024,
+        verbatim_doc_comment
+    )]
     pub max_tunnels: usize,
 
     /// Longest wait for the head of a client's next request

@@ -30,6 +30,7 @@ use super::error::{ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
 use super::headers::{check_response, prepare_request, rewrite_response};
+use super::upstream::client::Answer;
 use super::upstream::connect::Unreachable;
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
@@ -94,6 +95,7 @@ impl Forwarder {
     /// Changes the clients' options. The new clients have empty pools.
     pub(super) fn change_client(&mut self, change: impl FnOnce(&mut ClientOptions)) {
         change(&mut self.options);
+        self.options.limit_times();
         self.routes.set_client_options(&self.options);
     }
 
@@ -113,13 +115,15 @@ impl Forwarder {
         if !self.routes.is_confined(request.uri().path()) {
             return Ok(RejectedRequest::Path.response());
         }
-        let tunnel = WebSocketTunnel::from_request(&mut request, &self.tunnels);
+        let peer = request.extensions().get::<Peer>();
+        let client = ClientNetwork::new(peer.map(|peer| peer.address));
+        let tunnel = WebSocketTunnel::from_request(&mut request, &self.tunnels, client);
         prepare_request(request.headers_mut(), tunnel.is_some());
         let has_content = !request.body().is_end_stream();
         let is_plain = !has_content && is_safe(request.method());
         let subject = (!is_plain).then(|| LogSubject::from_request(&request));
         let target = self.target_of(&request)?;
-        let exchange = self.exchange(request, tunnel, &target).await;
+        let exchange = self.exchange(request, client, tunnel, &target).await;
         exchange.or_else(|failed| match failed {
             Failed::Upstream(error) => Err(error),
             Failed::Unsent(error) => {
@@ -179,6 +183,7 @@ impl Forwarder {
     async fn exchange<B>(
         &self,
         request: Request<B>,
+        client: ClientNetwork,
         tunnel: Option<WebSocketTunnel>,
         target: &Target,
     ) -> Result<Response<ProxyBody>, Failed>
@@ -187,8 +192,6 @@ impl Forwarder {
         B::Error: Into<BoxError>,
     {
         let clock = HeadClock::started();
-        let peer = request.extensions().get::<Peer>();
-        let client = ClientNetwork::new(peer.map(|peer| peer.address));
         let limits = UploadLimits {
             idle_timeout: self.options.idle_timeout,
             lowest_rate: self.options.lowest_upload_rate(),
@@ -202,20 +205,21 @@ impl Forwarder {
         let place = place.await?;
         let sent = self.send(request, target, &clock, upload.as_ref()).await;
         let broken = upload.as_ref().and_then(Upload::broken);
-        let (mut response, destination) = sent.map_err(|error| match broken {
+        let (mut answer, destination) = sent.map_err(|error| match broken {
             Some(kind) => Failed::Unsent(kind.in_place_of(error)),
             None => Failed::Upstream(error),
         })?;
-        if broken.is_some() && response.status() == StatusCode::REQUEST_TIMEOUT {
+        if broken.is_some() && answer.response.status() == StatusCode::REQUEST_TIMEOUT {
             // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
-            response.extensions_mut().insert(IncompleteRequest);
+            answer.response.extensions_mut().insert(IncompleteRequest);
         }
         let mut exchange = Exchange {
             in_progress: upload.as_ref().map(Upload::response_started),
             in_flight: None,
-            is_http2: response.version() == Version::HTTP_2,
+            connection: answer.connection,
+            is_http2: answer.response.version() == Version::HTTP_2,
         };
-        let response = self.accept_response(response, tunnel, &destination);
+        let response = self.accept_response(answer.response, tunnel, &destination);
         let response = response.map_err(|error| {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
@@ -262,7 +266,7 @@ impl Forwarder {
         target: &Target,
         clock: &HeadClock,
         upload: Option<&Upload>,
-    ) -> Result<(Response<Incoming>, Destination<'_>), ProxyError> {
+    ) -> Result<(Answer, Destination<'_>), ProxyError> {
         let mut tried = TriedServers::default();
         let first = self.next_destination(target, &mut tried);
         let mut destination = first.ok_or(ProxyErrorKind::Internal)??;
@@ -275,12 +279,12 @@ impl Forwarder {
             let timeout = self.options.head_timeout;
             let sent = server.client.send(request, lost, clock, timeout).await;
             let failed = match sent {
-                Ok(mut response) => {
+                Ok(mut answer) => {
                     server.connected();
                     if lost == Repeatable::Idempotent {
-                        response.extensions_mut().insert(RepeatedRequest);
+                        answer.response.extensions_mut().insert(RepeatedRequest);
                     }
-                    return Ok((response, destination));
+                    return Ok((answer, destination));
                 }
                 Err(failed) => failed,
             };

@@ -397,11 +397,12 @@ impl ReverseProxy {
         self.with_client(|options| options.rate_window = window)
     }
 
-    /// Returns counts of requests that slow clients have delayed or ended. Clones share them, but
+    /// Returns counts of requests that slow clients have delayed or ended, and of WebSockets that
+    /// there was no room for. Clones share them, but
     /// [`max_concurrent_requests`](Self::max_concurrent_requests) begins new ones.
     #[must_use]
     pub fn load_stats(&self) -> LoadStats {
-        self.0.places.stats()
+        self.0.tunnels.add_stats(self.0.places.stats())
     }
 
     /// Sets how long a WebSocket is kept over which neither side sends anything. Default: 10
@@ -412,12 +413,16 @@ impl ReverseProxy {
         self
     }
 
-    /// Sets the largest number of WebSockets at a time. Default: 1,024. Beyond it `Upgrade` is
-    /// ignored, as RFC 9110 §7.8 allows: the upstream answers the request as one without. With 0
-    /// there are none. Clones share the count; set it before they are made.
+    /// Sets the largest number of WebSockets at a time. Default: 1,024. With 0 there are none.
+    ///
+    /// Beyond it each [client](super::Peer) has its share: one more closes the oldest WebSocket of
+    /// the client with most of them, if that has more than the other then has. Else `Upgrade` is
+    /// ignored, as RFC 9110 §7.8 allows: the upstream answers the request as one without.
+    /// [`load_stats`](Self::load_stats) counts both. Clones share the count; set it before they are
+    /// made.
     #[must_use]
     pub fn max_tunnels(mut self, max: usize) -> Self {
-        self.forwarder().tunnels.set_max(max);
+        self.forwarder().tunnels.max = max;
         self
     }
 }

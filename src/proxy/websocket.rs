@@ -3,7 +3,7 @@
 //! Knows nothing of the WebSocket protocol beyond its handshake's fields.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
@@ -11,24 +11,41 @@ use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::io::InspectReader;
 use tracing::{Instrument, Span};
 
 use crate::semantics::fields;
 
+use super::body::bounded_waits::{BoundedWait, BoundedWaits, ClientNetwork};
+use super::body::places::LoadStats;
+
 /// The tunnels of a proxy. Clones share their number.
 #[derive(Clone, Debug)]
 pub(super) struct Tunnels {
     pub(super) idle_timeout: Duration,
-    free: Arc<Semaphore>,
+    pub(super) max: usize,
+    open: BoundedWaits,
+    refused: Arc<AtomicU64>,
 }
 
 impl Tunnels {
-    /// Sets the largest number of tunnels at a time.
-    pub(super) fn set_max(&mut self, max: usize) {
-        self.free = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+    /// Adds the counts of tunnels to those of requests.
+    pub(super) fn add_stats(&self, stats: LoadStats) -> LoadStats {
+        LoadStats {
+            refused_tunnels: self.refused.load(Ordering::Relaxed),
+            ended_tunnels: self.open.ended(),
+            ..stats
+        }
+    }
+
+    /// Counts a tunnel of a client until the returned value is dropped; `None` if there are too many.
+    fn begin(&self, client: ClientNetwork) -> Option<BoundedWait> {
+        let begun = self.open.try_begin(self.max, client);
+        if begun.is_none() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        begun
     }
 }
 
@@ -36,7 +53,9 @@ impl Default for Tunnels {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(10 * 60),
-            free: Arc::new(Semaphore::new(1024)),
+            max: 1024,
+            open: BoundedWaits::default(),
+            refused: Arc::default(),
         }
     }
 }
@@ -45,7 +64,7 @@ impl Default for Tunnels {
 pub(super) struct WebSocketTunnel {
     client: OnUpgrade,
     idle_timeout: Duration,
-    permit: OwnedSemaphorePermit,
+    counted: BoundedWait,
     /// All that is logged about the tunnel says which request it is of.
     span: Span,
 }
@@ -55,18 +74,22 @@ impl WebSocketTunnel {
     /// there are too many tunnels.
     ///
     /// Other protocols are not upgraded to: a server may ignore `Upgrade` (RFC 9110 §7.8).
-    pub(super) fn from_request<B>(request: &mut Request<B>, tunnels: &Tunnels) -> Option<Self> {
+    pub(super) fn from_request<B>(
+        request: &mut Request<B>,
+        tunnels: &Tunnels,
+        client: ClientNetwork,
+    ) -> Option<Self> {
         if !is_requested(request) {
             return None;
         }
-        let permit = tunnels.free.clone().try_acquire_owned().ok()?;
+        let counted = tunnels.begin(client)?;
         let client = request.extensions_mut().remove::<OnUpgrade>()?;
         let (method, path) = (request.method(), request.uri().path());
         let span = tracing::debug_span!("websocket", %method, path);
         Some(Self {
             client,
             idle_timeout: tunnels.idle_timeout,
-            permit,
+            counted,
             span,
         })
     }
@@ -79,30 +102,42 @@ impl WebSocketTunnel {
     /// Connects both sides in a task that ends when one side fails or both have ended.
     pub(super) fn connect<B>(self, response: &mut Response<B>) {
         let upstream = hyper::upgrade::on(response);
+        let ended = self.counted.ended().clone();
         let tunnel = async move {
-            let (client, upstream) = match tokio::try_join!(self.client, upstream) {
-                Ok(both) => both,
-                Err(error) => {
-                    tracing::debug!(%error, "websocket not established");
-                    return;
-                }
-            };
-            let activity = Activity::default();
-            let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            let mut client = InspectReader::new(client, |_| activity.record());
-            let mut upstream = InspectReader::new(upstream, |_| activity.record());
             tokio::select! {
-                copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
-                    Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
-                    Err(error) => tracing::debug!(%error, "websocket failed"),
-                },
-                () = activity.wait_for_pause(self.idle_timeout) => {
-                    tracing::debug!("websocket closed: nothing was sent for tunnel_timeout");
+                () = copy(self.client, upstream, self.idle_timeout) => {}
+                () = ended.cancelled() => {
+                    tracing::debug!("websocket closed: its client has the most of max_tunnels");
                 }
             }
-            drop(self.permit);
+            drop(self.counted);
         };
         tokio::spawn(tunnel.instrument(self.span));
+    }
+}
+
+/// Copies bytes in both directions until one side fails, both have ended, or neither sends anything
+/// for `idle_timeout`.
+async fn copy(client: OnUpgrade, upstream: OnUpgrade, idle_timeout: Duration) {
+    let (client, upstream) = match tokio::try_join!(client, upstream) {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "websocket not established");
+            return;
+        }
+    };
+    let activity = Activity::default();
+    let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    let mut client = InspectReader::new(client, |_| activity.record());
+    let mut upstream = InspectReader::new(upstream, |_| activity.record());
+    tokio::select! {
+        copied = copy_bidirectional(&mut client, &mut upstream) => match copied {
+            Ok((sent, received)) => tracing::debug!(sent, received, "websocket closed"),
+            Err(error) => tracing::debug!(%error, "websocket failed"),
+        },
+        () = activity.wait_for_pause(idle_timeout) => {
+            tracing::debug!("websocket closed: nothing was sent for tunnel_timeout");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A bounded number of waits: one more ends another.
 //!
 //! The one that is ended began first among those of the client that has most of them: a client
-//! that begins many ends its own.
+//! that begins many ends its own. [`BoundedWaits::try_begin`] refuses a wait instead, unless another
+//! client has more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,7 +27,7 @@ impl ClientNetwork {
 
 /// The waits of one kind. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BoundedWaits(Arc<Mutex<Waits>>);
+pub(in crate::proxy) struct BoundedWaits(Arc<Mutex<Waits>>);
 
 #[derive(Debug, Default)]
 struct Waits {
@@ -50,6 +51,12 @@ impl Waits {
         Some(ended)
     }
 
+    /// Whether another client has more waits than this one would with one more.
+    fn has_fewer(&self, client: ClientNetwork) -> bool {
+        let own = self.of_client.get(&client).copied().unwrap_or(0);
+        self.of_client.values().any(|other| *other > own + 1)
+    }
+
     /// The wait that one more ends.
     fn to_end(&self) -> Option<u64> {
         let most = self.of_client.values().max()?;
@@ -63,8 +70,28 @@ impl Waits {
 impl BoundedWaits {
     /// Begins a wait, which ends others beyond `max`.
     pub(super) fn begin(&self, max: usize, client: ClientNetwork) -> BoundedWait {
+        self.insert(self.lock(), max, client)
+    }
+
+    /// Begins a wait if there are fewer than `max`, or if another client has more than this one
+    /// then has: one of those ends.
+    pub(in crate::proxy) fn try_begin(
+        &self,
+        max: usize,
+        client: ClientNetwork,
+    ) -> Option<BoundedWait> {
+        let waits = self.lock();
+        let is_allowed = waits.all.len() < max || waits.has_fewer(client);
+        is_allowed.then(|| self.insert(waits, max, client))
+    }
+
+    fn insert(
+        &self,
+        mut waits: MutexGuard<'_, Waits>,
+        max: usize,
+        client: ClientNetwork,
+    ) -> BoundedWait {
         let ended = CancellationToken::new();
-        let mut waits = self.lock();
         let number = waits.next;
         waits.next += 1;
         waits.all.insert(number, (client, ended.clone()));
@@ -90,7 +117,7 @@ impl BoundedWaits {
     }
 
     /// How many waits later ones have ended.
-    pub(super) fn ended(&self) -> u64 {
+    pub(in crate::proxy) fn ended(&self) -> u64 {
         self.lock().ended
     }
 
@@ -102,7 +129,7 @@ impl BoundedWaits {
 
 /// One of the waits, until it is dropped.
 #[derive(Debug)]
-pub(super) struct BoundedWait {
+pub(in crate::proxy) struct BoundedWait {
     waits: BoundedWaits,
     number: u64,
     ended: CancellationToken,
@@ -110,7 +137,7 @@ pub(super) struct BoundedWait {
 
 impl BoundedWait {
     /// Cancelled when later waits have ended this one.
-    pub(super) fn ended(&self) -> &CancellationToken {
+    pub(in crate::proxy) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 }
@@ -144,6 +171,26 @@ mod tests {
         let later: Vec<_> = (0..3).map(|_| waits.begin(4, client(3))).collect();
         assert!(later.iter().all(|wait| !wait.ended().is_cancelled()));
         assert!(!other.ended().is_cancelled());
+    }
+
+    #[test]
+    fn one_more_is_refused_unless_another_client_has_more() {
+        let waits = BoundedWaits::default();
+        let begin = |number| waits.try_begin(4, client(number));
+        let mut first: Vec<_> = (0..4).map(|_| begin(1).expect("room")).collect();
+        assert!(begin(1).is_none());
+        let second = [begin(2).expect("a share"), begin(2).expect("a share")];
+        let ended = first.iter().map(|wait| wait.ended().is_cancelled());
+        assert_eq!(ended.collect::<Vec<_>>(), [true, true, false, false]);
+        assert!(begin(2).is_none() && begin(1).is_none());
+        let third = begin(3).expect("a share");
+        assert!(first[2].ended().is_cancelled());
+        assert!(begin(1).is_none() && begin(3).is_none());
+        let others = second.iter().chain([&first[3], &third]);
+        assert!(others.into_iter().all(|wait| !wait.ended().is_cancelled()));
+        first.pop();
+        assert!(begin(1).is_some());
+        assert!(BoundedWaits::default().try_begin(0, client(1)).is_none());
     }
 
     #[test]

@@ -43,7 +43,7 @@ struct SharedPlaces {
     too_slow: AtomicU64,
 }
 
-/// Counts of what clients did to the places before upstreams, since the start.
+/// Counts of what clients did to the places before upstreams, and to the WebSockets, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadStats {
@@ -60,6 +60,12 @@ pub struct LoadStats {
     /// [`min_upload_rate`](crate::proxy::ReverseProxy::min_upload_rate) or
     /// [`min_download_rate`](crate::proxy::ReverseProxy::min_download_rate).
     pub too_slow: u64,
+    /// Requests for WebSockets whose `Upgrade` was ignored because of
+    /// [`max_tunnels`](crate::proxy::ReverseProxy::max_tunnels).
+    pub refused_tunnels: u64,
+    /// WebSockets that were closed because their clients had most of them, and another one had to
+    /// have its share.
+    pub ended_tunnels: u64,
 }
 
 impl Places {
@@ -84,6 +90,8 @@ impl Places {
             given_back: shared.given_back.load(Ordering::Relaxed),
             ended_for_others: shared.without.ended(),
             too_slow: shared.too_slow.load(Ordering::Relaxed),
+            refused_tunnels: 0,
+            ended_tunnels: 0,
         }
     }
 

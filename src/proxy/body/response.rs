@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::error::BoxError;
 
 use super::in_flight::RequestInFlight;
+use super::in_flight::connection_use::AnsweredExchange;
 use super::places::ResponsePlace;
 use super::response_progress::ResponseInProgress;
 use super::timers::idle_timer::{IdleTimer, StalledBody};
@@ -40,6 +41,8 @@ enum Kind {
 pub(in crate::proxy) struct Exchange {
     pub(in crate::proxy) in_progress: Option<ResponseInProgress>,
     pub(in crate::proxy) in_flight: Option<RequestInFlight>,
+    #[expect(dead_code, reason = "held")]
+    pub(in crate::proxy) connection: Option<AnsweredExchange>,
     pub(in crate::proxy) is_http2: bool,
 }
 

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, sleep_until};
 
+use crate::proxy::body::in_flight::connection_use::{AnsweredExchange, ConnectionUse};
 use crate::proxy::body::timers::head_clock::HeadClock;
 use crate::proxy::body::upload::RequestBody;
 use crate::proxy::error::{ProxyError, ProxyErrorKind};
@@ -34,6 +35,14 @@ pub(in crate::proxy) struct UpstreamClient {
     connector: ServerConnector,
     max_age: Duration,
     is_keyed_by_host: bool,
+}
+
+/// A response whose head has arrived.
+#[derive(Debug)]
+pub(in crate::proxy) struct Answer {
+    pub(in crate::proxy) response: Response<Incoming>,
+    /// To be dropped after the response's body.
+    pub(in crate::proxy) connection: Option<AnsweredExchange>,
 }
 
 /// A client that is replaced when its connections may be too old.
@@ -101,11 +110,17 @@ impl UpstreamClient {
         lost: Repeatable,
         clock: &HeadClock,
         head_timeout: Duration,
-    ) -> Result<Response<Incoming>, FailedSend> {
-        match lost {
+    ) -> Result<Answer, FailedSend> {
+        let sent = match lost {
             Repeatable::Idempotent => send(&self.unpooled, request, clock, head_timeout).await,
             _ => send(&self.current(), request, clock, head_timeout).await,
-        }
+        };
+        let mut response = sent?;
+        let connection = response.extensions_mut().remove::<ConnectionUse>();
+        Ok(Answer {
+            response,
+            connection: connection.map(ConnectionUse::answered),
+        })
     }
 }
 

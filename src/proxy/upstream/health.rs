@@ -17,6 +17,7 @@ use crate::proxy::body::timers::head_clock::HeadClock;
 use crate::proxy::body::upload::empty;
 use crate::proxy::config_error::{InvalidProxyOption, or_panic};
 
+use super::client::Answer;
 use super::repetition::Repeatable;
 use super::server::UpstreamServer;
 
@@ -72,7 +73,7 @@ impl HealthCheck {
     }
 
     /// Sets the time from one check of a server to the next. Default: 5 s. Less than 10 ms counts
-    /// as 10 ms.
+    /// as 10 ms, more than a day as a day.
     #[must_use]
     pub fn interval(self, interval: Duration) -> Self {
         Self { interval, ..self }
@@ -116,7 +117,8 @@ pub(in crate::proxy) async fn check_servers(servers: Vec<Arc<UpstreamServer>>, c
 }
 
 async fn check_server(server: Arc<UpstreamServer>, check: HealthCheck) {
-    let mut ticks = interval(check.interval.max(Duration::from_millis(10)));
+    let (shortest, longest) = (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+    let mut ticks = interval(check.interval.clamp(shortest, longest));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut failures, mut successes) = (0_u32, 0_u32);
     loop {
@@ -151,7 +153,11 @@ async fn is_healthy(server: &UpstreamServer, check: &HealthCheck) -> bool {
     let sent = server
         .client
         .send(request, Repeatable::None, &clock, check.timeout);
-    let Ok(response) = sent.await else {
+    let Ok(Answer {
+        response,
+        connection: _connection,
+    }) = sent.await
+    else {
         return false;
     };
     let is_error = response.status().as_u16() >= 400;

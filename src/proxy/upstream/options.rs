@@ -9,6 +9,9 @@ use crate::proxy::body::pace::LowestRate;
 
 use super::addresses::Resolver;
 
+/// The longest time that an option can have: an `Instant` much later than now may not exist.
+const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The options of connections and exchanges; the fields are documented with the options of
 /// [`ReverseProxy`](crate::proxy::ReverseProxy) of these names.
 #[derive(Clone, Debug)]
@@ -62,6 +65,21 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
+    /// Shortens times beyond [`MAX_TIME`].
+    pub(in crate::proxy) fn limit_times(&mut self) {
+        for time in [
+            &mut self.connect_timeout,
+            &mut self.head_timeout,
+            &mut self.idle_timeout,
+            &mut self.reader_timeout,
+            &mut self.rate_window,
+            &mut self.pool_idle_timeout,
+            &mut self.max_connection_age,
+        ] {
+            *time = (*time).min(MAX_TIME);
+        }
+    }
+
     /// The lowest rate at which clients may send content.
     pub(in crate::proxy) fn lowest_upload_rate(&self) -> LowestRate {
         LowestRate {

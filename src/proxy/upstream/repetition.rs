@@ -5,12 +5,11 @@
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use hyper_util::client::legacy;
 
+use crate::proxy::body::in_flight::connection_use::ConnectionUse;
 use crate::proxy::body::replay::ReplayableContent;
 use crate::proxy::body::upload::RequestBody;
 use crate::proxy::error::{ProxyError, find_cause};
 use crate::semantics::invalidation::is_safe;
-
-use super::connect::connection::ConnectionUse;
 
 /// The requests that may be sent again after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,3 +6,4 @@ mod log;
 mod slow_readers;
 mod stalls;
 mod uploads;
+mod websockets;

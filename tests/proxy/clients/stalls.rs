@@ -121,41 +121,6 @@ async fn a_silent_websocket_is_closed_and_one_that_is_used_is_not() {
     until_closed(&origin, 2).await;
 }
 
-#[tokio::test]
-async fn websockets_are_bounded() {
-    let origin = Origin::start(|heard| match heard.field("upgrade").is_empty() {
-        true => vec![Step::Say(ok("", "no").into_bytes())],
-        false => vec![Step::Say(AGREED.into()), Step::Echo],
-    })
-    .await;
-    let proxy = proxy(&origin, &["--max-tunnels", "1"]).await;
-    let mut first = Raw::connect(proxy.port()).await;
-    first.say(HANDSHAKE).await;
-    assert!(
-        first
-            .hear_until("\r\n\r\n")
-            .await
-            .starts_with("HTTP/1.1 101 ")
-    );
-    let mut second = Raw::connect(proxy.port()).await;
-    second.say(HANDSHAKE).await;
-    assert!(second.hear_until("no").await.starts_with("HTTP/1.1 200 "));
-    drop(first);
-    let begin = Instant::now();
-    loop {
-        let mut third = Raw::connect(proxy.port()).await;
-        third.say(HANDSHAKE).await;
-        if third
-            .hear_until("\r\n\r\n")
-            .await
-            .starts_with("HTTP/1.1 101 ")
-        {
-            return;
-        }
-        assert!(begin.elapsed() < PATIENCE, "there is no room again");
-    }
-}
-
 /// A client that has said all it has to say may still listen.
 #[tokio::test]
 async fn an_answer_to_a_half_closed_client_arrives() {

@@ -1,5 +1,6 @@
 //! Requests that are sent again, and those that are not (RFC 9110 §9.2.2, RFC 9113 §8.7).
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -107,6 +108,64 @@ async fn clients_notice_nothing_of_kept_connections_that_close() {
         };
         let answer = call(&proxy, request).await.expect("an answer");
         assert_eq!(answer.content.as_deref(), Ok("hello"), "{number}");
+    }
+}
+
+/// Content in two parts, the second of which comes a while after the first.
+struct TwoParts {
+    left: usize,
+    pause: std::pin::Pin<Box<tokio::time::Sleep>>,
+}
+
+impl http_body::Body for TwoParts {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        if self.left == 1 {
+            std::task::ready!(self.pause.as_mut().poll(cx));
+        }
+        let next = self.left.checked_sub(1).map(|left| {
+            self.left = left;
+            Ok(http_body::Frame::data(Bytes::from_static(b"part")))
+        });
+        std::task::Poll::Ready(next)
+    }
+}
+
+/// What an upstream says before its final response is none: content that follows it begins no
+/// request. Not even an idempotent one is sent again then, as the upstream has begun to answer.
+#[tokio::test]
+async fn content_after_the_beginning_of_a_response_begins_no_other_request() {
+    for beginning in ["HTTP/1.1 200 O", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        for is_kept in [false, true] {
+            let origin =
+                Origin::start(move |heard| match heard.request_line().contains("/first") {
+                    true => vec![Step::Say(ok("", "").into_bytes())],
+                    false => {
+                        let begin = Step::Say(beginning.into());
+                        vec![begin, Step::Content, Step::Close]
+                    }
+                })
+                .await;
+            let proxy = ReverseProxy::new(&origin.url()).expect("a URL");
+            if is_kept {
+                call(&proxy, get("/first")).await.expect("an answer");
+            }
+            let pause = tokio::time::sleep(std::time::Duration::from_millis(200));
+            let content = TwoParts {
+                left: 2,
+                pause: Box::pin(pause),
+            };
+            let request = Request::put("/once").header("host", "test.example");
+            let request = request.body(content).expect("a request");
+            call(&proxy, request).await.expect_err("it was closed");
+            let sent = requests(&origin.heard(), "/once");
+            assert_eq!(sent, 1, "{beginning:?}, kept: {is_kept}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,7 @@ use crate::certificate::{presenting, self_signed, trusting};
 struct TlsOrigin {
     port: u16,
     names: Arc<Mutex<Vec<String>>>,
+    open: Arc<AtomicUsize>,
     trusting: ClientConfig,
 }
 
@@ -37,6 +39,8 @@ async fn start(names: &[&str]) -> TlsOrigin {
     let port = listener.local_addr().expect("an address").port();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let asked = seen.clone();
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = open.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(stream) = acceptor.accept(stream).await else {
@@ -52,12 +56,18 @@ async fn start(names: &[&str]) -> TlsOrigin {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(name);
-            tokio::spawn(serve(stream));
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                counted.fetch_add(1, Ordering::SeqCst);
+                serve(stream).await;
+                counted.fetch_sub(1, Ordering::SeqCst);
+            });
         }
     });
     TlsOrigin {
         port,
         names: seen,
+        open,
         trusting: trusting(&made),
     }
 }
@@ -146,4 +156,33 @@ async fn hosts_without_certificates_eject_no_server() {
         let used = counts();
         assert!(used.iter().all(|used| *used >= 5), "{bad}: {used:?}");
     }
+}
+
+/// P9: a client that makes up hosts, for which the upstream has a certificate, does not close the
+/// connections of hosts that are asked for again and again.
+#[tokio::test]
+async fn made_up_hosts_close_no_connections_of_others() {
+    let origin = start(&["localhost", "*.site.test"]).await;
+    let url = format!("https://localhost:{}", origin.port);
+    let proxy = ReverseProxy::new(&url)
+        .expect("a URL")
+        .tls(origin.trusting.clone())
+        .max_connection_age(Duration::MAX)
+        .pool_idle_timeout(Duration::MAX);
+    names(&proxy, &origin, &["honest.site.test"; 2]).await;
+    let mut handshakes = 0;
+    // More than are kept.
+    for round in 0..12 {
+        let made_up: Vec<_> = (0..100)
+            .map(|number| format!("{round}-{number}.site.test"))
+            .collect();
+        let hosts: Vec<_> = made_up.iter().map(String::as_str).collect();
+        names(&proxy, &origin, &hosts).await;
+        handshakes += names(&proxy, &origin, &["honest.site.test"]).await.len();
+    }
+    assert_eq!(handshakes, 0);
+    // One that begins to be asked for now has its connection kept, too.
+    let later = names(&proxy, &origin, &["later.site.test"; 5]).await;
+    assert_eq!(later, ["later.site.test"]);
+    assert!(origin.open.load(Ordering::SeqCst) <= 1024 + 8);
 }

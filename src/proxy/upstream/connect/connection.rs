@@ -1,53 +1,98 @@
-//! A connection that knows whether it has served before: what a lost one means for its request.
+//! A connection to a server that records its use, and the limit of connections that are kept open.
 
+use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Something was received since the last request began.
-const RECEIVED: u8 = 1;
-/// Another request was answered before.
-const REUSED: u8 = 2;
+use crate::proxy::body::in_flight::connection_use::ConnectionUse;
 
 /// Up to this many bytes, copying slices into one buffer is faster than a vectored write.
 const MAX_COPIED: usize = 2048;
 
-/// The use of one HTTP/1.1 connection so far. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(in crate::proxy::upstream) struct ConnectionUse(Arc<AtomicU8>);
+/// A connection that was used more recently than this is not closed to make room.
+const MIN_IDLE: Duration = Duration::from_millis(100);
 
-impl ConnectionUse {
-    /// Whether the connection was lost before any byte of a response, after it had served other
-    /// requests: servers close idle connections at any moment (RFC 9112 §9.3.1).
-    pub(in crate::proxy::upstream) fn is_lost_while_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == REUSED
-    }
+/// A bounded number of connections that serve more than one request.
+///
+/// One more closes an idle one: one that has served only once if there is any, and of these the one
+/// that is idle for longest. A client that makes hosts up does not close the connections of hosts
+/// that are asked for again.
+#[derive(Debug)]
+pub(super) struct KeptConnections {
+    max: usize,
+    open: Mutex<Open>,
+}
 
-    fn received(&self) {
-        self.0.fetch_or(RECEIVED, Ordering::Relaxed);
-    }
+#[derive(Debug, Default)]
+struct Open {
+    connections: HashMap<u64, ConnectionUse>,
+    next: u64,
+}
 
-    /// Something is sent: after something was received, it is the next request.
-    fn sending(&self) {
-        if self.0.load(Ordering::Relaxed) & RECEIVED != 0 {
-            self.0.store(REUSED, Ordering::Relaxed);
+/// One of the connections that are kept, until it is dropped.
+#[derive(Debug)]
+struct KeptConnection {
+    number: u64,
+    all: Arc<KeptConnections>,
+}
+
+impl KeptConnections {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            open: Mutex::default(),
         }
+    }
+
+    /// Adds a connection; `None` if there are too many, none of which is idle.
+    fn add(self: &Arc<Self>, connection: &ConnectionUse) -> Option<KeptConnection> {
+        let mut open = self.lock();
+        let mut given_up = None;
+        if open.connections.len() >= self.max {
+            let number = open.least_used()?;
+            given_up = open.connections.remove(&number);
+        }
+        let number = open.next;
+        open.next += 1;
+        open.connections.insert(number, connection.clone());
+        drop(open);
+        if let Some(other) = given_up {
+            other.give_up();
+        }
+        let all = self.clone();
+        Some(KeptConnection { number, all })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // No critical section panics.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts an open connection until it is dropped.
-#[derive(Debug)]
-struct OpenConnection(Arc<AtomicUsize>);
+impl Open {
+    /// The idle connection that the next one replaces.
+    fn least_used(&self) -> Option<u64> {
+        let rank = |(number, connection): (&u64, &ConnectionUse)| {
+            let (since, has_served_again) = connection.idle_since()?;
+            let is_idle = since.elapsed() >= MIN_IDLE;
+            is_idle.then_some((has_served_again, since, *number))
+        };
+        let least = self.connections.iter().filter_map(rank).min();
+        least.map(|(_, _, number)| number)
+    }
+}
 
-impl Drop for OpenConnection {
+impl Drop for KeptConnection {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let removed = self.all.lock().connections.remove(&self.number);
+        drop(removed);
     }
 }
 
@@ -60,19 +105,21 @@ pin_project! {
         connection_use: ConnectionUse,
         // Whether it serves more than one request.
         is_kept: bool,
-        open: OpenConnection,
+        // `None` if there is no limit for it.
+        kept: Option<KeptConnection>,
     }
 }
 
 impl<T> UpstreamConnection<T> {
-    /// A connection that, beyond `max_kept` open ones, serves a single request.
-    pub(super) fn new(stream: T, open: Arc<AtomicUsize>, max_kept: usize) -> Self {
-        let before = open.fetch_add(1, Ordering::Relaxed);
+    /// A connection that serves a single request if `all` are too many. `None` for no limit.
+    pub(super) fn new(stream: T, all: Option<&Arc<KeptConnections>>) -> Self {
+        let connection_use = ConnectionUse::default();
+        let kept = all.map(|all| all.add(&connection_use));
         Self {
             stream,
-            connection_use: ConnectionUse::default(),
-            is_kept: before < max_kept,
-            open: OpenConnection(open),
+            is_kept: !matches!(kept, Some(None)),
+            kept: kept.flatten(),
+            connection_use,
         }
     }
 }
@@ -98,6 +145,10 @@ impl<T: AsyncRead> AsyncRead for UpstreamConnection<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.project();
+        if this.kept.is_some() && this.connection_use.is_over(cx) {
+            // As if the server had closed it: hyper sends an unsent request elsewhere.
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(this.stream.poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
@@ -148,5 +199,54 @@ impl<T: AsyncWrite> AsyncWrite for UpstreamConnection<T> {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    fn connect(all: &Arc<KeptConnections>) -> UpstreamConnection<()> {
+        UpstreamConnection::new((), Some(all))
+    }
+
+    async fn serve(connection: &UpstreamConnection<()>, times: usize) {
+        for _ in 0..times {
+            connection.connection_use.sending();
+            drop(connection.connection_use.clone().answered());
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn is_over(connection: &UpstreamConnection<()>) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        connection.connection_use.is_over(&mut cx)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_closes_the_least_used_of_the_idle_ones() {
+        let all = Arc::new(KeptConnections::new(4));
+        let used: Vec<_> = (0..4).map(|_| connect(&all)).collect();
+        for (connection, times) in used.iter().zip([2, 1, 1, 3]) {
+            serve(connection, times).await;
+        }
+        used[2].connection_use.sending();
+        // All were used right now.
+        assert!(!connect(&all).is_kept);
+        advance(MIN_IDLE).await;
+        let mut later = Vec::new();
+        for closed in [&[1][..], &[0, 1], &[0, 1, 3]] {
+            later.push(connect(&all));
+            assert!(later.last().expect("one").is_kept);
+            for (number, connection) in used.iter().enumerate() {
+                assert_eq!(is_over(connection), closed.contains(&number), "{number}");
+            }
+        }
+        // The only old one has a request under way, and the later ones have not served.
+        assert!(!connect(&all).is_kept);
+        drop(later);
+        assert!(connect(&all).is_kept);
     }
 }

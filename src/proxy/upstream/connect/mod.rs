@@ -11,7 +11,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use crate::error::BoxError;
 use crate::proxy::dns_error::DnsError;
 
 use self::attempts::connect_to_first;
-use self::connection::UpstreamConnection;
+use self::connection::{KeptConnections, UpstreamConnection};
 use super::addresses::{AvoidedAddresses, Resolver};
 use super::options::ClientOptions;
 
@@ -34,7 +33,7 @@ use super::options::ClientOptions;
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The least number of connections to keep to a server where the pool has idle ones for each of the
-/// hosts that clients ask for, and so no limit of its own.
+/// hosts that clients ask for, and so no limit of its own for all of them.
 const MIN_KEPT_BY_HOST: usize = 1024;
 
 /// The stream to a server, with TLS if the scheme of its URL is `https`.
@@ -61,10 +60,8 @@ pub(super) struct ServerConnector(Arc<Connector>);
 struct Connector {
     inner: StreamConnector,
     timeout: Duration,
-    /// The number of open connections.
-    open: Arc<AtomicUsize>,
-    /// The number of open connections up to which a new one serves more than one request.
-    max_kept: usize,
+    /// The connections that serve more than one request, where the pool does not bound them.
+    kept: Option<Arc<KeptConnections>>,
 }
 
 impl ServerConnector {
@@ -76,11 +73,10 @@ impl ServerConnector {
         Self(Arc::new(Connector {
             inner: tcp,
             timeout: options.connect_timeout,
-            open: Arc::default(),
-            max_kept: match options.is_keyed_by_host(server) {
-                true => options.max_idle_connections.max(MIN_KEPT_BY_HOST),
-                false => usize::MAX,
-            },
+            kept: options.is_keyed_by_host(server).then(|| {
+                let max = options.max_idle_connections.max(MIN_KEPT_BY_HOST);
+                Arc::new(KeptConnections::new(max))
+            }),
         }))
     }
 }
@@ -97,11 +93,11 @@ impl Service<Uri> for ServerConnector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = &*self.0;
         let stream = timeout(connector.timeout, connector.inner.clone().call(uri));
-        let (open, max_kept) = (connector.open.clone(), connector.max_kept);
+        let kept = connector.kept.clone();
         Box::pin(async move {
             match stream.await {
                 Ok(stream) => {
-                    let stream = UpstreamConnection::new(TokioIo::new(stream?), open, max_kept);
+                    let stream = UpstreamConnection::new(TokioIo::new(stream?), kept.as_ref());
                     Ok(TokioIo::new(stream))
                 }
                 Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),

@@ -1,4 +1,6 @@
-//! The number of requests that are under way.
+//! The number of requests that are under way, and the exchanges of connections.
+
+pub(in crate::proxy) mod connection_use;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
