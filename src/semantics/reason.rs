@@ -29,12 +29,22 @@ pub trait Reason: sealed::Sealed + Copy + Eq + fmt::Debug + fmt::Display + 'stat
     fn description(self) -> &'static str;
 }
 
+/// The text of one line of documentation; empty for another attribute.
+macro_rules! doc_text {
+    (doc = $text:literal) => {
+        $text
+    };
+    ($($other:tt)*) => {
+        ""
+    };
+}
+
 macro_rules! reasons {
-    ($(#[$meta:meta])* $set:ident { $($(#[doc = $doc:literal])* $name:ident => $text:literal,)+ }) => {
+    ($(#[$meta:meta])* $set:ident { $($(#[$($doc:tt)*])* $name:ident => $text:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum $set { $($(#[doc = $doc])* $name,)+ }
+        pub enum $set { $($(#[$($doc)*])* $name,)+ }
 
         impl sealed::Sealed for $set {}
 
@@ -50,7 +60,7 @@ macro_rules! reasons {
             }
 
             fn description(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*).trim_start(),)+ }
+                match self { $(Self::$name => concat!($(doc_text!($($doc)*)),*).trim_start(),)+ }
             }
         }
 

@@ -95,6 +95,18 @@ impl<B: Backend, A: Around> ForwardBackend for Wrapped<B, A> {
         self.around.around(invalidation).await
     }
 
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        now: Moment,
+    ) -> Result<(), BackendError> {
+        self.around.around(self.backend.expire(targets, now)).await
+    }
+
+    async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
+        self.around.around(self.backend.expire_all(now)).await
+    }
+
     async fn clear(&self) -> Result<(), BackendError> {
         self.around.around(self.backend.clear()).await
     }
