@@ -209,6 +209,8 @@
 //!   `Clear-Site-Data`, `Strict-Transport-Security`.
 //! * **No purge over HTTP.** Add a route that calls [`CacheHandle`] if you need it.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod backend;
 mod body;
 pub mod clock;

@@ -265,6 +265,19 @@ impl<B: Backend> CacheHandle<B> {
         self.state.shutdown(timeout).await
     }
 
+    /// Returns whether [`shutdown`](Self::shutdown) has begun.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.state.shared.background.is_closing()
+    }
+
+    /// Returns whether different hosts are different sites: see
+    /// [`CacheLayer::sites`](crate::CacheLayer::sites).
+    #[must_use]
+    pub fn sites(&self) -> Sites {
+        self.state.config.sites
+    }
+
     /// Returns the counters of the cache, its work in flight, and the usage and health of its
     /// backend.
     #[must_use]

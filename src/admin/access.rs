@@ -1,0 +1,166 @@
+//! Who may do what: the token, and requests that another site makes a browser send.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::request;
+use http::uri::Authority;
+use subtle::ConstantTimeEq;
+
+use super::route::Need;
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// 403: another site has made a browser send the request.
+    ForeignOrigin,
+    /// 403: no token is set, and nothing is allowed without one.
+    NoTokenSet,
+    /// 403: without a token, the host must be known.
+    ForeignHost,
+    /// 401: the request has no token.
+    TokenMissing,
+    /// 401: the request has another token.
+    WrongToken,
+}
+
+/// The error of a token that is too short, or that `Authorization` cannot carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidToken;
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token is at least 16 letters, digits, or characters of -._~+/=")
+    }
+}
+
+impl std::error::Error for InvalidToken {}
+
+/// The rules of access.
+#[derive(Clone, Default)]
+pub(super) struct Access {
+    token: Option<Box<[u8]>>,
+    pub(super) reads_are_open: bool,
+    pub(super) writes_are_open: bool,
+    pub(super) hosts: Vec<String>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("has_token", &self.token.is_some())
+            .field("reads_are_open", &self.reads_are_open)
+            .field("writes_are_open", &self.writes_are_open)
+            .field("hosts", &self.hosts)
+            .finish()
+    }
+}
+
+/// The fewest characters of a token.
+const MIN_TOKEN: usize = 16;
+
+impl Access {
+    pub(super) fn set_token(&mut self, token: &str) -> Result<(), InvalidToken> {
+        let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        if token.len() < MIN_TOKEN || !token.bytes().all(is_token_byte) {
+            return Err(InvalidToken);
+        }
+        self.token = Some(token.as_bytes().into());
+        Ok(())
+    }
+
+    /// Checks whether a request may do what it asks for.
+    pub(super) fn check(&self, request: &request::Parts, need: Need) -> Result<(), Denial> {
+        let is_open = match need {
+            Need::Nothing => return Ok(()),
+            Need::ToRead => self.reads_are_open || self.writes_are_open,
+            Need::ToWrite => self.writes_are_open,
+        };
+        if is_foreign(request) {
+            return Err(Denial::ForeignOrigin);
+        }
+        match (bearer(request), &self.token) {
+            (Some(presented), Some(token)) => match presented.ct_eq(token).into() {
+                true => Ok(()),
+                false => Err(Denial::WrongToken),
+            },
+            _ if is_open => match self.knows_hosts(request) {
+                true => Ok(()),
+                false => Err(Denial::ForeignHost),
+            },
+            (None, Some(_)) => Err(Denial::TokenMissing),
+            (_, None) => Err(Denial::NoTokenSet),
+        }
+    }
+
+    /// Whether a request without a token was not sent under a foreign name: a page of another site
+    /// may let its own name resolve to this machine.
+    fn knows_hosts(&self, request: &request::Parts) -> bool {
+        // The host of a PURGE is that of the stored responses. A browser adds `Origin` to it.
+        let is_purge = request.method.as_str() == "PURGE";
+        let host = host(request).filter(|_| !is_purge);
+        let origin = request.headers.get(ORIGIN);
+        let origin = origin.map(|origin| origin_authority(origin.as_bytes()));
+        host.is_none_or(|host| host.is_some_and(|host| self.knows(&host)))
+            && origin.is_none_or(|origin| origin.is_some_and(|origin| self.knows(&origin)))
+    }
+
+    /// Whether the host of an authority is an address, `localhost`, or known by its name.
+    fn knows(&self, authority: &Authority) -> bool {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        address.parse::<IpAddr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || self
+                .hosts
+                .iter()
+                .any(|name| host.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The token that a request presents.
+fn bearer(request: &request::Parts) -> Option<&[u8]> {
+    let mut lines = request.headers.get_all(AUTHORIZATION).iter();
+    let (line, another) = (lines.next()?, lines.next());
+    let (scheme, token) = line.as_bytes().split_at_checked(b"Bearer ".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ") && another.is_none();
+    is_bearer.then(|| token.trim_ascii())
+}
+
+/// The host that a request is for: `None` if it has none, `Some(None)` if it is malformed.
+fn host(request: &request::Parts) -> Option<Option<Authority>> {
+    if let Some(authority) = request.uri.authority() {
+        return Some(Some(authority.clone()));
+    }
+    let mut lines = request.headers.get_all(HOST).iter();
+    let (line, another) = (lines.next()?, lines.next());
+    let authority = Authority::try_from(line.as_bytes()).ok();
+    Some(authority.filter(|_| another.is_none()))
+}
+
+/// The authority of an origin; `None` if it is opaque or malformed.
+fn origin_authority(origin: &[u8]) -> Option<Authority> {
+    let text = std::str::from_utf8(origin).ok()?;
+    let (scheme, authority) = text.split_once("://")?;
+    matches!(scheme, "http" | "https")
+        .then(|| authority.parse().ok())
+        .flatten()
+}
+
+/// Whether another site has made a browser send the request: by its fields, which scripts cannot
+/// change. The origin of one that was not is the host that it goes to.
+fn is_foreign(request: &request::Parts) -> bool {
+    let site = request.headers.get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return true;
+    }
+    let Some(origin) = request.headers.get(ORIGIN) else {
+        return false;
+    };
+    match (origin_authority(origin.as_bytes()), host(request)) {
+        (Some(origin), Some(Some(host))) => origin != host,
+        _ => true,
+    }
+}

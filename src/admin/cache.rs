@@ -1,0 +1,47 @@
+//! What the service needs of a handle, without the type of the backend.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use http::request;
+
+use crate::backend::Backend;
+use crate::handle::CacheHandle;
+use crate::key::Sites;
+use crate::service::explain::Explanation;
+use crate::stats::Stats;
+
+/// A cache of any backend.
+pub(super) trait Cache: Send + Sync {
+    fn stats(&self) -> Stats;
+
+    fn is_shutting_down(&self) -> bool;
+
+    fn sites(&self) -> Sites;
+
+    fn explain<'a>(
+        &'a self,
+        request: &'a request::Parts,
+    ) -> Pin<Box<dyn Future<Output = Explanation> + Send + 'a>>;
+}
+
+impl<B: Backend> Cache for CacheHandle<B> {
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.is_shutting_down()
+    }
+
+    fn sites(&self) -> Sites {
+        self.sites()
+    }
+
+    fn explain<'a>(
+        &'a self,
+        request: &'a request::Parts,
+    ) -> Pin<Box<dyn Future<Output = Explanation> + Send + 'a>> {
+        Box::pin(self.explain(request))
+    }
+}

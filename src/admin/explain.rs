@@ -1,0 +1,209 @@
+//! Explanations: the content of `POST /explain`, and of its answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, error, json};
+use super::options::Admin;
+use crate::service::explain::{ExplainedKey, ExplainedResponse, Explanation};
+
+/// The content of `POST /explain`: the head of a request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    #[serde(default = "get")]
+    method: String,
+    uri: String,
+    #[serde(default)]
+    fields: BTreeMap<String, Lines>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+/// The lines of a field.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Lines {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Lines {
+    fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(line) => std::slice::from_ref(line),
+            Self::Several(lines) => lines,
+        }
+    }
+}
+
+impl Question {
+    /// The head, as a client of HTTP/1.1 would send it: the host of an absolute URI is in `Host`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn into_parts(self) -> Result<request::Parts, String> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = Method::try_from(&*self.method)
+            .map_err(|_| format!("method {:?} is no token", self.method))?;
+        let uri = Uri::try_from(&*self.uri);
+        let uri = uri.map_err(|wrong| format!("uri {:?}: {wrong}", self.uri))?;
+        if !uri.path().starts_with('/') {
+            return Err(format!("uri {:?} has no path that begins with /", self.uri));
+        }
+        for (name, lines) in &self.fields {
+            let name: HeaderName = name
+                .parse()
+                .map_err(|_| format!("{name:?} is no name of a field"))?;
+            for line in lines.as_slice() {
+                let value = HeaderValue::try_from(line);
+                let value = value.map_err(|_| format!("the value of {name} cannot be sent"))?;
+                parts
+                    .headers
+                    .try_append(name.clone(), value)
+                    .map_err(|_| "too many fields".to_owned())?;
+            }
+        }
+        if let Some(authority) = uri.authority()
+            && !parts.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::try_from(authority.as_str())
+        {
+            parts.headers.insert(HOST, host);
+        }
+        let path = uri.path_and_query().cloned();
+        parts.uri = path
+            .unwrap_or_else(|| PathAndQuery::from_static("/"))
+            .into();
+        Ok(parts)
+    }
+}
+
+impl Admin {
+    /// Answers `POST /explain`.
+    pub(super) async fn explain(&self, question: Question) -> Answer {
+        match question.into_parts() {
+            Ok(parts) => {
+                let explanation = self.cache.explain(&parts).await;
+                json(StatusCode::OK, &ExplanationContent::from(&explanation))
+            }
+            Err(text) => error(StatusCode::BAD_REQUEST, &text),
+        }
+    }
+}
+
+/// An explanation as JSON.
+#[derive(Serialize)]
+struct ExplanationContent<'e> {
+    verdict: &'static str,
+    reason: Option<&'static str>,
+    is_hit: bool,
+    /// The verdict in sentences.
+    text: String,
+    refresh: Option<String>,
+    key: Option<KeyContent<'e>>,
+    stored: Option<StoredContent>,
+    vary: Vec<FieldContent<'e>>,
+    notes: Vec<NoteContent>,
+}
+
+#[derive(Serialize)]
+struct KeyContent<'e> {
+    scheme: Option<&'e str>,
+    authority: &'e str,
+    path: &'e str,
+    query: Option<&'e str>,
+    /// The site and the path of the resource that writes invalidate.
+    resource: [&'e str; 2],
+}
+
+#[derive(Serialize)]
+struct StoredContent {
+    status: u16,
+    body_bytes: u64,
+    age_seconds: f64,
+    /// `null`: fresh until it is invalidated.
+    lifetime_seconds: Option<f64>,
+    time_left_seconds: Option<f64>,
+    lifetime_rule: &'static str,
+    stale_while_revalidate_seconds: f64,
+    stale_if_error_seconds: f64,
+    stale_if_unreachable_seconds: f64,
+    etag: Option<String>,
+    groups: usize,
+    is_selected: bool,
+}
+
+#[derive(Serialize)]
+struct FieldContent<'e> {
+    name: &'e str,
+    value: Option<&'e str>,
+}
+
+#[derive(Serialize)]
+struct NoteContent {
+    name: &'static str,
+    text: String,
+}
+
+impl<'e> From<&'e Explanation> for ExplanationContent<'e> {
+    fn from(explanation: &'e Explanation) -> Self {
+        let notes = explanation.notes.iter().map(|note| NoteContent {
+            name: note.as_str(),
+            text: note.to_string(),
+        });
+        let vary = explanation.vary.iter().map(|field| FieldContent {
+            name: field.name.as_str(),
+            value: field.value.as_deref(),
+        });
+        Self {
+            verdict: explanation.verdict.as_str(),
+            reason: explanation.verdict.reason(),
+            is_hit: explanation.verdict.is_hit(),
+            text: explanation.verdict.to_string(),
+            refresh: explanation.refresh.map(|refresh| refresh.to_string()),
+            key: explanation.key.as_ref().map(KeyContent::from),
+            stored: explanation.stored.as_ref().map(StoredContent::from),
+            vary: vary.collect(),
+            notes: notes.collect(),
+        }
+    }
+}
+
+impl<'e> From<&'e ExplainedKey> for KeyContent<'e> {
+    fn from(key: &'e ExplainedKey) -> Self {
+        Self {
+            scheme: key.scheme.as_deref(),
+            authority: &key.authority,
+            path: &key.path,
+            query: key.query.as_deref(),
+            resource: [&key.site, &key.resource_path],
+        }
+    }
+}
+
+impl From<&ExplainedResponse> for StoredContent {
+    fn from(stored: &ExplainedResponse) -> Self {
+        let etag = stored.etag.as_ref();
+        Self {
+            status: stored.status.as_u16(),
+            body_bytes: stored.body_length,
+            age_seconds: stored.age.as_secs_f64(),
+            lifetime_seconds: stored.lifetime.as_ref().map(Duration::as_secs_f64),
+            time_left_seconds: stored.time_left().as_ref().map(Duration::as_secs_f64),
+            lifetime_rule: stored.lifetime_rule.as_str(),
+            stale_while_revalidate_seconds: stored.staleness.while_revalidate.as_secs_f64(),
+            stale_if_error_seconds: stored.staleness.if_error.as_secs_f64(),
+            stale_if_unreachable_seconds: stored.staleness.if_unreachable.as_secs_f64(),
+            etag: etag.map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned()),
+            groups: stored.groups,
+            is_selected: stored.is_selected,
+        }
+    }
+}

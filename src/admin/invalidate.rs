@@ -1,0 +1,193 @@
+//! Invalidation: by the content of `POST /invalidate`, and by `PURGE`.
+
+use http::{StatusCode, request};
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, error, json, unavailable};
+use super::options::Admin;
+use crate::backend::BackendError;
+use crate::handle::{InvalidationError, Invalidator};
+use crate::key::Sites;
+
+/// The most selectors of one request.
+const MAX_SELECTORS: usize = 1000;
+
+/// The content of `POST /invalidate`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Invalidation {
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(default)]
+    selectors: Vec<String>,
+    /// The site of the groups, where every authority is one.
+    authority: Option<String>,
+    /// Whether responses are removed; otherwise they become stale.
+    #[serde(default = "is_hard")]
+    purge: bool,
+}
+
+fn is_hard() -> bool {
+    true
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Uri,
+    Group,
+    All,
+}
+
+/// The answer to an invalidation that was acknowledged.
+#[derive(Serialize)]
+struct Done {
+    /// The number of selectors; 1 for everything.
+    invalidated: usize,
+}
+
+/// Why an invalidation was not done.
+enum Failure {
+    /// The request says something that means nothing here.
+    Invalid(String),
+    /// The backend did not acknowledge.
+    Backend,
+}
+
+impl From<InvalidationError> for Failure {
+    fn from(error: InvalidationError) -> Self {
+        match error.is_invalid_uri() {
+            true => Self::Invalid(error.to_string()),
+            false => Self::Backend,
+        }
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(_: BackendError) -> Self {
+        Self::Backend
+    }
+}
+
+impl Admin {
+    /// Answers `POST /invalidate`.
+    pub(super) async fn invalidate(&self, wanted: Invalidation) -> Answer {
+        let count = match wanted.kind {
+            Kind::All => 1,
+            _ => wanted.selectors.len(),
+        };
+        let done = match check(&wanted, self.cache.sites()) {
+            Ok(()) => perform(&self.invalidator, &wanted).await,
+            Err(text) => Err(Failure::Invalid(text)),
+        };
+        answer(done, count, wanted.kind, wanted.purge)
+    }
+
+    /// Answers `PURGE`: of groups if `Surrogate-Key` lists some, otherwise of a resource.
+    pub(super) async fn purge(&self, request: &request::Parts) -> Answer {
+        let authority = request.uri.authority().map(|authority| authority.as_str());
+        let host = request.headers.get(http::header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        let authority = authority.or(host).unwrap_or_default();
+        let wanted = match request.headers.contains_key("surrogate-key") {
+            true => groups_of(request, authority),
+            false => Ok(Invalidation {
+                kind: Kind::Uri,
+                selectors: vec![uri_of(request.uri.path(), authority)],
+                authority: None,
+                purge: true,
+            }),
+        };
+        match wanted {
+            Ok(wanted) => self.invalidate(wanted).await,
+            Err(text) => error(StatusCode::BAD_REQUEST, text),
+        }
+    }
+}
+
+/// The URI of a path of a host.
+fn uri_of(path: &str, authority: &str) -> String {
+    match authority {
+        "" => path.to_owned(),
+        authority => format!("http://{authority}{path}"),
+    }
+}
+
+/// The groups that `Surrogate-Key` lists.
+fn groups_of(request: &request::Parts, authority: &str) -> Result<Invalidation, &'static str> {
+    if request.uri.path() != "/" {
+        return Err("Surrogate-Key names groups of any path: send PURGE /");
+    }
+    let mut selectors = Vec::new();
+    for line in request.headers.get_all("surrogate-key") {
+        let line = line.to_str().map_err(|_| "Surrogate-Key cannot be read")?;
+        selectors.extend(line.split_ascii_whitespace().map(str::to_owned));
+    }
+    Ok(Invalidation {
+        kind: Kind::Group,
+        selectors,
+        authority: Some(authority.to_ascii_lowercase()),
+        purge: true,
+    })
+}
+
+/// Checks what the backend cannot: an invalidation that would do nothing, or too much.
+fn check(wanted: &Invalidation, sites: Sites) -> Result<(), String> {
+    let count = wanted.selectors.len();
+    match wanted.kind {
+        Kind::All if count > 0 => Err("\"all\" has no selectors".to_owned()),
+        Kind::All => Ok(()),
+        _ if count == 0 => Err("selectors must name at least one".to_owned()),
+        _ if count > MAX_SELECTORS => Err(format!(
+            "{count} selectors are too many: send at most {MAX_SELECTORS} at once"
+        )),
+        Kind::Group if sites == Sites::ByAuthority && authority_of(wanted).is_empty() => {
+            Err("every authority is a site here: name that of the groups as \"authority\"".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn authority_of(wanted: &Invalidation) -> &str {
+    wanted.authority.as_deref().unwrap_or_default()
+}
+
+/// Invalidates one selector after the other, up to the first failure.
+async fn perform(cache: &Invalidator, wanted: &Invalidation) -> Result<(), Failure> {
+    let authority = authority_of(wanted);
+    if wanted.kind == Kind::All {
+        match wanted.purge {
+            true => cache.clear().await?,
+            false => cache.expire_all().await?,
+        }
+    }
+    for selector in &wanted.selectors {
+        match (wanted.kind, wanted.purge) {
+            (Kind::Uri, true) => cache.invalidate(selector).await?,
+            (Kind::Uri, false) => cache.expire(selector).await?,
+            (_, true) => cache.invalidate_group(authority, selector).await?,
+            (_, false) => cache.expire_group(authority, selector).await?,
+        }
+    }
+    Ok(())
+}
+
+/// The answer, which an operator also finds in the log.
+fn answer(done: Result<(), Failure>, count: usize, kind: Kind, is_hard: bool) -> Answer {
+    match done {
+        Ok(()) => {
+            tracing::info!(count, ?kind, is_hard, "invalidated by an operator");
+            json(StatusCode::OK, &Done { invalidated: count })
+        }
+        Err(Failure::Invalid(text)) => error(StatusCode::BAD_REQUEST, &text),
+        Err(Failure::Backend) => {
+            tracing::warn!(
+                count,
+                ?kind,
+                is_hard,
+                "invalidation by an operator not acknowledged"
+            );
+            unavailable("the backend has not acknowledged the invalidation; repeat the request")
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The service and its options.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::handle::{CacheHandle, Invalidator};
+
+use super::access::{Access, InvalidToken};
+use super::cache::Cache;
+
+/// A service with which an operator looks at a cache and acts on it.
+///
+/// | request | token | answer |
+/// |---|---|---|
+/// | `GET /` | no | a page that shows the cache at work |
+/// | `GET /healthz` | no | 200, always |
+/// | `GET /readyz` | no | 200; 503 once the cache is shutting down |
+/// | `GET /stats` | to read | the [statistics](crate::stats::Stats) as JSON |
+/// | `GET /metrics` | to read | the metrics for Prometheus, as OpenMetrics if `Accept` names it |
+/// | `POST /explain` | to read | what the cache would do with a request, and why |
+/// | `POST /invalidate` | to write | invalidates by URI, by group, or everything |
+/// | `PURGE /path` | to write | invalidates the resource at a path |
+/// | `PURGE /` with `Surrogate-Key` | to write | invalidates groups |
+///
+/// Paths are exact, in one spelling. Other methods are answered 405, other paths 404.
+///
+/// # Mounting
+///
+/// It is a tower service of its own, and knows no listener. Give it an address of its own, or nest
+/// it in a router; outside of the cache in both cases. Responses are never stored (`no-store`).
+///
+/// ```
+/// use axum::Router;
+/// use tower_response_cache::{CacheLayer, admin::Admin, backend::MemoryBackend};
+///
+/// let layer = CacheLayer::new(MemoryBackend::default());
+/// let admin = Admin::new(layer.handle()).token("2f8a4c0e9d7b6315");
+/// let routes: Router = Router::new()
+///     // .. the routes of the application ..
+///     .layer(layer)
+///     .nest_service("/cache", admin);
+/// # drop(routes);
+/// ```
+///
+/// # Access
+///
+/// By default everything but the page and the two health checks needs the token, as
+/// `Authorization: Bearer TOKEN`. It is compared in constant time, and accepted nowhere else: not
+/// in a query, not in a cookie. Without a [`token`](Self::token), such requests are answered 403,
+/// unless the service is told that its network needs none.
+///
+/// A browser cannot be made to act by another site: a request with a foreign `Origin`, or a
+/// `Sec-Fetch-Site` other than `same-origin` and `none`, is answered 403, and content has to be
+/// `application/json`. A request without a token must also name a host that is an IP address,
+/// `localhost`, or one of the [`hosts`](Self::hosts): a foreign name that resolves to this machine
+/// is not enough.
+///
+/// # Invalidation
+///
+/// ```text
+/// POST /invalidate
+/// {"type": "uri", "selectors": ["/products/7", "/products"], "purge": true}
+/// ```
+///
+/// `type` is `uri`, `group` or `all`; `all` has no selectors. `purge` is `true` by default:
+/// responses are removed. With `false` they become stale. Where every authority is a site of its
+/// own ([`Sites::ByAuthority`](crate::key::Sites)), URIs have to be absolute, and groups need the
+/// member `authority`. Unknown members are refused.
+///
+/// The answer is 200 once the backend has acknowledged every invalidation. Otherwise it is 503 with
+/// `Retry-After`: repeat the whole request, which is harmless.
+///
+/// `PURGE` takes its site from `Host`, as in Varnish and Squid. `Surrogate-Key` lists groups,
+/// separated by spaces.
+///
+/// # Cancellation
+///
+/// If the future is dropped, an invalidation may have taken effect or not.
+#[derive(Clone)]
+pub struct Admin {
+    pub(super) cache: Arc<dyn Cache>,
+    pub(super) invalidator: Invalidator,
+    pub(super) access: Access,
+    pub(super) max_content: usize,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("access", &self.access)
+            .field("max_content", &self.max_content)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// Creates a service for the cache of a handle, with no token.
+    #[must_use]
+    pub fn new<B: Backend>(cache: CacheHandle<B>) -> Self {
+        Self {
+            invalidator: cache.invalidator(),
+            cache: Arc::new(cache),
+            access: Access::default(),
+            max_content: 64 * 1024,
+        }
+    }
+
+    /// Sets the token that clients have to present. Default: none.
+    ///
+    /// # Panics
+    /// If the token is shorter than 16 characters, or has others than letters, digits and `-._~+/=`
+    /// (RFC 6750 §2.1). For a token from configuration, see [`try_token`](Self::try_token).
+    #[must_use]
+    pub fn token(self, token: &str) -> Self {
+        match self.try_token(token) {
+            Ok(admin) => admin,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Like [`token`](Self::token), for a token from configuration.
+    ///
+    /// # Errors
+    /// If the token is shorter than 16 characters, or has others than letters, digits and `-._~+/=`
+    /// (RFC 6750 §2.1).
+    pub fn try_token(mut self, token: &str) -> Result<Self, InvalidToken> {
+        self.access.set_token(token)?;
+        Ok(self)
+    }
+
+    /// Answers requests that read without a token: statistics, metrics and explanations. Default:
+    /// `false`.
+    #[must_use]
+    pub fn allow_unauthenticated_reads(mut self, allow: bool) -> Self {
+        self.access.reads_are_open = allow;
+        self
+    }
+
+    /// Answers all requests without a token, those that invalidate included. Default: `false`.
+    ///
+    /// Use it only where everything that reaches the service is trusted: behind a proxy that
+    /// authenticates operators, or on a loopback address of a machine of your own.
+    #[must_use]
+    pub fn allow_unauthenticated(mut self, allow: bool) -> Self {
+        self.access.writes_are_open = allow;
+        self
+    }
+
+    /// Sets the names of hosts under which requests without a token are answered, beside IP
+    /// addresses and `localhost`. Default: none. Ports and letter case do not count.
+    #[must_use]
+    pub fn hosts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.access.hosts = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the largest content of a request, in bytes. Default: 64 KiB. A larger one is answered
+    /// 413 (Content Too Large).
+    #[must_use]
+    pub fn max_content(mut self, bytes: usize) -> Self {
+        self.max_content = bytes;
+        self
+    }
+}

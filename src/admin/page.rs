@@ -1,0 +1,27 @@
+//! The page for people: one file without anything from elsewhere.
+
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
+
+use super::answer::{Answer, content, with};
+
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: run its one script, use its one style sheet, and ask this service.
+///
+/// The hashes are those of the text between the tags. A test says what they are if the page has
+/// changed.
+const POLICY: &str = concat!(
+    "default-src 'none'; ",
+    "script-src 'sha256-1cNlEFoa4xxgo82txgH+sUEkKPg2mYeTnWdwVAIGEZQ='; ",
+    "style-src 'sha256-/wx1xynB10a6C4ELd5Ri75/L57IzHEz2OQ0Nh9MFvZw='; ",
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
+    "frame-ancestors 'none'",
+);
+
+pub(super) fn page() -> Answer {
+    let page = content(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+    let page = with(page, CONTENT_SECURITY_POLICY, POLICY);
+    let page = with(page, REFERRER_POLICY, "no-referrer");
+    with(page, X_FRAME_OPTIONS, "DENY")
+}

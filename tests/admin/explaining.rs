@@ -1,0 +1,131 @@
+//! `POST /explain`: why a request hits, or does not.
+
+use serde_json::{Value, json};
+use tower::Layer;
+use tower_response_cache::CacheLayer;
+use tower_response_cache::admin::Admin;
+use tower_response_cache::backend::MemoryBackend;
+
+use super::calls::{TOKEN, post};
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, send, with};
+
+fn origin() -> Origin {
+    Origin::at_once(|request| {
+        let lines: &[(_, &str)] = match request.uri().path() {
+            "/varies" => &[("cache-control", "max-age=60"), ("vary", "accept-language")],
+            "/no-store" => &[("cache-control", "no-store")],
+            _ => &[("cache-control", "s-maxage=60"), ("etag", "\"1\"")],
+        };
+        answer(200, lines, "content")
+    })
+}
+
+#[tokio::test]
+async fn an_explanation_says_verdict_reason_key_and_what_is_stored() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let (origin, admin) = (origin(), Admin::new(layer.handle()).token(TOKEN));
+    let service = layer.layer(origin.clone());
+    let explain = async |question: Value| {
+        let answer = post(&admin, "/explain", &question).await;
+        assert_eq!(answer.status, 200, "{question}: {}", answer.text);
+        answer.json()
+    };
+    let uri = "http://test.example/a?q";
+    let missed = explain(json!({"uri": uri})).await;
+    assert_eq!(missed["verdict"], "fetch");
+    assert_eq!(missed["reason"], "uri-miss");
+    assert_eq!(missed["is_hit"], false);
+    assert_eq!(
+        missed["text"],
+        "The inner service is called. No response is stored under the key."
+    );
+    assert_eq!(missed["stored"], Value::Null);
+
+    send(&service, get("/a?q")).await;
+    let hit = explain(json!({"uri": uri})).await;
+    assert_eq!(
+        (&hit["verdict"], &hit["is_hit"]),
+        (&json!("hit"), &json!(true))
+    );
+    assert_eq!(
+        hit["key"],
+        json!({"scheme": null, "authority": "test.example", "path": "/a", "query": "q",
+               "resource": ["", "/a"]})
+    );
+    assert_eq!(hit["stored"]["status"], 200);
+    assert_eq!(hit["stored"]["lifetime_seconds"], 60.0);
+    assert_eq!(hit["stored"]["lifetime_rule"], "s-maxage");
+    assert_eq!(hit["stored"]["etag"], "\"1\"");
+
+    let fields = json!({"cache-control": ["max-age=5", "no-cache"]});
+    let forced = explain(json!({"method": "HEAD", "uri": uri, "fields": fields})).await;
+    assert_eq!(forced["reason"], "request-no-cache");
+    // A path and a host of its own are the same request.
+    let fields = json!({"host": "test.example"});
+    assert_eq!(
+        explain(json!({"uri": "/a?q", "fields": fields})).await["is_hit"],
+        true
+    );
+    assert_eq!(
+        explain(json!({"uri": "/a?q"})).await["is_hit"],
+        false,
+        "another host"
+    );
+
+    send(&service, with(get("/varies"), "accept-language", "de")).await;
+    let fields = json!({"accept-language": "FR"});
+    let varies = explain(json!({"uri": "http://test.example/varies", "fields": fields})).await;
+    assert_eq!(varies["reason"], "vary-miss");
+    assert_eq!(
+        varies["vary"],
+        json!([{"name": "accept-language", "value": "fr"}])
+    );
+
+    send(&service, get("/no-store")).await;
+    let refused = explain(json!({"uri": "http://test.example/no-store"})).await;
+    assert_eq!(refused["notes"][0]["name"], "refused-lately");
+
+    let write = explain(json!({"method": "DELETE", "uri": uri})).await;
+    assert_eq!(
+        (&write["verdict"], &write["reason"]),
+        (&json!("write"), &Value::Null)
+    );
+    let bypass = explain(json!({"method": "OPTIONS", "uri": uri})).await;
+    assert_eq!(
+        (&bypass["verdict"], &bypass["reason"]),
+        (&json!("bypass"), &json!("method"))
+    );
+    // The origin was called by requests alone.
+    assert_eq!(origin.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_question_that_is_no_request_is_refused() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let many: serde_json::Map<_, _> = (0..2000)
+        .map(|number| (format!("x-{number}"), json!(["a", "b", "c"])))
+        .collect();
+    for (question, says) in [
+        (json!({}), "uri"),
+        (json!({"uri": ""}), "uri"),
+        (json!({"uri": "no-path"}), "path"),
+        (json!({"uri": "/a b"}), "uri"),
+        (json!({"uri": "*"}), "path"),
+        (json!({"uri": "/a", "method": "G T"}), "method"),
+        (json!({"uri": "/a", "fields": {"a b": "c"}}), "field"),
+        (json!({"uri": "/a", "fields": {"a": "b\nc"}}), "a cannot"),
+        (json!({"uri": "/a", "fields": {"a": 7}}), "invalid content"),
+        (
+            json!({"uri": "/a", "headers": {}}),
+            "unknown field `headers`",
+        ),
+    ] {
+        let answer = post(&admin, "/explain", &question).await;
+        assert_eq!(answer.status, 400, "{question}");
+        assert!(answer.text.contains(says), "{question}: {}", answer.text);
+    }
+    let answer = post(&admin, "/explain", &json!({"uri": "/a", "fields": many})).await;
+    assert!(answer.status == 200 || answer.status == 400, "{answer:?}");
+}

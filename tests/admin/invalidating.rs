@@ -1,0 +1,221 @@
+//! An operator invalidates, and is told whether the backend has acknowledged it.
+
+use serde_json::json;
+use tower::Layer;
+use tower_response_cache::admin::Admin;
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::key::Sites;
+use tower_response_cache::{Cache, CacheHandle, CacheLayer};
+
+use super::calls::{Answer, TOKEN, call, post, request};
+use crate::support::both::on_both_backends;
+use crate::support::dying::dying;
+use crate::support::origin::{Origin, answer};
+use crate::support::{get, is_stored, send, with};
+
+/// Stored for an hour; paths below `/g` are in a group.
+fn origin() -> Origin {
+    Origin::at_once(|request| {
+        let grouped = request.uri().path().starts_with("/g");
+        let groups = if grouped { "\"stock\"" } else { "" };
+        let lines = [("cache-control", "max-age=3600"), ("cache-groups", groups)];
+        answer(200, &lines, "stored")
+    })
+}
+
+fn admin<B: Backend>(handle: CacheHandle<B>) -> Admin {
+    Admin::new(handle).token(TOKEN)
+}
+
+async fn purge(admin: &Admin, path: &str, lines: &[(&str, &str)]) -> Answer {
+    let token = format!("Bearer {TOKEN}");
+    let lines = [lines, &[("authorization", &*token)]].concat();
+    call(admin, request("PURGE", path, &lines, "")).await
+}
+
+const PATHS: [&str; 5] = ["/a", "/b?q=1", "/g/1", "/g/2", "/c"];
+
+async fn stored<B: Backend>(service: &Cache<Origin, B>) -> Vec<&'static str> {
+    let mut stored = Vec::new();
+    for path in PATHS {
+        if is_stored(service, get(path)).await {
+            stored.push(path);
+        }
+    }
+    stored
+}
+
+#[tokio::test]
+async fn uris_groups_and_all_are_removed_by_post_and_by_purge() {
+    on_both_backends(async |layer| {
+        let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+        let fill = async || {
+            for path in PATHS {
+                send(&service, get(path)).await;
+            }
+        };
+        fill().await;
+        let wanted = json!({"type": "uri", "selectors": ["/a", "http://any.example/b?other"]});
+        let done = post(&admin, "/invalidate", &wanted).await;
+        assert_eq!(
+            (done.status.as_u16(), done.json()),
+            (200, json!({"invalidated": 2}))
+        );
+        assert_eq!(stored(&service).await, ["/g/1", "/g/2", "/c"]);
+        let wanted = json!({"type": "group", "selectors": ["stock", "none"], "purge": true});
+        assert_eq!(post(&admin, "/invalidate", &wanted).await.status, 200);
+        assert_eq!(stored(&service).await, ["/c"]);
+        let done = post(&admin, "/invalidate", &json!({"type": "all"})).await;
+        assert_eq!(
+            (done.status.as_u16(), done.json()),
+            (200, json!({"invalidated": 1}))
+        );
+        assert!(stored(&service).await.is_empty());
+
+        fill().await;
+        assert_eq!(purge(&admin, "/%61", &[]).await.status, 200);
+        assert_eq!(purge(&admin, "/b", &[]).await.status, 200);
+        assert_eq!(
+            purge(&admin, "/", &[("surrogate-key", "none  stock")])
+                .await
+                .status,
+            200
+        );
+        assert_eq!(stored(&service).await, ["/c"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_purge_responses_become_stale_and_are_validated() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let (origin, admin) = (origin(), admin(layer.handle()));
+    let service = layer.layer(origin.clone());
+    for (kind, selectors) in [
+        ("uri", json!(["/g/1"])),
+        ("group", json!(["stock"])),
+        ("all", json!([])),
+    ] {
+        send(&service, get("/g/1")).await;
+        let wanted = json!({"type": kind, "selectors": selectors, "purge": false});
+        assert_eq!(
+            post(&admin, "/invalidate", &wanted).await.status,
+            200,
+            "{kind}"
+        );
+        let answer = send(&service, get("/g/1")).await;
+        assert_eq!(answer.cache_status(), "fwd=stale; stored", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn content_that_means_nothing_is_refused_and_does_nothing() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    send(&service, get("/a")).await;
+    let many: Vec<_> = (0..1001).map(|_| "/a").collect();
+    for (wanted, says) in [
+        (json!({}), "type"),
+        (json!([]), "invalid content"),
+        (json!({"type": "everything"}), "everything"),
+        (json!({"type": "uri"}), "selectors"),
+        (json!({"type": "uri", "selectors": []}), "selectors"),
+        (
+            json!({"type": "uri", "selectors": ["no path"]}),
+            "not a URI",
+        ),
+        (json!({"type": "uri", "selectors": [7]}), "invalid content"),
+        (json!({"type": "uri", "selectors": "/a"}), "invalid content"),
+        (json!({"type": "uri", "selectors": many}), "1001"),
+        (json!({"type": "all", "selectors": ["/a"]}), "no selectors"),
+        (json!({"type": "all", "purge": "yes"}), "a boolean"),
+        (json!({"type": "all", "soft": true}), "unknown field `soft`"),
+        (
+            json!({"type": "uri", "selectors": ["/a"], "host": "x"}),
+            "unknown field `host`",
+        ),
+    ] {
+        let answer = post(&admin, "/invalidate", &wanted).await;
+        assert_eq!(answer.status, 400, "{wanted}");
+        let error = answer.json()["error"].as_str().expect("a text").to_owned();
+        assert!(error.contains(says), "{wanted}: {error}");
+    }
+    let answer = purge(&admin, "/a", &[("surrogate-key", "stock")]).await;
+    assert_eq!(answer.status, 400);
+    let answer = purge(&admin, "/", &[("surrogate-key", " ")]).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(stored(&service).await, ["/a"]);
+}
+
+#[tokio::test]
+async fn where_hosts_are_sites_the_host_says_which() {
+    let layer = CacheLayer::new(MemoryBackend::default()).sites(Sites::ByAuthority);
+    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    let on = |host: &str, path: &str| {
+        let mut request = get(path);
+        request.headers_mut().remove("host");
+        with(request, "host", host)
+    };
+    let is_stored_on = async |host: &str| is_stored(&service, on(host, "/g/1")).await;
+    let fill = async || {
+        for host in ["one.example", "two.example"] {
+            send(&service, on(host, "/g/1")).await;
+        }
+    };
+    fill().await;
+    // A path or a group alone means nothing.
+    for wanted in [
+        json!({"type": "uri", "selectors": ["/g/1"]}),
+        json!({"type": "group", "selectors": ["stock"]}),
+        json!({"type": "group", "selectors": ["stock"], "authority": ""}),
+    ] {
+        assert_eq!(
+            post(&admin, "/invalidate", &wanted).await.status,
+            400,
+            "{wanted}"
+        );
+    }
+    let one = json!({"type": "uri", "selectors": ["http://one.example/g/1"]});
+    let two = json!({"type": "group", "selectors": ["stock"], "authority": "two.example"});
+    assert_eq!(post(&admin, "/invalidate", &one).await.status, 200);
+    assert!(!is_stored_on("one.example").await && is_stored_on("two.example").await);
+    assert_eq!(post(&admin, "/invalidate", &two).await.status, 200);
+    assert!(!is_stored_on("two.example").await);
+    fill().await;
+    assert_eq!(
+        purge(&admin, "/g/1", &[("host", "One.example:80")])
+            .await
+            .status,
+        200
+    );
+    assert!(!is_stored_on("one.example").await && is_stored_on("two.example").await);
+    let lines = [("host", "Two.Example"), ("surrogate-key", "stock")];
+    assert_eq!(purge(&admin, "/", &lines).await.status, 200);
+    assert!(!is_stored_on("two.example").await);
+}
+
+#[tokio::test]
+async fn what_the_backend_has_not_acknowledged_is_503_and_may_be_repeated() {
+    let (backend, switch) = dying(MemoryBackend::default());
+    let admin = admin(CacheLayer::new(backend).handle());
+    let requests = [
+        json!({"type": "uri", "selectors": ["/a"]}),
+        json!({"type": "group", "selectors": ["g"]}),
+        json!({"type": "all"}),
+        json!({"type": "uri", "selectors": ["/a"], "purge": false}),
+    ];
+    for alive in [false, true] {
+        for wanted in &requests {
+            let answer = post(&admin, "/invalidate", wanted).await;
+            assert_eq!(answer.status, if alive { 200 } else { 503 }, "{wanted}");
+            assert_eq!(
+                answer.header("retry-after"),
+                if alive { "" } else { "1" },
+                "{wanted}"
+            );
+        }
+        let answer = purge(&admin, "/a", &[]).await;
+        assert_eq!(answer.status, if alive { 200 } else { 503 });
+        switch.revive();
+    }
+}
