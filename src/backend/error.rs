@@ -18,6 +18,7 @@ enum Kind {
     Failed,
     Refused,
     Unavailable,
+    Inconclusive,
 }
 
 impl BackendError {
@@ -34,9 +35,16 @@ impl BackendError {
     }
 
     /// Creates the error of an operation that was not attempted, for example because a circuit
-    /// breaker is open.
+    /// breaker is open. It says nothing of the backend's health either.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_kind(Kind::Unavailable, source)
+    }
+
+    /// Creates the error of an operation that ended for a reason which tells nothing of the
+    /// backend's health, for example because a slow network did not carry a large response in time.
+    /// A circuit breaker counts it neither as a failure nor as a success.
+    pub fn inconclusive(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::with_kind(Kind::Inconclusive, source)
     }
 
     fn with_kind(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -57,6 +65,12 @@ impl BackendError {
     pub fn is_unavailable(&self) -> bool {
         self.kind == Kind::Unavailable
     }
+
+    /// Returns whether the error tells [nothing of the backend's health](Self::inconclusive).
+    #[must_use]
+    pub fn is_inconclusive(&self) -> bool {
+        self.kind == Kind::Inconclusive
+    }
 }
 
 impl fmt::Display for BackendError {
@@ -65,6 +79,7 @@ impl fmt::Display for BackendError {
             Kind::Failed => "cache backend failed",
             Kind::Refused => "cache backend refused the operation",
             Kind::Unavailable => "cache backend is unavailable",
+            Kind::Inconclusive => "cache backend did not complete the operation",
         })
     }
 }

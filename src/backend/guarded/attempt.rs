@@ -86,10 +86,12 @@ impl<'g> Attempt<'g> {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.started);
         let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
-        let tells_nothing = outcome.is_none() && matches!(self.limit, TimeLimit::LargeTransfer(_));
+        let tells_nothing = match &outcome {
+            None => matches!(self.limit, TimeLimit::LargeTransfer(_)),
+            Some(Err(error)) => error.is_unavailable() || error.is_inconclusive(),
+            Some(Ok(_)) => false,
+        };
         let outcome = outcome.unwrap_or_else(|| Err(self.counts.timed_out()));
-        // A backend that refuses an operation, or does not attempt it, is healthy.
-        let is_failure = |error: &BackendError| !error.is_refused() && !error.is_unavailable();
         let has_failed = outcome.as_ref().is_err_and(is_failure);
         if has_failed {
             count(&self.counts.failures);
@@ -103,6 +105,11 @@ impl<'g> Attempt<'g> {
     }
 }
 
+/// Whether an error counts as a failure. A backend that refuses an operation is healthy.
+pub(super) fn is_failure(error: &BackendError) -> bool {
+    !error.is_refused() && !error.is_unavailable() && !error.is_inconclusive()
+}
+
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
@@ -111,6 +118,59 @@ impl Drop for Attempt<'_> {
             && self.is_slow(elapsed)
         {
             permit.record(true, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::breaker::{BreakerOptions, CircuitBreaker};
+    use super::*;
+    use crate::backend::BreakerState;
+
+    const DEADLINE: Duration = Duration::from_secs(1);
+
+    fn error(new: fn(&'static str) -> BackendError) -> Option<Result<(), BackendError>> {
+        Some(Err(new("a reason")))
+    }
+
+    /// The outcome of a probe: what tells nothing neither closes the breaker nor keeps it open for
+    /// longer, and counts as no failure.
+    #[tokio::test(start_paused = true)]
+    async fn outcomes_that_tell_nothing_are_neither_failures_nor_successes() {
+        let is_large = TimeLimit::LargeTransfer(DEADLINE);
+        let is_small = TimeLimit::Transfer(DEADLINE);
+        let (nothing, closes, fails) = (None, Some(false), Some(true));
+        for (outcome, limit, recorded) in [
+            (Some(Ok(())), is_small, closes),
+            (Some(Ok(())), is_large, closes),
+            (error(BackendError::refused), is_small, closes),
+            (error(BackendError::new), is_large, fails),
+            (None, is_small, fails),
+            (None, is_large, nothing),
+            (error(BackendError::unavailable), is_small, nothing),
+            (error(BackendError::inconclusive), is_small, nothing),
+            (error(BackendError::inconclusive), is_large, nothing),
+        ] {
+            let case = format!("{outcome:?}, {limit:?}");
+            let breaker = CircuitBreaker::new(BreakerOptions {
+                min_samples: 1,
+                ..BreakerOptions::default()
+            });
+            let counts = Counts::default();
+            let closed = breaker.admit().expect("it is closed");
+            closed.record(true, Instant::now());
+            tokio::time::advance(DEADLINE).await;
+            let probe = breaker.admit().expect("its time has come");
+            assert!(breaker.admit_if_closed().is_none(), "{case}");
+            let _ = Attempt::new(probe, &counts, limit).finish(outcome);
+            let is_closed = breaker.state() == BreakerState::Closed;
+            assert_eq!(is_closed, recorded == closes, "{case}");
+            // After a failure the next probe has to wait, otherwise it comes at once.
+            assert_eq!(breaker.admit().is_err(), recorded == fails, "{case}");
+            let failures = counts.failures.into_inner();
+            let is_counted = recorded == fails || counts.timeouts.into_inner() > 0;
+            assert_eq!(failures > 0, is_counted, "{case}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::attempt::TimeLimit;
+use super::attempt::{TimeLimit, is_failure};
 use super::counts::count;
 use super::delivery::PendingDelivery;
 use super::undelivered::{DeliveryMode, DeliveryTarget};
@@ -95,7 +95,7 @@ impl<B: Backend> Backend for Guarded<B> {
         let read = guard.backend.read_body(response, range);
         let read = with_timeout(limit.deadline(), read).await;
         let read = read.unwrap_or_else(|| Err(guard.counts.timed_out()));
-        if read.as_ref().is_err_and(|error| !error.is_refused()) {
+        if read.as_ref().is_err_and(is_failure) {
             count(&guard.counts.failures);
         }
         read

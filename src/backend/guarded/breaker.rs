@@ -133,6 +133,16 @@ impl CircuitBreaker {
         })
     }
 
+    /// Admits an operation that is never a probe.
+    pub(super) fn admit_if_closed(&self) -> Option<Permit<'_>> {
+        let phase = self.phase();
+        matches!(*phase, BreakerPhase::Closed(_)).then(|| Permit {
+            breaker: self,
+            is_probe: false,
+            opened: self.opened(),
+        })
+    }
+
     /// Admits an operation whatever the state. The first one of an open breaker is its probe.
     pub(super) fn admit_at_once(&self) -> Permit<'_> {
         let mut phase = self.phase();

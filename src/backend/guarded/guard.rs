@@ -64,7 +64,12 @@ impl<B: Backend> Guard<B> {
 
     /// Starts a lookup or a store, or fails if the circuit breaker is open.
     pub(super) fn attempt(&self, limit: TimeLimit) -> Result<Attempt<'_>, BackendError> {
-        let Ok(permit) = self.breaker.admit() else {
+        let permit = match limit {
+            // One that takes long and may tell nothing is no probe.
+            TimeLimit::LargeTransfer(_) => self.breaker.admit_if_closed(),
+            TimeLimit::Lookup(_) | TimeLimit::Transfer(_) => self.breaker.admit().ok(),
+        };
+        let Some(permit) = permit else {
             count(&self.counts.rejected);
             return Err(BackendError::unavailable(GuardError::BreakerOpen));
         };

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::connect_error::RedisConnectError;
 use super::connection::{ConnectionOptions, HandshakeOptions, OwnerRecord, Pool};
-use super::operations::{ProtocolClient, Transfers};
+use super::operations::{BodyReads, BodyStores, ProtocolClient, Transfers};
 use super::options::RedisOptions;
 use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
@@ -102,12 +102,14 @@ impl RedisOptions {
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
         };
-        let new_pool = || {
-            let client = self.no_delay_client();
-            Pool::new(client, self.max_connections, connection.clone())
-        };
-        let transfers = Transfers::new(new_pool(), self.max_response_size);
-        let pools = (new_pool(), transfers);
+        let new_pool =
+            |connections| Pool::new(self.no_delay_client(), connections, connection.clone());
+        let transfers = Transfers::new(
+            BodyReads::new(new_pool(self.max_connections), self.max_response_size),
+            // Bodies are stored one after the other.
+            BodyStores::new(new_pool(1), self.response_timeout),
+        );
+        let pools = (new_pool(self.max_connections), transfers);
         let namespace = self.namespace.clone();
         // One batch of lookups in flight for each connection.
         let max_batches = self.max_connections;
@@ -272,6 +274,11 @@ impl Backend for RedisBackend {
 
     async fn clear(&self) -> Result<(), BackendError> {
         Ok(Box::pin(self.0.client.clear()).await?)
+    }
+
+    /// Waits for the bodies of large responses that are on their way.
+    async fn drain(&self) {
+        self.0.client.drain().await;
     }
 
     fn seed(&self) -> DigestSeed {

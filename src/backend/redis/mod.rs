@@ -145,7 +145,7 @@
 //! keeps members of any group from being stored; everything else is exact.
 //!
 //! *Large bodies* are not part of their entries: a lookup reads the head alone, and the cache then
-//! reads the body, or the range that a request wants, on connections of their own. The entry has
+//! reads the body, or the range that a request wants, on connections of its own. The entry has
 //! checksums of the body's chunks, which depend on a random number. Bytes that do not match are of
 //! another response, or damaged: the response is looked up once more, and is a miss if its body is
 //! gone again. A body is read whole before its response is answered, so none is ever torn.

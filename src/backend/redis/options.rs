@@ -205,8 +205,9 @@ impl RedisOptions {
 impl RedisOptions {
     /// Sets the largest number of connections. Each carries many commands at once.
     ///
-    /// Default: 2, each opened when it is first needed. As many again are opened for the bodies of
-    /// responses of more than 32 KiB, so that large replies do not delay small ones.
+    /// Default: 2, each opened when it is first needed. As many again are opened to read the bodies
+    /// of responses of more than 32 KiB, and one to store them, so that large transfers delay
+    /// neither small replies nor each other.
     ///
     /// # Panics
     /// If `connections` is 0.
@@ -235,9 +236,11 @@ impl RedisOptions {
 
     /// Sets the time limit for the reply to one command.
     ///
-    /// Default: 1 s. A large body is read in pieces of 128 KiB, each of which has this time, and to
-    /// store one may take a second more for each MiB. If no reply to any command arrives for that
-    /// long, the connection is closed and replaced. The deadlines of a
+    /// Default: 1 s. If no reply to any command arrives for that long, the connection is closed and
+    /// replaced. The connections that read and store the bodies of responses of more than 32 KiB
+    /// may be silent for longer, by the time of what is in flight: a second for each MiB that is
+    /// read, four for each that is stored. A body that is to be stored waits for its turn for this
+    /// time, too, and is not stored if it has to wait for longer. The deadlines of a
     /// [`Guarded`](crate::backend::Guarded) apply, too: by default those of lookups and
     /// invalidations are shorter, that of stores is longer.
     ///

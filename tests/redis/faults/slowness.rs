@@ -85,7 +85,8 @@ async fn when_it_comes_back_one_of_many_asks_first() {
     load.goes_on(500).await;
     let made = tap.accepted() - accepted;
     let failed = instance.health().failures - before.failures;
-    assert!(made as u64 <= failed + 3, "{made} for {failed}");
+    let most = failed as usize + connections() + 1;
+    assert!(made <= most, "{made} for {failed}");
     let are_few = async || tap.open() <= connections();
     until(
         "there are no more connections than one instance has",

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{Backend, Lookup, PutOutcome, RedisBackend};
 
 use crate::faults::world::options;
-use crate::support::redis::{RedisServer, until};
+use crate::support::redis::{RedisServer, Tap, until};
 use crate::support::sample::{Sample, at};
 
 const LENGTH: usize = 300_000;
@@ -21,12 +22,12 @@ fn backend(server: &RedisServer) -> RedisBackend {
 }
 
 /// The keys of entries, bodies and lists of variants.
-async fn stored(server: &RedisServer) -> Vec<String> {
+async fn stored_names(server: &RedisServer) -> Vec<String> {
     server.names("test:[ebv]:*").await
 }
 
 async fn bodies(server: &RedisServer) -> Vec<String> {
-    let mut names = stored(server).await;
+    let mut names = stored_names(server).await;
     names.retain(|name| name.starts_with("test:b:"));
     names
 }
@@ -100,7 +101,7 @@ async fn a_replaced_large_response_leaves_no_body() {
     assert_eq!(bodies(&server).await, [""; 0]);
     assert_eq!(small.body(&one).await.as_deref(), Some("b"));
     small.invalidate(&one).await;
-    assert_eq!(stored(&server).await, [""; 0]);
+    assert_eq!(stored_names(&server).await, [""; 0]);
 }
 
 /// A fill, not a write.
@@ -119,7 +120,7 @@ async fn a_small_response_stored_over_a_large_one_leaves_no_body() {
     large.store(&one).await;
     assert_eq!(found(&one, &large).await, Some(b'a'));
     large.invalidate(&one).await;
-    assert_eq!(stored(&server).await, [""; 0]);
+    assert_eq!(stored_names(&server).await, [""; 0]);
 }
 
 /// Of a key that varies.
@@ -143,7 +144,7 @@ async fn a_small_variant_stored_over_a_large_one_leaves_no_body() {
     assert_eq!(small.replace(&one, &fence).await, PutOutcome::Stored);
     assert_eq!(bodies(&server).await, [""; 0]);
     small.invalidate(&one).await;
-    assert_eq!(stored(&server).await, [""; 0]);
+    assert_eq!(stored_names(&server).await, [""; 0]);
 }
 
 /// A body longer than this instance stores, of one that stores longer ones.
@@ -157,4 +158,148 @@ async fn a_body_longer_than_the_largest_response_is_not_read() {
     let other = options.max_response_size(100_000).build();
     assert_eq!(found(&other, &large).await, None);
     assert_eq!(found(&one, &large).await, Some(b'a'));
+}
+
+/// The keys of entries: that of a rule is the shortest.
+async fn entries(server: &RedisServer) -> Vec<String> {
+    let mut names = server.names("test:e:*").await;
+    names.sort_by_key(String::len);
+    names
+}
+
+/// The rule is evicted, and the store that brings it back finds the old list of variants.
+#[tokio::test]
+async fn a_variant_stored_after_its_rule_was_evicted_keeps_its_body() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let de = Sample::of_variant(&one, "/a", "de", long("d")).await;
+    let en = Sample::of_variant(&one, "/a", "en", long("e")).await;
+    for is_other_rule in [false, true] {
+        de.store(&one).await;
+        en.store(&one).await;
+        let rule = entries(&server).await.remove(0);
+        match is_other_rule {
+            true => server.command(&["SET", &rule, "another rule"]).await,
+            false => server.command(&["DEL", &rule]).await,
+        };
+        de.store(&one).await;
+        assert_eq!(found(&one, &de).await, Some(b'd'));
+        assert_eq!(found(&one, &en).await, None, "it is older than the rule");
+        assert_eq!(bodies(&server).await.len(), 1);
+    }
+    let small = Sample::in_language(&one, "/a", "de").await;
+    let rule = entries(&server).await.remove(0);
+    server.command(&["DEL", &rule]).await;
+    small.store(&one).await;
+    assert_eq!(bodies(&server).await, [""; 0]);
+}
+
+/// What the lease does not list is found all the same when it is replaced.
+#[tokio::test]
+async fn no_body_is_left_after_its_lease_was_evicted() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of(&one, "/a", long("a")).await;
+    let small = Sample::of(&one, "/a", "b").await;
+    for by_write in [false, true] {
+        large.store(&one).await;
+        let lease = server.names("test:l:*").await.remove(0);
+        server.command(&["DEL", &lease]).await;
+        let fence = small.fence(&one).await;
+        let stored = match by_write {
+            true => small.replace(&one, &fence).await,
+            false => small.put(&one, &fence).await,
+        };
+        assert_eq!(stored, PutOutcome::Stored);
+        assert_eq!(bodies(&server).await, [""; 0]);
+        small.invalidate(&one).await;
+        assert_eq!(stored_names(&server).await, [""; 0]);
+    }
+}
+
+/// More queries than a lease lists.
+#[tokio::test]
+async fn a_ninth_query_leaves_no_body() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    for query in 0..8 {
+        let path = format!("/a?q={query}");
+        Sample::of(&one, &path, "s").await.store(&one).await;
+    }
+    let large = Sample::of(&one, "/a?q=9", long("a")).await;
+    let small = Sample::of(&one, "/a?q=9", "b").await;
+    large.store(&one).await;
+    assert_eq!(bodies(&server).await.len(), 1);
+    small.store(&one).await;
+    assert_eq!(bodies(&server).await, [""; 0]);
+    large.store(&one).await;
+    let fence = small.fence(&one).await;
+    assert_eq!(small.replace(&one, &fence).await, PutOutcome::Stored);
+    assert_eq!(bodies(&server).await, [""; 0]);
+}
+
+/// An entry that is of no use is not looked at again.
+#[tokio::test]
+async fn an_entry_without_its_body_is_removed() {
+    let server = RedisServer::start().await;
+    let one = backend(&server);
+    let large = Sample::of(&one, "/a", long("a")).await;
+    for spoil in ["DEL", "UNLINK"] {
+        large.store(&one).await;
+        let body = bodies(&server).await.remove(0);
+        server.command(&[spoil, &body]).await;
+        assert_eq!(found(&one, &large).await, None);
+        assert_eq!(entries(&server).await, [""; 0]);
+    }
+    // One whose body is damaged stays until it is replaced.
+    large.store(&one).await;
+    let body = bodies(&server).await.remove(0);
+    server.command(&["SETRANGE", &body, "299999", "b"]).await;
+    assert_eq!(found(&one, &large).await, None);
+    assert_eq!(entries(&server).await.len(), 1);
+    // Another one that has come meanwhile stays.
+    large.store(&one).await;
+    let lookup = one.get(&large.key, at(0)).await.expect("a lookup");
+    let Lookup::Found(old, _) = lookup else {
+        panic!("it is stored");
+    };
+    let other = Sample::of(&one, "/a", long("b")).await;
+    other.store(&one).await;
+    let read = one.read_body(&old, 0..LENGTH as u64).await;
+    assert_eq!(read.expect("no failure"), None);
+    assert_eq!(found(&one, &other).await, Some(b'b'));
+}
+
+/// The script has run, and its connection is lost before its reply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_put_whose_reply_was_lost_is_stored() {
+    let server = RedisServer::start().await;
+    let other = backend(&server);
+    let mut lost = 0;
+    for attempt in 0..60 {
+        let tap = Tap::to(server.port()).await;
+        let one = RedisOptions::new(&tap.url()).expect("a URL");
+        let one = one.namespace("test").max_connections(1).build();
+        let sample = Sample::of(&one, "/a", long("a")).await;
+        Sample::of(&one, "/b", long("b")).await.store(&one).await;
+        let fence = sample.fence(&one).await;
+        let put = async { sample.put(&one, &fence).await };
+        let disturb = async {
+            tokio::time::sleep(Duration::from_micros(attempt * 100)).await;
+            tap.hold_replies();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let has_run = found(&other, &sample).await.is_some();
+            tap.cut();
+            tap.pass();
+            has_run
+        };
+        let (outcome, has_run) = tokio::join!(put, disturb);
+        lost += usize::from(has_run);
+        assert_eq!(outcome, PutOutcome::Stored);
+        assert_eq!(found(&other, &sample).await, Some(b'a'));
+        sample.invalidate(&other).await;
+        if lost >= 3 {
+            return;
+        }
+    }
 }

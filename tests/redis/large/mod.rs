@@ -1,7 +1,9 @@
 //! Large responses in Redis: the bytes they transfer, damaged bodies, and slow networks.
 
 mod bodies;
+mod congestion;
 mod links;
+mod outages;
 mod stores;
 mod transferred;
 mod untorn;

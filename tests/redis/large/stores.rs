@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::redis::RedisOptions;
 use tower_response_cache::backend::{
     Backend, BreakerState, Guarded, Health, Lookup, PutOutcome, RedisBackend,
@@ -92,14 +93,14 @@ async fn count(mut tasks: JoinSet<bool>) -> usize {
     stored
 }
 
-/// 40 bodies of 300 KB, which take a second of the link: as many are stored as are due, the rest is
-/// refused, and lookups go on.
+/// 40 bodies of 300 KB, which take a second of the link: those are stored whose turn comes within a
+/// second, the rest is refused, and lookups go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_stores_at_once_are_no_failures() {
     let setup = Setup::over(LinkSpeed::SLOW).await;
     let stored = count(setup.store_many(40).await).await;
     println!("stored {stored} of 40: {:?}", setup.health());
-    assert!(stored >= 20, "{stored}");
+    assert!((8..=32).contains(&stored), "{stored}");
     setup.assert_never_opened();
 }
 
@@ -172,4 +173,31 @@ async fn a_late_body_of_an_invalidated_response_is_not_kept() {
         until("nothing is left", async || names().await.is_empty()).await;
     }
     assert_eq!(new.body(&setup.other).await.as_deref(), Some("new"));
+}
+
+/// The body of an acknowledged write is on its way when its instance ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_ends_waits_for_its_bodies() {
+    let setup = Setup::over(SLOWER).await;
+    let handle = CacheLayer::new(setup.slow.clone()).handle();
+    let write = Sample::of(&setup.slow, "/written", long("w")).await;
+    let fence = write.fence(&setup.slow).await;
+    assert_eq!(write.replace(&setup.slow, &fence).await, PutOutcome::Stored);
+    assert!(!setup.is_found(&write).await);
+    handle.shutdown(Duration::from_secs(10)).await;
+    assert!(setup.is_found(&write).await);
+}
+
+/// A reader that finds no body yet leaves the entry alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_whose_body_is_late_is_kept() {
+    let setup = Setup::over(SLOWER).await;
+    let write = Sample::of(&setup.slow, "/written", long("w")).await;
+    let fence = write.fence(&setup.slow).await;
+    assert_eq!(write.replace(&setup.slow, &fence).await, PutOutcome::Stored);
+    for _ in 0..3 {
+        assert!(!setup.is_found(&write).await);
+    }
+    assert_eq!(setup.server.names("test:e:*").await.len(), 1);
+    until("its body is there", async || setup.is_found(&write).await).await;
 }

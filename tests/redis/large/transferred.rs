@@ -1,16 +1,19 @@
 //! What requests for responses of several sizes transfer from Redis.
 
-use http::{Method, Request};
+use std::time::Duration;
 
-use super::Instance;
-use crate::faults::world::{options, patient};
+use http::{Method, Request};
+use tower_response_cache::backend::{Guarded, RedisBackend};
+
+use super::{Instance, Versions};
+use crate::faults::world::{guarded, options, patient};
 use crate::support::redis::{Link, LinkSpeed, RedisServer};
 use crate::support::{get, request, send, send_all, with};
 
 /// A link that does not slow anything down, and counts.
 const INSTANT: LinkSpeed = LinkSpeed {
     bits_per_second: 100_000_000_000,
-    round_trip: std::time::Duration::ZERO,
+    round_trip: Duration::ZERO,
 };
 
 async fn instance_over(speed: LinkSpeed) -> (RedisServer, Link, Instance) {
@@ -117,6 +120,45 @@ async fn concurrent_hits_share_a_transfer() {
 async fn concurrent_long_ranges_share_a_transfer() {
     let range = || with(get("/900000/page"), "range", "bytes=1-");
     assert_transferred_once(range, 206, 899_999).await;
+}
+
+/// A range moves what it needs, however long the body is, and has the time that it needs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_of_a_very_long_body_transfer_their_chunks() {
+    const SIZE: usize = 40_000_000;
+    let server = RedisServer::start().await;
+    let link = Link::to(server.port(), LinkSpeed::SLOW).await;
+    let versions = Versions::default();
+    let instance = |backend: Guarded<RedisBackend>| {
+        Instance::with(backend, versions.clone(), |layer| {
+            layer.max_body(SIZE as u64)
+        })
+    };
+    let options = |url: &str| {
+        options(url)
+            .namespace("long")
+            .max_response_size(SIZE as u64 + 1000)
+    };
+    let path = format!("/{SIZE}/page");
+    instance(patient(options(&server.url()))).fill(&path).await;
+    // The time limits that it has by default.
+    let slow = guarded(options(&link.url())).lookup_deadline(Duration::from_secs(2));
+    let slow = instance(slow);
+    for (range, length) in [
+        ("bytes=0-99999", 100_000),
+        ("bytes=0-199999", 200_000),
+        ("bytes=1000000-1199999", 200_000),
+        ("bytes=-300000", 300_000),
+        ("bytes=156249-156250", 2),
+    ] {
+        let before = link.bytes_from_server();
+        let answer = send(&slow.service, with(get(&path), "range", range)).await;
+        let moved = link.bytes_from_server() - before;
+        assert!(answer.is_hit(), "{range}: {}", answer.cache_status());
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (206, length));
+        // Two chunks of 156,250 bytes more, and the head.
+        assert!(moved < length as u64 + 330_000, "{range}: {moved}");
+    }
 }
 
 /// Bodies that are too many to be read at once come from the origin. None is torn or waited for.

@@ -178,7 +178,9 @@ impl From<CommandError> for BackendError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::ForeignKey(_) => Self::unavailable(error),
-            CommandError::TooManyTransfers | CommandError::SlowTransfer => Self::refused(error),
+            CommandError::TooManyTransfers | CommandError::SlowTransfer => {
+                Self::inconclusive(error)
+            }
             _ if error.is_out_of_memory() => Self::refused(error),
             _ => Self::new(error),
         }

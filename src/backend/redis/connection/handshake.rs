@@ -20,21 +20,23 @@ use super::server_info::{ServerIdentity, ServerInfo, bulk_text, info_field, serv
 /// Calls each command that scripts call, on a key that is absent again afterwards. One that another
 /// program uses is left as it is.
 ///
-/// Returns the first one that failed, with its error. `PTTL` is last: before Redis 5, no write may
-/// follow it in a script. Keys: one of the namespace.
+/// Returns the first one that failed, with its error. Commands that write follow `PTTL`, as they do
+/// in those scripts. Keys: one of the namespace.
 const PROBE: &str = "\
+if redis.replicate_commands then redis.replicate_commands() end
 local key, before = KEYS[1], redis.pcall('GET', KEYS[1])
 if type(before) == 'table' and string.find(before.err, 'WRONGTYPE', 1, true) then key = key .. ':2' end
 local function try(command, ...)
   local reply = redis.pcall(command, key, ...)
   if type(reply) == 'table' and reply.err then return {command, reply.err} end
 end
-local failed = try('SET', '', 'PX', 1000) or try('GET') or try('MGET') or try('PEXPIRE', 1000)
+local failed = try('SET', '', 'PX', 1000) or try('GET') or try('MGET') or try('PTTL')
+  or try('PEXPIRE', 1000)
   or try('RENAME', key) or try('UNLINK')
   or try('LPUSH', '') or try('LRANGE', 0, -1) or try('LTRIM', 0, 1) or try('LREM', 0, '')
   or try('GETRANGE', 0, 0) or false
 if failed then redis.pcall('UNLINK', key) end
-return failed or try('PTTL') or false";
+return failed";
 
 /// Options of a handshake.
 #[derive(Clone, Debug)]

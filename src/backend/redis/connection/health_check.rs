@@ -45,7 +45,7 @@ impl Connection {
             let connection = self.clone();
             drop(runtime.spawn(async move { connection.health_check().await }));
         }
-        if self.replies.is_silent_for(self.options.response_timeout) {
+        if self.replies.is_silent_for(self.patience()) {
             self.mark_broken();
         }
         !self.is_broken()
@@ -79,8 +79,8 @@ impl Connection {
         let mut inner = self.inner.clone();
         let begun = SuspendAwareInstant::now();
         let sent = monotonic_millis(Instant::now());
-        let limit = self.options.response_timeout;
-        let replies = self.wait_for(limit, inner.send_packed_commands(&pipeline, 0, 3));
+        let checks = inner.send_packed_commands(&pipeline, 0, 3);
+        let replies = self.wait_for(self.patience(), checks);
         let replies = replies.await.unwrap_or_default();
         let Some(info) = ServerInfo::from_replies(&replies) else {
             tracing::debug!("redis health check failed; reconnecting");

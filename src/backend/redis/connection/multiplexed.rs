@@ -3,7 +3,8 @@
 //! Its health checks are in `health_check.rs`. Start with [`Connection::connect`].
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     pub(super) clock: ServerClock,
     pub(super) options: ConnectionOptions,
     broken: AtomicBool,
+    /// The time that the large transfers in flight may take, in nanoseconds.
+    transfer_time: AtomicU64,
     pub(super) replies: ReplyMonitor,
     pub(super) checks: Mutex<Checks>,
     /// Held during the check of a connection that was idle.
@@ -80,6 +83,7 @@ impl Connection {
             options: options.clone(),
             inner,
             broken: AtomicBool::new(false),
+            transfer_time: AtomicU64::new(0),
             replies: ReplyMonitor::new(),
             checks: Mutex::new(Checks::new(begun)),
             idle_check: tokio::sync::Mutex::default(),
@@ -118,18 +122,46 @@ impl Connection {
         CommandError::UnexpectedReply
     }
 
-    /// Sends a command and waits for its reply, at most for `limit`.
+    /// Returns how long no reply may arrive before the connection counts as dead: the time of the
+    /// large transfers in flight is part of it.
+    pub(super) fn patience(&self) -> Duration {
+        let transfers = Duration::from_nanos(self.transfer_time.load(Ordering::Relaxed));
+        self.options.response_timeout.saturating_add(transfers)
+    }
+
+    /// Sends a command and waits for its reply, at most for `response_timeout`.
     ///
     /// After an error the command may have been executed. Cancelling does not take it back.
-    pub(super) async fn send(&self, limit: Duration, command: &Cmd) -> Result<Value, CommandError> {
-        let mut inner = self.inner.clone();
-        let reply = async {
-            match inner.send_packed_command(command).await? {
-                Value::ServerError(error) => Err(error.into()),
-                value => Ok(value),
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, CommandError> {
+        let limit = self.options.response_timeout;
+        self.wait_for(limit, self.reply_to(command)).await
+    }
+
+    /// Sends a command that transfers a lot, in either direction, and waits for its reply until the
+    /// connection counts as dead. `transfer_time` is added to its [`patience`](Self::patience)
+    /// meanwhile.
+    ///
+    /// Replies come in the order of commands: each that arrives is progress towards this one.
+    pub(super) async fn send_patiently(
+        &self,
+        transfer_time: Duration,
+        command: &Cmd,
+    ) -> Result<Value, CommandError> {
+        let _transfer = Transfer::begin(&self.transfer_time, transfer_time);
+        let mut reply = pin!(self.reply_to(command));
+        loop {
+            match self.wait_for(self.patience(), reply.as_mut()).await {
+                Err(CommandError::ResponseTimeout) if !self.is_broken() => {}
+                outcome => return outcome,
             }
-        };
-        self.wait_for(limit, reply).await
+        }
+    }
+
+    async fn reply_to(&self, command: &Cmd) -> Result<Value, RedisError> {
+        match self.inner.clone().send_packed_command(command).await? {
+            Value::ServerError(error) => Err(error.into()),
+            value => Ok(value),
+        }
     }
 
     /// Waits for a reply, at most for `limit`.
@@ -154,6 +186,26 @@ impl Connection {
             }
             error
         })
+    }
+}
+
+/// A large transfer in flight, whose time is added to the patience of its connection.
+struct Transfer<'c> {
+    total: &'c AtomicU64,
+    nanos: u64,
+}
+
+impl<'c> Transfer<'c> {
+    fn begin(total: &'c AtomicU64, time: Duration) -> Self {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 1024);
+        total.fetch_add(nanos, Ordering::Relaxed);
+        Self { total, nanos }
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.nanos, Ordering::Relaxed);
     }
 }
 

@@ -58,20 +58,33 @@ impl Pool {
         &self,
         command: impl Fn() -> Cmd,
     ) -> Result<(Value, Arc<Connection>), CommandError> {
-        self.send_with_more_time(Duration::ZERO, command).await
+        self.send_with(None, command).await
     }
 
-    /// Sends a command as [`send`](Self::send) does, with more time for its reply.
-    pub(crate) async fn send_with_more_time(
+    /// Sends a command that transfers a lot as [`send`](Self::send) does: its connection may be
+    /// silent for longer by `transfer_time`.
+    pub(crate) async fn send_patiently(
         &self,
-        more: Duration,
+        transfer_time: Duration,
         command: impl Fn() -> Cmd,
     ) -> Result<(Value, Arc<Connection>), CommandError> {
-        let limit = self.options.response_timeout.saturating_add(more);
+        self.send_with(Some(transfer_time), command).await
+    }
+
+    async fn send_with(
+        &self,
+        transfer_time: Option<Duration>,
+        command: impl Fn() -> Cmd,
+    ) -> Result<(Value, Arc<Connection>), CommandError> {
         let mut retries = 0;
         loop {
             let connection = self.connection().await?;
-            match connection.send(limit, &command()).await {
+            let command = command();
+            let reply = match transfer_time {
+                None => connection.send(&command).await,
+                Some(time) => Box::pin(connection.send_patiently(time, &command)).await,
+            };
+            match reply {
                 Ok(value) => return Ok((value, connection)),
                 Err(error) if error.can_retry_elsewhere() && retries < self.slots.len() => {
                     retries += 1;

@@ -6,7 +6,7 @@
 //! invalidation.rs     remove the tokens of a resource, of a group, of the namespace
 //! tokens.rs           read tokens, create those that are absent
 //! groups.rs           tokens of groups: capture and compare
-//! transfers.rs        large bodies, apart from their entries
+//! transfers/          large bodies, apart from their entries
 //! protocol_client.rs  sending commands and scripts, for all of them
 //! ```
 //!
@@ -23,4 +23,4 @@ mod tokens;
 mod transfers;
 
 pub(crate) use self::protocol_client::ProtocolClient;
-pub(crate) use self::transfers::Transfers;
+pub(crate) use self::transfers::{BodyReads, BodyStores, Transfers};

@@ -66,6 +66,11 @@ impl ProtocolClient {
         }
     }
 
+    /// Waits until no large body is being stored.
+    pub(crate) async fn drain(&self) {
+        self.transfers.stores.drain().await;
+    }
+
     /// Reads keys in one atomic step.
     ///
     /// `MGET` instead of `GET` also for a single key: `GET` fails if another program has stored a

@@ -1,5 +1,6 @@
 //! Storing and removing entries, each in one step, under a token that still holds.
 
+use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use super::invalidation::changed_stripe;
 use super::protocol_client::ProtocolClient;
 use super::transfers::LateBody;
 use crate::backend::redis::connection::{CommandError, Connection, ScriptCall};
-use crate::backend::redis::protocol::entry::EncodedResponse;
+use crate::backend::redis::protocol::entry::{EncodedResponse, telling_bytes};
 use crate::backend::redis::protocol::fence::{FenceTokens, RedisFence};
-use crate::backend::redis::protocol::keys::stripe_of;
+use crate::backend::redis::protocol::keys::{entry_of_body, stripe_of};
 use crate::backend::redis::protocol::replies::{Receipt, put_outcome, stored_if, token_held};
 use crate::backend::redis::protocol::tokens::{TOMBSTONE, Token, TokenScope};
 use crate::backend::{PutOutcome, StoredResponse};
@@ -53,7 +54,7 @@ impl ProtocolClient {
         let encoded = EncodedResponse::new(key, response, stamp, (now, self.lease_ttl));
         if let Some(body) = encoded.body() {
             let name = self.namespace.temporary_body(key, &body.suffix);
-            self.transfers.store(name, &body.bytes).await?;
+            self.transfers.stores.store(name, &body.bytes).await?;
         }
         let mut keys = vec![captured.key, self.namespace.namespace_token()];
         keys.extend(self.entry_keys(key, &encoded));
@@ -62,7 +63,7 @@ impl ProtocolClient {
             script: &self.scripts.put,
             keys: &keys,
             arguments: || {
-                let mut arguments = encoded.script_arguments(&lease, self.max_variants, true);
+                let mut arguments = encoded.script_arguments(&lease, self.max_variants);
                 arguments.push(groups.all_groups());
                 arguments.extend(groups.new_tokens(server, lease.namespace()));
                 arguments
@@ -71,13 +72,35 @@ impl ProtocolClient {
         self.run(call, |reply| put_outcome(&reply)).await
     }
 
-    /// Reads a range of the body of a stored response; `None` if it is gone.
+    /// Reads a range of the body of a stored response; `None` if it is gone or damaged. An entry
+    /// whose body is gone is of no use, and is removed.
     pub(crate) async fn read_body(
         &self,
         body: &DetachedBody,
         range: Range<u64>,
     ) -> Result<Option<Bytes>, CommandError> {
-        self.transfers.read(body, range).await
+        // A longer one is of an instance that stores longer ones.
+        if body.length > self.transfers.reads.max_length() {
+            return Ok(None);
+        }
+        let read = self.transfers.reads.read(body, range).await?;
+        if read.is_none() {
+            self.remove_useless(body).await;
+        }
+        Ok(read)
+    }
+
+    /// Removes the entry of a body that is gone. If that fails, the entry expires.
+    async fn remove_useless(&self, body: &DetachedBody) {
+        let call = ScriptCall {
+            script: &self.scripts.remove_useless,
+            keys: &[entry_of_body(&body.location), body.location.to_string()],
+            arguments: || vec![telling_bytes(body)],
+        };
+        if let Err(error) = self.run(call, |reply| token_held(&reply)).await {
+            let error: &dyn Error = &error;
+            tracing::debug!(error, "redis entry without a body not removed");
+        }
     }
 
     /// Invalidates a resource, and stores a response if its fence held until then.
@@ -109,7 +132,7 @@ impl ProtocolClient {
         // attempt that stored has removed the captured token, so a second one stores nothing.
         let arguments = || {
             let token = &captured.token;
-            let mut arguments = encoded.script_arguments(token, self.max_variants, false);
+            let mut arguments = encoded.script_arguments(token, self.max_variants);
             arguments.push(groups.all_groups());
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
             arguments.push(Bytes::from_static(TOMBSTONE));
@@ -136,7 +159,8 @@ impl ProtocolClient {
             // A write waits for the acknowledged invalidation, and a while for the body, which is
             // no part of it.
             let wait = max_transfer_time(body.bytes.len()).saturating_sub(start.elapsed());
-            let stored = self.transfers.attach_in_background(attach);
+            let stores = &self.transfers.stores;
+            let stored = stores.attach_in_background(attach, self.pool.clone());
             let _ = with_timeout(wait, stored).await;
         }
         Ok(outcome)

@@ -22,6 +22,7 @@ use crate::backend::codec::{self, Decoded};
 use crate::backend::{Lookup, StoredResponse};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::semantics::stored::DetachedBody;
 
 /// The largest body that is stored in its entry, in bytes. A larger one has a key of its own, so
 /// that no lookup has to wait for it.
@@ -138,16 +139,9 @@ impl EncodedResponse {
         !self.vary_rule.is_empty()
     }
 
-    /// Returns the first nine arguments of the scripts `PUT` and `REPLACE`. `has_body` tells
-    /// whether the body has been stored under its temporary name.
-    pub(crate) fn script_arguments(
-        &self,
-        captured: &Token,
-        max_variants: usize,
-        has_body: bool,
-    ) -> Vec<Bytes> {
-        let body = self.body.as_ref().filter(|_| has_body);
-        let suffix = body.map_or("", |body| &body.suffix);
+    /// Returns the first nine arguments of the scripts `PUT` and `REPLACE`.
+    pub(crate) fn script_arguments(&self, captured: &Token, max_variants: usize) -> Vec<Bytes> {
+        let suffix = self.body.as_ref().map_or("", |body| &body.suffix);
         vec![
             Bytes::copy_from_slice(captured.as_ref()),
             self.response.clone(),
@@ -160,6 +154,13 @@ impl EncodedResponse {
             Bytes::copy_from_slice(suffix.as_bytes()),
         ]
     }
+}
+
+/// Returns bytes that the entry of a body contains, and no other entry: the body's length, and its
+/// random number.
+pub(crate) fn telling_bytes(body: &DetachedBody) -> Bytes {
+    let numbers = [body.length.to_le_bytes(), body.seed.to_le_bytes()];
+    Bytes::copy_from_slice(numbers.as_flattened())
 }
 
 /// Decodes an entry that must have been stored under `lease`; anything else is a miss.

@@ -169,6 +169,12 @@ pub(crate) fn listed_entry(
     listed
 }
 
+/// Returns the key of the entry that a body belongs to.
+pub(crate) fn entry_of_body(body: &str) -> String {
+    // A namespace has no colon.
+    body.replacen(":b:", ":e:", 1)
+}
+
 /// Returns the stripe of a resource.
 pub(crate) fn stripe_of(resource: &Resource) -> usize {
     // Other bits than the stripes of a memory backend use.

@@ -146,3 +146,39 @@ async fn a_fence_of_whichever_resource_holds_until_that_is_written() {
     assert_eq!(sample.replace(&one, &before).await, PutOutcome::Stored);
     assert_eq!(sample.body(&other).await.as_deref(), Some("a"));
 }
+
+/// A server that has no memory left, and evicts nothing: the write is acknowledged, and nothing old
+/// is found.
+#[tokio::test]
+async fn a_replacement_on_a_full_server_invalidates() {
+    let config = RedisServer::configure().max_memory("100mb", "noeviction");
+    let server = config.start().await;
+    let (one, other) = (instance(&server), instance(&server));
+    let max_memory = async |bytes| server.command(&["CONFIG", "SET", "maxmemory", bytes]).await;
+    let old = Sample::of(&one, "/a", "old").await;
+    let new = [
+        Sample::of(&one, "/a", "new").await,
+        Sample::in_groups(&one, "/a", "\"g\"", "new").await,
+        Sample::in_language(&one, "/a", "de").await,
+        Sample::of(&one, "/a", "n".repeat(100_000).leak()).await,
+    ];
+    for (number, new) in new.iter().enumerate() {
+        for is_stored in [false, true] {
+            max_memory("0").await;
+            if is_stored {
+                old.store(&one).await;
+            }
+            let fence = captured(&one, new).await;
+            if number == 1 {
+                // The token of the group would have to be created.
+                evict(&server, "g").await;
+            }
+            max_memory("1").await;
+            // Whether it is stored, too, is up to Redis.
+            let _ = new.replace(&one, &fence).await;
+            max_memory("0").await;
+            assert_ne!(old.body(&other).await.as_deref(), Some("old"));
+            old.invalidate(&one).await;
+        }
+    }
+}

@@ -75,9 +75,10 @@ pub fn options(url: &str) -> RedisOptions {
         .expect("a namespace")
 }
 
-/// The most connections of an instance: those for large bodies are opened when the first is needed.
+/// The most connections of an instance: those for large bodies, two that read and one that stores,
+/// are opened when the first is needed.
 pub fn connections() -> usize {
-    if is_slow() { 4 } else { 2 }
+    if is_slow() { 5 } else { 2 }
 }
 
 /// Whether all tests are to be run over a slow link, with large objects among small ones.

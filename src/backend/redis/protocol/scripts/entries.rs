@@ -3,14 +3,16 @@
 /// Prepends the functions about the entries of a resource, all of which are in its slot.
 ///
 /// * `remove_variants` removes all variants in a list, when a rule takes the place of anything but
-///   the same rule: they are older than the replaced entry, and lookups would find them again.
+///   the same rule: they are older than the replaced entry, and lookups would find them again. One
+///   is kept, since it is being replaced.
 /// * `add_variant` records a variant as the latest and removes the oldest beyond the limit.
 /// * `list_entry` returns a lease that lists an entry, see [`listed_entry`], and the letter by
 ///   which it was listed before. What a full list has no room for expires after an invalidation.
 /// * `add_listed` collects the keys of the entries that a lease lists, and of their bodies. One
 ///   entry is kept without its body, since its successor brings its own.
 /// * `move_body` gives a body that was stored under a temporary name the name that belongs to its
-///   entry; false if it is gone. `drop_body` removes it.
+///   entry; false if it is gone. `drop_body` removes it. `unlink_body` removes the body of an entry
+///   that has none any more.
 /// * `group_tokens` returns the tokens of the last keys, which are those of groups, as they stand
 ///   in an entry; creates absent ones from the arguments from `first` on, and extends their lives
 ///   beyond that of the entry. Nothing if the token of all groups, the key before them, has
@@ -41,9 +43,16 @@ local function unlink_all(keys)
     redis.call('UNLINK', unpack(keys, first, math.min(first + 999, #keys)))
   end
 end
-local function remove_variants(list)
+local function unlink_body(entry)
+  local body = body_of(entry)
+  local first = redis.pcall('GETRANGE', body, 0, 0)
+  if type(first) == 'string' and first ~= '' then redis.call('UNLINK', body) end
+end
+local function remove_variants(list, kept)
   local old, is_present = own_variants(list)
-  for _, entry in ipairs(old) do unlink_entry(entry) end
+  for _, entry in ipairs(old) do
+    if entry ~= kept then unlink_entry(entry) end
+  end
   if is_present then redis.call('UNLINK', list) end
 end
 local function add_variant(list, entry, max, ttl)

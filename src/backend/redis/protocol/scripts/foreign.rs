@@ -1,4 +1,7 @@
 //! What all scripts that write share: a function that tells keys of other programs.
+//!
+//! Before Redis 5, a script that writes after `PTTL` has to ask for the replication of its effects
+//! first, which later versions have by default.
 
 /// Prepends `foreign`, which returns an error that names a key if its value is no string, and else
 /// nothing. [`CommandError::foreign_key`] recognizes the error.
@@ -8,6 +11,7 @@ macro_rules! with_foreign {
     ($($script:expr),+) => {
         concat!(
             "\
+if redis.replicate_commands then redis.replicate_commands() end
 local function foreign(key)
   local reply = redis.pcall('GETRANGE', key, 0, 0)
   if type(reply) == 'table' and string.find(reply.err, 'WRONGTYPE', 1, true) then

@@ -14,7 +14,7 @@ use self::create::{
     GET_OR_CREATE_ALL_GROUPS, GET_OR_CREATE_LEASE, GET_OR_CREATE_NAMESPACE, GET_OR_CREATE_STRIPES,
 };
 use self::invalidate::{CLEAR, INVALIDATE, INVALIDATE_GROUPS, INVALIDATE_UNKNOWN};
-use self::store::{ATTACH_BODY, PUT, REMOVE, REPLACE};
+use self::store::{ATTACH_BODY, PUT, REMOVE, REMOVE_USELESS, REPLACE};
 use crate::backend::redis::connection::LuaScript;
 
 /// All scripts of the protocol.
@@ -28,6 +28,7 @@ pub(crate) struct Scripts {
     pub(crate) replace: LuaScript,
     pub(crate) attach_body: LuaScript,
     pub(crate) remove: LuaScript,
+    pub(crate) remove_useless: LuaScript,
     pub(crate) invalidate: LuaScript,
     pub(crate) invalidate_unknown: LuaScript,
     pub(crate) invalidate_groups: LuaScript,
@@ -45,6 +46,7 @@ impl Default for Scripts {
             replace: LuaScript::new(REPLACE),
             attach_body: LuaScript::new(ATTACH_BODY),
             remove: LuaScript::new(REMOVE),
+            remove_useless: LuaScript::new(REMOVE_USELESS),
             invalidate: LuaScript::new(INVALIDATE),
             invalidate_unknown: LuaScript::new(INVALIDATE_UNKNOWN),
             invalidate_groups: LuaScript::new(INVALIDATE_GROUPS),
