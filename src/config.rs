@@ -4,6 +4,7 @@
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
 mod coalesce_options;
+mod group_options;
 pub(crate) mod hook;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap, Uri, request, response};
 
 pub(crate) use self::coalesce_options::CoalesceOptions;
+pub(crate) use self::group_options::GroupOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
 use crate::error::panics::Panicked;
@@ -70,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) store_if: Option<Arc<StoreIf>>,
     pub(crate) store_parts: bool,
     pub(crate) generate_etags: bool,
+    /// `None` without any: every miss asks.
+    pub(crate) groups: Option<Arc<GroupOptions>>,
     pub(crate) empty_request_bodies: EmptyBodies,
 
     pub(crate) authority: Authority,
@@ -150,6 +154,7 @@ impl Default for Config {
             store_if: None,
             store_parts: true,
             generate_etags: false,
+            groups: None,
             empty_request_bodies: EmptyBodies::default(),
             authority: Authority::default(),
             sites: Sites::default(),
@@ -214,6 +219,7 @@ impl Config {
             store_if: inner.store_if.clone(),
             store_parts: inner.store_parts,
             generate_etags: inner.generate_etags,
+            groups: inner.groups.clone(),
             empty_request_bodies: self.empty_request_bodies.clone(),
             authority: self.authority.clone(),
             sites: self.sites,
@@ -289,7 +295,9 @@ impl Config {
 
     /// Returns whether a hook wants to see the request when its response is judged.
     pub(crate) fn has_storing_hooks(&self) -> bool {
-        self.ttl_by.is_some() || self.store_if.is_some()
+        let groups = self.groups.as_ref();
+        let has_groups_by = groups.is_some_and(|groups| groups.by.is_some());
+        self.ttl_by.is_some() || self.store_if.is_some() || has_groups_by
     }
 
     /// Refuses to store the response to a request if the application does not let it.

@@ -231,6 +231,7 @@ pub mod fuzzing;
 mod handle;
 pub mod key;
 mod layer;
+mod policy;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod random;
@@ -246,6 +247,7 @@ pub use body::response::ResponseBody;
 pub use error::{BodyError, BoxError};
 pub use handle::{CacheHandle, InvalidationError, Invalidator};
 pub use layer::{CacheLayer, InvalidOption};
+pub use policy::CachePolicy;
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;

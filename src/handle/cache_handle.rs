@@ -146,9 +146,9 @@ impl<B: Backend> CacheHandle<B> {
     /// where the inner service answers conditions by `Last-Modified` alone, and may take data
     /// that changed within the same second for unchanged (304).
     ///
-    /// A write always removes. A backend may remove, too, if it cannot keep what is stale:
-    /// [`Backend::expire`] says which. What is said at `invalidate` about a dropped future and the
-    /// key hook holds here, too.
+    /// A write always removes. A backend that cannot keep stale responses removes them here, too
+    /// (see [`Backend::expire`]). The notes of `invalidate` on a dropped future and on the key hook
+    /// apply.
     ///
     /// ```
     /// # use tower_response_cache::{CacheLayer, backend::MemoryBackend};

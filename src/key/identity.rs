@@ -68,6 +68,14 @@ pub(crate) fn authority_of_identity(identity: &[u8]) -> Option<&str> {
     std::str::from_utf8(take_part(&mut rest)??).ok()
 }
 
+/// Returns the path in a full key; `None` if the bytes are malformed.
+pub(crate) fn path_of_identity(identity: &[u8]) -> Option<&str> {
+    let mut rest = identity;
+    take_part(&mut rest)?;
+    take_part(&mut rest)?;
+    std::str::from_utf8(take_part(&mut rest)??).ok()
+}
+
 /// Writes a part with its length. Returns the bytes behind it.
 fn put_part<'b>(to: &'b mut [u8], part: Option<&str>) -> &'b mut [u8] {
     let Some(part) = part else {

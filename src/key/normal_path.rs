@@ -187,6 +187,13 @@ fn without_needless_segments(segments: &str) -> String {
     path
 }
 
+/// Returns whether a path is a prefix, or below it, in normal form.
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
+    let path = normal_path(path);
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

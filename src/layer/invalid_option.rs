@@ -30,6 +30,7 @@ enum Kind {
     EarlyRefresh(f64),
     CacheName(Box<str>, InvalidCacheName),
     CookieName(Box<str>),
+    Path(&'static str, Box<str>),
     FieldName {
         option: &'static str,
         name: Box<str>,
@@ -52,6 +53,10 @@ impl InvalidOption {
 
     pub(super) fn cookie_name(name: &str) -> Self {
         Kind::CookieName(name.into()).into()
+    }
+
+    pub(super) fn path(option: &'static str, path: &str) -> Self {
+        Kind::Path(option, path.into()).into()
     }
 
     fn field_name(option: &'static str, name: &str, error: InvalidHeaderName) -> Self {
@@ -95,6 +100,12 @@ impl fmt::Display for InvalidOption {
                     "ignore_request_cookies must be given cookie names, not {name:?}"
                 )
             }
+            Kind::Path(option, path) => {
+                write!(
+                    f,
+                    "{option} must be given paths that begin with `/`, not {path:?}"
+                )
+            }
             Kind::FieldName { option, name, .. } => {
                 write!(f, "{option} must be given field names, not {name:?}")
             }
@@ -105,7 +116,7 @@ impl fmt::Display for InvalidOption {
 impl Error for InvalidOption {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            Kind::Jitter(_) | Kind::EarlyRefresh(_) | Kind::CookieName(_) => None,
+            Kind::Jitter(_) | Kind::EarlyRefresh(_) | Kind::CookieName(_) | Kind::Path(..) => None,
             Kind::CacheName(_, error) => Some(error),
             Kind::FieldName { error, .. } => Some(error),
         }
@@ -169,6 +180,18 @@ mod tests {
             (
                 layer().try_ignore_request_cookies(["_ga", "_gid=1"]).err(),
                 "ignore_request_cookies must be given cookie names, not \"_gid=1\"",
+            ),
+            (
+                layer().try_group_fields(["cache tag"]).err(),
+                "group_fields must be given field names, not \"cache tag\"",
+            ),
+            (
+                layer().try_group_prefixes(["/img/", "js/"]).err(),
+                "group_prefixes must be given paths that begin with `/`, not \"js/\"",
+            ),
+            (
+                layer().try_group_prefixes(["/img?a"]).err(),
+                "group_prefixes must be given paths that begin with `/`, not \"/img?a\"",
             ),
             (
                 layer().try_ignore_request_cookies([""]).err(),

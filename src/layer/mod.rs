@@ -11,6 +11,8 @@ mod freshness;
 
 mod storing;
 
+mod groups;
+
 mod keys_and_bypass;
 
 mod writes;

@@ -55,8 +55,33 @@ impl fmt::Debug for Group {
 pub enum GroupNames {
     /// These groups; none if the field is absent or no List of Strings.
     Listed(Vec<String>),
-    /// More groups than the cache tracks, or a name that is too long.
+    /// More groups than the cache tracks, or a name that is too long or cannot be read.
     TooMany,
+}
+
+/// Reads tags as CDNs write them: names in these fields, with commas or spaces between them, as in
+/// `Cache-Tag` and `Surrogate-Key`.
+///
+/// More than [`MAX_GROUPS`], a name of more than [`MAX_GROUP_NAME_LENGTH`] bytes, and one with
+/// bytes that are not visible ASCII, are too many.
+#[must_use]
+pub fn tags(headers: &HeaderMap, fields: &[HeaderName]) -> GroupNames {
+    let lines = fields.iter().flat_map(|field| headers.get_all(field));
+    let is_separator = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
+    let names = lines.flat_map(|line| line.as_bytes().split(is_separator));
+    let mut tags: Vec<String> = Vec::new();
+    for name in names.filter(|name| !name.is_empty()) {
+        let is_readable = name.iter().all(u8::is_ascii_graphic);
+        let name = String::from_utf8_lossy(name);
+        if tags.iter().any(|known| *known == name) {
+            continue;
+        }
+        if !is_readable || name.len() > MAX_GROUP_NAME_LENGTH || tags.len() == MAX_GROUPS {
+            return GroupNames::TooMany;
+        }
+        tags.push(name.into_owned());
+    }
+    GroupNames::Listed(tags)
 }
 
 /// Reads the groups that a response is in (RFC 9875 §2).
@@ -177,6 +202,46 @@ mod tests {
     }
 
     /// RFC 9875 §2, §3.
+    /// As CDNs write them: `Cache-Tag` with commas, `Surrogate-Key` with spaces. Bad input is
+    /// refused, never read in part.
+    #[test]
+    fn tags_are_names_between_commas_and_spaces() {
+        let fields = ["cache-tag", "surrogate-key"].map(HeaderName::from_static);
+        let many: String = (0..1000).map(|n| format!("t{n} ")).collect();
+        let most: String = (0..MAX_GROUPS).map(|n| format!("t{n},t{n} ")).collect();
+        let long = "x".repeat(MAX_GROUP_NAME_LENGTH + 1);
+        let listed = |names: &[&str]| GroupNames::Listed(names.iter().map(|&n| n.into()).collect());
+        type Lines<'l> = &'l [(&'l str, &'l [u8])];
+        let rows: [(Lines<'_>, GroupNames); 10] = [
+            (&[], listed(&[])),
+            (&[("cache-tag", b"a, b,c")], listed(&["a", "b", "c"])),
+            (&[("surrogate-key", b" a b\tA ")], listed(&["a", "b", "A"])),
+            (&[("cache-tag", b",, ,")], listed(&[])),
+            (
+                &[("cache-tag", b"a"), ("surrogate-key", b"b a")],
+                listed(&["a", "b"]),
+            ),
+            (
+                &[("cache-tag", b"a"), ("cache-tag", b"b")],
+                listed(&["a", "b"]),
+            ),
+            (&[("cache-tag", b"a,\xff")], GroupNames::TooMany),
+            (&[("cache-tag", "b,ä".as_bytes())], GroupNames::TooMany),
+            (&[("cache-tag", many.as_bytes())], GroupNames::TooMany),
+            (&[("cache-tag", long.as_bytes())], GroupNames::TooMany),
+        ];
+        for (lines, expected) in rows {
+            let line = |(name, value): &(&str, &[u8])| {
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+                (name, http::HeaderValue::from_bytes(value).expect("a value"))
+            };
+            let headers: HeaderMap = lines.iter().map(line).collect();
+            assert_eq!(tags(&headers, &fields), expected, "{lines:?}");
+        }
+        let most = HeaderMap::from_iter([(fields[0].clone(), most.parse().expect("a value"))]);
+        assert!(matches!(tags(&most, &fields), GroupNames::Listed(all) if all.len() == MAX_GROUPS));
+    }
+
     #[test]
     fn a_field_is_a_list_of_strings_or_is_ignored() {
         #[rustfmt::skip]

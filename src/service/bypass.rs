@@ -14,6 +14,7 @@ use crate::stats::Event;
 use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::call;
 use super::respond::Responder;
+use super::response_groups::take_own;
 use super::served::{Served, ServedResult};
 
 /// Forwards a request untouched, and says why on its response.
@@ -45,8 +46,10 @@ where
         );
     }
     let response = call(Marked::new(inner, &state), request).await?;
-    let mut response = response.map(ResponseBody::streaming);
-    Responder::new(&state).mark_bypassed(response.headers_mut(), reason);
+    let (mut head, body) = response.into_parts();
+    take_own(&state.config, &mut head.headers, &mut head.extensions);
+    Responder::new(&state).mark_bypassed(&mut head.headers, reason);
+    let response = Response::from_parts(head, ResponseBody::streaming(body));
     Ok(Served::new(response, RequestResult::Bypass))
 }
 

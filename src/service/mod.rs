@@ -31,6 +31,7 @@ mod read;
 mod refresh;
 mod request;
 mod respond;
+mod response_groups;
 mod select;
 mod served;
 mod store_fill;

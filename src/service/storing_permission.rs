@@ -9,12 +9,12 @@ use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 use http_body::Body;
 
-use crate::backend::{Backend, Group};
+use crate::backend::{Backend, Group, StoredResponse};
 use crate::config::Config;
 use crate::error::panics::Panicked;
-use crate::key::{CacheKey, authority_of_identity};
+use crate::key::CacheKey;
+use crate::policy::CachePolicy;
 use crate::random::uniform;
-use crate::semantics::groups::{GroupNames, member_groups};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal};
 use crate::semantics::stored::StoredHead;
@@ -25,6 +25,7 @@ use crate::state::LayerState;
 
 use super::cached_values::cached_date;
 use super::fill_data::Fill;
+use super::response_groups::groups_of;
 
 /// The fence under which the response to a fill that begins now may be stored, or why it may not.
 /// Must be asked before the inner service is called.
@@ -56,6 +57,8 @@ pub(crate) struct Asked<'r> {
     pub(crate) head: RequestHead<'r>,
     /// The request as the hooks of the application see it, if there are any.
     pub(crate) for_hooks: Option<&'r request::Parts>,
+    /// The stored response that the response confirms or completes, if it does.
+    pub(crate) continued: Option<&'r StoredResponse>,
 }
 
 /// Decides whether a response may be stored, under the key whose full form is `identity`.
@@ -82,8 +85,21 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
         StorageDecision::Store(grant) => {
             // The last word, so that the hook is asked of what would be stored otherwise.
             state.config.check_store_if(request.for_hooks, head)?;
+            let withheld = match &state.config.groups {
+                None => grant.withheld,
+                Some(groups) => {
+                    let taken = groups.taken_fields().iter().cloned();
+                    grant.withheld.into_iter().chain(taken).collect()
+                }
+            };
             Ok(StoragePolicy {
-                groups: groups_of(state, identity, &head.headers)?,
+                groups: groups_of(
+                    state,
+                    (request.for_hooks, request.continued),
+                    identity,
+                    head,
+                )?,
+                withheld,
                 ..grant
             })
         }
@@ -110,6 +126,8 @@ pub(crate) fn storing_rules(
         stale: config.stale,
         max_fresh: config.max_ttl,
         shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
+        stated: CachePolicy::of(&head.extensions).map(|policy| policy.stated().clone()),
+        continued_rule: request.continued.and_then(|it| it.vary_rule()).cloned(),
     })
 }
 
@@ -139,27 +157,6 @@ pub(crate) fn variant_key<B: Backend>(
 pub(crate) fn add_tag(config: &Config, head: &mut StoredHead, content: &[u8]) {
     if config.generate_etags {
         head.add_generated_tag(content);
-    }
-}
-
-/// The cache groups of a response (RFC 9875) that is stored under the key whose full form is
-/// `identity`.
-///
-/// A group belongs to the scope and authority of the key. The RFC's origin (§2.1) tells schemes
-/// apart as well; a target in origin form has none, and to invalidate too much is safe.
-fn groups_of<B: Backend>(
-    state: &LayerState<B>,
-    identity: &[u8],
-    headers: &HeaderMap,
-) -> Result<Box<[Group]>, Refusal> {
-    match member_groups(headers) {
-        GroupNames::TooMany => Err(Refusal::Groups),
-        GroupNames::Listed(names) if names.is_empty() => Ok(Box::default()),
-        GroupNames::Listed(names) => {
-            let authority = authority_of_identity(identity).ok_or(Refusal::Groups)?;
-            let groups = names.iter().map(|name| state.group(authority, name));
-            Ok(groups.collect())
-        }
     }
 }
 

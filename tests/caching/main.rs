@@ -12,6 +12,7 @@ mod groups;
 mod keys;
 mod parts;
 mod poisoning;
+mod policy;
 mod posts;
 mod ranges;
 mod sharing;

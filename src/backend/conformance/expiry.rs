@@ -1,4 +1,4 @@
-//! What is expired is stale or gone, and is stored no more under an earlier fence.
+//! An expired response is stale or gone, and none is stored under an earlier fence.
 
 use std::pin::pin;
 
@@ -10,16 +10,16 @@ use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome};
 use crate::key::CacheKey;
 use crate::semantics::freshness::StoredTimes;
 
-/// What is made stale.
+/// The extent of an expiration.
 #[derive(Clone, Copy)]
-pub(super) enum Expiration {
+enum Expiration {
     Resource,
     Group,
     All,
 }
 
 impl Expiration {
-    pub(super) const ALL: [Self; 3] = [Self::Resource, Self::Group, Self::All];
+    const ALL: [Self; 3] = [Self::Resource, Self::Group, Self::All];
 
     async fn run<B: Backend>(self, backend: &B, key: &CacheKey, group: Group) {
         let expired = match self {
@@ -48,7 +48,20 @@ async fn is_fresh<B: Backend>(backend: &B, key: &CacheKey) -> bool {
     }
 }
 
-pub(super) async fn makes_stale<B: Backend>(backend: B, expiration: Expiration) {
+/// Runs all checks of this file.
+pub(super) async fn check<B: Backend>(make: impl Fn() -> B) {
+    for expiration in Expiration::ALL {
+        Box::pin(makes_stale(make(), expiration)).await;
+        for polls in 0..8 {
+            let put = stores_nothing_fresh_when_it_overtakes_a_put(make(), expiration, polls);
+            Box::pin(put).await;
+        }
+    }
+    Box::pin(a_removal_is_no_expiration(make())).await;
+    Box::pin(leaves_others_alone(make())).await;
+}
+
+async fn makes_stale<B: Backend>(backend: B, expiration: Expiration) {
     let one = group(&backend, "one");
     let plain = key(&backend, "/a", None);
     let query = key(&backend, "/a", Some("q"));
@@ -90,7 +103,7 @@ pub(super) async fn makes_stale<B: Backend>(backend: B, expiration: Expiration) 
 }
 
 /// Polls a put a few times, then runs a whole expiration, then finishes the put.
-pub(super) async fn stores_nothing_fresh_when_it_overtakes_a_put<B: Backend>(
+async fn stores_nothing_fresh_when_it_overtakes_a_put<B: Backend>(
     backend: B,
     expiration: Expiration,
     polls: usize,
@@ -110,7 +123,7 @@ pub(super) async fn stores_nothing_fresh_when_it_overtakes_a_put<B: Backend>(
 }
 
 /// A write always removes.
-pub(super) async fn a_removal_is_no_expiration<B: Backend>(backend: B) {
+async fn a_removal_is_no_expiration<B: Backend>(backend: B) {
     let (plain, query) = (key(&backend, "/a", None), key(&backend, "/a", Some("q")));
     let one = group(&backend, "one");
     for expiration in Expiration::ALL {
@@ -135,7 +148,7 @@ pub(super) async fn a_removal_is_no_expiration<B: Backend>(backend: B) {
     }
 }
 
-pub(super) async fn leaves_others_alone<B: Backend>(backend: B) {
+async fn leaves_others_alone<B: Backend>(backend: B) {
     let keys = ["/a", "/b"].map(|path| key(&backend, path, None));
     let groups = ["one", "two"].map(|name| group(&backend, name));
     for key in &keys {

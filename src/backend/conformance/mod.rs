@@ -89,16 +89,7 @@ pub async fn check<B: Backend>(make: impl Fn() -> B) {
             .await;
         }
     }
-    for expiration in expiry::Expiration::ALL {
-        Box::pin(expiry::makes_stale(make(), expiration)).await;
-        for polls in 0..8 {
-            let put =
-                expiry::stores_nothing_fresh_when_it_overtakes_a_put(make(), expiration, polls);
-            Box::pin(put).await;
-        }
-    }
-    Box::pin(expiry::a_removal_is_no_expiration(make())).await;
-    Box::pin(expiry::leaves_others_alone(make())).await;
+    Box::pin(expiry::check(&make)).await;
     Box::pin(grace::a_write_of_unknown_outcome_invalidates(make())).await;
     Box::pin(grace::nothing_is_stored_in_the_period(make())).await;
     Box::pin(finding::get_now_agrees_with_get(make())).await;

@@ -35,6 +35,8 @@ pub const MAX_HEURISTIC_ERROR_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// The lifetime of a response, by its origin (RFC 9111 §4.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
+    /// The inner service states it for this cache alone.
+    Stated(Ttl),
     /// The response states it: `s-maxage`, `max-age` or `Expires`.
     Explicit(Duration),
     /// The configuration gives it to a response that states none.
@@ -43,6 +45,14 @@ pub enum Lifetime {
     Heuristic(Duration),
     /// The response has no lifetime and is never fresh.
     Absent,
+}
+
+impl Lifetime {
+    /// Returns whether the response, or the inner service with it, states the lifetime.
+    #[must_use]
+    pub fn is_explicit(self) -> bool {
+        matches!(self, Self::Stated(_) | Self::Explicit(_))
+    }
 }
 
 /// Computes the lifetime of a response that arrived at `received`.

@@ -39,7 +39,7 @@ pub fn decide_storage(
     };
     match refusal_or_lifetime(request, response, (&directives, &withheld), rules) {
         Err(refusal) => StorageDecision::Refuse(refusal),
-        Ok((lifetime, _)) if !is_clear && !matches!(lifetime, Lifetime::Explicit(_)) => {
+        Ok((lifetime, _)) if !is_clear && !lifetime.is_explicit() => {
             StorageDecision::Refuse(Refusal::UnreadableDirectives)
         }
         Ok((lifetime, vary)) => {
@@ -90,10 +90,8 @@ fn refusal_or_lifetime(
         directives.must_understand && !is_understood,
         Refusal::MustUnderstand,
     )?;
-    refuse_if(
-        directives.no_store && !directives.must_understand,
-        Refusal::NoStore,
-    )?;
+    let is_forbidden = directives.no_store && !directives.must_understand;
+    refuse_if(is_forbidden || rules.forbid_storing(), Refusal::NoStore)?;
     refuse_if(directives.private, Refusal::Private)?;
     refuse_if(
         directives.no_cache && !can_be_validated(response),
@@ -114,11 +112,12 @@ fn refusal_or_lifetime(
         true => Vary::from_headers(response.headers),
         false => Vary::Absent,
     };
+    let vary = rules.selecting_fields(vary);
     refuse_if(vary == Vary::NeverMatches, Refusal::Vary)?;
     refuse_if(is_endless(response.headers), Refusal::Stream)?;
 
     let lifetime = lifetime_of(response, directives, rules);
-    let is_explicit = matches!(lifetime, Lifetime::Explicit(_));
+    let is_explicit = lifetime.is_explicit();
     let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
     refuse_if(request.kind.has_cookies() && !is_explicit, Refusal::Cookie)?;
@@ -141,6 +140,9 @@ pub(super) fn lifetime_of(
     if directives.no_cache {
         // Its lifetime is of no use: it is validated each time.
         return Lifetime::Explicit(Duration::ZERO);
+    }
+    if let Some(ttl) = rules.stated.as_ref().and_then(|stated| stated.ttl) {
+        return Lifetime::Stated(ttl);
     }
     freshness::lifetime(
         response.status,
@@ -169,12 +171,16 @@ fn freshness(
     let lifetime = match lifetime {
         Lifetime::Explicit(time)
         | Lifetime::Heuristic(time)
+        | Lifetime::Stated(Ttl::For(time))
         | Lifetime::Assigned(Ttl::For(time)) => Some(time),
-        Lifetime::Assigned(Ttl::UntilInvalidated) => None,
+        Lifetime::Stated(Ttl::UntilInvalidated) | Lifetime::Assigned(Ttl::UntilInvalidated) => None,
         Lifetime::Absent => return Err(Refusal::NoLifetime),
     };
     let initial_age = freshness::corrected_initial_age(response.headers, request.at, response.at);
     let mut stale = Staleness::new(directives, stale_rules);
+    if let Some(stated) = &rules.stated {
+        stated.replace_windows(&mut stale, directives);
+    }
     if can_be_validated(response) {
         stale.validation = stale_rules.validation;
     }

@@ -1,5 +1,6 @@
 //! The input of the decision to store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -8,6 +9,9 @@ use crate::semantics::cache_control::{IgnoredDirectives, TargetedFields};
 use crate::semantics::freshness::{StaleRules, Ttl};
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
+use crate::semantics::vary::{Vary, VaryRule};
+
+use super::stated::StatedPolicy;
 
 /// The configuration that storing depends on.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,29 @@ pub struct StoringRules {
     pub max_fresh: Option<Duration>,
     /// The fraction of the remaining lifetime that is cut off, from 0 to 1.
     pub shortened_by: f64,
+    /// What the inner service says for this cache alone. It comes before the fields of the
+    /// response, unless these forbid something.
+    pub stated: Option<Arc<StatedPolicy>>,
+    /// The rule of the stored response that this one confirms or completes: its fields select this
+    /// one, too.
+    pub continued_rule: Option<Arc<VaryRule>>,
+}
+
+impl StoringRules {
+    /// Returns whether the inner service forbids this cache to store the response.
+    pub(super) fn forbid_storing(&self) -> bool {
+        self.stated.as_ref().is_some_and(|stated| stated.no_store)
+    }
+
+    /// Returns the fields that select a response whose `Vary` is this.
+    pub(super) fn selecting_fields(&self, vary: Vary) -> Vary {
+        let stated = self.stated.as_ref().map(|stated| &*stated.vary_on);
+        let continued = self.continued_rule.as_ref().map(|rule| rule.names());
+        match (stated.unwrap_or_default(), continued.unwrap_or_default()) {
+            ([], []) => vary,
+            (stated, continued) => vary.with_fields(stated.iter().chain(continued)),
+        }
+    }
 }
 
 /// The head of the request that went to the inner service.

@@ -68,7 +68,7 @@ pub fn lifetime_rule(
         Lifetime::Assigned(Ttl::For(time)) => (Some(time), LifetimeRule::LayerTtl),
         Lifetime::Assigned(Ttl::UntilInvalidated) => (None, LifetimeRule::LayerTtl),
         Lifetime::Heuristic(time) => (Some(time), LifetimeRule::Heuristic),
-        Lifetime::Absent => return LifetimeRule::Other,
+        Lifetime::Stated(_) | Lifetime::Absent => return LifetimeRule::Other,
     };
     let age = stored.initial_age;
     let longest = rules.max_fresh.map(|longest| age.saturating_add(longest));

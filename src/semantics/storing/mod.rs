@@ -8,6 +8,7 @@ mod decision;
 mod input;
 mod lifetime_rule;
 mod policy;
+mod stated;
 #[cfg(test)]
 mod tests;
 
@@ -15,3 +16,4 @@ pub use decision::decide_storage;
 pub use input::{RequestHead, ResponseHead, StoringRules};
 pub use lifetime_rule::{LifetimeRule, lifetime_rule};
 pub use policy::{StorageDecision, StoragePolicy};
+pub use stated::StatedPolicy;

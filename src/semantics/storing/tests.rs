@@ -1,14 +1,17 @@
 //! Tables of the decision to store (RFC 9111 §3).
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::*;
-use crate::semantics::freshness::Ttl;
+use crate::semantics::cache_control::TargetedFields;
+use crate::semantics::freshness::{StaleRules, Staleness, Ttl};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::Refusal;
 use crate::semantics::request_kind::CredentialFields;
+use crate::semantics::vary::Vary;
 
 type Lines = &'static [(&'static str, &'static str)];
 
@@ -199,4 +202,154 @@ fn set_cookie_is_stored_by_option() {
     };
     let response: Lines = &[("cache-control", "max-age=60"), ("set-cookie", "id=1")];
     assert_eq!(decide(Method::GET, NONE, 200, response, rules), Ok(MINUTE));
+}
+
+/// The precedence of what is said about a response: the handler for this cache alone, a targeted
+/// field, `Cache-Control`, the layer. Directives that forbid win over all of them.
+#[test]
+fn what_counts_of_all_that_is_said() {
+    const S: Duration = Duration::from_secs(1);
+    const TARGETED: (&str, &str) = (
+        "cdn-cache-control",
+        "max-age=30, stale-while-revalidate=31, stale-if-error=32",
+    );
+    const PLAIN: (&str, &str) = (
+        "cache-control",
+        "max-age=20, stale-while-revalidate=21, stale-if-error=22",
+    );
+    const NOTHING: (&str, &str) = ("x-nothing", "said");
+    let policy = StatedPolicy {
+        ttl: Some((S * 40).into()),
+        while_revalidate: Some(S * 41),
+        if_error: Some(S * 42),
+        ..StatedPolicy::default()
+    };
+    let ttl_alone = StatedPolicy {
+        ttl: policy.ttl,
+        ..StatedPolicy::default()
+    };
+    let windows_alone = StatedPolicy {
+        ttl: None,
+        ..policy.clone()
+    };
+    let forbidding = |line: &'static str| [("cache-control", line), NOTHING];
+    let refused = Err;
+    type Line = (&'static str, &'static str);
+    type Row<'p> = (
+        &'static str,
+        Option<&'p StatedPolicy>,
+        [Line; 2],
+        Result<[u64; 3], Refusal>,
+    );
+    #[rustfmt::skip]
+    let rows: &[Row<'_>] = &[
+        ("policy", Some(&policy), [TARGETED, PLAIN], Ok([40, 41, 42])),
+        ("policy over Cache-Control", Some(&policy), [NOTHING, PLAIN], Ok([40, 41, 42])),
+        ("policy over the layer", Some(&policy), [NOTHING, NOTHING], Ok([40, 41, 42])),
+        ("policy over Expires", Some(&policy), [("expires", "0"), NOTHING], Ok([40, 41, 42])),
+        ("each row by itself", Some(&ttl_alone), [TARGETED, PLAIN], Ok([40, 31, 32])),
+        ("windows alone", Some(&windows_alone), [NOTHING, PLAIN], Ok([20, 41, 42])),
+        ("targeted field", None, [TARGETED, PLAIN], Ok([30, 31, 32])),
+        ("Cache-Control", None, [NOTHING, PLAIN], Ok([20, 21, 22])),
+        ("layer", None, [NOTHING, NOTHING], Ok([10, 11, 12])),
+        ("a policy that says nothing", Some(&StatedPolicy::default()), [NOTHING, PLAIN], Ok([20, 21, 22])),
+        ("no-store wins", Some(&policy), forbidding("no-store"), refused(Refusal::NoStore)),
+        ("private wins", Some(&policy), forbidding("private"), refused(Refusal::Private)),
+        ("no-cache wins", Some(&policy), forbidding("no-cache"), refused(Refusal::NoCache)),
+        ("must-revalidate wins", Some(&policy), forbidding("must-revalidate"), Ok([40, 0, 0])),
+        ("proxy-revalidate wins", Some(&policy), forbidding("proxy-revalidate"), Ok([40, 0, 0])),
+        ("windows beside s-maxage", Some(&policy), forbidding("s-maxage=5"), Ok([40, 41, 42])),
+        ("s-maxage without a policy", None, forbidding("s-maxage=5"), Ok([5, 0, 0])),
+        ("Set-Cookie wins", Some(&policy), [("set-cookie", "a=b"), NOTHING], refused(Refusal::SetCookie)),
+        ("Vary: * wins", Some(&policy), [("vary", "*"), NOTHING], refused(Refusal::Vary)),
+        ("an unreadable directive", Some(&policy), forbidding("nostore; x"), Ok([40, 41, 42])),
+        ("an unreadable directive, no lifetime stated", Some(&windows_alone), forbidding("nostore; x"),
+            refused(Refusal::UnreadableDirectives)),
+        ("the layer's limit counts", Some(&StatedPolicy { ttl: Some(Ttl::UntilInvalidated), ..policy.clone() }),
+            [NOTHING, NOTHING], Ok([50, 41, 42])),
+    ];
+    for (case, stated, lines, expected) in rows {
+        let rules = StoringRules {
+            assigned: Some(Ttl::For(S * 10)),
+            targets: TargetedFields::new([HeaderName::from_static("cdn-cache-control")]),
+            max_fresh: Some(S * 50),
+            stale: StaleRules {
+                while_revalidate: S * 11,
+                if_error: S * 12,
+                ..StaleRules::default()
+            },
+            stated: stated.map(|stated| Arc::new(stated.clone())),
+            ..StoringRules::default()
+        };
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            fields.append(*name, value.parse().expect("a field value"));
+        }
+        let request = RequestHead {
+            method: &Method::GET,
+            headers: &HeaderMap::new(),
+            kind: CredentialFields::default().kind_of(&HeaderMap::new()),
+            at: moment(),
+        };
+        let response = ResponseHead {
+            status: StatusCode::OK,
+            headers: &fields,
+            at: moment(),
+        };
+        let got = match decide_storage(request, response, &rules) {
+            StorageDecision::Refuse(refusal) => Err(refusal),
+            StorageDecision::Store(StoragePolicy { freshness, .. }) => {
+                let Staleness {
+                    while_revalidate,
+                    if_error,
+                    ..
+                } = freshness.stale;
+                let lifetime = freshness.lifetime.expect("a lifetime");
+                Ok([lifetime, while_revalidate, if_error].map(|time| time.as_secs()))
+            }
+        };
+        assert_eq!(got, *expected, "{case}");
+    }
+}
+
+/// The fields of a policy select beside those in `Vary`, as do those of a stored response that is
+/// confirmed. Too many select nothing.
+#[test]
+fn all_named_fields_select() {
+    let names = |names: &[&str]| -> Vec<HeaderName> {
+        let name = |name: &&str| HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        names.iter().map(name).collect()
+    };
+    let many: Vec<String> = (0..40).map(|n| format!("x-{n}")).collect();
+    let many: Vec<&'static str> = many.into_iter().map(|name| &*name.leak()).collect();
+    type Names = &'static [&'static str];
+    let rows: [(&str, Names, Names, Option<Names>); 6] = [
+        ("accept", &[], &[], Some(&["accept"])),
+        ("accept", &["x-a", "accept"], &[], Some(&["accept", "x-a"])),
+        ("", &["x-a"], &["x-b"], Some(&["x-a", "x-b"])),
+        ("x-b", &[], &["x-b"], Some(&["x-b"])),
+        ("*", &["x-a"], &[], None),
+        ("accept", many.leak(), &[], None),
+    ];
+    for (line, stated, continued, expected) in rows {
+        let mut headers = HeaderMap::new();
+        headers.insert("vary", line.parse().expect("a field value"));
+        let continued = Vary::Absent.with_fields(names(continued).iter());
+        let rules = StoringRules {
+            stated: Some(Arc::new(StatedPolicy {
+                vary_on: names(stated),
+                ..StatedPolicy::default()
+            })),
+            continued_rule: match continued {
+                Vary::Fields(rule) => Some(rule),
+                _ => None,
+            },
+            ..StoringRules::default()
+        };
+        let expected = expected.map(names);
+        match rules.selecting_fields(Vary::from_headers(&headers)) {
+            Vary::Fields(rule) => assert_eq!(Some(rule.names()), expected.as_deref(), "{line}"),
+            other => assert_eq!((other, expected), (Vary::NeverMatches, None), "{line}"),
+        }
+    }
 }

@@ -35,6 +35,30 @@ impl Vary {
                 _ => return Self::NeverMatches,
             }
         }
+        Self::from_names(names)
+    }
+
+    /// Returns the rule with more selecting fields. Too many select nothing.
+    #[must_use]
+    pub fn with_fields<'n>(self, fields: impl Iterator<Item = &'n HeaderName>) -> Self {
+        let mut names = match &self {
+            Self::NeverMatches => return self,
+            Self::Absent => Vec::new(),
+            Self::Fields(rule) => rule.names.to_vec(),
+        };
+        for name in fields {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        match (names.len() > MAX_SELECTING_FIELDS, &self) {
+            (true, _) => Self::NeverMatches,
+            (false, Self::Fields(rule)) if rule.names.len() == names.len() => self,
+            (false, _) => Self::from_names(names),
+        }
+    }
+
+    fn from_names(mut names: Vec<HeaderName>) -> Self {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         if names.is_empty() {
             return Self::Absent;

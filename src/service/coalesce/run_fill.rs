@@ -19,6 +19,7 @@ use crate::service::origin::interpret::FetchOutcome;
 use crate::service::origin::update_from_head::update_from_head;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::request::route::RequestKey;
+use crate::service::response_groups::take_own;
 use crate::service::served::{Served, ServedResult};
 use crate::service::store_fill::decide;
 use crate::service::storing_permission::storage_fence;
@@ -195,11 +196,12 @@ impl<F, X: Fn() -> bool, C: Future> Future for LedCall<'_, F, X, C> {
 fn conclude<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     leader: Option<SharedLeader<B::Fence>>,
-    (head, body): (response::Parts, OriginBody<Res>),
+    (mut head, body): (response::Parts, OriginBody<Res>),
     decision: Result<Box<Storable<B::Fence>>, Refusal>,
     refused: Option<(Refusal, StatusCode)>,
 ) -> Served<Res> {
     let state = delivery.state;
+    take_own(&state.config, &mut head.headers, &mut head.extensions);
     if let (Some(leader), Some(refused)) = (&leader, refused) {
         release_followers(leader, delivery.outgoing.kind, refused);
     }

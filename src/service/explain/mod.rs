@@ -157,6 +157,7 @@ fn explained_response<B: Backend>(
             at: freshness.received,
         },
         for_hooks: None,
+        continued: None,
     };
     let rules = storing_rules(config, asked, &head);
     let rules = rules.map(|rules| StoringRules {

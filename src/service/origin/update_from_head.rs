@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, response};
 
 use crate::backend::{Backend, Lookup, StoredResponse};
 use crate::key::CacheKey;
+use crate::policy::CachePolicy;
 use crate::semantics::stored::StoredHead;
 use crate::semantics::stored::updated_headers;
 use crate::semantics::storing::{RequestHead, StoragePolicy, StoringRules};
@@ -53,7 +54,8 @@ pub(crate) async fn update_from_head<B: Backend>(
     };
     let headers = updated_headers(stored, &head.headers);
     // A response that is for one client alone, or not to be stored, says nothing of one for all.
-    let Some(policy) = policy_as_get(state, fill, outgoing, &headers, stored) else {
+    let as_get = as_get(head, &headers);
+    let Some(policy) = policy_as_get(state, fill, outgoing, &as_get, stored) else {
         return;
     };
     let replacement = match described {
@@ -102,16 +104,24 @@ fn headers_of_whole(stored: &StoredResponse) -> HeaderMap {
     headers
 }
 
-/// How a response to GET with these fields would be stored in place of the entry.
+/// The head of a 200 to GET with these fields and the policy of a response to HEAD.
+fn as_get(head: &response::Parts, headers: &HeaderMap) -> response::Parts {
+    let (mut as_get, ()) = Response::new(()).into_parts();
+    as_get.headers = headers.clone();
+    as_get
+        .extensions
+        .extend(CachePolicy::kept(&head.extensions));
+    as_get
+}
+
+/// How a response to GET with this head would be stored in place of the entry.
 fn policy_as_get<B: Backend>(
     state: &LayerState<B>,
     fill: &Fill<B::Fence>,
     outgoing: &OutgoingRequest,
-    headers: &HeaderMap,
+    as_get: &response::Parts,
     stored: &StoredResponse,
 ) -> Option<StoragePolicy> {
-    let (mut as_get, ()) = Response::new(()).into_parts();
-    as_get.headers = headers.clone();
     let for_hooks = outgoing.for_hooks.as_ref().map(|request| {
         let mut get = request.clone();
         get.method = Method::GET;
@@ -123,13 +133,14 @@ fn policy_as_get<B: Backend>(
             ..outgoing.asked().head
         },
         for_hooks: for_hooks.as_deref(),
+        continued: Some(stored),
     };
     let rules = StoringRules {
         existing: Some(stored.status()),
-        ..storing_rules(&state.config, asked, &as_get).ok()?
+        ..storing_rules(&state.config, asked, as_get).ok()?
     };
     let body = http_body_util::Full::new(stored.body());
-    let judged = (&as_get, &body);
+    let judged = (as_get, &body);
     let policy = storage_decision(state, asked, &fill.key.identity, judged, &rules).ok()?;
     check_group_grace(state, &policy.groups, outgoing.at).ok()?;
     Some(policy)

@@ -24,7 +24,7 @@ use crate::service::fill_data::{
 };
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
-    add_date, check_group_grace, storage_decision, storing_rules, variant_key,
+    Asked, add_date, check_group_grace, storage_decision, storing_rules, variant_key,
 };
 use crate::state::LayerState;
 
@@ -45,6 +45,14 @@ pub(crate) struct PartToStore<F> {
 }
 
 impl<F> PartToStore<F> {
+    /// The request of the part, which is stored with the parts that are stored already.
+    fn asked<'r>(&'r self, outgoing: &'r OutgoingRequest) -> Asked<'r> {
+        Asked {
+            continued: self.held.as_ref().map(|held| &*held.response),
+            ..outgoing.asked()
+        }
+    }
+
     /// How the part is merged with those stored under the same key. It is stored alone if together
     /// they are larger than `limit` bytes, or too many.
     fn merge_plan(self, key: CacheKey, limit: u64) -> Option<(MergePlan, PartialContent)> {
@@ -142,7 +150,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     if let Some(own) = outgoing.origin_head.as_deref().or(part.own_head.as_ref()) {
         check_own_permission(state, own, &fill, outgoing, body)?;
     }
-    let (asked, judged) = (outgoing.asked(), (&part.head, body));
+    let (asked, judged) = (part.asked(outgoing), (&part.head, body));
     let rules = storing_rules(&state.config, asked, &part.head)?;
     let identity = fill.key.identity;
     let grant = storage_decision(state, asked, &identity, judged, &rules)?;

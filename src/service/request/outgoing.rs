@@ -132,6 +132,7 @@ impl OutgoingRequest {
                 at: self.at,
             },
             for_hooks: self.for_hooks.as_deref(),
+            continued: self.validated.as_deref(),
         }
     }
 

@@ -33,6 +33,7 @@ use super::bounds::{InnerBody, InnerService};
 use super::origin::fetch::ready;
 use super::request::route::WriteTarget;
 use super::respond::Responder;
+use super::response_groups::take_own;
 use super::served::{Served, ServedResult};
 
 /// Forwards a write, and invalidates before its head is yielded.
@@ -78,6 +79,7 @@ where
         Some(representation) => representation.store(&state, body).await,
         None => (ResponseBody::streaming(body), Replaced::default()),
     };
+    take_own(&state.config, &mut head.headers, &mut head.extensions);
     let acknowledged = guard.invalidate(replaced.invalidated).await;
     let responder = Responder::new(&state);
     responder.mark_written(&mut head.headers, outcome, acknowledged, replaced.stored);

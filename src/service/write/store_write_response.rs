@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use crate::backend::{Backend, PutOutcome};
 use crate::flight::BudgetShare;
 use crate::key::{CacheKey, Resource};
+use crate::policy::CachePolicy;
 use crate::semantics::invalidation::{encode, resolve};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{InvalidatedTarget, InvalidationMode, Refusal, StoredBy};
@@ -137,6 +138,7 @@ fn judge<B: Backend, Res: Body>(
             at: now,
         },
         for_hooks: Some(&get),
+        continued: None,
     };
     let rules = StoringRules {
         explicit_only: !state.config.write_through,
@@ -333,6 +335,9 @@ fn as_answer_to_get(head: &response::Parts) -> response::Parts {
     let (mut answer, ()) = Response::new(()).into_parts();
     answer.status = StatusCode::OK;
     answer.headers = head.headers.clone();
+    answer
+        .extensions
+        .extend(CachePolicy::kept(&head.extensions));
     answer.headers.remove(LOCATION);
     answer
 }

@@ -1,6 +1,7 @@
 //! Groups of responses (RFC 9875): their members, and the requests that invalidate them.
 
 mod invalidating;
+mod naming;
 mod orders;
 
 use http::{Method, Request};

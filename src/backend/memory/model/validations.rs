@@ -4,6 +4,7 @@ use loom::sync::atomic::Ordering;
 
 use super::members::MEMBERSHIP;
 use super::{BEFORE, BOTH, MemoryFence, ONE, TWO, World, explore, explore_in};
+use crate::backend::memory::groups::MemberState;
 
 impl World {
     /// A fill whose origin confirms the stored response, whatever has changed: a weak validator
@@ -29,10 +30,8 @@ impl World {
     /// The rule of `MemoryStore::is_still_valid`.
     fn validate_what_is_still_valid(&self) {
         self.validate(|_, since| {
-            self.fences.none_since(&self.resource, since)
-                && self
-                    .groups
-                    .none_numbered_since(self.group.as_slice(), since)
+            self.fences.no_removal_since(&self.resource, since)
+                && self.groups.state_since(self.group.as_slice(), since) != MemberState::Removed
         });
     }
 
