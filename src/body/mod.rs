@@ -7,16 +7,16 @@
 //! * [`capture`]: collects a body for the store while it streams.
 //! * [`first_frames`]: what of a body is there at once.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
-//! * [`metered`]: counts the bytes of a body of unknown length.
+//! * [`byte_meter`]: counts the bytes of a body of unknown length.
 //! * [`patience`]: how long the readers of one body may hold up the others.
 //! * [`pump`]: moves one body to several readers, at their pace.
 //!
 //! This module knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
 
+pub(crate) mod byte_meter;
 pub(crate) mod capture;
 pub(crate) mod first_frames;
 pub(crate) mod kept_chunks;
-mod metered;
 pub(crate) mod missing_range;
 pub(crate) mod origin;
 mod patience;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,12 +11,11 @@ use pin_project_lite::pin_project;
 
 use crate::error::{BodyError, SharedError};
 use crate::flight::{BodyEvent, BodyReader};
-use crate::semantics::reason::{BodySource, Refusal};
-use crate::stats::CountBodyBytes;
+use crate::semantics::reason::Refusal;
 
+use crate::body::byte_meter::ByteMeter;
 use crate::body::capture::Capture;
 use crate::body::kept_chunks::keepable;
-use crate::body::metered::Metered;
 use crate::body::origin::OriginBody;
 
 pin_project! {
@@ -47,20 +45,18 @@ pin_project! {
             #[pin]
             body: OriginBody<B>,
             capture: Option<Box<Capture>>,
+            meter: Option<ByteMeter>,
         },
         Shared {
             reader: BodyReader,
             left: Option<u64>,
+            meter: Option<ByteMeter>,
         },
         Pieces {
             left: std::vec::IntoIter<Bytes>,
         },
         Failed {
             error: Option<SharedError>,
-        },
-        // Boxed whole: few bodies have an unknown length.
-        Metered {
-            metered: Pin<Box<Metered<ResponseBody<B>>>>,
         },
     }
 }
@@ -99,6 +95,7 @@ impl<B> ResponseBody<B> {
         Self::new(Kind::Streaming {
             body,
             capture: None,
+            meter: None,
         })
     }
 
@@ -110,7 +107,11 @@ impl<B> ResponseBody<B> {
 
     /// A body that is shared with other readers; `left` is its length where that is known.
     pub(crate) fn shared(reader: BodyReader, left: Option<u64>) -> Self {
-        Self::new(Kind::Shared { reader, left })
+        Self::new(Kind::Shared {
+            reader,
+            left,
+            meter: None,
+        })
     }
 
     /// A body that failed while it was collected.
@@ -132,11 +133,11 @@ where
         }
     }
 
-    /// The body, whose bytes are counted as they are read.
-    #[cold]
-    pub(crate) fn metered(self, counted_by: Arc<dyn CountBodyBytes>, source: BodySource) -> Self {
-        let metered = Box::pin(Metered::new(self, counted_by, source));
-        Self::new(Kind::Metered { metered })
+    /// Lets the bytes of a body of unknown length be counted as they are read.
+    pub(crate) fn set_meter(&mut self, new: ByteMeter) {
+        if let Kind::Streaming { meter, .. } | Kind::Shared { meter, .. } = &mut self.kind {
+            *meter = Some(new);
+        }
     }
 
     /// The inner service's body, collected for the store as it streams.
@@ -148,6 +149,7 @@ where
         Self::new(Kind::Streaming {
             body,
             capture: Some(Box::new(capture)),
+            meter: None,
         })
     }
 }
@@ -172,7 +174,6 @@ impl<B> From<Bytes> for ResponseBody<B> {
 impl<B> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
-            Kind::Metered { metered } => return metered.fmt(f),
             Kind::Whole { .. } => "stored",
             Kind::Streaming { .. } => "streaming",
             Kind::Shared { .. } => "shared",
@@ -202,19 +203,33 @@ where
                 };
                 Poll::Ready(frame.map(Ok))
             }
-            KindProjection::Shared { reader, left } => {
+            KindProjection::Shared {
+                reader,
+                left,
+                meter,
+            } => {
                 let read = ready!(reader.poll_next(cx)).map_err(BodyError::cache)?;
-                Poll::Ready(frame_of(read, left))
+                let frame = frame_of(read, left);
+                if let Some(meter) = meter {
+                    meter.count(&frame);
+                }
+                Poll::Ready(frame)
             }
             KindProjection::Pieces { left } => {
                 Poll::Ready(left.next().map(|piece| Ok(Frame::data(piece))))
             }
-            KindProjection::Metered { metered } => metered.as_mut().poll_frame(cx),
             KindProjection::Failed { error } => {
                 Poll::Ready(error.take().map(|error| Err(BodyError::shared(error))))
             }
-            KindProjection::Streaming { mut body, capture } => {
+            KindProjection::Streaming {
+                mut body,
+                capture,
+                meter,
+            } => {
                 let frame = ready!(body.as_mut().poll_frame(cx));
+                if let Some(meter) = meter {
+                    meter.count(&frame);
+                }
                 if let Some(capture) = capture {
                     observe(capture, &frame, body.is_end_stream());
                 }
@@ -230,7 +245,6 @@ where
             Kind::Shared { reader, .. } => reader.is_at_end(),
             Kind::Pieces { left } => left.len() == 0,
             Kind::Failed { error } => error.is_none(),
-            Kind::Metered { metered } => metered.body.is_end_stream(),
         }
     }
 
@@ -251,7 +265,6 @@ where
                 SizeHint::with_exact(left.as_slice().iter().map(|piece| piece.len() as u64).sum())
             }
             Kind::Failed { .. } => SizeHint::default(),
-            Kind::Metered { metered } => metered.body.size_hint(),
         }
     }
 }

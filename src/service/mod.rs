@@ -66,7 +66,7 @@ use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
 use self::request::route::{RequestKey, Route, WriteTarget, classify, resource_of_write};
 use self::respond::Responder;
-use self::served::{Counted, Served, ServedResult};
+use self::served::{Counted, Served, ServedResult, count};
 use self::write::write;
 
 pub use future::ResponseFuture;
@@ -153,15 +153,6 @@ impl<S: Clone, B: Backend> Cache<S, B> {
         let work = work(self.state.clone(), inner, request);
         ResponseFuture::pending(Counted::new(self.state.shared.clone(), on_its_way, work))
     }
-
-    /// A future that is ready at once.
-    #[inline]
-    fn ready<Res, E>(&self, served: Served<Res>) -> ResponseFuture<Res, E>
-    where
-        Res: Body<Data = Bytes>,
-    {
-        ResponseFuture::ready(served.count(&self.state.shared))
-    }
 }
 
 /// Gives a request that is not answered from the store its own cookies back.
@@ -217,7 +208,7 @@ where
             return future.in_span(span);
         }
         match self.route(&mut parts) {
-            Step::Respond(served) => self.ready(served),
+            Step::Respond(response) => ResponseFuture::ready(response),
             step => self.perform(step, parts, body),
         }
     }
@@ -229,10 +220,14 @@ where
     reason = "boxing a response would cost every hit an allocation"
 )]
 enum Step<B: Backend, Res> {
-    /// The request is answered.
-    Respond(Served<Res>),
-    /// The request is answered with a stored response, which is refreshed.
-    Refresh(Served<Res>, Box<BackgroundRefresh<B>>, RequestKey),
+    /// The request is answered, and counted.
+    Respond(Response<ResponseBody<Res>>),
+    /// The request is answered with a stored response, which is refreshed, and counted.
+    Refresh(
+        Response<ResponseBody<Res>>,
+        Box<BackgroundRefresh<B>>,
+        RequestKey,
+    ),
     /// The backend has to be waited for.
     Read(RequestKey),
     /// The inner service is asked.
@@ -244,6 +239,15 @@ enum Step<B: Backend, Res> {
 }
 
 impl<S, B: Backend> Cache<S, B> {
+    /// Counts a request that is answered without waiting.
+    fn counted<Res>(&self, mut served: Served<Res>) -> Response<ResponseBody<Res>>
+    where
+        Res: Body<Data = Bytes>,
+    {
+        count(&self.state.shared, &mut served.response, served.result);
+        served.response
+    }
+
     /// Sends a request on its route.
     #[cold]
     fn answer<Req>(&self, mut parts: Parts, body: Req) -> ResponseFuture<BodyOf<S, Req>, S::Error>
@@ -262,7 +266,10 @@ impl<S, B: Backend> Cache<S, B> {
     ///
     /// The head is borrowed, because to move it takes longer than to look it up.
     #[inline]
-    fn route<Res>(&self, parts: &mut Parts) -> Step<B, Res> {
+    fn route<Res>(&self, parts: &mut Parts) -> Step<B, Res>
+    where
+        Res: Body<Data = Bytes>,
+    {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
         let cookies = config.take_ignored_cookies(&mut parts.headers);
         let route = classify(config, seed, parts);
@@ -275,7 +282,10 @@ impl<S, B: Backend> Cache<S, B> {
             && let Some(LookupOutcome::Answer(CacheAnswer::Hit(hit))) = &outcome
         {
             // Most requests end here: spare them the way of the others.
-            return Step::Respond(responder.hit(hit, read_request.preconditions(parts)));
+            let mut response = responder.stored(hit, read_request.preconditions(parts));
+            let result = responder.record_hit(hit.reuse);
+            count(&self.state.shared, &mut response, result);
+            return Step::Respond(response);
         }
         let step = match route {
             Route::Read(read_request) => {
@@ -284,8 +294,8 @@ impl<S, B: Backend> Cache<S, B> {
             }
             Route::Write(target) => Step::Write(target),
             Route::Bypass(reason) => Step::Bypass(reason),
-            Route::Refuse => Step::Respond(responder.bad_request()),
-            Route::FailWrite => Step::Respond(responder.failed_write()),
+            Route::Refuse => Step::Respond(self.counted(responder.bad_request())),
+            Route::FailWrite => Step::Respond(self.counted(responder.failed_write())),
         };
         if let Step::Write(_) | Step::Bypass(_) = &step {
             put_back(cookies, &mut parts.headers);
@@ -303,14 +313,17 @@ impl<S, B: Backend> Cache<S, B> {
         (key, form): (RequestKey, ForwardedForm),
         outcome: Option<LookupOutcome<B::Fence>>,
         parts: &mut Parts,
-    ) -> Step<B, Res> {
+    ) -> Step<B, Res>
+    where
+        Res: Body<Data = Bytes>,
+    {
         let can_be_sent = form.apply(&self.state.config, parts).is_ok();
         match outcome {
             Some(LookupOutcome::Answer(found)) => {
                 let found = found.with_refresh_if(can_be_sent);
                 match answer(&self.state, found, key.preconditions(parts)) {
-                    (served, Some(refresh)) => Step::Refresh(served, refresh, key),
-                    (served, None) => Step::Respond(served),
+                    (served, Some(refresh)) => Step::Refresh(self.counted(served), refresh, key),
+                    (served, None) => Step::Respond(self.counted(served)),
                 }
             }
             _ if !can_be_sent => Step::Bypass(Bypass::HookPanicked),
@@ -338,11 +351,11 @@ impl<S, B: Backend> Cache<S, B> {
         use RequestResult::{Bypass, Miss};
         let request = (parts, body);
         match step {
-            Step::Respond(served) => self.ready(served),
-            Step::Refresh(served, refresh, key) => {
+            Step::Respond(response) => ResponseFuture::ready(response),
+            Step::Refresh(response, refresh, key) => {
                 let inner = HttpService(self.inner.clone());
                 refresh.spawn(inner, Request::from_parts(request.0, request.1), key);
-                self.ready(served)
+                ResponseFuture::ready(response)
             }
             Step::Read(key) => self.forward(Miss, request, |state, inner, request| {
                 read(state, inner, request, key)

@@ -37,12 +37,21 @@ impl<'s> Responder<'s> {
         }
     }
 
-    /// A hit: the stored response (RFC 9111 §4), or what the preconditions select of it.
+    /// The stored response (RFC 9111 §4), or what the preconditions select of it. It is not
+    /// recorded as a hit.
     #[inline]
+    pub(crate) fn stored<Res>(
+        self,
+        hit: &Hit,
+        preconditions: Preconditions<'_>,
+    ) -> Response<ResponseBody<Res>> {
+        selected(&hit.response, preconditions, &self.values(hit))
+    }
+
+    /// A hit, with the result that its request has.
     pub(crate) fn hit<Res>(self, hit: &Hit, preconditions: Preconditions<'_>) -> Served<Res> {
         let result = self.record_hit(hit.reuse);
-        let response = selected(&hit.response, preconditions, &self.values(hit));
-        Served::new(response, result)
+        Served::new(self.stored(hit, preconditions), result)
     }
 
     /// A hit with what the header fields of a GET select of a stored response; `None` if that is
@@ -53,13 +62,18 @@ impl<'s> Responder<'s> {
         Some(Served::new(part, self.record_hit(hit.reuse)))
     }
 
-    /// Logs a hit, and returns what its request counts as.
+    /// Logs a hit, and returns the result that its request has.
     #[inline]
-    fn record_hit(self, Reuse { age, stale, .. }: Reuse) -> RequestResult {
+    pub(crate) fn record_hit(self, Reuse { age, stale, .. }: Reuse) -> RequestResult {
         tracing::debug!(age, "hit");
-        let Some(use_) = stale else {
-            return RequestResult::Hit;
-        };
+        match stale {
+            None => RequestResult::Hit,
+            Some(use_) => self.record_stale_hit(use_, age),
+        }
+    }
+
+    #[cold]
+    fn record_stale_hit(self, use_: StaleUse, age: u64) -> RequestResult {
         self.counters.count(Event::StaleHit);
         self.record_stale(use_, age);
         RequestResult::Stale

@@ -10,7 +10,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
@@ -18,6 +18,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::backend::Backend;
+use crate::body::byte_meter::ByteMeter;
 use crate::body::response::ResponseBody;
 use crate::semantics::reason::RequestResult;
 use crate::state::layer_state::SharedState;
@@ -32,29 +33,39 @@ pub(crate) struct Served<Res> {
 pub(crate) type ServedResult<Res, E> = Result<Served<Res>, E>;
 
 impl<Res> Served<Res> {
+    #[inline]
     pub(crate) fn new(response: Response<ResponseBody<Res>>, result: RequestResult) -> Self {
         Self { response, result }
     }
 }
 
-impl<Res: Body<Data = Bytes>> Served<Res> {
-    /// Counts the request and the bytes of its response, which it returns.
-    #[inline]
-    pub(crate) fn count<B: Backend>(
-        self,
-        shared: &Arc<SharedState<B>>,
-    ) -> Response<ResponseBody<Res>> {
-        let length = self.response.body().data_length();
-        shared
-            .counters
-            .count_request(self.result, length.unwrap_or(0));
-        match (length, self.result.body_source()) {
-            (None, Some(source)) => {
-                let counted_by = shared.clone();
-                self.response.map(|body| body.metered(counted_by, source))
-            }
-            _ => self.response,
+/// Counts a request by its result, and the bytes of its response.
+#[inline]
+pub(crate) fn count<B: Backend, Res: Body<Data = Bytes>>(
+    shared: &Arc<SharedState<B>>,
+    response: &mut Response<ResponseBody<Res>>,
+    result: RequestResult,
+) {
+    match response.body().data_length() {
+        // Most requests end here. What they count as is known when this is compiled.
+        Some(length) if result == RequestResult::Hit => {
+            shared.counters.count_request(RequestResult::Hit, length);
         }
+        length => count_others(shared, response, result, length),
+    }
+}
+
+#[inline(never)]
+fn count_others<B: Backend, Res: Body<Data = Bytes>>(
+    shared: &Arc<SharedState<B>>,
+    response: &mut Response<ResponseBody<Res>>,
+    result: RequestResult,
+    length: Option<u64>,
+) {
+    shared.counters.count_request(result, length.unwrap_or(0));
+    if let (None, Some(source)) = (length, result.body_source()) {
+        let meter = ByteMeter::new(shared.clone(), source);
+        response.body_mut().set_meter(meter);
     }
 }
 
@@ -90,12 +101,23 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         this.request.phase = Phase::Polled;
-        let polled = this.future.poll(cx);
-        if polled.is_pending() {
-            this.request.phase = Phase::Waiting;
+        match this.future.poll(cx) {
+            Poll::Pending => {
+                this.request.phase = Phase::Waiting;
+                Poll::Pending
+            }
+            Poll::Ready(Ok(mut served)) => {
+                this.request.phase = Phase::Counted;
+                count(&this.request.shared, &mut served.response, served.result);
+                Poll::Ready(Ok(served.response))
+            }
+            Poll::Ready(Err(error)) => {
+                this.request.phase = Phase::Counted;
+                let (request, counters) = (&this.request, &this.request.shared.counters);
+                counters.count_request(request.on_its_way, 0);
+                Poll::Ready(Err(error))
+            }
         }
-        let ended = ready!(polled);
-        Poll::Ready(this.request.count(ended))
     }
 }
 
@@ -114,22 +136,6 @@ enum Phase {
     Polled,
     /// It is counted.
     Counted,
-}
-
-impl<B: Backend> UncountedRequest<B> {
-    fn count<Res: Body<Data = Bytes>, E>(
-        &mut self,
-        ended: ServedResult<Res, E>,
-    ) -> Result<Response<ResponseBody<Res>>, E> {
-        self.phase = Phase::Counted;
-        match ended {
-            Ok(served) => Ok(served.count(&self.shared)),
-            Err(error) => {
-                self.shared.counters.count_request(self.on_its_way, 0);
-                Err(error)
-            }
-        }
-    }
 }
 
 impl<B: Backend> Drop for UncountedRequest<B> {

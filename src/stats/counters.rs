@@ -80,43 +80,30 @@ const OWN_STRIPES: usize = 32;
 /// The number of counter stripes that all other threads share.
 const SHARED_STRIPES: usize = 16;
 
+const STRIPES: usize = OWN_STRIPES + SHARED_STRIPES;
+
 /// Counters in stripes. A thread writes to one stripe only, so that hits on different cores share
 /// no cache line.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    stripes: Box<[CounterStripe]>,
+    stripes: Box<[CounterStripe; STRIPES]>,
 }
 
 #[derive(Debug)]
 #[repr(align(128))]
 struct CounterStripe([AtomicU64; COUNTERS]);
 
-/// The stripe of the current thread, and whether no other thread writes to it.
-struct ThreadStripe<'c> {
-    stripe: &'c CounterStripe,
-    is_own: bool,
-}
-
-impl ThreadStripe<'_> {
-    #[inline]
-    fn add(&self, index: usize, amount: u64) {
-        let counter = &self.stripe.0[index];
-        if self.is_own {
-            // No other thread ever writes to it: an atomic addition would take four times as long.
-            counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
-        } else {
-            counter.fetch_add(amount, Ordering::Relaxed);
-        }
+impl Default for CounterStripe {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; COUNTERS])
     }
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        let stripe = || CounterStripe([const { AtomicU64::new(0) }; COUNTERS]);
+        let stripes: Box<[CounterStripe]> = (0..STRIPES).map(|_| Default::default()).collect();
         Self {
-            stripes: (0..OWN_STRIPES + SHARED_STRIPES)
-                .map(|_| stripe())
-                .collect(),
+            stripes: stripes.try_into().expect("as many as there are"),
         }
     }
 }
@@ -129,43 +116,52 @@ pub(crate) trait CountBodyBytes: Send + Sync + 'static {
 
 impl CountBodyBytes for Counters {
     fn count_body_bytes(&self, source: BodySource, bytes: u64) {
-        self.stripe().add(BODY_BYTES + source.index(), bytes);
+        self.add([(BODY_BYTES + source.index(), bytes)]);
     }
 }
 
 impl Counters {
     /// Counts an event.
     pub(crate) fn count(&self, event: Event) {
-        self.stripe().add(event.index(), 1);
+        self.add([(event.index(), 1)]);
     }
 
     /// Counts a request by its result, and the bytes of its response body, as far as their number
     /// is known with the head.
     #[inline]
     pub(crate) fn count_request(&self, result: RequestResult, body_bytes: u64) {
-        let stripe = self.stripe();
-        stripe.add(REQUESTS + result.index(), 1);
-        if let Some(source) = result.body_source() {
-            stripe.add(BODY_BYTES + source.index(), body_bytes);
+        let request = (REQUESTS + result.index(), 1);
+        match result.body_source() {
+            Some(source) => self.add([request, (BODY_BYTES + source.index(), body_bytes)]),
+            None => self.add([request]),
         }
     }
 
+    /// Adds to counters of the current thread's stripe.
     #[inline]
-    fn stripe(&self) -> ThreadStripe<'_> {
+    fn add<const N: usize>(&self, amounts: [(usize, u64); N]) {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static THREAD: usize = NEXT.fetch_add(1, Ordering::Relaxed);
         }
         // The number is gone while the thread is torn down; any shared stripe will do then.
         let thread = THREAD.try_with(|number| *number).unwrap_or(OWN_STRIPES);
-        let is_own = thread < OWN_STRIPES;
-        let stripe = match is_own {
-            true => thread,
-            false => OWN_STRIPES + thread % SHARED_STRIPES,
-        };
-        ThreadStripe {
-            stripe: &self.stripes[stripe],
-            is_own,
+        if thread >= OWN_STRIPES {
+            return self.add_to_shared(thread, &amounts);
+        }
+        let stripe = &self.stripes[thread];
+        for (index, amount) in amounts {
+            let counter = &stripe.0[index];
+            // No other thread ever writes to it: an atomic addition would take four times as long.
+            counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn add_to_shared(&self, thread: usize, amounts: &[(usize, u64)]) {
+        let stripe = &self.stripes[OWN_STRIPES + thread % SHARED_STRIPES];
+        for (index, amount) in amounts {
+            stripe.0[*index].fetch_add(*amount, Ordering::Relaxed);
         }
     }
 

@@ -47,6 +47,7 @@ impl<B: Backend> Delivery<'_, B> {
     }
 
     /// The response with this head and body, and the result that its request has.
+    #[inline]
     pub(super) fn served<Res>(
         &self,
         head: response::Parts,
