@@ -4,6 +4,7 @@ use std::fmt;
 
 /// How much a backend stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Usage {
     /// The number of stored entries, including the backend's own records.
@@ -41,6 +42,13 @@ impl BreakerState {
     }
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for BreakerState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for BreakerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -49,6 +57,7 @@ impl fmt::Display for BreakerState {
 
 /// The health of a [`Guarded`](super::Guarded) backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Health {
     /// The state of the circuit breaker of lookups and stores.

@@ -77,3 +77,28 @@ impl fmt::Debug for InvalidationCounts {
         f.debug_map().entries(counted).finish()
     }
 }
+
+/// An element of the list that the counts serialize to.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize)]
+struct InvalidationCount {
+    target: InvalidatedTarget,
+    mode: InvalidationMode,
+    result: InvalidationResult,
+    count: u64,
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for InvalidationCounts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counts = self
+            .iter()
+            .map(|((target, mode, result), count)| InvalidationCount {
+                target,
+                mode,
+                result,
+                count,
+            });
+        serializer.collect_seq(counts)
+    }
+}

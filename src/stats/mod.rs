@@ -27,6 +27,7 @@ pub use self::reason_counts::ReasonCounts;
 
 /// The work of a cache at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct InFlight {
     /// Fills that other requests can join.
@@ -63,7 +64,11 @@ pub(crate) struct Snapshot {
 ///
 /// [`CacheHandle::stats`](crate::CacheHandle::stats) returns them. Counters are read one by one
 /// while requests are served, so that sums may be off by the requests of that moment.
+///
+/// With the feature `serde` they are [`Serialize`](serde::Serialize): fields by their names, counts
+/// by reason as a map from the name of each reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// The name of the cache, as in `Cache-Status`. See
@@ -185,14 +190,24 @@ impl Stats {
         }
     }
 
-    /// Returns the fraction of GET and HEAD requests that were hits, 0 to 1.
+    /// Returns the fraction of requests that the cache answered, 0 to 1: hits, stale, revalidated
+    /// and collapsed responses.
     ///
-    /// Requests that bypassed the cache are not counted. It is 0 before the first request.
+    /// Requests that bypassed the cache are not counted, nor those whose client left before it had
+    /// a response. It is 0 before the first request.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
-        match self.hits + self.fetches.total() {
+        use RequestResult::{Bypass, Canceled, Collapsed, Hit, Revalidated, Stale};
+        let sum = |results: &[RequestResult]| -> u64 {
+            results
+                .iter()
+                .map(|result| self.requests.get(*result))
+                .sum()
+        };
+        let answered = sum(&[Hit, Stale, Revalidated, Collapsed]);
+        match self.requests.total() - sum(&[Bypass, Canceled]) {
             0 => 0.0,
-            lookups => self.hits as f64 / lookups as f64,
+            all => answered as f64 / all as f64,
         }
     }
 }

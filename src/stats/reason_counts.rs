@@ -65,3 +65,10 @@ impl<R: Reason> fmt::Debug for ReasonCounts<R> {
         f.debug_map().entries(applied).finish()
     }
 }
+
+#[cfg(feature = "serde")]
+impl<R: Reason> serde::Serialize for ReasonCounts<R> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(reason, count)| (reason.as_str(), count)))
+    }
+}

@@ -4,6 +4,8 @@
 mod support;
 
 mod bytes;
+#[cfg(feature = "serde")]
+mod json;
 mod requests;
 mod text;
 

@@ -139,6 +139,7 @@ async fn stale_and_revalidated_responses_count_as_such() {
     assert_results(&layer, requests).await;
     // `/swr` was refreshed in the background, which is no request.
     let stats = layer.handle().stats();
+    assert_eq!(stats.hit_ratio(), 4.0 / 7.0);
     assert_eq!((stats.refreshes.total(), stats.requests.total()), (1, 7));
 }
 
