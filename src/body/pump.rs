@@ -29,6 +29,34 @@ use crate::timeout::{with_deadline, with_timeout};
 /// dropped.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The bytes of a body that are shared before it is whole.
+const SHARED_FROM: u64 = 256 * 1024;
+
+/// The moment from which a response is shared. A follower that has its head can turn to no other
+/// response, and the body may stall because of the fields of its request. So it is shared once it
+/// is whole, or large; or, if it is not collected, once it has begun: then it waits for its readers.
+struct Publishing<F>(Option<F>);
+
+impl<F: FnOnce()> Publishing<F> {
+    fn publish(&mut self) {
+        if let Some(publish) = self.0.take() {
+            publish();
+        }
+    }
+
+    /// Publishes the response, if that is due after a chunk.
+    fn look(&mut self, pump: &Pump) {
+        if self.0.is_none() {
+            return;
+        }
+        let (received, is_whole) = pump.stream.progress();
+        let is_due = is_whole || received >= SHARED_FROM || pump.capture.is_over();
+        if is_due && received > 0 {
+            self.publish();
+        }
+    }
+}
+
 /// The body of one fill on its way. While it is collected for the store it runs at the inner
 /// service's pace; when it is not, at the pace of its slowest reader.
 pub(crate) struct Pump {
@@ -68,20 +96,28 @@ impl Pump {
     }
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
-    pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>)
+    ///
+    /// `publish` is called once the body may be shared, see [`Publishing`]; it is dropped if the
+    /// body fails before.
+    pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>, publish: impl FnOnce())
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
+        let mut publishing = Publishing(Some(publish));
         let FirstFrames { chunks, rest } = first;
         for chunk in chunks.into_iter().flatten() {
             self.push(chunk);
         }
         let mut body = match rest {
-            Rest::Ended(trailers) => return self.end(trailers).await,
+            Rest::Ended(trailers) => {
+                publishing.publish();
+                return self.end(trailers).await;
+            }
             Rest::Failed(error) => return self.fail(error),
             Rest::Panicked => return,
             Rest::More(body) => body,
         };
+        publishing.look(&self);
         // The task that sends the head goes on first.
         yield_now().await;
         loop {
@@ -91,16 +127,27 @@ impl Pump {
             }
             match self.next(body.as_mut()).await {
                 PumpEvent::Abandoned => return,
-                PumpEvent::TooSlow => self.capture.give_up(Refusal::TooSlow),
+                PumpEvent::TooSlow => {
+                    self.capture.give_up(Refusal::TooSlow);
+                    // Its followers go on without it, and hold up no reader.
+                    publishing = Publishing(None);
+                }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
-                    Ok(data) => self.push(keepable(&data)),
+                    Ok(data) => {
+                        self.push(keepable(&data));
+                        publishing.look(&self);
+                    }
                     Err(frame) => {
+                        publishing.publish();
                         let trailers = frame.into_trailers().ok();
                         return self.end(trailers).await;
                     }
                 },
-                PumpEvent::End => return self.end(None).await,
+                PumpEvent::End => {
+                    publishing.publish();
+                    return self.end(None).await;
+                }
                 PumpEvent::Failed(error) => return self.fail(error),
             }
         }
@@ -171,7 +218,11 @@ impl Pump {
             if self.stream.poll_abandoned(cx).is_ready() {
                 return Poll::Ready(PumpEvent::Abandoned);
             }
-            body.as_mut().poll_frame(cx).map(|frame| match frame {
+            let polled = body.as_mut().poll_frame(cx);
+            if polled.is_pending() && is_kept {
+                self.stream.note_waiting();
+            }
+            polled.map(|frame| match frame {
                 None => PumpEvent::End,
                 Some(Ok(frame)) => PumpEvent::Frame(frame),
                 Some(Err(error)) => PumpEvent::Failed(error),

@@ -114,7 +114,7 @@ impl<F, H> Flight<F, H> {
     /// `current` is the flight of the same key in whose place, or after which, this one is opened.
     /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
     pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, current: Option<&Self>) -> Self {
-        let unsettled = current.filter(|current| !current.announcement.is_published());
+        let unsettled = current.filter(|current| !current.is_settled(rules));
         let predecessor = unsettled
             .filter(|current| fence.is_none() && current.is_alive(rules))
             .map(|current| Predecessor {
@@ -180,6 +180,11 @@ impl<F, H> Flight<F, H> {
     /// The stream that the leader and all followers read the body from, made if there is none yet.
     pub(super) fn stream(&self, new_stream: impl FnOnce() -> BodyStream) -> &BodyStream {
         self.stream.get_or_init(new_stream)
+    }
+
+    /// The time for which the next chunk of the body has been waited for.
+    pub(super) fn waited_for_chunk(&self) -> Duration {
+        self.stream.get().map_or(Duration::ZERO, BodyStream::waited)
     }
 
     /// Whether the call has begun and has no outcome yet.

@@ -112,8 +112,11 @@ impl<F, H> Leader<F, H> {
     ///
     /// A few of the requests that wait for a place of these keys can join this flight: if it is of
     /// use for one of them, or ends [whole](Self::close_whole), the pacing is over. Only the first
-    /// call has an effect.
+    /// call has an effect, and none if the flight is closed.
     pub(crate) fn add_variant_key(&self, key: CacheKey) {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
         let mut maps = self.stripes.of_key(&self.key).lock();
         if self.flight.variant_key.set(key).is_ok() {
             let replaced = maps.add_key(key, &self.flight);

@@ -1,7 +1,7 @@
-//! When a flight that brings no response is taken over by another call.
+//! When a flight that brings no response, or whose body stalls, is taken over by another call.
 //!
-//! The first call has the takeover timeout; each later one in a row has twice the time of the one
-//! before, up to a limit. Knows nothing of the table. Start at [`Flight::time_left`].
+//! The first call has the takeover timeout, until its response begins and then for each chunk; each
+//! later one in a row has twice the time of the one before, up to a limit. Knows nothing of the table. Start at [`Flight::time_left`].
 
 use std::time::Duration;
 
@@ -22,17 +22,23 @@ impl<F, H> Flight<F, H> {
     /// The time until the flight counts as dead.
     pub(super) fn time_left(&self, rules: JoinRules) -> Duration {
         let since = self.call.get().map_or(self.opened, |start| start.at);
-        let takeover_timeout = rules.takeover_timeout.saturating_mul(1 << self.overtaken());
-        let limit = if self.announcement.is_published() {
-            rules.fill_timeout
-        } else {
-            rules.fill_timeout.min(takeover_timeout)
+        let age = rules.now.since(since);
+        let waited = match self.announcement.is_published() {
+            true => self.waited_for_chunk(),
+            false => age,
         };
-        limit.saturating_sub(rules.now.since(since))
+        let takeover_timeout = rules.takeover_timeout.saturating_mul(1 << self.overtaken());
+        let left = takeover_timeout.saturating_sub(waited);
+        left.min(rules.fill_timeout.saturating_sub(age))
     }
 
-    /// Whether the flight is still expected to bring a response.
+    /// Whether the flight is still expected to bring a response, or the rest of it.
     pub(super) fn is_alive(&self, rules: JoinRules) -> bool {
         !self.time_left(rules).is_zero()
+    }
+
+    /// Whether the flight has a response whose body does not stall.
+    pub(super) fn is_settled(&self, rules: JoinRules) -> bool {
+        self.announcement.is_published() && self.waited_for_chunk() < rules.takeover_timeout
     }
 }

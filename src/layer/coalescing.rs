@@ -25,19 +25,22 @@ use crate::backend::Backend;
 ///     .max_parallel_retries(4);
 /// ```
 impl<B: Backend> CacheLayer<B> {
-    /// Sets how long followers wait for a leader's response head before one of them also calls the
-    /// inner service.
+    /// Sets how long followers wait for a leader's response before one of them also calls the inner
+    /// service.
     ///
     /// Default: 10 seconds. The other followers keep waiting, for the first of the calls that
-    /// responds. Each further call has twice the time of the one before to bring a response head,
-    /// but at most [`fill_timeout`](Self::fill_timeout). With zero, no request waits for a response
-    /// head.
+    /// responds. Each further call has twice the time of the one before to bring a response,
+    /// but at most [`fill_timeout`](Self::fill_timeout). With zero, no request waits for a response.
+    ///
+    /// Followers get a response once its body is whole, or has 256 KiB, so that none depends on a
+    /// body that stalls; the leader gets its head at once. A larger body that has brought nothing
+    /// for this time is not joined any more.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)
     }
 
-    /// Sets the longest time a follower waits for response heads, over all calls it follows.
+    /// Sets the longest time a follower waits for responses, over all calls it follows.
     ///
     /// Default: 30 seconds. After that it calls the inner service itself, as one of at most
     /// [`max_parallel_retries`](Self::max_parallel_retries), a number that grows. Zero means that

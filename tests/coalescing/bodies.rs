@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use tokio::join;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::Refusal;
@@ -71,15 +72,21 @@ async fn a_follower_reads_before_the_body_has_ended_and_waits_for_no_slow_client
     });
     let service = layer().layer(origin.clone());
     let stalled_leader = service.clone().oneshot(get("/a")).await.expect("a head");
+    // Enough to be shared before it is whole.
+    let much = "a".repeat(256 * 1024);
+    let frame = Frame::data(Bytes::from(much.clone()));
+    body.send(Ok(frame)).expect("a reader");
     let mut follower = service.clone().oneshot(get("/a")).await.expect("a head");
-    for text in ["a", "b", "c"] {
+    let frame = follower.frame().await.expect("a frame").expect("no error");
+    assert_eq!(frame.into_data().expect("data"), much);
+    for text in ["b", "c"] {
         body.send(data(text)).expect("a reader");
         let frame = follower.frame().await.expect("a frame").expect("no error");
         assert_eq!(frame.into_data().expect("data"), text);
     }
     drop(body);
     assert!(follower.frame().await.is_none());
-    assert_eq!(collect(stalled_leader).await.body, "abc");
+    assert_eq!(collect(stalled_leader).await.body, much + "bc");
 }
 
 /// Too large to be kept: all bytes reach all readers, at the pace of the slowest, within bounded
@@ -135,12 +142,20 @@ async fn a_reader_that_delays_the_others_for_too_long_gets_an_error() {
         .slow_reader_timeout(Duration::from_secs(3));
     let service = layer.layer(origin.clone());
     let stalled = service.clone().oneshot(get("/a")).await.expect("a head");
-    let mut quick = service.clone().oneshot(get("/a")).await.expect("a head");
-    let begun = Instant::now();
-    for _ in 0..100 {
+    let send_chunk = || {
         let chunk = Bytes::from(vec![7; 50_000]);
         body.send(Ok(http_body::Frame::data(chunk)))
             .expect("a reader");
+    };
+    let begins = async { (0..3).for_each(|_| send_chunk()) };
+    let (quick, ()) = join!(service.clone().oneshot(get("/a")), begins);
+    let mut quick = quick.expect("a head");
+    for _ in 0..3 {
+        quick.frame().await.expect("a frame").expect("no error");
+    }
+    let begun = Instant::now();
+    for _ in 3..100 {
+        send_chunk();
         quick.frame().await.expect("a frame").expect("no error");
     }
     drop(body);

@@ -250,16 +250,19 @@ async fn a_fill_goes_on_without_its_clients() {
             cacheable("").map(|_| body)
         });
         let service = layer().layer(origin.clone());
-        let mut responses = Vec::new();
-        for _ in 0..=followers {
-            responses.push(service.clone().oneshot(get("/a")).await.expect("a head"));
+        let leader = service.clone().oneshot(get("/a")).await.expect("a head");
+        let mut follow = JoinSet::new();
+        for _ in 0..followers {
+            follow.spawn(service.clone().oneshot(get("/a")));
         }
         body.send(data("first, ")).expect("a reader");
-        responses.remove(0);
+        settle().await;
+        drop(leader);
         settle().await;
         body.send(data("second")).expect("it goes on");
         drop(body);
-        for response in responses {
+        for response in follow.join_all().await {
+            let response = response.expect("a head");
             assert_eq!(collect(response).await.body, "first, second");
         }
         settle().await;

@@ -1,10 +1,11 @@
 //! Many requests at once are one call; the answers that its followers get.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, advance, sleep, timeout};
 use tower::limit::ConcurrencyLimitLayer;
@@ -12,7 +13,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::{CacheLayer, Ttl};
 
-use crate::support::origin::{Origin, answer, cacheable, full, scripted, slow};
+use crate::support::origin::{Origin, answer, cacheable, data, full, scripted, slow};
 use crate::support::time::{FOREVER, SECOND, SLOW, in_virtual_time, settle};
 use crate::support::yielding::yielding;
 use crate::support::{collect, get, gets, send, send_all, with};
@@ -21,11 +22,15 @@ use crate::{burst, layer, times};
 /// A late follower gets the head with its age, if it is young enough for its request.
 #[tokio::test(start_paused = true)]
 async fn late_followers_get_the_age_and_no_response_that_is_too_old() {
-    let scripts = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let kept = scripts.clone();
     let origin = Origin::at_once(move |_| {
         let (script, body) = scripted();
-        kept.lock().expect("scripts").push(script);
+        tokio::spawn(async move {
+            let much = Frame::data(Bytes::from(vec![7; 256 * 1024]));
+            let _ = script.send(Ok(much));
+            while script.send(data("x")).is_ok() {
+                sleep(SECOND).await;
+            }
+        });
         answer(200, &[("cache-control", "max-age=10")], "").map(|_| body)
     });
     let service = layer().layer(origin.clone());

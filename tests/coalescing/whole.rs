@@ -95,8 +95,9 @@ async fn a_body_of_known_length_is_whole_with_its_last_byte() {
     let first = service.clone().oneshot(get("/a")).await.expect("a head");
     frames.send(data("da")).expect("a reader");
     settle().await;
-    let early = service.clone().oneshot(get("/a")).await.expect("a head");
-    frames.send(data("ta")).expect("a reader");
+    let ends = async { frames.send(data("ta")).expect("a reader") };
+    let (early, ()) = tokio::join!(service.clone().oneshot(get("/a")), ends);
+    let early = early.expect("a head");
     settle().await;
     let late = service.clone().oneshot(get("/a")).await.expect("a head");
     drop(frames);

@@ -15,3 +15,4 @@ mod other_resources;
 mod panicking_hooks;
 mod refusals;
 mod slow_readers;
+mod stalled_bodies;

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use crate::error::SharedError;
 use crate::flight::budget::BudgetShare;
@@ -81,6 +82,8 @@ pub(super) struct BodyBuffer {
     /// backend counts it.
     pub(super) uncharged: u64,
     pub(super) end: Option<BodyEnd>,
+    /// Since when the source has waited for the next chunk.
+    pub(super) waiting_since: Option<Instant>,
     /// Whether the backend has stored the same bytes and counts them.
     pub(super) is_stored: bool,
     /// Whether the body is kept whole. Afterwards a chunk is freed once all readers have read it.
@@ -109,6 +112,7 @@ impl BodyBuffer {
             share: Arc::new(share),
             uncharged: 0,
             end: None,
+            waiting_since: None,
             is_stored: false,
             retains_all: true,
             readers: 0,
@@ -144,6 +148,7 @@ impl BodyBuffer {
     pub(super) fn push(&mut self, chunk: Bytes) -> bool {
         let cost = cost_of(&chunk);
         self.received += chunk.len() as u64;
+        self.waiting_since = None;
         let is_charged = match self.retains_all {
             true => self.share.try_take(cost),
             false => self.share.try_take_unread(cost),

@@ -9,8 +9,10 @@ mod reader;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 pub(crate) use self::buffer::BodyEnd;
 use self::buffer::{SharedBuffer, wake};
@@ -64,6 +66,24 @@ impl BodyStream {
         drop(buffer);
         wake(readers.into_values());
         is_charged
+    }
+
+    /// The number of bytes that have arrived, and whether that is all of them.
+    pub(crate) fn progress(&self) -> (u64, bool) {
+        let buffer = self.0.lock();
+        (buffer.received, buffer.is_whole())
+    }
+
+    /// Notes that the source waits for the next chunk.
+    pub(crate) fn note_waiting(&self) {
+        self.0.lock().waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    /// The time for which the source has waited for the next chunk; zero if all of them are here.
+    pub(super) fn waited(&self) -> Duration {
+        let buffer = self.0.lock();
+        let since = buffer.waiting_since.filter(|_| !buffer.is_whole());
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Replaces the chunks by slices of `whole`, which holds the same bytes in one buffer: slow

@@ -22,7 +22,7 @@ use crate::service::served::Served;
 use crate::service::store_fill::end_fill;
 use crate::state::LayerState;
 
-use super::delivery::{Delivery, OpenStream, SharedLeader};
+use super::delivery::{Delivery, OpenStream, Publication, SharedLeader};
 
 /// The least number of bytes that a chunk takes in the budget beside its own.
 const MIN_BOOKKEEPING: u64 = 96;
@@ -108,14 +108,14 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     }
     let opened = OpenStream::new(leader.clone(), || BodyStream::new(share));
     let (own, late, length) = (opened.reader(), opened.late.clone(), sharing.length);
+    let publication = leader.map(|leader| Publication::new(state, leader, (key, sharing), &head));
     opened.stream.announce_length(length);
     if !data.is_empty() {
         opened.stream.push(data);
     }
     opened.stream.end(BodyEnd::Complete(trailers));
-    if let Some(leader) = leader {
-        leader.add_variant_key(key);
-        sharing.publish(state, &leader, &head);
+    if let Some(publication) = publication {
+        publication.publish();
     }
     let task = state.clone();
     state.shared.background.run(async move {

@@ -22,7 +22,7 @@ use crate::service::store_fill::{LateRefusal, capture, commit};
 use crate::state::LayerState;
 
 use super::at_once::{Admitted, deliver_at_once};
-use super::delivery::{Delivery, OpenStream, SharedLeader};
+use super::delivery::{Delivery, OpenStream, Publication, SharedLeader};
 
 /// Delivers a response to its client alone, outside of a runtime: captured for the store as the
 /// client reads it.
@@ -118,19 +118,17 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
         opened.late.clone(),
         storable.sharing.length,
     );
-    let followed = leader.map(|leader| {
-        leader.add_variant_key(storable.draft.source.key);
-        (leader, storable.sharing.clone())
+    let publication = leader.map(|leader| {
+        let (key, sharing) = (storable.draft.source.key, storable.sharing.clone());
+        Publication::new(state, leader, (key, sharing), &head)
     });
     // Made before the head is published: if it is dropped, it ends the followers' bodies.
     let pump = pump(state, storable, opened);
-    if let Some((leader, sharing)) = followed {
-        sharing.publish(state, &leader, &head);
-    }
+    let publish = || publication.into_iter().for_each(Publication::publish);
     state
         .shared
         .background
-        .run_on(Some(&runtime), pump.run(first));
+        .run_on(Some(&runtime), pump.run(first, publish));
     // A body that is in memory already has been stored by now, or refused.
     let cut = delivery.finish_head(&mut head, late.get());
     let body = cut.unwrap_or_else(|| ResponseBody::shared(own, length));

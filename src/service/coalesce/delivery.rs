@@ -8,6 +8,7 @@ use http::{Response, StatusCode, response};
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
+use crate::key::CacheKey;
 use crate::semantics::reason::{FetchReason, Refusal, RequestResult};
 use crate::service::fill_data::{FetchInfo, SharingRules};
 use crate::service::request::outgoing::OutgoingRequest;
@@ -68,25 +69,43 @@ impl<B: Backend> Delivery<'_, B> {
     }
 }
 
-impl SharingRules {
-    /// Publishes a response to the followers of a flight.
-    pub(super) fn publish<B: Backend>(
-        self,
+/// A response that is for the followers of a flight, too, as soon as enough of its body is here.
+pub(super) struct Publication<F> {
+    leader: SharedLeader<F>,
+    /// The key that it is stored under.
+    key: CacheKey,
+    shared: Arc<SharedHead>,
+}
+
+impl<F> Publication<F> {
+    pub(super) fn new<B: Backend<Fence = F>>(
         state: &LayerState<B>,
-        leader: &Leader<B::Fence, SharedHead>,
+        leader: SharedLeader<F>,
+        (key, sharing): (CacheKey, SharingRules),
         head: &response::Parts,
-    ) {
+    ) -> Self {
         let shared = SharedHead {
             status: head.status,
-            headers: SharedHead::shareable_headers(head, &self.grant),
-            identity: self.identity,
-            grant: self.grant,
-            rules: self.rules,
+            headers: SharedHead::shareable_headers(head, &sharing.grant),
+            identity: sharing.identity,
+            grant: sharing.grant,
+            rules: sharing.rules,
             credential_fields: state.config.credential_fields.clone(),
-            called: self.called,
-            length: self.length,
+            called: sharing.called,
+            length: sharing.length,
         };
-        leader.publish(FlightOutcome::Shared(Arc::new(shared)));
+        let shared = Arc::new(shared);
+        Self {
+            leader,
+            key,
+            shared,
+        }
+    }
+
+    /// Publishes it to the followers. Dropped before, it leaves the flight to them.
+    pub(super) fn publish(self) {
+        self.leader.add_variant_key(self.key);
+        self.leader.publish(FlightOutcome::Shared(self.shared));
     }
 }
 

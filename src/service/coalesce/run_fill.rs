@@ -52,7 +52,7 @@ where
     let leader = Arc::new(leader);
     let led = Some(leader.clone());
     let fill = run_fill(state.clone(), inner, request, fill, outgoing, led);
-    SharedCall::new(state, leader, fill).answer()
+    SharedCall::new(state, &leader, fill).answer()
 }
 
 /// Runs a fill: for its followers if it has a leader, else for one request alone.

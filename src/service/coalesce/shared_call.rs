@@ -16,14 +16,14 @@ use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
 use tracing::Span;
 
 use crate::backend::Backend;
-use crate::flight::{CallDriver, FlightOutcome, Leader};
+use crate::flight::{CallDriver, Leader};
 
 use crate::state::LayerState;
 use crate::state::shared_head::SharedHead;
@@ -38,7 +38,8 @@ pub(crate) struct SharedCall<F: Future<Output: Send> + Send + 'static, B: Backen
 /// The call, shared by its client, its leader and its task.
 struct CallState<F: Future, B: Backend> {
     layer: LayerState<B>,
-    lead: Arc<Leader<B::Fence, SharedHead>>,
+    /// The leader, which the call owns, and hands over to the body of its response.
+    lead: Weak<Leader<B::Fence, SharedHead>>,
     runtime: Option<Handle>,
     /// The span of the client whose call it is: a follower may move it into a task.
     span: Span,
@@ -111,19 +112,19 @@ where
     /// A call that its client polls, and that `leader` can move into a task when followers come.
     pub(crate) fn new(
         layer: LayerState<B>,
-        lead: Arc<Leader<B::Fence, SharedHead>>,
+        lead: &Arc<Leader<B::Fence, SharedHead>>,
         future: F,
     ) -> Self {
         let call = Arc::new(CallState {
             layer,
-            lead,
+            lead: Arc::downgrade(lead),
             runtime: Handle::try_current().ok(),
             span: Span::current(),
             client: ClientLink::default(),
             state: Mutex::new(State::WithClient(Box::pin(future), None)),
         });
         let weak = Arc::downgrade(&call);
-        if call.lead.set_driver(weak) {
+        if lead.set_driver(weak) {
             call.clone().detach();
         }
         Self { call }
@@ -144,7 +145,8 @@ where
 {
     fn drop(&mut self) {
         self.call.client.leave();
-        if self.call.lead.has_followers() {
+        let lead = self.call.lead.upgrade();
+        if lead.is_some_and(|lead| lead.has_followers()) {
             self.call.clone().detach();
         }
         let mut state = self.call.state();
@@ -216,18 +218,14 @@ where
     /// time of a fill.
     async fn abandoned(&self) {
         poll_fn(|cx| self.client.poll_left(cx)).await;
-        with_timeout(
-            self.layer.config.coalesce.fill_timeout,
-            self.lead.wait_until_abandoned(),
-        )
-        .await;
+        if let Some(lead) = self.lead.upgrade() {
+            let fill_timeout = self.layer.config.coalesce.fill_timeout;
+            with_timeout(fill_timeout, lead.wait_until_abandoned()).await;
+        }
     }
 
     /// Ends the task: wakes the client, or drops a result that no client waits for.
     fn finish(&self, end: State<F>) {
-        if !matches!(end, State::WithClient(..)) {
-            self.lead.close_with(FlightOutcome::Vacant);
-        }
         let mut state = self.state();
         let before = std::mem::replace(&mut *state, end);
         let unclaimed = if self.client.has_left() {

@@ -11,8 +11,7 @@ use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{KIB, MIB, head_of, one_call, send_chunks};
-use crate::support::get;
+use super::{KIB, MIB, one_call, shared_heads};
 use crate::support::time::{SECOND, in_virtual_time};
 
 const SIZE: usize = 16 * MIB;
@@ -68,12 +67,7 @@ where
 async fn first_of(clients: &[Client]) -> ((usize, bool), Duration) {
     let (script, origin) = one_call();
     let service = in_virtual_time(MemoryBackend::default()).layer(origin);
-    let mut heads = Vec::new();
-    for _ in 0..=clients.len() {
-        heads.push(head_of(&service, get("/a")).await);
-    }
-    send_chunks(&script, SIZE);
-    drop(script);
+    let mut heads = shared_heads(&service, clients.len() + 1, (script, SIZE)).await;
     let begun = Instant::now();
     let fast = heads.pop().expect("a head");
     let first = heads.remove(0);
@@ -134,11 +128,8 @@ async fn a_reader_that_runs_at_the_last_moment_ends_no_other() {
     for late in [9_900, 9_950, 9_990, 9_999] {
         let (script, origin) = one_call();
         let service = in_virtual_time(MemoryBackend::default()).layer(origin);
-        let honest = head_of(&service, get("/a")).await;
-        let fast = head_of(&service, get("/a")).await;
-        let mut runner = head_of(&service, get("/a")).await;
-        send_chunks(&script, SIZE);
-        drop(script);
+        let heads = shared_heads(&service, 3, (script, SIZE)).await;
+        let [honest, fast, mut runner] = heads.try_into().expect("three heads");
         let mut others = JoinSet::new();
         others.spawn(read(fast, reads_each(Duration::ZERO)));
         others.spawn(async move {

@@ -7,8 +7,7 @@ use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_response_cache::backend::MemoryBackend;
 
-use super::{KIB, MIB, head_of, one_call, read_up_to, send_chunks};
-use crate::support::get;
+use super::{KIB, MIB, one_call, read_up_to, shared_heads};
 use crate::support::time::{SECOND, in_virtual_time, settle};
 
 const SLOW_READER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,18 +17,11 @@ async fn time_beside(stops: Vec<usize>) -> Duration {
     const SIZE: usize = 16 * MIB;
     let (script, origin) = one_call();
     let service = in_virtual_time(MemoryBackend::default()).layer(origin);
-    let mut stalled = Vec::new();
-    for stop in stops {
-        stalled.push((head_of(&service, get("/a")).await, stop));
-    }
-    let honest = [
-        head_of(&service, get("/a")).await,
-        head_of(&service, get("/a")).await,
-    ];
-    send_chunks(&script, SIZE);
-    drop(script);
+    let mut stalled = shared_heads(&service, stops.len() + 2, (script, SIZE)).await;
+    let honest = stalled.split_off(stops.len());
+    let stalled = stalled.into_iter().zip(stops);
     let begun = Instant::now();
-    let stopping = stalled.into_iter().map(|(mut response, stop)| {
+    let stopping = stalled.map(|(mut response, stop)| {
         tokio::spawn(async move {
             read_up_to(&mut response, stop).await;
             sleep(SECOND * 10_000).await;
@@ -37,9 +29,10 @@ async fn time_beside(stops: Vec<usize>) -> Duration {
         })
     });
     let stopping: Vec<_> = stopping.collect();
-    let reading = honest.map(|mut response| {
+    let reading = honest.into_iter().map(|mut response| {
         tokio::spawn(async move { read_up_to(&mut response, usize::MAX).await })
     });
+    let reading: Vec<_> = reading.collect();
     for read in reading {
         assert_eq!(read.await.expect("no panic"), SIZE);
     }
