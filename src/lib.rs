@@ -25,8 +25,9 @@
 //!    the request fields that the stored response names in `Vary`. A fresh response is returned
 //!    without touching the inner service. It also answers conditional requests (`If-None-Match`,
 //!    `If-Modified-Since`) and range requests.
-//! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call and read
-//!    the body as it arrives. The response is stored while it streams to its clients.
+//! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call: the first
+//!    reads the body as it arrives, the others once it is whole, or from its first 256 KiB on. The
+//!    response is stored while it streams to its clients.
 //! 3. **A stale response.** It is validated with the inner service, and a 304 makes it fresh again.
 //!    If the 304 does not fit, the request is repeated without the cache's conditions; for axum's
 //!    body type this needs [`empty_request_body`](CacheLayer::empty_request_body).

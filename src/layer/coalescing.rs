@@ -8,9 +8,8 @@ use crate::backend::Backend;
 /// # Coalescing
 ///
 /// Concurrent misses of one key share one call to the inner service. The first request is the
-/// leader; the others are followers and read its response as it arrives. A fill is one such call
-/// together with the storing of its response. The timeouts limit how long a request depends on
-/// another one.
+/// leader; the others are followers and share its response. A fill is one such call together with
+/// the storing of its response. The timeouts limit how long a request depends on another one.
 ///
 /// ```
 /// use std::time::Duration;
