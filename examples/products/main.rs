@@ -16,13 +16,19 @@
 //! curl 127.0.0.1:3000/stats                      # counters of the cache and the database
 //! ```
 //!
+//! With `--admin 127.0.0.1:9090`, operators have a page there, and Prometheus has metrics.
+//!
 //! With `--write write-through`, the first GET after a POST or PUT is already a hit. With
 //! `--backend none`, nothing is cached. With `--features redis`, `--backend redis` and one
 //! `--database` file, several instances share their cache. `--help` lists all options.
 //!
 //! Start reading at `build_app`, which puts the service, the cache and the middleware together.
 
+#[path = "../common/admin.rs"]
+mod admin;
 mod api;
+#[path = "../common/banner.rs"]
+mod banner;
 mod database;
 mod envelope;
 mod failure;
@@ -53,7 +59,9 @@ use axum::response::Response;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheLayer;
+use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::Authority;
 
@@ -86,18 +94,49 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let admin = options.admin.listen().await?;
+    let cache = cache_layer(options, store);
+    let handle = cache.handle();
+    let admin = match admin {
+        Some((listener, access)) => Some((listener, access.service(handle.clone())?)),
+        None => None,
+    };
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let signal = ShutdownSignal::new()?;
     let (backend, ttl, write) = (options.store.backend, options.ttl, options.write);
     tracing::info!(?backend, ?ttl, ?write, database = path, "ready");
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
-    let cache = cache_layer(options, store);
-    let handle = cache.handle();
+    let operators = match admin {
+        Some((listener, admin)) => Some(serve_operators(listener, admin)?),
+        None => None,
+    };
+    banner::print(&things_to_try(&address.to_string()))?;
     serve(listener, build_app(cache, database), signal).await?;
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
+    drop(operators);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves operators until the task is dropped.
+fn serve_operators(listener: TcpListener, admin: Admin) -> io::Result<AbortOnDropHandle<()>> {
+    writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
+    let routes = Router::new().fallback_service(admin);
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "operators are no longer served");
+        }
+    })))
+}
+
+/// Commands for a person at the terminal.
+fn things_to_try(address: &str) -> Vec<String> {
+    vec![
+        format!("curl -i {address}/products --json '{{\"name\":\"Lamp\",\"price\":39.5}}'"),
+        format!("curl {address}/products       # \"source\":\"database\", then \"cache\""),
+        format!("curl {address}/stats          # counters of the cache and the database"),
+    ]
 }
 
 /// Instances share their stored responses if they share a database.

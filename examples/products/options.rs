@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tower_response_cache::Ttl;
 
+use crate::admin::AdminOptions;
 use crate::quantity;
 use crate::store::StoreOptions;
 
@@ -46,6 +47,9 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", default_value = "0ms",
           value_parser = quantity::duration, allow_hyphen_values = true)]
     pub database_delay: Duration,
+
+    #[command(flatten)]
+    pub admin: AdminOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -14,6 +14,10 @@
 //! Start reading at `run`, which puts the proxy, the cache and the server together.
 
 mod access_log;
+#[path = "../common/admin.rs"]
+mod admin;
+#[path = "../common/banner.rs"]
+mod banner;
 mod cache_options;
 mod client_limits;
 mod client_stream;
@@ -22,6 +26,7 @@ mod connection;
 mod file_limit;
 #[path = "../common/log.rs"]
 mod log;
+mod operators;
 mod options;
 #[path = "../common/quantity.rs"]
 mod quantity;
@@ -54,6 +59,7 @@ use tower_response_cache::proxy::{
 use tower_response_cache::{Cache, CacheLayer};
 
 use client_limits::ClientLimits;
+use operators::Operators;
 use options::Options;
 use reload::{Caches, Running, Stack, start_health_checks};
 use server::{Generations, SHUTDOWN_TIMEOUT, Server};
@@ -83,21 +89,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let tls = options.client_tls()?;
     if options.check {
-        stack(&options, MemoryBackend::default())?;
-        options.health_check()?;
-        store::check(&options.store, &options.owner())?;
-        let address = tokio::net::lookup_host(&options.listen).await;
-        let listen = &options.listen;
-        address
-            .map(drop)
-            .map_err(|error| format!("--listen {listen}: {error}"))?;
-        writeln!(io::stdout(), "the options are valid")?;
-        return Ok(());
+        return check(&options).await;
     }
+    let tls = options.client_tls()?;
     let store = store::open(&options.store, &options.owner()).await?;
     let listener = listen(&options.listen).await?;
+    let admin = options.admin.listen().await?;
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let mut signal = ShutdownSignal::new()?;
     let plain = match options.redirect_address() {
@@ -107,12 +105,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let first = stack(&options, store.clone())?;
     let limits = options.client_limits();
     let generations = Generations::new(options.settings(), first.service);
+    let (admin, operators) = match admin {
+        Some((listener, access)) => {
+            let operators = Operators::new(&options, access, first.cache.clone())?;
+            (Some(listener), Some(operators))
+        }
+        None => (None, None),
+    };
     let caches = Caches::new(first.cache);
     let running = Running {
         health: start_health_checks(&options, &first.proxy)?,
         generations: generations.clone(),
         caches: caches.clone(),
         tls: tls.clone(),
+        operators: operators.clone(),
         options: options.clone(),
     };
     let hang_up = signal.take_hang_up(options.reloads());
@@ -123,13 +129,18 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on {scheme}://{address}")?;
-    let redirects = match plain {
-        Some(plain) => {
-            let (port, signal) = (address.port(), signal.another()?);
-            Some(redirect(&options, limits.clone(), plain, port, signal)?)
-        }
-        None => None,
-    };
+    let mut others = Vec::new();
+    if let (Some(listener), Some(operators)) = (admin, operators) {
+        writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
+        others.push(operators.serve(&options, listener, signal.another()?));
+    }
+    if let Some(plain) = plain {
+        let (port, signal) = (address.port(), signal.another()?);
+        others.push(redirect(&options, limits.clone(), plain, port, signal)?);
+    }
+    banner::print(&[format!(
+        "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
+    )])?;
     let server = Server {
         generations,
         tls,
@@ -142,10 +153,24 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     for cache in caches.all() {
         cache.shutdown(SHUTDOWN_TIMEOUT).await;
     }
-    if let Some(redirects) = redirects {
-        redirects.abort();
-    }
+    others.iter().for_each(JoinHandle::abort);
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Checks the options, and the files that they name.
+async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
+    options.client_tls()?;
+    stack(options, MemoryBackend::default())?;
+    options.health_check()?;
+    options.admin.check()?;
+    store::check(&options.store, &options.owner())?;
+    let address = tokio::net::lookup_host(&options.listen).await;
+    let listen = &options.listen;
+    address
+        .map(drop)
+        .map_err(|error| format!("--listen {listen}: {error}"))?;
+    writeln!(io::stdout(), "the options are valid")?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use tower_response_cache::proxy::{
     Forwarding, HealthCheck, HostPolicy, InvalidUpstream, ReverseProxy,
 };
 
+use crate::admin::AdminOptions;
 use crate::cache_options::CacheOptions;
 use crate::client_limits::ClientLimits;
 use crate::config_file;
@@ -243,6 +244,9 @@ pub struct Options {
     /// not read fast enough [default: off]
     #[arg(long)]
     pub access_log: bool,
+
+    #[command(flatten)]
+    pub admin: AdminOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -391,6 +395,7 @@ impl Options {
         keep!(max_connections, "max-connections");
         keep!(max_connections_per_client, "max-connections-per-client");
         keep!(access_log, "access-log");
+        keep!(admin, "admin and admin-token-file");
         keep!(cache.credential_fields, "credential-fields");
         keep!(cache.ignore_cookies, "ignore-cookies");
         keep!(cache.ignore_query, "ignore-query");

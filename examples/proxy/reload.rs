@@ -12,6 +12,7 @@ use tower_response_cache::CacheHandle;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::proxy::ReverseProxy;
 
+use crate::operators::Operators;
 use crate::options::Options;
 use crate::server::{Generations, SHUTDOWN_TIMEOUT};
 use crate::shutdown_signal::HangUpSignal;
@@ -99,6 +100,7 @@ pub struct Running<S, B: Backend> {
     pub caches: Caches<B>,
     pub health: HealthChecks,
     pub tls: Option<ClientTls>,
+    pub operators: Option<Operators>,
 }
 
 impl<S: 'static, B: Backend> Running<S, B> {
@@ -148,6 +150,9 @@ impl<S: 'static, B: Backend> Running<S, B> {
     ) -> Result<(), String> {
         let stack = stack(&options)?;
         let health = start_health_checks(&options, &stack.proxy)?;
+        if let Some(operators) = &self.operators {
+            operators.replace(&options, stack.cache.clone())?;
+        }
         let replaced = self.generations.replace(options.settings(), stack.service);
         self.caches.replace(stack.cache, replaced);
         (self.health, self.options) = (health, options);

@@ -41,9 +41,13 @@ enum Kind {
 
 /// The answer to an invalidation that was acknowledged.
 #[derive(Serialize)]
-struct Done {
+struct Done<'w> {
     /// The number of selectors; 1 for everything.
     invalidated: usize,
+    /// What they were: after a PURGE, the URI or the groups that it meant.
+    selectors: &'w [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<&'w str>,
 }
 
 /// Why an invalidation was not done.
@@ -72,15 +76,11 @@ impl From<BackendError> for Failure {
 impl Admin {
     /// Answers `POST /invalidate`.
     pub(super) async fn invalidate(&self, wanted: Invalidation) -> Answer {
-        let count = match wanted.kind {
-            Kind::All => 1,
-            _ => wanted.selectors.len(),
-        };
         let done = match check(&wanted, self.cache.sites()) {
             Ok(()) => perform(&self.invalidator, &wanted).await,
             Err(text) => Err(Failure::Invalid(text)),
         };
-        answer(done, count, wanted.kind, wanted.purge)
+        answer(done, &wanted)
     }
 
     /// Answers `PURGE`: of groups if `Surrogate-Key` lists some, otherwise of a resource.
@@ -173,11 +173,21 @@ async fn perform(cache: &Invalidator, wanted: &Invalidation) -> Result<(), Failu
 }
 
 /// The answer, which an operator also finds in the log.
-fn answer(done: Result<(), Failure>, count: usize, kind: Kind, is_hard: bool) -> Answer {
+fn answer(done: Result<(), Failure>, wanted: &Invalidation) -> Answer {
+    let (kind, is_hard) = (wanted.kind, wanted.purge);
+    let count = match kind {
+        Kind::All => 1,
+        _ => wanted.selectors.len(),
+    };
     match done {
         Ok(()) => {
             tracing::info!(count, ?kind, is_hard, "invalidated by an operator");
-            json(StatusCode::OK, &Done { invalidated: count })
+            let done = Done {
+                invalidated: count,
+                selectors: &wanted.selectors,
+                authority: wanted.authority.as_deref(),
+            };
+            json(StatusCode::OK, &done)
         }
         Err(Failure::Invalid(text)) => error(StatusCode::BAD_REQUEST, &text),
         Err(Failure::Backend) => {

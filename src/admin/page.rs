@@ -13,8 +13,8 @@ const PAGE: &str = include_str!("page.html");
 /// changed.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-1cNlEFoa4xxgo82txgH+sUEkKPg2mYeTnWdwVAIGEZQ='; ",
-    "style-src 'sha256-/wx1xynB10a6C4ELd5Ri75/L57IzHEz2OQ0Nh9MFvZw='; ",
+    "script-src 'sha256-O49qPc0+gLUD6oh+ZUZ0340fFxhXytZ4UbIOLNcUtuc='; ",
+    "style-src 'sha256-/BC1YitXrIOGRr4YpXJkMTnjsMmpdh4dNjO+1HOsPQQ='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );

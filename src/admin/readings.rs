@@ -2,9 +2,8 @@
 
 use http::header::ACCEPT;
 use http::{StatusCode, request};
-use serde_json::json;
 
-use super::answer::{Answer, content, json as json_answer};
+use super::answer::{Answer, content, json};
 use super::options::Admin;
 
 /// The media types of metrics.
@@ -14,7 +13,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 impl Admin {
     /// Answers `GET /stats`.
     pub(super) fn stats(&self) -> Answer {
-        json_answer(StatusCode::OK, &json!(self.cache.stats()))
+        json(StatusCode::OK, &self.cache.stats())
     }
 
     /// Answers `GET /metrics`, in the format that the client prefers by naming it.

@@ -3,7 +3,6 @@
 mod canary;
 mod client;
 #[path = "../support/example.rs"]
-#[allow(dead_code, reason = "every test file uses its part of it")]
 mod example;
 mod process;
 #[cfg(feature = "redis")]

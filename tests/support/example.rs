@@ -1,4 +1,5 @@
 //! Runs one of the examples.
+#![allow(dead_code, reason = "every test file uses its part of it")]
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -15,6 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Example {
     child: Child,
     base: String,
+    admin: Option<String>,
 }
 
 /// The example of this name with these arguments, which logs nothing.
@@ -54,16 +56,29 @@ impl Example {
             .spawn()
             .expect("a running example");
         let stdout = child.stdout.take().expect("a pipe");
+        let has_admin = command
+            .as_std()
+            .get_args()
+            .any(|argument| argument == "--admin");
         let mut lines = BufReader::new(stdout).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await;
-        let line = line.expect("a line in time").expect("a readable pipe");
-        let line = line.expect("it says where it listens");
-        let base = line.strip_prefix("listening on ");
-        let base = base.unwrap_or_else(|| panic!("unexpected first line: {line}"));
-        Self {
-            base: base.to_owned(),
-            child,
-        }
+        let mut address = async |behind: &str| {
+            let line = timeout(PATIENCE, lines.next_line()).await;
+            let line = line.expect("a line in time").expect("a readable pipe");
+            let line = line.expect("it says where it listens");
+            let address = line.strip_prefix(behind).map(str::to_owned);
+            address.unwrap_or_else(|| panic!("expected {behind:?}: {line}"))
+        };
+        let base = address("listening on ").await;
+        let admin = match has_admin {
+            true => Some(address("admin on ").await),
+            false => None,
+        };
+        Self { child, base, admin }
+    }
+
+    /// `http://HOST:PORT` for operators.
+    pub fn admin(&self) -> &str {
+        self.admin.as_deref().expect("--admin was given")
     }
 
     /// `http://HOST:PORT`

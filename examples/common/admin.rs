@@ -1,0 +1,86 @@
+//! The flags of the service for operators, and the rules of its access.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tower_response_cache::admin::Admin;
+use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::{CacheHandle, CacheLayer};
+
+#[derive(Clone, Debug, Args)]
+pub struct AdminOptions {
+    /// Address of the operators' page, of /metrics for Prometheus, and of invalidation (see
+    /// docs/operating.md); port 0 picks a free port. On a loopback address everything can be read
+    /// without a token. Prints `admin on http://ADDR` when it is ready [default: none]
+    #[arg(long, value_name = "HOST:PORT", verbatim_doc_comment)]
+    pub admin: Option<String>,
+
+    /// File with the token that invalidation needs, and reading from other machines: at least 16
+    /// letters and digits. Without one nothing can be invalidated
+    #[arg(long, value_name = "FILE", requires = "admin", verbatim_doc_comment)]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// Who may do what with the service.
+#[derive(Clone)]
+pub struct AdminAccess {
+    token: Option<String>,
+    is_local: bool,
+}
+
+impl AdminOptions {
+    /// Listens on the address of `--admin`; `None` without one.
+    pub async fn listen(&self) -> Result<Option<(TcpListener, AdminAccess)>, String> {
+        let Some(address) = &self.admin else {
+            return Ok(None);
+        };
+        let token = self.token()?;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| format!("--admin {address}: {error}"))?;
+        let local = listener.local_addr();
+        let is_local = local.is_ok_and(|local| local.ip().is_loopback());
+        if !is_local && token.is_none() {
+            return Err(format!(
+                "--admin {address} can be reached from other machines: add --admin-token-file, or \
+                 listen on 127.0.0.1"
+            ));
+        }
+        Ok(Some((listener, AdminAccess { token, is_local })))
+    }
+
+    /// Checks the file of `--admin-token-file` without listening.
+    #[allow(dead_code, reason = "not every example checks options")]
+    pub fn check(&self) -> Result<(), String> {
+        let cache = CacheLayer::new(None::<MemoryBackend>).handle();
+        let access = AdminAccess {
+            token: self.token()?,
+            is_local: true,
+        };
+        access.service(cache).map(drop)
+    }
+
+    /// The token, if there is a file with one.
+    fn token(&self) -> Result<Option<String>, String> {
+        self.admin_token_file.as_deref().map(read_token).transpose()
+    }
+}
+
+fn read_token(file: &Path) -> Result<String, String> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| format!("--admin-token-file {name}: {error}"))?;
+    Ok(text.trim().to_owned())
+}
+
+impl AdminAccess {
+    /// The service for the cache of a handle.
+    pub fn service<B: Backend>(&self, cache: CacheHandle<B>) -> Result<Admin, String> {
+        let admin = Admin::new(cache).allow_unauthenticated_reads(self.is_local);
+        let Some(token) = &self.token else {
+            return Ok(admin);
+        };
+        let admin = admin.try_token(token);
+        admin.map_err(|error| format!("--admin-token-file: {error}"))
+    }
+}

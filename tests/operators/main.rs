@@ -1,0 +1,10 @@
+//! What operators have: the page in a real browser, the board and the alerts, and the flags of the
+//! programs. Needs chromium and prometheus (`promtool`).
+
+mod board;
+mod chromium;
+#[path = "../support/example.rs"]
+mod example;
+mod http_client;
+mod page;
+mod programs;

@@ -1,0 +1,236 @@
+//! The page of a program under load, in a real browser.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::chromium::Chromium;
+use crate::example::Example;
+use crate::http_client::{get, make_product};
+use crate::programs::{TOKEN, TokenFile};
+
+/// Clients that read products, and what they count: a response that the database was not asked for
+/// is a hit.
+#[derive(Default)]
+struct Load {
+    requests: AtomicUsize,
+    hits: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+/// Reads products, some of them seldom enough to be misses, until it is over.
+fn read(load: &Arc<Load>, server: &Example, paths: &[String]) -> JoinHandle<()> {
+    let (load, base, paths) = (load.clone(), server.base().to_owned(), paths.to_vec());
+    tokio::spawn(async move {
+        for number in 0_usize.. {
+            if load.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            let path = match number % 7 {
+                0 => format!("{}?{number}", paths[number % paths.len()]),
+                _ => paths[number % paths.len()].clone(),
+            };
+            let answer = get(&base, &path).await;
+            let status = answer.header("cache-status");
+            let is_hit = status.contains("; hit") || status.contains("; collapsed");
+            load.requests.fetch_add(1, Ordering::Relaxed);
+            load.hits.fetch_add(usize::from(is_hit), Ordering::Relaxed);
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+}
+
+/// Writes a picture into the folder that `PICTURES` names, for people to look at.
+async fn take_picture(browser: &mut Chromium, name: &str) {
+    let picture = browser.picture().await;
+    assert!(picture.len() > 10_000, "{name} shows something");
+    if let Some(folder) = std::env::var_os("PICTURES") {
+        let file = std::path::Path::new(&folder).join(format!("{name}.png"));
+        std::fs::write(file, picture).expect("a file");
+    }
+}
+
+async fn explain(browser: &mut Chromium, uri: &str) -> String {
+    browser
+        .value("document.getElementById('explained').replaceChildren()")
+        .await;
+    browser.type_into("uri", uri).await;
+    browser.press("Enter").await;
+    browser
+        .until("document.getElementById('explained').textContent !== ''")
+        .await;
+    browser.text("explained").await
+}
+
+async fn invalidate(browser: &mut Chromium, path: &str) -> String {
+    browser
+        .value("document.getElementById('invalidated').replaceChildren()")
+        .await;
+    browser.type_into("selectors", path).await;
+    browser.value("document.getElementById('do').focus()").await;
+    browser.press("Enter").await;
+    browser
+        .until("document.getElementById('invalidated').textContent !== ''")
+        .await;
+    browser.text("invalidated").await
+}
+
+async fn is_hit(server: &Example, path: &str) -> bool {
+    let answer = get(server.base(), path).await;
+    answer.header("cache-status").contains("; hit")
+}
+
+#[tokio::test]
+async fn the_page_shows_a_loaded_program_explains_and_invalidates() {
+    let token = TokenFile::new(TOKEN);
+    let arguments = ["--admin", "127.0.0.1:0", "--admin-token-file", token.path()];
+    let server = Example::start("products", &arguments).await;
+    let mut paths = Vec::new();
+    for number in 0..5 {
+        paths.push(make_product(&server, &format!("Lamp {number}")).await);
+    }
+    let mut browser = Chromium::start().await;
+    browser.look(1280, 900, false).await;
+    browser.open(server.admin()).await;
+    browser
+        .until("document.getElementById('state').textContent === 'well'")
+        .await;
+    assert_eq!(
+        browser.text("ratio-all").await,
+        "–",
+        "there were writes only"
+    );
+
+    let load = Arc::new(Load::default());
+    let readers: Vec<_> = (0..4).map(|_| read(&load, &server, &paths)).collect();
+    // Figures move, and a line is drawn.
+    browser
+        .until("document.getElementById('line').getAttribute('d').split('L').length > 8")
+        .await;
+    let total = browser.text("total").await;
+    browser
+        .until(&format!(
+            "document.getElementById('total').textContent !== '{total}'"
+        ))
+        .await;
+    browser
+        .until("parseFloat(document.getElementById('rate').textContent) > 10")
+        .await;
+    for (name, width, is_dark) in [
+        ("wide-light", 1280, false),
+        ("wide-dark", 1280, true),
+        ("narrow-light", 390, false),
+        ("narrow-dark", 390, true),
+    ] {
+        browser.look(width, 900, is_dark).await;
+        let fits = "document.documentElement.scrollWidth <= innerWidth";
+        assert_eq!(
+            browser.value(fits).await,
+            true,
+            "{name}: nothing is cut off"
+        );
+        take_picture(&mut browser, name).await;
+    }
+    browser.look(1280, 900, false).await;
+    load.is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.expect("no panic");
+    }
+    // The ratio on the page is the one that clients have counted.
+    let (requests, hits) = (&load.requests, &load.hits);
+    let (requests, hits) = (
+        requests.load(Ordering::Relaxed),
+        hits.load(Ordering::Relaxed),
+    );
+    let ratio = format!("{:.1} %", hits as f64 / requests as f64 * 100.0);
+    browser
+        .until(&format!(
+            "document.getElementById('ratio-all').textContent === '{ratio}'"
+        ))
+        .await;
+
+    let explained = explain(&mut browser, &format!("{}{}", server.base(), paths[0])).await;
+    assert!(
+        explained.starts_with("Hit") && explained.contains("by layer ttl"),
+        "{explained}"
+    );
+    let explained = explain(&mut browser, "/products/another?query").await;
+    assert!(explained.contains("Miss: uri-miss"), "{explained}");
+    assert!(
+        explained.contains("No response is stored under the key"),
+        "{explained}"
+    );
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+
+    // Without the token, and with a wrong one, nothing happens.
+    let refused = invalidate(&mut browser, &paths[0]).await;
+    assert!(refused.contains("enter the token"), "{refused}");
+    browser.type_into("token", "wrong-token-wrong-token").await;
+    browser.press("Enter").await;
+    let refused = invalidate(&mut browser, &paths[0]).await;
+    assert!(refused.contains("the token is wrong"), "{refused}");
+    assert!(is_hit(&server, &paths[0]).await);
+    let unauthorized = |complaint: &&String| complaint.contains("401");
+    assert_eq!(
+        browser.complaints.iter().filter(unauthorized).count(),
+        browser.complaints.len()
+    );
+    browser.complaints.clear();
+
+    browser.type_into("token", TOKEN).await;
+    browser.press("Enter").await;
+    let done = invalidate(&mut browser, &paths[0]).await;
+    assert!(done.starts_with("1 resource removed"), "{done}");
+    assert!(!is_hit(&server, &paths[0]).await);
+    assert!(is_hit(&server, &paths[1]).await);
+    take_picture(&mut browser, "forms").await;
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+
+    let own = server.admin().strip_prefix("http://").expect("a base");
+    assert!(browser.hosts.len() > 10);
+    assert!(
+        browser.hosts.iter().all(|host| host == own),
+        "{:?}",
+        browser.hosts
+    );
+
+    server.signal("KILL").await;
+    browser
+        .until("document.getElementById('state').textContent.startsWith('no answer since')")
+        .await;
+    take_picture(&mut browser, "no-answer").await;
+}
+
+#[tokio::test]
+async fn the_page_asks_for_the_token_where_reading_needs_it() {
+    let token = TokenFile::new(TOKEN);
+    let arguments = ["--admin", "0.0.0.0:0", "--admin-token-file", token.path()];
+    let server = Example::start("products", &arguments).await;
+    let port = server
+        .admin()
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .to_owned();
+    let mut browser = Chromium::start().await;
+    browser.open(&format!("http://127.0.0.1:{port}")).await;
+    browser
+        .until("document.getElementById('state').textContent === 'needs the token'")
+        .await;
+    assert_eq!(browser.text("total").await, "–");
+    browser.look(1280, 900, false).await;
+    take_picture(&mut browser, "needs-token").await;
+    for (text, state) in [("wrong-token-wrong-token", "wrong token"), (TOKEN, "well")] {
+        browser.type_into("token", text).await;
+        browser.press("Enter").await;
+        browser
+            .until(&format!(
+                "document.getElementById('state').textContent === '{state}'"
+            ))
+            .await;
+    }
+    assert_eq!(browser.text("total").await, "0");
+}

@@ -1,0 +1,228 @@
+//! The flags of the programs: who is served where, and what happens on the public address.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::example::{Example, example};
+use crate::http_client::{get, make_product, send};
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A file with a token, removed when dropped.
+pub struct TokenFile(String);
+
+impl TokenFile {
+    pub fn new(token: &str) -> Self {
+        let name = format!("token-{}", uuid::Uuid::new_v4());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, format!("{token}\n")).expect("a file");
+        Self(file.to_str().expect("UTF-8").to_owned())
+    }
+
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Why a program does not start with these arguments.
+async fn refusal(name: &str, arguments: &[&str]) -> String {
+    let mut command = example(name, arguments);
+    let output = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .output();
+    let output = output.await.expect("a program");
+    assert!(!output.status.success(), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "it did not say that it listens");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// A proxy in front of a products server, each with an address for operators.
+async fn both(token: &TokenFile) -> ([Example; 2], String) {
+    let arguments = ["--admin", "127.0.0.1:0", "--admin-token-file", token.path()];
+    let products = Example::start("products", &arguments).await;
+    let path = make_product(&products, "Lamp").await;
+    let upstream = ["--upstream", products.base(), "--ttl", "60s"];
+    let upstream = [&upstream, &arguments[..]].concat();
+    let proxy = Example::start("proxy", &upstream).await;
+    ([products, proxy], path)
+}
+
+async fn is_hit(server: &Example, path: &str) -> bool {
+    let answer = get(server.base(), path).await;
+    // That of the cache nearest to the client is the last one.
+    let status = answer.headers.get_all("cache-status").iter().next_back();
+    status.is_some_and(|status| status.to_str().expect("text").contains("; hit"))
+}
+
+#[tokio::test]
+async fn beyond_loopback_there_is_no_service_without_a_token() {
+    for (name, more) in [("products", None), ("proxy", Some("http://127.0.0.1:1"))] {
+        let with = |arguments: &[&'static str]| {
+            let upstream = more.into_iter().flat_map(|url| ["--upstream", url]);
+            upstream
+                .chain(arguments.iter().copied())
+                .collect::<Vec<_>>()
+        };
+        for address in ["0.0.0.0:0", "[::]:0"] {
+            let error = refusal(name, &with(&["--admin", address])).await;
+            assert!(error.contains("add --admin-token-file"), "{error}");
+        }
+        let short = TokenFile::new("short");
+        for (file, says) in [
+            (short.path(), "at least 16"),
+            ("/nowhere/token", "/nowhere/token"),
+        ] {
+            let mut arguments = with(&["--admin", "127.0.0.1:0"]);
+            arguments.extend(["--admin-token-file", file]);
+            let error = refusal(name, &arguments).await;
+            assert!(
+                error.contains("--admin-token-file") && error.contains(says),
+                "{error}"
+            );
+        }
+        let error = refusal(name, &with(&["--admin-token-file", "/nowhere/token"])).await;
+        assert!(error.contains("--admin"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn purge_on_the_public_address_is_refused_and_does_nothing() {
+    let token = TokenFile::new(TOKEN);
+    let (servers, path) = both(&token).await;
+    for server in &servers {
+        assert!(!is_hit(server, &path).await);
+        assert!(is_hit(server, &path).await);
+        let authorization = format!("Bearer {TOKEN}");
+        for lines in [&[][..], &[("authorization", &*authorization)]] {
+            let answer = send(server.base(), "PURGE", &path, lines, "").await;
+            assert_eq!(answer.status, 405, "{answer:?}");
+            assert!(is_hit(server, &path).await);
+        }
+        // On the address for operators it works, with the token alone.
+        let refused = send(server.admin(), "PURGE", &path, &[], "").await;
+        assert_eq!(refused.status, 401);
+        assert!(is_hit(server, &path).await);
+        // Behind the proxy, every host is a site of its own.
+        let host = server.base().strip_prefix("http://").expect("a base");
+        let lines = [("authorization", &*authorization), ("host", host)];
+        let done = send(server.admin(), "PURGE", &path, &lines, "").await;
+        assert_eq!(done.status, 200, "{done:?}");
+        assert!(!is_hit(server, &path).await);
+    }
+}
+
+#[tokio::test]
+async fn ten_megabytes_for_operators_are_refused_and_hurt_nobody() {
+    let token = TokenFile::new(TOKEN);
+    let (servers, path) = both(&token).await;
+    for server in &servers {
+        let address = server.admin().strip_prefix("http://").expect("a base");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let head = format!(
+            "POST /invalidate HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n\
+             content-type: application/json\r\ncontent-length: 10000000\r\n\r\n"
+        );
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("a head is sent");
+        let mut sent = 0;
+        // The connection may be closed before all of it is sent.
+        while sent < 10_000_000 && stream.write_all(&[b' '; 10_000]).await.is_ok() {
+            sent += 10_000;
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 413"),
+            "{answer}"
+        );
+        assert_eq!(get(server.admin(), "/healthz").await.status, 200);
+        assert_eq!(get(server.base(), &path).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn on_a_loopback_address_everything_can_be_read_without_the_token() {
+    let server = Example::start("products", &["--admin", "127.0.0.1:0"]).await;
+    make_product(&server, "Lamp").await;
+    for path in ["/", "/stats", "/metrics", "/healthz", "/readyz"] {
+        assert_eq!(get(server.admin(), path).await.status, 200, "{path}");
+    }
+    let json = [("content-type", "application/json")];
+    let explained = send(
+        server.admin(),
+        "POST",
+        "/explain",
+        &json,
+        r#"{"uri":"/products"}"#,
+    );
+    assert_eq!(explained.await.status, 200);
+    let all = send(
+        server.admin(),
+        "POST",
+        "/invalidate",
+        &json,
+        r#"{"type":"all"}"#,
+    )
+    .await;
+    assert_eq!(all.status, 403, "{all:?}");
+    assert_eq!(
+        send(server.admin(), "PURGE", "/products", &[], "")
+            .await
+            .status,
+        403
+    );
+    // Another site's page that resolves its own name to this machine.
+    let named = send(
+        server.admin(),
+        "GET",
+        "/stats",
+        &[("host", "evil.example")],
+        "",
+    )
+    .await;
+    assert_eq!(named.status, 403);
+    // The operators' paths are not on the public address.
+    assert_eq!(get(server.base(), "/metrics").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_proxy_shows_the_cache_of_its_new_options() {
+    let products = Example::start("products", &[]).await;
+    let path = make_product(&products, "Lamp").await;
+    let name = format!("proxy-{}.toml", uuid::Uuid::new_v4());
+    let file = std::env::temp_dir().join(name);
+    let config = |ttl: &str| {
+        let text = format!("upstream = [\"{}\"]\nttl = \"{ttl}\"\n", products.base());
+        std::fs::write(&file, text).expect("a file");
+    };
+    config("60s");
+    let name = file.to_str().expect("UTF-8");
+    let proxy = Example::start("proxy", &["--config", name, "--admin", "127.0.0.1:0"]).await;
+    let misses = async || {
+        let stats = get(proxy.admin(), "/stats").await.text;
+        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+        stats["requests"]["miss"].as_u64().expect("a number")
+    };
+    get(proxy.base(), &path).await;
+    assert_eq!(misses().await, 1);
+    config("50s");
+    proxy.signal("HUP").await;
+    while misses().await == 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(misses().await, 0, "a new cache");
+    assert!(is_hit(&proxy, &path).await, "over the same store");
+    let _ = std::fs::remove_file(&file);
+}
