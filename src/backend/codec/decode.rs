@@ -11,7 +11,9 @@ use super::format::{DETACHED, FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, check
 use super::untrusted_reader::FieldReader;
 use super::{DecodeError, Decoded};
 use crate::semantics::moment::Moment;
-use crate::semantics::stored::{DetachedBody, Extras, PackedDuration, PackedHead, StoredResponse};
+use crate::semantics::stored::{
+    DetachedBody, Extras, PackedDuration, PackedHead, SelectedBy, StoredResponse,
+};
 use crate::semantics::vary::{Vary, VaryRule};
 
 /// Decodes a response or a rule.
@@ -107,12 +109,13 @@ fn decode_response(
     if extras_length > block.len() {
         return None;
     }
-    let (extras, values) = match extras_length {
-        0 => (Extras::default(), Bytes::new()),
+    let (extras, selected) = match extras_length {
+        0 => (Extras::default(), SelectedBy::default()),
         _ => FieldReader(block.split_to(extras_length)).extras()?,
     };
     let block = (&block, detached);
-    let response = StoredResponse::from_packed(head, block, (extras, &values), (now, stored_for))?;
+    let response =
+        StoredResponse::from_packed(head, block, (extras, &selected), (now, stored_for))?;
     (response.body_bytes().len() == body_length).then_some(response)
 }
 

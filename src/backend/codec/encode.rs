@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::field_writer::{put_bytes, put_extras};
+use super::field_writer::{put_extras, put_names};
 use super::format::{CHECKED, FIXED, HEAD, MAGIC, RESPONSE, RULE, VERSION, checksum};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::StoredResponse;
@@ -30,7 +30,7 @@ pub(super) fn put_response(meta: &mut Vec<u8>, response: &StoredResponse, now: M
     meta.put_u32_le(0);
     let start = meta.len();
     if let Some(extras) = response.packed_extras() {
-        put_extras(meta, extras);
+        put_extras(meta, extras, &response.selecting_beside_vary());
         let length = (meta.len() - start) as u32;
         meta[start - 4..start].copy_from_slice(&length.to_le_bytes());
     }
@@ -41,10 +41,7 @@ pub(super) fn put_response(meta: &mut Vec<u8>, response: &StoredResponse, now: M
 #[must_use]
 pub fn encode_rule(rule: &VaryRule, stamp: u64, prefix: &[u8]) -> Bytes {
     let mut meta = Vec::new();
-    meta.put_u32_le(rule.names().len() as u32);
-    for name in rule.names() {
-        put_bytes(&mut meta, name.as_str().as_bytes());
-    }
+    put_names(&mut meta, rule.names());
     wrap(RULE, stamp, prefix, &meta, &[])
 }
 

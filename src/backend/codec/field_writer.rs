@@ -1,7 +1,7 @@
 //! Writes what few stored responses have, each field with its length.
 
 use bytes::BufMut;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
@@ -9,7 +9,10 @@ use crate::semantics::stored::Extras;
 use crate::semantics::vary::VarySelection;
 
 /// Writes what few stored responses have.
-pub(super) fn put_extras(to: &mut Vec<u8>, extras: &Extras) {
+///
+/// `beside_vary` are the selecting fields that the response does not name. They stand at the end,
+/// and nothing stands there without any.
+pub(super) fn put_extras(to: &mut Vec<u8>, extras: &Extras, beside_vary: &[HeaderName]) {
     let selected = extras.selected.as_ref();
     put_bytes(to, selected.map_or(&[], VarySelection::values));
     put_groups(to, &extras.groups);
@@ -17,6 +20,17 @@ pub(super) fn put_extras(to: &mut Vec<u8>, extras: &Extras) {
     to.put_u8(u8::from(extras.trailers.is_some()));
     if let Some(trailers) = &extras.trailers {
         put_headers(to, trailers);
+    }
+    if !beside_vary.is_empty() {
+        put_names(to, beside_vary);
+    }
+}
+
+/// Writes the number of names, and the names.
+pub(super) fn put_names(to: &mut Vec<u8>, names: &[HeaderName]) {
+    to.put_u32_le(names.len() as u32);
+    for name in names {
+        put_bytes(to, name.as_str().as_bytes());
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::format::{CHECKED, checksum};
 use super::*;
@@ -314,5 +314,44 @@ fn a_decoded_rule_equals_the_encoded_one() {
     for length in 0..bytes.len() {
         let cut = bytes.slice(..length);
         assert!(super::decode(&cut, at(0), |_| Some(Duration::ZERO)).is_err());
+    }
+}
+
+/// Fields of a policy select, too, though no `Vary` names them; those that it names are not written
+/// twice.
+#[test]
+fn fields_that_select_beside_vary_are_kept() {
+    let names = |names: &[&'static str]| -> Vec<HeaderName> {
+        names.iter().copied().map(HeaderName::from_static).collect()
+    };
+    let request = fields(&[("x-tenant", b"a"), ("accept-language", b"de")]);
+    let both = ["accept-language", "x-tenant"];
+    for (line, selecting, beside) in [
+        (&[][..], &["x-tenant"][..], 1),
+        (&[("vary", &b"accept-language"[..])], &both, 1),
+        (&[("vary", b"X-Tenant, Accept-Language")], &both, 0),
+    ] {
+        let headers = fields(line);
+        let Vary::Fields(rule) = Vary::Absent.with_fields(names(selecting).iter()) else {
+            panic!("it has fields");
+        };
+        let grant = StoragePolicy {
+            freshness: plain().freshness(),
+            selected: VarySelection::from_request(rule, &request),
+            groups: Box::default(),
+            withheld: Box::default(),
+        };
+        let head = StoredHead::new(Arc::default(), StatusCode::OK, &headers, grant);
+        let stored = head.with_body(Bytes::from_static(b"text"), None, Duration::ZERO);
+        assert_eq!(stored.selecting_beside_vary().len(), beside);
+        let read = decode(&encode(&stored, at(110)), Duration::ZERO, at(110));
+        let read = read.expect("a valid encoding");
+        assert_eq!(read.vary_selection(), stored.vary_selection(), "{line:?}");
+        let damaged = |length: usize| {
+            let encoded = encode(&stored, at(110));
+            let cut = encoded.slice(..encoded.len() - length);
+            assert!(decode(&cut, Duration::ZERO, at(110)).is_err(), "{length}");
+        };
+        (1..20).for_each(damaged);
     }
 }

@@ -8,14 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::groups::Group;
 use crate::semantics::ranges::PartialContent;
-use crate::semantics::stored::Extras;
+use crate::semantics::stored::{Extras, SelectedBy};
 
 /// Reads fields from bytes that may be anything.
 pub(super) struct FieldReader(pub(super) Bytes);
 
 impl FieldReader {
-    /// Reads what few responses have, and the values that selected the response.
-    pub(super) fn extras(mut self) -> Option<(Extras, Bytes)> {
+    /// Reads what few responses have, the values that selected the response, and the selecting fields
+    /// that it does not name.
+    pub(super) fn extras(mut self) -> Option<(Extras, SelectedBy)> {
         let values = self.bytes()?;
         let groups = self.groups()?;
         let parts = self.parts()?.map(Box::new);
@@ -29,7 +30,22 @@ impl FieldReader {
             groups,
             parts,
         };
-        self.0.is_empty().then_some((extras, values))
+        let beside_vary = match self.0.is_empty() {
+            true => Vec::new(),
+            false => self.names()?,
+        };
+        let selected = SelectedBy {
+            values,
+            beside_vary,
+        };
+        self.0.is_empty().then_some((extras, selected))
+    }
+
+    fn names(&mut self) -> Option<Vec<HeaderName>> {
+        // A name takes at least five bytes.
+        let count = self.count_of(5)?;
+        let mut name = || HeaderName::from_bytes(&self.bytes()?).ok();
+        (0..count).map(|_| name()).collect()
     }
 
     pub(super) fn bytes(&mut self) -> Option<Bytes> {

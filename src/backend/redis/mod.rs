@@ -65,8 +65,10 @@
 //! trc:n              clear                    namespace token: random 16
 //! trc:q              invalidation of a group  token of all groups: random 16
 //! trc:g:{group}      invalidation of it       group token:  seal 16 | namespace 16 | random 16
+//!                                                           | expirations 33 each
 //! trc:l:{resource}   invalidation of it       lease:        seal 16 | namespace 16 | random 16
 //!                                                           | listed entries 17 each
+//!                                                           | expirations 33 each
 //! trc:w:00 to 3f     expiry; changed by an    stripe token: seal 16 | namespace 16 | random 16
 //!                    invalidation in it
 //! trc:e:{resource}…  expiry, invalidation     entry: lease 48 | number of groups 1 | group tokens
@@ -143,6 +145,12 @@
 //! service after that: after a commit that came within `write_grace_window`. The tombstone of a
 //! stripe keeps POSTs of the whole stripe from storing their responses, and that of all groups
 //! keeps members of any group from being stored; everything else is exact.
+//!
+//! *To expire* a resource or a group ([`CacheHandle::expire`](crate::CacheHandle::expire)) changes
+//! its token as an invalidation does, which breaks all fences, and keeps the last four tokens beside
+//! the new one, each with the server's time. A lookup whose entry has one of them takes the response
+//! for one whose lifetime ended then. An invalidation removes them with the token. There is no such
+//! list for a whole namespace: to expire everything clears it.
 //!
 //! *Large bodies* are not part of their entries: a lookup reads the head alone, and the cache then
 //! reads the body, or the range that a request wants, on connections of its own. The entry has

@@ -23,7 +23,7 @@ pub(crate) use detached::DetachedBody;
 pub use encoded::{AnswerKey, AnswerValues};
 pub use head::StoredHead;
 pub(crate) use packed::PackedHead;
-pub(crate) use rare::Extras;
+pub(crate) use rare::{Extras, SelectedBy};
 pub use response::StoredResponse;
 pub use store_observer::{KeptBy, StoreObserver, StoredContent};
 pub(crate) use times::PackedDuration;

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::detached::DetachedBody;
-use super::rare::{Detached, Extras, Rare};
+use super::rare::{Detached, Extras, Rare, SelectedBy};
 use super::response::{BlockParts, MAX_INLINE_BODY, StoredResponse};
 use super::store_observer::StoredContent;
 use super::times::{Flags, PackedDuration, PackedTimes};
@@ -53,6 +53,22 @@ impl StoredResponse {
         self.extras().filter(|extras| !extras.is_empty())
     }
 
+    /// Returns the selecting fields that `Vary` does not name.
+    #[must_use]
+    pub(crate) fn selecting_beside_vary(&self) -> Vec<HeaderName> {
+        let Some(rule) = self.vary_rule() else {
+            return Vec::new();
+        };
+        let named = self.block_parts().fields.to_map(|name| *name == VARY);
+        let named = Vary::from_headers(&named);
+        let is_named = |name: &&HeaderName| match &named {
+            Vary::Fields(named) => named.names().contains(name),
+            Vary::Absent | Vary::NeverMatches => false,
+        };
+        let beside = rule.names().iter().filter(|name| !is_named(name));
+        beside.cloned().collect()
+    }
+
     /// Creates a response from a block that may be damaged, its body behind it, unless that is
     /// detached, and the values that selected it. A large body is a slice of `block`; all else is
     /// copied at once.
@@ -62,7 +78,7 @@ impl StoredResponse {
     pub(crate) fn from_packed(
         head: PackedHead,
         (block, detached): (&Bytes, Option<DetachedBody>),
-        (mut extras, values): (Extras, &[u8]),
+        (mut extras, selected): (Extras, &SelectedBy),
         (received, stored_for): (Moment, Duration),
     ) -> Option<Self> {
         let flags = Flags::from_bits(head.flags)?;
@@ -76,9 +92,10 @@ impl StoredResponse {
             None => body.len(),
         };
         fields.check(length)?;
-        extras.selected = match Vary::from_headers(&fields.to_map(|name| *name == VARY)) {
-            Vary::Absent if values.is_empty() => None,
-            Vary::Fields(rule) => Some(VarySelection::from_values(rule, values)),
+        let vary = Vary::from_headers(&fields.to_map(|name| *name == VARY));
+        extras.selected = match vary.with_fields(selected.beside_vary.iter()) {
+            Vary::Absent if selected.values.is_empty() => None,
+            Vary::Fields(rule) => Some(VarySelection::from_values(rule, &selected.values)),
             Vary::Absent | Vary::NeverMatches => return None,
         };
         let parts = extras.parts.as_ref();

@@ -1,7 +1,7 @@
 //! What few stored responses have.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::detached::DetachedBody;
 use super::store_observer::{ObservedStore, StoredContent};
@@ -43,6 +43,15 @@ pub(crate) struct Extras {
     pub(crate) groups: Box<[Group]>,
     /// The parts that are stored, if it is not whole.
     pub(crate) parts: Option<Box<PartialContent>>,
+}
+
+/// What selected a stored response, as it is saved beside its fields.
+#[derive(Debug, Default)]
+pub(crate) struct SelectedBy {
+    /// The values of all selecting fields.
+    pub(crate) values: Bytes,
+    /// The selecting fields that `Vary` does not name.
+    pub(crate) beside_vary: Vec<HeaderName>,
 }
 
 impl Extras {

@@ -5,6 +5,7 @@ mod addresses;
 #[cfg(feature = "test-util")]
 mod conformance;
 mod entries;
+mod expirations;
 mod groups;
 mod instances;
 mod protocol;

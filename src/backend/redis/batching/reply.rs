@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::redis::connection::{Connection, ServerIdentity};
-use crate::backend::redis::protocol::entry::{GroupTokens, decode_entry};
+use crate::backend::redis::protocol::entry::{GroupTokens, ReadLease, decode_entry};
 use crate::backend::redis::protocol::keys::Namespace;
 use crate::backend::redis::protocol::tokens::{AllGroups, NamespaceToken, TOMBSTONE, Token};
 use crate::backend::{Lookup, StoredResponse};
@@ -66,22 +66,22 @@ pub(crate) fn parse_lookup(
         return reply(EntryReply::Tombstone, None);
     }
     let server = read_with.0.identity();
-    let Some(lease) = parse_lease(lease, server, namespace, key.resource()) else {
+    let Some(lease) = parse_lease(lease, (server, namespace), key.resource()) else {
         return reply(EntryReply::NoLease { server, namespace }, None);
     };
-    let entry = leased((key, entry), lease, now, read_with);
+    let entry = leased((key, entry), &lease, now, read_with);
     let is_rule = matches!(entry, EntryReply::Leased(Lookup::Varies(..)));
     let variant = variant.filter(|_| is_rule);
     reply(
         entry,
-        variant.map(|variant| leased(variant, lease, now, read_with)),
+        variant.map(|variant| leased(variant, &lease, now, read_with)),
     )
 }
 
 /// Compares an entry with the lease of its resource.
 fn leased(
     (key, entry): (&CacheKey, StoredValue),
-    lease: Token,
+    lease: &ReadLease,
     now: Moment,
     (connection, names): (&Connection, &Namespace),
 ) -> EntryReply {
@@ -98,9 +98,10 @@ fn leased(
 
 fn parse_lease(
     lease: Option<Vec<u8>>,
-    server: ServerIdentity,
-    namespace: Option<NamespaceToken>,
+    (server, namespace): (ServerIdentity, Option<NamespaceToken>),
     resource: &Resource,
-) -> Option<Token> {
-    Token::parse_lease(&lease?, server, namespace?, resource)
+) -> Option<ReadLease> {
+    let value = lease?;
+    let token = Token::parse_lease(&value, server, namespace?, resource)?;
+    Some(ReadLease { token, value })
 }

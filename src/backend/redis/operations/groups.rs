@@ -18,16 +18,20 @@
 //! token of all groups. A fill that has captured it stores no member of any group: which groups it
 //! concerns cannot be known when its call begins.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::StoredResponse;
 use crate::backend::redis::connection::{CommandError, ServerIdentity};
-use crate::backend::redis::protocol::entry::GroupTokens;
+use crate::backend::redis::protocol::entry::{GroupTokens, expired};
+use crate::backend::redis::protocol::expirations::expired_at;
 use crate::backend::redis::protocol::tokens::{
     AllGroups, AllGroupsToken, NamespaceToken, Token, TokenScope,
 };
 use crate::semantics::groups::Group;
+use crate::semantics::moment::Moment;
 
 /// The groups of a response that is to be stored, for the scripts that store.
 pub(super) struct GroupsToStore<'r> {
@@ -91,24 +95,35 @@ impl ProtocolClient {
         all_groups.into_iter().chain(names).collect()
     }
 
-    /// Returns whether the tokens stored with a response are still those of its groups.
+    /// Returns a member of groups if the tokens stored with it are still those of its groups: as it
+    /// is, or stale if one of them was changed to make it so.
     ///
     /// They are read now, after the request has begun.
-    pub(super) async fn groups_unchanged(
+    pub(super) async fn current_member(
         &self,
-        response: &StoredResponse,
+        response: Arc<StoredResponse>,
         stored: &GroupTokens,
-    ) -> Result<bool, CommandError> {
+        now: Moment,
+    ) -> Result<Option<Arc<StoredResponse>>, CommandError> {
         let (groups, stored) = (response.groups(), stored.as_slice());
         if groups.len() != stored.len() {
-            return Ok(false);
+            return Ok(None);
         }
         let keys: Vec<_> = groups
             .iter()
             .map(|group| self.namespace.group(group))
             .collect();
-        let (current, _) = self.mget(&keys).await?;
-        let stored = stored.iter().map(|token| Some(token.as_ref()));
-        Ok(current.iter().map(Option::as_deref).eq(stored))
+        let (current, connection) = self.mget(&keys).await?;
+        let mut response = response.clone();
+        for (value, token) in current.iter().zip(stored) {
+            let Some(value) = value else { return Ok(None) };
+            if value.starts_with(token.as_ref()) {
+                continue;
+            }
+            let since = expired_at(value, token).and_then(|stamp| connection.max_age(stamp));
+            let Some(time) = since else { return Ok(None) };
+            response = expired(response, now, time);
+        }
+        Ok(Some(response))
     }
 }

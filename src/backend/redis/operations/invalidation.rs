@@ -1,5 +1,8 @@
 //! Invalidation: the removal of tokens. It has taken effect when Redis has acknowledged it.
 //!
+//! An expiration changes tokens instead, and keeps the earlier ones beside them: what was stored
+//! under these is stale.
+//!
 //! After a write that may still be committed, a tombstone is left in the place of the token. Until
 //! it expires there is no token to capture, so nothing is stored at any instance.
 
@@ -11,6 +14,7 @@ use uuid::Uuid;
 
 use super::protocol_client::ProtocolClient;
 use crate::backend::redis::connection::{CommandError, LuaScript, ScriptCall};
+use crate::backend::redis::protocol::expirations::stamp_argument;
 use crate::backend::redis::protocol::replies::Receipt;
 use crate::backend::redis::protocol::tokens::{AllGroups, TOMBSTONE};
 use crate::backend::redis::protocol::ttl::{NAMESPACE_TTL, STRIPE_TTL, ttl_millis};
@@ -30,13 +34,7 @@ impl ProtocolClient {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> Result<(), CommandError> {
-        let (mut resources, mut groups) = (Vec::new(), Vec::new());
-        for target in targets {
-            match target {
-                InvalidationTarget::Resource(resource) => resources.push(*resource),
-                InvalidationTarget::Group(group) => groups.push(*group),
-            }
-        }
+        let (resources, groups) = sorted(targets);
         for resources in resources.chunks(MAX_KEYS) {
             match grace {
                 None => self.invalidate_resources(resources).await?,
@@ -88,6 +86,13 @@ impl ProtocolClient {
         keys.collect()
     }
 
+    fn keys_of_groups(&self, groups: &[Group]) -> Vec<String> {
+        let names = groups.iter().map(|group| self.namespace.group(group));
+        iter::once(self.namespace.all_groups())
+            .chain(names)
+            .collect()
+    }
+
     /// Invalidates the responses of groups, and all fills in flight that would be in one. With
     /// `grace`, no member of any group is stored for that long.
     ///
@@ -97,10 +102,7 @@ impl ProtocolClient {
         groups: &[Group],
         grace: Option<Duration>,
     ) -> Result<GraceScope, CommandError> {
-        let names = groups.iter().map(|group| self.namespace.group(group));
-        let keys: Vec<_> = iter::once(self.namespace.all_groups())
-            .chain(names)
-            .collect();
+        let keys = self.keys_of_groups(groups);
         let arguments = || {
             let tombstone = Bytes::copy_from_slice(&AllGroups::random_tombstone());
             let ttl = grace.map_or(Bytes::from_static(b"0"), tombstone_ttl);
@@ -108,6 +110,35 @@ impl ProtocolClient {
         };
         self.invalidate(&self.scripts.invalidate_groups, &keys, arguments)
             .await
+    }
+
+    /// Makes what is stored of resources and groups stale, with one command for [`MAX_KEYS`] of
+    /// each, and breaks their fences. Tombstones stay.
+    pub(crate) async fn expire(&self, targets: &[InvalidationTarget]) -> Result<(), CommandError> {
+        let (resources, groups) = sorted(targets);
+        let stamp = stamp_argument(self.pool.connection().await?.stamp());
+        for resources in resources.chunks(MAX_KEYS) {
+            let arguments = || {
+                let mut arguments = vec![Bytes::from_static(TOMBSTONE)];
+                arguments.extend(changed_stripe());
+                arguments.push(stamp.clone());
+                arguments
+            };
+            let keys = self.keys_of(resources);
+            self.invalidate(&self.scripts.expire, &keys, arguments)
+                .await?;
+        }
+        for groups in groups.chunks(MAX_KEYS) {
+            let arguments = || {
+                let tombstone = Bytes::copy_from_slice(&AllGroups::random_tombstone());
+                let [random, _] = changed_stripe();
+                vec![tombstone, random, stamp.clone()]
+            };
+            let keys = self.keys_of_groups(groups);
+            self.invalidate(&self.scripts.expire_groups, &keys, arguments)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Invalidates everything in the namespace. Tombstones stay.
@@ -140,6 +171,18 @@ impl ProtocolClient {
             false => GraceScope::Refused,
         })
     }
+}
+
+/// The resources and the groups among targets.
+fn sorted(targets: &[InvalidationTarget]) -> (Vec<Resource>, Vec<Group>) {
+    let (mut resources, mut groups) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            InvalidationTarget::Resource(resource) => resources.push(*resource),
+            InvalidationTarget::Group(group) => groups.push(*group),
+        }
+    }
+    (resources, groups)
 }
 
 /// The arguments by which a script changes the token of a stripe: random bytes, time to live.

@@ -23,7 +23,7 @@ impl ProtocolClient {
         // Before the tokens of groups are compared: an invalidation that comes after the comparison
         // has to break this fence.
         let all_groups = self.ensure_all_groups(all_groups).await?;
-        let lookup = self.complete(entry, key).await?;
+        let lookup = self.complete(entry, key, now).await?;
         Ok(lookup.map_fence(|lease| RedisFence::for_resource(lease, all_groups)))
     }
 
@@ -39,9 +39,9 @@ impl ProtocolClient {
         let with_groups = |lookup: Lookup<Token>| {
             lookup.map_fence(|lease| RedisFence::for_resource(lease, all_groups))
         };
-        let lookup = self.complete(reply.entry, key).await?;
+        let lookup = self.complete(reply.entry, key, now).await?;
         let variant = match reply.variant {
-            Some(entry) => Some(with_groups(self.complete(entry, variant).await?)),
+            Some(entry) => Some(with_groups(self.complete(entry, variant, now).await?)),
             None => None,
         };
         Ok((with_groups(lookup), variant))
@@ -52,6 +52,7 @@ impl ProtocolClient {
         &self,
         entry: EntryReply,
         key: &CacheKey,
+        now: Moment,
     ) -> Result<Lookup<Token>, CommandError> {
         // The steps are boxed: they take kilobytes, which a hit should not carry.
         Ok(match entry {
@@ -60,9 +61,9 @@ impl ProtocolClient {
                 response,
                 groups,
                 lease,
-            } => match Box::pin(self.groups_unchanged(&response, &groups)).await? {
-                true => Lookup::Found(response, lease),
-                false => Lookup::Miss(lease),
+            } => match Box::pin(self.current_member(response, &groups, now)).await? {
+                Some(response) => Lookup::Found(response, lease),
+                None => Lookup::Miss(lease),
             },
             EntryReply::NoLease { server, namespace } => {
                 let lease = self.get_or_create_lease(server, namespace, key.resource());

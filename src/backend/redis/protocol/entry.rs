@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use uuid::Uuid;
 
+use super::expirations::expired_at;
 use super::keys::listed_entry;
 use super::tokens::Token;
 use super::ttl::{entry_ttl, ttl_millis};
@@ -163,31 +164,67 @@ pub(crate) fn telling_bytes(body: &DetachedBody) -> Bytes {
     Bytes::copy_from_slice(numbers.as_flattened())
 }
 
-/// Decodes an entry that must have been stored under `lease`; anything else is a miss.
+/// A lease that counts, with its whole value.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadLease {
+    pub(crate) token: Token,
+    pub(crate) value: Vec<u8>,
+}
+
+/// When the entry's token was changed, if it is an earlier one of the lease's.
+#[cold]
+fn expired_at_in(entry: &[u8], read: &ReadLease) -> Option<u64> {
+    let token = Token::from_bytes(entry.get(..Token::LENGTH)?)?;
+    expired_at(&read.value, &token)
+}
+
+/// Returns a response as one whose lifetime ended so long ago.
+pub(crate) fn expired(
+    response: Arc<StoredResponse>,
+    now: Moment,
+    time: Duration,
+) -> Arc<StoredResponse> {
+    let age = response.freshness().age(now).saturating_sub(time);
+    response.made_stale_at_age(age).map_or(response, Arc::new)
+}
+
+/// Decodes an entry that must have been stored under `lease`, or under a token that it had before
+/// its entries were made stale; anything else is a miss.
 ///
-/// `max_age` returns the time since the entry's stamp, and `body` the key of a body of its own. A
+/// `max_age` returns the time since a stamp, and `body` the key of a body of its own. A
 /// member of groups is returned with their tokens, which have to be compared before it may be used.
 pub(crate) fn decode_entry(
     entry: Option<Vec<u8>>,
-    lease: Token,
+    read: &ReadLease,
     now: Moment,
-    max_age: impl FnOnce(u64) -> Option<Duration>,
+    max_age: impl Fn(u64) -> Option<Duration>,
     body: impl FnOnce() -> String,
 ) -> (Lookup<Token>, GroupTokens) {
+    let lease = read.token;
     let miss = (Lookup::Miss(lease), GroupTokens::default());
     let Some(mut entry) = entry.map(Bytes::from) else {
         return miss;
     };
+    let mut expired_for = None;
     if !entry.starts_with(lease.as_ref()) {
-        return miss;
+        expired_for = expired_at_in(&entry, read).and_then(&max_age);
+        if expired_for.is_none() {
+            return miss;
+        }
     }
     entry.advance(Token::LENGTH);
     let Some(groups) = GroupTokens::split_from(&mut entry) else {
         return miss;
     };
     let location = || Some(body().into_boxed_str());
-    match codec::decode_located(&entry, location, now, max_age) {
-        Ok(Decoded::Response(response)) => (Lookup::Found(response, lease), groups),
+    match codec::decode_located(&entry, location, now, &max_age) {
+        Ok(Decoded::Response(response)) => {
+            let response = match expired_for {
+                None => response,
+                Some(time) => expired(response, now, time),
+            };
+            (Lookup::Found(response, lease), groups)
+        }
         Ok(Decoded::Rule(rule)) => (Lookup::Varies(rule, lease), GroupTokens::default()),
         Err(error) => {
             tracing::debug!(%error, "redis entry cannot be decoded; treated as a miss");

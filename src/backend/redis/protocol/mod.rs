@@ -8,6 +8,7 @@
 //! The [module above](super) explains the protocol. Start reading at `keys.rs` and `tokens.rs`.
 
 pub(crate) mod entry;
+pub(crate) mod expirations;
 pub(crate) mod fence;
 pub(crate) mod keys;
 pub(crate) mod owner;

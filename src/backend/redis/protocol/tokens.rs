@@ -134,6 +134,8 @@ pub(crate) struct Token([u8; Self::LENGTH]);
 
 impl Token {
     pub(crate) const LENGTH: usize = 48;
+    /// Where its random part begins.
+    pub(crate) const RANDOM: usize = 32;
 
     pub(crate) fn random(
         server: ServerIdentity,

@@ -17,9 +17,14 @@
 ///   in an entry; creates absent ones from the arguments from `first` on, and extends their lives
 ///   beyond that of the entry. Nothing if the token of all groups, the key before them, has
 ///   changed; nothing and an error if one is foreign.
+/// * `expirations_at` returns the place behind the listed entries of a lease, where its
+///   [expirations] begin.
+/// * `expired` returns the value of a lease or a group with another token, and the one before among
+///   its expirations. `expire` stores it for the rest of its time.
 /// * `foreign_entry` returns the error of the first of an entry's keys that is foreign, if any.
 ///
 /// [`listed_entry`]: super::keys::listed_entry
+/// [expirations]: super::expirations
 macro_rules! with_entries {
     ($script:literal) => {
         $crate::backend::redis::protocol::scripts::foreign::with_foreign!(
@@ -62,16 +67,23 @@ local function add_variant(list, entry, max, ttl)
   for _, old in ipairs(redis.call('LRANGE', list, max, -1)) do unlink_entry(old) end
   redis.call('LTRIM', list, 0, max - 1)
 end
-local function list_entry(lease, listed)
+local function expirations_at(lease)
   for at = 49, #lease, 17 do
+    if string.sub(lease, at, at) == 'x' then return at end
+  end
+  return #lease + 1
+end
+local function list_entry(lease, listed)
+  local behind = expirations_at(lease)
+  for at = 49, behind - 1, 17 do
     if string.sub(lease, at + 1, at + 16) == string.sub(listed, 2) then
       local letter = string.sub(lease, at, at)
       if string.sub(listed, 1, 1) <= letter then return lease, letter end
       return string.sub(lease, 1, at - 1) .. listed .. string.sub(lease, at + 17), letter
     end
   end
-  if #lease >= 48 + 8 * 17 then return lease end
-  return lease .. listed
+  if behind > 48 + 8 * 17 then return lease end
+  return string.sub(lease, 1, behind - 1) .. listed .. string.sub(lease, behind)
 end
 local function add_own(keys, key)
   if not foreign(key) then keys[#keys + 1] = key end
@@ -81,7 +93,7 @@ local function add_entry(keys, entry, kept, has_body)
   if has_body then add_own(keys, body_of(entry)) end
 end
 local function add_listed(keys, lease_key, lease, kept)
-  for at = 49, #lease, 17 do
+  for at = 49, expirations_at(lease) - 1, 17 do
     local selector = string.gsub(string.sub(lease, at + 1, at + 16), '.', function(byte)
       return string.format('%02x', string.byte(byte))
     end)
@@ -120,8 +132,9 @@ local function group_tokens(all_groups, first, ttl)
   if tokens[1] ~= all_groups then return nil end
   for index = 1, count do
     local key, token, new = KEYS[#KEYS - count + index], tokens[index + 1], ARGV[first + index - 1]
-    if token and #token == #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
+    if token and #token >= #new and string.sub(token, 1, 32) == string.sub(new, 1, 32) then
       if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+      tokens[index + 1] = string.sub(token, 1, #new)
     else
       local other = not token and foreign(key)
       if other then return nil, other end
@@ -130,6 +143,17 @@ local function group_tokens(all_groups, first, ttl)
     end
   end
   return string.char(count) .. table.concat(tokens, '', 2)
+end
+local function expired(value, random, stamp)
+  local at = expirations_at(value)
+  local kept = string.sub(value, at) .. 'x' .. string.sub(value, 33, 48) .. stamp
+  return string.sub(value, 1, 32) .. random .. string.sub(value, 49, at - 1) .. string.sub(kept, -4 * 33)
+end
+local function expire(key, value, random, stamp)
+  local ttl = redis.call('PTTL', key)
+  if ttl <= 0 or redis.pcall('SET', key, expired(value, random, stamp), 'PX', ttl).err then
+    redis.call('UNLINK', key)
+  end
 end
 local function rotate(key, token, tombstone, random, ttl)
   if not token or token == tombstone or #token ~= 48 then return end

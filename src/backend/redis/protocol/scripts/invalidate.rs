@@ -90,6 +90,54 @@ if #gone > 0 then redis.call('UNLINK', unpack(gone)) end
 return ARGV[#ARGV] .. kept"
 );
 
+/// Changes the leases of resources and the tokens of their stripes, so that what is stored under
+/// the leases is stale and fences break. Tombstones stay. Returns the receipt and 1.
+///
+/// Keys: lease and stripe of each resource. Arguments: tombstone, 16 random bytes, time to live of
+/// stripes, stamp of the server's clock. Where Redis has no memory, the tokens are removed.
+pub(super) const EXPIRE: &str = with_entries!(
+    "\
+local values = redis.call('MGET', unpack(KEYS))
+for index = 1, #KEYS, 2 do
+  local lease = values[index]
+  if lease and lease ~= ARGV[1] and #lease >= 48 then
+    expire(KEYS[index], lease, ARGV[2], ARGV[4])
+  end
+  rotate(KEYS[index + 1], values[index + 1], ARGV[1], ARGV[2], ARGV[3])
+end
+return ARGV[#ARGV] .. 1"
+);
+
+/// Changes the tokens of groups, so that their members are stale, and removes that of all groups.
+/// A tombstone in the place of the latter is replaced by a new one for the rest of its time.
+/// Returns the receipt and 1, or 0 if Redis has no memory for a tombstone: then it is removed.
+///
+/// Keys: token of all groups, of each group. Arguments: new tombstone, 16 random bytes, stamp of
+/// the server's clock.
+pub(super) const EXPIRE_GROUPS: &str = with_entries!(
+    "\
+local tokens, kept = redis.call('MGET', unpack(KEYS)), 1
+for index = 2, #KEYS do
+  local token = tokens[index]
+  if token and #token >= 48 then
+    expire(KEYS[index], token, ARGV[2], ARGV[3])
+  elseif token then
+    redis.call('UNLINK', KEYS[index])
+  end
+end
+local all = tokens[1]
+if all and #all == #ARGV[1] and string.sub(all, 1, 1) == 't' then
+  local ttl = redis.call('PTTL', KEYS[1])
+  if ttl <= 0 or redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ttl).err then
+    kept = 0
+    redis.call('UNLINK', KEYS[1])
+  end
+elseif all then
+  redis.call('UNLINK', KEYS[1])
+end
+return ARGV[#ARGV] .. kept"
+);
+
 /// Removes the namespace token. Returns the receipt and 1.
 ///
 /// Keys: namespace token.

@@ -13,7 +13,9 @@ mod store;
 use self::create::{
     GET_OR_CREATE_ALL_GROUPS, GET_OR_CREATE_LEASE, GET_OR_CREATE_NAMESPACE, GET_OR_CREATE_STRIPES,
 };
-use self::invalidate::{CLEAR, INVALIDATE, INVALIDATE_GROUPS, INVALIDATE_UNKNOWN};
+use self::invalidate::{
+    CLEAR, EXPIRE, EXPIRE_GROUPS, INVALIDATE, INVALIDATE_GROUPS, INVALIDATE_UNKNOWN,
+};
 use self::store::{ATTACH_BODY, PUT, REMOVE, REMOVE_USELESS, REPLACE};
 use crate::backend::redis::connection::LuaScript;
 
@@ -32,6 +34,8 @@ pub(crate) struct Scripts {
     pub(crate) invalidate: LuaScript,
     pub(crate) invalidate_unknown: LuaScript,
     pub(crate) invalidate_groups: LuaScript,
+    pub(crate) expire: LuaScript,
+    pub(crate) expire_groups: LuaScript,
     pub(crate) clear: LuaScript,
 }
 
@@ -50,6 +54,8 @@ impl Default for Scripts {
             invalidate: LuaScript::new(INVALIDATE),
             invalidate_unknown: LuaScript::new(INVALIDATE_UNKNOWN),
             invalidate_groups: LuaScript::new(INVALIDATE_GROUPS),
+            expire: LuaScript::new(EXPIRE),
+            expire_groups: LuaScript::new(EXPIRE_GROUPS),
             clear: LuaScript::new(CLEAR),
         }
     }
