@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::observed::{ObserveOperations, Observer, observed};
 use super::{
     Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
     LookupWithVariant, MemoryBackend, PutOutcome, StoredResponse, Usage,
@@ -18,13 +19,38 @@ use super::{
 use crate::error::panics::{CatchPanics, Panicked, catch};
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::BackendOperation;
 
 /// A backend whose operations fail where it panics. Questions without an error have the answer
 /// that is always safe then.
 #[derive(Clone, Debug)]
-pub(crate) struct PanicsAsErrors<B>(pub(crate) B);
+pub(crate) struct PanicsAsErrors<B> {
+    backend: B,
+    /// Is told of the operations of a backend that may call foreign code.
+    observer: Observer,
+}
 
 impl<B: Backend> PanicsAsErrors<B> {
+    pub(crate) fn new(backend: B) -> Self {
+        Self {
+            backend,
+            observer: None,
+        }
+    }
+
+    /// The backend inside.
+    pub(crate) fn get_ref(&self) -> &B {
+        &self.backend
+    }
+
+    /// A backend of whose operations an observer is told.
+    pub(crate) fn observed(backend: B, observer: Arc<dyn ObserveOperations>) -> Self {
+        Self {
+            backend,
+            observer: Some(observer),
+        }
+    }
+
     /// Whether the backend calls no foreign code. Known when it is compiled: hits pay nothing.
     fn is_own() -> bool {
         TypeId::of::<B>() == TypeId::of::<MemoryBackend>()
@@ -34,8 +60,8 @@ impl<B: Backend> PanicsAsErrors<B> {
     #[inline]
     fn ask<R>(&self, otherwise: R, question: impl FnOnce(&B) -> R) -> R {
         match Self::is_own() {
-            true => question(&self.0),
-            false => catch(|| question(&self.0)).unwrap_or(otherwise),
+            true => question(&self.backend),
+            false => catch(|| question(&self.backend)).unwrap_or(otherwise),
         }
     }
 
@@ -50,10 +76,13 @@ impl<B: Backend> PanicsAsErrors<B> {
 
 /// Runs an operation of the backend inside.
 macro_rules! run {
-    ($self:ident, $operation:ident($($argument:expr),*)) => {
+    ($self:ident, $kind:ident, $operation:ident($($argument:expr),*)) => {
         match Self::is_own() {
-            true => $self.0.$operation($($argument),*).await,
-            false => Self::caught(async { $self.0.$operation($($argument),*).await }).await,
+            true => $self.backend.$operation($($argument),*).await,
+            false => {
+                let caught = Self::caught(async { $self.backend.$operation($($argument),*).await });
+                observed(&$self.observer, BackendOperation::$kind, caught).await
+            }
         }
     };
 }
@@ -68,7 +97,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
     }
 
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
-        run!(self, get(key, now))
+        run!(self, Get, get(key, now))
     }
 
     async fn get_with_variant(
@@ -77,7 +106,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         variant: &CacheKey,
         now: Moment,
     ) -> Result<LookupWithVariant<Self::Fence>, BackendError> {
-        run!(self, get_with_variant(key, variant, now))
+        run!(self, Get, get_with_variant(key, variant, now))
     }
 
     async fn read_body(
@@ -85,14 +114,14 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         response: &StoredResponse,
         range: Range<u64>,
     ) -> Result<Option<Bytes>, BackendError> {
-        run!(self, read_body(response, range))
+        run!(self, Get, read_body(response, range))
     }
 
     async fn fence(
         &self,
         resource: Option<&Resource>,
     ) -> Result<Option<Self::Fence>, BackendError> {
-        run!(self, fence(resource))
+        run!(self, Fence, fence(resource))
     }
 
     fn join_decision(
@@ -136,7 +165,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        run!(self, put(key, fence, response, now))
+        run!(self, Put, put(key, fence, response, now))
     }
 
     async fn replace(
@@ -146,15 +175,15 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         response: Arc<StoredResponse>,
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
-        run!(self, replace(key, fence, response, now))
+        run!(self, Replace, replace(key, fence, response, now))
     }
 
     async fn remove(&self, key: &CacheKey, fence: Self::Fence) -> Result<bool, BackendError> {
-        run!(self, remove(key, fence))
+        run!(self, Put, remove(key, fence))
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
-        run!(self, invalidate(target))
+        run!(self, Invalidate, invalidate(target))
     }
 
     async fn invalidate_unknown(
@@ -162,7 +191,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         target: &InvalidationTarget,
         grace: Duration,
     ) -> Result<GraceScope, BackendError> {
-        run!(self, invalidate_unknown(target, grace))
+        run!(self, Invalidate, invalidate_unknown(target, grace))
     }
 
     async fn invalidate_many(
@@ -170,7 +199,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         targets: &[InvalidationTarget],
         grace: Option<Duration>,
     ) -> Result<(), BackendError> {
-        run!(self, invalidate_many(targets, grace))
+        run!(self, Invalidate, invalidate_many(targets, grace))
     }
 
     async fn expire(
@@ -178,20 +207,20 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         targets: &[InvalidationTarget],
         now: Moment,
     ) -> Result<(), BackendError> {
-        run!(self, expire(targets, now))
+        run!(self, Invalidate, expire(targets, now))
     }
 
     async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
-        run!(self, expire_all(now))
+        run!(self, Clear, expire_all(now))
     }
 
     async fn clear(&self) -> Result<(), BackendError> {
-        run!(self, clear())
+        run!(self, Clear, clear())
     }
 
     /// A panic is not caught: the caller creates the cache.
     fn seed(&self) -> DigestSeed {
-        self.0.seed()
+        self.backend.seed()
     }
 
     fn max_response_size(&self) -> u64 {
@@ -207,7 +236,7 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
     }
 
     async fn drain(&self) {
-        if CatchPanics::new(async { self.0.drain().await })
+        if CatchPanics::new(async { self.backend.drain().await })
             .await
             .is_err()
         {

@@ -19,6 +19,7 @@ enum Kind {
     Refused,
     Unavailable,
     Inconclusive,
+    TimedOut,
 }
 
 impl BackendError {
@@ -47,11 +48,21 @@ impl BackendError {
         Self::with_kind(Kind::Inconclusive, source)
     }
 
+    /// Creates the error of an operation that did not end by its deadline. It is a failure.
+    pub(crate) fn timed_out(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::with_kind(Kind::TimedOut, source)
+    }
+
     fn with_kind(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,
             source: source.into(),
         }
+    }
+
+    /// Returns whether the operation did not end by its deadline.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.kind == Kind::TimedOut
     }
 
     /// Returns whether a healthy backend [refused](Self::refused) the operation.
@@ -76,7 +87,7 @@ impl BackendError {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::Failed => "cache backend failed",
+            Kind::Failed | Kind::TimedOut => "cache backend failed",
             Kind::Refused => "cache backend refused the operation",
             Kind::Unavailable => "cache backend is unavailable",
             Kind::Inconclusive => "cache backend did not complete the operation",

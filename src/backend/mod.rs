@@ -22,6 +22,7 @@ mod forward;
 mod guarded;
 mod health;
 mod memory;
+mod observed;
 mod optional;
 mod outcome;
 #[cfg(feature = "redis")]
@@ -35,6 +36,7 @@ pub use forward::ForwardBackend;
 pub use guarded::{Guarded, GuardedFence};
 pub use health::{BreakerState, Health, Usage};
 pub use memory::{MemoryBackend, MemoryBackendBuilder, MemoryFence};
+pub(crate) use observed::ObserveOperations;
 pub use outcome::{
     GraceScope, InvalidationTarget, JoinDecision, Lookup, LookupWithVariant, PutOutcome,
 };

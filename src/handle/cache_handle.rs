@@ -297,6 +297,8 @@ impl<B: Backend> CacheHandle<B> {
         let backend = &shared.store.backend;
         let now = Snapshot {
             in_flight,
+            histograms: &shared.histograms,
+            operations: &shared.store.operations,
             usage: backend.usage(),
             health: backend.health(),
         };

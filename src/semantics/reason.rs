@@ -182,6 +182,76 @@ reasons! {
 }
 
 reasons! {
+    /// The class of what the inner service answered a fill with.
+    StatusClass {
+        /// A successful status, 200 to 299.
+        Success => "2xx",
+        /// A redirection or a 304, 300 to 399.
+        Redirection => "3xx",
+        /// The client's error, 400 to 499.
+        ClientError => "4xx",
+        /// The server's error, 500 and above.
+        ServerError => "5xx",
+        /// No response: the inner service failed.
+        Error => "error",
+    }
+}
+
+reasons! {
+    /// How a fill ended.
+    FillOutcome {
+        /// Its response is stored.
+        Stored => "stored",
+        /// Its response is not stored; a [`Refusal`] says why.
+        Refused => "refused",
+        /// The inner service failed, or the body of its response.
+        Failed => "failed",
+    }
+}
+
+reasons! {
+    /// What a request waited for.
+    WaitedFor {
+        /// The call of another request.
+        Flight => "flight",
+        /// The readiness of the inner service.
+        Readiness => "readiness",
+    }
+}
+
+reasons! {
+    /// An operation of a backend outside of this process.
+    BackendOperation {
+        /// A lookup, or the body of a stored response.
+        Get => "get",
+        /// A store, or the removal of stored parts.
+        Put => "put",
+        /// The fence of a store.
+        Fence => "fence",
+        /// An invalidation and a store in one step, for write-through.
+        Replace => "replace",
+        /// An invalidation of resources or groups.
+        Invalidate => "invalidate",
+        /// An invalidation of everything.
+        Clear => "clear",
+    }
+}
+
+reasons! {
+    /// How an operation of a backend ended.
+    OperationResult {
+        /// It succeeded.
+        Ok => "ok",
+        /// It failed.
+        Error => "error",
+        /// It did not end by its deadline.
+        Timeout => "timeout",
+        /// It was not attempted, or a healthy backend refused it.
+        Rejected => "rejected",
+    }
+}
+
+reasons! {
     /// Why a GET or HEAD went to the inner service although the cache was consulted.
     FetchReason {
         /// No response is stored under the key.
@@ -448,6 +518,28 @@ impl WriteOutcome {
 impl Default for Tier {
     fn default() -> Self {
         Self::Far
+    }
+}
+
+impl StatusClass {
+    /// The class of a status.
+    pub(crate) fn from_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            ..300 => Self::Success,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+impl FillOutcome {
+    /// The outcome of a fill whose response is refused.
+    pub(crate) fn from_refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::BodyFailed | Refusal::Truncated | Refusal::BackendFailed => Self::Failed,
+            _ => Self::Refused,
+        }
     }
 }
 

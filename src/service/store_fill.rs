@@ -21,7 +21,7 @@ use crate::body::pump::watch_unstored;
 use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{Refusal, StoredBy};
+use crate::semantics::reason::{FillOutcome, Refusal, StoredBy};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoragePolicy;
@@ -194,7 +194,7 @@ pub(crate) fn commit<B: Backend>(
                 note_refused(state, (key, request), RefusalCause::Response);
             }
             guard.mark_refused(refusal);
-            return state.record_refusal(refusal);
+            return record_unstored(state, storable.sharing.called, refusal);
         }
     };
     let Whole {
@@ -205,12 +205,12 @@ pub(crate) fn commit<B: Backend>(
     let (content, trailers) = match storable.merge {
         Some(merge) => match merged(&merge, content, &share) {
             Some(content) => (content, None),
-            None => return refuse_whole(state, guard, Refusal::Budget),
+            None => return refuse_whole(state, guard, storable.sharing.called),
         },
         None => (content, trailers),
     };
     if !share.may_store(content.bytes().len() as u64) {
-        return refuse_whole(state, guard, Refusal::Budget);
+        return refuse_whole(state, guard, storable.sharing.called);
     }
     let (whole, time) = ((&content, trailers), (storable.sharing.called, state.now()));
     let entry = NewEntry::new(state, storable.draft, fence, whole, time);
@@ -239,10 +239,20 @@ pub(crate) async fn end_fill<B: Backend>(
     }
 }
 
-/// Refuses a body that has arrived whole.
-fn refuse_whole<B: Backend>(state: &LayerState<B>, guard: impl CaptureGuard, refusal: Refusal) {
-    guard.mark_refused(refusal);
+/// Counts and logs why a body that was collected since a call is not stored.
+fn record_unstored<B: Backend>(state: &LayerState<B>, called: Moment, refusal: Refusal) {
     state.record_refusal(refusal);
+    let (histograms, time) = (
+        &state.shared.histograms,
+        state.now().monotonic_since(called),
+    );
+    histograms.observe_fill(FillOutcome::from_refusal(refusal), time);
+}
+
+/// Refuses a body that has arrived whole, for which there is no room in memory.
+fn refuse_whole<B: Backend>(state: &LayerState<B>, guard: impl CaptureGuard, called: Moment) {
+    guard.mark_refused(Refusal::Budget);
+    record_unstored(state, called, Refusal::Budget);
     let task = state.clone();
     let left = async move { leave_to_readers(&task, guard).await };
     state.shared.background.run(left);
@@ -299,10 +309,14 @@ impl<F> NewEntry<F> {
         state: LayerState<B>,
     ) -> impl Future<Output = Option<Refusal>> {
         async move {
-            let source = self.source;
+            let (source, bytes) = (self.source, self.response.body_bytes().len());
             let put = put(&state, &source.key, self.fence, self.response, self.now);
             let refusal = put.await;
+            let histograms = &state.shared.histograms;
+            let outcome = refusal.map_or(FillOutcome::Stored, FillOutcome::from_refusal);
+            histograms.observe_fill(outcome, self.cost);
             if refusal.is_none() {
+                histograms.observe_stored(bytes as u64);
                 let origin = &state.shared.origin;
                 let lookup_key = NotedKey::new(&source.lookup_key, source.kind);
                 origin.failures.forget(lookup_key);

@@ -57,6 +57,8 @@ pub(crate) struct Asked<'r> {
     pub(crate) head: RequestHead<'r>,
     /// The request as the hooks of the application see it, if there are any.
     pub(crate) for_hooks: Option<&'r request::Parts>,
+    /// When the head of the response was received.
+    pub(crate) received: Moment,
     /// The stored response that the response confirms or completes, if it does.
     pub(crate) continued: Option<&'r StoredResponse>,
 }
@@ -72,7 +74,7 @@ pub(crate) fn storage_decision<B: Backend, Res: Body>(
     let answered = ResponseHead {
         status: head.status,
         headers: &head.headers,
-        at: state.now(),
+        at: request.received,
     };
     let limit = state.max_stored_body();
     match decide_storage(request.head, answered, rules) {

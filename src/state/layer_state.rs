@@ -12,10 +12,10 @@ use crate::flight::{Budget, BudgetLimits, BudgetShare, ExpiringSet, Flights, cou
 use crate::key::CacheKey;
 use crate::key::{DigestSeed, Resource, group_digest};
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::BodySource;
+use crate::semantics::reason::{BodySource, WaitedFor};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::KeptBy;
-use crate::stats::{CountBodyBytes, Counters, Event};
+use crate::stats::{BackendOperations, CountBodyBytes, Counters, Event, Histograms};
 
 use super::background::Background;
 use super::detached_writes::DetachedWrites;
@@ -45,6 +45,7 @@ pub(crate) struct SharedState<B: Backend> {
     /// The backend and the seed of its cache keys.
     pub(crate) store: Store<B>,
     pub(crate) counters: Counters,
+    pub(crate) histograms: Histograms,
     pub(crate) log: ThrottledLog,
     pub(crate) coalescing: Coalescing<B::Fence>,
     pub(crate) origin: OriginState,
@@ -61,6 +62,8 @@ pub(crate) struct SharedState<B: Backend> {
 /// A backend, the seed of the digests in its cache keys, and hints at its variants.
 pub(crate) struct Store<B> {
     pub(crate) backend: PanicsAsErrors<B>,
+    /// The operations of a backend outside of this process.
+    pub(crate) operations: Arc<BackendOperations>,
     pub(crate) seed: DigestSeed,
     pub(crate) languages: LanguageVariants,
     /// Used only if lookups have to wait.
@@ -71,8 +74,10 @@ impl<B: Backend> Store<B> {
     /// A backend, with the seed it gives.
     pub(crate) fn new(backend: B) -> Self {
         let seed = backend.seed();
+        let operations = Arc::<BackendOperations>::default();
         Self {
-            backend: PanicsAsErrors(backend),
+            backend: PanicsAsErrors::observed(backend, operations.clone()),
+            operations,
             seed,
             languages: LanguageVariants::default(),
             rules: RememberedRules::default(),
@@ -126,6 +131,7 @@ impl<B: Backend> LayerState<B> {
             shared: Arc::new(SharedState {
                 store: Store::new(backend),
                 counters: Counters::default(),
+                histograms: Histograms::default(),
                 log: ThrottledLog::default(),
                 coalescing: Coalescing {
                     flights: Flights::default(),
@@ -192,6 +198,12 @@ impl<B: Backend> LayerState<B> {
     /// Counts an event.
     pub(crate) fn count(&self, event: Event) {
         self.shared.counters.count(event);
+    }
+
+    /// Counts how long a request has waited since a moment.
+    pub(crate) fn observe_wait(&self, waited_for: WaitedFor, began: Moment) {
+        let time = self.now().monotonic_since(began);
+        self.shared.histograms.observe_wait(waited_for, time);
     }
 
     /// The resource at a path, in this layer's scope. The authority is looked at only where it

@@ -82,6 +82,17 @@ const SHARED_STRIPES: usize = 16;
 
 const STRIPES: usize = OWN_STRIPES + SHARED_STRIPES;
 
+/// The number of the current thread among those that have counted anything.
+#[inline]
+pub(super) fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static THREAD: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    // The number is gone while the thread is torn down; that of any shared stripe will do then.
+    THREAD.try_with(|number| *number).unwrap_or(OWN_STRIPES)
+}
+
 /// Counters in stripes. A thread writes to one stripe only, so that hits on different cores share
 /// no cache line.
 #[derive(Debug)]
@@ -140,12 +151,7 @@ impl Counters {
     /// Adds to counters of the current thread's stripe.
     #[inline]
     fn add<const N: usize>(&self, amounts: [(usize, u64); N]) {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static THREAD: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-        }
-        // The number is gone while the thread is torn down; any shared stripe will do then.
-        let thread = THREAD.try_with(|number| *number).unwrap_or(OWN_STRIPES);
+        let thread = thread_number();
         if thread >= OWN_STRIPES {
             return self.add_to_shared(thread, &amounts);
         }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Reason, ReasonCounts, Stats};
+use super::{Distribution, Distributions, Reason, ReasonCounts, Stats, Tier};
 use crate::backend::BreakerState;
 
 /// The kind of a metric.
@@ -17,6 +17,8 @@ pub enum MetricKind {
     Counter,
     /// A number that grows and falls.
     Gauge,
+    /// Values by buckets.
+    Histogram,
 }
 
 /// The value of a sample.
@@ -27,6 +29,8 @@ pub enum MetricValue {
     Count(u64),
     /// The value of a gauge.
     Gauge(f64),
+    /// The values of a histogram.
+    Distribution(Distribution),
 }
 
 /// One value of a metric, with its labels.
@@ -110,6 +114,30 @@ impl Families<'_> {
         self.sample(labels, MetricValue::Gauge(value))
     }
 
+    fn histogram(&mut self, name: &'static str, help: &'static str) -> &mut Self {
+        self.begin(MetricKind::Histogram, name, help)
+    }
+
+    /// Adds a sample unless the distribution is empty: each has as many series as buckets.
+    fn distribution(&mut self, labels: Labels, distribution: &Distribution) -> &mut Self {
+        if distribution.count() > 0 {
+            self.sample(labels, MetricValue::Distribution(distribution.clone()));
+        }
+        self
+    }
+
+    /// Adds a sample for each label of a set whose distribution is not empty.
+    fn distributions<R: Reason>(
+        &mut self,
+        label: &'static str,
+        distributions: &Distributions<R>,
+    ) -> &mut Self {
+        for (reason, distribution) in distributions.iter() {
+            self.distribution(vec![(label, reason.as_str().into())], distribution);
+        }
+        self
+    }
+
     /// Adds a sample for each reason of a set.
     fn reasons<R: Reason>(&mut self, label: &'static str, counts: &ReasonCounts<R>) -> &mut Self {
         for (reason, count) in counts.iter() {
@@ -141,7 +169,9 @@ impl Stats {
         };
         self.add_requests(&mut families);
         self.add_stores(&mut families);
+        self.add_durations(&mut families);
         self.add_backend(&mut families);
+        self.add_operations(&mut families);
         self.add_work(&mut families);
         families.families
     }
@@ -203,6 +233,51 @@ impl Stats {
                 ("result", result.as_str().into()),
             ];
             to.count(labels, count);
+        }
+    }
+
+    fn add_durations(&self, to: &mut Families<'_>) {
+        to.histogram(
+            "response_cache_fetch_duration_seconds",
+            "Calls of the inner service for fills, to the head of the response.",
+        )
+        .distributions("status_class", &self.fetch_durations);
+        to.histogram(
+            "response_cache_fill_duration_seconds",
+            "Fills, from the call to the end of the body, by outcome.",
+        )
+        .distributions("outcome", &self.fill_durations);
+        to.histogram(
+            "response_cache_wait_duration_seconds",
+            "Requests that waited for a flight, or for the readiness of the inner service.",
+        )
+        .distributions("on", &self.wait_durations);
+        to.histogram(
+            "response_cache_stored_bytes",
+            "The sizes of the bodies that were stored.",
+        )
+        .distribution(vec![], &self.stored_bytes);
+    }
+
+    fn add_operations(&self, to: &mut Families<'_>) {
+        let tier = || ("tier", self.tier.as_str().into());
+        to.counter(
+            "response_cache_backend_operations",
+            "Operations of a backend outside of the process, by result.",
+        );
+        for ((operation, result), count) in self.backend_operations.iter() {
+            let (operation, result) = (operation.as_str().into(), result.as_str().into());
+            if self.tier == Tier::Far {
+                to.count(vec![tier(), ("op", operation), ("result", result)], count);
+            }
+        }
+        to.histogram(
+            "response_cache_backend_operation_duration_seconds",
+            "Operations of a backend outside of the process that were attempted.",
+        );
+        for (operation, distribution) in self.backend_durations.iter() {
+            let labels = vec![tier(), ("op", operation.as_str().into())];
+            to.distribution(labels, distribution);
         }
     }
 
@@ -324,4 +399,55 @@ fn features() -> String {
     let enabled = features.iter().filter(|(_, is_enabled)| *is_enabled);
     let names: Vec<_> = enabled.map(|(name, _)| *name).collect();
     names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::{Health, ObserveOperations, Usage};
+    use crate::stats::{
+        BackendOperation, BackendOperations, Counters, FillOutcome, Histograms, InFlight,
+        OperationResult, Snapshot, StatusClass, WaitedFor,
+    };
+
+    /// The most samples that there can be: each label of each set, whatever happens.
+    #[test]
+    fn the_number_of_samples_is_bounded() {
+        let (histograms, operations) = (Histograms::default(), BackendOperations::default());
+        let time = Duration::from_millis(1);
+        for class in StatusClass::ALL {
+            histograms.observe_fetch(*class, time);
+        }
+        for outcome in FillOutcome::ALL {
+            histograms.observe_fill(*outcome, time);
+        }
+        for waited_for in WaitedFor::ALL {
+            histograms.observe_wait(*waited_for, time);
+        }
+        for operation in BackendOperation::ALL {
+            operations.observe(*operation, OperationResult::Ok, time);
+        }
+        histograms.observe_stored(1);
+        let now = Snapshot {
+            in_flight: InFlight::default(),
+            histograms: &histograms,
+            operations: &operations,
+            usage: Some(Usage::default()),
+            health: Some(Health::default()),
+        };
+        let stats = Stats::new("name".into(), &Counters::default(), now);
+        let families = stats.families();
+        let samples: usize = families.iter().map(|family| family.samples.len()).sum();
+        assert!(samples <= 200, "{samples}");
+        // With each bucket as a series of its own, as Prometheus counts.
+        let series = stats.to_openmetrics();
+        let series = series.lines().filter(|line| !line.starts_with('#'));
+        assert!(series.count() <= 420);
+        let mut names: Vec<_> = families.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), families.len(), "each metric is there once");
+    }
 }

@@ -8,20 +8,25 @@
 //! anything above it. Start with [`Stats`].
 
 mod counters;
+mod distribution;
 mod families;
+mod histograms;
 mod invalidation_counts;
 mod reason_counts;
 mod text;
 
 use crate::backend::{Health, Usage};
 pub use crate::semantics::reason::{
-    BodySource, Bypass, Contradiction, FetchReason, InvalidatedTarget, InvalidationMode,
-    InvalidationResult, Reason, Refresh, Refusal, RequestResult, StaleUse, StoredBy, Tier,
-    WriteOutcome,
+    BackendOperation, BodySource, Bypass, Contradiction, FetchReason, FillOutcome,
+    InvalidatedTarget, InvalidationMode, InvalidationResult, OperationResult, Reason, Refresh,
+    Refusal, RequestResult, StaleUse, StatusClass, StoredBy, Tier, WaitedFor, WriteOutcome,
 };
 
 pub(crate) use self::counters::{CountBodyBytes, Counters, Event};
+pub use self::distribution::Distribution;
 pub use self::families::{MetricFamily, MetricKind, MetricValue, Sample};
+pub(crate) use self::histograms::{BackendOperations, Histograms};
+pub use self::histograms::{Distributions, OperationCounts};
 pub use self::invalidation_counts::InvalidationCounts;
 pub use self::reason_counts::ReasonCounts;
 
@@ -54,8 +59,10 @@ pub struct InFlight {
 }
 
 /// The values that are read at the moment of a snapshot, and not counted.
-pub(crate) struct Snapshot {
+pub(crate) struct Snapshot<'s> {
     pub(crate) in_flight: InFlight,
+    pub(crate) histograms: &'s Histograms,
+    pub(crate) operations: &'s BackendOperations,
     pub(crate) usage: Option<Usage>,
     pub(crate) health: Option<Health>,
 }
@@ -134,6 +141,21 @@ pub struct Stats {
     /// Invalidations after writes of unknown outcome for which the backend had no memory left to
     /// refuse stores at other instances, too.
     pub refused_write_graces: u64,
+    /// How long calls of the inner service for fills took, from the call to the head of the
+    /// response, by the class of its status.
+    pub fetch_durations: Distributions<StatusClass>,
+    /// How long fills took, from the call to the end of the body, by outcome.
+    pub fill_durations: Distributions<FillOutcome>,
+    /// How long requests waited, by what they waited for. Those that did not wait are not among
+    /// them.
+    pub wait_durations: Distributions<WaitedFor>,
+    /// The sizes of the bodies that were stored by fills.
+    pub stored_bytes: Distribution,
+    /// Operations of the backend by result, with [`Guarded`](crate::backend::Guarded) around it as
+    /// that answers them; none for a `MemoryBackend`.
+    pub backend_operations: OperationCounts,
+    /// How long operations of the backend took that were attempted.
+    pub backend_durations: Distributions<BackendOperation>,
     /// The work that is in flight now.
     pub in_flight: InFlight,
     /// Where the backend keeps its entries.
@@ -146,7 +168,7 @@ pub struct Stats {
 
 impl Stats {
     /// The statistics at this moment.
-    pub(crate) fn new(name: String, counters: &Counters, now: Snapshot) -> Self {
+    pub(crate) fn new(name: String, counters: &Counters, now: Snapshot<'_>) -> Self {
         let total = |event| counters.total(event);
         let requests = counters.requests();
         let (stores_by, invalidations) = (counters.stores(), counters.invalidations());
@@ -180,6 +202,12 @@ impl Stats {
                 .sum_of(|(_, _, result)| result == InvalidationResult::Failed),
             invalidation_counts: invalidations,
             refused_write_graces: total(Event::WriteGraceRefused),
+            fetch_durations: now.histograms.fetch_durations(),
+            fill_durations: now.histograms.fill_durations(),
+            wait_durations: now.histograms.wait_durations(),
+            stored_bytes: now.histograms.stored_bytes(),
+            backend_operations: now.operations.counts(),
+            backend_durations: now.operations.durations(),
             in_flight: now.in_flight,
             tier: match (&now.usage, &now.health) {
                 (Some(_), None) => Tier::Near,

@@ -2,6 +2,7 @@
 //!
 //! They differ in the names of counters and in the last line. Start with [`Stats::to_openmetrics`].
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use super::Stats;
@@ -57,6 +58,7 @@ fn write_family(text: &mut String, format: Format, family: &MetricFamily) -> fmt
     let (kind, suffix) = match family.kind {
         MetricKind::Counter => ("counter", "_total"),
         MetricKind::Gauge => ("gauge", ""),
+        MetricKind::Histogram => ("histogram", ""),
     };
     // A counter of OpenMetrics has the suffix in its samples only.
     let described = match format {
@@ -67,19 +69,31 @@ fn write_family(text: &mut String, format: Format, family: &MetricFamily) -> fmt
     writeln!(text, "# TYPE {name}{described} {kind}")?;
     writeln!(text, "# HELP {name}{described} {help}")?;
     for Sample { labels, value } in &family.samples {
-        write!(text, "{name}{suffix}")?;
-        write_labels(text, labels)?;
+        let mut sample = |suffix, bound: Option<f64>, value: &dyn fmt::Display| {
+            write!(text, "{name}{suffix}")?;
+            write_labels(text, labels, bound)?;
+            writeln!(text, " {value}")
+        };
         match value {
-            MetricValue::Count(count) => writeln!(text, " {count}")?,
-            MetricValue::Gauge(value) => writeln!(text, " {value}")?,
+            MetricValue::Count(count) => sample(suffix, None, count)?,
+            MetricValue::Gauge(value) => sample(suffix, None, value)?,
+            MetricValue::Distribution(distribution) => {
+                for (bound, count) in distribution.buckets() {
+                    sample("_bucket", Some(bound), &count)?;
+                }
+                sample("_sum", None, &distribution.sum())?;
+                sample("_count", None, &distribution.count())?;
+            }
         }
     }
     Ok(())
 }
 
+/// Writes labels, the last of which is the upper bound of a bucket.
 fn write_labels(
     text: &mut String,
-    labels: &[(&'static str, std::borrow::Cow<'static, str>)],
+    labels: &[(&'static str, Cow<'static, str>)],
+    bound: Option<f64>,
 ) -> fmt::Result {
     text.push('{');
     for (index, (name, value)) in labels.iter().enumerate() {
@@ -96,6 +110,12 @@ fn write_labels(
             }
         }
         text.push('"');
+    }
+    match bound {
+        Some(f64::INFINITY) => text.push_str(",le=\"+Inf\""),
+        // With a fraction, as OpenMetrics spells numbers: 1.0.
+        Some(bound) => write!(text, ",le=\"{bound:?}\"")?,
+        None => {}
     }
     text.push('}');
     Ok(())

@@ -4,6 +4,7 @@
 mod support;
 
 mod bytes;
+mod durations;
 #[cfg(feature = "serde")]
 mod json;
 mod requests;

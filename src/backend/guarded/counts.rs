@@ -18,7 +18,7 @@ impl Counts {
     /// Counts an operation that was cancelled at its deadline, and returns its error.
     pub(super) fn timed_out(&self) -> BackendError {
         count(&self.timeouts);
-        BackendError::new(GuardError::TimedOut)
+        BackendError::timed_out(GuardError::TimedOut)
     }
 }
 

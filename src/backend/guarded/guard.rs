@@ -52,7 +52,7 @@ pub(super) struct Guard<B: Backend> {
 impl<B: Backend> Guard<B> {
     pub(super) fn new(backend: B, options: GuardOptions) -> Self {
         Self {
-            backend: PanicsAsErrors(backend),
+            backend: PanicsAsErrors::new(backend),
             breaker: CircuitBreaker::new(options.breaker),
             invalidation_breaker: CircuitBreaker::new(options.breaker),
             undelivered: Undelivered::new(options.max_undelivered),

@@ -158,6 +158,9 @@ impl<B: Backend> Guarded<B> {
     fn with_options(self, change: impl FnOnce(&mut GuardOptions)) -> Self {
         let mut options = self.0.options;
         change(&mut options);
-        Self(Arc::new(Guard::new(self.0.backend.0.clone(), options)))
+        Self(Arc::new(Guard::new(
+            self.0.backend.get_ref().clone(),
+            options,
+        )))
     }
 }

@@ -12,7 +12,7 @@ use crate::body::origin::OriginBody;
 use crate::body::pump::Pump;
 use crate::body::response::ResponseBody;
 use crate::flight::BodyStream;
-use crate::semantics::reason::Refusal;
+use crate::semantics::reason::{FillOutcome, Refusal};
 use crate::semantics::stored::StoredContent;
 use crate::service::bounds::InnerBody;
 use crate::service::fill_data::Storable;
@@ -70,6 +70,8 @@ pub(crate) fn deliver_unstored<B: Backend, Res>(
 ) -> Served<Res> {
     let state = delivery.state;
     state.record_refusal(refusal);
+    let (histograms, time) = (&state.shared.histograms, delivery.outgoing.time_to_head());
+    histograms.observe_fill(FillOutcome::from_refusal(refusal), time);
     Responder::new(state).mark_fetched(&mut head, delivery.info, Some(refusal));
     delivery.served(head, ResponseBody::from_origin(body))
 }

@@ -9,6 +9,7 @@ use crate::backend::{Backend, JoinDecision};
 use crate::flight::{BodyStream, Entered, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
+use crate::semantics::reason::WaitedFor;
 use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
@@ -267,7 +268,9 @@ impl<F: Clone> FlightMember<F> {
         timeout: Duration,
     ) -> Waited<F> {
         let timeout = timeout.min(self.time_left(state));
+        let began = state.now();
         let followed = with_timeout(timeout, poll_fn(|cx| self.followed.poll(cx))).await;
+        state.observe_wait(WaitedFor::Flight, began);
         followed.map_or(Waited::TimedOut, Waited::Outcome)
     }
 

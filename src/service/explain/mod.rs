@@ -157,6 +157,7 @@ fn explained_response<B: Backend>(
             at: freshness.received,
         },
         for_hooks: None,
+        received: freshness.received,
         continued: None,
     };
     let rules = storing_rules(config, asked, &head);

@@ -9,13 +9,14 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{Contradiction, Reason, StaleUse};
+use crate::semantics::reason::{
+    Contradiction, FillOutcome, Reason, StaleUse, StatusClass, WaitedFor,
+};
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::Fill;
 use crate::service::parts::fetch_missing_range::narrow;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
-use crate::state::fill_queue::FillQueue;
 use crate::state::throttled_log::Message;
 use crate::stats::Event;
 
@@ -57,8 +58,7 @@ where
         loop {
             let mut added = Added::Nothing;
             let max_waiting = max_waiting(state, begins.is_none());
-            let queue = &state.shared.origin.fill_queue;
-            let called = match ready_in_queue(queue, max_waiting, &mut inner).await {
+            let called = match ready_in_queue(state, max_waiting, &mut inner).await {
                 None => return FetchOutcome::Replacement(overloaded(state, fill, outgoing)),
                 Some(Err(error)) => Err(error),
                 Some(Ok(())) => {
@@ -70,7 +70,9 @@ where
                         added = add_own_fields(state, &mut request, fill, outgoing);
                     }
                     // The service that was waited for: a clone of a ready service is not ready.
-                    inner.call(request).await
+                    let called = inner.call(request).await;
+                    note_received(state, outgoing, &called);
+                    called
                 }
             };
             let response = match without_failure(state, called, fill, outgoing) {
@@ -94,6 +96,21 @@ where
             };
         }
     }
+}
+
+/// Notes when the head of a response was received, and counts how long that took.
+fn note_received<B: Backend, Res, E>(
+    state: &LayerState<B>,
+    outgoing: &mut OutgoingRequest,
+    called: &Result<Response<Res>, E>,
+) {
+    outgoing.received = state.now();
+    let class = match called {
+        Ok(response) => StatusClass::from_status(response.status()),
+        Err(_) => StatusClass::Error,
+    };
+    let histograms = &state.shared.histograms;
+    histograms.observe_fetch(class, outgoing.time_to_head());
 }
 
 /// The request for another call after a response of no use, or the outcome if there is none: the
@@ -173,19 +190,22 @@ fn without_failure<B: Backend, Res, E>(
     outgoing: &OutgoingRequest,
 ) -> ControlFlow<FetchOutcome<Res, E>, Response<Res>> {
     let stale = |use_, status| stale_in_place_of_failure(state, fill, outgoing, use_, status);
-    match called {
-        Err(error) => ControlFlow::Break(match stale(StaleUse::IfUnreachable, None) {
+    let outcome = match called {
+        Err(error) => match stale(StaleUse::IfUnreachable, None) {
             Some(stale) => FetchOutcome::Replacement(stale),
             None => FetchOutcome::Error(error),
-        }),
+        },
         Ok(response) if is_failure_for(response.status(), fill) => {
             match stale(StaleUse::IfError, Some(response.status())) {
-                Some(stale) => ControlFlow::Break(FetchOutcome::Replacement(stale)),
-                None => ControlFlow::Continue(response),
+                Some(stale) => FetchOutcome::Replacement(stale),
+                None => return ControlFlow::Continue(response),
             }
         }
-        Ok(response) => ControlFlow::Continue(response),
-    }
+        Ok(response) => return ControlFlow::Continue(response),
+    };
+    let histograms = &state.shared.histograms;
+    histograms.observe_fill(FillOutcome::Failed, outgoing.time_to_head());
+    ControlFlow::Break(outcome)
 }
 
 /// The limit of the queue for a call. None for a repetition: it must not cost the client its
@@ -199,23 +219,31 @@ fn max_waiting<B: Backend>(state: &LayerState<B>, is_repetition: bool) -> usize 
 
 /// Waits until a service is ready for one call, in a queue of at most `max` fills. `None` if that
 /// is full. A service that is ready at once needs no place.
-async fn ready_in_queue<S: Service<Request<Req>>, Req>(
-    queue: &FillQueue,
+async fn ready_in_queue<B: Backend, S: Service<Request<Req>>, Req>(
+    state: &LayerState<B>,
     max: usize,
     service: &mut S,
 ) -> Option<Result<(), S::Error>> {
     let mut place = None;
-    poll_fn(|cx| match service.poll_ready(cx) {
+    let enter = || {
+        let place = state.shared.origin.fill_queue.enter(max)?;
+        Some((place, state.now()))
+    };
+    let ready = poll_fn(|cx| match service.poll_ready(cx) {
         Poll::Ready(ready) => Poll::Ready(Some(ready)),
         Poll::Pending => {
-            place = place.take().or_else(|| queue.enter(max));
+            place = place.take().or_else(enter);
             match place {
                 Some(_) => Poll::Pending,
                 None => Poll::Ready(None),
             }
         }
     })
-    .await
+    .await;
+    if let Some((_, began)) = place {
+        state.observe_wait(WaitedFor::Readiness, began);
+    }
+    ready
 }
 
 /// Waits until a service is ready for one call.

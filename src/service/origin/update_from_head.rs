@@ -133,6 +133,7 @@ fn policy_as_get<B: Backend>(
             ..outgoing.asked().head
         },
         for_hooks: for_hooks.as_deref(),
+        received: outgoing.received,
         continued: Some(stored),
     };
     let rules = StoringRules {

@@ -1,6 +1,7 @@
 //! The request that goes to the inner service, and the preconditions kept back for its response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::EXPECT;
@@ -41,6 +42,8 @@ pub(crate) struct OutgoingRequest {
     /// When the request began; once the inner service is called, when that was. Waiting for
     /// readiness ages no response.
     pub(crate) at: Moment,
+    /// When the head of its response was received; until then when the request began.
+    pub(crate) received: Moment,
 }
 
 impl OutgoingRequest {
@@ -61,6 +64,7 @@ impl OutgoingRequest {
             for_hooks: config.has_storing_hooks().then(|| copy_of_head(request)),
             contradiction: None,
             at,
+            received: at,
         })
     }
 
@@ -76,6 +80,11 @@ impl OutgoingRequest {
         let mut outgoing = Self::unchanged(config, request, kind, at);
         outgoing.client_conditions = Some(taken);
         outgoing
+    }
+
+    /// The time from the call to the head of its response.
+    pub(crate) fn time_to_head(&self) -> Duration {
+        self.received.monotonic_since(self.at)
     }
 
     /// Whether conditions or ranges of the client's were taken off.
@@ -132,6 +141,7 @@ impl OutgoingRequest {
                 at: self.at,
             },
             for_hooks: self.for_hooks.as_deref(),
+            received: self.received,
             continued: self.validated.as_deref(),
         }
     }

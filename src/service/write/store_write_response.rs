@@ -138,6 +138,7 @@ fn judge<B: Backend, Res: Body>(
             at: now,
         },
         for_hooks: Some(&get),
+        received: state.now(),
         continued: None,
     };
     let rules = StoringRules {

@@ -1,0 +1,202 @@
+//! How values are distributed: histograms with fixed buckets.
+//!
+//! [`Histogram`] counts, [`Distribution`] is what it has counted. Neither is on the way of a hit.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::counters::thread_number;
+
+/// The number of stripes of a histogram. Threads share them, because a value comes with a call or
+/// a store, which takes far longer than to count it.
+const STRIPES: usize = 8;
+
+/// The unit of a histogram's values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unit {
+    /// Values are counted in microseconds, and shown in seconds.
+    #[default]
+    Seconds,
+    Bytes,
+}
+
+/// The buckets of a histogram: their upper bounds, in ascending order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Buckets {
+    bounds: &'static [u64],
+    unit: Unit,
+}
+
+/// 1 ms to 30 s.
+pub(super) const CALLS: Buckets = Buckets {
+    bounds: &[
+        1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+        10_000_000, 30_000_000,
+    ],
+    unit: Unit::Seconds,
+};
+/// 50 us to 1 s.
+pub(super) const OPERATIONS: Buckets = Buckets {
+    bounds: &[
+        50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000,
+    ],
+    unit: Unit::Seconds,
+};
+/// 256 B to 64 MiB.
+pub(super) const SIZES: Buckets = Buckets {
+    bounds: &[
+        1 << 8,
+        1 << 10,
+        1 << 12,
+        1 << 14,
+        1 << 16,
+        1 << 18,
+        1 << 20,
+        1 << 22,
+        1 << 24,
+        1 << 26,
+    ],
+    unit: Unit::Bytes,
+};
+
+/// Counts values by buckets.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    buckets: Buckets,
+    /// For each stripe the counts of the buckets, that of the values beyond, and the sum.
+    cells: Box<[AtomicU64]>,
+}
+
+impl Histogram {
+    pub(super) fn new(buckets: Buckets) -> Self {
+        let cells = STRIPES * (buckets.bounds.len() + 2);
+        Self {
+            buckets,
+            cells: (0..cells).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub(super) fn observe_time(&self, time: Duration) {
+        self.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn observe(&self, value: u64) {
+        let bounds = self.buckets.bounds;
+        let beyond = bounds.len();
+        let bucket = bounds.iter().position(|bound| value <= *bound);
+        let stripe = thread_number() % STRIPES * (beyond + 2);
+        self.cells[stripe + bucket.unwrap_or(beyond)].fetch_add(1, Ordering::Relaxed);
+        self.cells[stripe + beyond + 1].fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn distribution(&self) -> Distribution {
+        let width = self.buckets.bounds.len() + 2;
+        let mut cells = vec![0_u64; width];
+        for (index, cell) in self.cells.iter().enumerate() {
+            let total = &mut cells[index % width];
+            *total = total.wrapping_add(cell.load(Ordering::Relaxed));
+        }
+        let sum = cells.pop().unwrap_or_default();
+        Distribution {
+            buckets: self.buckets,
+            counts: cells,
+            sum,
+        }
+    }
+}
+
+/// How values are distributed over the buckets of a histogram.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    buckets: Buckets,
+    /// One count for each bucket, and one for the values beyond.
+    counts: Vec<u64>,
+    sum: u64,
+}
+
+impl Distribution {
+    /// Returns the number of values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Returns the sum of all values, in seconds or bytes.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.shown(self.sum)
+    }
+
+    /// Iterates over the buckets: the upper bound of each in seconds or bytes, and the number of
+    /// values up to there. The last bound is infinite.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = self.buckets.bounds.iter().map(|bound| self.shown(*bound));
+        let mut so_far = 0;
+        bounds
+            .chain([f64::INFINITY])
+            .zip(&self.counts)
+            .map(move |(bound, count)| {
+                so_far += count;
+                (bound, so_far)
+            })
+    }
+
+    fn shown(&self, value: u64) -> f64 {
+        match self.buckets.unit {
+            Unit::Seconds => value as f64 / 1e6,
+            Unit::Bytes => value as f64,
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Distribution {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+
+        // JSON has no infinite number: the last bucket is `count`.
+        let mut buckets: Vec<_> = self.buckets().collect();
+        buckets.pop();
+        let mut fields = serializer.serialize_struct("Distribution", 3)?;
+        fields.serialize_field("count", &self.count())?;
+        fields.serialize_field("sum", &self.sum())?;
+        fields.serialize_field("buckets", &buckets)?;
+        fields.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_count_in_the_first_bucket_that_has_room_for_them() {
+        for buckets in [CALLS, OPERATIONS, SIZES] {
+            assert!(buckets.bounds.is_sorted());
+        }
+        let histogram = Histogram::new(OPERATIONS);
+        for micros in [0, 50, 51, 1_000_000, 1_000_001] {
+            histogram.observe_time(Duration::from_micros(micros));
+        }
+        let distribution = histogram.distribution();
+        let counts: Vec<_> = distribution.buckets().collect();
+        assert_eq!(counts[..2], [(50e-6, 2), (100e-6, 3)]);
+        assert_eq!(counts[11..], [(1.0, 4), (f64::INFINITY, 5)]);
+        assert_eq!((distribution.count(), distribution.sum()), (5, 2.000_102));
+    }
+
+    #[test]
+    fn values_of_all_threads_add_up() {
+        let histogram = Histogram::new(SIZES);
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| (0..100).for_each(|_| histogram.observe(1 << 10)));
+            }
+        });
+        let distribution = histogram.distribution();
+        assert_eq!(
+            (distribution.count(), distribution.sum()),
+            (2000, 2_048_000.0)
+        );
+    }
+}
