@@ -322,6 +322,8 @@ pub(crate) struct EntrySource {
 /// A response to be stored, with its content.
 pub(crate) struct NewEntry<F> {
     pub(crate) response: Arc<StoredResponse>,
+    /// The length of its content, in bytes.
+    pub(crate) length: u64,
     pub(crate) fence: F,
     /// When its body has ended.
     pub(crate) now: Moment,

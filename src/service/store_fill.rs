@@ -292,6 +292,7 @@ impl<F> NewEntry<F> {
         add_tag(&state.config, &mut head, content.bytes());
         Self {
             response: Arc::new(head.with_content(content, trailers, cost)),
+            length: content.bytes().len() as u64,
             fence,
             now,
             cost,
@@ -309,14 +310,14 @@ impl<F> NewEntry<F> {
         state: LayerState<B>,
     ) -> impl Future<Output = Option<Refusal>> {
         async move {
-            let (source, bytes) = (self.source, self.response.body_bytes().len());
+            let (source, length) = (self.source, self.length);
             let put = put(&state, &source.key, self.fence, self.response, self.now);
             let refusal = put.await;
             let histograms = &state.shared.histograms;
             let outcome = refusal.map_or(FillOutcome::Stored, FillOutcome::from_refusal);
             histograms.observe_fill(outcome, self.cost);
             if refusal.is_none() {
-                histograms.observe_stored(bytes as u64);
+                histograms.observe_stored(length);
                 let origin = &state.shared.origin;
                 let lookup_key = NotedKey::new(&source.lookup_key, source.kind);
                 origin.failures.forget(lookup_key);

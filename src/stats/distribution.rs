@@ -77,7 +77,8 @@ impl Histogram {
     }
 
     pub(super) fn observe_time(&self, time: Duration) {
-        self.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let whole = time.as_secs().saturating_mul(1_000_000);
+        self.observe(whole.saturating_add(u64::from(time.subsec_micros())));
     }
 
     pub(super) fn observe(&self, value: u64) {
