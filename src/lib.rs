@@ -208,7 +208,9 @@
 //!   cache only if its head announces the content, which HTTP/2 does not require.
 //! * **Connection-wide response fields** are stored and replayed like others: `Alt-Svc`,
 //!   `Clear-Site-Data`, `Strict-Transport-Security`.
-//! * **No purge over HTTP.** Add a route that calls [`CacheHandle`] if you need it.
+//! * **No purge over HTTP** on the way of requests. The feature `admin` has a service of its own for
+//!   operators, `admin::Admin`, with a page, metrics and invalidation; or add a route that calls
+//!   [`CacheHandle`].
 
 #[cfg(feature = "admin")]
 pub mod admin;

@@ -19,6 +19,8 @@ pub(super) trait Cache: Send + Sync {
 
     fn sites(&self) -> Sites;
 
+    fn group_prefixes(&self) -> Vec<String>;
+
     fn explain<'a>(
         &'a self,
         request: &'a request::Parts,
@@ -36,6 +38,10 @@ impl<B: Backend> Cache for CacheHandle<B> {
 
     fn sites(&self) -> Sites {
         self.sites()
+    }
+
+    fn group_prefixes(&self) -> Vec<String> {
+        self.group_prefixes()
     }
 
     fn explain<'a>(

@@ -4,10 +4,12 @@ use http::{StatusCode, request};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, error, json, unavailable};
+use super::cache::Cache;
 use super::options::Admin;
 use crate::backend::BackendError;
 use crate::handle::{InvalidationError, Invalidator};
 use crate::key::Sites;
+use crate::key::normal_path::normal_path;
 
 /// The most selectors of one request.
 const MAX_SELECTORS: usize = 1000;
@@ -36,6 +38,8 @@ fn is_hard() -> bool {
 enum Kind {
     Uri,
     Group,
+    /// Groups that the layer makes of paths.
+    Prefix,
     All,
 }
 
@@ -76,7 +80,7 @@ impl From<BackendError> for Failure {
 impl Admin {
     /// Answers `POST /invalidate`.
     pub(super) async fn invalidate(&self, wanted: Invalidation) -> Answer {
-        let done = match check(&wanted, self.cache.sites()) {
+        let done = match check(&wanted, &*self.cache) {
             Ok(()) => perform(&self.invalidator, &wanted).await,
             Err(text) => Err(Failure::Invalid(text)),
         };
@@ -132,8 +136,9 @@ fn groups_of(request: &request::Parts, authority: &str) -> Result<Invalidation, 
 }
 
 /// Checks what the backend cannot: an invalidation that would do nothing, or too much.
-fn check(wanted: &Invalidation, sites: Sites) -> Result<(), String> {
+fn check(wanted: &Invalidation, cache: &dyn Cache) -> Result<(), String> {
     let count = wanted.selectors.len();
+    let is_group = matches!(wanted.kind, Kind::Group | Kind::Prefix);
     match wanted.kind {
         Kind::All if count > 0 => Err("\"all\" has no selectors".to_owned()),
         Kind::All => Ok(()),
@@ -141,8 +146,17 @@ fn check(wanted: &Invalidation, sites: Sites) -> Result<(), String> {
         _ if count > MAX_SELECTORS => Err(format!(
             "{count} selectors are too many: send at most {MAX_SELECTORS} at once"
         )),
-        Kind::Group if sites == Sites::ByAuthority && authority_of(wanted).is_empty() => {
+        _ if is_group && cache.sites() == Sites::ByAuthority && authority_of(wanted).is_empty() => {
             Err("every authority is a site here: name that of the groups as \"authority\"".into())
+        }
+        Kind::Prefix => {
+            let known = cache.group_prefixes();
+            let is_known = |prefix: &str| known.iter().any(|one| **one == *normal_path(prefix));
+            let unknown = wanted.selectors.iter().find(|prefix| !is_known(prefix));
+            match unknown {
+                Some(prefix) => Err(format!("{prefix:?} is no prefix of the cache: {known:?}")),
+                None => Ok(()),
+            }
         }
         _ => Ok(()),
     }
@@ -162,11 +176,15 @@ async fn perform(cache: &Invalidator, wanted: &Invalidation) -> Result<(), Failu
         }
     }
     for selector in &wanted.selectors {
+        let group = match wanted.kind {
+            Kind::Prefix => normal_path(selector),
+            _ => selector.into(),
+        };
         match (wanted.kind, wanted.purge) {
             (Kind::Uri, true) => cache.invalidate(selector).await?,
             (Kind::Uri, false) => cache.expire(selector).await?,
-            (_, true) => cache.invalidate_group(authority, selector).await?,
-            (_, false) => cache.expire_group(authority, selector).await?,
+            (_, true) => cache.invalidate_group(authority, &group).await?,
+            (_, false) => cache.expire_group(authority, &group).await?,
         }
     }
     Ok(())

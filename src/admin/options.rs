@@ -19,7 +19,7 @@ use super::cache::Cache;
 /// | `GET /stats` | to read | the [statistics](crate::stats::Stats) as JSON |
 /// | `GET /metrics` | to read | the metrics for Prometheus, as OpenMetrics if `Accept` names it |
 /// | `POST /explain` | to read | what the cache would do with a request, and why |
-/// | `POST /invalidate` | to write | invalidates by URI, by group, or everything |
+/// | `POST /invalidate` | to write | invalidates by URI, group, prefix, or everything |
 /// | `PURGE /path` | to write | invalidates the resource at a path |
 /// | `PURGE /` with `Surrogate-Key` | to write | invalidates groups |
 ///
@@ -63,10 +63,11 @@ use super::cache::Cache;
 /// {"type": "uri", "selectors": ["/products/7", "/products"], "purge": true}
 /// ```
 ///
-/// `type` is `uri`, `group` or `all`; `all` has no selectors. `purge` is `true` by default:
+/// `type` is `uri`, `group`, `prefix` or `all`. Prefixes are those of
+/// [`group_prefixes`](crate::CacheLayer::group_prefixes); `all` has no selectors. `purge` is `true` by default:
 /// responses are removed. With `false` they become stale. Where every authority is a site of its
-/// own ([`Sites::ByAuthority`](crate::key::Sites)), URIs have to be absolute, and groups need the
-/// member `authority`. Unknown members are refused.
+/// own ([`Sites::ByAuthority`](crate::key::Sites)), URIs have to be absolute, and groups and
+/// prefixes need the member `authority`. Unknown members are refused.
 ///
 /// The answer is 200 once the backend has acknowledged every invalidation. Otherwise it is 503 with
 /// `Retry-After`: repeat the whole request, which is harmless.

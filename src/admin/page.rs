@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("page.html");
 /// changed.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-O49qPc0+gLUD6oh+ZUZ0340fFxhXytZ4UbIOLNcUtuc='; ",
+    "script-src 'sha256-UXQX4HEHLmcmkC5f0ejsBsHeX8j+oQ+F+MzWlkBMGtA='; ",
     "style-src 'sha256-/BC1YitXrIOGRr4YpXJkMTnjsMmpdh4dNjO+1HOsPQQ='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",

@@ -278,6 +278,15 @@ impl<B: Backend> CacheHandle<B> {
         self.state.config.sites
     }
 
+    /// Returns the [`group_prefixes`](crate::CacheLayer::group_prefixes) of the layer: the names of
+    /// groups that are paths, in normal form.
+    #[must_use]
+    pub fn group_prefixes(&self) -> Vec<String> {
+        let groups = self.state.config.groups.as_deref();
+        let prefixes = groups.into_iter().flat_map(|groups| groups.prefixes.iter());
+        prefixes.map(|prefix| prefix.to_string()).collect()
+    }
+
     /// Returns the counters of the cache, its work in flight, and the usage and health of its
     /// backend.
     #[must_use]

@@ -93,6 +93,33 @@ async fn uris_groups_and_all_are_removed_by_post_and_by_purge() {
 }
 
 #[tokio::test]
+async fn prefixes_are_those_of_the_layer() {
+    let layer = CacheLayer::new(MemoryBackend::default()).group_prefixes(["/g/", "/c"]);
+    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    for path in PATHS {
+        send(&service, get(path)).await;
+    }
+    let wanted = json!({"type": "prefix", "selectors": ["/g/", "/a"]});
+    let answer = post(&admin, "/invalidate", &wanted).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text.contains("/a"), "{}", answer.text);
+    assert_eq!(
+        stored(&service).await,
+        PATHS,
+        "nothing of a request that is wrong"
+    );
+    let wanted = json!({"type": "prefix", "selectors": ["//g/"]});
+    assert_eq!(post(&admin, "/invalidate", &wanted).await.status, 200);
+    assert_eq!(stored(&service).await, ["/a", "/b?q=1", "/c"]);
+    let wanted = json!({"type": "prefix", "selectors": ["/c"], "purge": false});
+    assert_eq!(post(&admin, "/invalidate", &wanted).await.status, 200);
+    assert_eq!(
+        send(&service, get("/c")).await.cache_status(),
+        "fwd=stale; stored"
+    );
+}
+
+#[tokio::test]
 async fn without_purge_responses_become_stale_and_are_validated() {
     let layer = CacheLayer::new(MemoryBackend::default());
     let (origin, admin) = (origin(), admin(layer.handle()));
