@@ -1,12 +1,13 @@
 //! The log, on stderr.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -17,18 +18,46 @@ const MAX_WAITING: usize = 4096;
 /// The longest time that a program waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LogOptions {
+    /// Form of the log on stderr
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line, for programs that collect logs
+    Json,
+}
+
 /// Logs to stderr what `RUST_LOG` selects, or what `default_filter` selects if it is not set, until
 /// the returned value is dropped.
-pub fn log_to_stderr(default_filter: &str) -> LogGuard {
+pub fn log_to_stderr(options: LogOptions, default_filter: &str) -> LogGuard {
     let (writer, guard) = BackgroundWriter::start();
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(writer);
+    match options.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_ansi(false).init(),
+    }
     guard
+}
+
+/// Does something before and after a line is written.
+type Around = dyn Fn(&mut dyn FnMut()) + Send + Sync;
+
+static AROUND: OnceLock<Box<Around>> = OnceLock::new();
+
+/// Lets a function write all further lines: it may put something on the terminal aside meanwhile.
+/// The first one stays.
+pub fn write_around(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) {
+    let _ = AROUND.set(Box::new(around));
 }
 
 /// The lines that wait to be written, and those that were dropped.
@@ -71,7 +100,13 @@ impl BackgroundWriter {
 fn write_lines(lines: &Receiver<Vec<u8>>, counts: &Counts) {
     let mut stderr = io::stderr();
     while let Ok(line) = lines.recv() {
-        let _ = stderr.write_all(&line);
+        let mut write = || {
+            let _ = stderr.write_all(&line);
+        };
+        match AROUND.get() {
+            Some(around) => around(&mut write),
+            None => write(),
+        }
         counts.waiting.fetch_sub(1, Ordering::Release);
         match counts.dropped.swap(0, Ordering::Relaxed) {
             0 => {}

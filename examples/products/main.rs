@@ -46,14 +46,17 @@ mod source;
 mod stats;
 #[path = "../common/store.rs"]
 mod store;
+#[path = "../common/watch.rs"]
+mod watch;
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use clap::Parser;
@@ -68,6 +71,7 @@ use tower_response_cache::key::Authority;
 use database::Database;
 use options::{Options, WriteStrategy};
 use shutdown_signal::ShutdownSignal;
+use watch::Watch;
 
 /// The longest time that requests in flight can delay the end of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,7 +79,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let _log = log::log_to_stderr("info");
+    let _log = log::log_to_stderr(options.log, "info");
     match run(&options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,8 +107,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     // Before the address is printed: a caller may send a signal as soon as it has read it.
     let signal = ShutdownSignal::new()?;
-    let (backend, ttl, write) = (options.store.backend, options.ttl, options.write);
-    tracing::info!(?backend, ?ttl, ?write, database = path, "ready");
+    log_options(options);
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     let operators = match admin {
@@ -112,11 +115,29 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     banner::print(&things_to_try(&address.to_string()))?;
-    serve(listener, build_app(cache, database), signal).await?;
+    let watched = handle.clone();
+    let watch = Watch::start(options.watch, move || watched.stats());
+    serve(listener, build_app(cache, database, watch), signal).await?;
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
     drop(operators);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says in one line what is configured.
+fn log_options(options: &Options) {
+    let store = &options.store;
+    tracing::info!(
+        listen = options.listen,
+        admin = options.admin.admin,
+        backend = ?store.backend,
+        capacity = store.capacity,
+        max_body = store.max_body,
+        ttl = ?options.ttl,
+        write = ?options.write,
+        database = options.database,
+        "ready"
+    );
 }
 
 /// Serves operators until the task is dropped.
@@ -152,14 +173,18 @@ fn owner(database: &str) -> store::Owner {
     }
 }
 
-fn build_app(cache: CacheLayer<impl Backend>, database: Database) -> Router {
+fn build_app(
+    cache: CacheLayer<impl Backend>,
+    database: Database,
+    watch: Option<Arc<Watch>>,
+) -> Router {
     let stats = stats::routes(cache.handle(), database.clone());
     api::routes(database)
         .layer(cache)
         .layer(middleware::from_fn(source::add_source))
         .merge(stats)
         .merge(index::routes())
-        .layer(middleware::from_fn(log_response))
+        .layer(middleware::from_fn_with_state(watch, log_response))
 }
 
 fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
@@ -173,12 +198,20 @@ fn cache_layer<B: Backend>(options: &Options, backend: B) -> CacheLayer<B> {
         .also_invalidate(|_| [api::PRODUCTS])
 }
 
-async fn log_response(request: Request, next: Next) -> Response {
+async fn log_response(
+    State(watch): State<Option<Arc<Watch>>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
+    if let Some(watch) = watch {
+        watch.record(started);
+    }
     let status = response.status().as_u16();
-    tracing::debug!(%method, %uri, status, elapsed = ?started.elapsed(), "response sent");
+    let cache = response.headers().get("cache-status");
+    tracing::debug!(%method, %uri, status, ?cache, elapsed = ?started.elapsed(), "response sent");
     response
 }
 

@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 use tower_response_cache::Ttl;
 
 use crate::admin::AdminOptions;
+use crate::log::LogOptions;
 use crate::quantity;
 use crate::store::StoreOptions;
 
@@ -50,6 +51,13 @@ pub struct Options {
 
     #[command(flatten)]
     pub admin: AdminOptions,
+
+    #[command(flatten)]
+    pub log: LogOptions,
+
+    /// Show requests, hit ratio, p99 and bytes on a line of the terminal, once a second
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,12 +1,23 @@
-//! The access log: one line per request when its response's head is sent.
+//! The access log: one line per request when its response has been sent, or broke off.
 
+use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::{Method, Request, Response, Uri, Version};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::Service;
+use tracing::Span;
 
 /// A request that is to be logged with its response.
 pub struct AccessLogEntry {
+    id: String,
     client: SocketAddr,
     method: Method,
     uri: Uri,
@@ -16,34 +27,200 @@ pub struct AccessLogEntry {
 
 impl AccessLogEntry {
     /// Records a request; `None` if the access log is off.
-    pub fn from_request<B>(request: &Request<B>, client: SocketAddr) -> Option<Self> {
-        tracing::enabled!(target: "access", tracing::Level::INFO).then(|| Self {
-            client,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            received: Instant::now(),
+    pub fn from_request<B>(request: &Request<B>, client: SocketAddr) -> Option<Box<Self>> {
+        let is_on = tracing::enabled!(target: "access", tracing::Level::INFO);
+        is_on.then(|| {
+            Box::new(Self {
+                id: next_id(),
+                client,
+                method: request.method().clone(),
+                uri: request.uri().clone(),
+                version: request.version(),
+                received: Instant::now(),
+            })
         })
     }
 
+    /// The span of the request: other lines about it have its number.
+    pub fn span(&self) -> Span {
+        tracing::info_span!(target: "access", "request", id = self.id)
+    }
+}
+
+/// A number that no other request has, of this process or the last one.
+fn next_id() -> String {
+    static STARTED: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let started = STARTED.get_or_init(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    });
+    format!("{started:x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// What a line says once the head of the response is there.
+struct AccessLine {
+    entry: Box<AccessLogEntry>,
+    status: StatusCode,
+    length: Option<String>,
+    cache: Option<String>,
+    upstream: Option<Duration>,
+    head: Duration,
+    bytes: u64,
+    is_whole: bool,
+}
+
+impl AccessLine {
+    fn new<B: Body>(entry: Box<AccessLogEntry>, response: &Response<B>) -> Self {
+        let upstream = response.extensions().get();
+        let has_content = entry.method != Method::HEAD && !response.body().is_end_stream();
+        Self {
+            status: response.status(),
+            length: field(response.headers(), "content-length"),
+            cache: field(response.headers(), "cache-status"),
+            upstream: upstream.map(|UpstreamTime(time)| *time),
+            head: entry.received.elapsed(),
+            bytes: 0,
+            is_whole: !has_content,
+            entry,
+        }
+    }
+}
+
+/// The last line of a field: that of the cache nearest to the client.
+fn field(headers: &HeaderMap, name: &str) -> Option<String> {
+    let line = headers.get_all(name).iter().next_back()?;
+    line.to_str().ok().map(str::to_owned)
+}
+
+impl Drop for AccessLine {
     /// Writes the line.
-    pub fn log<B>(&self, response: &Response<B>) {
-        let field = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|line| line.to_str().ok())
-        };
+    fn drop(&mut self) {
+        let entry = &self.entry;
         tracing::info!(
             target: "access",
-            client = %self.client,
-            method = %self.method,
-            uri = %self.uri,
-            version = ?self.version,
-            status = response.status().as_u16(),
-            length = field("content-length"),
-            cache = field("cache-status"),
-            elapsed = ?self.received.elapsed(),
+            id = entry.id,
+            client = %entry.client,
+            method = %entry.method,
+            uri = %entry.uri,
+            version = ?entry.version,
+            status = self.status.as_u16(),
+            length = self.length,
+            bytes = self.bytes,
+            is_whole = self.is_whole,
+            cache = self.cache,
+            upstream_ms = self.upstream.map(millis),
+            head_ms = millis(self.head),
+            elapsed_ms = millis(entry.received.elapsed()),
         );
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+/// Attaches the line of a request to its response, to be written at its end.
+pub fn attach<B: Body>(
+    entry: Option<Box<AccessLogEntry>>,
+    response: Response<B>,
+) -> Response<LoggedBody<B>> {
+    let line = entry.map(|entry| Box::new(AccessLine::new(entry, &response)));
+    response.map(|body| LoggedBody { body, line })
+}
+
+pin_project! {
+    /// A response's body, whose bytes are counted for its line.
+    pub struct LoggedBody<B> {
+        #[pin]
+        body: B,
+        line: Option<Box<AccessLine>>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for LoggedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut this = self.project();
+        let polled = ready!(this.body.as_mut().poll_frame(cx));
+        if let Some(line) = this.line {
+            line.is_whole = match &polled {
+                Some(Ok(frame)) => {
+                    line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    this.body.is_end_stream()
+                }
+                Some(Err(_)) => false,
+                None => true,
+            };
+        }
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The time from a request to an upstream until the head of its response: an extension.
+#[derive(Clone, Copy)]
+struct UpstreamTime(Duration);
+
+/// Notes on each response how long the service inside took.
+#[derive(Clone)]
+pub struct TimeUpstream<S>(pub S);
+
+impl<S, R, B> Service<R> for TimeUpstream<S>
+where
+    S: Service<R, Response = Response<B>>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Timed<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        Timed {
+            begun: Instant::now(),
+            response: self.0.call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`TimeUpstream`].
+    pub struct Timed<F> {
+        begun: Instant,
+        #[pin]
+        response: F,
+    }
+}
+
+impl<F, B, E> Future for Timed<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let response = ready!(this.response.poll(cx));
+        let time = UpstreamTime(this.begun.elapsed());
+        Poll::Ready(response.map(|mut response| {
+            response.extensions_mut().insert(time);
+            response
+        }))
     }
 }

@@ -37,6 +37,8 @@ mod shutdown_signal;
 #[path = "../common/store.rs"]
 mod store;
 mod tls;
+#[path = "../common/watch.rs"]
+mod watch;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -56,14 +58,16 @@ use tower_response_cache::key::{Authority, Sites};
 use tower_response_cache::proxy::{
     CanonicalRequest, ErrorResponder, ErrorResponderLayer, ForwardedScheme, ReverseProxy,
 };
-use tower_response_cache::{Cache, CacheLayer};
+use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 
+use access_log::TimeUpstream;
 use client_limits::ClientLimits;
 use operators::Operators;
 use options::Options;
 use reload::{Caches, Running, Stack, start_health_checks};
 use server::{Generations, SHUTDOWN_TIMEOUT, Server};
 use shutdown_signal::ShutdownSignal;
+use watch::Watch;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -78,7 +82,7 @@ async fn main() -> ExitCode {
         }
     };
     let access = if options.access_log { "info" } else { "off" };
-    let _log = log::log_to_stderr(&format!("info,access={access}"));
+    let _log = log::log_to_stderr(options.log, &format!("info,access={access}"));
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -125,7 +129,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let reload = running.reload(hang_up, move |options: &Options| {
         stack(options, store.clone())
     });
-    tracing::info!(upstream = ?options.upstream, backend = ?options.store.backend, "ready");
+    log_options(&options);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on {scheme}://{address}")?;
@@ -141,10 +145,19 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     banner::print(&[format!(
         "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
     )])?;
+    let watched = caches.clone();
+    let stats = move || {
+        watched
+            .all()
+            .last()
+            .map(CacheHandle::stats)
+            .unwrap_or_default()
+    };
     let server = Server {
         generations,
         tls,
         limits,
+        watch: Watch::start(options.watch, stats),
     };
     tokio::select! {
         () = server.run(listener, signal) => {}
@@ -156,6 +169,24 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     others.iter().for_each(JoinHandle::abort);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says in one line what is configured.
+fn log_options(options: &Options) {
+    let store = &options.store;
+    tracing::info!(
+        listen = options.listen,
+        admin = options.admin.admin,
+        upstream = ?options.upstream,
+        host = ?options.host,
+        backend = ?store.backend,
+        capacity = store.capacity,
+        max_body = store.max_body,
+        ttl = ?options.cache.ttl,
+        concurrency = options.concurrency,
+        max_connections = options.max_connections,
+        "ready"
+    );
 }
 
 /// Checks the options, and the files that they name.
@@ -175,7 +206,7 @@ async fn check(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// What serves requests. Cache keys are made from the requests that upstreams get.
-type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<ReverseProxy, B>>>;
+type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<TimeUpstream<ReverseProxy>, B>>>;
 
 /// The service, as the options say, before a store.
 fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B>, B>, String> {
@@ -186,7 +217,7 @@ fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B
         .layer(ErrorResponderLayer::new())
         .layer(proxy.request_layer())
         .layer(layer)
-        .service(proxy.clone());
+        .service(TimeUpstream(proxy.clone()));
     Ok(Stack {
         service,
         cache,
@@ -217,6 +248,7 @@ fn redirect(
         generations: Generations::new(options.settings(), redirect),
         tls: None,
         limits,
+        watch: None,
     };
     Ok(tokio::spawn(server.run(listener, signal)))
 }

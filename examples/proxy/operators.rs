@@ -40,6 +40,7 @@ impl Operators {
             generations: self.services.clone(),
             tls: None,
             limits: options.client_limits(),
+            watch: None,
         };
         tokio::spawn(server.run(listener, signal))
     }

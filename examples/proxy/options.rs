@@ -15,6 +15,7 @@ use crate::client_limits::ClientLimits;
 use crate::config_file;
 use crate::connection::ConnectionTimeouts;
 use crate::file_limit;
+use crate::log::LogOptions;
 use crate::quantity;
 use crate::server::ConnectionSettings;
 use crate::store::{Owner, StoreOptions};
@@ -240,13 +241,21 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
-    /// Log every request to stderr (nginx: access_log); lines are dropped, and counted, if they are
-    /// not read fast enough [default: off]
-    #[arg(long)]
+    /// Log every request to stderr (nginx: access_log) when its response has been sent: a number that
+    /// other lines about it have, bytes, times, and what the cache did. Lines are dropped, and
+    /// counted, if they are not read fast enough [default: off]
+    #[arg(long, verbatim_doc_comment)]
     pub access_log: bool,
 
     #[command(flatten)]
     pub admin: AdminOptions,
+
+    #[command(flatten)]
+    pub log: LogOptions,
+
+    /// Show requests, hit ratio, p99 and bytes on a line of the terminal, once a second
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -396,6 +405,8 @@ impl Options {
         keep!(max_connections_per_client, "max-connections-per-client");
         keep!(access_log, "access-log");
         keep!(admin, "admin and admin-token-file");
+        keep!(log, "log-format");
+        keep!(watch, "watch");
         keep!(cache.credential_fields, "credential-fields");
         keep!(cache.ignore_cookies, "ignore-cookies");
         keep!(cache.ignore_query, "ignore-query");

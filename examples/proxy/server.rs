@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -23,13 +23,15 @@ use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::Peer;
+use tracing::{Instrument, Span};
 
-use crate::access_log::AccessLogEntry;
+use crate::access_log::{self, AccessLogEntry};
 use crate::client_limits::{ClientLimits, ClientPermit};
 use crate::client_stream::ClientStream;
 use crate::connection::{self, Activity, ConnectionTimeouts};
 use crate::shutdown_signal::ShutdownSignal;
 use crate::tls::ClientTls;
+use crate::watch::Watch;
 
 /// The longest time that requests in flight can delay the end of the process.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +45,8 @@ pub struct Server<S> {
     pub generations: Generations<S>,
     pub tls: Option<ClientTls>,
     pub limits: ClientLimits,
+    /// Where the times of requests are recorded, if anywhere.
+    pub watch: Option<Arc<Watch>>,
 }
 
 /// The options of connections. The fields are documented with the flags of their names.
@@ -195,18 +199,22 @@ where
         let peer = Peer::new(client.ip()).secure(self.tls.is_some());
         let service = Mutex::new(service);
         let requests = activity.clone();
+        let watch = self.watch.clone();
         let respond = service_fn(move |mut request: Request<Incoming>| {
             let open = requests.begin(!request.body().is_end_stream());
             let entry = AccessLogEntry::from_request(&request, client);
+            let span = entry.as_ref().map_or(Span::none(), |entry| entry.span());
+            let watched = watch.clone().map(|watch| (watch, Instant::now()));
             request.extensions_mut().insert(peer);
-            let response = call(&service, request);
-            async move {
+            let response = span.in_scope(|| call(&service, request));
+            let respond = async move {
                 let response = response.await;
-                if let (Some(entry), Ok(response)) = (entry, &response) {
-                    entry.log(response);
+                if let Some((watch, begun)) = watched {
+                    watch.record(begun);
                 }
-                response.map(|response| open.attach(response))
-            }
+                response.map(|response| open.attach(access_log::attach(entry, response)))
+            };
+            respond.instrument(span)
         });
         let tls = self.tls.clone();
         tasks.spawn(async move {

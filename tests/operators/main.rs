@@ -8,3 +8,4 @@ mod example;
 mod http_client;
 mod page;
 mod programs;
+mod terminal;

@@ -263,8 +263,12 @@ async fn requests_are_logged_where_that_is_wanted() {
         "version=HTTP/1.1",
         "status=200",
         "length=\"5\"",
+        "bytes=5",
+        "is_whole=true",
         "fwd=uri-miss; stored",
-        "elapsed=",
+        "upstream_ms=",
+        "head_ms=",
+        "elapsed_ms=",
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
