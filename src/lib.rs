@@ -238,6 +238,7 @@ mod policy;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod random;
+mod rules;
 mod semantics;
 mod service;
 mod state;
@@ -251,6 +252,7 @@ pub use error::{BodyError, BoxError};
 pub use handle::{CacheHandle, InvalidationError, Invalidator};
 pub use layer::{CacheLayer, InvalidOption};
 pub use policy::CachePolicy;
+pub use rules::Rules;
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;

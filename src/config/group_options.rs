@@ -19,6 +19,8 @@ pub(crate) struct GroupOptions {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) keeps_fields: bool,
     pub(crate) prefixes: Vec<Box<str>>,
+    /// Those of all responses.
+    pub(crate) names: Vec<String>,
 }
 
 impl GroupOptions {
@@ -54,6 +56,7 @@ impl GroupOptions {
             let request = request.ok_or(Refusal::Groups)?;
             names.extend(by(request, head).map_err(|Panicked| Refusal::HookPanicked)?);
         }
+        names.extend(self.names.iter().cloned());
         let prefixes = self.prefixes.iter().filter(|prefix| is_below(path, prefix));
         names.extend(prefixes.map(|prefix| prefix.to_string()));
         Ok(names)

@@ -240,7 +240,10 @@ impl<B: Backend> CacheHandle<B> {
     /// # }
     /// ```
     pub async fn explain(&self, request: &request::Parts) -> Explanation {
-        explain(&self.state, request).await
+        match self.state.of_route(&request.uri) {
+            None => explain(&self.state, request).await,
+            Some(of_route) => explain(&of_route, request).await,
+        }
     }
 
     /// Shuts down the background work: refreshes, calls that several requests share, bodies that

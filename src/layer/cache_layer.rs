@@ -216,7 +216,9 @@ impl<B: Backend> CacheLayer<B> {
     }
 
     pub(super) fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
-        set(Arc::make_mut(&mut self.state.config));
+        let config = Arc::make_mut(&mut self.state.config);
+        set(config);
+        config.update_routes();
         self
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use http::header::{HeaderName, InvalidHeaderName};
+use matchit::InsertError;
 
 use crate::semantics::cache_status::InvalidCacheName;
 
@@ -31,6 +32,7 @@ enum Kind {
     CacheName(Box<str>, InvalidCacheName),
     CookieName(Box<str>),
     Path(&'static str, Box<str>),
+    Route(Box<str>, InsertError),
     FieldName {
         option: &'static str,
         name: Box<str>,
@@ -53,6 +55,10 @@ impl InvalidOption {
 
     pub(super) fn cookie_name(name: &str) -> Self {
         Kind::CookieName(name.into()).into()
+    }
+
+    pub(super) fn route(pattern: &str, error: InsertError) -> Self {
+        Kind::Route(pattern.into(), error).into()
     }
 
     pub(super) fn path(option: &'static str, path: &str) -> Self {
@@ -106,6 +112,13 @@ impl fmt::Display for InvalidOption {
                     "{option} must be given paths that begin with `/`, not {path:?}"
                 )
             }
+            Kind::Route(pattern, error) => {
+                write!(
+                    f,
+                    "route must be given a path pattern such as \"/api/{{*rest}}\", not {pattern:?}: \
+                     {error}"
+                )
+            }
             Kind::FieldName { option, name, .. } => {
                 write!(f, "{option} must be given field names, not {name:?}")
             }
@@ -118,6 +131,7 @@ impl Error for InvalidOption {
         match &self.kind {
             Kind::Jitter(_) | Kind::EarlyRefresh(_) | Kind::CookieName(_) | Kind::Path(..) => None,
             Kind::CacheName(_, error) => Some(error),
+            Kind::Route(_, error) => Some(error),
             Kind::FieldName { error, .. } => Some(error),
         }
     }
@@ -135,6 +149,20 @@ pub(super) fn field_names<'n>(
     names.into_iter().map(parse).collect()
 }
 
+/// Checks the names of cookies that are given to an option.
+pub(super) fn check_cookie_names<'n>(
+    mut names: impl Iterator<Item = &'n str>,
+) -> Result<(), InvalidOption> {
+    let is_invalid = |name: &&str| {
+        let has_separator = name.contains(|c: char| c.is_whitespace() || "=;".contains(c));
+        name.is_empty() || has_separator
+    };
+    match names.find(is_invalid) {
+        Some(invalid) => Err(InvalidOption::cookie_name(invalid)),
+        None => Ok(()),
+    }
+}
+
 /// Unwraps an option that was set in code, where an invalid value is a programming error.
 #[track_caller]
 pub(super) fn or_panic<T>(checked: Result<T, InvalidOption>) -> T {
@@ -146,8 +174,8 @@ pub(super) fn or_panic<T>(checked: Result<T, InvalidOption>) -> T {
 
 #[cfg(test)]
 mod tests {
-    use crate::CacheLayer;
     use crate::backend::MemoryBackend;
+    use crate::{CacheLayer, Rules};
 
     #[test]
     fn an_option_from_configuration_that_is_out_of_range_is_an_error_that_names_it() {
@@ -188,6 +216,23 @@ mod tests {
             (
                 layer().try_group_prefixes(["/img/", "js/"]).err(),
                 "group_prefixes must be given paths that begin with `/`, not \"js/\"",
+            ),
+            (
+                layer().try_route("api/*", Rules::new()).err(),
+                "route must be given paths that begin with `/`, not \"api/*\"",
+            ),
+            (
+                layer().try_route("/{a}{b}", Rules::new()).err(),
+                "route must be given a path pattern such as \"/api/{*rest}\", not \"/{a}{b}\": \
+                 Only one parameter is allowed per path segment",
+            ),
+            (
+                layer()
+                    .route("/a/{b}", Rules::new())
+                    .try_route("/a/{c}", Rules::new())
+                    .err(),
+                "route must be given a path pattern such as \"/api/{*rest}\", not \"/a/{c}\": \
+                 Insertion failed due to conflict with previously registered route: /a/{b}",
             ),
             (
                 layer().try_group_prefixes(["/img?a"]).err(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Extensions, Uri, request};
 
 use super::CacheLayer;
-use super::invalid_option::{InvalidOption, field_names, or_panic};
+use super::invalid_option::{InvalidOption, check_cookie_names, field_names, or_panic};
 use crate::backend::Backend;
 use crate::config::hook::{GuardedKey, HookGuard, subject};
 use crate::key::canonical::cookies::IgnoredCookies;
@@ -207,15 +207,9 @@ impl<B: Backend> CacheLayer<B> {
         names: impl IntoIterator<Item = &'n str>,
     ) -> Result<Self, InvalidOption> {
         let names: Vec<&str> = names.into_iter().collect();
-        let is_invalid = |name: &&&str| {
-            let has_separator = name.contains(|c: char| c.is_whitespace() || "=;".contains(c));
-            name.is_empty() || has_separator
-        };
-        if let Some(invalid) = names.iter().find(is_invalid) {
-            return Err(InvalidOption::cookie_name(invalid));
-        }
+        check_cookie_names(names.iter().copied())?;
         let cookies = (!names.is_empty()).then(|| IgnoredCookies::new(names));
-        Ok(self.with(|config| config.ignore_request_cookies = cookies))
+        Ok(self.with(|config| config.set_ignored_cookies(cookies)))
     }
 
     /// Sets a function that rewrites copies of the target in the extensions of a request, as the

@@ -15,6 +15,8 @@ mod groups;
 
 mod keys_and_bypass;
 
+mod routes;
+
 mod writes;
 
 mod coalescing;

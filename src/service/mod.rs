@@ -40,6 +40,7 @@ mod write;
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -50,6 +51,7 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
+use crate::config::Config;
 use crate::key::canonical::cookies::CookieLines;
 use crate::semantics::reason::{Bypass, RequestResult};
 use crate::state::LayerState;
@@ -197,7 +199,9 @@ where
         let (mut parts, body) = request.into_parts();
         if let Some(layers) = find_layers(&self.state, &parts) {
             let written = resource_of_write(&self.state, &parts);
-            layers.add(&self.state.config, &parts, written);
+            let config = &self.state.config;
+            let config = config.route_of(&parts.uri).unwrap_or(config);
+            layers.add(config, &parts, written);
             let inner = HttpService(self.inner.clone());
             // The outer layer counts it.
             return ResponseFuture::pending(pass_on(inner, Request::from_parts(parts, body)));
@@ -220,6 +224,8 @@ where
     reason = "boxing a response would cost every hit an allocation"
 )]
 enum Step<B: Backend, Res> {
+    /// The request has a route with options of its own, and begins anew with them.
+    Routed(Arc<Config>),
     /// The request is answered, and counted.
     Respond(Response<ResponseBody<Res>>),
     /// The request is answered with a stored response, which is refreshed, and counted.
@@ -271,7 +277,13 @@ impl<S, B: Backend> Cache<S, B> {
         Res: Body<Data = Bytes>,
     {
         let (config, seed) = (&self.state.config, &self.state.shared.store.seed);
-        let cookies = config.take_ignored_cookies(&mut parts.headers);
+        let cookies = match &config.before_routing {
+            None => None,
+            Some(_) => match config.route_of(&parts.uri) {
+                Some(of_route) => return Step::Routed(of_route.clone()),
+                None => config.take_ignored_cookies(&mut parts.headers),
+            },
+        };
         let route = classify(config, seed, parts);
         let outcome = match &route {
             Route::Read(read_request) => lookup_now(&self.state, read_request, parts),
@@ -352,6 +364,11 @@ impl<S, B: Backend> Cache<S, B> {
         let request = (parts, body);
         match step {
             Step::Respond(response) => ResponseFuture::ready(response),
+            Step::Routed(config) => {
+                let shared = self.state.shared.clone();
+                let of_route = Self::new(self.inner.clone(), LayerState { config, shared });
+                of_route.answer(request.0, request.1)
+            }
             Step::Refresh(response, refresh, key) => {
                 let inner = HttpService(self.inner.clone());
                 refresh.spawn(inner, Request::from_parts(request.0, request.1), key);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{HeaderMap, request};
+use http::{HeaderMap, Uri, request};
 
 use crate::backend::{Backend, Group, Lookup, PanicsAsErrors, StoredResponse};
 use crate::config::Config;
@@ -146,6 +146,13 @@ impl<B: Backend> LayerState<B> {
                 background: Background::default(),
             }),
         }
+    }
+
+    /// The state with the options of the route that a target has; `None` if it has none.
+    pub(crate) fn of_route(&self, uri: &Uri) -> Option<Self> {
+        let config = self.config.route_of(uri)?.clone();
+        let shared = self.shared.clone();
+        Some(Self { config, shared })
     }
 
     /// The time by the layer's clock.

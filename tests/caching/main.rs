@@ -15,6 +15,7 @@ mod poisoning;
 mod policy;
 mod posts;
 mod ranges;
+mod routes;
 mod sharing;
 mod stale;
 #[path = "../support/mod.rs"]

@@ -267,7 +267,7 @@ pub(crate) fn resource_of(
     request: &request::Parts,
 ) -> Option<Resource> {
     let mut trimmed = None;
-    if config.ignore_request_cookies.is_some() {
+    if config.ignored_cookies().is_some() {
         let request = trimmed.insert(request.clone());
         config.take_ignored_cookies(&mut request.headers);
     }

@@ -183,6 +183,9 @@ fn represented_get<B: Backend>(
     let named = get_for(pending, head).filter(|_| is_allowed);
     let (get, path) = named.ok_or(Refusal::NotRepresentation)?;
     let target = &pending.request.uri;
+    if state.config.has_others_for(&get.uri, target.path()) {
+        return Err(Refusal::NotRepresentation);
+    }
     if !is_any && (get.uri.path(), get.uri.query()) != (target.path(), target.query()) {
         return Err(Refusal::NotRepresentation);
     }
