@@ -391,10 +391,13 @@ impl Stats {
 /// The features of this build, with commas between them.
 fn features() -> String {
     let features = [
+        ("admin", cfg!(feature = "admin")),
+        ("metrics", cfg!(feature = "metrics")),
         ("proxy", cfg!(feature = "proxy")),
         ("proxy-tls", cfg!(feature = "proxy-tls")),
         ("redis", cfg!(feature = "redis")),
         ("redis-tls", cfg!(feature = "redis-tls")),
+        ("serde", cfg!(feature = "serde")),
     ];
     let enabled = features.iter().filter(|(_, is_enabled)| *is_enabled);
     let names: Vec<_> = enabled.map(|(name, _)| *name).collect();

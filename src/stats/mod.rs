@@ -6,9 +6,91 @@
 //!
 //! Each event has one counter, and each reason one more. These files may not name `service` or
 //! anything above it. Start with [`Stats`].
+//!
+//! # Ways out
+//!
+//! [`Stats::families`] has all metrics by name, label and value, and the others are made of it:
+//!
+//! * [`Stats::to_openmetrics`] and [`Stats::to_prometheus`]: text for a scrape.
+//! * `Stats::publish` (feature `metrics`): the recorder of the `metrics` facade.
+//! * `Serialize` (feature `serde`): JSON and other formats.
+//! * OpenTelemetry: as below.
+//!
+//! The result of a request is counted by the server's own threads, in counters that no other thread
+//! writes to. Reading them all takes some microseconds, and no hit is any slower for it. There is
+//! no histogram of hits: how long they take is measured where it can be seen whole, by a layer
+//! around the cache, such as `tower_http::trace::TraceLayer`.
+//!
+//! # OpenTelemetry
+//!
+//! Instruments that are observed read the statistics whenever a reader collects. OpenTelemetry has
+//! no observable histogram: the count and the sum of one are counters here.
+//!
+//! ```
+//! use opentelemetry::KeyValue;
+//! use opentelemetry::metrics::Meter;
+//! use tower_response_cache::backend::Backend;
+//! use tower_response_cache::stats::{MetricKind, MetricValue, Sample};
+//! use tower_response_cache::{CacheHandle, CacheLayer, backend::MemoryBackend};
+//!
+//! fn attributes(sample: &Sample) -> Vec<KeyValue> {
+//!     let labels = sample.labels.iter();
+//!     labels.map(|(name, value)| KeyValue::new(*name, value.to_string())).collect()
+//! }
+//!
+//! fn register<B: Backend>(meter: &Meter, cache: &CacheHandle<B>) {
+//!     for (index, family) in cache.stats().families().into_iter().enumerate() {
+//!         let cache = cache.clone();
+//!         let samples = move || cache.stats().families().swap_remove(index).samples;
+//!         let name = family.dotted_name();
+//!         match family.kind {
+//!             MetricKind::Counter => {
+//!                 let counter = meter.u64_observable_counter(name).with_description(family.help);
+//!                 counter
+//!                     .with_callback(move |observer| {
+//!                         for sample in samples() {
+//!                             if let MetricValue::Count(count) = sample.value {
+//!                                 observer.observe(count, &attributes(&sample));
+//!                             }
+//!                         }
+//!                     })
+//!                     .build();
+//!             }
+//!             MetricKind::Gauge => {
+//!                 let gauge = meter.f64_observable_gauge(name).with_description(family.help);
+//!                 gauge
+//!                     .with_callback(move |observer| {
+//!                         for sample in samples() {
+//!                             if let MetricValue::Gauge(value) = sample.value {
+//!                                 observer.observe(value, &attributes(&sample));
+//!                             }
+//!                         }
+//!                     })
+//!                     .build();
+//!             }
+//!             _ => {
+//!                 let sum = meter.f64_observable_counter(name + ".sum");
+//!                 sum.with_callback(move |observer| {
+//!                     for sample in samples() {
+//!                         if let MetricValue::Distribution(values) = &sample.value {
+//!                             observer.observe(values.sum(), &attributes(&sample));
+//!                         }
+//!                     }
+//!                 })
+//!                 .build();
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! let cache = CacheLayer::new(MemoryBackend::default()).handle();
+//! register(&opentelemetry::global::meter("tower-response-cache"), &cache);
+//! ```
 
 mod counters;
 mod distribution;
+#[cfg(feature = "metrics")]
+mod facade;
 mod families;
 mod histograms;
 mod invalidation_counts;

@@ -5,6 +5,8 @@ mod support;
 
 mod bytes;
 mod durations;
+#[cfg(feature = "metrics")]
+mod facade;
 #[cfg(feature = "serde")]
 mod json;
 mod requests;
