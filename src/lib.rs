@@ -244,6 +244,8 @@ mod service;
 mod state;
 pub mod stats;
 mod sync;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod timeout;
 mod write_info;
 
