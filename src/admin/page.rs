@@ -13,8 +13,8 @@ const PAGE: &str = include_str!("page.html");
 /// changed.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-UXQX4HEHLmcmkC5f0ejsBsHeX8j+oQ+F+MzWlkBMGtA='; ",
-    "style-src 'sha256-/BC1YitXrIOGRr4YpXJkMTnjsMmpdh4dNjO+1HOsPQQ='; ",
+    "script-src 'sha256-AzRIIi1HCMAEgNvJnlaDFzu2nIrDzM6Zn5pt18OZiKU='; ",
+    "style-src 'sha256-P+d4O3RDRO6A/hAgDaRx0mWIFJyoZVNhJgTM31HXeDw='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",
 );

@@ -218,7 +218,8 @@ impl<B: Backend> CacheHandle<B> {
     ///
     /// The decisions are those that requests get, on what is stored at this moment. Nothing else
     /// happens: the inner service is not called, nothing is stored, counted or refreshed. The
-    /// lookup counts as a use of the stored response where a backend evicts by use. Hooks that make
+    /// lookup is an operation of the backend, and a use of the stored response where a backend
+    /// evicts by use. Hooks that make
     /// the key, and [`skip`](crate::CacheLayer::skip), are called.
     ///
     /// The request has to be as the layer would get it: with the host in its target or its `Host`.

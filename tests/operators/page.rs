@@ -205,6 +205,34 @@ async fn the_page_shows_a_loaded_program_explains_and_invalidates() {
 }
 
 #[tokio::test]
+async fn a_backend_that_is_away_is_shown_in_red() {
+    // Nothing listens there.
+    let redis = ["--backend", "redis", "--redis-url", "redis://127.0.0.1:1/"];
+    let arguments = [&redis[..], &["--admin", "127.0.0.1:0"]].concat();
+    let server = Example::start("products", &arguments).await;
+    let mut browser = Chromium::start().await;
+    browser.look(1280, 900, false).await;
+    browser.open(server.admin()).await;
+    let path = make_product(&server, "Lamp").await;
+    for _ in 0..50 {
+        assert_eq!(get(server.base(), &path).await.status, 200);
+    }
+    browser
+        .until("document.getElementById('state').className === 'bad'")
+        .await;
+    browser
+        .until("document.getElementById('state').textContent.includes('circuit breaker')")
+        .await;
+    browser
+        .until("document.querySelectorAll('#backend dd.bad').length >= 2")
+        .await;
+    let explained = explain(&mut browser, &path).await;
+    assert!(explained.contains("Miss: backend-failed"), "{explained}");
+    take_picture(&mut browser, "backend-away").await;
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[tokio::test]
 async fn the_page_asks_for_the_token_where_reading_needs_it() {
     let token = TokenFile::new(TOKEN);
     let arguments = ["--admin", "0.0.0.0:0", "--admin-token-file", token.path()];
