@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tower_response_cache::BoxError;
 use tower_response_cache::proxy::{ProxyError, ReverseProxy};
@@ -64,6 +67,36 @@ where
         trailers,
         content,
     })
+}
+
+/// A connection of a client of HTTP/2 to the program.
+pub struct Http2(http2::SendRequest<Empty<Bytes>>);
+
+impl Http2 {
+    pub async fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        let stream = TokioIo::new(stream.expect("it listens"));
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
+    /// Gets a path, with these lines of the head.
+    pub async fn get(&mut self, path: &str, lines: &[(&str, &str)]) -> Answer {
+        let uri = format!("http://test.example{path}");
+        let response = self.0.send_request(to(Method::GET, &uri, lines)).await;
+        let (head, body) = response.expect("an answer").into_parts();
+        assert_eq!(head.version, Version::HTTP_2);
+        let whole = body.collect().await.expect("a whole body");
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            trailers: whole.trailers().cloned(),
+            content: Ok(String::from_utf8_lossy(&whole.to_bytes()).into_owned()),
+        }
+    }
 }
 
 /// Content of an unknown length.

@@ -1,6 +1,7 @@
 //! One request, one meaning: the key, the invalidation and the forwarded request agree, however a
 //! request is spelled.
 
+use crate::call::Http2;
 use crate::example::Example;
 use crate::origin::{Heard, Origin, Step, ok};
 use crate::raw::exchange;
@@ -143,6 +144,29 @@ async fn cookies_select_by_their_sequence_and_not_by_their_lines() {
         assert_eq!(content(&proxy, "/", &lines).await, expected, "{cookies}");
         assert_eq!(origin.heard().is_empty(), is_hit, "{cookies}");
     }
+}
+
+/// N11: HTTP/2 splits cookies (RFC 9113 §8.2.3); its clients share stored responses with those of
+/// HTTP/1.1 that send the same cookies in one line.
+#[tokio::test]
+async fn crumbs_of_http2_are_the_cookies_of_one_line() {
+    let origin = telling(&["cookie"], "cookie").await;
+    let proxy = example(&origin, &[]).await;
+    let mut client = Http2::connect(proxy.port()).await;
+    for (crumbs, expected, is_hit) in [
+        (&["a=1", "b=2"][..], "<a=1; b=2>", false),
+        (&["a=1; b=2"], "<a=1; b=2>", true),
+        (&["a=1, b=2"], "<a=1, b=2>", false),
+        (&["b=2", "a=1"], "<b=2; a=1>", false),
+    ] {
+        let lines: Vec<_> = crumbs.iter().map(|crumb| ("cookie", *crumb)).collect();
+        let answer = client.get("/", &lines).await;
+        assert_eq!(answer.content.as_deref(), Ok(expected), "{crumbs:?}");
+        assert_eq!(origin.heard().is_empty(), is_hit, "{crumbs:?}");
+    }
+    let lines = "host: test.example\r\nconnection: close\r\ncookie: b=2; a=1\r\n";
+    assert_eq!(content(&proxy, "/", lines).await, "<b=2; a=1>");
+    assert!(origin.heard().is_empty(), "it is a hit");
 }
 
 /// RFC 9111 §4.4; RFC 9110 §10.2.2; nginx `proxy_redirect default`; nodejs/undici#5509.
