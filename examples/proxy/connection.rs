@@ -171,19 +171,31 @@ pub struct ConnectionTimeouts {
     pub idle: Duration,
 }
 
+/// When a connection ends, other than by its client.
+pub struct Lifetime {
+    pub began: std::time::Instant,
+    pub activity: Activity,
+    pub timeouts: ConnectionTimeouts,
+    pub shutdown: watch::Receiver<bool>,
+}
+
 /// Runs a connection to its end, `None` if it was given up for lack of progress. `shut_down` tells
 /// it to end after its requests.
 pub async fn run<C: Future>(
     connection: C,
     shut_down: impl Fn(Pin<&mut C>),
-    activity: Activity,
-    timeouts: ConnectionTimeouts,
-    mut shutdown: watch::Receiver<bool>,
+    lifetime: Lifetime,
 ) -> Option<C::Output> {
+    let Lifetime {
+        began,
+        activity,
+        timeouts,
+        mut shutdown,
+    } = lifetime;
     let mut connection = pin!(connection);
     // hyper has no timeout for the first bytes, by which it recognizes the protocol, nor for an
     // HTTP/2 connection without requests.
-    let mut idle_at = Instant::now() + timeouts.client;
+    let mut idle_at = Instant::from_std(began) + timeouts.client;
     let mut stalled_at = Instant::now() + timeouts.idle;
     let mut is_shut_down = false;
     loop {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::server::conn::http1;
+use hyper::service::{Service as HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,9 +30,9 @@ use tracing::{Instrument, Span};
 use crate::access_log::{self, AccessLogEntry};
 use crate::client_limits::{ClientLimits, ClientPermit};
 use crate::client_stream::ClientStream;
-use crate::connection::{self, Activity, ConnectionTimeouts};
+use crate::connection::{self, Activity, ConnectionTimeouts, Lifetime};
 use crate::shutdown_signal::ShutdownSignal;
-use crate::tls::ClientTls;
+use crate::tls::{self, ClientTls, TlsStream};
 use crate::watch::Watch;
 
 /// The longest time that requests in flight can delay the end of the process.
@@ -39,6 +41,12 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUEST_HEAD: usize = 64 * 1024;
 /// The pause after an error of accept, for example when there are too many open files.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The first bytes of each HTTP/2 connection (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The stream of a client, with or without TLS.
+type ServedStream = Either<ClientStream<TcpStream>, TlsStream<ClientStream<TcpStream>>>;
 
 /// A server for HTTP/1.1 and HTTP/2.
 pub struct Server<S> {
@@ -62,10 +70,18 @@ pub struct Generations<S>(Arc<Mutex<Generation<S>>>);
 
 struct Generation<S> {
     service: S,
-    builder: Builder<TokioExecutor>,
+    builders: Builders,
     timeouts: ConnectionTimeouts,
     /// Connections end after their requests when it is set.
     shutdown: watch::Sender<bool>,
+}
+
+/// What makes connections of streams.
+#[derive(Clone)]
+struct Builders {
+    http1: http1::Builder,
+    /// Recognizes the version by the first bytes.
+    any: auto::Builder<TokioExecutor>,
 }
 
 impl<S> Generations<S> {
@@ -99,27 +115,71 @@ impl<S> Clone for Generations<S> {
 
 impl<S> Generation<S> {
     fn new(settings: ConnectionSettings, service: S) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
+        Self {
+            service,
+            builders: Builders::new(settings),
+            timeouts: settings.timeouts,
+            shutdown: watch::Sender::new(false),
+        }
+    }
+
+    /// What one connection is served with. One service for all connections would make the cores
+    /// contend for its reference counts.
+    fn for_connection(&self) -> (S, Builders, ConnectionTimeouts, watch::Receiver<bool>)
+    where
+        S: Clone,
+    {
+        let (service, builders) = (self.service.clone(), self.builders.clone());
+        (service, builders, self.timeouts, self.shutdown.subscribe())
+    }
+}
+
+impl Builders {
+    fn new(settings: ConnectionSettings) -> Self {
         let client_timeout = settings.timeouts.client;
-        builder
-            .http1()
+        let mut http1 = http1::Builder::new();
+        http1
             .timer(TokioTimer::new())
             .header_read_timeout(client_timeout)
             .max_headers(settings.max_head_fields)
             .max_buf_size(MAX_REQUEST_HEAD);
-        builder
-            .http2()
+        let mut any = auto::Builder::new(TokioExecutor::new());
+        any.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(client_timeout)
+            .max_headers(settings.max_head_fields)
+            .max_buf_size(MAX_REQUEST_HEAD);
+        any.http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(client_timeout)
             .keep_alive_timeout(client_timeout)
             .max_concurrent_streams(settings.max_streams)
             .max_header_list_size(MAX_REQUEST_HEAD as u32);
-        Self {
-            service,
-            builder,
-            timeouts: settings.timeouts,
-            shutdown: watch::Sender::new(false),
+        Self { http1, any }
+    }
+
+    /// Serves a stream to its end; `None` if it was given up for lack of progress.
+    async fn serve<S, B>(
+        self,
+        (stream, is_http1): (ServedStream, bool),
+        respond: S,
+        lifetime: Lifetime,
+    ) -> Option<Result<(), BoxError>>
+    where
+        S: HttpService<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let stream = TokioIo::new(stream);
+        if is_http1 {
+            let connection = self.http1.serve_connection(stream, respond).with_upgrades();
+            let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+            let ended = connection::run(connection, shut_down, lifetime).await;
+            return ended.map(|ended| ended.map_err(BoxError::from));
         }
+        let connection = self.any.serve_connection_with_upgrades(stream, respond);
+        let shut_down = auto::UpgradeableConnection::graceful_shutdown;
+        connection::run(connection.into_owned(), shut_down, lifetime).await
     }
 }
 
@@ -179,23 +239,12 @@ where
         client: SocketAddr,
         permit: ClientPermit,
     ) {
-        let (service, builder, timeouts, mut shutdown) = {
-            let generation = self.generations.lock();
-            let shutdown = generation.shutdown.subscribe();
-            // One clone per connection: one service for all connections would make the cores
-            // contend for its reference counts.
-            let service = generation.service.clone();
-            (
-                service,
-                generation.builder.clone(),
-                generation.timeouts,
-                shutdown,
-            )
-        };
+        let (service, builders, timeouts, shutdown) = self.generations.lock().for_connection();
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let activity = Activity::default();
-        let stream = ClientStream::new(stream, permit, activity.clone(), timeouts.idle);
+        let counted = activity.clone();
+        let with_permit = move |stream| ClientStream::new(stream, permit, counted, timeouts.idle);
         let peer = Peer::new(client.ip()).secure(self.tls.is_some());
         let service = Mutex::new(service);
         let requests = activity.clone();
@@ -216,32 +265,53 @@ where
             };
             respond.instrument(span)
         });
+        let mut lifetime = Lifetime {
+            began: Instant::now(),
+            activity,
+            timeouts,
+            shutdown,
+        };
         let tls = self.tls.clone();
         tasks.spawn(async move {
-            let stream = match tls {
-                None => Either::Left(stream),
-                Some(tls) => tokio::select! {
-                    accepted = timeout(timeouts.client, tls.accept(stream)) => match accepted {
-                        Ok(Ok(stream)) => Either::Right(stream),
-                        Ok(Err(error)) => {
-                            return tracing::debug!(%client, %error, "TLS handshake failed");
-                        }
-                        Err(_) => return,
-                    },
-                    _ = shutdown.wait_for(|stops| *stops) => return,
+            let begun = timeout(timeouts.client, begin(stream, with_permit, tls));
+            let begun = tokio::select! {
+                begun = begun => match begun {
+                    Ok(Ok(begun)) => begun,
+                    Ok(Err(error)) => return tracing::debug!(%client, %error, "connection failed"),
+                    Err(_) => return log_idle(client),
                 },
+                _ = lifetime.shutdown.wait_for(|stops| *stops) => return,
             };
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), respond);
-            let connection = connection.into_owned();
-            let shut_down = UpgradeableConnection::graceful_shutdown;
-            let ended = connection::run(connection, shut_down, activity, timeouts, shutdown).await;
+            let ended = builders.serve(begun, respond, lifetime).await;
             match ended {
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::debug!(%client, error, "connection failed"),
-                None => tracing::debug!(%client, "connection closed: its client does nothing"),
+                None => log_idle(client),
             }
         });
     }
+}
+
+fn log_idle(client: SocketAddr) {
+    tracing::debug!(%client, "connection closed: its client does nothing");
+}
+
+/// Waits for the first bytes of a connection, or makes its TLS handshake. Returns whether it is
+/// known to be one of HTTP/1.1: that needs no buffer by which the version is recognized.
+async fn begin(
+    stream: TcpStream,
+    with_permit: impl FnOnce(TcpStream) -> ClientStream<TcpStream>,
+    tls: Option<ClientTls>,
+) -> io::Result<(ServedStream, bool)> {
+    let Some(tls) = tls else {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        let received = stream.peek(&mut first).await?;
+        let is_http1 = !HTTP2_PREFACE.starts_with(&first[..received]);
+        return Ok((Either::Left(with_permit(stream)), is_http1));
+    };
+    let stream = tls.accept(with_permit(stream)).await?;
+    let is_http1 = tls::speaks_http1(&stream);
+    Ok((Either::Right(stream), is_http1))
 }
 
 /// Calls a service without cloning it if it is ready, as a cache always is; else waits with a

@@ -1,9 +1,9 @@
 //! TLS to clients: `--tls-cert` and `--tls-key`, with the feature `proxy-tls`.
 
 #[cfg(feature = "proxy-tls")]
-pub use with_rustls::ClientTls;
+pub use with_rustls::{ClientTls, TlsStream, speaks_http1};
 #[cfg(not(feature = "proxy-tls"))]
-pub use without::ClientTls;
+pub use without::{ClientTls, TlsStream, speaks_http1};
 
 #[cfg(feature = "proxy-tls")]
 mod with_rustls {
@@ -17,7 +17,7 @@ mod with_rustls {
     use tokio_rustls::rustls::crypto::ring;
     use tokio_rustls::rustls::pki_types::pem::PemObject;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio_rustls::server::TlsStream;
+    pub use tokio_rustls::server::TlsStream;
 
     /// A certificate and its key, as they were when their files were last read. Clones share them.
     #[derive(Clone)]
@@ -65,6 +65,11 @@ mod with_rustls {
         }
     }
 
+    /// Whether a client has chosen HTTP/1.1 in its handshake.
+    pub fn speaks_http1<S>(stream: &TlsStream<S>) -> bool {
+        stream.get_ref().1.alpn_protocol() == Some(b"http/1.1")
+    }
+
     fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -85,6 +90,12 @@ mod with_rustls {
 #[cfg(not(feature = "proxy-tls"))]
 mod without {
     use std::io;
+
+    pub type TlsStream<S> = S;
+
+    pub fn speaks_http1<S>(_: &TlsStream<S>) -> bool {
+        false
+    }
 
     /// There is none.
     #[derive(Clone)]

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::http2_client::Http2Client;
 use crate::example::{Example, PATIENCE};
+use crate::http2_frames::{SETTINGS, frame};
 use crate::origin::{Origin, Step, fresh, ok};
-use crate::raw::{Raw, exchange, last_get};
+use crate::raw::{Raw, connect_from, exchange, last_get};
 
 const TIMES: [&str; 4] = ["--client-timeout", "400ms", "--idle-timeout", "400ms"];
 
@@ -140,5 +143,56 @@ async fn an_answer_to_a_half_closed_client_arrives() {
         raw.stop_saying().await;
         let said = raw.hear_all().await;
         assert!(said.ends_with("hello"), "{request}: {said}");
+    }
+}
+
+/// The version is recognized by the first bytes of a connection, in however many parts they come.
+#[tokio::test]
+async fn first_bytes_may_come_in_parts() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let proxy = proxy(&origin, &[]).await;
+    let pause = || tokio::time::sleep(Duration::from_millis(50));
+    for method in ["PUT", "POST", "GET"] {
+        let mut raw = Raw::connect(proxy.port()).await;
+        for part in [&method[..1], &method[1..], " / HTTP/1.1\r\n", "host: a\r\n"] {
+            raw.say(part).await;
+            pause().await;
+        }
+        raw.say("content-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
+        assert!(raw.hear_all().await.ends_with("hello"), "{method}");
+    }
+    for parts in [
+        &["PRI", " * HTTP/2.0\r\n\r\nSM\r\n\r\n"][..],
+        &["PRI * HTTP/2.0\r\n", "\r\nSM\r\n\r\n"],
+    ] {
+        let mut stream = connect_from("127.0.0.1", proxy.port()).await;
+        for part in parts {
+            stream.write_all(part.as_bytes()).await.expect("it listens");
+            pause().await;
+        }
+        let settings = frame(SETTINGS, 0, 0, b"");
+        stream.write_all(&settings).await.expect("it listens");
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame");
+        assert_eq!(head[3], SETTINGS, "{parts:?}");
+    }
+}
+
+/// The time for the first request runs from the beginning of its connection, however late its first
+/// byte is.
+#[tokio::test]
+async fn a_late_first_byte_gains_no_time() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let proxy = proxy(&origin, &["--client-timeout", "1s"]).await;
+    for first in ["G", "P"] {
+        let begin = Instant::now();
+        let mut raw = Raw::connect(proxy.port()).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        raw.say(first).await;
+        raw.hear_all().await;
+        let took = begin.elapsed();
+        assert!(took >= Duration::from_millis(950), "{first}: {took:?}");
+        assert!(took < Duration::from_millis(1700), "{first}: {took:?}");
     }
 }
