@@ -39,7 +39,7 @@ impl Tunnels {
         }
     }
 
-    /// Counts a tunnel of a client until the returned value is dropped; `None` if there are too many.
+    /// Counts a tunnel until the returned value is dropped; `None` if there are too many.
     fn begin(&self, client: ClientNetwork) -> Option<BoundedWait> {
         let begun = self.open.try_begin(self.max, client);
         if begun.is_none() {

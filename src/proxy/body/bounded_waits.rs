@@ -1,8 +1,8 @@
 //! A bounded number of waits: one more ends another.
 //!
 //! The one that is ended began first among those of the client that has most of them: a client
-//! that begins many ends its own. [`BoundedWaits::try_begin`] refuses a wait instead, unless another
-//! client has more.
+//! that begins many ends its own. [`BoundedWaits::try_begin`] refuses a wait instead, unless
+//! another client has more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};

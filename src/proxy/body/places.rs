@@ -43,7 +43,7 @@ struct SharedPlaces {
     too_slow: AtomicU64,
 }
 
-/// Counts of what clients did to the places before upstreams, and to the WebSockets, since the start.
+/// Counts of what clients did to the places before upstreams, and to WebSockets, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadStats {

@@ -6,8 +6,8 @@
 //!                    next exchange <--next write---'----------------------------'
 //! ```
 //!
-//! Knows no sockets. The connection reports bytes that it sends and receives, the client the head of a
-//! response, and the response's body its end.
+//! Knows no sockets. The connection reports bytes that it sends and receives, the client the head
+//! of a response, and the response's body its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
