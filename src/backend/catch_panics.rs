@@ -6,10 +6,13 @@
 use std::any::TypeId;
 use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 
 use super::observed::{ObserveOperations, Observer, observed};
 use super::{
@@ -64,13 +67,27 @@ impl<B: Backend> PanicsAsErrors<B> {
             false => catch(|| question(&self.backend)).unwrap_or(otherwise),
         }
     }
+}
 
-    /// The result of an operation, which may panic when it is called, polled or dropped.
-    async fn caught<R>(
-        operation: impl Future<Output = Result<R, BackendError>>,
-    ) -> Result<R, BackendError> {
-        let result = CatchPanics::new(operation).await;
-        result.unwrap_or_else(|Panicked| Err(BackendError::new(Panicked)))
+pin_project! {
+    /// An operation that may panic when it is called, polled or dropped, and fails then.
+    ///
+    /// The future of an `async fn` would hold that of the operation twice.
+    struct Caught<F> {
+        #[pin]
+        operation: CatchPanics<F>,
+    }
+}
+
+impl<F, R> Future for Caught<F>
+where
+    F: Future<Output = Result<R, BackendError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let ended = ready!(self.project().operation.poll(cx));
+        Poll::Ready(ended.unwrap_or_else(|Panicked| Err(BackendError::new(Panicked))))
     }
 }
 
@@ -80,7 +97,10 @@ macro_rules! run {
         match Self::is_own() {
             true => $self.backend.$operation($($argument),*).await,
             false => {
-                let caught = Self::caught(async { $self.backend.$operation($($argument),*).await });
+                let operation = async move { $self.backend.$operation($($argument),*).await };
+                let caught = Caught {
+                    operation: CatchPanics::new(operation),
+                };
                 observed(&$self.observer, BackendOperation::$kind, caught).await
             }
         }
@@ -96,8 +116,14 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         self.ask(None, |backend| backend.get_now(key))
     }
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
-        run!(self, Get, get(key, now))
+    // No `async fn`, which would hold its arguments twice.
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
+        let backend = self;
+        async move { run!(backend, Get, get(key, now)) }
     }
 
     async fn get_with_variant(

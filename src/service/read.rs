@@ -3,6 +3,8 @@
 //! A lookup that need not wait is answered in `Cache::call`: a hit there, and one with a refresh by
 //! [`answer`]. [`read`] is the future for all others.
 
+use std::future::Future;
+
 use http::Request;
 
 use crate::backend::Backend;
@@ -41,12 +43,12 @@ pub(crate) fn answer<B: Backend, Res>(
 ///
 /// # Errors
 /// The error of the inner service.
-pub(crate) async fn read<S, B, Req, Res>(
+pub(crate) fn read<S, B, Req, Res>(
     state: LayerState<B>,
     inner: S,
     request: Request<Req>,
     key: RequestKey,
-) -> ServedResult<Res, S::Error>
+) -> impl Future<Output = ServedResult<Res, S::Error>> + Send
 where
     S: InnerService<Req, Res>,
     B: Backend,
@@ -54,20 +56,23 @@ where
     Res: InnerBody,
 {
     let (parts, body) = request.into_parts();
-    let preconditions = key.preconditions(&parts);
-    let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
-    match outcome {
-        LookupOutcome::Answer(found) => {
-            let (served, refresh) = answer(&state, found, key.preconditions(&parts));
-            if let Some(refresh) = refresh {
-                refresh.spawn(inner, Request::from_parts(parts, body), key);
+    // No `async fn`, which would hold its arguments twice.
+    async move {
+        let preconditions = key.preconditions(&parts);
+        let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
+        match outcome {
+            LookupOutcome::Answer(found) => {
+                let (served, refresh) = answer(&state, found, key.preconditions(&parts));
+                if let Some(refresh) = refresh {
+                    refresh.spawn(inner, Request::from_parts(parts, body), key);
+                }
+                Ok(served)
             }
-            Ok(served)
-        }
-        LookupOutcome::Fetch(miss) => {
-            let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
-            // Boxed: its future takes kilobytes, which a hit should not move.
-            Box::pin(coalesce(state, inner, request, fill)).await
+            LookupOutcome::Fetch(miss) => {
+                let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
+                // Boxed: its future takes kilobytes, which a hit should not move.
+                Box::pin(coalesce(state, inner, request, fill)).await
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Each operation of the contract, with its checks before and its records after.
 
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,13 +58,20 @@ impl<B: Backend> Backend for Guarded<B> {
         Some(self.0.check_groups(lookup, start))
     }
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+    // No `async fn`, which would hold its arguments twice.
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
         let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
-        guard.check_delivered(Some(key.resource()))?;
-        let start = guard.undelivered.snapshot();
-        let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
-        let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
-        Ok(guard.check_groups(attempt.finish(lookup)?, start))
+        async move {
+            guard.check_delivered(Some(key.resource()))?;
+            let start = guard.undelivered.snapshot();
+            let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
+            let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
+            Ok(guard.check_groups(attempt.finish(lookup)?, start))
+        }
     }
 
     async fn get_with_variant(

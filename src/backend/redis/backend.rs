@@ -3,6 +3,7 @@
 //! Knows everything in this folder. Start with [`RedisBackend`].
 
 use std::fmt;
+use std::future::Future;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
@@ -153,8 +154,14 @@ impl fmt::Debug for RedisBackend {
 impl Backend for RedisBackend {
     type Fence = RedisFence;
 
-    async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<RedisFence>, BackendError> {
-        Ok(self.0.client.lookup(&self.own(key), now).await?)
+    // No `async fn`, which would hold its arguments twice.
+    fn get(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<RedisFence>, BackendError>> + Send {
+        let (client, key) = (&self.0.client, self.own(key));
+        async move { Ok(client.lookup(&key, now).await?) }
     }
 
     async fn get_with_variant(

@@ -1,5 +1,6 @@
 //! Lookups in the store: of a key, then of the variant that a request selects (RFC 9111 §4.1).
 
+use std::future::Future;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -36,46 +37,62 @@ impl<B: Backend> Store<B> {
 
     /// Looks a key up, then its variant for these request fields (RFC 9111 §4.1). Returns the
     /// result with the key it was found under.
-    pub(crate) async fn lookup_with_vary(
+    pub(crate) fn lookup_with_vary(
         &self,
         key: &CacheKey,
         headers: &HeaderMap,
         now: Moment,
-    ) -> Result<(Lookup<B::Fence>, CacheKey), BackendError> {
+    ) -> impl Future<Output = Result<(Lookup<B::Fence>, CacheKey), BackendError>> + Send {
         let expected = self.expected_variant(key, headers);
-        let (found, found_variant) = match &expected {
-            Some((_, variant)) => self.backend.get_with_variant(key, variant, now).await?,
-            None => (self.backend.get(key, now).await?, None),
-        };
-        match found {
-            Lookup::Varies(rule, _) => {
-                let expected = expected.filter(|(expected, _)| *expected == rule);
-                let variant = match &expected {
-                    Some((_, variant)) => *variant,
-                    None => {
-                        self.rules.remember(key, &rule);
-                        key.variant_for(&self.seed, &rule, headers)
+        // No `async fn`, which would hold its arguments twice.
+        async move {
+            let (found, found_variant) = match &expected {
+                // Boxed, as what follows a rule: it would make each hit larger.
+                Some((_, variant)) => {
+                    Box::pin(self.backend.get_with_variant(key, variant, now)).await?
+                }
+                None => (self.backend.get(key, now).await?, None),
+            };
+            match found {
+                Lookup::Varies(rule, _) => {
+                    let expected = expected.filter(|(expected, _)| *expected == rule);
+                    let expected = expected.map(|(_, variant)| (variant, found_variant));
+                    Box::pin(self.lookup_variant(key, rule, expected, (headers, now))).await
+                }
+                lookup => {
+                    if expected.is_some() {
+                        self.rules.forget(key);
                     }
-                };
-                if variant.is_unselected() {
-                    return Ok((Lookup::Unfenced, variant));
+                    Ok((lookup, *key))
                 }
-                let mut lookup = match found_variant.filter(|_| expected.is_some()) {
-                    Some(lookup) => lookup,
-                    None => self.backend.get(&variant, now).await?,
-                };
-                if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
-                    lookup = preferred(lookup, self.backend.get(&other, now).await?, headers);
-                }
-                Ok((lookup, variant))
-            }
-            lookup => {
-                if expected.is_some() {
-                    self.rules.forget(key);
-                }
-                Ok((lookup, *key))
             }
         }
+    }
+
+    /// Looks up the variant of a key for these request fields, unless it has been found with its
+    /// rule.
+    async fn lookup_variant(
+        &self,
+        key: &CacheKey,
+        rule: Arc<VaryRule>,
+        expected: Option<(CacheKey, Option<Lookup<B::Fence>>)>,
+        (headers, now): (&HeaderMap, Moment),
+    ) -> Result<(Lookup<B::Fence>, CacheKey), BackendError> {
+        let (variant, found) = expected.unwrap_or_else(|| {
+            self.rules.remember(key, &rule);
+            (key.variant_for(&self.seed, &rule, headers), None)
+        });
+        if variant.is_unselected() {
+            return Ok((Lookup::Unfenced, variant));
+        }
+        let mut lookup = match found {
+            Some(lookup) => lookup,
+            None => self.backend.get(&variant, now).await?,
+        };
+        if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
+            lookup = preferred(lookup, self.backend.get(&other, now).await?, headers);
+        }
+        Ok((lookup, variant))
     }
 
     /// The variant that a key is expected to lead to for these request fields, with the rule that
