@@ -34,7 +34,7 @@ const SHARED_FROM: u64 = 256 * 1024;
 
 /// The moment from which a response is shared. A follower that has its head can turn to no other
 /// response, and the body may stall because of the fields of its request. So it is shared once it
-/// is whole, or large; or, if it is not collected, once it has begun: then it waits for its readers.
+/// is whole, or large; or, if it is not collected, once it has begun: its readers hold it up then.
 struct Publishing<F>(Option<F>);
 
 impl<F: FnOnce()> Publishing<F> {

@@ -1,6 +1,7 @@
 //! The body of every response of the cache.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -130,6 +131,14 @@ where
         match &self.kind {
             Kind::Whole { data, .. } => Some(data.as_ref().map_or(0, |data| data.len() as u64)),
             _ => self.size_hint().exact(),
+        }
+    }
+
+    /// Waits until a body that is shared with other readers has ended. Others are not waited for.
+    pub(crate) async fn wait_for_end(self) {
+        if let Kind::Shared { mut reader, .. } = self.kind {
+            let is_more = |event| matches!(event, Ok(BodyEvent::Data(_) | BodyEvent::Trailers(_)));
+            while is_more(poll_fn(|cx| reader.poll_next(cx)).await) {}
         }
     }
 

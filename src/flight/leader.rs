@@ -107,6 +107,11 @@ impl<F, H> Leader<F, H> {
         is_under_fence
     }
 
+    /// Whether the call has begun.
+    pub(crate) fn has_called(&self) -> bool {
+        self.flight.call.get().is_some()
+    }
+
     /// Lists the flight under the key of a variant too, once the response head has a `Vary` field:
     /// later requests look for it there. A later flight of that key is left in its place.
     ///

@@ -317,6 +317,8 @@ pub(crate) struct EntrySource {
     pub(crate) kind: RequestKind,
     /// Whether its call is a refresh that ends soon.
     pub(crate) is_short_refresh: bool,
+    /// Whether a 304 has confirmed a stored response, whose body it has.
+    pub(crate) is_confirmed: bool,
 }
 
 /// A response to be stored, with its content.

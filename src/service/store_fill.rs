@@ -118,6 +118,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
                 lookup_key,
                 kind: outgoing.kind,
                 is_short_refresh,
+                is_confirmed: outgoing.is_confirmed(),
             },
         },
         sharing: SharingRules {
@@ -323,7 +324,11 @@ impl<F> NewEntry<F> {
                 origin.failures.forget(lookup_key);
                 let (key, time) = ((&source.lookup_key, source.kind), (self.now, self.cost));
                 let table = &origin.short_refreshes;
-                table.note_stored(key, source.is_short_refresh, time);
+                match source.is_confirmed {
+                    // It may come sooner than a new body.
+                    true => table.note_confirmed(key),
+                    false => table.note_stored(key, source.is_short_refresh, time),
+                }
             }
             refusal
         }

@@ -9,9 +9,9 @@
 //! together, or that another client has sent, is not always one for this client.
 //!
 //! If the inner service is slow for all, short refreshes are of no use. So there is one at a time of
-//! a key, and more only after one has brought a response: it shows that the others hang for their
-//! fields. And there are few of all keys together, more while responses show that the service is
-//! well.
+//! a key, and few of all keys; and more of keys for which one has brought a response: it shows that
+//! the others hang for their fields. If many bring none, they may have ended too soon: some of the
+//! next ones have more time.
 //!
 //! Knows keys, kinds of requests and times. Start at [`ShortRefreshTable::limits`].
 
@@ -37,6 +37,8 @@ pub(crate) struct ShortRefreshLimits {
     pub(crate) timeout: Duration,
     /// The time that a call usually takes.
     pub(crate) cost: Duration,
+    /// Whether one has brought a response.
+    is_proven: bool,
 }
 
 #[derive(Debug)]
@@ -55,12 +57,15 @@ struct Entry {
 /// The longest usual time that one response speaks for: its request may have been slow for its
 /// fields.
 const MAX_FIRST_COST: Duration = Duration::from_secs(5);
-/// The number of short refreshes without a response after which there are two at once.
+/// The number of short refreshes without a response after which there are two at once, some of
+/// which have more time.
 const ENOUGH_TRIES: u32 = 32;
-/// The number of short refreshes of all keys at once.
-const MAX_OF_ALL: usize = 8;
-/// The number of short refreshes of all keys at once while the inner service is known to be well.
-const MAX_WHILE_WELL: usize = 64;
+/// Of so many short refreshes one has twice the time; of so many of these one twice as much again.
+const ONE_IN: u32 = 8;
+/// The number of short refreshes at once of all keys for which none has brought a response.
+const MAX_UNPROVEN: usize = 8;
+/// The number of short refreshes at once of all keys for which one has.
+const MAX_PROVEN: usize = 64;
 /// The time for which a response shows that the inner service is well.
 const WELL_TTL: Duration = Duration::from_secs(2);
 /// The longest time that such a response may have taken.
@@ -86,18 +91,32 @@ impl Entry {
         self.key == *key && self.kind == kind
     }
 
+    /// Whether a short refresh has brought a response, so that others may.
+    fn is_proven(&self, now: Moment) -> bool {
+        self.helped.is_some_and(|at| now.since(at) < HELPED_TTL)
+    }
+
     fn limits(&self, now: Moment) -> ShortRefreshLimits {
-        let has_helped = self.helped.is_some_and(|at| now.since(at) < HELPED_TTL);
-        let (at_once, least) = match has_helped {
+        let is_proven = self.is_proven(now);
+        let (at_once, least) = match is_proven {
             true => (MAX_AT_ONCE, Duration::from_millis(500)),
             false if self.tries >= ENOUGH_TRIES => (2, Duration::from_secs(1)),
             false => (1, Duration::from_secs(1)),
         };
+        let timeout = self.cost.saturating_mul(4).max(least);
         ShortRefreshLimits {
             at_once,
-            timeout: self.cost.saturating_mul(4).max(least),
+            timeout: timeout.saturating_mul(self.times_longer()),
+            is_proven,
             cost: self.cost,
         }
+    }
+
+    /// How many times longer the next one may take, because many may have ended too soon.
+    fn times_longer(&self) -> u32 {
+        let tries = self.tries.saturating_sub(ENOUGH_TRIES);
+        let divides = |times: &u32| tries > 0 && tries.is_multiple_of(ONE_IN.pow(*times));
+        1 << (1..=3).take_while(divides).count()
     }
 
     fn note_stored(&mut self, is_short: bool, now: Moment, cost: Duration) {
@@ -108,9 +127,11 @@ impl Entry {
             self.helped = None;
         }
         self.tries = 0;
-        // One slow response makes no request slow: it may be due to its fields.
+        // One slow response makes no request slow: it may be due to its fields. That of a short
+        // refresh was not much slower than expected.
+        let weight = if is_short { 2 } else { 8 };
         let usual = &mut self.cost;
-        *usual = cost.min(usual.saturating_mul(7).saturating_add(cost) / 8);
+        *usual = cost.min(usual.saturating_mul(weight - 1).saturating_add(cost) / weight);
     }
 }
 
@@ -123,8 +144,9 @@ pub(crate) struct ShortRefreshTable {
     sets: OnceLock<Box<[Set]>>,
     /// When a response was stored last that had come fast, in [`ticks`].
     stored: AtomicU32,
-    /// The number of short refreshes under way, of all keys.
-    under_way: AtomicUsize,
+    /// The number of short refreshes under way: of all keys for which none has brought a response,
+    /// and of the others.
+    under_way: [AtomicUsize; 2],
 }
 
 impl ShortRefreshTable {
@@ -157,10 +179,7 @@ impl ShortRefreshTable {
         cost: Duration,
         now: Moment,
     ) -> Option<ShortRefreshLimits> {
-        let under_way = self.under_way.load(Ordering::Relaxed);
-        if under_way >= MAX_WHILE_WELL || under_way >= MAX_OF_ALL && !self.is_well(now) {
-            return None;
-        }
+        let has_room = |limits: ShortRefreshLimits| self.has_room(limits.is_proven);
         let limits = self.with_entry(key, |entry| {
             let limits = entry.limits(now);
             // Also after one that has ended sooner.
@@ -168,18 +187,30 @@ impl ShortRefreshTable {
             let rests = entry.tries > 0 && now.since(entry.used) < pause;
             (!rests).then_some(limits)
         });
-        limits.unwrap_or_else(|| Some(Entry::new(key, cost, now).limits(now)))
+        let limits = limits.unwrap_or_else(|| Some(Entry::new(key, cost, now).limits(now)));
+        limits.filter(|limits| has_room(*limits))
     }
 
-    /// Notes that a short refresh has ended.
-    pub(crate) fn note_ended(&self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
+    /// Whether there may be one more of all keys like this one.
+    fn has_room(&self, is_proven: bool) -> bool {
+        let under_way = &self.under_way[usize::from(is_proven)];
+        let max = if is_proven { MAX_PROVEN } else { MAX_UNPROVEN };
+        under_way.load(Ordering::Relaxed) < max
+    }
+
+    /// Notes that a short refresh has ended, as which it was begun.
+    pub(crate) fn note_ended(&self, is_proven: bool) {
+        self.under_way[usize::from(is_proven)].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Notes that a short refresh of a key begins, whose stored response took `cost`. It is under
-    /// way until [`note_ended`](Self::note_ended).
-    pub(crate) fn note_begun(&self, key: (&CacheKey, RequestKind), cost: Duration, now: Moment) {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+    /// way until [`note_ended`](Self::note_ended). Returns whether one has brought a response.
+    pub(crate) fn note_begun(
+        &self,
+        key: (&CacheKey, RequestKind),
+        cost: Duration,
+        now: Moment,
+    ) -> bool {
         let sets = || (0..SETS).map(|_| Set::default()).collect();
         let mut ways = lock(set_of(self.sets.get_or_init(sets), key));
         let way = way_for(&ways, key);
@@ -189,9 +220,18 @@ impl ShortRefreshTable {
         };
         entry.tries = entry.tries.saturating_add(1);
         entry.used = now;
+        let is_proven = entry.is_proven(now);
+        self.under_way[usize::from(is_proven)].fetch_add(1, Ordering::Relaxed);
+        is_proven
     }
 
-    /// Notes that a response is stored, which took `cost`, by a short refresh or another call.
+    /// Notes that a 304 has confirmed the stored response. It tells nothing of the time that a new
+    /// body takes.
+    pub(crate) fn note_confirmed(&self, key: (&CacheKey, RequestKind)) {
+        self.with_entry(key, |entry| entry.tries = 0);
+    }
+
+    /// Notes that a new response is stored, which took `cost`, by a short refresh or another call.
     pub(crate) fn note_stored(
         &self,
         key: (&CacheKey, RequestKind),
@@ -249,8 +289,8 @@ mod tests {
     fn try_in_vain(table: &ShortRefreshTable, count: usize) {
         let key = CacheKey::for_path("/a");
         for _ in 0..count {
-            table.note_begun((&key, Plain), COST, at(0));
-            table.note_ended();
+            let is_proven = table.note_begun((&key, Plain), COST, at(0));
+            table.note_ended(is_proven);
         }
     }
 
@@ -299,29 +339,75 @@ mod tests {
     }
 
     #[test]
-    fn there_are_few_of_all_keys_unless_a_fast_response_shows_that_the_service_is_well() {
+    fn there_are_few_of_all_keys_and_more_of_those_for_which_one_has_helped() {
+        let (table, proven) = (ShortRefreshTable::default(), CacheKey::for_path("/proven"));
+        let begin_others = |name: &str, count: usize, has_helped: bool| {
+            for number in 0..count {
+                let other = CacheKey::for_path(&format!("/{name}{number}"));
+                let key = (&other, Plain);
+                let is_proven = table.note_begun(key, COST, at(0));
+                if has_helped {
+                    table.note_ended(is_proven);
+                    table.note_stored(key, true, (at(0), COST));
+                    assert!(table.note_begun(key, COST, at(0)), "{number}");
+                }
+            }
+        };
+        let is_room = |key: &CacheKey| table.limits((key, Plain), COST, at(1)).is_some();
+        table.note_ended(table.note_begun((&proven, Plain), COST, at(0)));
+        table.note_stored((&proven, Plain), true, (at(0), COST));
+        let unproven = CacheKey::for_path("/a");
+        begin_others("unproven", 7, false);
+        assert!(is_room(&unproven) && is_room(&proven));
+        begin_others("unproven8", 1, false);
+        assert!(!is_room(&unproven) && is_room(&proven));
+        table.note_ended(false);
+        begin_others("proven", 63, true);
+        assert!(is_room(&unproven) && is_room(&proven));
+        begin_others("proven64", 1, true);
+        assert!(is_room(&unproven) && !is_room(&proven));
+        table.note_ended(true);
+        assert!(is_room(&proven));
+    }
+
+    #[test]
+    fn where_many_bring_no_response_some_have_more_time() {
         let table = ShortRefreshTable::default();
-        for number in 0..8 {
-            assert!(limits(&table, 10).is_some(), "{number}");
-            let other = CacheKey::for_path(&format!("/{number}"));
-            table.note_begun((&other, Plain), COST, at(10));
+        let mut times = Vec::new();
+        for _ in 0..ENOUGH_TRIES + 64 {
+            let (_, millis) = limits(&table, 100).expect("there is room");
+            times.push(millis / 1000);
+            try_in_vain(&table, 1);
         }
-        assert_eq!(limits(&table, 10), None);
-        let other = CacheKey::for_path("/other");
-        table.note_stored((&other, Plain), false, (at(10), COST * 10));
-        assert_eq!(limits(&table, 10), None, "a slow one");
-        table.note_stored((&other, Plain), false, (at(10), COST));
-        assert!(limits(&table, 12).is_some());
-        assert_eq!(limits(&table, 13), None);
-        for number in 8..64 {
-            assert!(limits(&table, 12).is_some(), "{number}");
-            let other = CacheKey::for_path(&format!("/{number}"));
-            table.note_begun((&other, Plain), COST, at(12));
-        }
-        assert_eq!(limits(&table, 12), None, "there are 64");
-        (8..64).for_each(|_| table.note_ended());
-        table.note_ended();
-        assert!(limits(&table, 13).is_some());
+        let (first, later) = times.split_at(ENOUGH_TRIES as usize + 1);
+        assert!(first.iter().all(|time| *time == 1), "{first:?}");
+        let count = |time| later.iter().filter(|other| **other == time).count();
+        assert_eq!([1, 2, 4, 8].map(count), [56, 7, 0, 0]);
+        try_in_vain(&table, 1);
+        let key = CacheKey::for_path("/a");
+        table.note_confirmed((&key, Plain));
+        assert_eq!(limits(&table, 100), Some((1, 1000)));
+    }
+
+    #[test]
+    fn a_fast_response_shows_that_the_service_is_well_for_a_moment() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        assert!(!table.is_well(at(10)));
+        table.note_stored((&path, Plain), false, (at(10), COST * 10));
+        assert!(!table.is_well(at(10)), "a slow one");
+        table.note_stored((&path, Plain), false, (at(10), COST));
+        assert!(table.is_well(at(12)) && !table.is_well(at(13)));
+    }
+
+    /// Their times are limited, so that they say more than those of calls that take any time.
+    #[test]
+    fn the_time_of_a_short_refresh_says_more_than_that_of_another_call() {
+        let (table, path) = (ShortRefreshTable::default(), CacheKey::for_path("/a"));
+        let key = (&path, Plain);
+        table.note_ended(table.note_begun(key, COST, at(0)));
+        table.note_stored(key, true, (at(0), COST * 9));
+        let limits = table.limits(key, COST, at(1)).expect("there is room");
+        assert_eq!(limits.cost, COST * 5);
     }
 
     #[test]

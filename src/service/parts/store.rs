@@ -182,6 +182,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
                 lookup_key: fill.miss.lookup_key,
                 kind: outgoing.kind,
                 is_short_refresh: fill.is_short_refresh,
+                is_confirmed: false,
             },
         },
         sharing: SharingRules {

@@ -96,9 +96,11 @@ pub(crate) fn begin_refresh<B: Backend>(
     let timeout = timeout.filter(|_| length == RefreshLength::Short);
     let short = timeout.map(|timeout| {
         let table = &shared.origin.short_refreshes;
-        table.note_begun((&key, kind), cost, now);
-        let state = state.clone();
-        ShortRefreshUnderWay { state, timeout }
+        ShortRefreshUnderWay {
+            is_proven: table.note_begun((&key, kind), cost, now),
+            state: state.clone(),
+            timeout,
+        }
     });
     state.count(Event::Refresh(due.reason));
     tracing::debug!(reason = due.reason.as_str(), ?length, "refresh");
@@ -156,23 +158,31 @@ impl<B: Backend> BackgroundRefresh<B> {
         layer.shared.background.spawn(&runtime, async move {
             let mut fill = miss.with_key(key);
             fill.is_short_refresh = is_short;
-            let leader = Some(Arc::new(leader));
-            let filled = run_fill(state.clone(), inner, request, fill, outgoing, leader);
+            let leader = Arc::new(leader);
+            let led = Some(leader.clone());
+            let filled = run_fill(state.clone(), inner, request, fill, outgoing, led);
             // Its client has been answered; an error is recorded where it arises.
-            let answer = with_timeout(limit, filled).await;
+            let whole = async {
+                if let Ok(response) = filled.await {
+                    response.response.into_body().wait_for_end().await;
+                }
+            };
+            let ended = with_timeout(limit, Box::pin(whole)).await;
             let OriginState {
                 failures,
                 short_refreshes,
                 ..
             } = &state.shared.origin;
-            match (&answer, short) {
+            match (ended, short) {
+                // One that has waited for the readiness of the service all the time says nothing.
+                (None, _) if !leader.has_called() => {}
                 (None, _) => failures.note_hung(noted, state.now()),
-                (Some(_), Some(_)) if short_refreshes.is_tried((&lookup_key, kind)) => {
+                (Some(()), Some(_)) if short_refreshes.is_tried((&lookup_key, kind)) => {
                     failures.note_useless(noted, state.now(), state.config.failure_backoff);
                 }
-                (Some(_), _) => {}
+                (Some(()), _) => {}
             }
-            drop((answer, long));
+            drop(long);
         });
     }
 }

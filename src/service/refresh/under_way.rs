@@ -81,12 +81,15 @@ impl<B: Backend> Drop for RefreshUnderWay<B> {
 /// A short refresh under way.
 pub(super) struct ShortRefreshUnderWay<B: Backend> {
     pub(super) state: LayerState<B>,
+    /// Whether an earlier one of its key has brought a response.
+    pub(super) is_proven: bool,
     /// The time after which it ends.
     pub(super) timeout: Duration,
 }
 
 impl<B: Backend> Drop for ShortRefreshUnderWay<B> {
     fn drop(&mut self) {
-        self.state.shared.origin.short_refreshes.note_ended();
+        let table = &self.state.shared.origin.short_refreshes;
+        table.note_ended(self.is_proven);
     }
 }

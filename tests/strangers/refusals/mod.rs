@@ -15,6 +15,7 @@ mod odd_requests;
 mod own_fields;
 mod refreshes;
 mod rejections;
+mod scarce_refreshes;
 mod slow_outages;
 mod strangers_first;
 
