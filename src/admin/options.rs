@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::clock::throttle::Throttle;
 use crate::handle::{CacheHandle, Invalidator};
 
 use super::access::{Access, InvalidToken};
@@ -75,6 +76,11 @@ use super::cache::Cache;
 /// `PURGE` takes its site from `Host`, as in Varnish and Squid. `Surrogate-Key` lists groups,
 /// separated by spaces.
 ///
+/// # Log
+///
+/// Each invalidation is logged at level info, one that was not acknowledged at level warn. A
+/// refused request is a warning, at most one a second, with the number of those left out.
+///
 /// # Cancellation
 ///
 /// If the future is dropped, an invalidation may have taken effect or not.
@@ -84,6 +90,8 @@ pub struct Admin {
     pub(super) invalidator: Invalidator,
     pub(super) access: Access,
     pub(super) max_content: usize,
+    /// Of the log lines about refused requests.
+    pub(super) refusals: Arc<Throttle>,
 }
 
 impl fmt::Debug for Admin {
@@ -104,6 +112,7 @@ impl Admin {
             cache: Arc::new(cache),
             access: Access::default(),
             max_content: 64 * 1024,
+            refusals: Arc::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use super::content::read_json;
 use super::options::Admin;
 use super::page::page;
 use super::route::Route;
+use crate::clock::{Clock, SystemClock};
 use crate::error::BoxError;
 
 impl<B> Service<Request<B>> for Admin
@@ -56,7 +57,7 @@ impl Admin {
             Err(reason) => return reason.into(),
         };
         if let Err(denial) = self.access.check(request, route.need()) {
-            report(denial, request);
+            self.report(denial, request);
             return denial.into();
         }
         match route {
@@ -77,11 +78,15 @@ impl Admin {
             },
         }
     }
+
+    /// Logs a refusal, once a second with the number of those left out: strangers can send many.
+    fn report(&self, denial: Denial, request: &request::Parts) {
+        let Some(suppressed) = self.refusals.admit(SystemClock.now().monotonic()) else {
+            return;
+        };
+        let (method, path) = (&request.method, request.uri.path());
+        tracing::warn!(?denial, %method, path, suppressed, "admin request refused");
+    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-
-/// Logs a refusal, at a level at which strangers cannot fill the log.
-fn report(denial: Denial, request: &request::Parts) {
-    tracing::debug!(?denial, method = %request.method, "admin request refused");
-}

@@ -11,6 +11,7 @@ use tower_response_cache::{Cache, CacheHandle, CacheLayer};
 use super::calls::{Answer, TOKEN, call, post, request};
 use crate::support::both::on_both_backends;
 use crate::support::dying::dying;
+use crate::support::logs::Logs;
 use crate::support::origin::{Origin, answer};
 use crate::support::{get, is_stored, send, with};
 
@@ -139,6 +140,32 @@ async fn without_purge_responses_become_stale_and_are_validated() {
         let answer = send(&service, get("/g/1")).await;
         assert_eq!(answer.cache_status(), "fwd=stale; stored", "{kind}");
     }
+}
+
+#[tokio::test]
+async fn an_operator_finds_each_invalidation_in_the_log() {
+    let logs = Logs::from_level(tracing::Level::INFO);
+    let (backend, switch) = dying(MemoryBackend::default());
+    let admin = admin(CacheLayer::new(backend).handle());
+    let wanted = json!({"type": "group", "selectors": ["a", "b"], "purge": false});
+    for _ in 0..2 {
+        post(&admin, "/invalidate", &wanted).await;
+        switch.revive();
+    }
+    let lines = logs.lines("by an operator");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("not acknowledged"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].contains("INFO") && lines[1].contains("count=2"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].contains("kind=Group") && lines[1].contains("is_hard=false"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 use tower::Layer;
 use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::{Cache, CacheLayer};
 
 use super::calls::{Answer, TOKEN, call, request};
+use crate::support::logs::Logs;
 use crate::support::origin::{Origin, cacheable};
 use crate::support::{get, is_stored, send};
 
@@ -386,6 +387,23 @@ async fn content_is_bounded_in_size_and_time_and_not_read_without_the_token() {
     assert!(all_stored(&service).await);
     assert_eq!(answer(&small, &exact).await.status, 200);
     assert_eq!(answer(&admin, &more).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_wrong_tokens_are_one_line_a_second_with_their_number() {
+    let logs = Logs::new();
+    let admin = Admin::new(CacheLayer::new(MemoryBackend::default()).handle()).token(TOKEN);
+    let wrong = [("authorization", "Bearer wrong-token-wrong-token")];
+    for _ in 0..1000 {
+        refused(&admin, vec![sent("PURGE", "/a", &wrong, "")], &[401]).await;
+    }
+    advance(Duration::from_secs(1)).await;
+    refused(&admin, vec![sent("PURGE", "/b", &wrong, "")], &[401]).await;
+    let lines = logs.lines("admin request refused");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("denial=WrongToken") && lines[0].contains("path=\"/a\""));
+    assert!(lines[1].contains("suppressed=999"), "{lines:?}");
+    assert!(logs.lines("wrong-token").is_empty(), "no token is logged");
 }
 
 #[test]
