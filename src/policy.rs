@@ -131,8 +131,10 @@ impl CachePolicy {
     }
 
     /// Finds the policy among the extensions of a response.
+    #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
-        extensions.get()
+        // Most responses have none.
+        (!extensions.is_empty()).then(|| extensions.get()).flatten()
     }
 
     /// The extensions that a copy of a response's head keeps: its policy, if it has one.

@@ -29,7 +29,11 @@ pub(super) fn groups_of<B: Backend>(
     };
     let (policy, options) = (CachePolicy::of(&head.extensions), &state.config.groups);
     // Nothing else names groups for most responses.
-    if policy.is_some() || options.is_some() {
+    let is_plain = policy.is_none() && options.is_none() && continued.is_none();
+    if is_plain && names.is_empty() {
+        return Ok(Box::default());
+    }
+    if !is_plain {
         add_names(state, request, identity, head, &mut names)?;
     }
     let continued = continued_groups(&state.config, continued, head);
@@ -89,6 +93,7 @@ fn continued_groups<'c>(
 }
 
 /// Takes off a response of the inner service what is for this cache alone.
+#[inline]
 pub(crate) fn take_own(config: &Config, headers: &mut HeaderMap, extensions: &mut Extensions) {
     if !extensions.is_empty() {
         extensions.remove::<CachePolicy>();

@@ -5,6 +5,8 @@
 //! of unknown outcome concerns it ([`storage_fence`], [`check_group_grace`]), the RFC's rules and
 //! the layer's limits allow it ([`storage_decision`]).
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, request, response};
 use http_body::Body;
@@ -19,7 +21,8 @@ use crate::semantics::moment::Moment;
 use crate::semantics::reason::{FetchReason, Refusal};
 use crate::semantics::stored::StoredHead;
 use crate::semantics::storing::{
-    RequestHead, ResponseHead, StorageDecision, StoragePolicy, StoringRules, decide_storage,
+    RequestHead, ResponseHead, StatedPolicy, StorageDecision, StoragePolicy, StoringRules,
+    decide_storage,
 };
 use crate::state::LayerState;
 
@@ -128,9 +131,21 @@ pub(crate) fn storing_rules(
         stale: config.stale,
         max_fresh: config.max_ttl,
         shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
-        stated: CachePolicy::of(&head.extensions).map(|policy| policy.stated().clone()),
-        continued_rule: request.continued.and_then(|it| it.vary_rule()).cloned(),
+        stated: stated_policy(request, head),
     })
+}
+
+/// What is said about a response for this cache alone: by its policy and, where it confirms or
+/// completes a stored response, by the fields that select that.
+fn stated_policy(request: Asked<'_>, head: &response::Parts) -> Option<Arc<StatedPolicy>> {
+    let stated = CachePolicy::of(&head.extensions).map(|policy| policy.stated().clone());
+    let Some(rule) = request.continued.and_then(StoredResponse::vary_rule) else {
+        return stated;
+    };
+    let mut stated = stated.unwrap_or_default();
+    let vary_on = &mut Arc::make_mut(&mut stated).vary_on;
+    vary_on.extend(rule.names().iter().cloned());
+    Some(stated)
 }
 
 /// A random number between 0 and 1; 1 without jitter.

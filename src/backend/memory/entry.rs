@@ -189,6 +189,7 @@ impl EntryContent {
 }
 
 impl MemoryEntry {
+    #[inline]
     pub(super) fn new(slot: Slot, tag: Tag, token: u64, content: EntryContent) -> Self {
         // The variant that comes with a rule is a use of it, and must not displace it.
         let uses = u8::from(content.rule().is_some());

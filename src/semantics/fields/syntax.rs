@@ -18,9 +18,17 @@ pub fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item
 
 /// Returns whether a message has any of these fields. Of few fields that takes less time than to
 /// find one by its hash.
+// Compared with names that are known where it is called: a call would take several times as long.
+#[inline(always)]
 #[must_use]
 pub fn has_any(headers: &HeaderMap, names: &[HeaderName]) -> bool {
-    headers.keys().any(|name| names.contains(name))
+    // No closure: one that all callers share is not compiled into them.
+    for name in headers.keys() {
+        if names.contains(name) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Returns the value of a field with exactly one line; `None` if it is absent or has several.

@@ -9,7 +9,7 @@ use crate::semantics::cache_control::{IgnoredDirectives, TargetedFields};
 use crate::semantics::freshness::{StaleRules, Ttl};
 use crate::semantics::moment::Moment;
 use crate::semantics::request_kind::RequestKind;
-use crate::semantics::vary::{Vary, VaryRule};
+use crate::semantics::vary::Vary;
 
 use super::stated::StatedPolicy;
 
@@ -37,24 +37,21 @@ pub struct StoringRules {
     /// What the inner service says for this cache alone. It comes before the fields of the
     /// response, unless these forbid something.
     pub stated: Option<Arc<StatedPolicy>>,
-    /// The rule of the stored response that this one confirms or completes: its fields select this
-    /// one, too.
-    pub continued_rule: Option<Arc<VaryRule>>,
 }
 
 impl StoringRules {
     /// Returns whether the inner service forbids this cache to store the response.
+    #[inline]
     pub(super) fn forbid_storing(&self) -> bool {
         self.stated.as_ref().is_some_and(|stated| stated.no_store)
     }
 
     /// Returns the fields that select a response whose `Vary` is this.
+    #[inline]
     pub(super) fn selecting_fields(&self, vary: Vary) -> Vary {
-        let stated = self.stated.as_ref().map(|stated| &*stated.vary_on);
-        let continued = self.continued_rule.as_ref().map(|rule| rule.names());
-        match (stated.unwrap_or_default(), continued.unwrap_or_default()) {
-            ([], []) => vary,
-            (stated, continued) => vary.with_fields(stated.iter().chain(continued)),
+        match &self.stated {
+            Some(stated) if !stated.vary_on.is_empty() => vary.with_fields(stated.vary_on.iter()),
+            _ => vary,
         }
     }
 }

@@ -61,6 +61,7 @@ impl EntryMap {
 
     /// Stores an entry, in place of the one that its slot held. Removes entries that have expired
     /// by `now`, in whole seconds, and evicts others until the capacity is kept.
+    #[inline]
     pub(super) fn insert(&self, entry: MemoryEntry, now: u32, evicted: &mut EvictedEntries) {
         let slot = entry.slot;
         let mut room = self.room.lock();
