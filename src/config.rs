@@ -8,6 +8,7 @@ mod group_options;
 pub(crate) mod hook;
 mod routes;
 mod stacked;
+pub(crate) mod work_span;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -79,6 +79,37 @@ impl<B: Backend> CacheLayer<B> {
     /// span, or in that of the caller. Lines about an invalidation say the write, path or group it
     /// is for. Warnings and errors that clients can cause are written at most once a second for
     /// each kind, with the number of those that were `suppressed` before.
+    ///
+    /// # Spans
+    ///
+    /// At debug level, each piece of the cache's own work is a span in that of the request:
+    ///
+    /// | span | `cache.status` | `cache.reason` |
+    /// |---|---|---|
+    /// | `response_cache.lookup` | `hit`, `stale`, `miss`, `gateway_timeout` | of a miss, or of stale use |
+    /// | `response_cache.fetch` | the class of the response's status, or `error` | of the miss |
+    /// | `response_cache.store` | `stored`, `refused` | of the refusal |
+    /// | `response_cache.invalidate` | `ok`, `failed` | `resource`, `group`, `all` |
+    ///
+    /// All have `cache.name`, and none has a key. They cost a comparison of numbers while no
+    /// subscriber wants lines at debug level. A miss, as `tracing_tree::HierarchicalLayer` shows it
+    /// `with_verbose_exit` and `with_indent_lines`:
+    ///
+    /// ```text
+    /// ┐cache method=GET, path="/a"
+    /// └─┐response_cache.lookup cache.name="tower-response-cache"
+    ///  ┌┘response_cache.lookup cache.name="tower-response-cache", cache.status="miss", cache.reason="uri-miss"
+    /// ┌┘cache method=GET, path="/a"
+    /// ├─ DEBUG fetch, reason="uri-miss"
+    /// └─┐response_cache.fetch cache.name="tower-response-cache"
+    ///  ┌┘response_cache.fetch cache.name="tower-response-cache", cache.status="2xx", cache.reason="uri-miss"
+    /// ┌┘cache method=GET, path="/a"
+    /// └─┐response_cache.store cache.name="tower-response-cache"
+    ///   ├─ DEBUG stored
+    ///  ┌┘response_cache.store cache.name="tower-response-cache", cache.status="stored"
+    /// ┌┘cache method=GET, path="/a"
+    /// ┘cache method=GET, path="/a"
+    /// ```
     #[must_use]
     pub fn log_query(self, log: bool) -> Self {
         self.with(|config| config.log_query = log)

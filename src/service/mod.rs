@@ -52,6 +52,7 @@ use tower_service::Service;
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
 use crate::config::Config;
+use crate::config::work_span::Work;
 use crate::key::canonical::cookies::CookieLines;
 use crate::semantics::reason::{Bypass, RequestResult};
 use crate::state::LayerState;
@@ -61,7 +62,7 @@ use self::bounds::{BodyOf, HttpResponse, HttpService};
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::fill_data::Fill;
-use self::lookup::{CacheAnswer, LookupOutcome, lookup_now};
+use self::lookup::{CacheAnswer, LookupOutcome, lookup_now, note_lookup};
 use self::read::{answer, read};
 use self::refresh::BackgroundRefresh;
 use self::request::forwarded_form::{ForwardedForm, apply_to_write};
@@ -211,7 +212,7 @@ where
             let future = span.in_scope(|| self.answer(parts, body));
             return future.in_span(span);
         }
-        match self.route(&mut parts) {
+        match self.route::<_, false>(&mut parts) {
             Step::Respond(response) => ResponseFuture::ready(response),
             step => self.perform(step, parts, body),
         }
@@ -264,7 +265,7 @@ impl<S, B: Backend> Cache<S, B> {
         Req: Send + 'static,
         BodyOf<S, Req>: Body<Data = Bytes, Error: Send> + Send,
     {
-        let step = self.route(&mut parts);
+        let step = self.route::<_, true>(&mut parts);
         self.perform(step, parts, body)
     }
 
@@ -272,7 +273,7 @@ impl<S, B: Backend> Cache<S, B> {
     ///
     /// The head is borrowed, because to move it takes longer than to look it up.
     #[inline]
-    fn route<Res>(&self, parts: &mut Parts) -> Step<B, Res>
+    fn route<Res, const IS_LOGGED: bool>(&self, parts: &mut Parts) -> Step<B, Res>
     where
         Res: Body<Data = Bytes>,
     {
@@ -289,6 +290,9 @@ impl<S, B: Backend> Cache<S, B> {
             Route::Read(read_request) => lookup_now(&self.state, read_request, parts),
             _ => None,
         };
+        if IS_LOGGED && let Some(outcome) = &outcome {
+            note_lookup(&config.span_of(Work::Lookup), outcome);
+        }
         let responder = Responder::new(&self.state);
         if let Route::Read(read_request) = &route
             && let Some(LookupOutcome::Answer(CacheAnswer::Hit(hit))) = &outcome

@@ -9,6 +9,7 @@
 //! The rules are those of `storing_permission`; parts (206) are decided in `parts::store`. Nothing
 //! here waits for the client.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use http::header::TRAILER;
@@ -18,10 +19,11 @@ use http_body::Body;
 use crate::backend::{Backend, PutOutcome, StoredResponse};
 use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
 use crate::body::pump::watch_unstored;
+use crate::config::work_span::{Work, in_span, note_end};
 use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FillOutcome, Refusal, StoredBy};
+use crate::semantics::reason::{FillOutcome, Reason, Refusal, StoredBy};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoragePolicy;
@@ -312,8 +314,11 @@ impl<F> NewEntry<F> {
     ) -> impl Future<Output = Option<Refusal>> {
         async move {
             let (source, length) = (self.source, self.length);
+            let span = state.config.span_of(Work::Store);
             let put = put(&state, &source.key, self.fence, self.response, self.now);
-            let refusal = put.await;
+            let refusal = in_span(&span, pin!(put)).await;
+            let status = refusal.map_or("stored", |_| "refused");
+            note_end(&span, status, refusal.map(Reason::as_str));
             let histograms = &state.shared.histograms;
             let outcome = refusal.map_or(FillOutcome::Stored, FillOutcome::from_refusal);
             histograms.observe_fill(outcome, self.cost);

@@ -1,8 +1,11 @@
 //! Backend operations whose results are counted and logged.
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crate::backend::{Backend, BackendError, GraceScope, InvalidationTarget, PutOutcome};
+use crate::config::work_span::{Work, in_span, note_end};
 use crate::key::CacheKey;
 use crate::semantics::reason::{
     InvalidatedTarget, InvalidationMode, InvalidationResult, Reason, Refusal, StoredBy,
@@ -62,6 +65,19 @@ impl<B: Backend> LayerState<B> {
         Some(refusal)
     }
 
+    /// Runs an invalidation in its span.
+    async fn run_in_span<T>(
+        &self,
+        target: InvalidatedTarget,
+        invalidation: Pin<&mut impl Future<Output = Result<T, BackendError>>>,
+    ) -> Result<T, BackendError> {
+        let span = self.config.span_of(Work::Invalidate);
+        let result = in_span(&span, invalidation).await;
+        let status = result.as_ref().map_or("failed", |_| "ok");
+        note_end(&span, status, Some(target.as_str()));
+        result
+    }
+
     /// Counts an invalidation by its result.
     pub(crate) fn count_invalidation<T>(
         &self,
@@ -89,11 +105,20 @@ impl<B: Backend> LayerState<B> {
         grace: Option<Duration>,
     ) -> Result<(), BackendError> {
         let backend = &self.shared.store.backend;
+        let kind = target_of(&target);
         let result = match grace.filter(|grace| !grace.is_zero()) {
-            None => backend.invalidate(&target).await.map(|()| None),
-            Some(grace) => backend.invalidate_unknown(&target, grace).await.map(Some),
+            None => {
+                let invalidated = backend.invalidate(&target);
+                self.run_in_span(kind, pin!(invalidated))
+                    .await
+                    .map(|()| None)
+            }
+            Some(grace) => {
+                let invalidated = backend.invalidate_unknown(&target, grace);
+                self.run_in_span(kind, pin!(invalidated)).await.map(Some)
+            }
         };
-        self.count_invalidation((target_of(&target), InvalidationMode::Remove), &result);
+        self.count_invalidation((kind, InvalidationMode::Remove), &result);
         match result {
             Ok(scope) => {
                 if scope == Some(GraceScope::Refused) {
@@ -114,15 +139,20 @@ impl<B: Backend> LayerState<B> {
     /// it; it is counted and logged here.
     pub(crate) async fn expire(&self, target: InvalidationTarget) -> Result<(), BackendError> {
         let backend = &self.shared.store.backend;
-        let expired = backend.expire(&[target], self.now()).await;
-        self.record_expiration(target_of(&target), &expired);
+        let (kind, targets) = (target_of(&target), [target]);
+        let expired = backend.expire(&targets, self.now());
+        let expired = self.run_in_span(kind, pin!(expired)).await;
+        self.record_expiration(kind, &expired);
         tracing::debug!(?target, is_acknowledged = expired.is_ok(), "expired");
         expired
     }
 
     /// Makes everything stale. An error means that the backend did not acknowledge it.
     pub(crate) async fn expire_all(&self) -> Result<(), BackendError> {
-        let expired = self.shared.store.backend.expire_all(self.now()).await;
+        let expired = self.shared.store.backend.expire_all(self.now());
+        let expired = self
+            .run_in_span(InvalidatedTarget::All, pin!(expired))
+            .await;
         self.record_expiration(InvalidatedTarget::All, &expired);
         tracing::info!(is_acknowledged = expired.is_ok(), "expired everything");
         expired
@@ -141,7 +171,8 @@ impl<B: Backend> LayerState<B> {
 
     /// Invalidates everything. An error means that the backend did not acknowledge it.
     pub(crate) async fn clear(&self) -> Result<(), BackendError> {
-        let result = self.shared.store.backend.clear().await;
+        let result = self.shared.store.backend.clear();
+        let result = self.run_in_span(InvalidatedTarget::All, pin!(result)).await;
         let cleared = (InvalidatedTarget::All, InvalidationMode::Remove);
         self.count_invalidation(cleared, &result);
         match &result {

@@ -10,6 +10,7 @@ mod facade;
 #[cfg(feature = "serde")]
 mod json;
 mod requests;
+mod spans;
 mod text;
 
 use tower_response_cache::CacheLayer;

@@ -10,8 +10,11 @@ pub(crate) mod examine;
 mod outcome;
 mod variants;
 
+use std::pin::pin;
+
 use http::header::RANGE;
 use http::{HeaderMap, StatusCode, request};
+use tracing::Span;
 
 use self::detached_body::read_needed;
 use self::due_refresh::{RefreshDecision, RefreshingRequest, due_refresh, is_early_refresh_due};
@@ -22,9 +25,10 @@ use super::fill_data::{Hit, Miss, StoredState};
 use super::request::preconditions::Preconditions;
 use super::request::route::{ReadRequest, RequestKey};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse};
+use crate::config::work_span::{Work, in_span, note_end};
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::moment::Moment;
-use crate::semantics::reason::{FetchReason, Refresh, StaleUse};
+use crate::semantics::reason::{FetchReason, Reason, Refresh, StaleUse};
 use crate::semantics::request_kind::RequestKind;
 use crate::semantics::reuse::{Candidate, ReuseDecision, decide_reuse, refuses_other_credentials};
 use crate::state::LayerState;
@@ -72,6 +76,34 @@ pub(crate) fn lookup_now<B: Backend>(
 /// A large body is read as far as the preconditions need it. Cancelling this has no effect but that
 /// of dropping the lookup.
 pub(crate) async fn lookup<B: Backend>(
+    state: &LayerState<B>,
+    key: &RequestKey,
+    headers: &HeaderMap,
+    preconditions: Preconditions<'_>,
+) -> LookupOutcome<B::Fence> {
+    let span = state.config.span_of(Work::Lookup);
+    let found = pin!(look_up(state, key, headers, preconditions));
+    let outcome = in_span(&span, found).await;
+    note_lookup(&span, &outcome);
+    outcome
+}
+
+/// Notes in the span of a lookup how that has ended.
+pub(crate) fn note_lookup<F>(span: &Span, outcome: &LookupOutcome<F>) {
+    let (status, reason) = match outcome {
+        LookupOutcome::Answer(CacheAnswer::Hit(hit) | CacheAnswer::HitAndRefresh(hit, ..)) => {
+            match hit.reuse.stale {
+                None => ("hit", None),
+                Some(use_) => ("stale", Some(use_.as_str())),
+            }
+        }
+        LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => ("gateway_timeout", None),
+        LookupOutcome::Fetch(miss) => ("miss", Some(miss.reason.as_str())),
+    };
+    note_end(span, status, reason);
+}
+
+async fn look_up<B: Backend>(
     state: &LayerState<B>,
     key: &RequestKey,
     headers: &HeaderMap,

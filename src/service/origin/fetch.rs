@@ -2,15 +2,18 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::task::Poll;
 
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
+use tracing::Span;
 
 use crate::backend::Backend;
+use crate::config::work_span::{Work, in_span, note_end};
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::{
-    Contradiction, FillOutcome, Reason, StaleUse, StatusClass, WaitedFor,
+    Contradiction, FetchReason, FillOutcome, Reason, StaleUse, StatusClass, WaitedFor,
 };
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::Fill;
@@ -70,8 +73,10 @@ where
                         added = add_own_fields(state, &mut request, fill, outgoing);
                     }
                     // The service that was waited for: a clone of a ready service is not ready.
-                    let called = inner.call(request).await;
-                    note_received(state, outgoing, &called);
+                    let span = state.config.span_of(Work::Fetch);
+                    let call = pin!(span.in_scope(|| inner.call(request)));
+                    let called = in_span(&span, call).await;
+                    note_received(state, outgoing, &called, (&span, fill.miss.reason));
                     called
                 }
             };
@@ -103,6 +108,7 @@ fn note_received<B: Backend, Res, E>(
     state: &LayerState<B>,
     outgoing: &mut OutgoingRequest,
     called: &Result<Response<Res>, E>,
+    (span, reason): (&Span, FetchReason),
 ) {
     outgoing.received = state.now();
     let class = match called {
@@ -111,6 +117,7 @@ fn note_received<B: Backend, Res, E>(
     };
     let histograms = &state.shared.histograms;
     histograms.observe_fetch(class, outgoing.time_to_head());
+    note_end(span, class.as_str(), Some(reason.as_str()));
 }
 
 /// The request for another call after a response of no use, or the outcome if there is none: the
