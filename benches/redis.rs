@@ -6,9 +6,11 @@
 //! the program starts one on this machine.
 //!
 //! * *bare GET*: reads the entry of a hit and drops it;
+//! * *bare GET, memory hit*: the same, then a request that the cache answers from memory: what a hit
+//!   costs without the work that Redis makes (tokens, checksums, decoding, batches, deadlines);
 //! * *cache hit*: a request through a `CacheLayer` over a `Guarded` `RedisBackend`, with its body.
 //!
-//! Both once with a single key, and once with a thousand keys in turn.
+//! Each once with a single key, and once with a thousand keys in turn.
 //!
 //! `cargo bench --features redis --bench redis` measures. With `--quick`, or run by `cargo test`,
 //! the program only shows that it works.
@@ -33,8 +35,8 @@ use redis::{AsyncConnectionConfig, Client, Value};
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_response_cache::CacheLayer;
-use tower_response_cache::backend::Guarded;
 use tower_response_cache::backend::redis::RedisOptions;
+use tower_response_cache::backend::{Guarded, MemoryBackend};
 
 use support::median;
 
@@ -59,12 +61,14 @@ fn measure(name: &str, runtime: &tokio::runtime::Runtime, rounds: usize) {
         let server = RedisServer::start().await;
         let uris: Arc<[Uri]> = uris().into();
         let hits = Hits::new(&server, &uris).await;
-        let bare = Bare::new(&server).await;
+        let bare = Bare::new(&server, None).await;
+        let floor = Bare::new(&server, Some(Memory::new(&uris).await)).await;
         let mut rows = Vec::new();
         for _ in 0..rounds {
             let mut row = Vec::new();
             for keys in [1, KEYS] {
-                row.push(bare.round(keys).await);
+                row.push(bare.round(&uris, keys).await);
+                row.push(floor.round(&uris, keys).await);
                 row.push(hits.round(&uris, keys).await);
             }
             rows.push(row);
@@ -81,13 +85,15 @@ fn uris() -> Vec<Uri> {
 fn report(name: &str, rows: &[Vec<f64>]) {
     let names = [
         "bare GET, 1 key",
+        "bare GET, memory hit, 1",
         "cache hit, 1 key",
         "bare GET, 1,000 keys",
+        "bare GET, memory hit",
         "cache hit, 1,000 keys",
     ];
     println!("{name:24}  per second  x bare GET");
     for (column, name) in names.into_iter().enumerate() {
-        let base = column / 2 * 2;
+        let base = column / 3 * 3;
         let rate = median(rows.iter().map(|row| row[column]));
         let ratio = median(rows.iter().map(|row| row[column] / row[base]));
         println!("{name:24} {rate:>11.0} {ratio:>11.2}");
@@ -123,10 +129,12 @@ struct Bare {
     connections: Vec<MultiplexedConnection>,
     entries: Arc<[String]>,
     next: AtomicUsize,
+    /// Answers a request after each reply.
+    memory: Option<Memory>,
 }
 
 impl Bare {
-    async fn new(server: &RedisServer) -> Self {
+    async fn new(server: &RedisServer, memory: Option<Memory>) -> Self {
         let info = redis::IntoConnectionInfo::into_connection_info(server.url()).expect("a URL");
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let client = Client::open(info.set_tcp_settings(tcp)).expect("a URL");
@@ -145,22 +153,29 @@ impl Bare {
             connections,
             entries: entries.into(),
             next: AtomicUsize::new(0),
+            memory,
         }
     }
 
-    async fn round(&self, keys: usize) -> f64 {
+    async fn round(&self, uris: &Arc<[Uri]>, keys: usize) -> f64 {
         rate(|first| {
             let next = self.next.fetch_add(1, Ordering::Relaxed);
             let connection = self.connections[next % CONNECTIONS].clone();
-            let entries = self.entries.clone();
+            let (entries, uris, memory) = (self.entries.clone(), uris.clone(), self.memory.clone());
             often(first, keys, move |number| {
                 let (mut connection, entries) = (connection.clone(), entries.clone());
+                let answer = memory
+                    .clone()
+                    .map(|memory| ask(memory.0, uris[number].clone()));
                 async move {
                     let mut get = redis::cmd("GET");
                     get.arg(&entries[number]);
                     match connection.send_packed_command(&get).await {
                         Ok(Value::BulkString(entry)) => assert!(entry.len() > BODY),
                         other => panic!("{other:?}"),
+                    }
+                    if let Some(answer) = answer {
+                        assert!(answer.await, "a hit");
                     }
                 }
             })
@@ -171,6 +186,21 @@ impl Bare {
 
 type Inner =
     tower::util::ServiceFn<fn(Request<()>) -> Ready<Result<Response<Full<Bytes>>, Infallible>>>;
+
+/// The cache in memory, with all keys.
+#[derive(Clone)]
+struct Memory(tower_response_cache::Cache<Inner, MemoryBackend>);
+
+impl Memory {
+    async fn new(uris: &[Uri]) -> Self {
+        let layer = CacheLayer::new(MemoryBackend::default());
+        let memory = Self(layer.layer(service_fn(origin as _)));
+        for uri in uris {
+            while !ask(memory.0.clone(), uri.clone()).await {}
+        }
+        memory
+    }
+}
 
 /// The cache, over an origin that it calls once for each key.
 struct Hits {

@@ -164,23 +164,34 @@ async fn large_hits_go_on_beside_large_stores() {
     assert!(stored > 0 && opened <= 5);
 }
 
-/// Ranges of 140 KB of 32 bodies, whose clients leave at once.
+/// Ranges of 32 bodies, whose clients leave at once: they are not read to their ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_that_were_given_up_keep_nothing_out() {
-    let setup = Setup::over(20).await;
+    let setup = Setup::over(100).await;
     let others = setup.others(32, text(900_000)).await;
     assert!(setup.read(&setup.hot, HOT).await);
-    let before = setup.link.bytes_from_server();
+    let mut found = Vec::new();
     for sample in &others {
-        let leaves = Duration::from_millis(8);
-        let _ = tokio::time::timeout(leaves, setup.read(sample, 140_000)).await;
+        let lookup = setup.slow.get(&sample.key, at(0)).await;
+        let Ok(Lookup::Found(response, _)) = lookup else {
+            panic!("it is stored");
+        };
+        found.push(response);
+    }
+    let before = setup.link.bytes_from_server();
+    for response in &found {
+        let read = setup.slow.read_body(response, 0..800_000);
+        let _ = tokio::time::timeout(Duration::from_millis(1), read).await;
     }
     let start = Instant::now();
     assert!(setup.read(&setup.hot, HOT).await);
+    println!("a hit after {:?}", start.elapsed());
+    // As long as a fourth of them would take.
+    tokio::time::sleep(Duration::from_millis(1000)).await;
     let moved = setup.link.bytes_from_server() - before;
-    println!("a hit after {:?}, {moved} bytes moved", start.elapsed());
+    println!("{moved} bytes moved");
     // The hot body, and what was on its way.
-    assert!(moved < 4_000_000, "{moved}");
+    assert!(moved < 5_000_000, "{moved}");
 }
 
 /// A small range that was asked for takes its time of the network, whoever waits for it.
