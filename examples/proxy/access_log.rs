@@ -28,8 +28,7 @@ pub struct AccessLogEntry {
 impl AccessLogEntry {
     /// Records a request; `None` if the access log is off.
     pub fn from_request<B>(request: &Request<B>, client: SocketAddr) -> Option<Box<Self>> {
-        let is_on = tracing::enabled!(target: "access", tracing::Level::INFO);
-        is_on.then(|| {
+        is_on().then(|| {
             Box::new(Self {
                 id: next_id(),
                 client,
@@ -45,6 +44,11 @@ impl AccessLogEntry {
     pub fn span(&self) -> Span {
         tracing::info_span!(target: "access", "request", id = self.id)
     }
+}
+
+/// Whether requests are logged.
+fn is_on() -> bool {
+    tracing::enabled!(target: "access", tracing::Level::INFO)
 }
 
 /// A number that no other request has, of this process or the last one.
@@ -175,7 +179,7 @@ impl<B: Body<Data = Bytes>> Body for LoggedBody<B> {
 #[derive(Clone, Copy)]
 struct UpstreamTime(Duration);
 
-/// Notes on each response how long the service inside took.
+/// Notes on each response how long the service inside took, if requests are logged.
 #[derive(Clone)]
 pub struct TimeUpstream<S>(pub S);
 
@@ -193,7 +197,7 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         Timed {
-            begun: Instant::now(),
+            begun: is_on().then(Instant::now),
             response: self.0.call(request),
         }
     }
@@ -202,7 +206,7 @@ where
 pin_project! {
     /// The future of [`TimeUpstream`].
     pub struct Timed<F> {
-        begun: Instant,
+        begun: Option<Instant>,
         #[pin]
         response: F,
     }
@@ -217,7 +221,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let response = ready!(this.response.poll(cx));
-        let time = UpstreamTime(this.begun.elapsed());
+        let Some(begun) = this.begun else {
+            return Poll::Ready(response);
+        };
+        let time = UpstreamTime(begun.elapsed());
         Poll::Ready(response.map(|mut response| {
             response.extensions_mut().insert(time);
             response
