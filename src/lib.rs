@@ -26,7 +26,7 @@
 //!    without touching the inner service. It also answers conditional requests (`If-None-Match`,
 //!    `If-Modified-Since`) and range requests.
 //! 2. **A miss.** The inner service is called. Concurrent misses of one key share the call: the first
-//!    reads the body as it arrives, the others once it is whole, or from its first 256 KiB on. The
+//!    reads the body as it arrives, the others once it is whole, or has kept coming for 5 seconds. The
 //!    response is stored while it streams to its clients.
 //! 3. **A stale response.** It is validated with the inner service, and a 304 makes it fresh again.
 //!    If the 304 does not fit, the request is repeated without the cache's conditions; for axum's

@@ -14,6 +14,7 @@ use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use crate::config::CoalesceOptions;
 use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
@@ -29,28 +30,33 @@ use crate::timeout::{with_deadline, with_timeout};
 /// dropped.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bytes of a body that are shared before it is whole.
-const SHARED_FROM: u64 = 256 * 1024;
+/// The time after the last byte of a body of known length in which its trailers may come.
+const TRAILERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The moment from which a response is shared. A follower that has its head can turn to no other
 /// response, and the body may stall because of the fields of its request. So it is shared once it
-/// is whole, or large; or, if it is not collected, once it has begun: its readers hold it up then.
-struct Publishing<F>(Option<F>);
+/// is whole, or has kept coming for the sharing delay; or, if it is not collected, once it has begun:
+/// its readers hold it up then.
+struct Publishing<F> {
+    publish: Option<F>,
+    head_at: Instant,
+}
 
 impl<F: FnOnce()> Publishing<F> {
     fn publish(&mut self) {
-        if let Some(publish) = self.0.take() {
+        if let Some(publish) = self.publish.take() {
             publish();
         }
     }
 
     /// Publishes the response, if that is due after a chunk.
     fn look(&mut self, pump: &Pump) {
-        if self.0.is_none() {
+        if self.publish.is_none() {
             return;
         }
         let (received, is_whole) = pump.stream.progress();
-        let is_due = is_whole || received >= SHARED_FROM || pump.capture.is_over();
+        let is_due =
+            is_whole || pump.capture.is_over() || self.head_at.elapsed() >= pump.sharing_delay;
         if is_due && received > 0 {
             self.publish();
         }
@@ -63,6 +69,7 @@ pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
+    sharing_delay: Duration,
     patience: Patience,
     /// Whether the readers know how the body has ended.
     has_ended: bool,
@@ -78,19 +85,19 @@ enum PumpEvent<E> {
 }
 
 impl Pump {
-    /// A pump that stops collecting after `time_left`, and lets the slowest reader hold up the
-    /// others for `slow_reader_timeout` at most.
+    /// A pump that stops collecting after `time_left`.
     pub(crate) fn new(
         stream: BodyStream,
         capture: Capture,
         time_left: Duration,
-        slow_reader_timeout: Duration,
+        limits: CoalesceOptions,
     ) -> Self {
         Self {
             stream,
             capture,
             ends_by: Instant::now().checked_add(time_left),
-            patience: Patience::new(slow_reader_timeout),
+            sharing_delay: limits.sharing_delay(),
+            patience: Patience::new(limits.slow_reader_timeout),
             has_ended: false,
         }
     }
@@ -103,7 +110,10 @@ impl Pump {
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
-        let mut publishing = Publishing(Some(publish));
+        let mut publishing = Publishing {
+            publish: Some(publish),
+            head_at: Instant::now(),
+        };
         let FirstFrames { chunks, rest } = first;
         for chunk in chunks.into_iter().flatten() {
             self.push(chunk);
@@ -130,7 +140,7 @@ impl Pump {
                 PumpEvent::TooSlow => {
                     self.capture.give_up(Refusal::TooSlow);
                     // Its followers go on without it, and hold up no reader.
-                    publishing = Publishing(None);
+                    publishing.publish = None;
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
@@ -228,6 +238,11 @@ impl Pump {
                 Some(Err(error)) => PumpEvent::Failed(error),
             })
         });
+        let (_, is_whole) = self.stream.progress();
+        if is_whole {
+            let end = with_timeout(TRAILERS_TIMEOUT, next).await;
+            return end.unwrap_or(PumpEvent::End);
+        }
         match self.ends_by.filter(|_| is_kept) {
             Some(at) => with_deadline(at, next).await.unwrap_or(PumpEvent::TooSlow),
             None => next.await,

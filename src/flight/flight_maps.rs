@@ -118,7 +118,8 @@ impl<F, H> FlightStripe<F, H> {
 /// What one lock protects: for each key at most one current and one next flight.
 pub(super) struct FlightMaps<F, H> {
     current: ByKey<F, H>,
-    /// Flights without a fence whose call begins when the current one has an outcome.
+    /// Flights without a fence whose call begins when the current one has an outcome, and the
+    /// latest for requests that the current one has begun too early for.
     next: ByKey<F, H>,
     /// The latest flight of a variant, by the primary key. Requests find it there as long as no
     /// rule is stored that names their variant.
@@ -165,13 +166,13 @@ impl<F, H> FlightMaps<F, H> {
         new: impl FnOnce(Option<&Flight<F, H>>) -> Flight<F, H>,
     ) -> (Arc<Flight<F, H>>, Removed<F, H>) {
         let flight = Arc::new(new(self.current.get(&key).map(|current| &**current)));
-        let place = match flight.predecessor {
-            Some(_) => &mut self.next,
-            None => &mut self.current,
+        let place = match flight.predecessor.is_some() || flight.is_beside {
+            true => &mut self.next,
+            false => &mut self.current,
         };
         let replaced = place.insert(key, flight.clone());
         let primary_key = key.primary();
-        let is_of_variant = key != primary_key;
+        let is_of_variant = key != primary_key && !flight.is_beside;
         let replaced_variant = is_of_variant
             .then(|| self.of_variants.insert(primary_key, flight.clone()))
             .flatten();
@@ -187,6 +188,9 @@ impl<F, H> FlightMaps<F, H> {
         now: Moment,
     ) -> Removed<F, H> {
         flight.begin_call(now);
+        if flight.is_beside {
+            return Removed::default();
+        }
         let next = remove_from(&mut self.next, &key, flight);
         let replaced = next.and_then(|next| self.current.insert(key, next));
         [replaced, None, None, None, None, None]

@@ -78,6 +78,9 @@ pub(super) struct Flight<F, H> {
     fence: Option<F>,
     pub(super) opened: Moment,
     pub(super) predecessor: Option<Predecessor<F, H>>,
+    /// Whether it is for requests alone that could not join the current flight of its key, since
+    /// that has begun too early for them. The others join the current one.
+    pub(super) is_beside: bool,
     /// How many flights without an outcome it has overtaken in a row, unless it waits for the
     /// last of them with success.
     pub(super) overtaken: u32,
@@ -88,7 +91,7 @@ pub(super) struct Flight<F, H> {
     pub(super) id: u64,
     pub(super) announcement: Arc<Announcement<H>>,
     /// Made for the first who reads the body, or writes it: many flights need none.
-    stream: OnceLock<BodyStream>,
+    pub(super) stream: OnceLock<BodyStream>,
     pub(super) driver: OnceLock<Weak<dyn CallDriver>>,
     /// The second key under which the flight is found, once its response turned out to vary.
     pub(super) variant_key: OnceLock<CacheKey>,
@@ -121,11 +124,17 @@ impl<F, H> Flight<F, H> {
                 observer: current.observer(),
                 max_wait: current.time_left(rules),
             });
-        let overtaken = unsettled.map_or(0, |current| current.overtaken() + 1);
+        let alive = unsettled.filter(|current| current.is_alive(rules));
+        let is_beside = rules.not_before.is_some() && alive.is_some() && predecessor.is_none();
+        let overtaken = match alive {
+            Some(current) => current.overtaken(),
+            None => unsettled.map_or(0, |current| current.overtaken() + 1),
+        };
         Self {
             fence,
             opened: rules.now,
             predecessor,
+            is_beside,
             overtaken,
             call: OnceLock::new(),
             joined_under_other_fence: OnceLock::new(),
@@ -162,6 +171,9 @@ impl<F, H> Flight<F, H> {
         if rules.only_answered && !self.announcement.is_published() {
             return None;
         }
+        if self.is_beside && rules.not_before.is_none() {
+            return None;
+        }
         let is_older = |than: Moment| self.has_begun_before(than);
         if rules.not_before.is_some_and(is_older) {
             return None;
@@ -180,11 +192,6 @@ impl<F, H> Flight<F, H> {
     /// The stream that the leader and all followers read the body from, made if there is none yet.
     pub(super) fn stream(&self, new_stream: impl FnOnce() -> BodyStream) -> &BodyStream {
         self.stream.get_or_init(new_stream)
-    }
-
-    /// The time for which the next chunk of the body has been waited for.
-    pub(super) fn waited_for_chunk(&self) -> Duration {
-        self.stream.get().map_or(Duration::ZERO, BodyStream::waited)
     }
 
     /// Whether the call has begun and has no outcome yet.

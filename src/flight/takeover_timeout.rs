@@ -1,15 +1,20 @@
 //! When a flight that brings no response, or whose body stalls, is taken over by another call.
 //!
-//! The first call has the takeover timeout, until its response begins and then for each chunk; each
-//! later one in a row has twice the time of the one before, up to a limit. Knows nothing of the table. Start at [`Flight::time_left`].
+//! The first call has the takeover timeout for the first byte of its body, and then for each chunk;
+//! each later one in a row has twice the time of the one before, up to a limit. Knows nothing of the
+//! table. Start at [`Flight::time_left`].
 
 use std::time::Duration;
 
 use super::join_rules::{Flight, JoinRules};
+use super::stream::{BodyProgress, BodyStream};
 
 /// Each flight that overtakes another one without an outcome doubles the takeover timeout of its
 /// own; after so many doublings it stays as it is.
 const MAX_DOUBLINGS: u32 = 10;
+
+/// The least time for a chunk of a body that has begun: no body comes all at once.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl<F, H> Flight<F, H> {
     pub(super) fn overtaken(&self) -> u32 {
@@ -23,12 +28,14 @@ impl<F, H> Flight<F, H> {
     pub(super) fn time_left(&self, rules: JoinRules) -> Duration {
         let since = self.call.get().map_or(self.opened, |start| start.at);
         let age = rules.now.since(since);
-        let waited = match self.announcement.is_published() {
-            true => self.waited_for_chunk(),
-            false => age,
-        };
         let takeover_timeout = rules.takeover_timeout.saturating_mul(1 << self.overtaken());
-        let left = takeover_timeout.saturating_sub(waited);
+        let left = match self.body_progress() {
+            BodyProgress::NotBegun => takeover_timeout.saturating_sub(age),
+            BodyProgress::WaitingFor(waited) => {
+                takeover_timeout.max(MIN_PATIENCE).saturating_sub(waited)
+            }
+            BodyProgress::Whole => Duration::MAX,
+        };
         left.min(rules.fill_timeout.saturating_sub(age))
     }
 
@@ -39,6 +46,22 @@ impl<F, H> Flight<F, H> {
 
     /// Whether the flight has a response whose body does not stall.
     pub(super) fn is_settled(&self, rules: JoinRules) -> bool {
-        self.announcement.is_published() && self.waited_for_chunk() < rules.takeover_timeout
+        self.announcement.is_published()
+            && match self.body_progress() {
+                BodyProgress::NotBegun => false,
+                BodyProgress::WaitingFor(waited) => {
+                    waited < rules.takeover_timeout.max(MIN_PATIENCE)
+                }
+                BodyProgress::Whole => true,
+            }
+    }
+
+    /// How far the body has come.
+    fn body_progress(&self) -> BodyProgress {
+        let stream = self.stream.get();
+        match self.announcement.is_published() {
+            true => stream.map_or(BodyProgress::Whole, BodyStream::body_progress),
+            false => stream.map_or(BodyProgress::NotBegun, BodyStream::body_progress),
+        }
     }
 }

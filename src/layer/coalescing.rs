@@ -31,9 +31,11 @@ impl<B: Backend> CacheLayer<B> {
     /// responds. Each further call has twice the time of the one before to bring a response,
     /// but at most [`fill_timeout`](Self::fill_timeout). With zero, no request waits for a response.
     ///
-    /// Followers get a response once its body is whole, or has 256 KiB, so that none depends on a
-    /// body that stalls; the leader gets its head at once. A larger body that has brought nothing
-    /// for this time is not joined any more.
+    /// Followers get a response once its body is whole, or has kept coming for half of this time (of
+    /// [`coalesce_timeout`](Self::coalesce_timeout) or [`fill_timeout`](Self::fill_timeout), if that
+    /// is shorter), so that none depends on a body that stalls; the leader gets its head at once. A
+    /// body that has brought nothing for this time, or for a second, if that is longer, is not
+    /// joined any more.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt};
 use tower_response_cache::stats::Refusal;
 
-use crate::support::origin::{Origin, OriginError, answer, cacheable, scripted, slow};
-use crate::support::time::SLOW;
+use crate::support::origin::{Origin, OriginError, answer, cacheable, data, scripted, slow};
+use crate::support::time::{SECOND, SLOW, settle};
 use crate::support::{get, gets, send};
 use crate::{JoinAllResults, burst, layer};
 
@@ -61,9 +59,13 @@ async fn a_body_that_fails_fails_for_all_its_readers_and_is_not_stored() {
     let service = layer.layer(origin.clone());
     let mut readers = Vec::new();
     readers.push(service.clone().oneshot(get("/a")).await.expect("a head"));
-    // Enough to be shared before it is whole.
-    let half = Frame::data(Bytes::from(vec![7; 256 * 1024]));
-    body.send(Ok(half)).expect("a reader");
+    // It keeps coming for long enough to be shared before it is whole.
+    for _ in 0..2 {
+        body.send(data("half")).expect("a reader");
+        sleep(SECOND * 5).await;
+    }
+    body.send(data("half")).expect("a reader");
+    settle().await;
     for _ in 0..2 {
         readers.push(service.clone().oneshot(get("/a")).await.expect("a head"));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
+use http_body_util::BodyExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,8 +21,8 @@ use crate::support::time::{SECOND, in_virtual_time, settle};
 use crate::support::{get, gets, send, send_all, with};
 
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The bytes of a body that are shared before it is whole.
-const SHARED_FROM: usize = 256 * 1024;
+/// The bytes that the bodies which stall announce.
+const LENGTH: usize = 900_000;
 
 fn layer() -> CacheLayer<MemoryBackend> {
     in_virtual_time(MemoryBackend::default())
@@ -44,7 +45,7 @@ fn stalling(bytes: usize) -> (Origin, Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>
         kept.lock().expect("scripts").push(script);
         let lines = [
             ("cache-control", "max-age=60"),
-            ("content-length", "900000"),
+            ("content-length", &LENGTH.to_string()),
         ];
         answer(200, &lines, "").map(|_| body)
     });
@@ -54,7 +55,7 @@ fn stalling(bytes: usize) -> (Origin, Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>
 /// The client whose call it is has its head at once. All others share one further call.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_stalls_is_waited_for_as_long_as_a_call_that_hangs() {
-    for bytes in [0, 1, SHARED_FROM - 1] {
+    for bytes in [0, 1, LENGTH - 1] {
         let (origin, _scripts) = stalling(bytes);
         let service = layer().layer(origin.clone());
         let begun = Instant::now();
@@ -102,19 +103,21 @@ async fn many_bodies_that_stall_delay_others_as_calls_that_hang_do() {
     assert!(took[1].0 <= SECOND * 40, "{took:?}");
 }
 
-/// A large body is shared while it comes. Who has its head waits as its own client does; who comes
-/// once it stalls has another one.
+/// A body that keeps coming is shared before it is whole. Who has its head waits as its own client
+/// does; who comes once it stalls has another one.
 #[tokio::test(start_paused = true)]
-async fn a_large_body_that_stalls_is_not_joined() {
-    let (origin, scripts) = stalling(SHARED_FROM);
+async fn a_shared_body_that_stalls_is_not_joined() {
+    let (origin, scripts) = stalling(1);
     let service = layer().layer(origin.clone());
     let odd = service.clone().oneshot(with(get("/a"), "x-odd", "1"));
     let _stalled = odd.await.expect("a head");
+    let script = scripts.lock().expect("scripts").pop().expect("a call");
+    sleep(TAKEOVER_TIMEOUT / 2).await;
+    script.send(data("x")).expect("a reader");
     sleep(TAKEOVER_TIMEOUT - SECOND).await;
     let _early = service.clone().oneshot(get("/a")).await.expect("a head");
     assert_eq!(origin.calls(), 1);
     // It goes on for a moment.
-    let script = scripts.lock().expect("scripts").pop().expect("a call");
     script.send(data("x")).expect("a reader");
     sleep(TAKEOVER_TIMEOUT - SECOND).await;
     let _late = service.clone().oneshot(get("/a")).await.expect("a head");
@@ -122,6 +125,112 @@ async fn a_large_body_that_stalls_is_not_joined() {
     sleep(SECOND * 2).await;
     assert_eq!(send(&service, get("/a")).await.body, "page");
     assert_eq!(origin.calls(), 2);
+}
+
+/// Those that share a body that keeps coming have it before their own time is up, however long it
+/// takes.
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_one_call() {
+    for (takeover, waits, fill, takes) in [
+        (10, 30, 30, 9),
+        (10, 30, 30, 20),
+        (10, 30, 30, 28),
+        (10, 30, 30, 40),
+        (2, 30, 30, 10),
+        (10, 2, 30, 10),
+        (10, 30, 2, 10),
+        (0, 30, 30, 10),
+        (10, 0, 30, 10),
+    ] {
+        let origin = Origin::at_once(move |_| {
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for _ in 0..takes * 10 {
+                    sleep(SECOND / 10).await;
+                    let _ = script.send(data("x"));
+                }
+            });
+            cacheable("").map(|_| body)
+        });
+        let layer = layer()
+            .coalesce_takeover_timeout(SECOND * takeover)
+            .coalesce_timeout(SECOND * waits)
+            .fill_timeout(SECOND * fill);
+        let service = layer.layer(origin.clone());
+        let mut asked = JoinSet::new();
+        asked.spawn(service.clone().oneshot(get("/a")));
+        // Those that come before its first byte call as well where no request waits for another.
+        sleep(SECOND / 5).await;
+        for _ in 0..200 {
+            asked.spawn(service.clone().oneshot(get("/a")));
+        }
+        let begun = Instant::now();
+        for response in asked.join_all().await {
+            let body = response.expect("a head").into_body();
+            let bytes = body.collect().await.expect("a whole body").to_bytes();
+            assert_eq!(bytes.len(), takes as usize * 10);
+        }
+        let case = (takeover, waits, fill, takes);
+        assert_eq!(origin.calls(), 1, "{case:?}");
+        assert!(begun.elapsed() <= SECOND * takes, "{case:?}");
+    }
+}
+
+/// A body whose bytes are all here needs no end: that of one client's request may never come.
+#[tokio::test(start_paused = true)]
+async fn a_body_of_known_length_waits_a_moment_for_its_end() {
+    for announces_trailer in [false, true] {
+        let scripts = Arc::<Mutex<Vec<_>>>::default();
+        let kept = scripts.clone();
+        let origin = Origin::at_once(move |_| {
+            let (script, body) = scripted();
+            script.send(data("page")).expect("room");
+            kept.lock().expect("scripts").push(script);
+            let length = ("content-length", "4");
+            let trailer = ("trailer", "x-sum");
+            let cache_control = ("cache-control", "max-age=60");
+            let lines = [cache_control, length, trailer];
+            let lines = &lines[..if announces_trailer { 3 } else { 2 }];
+            answer(200, lines, "").map(|_| body)
+        });
+        let service = layer().layer(origin.clone());
+        let begun = Instant::now();
+        let answers = send_all(&service, gets(20)).await;
+        assert!(answers.iter().all(|answer| answer.body == "page"));
+        assert_eq!((origin.calls(), begun.elapsed()), (1, SECOND));
+        settle().await;
+        assert_eq!(send(&service, get("/a")).await.body, "page");
+        assert_eq!((origin.calls(), begun.elapsed()), (1, SECOND));
+    }
+}
+
+/// A call that one request forces takes no follower from one that runs, and does not lengthen the
+/// time after which that is taken over.
+#[tokio::test(start_paused = true)]
+async fn a_forced_call_that_hangs_is_for_those_that_force_one() {
+    for directive in ["no-cache", "max-age=0"] {
+        let origin = Origin::new(move |request: Request<()>| async move {
+            if request.headers().contains_key("x-odd") {
+                sleep(SECOND * 3600).await;
+            }
+            sleep(SECOND * 4).await;
+            Ok(cacheable("page"))
+        });
+        let service = layer().layer(origin.clone());
+        let mut asked = JoinSet::new();
+        let begun = Instant::now();
+        asked.spawn(service.clone().oneshot(get("/a")));
+        let mut forced = JoinSet::new();
+        for number in 0..30 {
+            sleep(SECOND / 10).await;
+            let odd = with(get("/a"), "x-odd", &number.to_string());
+            let odd = with(odd, "cache-control", directive);
+            forced.spawn(service.clone().oneshot(odd));
+            asked.spawn(service.clone().oneshot(get("/a")));
+        }
+        asked.join_all().await;
+        assert_eq!((origin.calls(), begun.elapsed()), (31, SECOND * 4));
+    }
 }
 
 /// A body that is not whole after `fill_timeout` is left to its client, with all it waits for.

@@ -28,6 +28,17 @@ pub(crate) enum Capacity {
     NoReaders,
 }
 
+/// How far a body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyProgress {
+    /// No byte is here.
+    NotBegun,
+    /// The source has waited for the next chunk for this long.
+    WaitingFor(Duration),
+    /// All bytes are here.
+    Whole,
+}
+
 /// The source's end of a body: each chunk that is pushed reaches all readers.
 ///
 /// A stream starts out keeping the body whole: readers may join, and the source waits for none.
@@ -79,11 +90,17 @@ impl BodyStream {
         self.0.lock().waiting_since.get_or_insert_with(Instant::now);
     }
 
-    /// The time for which the source has waited for the next chunk; zero if all of them are here.
-    pub(super) fn waited(&self) -> Duration {
+    /// How far the body has come.
+    pub(super) fn body_progress(&self) -> BodyProgress {
         let buffer = self.0.lock();
-        let since = buffer.waiting_since.filter(|_| !buffer.is_whole());
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+        if buffer.is_whole() {
+            return BodyProgress::Whole;
+        }
+        if buffer.received == 0 {
+            return BodyProgress::NotBegun;
+        }
+        let waited = buffer.waiting_since.map(|since| since.elapsed());
+        BodyProgress::WaitingFor(waited.unwrap_or_default())
     }
 
     /// Replaces the chunks by slices of `whole`, which holds the same bytes in one buffer: slow

@@ -163,5 +163,5 @@ fn pump<B: Backend>(
     if let Some(refusal) = refusal {
         capture.give_up(refusal);
     }
-    Pump::new(stream, capture, time_left, limits.slow_reader_timeout)
+    Pump::new(stream, capture, time_left, limits)
 }
