@@ -125,8 +125,10 @@ impl<F, H> Flight<F, H> {
                 max_wait: current.time_left(rules),
             });
         let alive = unsettled.filter(|current| current.is_alive(rules));
-        let is_beside = rules.not_before.is_some() && alive.is_some() && predecessor.is_none();
-        let overtaken = match alive {
+        let displaced = alive.filter(|_| predecessor.is_none());
+        let is_beside = rules.not_before.is_some() && displaced.is_some();
+        // One that may still bring a response was not too slow.
+        let overtaken = match displaced {
             Some(current) => current.overtaken(),
             None => unsettled.map_or(0, |current| current.overtaken() + 1),
         };

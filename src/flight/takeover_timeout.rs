@@ -56,12 +56,13 @@ impl<F, H> Flight<F, H> {
             }
     }
 
-    /// How far the body has come.
+    /// How far the body has come. A response that is published before its body begins has none.
     fn body_progress(&self) -> BodyProgress {
-        let stream = self.stream.get();
-        match self.announcement.is_published() {
-            true => stream.map_or(BodyProgress::Whole, BodyStream::body_progress),
-            false => stream.map_or(BodyProgress::NotBegun, BodyStream::body_progress),
+        let progress = self.stream.get().map(BodyStream::body_progress);
+        match progress.filter(|progress| *progress != BodyProgress::NotBegun) {
+            Some(progress) => progress,
+            None if self.announcement.is_published() => BodyProgress::Whole,
+            None => BodyProgress::NotBegun,
         }
     }
 }
