@@ -107,10 +107,9 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
     let length = announced_length(head, body);
-    let own = (!is_forced && outgoing.is_for_whole()).then_some(&outgoing.headers);
     // Only a body of unknown length may turn out to be too large.
-    let unknown = own.filter(|_| length.is_none());
-    let request = unknown.map(|own| state.digest_of(own));
+    let may_be_too_large = length.is_none() && !is_forced && outgoing.is_for_whole();
+    let request = may_be_too_large.then(|| state.digest_of(&outgoing.headers));
     let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
     Ok(Box::new(Storable {
         draft: Draft {

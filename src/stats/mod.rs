@@ -69,6 +69,16 @@
 //!                     .build();
 //!             }
 //!             _ => {
+//!                 let counted = samples.clone();
+//!                 let count = meter.u64_observable_counter(format!("{name}.count"));
+//!                 count.with_callback(move |observer| {
+//!                     for sample in counted() {
+//!                         if let MetricValue::Distribution(values) = &sample.value {
+//!                             observer.observe(values.count(), &attributes(&sample));
+//!                         }
+//!                     }
+//!                 })
+//!                 .build();
 //!                 let sum = meter.f64_observable_counter(name + ".sum");
 //!                 sum.with_callback(move |observer| {
 //!                     for sample in samples() {

@@ -97,8 +97,10 @@ pub(crate) fn follow<B: Backend, Res>(
         return Followed::Hit(Served::new(Response::from_parts(head, body), result));
     }
     responder.mark_collapsed(&mut head.headers, fill.miss.reason);
-    let response = Response::from_parts(head, body);
-    Followed::Collapsed(Served::new(response, RequestResult::Collapsed))
+    Followed::Collapsed(Served::new(
+        Response::from_parts(head, body),
+        RequestResult::Collapsed,
+    ))
 }
 
 /// The shared response for one reader. The version and the extensions are the leader's alone.

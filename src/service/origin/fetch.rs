@@ -55,9 +55,8 @@ where
     Req: 'static,
     Res: InnerBody,
 {
-    let mut begins = Some(begins);
+    let (mut begins, mut repetition) = (Some(begins), None);
     async move {
-        let mut repetition = None;
         loop {
             let mut added = Added::Nothing;
             let max_waiting = max_waiting(state, begins.is_none());

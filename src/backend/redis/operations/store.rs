@@ -131,8 +131,7 @@ impl ProtocolClient {
         // A retry offers the same lease again, unlike other scripts. That is safe: the first
         // attempt that stored has removed the captured token, so a second one stores nothing.
         let arguments = || {
-            let token = &captured.token;
-            let mut arguments = encoded.script_arguments(token, self.max_variants);
+            let mut arguments = encoded.script_arguments(&captured.token, self.max_variants);
             arguments.push(groups.all_groups());
             arguments.push(Bytes::copy_from_slice(new_lease.as_ref()));
             arguments.push(Bytes::from_static(TOMBSTONE));
