@@ -6,7 +6,7 @@ use std::pin::Pin;
 use http::request;
 
 use crate::backend::Backend;
-use crate::handle::CacheHandle;
+use crate::handle::{CacheHandle, InvalidationError};
 use crate::key::Sites;
 use crate::service::explain::Explanation;
 use crate::stats::Stats;
@@ -20,6 +20,9 @@ pub(super) trait Cache: Send + Sync {
     fn sites(&self) -> Sites;
 
     fn group_prefixes(&self) -> Vec<String>;
+
+    /// Checks whether a URI names a resource.
+    fn check_uri(&self, uri: &str) -> Result<(), InvalidationError>;
 
     fn explain<'a>(
         &'a self,
@@ -42,6 +45,10 @@ impl<B: Backend> Cache for CacheHandle<B> {
 
     fn group_prefixes(&self) -> Vec<String> {
         self.group_prefixes()
+    }
+
+    fn check_uri(&self, uri: &str) -> Result<(), InvalidationError> {
+        self.key_of(uri).map(drop)
     }
 
     fn explain<'a>(

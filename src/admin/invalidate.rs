@@ -1,5 +1,7 @@
 //! Invalidation: by the content of `POST /invalidate`, and by `PURGE`.
 
+use std::borrow::Cow;
+
 use http::{StatusCode, request};
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +10,8 @@ use super::cache::Cache;
 use super::options::Admin;
 use crate::backend::BackendError;
 use crate::handle::{InvalidationError, Invalidator};
-use crate::key::Sites;
 use crate::key::normal_path::normal_path;
+use crate::key::{Sites, normalize_authority};
 
 /// The most selectors of one request.
 const MAX_SELECTORS: usize = 1000;
@@ -79,8 +81,8 @@ impl From<BackendError> for Failure {
 
 impl Admin {
     /// Answers `POST /invalidate`.
-    pub(super) async fn invalidate(&self, wanted: Invalidation) -> Answer {
-        let done = match check(&wanted, &*self.cache) {
+    pub(super) async fn invalidate(&self, mut wanted: Invalidation) -> Answer {
+        let done = match check(&mut wanted, &*self.cache) {
             Ok(()) => perform(&self.invalidator, &wanted).await,
             Err(text) => Err(Failure::Invalid(text)),
         };
@@ -130,16 +132,25 @@ fn groups_of(request: &request::Parts, authority: &str) -> Result<Invalidation, 
     Ok(Invalidation {
         kind: Kind::Group,
         selectors,
-        authority: Some(authority.to_ascii_lowercase()),
+        authority: Some(authority.to_owned()),
         purge: true,
     })
 }
 
-/// Checks what the backend cannot: an invalidation that would do nothing, or too much.
-fn check(wanted: &Invalidation, cache: &dyn Cache) -> Result<(), String> {
+/// Checks what the backend cannot: an invalidation that would do nothing, or too much, or fail
+/// halfway. Gives the authority its normal form.
+fn check(wanted: &mut Invalidation, cache: &dyn Cache) -> Result<(), String> {
     let count = wanted.selectors.len();
     let is_group = matches!(wanted.kind, Kind::Group | Kind::Prefix);
+    if let Some(authority) = wanted.authority.as_deref().filter(|one| !one.is_empty()) {
+        let normal = normalize_authority(authority, Some("http")).map(Cow::into_owned);
+        let normal = normal.ok_or_else(|| format!("{authority:?} is no host"))?;
+        wanted.authority = Some(normal);
+    }
     match wanted.kind {
+        Kind::All | Kind::Uri if wanted.authority.is_some() => {
+            Err("\"authority\" is for groups and prefixes; a URI names its own".to_owned())
+        }
         Kind::All if count > 0 => Err("\"all\" has no selectors".to_owned()),
         Kind::All => Ok(()),
         _ if count == 0 => Err("selectors must name at least one".to_owned()),
@@ -158,7 +169,15 @@ fn check(wanted: &Invalidation, cache: &dyn Cache) -> Result<(), String> {
                 None => Ok(()),
             }
         }
-        _ => Ok(()),
+        Kind::Uri => {
+            let mut errors = wanted
+                .selectors
+                .iter()
+                .map(|uri| (uri, cache.check_uri(uri)));
+            let wrong = errors.find_map(|(uri, checked)| Some((uri, checked.err()?)));
+            wrong.map_or(Ok(()), |(uri, error)| Err(format!("{uri:?}: {error}")))
+        }
+        Kind::Group => Ok(()),
     }
 }
 

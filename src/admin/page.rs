@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("page.html");
 /// changed.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-AzRIIi1HCMAEgNvJnlaDFzu2nIrDzM6Zn5pt18OZiKU='; ",
+    "script-src 'sha256-JBl9TnkCshLiEiauGWAVHFEWSSyTQu6EFk9m1jiCcpc='; ",
     "style-src 'sha256-P+d4O3RDRO6A/hAgDaRx0mWIFJyoZVNhJgTM31HXeDw='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'",

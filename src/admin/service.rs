@@ -85,8 +85,12 @@ impl Admin {
             return;
         };
         let (method, path) = (&request.method, request.uri.path());
+        let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
         tracing::warn!(?denial, %method, path, suppressed, "admin request refused");
     }
 }
+
+/// The longest part of a path that is logged, in characters.
+const MAX_LOGGED_PATH: usize = 200;
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -78,11 +78,11 @@ impl<B: Backend> CacheHandle<B> {
     }
 
     /// The authority of the cache key of a URI, and the URI parsed.
-    fn key_of(&self, uri: &str) -> Result<(String, Uri), InvalidationError> {
+    pub(crate) fn key_of(&self, uri: &str) -> Result<(String, Uri), InvalidationError> {
         let uri: Uri = uri.parse().map_err(Kind::Uri)?;
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.uri = uri;
-        if parts.uri.path().is_empty() {
+        if !parts.uri.path().starts_with('/') {
             return Err(Kind::NoPath.into());
         }
         let config = &self.state.config;

@@ -228,6 +228,11 @@ async fn where_hosts_are_sites_the_host_says_which() {
         json!({"type": "uri", "selectors": ["/g/1"]}),
         json!({"type": "group", "selectors": ["stock"]}),
         json!({"type": "group", "selectors": ["stock"], "authority": ""}),
+        json!({"type": "group", "selectors": ["stock"], "authority": "http://two.example"}),
+        json!({"type": "uri", "selectors": ["http://one.example/g/1", "/g/1"]}),
+        json!({"type": "uri", "selectors": ["http://one.example/g/1", "*"]}),
+        json!({"type": "uri", "selectors": ["http://one.example/g/1"], "authority": "one.example"}),
+        json!({"type": "all", "authority": "one.example"}),
     ] {
         assert_eq!(
             post(&admin, "/invalidate", &wanted).await.status,
@@ -235,8 +240,10 @@ async fn where_hosts_are_sites_the_host_says_which() {
             "{wanted}"
         );
     }
+    // Nothing was done in part.
+    assert!(is_stored_on("one.example").await && is_stored_on("two.example").await);
     let one = json!({"type": "uri", "selectors": ["http://one.example/g/1"]});
-    let two = json!({"type": "group", "selectors": ["stock"], "authority": "two.example"});
+    let two = json!({"type": "group", "selectors": ["stock"], "authority": "Two.Example:80"});
     assert_eq!(post(&admin, "/invalidate", &one).await.status, 200);
     assert!(!is_stored_on("one.example").await && is_stored_on("two.example").await);
     assert_eq!(post(&admin, "/invalidate", &two).await.status, 200);
