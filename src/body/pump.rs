@@ -30,8 +30,9 @@ use crate::timeout::{with_deadline, with_timeout};
 /// dropped.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time after the last byte of a body of known length in which its trailers may come.
-const TRAILERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time after the last byte of a body of known length in which its end may come, unless its head
+/// announces trailers.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The moment from which a response is shared. A follower that has its head can turn to no other
 /// response, and the body may stall because of the fields of its request. So it is shared once it
@@ -70,6 +71,9 @@ pub(crate) struct Pump {
     capture: Capture,
     ends_by: Option<Instant>,
     sharing_delay: Duration,
+    /// The time for the end of the body after its last byte, and since when that is waited for.
+    end_timeout: Duration,
+    whole_since: Option<Instant>,
     patience: Patience,
     /// Whether the readers know how the body has ended.
     has_ended: bool,
@@ -85,18 +89,25 @@ enum PumpEvent<E> {
 }
 
 impl Pump {
-    /// A pump that stops collecting after `time_left`.
+    /// A pump that stops collecting after `time_left`. Announced trailers are waited for as long as
+    /// any other chunk.
     pub(crate) fn new(
         stream: BodyStream,
         capture: Capture,
-        time_left: Duration,
+        (time_left, has_trailers): (Duration, bool),
         limits: CoalesceOptions,
     ) -> Self {
+        let end_timeout = match has_trailers {
+            true => END_TIMEOUT.max(limits.coalesce_takeover_timeout),
+            false => END_TIMEOUT,
+        };
         Self {
             stream,
             capture,
             ends_by: Instant::now().checked_add(time_left),
-            sharing_delay: limits.sharing_delay(),
+            sharing_delay: limits.sharing_delay().min(time_left / 2),
+            end_timeout,
+            whole_since: None,
             patience: Patience::new(limits.slow_reader_timeout),
             has_ended: false,
         }
@@ -240,7 +251,8 @@ impl Pump {
         });
         let (_, is_whole) = self.stream.progress();
         if is_whole {
-            let end = with_timeout(TRAILERS_TIMEOUT, next).await;
+            let since = *self.whole_since.get_or_insert_with(Instant::now);
+            let end = with_deadline(since + self.end_timeout, next).await;
             return end.unwrap_or(PumpEvent::End);
         }
         match self.ends_by.filter(|_| is_kept) {

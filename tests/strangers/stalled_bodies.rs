@@ -176,6 +176,30 @@ async fn a_slow_body_is_one_call() {
     }
 }
 
+/// A head that comes late leaves its body less time to be stored, and to be shared.
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_after_a_late_head_is_one_call() {
+    for head in [20, 26, 29] {
+        let origin = Origin::new(move |_: Request<()>| async move {
+            sleep(SECOND * head).await;
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    sleep(SECOND / 10).await;
+                    let _ = script.send(data("x"));
+                }
+            });
+            Ok(cacheable("").map(|_| body))
+        });
+        let layer = layer()
+            .coalesce_takeover_timeout(SECOND * 60)
+            .coalesce_timeout(SECOND * 60);
+        let answers = send_all(&layer.layer(origin.clone()), gets(200)).await;
+        assert!(answers.iter().all(|answer| answer.body.len() == 60));
+        assert_eq!(origin.calls(), 1, "a head after {head} s");
+    }
+}
+
 /// A body whose bytes are all here needs no end: that of one client's request may never come.
 #[tokio::test(start_paused = true)]
 async fn a_body_of_known_length_waits_a_moment_for_its_end() {
@@ -195,12 +219,26 @@ async fn a_body_of_known_length_waits_a_moment_for_its_end() {
         });
         let service = layer().layer(origin.clone());
         let begun = Instant::now();
-        let answers = send_all(&service, gets(20)).await;
+        // Chunks without bytes make it no longer.
+        let empty_chunks = async {
+            settle().await;
+            let script = scripts.lock().expect("scripts").pop().expect("a call");
+            tokio::spawn(async move {
+                while script.send(data("")).is_ok() {
+                    sleep(SECOND / 2).await;
+                }
+            });
+        };
+        let (answers, ()) = tokio::join!(send_all(&service, gets(20)), empty_chunks);
         assert!(answers.iter().all(|answer| answer.body == "page"));
-        assert_eq!((origin.calls(), begun.elapsed()), (1, SECOND));
+        let waited = match announces_trailer {
+            true => TAKEOVER_TIMEOUT,
+            false => SECOND,
+        };
+        assert_eq!((origin.calls(), begun.elapsed()), (1, waited));
         settle().await;
         assert_eq!(send(&service, get("/a")).await.body, "page");
-        assert_eq!((origin.calls(), begun.elapsed()), (1, SECOND));
+        assert_eq!((origin.calls(), begun.elapsed()), (1, waited));
     }
 }
 

@@ -159,9 +159,10 @@ fn pump<B: Backend>(
     let time_left = limits
         .fill_timeout
         .saturating_sub(received.since(storable.sharing.called));
+    let waits = (time_left, storable.has_trailers);
     let mut capture = capture(state, storable, share, true, opened);
     if let Some(refusal) = refusal {
         capture.give_up(refusal);
     }
-    Pump::new(stream, capture, time_left, limits)
+    Pump::new(stream, capture, waits, limits)
 }
