@@ -74,7 +74,8 @@ impl Watch {
                 .saturating_sub(before.requests.get(result))
         };
         let all = now.requests.total().saturating_sub(before.requests.total());
-        let lookups = all.saturating_sub(of(RequestResult::Bypass));
+        let others = of(RequestResult::Bypass) + of(RequestResult::Canceled);
+        let lookups = all.saturating_sub(others);
         let good = [
             RequestResult::Hit,
             RequestResult::Stale,

@@ -19,6 +19,7 @@ mod keys;
 mod losses;
 mod nonsense;
 mod outages;
+mod refused_writes;
 mod slow_link;
 mod slowness;
 mod stampedes;

@@ -245,6 +245,10 @@ async fn bodies_take_turns() {
     let start = Instant::now();
     assert!(setup.read(&setup.hot, HOT).await);
     println!("a hit after {:?}", start.elapsed());
-    let is_any_done = tasks.try_join_next().is_some();
-    assert!(!is_any_done, "all of them take 1.4 s");
+    // Each of them has had as many turns, and is three times as long.
+    let mut done = 0;
+    while tasks.try_join_next().is_some() {
+        done += 1;
+    }
+    assert!(done < 4, "{done} of 8 came first");
 }

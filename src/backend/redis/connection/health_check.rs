@@ -7,6 +7,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redis::Value;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -70,7 +71,8 @@ impl Connection {
         is_first
     }
 
-    /// Checks that the server is the same primary, reads its clock and renews the keep-alive key.
+    /// Checks that the server is the same primary and takes writes (it may miss its replicas), reads
+    /// its clock and renews the keep-alive key.
     async fn health_check(&self) {
         let ttl = self.options.keep_alive_ttl.as_millis().to_string();
         let key = self.options.keep_alive_key.to_string();
@@ -88,6 +90,10 @@ impl Connection {
         };
         if !self.is_same_primary(&info) {
             tracing::warn!("redis server changed its role or replication id; reconnecting");
+            return self.mark_broken();
+        }
+        if let Some(Value::ServerError(error)) = replies.get(2) {
+            tracing::warn!(%error, "redis server takes no writes; reconnecting");
             return self.mark_broken();
         }
         let received = monotonic_millis(Instant::now());

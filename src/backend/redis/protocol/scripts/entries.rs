@@ -2,6 +2,9 @@
 
 /// Prepends the functions about the entries of a resource, all of which are in its slot.
 ///
+/// * `write_at_least` calls a command that writes and changes nothing, for a lease that is not there
+///   or is a tombstone, so that no other write follows: a server that takes no writes, such as a
+///   demoted primary, acknowledges no invalidation of what is not stored there.
 /// * `remove_variants` removes all variants in a list, when a rule takes the place of anything but
 ///   the same rule: they are older than the replaced entry, and lookups would find them again. One
 ///   is kept, since it is being replaced.
@@ -46,6 +49,13 @@ end
 local function unlink_all(keys)
   for first = 1, #keys, 1000 do
     redis.call('UNLINK', unpack(keys, first, math.min(first + 999, #keys)))
+  end
+end
+local function write_at_least(key, lease, tombstone)
+  if lease == tombstone then
+    redis.call('PEXPIRE', key, math.max(redis.call('PTTL', key), 1))
+  elseif not lease and not foreign(key) then
+    redis.call('UNLINK', key)
   end
 end
 local function unlink_body(entry)

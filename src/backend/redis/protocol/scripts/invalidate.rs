@@ -15,6 +15,7 @@ use super::foreign::with_foreign;
 pub(super) const INVALIDATE: &str = with_entries!(
     "\
 local values, gone = redis.call('MGET', unpack(KEYS)), {}
+write_at_least(KEYS[1], values[1], ARGV[1])
 for index = 1, #KEYS, 2 do
   local lease = values[index]
   if lease and lease ~= ARGV[1] then
@@ -98,6 +99,7 @@ return ARGV[#ARGV] .. kept"
 pub(super) const EXPIRE: &str = with_entries!(
     "\
 local values = redis.call('MGET', unpack(KEYS))
+write_at_least(KEYS[1], values[1], ARGV[1])
 for index = 1, #KEYS, 2 do
   local lease = values[index]
   if lease and lease ~= ARGV[1] and #lease >= 48 then

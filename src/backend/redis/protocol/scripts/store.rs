@@ -82,7 +82,10 @@ if lease and lease ~= ARGV[12] then
   letter = select(2, list_entry(lease, ARGV[8]))
 end
 unlink_all(gone)
-if not is_held then return ARGV[15] .. 0 end
+if not is_held then
+  write_at_least(KEYS[2], lease, ARGV[12])
+  return ARGV[15] .. 0
+end
 local function store()
   local tokens = group_tokens(ARGV[10], 16, ARGV[4])
   if not tokens then return false end
