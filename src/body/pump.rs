@@ -15,7 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::CoalesceOptions;
-use crate::flight::{BodyEnd, BodyStream, Capacity};
+use crate::flight::{BodyEnd, BodyProgress, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::Capture;
@@ -38,28 +38,12 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// response, and the body may stall because of the fields of its request. So it is shared once it
 /// is whole, or has kept coming for the sharing delay; or, if it is not collected, once it has begun:
 /// its readers hold it up then.
-struct Publishing<F> {
-    publish: Option<F>,
-    head_at: Instant,
-}
+struct Publishing<F>(Option<F>);
 
 impl<F: FnOnce()> Publishing<F> {
     fn publish(&mut self) {
-        if let Some(publish) = self.publish.take() {
+        if let Some(publish) = self.0.take() {
             publish();
-        }
-    }
-
-    /// Publishes the response, if that is due after a chunk.
-    fn look(&mut self, pump: &Pump) {
-        if self.publish.is_none() {
-            return;
-        }
-        let (received, is_whole) = pump.stream.progress();
-        let is_due =
-            is_whole || pump.capture.is_over() || self.head_at.elapsed() >= pump.sharing_delay;
-        if is_due && received > 0 {
-            self.publish();
         }
     }
 }
@@ -70,7 +54,8 @@ pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
-    sharing_delay: Duration,
+    /// From when on a body that has begun is shared.
+    shared_from: Instant,
     /// The time for the end of the body after its last byte, and since when that is waited for.
     end_timeout: Duration,
     whole_since: Option<Instant>,
@@ -101,11 +86,12 @@ impl Pump {
             true => END_TIMEOUT.max(limits.coalesce_takeover_timeout),
             false => END_TIMEOUT,
         };
+        let now = Instant::now();
         Self {
             stream,
             capture,
-            ends_by: Instant::now().checked_add(time_left),
-            sharing_delay: limits.sharing_delay().min(time_left / 2),
+            ends_by: now.checked_add(time_left),
+            shared_from: now + limits.sharing_delay().min(time_left / 2),
             end_timeout,
             whole_since: None,
             patience: Patience::new(limits.slow_reader_timeout),
@@ -121,10 +107,7 @@ impl Pump {
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
-        let mut publishing = Publishing {
-            publish: Some(publish),
-            head_at: Instant::now(),
-        };
+        let mut publishing = Publishing(Some(publish));
         let FirstFrames { chunks, rest } = first;
         for chunk in chunks.into_iter().flatten() {
             self.push(chunk);
@@ -138,7 +121,7 @@ impl Pump {
             Rest::Panicked => return,
             Rest::More(body) => body,
         };
-        publishing.look(&self);
+        self.note_progress(&mut publishing);
         // The task that sends the head goes on first.
         yield_now().await;
         loop {
@@ -151,13 +134,13 @@ impl Pump {
                 PumpEvent::TooSlow => {
                     self.capture.give_up(Refusal::TooSlow);
                     // Its followers go on without it, and hold up no reader.
-                    publishing.publish = None;
+                    publishing = Publishing(None);
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {
                         self.push(keepable(&data));
-                        publishing.look(&self);
+                        self.note_progress(&mut publishing);
                     }
                     Err(frame) => {
                         publishing.publish();
@@ -186,6 +169,20 @@ impl Pump {
         self.patience.note_passed(data.len() as u64);
         if !self.stream.push(data) {
             self.capture.give_up(Refusal::Budget);
+        }
+    }
+
+    /// Publishes the response, if that is due by now, and notes since when all bytes are here.
+    fn note_progress(&mut self, publishing: &mut Publishing<impl FnOnce()>) {
+        let progress = self.stream.progress();
+        let (is_whole, has_begun) = (
+            progress == BodyProgress::Whole,
+            progress != BodyProgress::NotBegun,
+        );
+        self.whole_since = is_whole.then(|| self.whole_since.unwrap_or_else(Instant::now));
+        let is_due = || self.capture.is_over() || Instant::now() >= self.shared_from;
+        if is_whole || (has_begun && is_due()) {
+            publishing.publish();
         }
     }
 
@@ -249,9 +246,7 @@ impl Pump {
                 Some(Err(error)) => PumpEvent::Failed(error),
             })
         });
-        let (_, is_whole) = self.stream.progress();
-        if is_whole {
-            let since = *self.whole_since.get_or_insert_with(Instant::now);
+        if let Some(since) = self.whole_since {
             let end = with_deadline(since + self.end_timeout, next).await;
             return end.unwrap_or(PumpEvent::End);
         }

@@ -118,15 +118,15 @@ impl<F, H> Flight<F, H> {
     /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
     pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, current: Option<&Self>) -> Self {
         let unsettled = current.filter(|current| !current.is_settled(rules));
-        let predecessor = unsettled
-            .filter(|current| fence.is_none() && current.is_alive(rules))
-            .map(|current| Predecessor {
-                observer: current.observer(),
-                max_wait: current.time_left(rules),
-            });
         let alive = unsettled.filter(|current| current.is_alive(rules));
-        let displaced = alive.filter(|_| predecessor.is_none());
-        let is_beside = rules.not_before.is_some() && displaced.is_some();
+        let (waited_for, displaced) = match fence {
+            None => (alive, None),
+            Some(_) => (None, alive),
+        };
+        let predecessor = waited_for.map(|current| Predecessor {
+            observer: current.observer(),
+            max_wait: current.time_left(rules),
+        });
         // One that may still bring a response was not too slow.
         let overtaken = match displaced {
             Some(current) => current.overtaken(),
@@ -136,7 +136,7 @@ impl<F, H> Flight<F, H> {
             fence,
             opened: rules.now,
             predecessor,
-            is_beside,
+            is_beside: rules.not_before.is_some() && displaced.is_some(),
             overtaken,
             call: OnceLock::new(),
             joined_under_other_fence: OnceLock::new(),

@@ -77,5 +77,5 @@ pub(crate) use pacing::{
     Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
     patience_for,
 };
-pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
+pub(crate) use stream::{BodyEnd, BodyEvent, BodyProgress, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

@@ -58,7 +58,7 @@ impl<F, H> Flight<F, H> {
 
     /// How far the body has come. A response that is published before its body begins has none.
     fn body_progress(&self) -> BodyProgress {
-        let progress = self.stream.get().map(BodyStream::body_progress);
+        let progress = self.stream.get().map(BodyStream::progress);
         match progress.filter(|progress| *progress != BodyProgress::NotBegun) {
             Some(progress) => progress,
             None if self.announcement.is_published() => BodyProgress::Whole,

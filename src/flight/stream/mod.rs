@@ -30,7 +30,7 @@ pub(crate) enum Capacity {
 
 /// How far a body has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyProgress {
+pub(crate) enum BodyProgress {
     /// No byte is here.
     NotBegun,
     /// The source has waited for the next chunk for this long.
@@ -79,19 +79,13 @@ impl BodyStream {
         is_charged
     }
 
-    /// The number of bytes that have arrived, and whether that is all of them.
-    pub(crate) fn progress(&self) -> (u64, bool) {
-        let buffer = self.0.lock();
-        (buffer.received, buffer.is_whole())
-    }
-
     /// Notes that the source waits for the next chunk.
     pub(crate) fn note_waiting(&self) {
         self.0.lock().waiting_since.get_or_insert_with(Instant::now);
     }
 
     /// How far the body has come.
-    pub(super) fn body_progress(&self) -> BodyProgress {
+    pub(crate) fn progress(&self) -> BodyProgress {
         let buffer = self.0.lock();
         if buffer.is_whole() {
             return BodyProgress::Whole;

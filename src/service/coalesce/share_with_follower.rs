@@ -92,15 +92,13 @@ pub(crate) fn follow<B: Backend, Res>(
         body = cut.unwrap_or(body);
     }
     let responder = Responder::new(state);
+    let mut response = Response::from_parts(head, body);
     if let Some(reuse) = reuse {
-        let result = responder.mark_joined_whole(&mut head.headers, reuse);
-        return Followed::Hit(Served::new(Response::from_parts(head, body), result));
+        let result = responder.mark_joined_whole(response.headers_mut(), reuse);
+        return Followed::Hit(Served::new(response, result));
     }
-    responder.mark_collapsed(&mut head.headers, fill.miss.reason);
-    Followed::Collapsed(Served::new(
-        Response::from_parts(head, body),
-        RequestResult::Collapsed,
-    ))
+    responder.mark_collapsed(response.headers_mut(), fill.miss.reason);
+    Followed::Collapsed(Served::new(response, RequestResult::Collapsed))
 }
 
 /// The shared response for one reader. The version and the extensions are the leader's alone.
