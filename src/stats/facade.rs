@@ -2,7 +2,7 @@
 
 use metrics::{Label, SharedString, Unit};
 
-use super::families::{MetricFamily, MetricKind, MetricValue, Sample};
+use super::metric_family::{MetricFamily, MetricKind, MetricValue, Sample};
 use super::{Distribution, Stats};
 
 impl Stats {

@@ -1,151 +1,12 @@
-//! Statistics as metric families: names, labels and values, whatever they are published with.
+//! Statistics as metric families: the table of all metrics, with their names, labels and values.
 //!
 //! One table feeds the text formats, the facade and OpenTelemetry. All sets of labels are closed:
 //! no label holds anything that a client, a handler or a backend chooses. Start with
 //! [`Stats::families`].
 
-use std::borrow::Cow;
-
-use super::{Distribution, Distributions, Reason, ReasonCounts, Stats, Tier};
+use super::metric_family::{Families, Label, MetricFamily};
+use super::{Reason, Stats, Tier};
 use crate::backend::BreakerState;
-
-/// The kind of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MetricKind {
-    /// A number that only grows.
-    Counter,
-    /// A number that grows and falls.
-    Gauge,
-    /// Values by buckets.
-    Histogram,
-}
-
-/// The value of a sample.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum MetricValue {
-    /// The value of a counter.
-    Count(u64),
-    /// The value of a gauge.
-    Gauge(f64),
-    /// The values of a histogram.
-    Distribution(Distribution),
-}
-
-/// One value of a metric, with its labels.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Sample {
-    /// The labels, each a name and a value. The first one is `cache`, the name of the cache.
-    pub labels: Vec<(&'static str, Cow<'static, str>)>,
-    /// The value.
-    pub value: MetricValue,
-}
-
-/// A metric with all its samples.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct MetricFamily {
-    /// The name, without the `_total` that Prometheus adds to that of a counter. It begins with
-    /// `response_cache_`.
-    pub name: &'static str,
-    /// What the metric counts or measures, in one sentence.
-    pub help: &'static str,
-    /// The kind of the metric.
-    pub kind: MetricKind,
-    /// The samples. There may be none: not every backend can say how much it stores.
-    pub samples: Vec<Sample>,
-}
-
-impl MetricFamily {
-    /// Returns the name as OpenTelemetry spells it: `response_cache.backend.operations`.
-    #[must_use]
-    pub fn dotted_name(&self) -> String {
-        let name = self.name.strip_prefix(PREFIX).unwrap_or(self.name);
-        format!("response_cache.{}", name.replace('_', "."))
-    }
-}
-
-const PREFIX: &str = "response_cache_";
-
-/// Labels beside that of the cache.
-type Labels = Vec<(&'static str, Cow<'static, str>)>;
-
-/// The families of one cache, as they are made.
-struct Families<'s> {
-    cache: &'s str,
-    families: Vec<MetricFamily>,
-}
-
-impl Families<'_> {
-    fn begin(&mut self, kind: MetricKind, name: &'static str, help: &'static str) -> &mut Self {
-        self.families.push(MetricFamily {
-            name,
-            help,
-            kind,
-            samples: Vec::new(),
-        });
-        self
-    }
-
-    fn counter(&mut self, name: &'static str, help: &'static str) -> &mut Self {
-        self.begin(MetricKind::Counter, name, help)
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &'static str) -> &mut Self {
-        self.begin(MetricKind::Gauge, name, help)
-    }
-
-    /// Adds a sample to the family that was begun last.
-    fn sample(&mut self, labels: Labels, value: MetricValue) -> &mut Self {
-        let cache = ("cache", Cow::Owned(self.cache.to_owned()));
-        let labels = std::iter::once(cache).chain(labels).collect();
-        let family = self.families.last_mut().expect("a family was begun");
-        family.samples.push(Sample { labels, value });
-        self
-    }
-
-    fn count(&mut self, labels: Labels, count: u64) -> &mut Self {
-        self.sample(labels, MetricValue::Count(count))
-    }
-
-    fn value(&mut self, labels: Labels, value: f64) -> &mut Self {
-        self.sample(labels, MetricValue::Gauge(value))
-    }
-
-    fn histogram(&mut self, name: &'static str, help: &'static str) -> &mut Self {
-        self.begin(MetricKind::Histogram, name, help)
-    }
-
-    /// Adds a sample unless the distribution is empty: each has as many series as buckets.
-    fn distribution(&mut self, labels: Labels, distribution: &Distribution) -> &mut Self {
-        if distribution.count() > 0 {
-            self.sample(labels, MetricValue::Distribution(distribution.clone()));
-        }
-        self
-    }
-
-    /// Adds a sample for each label of a set whose distribution is not empty.
-    fn distributions<R: Reason>(
-        &mut self,
-        label: &'static str,
-        distributions: &Distributions<R>,
-    ) -> &mut Self {
-        for (reason, distribution) in distributions.iter() {
-            self.distribution(vec![(label, reason.as_str().into())], distribution);
-        }
-        self
-    }
-
-    /// Adds a sample for each reason of a set.
-    fn reasons<R: Reason>(&mut self, label: &'static str, counts: &ReasonCounts<R>) -> &mut Self {
-        for (reason, count) in counts.iter() {
-            self.count(vec![(label, reason.as_str().into())], count);
-        }
-        self
-    }
-}
 
 impl Stats {
     /// Returns all metrics, for whatever publishes them.
@@ -163,17 +24,18 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn families(&self) -> Vec<MetricFamily> {
-        let mut families = Families {
-            cache: &self.name,
-            families: Vec::new(),
-        };
+        let mut families = Families::new(&self.name);
         self.add_requests(&mut families);
         self.add_stores(&mut families);
         self.add_durations(&mut families);
         self.add_backend(&mut families);
         self.add_operations(&mut families);
         self.add_work(&mut families);
-        families.families
+        families.into_vec()
+    }
+
+    fn tier_label(&self) -> Label {
+        ("tier", self.tier.as_str().into())
     }
 
     fn add_requests(&self, to: &mut Families<'_>) {
@@ -260,7 +122,6 @@ impl Stats {
     }
 
     fn add_operations(&self, to: &mut Families<'_>) {
-        let tier = || ("tier", self.tier.as_str().into());
         to.counter(
             "response_cache_backend_operations",
             "Operations of a backend outside of the process, by result.",
@@ -268,7 +129,10 @@ impl Stats {
         for ((operation, result), count) in self.backend_operations.iter() {
             let (operation, result) = (operation.as_str().into(), result.as_str().into());
             if self.tier == Tier::Far {
-                to.count(vec![tier(), ("op", operation), ("result", result)], count);
+                to.count(
+                    vec![self.tier_label(), ("op", operation), ("result", result)],
+                    count,
+                );
             }
         }
         to.histogram(
@@ -276,62 +140,58 @@ impl Stats {
             "Operations of a backend outside of the process that were attempted.",
         );
         for (operation, distribution) in self.backend_durations.iter() {
-            let labels = vec![tier(), ("op", operation.as_str().into())];
+            let labels = vec![self.tier_label(), ("op", operation.as_str().into())];
             to.distribution(labels, distribution);
         }
     }
 
     fn add_backend(&self, to: &mut Families<'_>) {
-        let tier = || vec![("tier", self.tier.as_str().into())];
         to.counter(
             "response_cache_evictions",
             "Entries that were evicted, by cause.",
         );
         if let Some(usage) = &self.usage {
-            let mut labels = tier();
-            labels.push(("cause", "size".into()));
+            let labels = vec![self.tier_label(), ("cause", "size".into())];
             to.count(labels, usage.evictions);
         }
         to.gauge("response_cache_entries", "Entries in the store.");
         if let Some(usage) = &self.usage {
-            to.value(tier(), usage.entries as f64);
+            to.value(vec![self.tier_label()], usage.entries as f64);
         }
         to.gauge("response_cache_size_bytes", "The size of all entries.");
         if let Some(usage) = &self.usage {
-            to.value(tier(), usage.bytes as f64);
+            to.value(vec![self.tier_label()], usage.bytes as f64);
         }
         to.gauge(
             "response_cache_capacity_bytes",
             "The size beyond which entries are evicted.",
         );
         if let Some(capacity) = self.usage.and_then(|usage| usage.capacity) {
-            to.value(tier(), capacity as f64);
+            to.value(vec![self.tier_label()], capacity as f64);
         }
         self.add_health(to);
     }
 
     fn add_health(&self, to: &mut Families<'_>) {
-        let tier = || vec![("tier", self.tier.as_str().into())];
         to.counter(
             "response_cache_backend_breaker_opened",
             "Openings of the circuit breaker of lookups and stores.",
         );
         if let Some(health) = &self.health {
-            to.count(tier(), health.opened);
+            to.count(vec![self.tier_label()], health.opened);
         }
         to.gauge(
             "response_cache_backend_breaker_state",
             "1 for the state that the circuit breaker of lookups and stores is in, 0 for others.",
         );
         if let Some(health) = &self.health {
-            for state in [
+            for (state, name) in [
                 (BreakerState::Closed, "closed"),
                 (BreakerState::Open, "open"),
                 (BreakerState::HalfOpen, "half_open"),
             ] {
-                let mut labels = tier();
-                labels.push(("state", state.1.into()));
-                to.value(labels, f64::from(health.breaker == state.0));
+                let labels = vec![self.tier_label(), ("state", name.into())];
+                to.value(labels, f64::from(health.breaker == state));
             }
         }
         to.gauge(

@@ -104,6 +104,7 @@ mod facade;
 mod families;
 mod histograms;
 mod invalidation_counts;
+mod metric_family;
 mod reason_counts;
 mod text;
 
@@ -116,10 +117,10 @@ pub use crate::semantics::reason::{
 
 pub(crate) use self::counters::{CountBodyBytes, Counters, Event};
 pub use self::distribution::Distribution;
-pub use self::families::{MetricFamily, MetricKind, MetricValue, Sample};
 pub(crate) use self::histograms::{BackendOperations, Histograms};
 pub use self::histograms::{Distributions, OperationCounts};
 pub use self::invalidation_counts::InvalidationCounts;
+pub use self::metric_family::{MetricFamily, MetricKind, MetricValue, Sample};
 pub use self::reason_counts::ReasonCounts;
 
 /// The work of a cache at one moment.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use super::Stats;
-use super::families::{MetricFamily, MetricKind, MetricValue, Sample};
+use super::metric_family::{MetricFamily, MetricKind, MetricValue, Sample};
 
 /// A text format.
 #[derive(Clone, Copy, PartialEq, Eq)]
