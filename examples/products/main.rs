@@ -124,7 +124,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Says in one line what is configured.
+/// Logs the main options in one line.
 fn log_options(options: &Options) {
     let store = &options.store;
     tracing::info!(

@@ -71,7 +71,7 @@ impl Access {
         Ok(())
     }
 
-    /// Checks whether a request may do what it asks for.
+    /// Checks the access of a request to a route with this need.
     pub(super) fn check(&self, request: &request::Parts, need: Need) -> Result<(), Denial> {
         let is_open = match need {
             Need::Nothing => return Ok(()),

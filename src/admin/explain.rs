@@ -48,7 +48,7 @@ impl Question {
     /// The head, as a client of HTTP/1.1 would send it: the host of an absolute URI is in `Host`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If a member is invalid: a sentence for the client.
     fn into_parts(self) -> Result<request::Parts, String> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = Method::try_from(&*self.method)

@@ -50,7 +50,7 @@ enum Kind {
 struct Done<'w> {
     /// The number of selectors; 1 for everything.
     invalidated: usize,
-    /// What they were: after a PURGE, the URI or the groups that it meant.
+    /// The selectors. Those of a PURGE are the URI or the groups that were made of its head.
     selectors: &'w [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     authority: Option<&'w str>,

@@ -49,7 +49,8 @@ use super::cache::Cache;
 /// By default everything but the page and the two health checks needs the token, as
 /// `Authorization: Bearer TOKEN`. It is compared in constant time, and accepted nowhere else: not
 /// in a query, not in a cookie. Without a [`token`](Self::token), such requests are answered 403,
-/// unless the service is told that its network needs none.
+/// unless [`allow_unauthenticated`](Self::allow_unauthenticated) is set, or, for those that read,
+/// [`allow_unauthenticated_reads`](Self::allow_unauthenticated_reads).
 ///
 /// A browser cannot be made to act by another site: a request with a foreign `Origin`, or a
 /// `Sec-Fetch-Site` other than `same-origin` and `none`, is answered 403, and content has to be
@@ -65,10 +66,10 @@ use super::cache::Cache;
 /// ```
 ///
 /// `type` is `uri`, `group`, `prefix` or `all`. Prefixes are those of
-/// [`group_prefixes`](crate::CacheLayer::group_prefixes); `all` has no selectors. `purge` is `true` by default:
-/// responses are removed. With `false` they become stale. Where every authority is a site of its
-/// own ([`Sites::ByAuthority`](crate::key::Sites)), URIs have to be absolute, and groups and
-/// prefixes need the member `authority`. Unknown members are refused.
+/// [`group_prefixes`](crate::CacheLayer::group_prefixes); `all` has no selectors. `purge` is `true`
+/// by default: responses are removed. With `false` they become stale. Where every authority is a
+/// site of its own ([`Sites::ByAuthority`](crate::key::Sites)), URIs have to be absolute, and
+/// groups and prefixes need the member `authority`. Unknown members are refused.
 ///
 /// The answer is 200 once the backend has acknowledged every invalidation. Otherwise it is 503 with
 /// `Retry-After`: repeat the whole request, which is harmless.

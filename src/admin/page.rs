@@ -9,8 +9,8 @@ const PAGE: &str = include_str!("page.html");
 
 /// What the page may do: run its one script, use its one style sheet, and ask this service.
 ///
-/// The hashes are those of the text between the tags. A test says what they are if the page has
-/// changed.
+/// The hashes are those of the text between the tags. If the page has changed, a test fails and
+/// prints the new ones.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
     "script-src 'sha256-JBl9TnkCshLiEiauGWAVHFEWSSyTQu6EFk9m1jiCcpc='; ",
