@@ -20,6 +20,7 @@ use crate::semantics::vary::normalized_value;
 use crate::state::LayerState;
 use crate::state::noted_requests::NotedKey;
 
+use super::fill_data::Hit;
 use super::lookup::examine::{Examined, examine};
 use super::lookup::{CacheAnswer, LookupOutcome, selects};
 use super::request::route::{RequestKey, Route, classify};
@@ -113,13 +114,9 @@ fn add_lookup<B: Backend>(
     (explanation.verdict, explanation.refresh) = match &examined.outcome {
         LookupOutcome::Fetch(miss) => (Verdict::Fetch(miss.reason), None),
         LookupOutcome::Answer(CacheAnswer::GatewayTimeout) => (Verdict::GatewayTimeout, None),
-        LookupOutcome::Answer(CacheAnswer::Hit(hit)) => {
-            let stale = hit.reuse.stale.map(Verdict::StaleHit);
-            (stale.unwrap_or(Verdict::Hit), None)
-        }
+        LookupOutcome::Answer(CacheAnswer::Hit(hit)) => (hit_verdict(hit), None),
         LookupOutcome::Answer(CacheAnswer::HitAndRefresh(hit, due)) => {
-            let stale = hit.reuse.stale.map(Verdict::StaleHit);
-            (stale.unwrap_or(Verdict::Hit), Some(due.reason))
+            (hit_verdict(hit), Some(due.reason))
         }
     };
     if let Some(rule) = &examined.rule {
@@ -129,6 +126,10 @@ fn add_lookup<B: Backend>(
     let found = examined.found;
     let own = found.filter(|found| found.identity() == &*key.identity);
     explanation.stored = own.map(|found| explained_response(state, &found, request));
+}
+
+fn hit_verdict(hit: &Hit) -> Verdict {
+    hit.reuse.stale.map_or(Verdict::Hit, Verdict::StaleHit)
 }
 
 fn selecting_fields(rule: &Arc<VaryRule>, request: &request::Parts) -> Vec<SelectingField> {
