@@ -12,18 +12,8 @@ use super::calls::{Answer, TOKEN, call, post, request};
 use crate::support::both::on_both_backends;
 use crate::support::dying::dying;
 use crate::support::logs::Logs;
-use crate::support::origin::{Origin, answer};
+use crate::support::origin::{Origin, with_group};
 use crate::support::{get, is_stored, send, with};
-
-/// Stored for an hour; paths below `/g` are in a group.
-fn origin() -> Origin {
-    Origin::at_once(|request| {
-        let grouped = request.uri().path().starts_with("/g");
-        let groups = if grouped { "\"stock\"" } else { "" };
-        let lines = [("cache-control", "max-age=3600"), ("cache-groups", groups)];
-        answer(200, &lines, "stored")
-    })
-}
 
 fn admin<B: Backend>(handle: CacheHandle<B>) -> Admin {
     Admin::new(handle).token(TOKEN)
@@ -50,7 +40,7 @@ async fn stored<B: Backend>(service: &Cache<Origin, B>) -> Vec<&'static str> {
 #[tokio::test]
 async fn uris_groups_and_all_are_removed_by_post_and_by_purge() {
     on_both_backends(async |layer| {
-        let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+        let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
         let fill = async || {
             for path in PATHS {
                 send(&service, get(path)).await;
@@ -96,7 +86,7 @@ async fn uris_groups_and_all_are_removed_by_post_and_by_purge() {
 #[tokio::test]
 async fn prefixes_are_those_of_the_layer() {
     let layer = CacheLayer::new(MemoryBackend::default()).group_prefixes(["/g/", "/c"]);
-    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
     for path in PATHS {
         send(&service, get(path)).await;
     }
@@ -123,7 +113,7 @@ async fn prefixes_are_those_of_the_layer() {
 #[tokio::test]
 async fn without_purge_responses_become_stale_and_are_validated() {
     let layer = CacheLayer::new(MemoryBackend::default());
-    let (origin, admin) = (origin(), admin(layer.handle()));
+    let (origin, admin) = (with_group(), admin(layer.handle()));
     let service = layer.layer(origin.clone());
     for (kind, selectors) in [
         ("uri", json!(["/g/1"])),
@@ -171,7 +161,7 @@ async fn an_operator_finds_each_invalidation_in_the_log() {
 #[tokio::test]
 async fn content_that_means_nothing_is_refused_and_does_nothing() {
     let layer = CacheLayer::new(MemoryBackend::default());
-    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
     send(&service, get("/a")).await;
     let many: Vec<_> = (0..1001).map(|_| "/a").collect();
     for (wanted, says) in [
@@ -210,7 +200,7 @@ async fn content_that_means_nothing_is_refused_and_does_nothing() {
 #[tokio::test]
 async fn where_hosts_are_sites_the_host_says_which() {
     let layer = CacheLayer::new(MemoryBackend::default()).sites(Sites::ByAuthority);
-    let (service, admin) = (layer.layer(origin()), admin(layer.handle()));
+    let (service, admin) = (layer.layer(with_group()), admin(layer.handle()));
     let on = |host: &str, path: &str| {
         let mut request = get(path);
         request.headers_mut().remove("host");

@@ -1,7 +1,5 @@
 //! The spans of the cache's own work, as a tree.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -14,32 +12,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_tree::HierarchicalLayer;
 
 use crate::layer;
-use crate::support::logs::Logs;
+use crate::support::logs::{Logs, Written};
 use crate::support::origin::{Origin, answer, cacheable};
 use crate::support::time::{in_virtual_time, settled};
 use crate::support::yielding::yielding;
 use crate::support::{get, put, send};
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn text(&self) -> String {
-        let written = self.0.lock().expect("no panic").clone();
-        String::from_utf8(written).expect("text")
-    }
-}
 
 /// Writes spans as a tree, each as it closes.
 fn tree() -> (Written, DefaultGuard) {

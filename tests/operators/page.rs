@@ -54,28 +54,29 @@ async fn take_picture(browser: &mut Chromium, name: &str) {
 }
 
 async fn explain(browser: &mut Chromium, uri: &str) -> String {
-    browser
-        .value("document.getElementById('explained').replaceChildren()")
-        .await;
+    empty(browser, "explained").await;
     browser.type_into("uri", uri).await;
-    browser.press("Enter").await;
-    browser
-        .until("document.getElementById('explained').textContent !== ''")
-        .await;
-    browser.text("explained").await
+    press_enter(browser, "explained").await
 }
 
 async fn invalidate(browser: &mut Chromium, path: &str) -> String {
-    browser
-        .value("document.getElementById('invalidated').replaceChildren()")
-        .await;
+    empty(browser, "invalidated").await;
     browser.type_into("selectors", path).await;
     browser.value("document.getElementById('do').focus()").await;
+    press_enter(browser, "invalidated").await
+}
+
+async fn empty(browser: &mut Chromium, id: &str) {
+    let script = format!("document.getElementById('{id}').replaceChildren()");
+    browser.value(&script).await;
+}
+
+/// Presses Enter, and returns the text that an empty element then gets.
+async fn press_enter(browser: &mut Chromium, id: &str) -> String {
     browser.press("Enter").await;
-    browser
-        .until("document.getElementById('invalidated').textContent !== ''")
-        .await;
-    browser.text("invalidated").await
+    let script = format!("document.getElementById('{id}').textContent !== ''");
+    browser.until(&script).await;
+    browser.text(id).await
 }
 
 async fn is_hit(server: &Example, path: &str) -> bool {

@@ -11,8 +11,16 @@ use tracing::{Dispatch, Level};
 /// would then silence the line for all. With a second one that lives on, all are asked.
 static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
+/// Text that a subscriber has written. Clones share it.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    pub fn text(&self) -> String {
+        let written = self.0.lock().expect("no panic").clone();
+        String::from_utf8(written).expect("text")
+    }
+}
 
 /// All that this thread logs, from a level on, as long as it lives.
 pub struct Logs {
@@ -43,8 +51,7 @@ impl Logs {
 
     /// The lines with this text.
     pub fn lines(&self, text: &str) -> Vec<String> {
-        let written = self.written.0.lock().expect("no panic").clone();
-        let written = String::from_utf8(written).expect("text");
+        let written = self.written.text();
         let lines = written.lines().filter(|line| line.contains(text));
         lines.map(str::to_owned).collect()
     }

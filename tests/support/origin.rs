@@ -129,6 +129,16 @@ pub fn versions() -> Origin {
     })
 }
 
+/// An origin whose responses may be stored for an hour; those below `/g` are in the group `stock`.
+pub fn with_group() -> Origin {
+    Origin::at_once(|request| {
+        let grouped = request.uri().path().starts_with("/g");
+        let groups = if grouped { "\"stock\"" } else { "" };
+        let lines = [("cache-control", "max-age=3600"), ("cache-groups", groups)];
+        answer(200, &lines, "stored")
+    })
+}
+
 /// A body of known size.
 pub fn full(text: impl Into<Bytes>) -> OriginBody {
     Full::new(text.into())

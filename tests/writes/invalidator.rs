@@ -6,7 +6,7 @@ use tower_response_cache::{CacheHandle, CacheLayer, Invalidator};
 
 use crate::support::both::on_both_backends;
 use crate::support::dying::dying;
-use crate::support::origin::{Origin, answer};
+use crate::support::origin::with_group;
 use crate::support::{get, is_stored, send};
 
 /// What an application keeps: it is sent to tasks, shared and cloned, and names no backend.
@@ -15,23 +15,13 @@ struct App {
     cache: Invalidator,
 }
 
-/// Everything is stored for an hour; paths below `/g` are in a group.
-fn origin() -> Origin {
-    Origin::at_once(|request| {
-        let grouped = request.uri().path().starts_with("/g");
-        let groups = if grouped { "\"stock\"" } else { "" };
-        let lines = [("cache-control", "max-age=3600"), ("cache-groups", groups)];
-        answer(200, &lines, "stored")
-    })
-}
-
 #[tokio::test]
 async fn an_invalidator_removes_by_uri_by_key_by_group_and_all() {
     on_both_backends(async |layer| {
         let app = App {
             cache: layer.handle().invalidator(),
         };
-        let service = layer.layer(origin());
+        let service = layer.layer(with_group());
         let all = ["/uri?q=1", "/key", "/g/1", "/kept", "/last"];
         for path in all {
             send(&service, get(path)).await;
