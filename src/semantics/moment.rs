@@ -74,6 +74,15 @@ impl Moment {
         self.wall.saturating_sub(WALL_1970) / SECOND
     }
 
+    /// Returns the earlier of two moments, by the monotonic clock.
+    #[must_use]
+    pub(crate) const fn or_earlier(self, other: Self) -> Self {
+        match self.monotonic <= other.monotonic {
+            true => self,
+            false => other,
+        }
+    }
+
     /// Returns the time since `earlier`: the larger difference of the two clocks, never negative.
     #[must_use]
     #[inline]

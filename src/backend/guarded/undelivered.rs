@@ -76,7 +76,7 @@ impl DeliveryMode {
             (Self::Expire(_), removal @ Self::Remove { .. }) => removal,
             (removal @ Self::Remove { .. }, Self::Expire(_)) => removal,
             // Stale since the first one: a later one makes nothing last for longer.
-            (Self::Expire(later), Self::Expire(at)) => Self::Expire(earlier_of(at, later)),
+            (Self::Expire(later), Self::Expire(at)) => Self::Expire(at.or_earlier(later)),
         }
     }
 
@@ -100,13 +100,6 @@ impl DeliveryMode {
             }
             (Self::Expire(_), Self::Remove { .. }) => false,
         }
-    }
-}
-
-fn earlier_of(a: Moment, b: Moment) -> Moment {
-    match a.monotonic() <= b.monotonic() {
-        true => a,
-        false => b,
     }
 }
 

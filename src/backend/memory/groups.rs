@@ -173,9 +173,7 @@ impl MemberState {
         match (self, other) {
             (Self::Removed, _) | (_, Self::Removed) => Self::Removed,
             (Self::Current, state) | (state, Self::Current) => state,
-            (Self::Expired(a), Self::Expired(b)) => {
-                Self::Expired(if a.monotonic() <= b.monotonic() { a } else { b })
-            }
+            (Self::Expired(a), Self::Expired(b)) => Self::Expired(a.or_earlier(b)),
         }
     }
 }
