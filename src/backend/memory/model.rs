@@ -76,10 +76,7 @@ impl World {
     }
 
     fn set_stored(&self, sampled: Option<(usize, MemoryFence)>) {
-        *self
-            .stored
-            .lock()
-            .expect("no thread panics while it holds this lock") = sampled;
+        *lock(&self.stored) = sampled;
     }
 
     /// Lets loom try all orders of the threads at this point, without synchronizing them.
@@ -142,10 +139,7 @@ impl World {
 
     fn lookup(&self) -> Observation {
         let answered = self.answered.load(Ordering::Acquire);
-        let found = *self
-            .stored
-            .lock()
-            .expect("no thread panics while it holds this lock");
+        let found = *lock(&self.stored);
         let found = found.filter(|(_, since)| self.group_is_current(*since));
         let found = found.map(|(sampled, _)| sampled);
         if let Some(found) = found {

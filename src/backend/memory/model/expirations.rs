@@ -40,15 +40,6 @@ impl World {
             state => panic!("it was made stale, and is {state:?}"),
         }
     }
-
-    fn fill_member_anew(&self) {
-        let fence = self.capture();
-        let sampled = self.database.load(Ordering::Relaxed);
-        if self.group_is_current(fence) {
-            let insert = || self.set_stored(Some((sampled, fence)));
-            self.fences.if_holds(&self.resource, fence, insert);
-        }
-    }
 }
 
 #[test]
@@ -74,10 +65,7 @@ fn a_fill_beside_an_expiration_and_a_write() {
 
 #[test]
 fn a_members_fill_beside_an_expiration_of_its_group() {
-    let beside = [
-        World::fill_member_anew,
-        World::change_and_expire_group::<ONE>,
-    ];
+    let beside = [World::fill_member, World::change_and_expire_group::<ONE>];
     let seen = explore_by(World::lookup_member, MEMBERSHIP, beside);
     for outcome in [(0, Some(BEFORE)), (ONE, None), (ONE, Some(ONE))] {
         assert!(seen.contains(&outcome), "{outcome:?} must be possible");

@@ -17,7 +17,7 @@ impl World {
     }
 
     /// A fill that learns its groups from its response.
-    fn fill_member(&self) {
+    pub(super) fn fill_member(&self) {
         let fence = self.capture();
         let sampled = self.database.load(Ordering::Relaxed);
         if self.group_is_current(fence) {

@@ -3,7 +3,7 @@
 use loom::sync::atomic::Ordering;
 
 use super::members::MEMBERSHIP;
-use super::{BEFORE, BOTH, MemoryFence, ONE, TWO, World, explore, explore_in};
+use super::{BEFORE, BOTH, MemoryFence, ONE, TWO, World, explore, explore_in, lock};
 use crate::backend::memory::groups::MemberState;
 
 impl World {
@@ -12,10 +12,7 @@ impl World {
     /// stored response.
     fn validate(&self, keeps: impl FnOnce(MemoryFence, MemoryFence) -> bool) {
         let fence = self.capture();
-        let found = *self
-            .stored
-            .lock()
-            .expect("no thread panics while it holds this lock");
+        let found = *lock(&self.stored);
         let found = found.filter(|(_, since)| self.group_is_current(*since));
         let sampled = match found {
             Some((sampled, since)) if keeps(fence, since) => sampled,
