@@ -1,9 +1,7 @@
 //! An expired response is stale or gone, and none is stored under an earlier fence.
 
-use std::pin::pin;
-
 use super::fixtures::{
-    body, fill, group, invalidate, invalidate_group, key, member, miss, now, poll_times, put,
+    body, fill, group, invalidate, invalidate_group, key, member, miss, now, overtake, put,
     put_variant,
 };
 use crate::backend::{Backend, Group, InvalidationTarget, Lookup, PutOutcome};
@@ -102,7 +100,6 @@ async fn makes_stale<B: Backend>(backend: B, expiration: Expiration) {
     }
 }
 
-/// Polls a put a few times, then runs a whole expiration, then finishes the put.
 async fn stores_nothing_fresh_when_it_overtakes_a_put<B: Backend>(
     backend: B,
     expiration: Expiration,
@@ -110,12 +107,8 @@ async fn stores_nothing_fresh_when_it_overtakes_a_put<B: Backend>(
 ) {
     let (key, one) = (key(&backend, "/a", None), group(&backend, "one"));
     let fence = miss(&backend, &key).await;
-    let mut put = pin!(backend.put(&key, fence, member("old", None, &[one]), now()));
-    let ended = poll_times(put.as_mut(), polls).await;
-    expiration.run(&backend, &key, one).await;
-    if !ended {
-        let _ = put.await;
-    }
+    let put = backend.put(&key, fence, member("old", None, &[one]), now());
+    overtake(put, polls, expiration.run(&backend, &key, one)).await;
     assert!(
         !is_fresh(&backend, &key).await,
         "an expiration takes effect at any point of a put (after {polls} polls)"

@@ -1,8 +1,6 @@
 //! How fences, invalidations, replacements and removals must affect each other.
 
-use std::pin::pin;
-
-use super::fixtures::{body, invalidate, key, miss, now, poll_times, put, put_variant, response};
+use super::fixtures::{body, invalidate, key, miss, now, overtake, put, put_variant, response};
 use crate::backend::{Backend, Lookup, PutOutcome};
 
 pub(super) async fn refuses_a_put_after_an_invalidation<B: Backend>(backend: B) {
@@ -78,19 +76,14 @@ pub(super) async fn refuses_every_kind_of_earlier_fence<B: Backend>(backend: B) 
     }
 }
 
-/// Polls a put a few times, then runs a whole invalidation, then finishes the put.
 pub(super) async fn stores_nothing_when_an_invalidation_overtakes_a_put<B: Backend>(
     backend: B,
     polls: usize,
 ) {
     let key = key(&backend, "/a", None);
     let fence = miss(&backend, &key).await;
-    let mut put = pin!(backend.put(&key, fence, response("old", None), now()));
-    let ended = poll_times(put.as_mut(), polls).await;
-    invalidate(&backend, &key).await;
-    if !ended {
-        let _ = put.await;
-    }
+    let put = backend.put(&key, fence, response("old", None), now());
+    overtake(put, polls, invalidate(&backend, &key)).await;
     assert_eq!(
         body(&backend, &key).await,
         None,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -71,6 +71,20 @@ pub(super) async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize)
         }
     }
     false
+}
+
+/// Polls a put a few times, then runs a whole invalidation, then finishes the put.
+pub(super) async fn overtake<R>(
+    put: impl Future<Output = R>,
+    polls: usize,
+    invalidation: impl Future<Output = ()>,
+) {
+    let mut put = pin!(put);
+    let has_ended = poll_times(put.as_mut(), polls).await;
+    invalidation.await;
+    if !has_ended {
+        let _ = put.await;
+    }
 }
 
 pub(super) async fn miss<B: Backend>(backend: &B, key: &CacheKey) -> B::Fence {

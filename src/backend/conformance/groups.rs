@@ -1,10 +1,9 @@
 //! How an invalidation of a group affects its members and no other responses (RFC 9875).
 
-use std::pin::pin;
 use std::time::Duration;
 
 use super::fixtures::{
-    body, fill, group, group_elsewhere, invalidate_group, key, member, miss, now, poll_times,
+    body, fill, group, group_elsewhere, invalidate_group, key, member, miss, now, overtake,
     put_variant_in, shares,
 };
 use crate::backend::{Backend, InvalidationTarget, Lookup, PutOutcome};
@@ -76,19 +75,14 @@ pub(super) async fn refuses_a_member_after_an_invalidation<B: Backend>(backend: 
     );
 }
 
-/// Polls a put a few times, then runs a whole invalidation of its group, then finishes the put.
 pub(super) async fn stores_nothing_when_an_invalidation_overtakes_a_put<B: Backend>(
     backend: B,
     polls: usize,
 ) {
     let (key, one) = (key(&backend, "/a", None), group(&backend, "one"));
     let fence = miss(&backend, &key).await;
-    let mut put = pin!(backend.put(&key, fence, member("old", None, &[one]), now()));
-    let ended = poll_times(put.as_mut(), polls).await;
-    invalidate_group(&backend, one).await;
-    if !ended {
-        let _ = put.await;
-    }
+    let put = backend.put(&key, fence, member("old", None, &[one]), now());
+    overtake(put, polls, invalidate_group(&backend, one)).await;
     assert_eq!(
         body(&backend, &key).await,
         None,
