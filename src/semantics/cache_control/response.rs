@@ -78,6 +78,11 @@ impl ResponseDirectives {
         directives
     }
 
+    /// Returns whether a directive forbids to serve the response stale, in any window.
+    pub(crate) const fn is_never_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.no_cache
+    }
+
     /// Takes the directives of the targeted field that counts. Returns whether there is one.
     #[cold]
     fn add_targeted(&mut self, headers: &HeaderMap, targeted: &TargetedFields) -> bool {

@@ -54,7 +54,7 @@ impl Staleness {
     /// Computes the windows of a response with these directives.
     #[must_use]
     pub fn new(directives: &ResponseDirectives, rules: StaleRules) -> Self {
-        if directives.must_revalidate || directives.proxy_revalidate || directives.no_cache {
+        if directives.is_never_stale() {
             return Self {
                 is_forbidden: true,
                 ..Self::default()

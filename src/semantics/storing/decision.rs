@@ -204,7 +204,7 @@ fn freshness(
 }
 
 /// Returns a lifetime that ends `longest` after the receipt of the response, at the latest.
-fn capped(
+pub(super) fn capped(
     lifetime: Option<Duration>,
     initial_age: Duration,
     longest: Option<Duration>,

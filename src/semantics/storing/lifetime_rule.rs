@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::decision::lifetime_of;
+use super::decision::{capped, lifetime_of};
 use super::input::{ResponseHead, StoringRules};
 use crate::semantics::cache_control::ResponseDirectives;
 use crate::semantics::freshness::{Freshness, Lifetime, Ttl};
@@ -71,11 +71,10 @@ pub fn lifetime_rule(
         Lifetime::Stated(_) | Lifetime::Absent => return LifetimeRule::Other,
     };
     let age = stored.initial_age;
-    let longest = rules.max_fresh.map(|longest| age.saturating_add(longest));
-    let is_cut = longest.is_some_and(|longest| stated.is_none_or(|stated| stated > longest));
-    let (expected, rule) = match is_cut {
-        true => (longest, LifetimeRule::MaxTtl),
-        false => (stated, rule),
+    let expected = capped(stated, age, rules.max_fresh);
+    let rule = match expected == stated {
+        true => rule,
+        false => LifetimeRule::MaxTtl,
     };
     match (expected, stored.lifetime) {
         (None, None) => rule,

@@ -28,7 +28,7 @@ pub struct StatedPolicy {
 impl StatedPolicy {
     /// Replaces the windows that are stated here. Directives that forbid stale use win.
     pub(super) fn replace_windows(&self, stale: &mut Staleness, directives: &ResponseDirectives) {
-        if directives.must_revalidate || directives.proxy_revalidate || directives.no_cache {
+        if directives.is_never_stale() {
             return;
         }
         if let Some(window) = self.while_revalidate {
