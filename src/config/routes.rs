@@ -41,13 +41,16 @@ impl Config {
         }
     }
 
+    fn routes(&self) -> Option<&Routes> {
+        self.before_routing.as_ref()?.routes.as_deref()
+    }
+
     /// Sets the rules of a route, in place of earlier ones for the same pattern.
     ///
     /// # Errors
     /// If the pattern cannot be parsed, or another one matches the same paths.
     pub(crate) fn set_route(&mut self, pattern: &str, rules: Rules) -> Result<(), InsertError> {
-        let before = self.before_routing.as_deref();
-        let routes = before.and_then(|before| before.routes.as_deref());
+        let routes = self.routes();
         let mut all = routes.map_or_else(Vec::new, |routes| routes.rules.clone());
         all.retain(|(known, _)| **known != *pattern);
         all.push((pattern.into(), rules));
@@ -66,8 +69,7 @@ impl Config {
 
     /// Makes the options of all routes anew, after one of the layer has changed.
     pub(crate) fn update_routes(&mut self) {
-        let before = self.before_routing.as_deref();
-        let Some(routes) = before.and_then(|before| before.routes.as_deref()) else {
+        let Some(routes) = self.routes() else {
             return;
         };
         let rules = routes.rules.clone();
@@ -84,7 +86,7 @@ impl Config {
     /// The options for a request with this target, if a route has its own. The most specific one
     /// counts.
     pub(crate) fn route_of(&self, uri: &Uri) -> Option<&Arc<Self>> {
-        let routes = self.before_routing.as_ref()?.routes.as_ref()?;
+        let routes = self.routes()?;
         let path = normal_path(uri.path());
         Some(routes.configs.at(&path).ok()?.value)
     }
@@ -106,9 +108,7 @@ impl Config {
         };
         config.before_routing = None;
         config.is_of_route = true;
-        if cookies.is_some() {
-            config.set_ignored_cookies(cookies);
-        }
+        config.set_ignored_cookies(cookies);
         if let Some(ttl) = rules.ttl {
             config.ttl = Some(ttl);
             config.ttl_by = None;
