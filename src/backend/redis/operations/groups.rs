@@ -101,7 +101,7 @@ impl ProtocolClient {
     /// They are read now, after the request has begun.
     pub(super) async fn current_member(
         &self,
-        response: Arc<StoredResponse>,
+        mut response: Arc<StoredResponse>,
         stored: &GroupTokens,
         now: Moment,
     ) -> Result<Option<Arc<StoredResponse>>, CommandError> {
@@ -114,7 +114,6 @@ impl ProtocolClient {
             .map(|group| self.namespace.group(group))
             .collect();
         let (current, connection) = self.mget(&keys).await?;
-        let mut response = response.clone();
         for (value, token) in current.iter().zip(stored) {
             let Some(value) = value else { return Ok(None) };
             if value.starts_with(token.as_ref()) {
