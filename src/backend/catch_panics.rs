@@ -29,7 +29,7 @@ use crate::semantics::reason::BackendOperation;
 #[derive(Clone, Debug)]
 pub(crate) struct PanicsAsErrors<B> {
     backend: B,
-    /// Is told of the operations of a backend that may call foreign code.
+    /// Observes the operations of a backend that may call foreign code.
     observer: Observer,
 }
 
@@ -46,7 +46,7 @@ impl<B: Backend> PanicsAsErrors<B> {
         &self.backend
     }
 
-    /// A backend of whose operations an observer is told.
+    /// Creates a backend with an observer of its operations.
     pub(crate) fn observed(backend: B, observer: Arc<dyn ObserveOperations>) -> Self {
         Self {
             backend,

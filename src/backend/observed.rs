@@ -1,6 +1,6 @@
-//! Tells of the operations of a backend: which they were, how they ended, and how long they took.
+//! Reports the operations of a backend: which they were, how they ended, and how long they took.
 //!
-//! Knows whom to tell, and not what is made of it. Start at [`ObserveOperations`].
+//! Knows the observer, and not what it does with the reports. Start at [`ObserveOperations`].
 
 use std::fmt;
 use std::future::Future;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::BackendError;
 use crate::semantics::reason::{BackendOperation, OperationResult};
 
-/// Is told of operations that have ended. One that is dropped before is not told of.
+/// Observes operations that have ended. One that is dropped before its end is not reported.
 pub(crate) trait ObserveOperations: fmt::Debug + Send + Sync + 'static {
     fn observe(&self, operation: BackendOperation, result: OperationResult, time: Duration);
 }
@@ -24,7 +24,7 @@ pub(crate) trait ObserveOperations: fmt::Debug + Send + Sync + 'static {
 pub(super) type Observer = Option<Arc<dyn ObserveOperations>>;
 
 pin_project! {
-    /// An operation whose end an observer is told of.
+    /// An operation whose end is reported to an observer.
     pub(super) struct Observed<'o, F> {
         #[pin]
         future: F,
@@ -33,7 +33,7 @@ pin_project! {
     }
 }
 
-/// Lets an observer be told of an operation, which begins now.
+/// Makes an operation, which begins now, report its end to an observer.
 pub(super) fn observed<F>(
     observer: &Observer,
     operation: BackendOperation,

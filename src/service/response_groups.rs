@@ -16,8 +16,9 @@ use crate::state::LayerState;
 /// The cache groups of a response that is stored under the key whose full form is `identity`.
 ///
 /// The request is there if a hook wants it; `continued` is the stored response that this one
-/// confirms or completes. A group belongs to the scope and authority of the key. The RFC's origin (§2.1) tells schemes
-/// apart as well; a target in origin form has none, and to invalidate too much is safe.
+/// confirms or completes. A group belongs to the scope and authority of the key. The RFC's origin
+/// (§2.1) tells schemes apart as well; a target in origin form has none, and to invalidate too much
+/// is safe.
 pub(super) fn groups_of<B: Backend>(
     state: &LayerState<B>,
     (request, continued): (Option<&request::Parts>, Option<&StoredResponse>),

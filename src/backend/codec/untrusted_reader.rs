@@ -14,8 +14,8 @@ use crate::semantics::stored::{Extras, SelectedBy};
 pub(super) struct FieldReader(pub(super) Bytes);
 
 impl FieldReader {
-    /// Reads what few responses have, the values that selected the response, and the selecting fields
-    /// that it does not name.
+    /// Reads what few responses have, the values that selected the response, and the selecting
+    /// fields that it does not name.
     pub(super) fn extras(mut self) -> Option<(Extras, SelectedBy)> {
         let values = self.bytes()?;
         let groups = self.groups()?;

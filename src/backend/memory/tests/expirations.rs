@@ -30,8 +30,8 @@ fn lifetime(backend: &MemoryBackend, key: &CacheKey) -> Option<u64> {
     Some(lifetime.expect("a lifetime").as_secs())
 }
 
-/// Promise: a response that is made stale is so from then on, whatever slot it is in, and one that is
-/// stored later is fresh.
+/// Promise: a response that is made stale is so from then on, whatever slot it is in, and one that
+/// is stored later is fresh.
 #[test]
 fn all_responses_of_a_resource_are_made_stale_at_once() {
     let backend = MemoryBackend::default();
@@ -134,8 +134,8 @@ fn members_of_a_group_are_made_stale() {
     assert_eq!(lifetime(&backend, &a), None, "a removal stays one");
 }
 
-/// Promise: validators of a response that was made stale are sent; those of one that was removed, or
-/// is not stored, are not.
+/// Promise: validators of a response that was made stale are sent; those of one that was removed,
+/// or is not stored, are not.
 #[test]
 fn what_was_made_stale_is_still_valid() {
     let backend = MemoryBackend::default();

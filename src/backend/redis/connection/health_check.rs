@@ -71,8 +71,8 @@ impl Connection {
         is_first
     }
 
-    /// Checks that the server is the same primary and takes writes (it may miss its replicas), reads
-    /// its clock and renews the keep-alive key.
+    /// Checks that the server is the same primary and takes writes (it may miss its replicas),
+    /// reads its clock and renews the keep-alive key.
     async fn health_check(&self) {
         let ttl = self.options.keep_alive_ttl.as_millis().to_string();
         let key = self.options.keep_alive_key.to_string();

@@ -1,7 +1,7 @@
 //! Invalidation: the removal of tokens. It has taken effect when Redis has acknowledged it.
 //!
-//! An expiration changes tokens instead, and keeps the earlier ones beside them: what was stored
-//! under these is stale.
+//! An expiration changes tokens instead, and keeps the earlier ones beside them: the responses that
+//! were stored under these are stale.
 //!
 //! After a write that may still be committed, a tombstone is left in the place of the token. Until
 //! it expires there is no token to capture, so nothing is stored at any instance.
@@ -112,8 +112,8 @@ impl ProtocolClient {
             .await
     }
 
-    /// Makes what is stored of resources and groups stale, with one command for [`MAX_KEYS`] of
-    /// each, and breaks their fences. Tombstones stay.
+    /// Makes the stored responses of resources and groups stale, with one command for [`MAX_KEYS`]
+    /// of each, and breaks their fences. Tombstones stay.
     pub(crate) async fn expire(&self, targets: &[InvalidationTarget]) -> Result<(), CommandError> {
         let (resources, groups) = sorted(targets);
         let stamp = stamp_argument(self.pool.connection().await?.stamp());
