@@ -4,6 +4,8 @@
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
 mod coalesce_options;
+#[cfg(all(test, feature = "serde"))]
+mod described;
 mod group_options;
 pub(crate) mod hook;
 mod routes;

@@ -234,11 +234,11 @@ pub mod fuzzing;
 mod handle;
 pub mod key;
 mod layer;
+mod options;
 mod policy;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod random;
-mod rules;
 mod semantics;
 mod service;
 mod state;
@@ -253,8 +253,10 @@ pub use body::response::ResponseBody;
 pub use error::{BodyError, BoxError};
 pub use handle::{CacheHandle, InvalidationError, Invalidator};
 pub use layer::{CacheLayer, InvalidOption};
+#[cfg(feature = "serde")]
+pub use options::CacheOptions;
+pub use options::Rules;
 pub use policy::CachePolicy;
-pub use rules::Rules;
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;

@@ -8,7 +8,7 @@ use matchit::{InsertError, Router};
 use super::Config;
 use crate::key::canonical::cookies::IgnoredCookies;
 use crate::key::normal_path::normal_path;
-use crate::rules::Rules;
+use crate::options::Rules;
 
 /// What is done with a request before anything else. Few layers do anything, and each request asks.
 #[derive(Clone, Default)]
@@ -43,6 +43,12 @@ impl Config {
 
     fn routes(&self) -> Option<&Routes> {
         self.before_routing.as_ref()?.routes.as_deref()
+    }
+
+    /// The rules of all routes, by pattern.
+    #[cfg(all(test, feature = "serde"))]
+    pub(crate) fn rules_of_routes(&self) -> &[(Box<str>, Rules)] {
+        self.routes().map_or(&[], |routes| &routes.rules)
     }
 
     /// Sets the rules of a route, in place of earlier ones for the same pattern.

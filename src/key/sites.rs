@@ -6,6 +6,8 @@
 /// Cache keys always hold the authority, so no response is ever shared between two hosts. This
 /// option decides what a [`Resource`](super::Resource) and a cache group (RFC 9875) are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Sites {
     /// All authorities are names of one site: a resource is a path, whatever the authority.

@@ -215,6 +215,12 @@ impl<B: Backend> CacheLayer<B> {
         CacheHandle::new(self.state.clone())
     }
 
+    /// The options, as data.
+    #[cfg(all(test, feature = "serde"))]
+    pub(super) fn config(&self) -> &Config {
+        &self.state.config
+    }
+
     pub(super) fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
         let config = Arc::make_mut(&mut self.state.config);
         set(config);

@@ -29,6 +29,9 @@ mod status;
 
 mod time;
 
+#[cfg(feature = "serde")]
+mod from_options;
+
 mod invalid_option;
 
 pub use cache_layer::CacheLayer;

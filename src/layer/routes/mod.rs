@@ -3,7 +3,7 @@
 use super::CacheLayer;
 use super::invalid_option::{InvalidOption, check_cookie_names, or_panic};
 use crate::backend::Backend;
-use crate::rules::Rules;
+use crate::options::Rules;
 
 /// # Routes
 ///

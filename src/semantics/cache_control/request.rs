@@ -112,6 +112,8 @@ impl RequestDirectives {
 
 /// A directive by which a request restricts or widens what a cache may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum RequestDirective {
     /// `max-age` (RFC 9111 §5.2.1.1).

@@ -26,15 +26,22 @@ use crate::semantics::freshness::Ttl;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[must_use = "rules count once a layer has them"]
 pub struct Rules {
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::ttl"))]
     pub(crate) ttl: Option<Ttl>,
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::duration"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "super::deserialize::duration")
+    )]
     pub(crate) max_ttl: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::duration"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "super::deserialize::duration")
+    )]
     pub(crate) stale_while_revalidate: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::duration"))]
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "super::deserialize::duration")
+    )]
     pub(crate) stale_if_error: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(deserialize_with = "read::query"))]
     pub(crate) query: Option<QueryRules>,
     pub(crate) ignore_request_cookies: Option<Vec<String>>,
     pub(crate) groups: Vec<String>,
@@ -104,56 +111,5 @@ impl Rules {
     pub fn bypass(mut self) -> Self {
         self.bypass = true;
         self
-    }
-}
-
-/// Reads rules from configuration.
-#[cfg(feature = "serde")]
-mod read {
-    use std::time::Duration;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer};
-
-    use crate::key::QueryRules;
-    use crate::semantics::freshness::Ttl;
-
-    fn parse<E: Error>(text: &str) -> Result<Duration, E> {
-        let invalid = |error| E::custom(format_args!("invalid duration {text:?}: {error}"));
-        humantime::parse_duration(text).map_err(invalid)
-    }
-
-    pub(super) fn duration<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        parse(&String::deserialize(from)?).map(Some)
-    }
-
-    pub(super) fn ttl<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ttl>, D::Error> {
-        Ok(Some(match &*String::deserialize(from)? {
-            "until-invalidated" => Ttl::UntilInvalidated,
-            text => Ttl::For(parse(text)?),
-        }))
-    }
-
-    pub(super) fn query<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<QueryRules>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Query {
-            only: Option<Vec<String>>,
-            #[serde(default)]
-            ignoring: Vec<String>,
-            #[serde(default)]
-            sorted: bool,
-        }
-        let query = Query::deserialize(from)?;
-        let rules = match &query.only {
-            Some(only) => QueryRules::only(only.iter().map(String::as_str)),
-            None => QueryRules::all(),
-        };
-        let rules = rules.ignoring(query.ignoring.iter().map(String::as_str));
-        Ok(Some(if query.sorted { rules.sorted() } else { rules }))
     }
 }
