@@ -1,16 +1,20 @@
-//! The flags about the cache.
+//! The flags about the cache, over the table `[cache]` of the configuration file.
 
 use std::time::Duration;
 
 use clap::Args;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::QueryRules;
-use tower_response_cache::{CacheLayer, DEFAULT_CREDENTIAL_FIELDS, Ttl};
+use tower_response_cache::{CacheLayer, CacheOptions, DEFAULT_CREDENTIAL_FIELDS, Ttl};
 
 use crate::quantity;
 
 #[derive(Clone, Debug, Args)]
-pub struct CacheOptions {
+pub struct CacheFlags {
+    /// The table of the file.
+    #[arg(skip)]
+    pub file: CacheOptions,
+
     /// How long a response without a lifetime of its own is fresh (nginx: proxy_cache_valid).
     /// Without this flag such a response is validated for each request, or not stored
     #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
@@ -43,10 +47,9 @@ pub struct CacheOptions {
     pub ignore_cookies: Vec<String>,
 
     /// How long a stale response is served while it is refreshed in the background
-    /// (nginx: proxy_cache_background_update)
-    #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_while_revalidate: Duration,
+    /// (nginx: proxy_cache_background_update) [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
+    pub stale_while_revalidate: Option<Duration>,
 
     /// Obey stale-while-revalidate and stale-if-error of responses beside s-maxage, which by RFC
     /// 9111 forbids stale use; for origins like Next.js [default: s-maxage wins]
@@ -54,16 +57,14 @@ pub struct CacheOptions {
     pub stale_despite_s_maxage: bool,
 
     /// How long a stale response is served instead of a 500, 502, 503 or 504 of an upstream
-    /// (nginx: proxy_cache_use_stale http_500 ..)
-    #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_if_error: Duration,
+    /// (nginx: proxy_cache_use_stale http_500 ..) [default: 0s]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
+    pub stale_if_error: Option<Duration>,
 
     /// How long a stale response is served while an upstream cannot be reached
-    /// (nginx: proxy_cache_use_stale error timeout)
-    #[arg(long, value_name = "DURATION", default_value = "60s",
-          value_parser = quantity::duration, verbatim_doc_comment)]
-    pub stale_if_unreachable: Duration,
+    /// (nginx: proxy_cache_use_stale error timeout) [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration, verbatim_doc_comment)]
+    pub stale_if_unreachable: Option<Duration>,
 
     /// How long a 404, 410 or another negative response without a lifetime of its own is fresh
     /// [default: as --ttl]
@@ -95,66 +96,109 @@ pub struct CacheOptions {
     #[arg(long, verbatim_doc_comment)]
     pub keep_on_unknown: bool,
 
-    /// How long nothing is stored of the resource of such a write
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = quantity::duration)]
-    pub write_grace: Duration,
+    /// How long nothing is stored of the resource of such a write [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = quantity::duration)]
+    pub write_grace: Option<Duration>,
 }
 
-impl CacheOptions {
+/// What flags that decide more than the cache say.
+const NOT_IN_TABLE: &str = "is set by a flag of the proxy";
+
+impl CacheFlags {
+    /// Sets the table of the file.
+    ///
+    /// # Errors
+    /// If it has an option that other flags decide: `--host` and `--max-body`.
+    pub fn set_file(&mut self, file: CacheOptions) -> Result<(), String> {
+        for (is_set, name, flag) in [
+            (file.authority.is_some(), "authority", "--host"),
+            (file.sites.is_some(), "sites", "--host"),
+            (file.max_body.is_some(), "max_body", "--max-body"),
+        ] {
+            if is_set {
+                return Err(format!("cache: {name} {NOT_IN_TABLE}: {flag}"));
+            }
+        }
+        self.file = file;
+        Ok(())
+    }
+
     /// The cache with these options.
     pub fn layer<B: Backend>(&self, backend: B, max_body: u64) -> Result<CacheLayer<B>, String> {
-        let credentials = self.credential_fields.iter().map(String::as_str);
-        let ignored = self.ignore_cookies.iter().map(String::as_str);
-        let mut cache = CacheLayer::new(backend)
-            .stale_while_revalidate(self.stale_while_revalidate)
-            .stale_despite_s_maxage(self.stale_despite_s_maxage)
-            .stale_if_error(self.stale_if_error)
-            .stale_if_unreachable(self.stale_if_unreachable)
-            .ignore_client_freshness(self.ignore_client_freshness)
-            .store_set_cookie(self.store_set_cookie)
-            .invalidate_on_unknown(!self.keep_on_unknown)
-            .write_grace_window(self.write_grace)
-            .max_body(max_body)
-            .try_credential_fields(DEFAULT_CREDENTIAL_FIELDS.into_iter().chain(credentials))
-            .map_err(|error| format!("--credential-fields: {error}"))?
-            .try_ignore_request_cookies(ignored)
-            .map_err(|error| format!("--ignore-cookies: {error}"))?;
-        if !self.ignore_query.is_empty() {
-            let names = self.ignore_query.iter().map(String::as_str);
-            cache = cache.query(QueryRules::all().ignoring(names));
-        }
-        if let Some(ttl) = self.ttl {
-            cache = cache.ttl(Ttl::For(ttl));
-        }
-        if let Some(ttl) = self.negative_ttl {
-            cache = cache.negative_ttl(ttl);
-        }
-        if let Some(max_ttl) = self.max_ttl {
-            cache = cache.max_ttl(max_ttl);
-        }
-        Ok(cache)
+        let layer = CacheLayer::from_options(backend, &self.options());
+        let layer = layer.map_err(|error| format!("options of the cache: {error}"))?;
+        Ok(layer.max_body(max_body))
     }
 
-    /// The options that change stored responses or their keys, for the owner of a namespace.
-    pub fn of_keys(&self) -> String {
-        let mut keys = format!(
-            "ignore cookies {}; credentials {}",
-            sorted(&self.ignore_cookies),
-            sorted(&self.credential_fields),
+    /// The options of the cache: those of the flags, and of the file where there is no flag.
+    fn options(&self) -> CacheOptions {
+        let mut options = self.file.clone();
+        fn set<T>(option: &mut Option<T>, flag: Option<T>) {
+            *option = flag.or_else(|| option.take());
+        }
+        set(&mut options.ttl, self.ttl.map(Ttl::For));
+        set(&mut options.max_ttl, self.max_ttl);
+        set(&mut options.negative_ttl, self.negative_ttl);
+        let stale = self.stale_while_revalidate;
+        set(&mut options.stale_while_revalidate, stale);
+        set(&mut options.stale_if_error, self.stale_if_error);
+        set(&mut options.stale_if_unreachable, self.stale_if_unreachable);
+        set(&mut options.write_grace_window, self.write_grace);
+        let is_set = |flag: bool, value: bool| flag.then_some(value);
+        let despite = is_set(self.stale_despite_s_maxage, true);
+        set(&mut options.stale_despite_s_maxage, despite);
+        let ignores = is_set(self.ignore_client_freshness, true);
+        set(&mut options.ignore_client_freshness, ignores);
+        set(
+            &mut options.store_set_cookie,
+            is_set(self.store_set_cookie, true),
         );
-        if !self.ignore_query.is_empty() {
-            keys.push_str(&format!("; ignore query {}", sorted(&self.ignore_query)));
-        }
-        if self.store_set_cookie {
-            keys.push_str("; store set-cookie");
-        }
-        keys
+        set(
+            &mut options.invalidate_on_unknown,
+            is_set(self.keep_on_unknown, false),
+        );
+        let names = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
+        set(
+            &mut options.ignore_request_cookies,
+            names(&self.ignore_cookies),
+        );
+        let credentials = names(&self.credential_fields).map(|names| {
+            let default = DEFAULT_CREDENTIAL_FIELDS.map(str::to_owned);
+            default.into_iter().chain(names).collect()
+        });
+        set(&mut options.credential_fields, credentials);
+        let ignored = self.ignore_query.iter().map(String::as_str);
+        let query = (!self.ignore_query.is_empty()).then(|| QueryRules::all().ignoring(ignored));
+        set(&mut options.query, query);
+        options
     }
-}
 
-/// The names of a list, whatever their order.
-fn sorted(names: &[String]) -> String {
-    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-    names.sort_unstable();
-    names.join(",")
+    /// The options that decide which requests share a stored response.
+    pub fn key_description(&self) -> String {
+        self.options().key_description()
+    }
+
+    /// Takes these options from those that are in force.
+    pub fn keep_keys(&mut self, running: &Self) {
+        let Self { file, .. } = &running;
+        self.credential_fields
+            .clone_from(&running.credential_fields);
+        self.ignore_cookies.clone_from(&running.ignore_cookies);
+        self.ignore_query.clone_from(&running.ignore_query);
+        self.store_set_cookie = running.store_set_cookie;
+        self.file
+            .credential_fields
+            .clone_from(&file.credential_fields);
+        self.file
+            .ignore_request_cookies
+            .clone_from(&file.ignore_request_cookies);
+        self.file.bypass_fields.clone_from(&file.bypass_fields);
+        self.file.query.clone_from(&file.query);
+        self.file.scope.clone_from(&file.scope);
+        self.file.store_set_cookie = file.store_set_cookie;
+        self.file.key_covers_credentials = file.key_covers_credentials;
+        if self.key_description() != running.key_description() {
+            self.file.route.clone_from(&file.route);
+        }
+    }
 }

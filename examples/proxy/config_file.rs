@@ -1,9 +1,16 @@
-//! The configuration file: the flags of the command line as TOML.
+//! The configuration file: the flags of the command line as TOML, and the options of the cache.
 //!
 //! ```toml
 //! upstream = ["http://127.0.0.1:8000", "/api=http://127.0.0.1:8001"]
-//! ttl = "60s"
 //! access-log = true
+//!
+//! [cache]
+//! ttl = "60s"
+//! early_refresh = 1.0
+//!
+//! [[cache.route]]
+//! path = "/assets/{*file}"
+//! ttl = "1h"
 //! ```
 
 use std::ffi::OsString;
@@ -11,25 +18,34 @@ use std::path::Path;
 
 use clap::Command;
 use toml::{Table, Value};
+use tower_response_cache::CacheOptions;
+
+/// The table of the options of the cache, which have the names of the library.
+const CACHE: &str = "cache";
 
 /// The flags that a file cannot have.
 const NOT_IN_FILES: [&str; 4] = ["config", "check", "help", "version"];
 
 /// Returns the arguments with those of the file of `--config` put before them, but for flags that
-/// they have themselves: they override the file.
+/// they have themselves: they override the file. Its table of the cache comes beside them.
 pub fn with_config_file(
     arguments: Vec<OsString>,
     command: &Command,
-) -> Result<Vec<OsString>, String> {
+) -> Result<(Vec<OsString>, CacheOptions), String> {
     let Some(path) = value_of(&arguments, "--config") else {
-        return Ok(arguments);
+        return Ok((arguments, CacheOptions::default()));
     };
     let file = Path::new(&path).display();
     let text = std::fs::read_to_string(&path);
     let text = text.map_err(|error| format!("--config {file}: {error}"))?;
-    let table: Table = text
-        .parse()
-        .map_err(|error| format!("--config {file}: {error}"))?;
+    let invalid = |error| format!("--config {file}: {error}");
+    let mut table: Table = text.parse().map_err(invalid)?;
+    let cache = match table.remove(CACHE) {
+        Some(cache) => cache
+            .try_into()
+            .map_err(|error| format!("--config {file}: cache: {error}"))?,
+        None => CacheOptions::default(),
+    };
     let mut merged: Vec<OsString> = arguments.iter().take(1).cloned().collect();
     for (name, value) in &table {
         let mut known = command.get_arguments();
@@ -47,7 +63,7 @@ pub fn with_config_file(
         }
     }
     merged.extend(arguments.into_iter().skip(1));
-    Ok(merged)
+    Ok((merged, cache))
 }
 
 /// The arguments for one entry of the file.

@@ -10,7 +10,7 @@ use tower_response_cache::proxy::{
 };
 
 use crate::admin::AdminOptions;
-use crate::cache_options::CacheOptions;
+use crate::cache_options::CacheFlags;
 use crate::client_limits::ClientLimits;
 use crate::config_file;
 use crate::connection::ConnectionTimeouts;
@@ -54,7 +54,9 @@ pub struct Options {
     pub listen: String,
 
     /// TOML file with these flags by their names, such as ttl = "60s", upstream = ["http://a"] and
-    /// access-log = true; flags on the command line override it. SIGHUP reads it again: new
+    /// access-log = true; flags on the command line override it. The table [cache] has options of
+    /// the cache by the names of the library (CacheOptions), such as max_head = "64KiB", and
+    /// [[cache.route]] those of single routes; flags override it. SIGHUP reads the file again: new
     /// connections are served with the new options, old ones end after their requests, and stored
     /// responses are kept. The log says which options need a restart
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
@@ -90,7 +92,7 @@ pub struct Options {
     pub store: StoreOptions,
 
     #[command(flatten)]
-    pub cache: CacheOptions,
+    pub cache: CacheFlags,
 
     /// Host header for upstreams (nginx: proxy_set_header Host)
     #[arg(long, value_enum, default_value_t = HostHeader::Preserve)]
@@ -325,16 +327,18 @@ impl Options {
     /// Reads the command line, and the file that it names. Wrong flags end the process.
     pub fn from_arguments() -> Result<Self, String> {
         let arguments = std::env::args_os().collect();
-        let merged = config_file::with_config_file(arguments, &Self::command())?;
+        let (merged, cache) = config_file::with_config_file(arguments, &Self::command())?;
         let parsed = Self::try_parse_from(merged);
-        parsed.map_err(|error| match error.kind() {
+        let mut options = parsed.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => error
                 .to_string()
                 .trim_start_matches("error: ")
                 .trim_end()
                 .to_owned(),
-        })
+        })?;
+        options.cache.set_file(cache)?;
+        Ok(options)
     }
 
     /// The certificate for clients; `None` without TLS.
@@ -407,10 +411,10 @@ impl Options {
         keep!(admin, "admin and admin-token-file");
         keep!(log, "log-format");
         keep!(watch, "watch");
-        keep!(cache.credential_fields, "credential-fields");
-        keep!(cache.ignore_cookies, "ignore-cookies");
-        keep!(cache.ignore_query, "ignore-query");
-        keep!(cache.store_set_cookie, "store-set-cookie");
+        if self.cache.key_description() != running.cache.key_description() {
+            self.cache.keep_keys(&running.cache);
+            kept.push("the options of cache keys");
+        }
         keep!(store, "the options of the store");
         #[cfg(feature = "proxy-tls")]
         {
@@ -535,7 +539,7 @@ impl Options {
             keys: format!(
                 "forwarding {forwarding:?}; trust forwarded {}; {}",
                 self.trust_forwarded,
-                self.cache.of_keys(),
+                self.cache.key_description(),
             ),
         }
     }

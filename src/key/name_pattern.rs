@@ -1,5 +1,7 @@
 //! Names that options list: of query parameters and of cookies.
 
+use std::fmt;
+
 /// A name, or all names with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamePattern {
@@ -24,5 +26,13 @@ impl NamePattern {
             true => name.starts_with(own),
             false => name == own,
         }
+    }
+}
+
+/// Writes the name as it was read.
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = if self.is_prefix { "*" } else { "" };
+        write!(f, "{}{rest}", self.name)
     }
 }

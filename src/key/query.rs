@@ -1,6 +1,7 @@
 //! The part of the query that belongs to the key.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::Uri;
 
@@ -116,6 +117,27 @@ impl QueryRules {
                 .any(|pattern| pattern.matches(name.as_bytes()))
         };
         self.only.as_deref().is_none_or(any) && !any(&self.ignored)
+    }
+}
+
+/// Writes what the rules do, such as `ignoring utm_*, sorted`, whatever the order of the names.
+impl fmt::Display for QueryRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |patterns: &[NamePattern]| {
+            let mut names: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+            names.sort_unstable();
+            names.join(" ")
+        };
+        let only = self.only.as_deref();
+        let only = only.map(|only| format!("only {}", names(only)));
+        let ignored =
+            (!self.ignored.is_empty()).then(|| format!("ignoring {}", names(&self.ignored)));
+        let sorted = self.sorted.then(|| "sorted".to_owned());
+        let rules: Vec<String> = [only, ignored, sorted].into_iter().flatten().collect();
+        match rules.is_empty() {
+            true => f.write_str("all"),
+            false => f.write_str(&rules.join(", ")),
+        }
     }
 }
 

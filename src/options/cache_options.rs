@@ -165,3 +165,105 @@ pub struct CacheOptions {
     #[serde(deserialize_with = "read_routes::routes")]
     pub route: Vec<(String, Rules)>,
 }
+
+impl CacheOptions {
+    /// Describes the options that decide which requests share a stored response: keys, and what
+    /// makes a request or a response personal.
+    ///
+    /// Instances whose descriptions differ must not use each other's stored responses: make it a
+    /// part of the owner of a shared store's namespace, as in `RedisOptions::owner`. It is empty
+    /// without such options, and the order of names does not count.
+    #[must_use]
+    pub fn key_description(&self) -> String {
+        let mut described = Vec::new();
+        let mut add = |name: &str, value: Option<String>| {
+            described.extend(value.map(|value| format!("{name} {value}")));
+        };
+        let names = |names: &Option<Vec<String>>| names.as_ref().map(|names| sorted(names));
+        add(
+            "authority",
+            self.authority
+                .as_ref()
+                .map(|authority| format!("{authority:?}")),
+        );
+        add("sites", self.sites.map(|sites| format!("{sites:?}")));
+        add("scope", self.scope.clone());
+        add("query", self.query.as_ref().map(ToString::to_string));
+        add(
+            "ignore_request_cookies",
+            names(&self.ignore_request_cookies),
+        );
+        add("credential_fields", names(&self.credential_fields));
+        add("bypass_fields", names(&self.bypass_fields));
+        add(
+            "key_covers_credentials",
+            self.key_covers_credentials.map(|is| is.to_string()),
+        );
+        add(
+            "store_set_cookie",
+            self.store_set_cookie.map(|is| is.to_string()),
+        );
+        for (path, rules) in &self.route {
+            add(path, rules.query.as_ref().map(ToString::to_string));
+            add(path, names(&rules.ignore_request_cookies));
+        }
+        described.join("; ")
+    }
+}
+
+/// The names of a list, whatever their order.
+fn sorted(names: &[String]) -> String {
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Instances that differ in one of them must not share stored responses.
+    #[test]
+    fn options_that_change_keys_are_described_in_any_order_and_no_others_are() {
+        let described = |json: &str| {
+            let options: CacheOptions = serde_json::from_str(json).expect(json);
+            options.key_description()
+        };
+        for json in [
+            r#"{}"#,
+            r#"{"ttl": "60s", "max_body": 7, "cache_status": false}"#,
+            r#"{"route": [{"path": "/a", "ttl": "60s", "groups": ["a"], "bypass": true}]}"#,
+        ] {
+            assert_eq!(described(json), "", "{json}");
+        }
+        let mut all = std::collections::BTreeSet::new();
+        let different = [
+            r#"{"authority": "a"}"#,
+            r#"{"sites": "by-authority"}"#,
+            r#"{"scope": "a"}"#,
+            r#"{"query": {"ignoring": ["a"]}}"#,
+            r#"{"query": {"only": ["a"]}}"#,
+            r#"{"query": {"only": []}}"#,
+            r#"{"query": {"sorted": true}}"#,
+            r#"{"ignore_request_cookies": ["a"]}"#,
+            r#"{"credential_fields": ["a"]}"#,
+            r#"{"bypass_fields": ["a"]}"#,
+            r#"{"key_covers_credentials": true}"#,
+            r#"{"store_set_cookie": true}"#,
+            r#"{"route": [{"path": "/a", "query": {"sorted": true}}]}"#,
+            r#"{"route": [{"path": "/a", "ignore_request_cookies": ["a"]}]}"#,
+        ];
+        for json in different {
+            let text = described(json);
+            assert!(
+                !text.is_empty() && all.insert(text.clone()),
+                "{json}: {text}"
+            );
+        }
+        let pairs = [
+            r#"{"ignore_request_cookies": ["a", "b"], "query": {"only": ["x", "y"]}}"#,
+            r#"{"ignore_request_cookies": ["b", "a"], "query": {"only": ["y", "x"]}}"#,
+        ];
+        assert_eq!(described(pairs[0]), described(pairs[1]));
+    }
+}

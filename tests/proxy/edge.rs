@@ -34,11 +34,11 @@ async fn wrong_options_are_explained() {
         ),
         (
             &["--upstream", "http://a", "--ignore-cookies", "_ga,a=b"],
-            "--ignore-cookies: ignore_request_cookies must be given cookie names, not \"a=b\"",
+            "options of the cache: ignore_request_cookies must be given cookie names, not \"a=b\"",
         ),
         (
             &["--upstream", "http://a", "--credential-fields", "x-a,"],
-            "--credential-fields: credential_fields must be given field names, not \"\"",
+            "options of the cache: credential_fields must be given field names, not \"\"",
         ),
         (
             &["--upstream", "http://a", "--host", "b"],

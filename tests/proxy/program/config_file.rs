@@ -47,6 +47,45 @@ async fn a_file_has_the_flags_and_the_command_line_overrides_it() {
     }
 }
 
+/// The options of the library by their names: those of the layer, and of routes.
+#[tokio::test]
+async fn a_file_has_the_options_of_the_cache_and_the_command_line_overrides_them() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let folder = Folder::new("config-cache");
+    let text = format!(
+        "upstream = \"{}\"\n[cache]\nttl = \"20s\"\ncache_status_name = \"edge\"\n\
+         [[cache.route]]\npath = \"/long/{{*rest}}\"\nttl = \"1h\"\n",
+        origin.url(),
+    );
+    folder.write("proxy.toml", text);
+    let file = folder.file("proxy.toml");
+    let lifetimes = async |proxy: &Example| {
+        let mut lifetimes = Vec::new();
+        for path in ["/a", "/long/a"] {
+            exchange(proxy.port(), last_get(path)).await;
+            let said = exchange(proxy.port(), last_get(path)).await;
+            let (_, rest) = said.split_once("edge; hit; ttl=").expect(&said);
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+            lifetimes.push(digits.expect("a number").parse::<u64>().expect("a number"));
+        }
+        lifetimes
+    };
+    let proxy = Example::start("proxy", &["--config", &file]).await;
+    let lifetimes_of_file = lifetimes(&proxy).await;
+    assert!(
+        (10..=20).contains(&lifetimes_of_file[0]),
+        "{lifetimes_of_file:?}"
+    );
+    assert!(
+        (3500..=3600).contains(&lifetimes_of_file[1]),
+        "{lifetimes_of_file:?}"
+    );
+    let proxy = Example::start("proxy", &["--config", &file, "--ttl", "300s"]).await;
+    let overridden = lifetimes(&proxy).await;
+    assert!((250..=300).contains(&overridden[0]), "{overridden:?}");
+    assert!((3500..=3600).contains(&overridden[1]), "{overridden:?}");
+}
+
 #[tokio::test]
 async fn a_file_that_is_not_valid_is_explained() {
     let folder = Folder::new("config-errors");
@@ -80,6 +119,22 @@ async fn a_file_that_is_not_valid_is_explained() {
             "--health-path: the path of a health check must begin with /",
         ),
         ("upstream = \"ftp://a\"\n", "unknown scheme"),
+        (
+            "upstream = \"http://a\"\n[cache]\nspeed = 5\n",
+            "cache: unknown field `speed`",
+        ),
+        (
+            "upstream = \"http://a\"\n[cache]\nttl = \"soon\"\n",
+            "invalid duration \"soon\"",
+        ),
+        (
+            "upstream = \"http://a\"\n[cache]\nmax_body = \"2MiB\"\n",
+            "cache: max_body is set by a flag of the proxy: --max-body",
+        ),
+        (
+            "upstream = \"http://a\"\n[[cache.route]]\npath = \"a\"\n",
+            "route must be given paths that begin with `/`, not \"a\"",
+        ),
         ("upstream = \n", "TOML parse error"),
         ("ttl = \"60s\"\n", "--upstream"),
     ] {

@@ -154,7 +154,26 @@ async fn options_that_need_a_restart_are_kept_and_named() {
     configured.get("/?a=1&b=1").await;
     let text = "ignore-query = [\"b\"]\nmax-connections = 5\nttl = \"60s\"\n";
     let line = configured.reload(text, "need a restart").await;
-    assert!(line.contains("max-connections, ignore-query"), "{line}");
+    let expected = "max-connections, the options of cache keys";
+    assert!(line.contains(expected), "{line}");
     assert!(!configured.get("/?a=1&b=2").await.contains("; hit"));
     assert!(configured.get("/?a=1&b=1").await.contains("; hit"));
+}
+
+/// Those of the table of the cache, too: the lifetime of a route is new, its keys are not.
+#[tokio::test]
+async fn options_of_the_cache_are_read_again_and_those_of_keys_are_kept() {
+    let origin = Origin::saying(ok("", "hello")).await;
+    let route = |options: &str| format!("[[cache.route]]\npath = \"/a\"\n{options}");
+    let mut configured = Configured::start("reload-cache", &origin, "").await;
+    configured
+        .reload(&route("ttl = \"60s\"\n"), "options read again")
+        .await;
+    assert!(!configured.get("/a?b=1").await.contains("; hit"));
+    assert!(configured.get("/a?b=1").await.contains("; hit"));
+    let text = route("ttl = \"60s\"\nquery = { ignoring = [\"b\"] }\n");
+    let line = configured.reload(&text, "need a restart").await;
+    assert!(line.contains("the options of cache keys"), "{line}");
+    assert!(!configured.get("/a?b=2").await.contains("; hit"));
+    assert!(configured.get("/a?b=1").await.contains("; hit"));
 }
