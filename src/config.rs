@@ -12,6 +12,7 @@ mod routes;
 mod stacked;
 pub(crate) mod work_span;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) use self::group_options::GroupOptions;
 pub(crate) use self::routes::BeforeRouting;
 use crate::clock::{Clock, SystemClock};
 use crate::empty_body::EmptyBodies;
-use crate::error::panics::Panicked;
+use crate::error::panics::{Panicked, catch};
 use crate::key::canonical::cookies::CookieLines;
 use crate::key::{Authority, QueryRules, Sites};
 use crate::random::{Random, SeededRandom};
@@ -35,6 +36,7 @@ use crate::semantics::freshness::StaleRules;
 use crate::semantics::freshness::{self, Ttl};
 use crate::semantics::reason::{Refusal, WriteOutcome};
 use crate::semantics::request_kind::CredentialFields;
+use crate::stats::{OriginLoad, OriginMonitor};
 use crate::write_info::WriteInfo;
 
 use self::hook::{HookSubject, KeyHook};
@@ -114,6 +116,8 @@ pub(crate) struct Config {
     /// The `beta` of XFetch; `None` refreshes nothing early.
     pub(crate) early_refresh: Option<f64>,
 
+    pub(crate) origin_monitor: Option<Arc<dyn OriginMonitor>>,
+
     pub(crate) log_query: bool,
     pub(crate) cache_status: bool,
     pub(crate) cache_status_name: StatusName,
@@ -191,6 +195,7 @@ impl Default for Config {
             },
             failure_backoff: Duration::from_secs(5),
             early_refresh: None,
+            origin_monitor: None,
             log_query: false,
             cache_status: true,
             cache_status_name: StatusName::new(CacheName::default()),
@@ -281,6 +286,18 @@ impl Config {
             Ttl::For(ttl) => Ttl::For(ttl.min(self.negative_ttl)),
             Ttl::UntilInvalidated => Ttl::For(self.negative_ttl),
         })
+    }
+
+    /// Returns what the inner service says of its load.
+    pub(crate) fn origin_load(&self) -> Option<OriginLoad> {
+        let monitor = self.origin_monitor.as_ref()?;
+        catch(|| monitor.load()).ok()
+    }
+
+    /// Returns whether an error of the inner service means that it had no place for the request.
+    pub(crate) fn is_overload(&self, error: &dyn Any) -> bool {
+        let monitor = self.origin_monitor.as_ref();
+        monitor.is_some_and(|monitor| catch(|| monitor.is_overload(error)) == Ok(true))
     }
 
     /// Returns the name for `Cache-Status`; `None` if the field is not added.

@@ -211,7 +211,7 @@ type CachingProxy<B> = ErrorResponder<CanonicalRequest<Cache<TimeUpstream<Revers
 /// The service, as the options say, before a store.
 fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B>, B>, String> {
     let proxy = options.reverse_proxy()?;
-    let layer = cache_layer(options, store)?;
+    let layer = cache_layer(options, store)?.origin_monitor(proxy.clone());
     let cache = layer.handle();
     let service = ServiceBuilder::new()
         .layer(ErrorResponderLayer::new())

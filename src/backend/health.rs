@@ -67,6 +67,8 @@ pub struct Health {
     pub invalidation_breaker: BreakerState,
     /// How often the circuit breaker of lookups and stores has opened.
     pub opened: u64,
+    /// How often the circuit breaker of invalidations has opened.
+    pub invalidation_breaker_opened: u64,
     /// The number of operations that failed, including those that timed out.
     pub failures: u64,
     /// The number of operations that did not finish by their deadline.

@@ -61,6 +61,7 @@ impl Config {
             stale: inner.stale,
             failure_backoff: self.failure_backoff,
             early_refresh: self.early_refresh,
+            origin_monitor: self.origin_monitor.clone(),
             log_query: self.log_query,
             cache_status: self.cache_status,
             cache_status_name: self.cache_status_name.clone(),

@@ -312,6 +312,7 @@ impl<B: Backend> CacheHandle<B> {
             in_flight,
             histograms: &shared.histograms,
             operations: &shared.store.operations,
+            origin: self.state.config.origin_load(),
             usage: backend.usage(),
             health: backend.health(),
         };

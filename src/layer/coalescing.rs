@@ -1,9 +1,11 @@
 //! Options for how concurrent requests share one call to the inner service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::CacheLayer;
 use crate::backend::Backend;
+use crate::stats::OriginMonitor;
 
 /// # Coalescing
 ///
@@ -159,5 +161,17 @@ impl<B: Backend> CacheLayer<B> {
     #[must_use]
     pub fn max_waiting_fills(self, fills: usize) -> Self {
         self.with(|config| config.coalesce.max_waiting_fills = fills)
+    }
+
+    /// Sets what tells how busy the inner service is, for one that queues requests itself instead
+    /// of not being ready.
+    ///
+    /// Default: none. Statistics and metrics then include that queue, and requests that the inner
+    /// service has no place for count as
+    /// [`Overload`](crate::stats::RequestResult::Overload). Nothing else changes. A panic of the
+    /// monitor is taken for no answer.
+    #[must_use]
+    pub fn origin_monitor(self, monitor: impl OriginMonitor) -> Self {
+        self.with(|config| config.origin_monitor = Some(Arc::new(monitor)))
     }
 }

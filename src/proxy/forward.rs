@@ -3,6 +3,9 @@
 //! Calls every other file of this folder in the order of the module's diagram. Knows nothing of
 //! the cache or of the server in front.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
 use http::uri::{PathAndQuery, Scheme};
@@ -52,6 +55,8 @@ pub(super) struct Forwarder {
     pub(super) broken_uploads: BrokenUploads,
     pub(super) places: Places,
     pub(super) tunnels: Tunnels,
+    /// The number of requests that were sent again. Clones share it.
+    pub(super) repeated: Arc<AtomicU64>,
     options: ClientOptions,
 }
 
@@ -81,6 +86,7 @@ impl Forwarder {
             broken_uploads: BrokenUploads::default(),
             places: Places::default(),
             tunnels: Tunnels::default(),
+            repeated: Arc::default(),
             options,
         })
     }
@@ -241,16 +247,8 @@ impl Forwarder {
         upload: Option<&Upload>,
         client: ClientNetwork,
     ) -> Result<ResponsePlace, Failed> {
-        let taken = match upload.map(Upload::place) {
-            Some(place) => place
-                .take()
-                .await
-                .map(|()| ResponsePlace::Shared(place.clone())),
-            None => {
-                let place = self.places.take().await;
-                place.map(|place| ResponsePlace::Plain(place, client))
-            }
-        };
+        let shared = upload.map(Upload::place);
+        let taken = self.places.take_for(shared, client).await;
         taken.map_err(|kind| match is_safe(method) {
             true => Failed::Upstream(kind.into()),
             // An error would leave it open whether the write has changed something.
@@ -313,6 +311,7 @@ impl Forwarder {
             let (Some(next), Some(repeated)) = (next, repeated) else {
                 return Err(failed.error.with_upstream(upstream));
             };
+            self.repeated.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(error = %failed.error, %upstream, "request is sent again");
             (destination, request) = (next, repeated);
         }

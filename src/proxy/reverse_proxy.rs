@@ -2,10 +2,12 @@
 //!
 //! Knows [`Forwarder`], which does the work. Start reading there.
 
+use std::any::Any;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
@@ -15,13 +17,14 @@ use http::{Request, Response};
 use http_body::Body;
 
 use crate::error::BoxError;
+use crate::stats::{OriginLoad, OriginMonitor};
 
 use super::body::places::LoadStats;
 use super::body::response::ProxyBody;
 use super::canonical::forwarded_fields::Forwarding;
 use super::canonical::layer::CanonicalRequestLayer;
 use super::config_error::{InvalidProxyOption, InvalidUpstream, or_panic};
-use super::error::ProxyError;
+use super::error::{ProxyError, ProxyErrorKind};
 use super::forward::Forwarder;
 use super::upstream::addresses::Resolver;
 use super::upstream::health::{HealthCheck, check_servers};
@@ -575,6 +578,21 @@ impl ReverseProxy {
 
     fn forwarder(&mut self) -> &mut Forwarder {
         Arc::make_mut(&mut self.0)
+    }
+}
+
+/// The queue of requests for which there is no place yet, see
+/// [`max_concurrent_requests`](ReverseProxy::max_concurrent_requests).
+impl OriginMonitor for ReverseProxy {
+    fn load(&self) -> OriginLoad {
+        let mut load = self.0.places.load();
+        load.repeated = self.0.repeated.load(Ordering::Relaxed);
+        load
+    }
+
+    fn is_overload(&self, error: &dyn Any) -> bool {
+        let error = error.downcast_ref::<ProxyError>();
+        error.is_some_and(|error| error.kind() == ProxyErrorKind::Overloaded)
     }
 }
 

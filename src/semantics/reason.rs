@@ -101,7 +101,9 @@ reasons! {
         Partial => "partial",
         /// A response of the inner service without a lookup. All writes are among them.
         Bypass => "bypass",
-        /// A 503, because too many fills wait for the inner service.
+        /// A 503, because too many fills wait for the inner service; or an error by which the inner
+        /// service says that it has no place for the request (see
+        /// [`OriginMonitor`](crate::stats::OriginMonitor)).
         Overload => "overload",
         /// A 504 to `only-if-cached` (RFC 9111 §5.2.1.7).
         GatewayTimeout => "gateway_timeout",

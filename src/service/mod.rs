@@ -148,13 +148,14 @@ impl<S: Clone, B: Backend> Cache<S, B> {
     ) -> ResponseFuture<Res, S::Error>
     where
         S: Service<Request<Req>>,
+        Req: 'static,
         F: Future<Output = ServedResult<Res, S::Error>> + Send + 'static,
         Res: Body<Data = Bytes>,
     {
         let request = Request::from_parts(parts, body);
         let inner = HttpService(self.inner.clone());
         let work = work(self.state.clone(), inner, request);
-        ResponseFuture::pending(Counted::new(self.state.shared.clone(), on_its_way, work))
+        ResponseFuture::pending(Counted::new(self.state.clone(), on_its_way, work))
     }
 }
 

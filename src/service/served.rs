@@ -8,6 +8,7 @@
 //! once for each request. What a background refresh brings, or a call whose client has left, is
 //! dropped with its result. Start at [`Served`].
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +22,7 @@ use crate::backend::Backend;
 use crate::body::byte_meter::ByteMeter;
 use crate::body::response::ResponseBody;
 use crate::semantics::reason::RequestResult;
-use crate::state::layer_state::SharedState;
+use crate::state::layer_state::{LayerState, SharedState};
 
 /// A response, and the result that a request answered with it has.
 pub(crate) struct Served<Res> {
@@ -80,9 +81,9 @@ pin_project! {
 
 impl<F, B: Backend> Counted<F, B> {
     /// A request is `on_its_way` to a result, which it has if the inner service fails.
-    pub(crate) fn new(shared: Arc<SharedState<B>>, on_its_way: RequestResult, future: F) -> Self {
+    pub(crate) fn new(state: LayerState<B>, on_its_way: RequestResult, future: F) -> Self {
         let request = UncountedRequest {
-            shared,
+            state,
             on_its_way,
             phase: Phase::Waiting,
         };
@@ -95,6 +96,7 @@ where
     F: Future<Output = ServedResult<Res, E>>,
     B: Backend,
     Res: Body<Data = Bytes>,
+    E: 'static,
 {
     type Output = Result<Response<ResponseBody<Res>>, E>;
 
@@ -108,13 +110,16 @@ where
             }
             Poll::Ready(Ok(mut served)) => {
                 this.request.phase = Phase::Counted;
-                count(&this.request.shared, &mut served.response, served.result);
+                count(
+                    &this.request.state.shared,
+                    &mut served.response,
+                    served.result,
+                );
                 Poll::Ready(Ok(served.response))
             }
             Poll::Ready(Err(error)) => {
                 this.request.phase = Phase::Counted;
-                let (request, counters) = (&this.request, &this.request.shared.counters);
-                counters.count_request(request.on_its_way, 0);
+                this.request.count_failure(&error);
                 Poll::Ready(Err(error))
             }
         }
@@ -123,7 +128,7 @@ where
 
 /// A request that counts by its result; as canceled, if it is dropped before it has one.
 struct UncountedRequest<B: Backend> {
-    shared: Arc<SharedState<B>>,
+    state: LayerState<B>,
     on_its_way: RequestResult,
     phase: Phase,
 }
@@ -138,6 +143,18 @@ enum Phase {
     Counted,
 }
 
+impl<B: Backend> UncountedRequest<B> {
+    /// Counts a request that the inner service has failed, or had no place for.
+    #[cold]
+    fn count_failure(&self, error: &dyn Any) {
+        let result = match self.state.config.is_overload(error) {
+            true => RequestResult::Overload,
+            false => self.on_its_way,
+        };
+        self.state.shared.counters.count_request(result, 0);
+    }
+}
+
 impl<B: Backend> Drop for UncountedRequest<B> {
     fn drop(&mut self) {
         let result = match self.phase {
@@ -145,6 +162,6 @@ impl<B: Backend> Drop for UncountedRequest<B> {
             Phase::Polled => self.on_its_way,
             Phase::Waiting => RequestResult::Canceled,
         };
-        self.shared.counters.count_request(result, 0);
+        self.state.shared.counters.count_request(result, 0);
     }
 }

@@ -34,9 +34,11 @@ pub(crate) enum Event {
     WriteAbandoned,
     /// A request to whose host nothing was forwarded.
     BadRequest,
+    /// A call of the inner service.
+    OriginCall,
 }
 
-const SIMPLE: usize = 7;
+const SIMPLE: usize = 8;
 const REQUESTS: usize = SIMPLE;
 const BODY_BYTES: usize = REQUESTS + RequestResult::ALL.len();
 const FETCHES: usize = BODY_BYTES + BodySource::ALL.len();
@@ -60,6 +62,7 @@ impl Event {
             Self::WriteDetached => 4,
             Self::WriteAbandoned => 5,
             Self::BadRequest => 6,
+            Self::OriginCall => 7,
             Self::Fetch(reason) => FETCHES + reason.index(),
             Self::Bypass(reason) => BYPASSES + reason.index(),
             Self::Refusal(reason) => REFUSALS + reason.index(),
@@ -241,6 +244,7 @@ mod tests {
         let simple = [
             Event::StaleHit,
             Event::BadRequest,
+            Event::OriginCall,
             Event::Validation,
             Event::Repetition,
             Event::WriteGraceRefused,

@@ -105,6 +105,7 @@ mod families;
 mod histograms;
 mod invalidation_counts;
 mod metric_family;
+mod origin_load;
 mod reason_counts;
 mod text;
 
@@ -121,6 +122,7 @@ pub(crate) use self::histograms::{BackendOperations, Histograms};
 pub use self::histograms::{Distributions, OperationCounts};
 pub use self::invalidation_counts::InvalidationCounts;
 pub use self::metric_family::{MetricFamily, MetricKind, MetricValue, Sample};
+pub use self::origin_load::{OriginLoad, OriginMonitor, WaitTimes};
 pub use self::reason_counts::ReasonCounts;
 
 /// The work of a cache at one moment.
@@ -156,6 +158,7 @@ pub(crate) struct Snapshot<'s> {
     pub(crate) in_flight: InFlight,
     pub(crate) histograms: &'s Histograms,
     pub(crate) operations: &'s BackendOperations,
+    pub(crate) origin: Option<OriginLoad>,
     pub(crate) usage: Option<Usage>,
     pub(crate) health: Option<Health>,
 }
@@ -190,12 +193,16 @@ pub struct Stats {
     pub gateway_timeouts: u64,
     /// 400 responses to requests with an invalid host, which the inner service did not get.
     pub bad_requests: u64,
-    /// 503 responses because too many fills were waiting for the inner service.
+    /// 503 responses because too many fills were waiting for the inner service, and requests that
+    /// it refused as too many: see [`OriginMonitor`].
     pub overloads: u64,
     /// Stored responses that a 304 of the inner service confirmed.
     pub validations: u64,
     /// Responses of the inner service that were of no use for the request they answered, by reason.
     pub contradictions: ReasonCounts<Contradiction>,
+    /// Calls of the inner service: fills and their repetitions, background refreshes, writes and
+    /// requests that bypass the cache.
+    pub origin_calls: u64,
     /// Requests that were sent to the inner service once more, as the client sent them, after a
     /// response that was of no use.
     pub repetitions: u64,
@@ -251,6 +258,9 @@ pub struct Stats {
     pub backend_durations: Distributions<BackendOperation>,
     /// The work that is in flight now.
     pub in_flight: InFlight,
+    /// The load of the inner service; `None` without an
+    /// [`origin_monitor`](crate::CacheLayer::origin_monitor).
+    pub origin: Option<OriginLoad>,
     /// Where the backend keeps its entries.
     pub tier: Tier,
     /// The usage of the backend; `None` if it does not report it, as Redis.
@@ -277,6 +287,7 @@ impl Stats {
             requests,
             validations: total(Event::Validation),
             contradictions: counters.contradictions(),
+            origin_calls: total(Event::OriginCall),
             repetitions: total(Event::Repetition),
             stale: counters.stale(),
             refreshes: counters.refreshes(),
@@ -302,6 +313,7 @@ impl Stats {
             backend_operations: now.operations.counts(),
             backend_durations: now.operations.durations(),
             in_flight: now.in_flight,
+            origin: now.origin,
             tier: match (&now.usage, &now.health) {
                 (Some(_), None) => Tier::Near,
                 _ => Tier::Far,

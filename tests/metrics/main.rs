@@ -9,6 +9,7 @@ mod durations;
 mod facade;
 #[cfg(feature = "serde")]
 mod json;
+mod origin;
 mod requests;
 mod spans;
 mod text;

@@ -35,14 +35,19 @@ fn names_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names of series of a scrape, those of the memory backend and of Redis.
+/// The names of series of a scrape, those of the memory backend, of Redis and of the proxy.
 async fn series() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for backend in ["memory", "redis"] {
+    let upstream = ["--upstream", "http://127.0.0.1:1"];
+    for (program, backend, more) in [
+        ("products", "memory", &[][..]),
+        ("products", "redis", &[]),
+        ("proxy", "memory", &upstream),
+    ] {
         // Nothing listens there: the backend is away, and its metrics are there all the same.
         let redis = ["--backend", backend, "--redis-url", "redis://127.0.0.1:1/"];
-        let arguments = [&redis[..], &["--admin", "127.0.0.1:0"]].concat();
-        let server = Example::start("products", &arguments).await;
+        let arguments = [&redis[..], &["--admin", "127.0.0.1:0"], more].concat();
+        let server = Example::start(program, &arguments).await;
         let metrics = get(server.admin(), "/metrics").await.text;
         let lines = metrics.lines().filter(|line| !line.starts_with('#'));
         names.extend(lines.flat_map(|line| names_in(line.split('{').next().expect("a name"))));
@@ -80,7 +85,7 @@ async fn every_series_of_the_board_and_of_the_alerts_is_there() {
 #[test]
 fn the_alerts_are_valid_and_the_board_is_json() {
     let said = promtool(&["check", "rules", "/dev/stdin"], &document("alerts.yml"));
-    assert!(said.contains("7 rules found"), "{said}");
+    assert!(said.contains("8 rules found"), "{said}");
     let board: serde_json::Value = serde_json::from_str(&document("grafana.json")).expect("JSON");
     let panels = board["panels"].as_array().expect("panels");
     let expressions: Vec<_> = panels

@@ -142,6 +142,7 @@ impl<B: Backend> Guard<B> {
             invalidation_breaker: self.invalidation_breaker.state(),
             skipped_invalidations: counts.skipped_invalidations.load(Ordering::Relaxed),
             opened: self.breaker.opened(),
+            invalidation_breaker_opened: self.invalidation_breaker.opened(),
             failures: counts.failures.load(Ordering::Relaxed),
             timeouts: counts.timeouts.load(Ordering::Relaxed),
             rejected: counts.rejected.load(Ordering::Relaxed),

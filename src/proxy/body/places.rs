@@ -11,15 +11,16 @@
 //! Content that has become whole is passed on only with a place: no more requests are with
 //! upstreams than there are places, but for those that wait for their clients.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::error::ProxyErrorKind;
+use crate::stats::{OriginLoad, WaitTimes};
 
 use super::bounded_waits::{BoundedWait, BoundedWaits, ClientNetwork};
 
@@ -38,6 +39,8 @@ struct SharedPlaces {
     free: Semaphore,
     /// The requests that have given their place back.
     without: BoundedWaits,
+    waiting: AtomicUsize,
+    wait_times: WaitTimes,
     overloaded: AtomicU64,
     given_back: AtomicU64,
     too_slow: AtomicU64,
@@ -76,6 +79,8 @@ impl Places {
                 max,
                 free: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
                 without: BoundedWaits::default(),
+                waiting: AtomicUsize::new(0),
+                wait_times: WaitTimes::new(),
                 overloaded: AtomicU64::new(0),
                 given_back: AtomicU64::new(0),
                 too_slow: AtomicU64::new(0),
@@ -95,6 +100,19 @@ impl Places {
         }
     }
 
+    /// How many places are taken, and what waits for one.
+    pub(in crate::proxy) fn load(&self) -> OriginLoad {
+        let shared = &self.shared;
+        let max = shared.max.min(Semaphore::MAX_PERMITS);
+        let mut load = OriginLoad::default();
+        load.in_flight = max.saturating_sub(shared.free.available_permits());
+        load.max_in_flight = Some(shared.max);
+        load.waiting = shared.waiting.load(Ordering::Relaxed);
+        load.refused = shared.overloaded.load(Ordering::Relaxed);
+        load.wait_durations = shared.wait_times.distribution();
+        load
+    }
+
     /// Other places, as many as `max`.
     pub(in crate::proxy) fn with_max(&self, max: usize) -> Self {
         Self::new(max, self.queue_timeout)
@@ -105,7 +123,10 @@ impl Places {
         if let Some(place) = self.try_take() {
             return Ok(place);
         }
-        match timeout(self.queue_timeout, self.shared.free.acquire()).await {
+        let waiting = Waiting::begin(&self.shared);
+        let acquired = timeout(self.queue_timeout, self.shared.free.acquire()).await;
+        drop(waiting);
+        match acquired {
             Ok(Ok(permit)) => {
                 permit.forget();
                 Ok(RequestPlace(self.shared.clone()))
@@ -117,10 +138,48 @@ impl Places {
         }
     }
 
+    /// Waits for a place of a request, which it shares with its content, if that has `shared` one.
+    pub(in crate::proxy) async fn take_for(
+        &self,
+        shared: Option<&ClientPlace>,
+        client: ClientNetwork,
+    ) -> Result<ResponsePlace, ProxyErrorKind> {
+        match shared {
+            Some(place) => {
+                place.take().await?;
+                Ok(ResponsePlace::Shared(place.clone()))
+            }
+            None => Ok(ResponsePlace::Plain(self.take().await?, client)),
+        }
+    }
+
     fn try_take(&self) -> Option<RequestPlace> {
         let permit = self.shared.free.try_acquire().ok()?;
         permit.forget();
         Some(RequestPlace(self.shared.clone()))
+    }
+}
+
+/// A request that waits for a place, until this is dropped.
+struct Waiting<'p> {
+    places: &'p SharedPlaces,
+    began: Instant,
+}
+
+impl<'p> Waiting<'p> {
+    fn begin(places: &'p SharedPlaces) -> Self {
+        places.waiting.fetch_add(1, Ordering::Relaxed);
+        Self {
+            places,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.places.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.places.wait_times.observe(self.began.elapsed());
     }
 }
 

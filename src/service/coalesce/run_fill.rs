@@ -143,7 +143,7 @@ fn options_of<B: Backend>(
 /// Calls the inner service for a fill.
 fn led_call<S, B, Req, Res>(
     state: &LayerState<B>,
-    marked: Marked<S>,
+    marked: Marked<S, B>,
     request: Request<Req>,
     (fill, outgoing): (&mut Fill<B::Fence>, &mut OutgoingRequest),
     leader: Option<&Leader<B::Fence, SharedHead>>,

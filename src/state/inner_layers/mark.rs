@@ -11,7 +11,8 @@ use tower_service::Service;
 
 use crate::backend::Backend;
 use crate::semantics::invalidation;
-use crate::state::layer_state::LayerState;
+use crate::state::layer_state::{LayerState, SharedState};
+use crate::stats::Event;
 
 use super::passed::InnerLayers;
 
@@ -29,7 +30,10 @@ pub(crate) fn find_layers<B: Backend>(
         return None;
     }
     let mut mark = request.extensions.get::<Mark>();
-    let (cache, is_write) = (CacheId::new(state), !invalidation::is_safe(&request.method));
+    let (cache, is_write) = (
+        CacheId::new(&state.shared),
+        !invalidation::is_safe(&request.method),
+    );
     while let Some(found) = mark {
         if found.owner == cache
             && (found.invalidates || !is_write)
@@ -47,8 +51,8 @@ pub(crate) fn find_layers<B: Backend>(
 struct CacheId(usize);
 
 impl CacheId {
-    fn new<B: Backend>(state: &LayerState<B>) -> Self {
-        Self(Arc::as_ptr(&state.shared).addr())
+    fn new<B: Backend>(shared: &Arc<SharedState<B>>) -> Self {
+        Self(Arc::as_ptr(shared).addr())
     }
 }
 
@@ -78,29 +82,31 @@ impl Mark {
     }
 }
 
-/// The inner service of one request, which marks the requests that it is called with. It does
-/// so though no other service of this cache is known: the inner service may make one when it is
-/// called, as axum's handlers do.
-pub(crate) struct Marked<S> {
+/// The inner service of one request, which counts its calls, and marks the requests that it is
+/// called with. Every call that a layer makes goes through here.
+///
+/// Requests are marked although no other service of this cache is known: the inner service may make
+/// one when it is called, as axum's handlers do.
+pub(crate) struct Marked<S, B: Backend> {
     inner: S,
-    owner: CacheId,
+    shared: Arc<SharedState<B>>,
     invalidates: bool,
     layers: Arc<InnerLayers>,
 }
 
-impl<S> Marked<S> {
+impl<S, B: Backend> Marked<S, B> {
     /// The inner service of a layer for one request that it does not handle as a write.
-    pub(crate) fn new<B: Backend>(inner: S, state: &LayerState<B>) -> Self {
+    pub(crate) fn new(inner: S, state: &LayerState<B>) -> Self {
         Self {
             inner,
-            owner: CacheId::new(state),
+            shared: state.shared.clone(),
             invalidates: false,
             layers: Arc::default(),
         }
     }
 
     /// The inner service of a layer for one write, which the layer sees to.
-    pub(crate) fn of_write<B: Backend>(inner: S, state: &LayerState<B>) -> Self {
+    pub(crate) fn of_write(inner: S, state: &LayerState<B>) -> Self {
         Self {
             invalidates: true,
             ..Self::new(inner, state)
@@ -113,9 +119,10 @@ impl<S> Marked<S> {
     }
 }
 
-impl<S, Req> Service<Request<Req>> for Marked<S>
+impl<S, B, Req> Service<Request<Req>> for Marked<S, B>
 where
     S: Service<Request<Req>>,
+    B: Backend,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -127,12 +134,13 @@ where
 
     fn call(&mut self, mut request: Request<Req>) -> S::Future {
         let mark = Mark {
-            owner: self.owner,
+            owner: CacheId::new(&self.shared),
             invalidates: self.invalidates,
             layers: Arc::downgrade(&self.layers),
             next: None,
         };
         mark.put(request.extensions_mut());
+        self.shared.counters.count(Event::OriginCall);
         self.inner.call(request)
     }
 }

@@ -4,9 +4,11 @@
 //! no label holds anything that a client, a handler or a backend chooses. Start with
 //! [`Stats::families`].
 
-use super::metric_family::{Families, Label, MetricFamily};
-use super::{Reason, Stats, Tier};
-use crate::backend::BreakerState;
+mod backend;
+mod work;
+
+use super::metric_family::{Families, MetricFamily};
+use super::{Reason, Stats};
 
 impl Stats {
     /// Returns all metrics, for whatever publishes them.
@@ -31,11 +33,8 @@ impl Stats {
         self.add_backend(&mut families);
         self.add_operations(&mut families);
         self.add_work(&mut families);
+        self.add_origin(&mut families);
         families.into_vec()
-    }
-
-    fn tier_label(&self) -> Label {
-        ("tier", self.tier.as_str().into())
     }
 
     fn add_requests(&self, to: &mut Families<'_>) {
@@ -120,148 +119,6 @@ impl Stats {
         )
         .distribution(vec![], &self.stored_bytes);
     }
-
-    fn add_operations(&self, to: &mut Families<'_>) {
-        to.counter(
-            "response_cache_backend_operations",
-            "Operations of a backend outside of the process, by result.",
-        );
-        for ((operation, result), count) in self.backend_operations.iter() {
-            let (operation, result) = (operation.as_str().into(), result.as_str().into());
-            if self.tier == Tier::Far {
-                to.count(
-                    vec![self.tier_label(), ("op", operation), ("result", result)],
-                    count,
-                );
-            }
-        }
-        to.histogram(
-            "response_cache_backend_operation_duration_seconds",
-            "Operations of a backend outside of the process that were attempted.",
-        );
-        for (operation, distribution) in self.backend_durations.iter() {
-            let labels = vec![self.tier_label(), ("op", operation.as_str().into())];
-            to.distribution(labels, distribution);
-        }
-    }
-
-    fn add_backend(&self, to: &mut Families<'_>) {
-        to.counter(
-            "response_cache_evictions",
-            "Entries that were evicted, by cause.",
-        );
-        if let Some(usage) = &self.usage {
-            let labels = vec![self.tier_label(), ("cause", "size".into())];
-            to.count(labels, usage.evictions);
-        }
-        to.gauge("response_cache_entries", "Entries in the store.");
-        if let Some(usage) = &self.usage {
-            to.value(vec![self.tier_label()], usage.entries as f64);
-        }
-        to.gauge("response_cache_size_bytes", "The size of all entries.");
-        if let Some(usage) = &self.usage {
-            to.value(vec![self.tier_label()], usage.bytes as f64);
-        }
-        to.gauge(
-            "response_cache_capacity_bytes",
-            "The size beyond which entries are evicted.",
-        );
-        if let Some(capacity) = self.usage.and_then(|usage| usage.capacity) {
-            to.value(vec![self.tier_label()], capacity as f64);
-        }
-        self.add_health(to);
-    }
-
-    fn add_health(&self, to: &mut Families<'_>) {
-        to.counter(
-            "response_cache_backend_breaker_opened",
-            "Openings of the circuit breaker of lookups and stores.",
-        );
-        if let Some(health) = &self.health {
-            to.count(vec![self.tier_label()], health.opened);
-        }
-        to.gauge(
-            "response_cache_backend_breaker_state",
-            "1 for the state that the circuit breaker of lookups and stores is in, 0 for others.",
-        );
-        if let Some(health) = &self.health {
-            for (state, name) in [
-                (BreakerState::Closed, "closed"),
-                (BreakerState::Open, "open"),
-                (BreakerState::HalfOpen, "half_open"),
-            ] {
-                let labels = vec![self.tier_label(), ("state", name.into())];
-                to.value(labels, f64::from(health.breaker == state));
-            }
-        }
-        to.gauge(
-            "response_cache_undelivered_invalidations",
-            "Resources and groups whose invalidation the backend has not acknowledged yet.",
-        );
-        if let Some(health) = &self.health {
-            to.value(vec![], health.undelivered as f64);
-        }
-        to.gauge(
-            "response_cache_clear_pending",
-            "1 while the whole backend is to be cleared, otherwise 0.",
-        );
-        if let Some(health) = &self.health {
-            to.value(vec![], f64::from(health.to_be_cleared));
-        }
-    }
-
-    fn add_work(&self, to: &mut Families<'_>) {
-        let work = &self.in_flight;
-        for (name, help, value) in [
-            (
-                "response_cache_fills_in_flight",
-                "Fills that other requests can join.",
-                work.fills as f64,
-            ),
-            (
-                "response_cache_fills_waiting",
-                "Fills that wait for the inner service to be ready.",
-                work.waiting_fills as f64,
-            ),
-            (
-                "response_cache_background_tasks",
-                "Background tasks: refreshes, captures of bodies, writes whose client left.",
-                work.tasks as f64,
-            ),
-            (
-                "response_cache_buffered_bytes",
-                "Bytes of bodies that are buffered and not stored yet.",
-                work.bytes as f64,
-            ),
-        ] {
-            to.gauge(name, help).value(vec![], value);
-        }
-        let labels = vec![
-            ("version", env!("CARGO_PKG_VERSION").into()),
-            ("features", features().into()),
-        ];
-        to.gauge(
-            "response_cache_build_info",
-            "Always 1; the labels have the version and the features of the crate.",
-        )
-        .value(labels, 1.0);
-    }
-}
-
-/// The features of this build, with commas between them.
-fn features() -> String {
-    let features = [
-        ("admin", cfg!(feature = "admin")),
-        ("metrics", cfg!(feature = "metrics")),
-        ("proxy", cfg!(feature = "proxy")),
-        ("proxy-tls", cfg!(feature = "proxy-tls")),
-        ("redis", cfg!(feature = "redis")),
-        ("redis-tls", cfg!(feature = "redis-tls")),
-        ("serde", cfg!(feature = "serde")),
-    ];
-    let enabled = features.iter().filter(|(_, is_enabled)| *is_enabled);
-    let names: Vec<_> = enabled.map(|(name, _)| *name).collect();
-    names.join(",")
 }
 
 #[cfg(test)]
@@ -272,7 +129,7 @@ mod tests {
     use crate::backend::{Health, ObserveOperations, Usage};
     use crate::stats::{
         BackendOperation, BackendOperations, Counters, FillOutcome, Histograms, InFlight,
-        OperationResult, Snapshot, StatusClass, WaitedFor,
+        OperationResult, OriginLoad, Snapshot, StatusClass, WaitTimes, WaitedFor,
     };
 
     /// The most samples that there can be: each label of each set, whatever happens.
@@ -293,10 +150,18 @@ mod tests {
             operations.observe(*operation, OperationResult::Ok, time);
         }
         histograms.observe_stored(1);
+        let waits = WaitTimes::new();
+        waits.observe(time);
+        let origin = OriginLoad {
+            max_in_flight: Some(1),
+            wait_durations: waits.distribution(),
+            ..OriginLoad::default()
+        };
         let now = Snapshot {
             in_flight: InFlight::default(),
             histograms: &histograms,
             operations: &operations,
+            origin: Some(origin),
             usage: Some(Usage::default()),
             health: Some(Health::default()),
         };
