@@ -32,6 +32,8 @@
 //! Several instances with separate memories (`--backend memory`) are stale by nature: start them
 //! yourself and pass them with `--url` to see a run fail.
 
+#[path = "../common/banner.rs"]
+mod banner;
 mod client;
 mod counters;
 mod instances;
@@ -105,5 +107,28 @@ async fn prepare(options: &Options, instances: &mut Instances) -> Result<Load, S
     for (number, address) in addresses.iter().enumerate() {
         eprintln!("instance {number}: {address}");
     }
+    print_banner(addresses.len(), options);
     Load::prepare(addresses, options).await
+}
+
+/// Tells a person at the terminal what happens, and how it ends.
+fn print_banner(instances: usize, options: &Options) {
+    let Options {
+        writers,
+        readers,
+        products,
+        reads,
+        ..
+    } = options;
+    // That nothing can be printed is no reason to stop.
+    let _ = banner::print(&[
+        format!(
+            "{writers} writers PUT versions of {products} products, through {instances} instances in turn;"
+        ),
+        format!(
+            "{readers} readers GET them {reads} times. A read that is older than an answered PUT is stale."
+        ),
+        "The run ends by itself. Ctrl-C ends it at once, with a report of what there was."
+            .to_owned(),
+    ]);
 }

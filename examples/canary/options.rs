@@ -15,7 +15,7 @@ use crate::quantity;
 ///   canary --instances 1 --reads 200000 --writes 4000
 ///   canary --url http://127.0.0.1:3000 --url http://127.0.0.1:3001
 ///
-/// Progress goes to stderr, the result to stdout. The exit status is 0 if there was no stale read
+/// Progress goes to stderr, once a second on one line of a terminal, the result to stdout. The exit status is 0 if there was no stale read
 /// and no error, 1 if there was, 2 for wrong options. The instances log by the environment
 /// variable RUST_LOG [default: warn]; the last lines are shown if one ends too early.
 #[derive(Debug, Parser)]

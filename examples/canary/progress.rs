@@ -87,12 +87,13 @@ pub async fn print_progress(load: &Load, started: Instant) {
         let (reads, writes) = (counters.reads.get(), counters.writes.get());
         load.progress.show(&format!(
             "{:3} s  reads {reads}/{} ({}/s)  writes {writes}/{}  \
-             hits {:.1} %  stale {}  errors {}",
+             hits {:.1} %  p99 {:.1} ms  stale {}  errors {}",
             started.elapsed().as_secs(),
             load.reads,
             reads - reads_before,
             load.writes,
             100.0 * counters.hit_ratio(),
+            counters.read_times.summary().p99,
             counters.stale.get(),
             counters.errors.sum(),
         ));

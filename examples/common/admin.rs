@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hyper::http::uri::Authority;
 use tokio::net::TcpListener;
 use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::{Backend, MemoryBackend};
@@ -20,6 +21,22 @@ pub struct AdminOptions {
     /// letters and digits. Without one nothing can be invalidated
     #[arg(long, value_name = "FILE", requires = "admin", verbatim_doc_comment)]
     pub admin_token_file: Option<PathBuf>,
+
+    /// Name under which operators reach the address, with a port if it is not that of http or
+    /// https; can be given several times. Needed for names other than localhost, and behind a proxy
+    /// that ends TLS: --admin-host ops.example.com
+    #[arg(long, value_name = "HOST[:PORT]", requires = "admin", value_parser = host,
+          verbatim_doc_comment)]
+    pub admin_host: Vec<String>,
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let authority = text.parse::<Authority>();
+    let is_host = |authority: &Authority| !authority.host().is_empty() && !text.contains('@');
+    match authority.is_ok_and(|authority| is_host(&authority)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a name, or a name with a port".to_owned()),
+    }
 }
 
 /// Who may do what with the service.
@@ -27,6 +44,7 @@ pub struct AdminOptions {
 pub struct AdminAccess {
     token: Option<String>,
     is_local: bool,
+    hosts: Vec<String>,
 }
 
 impl AdminOptions {
@@ -46,7 +64,12 @@ impl AdminOptions {
                  listen on 127.0.0.1"
             ));
         }
-        Ok(Some((listener, AdminAccess { token, is_local })))
+        let access = AdminAccess {
+            token,
+            is_local,
+            hosts: self.admin_host.clone(),
+        };
+        Ok(Some((listener, access)))
     }
 
     /// Checks the file of `--admin-token-file` without listening.
@@ -56,6 +79,7 @@ impl AdminOptions {
         let access = AdminAccess {
             token: self.token()?,
             is_local: true,
+            hosts: self.admin_host.clone(),
         };
         access.service(cache).map(drop)
     }
@@ -76,7 +100,9 @@ fn read_token(file: &Path) -> Result<String, String> {
 impl AdminAccess {
     /// The service for the cache of a handle.
     pub fn service<B: Backend>(&self, cache: CacheHandle<B>) -> Result<Admin, String> {
-        let admin = Admin::new(cache).allow_unauthenticated_reads(self.is_local);
+        let admin = Admin::new(cache)
+            .allow_unauthenticated_reads(self.is_local)
+            .hosts(self.hosts.clone());
         let Some(token) = &self.token else {
             return Ok(admin);
         };

@@ -1,6 +1,8 @@
-//! Values of flags with a unit: `60s`, `64MiB`.
+//! Values of flags: how they are read and shown, `60s`, `64MiB`.
 
 use std::time::Duration;
+
+use clap::ValueEnum;
 
 const DURATIONS: &[(&str, u64)] = &[
     ("ms", 1),
@@ -25,6 +27,40 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Parses a size in bytes: a whole number with one of the units B, KiB, MiB, GiB.
 pub fn size(text: &str) -> Result<u64, String> {
     quantity(text, SIZES)
+}
+
+/// Formats a duration as [`duration`] parses it: `60s`, `10m`.
+#[allow(dead_code, reason = "not every example shows one")]
+pub fn show_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // `60s` is easier to compare with `90s` than `1m`.
+    show(millis, DURATIONS, |count, factor| {
+        factor <= 1000 || count >= 10
+    })
+}
+
+/// Formats a size in bytes as [`size`] parses it: `64MiB`.
+#[allow(dead_code, reason = "not every example shows one")]
+pub fn show_size(bytes: u64) -> String {
+    show(bytes, SIZES, |_, _| true)
+}
+
+/// Returns the name of a value as its flag has it.
+#[allow(dead_code, reason = "not every example shows one")]
+pub fn show_name(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Formats a number with the largest suitable unit that leaves no fraction.
+fn show(number: u64, units: &[(&str, u64)], is_suitable: impl Fn(u64, u64) -> bool) -> String {
+    let fits = |factor: u64| {
+        let count = number / factor;
+        count > 0 && number.is_multiple_of(factor) && is_suitable(count, factor)
+    };
+    let largest = units.iter().rev().find(|(_, factor)| fits(*factor));
+    let (unit, factor) = largest.unwrap_or(&units[0]);
+    format!("{}{unit}", number / factor)
 }
 
 fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {

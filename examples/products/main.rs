@@ -36,6 +36,8 @@ mod index;
 mod input;
 #[path = "../common/log.rs"]
 mod log;
+#[path = "../common/operators_server.rs"]
+mod operators_server;
 mod options;
 mod product;
 #[path = "../common/quantity.rs"]
@@ -62,13 +64,12 @@ use axum::response::Response;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheLayer;
-use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::key::Authority;
 
 use database::Database;
+use operators_server::OperatorsServer;
 use options::{Options, WriteStrategy};
 use shutdown_signal::ShutdownSignal;
 use watch::Watch;
@@ -111,7 +112,10 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;
     let operators = match admin {
-        Some((listener, admin)) => Some(serve_operators(listener, admin)?),
+        Some((listener, admin)) => {
+            writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
+            Some(OperatorsServer::new(admin).serve(listener, signal.another()?))
+        }
         None => None,
     };
     banner::print(&things_to_try(&address.to_string()))?;
@@ -119,6 +123,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let watch = Watch::start(options.watch, move || watched.stats());
     serve(listener, build_app(cache, database, watch), signal).await?;
     handle.shutdown(SHUTDOWN_TIMEOUT).await;
+    // Until now they could see how it went.
     drop(operators);
     tracing::info!("stopped");
     Ok(())
@@ -130,25 +135,14 @@ fn log_options(options: &Options) {
     tracing::info!(
         listen = options.listen,
         admin = options.admin.admin,
-        backend = ?store.backend,
-        capacity = store.capacity,
-        max_body = store.max_body,
-        ttl = ?options.ttl,
-        write = ?options.write,
+        backend = quantity::show_name(&store.backend),
+        capacity = quantity::show_size(store.capacity),
+        max_body = quantity::show_size(store.max_body),
+        ttl = options::show_ttl(options.ttl),
+        write = quantity::show_name(&options.write),
         database = options.database,
         "ready"
     );
-}
-
-/// Serves operators until the task is dropped.
-fn serve_operators(listener: TcpListener, admin: Admin) -> io::Result<AbortOnDropHandle<()>> {
-    writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
-    let routes = Router::new().fallback_service(admin);
-    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "operators are no longer served");
-        }
-    })))
 }
 
 /// Commands for a person at the terminal.

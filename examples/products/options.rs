@@ -68,6 +68,14 @@ pub enum WriteStrategy {
     WriteThrough,
 }
 
+/// Formats a TTL as the flag has it.
+pub fn show_ttl(ttl: Ttl) -> String {
+    match ttl {
+        Ttl::For(ttl) => quantity::show_duration(ttl),
+        Ttl::UntilInvalidated => "until-invalidated".to_owned(),
+    }
+}
+
 fn ttl(text: &str) -> Result<Ttl, String> {
     match text {
         "until-invalidated" => Ok(Ttl::UntilInvalidated),

@@ -27,6 +27,8 @@ mod file_limit;
 #[path = "../common/log.rs"]
 mod log;
 mod operators;
+#[path = "../common/operators_server.rs"]
+mod operators_server;
 mod options;
 #[path = "../common/quantity.rs"]
 mod quantity;
@@ -51,7 +53,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceBuilder;
 use tower_response_cache::backend::{Backend, MemoryBackend};
 use tower_response_cache::key::{Authority, Sites};
@@ -111,7 +113,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let generations = Generations::new(options.settings(), first.service);
     let (admin, operators) = match admin {
         Some((listener, access)) => {
-            let operators = Operators::new(&options, access, first.cache.clone())?;
+            let operators = Operators::new(access, &first.cache, &first.proxy)?;
             (Some(listener), Some(operators))
         }
         None => (None, None),
@@ -133,15 +135,20 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on {scheme}://{address}")?;
-    let mut others = Vec::new();
-    if let (Some(listener), Some(operators)) = (admin, operators) {
-        writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
-        others.push(operators.serve(&options, listener, signal.another()?));
-    }
-    if let Some(plain) = plain {
-        let (port, signal) = (address.port(), signal.another()?);
-        others.push(redirect(&options, limits.clone(), plain, port, signal)?);
-    }
+    let operators = match (admin, operators) {
+        (Some(listener), Some(operators)) => {
+            writeln!(io::stdout(), "admin on http://{}", listener.local_addr()?)?;
+            Some(operators.serve(listener, signal.another()?))
+        }
+        _ => None,
+    };
+    let redirecting = match plain {
+        Some(plain) => {
+            let (port, signal) = (address.port(), signal.another()?);
+            Some(redirect(&options, limits.clone(), plain, port, signal)?)
+        }
+        None => None,
+    };
     banner::print(&[format!(
         "curl -i {scheme}://{address}/     # twice: a miss, then a hit"
     )])?;
@@ -166,7 +173,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     for cache in caches.all() {
         cache.shutdown(SHUTDOWN_TIMEOUT).await;
     }
-    others.iter().for_each(JoinHandle::abort);
+    drop(redirecting);
+    // Last: until now operators could see how it went.
+    drop(operators);
     tracing::info!("stopped");
     Ok(())
 }
@@ -174,15 +183,16 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 /// Logs the main options in one line.
 fn log_options(options: &Options) {
     let store = &options.store;
+    let upstreams: Vec<_> = options.upstream.iter().map(ToString::to_string).collect();
     tracing::info!(
         listen = options.listen,
         admin = options.admin.admin,
-        upstream = ?options.upstream,
-        host = ?options.host,
-        backend = ?store.backend,
-        capacity = store.capacity,
-        max_body = store.max_body,
-        ttl = ?options.cache.ttl,
+        upstream = upstreams.join(", "),
+        host = quantity::show_name(&options.host),
+        backend = quantity::show_name(&store.backend),
+        capacity = quantity::show_size(store.capacity),
+        max_body = quantity::show_size(store.max_body),
+        ttl = options.cache.ttl.map(quantity::show_duration),
         concurrency = options.concurrency,
         max_connections = options.max_connections,
         "ready"
@@ -237,7 +247,7 @@ fn redirect(
     listener: TcpListener,
     port: u16,
     signal: ShutdownSignal,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<AbortOnDropHandle<()>> {
     let address = listener.local_addr()?;
     tracing::info!(%address, port, "redirecting to https");
     let redirect = tower::service_fn(move |request: Request<Incoming>| {
@@ -250,7 +260,9 @@ fn redirect(
         limits,
         watch: None,
     };
-    Ok(tokio::spawn(server.run(listener, signal)))
+    Ok(AbortOnDropHandle::new(tokio::spawn(
+        server.run(listener, signal),
+    )))
 }
 
 fn redirect_to_https(request: &Request<Incoming>, port: u16) -> Response<Empty<Bytes>> {

@@ -1,58 +1,56 @@
-//! The service for operators, on an address of its own.
+//! What operators see of the proxy, on an address of its own.
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower_response_cache::CacheHandle;
 use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::Backend;
+use tower_response_cache::proxy::ReverseProxy;
 
 use crate::admin::AdminAccess;
-use crate::options::Options;
-use crate::server::{Generations, Server};
+use crate::operators_server::OperatorsServer;
 use crate::shutdown_signal::ShutdownSignal;
 
-/// What operators see. Clones share it.
+/// The service for operators. Clones share it.
 #[derive(Clone)]
 pub struct Operators {
     access: AdminAccess,
-    services: Generations<Admin>,
+    server: OperatorsServer,
 }
 
 impl Operators {
-    /// Prepares the service for a cache.
+    /// Prepares the service for a cache before a proxy.
     pub fn new<B: Backend>(
-        options: &Options,
         access: AdminAccess,
-        cache: CacheHandle<B>,
+        cache: &CacheHandle<B>,
+        proxy: &ReverseProxy,
     ) -> Result<Self, String> {
-        let services = Generations::new(options.settings(), access.service(cache)?);
-        Ok(Self { access, services })
+        let server = OperatorsServer::new(service(&access, cache, proxy)?);
+        Ok(Self { access, server })
     }
 
-    /// Serves operators in a task. Their connections count apart from those of clients.
-    pub fn serve(
-        &self,
-        options: &Options,
-        listener: TcpListener,
-        signal: ShutdownSignal,
-    ) -> JoinHandle<()> {
-        let server = Server {
-            generations: self.services.clone(),
-            tls: None,
-            limits: options.client_limits(),
-            watch: None,
-        };
-        tokio::spawn(server.run(listener, signal))
+    /// Serves operators until the returned value is dropped.
+    pub fn serve(&self, listener: TcpListener, signal: ShutdownSignal) -> AbortOnDropHandle<()> {
+        self.server.clone().serve(listener, signal)
     }
 
     /// Shows another cache from now on.
     pub fn replace<B: Backend>(
         &self,
-        options: &Options,
-        cache: CacheHandle<B>,
+        cache: &CacheHandle<B>,
+        proxy: &ReverseProxy,
     ) -> Result<(), String> {
-        let service = self.access.service(cache)?;
-        drop(self.services.replace(options.settings(), service));
+        self.server.replace(service(&self.access, cache, proxy)?);
         Ok(())
     }
+}
+
+/// Requests that are to be explained become what the cache gets of clients.
+fn service<B: Backend>(
+    access: &AdminAccess,
+    cache: &CacheHandle<B>,
+    proxy: &ReverseProxy,
+) -> Result<Admin, String> {
+    let admin = access.service(cache.clone())?;
+    Ok(admin.outer_layers(proxy.request_layer()))
 }

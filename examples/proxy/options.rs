@@ -408,7 +408,7 @@ impl Options {
         keep!(max_connections, "max-connections");
         keep!(max_connections_per_client, "max-connections-per-client");
         keep!(access_log, "access-log");
-        keep!(admin, "admin and admin-token-file");
+        keep!(admin, "admin, admin-host and admin-token-file");
         keep!(log, "log-format");
         keep!(watch, "watch");
         if self.cache.key_description() != running.cache.key_description() {

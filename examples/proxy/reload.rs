@@ -151,7 +151,7 @@ impl<S: 'static, B: Backend> Running<S, B> {
         let stack = stack(&options)?;
         let health = start_health_checks(&options, &stack.proxy)?;
         if let Some(operators) = &self.operators {
-            operators.replace(&options, stack.cache.clone())?;
+            operators.replace(&stack.cache, &stack.proxy)?;
         }
         let replaced = self.generations.replace(options.settings(), stack.service);
         self.caches.replace(stack.cache, replaced);

@@ -78,7 +78,7 @@ impl Access {
             Need::ToRead => self.reads_are_open || self.writes_are_open,
             Need::ToWrite => self.writes_are_open,
         };
-        if is_foreign(request) {
+        if self.is_foreign(request) {
             return Err(Denial::ForeignOrigin);
         }
         match (bearer(request), &self.token) {
@@ -102,7 +102,8 @@ impl Access {
         let is_purge = request.method.as_str() == "PURGE";
         let host = host(request).filter(|_| !is_purge);
         let origin = request.headers.get(ORIGIN);
-        let origin = origin.map(|origin| origin_authority(origin.as_bytes()));
+        let origin = origin.map(|origin| Origin::parse(origin.as_bytes()));
+        let origin = origin.map(|origin| origin.map(|origin| origin.authority));
         host.is_none_or(|host| host.is_some_and(|host| self.knows(&host)))
             && origin.is_none_or(|origin| origin.is_some_and(|origin| self.knows(&origin)))
     }
@@ -114,9 +115,31 @@ impl Access {
         address.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")
             || self
-                .hosts
-                .iter()
-                .any(|name| host.eq_ignore_ascii_case(name))
+                .named_hosts()
+                .any(|named| named.host().eq_ignore_ascii_case(host))
+    }
+
+    /// The hosts that are known by their names.
+    fn named_hosts(&self) -> impl Iterator<Item = Authority> {
+        self.hosts.iter().filter_map(|name| name.parse().ok())
+    }
+
+    /// Whether another site has made a browser send the request: by its fields, which scripts cannot
+    /// change. The origin of one that was not is the host that it goes to, or one that is known by
+    /// its name, should a proxy have changed the host.
+    fn is_foreign(&self, request: &request::Parts) -> bool {
+        let site = request.headers.get("sec-fetch-site");
+        if site.is_some_and(|site| site != "same-origin" && site != "none") {
+            return true;
+        }
+        let Some(origin) = request.headers.get(ORIGIN) else {
+            return false;
+        };
+        let Some(origin) = Origin::parse(origin.as_bytes()) else {
+            return true;
+        };
+        let is_host = host(request).flatten() == Some(origin.authority.clone());
+        !is_host && !self.named_hosts().any(|named| origin.is_of(&named))
     }
 }
 
@@ -140,27 +163,32 @@ fn host(request: &request::Parts) -> Option<Option<Authority>> {
     Some(authority.filter(|_| another.is_none()))
 }
 
-/// The authority of an origin; `None` if it is opaque or malformed.
-fn origin_authority(origin: &[u8]) -> Option<Authority> {
-    let text = std::str::from_utf8(origin).ok()?;
-    let (scheme, authority) = text.split_once("://")?;
-    matches!(scheme, "http" | "https")
-        .then(|| authority.parse().ok())
-        .flatten()
+/// The value of `Origin` that is not opaque.
+struct Origin {
+    authority: Authority,
+    default_port: u16,
 }
 
-/// Whether another site has made a browser send the request: by its fields, which scripts cannot
-/// change. The origin of one that was not is the host that it goes to.
-fn is_foreign(request: &request::Parts) -> bool {
-    let site = request.headers.get("sec-fetch-site");
-    if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return true;
+impl Origin {
+    /// Parses an origin; `None` if it is opaque or malformed.
+    fn parse(origin: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(origin).ok()?;
+        let (scheme, authority) = text.split_once("://")?;
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        Some(Self {
+            authority: authority.parse().ok()?,
+            default_port,
+        })
     }
-    let Some(origin) = request.headers.get(ORIGIN) else {
-        return false;
-    };
-    match (origin_authority(origin.as_bytes()), host(request)) {
-        (Some(origin), Some(Some(host))) => origin != host,
-        _ => true,
+
+    /// Whether it is that of a host; one without a port means that of the scheme.
+    fn is_of(&self, named: &Authority) -> bool {
+        let port = |of: &Authority| of.port_u16().unwrap_or(self.default_port);
+        let is_same_host = named.host().eq_ignore_ascii_case(self.authority.host());
+        is_same_host && port(named) == port(&self.authority)
     }
 }

@@ -88,12 +88,40 @@ impl Question {
 impl Admin {
     /// Answers `POST /explain`.
     pub(super) async fn explain(&self, question: Question) -> Answer {
-        match question.into_parts() {
+        let parts = match question.into_parts() {
+            Ok(parts) => parts,
+            Err(text) => return error(StatusCode::BAD_REQUEST, &text),
+        };
+        let passed = match &self.outer_layers {
+            Some(layers) => layers.pass(parts).await,
+            None => Ok(parts),
+        };
+        match passed {
             Ok(parts) => {
                 let explanation = self.cache.explain(&parts).await;
                 json(StatusCode::OK, &ExplanationContent::from(&explanation))
             }
-            Err(text) => error(StatusCode::BAD_REQUEST, &text),
+            Err(status) => json(
+                StatusCode::OK,
+                &ExplanationContent::answered_outside(status),
+            ),
+        }
+    }
+}
+
+impl ExplanationContent<'_> {
+    /// The explanation of a request that never reaches the cache.
+    fn answered_outside(status: StatusCode) -> Self {
+        Self {
+            verdict: "answered-outside",
+            reason: None,
+            is_hit: false,
+            text: format!("The request does not reach the cache: it is answered {status} before."),
+            refresh: None,
+            key: None,
+            stored: None,
+            vary: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod content;
 mod explain;
 mod invalidate;
 mod options;
+mod outer_layers;
 mod page;
 mod readings;
 mod route;
@@ -22,3 +23,4 @@ mod service;
 
 pub use access::InvalidToken;
 pub use options::Admin;
+pub use outer_layers::RequestProbe;

@@ -3,12 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use tower_layer::Layer;
+use tower_service::Service;
+
 use crate::backend::Backend;
 use crate::clock::throttle::Throttle;
 use crate::handle::{CacheHandle, Invalidator};
 
 use super::access::{Access, InvalidToken};
 use super::cache::Cache;
+use super::outer_layers::{OuterLayers, RequestProbe};
 
 /// A service with which an operator looks at a cache and acts on it.
 ///
@@ -16,7 +23,7 @@ use super::cache::Cache;
 /// |---|---|---|
 /// | `GET /` | no | a page that shows the cache at work |
 /// | `GET /healthz` | no | 200, always |
-/// | `GET /readyz` | no | 200; 503 once the cache is shutting down |
+/// | `GET /readyz` | no | 200; 503 once the cache is shutting down, and by [`ready_if`](Self::ready_if) |
 /// | `GET /stats` | to read | the [statistics](crate::stats::Stats) as JSON |
 /// | `GET /metrics` | to read | the metrics for Prometheus, as OpenMetrics if `Accept` names it |
 /// | `POST /explain` | to read | what the cache would do with a request, and why |
@@ -56,7 +63,8 @@ use super::cache::Cache;
 /// `Sec-Fetch-Site` other than `same-origin` and `none`, is answered 403, and content has to be
 /// `application/json`. A request without a token must also name a host that is an IP address,
 /// `localhost`, or one of the [`hosts`](Self::hosts): a foreign name that resolves to this machine
-/// is not enough.
+/// is not enough. Behind a proxy that ends TLS, `Origin` names that proxy: tell it as one of the
+/// `hosts`.
 ///
 /// # Invalidation
 ///
@@ -91,6 +99,8 @@ pub struct Admin {
     pub(super) invalidator: Invalidator,
     pub(super) access: Access,
     pub(super) max_content: usize,
+    pub(super) outer_layers: Option<OuterLayers>,
+    pub(super) ready_if: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// Of the log lines about refused requests.
     pub(super) refusals: Arc<Throttle>,
 }
@@ -113,6 +123,8 @@ impl Admin {
             cache: Arc::new(cache),
             access: Access::default(),
             max_content: 64 * 1024,
+            outer_layers: None,
+            ready_if: None,
             refusals: Arc::default(),
         }
     }
@@ -158,8 +170,13 @@ impl Admin {
         self
     }
 
-    /// Sets the names of hosts under which requests without a token are answered, beside IP
-    /// addresses and `localhost`. Default: none. Ports and letter case do not count.
+    /// Sets the hosts under which operators reach the service: a name, or a name with a port.
+    /// Default: none.
+    ///
+    /// Under these names requests without a token are answered, beside IP addresses and `localhost`,
+    /// whatever the port. Pages of these hosts may send requests, whatever the `Host` of those is: a
+    /// proxy in front of the service may change it. For that the port has to be the same; without
+    /// one it is that of the scheme, `http` or `https`. Letter case does not count.
     #[must_use]
     pub fn hosts<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.access.hosts = names.into_iter().map(Into::into).collect();
@@ -171,6 +188,48 @@ impl Admin {
     #[must_use]
     pub fn max_content(mut self, bytes: usize) -> Self {
         self.max_content = bytes;
+        self
+    }
+
+    /// Sets a condition for being ready: `GET /readyz` is answered 503 while it returns `false`.
+    /// Default: none; then it is 503 only once the cache is shutting down.
+    ///
+    /// A server that stops begins to refuse connections before it shuts the cache down. Let it say
+    /// so here, so that whoever sends it requests stops in time.
+    #[must_use]
+    pub fn ready_if(mut self, is_ready: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.ready_if = Some(Arc::new(is_ready));
+        self
+    }
+
+    /// Sets the layers outside of the cache, which may change a request before the cache gets it,
+    /// or answer it. Default: none.
+    ///
+    /// A request that is to be explained then passes these layers first, so that it has the same key
+    /// and fields as one of a client. They get a [`RequestProbe`] as their inner service. In front of
+    /// a [`ReverseProxy`](crate::proxy::ReverseProxy), it is that one's
+    /// [`request_layer`](crate::proxy::ReverseProxy::request_layer).
+    ///
+    /// ```
+    /// use tower::util::MapRequestLayer;
+    /// use tower_response_cache::{CacheLayer, admin::Admin, backend::MemoryBackend};
+    ///
+    /// let add_tenant = MapRequestLayer::new(|mut request: http::Request<_>| {
+    ///     request.headers_mut().insert("x-tenant", "a".parse().unwrap());
+    ///     request
+    /// });
+    /// let layer = CacheLayer::new(MemoryBackend::default());
+    /// let admin = Admin::new(layer.handle()).outer_layers(add_tenant);
+    /// ```
+    #[must_use]
+    pub fn outer_layers<L, R>(mut self, layers: L) -> Self
+    where
+        L: Layer<RequestProbe> + Send + Sync + 'static,
+        L::Service: Service<Request<Empty<Bytes>>, Response = Response<R>, Error: Send>,
+        L::Service: Send + 'static,
+        <L::Service as Service<Request<Empty<Bytes>>>>::Future: Send,
+    {
+        self.outer_layers = Some(OuterLayers::new(layers));
         self
     }
 }

@@ -63,7 +63,7 @@ impl Admin {
         match route {
             Route::Page => page(),
             Route::Health => content(StatusCode::OK, TEXT, "ok\n"),
-            Route::Readiness if self.cache.is_shutting_down() => unavailable("shutting down"),
+            Route::Readiness if !self.is_ready() => unavailable("shutting down"),
             Route::Readiness => content(StatusCode::OK, TEXT, "ready\n"),
             Route::Stats => self.stats(),
             Route::Metrics => self.metrics(request),
@@ -77,6 +77,11 @@ impl Admin {
                 Err(refusal) => refusal,
             },
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let is_ready = self.ready_if.as_ref().is_none_or(|is_ready| is_ready());
+        is_ready && !self.cache.is_shutting_down()
     }
 
     /// Logs a refusal, once a second with the number of those left out: strangers can send many.

@@ -126,6 +126,12 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         async move { run!(backend, Get, get(key, now)) }
     }
 
+    async fn peek(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        // Not observed.
+        let operation = CatchPanics::new(async move { self.backend.peek(key, now).await });
+        Caught { operation }.await
+    }
+
     async fn get_with_variant(
         &self,
         key: &CacheKey,

@@ -233,6 +233,24 @@ pub trait Backend: Clone + Send + Sync + 'static {
         now: Moment,
     ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send;
 
+    /// Looks a key up for an explanation, as [`get`](Self::get) does, but without a trace.
+    ///
+    /// Nothing is counted, and neither its failure nor its success says anything of the backend's
+    /// health: an operator who looks must not change what others get. A backend that keeps such
+    /// records overrides it, and fails where `get` would fail at once.
+    ///
+    /// The default calls `get`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn peek(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
+        self.get(key, now)
+    }
+
     /// Looks a key up together with the variant that it is expected to lead to.
     ///
     /// The cache calls it instead of [`get`](Self::get) for a key whose responses varied when it

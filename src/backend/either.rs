@@ -51,6 +51,13 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    async fn peek(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        match self {
+            Self::Left(a) => Ok(a.peek(key, now).await?.map_fence(Either::Left)),
+            Self::Right(b) => Ok(b.peek(key, now).await?.map_fence(Either::Right)),
+        }
+    }
+
     async fn get_with_variant(
         &self,
         key: &CacheKey,

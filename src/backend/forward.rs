@@ -92,6 +92,18 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().get(key, now)
     }
 
+    /// See [`Backend::peek`]. It calls this wrapper's own `get`: override it to forward it.
+    ///
+    /// # Errors
+    /// As there.
+    fn peek(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<FenceOf<Self>>, BackendError>> + Send {
+        ForwardBackend::get(self, key, now)
+    }
+
     /// See [`Backend::get_with_variant`]. It looks `key` up with this wrapper's own `get`, and no
     /// variant: override it to save a round trip.
     ///
@@ -303,6 +315,14 @@ impl<W: ForwardBackend> Backend for W {
         now: Moment,
     ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
         ForwardBackend::get(self, key, now)
+    }
+
+    fn peek(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+    ) -> impl Future<Output = Result<Lookup<Self::Fence>, BackendError>> + Send {
+        ForwardBackend::peek(self, key, now)
     }
 
     fn get_with_variant(

@@ -31,6 +31,13 @@ impl<B: Backend> Backend for Option<B> {
         }
     }
 
+    async fn peek(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        match self {
+            Some(backend) => Ok(backend.peek(key, now).await?.map_fence(Some)),
+            None => Ok(Lookup::Miss(None)),
+        }
+    }
+
     async fn get_with_variant(
         &self,
         key: &CacheKey,

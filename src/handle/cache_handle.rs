@@ -217,10 +217,10 @@ impl<B: Backend> CacheHandle<B> {
     /// Explains what the cache would do with a request, and why.
     ///
     /// The decisions are those that requests get, on what is stored at this moment. Nothing else
-    /// happens: the inner service is not called, nothing is stored, counted or refreshed. The
-    /// lookup is an operation of the backend, and a use of the stored response where a backend
-    /// evicts by use. Hooks that make
-    /// the key, and [`skip`](crate::CacheLayer::skip), are called.
+    /// happens: the inner service is not called, nothing is stored, counted or refreshed, and no
+    /// circuit breaker learns how the backend answers ([`Backend::peek`]). The lookup is a use of
+    /// the stored response where a backend evicts by use. Hooks that make the key, and
+    /// [`skip`](crate::CacheLayer::skip), are called.
     ///
     /// The request has to be as the layer would get it: with the host in its target or its `Host`.
     /// Options of other layers of the same cache are not considered. If the future is dropped,

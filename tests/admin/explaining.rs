@@ -1,7 +1,11 @@
 //! `POST /explain`: why a request hits, or does not.
 
+use http::{Request, Response};
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::Layer;
+use tower::ServiceExt;
+use tower::layer::layer_fn;
 use tower_response_cache::CacheLayer;
 use tower_response_cache::admin::Admin;
 use tower_response_cache::backend::MemoryBackend;
@@ -128,4 +132,52 @@ async fn a_question_that_is_no_request_is_refused() {
     }
     let answer = post(&admin, "/explain", &json!({"uri": "/a", "fields": many})).await;
     assert!(answer.status == 200 || answer.status == 400, "{answer:?}");
+}
+
+/// Layers outside of the cache make the key: the question passes them as a request does.
+#[tokio::test]
+async fn a_question_passes_the_layers_outside_of_the_cache() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    // Adds a field by which the response varies, and answers one path itself.
+    let outer = tower::util::MapRequestLayer::new(|mut request: Request<_>| {
+        let fields = request.headers_mut();
+        fields.insert("accept-language", "en".parse().expect("a value"));
+        request
+    });
+    let refusing = |inner| {
+        tower::service_fn(move |request: Request<_>| {
+            let passed = (request.uri().path() != "/refused")
+                .then(|| ServiceExt::oneshot(Clone::clone(&inner), request));
+            async move {
+                match passed {
+                    Some(passed) => passed.await,
+                    None => Ok(Response::builder()
+                        .status(400)
+                        .body(Full::default())
+                        .expect("a response")),
+                }
+            }
+        })
+    };
+    let service = layer.layer(origin());
+    send(&service, with(get("/varies"), "accept-language", "en")).await;
+    let plain = Admin::new(layer.handle()).token(TOKEN);
+    let verdict = async |admin: &Admin, path: &str| {
+        let question = json!({"uri": format!("http://test.example{path}")});
+        let answer = post(admin, "/explain", &question).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let answer = answer.json();
+        (answer["verdict"].clone(), answer["text"].clone())
+    };
+    let passing = plain.clone().outer_layers(outer);
+    assert_eq!(verdict(&plain, "/varies").await.0, "fetch");
+    assert_eq!(verdict(&passing, "/varies").await.0, "hit");
+    let refusing = plain.outer_layers(layer_fn(refusing));
+    assert_eq!(verdict(&refusing, "/varies").await.0, "fetch");
+    let (verdict, text) = verdict(&refusing, "/refused").await;
+    assert_eq!(verdict, "answered-outside");
+    assert!(
+        text.as_str().is_some_and(|text| text.contains("400")),
+        "{text}"
+    );
 }

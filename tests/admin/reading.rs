@@ -1,5 +1,7 @@
 //! What an operator, a browser and a scraper read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -41,6 +43,25 @@ async fn the_page_and_the_health_checks_need_no_token_and_say_nothing() {
     );
     let answer = call(&admin, request("GET", "/healthz", &[], "")).await;
     assert_eq!(answer.status, 200);
+}
+
+/// A server says that it stops before it shuts its cache down.
+#[tokio::test]
+async fn a_program_that_stops_is_not_ready_though_its_cache_still_works() {
+    let layer = CacheLayer::new(MemoryBackend::default());
+    let runs = Arc::new(AtomicBool::new(true));
+    let is_ready = runs.clone();
+    let admin = Admin::new(layer.handle()).ready_if(move || is_ready.load(Ordering::Relaxed));
+    let status = async |path| call(&admin, request("GET", path, &[], "")).await.status;
+    assert_eq!(status("/readyz").await, 200);
+    runs.store(false, Ordering::Relaxed);
+    assert_eq!(status("/readyz").await, 503);
+    assert_eq!(status("/healthz").await, 200);
+    // The condition does not make a cache ready that is shutting down.
+    runs.store(true, Ordering::Relaxed);
+    assert_eq!(status("/readyz").await, 200);
+    layer.handle().shutdown(Duration::ZERO).await;
+    assert_eq!(status("/readyz").await, 503);
 }
 
 /// The text of the only element of a name.

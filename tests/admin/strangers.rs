@@ -284,6 +284,10 @@ async fn a_foreign_name_for_this_machine_needs_the_token() {
         let read = sent("GET", "/stats", &[("host", value)], "");
         assert_eq!(answer(&named, &read).await.status, 200, "{value}");
     }
+    // A name with a port is that name.
+    let named = named.hosts(["ops.example:8443"]);
+    let read = sent("GET", "/stats", &[("host", "ops.example")], "");
+    assert_eq!(answer(&named, &read).await.status, 200);
     // With the token, the name does not matter.
     let token = Admin::new(layer.handle()).token(TOKEN);
     let lines = [host, ("authorization", &*format!("Bearer {TOKEN}"))];
@@ -293,6 +297,76 @@ async fn a_foreign_name_for_this_machine_needs_the_token() {
             .status,
         200
     );
+}
+
+/// A proxy that ends TLS has another scheme, another port, and may send another `Host`.
+#[tokio::test]
+async fn the_page_works_behind_a_proxy_whose_name_is_told_and_under_no_other() {
+    let (layer, service) = cache().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let admin = Admin::new(layer.handle()).token(TOKEN);
+    let read = async |admin: &Admin, host: &str, origin: &str, site: &str| {
+        let lines = [
+            ("host", host),
+            ("origin", origin),
+            ("sec-fetch-site", site),
+            ("authorization", &*bearer),
+            JSON,
+        ];
+        let uri = r#"{"type":"uri","selectors":["/elsewhere"]}"#;
+        let post = sent("POST", "/invalidate", &lines, uri);
+        answer(admin, &post).await.status.as_u16()
+    };
+    let named = admin.clone().hosts(["Ops.Example", "other.example:8443"]);
+    for (host, origin, site, expected) in [
+        ("127.0.0.1:9090", "https://ops.example", "same-origin", 200),
+        (
+            "127.0.0.1:9090",
+            "https://OPS.example:443",
+            "same-origin",
+            200,
+        ),
+        (
+            "ops.example:9090",
+            "https://ops.example",
+            "same-origin",
+            200,
+        ),
+        (
+            "127.0.0.1:9090",
+            "https://other.example:8443",
+            "same-origin",
+            200,
+        ),
+        (
+            "127.0.0.1:9090",
+            "https://other.example",
+            "same-origin",
+            403,
+        ),
+        (
+            "127.0.0.1:9090",
+            "https://ops.example:8443",
+            "same-origin",
+            403,
+        ),
+        ("127.0.0.1:9090", "https://ops.example", "same-site", 403),
+        ("127.0.0.1:9090", "https://ops.example", "cross-site", 403),
+        ("127.0.0.1:9090", "ftp://ops.example", "same-origin", 403),
+        (
+            "127.0.0.1:9090",
+            "https://ops.example.evil",
+            "same-origin",
+            403,
+        ),
+        ("ops.example", "https://evil.example", "same-origin", 403),
+    ] {
+        let name = format!("{host} {origin} {site}");
+        assert_eq!(read(&named, host, origin, site).await, expected, "{name}");
+        // Untold, the origin has to be the host.
+        assert_eq!(read(&admin, host, origin, site).await, 403, "{name}");
+    }
+    assert!(all_stored(&service).await);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use tokio::time::advance;
 use tower::Layer;
-use tower_response_cache::backend::{Backend, MemoryBackend};
+use tower_response_cache::backend::{Backend, BreakerState, Guarded, MemoryBackend};
 use tower_response_cache::explain::{Explanation, LifetimeRule, Note, Verdict};
 use tower_response_cache::stats::{Bypass, FetchReason, Refresh, StaleUse, Stats};
 use tower_response_cache::{CacheHandle, CacheLayer, Rules, Ttl};
@@ -197,11 +197,7 @@ async fn explain_and_send<B: Backend>(backend: impl Fn() -> B) {
             assert_eq!(explanation.verdict, case.verdict, "{name}");
             assert!(explanation.verdict.to_string().ends_with('.'), "{name}");
         }
-        // Lookups of a backend that waits are operations, whoever asks.
-        let mut after = handle.stats();
-        after.backend_operations = stats.backend_operations.clone();
-        after.backend_durations = stats.backend_durations.clone();
-        let after = (origin.calls(), after);
+        let after = (origin.calls(), handle.stats());
         assert_eq!(after, (calls, stats.clone()), "{name}: nothing happens");
 
         let answer = send(&service, case.request).await;
@@ -343,4 +339,39 @@ async fn an_explanation_announces_a_refresh_and_a_backend_that_fails() {
         Verdict::Fetch(FetchReason::BackendFailed)
     );
     assert!(explanation.key.is_some());
+}
+
+/// What an operator asks is no sign of the backend's health, and is not counted: neither what fails
+/// nor what takes too long.
+#[tokio::test(start_paused = true)]
+async fn an_explanation_neither_trips_a_breaker_nor_counts_as_an_operation() {
+    let (backend, switch) = dying(yielding(MemoryBackend::default()));
+    let guarded = Guarded::new(backend);
+    let layer = in_virtual_time(guarded);
+    let (service, handle) = (layer.layer(origin()), layer.handle());
+    let failed = Verdict::Fetch(FetchReason::BackendFailed);
+    let before = handle.stats();
+    for _ in 0..100 {
+        let explanation = explained(&handle, &get("/minute")).await;
+        assert_eq!(explanation.verdict, failed);
+    }
+    assert_eq!(handle.stats(), before);
+    // Requests do trip it. Then an explanation says what they get, though the backend is back.
+    for _ in 0..20 {
+        send(&service, get("/minute")).await;
+    }
+    let open = handle.stats();
+    assert_eq!(open.health.expect("guarded").breaker, BreakerState::Open);
+    switch.revive();
+    assert_eq!(explained(&handle, &get("/minute")).await.verdict, failed);
+    // It is no probe either.
+    advance(MINUTE).await;
+    assert_eq!(explained(&handle, &get("/minute")).await.verdict, failed);
+    assert_eq!(handle.stats(), open);
+    send(&service, get("/minute")).await;
+    send(&service, get("/minute")).await;
+    assert_eq!(
+        explained(&handle, &get("/minute")).await.verdict,
+        Verdict::Hit
+    );
 }

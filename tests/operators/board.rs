@@ -8,7 +8,7 @@ use crate::example::Example;
 use crate::http_client::{get, make_product, send};
 
 /// Checks a text with `promtool`.
-fn promtool(arguments: &[&str], text: &str) -> String {
+pub fn promtool(arguments: &[&str], text: &str) -> String {
     let child = Command::new("promtool")
         .args(arguments)
         .stdin(Stdio::piped())

@@ -1,6 +1,7 @@
 //! What operators have: the page in a real browser, the board and the alerts, and the flags of the
 //! programs. Needs chromium and prometheus (`promtool`).
 
+mod address;
 mod board;
 mod chromium;
 #[path = "../support/example.rs"]
@@ -8,4 +9,5 @@ mod example;
 mod http_client;
 mod page;
 mod programs;
+mod saturation;
 mod terminal;

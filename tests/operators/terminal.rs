@@ -33,12 +33,17 @@ async fn a_log_of_json_says_what_is_configured() {
     let mut server = Example::run(command).await;
     let log = log_until(&mut server, |line| line["message"] == "ready").await;
     let ready = log.last().expect("a line");
-    assert_eq!(
-        (&ready["level"], &ready["capacity"]),
-        (&"INFO".into(), &(64 << 20).into())
-    );
+    assert_eq!(ready["level"], "INFO");
+    // As the flags have them.
+    for (name, value) in [
+        ("capacity", "64MiB"),
+        ("backend", "memory"),
+        ("write", "invalidate"),
+    ] {
+        assert_eq!(ready[name], value, "{name}");
+    }
     assert_eq!(ready["listen"], "127.0.0.1:0");
-    assert_eq!(ready["ttl"], "For(7s)");
+    assert_eq!(ready["ttl"], "7s");
     assert!(ready["timestamp"].is_string());
 }
 
@@ -156,7 +161,7 @@ async fn a_response_that_breaks_off_is_logged_as_such() {
     answering.await.expect("no panic");
 }
 
-/// Runs a program at a terminal that is 120 columns wide, and returns what it shows in some seconds.
+/// Runs products at a terminal that is 120 columns wide, and returns what it shows in some seconds.
 async fn at_a_terminal(arguments: &str, requests: impl AsyncFn(String)) -> String {
     let program = program("products");
     let line = format!(
@@ -218,6 +223,24 @@ async fn at_a_terminal_there_is_a_banner_and_with_watch_a_line() {
         shown.contains("hit ratio 9") && shown.contains("p99 "),
         "{shown}"
     );
+}
+
+/// The canary always shows a line, and says how its run is ended.
+#[tokio::test]
+async fn the_canary_has_a_banner_and_a_line_at_a_terminal() {
+    let canary = program("canary");
+    let run = "--instances 1 --reads 20000 --writes 100 --time-limit 60s";
+    let line = format!("stty cols 160; exec {} {run}", canary.display());
+    let output = Command::new("script")
+        .args(["-qefc", &line, "/dev/null"])
+        .env("RUST_LOG", "off")
+        .stdin(Stdio::null())
+        .output();
+    let shown = output.await.expect("script, of bsdutils").stdout;
+    let shown = String::from_utf8_lossy(&shown);
+    for text in ["Ctrl-C ends it", "hits ", "p99 ", "stale 0", "result"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use super::attempt::{TimeLimit, is_failure};
 use super::counts::count;
 use super::delivery::PendingDelivery;
+use super::error::GuardError;
 use super::undelivered::{DeliveryMode, DeliveryTarget};
 use super::{Guarded, GuardedFence};
 use crate::backend::{
-    Backend, BackendError, GraceScope, Group, Health, InvalidationTarget, JoinDecision, Lookup,
-    LookupWithVariant, PutOutcome, StoredResponse, Usage,
+    Backend, BackendError, BreakerState, GraceScope, Group, Health, InvalidationTarget,
+    JoinDecision, Lookup, LookupWithVariant, PutOutcome, StoredResponse, Usage,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -72,6 +73,21 @@ impl<B: Backend> Backend for Guarded<B> {
             let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
             Ok(guard.check_groups(attempt.finish(lookup)?, start))
         }
+    }
+
+    /// Fails at once where `get` would. Neither the counts nor the circuit breaker learn of it.
+    async fn peek(&self, key: &CacheKey, now: Moment) -> Result<Lookup<Self::Fence>, BackendError> {
+        let (guard, deadline) = (&self.0, self.0.options.lookup_deadline);
+        if guard.undelivered.has_resource(key.resource()) {
+            return Err(BackendError::unavailable(GuardError::Undelivered));
+        }
+        if guard.breaker.state() != BreakerState::Closed {
+            return Err(BackendError::unavailable(GuardError::BreakerOpen));
+        }
+        let start = guard.undelivered.snapshot();
+        let lookup = with_timeout(deadline, guard.backend.peek(key, now)).await;
+        let lookup = lookup.ok_or_else(|| BackendError::timed_out(GuardError::TimedOut))??;
+        Ok(guard.check_groups(lookup, start))
     }
 
     async fn get_with_variant(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::outcome::LookupOutcome;
-use super::{judge_waited, look_up_once};
+use super::judge_waited;
+use super::outcome::{LookupOutcome, LookupResult};
 use crate::backend::{Backend, BackendError, Lookup, StoredResponse, VaryRule};
 use crate::service::request::route::RequestKey;
 use crate::state::LayerState;
@@ -19,8 +19,8 @@ pub(crate) struct Examined<F> {
     pub(crate) rule: Option<Arc<VaryRule>>,
 }
 
-/// Looks a request up as a read does that has to wait for its backend, and decides on it by the
-/// same rules. The backend is asked once more if the responses of the key vary. No body is read.
+/// Looks a request up by [`peek`](Backend::peek), and decides on it by the rules of a read that has
+/// to wait for its backend. No body is read, and nothing is counted or remembered.
 ///
 /// # Errors
 /// If the backend fails.
@@ -29,24 +29,19 @@ pub(crate) async fn examine<B: Backend>(
     key: &RequestKey,
     headers: &HeaderMap,
 ) -> Result<Examined<B::Fence>, BackendError> {
-    let result = look_up_once(state, key, headers).await?;
-    let found = match &result.lookup {
+    let completed_fills = state.shared.coalescing.flights.completed_fills(&key.key);
+    let store = &state.shared.store;
+    let (lookup, lookup_key, rule) = store.peek(&key.key, headers, state.now()).await?;
+    let found = match &lookup {
         Lookup::Found(response, _) => Some(response.clone()),
         _ => None,
     };
-    let rule = match found.as_ref().and_then(|found| found.vary_rule()) {
-        Some(rule) => Some(rule.clone()),
-        None if result.lookup_key == key.key => None,
-        None => match state
-            .shared
-            .store
-            .backend
-            .get(&key.key, state.now())
-            .await?
-        {
-            Lookup::Varies(rule, _) => Some(rule),
-            _ => None,
-        },
+    let own_rule = found.as_ref().and_then(|found| found.vary_rule());
+    let rule = own_rule.cloned().or(rule);
+    let result = LookupResult {
+        lookup,
+        lookup_key,
+        completed_fills,
     };
     let outcome = judge_waited(state, key, headers, result);
     Ok(Examined {

@@ -95,6 +95,29 @@ impl<B: Backend> Store<B> {
         Ok((lookup, variant))
     }
 
+    /// Looks a key up as [`lookup_with_vary`](Self::lookup_with_vary) does, without a trace in the
+    /// backend or here. Returns the rule of the key as well.
+    pub(crate) async fn peek(
+        &self,
+        key: &CacheKey,
+        headers: &HeaderMap,
+        now: Moment,
+    ) -> Result<(Lookup<B::Fence>, CacheKey, Option<Arc<VaryRule>>), BackendError> {
+        let rule = match self.backend.peek(key, now).await? {
+            Lookup::Varies(rule, _) => rule,
+            lookup => return Ok((lookup, *key, None)),
+        };
+        let variant = key.variant_for(&self.seed, &rule, headers);
+        if variant.is_unselected() {
+            return Ok((Lookup::Unfenced, variant, Some(rule)));
+        }
+        let mut lookup = self.backend.peek(&variant, now).await?;
+        if let Some(other) = self.other_variant(&lookup, &rule, key, headers) {
+            lookup = preferred(lookup, self.backend.peek(&other, now).await?, headers);
+        }
+        Ok((lookup, variant, Some(rule)))
+    }
+
     /// The variant that a key is expected to lead to for these request fields, with the rule that
     /// says so.
     fn expected_variant(

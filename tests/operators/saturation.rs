@@ -1,0 +1,193 @@
+//! What operators see of a proxy that has no place for more requests.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::board::promtool;
+use crate::example::Example;
+use crate::http_client::{get, make_product};
+
+/// The value of a series of the proxy; 0 if there is none yet.
+async fn series(proxy: &Example, name: &str) -> f64 {
+    let metrics = get(proxy.admin(), "/metrics").await.text;
+    let line = metrics.lines().find_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let wanted = format!("response_cache_{name}");
+        let is_it = series
+            .replace("cache=\"tower-response-cache\"", "")
+            .replace("{}", "")
+            == wanted;
+        is_it.then(|| value.parse().expect("a number"))
+    });
+    line.unwrap_or(0.0)
+}
+
+/// A proxy with one place in front of a slow origin, and eight requests for it at once.
+#[tokio::test]
+async fn operators_see_who_waits_for_a_place_for_how_long_and_who_was_refused() {
+    let products = Example::start("products", &["--database-delay", "500ms"]).await;
+    let path = make_product(&products, "Lamp").await;
+    let limits = ["--concurrency", "1", "--queue-timeout", "1500ms"];
+    let upstream = ["--upstream", products.base(), "--admin", "127.0.0.1:0"];
+    let proxy = Example::start("proxy", &[&upstream[..], &limits].concat()).await;
+    assert_eq!(series(&proxy, "origin_requests_max").await, 1.0);
+
+    let requests: Vec<_> = (0..8)
+        .map(|number| {
+            let (base, path) = (proxy.base().to_owned(), format!("{path}?{number}"));
+            tokio::spawn(async move { get(&base, &path).await.status })
+        })
+        .collect();
+    while series(&proxy, "origin_requests_waiting").await < 2.0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(series(&proxy, "origin_requests_in_flight").await, 1.0);
+    let (mut answered, mut refused) = (0.0, 0.0);
+    for request in requests {
+        match request.await.expect("an answer") {
+            200 => answered += 1.0,
+            503 => refused += 1.0,
+            status => panic!("{status}"),
+        }
+    }
+    assert!(answered >= 1.0 && refused >= 1.0, "{answered}, {refused}");
+    for (name, expected) in [
+        ("origin_refused_total", refused),
+        ("requests_total{,result=\"overload\"}", refused),
+        ("requests_total{,result=\"miss\"}", answered),
+        ("origin_calls_total", answered + refused),
+        ("origin_wait_duration_seconds_count", 7.0),
+        ("origin_requests_waiting", 0.0),
+    ] {
+        assert_eq!(series(&proxy, name).await, expected, "{name}");
+    }
+    let waited = series(&proxy, "origin_wait_duration_seconds_sum").await;
+    assert!(waited >= refused * 1.5, "{waited} s");
+    let stats: Value =
+        serde_json::from_str(&get(proxy.admin(), "/stats").await.text).expect("JSON");
+    assert_eq!(stats["origin"]["refused"], refused);
+}
+
+/// A series over ten minutes, for Prometheus' own tests of rules.
+fn input(name: &str, labels: &str, values: &str) -> String {
+    let labels = format!("cache=\"c\",instance=\"i\"{labels}");
+    format!("      - series: 'response_cache_{name}{{{labels}}}'\n        values: '{values}'\n")
+}
+
+/// The alerts are silent while all is well, and each fires for what it is about.
+#[test]
+fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
+    let idle = "0x40";
+    let requests = input("requests_total", ",result=\"miss\"", "0+60x40");
+    let breaker = |breaker: &str, values: &str| {
+        let labels = format!(",tier=\"far\",breaker=\"{breaker}\",state=\"closed\"");
+        input("backend_breaker_state", &labels, values)
+    };
+    let operations = input(
+        "backend_operations_total",
+        ",op=\"get\",result=\"rejected\"",
+        "0+60x40",
+    );
+    let failed = input(
+        "invalidations_total",
+        ",target=\"resource\",mode=\"remove\",result=\"failed\"",
+        "0+1x40",
+    );
+    let cases = [
+        (
+            "ResponseCacheOriginSaturated",
+            input("origin_requests_waiting", "", "3x40"),
+            true,
+        ),
+        (
+            "ResponseCacheOriginSaturated",
+            input("fills_waiting", "", "3x40"),
+            true,
+        ),
+        (
+            "ResponseCacheOriginSaturated",
+            input("origin_requests_waiting", "", idle),
+            false,
+        ),
+        (
+            "ResponseCacheOverload",
+            input("origin_refused_total", "", "0+3x40"),
+            true,
+        ),
+        (
+            "ResponseCacheOverload",
+            input("requests_total", ",result=\"overload\"", "0+3x40"),
+            true,
+        ),
+        (
+            "ResponseCacheOverload",
+            input("origin_refused_total", "", "7x40"),
+            false,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            breaker("lookups", idle),
+            true,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            breaker("lookups", "1x40"),
+            false,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            breaker("invalidations", idle),
+            false,
+        ),
+        (
+            "ResponseCacheInvalidationsFailing",
+            breaker("invalidations", idle),
+            true,
+        ),
+        (
+            "ResponseCacheInvalidationsFailing",
+            breaker("invalidations", "1x40"),
+            false,
+        ),
+        (
+            "ResponseCacheInvalidationsFailing",
+            breaker("lookups", idle),
+            false,
+        ),
+        (
+            "ResponseCacheInvalidationsUndelivered",
+            input("undelivered_invalidations", "", "2x40"),
+            true,
+        ),
+        (
+            "ResponseCacheInvalidationsUndelivered",
+            input("undelivered_invalidations", "", idle),
+            false,
+        ),
+    ];
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
+    let mut tests = format!("rule_files: [{rules}]\nevaluation_interval: 15s\ntests:\n");
+    for (alert, series, fires) in cases {
+        tests += "  - interval: 15s\n    input_series:\n";
+        for series in [&series, &requests, &operations, &failed] {
+            tests += series;
+        }
+        // How often it fires, whatever its annotations say.
+        let samples = match fires {
+            true => "[{labels: '{}', value: 1}]",
+            false => "[]",
+        };
+        tests += &format!(
+            "    promql_expr_test:\n      - expr: count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})\n        \
+             eval_time: 9m\n        exp_samples: {samples}\n"
+        );
+    }
+    let file = std::env::temp_dir().join(format!("alerts-{}.yml", uuid::Uuid::new_v4()));
+    std::fs::write(&file, &tests).expect("a file");
+    let name = file.to_str().expect("UTF-8");
+    let said = promtool(&["test", "rules", name], "");
+    let _ = std::fs::remove_file(&file);
+    assert!(said.contains("SUCCESS"), "{said}\n{tests}");
+}
