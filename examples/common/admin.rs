@@ -54,7 +54,7 @@ impl AdminOptions {
             return Ok(None);
         };
         let token = self.token()?;
-        let listener = TcpListener::bind(address).await;
+        let listener = crate::listen::listen(address).await;
         let listener = listener.map_err(|error| format!("--admin {address}: {error}"))?;
         let local = listener.local_addr();
         let is_local = local.is_ok_and(|local| local.ip().is_loopback());

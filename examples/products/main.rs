@@ -34,6 +34,8 @@ mod envelope;
 mod failure;
 mod index;
 mod input;
+#[path = "../common/listen.rs"]
+mod listen;
 #[path = "../common/log.rs"]
 mod log;
 #[path = "../common/operators_server.rs"]
@@ -96,7 +98,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot open the database {path}: {error}"))?;
     let store = store::open(&options.store, &owner(path)).await?;
     let listen = &options.listen;
-    let listener = TcpListener::bind(listen)
+    let listener = listen::listen(listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let admin = options.admin.listen().await?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// How far the requests of one connection are. Clones share it.
@@ -30,6 +30,8 @@ struct Counts {
     has_progress: AtomicBool,
     /// Whether there was any request.
     has_request: AtomicBool,
+    /// Told of the first request.
+    first_request: Notify,
 }
 
 /// What a connection has done since the last look.
@@ -53,7 +55,10 @@ impl Activity {
             .fetch_add(usize::from(!has_content), Ordering::Relaxed);
         counts.waiting.fetch_add(1, Ordering::Relaxed);
         counts.has_progress.store(true, Ordering::Relaxed);
-        counts.has_request.store(true, Ordering::Relaxed);
+        if !counts.has_request.load(Ordering::Relaxed) {
+            counts.has_request.store(true, Ordering::Relaxed);
+            counts.first_request.notify_one();
+        }
         OpenRequest {
             counts: counts.clone(),
             is_waiting: true,
@@ -69,6 +74,13 @@ impl Activity {
 
     fn has_request(&self) -> bool {
         self.0.has_request.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there was a request.
+    async fn first_request(&self) {
+        if !self.has_request() {
+            self.0.first_request.notified().await;
+        }
     }
 
     fn look(&self) -> Progress {
@@ -176,7 +188,40 @@ pub struct Lifetime {
     pub began: std::time::Instant,
     pub activity: Activity,
     pub timeouts: ConnectionTimeouts,
-    pub shutdown: watch::Receiver<bool>,
+    pub endings: Endings,
+}
+
+/// What ends connections after their requests.
+#[derive(Clone)]
+pub struct Endings {
+    /// New connections are served with other options. Those without a request yet get to have one:
+    /// it may be on its way.
+    pub replaced: watch::Receiver<bool>,
+    /// The server stops.
+    pub stopped: watch::Receiver<bool>,
+}
+
+impl Endings {
+    /// Waits until the server stops.
+    pub async fn stopped(&mut self) {
+        wait_for(&mut self.stopped).await;
+    }
+
+    async fn wait(&mut self, activity: &Activity) {
+        let replaced = async {
+            wait_for(&mut self.replaced).await;
+            activity.first_request().await;
+        };
+        tokio::select! {
+            () = replaced => {}
+            () = wait_for(&mut self.stopped) => {}
+        }
+    }
+}
+
+/// Waits until it is set. What sets it is gone when it will set it no more: that is the end, too.
+async fn wait_for(ending: &mut watch::Receiver<bool>) {
+    let _ = ending.wait_for(|ends| *ends).await;
 }
 
 /// Runs a connection to its end, `None` if it was given up for lack of progress. `shut_down` tells
@@ -190,7 +235,7 @@ pub async fn run<C: Future>(
         began,
         activity,
         timeouts,
-        mut shutdown,
+        mut endings,
     } = lifetime;
     let mut connection = pin!(connection);
     // hyper has no timeout for the first bytes, by which it recognizes the protocol, nor for an
@@ -200,8 +245,10 @@ pub async fn run<C: Future>(
     let mut is_shut_down = false;
     loop {
         tokio::select! {
+            // A request that has come is read before its connection ends.
+            biased;
             output = connection.as_mut() => return Some(output),
-            _ = shutdown.wait_for(|stops| *stops), if !is_shut_down => {
+            () = endings.wait(&activity), if !is_shut_down => {
                 is_shut_down = true;
                 shut_down(connection.as_mut());
             }

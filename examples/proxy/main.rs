@@ -24,6 +24,8 @@ mod client_stream;
 mod config_file;
 mod connection;
 mod file_limit;
+#[path = "../common/listen.rs"]
+mod listen;
 #[path = "../common/log.rs"]
 mod log;
 mod operators;
@@ -236,7 +238,7 @@ fn stack<B: Backend>(options: &Options, store: B) -> Result<Stack<CachingProxy<B
 }
 
 async fn listen(address: &str) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).await;
+    let listener = listen::listen(address).await;
     listener.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 

@@ -30,7 +30,7 @@ use tracing::{Instrument, Span};
 use crate::access_log::{self, AccessLogEntry};
 use crate::client_limits::{ClientLimits, ClientPermit};
 use crate::client_stream::ClientStream;
-use crate::connection::{self, Activity, ConnectionTimeouts, Lifetime};
+use crate::connection::{self, Activity, ConnectionTimeouts, Endings, Lifetime};
 use crate::shutdown_signal::ShutdownSignal;
 use crate::tls::{self, ClientTls, TlsStream};
 use crate::watch::Watch;
@@ -66,14 +66,18 @@ pub struct ConnectionSettings {
 }
 
 /// What new connections are served with. Clones share it.
-pub struct Generations<S>(Arc<Mutex<Generation<S>>>);
+pub struct Generations<S> {
+    current: Arc<Mutex<Generation<S>>>,
+    /// All connections end after their requests when it is set.
+    stopped: watch::Sender<bool>,
+}
 
 struct Generation<S> {
     service: S,
     builders: Builders,
     timeouts: ConnectionTimeouts,
-    /// Connections end after their requests when it is set.
-    shutdown: watch::Sender<bool>,
+    /// Its connections end after their requests when it is set.
+    replaced: watch::Sender<bool>,
 }
 
 /// What makes connections of streams.
@@ -86,7 +90,10 @@ struct Builders {
 
 impl<S> Generations<S> {
     pub fn new(settings: ConnectionSettings, service: S) -> Self {
-        Self(Arc::new(Mutex::new(Generation::new(settings, service))))
+        Self {
+            current: Arc::new(Mutex::new(Generation::new(settings, service))),
+            stopped: watch::Sender::new(false),
+        }
     }
 
     /// Serves new connections with another service. Old connections end after their requests; the
@@ -97,19 +104,37 @@ impl<S> Generations<S> {
         service: S,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let old = std::mem::replace(&mut *self.lock(), Generation::new(settings, service));
-        let shutdown = old.shutdown;
-        shutdown.send_replace(true);
-        async move { shutdown.closed().await }
+        let replaced = old.replaced;
+        replaced.send_replace(true);
+        async move { replaced.closed().await }
+    }
+
+    /// What one connection is served with. One service for all connections would make the cores
+    /// contend for its reference counts.
+    fn for_connection(&self) -> (S, Builders, ConnectionTimeouts, Endings)
+    where
+        S: Clone,
+    {
+        let current = self.lock();
+        let endings = Endings {
+            replaced: current.replaced.subscribe(),
+            stopped: self.stopped.subscribe(),
+        };
+        let (service, builders) = (current.service.clone(), current.builders.clone());
+        (service, builders, current.timeouts, endings)
     }
 
     fn lock(&self) -> MutexGuard<'_, Generation<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S> Clone for Generations<S> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            current: self.current.clone(),
+            stopped: self.stopped.clone(),
+        }
     }
 }
 
@@ -119,18 +144,8 @@ impl<S> Generation<S> {
             service,
             builders: Builders::new(settings),
             timeouts: settings.timeouts,
-            shutdown: watch::Sender::new(false),
+            replaced: watch::Sender::new(false),
         }
-    }
-
-    /// What one connection is served with. One service for all connections would make the cores
-    /// contend for its reference counts.
-    fn for_connection(&self) -> (S, Builders, ConnectionTimeouts, watch::Receiver<bool>)
-    where
-        S: Clone,
-    {
-        let (service, builders) = (self.service.clone(), self.builders.clone());
-        (service, builders, self.timeouts, self.shutdown.subscribe())
     }
 }
 
@@ -203,7 +218,7 @@ where
         }
         drop(listener);
         tracing::info!("stopping; finishing the requests in flight");
-        self.generations.lock().shutdown.send_replace(true);
+        self.generations.stopped.send_replace(true);
         tasks.close();
         tokio::select! {
             () = tasks.wait() => return,
@@ -239,7 +254,7 @@ where
         client: SocketAddr,
         permit: ClientPermit,
     ) {
-        let (service, builders, timeouts, shutdown) = self.generations.lock().for_connection();
+        let (service, builders, timeouts, endings) = self.generations.for_connection();
         // Responses are written whole: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let activity = Activity::default();
@@ -269,18 +284,19 @@ where
             began: Instant::now(),
             activity,
             timeouts,
-            shutdown,
+            endings,
         };
         let tls = self.tls.clone();
         tasks.spawn(async move {
             let begun = timeout(timeouts.client, begin(stream, with_permit, tls));
             let begun = tokio::select! {
+                biased;
                 begun = begun => match begun {
                     Ok(Ok(begun)) => begun,
                     Ok(Err(error)) => return tracing::debug!(%client, %error, "connection failed"),
                     Err(_) => return log_idle(client),
                 },
-                _ = lifetime.shutdown.wait_for(|stops| *stops) => return,
+                () = lifetime.endings.stopped() => return,
             };
             let ended = builders.serve(begun, respond, lifetime).await;
             match ended {

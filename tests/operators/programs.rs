@@ -4,8 +4,9 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::example::{Example, example};
+use crate::example::{Example, PATIENCE, example};
 use crate::http_client::{get, make_product, send};
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -225,4 +226,27 @@ async fn a_proxy_shows_the_cache_of_its_new_options() {
     assert_eq!(misses().await, 0, "a new cache");
     assert!(is_hit(&proxy, &path).await, "over the same store");
     let _ = std::fs::remove_file(&file);
+}
+
+/// Linux drops the packets of clients beyond the backlog, and they try again after a second: here
+/// they would do so for as long as the program is stopped.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn clients_that_come_at_once_need_not_come_again() {
+    let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("a number");
+    let allowed: usize = allowed.trim().parse().expect("a number");
+    let token = TokenFile::new(TOKEN);
+    let (servers, _) = both(&token).await;
+    for server in &servers {
+        server.signal("STOP").await;
+        for url in [server.base(), server.admin()] {
+            let address = url.strip_prefix("http://").expect("a URL");
+            let mut clients = Vec::new();
+            for _ in 0..allowed.min(300) {
+                let client = timeout(PATIENCE, TcpStream::connect(address)).await;
+                clients.push(client.expect("it is connected").expect("it listens"));
+            }
+        }
+        server.signal("CONT").await;
+    }
 }

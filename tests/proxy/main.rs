@@ -23,7 +23,6 @@ mod nginx;
 mod origin;
 mod program;
 mod raw;
-mod real;
 #[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]
 mod redis;

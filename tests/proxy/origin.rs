@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::example::PATIENCE;
+
 /// The origin's reaction to a request, one step after the other.
 #[derive(Clone)]
 pub enum Step {
@@ -154,6 +156,19 @@ impl Origin {
     pub fn closed_connections(&self) -> Vec<usize> {
         let closed = self.connections.closed.lock();
         closed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a request whose head begins so. It stays among those that were heard.
+    pub async fn until_heard(&self, begin: &str) {
+        let start = std::time::Instant::now();
+        let is_there = || {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.iter().any(|heard| heard.head.starts_with(begin))
+        };
+        while !is_there() {
+            assert!(start.elapsed() < PATIENCE, "{begin} is not heard");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The requests since the last call.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::http2_client::Http2Client;
-use crate::example::{Example, PATIENCE};
+use crate::example::Example;
 use crate::origin::{Origin, Step, ok};
 use crate::raw::{Raw, exchange, last_get};
 
@@ -83,15 +83,7 @@ async fn an_upload_goes_on_after_it_has_stalled() {
     // It takes the place.
     let mut other = Raw::connect(proxy.port()).await;
     other.say(last_get("/")).await;
-    let begin = Instant::now();
-    while origin
-        .heard()
-        .iter()
-        .all(|heard| !heard.head.starts_with("GET"))
-    {
-        assert!(begin.elapsed() < PATIENCE, "there is no place");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    origin.until_heard("GET / ").await;
     upload.say("def").await;
     upload.hear_until("hello").await;
 }
@@ -171,7 +163,7 @@ async fn whole_content_without_a_place_is_answered_503() {
     sleep(Duration::from_millis(300)).await;
     let mut hangs = Raw::connect(proxy.port()).await;
     hangs.say(last_get("/hangs")).await;
-    sleep(Duration::from_millis(200)).await;
+    origin.until_heard("GET /hangs ").await;
     upload.say("def").await;
     let head = upload.hear_until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
@@ -217,13 +209,13 @@ async fn a_client_with_many_stalled_uploads_ends_its_own() {
         sleep(Duration::from_millis(200)).await;
         greedy.push(raw);
     }
-    honest.say("def").await;
-    honest.hear_until("hello").await;
     let last = greedy.pop();
     for raw in greedy {
         let said = raw.hear_all().await;
         assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
     }
+    honest.say("def").await;
+    honest.hear_until("hello").await;
     let mut last = last.expect("five");
     last.say("def").await;
     last.hear_until("hello").await;
@@ -275,7 +267,7 @@ async fn a_request_without_a_place_is_answered_503() {
     exchange(proxy.port(), last_get("/hot")).await;
     let mut hangs = Raw::connect(proxy.port()).await;
     hangs.say(last_get("/hangs")).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    origin.until_heard("GET /hangs ").await;
     for method in ["GET", "PUT", "DELETE", "POST"] {
         let path = if method == "GET" { "/other" } else { "/hot" };
         let request = last_get(path).replacen("GET", method, 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStderr;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::example::{Example, PATIENCE, example};
 use crate::folder::Folder;
@@ -111,13 +111,43 @@ async fn a_hang_up_ends_no_request() {
     upload
         .say("PUT /a HTTP/1.1\r\nhost: test.example\r\ncontent-length: 6\r\n\r\nabc")
         .await;
-    sleep(Duration::from_millis(200)).await;
+    origin.until_heard("PUT /a ").await;
     let text = "head-timeout = \"1ms\"\n";
     configured.reload(text, "options read again").await;
     assert!(configured.get("/a").await.contains("; hit"));
     upload.say("def").await;
     upload.hear_until("written").await;
     assert!(!configured.get("/a").await.contains("; hit"));
+}
+
+/// The first request of a new connection may be on its way: it is answered, and is the last one.
+#[tokio::test]
+async fn a_hang_up_leaves_new_connections_their_first_request() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let mut configured = Configured::start("reload-new", &origin, "").await;
+    let request = "GET /a HTTP/1.1\r\nhost: test.example\r\n\r\n";
+    for (number, sent) in [0, 1, 10, 30].into_iter().enumerate() {
+        let (first, rest) = request.split_at(sent);
+        let mut raw = Raw::connect(configured.proxy.port()).await;
+        raw.say(first).await;
+        // This one is accepted after the other.
+        configured.get("/a").await;
+        let text = format!("ttl = \"{}s\"\n", number + 1);
+        configured.reload(&text, "options read again").await;
+        raw.say(rest).await;
+        raw.hear_until("hello").await;
+        let after = timeout(Duration::from_secs(20), raw.hear_all()).await;
+        assert_eq!(after.expect("it is closed"), "", "{first:?}");
+    }
+    // The end of the program waits for none of them.
+    let _silent = Raw::connect(configured.proxy.port()).await;
+    configured.get("/a").await;
+    configured
+        .reload("ttl = \"9s\"\n", "options read again")
+        .await;
+    configured.proxy.signal("TERM").await;
+    let exit = timeout(Duration::from_secs(8), configured.proxy.exit()).await;
+    assert_eq!(exit.expect("it does not wait").code(), Some(0));
 }
 
 /// Nothing is kept of earlier options once their last connection has ended; a write that was under
@@ -134,6 +164,8 @@ async fn earlier_options_end_with_their_last_connection() {
     let mut write = Raw::connect(configured.proxy.port()).await;
     let request = "DELETE /a HTTP/1.1\r\nhost: test.example\r\n\r\n";
     write.say(request).await;
+    // Else it might be one with later options.
+    origin.until_heard("DELETE /a ").await;
     let ended = "the last connection with earlier options has ended";
     // Those of the first time wait for the write, those between have no connection.
     configured

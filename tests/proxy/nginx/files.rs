@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::Nginx;
 use crate::example::Example;
-use crate::nginx::Nginx;
 use crate::origin::{Origin, ok};
 
-async fn curl(arguments: &[&str]) -> String {
+/// What curl prints.
+pub async fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl")
         .args(["-sS", "--max-time", "600"])
         .args(arguments)
@@ -25,13 +26,13 @@ async fn curl(arguments: &[&str]) -> String {
 }
 
 /// The value of a field in what `curl -i` or `curl -D -` says.
-fn field(said: &str, name: &str) -> String {
+pub fn field(said: &str, name: &str) -> String {
     let lines = said.lines().filter_map(|line| line.split_once(": "));
     let mut found = lines.filter(|(field, _)| field.eq_ignore_ascii_case(name));
     found.next().map_or("", |(_, value)| value).to_owned()
 }
 
-fn cache_status(said: &str) -> String {
+pub fn cache_status(said: &str) -> String {
     let status = field(said, "cache-status");
     let own = status.strip_prefix("tower-response-cache; ");
     own.unwrap_or_else(|| panic!("no Cache-Status: {said}"))

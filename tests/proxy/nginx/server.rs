@@ -21,6 +21,8 @@ const MARK: &str = "/mark-";
 pub struct Nginx {
     pub port: u16,
     http2_port: u16,
+    /// Where it speaks TLS, if it has a certificate.
+    pub tls_port: u16,
     folder: Folder,
     child: Option<Child>,
     marks: AtomicUsize,
@@ -28,15 +30,29 @@ pub struct Nginx {
 
 impl Nginx {
     pub async fn start(name: &str) -> Self {
+        Self::with(name, "", None).await
+    }
+
+    /// One with more locations, on all of its ports, and perhaps with a certificate: that and its
+    /// key in PEM.
+    pub async fn with(name: &str, locations: &str, certificate: Option<[String; 2]>) -> Self {
         let folder = Folder::new(name);
         fs::create_dir_all(folder.path().join("files")).expect("a folder");
+        folder.write("locations", locations);
+        if let Some([certificate, key]) = &certificate {
+            folder.write("certificate.pem", certificate);
+            folder.write("key.pem", key);
+        }
         loop {
-            let (port, http2_port) = (free_port().await, free_port().await);
-            folder.write("nginx.conf", configuration(&folder, port, http2_port));
+            let ports = [free_port().await, free_port().await, free_port().await];
+            let with_tls = certificate.is_some();
+            folder.write("nginx.conf", configuration(&folder, ports, with_tls));
+            let [port, http2_port, tls_port] = ports;
             if let Some(child) = run(&folder, port).await {
                 return Self {
                     port,
                     http2_port,
+                    tls_port,
                     folder,
                     child: Some(child),
                     marks: AtomicUsize::new(0),
@@ -133,8 +149,23 @@ async fn run(folder: &Folder, port: u16) -> Option<Child> {
     Some(child)
 }
 
-fn configuration(folder: &Folder, port: u16, http2_port: u16) -> String {
+fn configuration(folder: &Folder, ports: [u16; 3], with_tls: bool) -> String {
+    let [port, http2_port, tls_port] = ports;
     let at = |name: &str| folder.file(name);
+    let tls = match with_tls {
+        true => format!(
+            "server {{
+                 listen 127.0.0.1:{tls_port} ssl;
+                 ssl_certificate {}; ssl_certificate_key {};
+                 root {}; include {};
+             }}",
+            at("certificate.pem"),
+            at("key.pem"),
+            at("files"),
+            at("locations"),
+        ),
+        false => String::new(),
+    };
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {};\n", at(name)))
         .concat();
@@ -159,16 +190,20 @@ fn configuration(folder: &Folder, port: u16, http2_port: u16) -> String {
                  }}
                  location /minute/ {{ alias {files}/; expires 60s; }}
                  location /second/ {{ alias {files}/; expires 1s; }}
+                 include {locations};
              }}
              server {{
                  listen 127.0.0.1:{http2_port} http2;
                  keepalive_requests 20;
                  root {files};
+                 include {locations};
              }}
+             {tls}
          }}
         ",
         pid = at("nginx.pid"),
         log = at("access.log"),
         files = at("files"),
+        locations = at("locations"),
     )
 }
