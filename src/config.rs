@@ -53,6 +53,9 @@ pub(crate) type StoreIf =
     dyn Fn(&request::Parts, &response::Parts) -> Result<bool, Panicked> + Send + Sync;
 pub(crate) type ClassifyWrite =
     dyn Fn(HookSubject<'_>, &response::Parts) -> Result<WriteOutcome, Panicked> + Send + Sync;
+/// Returns the id of the client that a request is from.
+pub(crate) type PrivateBy =
+    dyn Fn(&request::Parts) -> Result<Option<Vec<u8>>, Panicked> + Send + Sync;
 pub(crate) type AlsoInvalidate =
     dyn Fn(&WriteInfo<'_>) -> Result<Vec<String>, Panicked> + Send + Sync;
 
@@ -77,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) credential_fields: CredentialFields,
     pub(crate) max_lingering_bytes: u64,
     pub(crate) store_set_cookie: bool,
+    pub(crate) private_by: Option<Arc<PrivateBy>>,
+    pub(crate) max_private_entries: usize,
     pub(crate) store_if: Option<Arc<StoreIf>>,
     pub(crate) store_parts: bool,
     pub(crate) generate_etags: bool,
@@ -163,6 +168,8 @@ impl Default for Config {
             credential_fields: CredentialFields::default(),
             max_lingering_bytes: 64 * 1024 * 1024,
             store_set_cookie: false,
+            private_by: None,
+            max_private_entries: 64,
             store_if: None,
             store_parts: true,
             generate_etags: false,

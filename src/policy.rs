@@ -47,7 +47,8 @@ use crate::semantics::storing::StatedPolicy;
 ///
 /// | | policy | response | layer |
 /// |---|---|---|---|
-/// | not stored | `no_store` | `no-store`, `private` | `store_if`, `skip` |
+/// | not stored | `no_store` | `no-store` | `store_if`, `skip` |
+/// | stored for [one client](crate::CacheLayer::private_by) at most | `private_to` | `private` | |
 /// | validated for each request | | `no-cache` | |
 /// | never stale | | `must-revalidate`, `proxy-revalidate`, `no-cache` | |
 /// | groups | `groups` | `Cache-Groups` | [its options](crate::CacheLayer#groups) |
@@ -119,6 +120,17 @@ impl CachePolicy {
     /// ([`Refusal::NoStore`](crate::stats::Refusal::NoStore)).
     pub fn no_store(self) -> Self {
         self.with(|stated| stated.no_store = true)
+    }
+
+    /// Makes the response one for the client with this id alone, as `private` in `Cache-Control`
+    /// does (RFC 9111 §5.2.2.7).
+    ///
+    /// It is stored if [`private_by`](crate::CacheLayer::private_by) gives the request the same id,
+    /// in the partition of that id, and otherwise not at all
+    /// ([`Refusal::Private`](crate::stats::Refusal::Private)). Other caches are not told: where
+    /// there are some, say `private` as well.
+    pub fn private_to(self, id: impl AsRef<[u8]>) -> Self {
+        self.with(|stated| stated.private_to = Some(id.as_ref().into()))
     }
 
     /// Lets the values of request fields select the response, as `Vary` does (RFC 9111 §4.1), and

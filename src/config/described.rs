@@ -11,7 +11,7 @@ impl Config {
             ttl, negative_ttl, ttl_by: _, max_ttl, ttl_jitter, targeted_cache_control,
             ignore_request_directives: _, ignore_client_freshness: _, ignored,
             max_body, max_head, max_buffered_bytes, credential_fields, max_lingering_bytes,
-            store_set_cookie, store_if: _, store_parts, generate_etags, groups,
+            store_set_cookie, private_by: _, max_private_entries, store_if: _, store_parts, generate_etags, groups,
             empty_request_bodies: _, authority, sites, key: _, key_covers_credentials, query,
             before_routing: _, is_of_route: _, on_rewritten_target: _, scope, skip: _,
             bypass_fields, also_invalidate: _, write_through, store_posts, classify_writes: _,
@@ -31,7 +31,7 @@ impl Config {
             format!("{key_covers_credentials} {query:?} {cookies:?} {scope} {bypass_fields:?}"),
             format!("{write_through} {store_posts} {invalidate_on_unknown} {write_grace_window:?}"),
             format!("{detached_write_timeout:?} {max_detached_writes} {coalesce:?} {stale:?}"),
-            format!("{failure_backoff:?} {early_refresh:?} {log_query} {cache_status} {name:?}"),
+            format!("{max_private_entries} {failure_backoff:?} {early_refresh:?} {log_query} {cache_status} {name:?}"),
             format!("{routes:?}"),
         ]
     }

@@ -29,6 +29,8 @@ impl Config {
             credential_fields: self.credential_fields.union(&inner.credential_fields),
             max_lingering_bytes: self.max_lingering_bytes,
             store_set_cookie: inner.store_set_cookie,
+            private_by: self.private_by.clone(),
+            max_private_entries: self.max_private_entries,
             store_if: inner.store_if.clone(),
             store_parts: inner.store_parts,
             generate_etags: inner.generate_etags,

@@ -178,7 +178,6 @@ impl CacheKey {
     }
 
     /// Returns the key with another selector.
-    #[cfg(feature = "redis")]
     pub(crate) const fn with_selector(self, selector: u128) -> Self {
         Self { selector, ..self }
     }

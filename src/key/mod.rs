@@ -27,7 +27,7 @@ pub(crate) use cache_key::group_digest;
 pub use cache_key::{CacheKey, Resource};
 pub(crate) use digest_seed::DigestHash;
 pub use digest_seed::DigestSeed;
-pub(crate) use identity::{authority_of_identity, path_of_identity};
+pub(crate) use identity::{KeyExtension, authority_of_identity, path_of_identity};
 pub use key_parts::KeyParts;
 pub(crate) use make_key::KeyBy;
 pub use make_key::{MakeCacheKey, UriKey};

@@ -180,6 +180,75 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.store_set_cookie = store)
     }
 
+    /// Sets a function that says which client a request is from, so that responses for one client
+    /// alone are stored for that client.
+    ///
+    /// Default: no function, nothing is stored for single clients. It returns an id of the client;
+    /// `None` and an empty id stand for no client. A request with an id is answered with a public
+    /// response first, then with one of the partition of its id. A response that a shared
+    /// cache may store stays public. One that is `private`, or that only the credentials or the
+    /// `Cookie` of its request keep out of the store, is stored in the partition, by the rules of a
+    /// private cache (RFC 9111 §3): `s-maxage` and `proxy-revalidate` do not count, `no-store` and
+    /// `Set-Cookie` forbid storing, and [`ttl`](Self::ttl) gives a lifetime. With
+    /// [`CachePolicy::private_to`](crate::CachePolicy::private_to) the handler says which client a
+    /// response is for. The response leaves as it came.
+    ///
+    /// Only requests with the same id share a stored response, a call to the inner service, or the
+    /// memory of its refusals and failures. A write invalidates its resource in all partitions. A
+    /// partition has its own variants, parts and validators. At most
+    /// [`max_private_entries`](Self::max_private_entries) are stored for one id. A backend in
+    /// another process keeps the ids beside the responses.
+    ///
+    /// An id has at most 1,024 bytes. With a longer one nothing is stored for the client
+    /// ([`Refusal::LongPrivateId`](crate::stats::Refusal::LongPrivateId)); with a function that
+    /// panics neither. The function is called for reads that no
+    /// public response answers.
+    ///
+    /// Concurrent requests of a client for a response that turns out to be private may make two
+    /// calls, the first of which could have been for all. The key is remembered then, see
+    /// [`uncacheable_ttl`](Self::uncacheable_ttl).
+    ///
+    /// # Danger
+    /// The id decides who gets a response. Make it of a verified fact, such as an extension that a
+    /// layer outside of the cache has set: with a name that a client only claims, it gets the pages
+    /// of that client. Two clients with one id are one. If a client's rights change, its
+    /// stored responses stay: put the rights into the id, or invalidate the responses.
+    ///
+    /// ```
+    /// use tower_response_cache::{CacheLayer, backend::MemoryBackend};
+    ///
+    /// #[derive(Clone)]
+    /// struct VerifiedUser(u64);
+    ///
+    /// let layer = CacheLayer::new(MemoryBackend::default())
+    ///     .private_by(|request| Some(request.extensions.get::<VerifiedUser>()?.0.to_be_bytes()));
+    /// ```
+    #[must_use]
+    pub fn private_by<I: AsRef<[u8]>>(
+        self,
+        id: impl Fn(&request::Parts) -> Option<I> + Send + Sync + 'static,
+    ) -> Self {
+        let guard = HookGuard::new("private_by");
+        self.with(|config| {
+            config.private_by = Some(Arc::new(move |request| {
+                let id = || id(request).map(|id| id.as_ref().to_vec());
+                guard.call(subject(request), id)
+            }));
+        })
+    }
+
+    /// Sets how many responses are stored for one id of [`private_by`](Self::private_by): variants
+    /// and parts count.
+    ///
+    /// Default: 64. With 0 nothing is stored for single clients. If there are more, the one that
+    /// was stored first is removed. The last 4,096 ids, or somewhat fewer, are counted by each
+    /// process for the responses that it has stored itself; those of other ids stay until they
+    /// expire or are evicted.
+    #[must_use]
+    pub fn max_private_entries(self, entries: usize) -> Self {
+        self.with(|config| config.max_private_entries = entries)
+    }
+
     /// Sets a function that decides whether the response to a request may be stored. It gets the
     /// heads of both, as [`ttl_by`](Self::ttl_by) does.
     ///

@@ -77,6 +77,8 @@ pub struct CacheOptions {
     pub max_lingering_bytes: Option<u64>,
     /// [`CacheLayer::store_set_cookie`](crate::CacheLayer::store_set_cookie).
     pub store_set_cookie: Option<bool>,
+    /// [`CacheLayer::max_private_entries`](crate::CacheLayer::max_private_entries).
+    pub max_private_entries: Option<usize>,
     /// [`CacheLayer::store_parts`](crate::CacheLayer::store_parts).
     pub store_parts: Option<bool>,
     /// [`CacheLayer::generate_etags`](crate::CacheLayer::generate_etags).

@@ -334,6 +334,9 @@ reasons! {
         MustUnderstand => "must-understand",
         /// The response has `private` (RFC 9111 §5.2.2.7).
         Private => "private",
+        /// The response is for one client, whose [id](crate::CacheLayer::private_by) is too long:
+        /// more than 1,024 bytes.
+        LongPrivateId => "long-private-id",
         /// The response has `no-cache` and nothing to validate it by (RFC 9111 §5.2.2.4).
         NoCache => "no-cache",
         /// The request has `Authorization` or another credential field, and the response does not
@@ -560,6 +563,12 @@ impl RequestResult {
 }
 
 impl Refusal {
+    /// Returns whether only a shared cache refuses the response: it may be for one client alone.
+    #[must_use]
+    pub(crate) fn is_of_shared_caches(self) -> bool {
+        matches!(self, Self::Private | Self::Credentials | Self::Cookie)
+    }
+
     /// Returns whether requests with the same fields would be refused just as well.
     ///
     /// Such a refusal lies in the response itself, or in what the request carries. Requests like it
@@ -570,6 +579,7 @@ impl Refusal {
             self,
             Self::NoStore
                 | Self::Private
+                | Self::LongPrivateId
                 | Self::MustUnderstand
                 | Self::NoCache
                 | Self::SetCookie

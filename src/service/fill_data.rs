@@ -277,6 +277,8 @@ pub(crate) struct FetchInfo {
 /// hands.
 pub(crate) struct Storable<F> {
     pub(crate) draft: Draft,
+    /// Whether it is stored for all that may join the flight of its call.
+    pub(crate) is_for_flight: bool,
     pub(crate) sharing: SharingRules,
     /// The fence under which it is stored, or why it is only shared with followers.
     pub(crate) fence: Result<F, Refusal>,
@@ -290,7 +292,7 @@ pub(crate) struct Storable<F> {
 /// The facts about a response, beside its head, by which a follower may share it.
 #[derive(Clone)]
 pub(crate) struct SharingRules {
-    /// The full cache key.
+    /// The full cache key of the requests that share it.
     pub(crate) identity: Arc<[u8]>,
     pub(crate) grant: StoragePolicy,
     /// The rules it was judged by, apart from the status it would replace.
@@ -311,6 +313,8 @@ pub(crate) struct Draft {
 pub(crate) struct EntrySource {
     /// The key it is stored under.
     pub(crate) key: CacheKey,
+    /// The key of those that share it.
+    pub(crate) shared_key: CacheKey,
     /// The key it was looked up under.
     pub(crate) lookup_key: CacheKey,
     /// The kind of the request.
@@ -319,6 +323,8 @@ pub(crate) struct EntrySource {
     pub(crate) is_short_refresh: bool,
     /// Whether a 304 has confirmed a stored response, whose body it has.
     pub(crate) is_confirmed: bool,
+    /// The digest of the id of the one client that it is for.
+    pub(crate) partition: Option<u128>,
 }
 
 /// A response to be stored, with its content.

@@ -63,7 +63,7 @@ use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
 use self::fill_data::Fill;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now, note_lookup};
-use self::read::{answer, read};
+use self::read::{answer, read, read_private};
 use self::refresh::BackgroundRefresh;
 use self::request::forwarded_form::{ForwardedForm, apply_to_write};
 use self::request::log_span;
@@ -306,7 +306,7 @@ impl<S, B: Backend> Cache<S, B> {
         }
         let step = match route {
             Route::Read(read_request) => {
-                let key = read_request.into_key(config, parts);
+                let key = read_request.into_key(config, seed, parts);
                 self.after_lookup(key, outcome, parts)
             }
             Route::Write(target) => Step::Write(target),
@@ -335,7 +335,7 @@ impl<S, B: Backend> Cache<S, B> {
         Res: Body<Data = Bytes>,
     {
         let can_be_sent = form.apply(&self.state.config, parts).is_ok();
-        match outcome {
+        match outcome.map(|outcome| outcome.leave_to_partition(&key)) {
             Some(LookupOutcome::Answer(found)) => {
                 let found = found.with_refresh_if(can_be_sent);
                 match answer(&self.state, found, key.preconditions(parts)) {
@@ -382,6 +382,11 @@ impl<S, B: Backend> Cache<S, B> {
             Step::Read(key) => self.forward(Miss, request, |state, inner, request| {
                 read(state, inner, request, key)
             }),
+            Step::Fetch(fill) if fill.key.can_enter_partition() => {
+                self.forward(Miss, request, |state, inner, request| {
+                    read_private(state, inner, request, fill)
+                })
+            }
             Step::Fetch(fill) => self.forward(Miss, request, |state, inner, request| {
                 coalesce(state, inner, request, fill)
             }),

@@ -1,7 +1,8 @@
 //! A GET or HEAD: lookup, verdict, response.
 //!
 //! A lookup that need not wait is answered in `Cache::call`: a hit there, and one with a refresh by
-//! [`answer`]. [`read`] is the future for all others.
+//! [`answer`]. [`read`] is the future for all others. [`read_private`] is that of requests which
+//! have a partition, after a lookup that has answered nothing.
 
 use std::future::Future;
 
@@ -12,6 +13,8 @@ use crate::state::LayerState;
 
 use super::bounds::{InnerBody, InnerService};
 use super::coalesce::coalesce;
+use super::fill_data::Fill;
+use super::lookup::partition::look_into_partition;
 use super::lookup::{CacheAnswer, LookupOutcome, lookup};
 use super::refresh::{BackgroundRefresh, begin_refresh};
 use super::request::preconditions::Preconditions;
@@ -60,7 +63,7 @@ where
     async move {
         let preconditions = key.preconditions(&parts);
         let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
-        match outcome {
+        match outcome.leave_to_partition(&key) {
             LookupOutcome::Answer(found) => {
                 let (served, refresh) = answer(&state, found, key.preconditions(&parts));
                 if let Some(refresh) = refresh {
@@ -70,9 +73,44 @@ where
             }
             LookupOutcome::Fetch(miss) => {
                 let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
-                // Boxed: its future takes kilobytes, which a hit should not move.
-                Box::pin(coalesce(state, inner, request, fill)).await
+                // Boxed: their futures take kilobytes, which a hit should not move.
+                match fill.key.can_enter_partition() {
+                    true => Box::pin(read_private(state, inner, request, fill)).await,
+                    false => Box::pin(coalesce(state, inner, request, fill)).await,
+                }
             }
         }
+    }
+}
+
+/// Answers a request that has a partition, and that nothing public answers.
+///
+/// # Errors
+/// The error of the inner service.
+pub(crate) fn read_private<S, B, Req, Res>(
+    state: LayerState<B>,
+    inner: S,
+    request: Request<Req>,
+    mut fill: Box<Fill<B::Fence>>,
+) -> impl Future<Output = ServedResult<Res, S::Error>> + Send
+where
+    S: InnerService<Req, Res>,
+    B: Backend,
+    Req: Send + 'static,
+    Res: InnerBody,
+{
+    let (parts, body) = request.into_parts();
+    async move {
+        let looking = look_into_partition(&state, &mut fill, &parts.method, &parts.headers);
+        let found = Box::pin(looking).await;
+        let Some(found) = found else {
+            let request = Request::from_parts(parts, body);
+            return Box::pin(coalesce(state, inner, request, fill)).await;
+        };
+        let (served, refresh) = answer(&state, found, fill.key.preconditions(&parts));
+        if let Some(refresh) = refresh {
+            refresh.spawn(inner, Request::from_parts(parts, body), fill.key);
+        }
+        Ok(served)
     }
 }

@@ -29,13 +29,14 @@ use crate::semantics::stored::{KeptBy, StoredContent, StoredHead};
 use crate::semantics::storing::StoragePolicy;
 use crate::state::LayerState;
 use crate::state::noted_requests::{NotedKey, RequestDigest};
+use crate::state::throttled_log::Operation;
 use crate::state::uncacheable::RefusalCause;
 
 use super::fill_data::{Draft, EntrySource, Fill, MergePlan, NewEntry, SharingRules, Storable};
 use super::parts;
 use super::request::outgoing::OutgoingRequest;
 use super::storing_permission::{
-    add_date, add_tag, announced_length, check_group_grace, storage_decision, storing_rules,
+    add_date, add_tag, announced_length, outside_group_grace, storage_decision_of, storing_rules,
     variant_key,
 };
 
@@ -95,35 +96,36 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let mut rules = storing_rules(&state.config, asked, head)?;
     rules.existing = fill.miss.replaced_status;
     let (is_forced, is_short_refresh) = (fill.is_forced(), fill.is_short_refresh);
-    let identity = fill.key.identity;
-    let grant = storage_decision(state, asked, &identity, (head, body), &rules)?;
+    let grant = storage_decision_of(state, asked, &fill.key, (head, body), &mut rules)?;
     rules.existing = None;
-    let fence = fence
-        .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
+    let target = fill.key.target(rules.is_private);
+    let fence = outside_group_grace(state, fence, &grant.groups, outgoing.at);
     add_date(head, &grant);
     let lookup_key = fill.miss.lookup_key;
-    let key = variant_key(state, fill.key.key, &grant, &outgoing.headers);
-    if grant.freshness.is_reusable() {
+    let key = variant_key(state, target.key, &grant, &outgoing.headers);
+    let shared_key = fill.key.key.with_variant(key.variant());
+    if grant.freshness.is_reusable() && target.is_own {
         note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
     let length = announced_length(head, body);
     // Only a body of unknown length may turn out to be too large.
-    let may_be_too_large = length.is_none() && !is_forced && outgoing.is_for_whole();
-    let request = may_be_too_large.then(|| state.digest_of(&outgoing.headers));
-    let stored = StoredHead::new(identity.clone(), head.status, &head.headers, grant.clone());
+    let is_noted = length.is_none() && !is_forced && outgoing.is_for_whole();
     Ok(Box::new(Storable {
         draft: Draft {
-            head: stored,
+            head: StoredHead::new(target.identity, head.status, &head.headers, grant.clone()),
             source: EntrySource {
                 key,
+                shared_key,
                 lookup_key,
                 kind: outgoing.kind,
                 is_short_refresh,
                 is_confirmed: outgoing.is_confirmed(),
+                partition: target.partition,
             },
         },
+        is_for_flight: target.is_own,
         sharing: SharingRules {
-            identity,
+            identity: fill.key.identity,
             grant,
             rules,
             called: outgoing.at,
@@ -132,7 +134,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         fence,
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
-        request,
+        request: is_noted.then(|| state.digest_of(&outgoing.headers)),
     }))
 }
 
@@ -316,6 +318,10 @@ impl<F> NewEntry<F> {
             let span = state.config.span_of(Work::Store);
             let put = put(&state, &source.key, self.fence, self.response, self.now);
             let refusal = in_span(&span, pin!(put)).await;
+            if let Some(partition) = source.partition.filter(|_| refusal.is_none()) {
+                // Boxed, because most responses are public.
+                Box::pin(limit_partition(&state, partition, source.key)).await;
+            }
             let status = refusal.map_or("stored", |_| "refused");
             note_end(&span, status, refusal.map(Reason::as_str));
             let histograms = &state.shared.histograms;
@@ -375,6 +381,24 @@ async fn put<B: Backend>(
         Some(_) => StoredBy::Parts,
     };
     state.record_put(&put, by)
+}
+
+/// Removes the responses of a partition that were stored first, if there are too many now.
+async fn limit_partition<B: Backend>(state: &LayerState<B>, partition: u128, stored: CacheKey) {
+    let limit = state.config.max_private_entries;
+    let backend = &state.shared.store.backend;
+    let partitions = &state.shared.partitions;
+    for key in partitions.note_stored(partition, stored, limit) {
+        let removed = match backend.fence(Some(key.resource())).await {
+            Ok(Some(fence)) => backend.remove(&key, fence).await.map(drop),
+            // Nothing of its resource is stored for now.
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            state.backend_failed(Operation::Store, &error);
+        }
+    }
 }
 
 /// Remembers that the response to a request is refused, so that requests like it do not wait.

@@ -28,6 +28,8 @@ use crate::state::LayerState;
 
 use super::cached_values::cached_date;
 use super::fill_data::Fill;
+use super::request::partition::Partition;
+use super::request::route::RequestKey;
 use super::response_groups::groups_of;
 
 /// The fence under which the response to a fill that begins now may be stored, or why it may not.
@@ -64,6 +66,40 @@ pub(crate) struct Asked<'r> {
     pub(crate) received: Moment,
     /// The stored response that the response confirms or completes, if it does.
     pub(crate) continued: Option<&'r StoredResponse>,
+    /// Whether the response was put together with stored parts.
+    pub(crate) is_assembled: bool,
+}
+
+/// Decides whether the response to a request with this key may be stored: for all, or else for
+/// its client alone, which `rules` say then.
+///
+/// A response that was stored for one client stays so, whatever confirms or completes it: the new
+/// head need not repeat why.
+pub(crate) fn storage_decision_of<B: Backend, Res: Body>(
+    state: &LayerState<B>,
+    request: Asked<'_>,
+    key: &RequestKey,
+    answered: (&response::Parts, &Res),
+    rules: &mut StoringRules,
+) -> Result<StoragePolicy, Refusal> {
+    let has_stored_content = request.continued.is_some() || request.is_assembled;
+    let refusal = if has_stored_content && key.is_in_partition() {
+        Refusal::Private
+    } else {
+        match storage_decision(state, request, &key.identity, answered, rules) {
+            Err(refusal) if refusal.is_of_shared_caches() => refusal,
+            decided => return decided,
+        }
+    };
+    match &key.partition {
+        Partition::Public => Err(refusal),
+        Partition::LongId => Err(Refusal::LongPrivateId),
+        Partition::Of(partition) if !rules.may_be_private_to(&partition.id) => Err(refusal),
+        Partition::Of(_) => {
+            rules.is_private = true;
+            storage_decision(state, request, &key.identity, answered, rules)
+        }
+    }
 }
 
 /// Decides whether a response may be stored, under the key whose full form is `identity`.
@@ -131,6 +167,7 @@ pub(crate) fn storing_rules(
         stale: config.stale,
         max_fresh: config.max_ttl,
         shortened_by: config.ttl_jitter * (1.0 - drawn(config)),
+        is_private: false,
         stated: stated_policy(request, head),
     })
 }
@@ -191,6 +228,18 @@ pub(crate) fn check_group_grace<B: Backend>(
         true => Err(Refusal::WriteGrace),
         false => Ok(()),
     }
+}
+
+/// The fence of a response in these groups, unless one of them is in a grace period.
+pub(crate) fn outside_group_grace<B: Backend>(
+    state: &LayerState<B>,
+    fence: Result<B::Fence, Refusal>,
+    groups: &[Group],
+    began: Moment,
+) -> Result<B::Fence, Refusal> {
+    let fence = fence?;
+    check_group_grace(state, groups, began)?;
+    Ok(fence)
 }
 
 /// Gives a response that may be stored a `Date`, if it has none (RFC 9110 §6.6.1).

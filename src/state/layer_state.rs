@@ -22,6 +22,7 @@ use super::detached_writes::DetachedWrites;
 use super::fill_queue::FillQueue;
 use super::noted_requests::{NotedKey, RequestDigest, RequestDigester};
 use super::origin_failures::OriginFailures;
+use super::partitions::Partitions;
 use super::shared_head::SharedHead;
 use super::short_refreshes::{ShortRefreshLimits, ShortRefreshTable};
 use super::throttled_log::{Message, ThrottledLog};
@@ -56,6 +57,8 @@ pub(crate) struct SharedState<B: Backend> {
     pub(crate) request_digester: RequestDigester,
     /// Keys of which parts (206) are stored.
     pub(crate) partial_keys: ExpiringSet,
+    /// The responses that are stored for single clients.
+    pub(crate) partitions: Partitions,
     pub(crate) background: Background,
 }
 
@@ -143,6 +146,7 @@ impl<B: Backend> LayerState<B> {
                 detached_writes: DetachedWrites::default(),
                 request_digester: RequestDigester::default(),
                 partial_keys: ExpiringSet::default(),
+                partitions: Partitions::default(),
                 background: Background::default(),
             }),
         }

@@ -16,6 +16,7 @@ pub(crate) mod layer_state;
 pub(crate) mod noted_requests;
 pub(crate) mod operations;
 pub(crate) mod origin_failures;
+pub(crate) mod partitions;
 pub(crate) mod shared_head;
 pub(crate) mod short_refreshes;
 pub(crate) mod throttled_log;

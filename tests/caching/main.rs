@@ -14,6 +14,7 @@ mod parts;
 mod poisoning;
 mod policy;
 mod posts;
+mod private;
 mod ranges;
 mod routes;
 mod sharing;

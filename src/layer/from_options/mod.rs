@@ -47,7 +47,7 @@ impl<B: Backend> CacheLayer<B> {
         set!(layer, options: slow_reader_timeout, uncacheable_ttl, max_parallel_retries);
         set!(layer, options: max_waiting_fills, stale_while_revalidate, stale_if_error);
         set!(layer, options: stale_if_unreachable, stale_despite_s_maxage, revalidation_window);
-        set!(layer, options: failure_backoff, cache_status, log_query);
+        set!(layer, options: failure_backoff, cache_status, log_query, max_private_entries);
         layer.with_checked(options)
     }
 

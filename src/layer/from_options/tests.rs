@@ -10,7 +10,7 @@ use crate::{CacheLayer, CacheOptions, RequestDirective, Rules, Ttl};
 type Layer = CacheLayer<MemoryBackend>;
 
 /// The options that are functions, clocks or sources of random numbers.
-const HOOKS: [&str; 12] = [
+const HOOKS: [&str; 13] = [
     "also_invalidate",
     "classify_writes",
     "clock",
@@ -19,6 +19,7 @@ const HOOKS: [&str; 12] = [
     "key",
     "key_by",
     "on_rewritten_target",
+    "private_by",
     "random",
     "skip",
     "store_if",
@@ -64,6 +65,7 @@ fn rows() -> Vec<(&'static str, Value, Layer)> {
         row!(credential_fields, ["x-session"], ["x-session"]),
         row!(max_lingering_bytes, "7KB", 7_000),
         row!(store_set_cookie, true, true),
+        row!(max_private_entries, 7, 7),
         row!(store_parts, false, false),
         row!(generate_etags, true, true),
         row!(group_fields, ["cache-tag"], ["cache-tag"]),

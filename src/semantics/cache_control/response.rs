@@ -78,6 +78,12 @@ impl ResponseDirectives {
         directives
     }
 
+    /// Drops the directives that concern shared caches alone (RFC 9111 §5.2.2.8, §5.2.2.10).
+    pub(crate) const fn keep_those_of_private_caches(&mut self) {
+        self.s_maxage = None;
+        self.proxy_revalidate = false;
+    }
+
     /// Returns whether a directive forbids to serve the response stale, in any window.
     pub(crate) const fn is_never_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.no_cache

@@ -20,13 +20,19 @@ use crate::semantics::vary::{Vary, VarySelection};
 /// RFC: responses with `Set-Cookie`, requests with `Cookie` unless the freshness is explicit,
 /// endless media types, errors without explicit freshness or over a good response. A response that
 /// could never be reused is not stored either.
+///
+/// With `is_private`, the rules are those of a private cache: `private`, credentials and cookies
+/// refuse nothing, and `s-maxage` and `proxy-revalidate` do not count.
 #[must_use]
 pub fn decide_storage(
     request: RequestHead<'_>,
     response: ResponseHead<'_>,
     rules: &StoringRules,
 ) -> StorageDecision {
-    let directives = ResponseDirectives::from_headers(response.headers, &rules.targets);
+    let mut directives = ResponseDirectives::from_headers(response.headers, &rules.targets);
+    if rules.is_private {
+        directives.keep_those_of_private_caches();
+    }
     let withheld = match directives.withholds_fields {
         true => withheld_fields(response.headers, &rules.targets),
         false => Vec::new(),
@@ -92,7 +98,9 @@ fn refusal_or_lifetime(
     )?;
     let is_forbidden = directives.no_store && !directives.must_understand;
     refuse_if(is_forbidden || rules.forbid_storing(), Refusal::NoStore)?;
-    refuse_if(directives.private, Refusal::Private)?;
+    let is_shared = !rules.is_private;
+    let is_private = directives.private || rules.state_private();
+    refuse_if(is_shared && is_private, Refusal::Private)?;
     refuse_if(
         directives.no_cache && !can_be_validated(response),
         Refusal::NoCache,
@@ -100,13 +108,11 @@ fn refusal_or_lifetime(
     let is_shareable =
         directives.public || directives.s_maxage.is_some() || directives.must_revalidate;
     refuse_if(
-        request.kind.has_credentials() && !is_shareable,
+        is_shared && request.kind.has_credentials() && !is_shareable,
         Refusal::Credentials,
     )?;
     let has_cookie_or_vary = has_any(response.headers, &[SET_COOKIE, VARY]);
-    let sets_cookie = has_cookie_or_vary
-        && response.headers.contains_key(SET_COOKIE)
-        && !withheld.contains(&SET_COOKIE);
+    let sets_cookie = has_cookie_or_vary && sets_cookie(response.headers, withheld);
     refuse_if(sets_cookie && !rules.store_set_cookie, Refusal::SetCookie)?;
     let vary = match has_cookie_or_vary {
         true => Vary::from_headers(response.headers),
@@ -120,7 +126,8 @@ fn refusal_or_lifetime(
     let is_explicit = lifetime.is_explicit();
     let has_none = lifetime == Lifetime::Absent || (rules.explicit_only && !is_explicit);
     refuse_if(has_none, Refusal::NoLifetime)?;
-    refuse_if(request.kind.has_cookies() && !is_explicit, Refusal::Cookie)?;
+    let has_cookies = is_shared && request.kind.has_cookies();
+    refuse_if(has_cookies && !is_explicit, Refusal::Cookie)?;
     let replaces_good = rules
         .existing
         .is_some_and(|status| !status.is_server_error());
@@ -129,6 +136,11 @@ fn refusal_or_lifetime(
         Refusal::KeepsBetter,
     )?;
     Ok((lifetime, vary))
+}
+
+/// Returns whether a response would be stored with `Set-Cookie`.
+fn sets_cookie(headers: &HeaderMap, withheld: &[HeaderName]) -> bool {
+    headers.contains_key(SET_COOKIE) && !withheld.contains(&SET_COOKIE)
 }
 
 /// Returns the lifetime of a response; zero for one with `no-cache`.

@@ -34,6 +34,8 @@ pub struct StoringRules {
     pub max_fresh: Option<Duration>,
     /// The fraction of the remaining lifetime that is cut off, from 0 to 1.
     pub shortened_by: f64,
+    /// Judges by the rules of a private cache: the response is stored for one client alone.
+    pub is_private: bool,
     /// What the inner service says for this cache alone. It comes before the fields of the
     /// response, unless these forbid something.
     pub stated: Option<Arc<StatedPolicy>>,
@@ -44,6 +46,21 @@ impl StoringRules {
     #[inline]
     pub(super) fn forbid_storing(&self) -> bool {
         self.stated.as_ref().is_some_and(|stated| stated.no_store)
+    }
+
+    /// Returns whether the inner service says that the response is for one client alone.
+    #[inline]
+    pub(super) fn state_private(&self) -> bool {
+        let stated = self.stated.as_ref();
+        stated.is_some_and(|stated| stated.private_to.is_some())
+    }
+
+    /// Returns whether the response may be stored for the client with this id.
+    #[must_use]
+    pub fn may_be_private_to(&self, id: &[u8]) -> bool {
+        let stated = self.stated.as_ref();
+        let private_to = stated.and_then(|stated| stated.private_to.as_deref());
+        private_to.is_none_or(|named| named == id)
     }
 
     /// Returns the fields that select a response whose `Vary` is this.

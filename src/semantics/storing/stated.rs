@@ -19,6 +19,8 @@ pub struct StatedPolicy {
     pub if_error: Option<Duration>,
     /// Whether the response must not be stored.
     pub no_store: bool,
+    /// The id of the one client that the response is for.
+    pub private_to: Option<Box<[u8]>>,
     /// The names of groups that the response is in.
     pub groups: Vec<String>,
     /// The request fields that select the response, beside those in `Vary`.

@@ -93,7 +93,7 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
     } = admitted;
     let content = share.count_stored(own(data));
     let Storable { draft, sharing, .. } = *storable;
-    let (key, whole) = (draft.source.key, (&content, trailers.clone()));
+    let (key, whole) = (draft.source.shared_key, (&content, trailers.clone()));
     // The body has come with the head.
     let time = (sharing.called, sharing.grant.freshness.received);
     let entry = NewEntry::new(state, draft, fence, whole, time);

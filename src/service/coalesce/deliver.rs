@@ -121,7 +121,7 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
         storable.sharing.length,
     );
     let publication = leader.map(|leader| {
-        let (key, sharing) = (storable.draft.source.key, storable.sharing.clone());
+        let (key, sharing) = (storable.draft.source.shared_key, storable.sharing.clone());
         Publication::new(state, leader, (key, sharing), &head)
     });
     // Made before the head is published: if it is dropped, it ends the followers' bodies.

@@ -72,7 +72,7 @@ impl<B: Backend> Delivery<'_, B> {
 /// A response that is for the followers of a flight, too, as soon as enough of its body is here.
 pub(super) struct Publication<F> {
     leader: SharedLeader<F>,
-    /// The key that it is stored under.
+    /// Their key.
     key: CacheKey,
     shared: Arc<SharedHead>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::backend::{Backend, JoinDecision};
-use crate::flight::{BodyStream, Entered, JoinRules, Leader, Place};
+use crate::flight::{BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place};
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
@@ -84,6 +84,13 @@ pub(crate) enum Waited<F> {
     TimedOut,
 }
 
+impl<F> Waited<F> {
+    /// Whether the response of the flight is not for its followers.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::Outcome(end) if matches!(end.outcome, FlightOutcome::Refused(_)))
+    }
+}
+
 impl<F: Clone> FlightMember<F> {
     /// A request that is about to join flights. One that may not share responses (HEAD, `no-store`,
     /// a cache that shuts down, a refused fill) will join none.
@@ -114,6 +121,24 @@ impl<F: Clone> FlightMember<F> {
             refused_kinds: 0,
             followed: FollowedFlights::new(),
         }
+    }
+
+    /// Lets a request for which there is no public response go on in its partition, if it has one.
+    /// Returns whether it does: it has to be looked up there, because another request of its client
+    /// may have brought the response.
+    pub(super) fn turn_private<B: Backend<Fence = F>>(
+        &mut self,
+        state: &LayerState<B>,
+        fill: &mut Fill<F>,
+        outgoing: &OutgoingRequest,
+    ) -> bool {
+        let turns = fill.key.can_enter_partition() && outgoing.method == Method::GET;
+        if turns {
+            fill.key.enter_partition();
+            fill.miss.lookup_key = fill.key.key;
+            *self = Self::new(state, fill, outgoing);
+        }
+        turns
     }
 
     /// Joins a flight of its key at this moment, or begins one.
@@ -272,6 +297,22 @@ impl<F: Clone> FlightMember<F> {
         let followed = with_timeout(timeout, poll_fn(|cx| self.followed.poll(cx))).await;
         state.observe_wait(WaitedFor::Flight, began);
         followed.map_or(Waited::TimedOut, Waited::Outcome)
+    }
+
+    /// [Waits](Self::wait); if the response turns out to be refused, the request goes on in its
+    /// partition.
+    pub(super) async fn wait_or_turn<B: Backend<Fence = F>>(
+        &mut self,
+        state: &LayerState<B>,
+        timeout: Duration,
+        fill: &mut Fill<F>,
+        outgoing: &OutgoingRequest,
+    ) -> Waited<F> {
+        let waited = self.wait(state, timeout).await;
+        match waited.is_refused() && self.turn_private(state, fill, outgoing) {
+            true => Waited::RetryLookup,
+            false => waited,
+        }
     }
 
     /// Notes a flight without a response for this request.

@@ -207,11 +207,12 @@ async fn join_flights<B: Backend, Res>(
         }
         let now = began.take().unwrap_or_else(|| state.now());
         let waited = match member.join(state, fill, outgoing, now) {
+            Joined::Neither if member.turn_private(state, fill, outgoing) => Waited::RetryLookup,
             Joined::Neither => return JoinOutcome::Calls(Caller::Alone(member.place)),
             Joined::Leader(leader) => return JoinOutcome::Calls(Caller::Leader(leader)),
             Joined::Follower(time_left) => {
                 let timeout = time_left.min(patience_left(state, fill, outgoing));
-                member.wait(state, timeout).await
+                member.wait_or_turn(state, timeout, fill, outgoing).await
             }
             Joined::NeedsPlace if makes_no_other_call(state, fill, outgoing) => Waited::TimedOut,
             Joined::NeedsPlace => {

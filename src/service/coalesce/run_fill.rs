@@ -224,9 +224,11 @@ fn conclude<B: Backend, Res: InnerBody>(
 }
 
 /// Why a response is not shared with the followers, if so. One that is stored, but may not be used
-/// without validation, is not (RFC 9111 §4, §5.2.2.4).
+/// without validation, is not (RFC 9111 §4, §5.2.2.4); nor is one that is stored for its client
+/// alone, while others may have joined.
 fn refusal_of<F>(decision: &Result<Box<Storable<F>>, Refusal>) -> Option<Refusal> {
     match decision {
+        Ok(storable) if !storable.is_for_flight => Some(Refusal::Private),
         Ok(storable) if storable.sharing.grant.freshness.is_reusable() => None,
         Ok(_) => Some(Refusal::NoCache),
         Err(refusal) => Some(*refusal),

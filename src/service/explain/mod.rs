@@ -42,7 +42,10 @@ pub(crate) async fn explain<B: Backend>(
         Route::Read(read) => {
             let resource = *read.key.resource();
             let explained = explained_key(state, &read.parts, resource);
-            (explained, read.into_key(config, &request))
+            (
+                explained,
+                read.into_key(config, &state.shared.store.seed, &request),
+            )
         }
         Route::Write(target) => {
             let key = ExplainedKey {
@@ -160,6 +163,7 @@ fn explained_response<B: Backend>(
         for_hooks: None,
         received: freshness.received,
         continued: None,
+        is_assembled: false,
     };
     let rules = storing_rules(config, asked, &head);
     let rules = rules.map(|rules| StoringRules {

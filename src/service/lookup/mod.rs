@@ -8,6 +8,7 @@ pub(crate) mod detached_body;
 pub(crate) mod due_refresh;
 pub(crate) mod examine;
 mod outcome;
+pub(crate) mod partition;
 mod variants;
 
 use std::pin::pin;

@@ -3,7 +3,9 @@
 use super::due_refresh::DueRefresh;
 use crate::backend::Lookup;
 use crate::key::CacheKey;
+use crate::semantics::reason::FetchReason;
 use crate::service::fill_data::{Hit, Miss};
+use crate::service::request::route::RequestKey;
 
 /// The outcome of a lookup.
 #[allow(
@@ -15,6 +17,19 @@ pub(crate) enum LookupOutcome<F> {
     Answer(CacheAnswer<F>),
     /// The inner service is asked.
     Fetch(Miss<F>),
+}
+
+impl<F> LookupOutcome<F> {
+    /// The outcome; a miss in the place of a 504 if the partition of the request may have the
+    /// response.
+    pub(crate) fn leave_to_partition(self, key: &RequestKey) -> Self {
+        match self {
+            Self::Answer(CacheAnswer::GatewayTimeout) if key.can_enter_partition() => {
+                Self::Fetch(Miss::new(FetchReason::UriMiss, None, key.key, 0))
+            }
+            outcome => outcome,
+        }
+    }
 }
 
 /// How the cache answers a request without the inner service.

@@ -20,7 +20,7 @@ use crate::service::fill_data::Fill;
 use crate::service::parts::find::find_parts;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
-    Asked, check_group_grace, storage_decision, storage_fence, storing_rules, variant_key,
+    Asked, check_group_grace, storage_decision_of, storage_fence, storing_rules, variant_key,
 };
 use crate::state::LayerState;
 use crate::state::throttled_log::Operation;
@@ -135,14 +135,18 @@ fn policy_as_get<B: Backend>(
         for_hooks: for_hooks.as_deref(),
         received: outgoing.received,
         continued: Some(stored),
+        is_assembled: false,
     };
-    let rules = StoringRules {
+    let mut rules = StoringRules {
         existing: Some(stored.status()),
         ..storing_rules(&state.config, asked, as_get).ok()?
     };
     let body = http_body_util::Full::new(stored.body());
     let judged = (as_get, &body);
-    let policy = storage_decision(state, asked, &fill.key.identity, judged, &rules).ok()?;
+    let policy = storage_decision_of(state, asked, &fill.key, judged, &mut rules).ok()?;
+    if !fill.key.target(rules.is_private).is_own {
+        return None;
+    }
     check_group_grace(state, &policy.groups, outgoing.at).ok()?;
     Some(policy)
 }

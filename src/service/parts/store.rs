@@ -24,7 +24,7 @@ use crate::service::fill_data::{
 };
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::{
-    Asked, add_date, check_group_grace, storage_decision, storing_rules, variant_key,
+    Asked, add_date, outside_group_grace, storage_decision_of, storing_rules, variant_key,
 };
 use crate::state::LayerState;
 
@@ -133,9 +133,8 @@ pub(crate) fn check_own_permission<B: Backend, Res: Body>(
     body: &Res,
 ) -> Result<(), Refusal> {
     let asked = outgoing.asked();
-    let rules = storing_rules(&state.config, asked, own)?;
-    let identity = &fill.key.identity;
-    storage_decision(state, asked, identity, (own, body), &rules).map(drop)
+    let mut rules = storing_rules(&state.config, asked, own)?;
+    storage_decision_of(state, asked, &fill.key, (own, body), &mut rules).map(drop)
 }
 
 /// Decides whether a part may be stored.
@@ -151,27 +150,25 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         check_own_permission(state, own, &fill, outgoing, body)?;
     }
     let (asked, judged) = (part.asked(outgoing), (&part.head, body));
-    let rules = storing_rules(&state.config, asked, &part.head)?;
-    let identity = fill.key.identity;
-    let grant = storage_decision(state, asked, &identity, judged, &rules)?;
+    let mut rules = storing_rules(&state.config, asked, &part.head)?;
+    let grant = storage_decision_of(state, asked, &fill.key, judged, &mut rules)?;
     if !grant.freshness.is_reusable() {
         return Err(Refusal::NoCache);
     }
-    let fence = fence
-        .and_then(|fence| check_group_grace(state, &grant.groups, outgoing.at).map(|()| fence));
+    let fence = outside_group_grace(state, fence, &grant.groups, outgoing.at);
     add_date(head, &grant);
-    let whole = fill.key.key;
-    let parts_key = whole.for_partial_content(&state.shared.store.seed);
+    let target = fill.key.target(rules.is_private);
+    let parts_key = target.key.for_partial_content(&state.shared.store.seed);
     let key = variant_key(state, parts_key, &grant, &outgoing.headers);
     let headers = &part.head.headers;
-    let stored = StoredHead::new(identity.clone(), StatusCode::OK, headers, grant.clone());
+    let stored = StoredHead::new(target.identity, StatusCode::OK, headers, grant.clone());
     let limit = state.max_stored_body();
     let (merge, parts) = part.merge_plan(key, limit).ok_or(Refusal::Status)?;
     let (key, stored) = if parts.is_whole() {
-        let key = variant_key(state, whole, &grant, &outgoing.headers);
+        let key = variant_key(state, target.key, &grant, &outgoing.headers);
         (key, stored)
     } else {
-        remember_partly_stored(state, &whole, grant.freshness.lifetime);
+        remember_partly_stored(state, &target.key, grant.freshness.lifetime);
         (key, stored.with_parts(parts))
     };
     Ok(Box::new(Storable {
@@ -179,14 +176,17 @@ pub(crate) fn decide<B: Backend, Res: Body>(
             head: stored,
             source: EntrySource {
                 key,
+                shared_key: key,
                 lookup_key: fill.miss.lookup_key,
                 kind: outgoing.kind,
                 is_short_refresh: fill.is_short_refresh,
                 is_confirmed: false,
+                partition: target.partition,
             },
         },
+        is_for_flight: target.is_own,
         sharing: SharingRules {
-            identity,
+            identity: fill.key.identity,
             grant,
             rules,
             called: outgoing.at,

@@ -7,5 +7,6 @@
 pub(crate) mod forwarded_form;
 pub(crate) mod log_span;
 pub(crate) mod outgoing;
+pub(crate) mod partition;
 pub(crate) mod preconditions;
 pub(crate) mod route;

@@ -143,6 +143,7 @@ impl OutgoingRequest {
             for_hooks: self.for_hooks.as_deref(),
             received: self.received,
             continued: self.validated.as_deref(),
+            is_assembled: self.origin_head.is_some(),
         }
     }
 

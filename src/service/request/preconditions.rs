@@ -4,7 +4,7 @@
 use http::header::{
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, request};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 
 use crate::semantics::reuse::is_condition_or_range;
 
@@ -17,11 +17,11 @@ pub(crate) struct Preconditions<'r> {
 }
 
 impl<'r> Preconditions<'r> {
-    /// The preconditions of a request; `is_selective` tells whether its fields have any.
-    pub(crate) fn new(request: &'r request::Parts, is_selective: bool) -> Self {
+    /// The preconditions of a request; `is_selective` tells whether its fields may have any.
+    pub(crate) fn new(method: &'r Method, headers: &'r HeaderMap, is_selective: bool) -> Self {
         Self {
-            method: &request.method,
-            fields: is_selective.then_some(&request.headers),
+            method,
+            fields: is_selective.then_some(headers),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::semantics::request_kind::{CredentialFields, RequestKind};
 use crate::state::LayerState;
 
 use super::forwarded_form::{ForwardedForm, is_spelled_by_key};
+use super::partition::{Partition, PartitionKey};
 use super::preconditions::Preconditions;
 
 /// The route of a request through the cache.
@@ -59,7 +60,7 @@ pub(crate) struct ReadRequest<'r> {
 impl ReadRequest<'_> {
     /// The conditions and ranges of the request, if its fields may have any.
     pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
-        Preconditions::new(request, self.is_selective)
+        Preconditions::new(&request.method, &request.headers, self.is_selective)
     }
 
     /// What the request carries that is in no part of its key.
@@ -85,13 +86,16 @@ impl ReadRequest<'_> {
     pub(crate) fn into_key(
         self,
         config: &Config,
+        seed: &DigestSeed,
         request: &request::Parts,
     ) -> (RequestKey, ForwardedForm) {
         let hosts = HostLines::from_headers(&request.headers);
         let is_spelled = is_spelled_by_key(config, request, hosts, self.parts.authority());
+        let identity = self.parts.identity(&config.scope);
         let key = RequestKey {
+            partition: Partition::of_request(config, seed, request, (&self.key, &identity)),
             key: self.key,
-            identity: self.parts.identity(&config.scope),
+            identity,
             has_credentials: self.has_credentials_in_key(config, request),
             directives: self.directives,
             is_selective: self.is_selective,
@@ -111,6 +115,8 @@ pub(crate) struct RequestKey {
     /// The full key, of which `key` holds the digest.
     pub(crate) identity: Arc<[u8]>,
     pub(crate) directives: RequestDirectives,
+    /// The partition of its client.
+    pub(crate) partition: Partition,
     /// Whether credentials and cookies are in the key.
     has_credentials: bool,
     is_selective: bool,
@@ -127,8 +133,90 @@ impl RequestKey {
 
     /// The conditions and ranges of the request, if its fields may have any.
     pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
-        Preconditions::new(request, self.is_selective)
+        self.preconditions_of(&request.method, &request.headers)
     }
+
+    /// The conditions and ranges of the request with this method and these fields.
+    pub(crate) fn preconditions_of<'p>(
+        &self,
+        method: &'p Method,
+        headers: &'p HeaderMap,
+    ) -> Preconditions<'p> {
+        Preconditions::new(method, headers, self.is_selective)
+    }
+
+    /// The key in the partition of the request, if it has one.
+    pub(crate) fn partition_key(&self) -> Option<&PartitionKey> {
+        match &self.partition {
+            Partition::Of(partition) => Some(partition),
+            Partition::Public | Partition::LongId => None,
+        }
+    }
+
+    /// Whether the request has a partition that it has not entered.
+    pub(crate) fn can_enter_partition(&self) -> bool {
+        self.partition_key()
+            .is_some_and(|partition| partition.public.is_none())
+    }
+
+    /// Whether the request has entered its partition.
+    pub(crate) fn is_in_partition(&self) -> bool {
+        self.partition_key()
+            .is_some_and(|partition| partition.public.is_some())
+    }
+
+    /// Makes the key in the partition the one by which the request looks up, joins flights and
+    /// fetches.
+    pub(crate) fn enter_partition(&mut self) {
+        if let Partition::Of(partition) = &mut self.partition
+            && partition.public.is_none()
+        {
+            let key = std::mem::replace(&mut self.key, partition.key);
+            let identity = std::mem::replace(&mut self.identity, partition.identity.clone());
+            partition.public = Some((key, identity));
+        }
+    }
+
+    /// Makes the public key the one of the request again.
+    pub(crate) fn leave_partition(&mut self) {
+        if let Partition::Of(partition) = &mut self.partition
+            && let Some((key, identity)) = partition.public.take()
+        {
+            (self.key, self.identity) = (key, identity);
+        }
+    }
+
+    /// The place of a response: in the partition if it is for the client alone, else the public
+    /// one.
+    pub(crate) fn target(&self, is_private: bool) -> StoredUnder {
+        let partition = self.partition_key();
+        let (key, identity) = match partition {
+            Some(partition) if is_private => (partition.key, &partition.identity),
+            Some(PartitionKey {
+                public: Some((key, identity)),
+                ..
+            }) => (*key, identity),
+            _ => (self.key, &self.identity),
+        };
+        StoredUnder {
+            key,
+            identity: identity.clone(),
+            partition: partition.filter(|_| is_private).map(|own| own.digest),
+            is_own: !is_private || self.is_in_partition(),
+        }
+    }
+}
+
+/// The key that a response is stored under.
+pub(crate) struct StoredUnder {
+    pub(crate) key: CacheKey,
+    /// The full key.
+    pub(crate) identity: Arc<[u8]>,
+    /// The digest of the partition, if it is in one.
+    pub(crate) partition: Option<u128>,
+    /// Whether it is stored for all that may join the flight of its call: for one client if the
+    /// request has entered its partition, or else for all.
+    pub(crate) is_own: bool,
 }
 
 /// The resource that an unsafe request is sent to.

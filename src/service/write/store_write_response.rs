@@ -140,13 +140,13 @@ fn judge<B: Backend, Res: Body>(
         for_hooks: Some(&get),
         received: state.now(),
         continued: None,
+        is_assembled: false,
     };
     let rules = StoringRules {
         explicit_only: !state.config.write_through,
         ..storing_rules(&state.config, asked, &answer)?
     };
-    let judged = (&answer, body);
-    let grant = storage_decision(state, asked, &identity, judged, &rules)?;
+    let grant = storage_decision(state, asked, &identity, (&answer, body), &rules)?;
     check_group_grace(state, &grant.groups, now)?;
     // It would be invalidated as soon as it was stored.
     if pending.groups(&head.headers).contain_any(&grant.groups) {
@@ -190,7 +190,10 @@ fn represented_get<B: Backend>(
         return Err(Refusal::NotRepresentation);
     }
     let own = match classify(&state.config, &state.shared.store.seed, &get) {
-        Route::Read(read) => read.into_key(&state.config, &get).0,
+        Route::Read(read) => {
+            read.into_key(&state.config, &state.shared.store.seed, &get)
+                .0
+        }
         Route::Write(_) | Route::Bypass(_) | Route::Refuse | Route::FailWrite => {
             return Err(Refusal::NotRepresentation);
         }

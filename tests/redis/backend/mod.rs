@@ -8,6 +8,7 @@ mod entries;
 mod expirations;
 mod groups;
 mod instances;
+mod private;
 mod protocol;
 mod retries;
 mod sharing;

@@ -2,10 +2,14 @@
 //!
 //! It consists of all parts, each with its length before it: no two keys have the same bytes.
 
+mod extension;
+
+pub(crate) use self::extension::KeyExtension;
+
 use std::iter::repeat_n;
 use std::sync::Arc;
 
-use super::key_parts::KeyParts;
+use crate::key::key_parts::KeyParts;
 
 /// The number of parts.
 const PARTS: usize = 5;
