@@ -8,8 +8,7 @@
 //! * [`first_frames`]: what of a body is there at once.
 //! * [`kept_chunks`]: the copies of small chunks that are kept.
 //! * [`byte_meter`]: counts the bytes of a body of unknown length.
-//! * [`patience`]: how long the readers of one body may hold up the others.
-//! * [`pump`]: moves one body to several readers, at their pace.
+//! * [`pump`]: moves one body to its readers, and into the store.
 //!
 //! This module knows bytes, lengths and deadlines. It knows no keys, no freshness and no backend.
 
@@ -19,7 +18,6 @@ pub(crate) mod first_frames;
 pub(crate) mod kept_chunks;
 pub(crate) mod missing_range;
 pub(crate) mod origin;
-mod patience;
 pub(crate) mod pump;
 pub(crate) mod response;
 pub(crate) mod resumed;

@@ -15,35 +15,30 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::CoalesceOptions;
-use crate::flight::{BodyEnd, BodyProgress, BodyStream, Capacity};
+use crate::flight::{BodyEnd, BodyStream, Capacity};
 use crate::semantics::reason::Refusal;
 
 use crate::body::capture::Capture;
 use crate::body::first_frames::{FirstFrames, Rest};
 use crate::body::kept_chunks::keepable;
 use crate::body::origin::OriginBody;
-use crate::body::patience::{Clocks, Patience};
 use crate::error::{BodyError, SharedError};
 use crate::timeout::{with_deadline, with_timeout};
 
-/// The shortest time between two looks at readers that hold up no other reader, so that none is
-/// dropped.
+/// The shortest time between two looks at readers that stop.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time after the last byte of a body of known length in which its end may come, unless its head
 /// announces trailers.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The moment from which a response is shared. A follower that has its head can turn to no other
-/// response, and the body may stall because of the fields of its request. So it is shared once it
-/// is whole, or has kept coming for the sharing delay; or, if it is not collected, once it has begun:
-/// its readers hold it up then.
-struct Publishing<F>(Option<F>);
+/// The response of a body that is not whole: it is shared once all bytes are here.
+struct Unshared<F>(Option<F>);
 
-impl<F: FnOnce()> Publishing<F> {
-    fn publish(&mut self) {
-        if let Some(publish) = self.0.take() {
-            publish();
+impl<F: FnOnce()> Unshared<F> {
+    fn share(&mut self) {
+        if let Some(share) = self.0.take() {
+            share();
         }
     }
 }
@@ -54,12 +49,10 @@ pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
-    /// From when on a body that has begun is shared.
-    shared_from: Instant,
     /// The time for the end of the body after its last byte, and since when that is waited for.
     end_timeout: Duration,
     whole_since: Option<Instant>,
-    patience: Patience,
+    slow_reader_timeout: Duration,
     /// Whether the readers know how the body has ended.
     has_ended: bool,
 }
@@ -86,42 +79,40 @@ impl Pump {
             true => END_TIMEOUT.max(limits.coalesce_takeover_timeout),
             false => END_TIMEOUT,
         };
-        let now = Instant::now();
         Self {
             stream,
             capture,
-            ends_by: now.checked_add(time_left),
-            shared_from: now + limits.sharing_delay().min(time_left / 2),
+            ends_by: Instant::now().checked_add(time_left),
             end_timeout,
             whole_since: None,
-            patience: Patience::new(limits.slow_reader_timeout),
+            slow_reader_timeout: limits.slow_reader_timeout,
             has_ended: false,
         }
     }
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
     ///
-    /// `publish` is called once the body may be shared, see [`Publishing`]; it is dropped if the
-    /// body fails before.
-    pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>, publish: impl FnOnce())
+    /// `share` is called once all bytes are here; it is dropped if the body fails before, or is not
+    /// collected any more.
+    pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>, share: impl FnOnce())
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
-        let mut publishing = Publishing(Some(publish));
+        let mut unshared = Unshared(Some(share));
         let FirstFrames { chunks, rest } = first;
         for chunk in chunks.into_iter().flatten() {
             self.push(chunk);
         }
         let mut body = match rest {
             Rest::Ended(trailers) => {
-                publishing.publish();
+                self.share_at_end(&mut unshared);
                 return self.end(trailers).await;
             }
             Rest::Failed(error) => return self.fail(error),
             Rest::Panicked => return,
             Rest::More(body) => body,
         };
-        self.note_progress(&mut publishing);
+        self.note_progress(&mut unshared);
         // The task that sends the head goes on first.
         yield_now().await;
         loop {
@@ -133,23 +124,22 @@ impl Pump {
                 PumpEvent::Abandoned => return,
                 PumpEvent::TooSlow => {
                     self.capture.give_up(Refusal::TooSlow);
-                    // Its followers go on without it, and hold up no reader.
-                    publishing = Publishing(None);
+                    unshared = Unshared(None);
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {
                         self.push(keepable(&data));
-                        self.note_progress(&mut publishing);
+                        self.note_progress(&mut unshared);
                     }
                     Err(frame) => {
-                        publishing.publish();
+                        self.share_at_end(&mut unshared);
                         let trailers = frame.into_trailers().ok();
                         return self.end(trailers).await;
                     }
                 },
                 PumpEvent::End => {
-                    publishing.publish();
+                    self.share_at_end(&mut unshared);
                     return self.end(None).await;
                 }
                 PumpEvent::Failed(error) => return self.fail(error),
@@ -166,27 +156,32 @@ impl Pump {
     /// Gives a chunk, which may be kept, to the store and to the readers.
     fn push(&mut self, data: Bytes) {
         self.capture.data(&data);
-        self.patience.note_passed(data.len() as u64);
         if !self.stream.push(data) {
             self.capture.give_up(Refusal::Budget);
         }
     }
 
-    /// Publishes the response, if that is due by now, and notes since when all bytes are here.
-    fn note_progress(&mut self, publishing: &mut Publishing<impl FnOnce()>) {
-        let progress = self.stream.progress();
-        let (is_whole, has_begun) = (
-            progress == BodyProgress::Whole,
-            progress != BodyProgress::NotBegun,
-        );
+    /// Shares the response if all bytes are here, and notes since when they are. One that is not
+    /// collected is left to its client: no reader waits for another.
+    fn note_progress(&mut self, unshared: &mut Unshared<impl FnOnce()>) {
+        let is_whole = self.stream.is_whole();
         self.whole_since = is_whole.then(|| self.whole_since.unwrap_or_else(Instant::now));
-        let is_due = || self.capture.is_over() || Instant::now() >= self.shared_from;
-        if is_whole || (has_begun && is_due()) {
-            publishing.publish();
+        if self.capture.is_over() {
+            *unshared = Unshared(None);
+        } else if is_whole {
+            unshared.share();
         }
     }
 
-    /// Waits for room in the stream, and gives up readers that stop.
+    /// Shares the response at the clean end of its body, unless bytes are missing.
+    fn share_at_end(&self, unshared: &mut Unshared<impl FnOnce()>) {
+        if self.stream.has_announced_length() {
+            unshared.share();
+        }
+    }
+
+    /// Waits for room in the stream, which is that of a reader alone. One that stops is given up if
+    /// memory for such bodies runs short.
     async fn wait_for_room(&mut self) -> Capacity {
         let at_once = self
             .stream
@@ -198,7 +193,7 @@ impl Pump {
             let stream = &self.stream;
             let room = poll_fn(|cx| stream.poll_capacity(cx));
             // Boxed, because most bodies wait for no reader.
-            let room = Box::pin(wait_for_readers(&mut self.patience, stream, room));
+            let room = Box::pin(wait_for_readers(stream, self.slow_reader_timeout, room));
             if let Some(room) = room.await {
                 return room;
             }
@@ -216,7 +211,7 @@ impl Pump {
             .end_with(trailers.clone(), |whole| stream.replace_chunks(whole));
         self.tell_end(BodyEnd::Complete(trailers));
         if is_left_to_readers {
-            Box::pin(watch_readers(&self.stream, &mut self.patience)).await;
+            Box::pin(watch_readers(&self.stream, self.slow_reader_timeout)).await;
         }
     }
 
@@ -236,11 +231,7 @@ impl Pump {
             if self.stream.poll_abandoned(cx).is_ready() {
                 return Poll::Ready(PumpEvent::Abandoned);
             }
-            let polled = body.as_mut().poll_frame(cx);
-            if polled.is_pending() && is_kept {
-                self.stream.note_waiting();
-            }
-            polled.map(|frame| match frame {
+            body.as_mut().poll_frame(cx).map(|frame| match frame {
                 None => PumpEvent::End,
                 Some(Ok(frame)) => PumpEvent::Frame(frame),
                 Some(Err(error)) => PumpEvent::Failed(error),
@@ -281,48 +272,29 @@ impl Error for PumpDropped {}
 
 /// Waits for the readers of a body that has ended and will not be stored. Those that stop are
 /// dropped if their bytes crowd out those of others.
-pub(crate) async fn watch_unstored(stream: BodyStream, slow_reader_timeout: Duration) {
-    watch_readers(&stream, &mut Patience::new(slow_reader_timeout)).await;
-}
-
-async fn watch_readers(stream: &BodyStream, patience: &mut Patience) {
+pub(crate) async fn watch_readers(stream: &BodyStream, slow_reader_timeout: Duration) {
     while stream.is_crowding() {
         let read = poll_fn(|cx| stream.poll_read(cx));
-        let _ = wait_for_readers(patience, stream, read).await;
+        let _ = wait_for_readers(stream, slow_reader_timeout, read).await;
     }
 }
 
 /// Waits until the readers let the source go on. `None` if they have not in time: those that have
-/// stopped were dropped then, if another one waits for them.
-///
-/// It is called in a loop, until the readers have let the source go on. If none is dropped, there
-/// is nothing to do until they move: then it takes [`MIN_INTERVAL`] at least, however short the
-/// readers' time is.
+/// read nothing in the second half of it were dropped then, if their bytes crowd out those of others.
 async fn wait_for_readers<T>(
-    patience: &mut Patience,
     stream: &BodyStream,
+    slow_reader_timeout: Duration,
     ready: impl Future<Output = T>,
 ) -> Option<T> {
     let mut ready = pin!(ready);
-    let called = Instant::now();
-    loop {
-        if let Some(begun) = patience.begin_wait() {
-            stream.begin_stall(begun == Clocks::Window);
-        }
-        let begun = Instant::now();
-        let outcome = with_timeout(patience.left(), ready.as_mut()).await;
-        let over = patience.note_wait(begun.elapsed());
-        if outcome.is_some() {
-            return outcome;
-        }
-        if let Some(over) = over {
-            let has_dropped = stream.drop_stalled_readers(over == Clocks::Window);
-            patience.note_end(over, has_dropped);
-            if has_dropped {
-                return None;
-            }
-            let pause = MIN_INTERVAL.saturating_sub(called.elapsed());
-            return with_timeout(pause, ready).await;
-        }
+    let half = (slow_reader_timeout / 2).max(MIN_INTERVAL);
+    if let Some(outcome) = with_timeout(half, ready.as_mut()).await {
+        return Some(outcome);
     }
+    stream.begin_stall();
+    let outcome = with_timeout(half, ready).await;
+    if outcome.is_none() {
+        stream.drop_stalled_readers();
+    }
+    outcome
 }

@@ -27,12 +27,3 @@ impl Default for CoalesceOptions {
         }
     }
 }
-
-impl CoalesceOptions {
-    /// The time after which followers get a response whose body keeps coming and is not whole. It
-    /// comes before their own time is up.
-    pub(crate) fn sharing_delay(self) -> Duration {
-        let followers = self.coalesce_takeover_timeout.min(self.coalesce_timeout);
-        followers.min(self.fill_timeout) / 2
-    }
-}

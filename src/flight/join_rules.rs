@@ -117,7 +117,7 @@ impl<F, H> Flight<F, H> {
     /// `current` is the flight of the same key in whose place, or after which, this one is opened.
     /// Without a fence the new flight has to wait for it, as long as it may still have an outcome.
     pub(super) fn new(fence: Option<F>, id: u64, rules: JoinRules, current: Option<&Self>) -> Self {
-        let unsettled = current.filter(|current| !current.is_settled(rules));
+        let unsettled = current.filter(|current| !current.announcement.is_published());
         let alive = unsettled.filter(|current| current.is_alive(rules));
         let (waited_for, displaced) = match fence {
             None => (alive, None),
@@ -130,7 +130,7 @@ impl<F, H> Flight<F, H> {
         // One that may still bring a response was not too slow.
         let overtaken = match displaced {
             Some(current) => current.overtaken(),
-            None => unsettled.map_or(0, |current| current.overtaken() + 1),
+            None => unsettled.map_or(0, Self::overtaken_with_this),
         };
         Self {
             fence,

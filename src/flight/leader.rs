@@ -142,6 +142,11 @@ impl<F, H> Leader<F, H> {
         self.flight.announcement.has_followers()
     }
 
+    /// Whether an outcome has been published.
+    pub(crate) fn has_outcome(&self) -> bool {
+        self.flight.announcement.is_published()
+    }
+
     /// Publishes the outcome to all followers, and to those that join until the flight is closed.
     /// Only the first outcome counts.
     pub(crate) fn publish(&self, outcome: FlightOutcome<H>) {
@@ -152,7 +157,7 @@ impl<F, H> Leader<F, H> {
     ///
     /// A refusal ends the pacing of the key for that kind of request: the service is well.
     pub(crate) fn close_with(&self, outcome: FlightOutcome<H>) {
-        if self.flight.announcement.is_published() {
+        if self.has_outcome() {
             return;
         }
         let recovered = match outcome {
@@ -170,7 +175,7 @@ impl<F, H> Leader<F, H> {
     /// Leaves the flight to its followers, because the request is none of the cache's. Nothing will
     /// be stored, so that later requests need not look up again.
     pub(crate) fn exempt(&self) {
-        if !self.flight.announcement.is_published() {
+        if !self.has_outcome() {
             let mut maps = self.stripes.of_key(&self.key).lock();
             let removed = maps.remove(self.key, &self.flight);
             drop(maps);

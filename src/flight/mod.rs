@@ -2,7 +2,7 @@
 //!
 //! A *flight* is one such call with everything that belongs to it. The request that makes the call
 //! is the [`Leader`]; the others are [`Follower`](follower::Follower)s, which wait for the
-//! [`FlightOutcome`] and read the body from the [`BodyStream`] while it arrives.
+//! [`FlightOutcome`] and read the whole body from the [`BodyStream`].
 //!
 //! ```text
 //!            enter, lead_refresh
@@ -77,5 +77,5 @@ pub(crate) use pacing::{
     Place, PlaceLimit, Precedence, RefreshLength, RefreshRules, Refreshing, ShortRefresh,
     patience_for,
 };
-pub(crate) use stream::{BodyEnd, BodyEvent, BodyProgress, BodyReader, BodyStream, Capacity};
+pub(crate) use stream::{BodyEnd, BodyEvent, BodyReader, BodyStream, Capacity};
 pub(crate) use table::{Entered, Flights};

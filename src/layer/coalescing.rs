@@ -29,15 +29,15 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long followers wait for a leader's response before one of them also calls the inner
     /// service.
     ///
-    /// Default: 10 seconds. The other followers keep waiting, for the first of the calls that
-    /// responds. Each further call has twice the time of the one before to bring a response,
+    /// Default: 10 seconds. The other followers keep waiting, for the first of the calls that brings
+    /// a whole response. Each further call has twice the time of the one before,
     /// but at most [`fill_timeout`](Self::fill_timeout). With zero, no request waits for a response.
     ///
-    /// Followers get a response once its body is whole, or has kept coming for half of this time (of
-    /// [`coalesce_timeout`](Self::coalesce_timeout) or [`fill_timeout`](Self::fill_timeout), if that
-    /// is shorter), so that none depends on a body that stalls; the leader gets its head at once. A
-    /// body that has brought nothing for this time, or for a second, if that is longer, is not
-    /// joined any more.
+    /// The leader has its response as it arrives. Followers get it once its body is whole, so that
+    /// none depends on a body that stalls or trickles: one that is not whole after this time counts
+    /// as a call that hangs. A body that turns out to be larger than
+    /// [`max_body`](Self::max_body) is not shared, as one whose head says so: each client calls for
+    /// itself, without waiting.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)
@@ -55,8 +55,8 @@ impl<B: Backend> CacheLayer<B> {
 
     /// Sets how long a fill may take, from the call to the last byte of the body.
     ///
-    /// Default: 30 seconds. After that the response is not stored, and the next request starts
-    /// another fill. Clients that are reading the response continue. The response to a write whose
+    /// Default: 30 seconds. After that the response is neither stored nor shared, and the next
+    /// request starts another fill. Its own client goes on reading it. The response to a write whose
     /// representation is stored ([`write_through`](Self::write_through)) is delivered after that
     /// time even if its body has not ended, and not stored. With zero, no requests are
     /// coalesced and only bodies that are complete at once are stored.
@@ -65,18 +65,15 @@ impl<B: Backend> CacheLayer<B> {
         self.with(|config| config.coalesce.fill_timeout = timeout)
     }
 
-    /// Sets how long the slowest readers of a shared response may delay the other readers, once its
-    /// body is no longer buffered.
+    /// Sets how long a client may leave a response unread that is not stored, while memory for such
+    /// responses runs short.
     ///
-    /// Default: 10 seconds for 256 KiB of the body: readers that take longer for that while another
-    /// one waits are cut off, and their bodies end with an error. All readers that have stopped are
-    /// cut off together, wherever they are, and so are all that read too little. Those that stop
-    /// later in the same body have an eighth of the time, then a sixteenth, then a 32nd, so that
-    /// the others wait for little more than one timeout in all; these shorter times end only
-    /// readers that read nothing at all meanwhile. It applies only to bodies beyond
-    /// [`max_body`](Self::max_body) or [`max_buffered_bytes`](Self::max_buffered_bytes); smaller
-    /// ones are buffered and wait for no reader. With zero, a reader that does not keep up is cut
-    /// off at once.
+    /// Default: 10 seconds. A body beyond [`max_body`](Self::max_body) or
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes) passes at the pace of its client, at most
+    /// 256 KiB ahead of it. While the unread bytes of all such bodies take more than half of
+    /// `max_buffered_bytes`, a client that has read nothing for half of this time, at the end of it,
+    /// is cut off: its body ends with an error. Otherwise a client may take its time. No client waits
+    /// for another. Times below 200 milliseconds count as that.
     #[must_use]
     pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.slow_reader_timeout = timeout)

@@ -18,7 +18,7 @@ use http_body::Body;
 
 use crate::backend::{Backend, PutOutcome, StoredResponse};
 use crate::body::capture::{Capture, CaptureLimits, Captured, Whole};
-use crate::body::pump::watch_unstored;
+use crate::body::pump::watch_readers;
 use crate::config::work_span::{Work, in_span, note_end};
 use crate::flight::{BodyStream, BudgetShare};
 use crate::key::CacheKey;
@@ -190,7 +190,10 @@ pub(crate) fn commit<B: Backend>(
 ) {
     let (whole, fence) = match (captured, storable.fence) {
         (Ok(whole), Ok(fence)) => (whole, fence),
-        (Err(refusal), _) | (Ok(_), Err(refusal)) => {
+        (Ok(_), Err(refusal)) => {
+            return refuse_whole(state, guard, (storable.sharing.called, refusal));
+        }
+        (Err(refusal), _) => {
             // The next requests need not wait for a response that is not kept either.
             if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
                 let source = &storable.draft.source;
@@ -209,12 +212,14 @@ pub(crate) fn commit<B: Backend>(
     let (content, trailers) = match storable.merge {
         Some(merge) => match merged(&merge, content, &share) {
             Some(content) => (content, None),
-            None => return refuse_whole(state, guard, storable.sharing.called),
+            None => {
+                return refuse_whole(state, guard, (storable.sharing.called, Refusal::Budget));
+            }
         },
         None => (content, trailers),
     };
     if !share.may_store(content.bytes().len() as u64) {
-        return refuse_whole(state, guard, storable.sharing.called);
+        return refuse_whole(state, guard, (storable.sharing.called, Refusal::Budget));
     }
     let (whole, time) = ((&content, trailers), (storable.sharing.called, state.now()));
     let entry = NewEntry::new(state, storable.draft, fence, whole, time);
@@ -253,10 +258,14 @@ fn record_unstored<B: Backend>(state: &LayerState<B>, called: Moment, refusal: R
     histograms.observe_fill(FillOutcome::from_refusal(refusal), time);
 }
 
-/// Refuses a body that has arrived whole, for which there is no room in memory.
-fn refuse_whole<B: Backend>(state: &LayerState<B>, guard: impl CaptureGuard, called: Moment) {
-    guard.mark_refused(Refusal::Budget);
-    record_unstored(state, called, Refusal::Budget);
+/// Refuses a body that has arrived whole since a call: there is no room in memory, or no fence.
+fn refuse_whole<B: Backend>(
+    state: &LayerState<B>,
+    guard: impl CaptureGuard,
+    (called, refusal): (Moment, Refusal),
+) {
+    guard.mark_refused(refusal);
+    record_unstored(state, called, refusal);
     let task = state.clone();
     let left = async move { leave_to_readers(&task, guard).await };
     state.shared.background.run(left);
@@ -267,7 +276,7 @@ async fn leave_to_readers<B: Backend>(state: &LayerState<B>, guard: impl Capture
     let stream = guard.stream().cloned();
     drop(guard);
     if let Some(stream) = stream {
-        watch_unstored(stream, state.config.coalesce.slow_reader_timeout).await;
+        watch_readers(&stream, state.config.coalesce.slow_reader_timeout).await;
     }
 }
 

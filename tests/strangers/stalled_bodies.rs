@@ -1,5 +1,5 @@
-//! Responses whose bodies stall, maybe for the fields of one client's request: others wait for them
-//! no longer than for a call that hangs.
+//! Responses whose bodies stall or trickle, maybe for the fields of one client's request: others
+//! wait for them no longer than for a call that hangs.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::MemoryBackend;
 use tower_response_cache::stats::Refusal;
 
-use crate::support::origin::{BodyStep, Origin, answer, cacheable, data, scripted};
+use crate::support::origin::{self, BodyStep, Origin, answer, cacheable, data, scripted};
 use crate::support::time::{SECOND, in_virtual_time, settle};
 use crate::support::{get, gets, send, send_all, with};
 
@@ -103,44 +103,129 @@ async fn many_bodies_that_stall_delay_others_as_calls_that_hang_do() {
     assert!(took[1].0 <= SECOND * 40, "{took:?}");
 }
 
-/// A body that keeps coming is shared before it is whole. Who has its head waits as its own client
-/// does; who comes once it stalls has another one.
-#[tokio::test(start_paused = true)]
-async fn a_shared_body_that_stalls_is_not_joined() {
-    let (origin, scripts) = stalling(1);
-    let service = layer().layer(origin.clone());
-    let odd = service.clone().oneshot(with(get("/a"), "x-odd", "1"));
-    let _stalled = odd.await.expect("a head");
-    let script = scripts.lock().expect("scripts").pop().expect("a call");
-    sleep(TAKEOVER_TIMEOUT / 2).await;
-    script.send(data("x")).expect("a reader");
-    sleep(TAKEOVER_TIMEOUT - SECOND).await;
-    let _early = service.clone().oneshot(get("/a")).await.expect("a head");
-    assert_eq!(origin.calls(), 1);
-    // It goes on for a moment.
-    script.send(data("x")).expect("a reader");
-    sleep(TAKEOVER_TIMEOUT - SECOND).await;
-    let _late = service.clone().oneshot(get("/a")).await.expect("a head");
-    assert_eq!(origin.calls(), 1);
-    sleep(SECOND * 2).await;
-    assert_eq!(send(&service, get("/a")).await.body, "page");
-    assert_eq!(origin.calls(), 2);
+/// How the body of an odd client's response comes, which never ends.
+#[derive(Clone, Copy, Debug)]
+enum Never {
+    /// The call hangs.
+    Call,
+    /// It stops after so many bytes.
+    Stops(usize),
+    /// A byte comes in each of these times.
+    Trickles(Duration),
+    /// A byte comes each second for so many seconds, then none.
+    Fades(u32),
 }
 
-/// Those that share a body that keeps coming have it before their own time is up, however long it
-/// takes.
+/// A body that never ends comes this way. Its length is announced, or not.
+async fn endless(never: Never, is_announced: bool) -> origin::Response {
+    let (script, body) = scripted();
+    let (first, each, seconds) = match never {
+        Never::Call => {
+            sleep(SECOND * 36_000).await;
+            (0, SECOND, 0)
+        }
+        Never::Stops(bytes) => (bytes, SECOND, 0),
+        Never::Trickles(each) => (1, each, u32::MAX),
+        Never::Fades(seconds) => (1, SECOND, seconds),
+    };
+    if first > 0 {
+        let frame = Frame::data(Bytes::from(vec![7; first]));
+        script.send(Ok(frame)).expect("room");
+    }
+    tokio::spawn(async move {
+        let begun = Instant::now();
+        while begun.elapsed() < SECOND * seconds {
+            sleep(each).await;
+            if script.send(data("x")).is_err() {
+                return;
+            }
+        }
+        script.closed().await;
+    });
+    let length = LENGTH.to_string();
+    let lines = [("cache-control", "max-age=60"), ("content-length", &length)];
+    let lines = &lines[..if is_announced { 2 } else { 1 }];
+    answer(200, lines, "").map(|_| body)
+}
+
+/// The honest requests, one each second for two minutes, beside odd ones every `odd`: the time that
+/// they took on average, and the longest. What is stored is fresh for a second.
+async fn time_of_honest(never: Never, is_announced: bool, odd: Duration) -> (Duration, Duration) {
+    let origin = Origin::new(move |request: Request<()>| async move {
+        Ok(match request.headers().contains_key("x-odd") {
+            true => endless(never, is_announced).await,
+            false => answer(200, &[("cache-control", "max-age=1")], "page"),
+        })
+    });
+    let service = layer().layer(origin);
+    let (mut strangers, mut honest) = (JoinSet::new(), JoinSet::new());
+    let begun = Instant::now();
+    let strange = service.clone();
+    strangers.spawn(async move {
+        let mut running = JoinSet::new();
+        for number in 0_u32.. {
+            let request = with(get("/a"), "x-odd", &number.to_string());
+            let response = strange.clone().oneshot(request);
+            running.spawn(async move { response.await.expect("a head").collect().await.is_ok() });
+            sleep(odd).await;
+        }
+    });
+    for _ in 0..120 {
+        sleep(SECOND).await;
+        let service = service.clone();
+        honest.spawn(async move {
+            let asked = Instant::now();
+            assert_eq!(send(&service, get("/a")).await.body, "page");
+            asked.elapsed()
+        });
+    }
+    let times = honest.join_all().await;
+    strangers.abort_all();
+    let most = times.iter().max().copied().unwrap_or_default();
+    println!("{never:?}, {odd:?}: {most:?} of {:?}", begun.elapsed());
+    (times.iter().sum::<Duration>() / 120, most)
+}
+
+/// Promise: no client can slow down a fill that others wait for, whatever its response does.
 #[tokio::test(start_paused = true)]
-async fn a_slow_body_is_one_call() {
-    for (takeover, waits, fill, takes) in [
-        (10, 30, 30, 9),
-        (10, 30, 30, 20),
-        (10, 30, 30, 28),
-        (10, 30, 30, 40),
-        (2, 30, 30, 10),
-        (10, 2, 30, 10),
-        (10, 30, 2, 10),
-        (0, 30, 30, 10),
-        (10, 0, 30, 10),
+async fn a_body_that_trickles_is_waited_for_as_a_call_that_hangs() {
+    let never = [
+        Never::Stops(1),
+        Never::Stops(LENGTH - 1),
+        Never::Stops(2 * LENGTH),
+        Never::Trickles(SECOND),
+        Never::Trickles(SECOND * 4),
+        Never::Fades(5),
+        Never::Fades(25),
+    ];
+    for odd in [SECOND * 7, SECOND / 3] {
+        let (mean, most) = time_of_honest(Never::Call, false, odd).await;
+        println!("hangs: {mean:?} {most:?}");
+        for (never, is_announced) in never
+            .iter()
+            .flat_map(|never| [(never, false), (never, true)])
+        {
+            let took = time_of_honest(*never, is_announced, odd).await;
+            assert!(
+                took.0 <= mean && took.1 <= most,
+                "{never:?}, {is_announced}, {odd:?}: {took:?}, not {mean:?}, {most:?}"
+            );
+        }
+    }
+}
+
+/// A page that takes its time is a few calls: a further one after each takeover timeout, which
+/// doubles. The first that is whole is for all.
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_a_few_calls() {
+    for (takeover, waits, fill, takes, calls, later) in [
+        (10, 30, 30, 9, 1, 0),
+        (10, 30, 30, 20, 2, 1),
+        (10, 30, 30, 28, 2, 1),
+        (2, 30, 30, 10, 3, 2),
+        (1, 30, 30, 25, 5, 4),
+        (0, 30, 30, 10, 201, 0),
+        (10, 0, 30, 10, 201, 0),
     ] {
         let origin = Origin::at_once(move |_| {
             let (script, body) = scripted();
@@ -157,47 +242,44 @@ async fn a_slow_body_is_one_call() {
             .coalesce_timeout(SECOND * waits)
             .fill_timeout(SECOND * fill);
         let service = layer.layer(origin.clone());
-        let mut asked = JoinSet::new();
-        asked.spawn(service.clone().oneshot(get("/a")));
-        // Those that come before its first byte call as well where no request waits for another.
-        sleep(SECOND / 5).await;
-        for _ in 0..200 {
-            asked.spawn(service.clone().oneshot(get("/a")));
+        let (mut asked, begun) = (JoinSet::new(), Instant::now());
+        for _ in 0..201 {
+            let service = service.clone();
+            asked.spawn(
+                async move { (send(&service, get("/a")).await.body.len(), begun.elapsed()) },
+            );
         }
-        let begun = Instant::now();
-        for response in asked.join_all().await {
-            let body = response.expect("a head").into_body();
-            let bytes = body.collect().await.expect("a whole body").to_bytes();
-            assert_eq!(bytes.len(), takes as usize * 10);
-        }
+        let answers = asked.join_all().await;
         let case = (takeover, waits, fill, takes);
-        assert_eq!(origin.calls(), 1, "{case:?}");
-        assert!(begun.elapsed() <= SECOND * takes, "{case:?}");
+        assert!(
+            answers
+                .iter()
+                .all(|(bytes, _)| *bytes == takes as usize * 10)
+        );
+        // All but those that call as well have the first.
+        let late = answers.iter().filter(|(_, took)| *took > SECOND * takes);
+        assert_eq!((origin.calls(), late.count()), (calls, later), "{case:?}");
     }
 }
 
-/// A head that comes late leaves its body less time to be stored, and to be shared.
+/// A page that takes longer than `fill_timeout` is neither stored nor shared: those that have waited
+/// for it call for themselves, the last after `coalesce_timeout` and `fill_timeout`.
 #[tokio::test(start_paused = true)]
-async fn a_slow_body_after_a_late_head_is_one_call() {
-    for head in [20, 26, 29] {
-        let origin = Origin::new(move |_: Request<()>| async move {
-            sleep(SECOND * head).await;
-            let (script, body) = scripted();
-            tokio::spawn(async move {
-                for _ in 0..60 {
-                    sleep(SECOND / 10).await;
-                    let _ = script.send(data("x"));
-                }
-            });
-            Ok(cacheable("").map(|_| body))
+async fn a_body_slower_than_a_fill_may_be_is_for_its_client() {
+    let origin = Origin::at_once(move |_| {
+        let (script, body) = scripted();
+        tokio::spawn(async move {
+            for _ in 0..40 {
+                sleep(SECOND).await;
+                let _ = script.send(data("x"));
+            }
         });
-        let layer = layer()
-            .coalesce_takeover_timeout(SECOND * 60)
-            .coalesce_timeout(SECOND * 60);
-        let answers = send_all(&layer.layer(origin.clone()), gets(200)).await;
-        assert!(answers.iter().all(|answer| answer.body.len() == 60));
-        assert_eq!(origin.calls(), 1, "a head after {head} s");
-    }
+        cacheable("").map(|_| body)
+    });
+    let begun = Instant::now();
+    let answers = send_all(&layer().layer(origin.clone()), gets(100)).await;
+    assert!(answers.iter().all(|answer| answer.body.len() == 40));
+    assert!(begun.elapsed() <= SECOND * 100, "{:?}", begun.elapsed());
 }
 
 /// A body whose bytes are all here needs no end: that of one client's request may never come.

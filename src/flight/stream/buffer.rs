@@ -8,12 +8,11 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use crate::error::SharedError;
 use crate::flight::budget::BudgetShare;
 
-use super::marks::{Marks, subtract};
+use super::marks::Marks;
 
 /// The most bytes between the source and the slowest reader, once the body is not kept whole.
 const WINDOW: u64 = 256 * 1024;
@@ -45,23 +44,6 @@ impl SharedBuffer {
     }
 }
 
-/// The last markings whose marks a reader has lost, or was not there for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LostMarks {
-    stall: u32,
-    lag: u32,
-}
-
-impl LostMarks {
-    /// Those of a reader that joins.
-    pub(super) fn all(buffer: &BodyBuffer) -> Self {
-        Self {
-            stall: buffer.stall.number(),
-            lag: buffer.lag.number(),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct BodyBuffer {
     pub(super) chunks: VecDeque<Bytes>,
@@ -82,8 +64,6 @@ pub(super) struct BodyBuffer {
     /// backend counts it.
     pub(super) uncharged: u64,
     pub(super) end: Option<BodyEnd>,
-    /// Since when the source has waited for the next chunk.
-    pub(super) waiting_since: Option<Instant>,
     /// Whether the backend has stored the same bytes and counts them.
     pub(super) is_stored: bool,
     /// Whether the body is kept whole. Afterwards a chunk is freed once all readers have read it.
@@ -91,10 +71,6 @@ pub(super) struct BodyBuffer {
     pub(super) readers: usize,
     /// The readers that have not moved since the source noted that it waits for them.
     pub(super) stall: Marks,
-    /// The readers that have not read since a moment all that was there then.
-    pub(super) lag: Marks,
-    /// The readers with both marks, for each chunk of `stall`.
-    pub(super) both: VecDeque<usize>,
     pub(super) next_reader_id: u64,
     pub(super) reader_wakers: BTreeMap<u64, Waker>,
     pub(super) source_waker: Option<Waker>,
@@ -112,13 +88,10 @@ impl BodyBuffer {
             share: Arc::new(share),
             uncharged: 0,
             end: None,
-            waiting_since: None,
             is_stored: false,
             retains_all: true,
             readers: 0,
             stall: Marks::default(),
-            lag: Marks::default(),
-            both: VecDeque::new(),
             next_reader_id: 0,
             reader_wakers: BTreeMap::new(),
             source_waker: None,
@@ -148,7 +121,6 @@ impl BodyBuffer {
     pub(super) fn push(&mut self, chunk: Bytes) -> bool {
         let cost = cost_of(&chunk);
         self.received += chunk.len() as u64;
-        self.waiting_since = None;
         let is_charged = match self.retains_all {
             true => self.share.try_take(cost),
             false => self.share.try_take_unread(cost),
@@ -172,8 +144,6 @@ impl BodyBuffer {
         {
             self.readers_at.pop_front();
             self.stall.trim();
-            self.lag.trim();
-            self.both.pop_front();
             self.first += 1;
             self.release(cost_of(&chunk));
         }
@@ -199,81 +169,35 @@ impl BodyBuffer {
         }
     }
 
-    /// For each chunk the readers that are about to read it.
-    fn behind(&self) -> VecDeque<usize> {
-        let chunks = self.chunks.len();
-        self.readers_at.iter().take(chunks).copied().collect()
-    }
-
-    /// Notes which readers are about to read a chunk: they lag until they have read all of these.
-    pub(super) fn begin_lag(&mut self) {
-        let behind = self.behind();
-        self.lag.begin(behind);
-    }
-
     /// Notes which readers are about to read a chunk: they stall until they have.
     pub(super) fn begin_stall(&mut self) {
-        let behind = self.behind();
-        self.both.clone_from(self.lag.counts());
-        self.both.resize(behind.len(), 0);
+        let chunks = self.chunks.len();
+        let behind = self.readers_at.iter().take(chunks).copied().collect();
         self.stall.begin(behind);
     }
 
-    /// Moves the marks of a reader before the chunk at `index`, which has read it, or leaves.
-    pub(super) fn note_moved(&mut self, index: usize, lost: &mut LostMarks, leaves: bool) {
-        let is_lagging = self.lag.has(index, lost.lag);
-        if self.stall.has(index, lost.stall) {
+    /// Takes the mark off a reader before the chunk at `index`, which has read it, or leaves. `lost`
+    /// is the last marking whose mark it has lost.
+    pub(super) fn note_moved(&mut self, index: usize, lost: &mut u32) {
+        if self.stall.has(index, *lost) {
             self.stall.remove(index);
-            self.both[index] -= usize::from(is_lagging);
         }
-        lost.stall = self.stall.number();
-        if is_lagging {
-            self.lag.remove(index);
-            if leaves || !self.lag.insert(index + 1) {
-                lost.lag = self.lag.number();
-            }
+        *lost = self.stall.number();
+    }
+
+    /// Whether the reader before this chunk was dropped. `lost` is the last marking whose mark it
+    /// has lost.
+    pub(super) fn has_dropped(&self, next: u64, lost: u32) -> bool {
+        next < self.first || self.stall.has_dropped(next, lost)
+    }
+
+    /// Drops the readers that have not moved since the stall began.
+    pub(super) fn drop_stalled(&mut self) {
+        let stalled = self.stall.drop_all(self.first);
+        for (at, dropped) in self.readers_at.iter_mut().zip(&stalled) {
+            *at -= dropped;
         }
-    }
-
-    /// Whether the reader before this chunk, which has lost these marks, was dropped.
-    pub(super) fn has_dropped(&self, next: u64, lost: LostMarks) -> bool {
-        next < self.first
-            || self.stall.has_dropped(next, lost.stall)
-            || self.lag.has_dropped(next, lost.lag)
-    }
-
-    /// Drops the readers that have not moved since the stall began. Returns whether there were any.
-    pub(super) fn drop_unmoved(&mut self) -> bool {
-        let unmoved = self.stall.drop_all(self.first);
-        self.lag.subtract(&std::mem::take(&mut self.both));
-        self.subtract_readers(&unmoved)
-    }
-
-    /// Drops the readers that have not read all that was there when the lag began. Returns whether
-    /// there were any.
-    ///
-    /// Called after `drop_unmoved`.
-    pub(super) fn drop_lagging(&mut self) -> bool {
-        let lagging = self.lag.drop_all(self.first);
-        self.subtract_readers(&lagging)
-    }
-
-    fn subtract_readers(&mut self, counts: &VecDeque<usize>) -> bool {
-        let dropped: usize = counts.iter().sum();
-        subtract(&mut self.readers_at, counts);
-        self.readers -= dropped;
-        dropped > 0
-    }
-
-    /// Drops the readers of the first chunk, which read a little now and then, where chunks come
-    /// one at a time: they lose it. Elsewhere all have read a window of chunks.
-    pub(super) fn drop_slowest(&mut self) -> bool {
-        if self.uncharged == 0 {
-            return false;
-        }
-        let slowest = std::mem::take(&mut self.readers_at[0]);
-        self.readers -= slowest;
-        slowest > 0
+        self.readers -= stalled.iter().sum::<usize>();
     }
 
     /// Whether the source may push another chunk. Without room in the budget that is one at a time.

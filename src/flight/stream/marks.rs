@@ -25,10 +25,6 @@ impl Marks {
         self.counts = counts;
     }
 
-    pub(super) fn counts(&self) -> &VecDeque<usize> {
-        &self.counts
-    }
-
     /// Notes that the first chunk was freed.
     pub(super) fn trim(&mut self) {
         self.counts.pop_front();
@@ -44,20 +40,6 @@ impl Marks {
         self.counts[index] -= 1;
     }
 
-    /// Adds a marked reader. Returns whether there is such a chunk.
-    pub(super) fn insert(&mut self, index: usize) -> bool {
-        let Some(count) = self.counts.get_mut(index) else {
-            return false;
-        };
-        *count += 1;
-        true
-    }
-
-    /// Takes others out, by their counts.
-    pub(super) fn subtract(&mut self, counts: &VecDeque<usize>) {
-        subtract(&mut self.counts, counts);
-    }
-
     /// Drops all marked readers. Returns their counts.
     pub(super) fn drop_all(&mut self, first: u64) -> VecDeque<usize> {
         let counts = std::mem::take(&mut self.counts);
@@ -71,12 +53,5 @@ impl Marks {
     pub(super) fn has_dropped(&self, next: u64, lost: u32) -> bool {
         let is_marked = |(number, end): (u32, u64)| lost < number && next < end;
         self.dropped.is_some_and(is_marked)
-    }
-}
-
-/// Subtracts counts by chunk.
-pub(super) fn subtract(from: &mut VecDeque<usize>, counts: &VecDeque<usize>) {
-    for (from, count) in from.iter_mut().zip(counts) {
-        *from -= count;
     }
 }

@@ -9,10 +9,8 @@ mod reader;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 pub(crate) use self::buffer::BodyEnd;
 use self::buffer::{SharedBuffer, wake};
@@ -26,17 +24,6 @@ pub(crate) enum Capacity {
     Available,
     /// There is no reader left and the body is not kept: the rest of it is of no use.
     NoReaders,
-}
-
-/// How far a body has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyProgress {
-    /// No byte is here.
-    NotBegun,
-    /// The source has waited for the next chunk for this long.
-    WaitingFor(Duration),
-    /// All bytes are here.
-    Whole,
 }
 
 /// The source's end of a body: each chunk that is pushed reaches all readers.
@@ -79,22 +66,23 @@ impl BodyStream {
         is_charged
     }
 
-    /// Notes that the source waits for the next chunk.
-    pub(crate) fn note_waiting(&self) {
-        self.0.lock().waiting_since.get_or_insert_with(Instant::now);
+    /// Whether all bytes have arrived.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.lock().is_whole()
     }
 
-    /// How far the body has come.
-    pub(crate) fn progress(&self) -> BodyProgress {
+    /// Whether as many bytes have arrived as were announced, if any were.
+    pub(crate) fn has_announced_length(&self) -> bool {
         let buffer = self.0.lock();
-        if buffer.is_whole() {
-            return BodyProgress::Whole;
-        }
-        if buffer.received == 0 {
-            return BodyProgress::NotBegun;
-        }
-        let waited = buffer.waiting_since.map(|since| since.elapsed());
-        BodyProgress::WaitingFor(waited.unwrap_or_default())
+        buffer
+            .announced
+            .is_none_or(|length| length == buffer.received)
+    }
+
+    /// Whether any of the body, or its end, has arrived.
+    pub(crate) fn has_begun(&self) -> bool {
+        let buffer = self.0.lock();
+        buffer.received > 0 || buffer.is_whole()
     }
 
     /// Replaces the chunks by slices of `whole`, which holds the same bytes in one buffer: slow
@@ -197,39 +185,25 @@ impl BodyStream {
         Poll::Pending
     }
 
-    /// Notes which readers have bytes to read, because the source waits for them: until they have
-    /// read one chunk, and with `begins_lag` until they have read all that is there now.
-    pub(crate) fn begin_stall(&self, begins_lag: bool) {
-        let mut buffer = self.0.lock();
-        if begins_lag {
-            buffer.begin_lag();
-        }
-        buffer.begin_stall();
+    /// Notes which readers have bytes to read, because the source waits for them: they stall until
+    /// they have read one chunk.
+    pub(crate) fn begin_stall(&self) {
+        self.0.lock().begin_stall();
     }
 
-    /// Drops the readers that have not moved since the stall began, wherever they are, if another
-    /// reader waits for them or their bytes crowd out those of others; with `and_lagging` also
-    /// those that have moved, but not over all that was there when the lag began, if another reader
-    /// waits for them. The dropped ones get an error at their next poll. Returns whether there were
-    /// any.
+    /// Drops the readers that have not moved since the stall began, wherever they are, if the bytes
+    /// for readers alone crowd out those of others. The dropped ones get an error at their next poll.
     ///
     /// Called when the source has waited for readers for too long.
-    pub(crate) fn drop_stalled_readers(&self, and_lagging: bool) -> bool {
+    pub(crate) fn drop_stalled_readers(&self) {
         let mut buffer = self.0.lock();
-        let another_waits = buffer.readers_at.back().is_some_and(|readers| *readers > 0);
-        let is_due = another_waits || buffer.share.is_crowded();
-        if buffer.retains_all || !is_due || buffer.chunks.is_empty() {
-            return false;
+        if buffer.retains_all || !buffer.share.is_crowded() {
+            return;
         }
-        let mut has_dropped = buffer.drop_unmoved();
-        if and_lagging && another_waits {
-            has_dropped |= buffer.drop_lagging();
-            has_dropped = has_dropped || buffer.drop_slowest();
-        }
+        buffer.drop_stalled();
         let source = buffer.trim();
         let readers = std::mem::take(&mut buffer.reader_wakers);
         drop(buffer);
         wake(readers.into_values().chain(source));
-        has_dropped
     }
 }

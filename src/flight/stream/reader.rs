@@ -9,15 +9,15 @@ use http::HeaderMap;
 
 use crate::error::SharedError;
 
-use super::buffer::{BodyEnd, LostMarks, SharedBuffer, wake};
+use super::buffer::{BodyEnd, SharedBuffer, wake};
 
-/// The error of a reader that was dropped because other readers waited for it for too long.
+/// The error of a reader that was dropped because it had stopped while memory ran short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReaderTooSlow;
 
 impl fmt::Display for ReaderTooSlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the response was read too slowly while other clients waited for it")
+        f.write_str("the response was read too slowly, and memory for such responses ran short")
     }
 }
 
@@ -31,7 +31,8 @@ pub(crate) struct BodyReader {
     id: u64,
     /// The number of the chunk to read next.
     next: u64,
-    lost: LostMarks,
+    /// The last stall that it was not there for, or has read in.
+    lost: u32,
     /// Whether the trailers or the error have been returned.
     has_end: bool,
     /// Whether all content had arrived when this reader joined.
@@ -63,7 +64,7 @@ impl BodyReader {
         state.readers += 1;
         *state.readers_at(0)? += 1;
         let joined_whole = state.is_whole();
-        let lost = LostMarks::all(&state);
+        let lost = state.stall.number();
         drop(state);
         Some(Self {
             buffer,
@@ -95,7 +96,7 @@ impl BodyReader {
             buffer.readers_at[index] -= 1;
             buffer.readers_at[index + 1] += 1;
             self.next += 1;
-            buffer.note_moved(index, &mut self.lost, false);
+            buffer.note_moved(index, &mut self.lost);
             let source = buffer.trim();
             drop(buffer);
             wake(source);
@@ -143,7 +144,7 @@ impl Drop for BodyReader {
             let index = (self.next - buffer.first) as usize;
             buffer.readers_at[index] -= 1;
             buffer.readers -= 1;
-            buffer.note_moved(index, &mut self.lost, true);
+            buffer.note_moved(index, &mut self.lost);
         }
         let own = buffer.reader_wakers.remove(&self.id);
         let source = buffer.trim();

@@ -106,7 +106,8 @@ pub(super) fn deliver_at_once<B: Backend, Res: InnerBody>(
         let body = cut.unwrap_or_else(|| ResponseBody::whole(data, trailers));
         return delivery.served(head, body);
     }
-    let opened = OpenStream::new(leader.clone(), || BodyStream::new(share));
+    let kind = delivery.outgoing.kind;
+    let opened = OpenStream::new(leader.clone(), kind, || BodyStream::new(share));
     let (own, late, length) = (opened.reader(), opened.late.clone(), sharing.length);
     let publication = leader.map(|leader| Publication::new(state, leader, (key, sharing), &head));
     opened.stream.announce_length(length);

@@ -18,7 +18,7 @@ use crate::service::bounds::InnerBody;
 use crate::service::fill_data::Storable;
 use crate::service::respond::Responder;
 use crate::service::served::Served;
-use crate::service::store_fill::{LateRefusal, capture, commit};
+use crate::service::store_fill::{CaptureGuard, LateRefusal, capture, commit};
 use crate::state::LayerState;
 
 use super::at_once::{Admitted, deliver_at_once};
@@ -114,7 +114,7 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
 ) -> Served<Res> {
     let state = delivery.state;
     let new_stream = || BodyStream::new(state.buffer_share());
-    let opened = OpenStream::new(leader.clone(), new_stream);
+    let opened = OpenStream::new(leader.clone(), delivery.outgoing.kind, new_stream);
     let (own, late, length) = (
         opened.reader(),
         opened.late.clone(),
@@ -138,6 +138,9 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
 }
 
 /// The pump from a body to the readers of a stream, which captures it for the store.
+///
+/// A body that is not to be stored, for lack of a fence, is collected all the same: those who wait
+/// for the response share it once it is whole.
 fn pump<B: Backend>(
     state: &LayerState<B>,
     storable: Box<Storable<B::Fence>>,
@@ -146,14 +149,12 @@ fn pump<B: Backend>(
     let (stream, length) = (opened.stream.clone(), storable.sharing.length);
     let share = stream.share();
     stream.announce_length(length);
+    if let Err(refusal) = &storable.fence {
+        opened.late.mark_refused(*refusal);
+    }
     // A sixteenth more, for the bookkeeping of chunks.
     let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
-    let refusal = match &storable.fence {
-        Err(refusal) => Some(*refusal),
-        Ok(_) if !share.may_store(length.unwrap_or(0)) => Some(Refusal::Budget),
-        Ok(_) if !share.try_reserve(reserved) => Some(Refusal::Budget),
-        Ok(_) => None,
-    };
+    let has_room = share.may_store(length.unwrap_or(0)) && share.try_reserve(reserved);
     let limits = state.config.coalesce;
     let received = storable.sharing.grant.freshness.received;
     let time_left = limits
@@ -161,8 +162,8 @@ fn pump<B: Backend>(
         .saturating_sub(received.since(storable.sharing.called));
     let waits = (time_left, storable.has_trailers);
     let mut capture = capture(state, storable, share, true, opened);
-    if let Some(refusal) = refusal {
-        capture.give_up(refusal);
+    if !has_room {
+        capture.give_up(Refusal::Budget);
     }
     Pump::new(stream, capture, waits, limits)
 }

@@ -1,7 +1,7 @@
 //! What all ways of delivering a response have in common: its circumstances, the stream of its
 //! body, and the head that followers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{Response, StatusCode, response};
 
@@ -10,6 +10,7 @@ use crate::body::response::ResponseBody;
 use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
 use crate::key::CacheKey;
 use crate::semantics::reason::{FetchReason, Refusal, RequestResult};
+use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::{FetchInfo, SharingRules};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
@@ -69,7 +70,9 @@ impl<B: Backend> Delivery<'_, B> {
     }
 }
 
-/// A response that is for the followers of a flight, too, as soon as enough of its body is here.
+/// A response that is for the followers of a flight, too, once its body is whole. A follower that
+/// has its head can turn to no other response, and the body may stall, or trickle, for the fields of
+/// its leader's request.
 pub(super) struct Publication<F> {
     leader: SharedLeader<F>,
     /// Their key.
@@ -113,14 +116,20 @@ impl<F> Publication<F> {
 /// is one. Others can join until the body is stored, or is known not to be.
 pub(super) struct OpenStream<F> {
     leader: Option<SharedLeader<F>>,
+    /// The kind of the leader's request.
+    kind: RequestKind,
     pub(super) stream: BodyStream,
+    /// Why the response is not stored, for its head.
     pub(super) late: LateRefusal,
+    /// Why the body was not collected, or not stored.
+    refusal: OnceLock<Refusal>,
 }
 
 impl<F> OpenStream<F> {
     /// The stream of a flight, or a new one without followers.
     pub(super) fn new(
         leader: Option<SharedLeader<F>>,
+        kind: RequestKind,
         new_stream: impl FnOnce() -> BodyStream,
     ) -> Self {
         let stream = match &leader {
@@ -129,8 +138,10 @@ impl<F> OpenStream<F> {
         };
         Self {
             leader,
+            kind,
             stream,
             late: LateRefusal::default(),
+            refusal: OnceLock::new(),
         }
     }
 
@@ -149,6 +160,7 @@ impl<F: Send + Sync + 'static> CaptureGuard for OpenStream<F> {
 
     fn mark_refused(&self, refusal: Refusal) {
         self.late.mark_refused(refusal);
+        let _ = self.refusal.set(refusal);
     }
 
     fn stream(&self) -> Option<&BodyStream> {
@@ -159,10 +171,16 @@ impl<F: Send + Sync + 'static> CaptureGuard for OpenStream<F> {
 impl<F> Drop for OpenStream<F> {
     /// No request joins any more; only then the stream stops keeping the body whole.
     fn drop(&mut self) {
-        match (&self.leader, self.late.get()) {
-            (Some(leader), Some(Refusal::BodyFailed | Refusal::Abandoned)) => leader.close(),
-            (Some(leader), _) => leader.close_whole(),
+        match (&self.leader, self.refusal.get()) {
             (None, _) => {}
+            (Some(leader), Some(Refusal::BodyFailed | Refusal::Abandoned)) => leader.close(),
+            // Its body is whole, stored or not.
+            (Some(leader), _) if leader.has_outcome() => leader.close_whole(),
+            // As one whose head tells its length: each client has it for itself.
+            (Some(leader), Some(Refusal::TooLarge)) => {
+                leader.close_with(FlightOutcome::Refused(self.kind));
+            }
+            (Some(leader), _) => leader.close(),
         }
         self.stream.share().release_reserved();
         self.stream.stop_retaining();

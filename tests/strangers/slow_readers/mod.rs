@@ -1,7 +1,6 @@
 //! What clients that read slowly, or not at all, can do to others: wait alone, in bounded memory.
 
 mod captures;
-mod honest;
 mod lingering;
 mod offsets;
 mod removed;
@@ -15,13 +14,12 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt};
 use tower_response_cache::BoxError;
 
-use crate::support::origin::{self, BodyStep, Origin, answer, cacheable, scripted};
-use crate::support::time::{SECOND, settle, settled};
+use crate::support::origin::{self, BodyStep, answer, scripted};
+use crate::support::time::{SECOND, settled};
 use crate::support::{get, is_stored, send};
 
 type Script = UnboundedSender<BodyStep>;
@@ -38,17 +36,6 @@ fn send_chunks(script: &Script, size: usize) {
         script.send(Ok(frame)).expect("a reader");
         left -= chunk;
     }
-}
-
-/// A body that a test sends, and an origin that answers its one call with it.
-fn one_call() -> (Script, Origin) {
-    let (script, body) = scripted();
-    let body = std::sync::Mutex::new(Some(body));
-    let origin = Origin::at_once(move |_| {
-        let body = body.lock().expect("a body").take().expect("one call");
-        cacheable("").map(|_| body)
-    });
-    (script, origin)
 }
 
 /// A response with these fields whose body of `size` bytes comes in chunks of 16 KiB. Its length
@@ -68,32 +55,6 @@ fn in_chunks(
         });
     }
     answer(status, fields, "").map(|_| body)
-}
-
-/// The heads of requests that share one call. Its body is sent once all of them have joined: the
-/// followers get their heads when enough of it is here.
-async fn shared_heads<S, B>(
-    service: &S,
-    count: usize,
-    (script, size): (Script, usize),
-) -> Vec<Response<B>>
-where
-    S: Service<Request<()>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: std::fmt::Debug + Send,
-    B: Send + 'static,
-{
-    let mut heads = vec![head_of(service, get("/a")).await];
-    let mut follow = JoinSet::new();
-    for _ in 1..count {
-        follow.spawn(service.clone().oneshot(get("/a")));
-    }
-    settle().await;
-    send_chunks(&script, size);
-    drop(script);
-    let followers = follow.join_all().await.into_iter();
-    heads.extend(followers.map(|head| head.expect("a head")));
-    heads
 }
 
 /// Reads a body up to `bytes`, and stops.
