@@ -17,7 +17,7 @@ impl Config {
             bypass_fields, also_invalidate: _, write_through, store_posts, classify_writes: _,
             invalidate_on_unknown, write_grace_window, detached_write_timeout,
             max_detached_writes, coalesce, stale, failure_backoff, early_refresh, log_query,
-            cache_status, cache_status_name, clock: _, random: _,
+            cache_status, cache_status_name, clock: _, random: _, origin_monitor: _,
         } = self;
         let groups = groups.as_deref().cloned().unwrap_or_default();
         let GroupOptions { by: _, fields, keeps_fields, prefixes, names } = groups;
