@@ -3,10 +3,10 @@
 //! ```text
 //! cargo run --example axum
 //!
-//! curl -i 127.0.0.1:3000/greeting            # after 1 s; Cache-Status: ..; fwd=uri-miss; stored
-//! curl -i 127.0.0.1:3000/greeting            # at once; Cache-Status: ..; hit; ttl=..
-//! curl -X PUT 127.0.0.1:3000/greeting -d hi  # a write invalidates the stored response
-//! curl -i 127.0.0.1:3000/greeting            # after 1 s, and never the old greeting
+//! curl -i 127.0.0.1:3000/greeting            # fwd=uri-miss; stored (after 1 s)
+//! curl -i 127.0.0.1:3000/greeting            # hit; ttl= (at once)
+//! curl -X PUT 127.0.0.1:3000/greeting -d hi  # changed (a write invalidates the stored response)
+//! curl -i 127.0.0.1:3000/greeting            # hi (after 1 s, and never the old greeting)
 //! ```
 
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,9 @@ async fn main() -> std::io::Result<()> {
         .route("/greeting", get(read).put(write))
         .layer(cache)
         .with_state(Greeting::default());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await
 }

@@ -1,8 +1,13 @@
 //! A backend of your own: one map behind one lock, which every write clears.
 //!
-//! * `cargo run --example custom_backend`
-//! * `curl -i 127.0.0.1:3000/`, twice: `Cache-Status: ..; fwd=uri-miss; stored`, then `..; hit`
-//! * `curl -X POST 127.0.0.1:3000/`, a write: the next GET is a miss
+//! ```text
+//! cargo run --example custom_backend
+//!
+//! curl -i 127.0.0.1:3000/         # fwd=uri-miss; stored
+//! curl -i 127.0.0.1:3000/         # hit; ttl=
+//! curl -X POST 127.0.0.1:3000/    # hello (a write)
+//! curl -i 127.0.0.1:3000/         # fwd=uri-miss; stored
+//! ```
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -55,6 +60,8 @@ impl Backend for OneMap {
 async fn main() -> std::io::Result<()> {
     let cache = CacheLayer::new(OneMap::default()).ttl(std::time::Duration::from_secs(60));
     let app = Router::new().route("/", any(async || "hello\n"));
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:3000")).await?;
+    println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app.layer(cache)).await
 }

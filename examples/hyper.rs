@@ -3,9 +3,9 @@
 //! ```text
 //! cargo run --example hyper
 //!
-//! curl -i 127.0.0.1:3000/a        # Cache-Status: ..; fwd=uri-miss; stored
-//! curl -i 127.0.0.1:3000/a        # Cache-Status: ..; hit; ttl=60
-//! curl -i 127.0.0.1:3000/b        # another resource: a miss
+//! curl -i 127.0.0.1:3000/a        # fwd=uri-miss; stored
+//! curl -i 127.0.0.1:3000/a        # hit; ttl= (60 at most)
+//! curl -i 127.0.0.1:3000/b        # fwd=uri-miss; stored (another resource)
 //! ```
 
 use std::convert::Infallible;
@@ -25,7 +25,9 @@ async fn main() -> std::io::Result<()> {
     let service = ServiceBuilder::new()
         .layer(CacheLayer::new(MemoryBackend::default()))
         .service(service_fn(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

@@ -3,12 +3,12 @@
 //! ```text
 //! cargo run --example policy
 //!
-//! curl -i 127.0.0.1:3000/products/7           # fwd=uri-miss; stored, and no Cache-Control
-//! curl -i 127.0.0.1:3000/products/7           # hit; ttl=60
-//! curl -i 127.0.0.1:3000/me                   # fwd=uri-miss; detail=no-store, each time
-//! curl -X POST 127.0.0.1:3000/import          # a job begins, and makes all products stale
-//! curl -i 127.0.0.1:3000/products/7           # hit, the old one: it is refreshed meanwhile
-//! curl -i 127.0.0.1:3000/products/7           # hit, the new one
+//! curl -i 127.0.0.1:3000/products/7     # fwd=uri-miss; stored (and no Cache-Control)
+//! curl -i 127.0.0.1:3000/products/7     # hit; ttl= (60 at most)
+//! curl -i 127.0.0.1:3000/me             # fwd=uri-miss; detail=no-store (each time)
+//! curl -X POST 127.0.0.1:3000/import    # started (a job, which makes all products stale)
+//! curl -i 127.0.0.1:3000/products/7     # product 7, version 1 (it is refreshed meanwhile)
+//! curl -i 127.0.0.1:3000/products/7     # product 7, version 2 (a moment later)
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,9 @@ async fn main() -> std::io::Result<()> {
         .route("/import", post(import))
         .with_state(cache.handle().invalidator())
         .layer(cache);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await
 }

@@ -5,10 +5,10 @@
 //! cargo run --features redis --example redis -- 127.0.0.1:3000 &
 //! cargo run --features redis --example redis -- 127.0.0.1:3001 &
 //!
-//! curl -i 127.0.0.1:3000/           # Cache-Status: ..; fwd=uri-miss; stored
-//! curl -i 127.0.0.1:3001/           # the other instance: Cache-Status: ..; hit; ttl=..
-//! curl -X PUT 127.0.0.1:3001/       # invalidates for both
-//! curl -i 127.0.0.1:3000/           # a miss again
+//! curl -i 127.0.0.1:3000/           # fwd=uri-miss; stored
+//! curl -i 127.0.0.1:3001/           # hit; ttl= (by the other instance)
+//! curl -X PUT 127.0.0.1:3001/       # changed (invalidates for both)
+//! curl -i 127.0.0.1:3000/           # fwd=uri-miss; stored
 //! ```
 
 use std::error::Error;
@@ -23,9 +23,11 @@ use tower_response_cache::key::Authority;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1);
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next();
     let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let redis = RedisOptions::new("redis://127.0.0.1:6379/")?
+    let redis = arguments.next();
+    let redis = RedisOptions::new(redis.as_deref().unwrap_or("redis://127.0.0.1:6379/"))?
         .namespace("example")
         .build();
     if let Err(error) = redis.connect().await {

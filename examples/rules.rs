@@ -5,11 +5,11 @@
 //! cargo run --example rules
 //!
 //! curl -i 127.0.0.1:3000/assets/app.js             # fwd=uri-miss; stored
-//! curl -i 127.0.0.1:3000/assets/app.js             # hit; ttl=86400
+//! curl -i 127.0.0.1:3000/assets/app.js             # hit; ttl=8 (86400 at most)
 //! curl -i '127.0.0.1:3000/search?q=a&utm_source=x' # fwd=uri-miss; stored
-//! curl -i '127.0.0.1:3000/search?utm_id=y&q=a'     # hit; ttl=10: the same search
+//! curl -i '127.0.0.1:3000/search?utm_id=y&q=a'     # the answer for /search?q=a (the same search)
 //! curl -i 127.0.0.1:3000/account/orders            # fwd=bypass; detail=skipped
-//! curl -i 127.0.0.1:3000/about                     # the layer's own: ttl=60
+//! curl -i 127.0.0.1:3000/about                     # fwd=uri-miss; stored (for 60 s)
 //! ```
 
 use std::time::Duration;
@@ -43,7 +43,9 @@ async fn main() -> std::io::Result<()> {
             }
         });
     let app = Router::new().fallback(get(answer)).layer(cache);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let address = std::env::args().nth(1);
+    let address = address.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await
 }
