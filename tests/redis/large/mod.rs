@@ -2,6 +2,7 @@
 
 mod bodies;
 mod congestion;
+mod late_bodies;
 mod links;
 mod outages;
 mod stores;

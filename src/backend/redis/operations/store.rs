@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::groups::GroupsToStore;
 use super::invalidation::changed_stripe;
@@ -21,7 +20,6 @@ use crate::backend::{PutOutcome, StoredResponse};
 use crate::key::{CacheKey, Resource};
 use crate::semantics::moment::Moment;
 use crate::semantics::stored::DetachedBody;
-use crate::timeout::{max_transfer_time, with_timeout};
 
 /// A captured token that counts on the server that a connection leads to.
 struct CapturedToken {
@@ -83,7 +81,7 @@ impl ProtocolClient {
         if body.length > self.transfers.reads.max_length() {
             return Ok(None);
         }
-        let read = self.transfers.reads.read(body, range).await?;
+        let read = self.transfers.read(body, range).await?;
         if read.is_none() {
             self.remove_useless(body).await;
         }
@@ -111,7 +109,7 @@ impl ProtocolClient {
         response: &StoredResponse,
         now: Moment,
     ) -> Result<PutOutcome, CommandError> {
-        let (resource, start) = (key.resource(), Instant::now());
+        let resource = key.resource();
         let captured = self.captured_token(&fence, resource).await?;
         let groups = GroupsToStore::new(response, fence.all_groups);
         let Some((captured, groups)) = captured.zip(groups) else {
@@ -148,19 +146,19 @@ impl ProtocolClient {
         let replaced = self.run(call, |reply| receipt.result(reply).map(stored_if));
         let outcome = replaced.await?;
         if let (PutOutcome::Stored, Some(body)) = (outcome, encoded.body()) {
-            let attach = LateBody {
+            // A write waits for the acknowledged invalidation alone. The body is no part of it.
+            let entry = self.namespace.entry(key);
+            let entry = encoded.stored_entry(entry, new_lease, groups.count());
+            let late = LateBody {
                 script: self.scripts.attach_body.clone(),
-                entry: self.namespace.entry(key),
-                name: self.namespace.temporary_body(key, &body.suffix),
+                arguments: encoded.attach_arguments(&entry),
+                entry,
+                location: self.namespace.body(key),
+                temporary: self.namespace.temporary_body(key, &body.suffix),
                 bytes: body.bytes.clone(),
-                arguments: encoded.attach_arguments(&new_lease, groups.count()),
             };
-            // A write waits for the acknowledged invalidation, and a while for the body, which is
-            // no part of it.
-            let wait = max_transfer_time(body.bytes.len()).saturating_sub(start.elapsed());
             let stores = &self.transfers.stores;
-            let stored = stores.attach_in_background(attach, self.pool.clone());
-            let _ = with_timeout(wait, stored).await;
+            stores.attach_in_background(late, self.pool.clone());
         }
         Ok(outcome)
     }

@@ -123,14 +123,24 @@ impl EncodedResponse {
         self.body.as_ref()
     }
 
-    /// Returns the arguments of the script `ATTACH_BODY`: what tells the entry of this response
-    /// from all others, if it is stored under `lease` with the tokens of so many groups.
-    pub(crate) fn attach_arguments(&self, lease: &Token, groups: usize) -> Vec<Bytes> {
+    /// Returns what tells the entry of this response from all others, if it is stored under `key`
+    /// and `lease` with the tokens of so many groups.
+    pub(crate) fn stored_entry(&self, key: String, lease: Token, groups: usize) -> StoredEntry {
+        StoredEntry {
+            key,
+            lease,
+            response_at: Token::LENGTH * (1 + groups) + 1,
+            response: self.response.slice(..codec::TELLING_LENGTH),
+        }
+    }
+
+    /// Returns the arguments of the script `ATTACH_BODY` for an entry of this response.
+    pub(crate) fn attach_arguments(&self, entry: &StoredEntry) -> Vec<Bytes> {
         let suffix = self.body.as_ref().map_or("", |body| &body.suffix);
         vec![
-            Bytes::copy_from_slice(lease.as_ref()),
-            (Token::LENGTH * (1 + groups) + 1).to_string().into(),
-            self.response.slice(..codec::TELLING_LENGTH),
+            Bytes::copy_from_slice(entry.lease.as_ref()),
+            entry.response_at.to_string().into(),
+            entry.response.clone(),
             Bytes::copy_from_slice(suffix.as_bytes()),
             self.ttl.clone(),
         ]
@@ -154,6 +164,30 @@ impl EncodedResponse {
             self.listed.clone(),
             Bytes::copy_from_slice(suffix.as_bytes()),
         ]
+    }
+}
+
+/// An entry that has been stored, and how it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredEntry {
+    pub(crate) key: String,
+    lease: Token,
+    /// Where the encoded response begins, behind the tokens.
+    response_at: usize,
+    /// The first bytes of the encoded response.
+    response: Bytes,
+}
+
+impl StoredEntry {
+    /// Returns how many bytes of a value tell whether it is this entry.
+    pub(crate) fn telling_length(&self) -> usize {
+        self.response_at + self.response.len()
+    }
+
+    /// Returns whether a value that begins so is this entry.
+    pub(crate) fn is_beginning(&self, value: &[u8]) -> bool {
+        value.starts_with(self.lease.as_ref())
+            && value.get(self.response_at..self.telling_length()) == Some(&self.response[..])
     }
 }
 

@@ -1,9 +1,10 @@
 //! Reading large bodies in pieces.
 //!
 //! A read moves the chunks of its range and no more. Reads of the same chunks at the same time
-//! share one transfer, which ends when none of them waits for it any more. Bodies take turns: each
-//! has one piece in the queue. A piece that was asked for is waited for until it has arrived, or
-//! its connection is dead, because until then it takes its time of the network.
+//! share one transfer, and so do a short body and ranges of it. A transfer ends when no read waits
+//! for it any more. Bodies take turns: each has one piece in the queue. A piece that was asked for
+//! is waited for until it has arrived, or its connection is dead, because until then it takes its
+//! time of the network.
 //!
 //! Start with [`BodyReads::read`].
 
@@ -17,7 +18,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use redis::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::backend::codec::matches_body;
@@ -29,8 +30,12 @@ use crate::timeout::max_transfer_time;
 const PIECE: u64 = 128 * 1024;
 /// The most pieces in flight. The network has to hold so many, and small replies wait behind them.
 const MAX_PIECES: usize = 4;
-/// The most reads of more than one piece, or of a whole body, at the same time.
-const MAX_READS: usize = 32;
+/// The most bytes in the queue. Each read has one piece there, and waits for those before it: a
+/// request that would wait for longer is better answered by the inner service.
+const MAX_QUEUED: u64 = 16 * 1024 * 1024;
+/// The most bytes that are being read of ranges of more than one piece, for which memory is taken
+/// when their first piece is asked for.
+const MAX_BUFFERED: u64 = 64 * 1024 * 1024;
 
 /// The bytes that are read; `None` if they are gone.
 type ReadResult = Result<Option<Bytes>, CommandError>;
@@ -50,8 +55,20 @@ struct Inner {
     /// The length of the longest body that may be read.
     max_length: u64,
     pieces: Arc<Semaphore>,
+    /// Has a permit for each of [`MAX_QUEUED`].
+    queued: Arc<Semaphore>,
+    /// Has a permit for each of [`MAX_BUFFERED`].
+    buffered: Arc<Semaphore>,
     /// The reads in progress. Their tasks own the senders: a sender is gone with its runtime.
     reads: Mutex<HashMap<ReadKey, Weak<Readers>>>,
+}
+
+/// A read in progress, until its task ends.
+struct Reading {
+    inner: Arc<Inner>,
+    key: ReadKey,
+    readers: Arc<Readers>,
+    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl BodyReads {
@@ -61,6 +78,8 @@ impl BodyReads {
             pool,
             max_length,
             pieces: Arc::new(Semaphore::new(MAX_PIECES)),
+            queued: Arc::new(Semaphore::new(MAX_QUEUED as usize)),
+            buffered: Arc::new(Semaphore::new(MAX_BUFFERED as usize)),
             reads: Mutex::default(),
         }))
     }
@@ -70,81 +89,100 @@ impl BodyReads {
         self.0.max_length
     }
 
-    /// Reads a range of a body; `None` if it is gone.
+    /// Reads whole chunks of a body; `None` if they are gone.
     ///
     /// # Errors
-    /// Also if too many bodies are being read.
-    pub(crate) async fn read(&self, body: &DetachedBody, range: Range<u64>) -> ReadResult {
+    /// Also if too much is being read.
+    pub(super) async fn read(&self, body: &DetachedBody, chunks: &Range<u64>) -> ReadResult {
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
-        let Some(chunks) = body.whole_chunks(&range) else {
-            return Ok(None);
-        };
-        let is_whole = chunks == (0..body.length);
-        let read = match is_whole || chunks.end - chunks.start > PIECE {
-            true => self.read_shared(body, &chunks, &runtime).await?,
-            false => {
-                let body = Arc::new(body.clone());
-                self.0.read_pieces(&body, &chunks, &runtime).await?
-            }
-        };
-        let offset = (range.start - chunks.start) as usize;
-        let length = (range.end - range.start) as usize;
-        Ok(read.map(|bytes| bytes.slice(offset..offset + length)))
-    }
-
-    async fn read_shared(
-        &self,
-        body: &DetachedBody,
-        chunks: &Range<u64>,
-        runtime: &Handle,
-    ) -> ReadResult {
-        let Some(mut read) = self.join_or_start(body, chunks, runtime) else {
-            return Err(CommandError::TooManyTransfers);
-        };
+        let (mut read, start) = self.join_or_start(body, chunks, &runtime)?;
         match read.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(result)) => result.clone(),
+            Ok(Some(result)) => {
+                let length = (chunks.end - chunks.start) as usize;
+                let range = |bytes: Bytes| bytes.slice(start..start + length);
+                result.clone().map(|read| read.map(range))
+            }
             // The task ended with its runtime.
             Ok(None) | Err(_) => Err(CommandError::NO_RUNTIME),
         }
     }
 
-    /// Joins the read of these chunks, or starts it in a task of its own.
+    /// Joins a read of these chunks, or starts it in a task of its own. Returns where they begin in
+    /// what is read.
     fn join_or_start(
         &self,
         body: &DetachedBody,
         chunks: &Range<u64>,
         runtime: &Handle,
-    ) -> Option<watch::Receiver<Option<ReadResult>>> {
-        let key = (body.location.clone(), body.seed, chunks.start, chunks.end);
+    ) -> Result<(watch::Receiver<Option<ReadResult>>, usize), CommandError> {
+        let key = |chunks: &Range<u64>| {
+            let location = body.location.clone();
+            (location, body.seed, chunks.start, chunks.end)
+        };
         let mut reads = self.0.reads();
-        if let Some(readers) = reads.get(&key).and_then(Weak::upgrade) {
-            return Some(readers.subscribe());
+        let join = |chunks| reads.get(&key(chunks)).and_then(Weak::upgrade);
+        if let Some(readers) = join(chunks) {
+            return Ok((readers.subscribe(), 0));
         }
-        if reads.len() >= MAX_READS {
-            // Those of a runtime that was shut down.
-            reads.retain(|_, readers| readers.strong_count() > 0);
+        // A longer one would take longer than the range.
+        if body.length <= PIECE
+            && let Some(readers) = join(&(0..body.length))
+        {
+            return Ok((readers.subscribe(), chunks.start as usize));
         }
-        if reads.len() >= MAX_READS {
-            return None;
-        }
+        let places = self.0.take_places(chunks.end - chunks.start)?;
         let (readers, read) = watch::channel(None);
-        let readers = Arc::new(readers);
-        reads.insert(key.clone(), Arc::downgrade(&readers));
-        let (inner, body, chunks) = (self.0.clone(), Arc::new(body.clone()), chunks.clone());
-        let handle = runtime.clone();
-        drop(runtime.spawn(async move {
-            let mut pieces = pin!(inner.read_pieces(&body, &chunks, &handle));
-            let mut departure = pin!(inner.wait_for_departure(&key, &readers));
-            let result = poll_fn(|cx| match pieces.as_mut().poll(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
-                Poll::Pending => departure.as_mut().poll(cx).map(|()| None),
-            });
-            if let Some(result) = result.await {
-                inner.reads().remove(&key);
-                let _ = readers.send(Some(result));
+        let reading = Reading {
+            inner: self.0.clone(),
+            key: key(chunks),
+            readers: Arc::new(readers),
+            _places: places,
+        };
+        reads.insert(reading.key.clone(), Arc::downgrade(&reading.readers));
+        // A runtime that was shut down drops the task, which forgets its read, at once.
+        drop(reads);
+        let (body, chunks, handle) = (Arc::new(body.clone()), chunks.clone(), runtime.clone());
+        drop(runtime.spawn(async move { reading.run(&body, &chunks, &handle).await }));
+        Ok((read, 0))
+    }
+}
+
+impl Reading {
+    /// Reads whole chunks, for as long as anything waits for them.
+    async fn run(&self, body: &Arc<DetachedBody>, chunks: &Range<u64>, runtime: &Handle) {
+        let mut pieces = pin!(self.inner.read_pieces(body, chunks, runtime));
+        let mut departure = pin!(self.wait_for_departure());
+        let result = poll_fn(|cx| match pieces.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => departure.as_mut().poll(cx).map(|()| None),
+        });
+        if let Some(result) = result.await {
+            self.inner.reads().remove(&self.key);
+            let _ = self.readers.send(Some(result));
+        }
+    }
+
+    /// Waits until nothing waits for the read, and forgets it.
+    async fn wait_for_departure(&self) {
+        loop {
+            self.readers.closed().await;
+            let mut reads = self.inner.reads();
+            // Under the lock, under which others join.
+            if self.readers.receiver_count() == 0 {
+                reads.remove(&self.key);
+                return;
             }
-        }));
-        Some(read)
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut reads = self.inner.reads();
+        let is_own = |readers: &Weak<Readers>| readers.as_ptr() == Arc::as_ptr(&self.readers);
+        if reads.get(&self.key).is_some_and(is_own) {
+            reads.remove(&self.key);
+        }
     }
 }
 
@@ -154,17 +192,20 @@ impl Inner {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a read has no readers, and forgets it.
-    async fn wait_for_departure(&self, key: &ReadKey, readers: &Readers) {
-        loop {
-            readers.closed().await;
-            let mut reads = self.reads();
-            // Under the lock, under which others join.
-            if readers.receiver_count() == 0 {
-                reads.remove(key);
-                return;
-            }
-        }
+    /// Takes the places of a read of so many bytes.
+    fn take_places(
+        &self,
+        bytes: u64,
+    ) -> Result<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>), CommandError> {
+        let take = |places: &Arc<Semaphore>, bytes: u64| {
+            let taken = places.clone().try_acquire_many_owned(bytes as u32);
+            taken.map_err(|_| CommandError::TooManyTransfers)
+        };
+        let buffered = match bytes > PIECE {
+            true => Some(take(&self.buffered, bytes.min(MAX_BUFFERED))?),
+            false => None,
+        };
+        Ok((take(&self.queued, bytes.min(PIECE))?, buffered))
     }
 
     /// Reads whole chunks, piece by piece.

@@ -1,8 +1,8 @@
 //! Storing large bodies, apart from their entries.
 //!
 //! A body is stored under a temporary name, and gets that of its entry in the step that stores the
-//! entry; otherwise it expires soon. After a write-through, which must not wait for it, it follows
-//! its entry.
+//! entry; otherwise it expires soon. After a write-through, which does not wait for it, it follows
+//! its entry: see `late.rs`.
 //!
 //! Bodies are sent one after the other, small ones a few at a time: two that share a slow network
 //! take longer than either may, and then neither is stored. A body that is being sent keeps its
@@ -12,7 +12,7 @@
 //! Start with [`BodyStores::store`].
 
 use std::error::Error;
-use std::future::Future;
+use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,17 @@ use redis::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::backend::redis::connection::{CommandError, LuaScript, Pool, ScriptCall};
+use super::late::{Late, LateBodies, LateBody};
+use crate::backend::redis::connection::{CommandError, Pool, ScriptCall};
+use crate::backend::redis::protocol::entry::StoredEntry;
 use crate::backend::redis::protocol::ttl::ttl_millis;
+use crate::semantics::stored::DetachedBody;
 use crate::timeout::{max_transfer_time, with_timeout};
 
 /// The most bytes that are being sent. A body of more is sent alone.
 const MAX_BYTES: usize = 256 * 1024;
-/// The most bodies that are stored at the same time, most of which wait for their turn.
-const MAX_STORES: usize = 32;
+/// The most bytes of bodies that fills store at the same time, most of which wait for their turn.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
 /// How many times slower than the slowest transfer a connection may be before it counts as dead.
 const PATIENCE: u32 = 4;
 /// How long a body is kept whose entry is not stored.
@@ -44,24 +47,15 @@ struct Inner {
     pool: Pool,
     /// How long a body may wait for its turn, and for the first byte of its acknowledgement.
     max_wait: Duration,
-    stores: Arc<Semaphore>,
+    /// Has a permit for each of [`MAX_WAITING`].
+    waiting: Arc<Semaphore>,
+    /// Has a permit for each of [`MAX_BYTES`].
     bytes: Arc<Semaphore>,
+    late: LateBodies,
 }
 
-/// A body that is stored after its entry.
-#[derive(Debug)]
-pub(crate) struct LateBody {
-    /// The script `ATTACH_BODY`, with its key and its arguments.
-    pub(crate) script: LuaScript,
-    pub(crate) entry: String,
-    pub(crate) arguments: Vec<Bytes>,
-    /// The temporary name.
-    pub(crate) name: String,
-    pub(crate) bytes: Bytes,
-}
-
-/// The place of a body among those that are stored.
-type Place = Arc<OwnedSemaphorePermit>;
+/// The place of a body among those that are stored, or that are being sent.
+type Place = OwnedSemaphorePermit;
 /// Receives the outcome of a transfer.
 type Acknowledgement = oneshot::Receiver<Result<(), CommandError>>;
 
@@ -71,8 +65,9 @@ impl BodyStores {
         Self(Arc::new(Inner {
             pool,
             max_wait,
-            stores: Arc::new(Semaphore::new(MAX_STORES)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             bytes: Arc::new(Semaphore::new(MAX_BYTES)),
+            late: LateBodies::new(),
         }))
     }
 
@@ -81,10 +76,17 @@ impl BodyStores {
     /// # Errors
     /// Also if too many bodies are being stored, or the network is too slow.
     pub(crate) async fn store(&self, name: String, bytes: &Bytes) -> Result<(), CommandError> {
-        let place = self.take_place()?;
-        let max_wait = self.0.max_wait;
-        let acknowledgement = self.send(name, bytes, place, max_wait).await?;
-        let limit = max_wait.saturating_add(max_transfer_time(bytes.len()));
+        let inner = &self.0;
+        let place = inner.waiting.clone();
+        let place = place.try_acquire_many_owned(permits(bytes, MAX_WAITING));
+        let place = place.map_err(|_| CommandError::TooManyTransfers)?;
+        let turn = inner.bytes.clone();
+        let turn = turn.acquire_many_owned(permits(bytes, MAX_BYTES));
+        let Some(Ok(turn)) = with_timeout(inner.max_wait, turn).await else {
+            return Err(CommandError::TooManyTransfers);
+        };
+        let acknowledgement = self.send(name, bytes, (place, turn))?;
+        let limit = max_transfer_time(bytes.len()).saturating_add(inner.max_wait);
         match with_timeout(limit, acknowledgement).await {
             Some(Ok(outcome)) => outcome,
             // The task ended with its runtime.
@@ -93,28 +95,15 @@ impl BodyStores {
         }
     }
 
-    fn take_place(&self) -> Result<Place, CommandError> {
-        let place = self.0.stores.clone().try_acquire_owned();
-        place
-            .map(Arc::new)
-            .map_err(|_| CommandError::TooManyTransfers)
-    }
-
-    /// Sends a body when it is its turn, in a task that ends with its acknowledgement. One for
-    /// which no caller waits by then is removed again.
-    async fn send(
+    /// Sends a body whose turn it is, in a task that ends with its acknowledgement. One for which
+    /// no caller waits by then is removed again.
+    fn send(
         &self,
         name: String,
         bytes: &Bytes,
-        place: Place,
-        max_wait: Duration,
+        places: (Place, Place),
     ) -> Result<Acknowledgement, CommandError> {
         let runtime = Handle::try_current().map_err(|_| CommandError::NO_RUNTIME)?;
-        let count = bytes.len().min(MAX_BYTES) as u32;
-        let turn = self.0.bytes.clone().acquire_many_owned(count);
-        let Some(Ok(turn)) = with_timeout(max_wait, turn).await else {
-            return Err(CommandError::TooManyTransfers);
-        };
         let (report, acknowledgement) = oneshot::channel();
         let (inner, bytes) = (self.0.clone(), bytes.clone());
         drop(runtime.spawn(async move {
@@ -122,59 +111,103 @@ impl BodyStores {
             if let Err(Ok(())) = report.send(outcome) {
                 inner.discard(&name).await;
             }
-            drop((place, turn));
+            drop(places);
         }));
         Ok(acknowledgement)
     }
 
-    /// Starts to store the body of an entry that has been stored. The result is ready when the task
-    /// has ended. `scripts` has the connections for scripts.
-    pub(crate) fn attach_in_background(
-        &self,
-        body: LateBody,
-        scripts: Arc<Pool>,
-    ) -> impl Future<Output = ()> + use<> {
-        let (stores, place) = (self.clone(), self.take_place());
-        let attach = async move {
-            if let Err(error) = stores.attach(&body, place, &scripts).await {
+    /// Starts to store the body of an entry that has been stored. `pool` has the connections for
+    /// small replies.
+    pub(crate) fn attach_in_background(&self, body: LateBody, pool: Arc<Pool>) {
+        let (stores, runtime) = (self.clone(), Handle::try_current());
+        let (Ok(runtime), Some(late)) = (runtime, self.0.late.add(&body)) else {
+            tracing::debug!("too many redis bodies are late; the entry of one is a miss");
+            return;
+        };
+        drop(runtime.spawn(async move {
+            if let Err(error) = stores.attach(&body, late, &pool).await {
                 tracing::debug!(
                     error = &error as &dyn Error,
                     "redis body not stored; its entry is a miss"
                 );
             }
-        };
-        let task = Handle::try_current().map(|runtime| runtime.spawn(attach));
-        async move {
-            if let Ok(task) = task {
-                let _ = task.await;
-            }
-        }
+        }));
     }
 
     async fn attach(
         &self,
         body: &LateBody,
-        place: Result<Place, CommandError>,
-        scripts: &Pool,
+        mut late: Late,
+        pool: &Pool,
     ) -> Result<(), CommandError> {
-        let (place, name) = (place?, body.name.clone());
-        // No fill waits for it, and its entry is of no use without it.
-        let sent = self.send(name, &body.bytes, place.clone(), UNLISTED_TTL);
-        let acknowledgement = sent.await?.await;
-        acknowledgement.unwrap_or(Err(CommandError::NO_RUNTIME))?;
+        let turn = late.unless_replaced(self.late_turn(body, pool));
+        let turn = with_timeout(UNLISTED_TTL, turn).await;
+        let Some(turn) = turn
+            .ok_or(CommandError::SlowTransfer)?
+            .transpose()?
+            .flatten()
+        else {
+            return Ok(());
+        };
+        self.0.set(&body.temporary, &body.bytes).await?;
+        drop(turn);
         let call = ScriptCall {
             script: &body.script,
-            keys: slice::from_ref(&body.entry),
+            keys: slice::from_ref(&body.entry.key),
             arguments: || body.arguments.clone(),
         };
-        let attached = scripts.run(call).await;
-        drop(place);
-        attached.map(drop)
+        pool.run(call).await.map(drop)
+    }
+
+    /// Waits for the turn of a late body; `None` if its entry is gone by then.
+    async fn late_turn(&self, body: &LateBody, pool: &Pool) -> Result<Option<Place>, CommandError> {
+        let Inner { bytes, late, .. } = &*self.0;
+        let count = permits(&body.bytes, MAX_BYTES);
+        if let Some(_next) = late.try_next()
+            && let Ok(turn) = bytes.clone().try_acquire_many_owned(count)
+        {
+            return Ok(Some(turn));
+        }
+        let _next = late.next().await;
+        match is_stored(&body.entry, pool).await? {
+            true => Ok(bytes.clone().acquire_many_owned(count).await.ok()),
+            false => Ok(None),
+        }
+    }
+
+    /// Returns whole chunks of a body that is late.
+    pub(super) fn late_chunks(&self, body: &DetachedBody, chunks: &Range<u64>) -> Option<Bytes> {
+        self.0.late.chunks_of(body, chunks)
     }
 
     /// Waits until no body is being stored.
     pub(crate) async fn drain(&self) {
-        let _ = self.0.stores.acquire_many(MAX_STORES as u32).await;
+        self.0.late.drain().await;
+        let _ = self.0.waiting.acquire_many(MAX_WAITING as u32).await;
+    }
+}
+
+/// Returns the permits of a body, of at most `all` there are.
+fn permits(bytes: &Bytes, all: usize) -> u32 {
+    bytes.len().min(all) as u32
+}
+
+/// Returns whether an entry is still the one that was stored.
+async fn is_stored(entry: &StoredEntry, pool: &Pool) -> Result<bool, CommandError> {
+    let command = || {
+        let mut getrange = redis::cmd("GETRANGE");
+        getrange
+            .arg(&entry.key)
+            .arg(0)
+            .arg(entry.telling_length() - 1);
+        getrange
+    };
+    match pool.send(command).await {
+        Ok((Value::BulkString(value), _)) => Ok(entry.is_beginning(&value)),
+        Ok((_, connection)) => Err(connection.reject_reply()),
+        // Another program has stored a value of another type there.
+        Err(error) if error.is_wrong_type() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
