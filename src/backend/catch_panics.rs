@@ -263,6 +263,10 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
         self.ask(None, B::usage)
     }
 
+    fn transferred_bytes(&self) -> u64 {
+        self.ask(0, B::transferred_bytes)
+    }
+
     fn health(&self) -> Option<Health> {
         self.ask(None, B::health)
     }

@@ -556,6 +556,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Returns how many bytes of responses have been transferred to and from the backend so far.
+    ///
+    /// It tells a slow network from a slow server: a [`Guarded`](super::Guarded) gives lookups more
+    /// time for what is transferred meanwhile. The default returns 0: not known.
+    fn transferred_bytes(&self) -> u64 {
+        0
+    }
+
     /// Returns the health of a backend that can fail. The default returns `None`: not known.
     fn health(&self) -> Option<Health> {
         None

@@ -261,6 +261,13 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
         }
     }
 
+    fn transferred_bytes(&self) -> u64 {
+        match self {
+            Self::Left(a) => a.transferred_bytes(),
+            Self::Right(b) => b.transferred_bytes(),
+        }
+    }
+
     fn health(&self) -> Option<Health> {
         match self {
             Self::Left(a) => a.health(),

@@ -291,6 +291,11 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
         self.inner().usage()
     }
 
+    /// See [`Backend::transferred_bytes`].
+    fn transferred_bytes(&self) -> u64 {
+        self.inner().transferred_bytes()
+    }
+
     /// See [`Backend::health`].
     fn health(&self) -> Option<Health> {
         self.inner().health()
@@ -453,6 +458,10 @@ impl<W: ForwardBackend> Backend for W {
 
     fn usage(&self) -> Option<Usage> {
         ForwardBackend::usage(self)
+    }
+
+    fn transferred_bytes(&self) -> u64 {
+        ForwardBackend::transferred_bytes(self)
     }
 
     fn health(&self) -> Option<Health> {

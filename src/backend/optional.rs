@@ -217,6 +217,10 @@ impl<B: Backend> Backend for Option<B> {
         self.as_ref().map_or(Some(Usage::default()), B::usage)
     }
 
+    fn transferred_bytes(&self) -> u64 {
+        self.as_ref().map_or(0, B::transferred_bytes)
+    }
+
     fn health(&self) -> Option<Health> {
         self.as_ref()?.health()
     }

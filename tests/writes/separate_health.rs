@@ -2,7 +2,7 @@
 //! invalidation from being tried.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,15 +22,23 @@ enum Behavior {
     #[default]
     Answers,
     AnswersAfter(Duration),
+    /// While the network carries so many bytes of others.
+    AnswersAfterOthers(Duration, u64),
     Fails,
     Hangs,
 }
 
 impl Behavior {
-    async fn apply(self) -> Result<(), BackendError> {
+    async fn apply(self, transferred: &AtomicU64) -> Result<(), BackendError> {
         match self {
             Self::Answers => {}
             Self::AnswersAfter(time) => sleep(time).await,
+            Self::AnswersAfterOthers(time, bytes) => {
+                for _ in 0..10 {
+                    sleep(time / 10).await;
+                    transferred.fetch_add(bytes / 10, Ordering::SeqCst);
+                }
+            }
             Self::Fails => return Err(BackendError::new("broken")),
             Self::Hangs => std::future::pending().await,
         }
@@ -51,6 +59,7 @@ struct Remote {
     behaviors: Arc<Mutex<Behaviors>>,
     /// The invalidations that were tried.
     tried: Arc<AtomicUsize>,
+    transferred: Arc<AtomicU64>,
 }
 
 impl Remote {
@@ -74,9 +83,13 @@ impl ForwardBackend for Remote {
         None
     }
 
+    fn transferred_bytes(&self) -> u64 {
+        self.transferred.load(Ordering::SeqCst)
+    }
+
     async fn get(&self, key: &CacheKey, now: Moment) -> Result<Lookup<MemoryFence>, BackendError> {
         let behavior = self.behaviors().lookup;
-        behavior.apply().await?;
+        behavior.apply(&self.transferred).await?;
         self.memory.get(key, now).await
     }
 
@@ -88,14 +101,14 @@ impl ForwardBackend for Remote {
         now: Moment,
     ) -> Result<PutOutcome, BackendError> {
         let behavior = self.behaviors().store;
-        behavior.apply().await?;
+        behavior.apply(&self.transferred).await?;
         self.memory.put(key, fence, response, now).await
     }
 
     async fn invalidate(&self, target: &InvalidationTarget) -> Result<(), BackendError> {
         self.tried.fetch_add(1, Ordering::SeqCst);
         let behavior = self.behaviors().invalidation;
-        behavior.apply().await?;
+        behavior.apply(&self.transferred).await?;
         self.memory.invalidate(target).await
     }
 }
@@ -113,6 +126,7 @@ impl Setup {
             memory: MemoryBackend::new(64 << 20),
             behaviors: Arc::default(),
             tried: Arc::default(),
+            transferred: Arc::default(),
         };
         let guarded = Guarded::new(remote.clone());
         let sample = Sample::of(&remote, "/a", "body").await;
@@ -247,4 +261,36 @@ async fn slow_stores_are_no_failures_and_large_ones_have_more_time() {
             .await
             .is_err()
     );
+}
+
+/// Promise: a network that is busy with other responses is no slow backend. A lookup may take a
+/// second longer for each 8 MiB, and ten times as long in all.
+#[tokio::test(start_paused = true)]
+async fn lookups_have_more_time_while_responses_are_transferred() {
+    const MIB: u64 = 1024 * 1024;
+    for (millis, bytes, is_found, is_healthy) in [
+        // The deadline is 50 ms, and more than half of it is slow.
+        (140, MIB, true, true),
+        (160, MIB, true, false),
+        (190, MIB, false, false),
+        (470, 100 * MIB, true, true),
+        (510, 100 * MIB, false, false),
+        // A slow server, beside few small responses.
+        (40, 4096, true, false),
+        (60, 4096, false, false),
+    ] {
+        let setup = Setup::new().await;
+        setup.sample.store(&setup.remote).await;
+        let time = Duration::from_millis(millis);
+        setup.remote.behaviors().lookup = Behavior::AnswersAfterOthers(time, bytes);
+        let mut found = 0;
+        let closed = |setup: &Setup| setup.health().breaker == BreakerState::Closed;
+        for _ in 0..12 {
+            let lookup = setup.guarded.get(&setup.sample.key, at(0)).await;
+            found += usize::from(lookup.is_ok());
+        }
+        let case = format!("{millis} ms, {bytes} bytes");
+        assert_eq!(found > 0, is_found, "{case}");
+        assert_eq!(closed(&setup), is_healthy, "{case}");
+    }
 }

@@ -1,18 +1,21 @@
 //! One operation on the backend, recorded as a success or a failure when it ends or is dropped.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::Permit;
 use super::counts::{Counts, count};
-use crate::backend::BackendError;
-use crate::timeout::max_transfer_time;
+use crate::backend::{Backend, BackendError, PanicsAsErrors};
+use crate::timeout::{max_transfer_time, with_timeout};
 
 /// The time limit of an operation, and what a slow one says of the backend.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TimeLimit {
     /// A request waits for it: one that takes more than half of its deadline counts as a failure.
+    /// It may take longer by the time of what is transferred meanwhile.
     Lookup(Duration),
     /// One that ends by its deadline is a success.
     Transfer(Duration),
@@ -22,6 +25,23 @@ pub(super) enum TimeLimit {
 
 /// The number of bytes above which a transfer is a large one.
 const LARGE: usize = 32 * 1024;
+
+/// The bytes that a network transfers in a second, at least, if its slowness is no fault of the
+/// backend.
+const MIN_RATE: u64 = 8 * 1024 * 1024;
+/// How many times its deadline a lookup may take in all.
+const MAX_DEADLINES: u32 = 10;
+
+/// Tells how many bytes a backend has transferred so far.
+pub(super) trait TransferMeter: Sync {
+    fn transferred_bytes(&self) -> u64;
+}
+
+impl<B: Backend> TransferMeter for PanicsAsErrors<B> {
+    fn transferred_bytes(&self) -> u64 {
+        Backend::transferred_bytes(self)
+    }
+}
 
 impl TimeLimit {
     /// Creates the limit of an operation that transfers this many bytes: the slowest transfer is
@@ -56,16 +76,50 @@ pub(super) struct Attempt<'g> {
     counts: &'g Counts,
     limit: TimeLimit,
     started: Instant,
+    meter: &'g dyn TransferMeter,
+    transferred_before: u64,
 }
 
 impl<'g> Attempt<'g> {
-    pub(super) fn new(permit: Permit<'g>, counts: &'g Counts, limit: TimeLimit) -> Self {
+    pub(super) fn new(
+        permit: Permit<'g>,
+        counts: &'g Counts,
+        limit: TimeLimit,
+        meter: &'g dyn TransferMeter,
+    ) -> Self {
         Self {
             permit: Some(permit),
             counts,
             limit,
             started: Instant::now(),
+            meter,
+            transferred_before: meter.transferred_bytes(),
         }
+    }
+
+    /// Waits for a lookup until its deadline, and for as much longer as is transferred meanwhile.
+    pub(super) async fn wait_for<F: Future>(&self, mut lookup: Pin<&mut F>) -> Option<F::Output> {
+        let mut left = self.limit.deadline();
+        loop {
+            let outcome = with_timeout(left, lookup.as_mut()).await;
+            let limit = self.limit.deadline() + self.transfer_time();
+            left = limit.saturating_sub(self.started.elapsed());
+            if outcome.is_some() || left.is_zero() {
+                return outcome;
+            }
+        }
+    }
+
+    /// Returns how much longer the operation may take, because of what was transferred since it
+    /// began.
+    fn transfer_time(&self) -> Duration {
+        let TimeLimit::Lookup(deadline) = self.limit else {
+            return Duration::ZERO;
+        };
+        let bytes = self.meter.transferred_bytes();
+        let bytes = bytes.saturating_sub(self.transferred_before);
+        let time = Duration::from_micros(bytes.saturating_mul(1_000_000) / MIN_RATE);
+        time.min(deadline.saturating_mul(MAX_DEADLINES - 1))
     }
 
     /// Whether the backend was slow. An operation that is noticed long after its deadline was
@@ -75,6 +129,7 @@ impl<'g> Attempt<'g> {
             return false;
         }
         let deadline = self.limit.deadline();
+        let elapsed = elapsed.saturating_sub(self.transfer_time());
         elapsed > deadline / 2 && elapsed <= deadline + deadline / 2
     }
 
@@ -126,7 +181,7 @@ impl Drop for Attempt<'_> {
 mod tests {
     use super::super::breaker::{BreakerOptions, CircuitBreaker};
     use super::*;
-    use crate::backend::BreakerState;
+    use crate::backend::{BreakerState, MemoryBackend};
 
     const DEADLINE: Duration = Duration::from_secs(1);
 
@@ -163,7 +218,8 @@ mod tests {
             tokio::time::advance(DEADLINE).await;
             let probe = breaker.admit().expect("its time has come");
             assert!(breaker.admit_if_closed().is_none(), "{case}");
-            let _ = Attempt::new(probe, &counts, limit).finish(outcome);
+            let meter = PanicsAsErrors::new(MemoryBackend::default());
+            let _ = Attempt::new(probe, &counts, limit, &meter).finish(outcome);
             let is_closed = breaker.state() == BreakerState::Closed;
             assert_eq!(is_closed, recorded == closes, "{case}");
             // After a failure the next probe has to wait, otherwise it comes at once.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ impl<B: Backend> Backend for Guarded<B> {
             guard.check_delivered(Some(key.resource()))?;
             let start = guard.undelivered.snapshot();
             let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
-            let lookup = with_timeout(deadline, guard.backend.get(key, now)).await;
+            let lookup = attempt.wait_for(pin!(guard.backend.get(key, now))).await;
             Ok(guard.check_groups(attempt.finish(lookup)?, start))
         }
     }
@@ -100,8 +101,9 @@ impl<B: Backend> Backend for Guarded<B> {
         guard.check_delivered(Some(key.resource()))?;
         let start = guard.undelivered.snapshot();
         let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
-        let lookup = guard.backend.get_with_variant(key, variant, now);
-        let (found, other) = attempt.finish(with_timeout(deadline, lookup).await)?;
+        let lookup = pin!(guard.backend.get_with_variant(key, variant, now));
+        let lookup = attempt.wait_for(lookup).await;
+        let (found, other) = attempt.finish(lookup)?;
         let check = |lookup| guard.check_groups(lookup, start);
         Ok((check(found), other.map(check)))
     }
@@ -133,7 +135,7 @@ impl<B: Backend> Backend for Guarded<B> {
         guard.check_delivered(resource)?;
         let groups_added = guard.undelivered.snapshot().groups_added;
         let attempt = guard.attempt(TimeLimit::Lookup(deadline))?;
-        let fence = with_timeout(deadline, guard.backend.fence(resource)).await;
+        let fence = attempt.wait_for(pin!(guard.backend.fence(resource))).await;
         let fence = attempt.finish(fence)?;
         Ok(fence.map(|fence| GuardedFence {
             fence,
@@ -294,6 +296,10 @@ impl<B: Backend> Backend for Guarded<B> {
 
     fn usage(&self) -> Option<Usage> {
         self.0.backend.usage()
+    }
+
+    fn transferred_bytes(&self) -> u64 {
+        self.0.backend.transferred_bytes()
     }
 
     fn health(&self) -> Option<Health> {

@@ -73,7 +73,7 @@ impl<B: Backend> Guard<B> {
             count(&self.counts.rejected);
             return Err(BackendError::unavailable(GuardError::BreakerOpen));
         };
-        Ok(Attempt::new(permit, &self.counts, limit))
+        Ok(Attempt::new(permit, &self.counts, limit, &self.backend))
     }
 
     /// Starts an invalidation, or returns the time after which to try again.
@@ -85,7 +85,7 @@ impl<B: Backend> Guard<B> {
             true => self.invalidation_breaker.admit_at_once(),
             false => self.invalidation_breaker.admit()?,
         };
-        Ok(Attempt::new(permit, &self.counts, limit))
+        Ok(Attempt::new(permit, &self.counts, limit, &self.backend))
     }
 
     /// Fails if the backend may hold responses of the resource that are too old to be read. Without

@@ -40,7 +40,8 @@ use super::Backend;
 /// * **Deadlines.** A lookup may take 50 ms, an invalidation 250 ms, and a store 2 s. A read waits
 ///   for lookups, a write for invalidations, and no request for a store. An operation that takes
 ///   longer is cancelled and fails. An operation that transfers a response to the backend has a
-///   second more for each MiB.
+///   second more for each MiB, and a lookup has more time while responses are
+///   [transferred](Self::lookup_deadline).
 /// * **Circuit breaker.** An operation counts as a failure if it fails; a lookup also if it takes
 ///   more than half of its deadline. The breaker opens when at least ten operations have ended in
 ///   the last ten seconds and at least half of them were failures; or when at least ten failures in

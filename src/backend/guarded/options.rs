@@ -27,6 +27,10 @@ impl<B: Backend> Guarded<B> {
     /// concurrently with a fill may repeat its lookup. A write whose response may be stored makes
     /// one before its call. A lookup that takes longer is a miss whose response is not stored.
     ///
+    /// A network that is busy is no slow backend: a lookup may take a second longer for each 8 MiB
+    /// of responses that the backend [transfers](Backend::transferred_bytes) meanwhile, but not
+    /// more than ten times its deadline in all.
+    ///
     /// # Panics
     /// If `deadline` is zero.
     #[must_use]

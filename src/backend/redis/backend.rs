@@ -7,6 +7,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -103,8 +104,11 @@ impl RedisOptions {
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
         };
-        let new_pool =
-            |connections| Pool::new(self.no_delay_client(), connections, connection.clone());
+        let transferred = Arc::<AtomicU64>::default();
+        let new_pool = |connections| {
+            let (client, options) = (self.no_delay_client(), connection.clone());
+            Pool::new(client, connections, options, transferred.clone())
+        };
         let transfers = Transfers::new(
             BodyReads::new(new_pool(self.max_connections), self.max_response_size),
             // Bodies are stored one after the other.
@@ -298,5 +302,9 @@ impl Backend for RedisBackend {
 
     fn max_response_size(&self) -> u64 {
         self.0.options.max_response_size
+    }
+
+    fn transferred_bytes(&self) -> u64 {
+        self.0.client.transferred_bytes()
     }
 }

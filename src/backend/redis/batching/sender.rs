@@ -102,6 +102,7 @@ impl LookupBatcher {
         };
         let bytes = values.iter().flatten().map(Vec::len).sum();
         self.queue.record_reply_size(bytes, batch.len());
+        self.pool.count_transferred(bytes);
         let mut values = values.into_iter();
         let namespace = values.next().flatten();
         let namespace = namespace.and_then(|token| NamespaceToken::from_bytes(&token));

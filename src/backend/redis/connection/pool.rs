@@ -2,7 +2,7 @@
 //!
 //! Start with [`Pool::send`]. A [`PoolSlot`] is empty, connecting, or open.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Pool {
     next: AtomicUsize,
     client: Client,
     options: ConnectionOptions,
+    /// The bytes of responses that all pools of a backend have transferred.
+    transferred: Arc<AtomicU64>,
     random: SeededRandom,
 }
 
@@ -40,14 +42,30 @@ pub(crate) struct ScriptCall<'c, A> {
 
 impl Pool {
     /// Creates a pool of `size` slots. Opens no connection.
-    pub(crate) fn new(client: Client, size: usize, options: ConnectionOptions) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        size: usize,
+        options: ConnectionOptions,
+        transferred: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             slots: (0..size.max(1)).map(|_| Arc::default()).collect(),
             next: AtomicUsize::new(0),
             client,
             options,
+            transferred,
             random: SeededRandom::default(),
         }
+    }
+
+    /// Counts the bytes of responses that a command has transferred, in either direction.
+    pub(crate) fn count_transferred(&self, bytes: usize) {
+        self.transferred.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes that all pools of the backend have transferred.
+    pub(crate) fn transferred_bytes(&self) -> u64 {
+        self.transferred.load(Ordering::Relaxed)
     }
 
     /// Sends a command, and again on other connections if its connection turns out to be closed.

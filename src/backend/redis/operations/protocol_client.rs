@@ -66,6 +66,11 @@ impl ProtocolClient {
         }
     }
 
+    /// Returns the bytes of responses that were transferred so far.
+    pub(crate) fn transferred_bytes(&self) -> u64 {
+        self.pool.transferred_bytes()
+    }
+
     /// Waits until no large body is being stored.
     pub(crate) async fn drain(&self) {
         self.transfers.stores.drain().await;

@@ -67,7 +67,9 @@ impl ProtocolClient {
                 arguments
             },
         };
-        self.run(call, |reply| put_outcome(&reply)).await
+        let put = self.run(call, |reply| put_outcome(&reply)).await;
+        self.pool.count_transferred(encoded.length());
+        put
     }
 
     /// Reads a range of the body of a stored response; `None` if it is gone or damaged. An entry
@@ -145,6 +147,7 @@ impl ProtocolClient {
         };
         let replaced = self.run(call, |reply| receipt.result(reply).map(stored_if));
         let outcome = replaced.await?;
+        self.pool.count_transferred(encoded.length());
         if let (PutOutcome::Stored, Some(body)) = (outcome, encoded.body()) {
             // A write waits for the acknowledged invalidation alone. The body is no part of it.
             let entry = self.namespace.entry(key);

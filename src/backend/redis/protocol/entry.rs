@@ -118,6 +118,11 @@ impl EncodedResponse {
         }
     }
 
+    /// Returns the number of bytes of the response in its entry.
+    pub(crate) fn length(&self) -> usize {
+        self.response.len()
+    }
+
     /// Returns the body, if it is not in the entry.
     pub(crate) fn body(&self) -> Option<&SeparateBody> {
         self.body.as_ref()

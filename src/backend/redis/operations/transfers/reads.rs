@@ -280,6 +280,7 @@ impl Inner {
             Err(error) if error.is_wrong_type() => return Ok(None),
             Err(error) => return Err(error),
         };
+        self.pool.count_transferred(bytes.len());
         let is_complete = bytes.len() as u64 == length;
         let is_body = is_complete && matches_body(body, range.start, &bytes);
         if !is_body {

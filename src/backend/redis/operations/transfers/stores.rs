@@ -221,7 +221,10 @@ impl Inner {
         };
         let patience = max_transfer_time(bytes.len()).saturating_mul(PATIENCE);
         match self.pool.send_patiently(patience, command).await {
-            Ok((Value::Okay, _)) => Ok(()),
+            Ok((Value::Okay, _)) => {
+                self.pool.count_transferred(bytes.len());
+                Ok(())
+            }
             Ok((_, connection)) => Err(connection.reject_reply()),
             Err(CommandError::ResponseTimeout) => Err(CommandError::SlowTransfer),
             Err(error) => Err(error),
