@@ -237,9 +237,10 @@ impl<B: Backend> Backend for PanicsAsErrors<B> {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
-        run!(self, Invalidate, expire(targets, now))
+        run!(self, Invalidate, expire(targets, at, ago))
     }
 
     async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {

@@ -492,9 +492,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ///
     /// Once it has returned `Ok`, no later lookup finds a response of a target that was stored
     /// before and is still fresh, and no `put` stores one with a fence that was captured before.
-    /// The responses stay stored: their lifetime ends at `now`, and the windows in which they may
-    /// be used stale or be validated begin then. One that is stale already stays as it is. An
-    /// earlier or later [`invalidate`](Self::invalidate) still removes.
+    /// The responses stay stored: their lifetime ends at `at`, and the windows in which they may
+    /// be used stale or be validated begin then. That was `ago` before this call: no time, unless
+    /// the expiration is delivered late. One that is stale already stays as it is. An earlier or
+    /// later [`invalidate`](Self::invalidate) still removes.
     ///
     /// [`is_still_valid`](Self::is_still_valid) may be `true` for a response that was expired, and
     /// only expired: its validators are sent, and a 304 makes it fresh.
@@ -507,9 +508,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
-        let _ = now;
+        let _ = (at, ago);
         self.invalidate_many(targets, None)
     }
 

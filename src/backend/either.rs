@@ -218,11 +218,12 @@ impl<A: Backend, B: Backend> Backend for Either<A, B> {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
         match self {
-            Self::Left(a) => a.expire(targets, now).await,
-            Self::Right(b) => b.expire(targets, now).await,
+            Self::Left(a) => a.expire(targets, at, ago).await,
+            Self::Right(b) => b.expire(targets, at, ago).await,
         }
     }
 

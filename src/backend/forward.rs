@@ -255,9 +255,10 @@ pub trait ForwardBackend: Clone + Send + Sync + 'static {
     fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
-        self.inner().expire(targets, now)
+        self.inner().expire(targets, at, ago)
     }
 
     /// See [`Backend::expire_all`].
@@ -435,9 +436,10 @@ impl<W: ForwardBackend> Backend for W {
     fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send {
-        ForwardBackend::expire(self, targets, now)
+        ForwardBackend::expire(self, targets, at, ago)
     }
 
     fn expire_all(&self, now: Moment) -> impl Future<Output = Result<(), BackendError>> + Send {

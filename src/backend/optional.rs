@@ -183,10 +183,11 @@ impl<B: Backend> Backend for Option<B> {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
         match self {
-            Some(backend) => backend.expire(targets, now).await,
+            Some(backend) => backend.expire(targets, at, ago).await,
             None => Ok(()),
         }
     }

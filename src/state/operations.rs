@@ -140,7 +140,7 @@ impl<B: Backend> LayerState<B> {
     pub(crate) async fn expire(&self, target: InvalidationTarget) -> Result<(), BackendError> {
         let backend = &self.shared.store.backend;
         let (kind, targets) = (target_of(&target), [target]);
-        let expired = backend.expire(&targets, self.now());
+        let expired = backend.expire(&targets, self.now(), Duration::ZERO);
         let expired = self.run_in_span(kind, pin!(expired)).await;
         self.record_expiration(kind, &expired);
         tracing::debug!(?target, is_acknowledged = expired.is_ok(), "expired");

@@ -98,9 +98,11 @@ impl<B: Backend, A: Around> ForwardBackend for Wrapped<B, A> {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
-        self.around.around(self.backend.expire(targets, now)).await
+        let expiration = self.backend.expire(targets, at, ago);
+        self.around.around(expiration).await
     }
 
     async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {

@@ -2,7 +2,7 @@
 //! delivery began, and none newer.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -26,6 +26,8 @@ struct Remote {
     is_away: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     acknowledgements: Arc<Semaphore>,
+    /// How long ago the expirations were that have arrived.
+    expired: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Remote {
@@ -35,6 +37,7 @@ impl Remote {
             is_away: Arc::default(),
             done: Arc::default(),
             acknowledgements: Arc::new(Semaphore::new(0)),
+            expired: Arc::default(),
         }
     }
 
@@ -123,10 +126,12 @@ impl ForwardBackend for Remote {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
         self.check_reachable()?;
-        self.memory.expire(targets, now).await
+        self.expired.lock().expect("no panic").push(ago);
+        self.memory.expire(targets, at, ago).await
     }
 
     async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
@@ -200,13 +205,13 @@ async fn an_expiration_is_delivered_later_unless_a_removal_is_owed() {
         let target = InvalidationTarget::Resource(*sample.key.resource());
         remote.goes_away(true);
         let missed = match all {
-            false => here.expire(&[target], at(7)).await,
+            false => here.expire(&[target], at(7), Duration::ZERO).await,
             true => here.expire_all(at(7)).await,
         };
         assert!(missed.is_err());
         if removes {
             assert!(here.invalidate(&target).await.is_err());
-            assert!(here.expire(&[target], at(8)).await.is_err());
+            assert!(here.expire(&[target], at(8), Duration::ZERO).await.is_err());
         }
         assert!(here.get(&sample.key, at(0)).await.is_err());
         remote.goes_away(false);
@@ -226,6 +231,30 @@ async fn an_expiration_is_delivered_later_unless_a_removal_is_owed() {
     }
 }
 
+/// Promise: an expiration that is delivered late says how long ago it was told, the first of
+/// several.
+#[tokio::test(start_paused = true)]
+async fn a_late_expiration_counts_from_when_it_was_told() {
+    let remote = Remote::new();
+    let here = guarded(&remote);
+    let sample = Sample::of(&remote, "/a", "old").await;
+    let target = InvalidationTarget::Resource(*sample.key.resource());
+    let expire = |seconds, ago| here.expire(&[target], at(seconds), ago);
+    remote.goes_away(true);
+    assert!(expire(7, Duration::from_secs(3)).await.is_err());
+    sleep(Duration::from_secs(20)).await;
+    assert!(expire(27, Duration::ZERO).await.is_err());
+    sleep(Duration::from_secs(20)).await;
+    remote.goes_away(false);
+    here.drain().await;
+    expire(100, Duration::ZERO).await.expect("acknowledged");
+    let expired = remote.expired.lock().expect("no panic").clone();
+    let [late, at_once] = expired[..] else {
+        panic!("{expired:?}");
+    };
+    assert_eq!((late.as_secs(), at_once), (43, Duration::ZERO));
+}
+
 /// Promise: an acknowledged expiration settles no removal that is owed.
 #[tokio::test(start_paused = true)]
 async fn an_expiration_settles_no_removal() {
@@ -237,7 +266,7 @@ async fn an_expiration_settles_no_removal() {
     remote.goes_away(true);
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
-    here.expire(&[target], at(7)).await.expect("acknowledged");
+    here.expire(&[target], at(7), Duration::ZERO).await.expect("acknowledged");
     assert!(here.get(&sample.key, at(0)).await.is_err(), "still owed");
     remote.acknowledgements.add_permits(100);
     here.drain().await;

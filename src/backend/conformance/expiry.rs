@@ -1,5 +1,7 @@
 //! An expired response is stale or gone, and none is stored under an earlier fence.
 
+use std::time::Duration;
+
 use super::fixtures::{
     body, fill, group, invalidate, invalidate_group, key, member, miss, now, overtake, put,
     put_variant,
@@ -23,11 +25,11 @@ impl Expiration {
         let expired = match self {
             Self::Resource => {
                 let target = InvalidationTarget::Resource(*key.resource());
-                backend.expire(&[target], now()).await
+                backend.expire(&[target], now(), Duration::ZERO).await
             }
             Self::Group => {
                 let target = InvalidationTarget::Group(group);
-                backend.expire(&[target], now()).await
+                backend.expire(&[target], now(), Duration::ZERO).await
             }
             Self::All => backend.expire_all(now()).await,
         };

@@ -266,16 +266,17 @@ impl<B: Backend> Backend for Guarded<B> {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        ago: Duration,
     ) -> Result<(), BackendError> {
-        let deliveries = self.record_all(targets, DeliveryMode::Expire(now));
-        let expiration = self.0.backend.expire(targets, now);
+        let deliveries = self.record_all(targets, DeliveryMode::expire(at, ago));
+        let expiration = self.0.backend.expire(targets, at, ago);
         self.0.deliver_all(deliveries, 0, expiration).await
     }
 
     /// Everything is cleared later if it is not acknowledged.
     async fn expire_all(&self, now: Moment) -> Result<(), BackendError> {
-        let mode = DeliveryMode::Expire(now);
+        let mode = DeliveryMode::expire(now, Duration::ZERO);
         let delivery = self.0.record_as(DeliveryTarget::Everything, mode);
         let expiration = self.0.backend.expire_all(now);
         self.0.deliver(delivery, 0, expiration).await

@@ -98,7 +98,9 @@ impl<B: Backend> Guard<B> {
         };
         let grace_until = match mode {
             DeliveryMode::Remove { grace_until } => grace_until,
-            DeliveryMode::Expire(at) => return self.backend.expire(targets, *at).await,
+            DeliveryMode::Expire { at, told } => {
+                return self.backend.expire(targets, *at, told.elapsed()).await;
+            }
         };
         let grace = grace_until.map(|until| until.saturating_duration_since(Instant::now()));
         let grace = grace.filter(|grace| !grace.is_zero());

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -60,12 +61,23 @@ pub(super) enum DeliveryMode {
         /// committed.
         grace_until: Option<Instant>,
     },
-    /// To make it stale, as of this moment.
-    Expire(Moment),
+    /// To make it stale, as of a moment.
+    Expire {
+        at: Moment,
+        /// When that was.
+        told: Instant,
+    },
 }
 
 impl DeliveryMode {
     pub(super) const REMOVE: Self = Self::Remove { grace_until: None };
+
+    /// Returns the change that makes a target stale, as of a moment a while ago.
+    pub(super) fn expire(at: Moment, ago: Duration) -> Self {
+        let now = Instant::now();
+        let told = now.checked_sub(ago).unwrap_or(now);
+        Self::Expire { at, told }
+    }
 
     /// Returns the one change that does both.
     fn and(self, earlier: Self) -> Self {
@@ -73,10 +85,13 @@ impl DeliveryMode {
             (Self::Remove { grace_until: a }, Self::Remove { grace_until: b }) => Self::Remove {
                 grace_until: a.max(b),
             },
-            (Self::Expire(_), removal @ Self::Remove { .. }) => removal,
-            (removal @ Self::Remove { .. }, Self::Expire(_)) => removal,
+            (Self::Expire { .. }, removal @ Self::Remove { .. }) => removal,
+            (removal @ Self::Remove { .. }, Self::Expire { .. }) => removal,
             // Stale since the first one: a later one makes nothing last for longer.
-            (Self::Expire(later), Self::Expire(at)) => Self::Expire(at.or_earlier(later)),
+            (Self::Expire { at, told }, Self::Expire { at: a, told: b }) => Self::Expire {
+                at: at.or_earlier(a),
+                told: told.min(b),
+            },
         }
     }
 
@@ -94,11 +109,11 @@ impl DeliveryMode {
     /// Whether a delivery in this mode settles a change that is due.
     fn covers(self, due: Self) -> bool {
         match (self, due) {
-            (_, Self::Expire(_)) => true,
+            (_, Self::Expire { .. }) => true,
             (Self::Remove { grace_until }, Self::Remove { grace_until: due }) => {
                 grace_until >= due || due <= Some(Instant::now())
             }
-            (Self::Expire(_), Self::Remove { .. }) => false,
+            (Self::Expire { .. }, Self::Remove { .. }) => false,
         }
     }
 }
@@ -488,7 +503,7 @@ mod tests {
     fn a_batch_has_targets_of_one_kind() {
         let log = Undelivered::new(64);
         let now = Instant::now();
-        let [soon, late] = [10, 600].map(|seconds| now + std::time::Duration::from_secs(seconds));
+        let [soon, late] = [10, 600].map(|seconds| now + Duration::from_secs(seconds));
         let path = |number: usize| format!("/{number}");
         for number in 0..30 {
             let end = [None, Some(now), Some(soon), Some(late)][number % 4];
@@ -581,7 +596,7 @@ mod tests {
     fn only_a_delivery_of_its_period_settles_a_write_of_unknown_outcome() {
         let log = Undelivered::new(2);
         let now = Instant::now();
-        let in_seconds = |seconds| Some(now + std::time::Duration::from_secs(seconds));
+        let in_seconds = |seconds| Some(now + Duration::from_secs(seconds));
         let end = in_seconds(600);
         log.add(one("/a"), until(end));
         log.add(one("/a"), DeliveryMode::REMOVE);
@@ -619,10 +634,14 @@ mod tests {
     #[test]
     fn a_removal_takes_the_place_of_an_expiration() {
         let at = |seconds| {
-            let monotonic = std::time::Duration::from_secs(seconds);
+            let monotonic = Duration::from_secs(seconds);
             Moment::new(monotonic, std::time::SystemTime::UNIX_EPOCH)
         };
-        let expire = |seconds| DeliveryMode::Expire(at(seconds));
+        let now = Instant::now();
+        let expire = |seconds| DeliveryMode::Expire {
+            at: at(seconds),
+            told: now + Duration::from_secs(seconds),
+        };
         let log = Undelivered::new(8);
         log.add(one("/a"), expire(7));
         log.add(one("/a"), expire(9));
@@ -657,7 +676,7 @@ mod tests {
     #[test]
     fn more_periods_than_the_limit_are_dropped() {
         let log = Undelivered::new(2);
-        let end = Some(Instant::now() + std::time::Duration::from_secs(600));
+        let end = Some(Instant::now() + Duration::from_secs(600));
         for path in ["/a", "/b", "/c"] {
             log.add(one(path), until(end));
         }

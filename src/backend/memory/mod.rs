@@ -38,6 +38,7 @@ mod tests;
 mod variants;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::builder::MemoryBackendBuilder;
 pub use self::fence::MemoryFence;
@@ -168,13 +169,14 @@ impl Backend for MemoryBackend {
     async fn expire(
         &self,
         targets: &[InvalidationTarget],
-        now: Moment,
+        at: Moment,
+        _: Duration,
     ) -> Result<(), BackendError> {
         for target in targets {
             match target {
-                InvalidationTarget::Resource(resource) => self.0.expire(resource, now),
+                InvalidationTarget::Resource(resource) => self.0.expire(resource, at),
                 InvalidationTarget::Group(group) => {
-                    self.0.groups.expire(group, now, &self.0.fences);
+                    self.0.groups.expire(group, at, &self.0.fences);
                 }
             }
         }

@@ -283,8 +283,13 @@ impl Backend for RedisBackend {
         Ok(Box::pin(self.0.client.invalidate_many(targets, grace)).await?)
     }
 
-    async fn expire(&self, targets: &[InvalidationTarget], _: Moment) -> Result<(), BackendError> {
-        Ok(Box::pin(self.0.client.expire(targets)).await?)
+    async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        _: Moment,
+        ago: Duration,
+    ) -> Result<(), BackendError> {
+        Ok(Box::pin(self.0.client.expire(targets, ago)).await?)
     }
 
     async fn clear(&self) -> Result<(), BackendError> {

@@ -3,12 +3,13 @@
 
 use http::{HeaderName, Request};
 use tower::Layer;
-use tower_response_cache::backend::{Backend, RedisBackend};
+use tower_response_cache::backend::{Backend, InvalidationTarget, Lookup, RedisBackend};
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, CachePolicy};
 
 use crate::backend::{evict, instance};
 use crate::support::origin::{Origin, answer};
 use crate::support::redis::{RedisServer, until};
+use crate::support::sample::{Sample, at};
 use crate::support::time::SECOND;
 use crate::support::{get, put, send, with};
 
@@ -176,4 +177,30 @@ async fn entries_are_removed_with_a_lease_that_was_changed() {
     assert_eq!(server.names("test:e*").await.len(), 0);
     assert_eq!(server.names("test:b*").await.len(), 0);
     backend.drain().await;
+}
+
+/// Promise: an expiration that is delivered late ends lifetimes when it was told.
+#[tokio::test]
+async fn a_late_expiration_counts_from_when_it_was_told() {
+    for is_group in [false, true] {
+        let server = RedisServer::start().await;
+        let backend = instance(&server);
+        let sample = Sample::in_groups(&backend, "/a", "\"pages\"", "text").await;
+        let fence = sample.fence(&backend).await;
+        let put = backend.put(&sample.key, fence, sample.response.clone(), at(200));
+        put.await.expect("a put");
+        let target = match is_group {
+            false => InvalidationTarget::Resource(*sample.key.resource()),
+            true => InvalidationTarget::Group(sample.response.groups()[0]),
+        };
+        let expired = backend.expire(&[target], at(100), SECOND * 100).await;
+        expired.expect("acknowledged");
+        let lookup = backend.get(&sample.key, at(200)).await.expect("a lookup");
+        let Lookup::Found(found, _) = lookup else {
+            panic!("{lookup:?}");
+        };
+        let lifetime = found.freshness().lifetime.expect("a lifetime").as_secs();
+        // The clock of the server is read between two moments.
+        assert!((95..=100).contains(&lifetime), "{lifetime}");
+    }
 }

@@ -152,6 +152,17 @@ async fn writes(measured: &Measured, rows: &mut Vec<(Cost, Bounds)>) {
         invalidated.expect("it is acknowledged");
     });
     rows.push((group.await, (1, 1, 0)));
+    one.fill(get("/member")).await;
+    let expired = measured.cost("expiration of a group", async || {
+        let expired = one.handle.expire_group("test.example", "a").await;
+        expired.expect("it is acknowledged");
+    });
+    rows.push((expired.await, (1, 1, 0)));
+    one.fill(get("/a")).await;
+    let expired = measured.cost("expiration of a resource", async || {
+        one.handle.expire("/a").await.expect("it is acknowledged");
+    });
+    rows.push((expired.await, (1, 1, 0)));
     one.fill(get("/a")).await;
     rows.push((
         write("PUT by write-through", &through, Method::PUT, "/a").await,

@@ -112,11 +112,17 @@ impl ProtocolClient {
             .await
     }
 
-    /// Makes the stored responses of resources and groups stale, with one command for [`MAX_KEYS`]
-    /// of each, and breaks their fences. Tombstones stay.
-    pub(crate) async fn expire(&self, targets: &[InvalidationTarget]) -> Result<(), CommandError> {
+    /// Makes the stored responses of resources and groups stale since a while ago, with one command
+    /// for [`MAX_KEYS`] of each, and breaks their fences. Tombstones stay.
+    pub(crate) async fn expire(
+        &self,
+        targets: &[InvalidationTarget],
+        ago: Duration,
+    ) -> Result<(), CommandError> {
         let (resources, groups) = sorted(targets);
-        let stamp = stamp_argument(self.pool.connection().await?.stamp());
+        let now = self.pool.connection().await?.stamp();
+        let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let stamp = stamp_argument(now.saturating_sub(ago));
         for resources in resources.chunks(MAX_KEYS) {
             let arguments = || {
                 let mut arguments = vec![Bytes::from_static(TOMBSTONE)];
