@@ -2,8 +2,8 @@
 //! delivery began, and none newer.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -266,7 +266,9 @@ async fn an_expiration_settles_no_removal() {
     remote.goes_away(true);
     assert!(here.invalidate(&target).await.is_err());
     remote.goes_away(false);
-    here.expire(&[target], at(7), Duration::ZERO).await.expect("acknowledged");
+    here.expire(&[target], at(7), Duration::ZERO)
+        .await
+        .expect("acknowledged");
     assert!(here.get(&sample.key, at(0)).await.is_err(), "still owed");
     remote.acknowledgements.add_permits(100);
     here.drain().await;

@@ -41,7 +41,10 @@ async fn a_server_that_takes_no_writes_acknowledges_no_invalidation() {
             let outcomes = [
                 backend.invalidate(&target).await.map(drop),
                 backend.invalidate_many(&[target], None).await.map(drop),
-                backend.expire(&[target], at(0), Duration::ZERO).await.map(drop),
+                backend
+                    .expire(&[target], at(0), Duration::ZERO)
+                    .await
+                    .map(drop),
                 unknown.await.map(drop),
             ];
             let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
