@@ -2,6 +2,7 @@
 
 mod bodies;
 mod congestion;
+mod counted;
 mod late_bodies;
 mod links;
 mod outages;
