@@ -239,7 +239,8 @@ async fn a_late_expiration_counts_from_when_it_was_told() {
     let here = guarded(&remote);
     let sample = Sample::of(&remote, "/a", "old").await;
     let target = InvalidationTarget::Resource(*sample.key.resource());
-    let expire = |seconds, ago| here.expire(&[target], at(seconds), ago);
+    let targets = [target];
+    let expire = |seconds, ago| here.expire(&targets, at(seconds), ago);
     remote.goes_away(true);
     assert!(expire(7, Duration::from_secs(3)).await.is_err());
     sleep(Duration::from_secs(20)).await;

@@ -3,7 +3,9 @@
 
 use http::{HeaderName, Request};
 use tower::Layer;
-use tower_response_cache::backend::{Backend, InvalidationTarget, Lookup, RedisBackend};
+use tower_response_cache::backend::{
+    Backend, InvalidationTarget, Lookup, PutOutcome, RedisBackend,
+};
 use tower_response_cache::{Cache, CacheHandle, CacheLayer, CachePolicy};
 
 use crate::backend::{evict, instance};
@@ -188,7 +190,7 @@ async fn a_late_expiration_counts_from_when_it_was_told() {
         let sample = Sample::in_groups(&backend, "/a", "\"pages\"", "text").await;
         let fence = sample.fence(&backend).await;
         let put = backend.put(&sample.key, fence, sample.response.clone(), at(200));
-        put.await.expect("a put");
+        assert_eq!(put.await.expect("a put"), PutOutcome::Stored);
         let target = match is_group {
             false => InvalidationTarget::Resource(*sample.key.resource()),
             true => InvalidationTarget::Group(sample.response.groups()[0]),

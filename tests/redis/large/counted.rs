@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use tower_response_cache::backend::redis::RedisOptions;
-use tower_response_cache::backend::{Backend, Lookup};
+use tower_response_cache::backend::{Backend, Lookup, PutOutcome};
 
 use super::bodies::long;
 use crate::support::redis::RedisServer;
@@ -41,7 +41,7 @@ async fn transferred_responses_are_counted() {
     );
     assert_counted(8192..8193);
     let fence = large.fence(&backend).await;
-    large.replace(&backend, &fence).await;
+    assert_eq!(large.replace(&backend, &fence).await, PutOutcome::Stored);
     backend.drain().await;
     assert_counted(300_000..304_000);
 }
