@@ -162,6 +162,30 @@ impl ProxyError {
         self.upstream.as_ref()
     }
 
+    /// The error of connecting.
+    pub(super) fn from_connecting(error: BoxError) -> Self {
+        let is_late = |io: &io::Error| io.kind() == io::ErrorKind::TimedOut;
+        let kind = match &*error {
+            error if has_cause(error, is_late) => ProxyErrorKind::ConnectTimeout,
+            error if has_cause(error, is_tls) => ProxyErrorKind::Tls,
+            error if find_cause::<DnsError>(error).is_some() => ProxyErrorKind::Dns,
+            _ => ProxyErrorKind::Connect,
+        };
+        kind.caused_by(error)
+    }
+
+    /// The error of hyper on a connection.
+    pub(super) fn from_exchange(error: impl Error + Send + Sync + 'static) -> Self {
+        let is_client = |stalled: &StalledBody| *stalled == StalledBody::Client;
+        let kind = match () {
+            () if has_cause(&error, is_client) => ProxyErrorKind::RequestTimeout,
+            () if has_cause(&error, hyper::Error::is_user) => ProxyErrorKind::Request,
+            () if has_cause(&error, hyper::Error::is_parse) => ProxyErrorKind::Protocol,
+            () => ProxyErrorKind::Terminated,
+        };
+        kind.caused_by(error)
+    }
+
     pub(super) fn with_upstream(self, upstream: Authority) -> Self {
         Self {
             upstream: Some(upstream),
@@ -182,7 +206,10 @@ impl From<ProxyErrorKind> for ProxyError {
 
 impl From<legacy::Error> for ProxyError {
     fn from(error: legacy::Error) -> Self {
-        kind_of(&error).caused_by(error)
+        match error.is_connect() {
+            true => Self::from_connecting(error.into()),
+            false => Self::from_exchange(error),
+        }
     }
 }
 
@@ -199,26 +226,6 @@ impl fmt::Display for ProxyError {
 impl Error for ProxyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as _)
-    }
-}
-
-fn kind_of(error: &legacy::Error) -> ProxyErrorKind {
-    let hyper = |is_kind: fn(&hyper::Error) -> bool| has_cause(error, is_kind);
-    let is_late = has_cause(error, |io: &io::Error| io.kind() == io::ErrorKind::TimedOut);
-    match () {
-        () if error.is_connect() && is_late => ProxyErrorKind::ConnectTimeout,
-        () if error.is_connect() && has_cause(error, is_tls) => ProxyErrorKind::Tls,
-        () if find_cause::<DnsError>(error).is_some() => ProxyErrorKind::Dns,
-        () if error.is_connect() => ProxyErrorKind::Connect,
-        () if has_cause(error, |stalled: &StalledBody| {
-            *stalled == StalledBody::Client
-        }) =>
-        {
-            ProxyErrorKind::RequestTimeout
-        }
-        () if hyper(hyper::Error::is_user) => ProxyErrorKind::Request,
-        () if hyper(hyper::Error::is_parse) => ProxyErrorKind::Protocol,
-        () => ProxyErrorKind::Terminated,
     }
 }
 

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST};
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::error::BoxError;
@@ -33,8 +32,8 @@ use super::error::{ProxyError, ProxyErrorKind, find_cause};
 use super::error_log::{LogSubject, log_failure};
 use super::error_responder::unsent_response;
 use super::headers::{check_response, prepare_request, rewrite_response};
-use super::upstream::client::Answer;
 use super::upstream::connect::Unreachable;
+use super::upstream::http1::content::UpstreamContent;
 use super::upstream::options::ClientOptions;
 use super::upstream::repetition::{KeptRequest, Repeatable};
 use super::upstream::response_references::ResponseReferences;
@@ -167,15 +166,14 @@ impl Forwarder {
     /// Sets URI, version and `Host` for a destination.
     fn address<B>(&self, request: &mut Request<B>, destination: &Destination<'_>) {
         let is_http2_only = self.options.http2_only;
-        let is_https = destination.uri.scheme() == Some(&Scheme::HTTPS);
-        *request.uri_mut() = destination.uri.clone();
+        *request.uri_mut() = Uri::from(destination.path.clone());
         *request.version_mut() = Version::HTTP_11;
         let headers = request.headers_mut();
         match is_http2_only {
             true => headers.remove(HOST),
             false => headers.insert(HOST, destination.host.clone()),
         };
-        if is_http2_only || (is_https && self.options.negotiate_http2) {
+        if destination.server.client.may_be_http2() {
             // hyper removes the fields that `Connection` names before it sends HTTP/2. `TE` is
             // named for HTTP/1.1, but is an end-to-end field in HTTP/2 (RFC 9113 §8.2.2).
             headers.remove(CONNECTION);
@@ -215,17 +213,16 @@ impl Forwarder {
             Some(kind) => Failed::Unsent(kind.in_place_of(error)),
             None => Failed::Upstream(error),
         })?;
-        if broken.is_some() && answer.response.status() == StatusCode::REQUEST_TIMEOUT {
+        if broken.is_some() && answer.status() == StatusCode::REQUEST_TIMEOUT {
             // RFC 9110 §15.5.9: the upstream did not get the rest of the content either.
-            answer.response.extensions_mut().insert(IncompleteRequest);
+            answer.extensions_mut().insert(IncompleteRequest);
         }
         let mut exchange = Exchange {
             in_progress: upload.as_ref().map(Upload::response_started),
             in_flight: None,
-            connection: answer.connection,
-            is_http2: answer.response.version() == Version::HTTP_2,
+            is_http2: answer.version() == Version::HTTP_2,
         };
-        let response = self.accept_response(answer.response, tunnel, &destination);
+        let response = self.accept_response(answer, tunnel, &destination);
         let response = response.map_err(|error| {
             Failed::Upstream(error.with_upstream(destination.server.authority.clone()))
         })?;
@@ -264,7 +261,7 @@ impl Forwarder {
         target: &Target,
         clock: &HeadClock,
         upload: Option<&Upload>,
-    ) -> Result<(Answer, Destination<'_>), ProxyError> {
+    ) -> Result<(Response<UpstreamContent>, Destination<'_>), ProxyError> {
         let mut tried = TriedServers::default();
         let first = self.next_destination(target, &mut tried);
         let mut destination = first.ok_or(ProxyErrorKind::Internal)??;
@@ -274,13 +271,14 @@ impl Forwarder {
         loop {
             self.address(&mut request, &destination);
             let server = &destination.server;
-            let timeout = self.options.head_timeout;
-            let sent = server.client.send(request, lost, clock, timeout).await;
+            let (host, timeout) = (&destination.authority, self.options.head_timeout);
+            let sent = server.client.send(host, request, lost, clock, timeout);
+            let sent = sent.await;
             let failed = match sent {
                 Ok(mut answer) => {
                     server.connected();
                     if lost == Repeatable::Idempotent {
-                        answer.response.extensions_mut().insert(RepeatedRequest);
+                        answer.extensions_mut().insert(RepeatedRequest);
                     }
                     return Ok((answer, destination));
                 }
@@ -320,10 +318,10 @@ impl Forwarder {
     /// Checks and rewrites a response's head; connects the tunnel of an accepted WebSocket.
     fn accept_response(
         &self,
-        mut response: Response<Incoming>,
+        mut response: Response<UpstreamContent>,
         tunnel: Option<WebSocketTunnel>,
         destination: &Destination<'_>,
-    ) -> Result<Response<Incoming>, ProxyError> {
+    ) -> Result<Response<UpstreamContent>, ProxyError> {
         check_response(response.headers(), self.options.max_head)?;
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches {

@@ -28,6 +28,8 @@ pub enum Step {
     /// Says nothing more, and keeps the connection.
     Hang,
     Close,
+    /// Says nothing more, and goes on reading.
+    StopSaying,
     /// Tells when the other side is gone.
     Gone(Arc<Notify>),
     /// Says back all that it hears.
@@ -176,6 +178,12 @@ impl Origin {
         std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The same, and those of the next call, too.
+    pub fn heard_so_far(&self) -> Vec<Heard> {
+        let heard = self.heard.lock();
+        heard.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The one request that it was asked since the last time.
     pub fn heard_one(&self) -> Heard {
         let mut heard = self.heard();
@@ -246,6 +254,7 @@ async fn serve(
                 Step::Pause(time) => tokio::time::sleep(time).await,
                 Step::Hang => std::future::pending().await,
                 Step::Close => return Ok(()),
+                Step::StopSaying => stream.shutdown().await?,
                 Step::Gone(tell) => {
                     while more(&mut stream, &mut buffer).await.is_ok() {}
                     tell.notify_one();

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::error::BoxError;
+use crate::proxy::upstream::http1::content::UpstreamContent;
 
 use super::in_flight::RequestInFlight;
-use super::in_flight::connection_use::AnsweredExchange;
 use super::places::ResponsePlace;
 use super::response_progress::ResponseInProgress;
 use super::timers::idle_timer::{IdleTimer, StalledBody};
@@ -41,15 +40,13 @@ enum Kind {
 pub(in crate::proxy) struct Exchange {
     pub(in crate::proxy) in_progress: Option<ResponseInProgress>,
     pub(in crate::proxy) in_flight: Option<RequestInFlight>,
-    #[expect(dead_code, reason = "held")]
-    pub(in crate::proxy) connection: Option<AnsweredExchange>,
     pub(in crate::proxy) is_http2: bool,
 }
 
 /// The body that an upstream sends.
 #[derive(Debug)]
 struct UpstreamBody {
-    body: Incoming,
+    body: UpstreamContent,
     idle: IdleTimer,
     exchange: Exchange,
 }
@@ -104,7 +101,7 @@ impl Body for UpstreamBody {
 impl ProxyBody {
     /// The body of a response whose head has arrived, with what has arrived of it.
     pub(in crate::proxy) async fn begin(
-        body: Incoming,
+        body: UpstreamContent,
         idle_timeout: Duration,
         reader: ReaderLimits,
         place: ResponsePlace,

@@ -17,7 +17,6 @@ use crate::proxy::body::timers::head_clock::HeadClock;
 use crate::proxy::body::upload::empty;
 use crate::proxy::config_error::{InvalidProxyOption, or_panic};
 
-use super::client::Answer;
 use super::repetition::Repeatable;
 use super::server::UpstreamServer;
 
@@ -138,26 +137,16 @@ async fn check_server(server: Arc<UpstreamServer>, check: HealthCheck) {
 
 /// Whether a server answers a check with a status below 400.
 async fn is_healthy(server: &UpstreamServer, check: &HealthCheck) -> bool {
-    let uri = Uri::builder()
-        .scheme(server.scheme.clone())
-        .authority(server.authority.clone())
-        .path_and_query(check.path.clone());
-    let Ok(uri) = uri.build() else {
-        return false;
-    };
-    let request = Request::get(uri).header(HOST, server.authority.as_str());
+    let host = &server.authority;
+    let request = Request::get(Uri::from(check.path.clone())).header(HOST, host.as_str());
     let Ok(request) = request.body(empty()) else {
         return false;
     };
     let clock = HeadClock::started();
     let sent = server
         .client
-        .send(request, Repeatable::None, &clock, check.timeout);
-    let Ok(Answer {
-        response,
-        connection: _connection,
-    }) = sent.await
-    else {
+        .send(host, request, Repeatable::None, &clock, check.timeout);
+    let Ok(response) = sent.await else {
         return false;
     };
     let is_error = response.status().as_u16() >= 400;

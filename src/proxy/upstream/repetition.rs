@@ -2,9 +2,12 @@
 //!
 //! Knows the errors of hyper and h2; sends nothing.
 
+use std::error::Error;
+
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use hyper_util::client::legacy;
 
+use crate::error::BoxError;
 use crate::proxy::body::in_flight::connection_use::ConnectionUse;
 use crate::proxy::body::replay::ReplayableContent;
 use crate::proxy::body::upload::RequestBody;
@@ -41,17 +44,36 @@ impl From<ProxyError> for FailedSend {
 
 impl From<legacy::Error> for FailedSend {
     fn from(error: legacy::Error) -> Self {
+        let repeatable = match error.is_connect() {
+            true => Repeatable::Elsewhere,
+            false => {
+                let mut extras = Extensions::new();
+                if let Some(connected) = error.connect_info() {
+                    connected.get_extras(&mut extras);
+                }
+                repeatable_after(&error, extras.get())
+            }
+        };
+        let error = error.into();
+        Self { error, repeatable }
+    }
+}
+
+impl FailedSend {
+    /// There was no connection.
+    pub(super) fn not_connected(error: BoxError) -> Self {
         Self {
-            repeatable: repeatable_after(&error),
-            error: error.into(),
+            error: ProxyError::from_connecting(error),
+            repeatable: Repeatable::Elsewhere,
         }
     }
 }
 
-fn repeatable_after(error: &legacy::Error) -> Repeatable {
-    if error.is_connect() {
-        return Repeatable::Elsewhere;
-    }
+/// Which requests may be sent again after an error on a connection.
+pub(super) fn repeatable_after(
+    error: &(dyn Error + 'static),
+    connection: Option<&ConnectionUse>,
+) -> Repeatable {
     if let Some(error) = find_cause::<h2::Error>(error) {
         // The streams that a GOAWAY does not cover fail with the connection, not with its reason.
         let is_refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
@@ -63,11 +85,7 @@ fn repeatable_after(error: &legacy::Error) -> Repeatable {
     if find_cause::<hyper::Error>(error).is_some_and(hyper::Error::is_user) {
         return Repeatable::None;
     }
-    let mut extras = Extensions::new();
-    if let Some(connected) = error.connect_info() {
-        connected.get_extras(&mut extras);
-    }
-    match extras.get::<ConnectionUse>() {
+    match connection {
         Some(connection) if connection.is_lost_while_idle() => Repeatable::Idempotent,
         _ => Repeatable::None,
     }

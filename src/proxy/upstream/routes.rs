@@ -50,7 +50,10 @@ pub(in crate::proxy) struct Destination<'r> {
     pub(super) routes: &'r UpstreamRoutes,
     pub(super) upstream: &'r Upstream,
     pub(in crate::proxy) server: ChosenServer,
-    pub(in crate::proxy) uri: Uri,
+    /// The host to connect to, or to name in the TLS handshake.
+    pub(in crate::proxy) authority: Authority,
+    /// The target in origin form.
+    pub(in crate::proxy) path: PathAndQuery,
     /// The `Host` for the upstream.
     pub(in crate::proxy) host: HeaderValue,
 }
@@ -185,7 +188,8 @@ impl UpstreamRoutes {
         Ok(Destination {
             routes: self,
             upstream,
-            uri: upstream.uri(authority, path)?,
+            path: upstream.path(path)?,
+            authority,
             server,
             host,
         })
@@ -228,18 +232,12 @@ impl Upstream {
             })
     }
 
-    /// The URI of a path at this upstream.
-    fn uri(&self, authority: Authority, path: &PathAndQuery) -> Result<Uri, ProxyError> {
-        let path = match self.base_path.is_empty() {
-            true => path.clone(),
-            false => PathAndQuery::try_from(format!("{}{path}", self.base_path))
-                .map_err(|error| ProxyErrorKind::Protocol.caused_by(error))?,
-        };
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(authority)
-            .path_and_query(path)
-            .build()
+    /// A path at this upstream.
+    fn path(&self, path: &PathAndQuery) -> Result<PathAndQuery, ProxyError> {
+        if self.base_path.is_empty() {
+            return Ok(path.clone());
+        }
+        PathAndQuery::try_from(format!("{}{path}", self.base_path))
             .map_err(|error| ProxyErrorKind::Protocol.caused_by(error))
     }
 }

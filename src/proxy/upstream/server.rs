@@ -35,7 +35,6 @@ pub(super) const MAX_SERVERS: usize = 64;
 /// One server of an upstream.
 #[derive(Debug)]
 pub(in crate::proxy) struct UpstreamServer {
-    pub(super) scheme: Scheme,
     pub(in crate::proxy) authority: Authority,
     pub(in crate::proxy) client: UpstreamClient,
     pending: RequestCount,
@@ -72,7 +71,6 @@ impl UpstreamServer {
         url.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
         let url = Uri::from_parts(url).unwrap_or_default();
         Self {
-            scheme: scheme.clone(),
             authority,
             client: UpstreamClient::new(&url, options),
             pending: RequestCount::default(),

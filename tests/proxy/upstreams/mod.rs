@@ -4,6 +4,7 @@ mod addresses;
 mod health;
 mod http2_origin;
 mod loops;
+mod pool;
 mod repetition;
 #[cfg(feature = "proxy-tls")]
 mod server_names;

@@ -111,10 +111,17 @@ async fn clients_notice_nothing_of_kept_connections_that_close() {
     }
 }
 
-/// Content in two parts, the second of which comes a while after the first.
-struct TwoParts {
+/// Content in two parts, with a pause between them.
+pub fn two_parts(pause: impl Future<Output = ()> + Send + 'static) -> TwoParts {
+    TwoParts {
+        left: 2,
+        pause: Box::pin(pause),
+    }
+}
+
+pub struct TwoParts {
     left: usize,
-    pause: std::pin::Pin<Box<tokio::time::Sleep>>,
+    pause: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl http_body::Body for TwoParts {
@@ -155,13 +162,12 @@ async fn content_after_the_beginning_of_a_response_begins_no_other_request() {
             if is_kept {
                 call(&proxy, get("/first")).await.expect("an answer");
             }
-            let pause = tokio::time::sleep(std::time::Duration::from_millis(200));
-            let content = TwoParts {
-                left: 2,
-                pause: Box::pin(pause),
-            };
             let request = Request::put("/once").header("host", "test.example");
-            let request = request.body(content).expect("a request");
+            let request = request
+                .body(two_parts(tokio::time::sleep(
+                    std::time::Duration::from_millis(200),
+                )))
+                .expect("a request");
             call(&proxy, request).await.expect_err("it was closed");
             let sent = requests(&origin.heard(), "/once");
             assert_eq!(sent, 1, "{beginning:?}, kept: {is_kept}");

@@ -25,22 +25,21 @@ use crate::error::BoxError;
 use crate::proxy::dns_error::DnsError;
 
 use self::attempts::connect_to_first;
-use self::connection::{KeptConnections, UpstreamConnection};
+use self::connection::UpstreamConnection;
 use super::addresses::{AvoidedAddresses, Resolver};
 use super::options::ClientOptions;
 
 /// The interval of TCP keep-alive probes.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The least number of connections to keep to a server where the pool has idle ones for each of the
-/// hosts that clients ask for, and so no limit of its own for all of them.
-const MIN_KEPT_BY_HOST: usize = 1024;
-
 /// The stream to a server, with TLS if the scheme of its URL is `https`.
 #[cfg(not(feature = "proxy-tls"))]
 type Stream = TokioIo<TcpStream>;
 #[cfg(feature = "proxy-tls")]
 type Stream = hyper_rustls::MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// A connection to a server, before any HTTP.
+pub(super) type ServerStream = TokioIo<UpstreamConnection<TokioIo<Stream>>>;
 
 type ConnectionFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -60,8 +59,6 @@ pub(super) struct ServerConnector(Arc<Connector>);
 struct Connector {
     inner: StreamConnector,
     timeout: Duration,
-    /// The connections that serve more than one request, where the pool does not bound them.
-    kept: Option<Arc<KeptConnections>>,
 }
 
 impl ServerConnector {
@@ -73,16 +70,12 @@ impl ServerConnector {
         Self(Arc::new(Connector {
             inner: tcp,
             timeout: options.connect_timeout,
-            kept: options.is_keyed_by_host(server).then(|| {
-                let max = options.max_idle_connections.max(MIN_KEPT_BY_HOST);
-                Arc::new(KeptConnections::new(max))
-            }),
         }))
     }
 }
 
 impl Service<Uri> for ServerConnector {
-    type Response = TokioIo<UpstreamConnection<TokioIo<Stream>>>;
+    type Response = ServerStream;
     type Error = BoxError;
     type Future = ConnectionFuture<Self::Response>;
 
@@ -93,11 +86,10 @@ impl Service<Uri> for ServerConnector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = &*self.0;
         let stream = timeout(connector.timeout, connector.inner.clone().call(uri));
-        let kept = connector.kept.clone();
         Box::pin(async move {
             match stream.await {
                 Ok(stream) => {
-                    let stream = UpstreamConnection::new(TokioIo::new(stream?), kept.as_ref());
+                    let stream = UpstreamConnection::new(TokioIo::new(stream?));
                     Ok(TokioIo::new(stream))
                 }
                 Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),

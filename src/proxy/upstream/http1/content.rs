@@ -1,0 +1,92 @@
+//! The content of a response, which drives the connection that it comes from.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::connection::Http1Connection;
+use super::idle::IdleConnections;
+
+/// The content of an upstream's response. Dropping it early closes its HTTP/1.1 connection, or
+/// resets its HTTP/2 stream.
+#[derive(Debug)]
+pub(in crate::proxy) struct UpstreamContent {
+    body: Incoming,
+    /// `None` if a task drives the connection, or the content has ended.
+    connection: Option<Box<(Http1Connection, Arc<IdleConnections>)>>,
+}
+
+impl UpstreamContent {
+    /// Content that comes by itself.
+    pub(in crate::proxy::upstream) fn driven_by_task(body: Incoming) -> Self {
+        Self {
+            body,
+            connection: None,
+        }
+    }
+
+    /// Content that is read from its connection, which others may use afterwards.
+    pub(super) fn read_from(
+        body: Incoming,
+        connection: Http1Connection,
+        idle: &Arc<IdleConnections>,
+    ) -> Self {
+        if body.is_end_stream() {
+            idle.put(connection);
+            return Self::driven_by_task(body);
+        }
+        Self {
+            body,
+            connection: Some(Box::new((connection, idle.clone()))),
+        }
+    }
+
+    /// Leaves the connection to others.
+    fn leave(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let (connection, idle) = *connection;
+            idle.put(connection);
+        }
+    }
+}
+
+impl Body for UpstreamContent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let Some(connection) = &mut this.connection else {
+            return Pin::new(&mut this.body).poll_frame(cx);
+        };
+        // Only the driver brings more, which wakes the task by itself.
+        let mut quiet = Context::from_waker(Waker::noop());
+        let mut polled = Pin::new(&mut this.body).poll_frame(&mut quiet);
+        if polled.is_pending() {
+            connection.0.drive(cx);
+            polled = Pin::new(&mut this.body).poll_frame(&mut quiet);
+        }
+        match &polled {
+            Poll::Ready(None) => this.leave(),
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.leave(),
+            Poll::Ready(Some(Err(_))) => this.connection = None,
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
