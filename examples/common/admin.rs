@@ -24,7 +24,7 @@ pub struct AdminOptions {
 
     /// Name under which operators reach the address, with a port if it is not that of http or
     /// https; can be given several times. Needed for names other than localhost, and behind a proxy
-    /// that ends TLS: --admin-host ops.example.com
+    /// that ends TLS: --admin-host ops.example.com. Reading then needs the token, too
     #[arg(long, value_name = "HOST[:PORT]", requires = "admin", value_parser = host,
           verbatim_doc_comment)]
     pub admin_host: Vec<String>,
@@ -43,7 +43,8 @@ fn host(text: &str) -> Result<String, String> {
 #[derive(Clone)]
 pub struct AdminAccess {
     token: Option<String>,
-    is_local: bool,
+    /// Whether everything can be read without the token.
+    reads_are_open: bool,
     hosts: Vec<String>,
 }
 
@@ -64,9 +65,15 @@ impl AdminOptions {
                  listen on 127.0.0.1"
             ));
         }
+        if token.is_none() && !self.admin_host.is_empty() {
+            return Err(
+                "--admin-host: others reach the address: add --admin-token-file".to_owned(),
+            );
+        }
         let access = AdminAccess {
             token,
-            is_local,
+            // Where others reach it by a name, a proxy on this machine may send their requests.
+            reads_are_open: is_local && self.admin_host.is_empty(),
             hosts: self.admin_host.clone(),
         };
         Ok(Some((listener, access)))
@@ -78,7 +85,7 @@ impl AdminOptions {
         let cache = CacheLayer::new(None::<MemoryBackend>).handle();
         let access = AdminAccess {
             token: self.token()?,
-            is_local: true,
+            reads_are_open: true,
             hosts: self.admin_host.clone(),
         };
         access.service(cache).map(drop)
@@ -101,7 +108,7 @@ impl AdminAccess {
     /// The service for the cache of a handle.
     pub fn service<B: Backend>(&self, cache: CacheHandle<B>) -> Result<Admin, String> {
         let admin = Admin::new(cache)
-            .allow_unauthenticated_reads(self.is_local)
+            .allow_unauthenticated_reads(self.reads_are_open)
             .hosts(self.hosts.clone());
         let Some(token) = &self.token else {
             return Ok(admin);

@@ -114,24 +114,34 @@ async fn the_name_of_operators_is_a_flag() {
             let answer = send(server.admin(), "POST", "/invalidate", &lines, all).await;
             assert_eq!(answer.status, status, "{name} {origin}");
         }
-        let named = [("host", "ops.example")];
-        assert_eq!(
-            send(server.admin(), "GET", "/stats", &named, "")
-                .await
-                .status,
-            200
+        // Whoever reaches the name is no operator yet, nor is who comes by a proxy on this machine.
+        let local = server.admin().strip_prefix("http://").expect("a base");
+        for host in ["ops.example", local, "localhost"] {
+            for (path, lines, status) in [
+                ("/metrics", &[("host", host)][..], 401),
+                ("/stats", &[("host", host)], 401),
+                (
+                    "/stats",
+                    &[("host", host), ("authorization", &authorization)],
+                    200,
+                ),
+            ] {
+                let answer = send(server.admin(), "GET", path, lines, "").await;
+                assert_eq!(answer.status, status, "{name} {host} {path}");
+            }
+        }
+    }
+    // No name, and no token for those who reach a name.
+    for host in ["a b", "ops.example"] {
+        let flags = [&ADMIN[..], &["--admin-host", host]].concat();
+        let output = example("products", &flags).output().await;
+        let output = output.expect("a program");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains("--admin-host"),
+            "{error}"
         );
     }
-    let mut wrong = example(
-        "products",
-        &["--admin", "127.0.0.1:0", "--admin-host", "a b"],
-    );
-    let output = wrong.output().await.expect("a program");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !output.status.success() && error.contains("--admin-host"),
-        "{error}"
-    );
 }
 
 /// The question of an operator has the key, and the kind, of a client's request.

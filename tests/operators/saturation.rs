@@ -78,9 +78,9 @@ fn input(name: &str, labels: &str, values: &str) -> String {
 
 /// The alerts are silent while all is well, and each fires for what it is about.
 #[test]
-fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
-    let idle = "0x40";
-    let requests = input("requests_total", ",result=\"miss\"", "0+60x40");
+fn alerts_fire_for_what_they_are_about() {
+    let idle = "0x200";
+    let requests = input("requests_total", ",result=\"miss\"", "0+60x200");
     let breaker = |breaker: &str, values: &str| {
         let labels = format!(",tier=\"far\",breaker=\"{breaker}\",state=\"closed\"");
         input("backend_breaker_state", &labels, values)
@@ -88,22 +88,49 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
     let operations = input(
         "backend_operations_total",
         ",op=\"get\",result=\"rejected\"",
-        "0+60x40",
+        "0+60x200",
     );
     let failed = input(
         "invalidations_total",
         ",target=\"resource\",mode=\"remove\",result=\"failed\"",
-        "0+1x40",
+        "0+1x200",
     );
+    let size = |bytes: u32| {
+        let tier = ",tier=\"memory\"";
+        let sizes = [("size_bytes", bytes), ("capacity_bytes", 100)];
+        sizes
+            .map(|(name, bytes)| input(name, tier, &format!("{bytes}x200")))
+            .concat()
+    };
+    let evicted = |each: u32| {
+        let evicted = format!("0+{each}x200");
+        let labels = ",tier=\"memory\",cause=\"size\"";
+        let stored = input("stores_total", ",by=\"fill\"", "0+120x200");
+        input("evictions_total", labels, &evicted) + &stored
+    };
+    let hits = |each: u32| {
+        input(
+            "requests_total",
+            ",result=\"hit\"",
+            &format!("0+{each}x200"),
+        )
+    };
     let cases = [
+        ("ResponseCacheHitRatioLow", hits(50), true),
+        ("ResponseCacheHitRatioLow", hits(70), false),
+        ("ResponseCacheMemoryHigh", size(96) + &evicted(1), true),
+        ("ResponseCacheMemoryHigh", size(96), false),
+        ("ResponseCacheMemoryHigh", size(90) + &evicted(1), false),
+        ("ResponseCacheEvictionsHigh", evicted(61), true),
+        ("ResponseCacheEvictionsHigh", evicted(59), false),
         (
             "ResponseCacheOriginSaturated",
-            input("origin_requests_waiting", "", "3x40"),
+            input("origin_requests_waiting", "", "3x200"),
             true,
         ),
         (
             "ResponseCacheOriginSaturated",
-            input("fills_waiting", "", "3x40"),
+            input("fills_waiting", "", "3x200"),
             true,
         ),
         (
@@ -113,17 +140,17 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
         ),
         (
             "ResponseCacheOverload",
-            input("origin_refused_total", "", "0+3x40"),
+            input("origin_refused_total", "", "0+3x200"),
             true,
         ),
         (
             "ResponseCacheOverload",
-            input("requests_total", ",result=\"overload\"", "0+3x40"),
+            input("requests_total", ",result=\"overload\"", "0+3x200"),
             true,
         ),
         (
             "ResponseCacheOverload",
-            input("origin_refused_total", "", "7x40"),
+            input("origin_refused_total", "", "7x200"),
             false,
         ),
         (
@@ -133,7 +160,7 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
         ),
         (
             "ResponseCacheBackendUnhealthy",
-            breaker("lookups", "1x40"),
+            breaker("lookups", "1x200"),
             false,
         ),
         (
@@ -148,7 +175,7 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
         ),
         (
             "ResponseCacheInvalidationsFailing",
-            breaker("invalidations", "1x40"),
+            breaker("invalidations", "1x200"),
             false,
         ),
         (
@@ -158,7 +185,7 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
         ),
         (
             "ResponseCacheInvalidationsUndelivered",
-            input("undelivered_invalidations", "", "2x40"),
+            input("undelivered_invalidations", "", "2x200"),
             true,
         ),
         (
@@ -169,20 +196,23 @@ fn the_alerts_fire_for_a_full_proxy_and_for_each_breaker() {
     ];
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
     let mut tests = format!("rule_files: [{rules}]\nevaluation_interval: 15s\ntests:\n");
-    for (alert, series, fires) in cases {
-        tests += "  - interval: 15s\n    input_series:\n";
-        for series in [&series, &requests, &operations, &failed] {
-            tests += series;
+    // Scraped as the documentation says, and as seldom as Prometheus does by itself.
+    for interval in ["15s", "1m"] {
+        for (alert, series, fires) in &cases {
+            tests += &format!("  - interval: {interval}\n    input_series:\n");
+            for series in [series, &requests, &operations, &failed] {
+                tests += series;
+            }
+            // How often it fires, whatever its annotations say.
+            let samples = match fires {
+                true => "[{labels: '{}', value: 1}]",
+                false => "[]",
+            };
+            tests += &format!(
+                "    promql_expr_test:\n      - expr: count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})\n        \
+                 eval_time: 40m\n        exp_samples: {samples}\n"
+            );
         }
-        // How often it fires, whatever its annotations say.
-        let samples = match fires {
-            true => "[{labels: '{}', value: 1}]",
-            false => "[]",
-        };
-        tests += &format!(
-            "    promql_expr_test:\n      - expr: count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})\n        \
-             eval_time: 9m\n        exp_samples: {samples}\n"
-        );
     }
     let file = std::env::temp_dir().join(format!("alerts-{}.yml", uuid::Uuid::new_v4()));
     std::fs::write(&file, &tests).expect("a file");
