@@ -9,6 +9,8 @@ mod deserialize;
 #[cfg(feature = "serde")]
 mod read_routes;
 mod rules;
+#[cfg(all(test, feature = "serde"))]
+mod tests;
 
 #[cfg(feature = "serde")]
 pub use self::cache_options::CacheOptions;

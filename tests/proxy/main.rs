@@ -29,5 +29,6 @@ mod redis;
 mod requests;
 #[path = "../support/spellings.rs"]
 mod spellings;
+mod stack;
 mod tunnels;
 mod upstreams;

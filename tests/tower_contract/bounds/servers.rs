@@ -160,26 +160,6 @@ layers! {
     another_cache: in_memory().layer(Answers(boxed_body)), tower::layer::util::Identity::new();
 }
 
-#[cfg(feature = "proxy")]
-#[tokio::test]
-async fn the_reverse_proxy_and_its_layers() {
-    use tower_response_cache::proxy::{ErrorResponderLayer, ReverseProxy};
-
-    let (io, client) = connection();
-    drop(client);
-    let served = tokio::spawn(async move {
-        let proxy = ReverseProxy::new("http://127.0.0.1:1").expect("a URL");
-        let service = ServiceBuilder::new()
-            .layer(ErrorResponderLayer::new())
-            .layer(proxy.request_layer())
-            .layer(in_memory())
-            .service(proxy);
-        let service = TowerToHyperService::new(service);
-        http1::Builder::new().serve_connection(io, service).await
-    });
-    served.await.expect("no panic").expect("no request");
-}
-
 /// In a place that names the types of the cache, and asks of the bodies what servers do.
 #[test]
 fn the_types_can_be_named() {
