@@ -15,12 +15,11 @@ mod content;
 mod explain;
 mod invalidate;
 mod options;
-mod outer_layers;
 mod page;
 mod readings;
 mod route;
 mod service;
 
 pub use access::InvalidToken;
+pub use explain::outer_layers::RequestProbe;
 pub use options::Admin;
-pub use outer_layers::RequestProbe;

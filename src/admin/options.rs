@@ -15,7 +15,7 @@ use crate::handle::{CacheHandle, Invalidator};
 
 use super::access::{Access, InvalidToken};
 use super::cache::Cache;
-use super::outer_layers::{OuterLayers, RequestProbe};
+use super::explain::outer_layers::{OuterLayers, RequestProbe};
 
 /// A service with which an operator looks at a cache and acts on it.
 ///
@@ -23,7 +23,7 @@ use super::outer_layers::{OuterLayers, RequestProbe};
 /// |---|---|---|
 /// | `GET /` | no | a page that shows the cache at work |
 /// | `GET /healthz` | no | 200, always |
-/// | `GET /readyz` | no | 200; 503 once the cache is shutting down, and by [`ready_if`](Self::ready_if) |
+/// | `GET /readyz` | no | 200; 503 while it is not [ready](Self::ready_if) |
 /// | `GET /stats` | to read | the [statistics](crate::stats::Stats) as JSON |
 /// | `GET /metrics` | to read | the metrics for Prometheus, as OpenMetrics if `Accept` names it |
 /// | `POST /explain` | to read | what the cache would do with a request, and why |
@@ -205,8 +205,8 @@ impl Admin {
     /// Sets the layers outside of the cache, which may change a request before the cache gets it,
     /// or answer it. Default: none.
     ///
-    /// A request that is to be explained then passes these layers first, so that it has the same key
-    /// and fields as one of a client. They get a [`RequestProbe`] as their inner service. In front of
+    /// A request that is to be explained then passes these layers first, so that it has the same
+    /// key and fields as one of a client. They get a [`RequestProbe`] as their inner service. In front of
     /// a [`ReverseProxy`](crate::proxy::ReverseProxy), it is that one's
     /// [`request_layer`](crate::proxy::ReverseProxy::request_layer).
     ///

@@ -13,6 +13,12 @@ pub struct Usage {
     pub bytes: u64,
     /// The number of entries evicted for lack of capacity since the backend was created.
     pub evictions: u64,
+    /// The number of entries that were removed because they had expired. Those that expire are
+    /// removed when others are stored.
+    pub expired: u64,
+    /// The number of variants that were removed because their key had too many, or is told apart by
+    /// other fields since.
+    pub removed_variants: u64,
     /// The memory that entries may take, in bytes; `None` if it is not bounded, or not known.
     pub capacity: Option<u64>,
 }
@@ -55,7 +61,39 @@ impl fmt::Display for BreakerState {
     }
 }
 
-/// The health of a [`Guarded`](super::Guarded) backend.
+/// Invalidations that failed at first and were delivered later, by target and mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ReplayedInvalidations {
+    /// Resources whose responses were removed.
+    pub removed_resources: u64,
+    /// Resources whose responses were made stale.
+    pub expired_resources: u64,
+    /// Groups whose responses were removed.
+    pub removed_groups: u64,
+    /// Groups whose responses were made stale.
+    pub expired_groups: u64,
+    /// Clears of everything.
+    pub clears: u64,
+}
+
+impl ReplayedInvalidations {
+    /// Returns the number of all of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.removed_resources
+            + self.expired_resources
+            + self.removed_groups
+            + self.expired_groups
+            + self.clears
+    }
+}
+
+/// The health of a backend that can fail.
+///
+/// Only a [`Guarded`](super::Guarded) backend has circuit breakers, and delivers invalidations later:
+/// without one, these fields have their defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -81,6 +119,11 @@ pub struct Health {
     pub skipped_invalidations: u64,
     /// The number of invalidations that failed at first and were delivered later.
     pub replayed: u64,
+    /// The invalidations in `replayed`, by target and mode.
+    pub replayed_by: ReplayedInvalidations,
+    /// The number of connections to the backend that were opened in place of broken ones, or after
+    /// failed attempts.
+    pub reconnects: u64,
     /// The number of resources and groups whose invalidation is still to be delivered.
     ///
     /// Until it is delivered, their responses are not read from the backend.

@@ -34,7 +34,7 @@ pub use either::Either;
 pub use error::BackendError;
 pub use forward::ForwardBackend;
 pub use guarded::{Guarded, GuardedFence};
-pub use health::{BreakerState, Health, Usage};
+pub use health::{BreakerState, Health, ReplayedInvalidations, Usage};
 pub use memory::{MemoryBackend, MemoryBackendBuilder, MemoryFence};
 pub(crate) use observed::ObserveOperations;
 pub use outcome::{

@@ -265,7 +265,7 @@ pub struct Stats {
     pub tier: Tier,
     /// The usage of the backend; `None` if it does not report it, as Redis.
     pub usage: Option<Usage>,
-    /// The condition of the backend; `None` if it cannot fail or is not guarded.
+    /// The condition of the backend; `None` if it cannot fail, or does not say.
     pub health: Option<Health>,
 }
 

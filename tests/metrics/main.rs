@@ -7,6 +7,7 @@ mod bytes;
 mod durations;
 #[cfg(feature = "metrics")]
 mod facade;
+mod invalidations;
 #[cfg(feature = "serde")]
 mod json;
 mod origin;

@@ -136,6 +136,7 @@ impl<B: Backend> Guard<B> {
 
     pub(super) fn health(&self) -> Health {
         let counts = &self.counts;
+        let replayed = counts.replayed_by();
         let (undelivered, to_be_cleared) = self.undelivered.count();
         Health {
             breaker: self.breaker.state(),
@@ -146,7 +147,9 @@ impl<B: Backend> Guard<B> {
             failures: counts.failures.load(Ordering::Relaxed),
             timeouts: counts.timeouts.load(Ordering::Relaxed),
             rejected: counts.rejected.load(Ordering::Relaxed),
-            replayed: counts.replayed.load(Ordering::Relaxed),
+            replayed: replayed.total(),
+            replayed_by: replayed,
+            reconnects: self.backend.health().map_or(0, |inner| inner.reconnects),
             undelivered,
             to_be_cleared,
         }

@@ -74,7 +74,7 @@ impl<B: Backend> Guard<B> {
         match attempt.finish(outcome) {
             Ok(()) => {
                 self.undelivered.settle_batch(&batch, started);
-                (self.counts.replayed).fetch_add(batch.len() as u64, Ordering::Relaxed);
+                self.counts.replayed(&batch);
                 pace.succeeded();
                 ReplayStep::After(Duration::ZERO)
             }

@@ -9,7 +9,7 @@
 use std::sync::atomic::Ordering;
 
 use super::entry::{EntryContent, MemoryEntry, Slot, Tag};
-use super::evicted::EvictedEntries;
+use super::evicted::{Cause, EvictedEntries};
 use super::store::MemoryStore;
 use crate::key::{CacheKey, Resource};
 
@@ -81,7 +81,7 @@ impl MemoryStore {
             Some(((false, true), token, has_others)) => {
                 // The key may have had a slot of its own until now.
                 if let Some(content) = self.remove_own(key, tag) {
-                    evicted.add_uncounted(content);
+                    evicted.add(Cause::Replaced, Some(content));
                 }
                 (head_slot, token, has_others)
             }

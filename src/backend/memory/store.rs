@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::{EntryContent, ShortFence, StoredRule};
-use super::evicted::EvictedEntries;
+use super::evicted::{Cause, EvictedEntries, EvictionCounts};
 use super::fence::{Fences, MemoryFence};
 use super::groups::{GroupInvalidations, MemberState};
 use super::map::EntryMap;
@@ -31,7 +31,7 @@ pub(super) struct MemoryStore {
     pub(super) groups: GroupInvalidations,
     pub(super) entries: EntryMap,
     pub(super) next_token: AtomicU64,
-    evictions: AtomicU64,
+    evictions: EvictionCounts,
 }
 
 impl MemoryStore {
@@ -42,7 +42,7 @@ impl MemoryStore {
             groups: GroupInvalidations::default(),
             entries: EntryMap::new(capacity),
             next_token: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
+            evictions: EvictionCounts::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl MemoryStore {
         let mut evicted = EvictedEntries::default();
         let remove = || {
             self.remove_variants(key, &mut evicted);
-            evicted.add(self.remove_entry(key));
+            evicted.add(Cause::Replaced, self.remove_entry(key));
         };
         let removed = self.fences.if_holds(key.resource(), fence, remove);
         removed.is_some()
@@ -178,7 +178,9 @@ impl MemoryStore {
         Usage {
             entries: entries as u64,
             bytes,
-            evictions: self.evictions.load(Ordering::Relaxed),
+            evictions: self.evictions.size.load(Ordering::Relaxed),
+            expired: self.evictions.expired.load(Ordering::Relaxed),
+            removed_variants: self.evictions.variants.load(Ordering::Relaxed),
             capacity: Some(self.entries.capacity()),
         }
     }
@@ -209,7 +211,7 @@ impl MemoryStore {
         // It may have evicted its rule, or the head that the rule belonged to. Out of reach now, it
         // would be found again under the next rule, however old it is then.
         if is_variant && self.stored_rule(&key.primary()).is_none() {
-            evicted.add(self.remove_entry(key));
+            evicted.add(Cause::Size, self.remove_entry(key));
         }
     }
 
@@ -246,7 +248,8 @@ impl MemoryStore {
         let content = EntryContent::Rule(Arc::new(rule));
         self.insert_entry(&primary, content, now, evicted);
         for variant in removed {
-            evicted.add(self.remove_entry(&primary.with_variant(variant)));
+            let variant = self.remove_entry(&primary.with_variant(variant));
+            evicted.add(Cause::Variants, variant);
         }
     }
 
@@ -256,7 +259,7 @@ impl MemoryStore {
     fn remove_variants(&self, key: &CacheKey, evicted: &mut EvictedEntries) {
         if let Some(rule) = self.stored_rule(key) {
             for variant in rule.keys() {
-                evicted.add(self.remove_entry(&variant));
+                evicted.add(Cause::Variants, self.remove_entry(&variant));
             }
         }
     }
@@ -268,9 +271,9 @@ impl MemoryStore {
     /// reach, and would find again under the next rule.
     pub(super) fn count_evicted(&self, mut evicted: EvictedEntries) {
         for variant in evicted.variants() {
-            evicted.add(self.remove_entry(&variant));
+            evicted.add(Cause::Size, self.remove_entry(&variant));
         }
-        self.evictions.fetch_add(evicted.count(), Ordering::Relaxed);
+        self.evictions.add(&evicted);
     }
 }
 

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +20,8 @@ use super::options_error::RedisOptionsError;
 use super::protocol::fence::RedisFence;
 use super::protocol::ttl::NAMESPACE_TTL;
 use crate::backend::{
-    Backend, BackendError, GraceScope, InvalidationTarget, JoinDecision, Lookup, LookupWithVariant,
-    PutOutcome, StoredResponse,
+    Backend, BackendError, GraceScope, Health, InvalidationTarget, JoinDecision, Lookup,
+    LookupWithVariant, PutOutcome, StoredResponse,
 };
 use crate::key::{CacheKey, DigestSeed, Resource};
 use crate::semantics::moment::Moment;
@@ -48,6 +48,7 @@ pub struct RedisBackend(Arc<Inner>);
 
 struct Inner {
     client: ProtocolClient,
+    reconnects: Arc<AtomicU64>,
     options: RedisOptions,
 }
 
@@ -97,12 +98,14 @@ impl RedisOptions {
     /// Opens no connection: its first operation does, or [`RedisBackend::connect`].
     #[must_use]
     pub fn build(self) -> RedisBackend {
+        let reconnects = Arc::<AtomicU64>::default();
         let connection = ConnectionOptions {
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
             handshake: self.handshake(),
             keep_alive_key: self.namespace.namespace_token().into(),
             keep_alive_ttl: NAMESPACE_TTL,
+            reconnects: reconnects.clone(),
         };
         let transferred = Arc::<AtomicU64>::default();
         let new_pool = |connections| {
@@ -121,6 +124,7 @@ impl RedisOptions {
         let limits = (self.max_variants, self.lease_ttl);
         let client = ProtocolClient::new(pools, namespace, limits, max_batches);
         RedisBackend(Arc::new(Inner {
+            reconnects,
             client,
             options: self,
         }))
@@ -303,6 +307,13 @@ impl Backend for RedisBackend {
 
     fn seed(&self) -> DigestSeed {
         self.0.options.digest_seed()
+    }
+
+    fn health(&self) -> Option<Health> {
+        Some(Health {
+            reconnects: self.0.reconnects.load(Ordering::Relaxed),
+            ..Health::default()
+        })
     }
 
     fn max_response_size(&self) -> u64 {

@@ -14,9 +14,14 @@ impl Stats {
             "response_cache_evictions",
             "Entries that were evicted, by cause.",
         );
-        if let Some(usage) = &self.usage {
-            let labels = vec![self.tier_label(), ("cause", "size".into())];
-            to.count(labels, usage.evictions);
+        for (cause, count) in self.usage.iter().flat_map(|usage| {
+            [
+                ("size", usage.evictions),
+                ("expired", usage.expired),
+                ("variants", usage.removed_variants),
+            ]
+        }) {
+            to.count(vec![self.tier_label(), ("cause", cause.into())], count);
         }
         let usage = self.usage.as_ref();
         for (name, help, value) in [
@@ -81,6 +86,13 @@ impl Stats {
                 ];
                 to.value(labels, f64::from(now == state));
             }
+        }
+        to.counter(
+            "response_cache_backend_reconnects",
+            "Connections to the backend that were opened in place of others.",
+        );
+        if let Some(health) = &self.health {
+            to.count(vec![self.tier_label()], health.reconnects);
         }
         to.gauge(
             "response_cache_undelivered_invalidations",

@@ -85,13 +85,31 @@ impl Stats {
             .reasons("outcome", &self.writes);
         to.counter(
             "response_cache_invalidations",
-            "Invalidations, by target, mode and result.",
+            "Invalidations by target, mode and result. Those replayed have failed before.",
         );
         for ((target, mode, result), count) in self.invalidation_counts.iter() {
             let labels = vec![
                 ("target", target.as_str().into()),
                 ("mode", mode.as_str().into()),
                 ("result", result.as_str().into()),
+            ];
+            to.count(labels, count);
+        }
+        let replayed = self.health.iter().flat_map(|health| {
+            let by = &health.replayed_by;
+            [
+                ("resource", "remove", by.removed_resources),
+                ("resource", "expire", by.expired_resources),
+                ("group", "remove", by.removed_groups),
+                ("group", "expire", by.expired_groups),
+                ("all", "remove", by.clears),
+            ]
+        });
+        for (target, mode, count) in replayed {
+            let labels = vec![
+                ("target", target.into()),
+                ("mode", mode.into()),
+                ("result", "replayed".into()),
             ];
             to.count(labels, count);
         }

@@ -43,6 +43,8 @@ async fn one_that_is_not_there_is_done_without_and_used_when_it_comes() {
     assert!(lines[0].contains("cannot connect to Redis"), "{lines:?}");
     server.restart().await;
     instance.recovers().await;
+    // A connection after attempts that have failed.
+    assert!(instance.health().reconnects > 0, "{:?}", instance.health());
     load.end("not there at the start").await;
 }
 
@@ -51,6 +53,7 @@ async fn one_that_dies_for_good_is_not_missed() {
     let mut server = RedisServer::start().await;
     let (instance, load) = Load::on_warm(options(&server.url())).await;
     let before = instance.health();
+    assert_eq!(before.reconnects, 0, "{before:?}");
     server.kill();
     instance.gives_up(before).await;
     asks_little(&load, &instance).await;

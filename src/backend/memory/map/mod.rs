@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use self::room::Room;
 use self::shard::Shards;
 use super::entry::{EntryContent, MemoryEntry, Slot};
-use super::evicted::EvictedEntries;
+use super::evicted::{Cause, EvictedEntries};
 
 /// A shard for so many bytes of the capacity.
 const BYTES_PER_SHARD: u64 = 128 * 1024;
@@ -69,16 +69,16 @@ impl EntryMap {
             let replaced = self.shards.write(slot).remove(slot);
             if let Some(replaced) = replaced {
                 room.count_removed(&replaced);
-                evicted.add_uncounted(replaced.content);
+                evicted.add(Cause::Replaced, Some(replaced.content));
             }
-            evicted.add(Some(entry.content));
+            evicted.add(Cause::Size, Some(entry.content));
             return;
         }
         let mut shard = self.shards.write(slot);
         match shard.get_mut(slot) {
             Some(old) => {
                 room.count_weight(old.is_main(), old.weight(), entry.weight());
-                evicted.add_uncounted(old.replace_by(entry));
+                evicted.add(Cause::Replaced, Some(old.replace_by(entry)));
             }
             None => {
                 room.add_arrival(&entry);

@@ -20,7 +20,7 @@ use super::ghosts::{Ghost, Ghosts};
 use super::pace::Pace;
 use super::shard::{Shard, Shards};
 use crate::backend::memory::entry::{EntryContent, MAX_USES, MemoryEntry, Slot};
-use crate::backend::memory::evicted::EvictedEntries;
+use crate::backend::memory::evicted::{Cause, EvictedEntries};
 
 /// The part of the capacity that arrivals take.
 const ARRIVALS: u64 = 64;
@@ -168,7 +168,7 @@ impl Room {
             let is_expired = |entry: &MemoryEntry| entry.is_expired(now);
             if shard.get(slot).is_some_and(is_expired) {
                 let content = self.take_content(&mut shard, slot);
-                content.into_iter().for_each(|it| evicted.add_uncounted(it));
+                evicted.add(Cause::Expired, content);
             }
         }
     }
@@ -277,7 +277,7 @@ impl Room {
         self.ghosts.fit(self.entries);
         self.ghosts.add(slot, ghost);
         self.pace.note_eviction(entry.is_main(), self.entries);
-        evicted.add(Some(entry.content));
+        evicted.add(Cause::Size, Some(entry.content));
         weight
     }
 

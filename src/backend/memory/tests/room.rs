@@ -27,6 +27,35 @@ fn entries(backend: &MemoryBackend) -> u64 {
     backend.usage().expect("a usage").entries
 }
 
+/// What left, by cause: for lack of room, because it had expired, and surplus variants.
+fn left(backend: &MemoryBackend) -> (u64, u64, u64) {
+    let usage = backend.usage().expect("a usage");
+    (usage.evictions, usage.expired, usage.removed_variants)
+}
+
+#[test]
+fn entries_that_leave_are_counted_by_cause() {
+    let backend = MemoryBackend::new(CAPACITY);
+    let at = |path: &str, seconds| super::put(&backend, &key(&backend, path), seconds);
+    (0..1_000).for_each(|n| at(&format!("/{n}"), 0));
+    // Replaced and invalidated ones are not counted.
+    (0..1_000).for_each(|n| at(&format!("/{n}"), 1));
+    backend.0.invalidate(*key(&backend, "/0").resource());
+    assert_eq!(left(&backend), (0, 0, 0));
+    // All have expired when these are stored.
+    (0..1_000).for_each(|n| at(&format!("/later/{n}"), 100_000));
+    let (evicted, expired, variants) = left(&backend);
+    assert!(expired > 500 && expired < 1_000, "{expired}");
+    assert_eq!((evicted, variants), (0, 0));
+    let small = MemoryBackend::new(CAPACITY / 64);
+    (0..1_000).for_each(|n| assert_eq!(store(&small, &format!("/{n}"), 100), PutOutcome::Stored));
+    let (evicted, expired, variants) = left(&small);
+    assert_eq!(
+        (evicted + entries(&small), expired, variants),
+        (1_000, 0, 0)
+    );
+}
+
 #[test]
 fn the_capacity_is_kept_and_what_was_just_stored_stays() {
     // In the small one each entry is near the one that leaves next.

@@ -66,3 +66,17 @@ fn the_variants_of_an_evicted_rule_are_gone() {
     }
     assert!(evicted_rules > 3, "{evicted_rules} rules were evicted");
 }
+
+/// A key has 32 variants by default; older ones leave, and are counted as that.
+#[test]
+fn surplus_variants_are_counted() {
+    let backend = MemoryBackend::new(1 << 20);
+    let [key, ..] = siblings(&backend);
+    for number in 0..40 {
+        let (key, response) = variant(&backend, &key, &format!("l{number}"));
+        let fence = backend.0.fences.capture();
+        assert_eq!(backend.0.put(&key, fence, response), PutOutcome::Stored);
+    }
+    let usage = backend.usage().expect("a usage");
+    assert_eq!((usage.removed_variants, usage.evictions), (8, 0));
+}

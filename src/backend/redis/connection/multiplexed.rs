@@ -31,6 +31,8 @@ pub(crate) struct ConnectionOptions {
     /// A key whose expiry each health check renews to `keep_alive_ttl`.
     pub(crate) keep_alive_key: Arc<str>,
     pub(crate) keep_alive_ttl: Duration,
+    /// The number of connections that were opened in place of others, or after a failed attempt.
+    pub(crate) reconnects: Arc<AtomicU64>,
 }
 
 /// One connection to a primary, with the identity of its server.

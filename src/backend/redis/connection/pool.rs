@@ -248,6 +248,7 @@ impl PoolSlot {
         runtime: &Handle,
     ) -> ConnectOutcome {
         let mut state = self.state();
+        let is_first = matches!(&*state, State::Empty(backoff) if backoff.retry_at.is_none());
         let backoff = match &*state {
             State::Connecting(outcome) if outcome.has_changed().is_ok() => return outcome.clone(),
             State::Open(connection) if !connection.is_broken() => {
@@ -264,6 +265,9 @@ impl PoolSlot {
         let (slot, client, options) = (self.clone(), client.clone(), options.clone());
         runtime.spawn(async move {
             let connected = Connection::connect(&client, &options).await.map(Arc::new);
+            if connected.is_ok() && !is_first {
+                options.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
             *slot.state() = match &connected {
                 Ok(connection) => State::Open(connection.clone()),
                 Err(_) => State::Empty(Backoff {

@@ -17,13 +17,13 @@ use tower_service::Service;
 
 /// What the layers make of a request: its head as the cache gets it, or the status with which they
 /// answer it themselves.
-pub(super) type Passed = Result<request::Parts, StatusCode>;
+pub(in crate::admin) type Passed = Result<request::Parts, StatusCode>;
 
 type Pass = dyn Fn(request::Parts) -> Pin<Box<dyn Future<Output = Passed> + Send>> + Send + Sync;
 
 /// The layers outside of the cache. Clones share them.
 #[derive(Clone)]
-pub(super) struct OuterLayers(Arc<Pass>);
+pub(in crate::admin) struct OuterLayers(Arc<Pass>);
 
 impl fmt::Debug for OuterLayers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl fmt::Debug for OuterLayers {
 }
 
 impl OuterLayers {
-    pub(super) fn new<L, R>(layer: L) -> Self
+    pub(in crate::admin) fn new<L, R>(layer: L) -> Self
     where
         L: Layer<RequestProbe> + Send + Sync + 'static,
         L::Service: Service<Request<Empty<Bytes>>, Response = Response<R>, Error: Send>,
@@ -64,7 +64,7 @@ impl OuterLayers {
     }
 }
 
-/// The service in place of the cache inside of the [outer layers](super::Admin::outer_layers): it
+/// The service in place of the cache inside of the [outer layers](crate::admin::Admin::outer_layers): it
 /// keeps the head of the request that it is called with, and answers 200 without content.
 #[derive(Clone, Debug, Default)]
 pub struct RequestProbe(Arc<Mutex<Option<request::Parts>>>);

@@ -1,5 +1,7 @@
 //! Explanations: the content of `POST /explain`, and of its answer.
 
+pub(super) mod outer_layers;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
