@@ -32,7 +32,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// announces trailers.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The response of a body that is not whole: it is shared once all bytes are here.
+/// The response of a body that has not ended. It is shared at the clean end of that: all bytes may
+/// be here, and the body may fail yet, or go on.
 struct Unshared<F>(Option<F>);
 
 impl<F: FnOnce()> Unshared<F> {
@@ -92,7 +93,7 @@ impl Pump {
 
     /// Moves the body until it has ended, failed, or has no readers and no capture any more.
     ///
-    /// `share` is called once all bytes are here; it is dropped if the body fails before, or is not
+    /// `share` is called at the clean end; it is dropped if the body fails before, or is not
     /// collected any more.
     pub(crate) async fn run<Res>(mut self, first: FirstFrames<Res>, share: impl FnOnce())
     where
@@ -161,15 +162,13 @@ impl Pump {
         }
     }
 
-    /// Shares the response if all bytes are here, and notes since when they are. One that is not
-    /// collected is left to its client: no reader waits for another.
+    /// Notes since when all bytes are here. A response that is not collected is left to its client:
+    /// no reader waits for another.
     fn note_progress(&mut self, unshared: &mut Unshared<impl FnOnce()>) {
         let is_whole = self.stream.is_whole();
         self.whole_since = is_whole.then(|| self.whole_since.unwrap_or_else(Instant::now));
         if self.capture.is_over() {
             *unshared = Unshared(None);
-        } else if is_whole {
-            unshared.share();
         }
     }
 

@@ -115,7 +115,7 @@ async fn a_body_of_known_length_is_whole_with_its_last_byte() {
         [
             "fwd=uri-miss; stored",
             "fwd=uri-miss; collapsed",
-            "hit; ttl=60"
+            "hit; ttl=59"
         ]
     );
 }

@@ -263,3 +263,51 @@ async fn the_page_asks_for_the_token_where_reading_needs_it() {
     }
     assert_eq!(browser.text("total").await, "0");
 }
+
+#[tokio::test]
+async fn an_origin_that_fails_is_shown_in_red() {
+    // Nothing listens there.
+    let flags = ["--upstream", "http://127.0.0.1:1", "--admin", "127.0.0.1:0"];
+    let server = Example::start("proxy", &flags).await;
+    let mut browser = Chromium::start().await;
+    browser.open(server.admin()).await;
+    browser
+        .until("document.getElementById('state').textContent === 'well'")
+        .await;
+    let load = Arc::new(Load::default());
+    let readers: Vec<_> = (0..4)
+        .map(|_| read(&load, &server, &["/a".to_owned()]))
+        .collect();
+    browser
+        .until("document.getElementById('state').textContent === '100.0 % of the calls to the origin fail'")
+        .await;
+    browser
+        .until("document.getElementById('failed').className === 'bad'")
+        .await;
+    load.is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.expect("no panic");
+    }
+}
+
+/// Figures that are cut off are no answer, and the page goes on asking.
+#[tokio::test]
+async fn an_answer_that_is_cut_off_does_not_stop_the_page() {
+    let server = Example::start("products", &["--admin", "127.0.0.1:0"]).await;
+    let mut browser = Chromium::start().await;
+    browser.open(server.admin()).await;
+    let well = "document.getElementById('state').textContent === 'well'";
+    browser.until(well).await;
+    for cut in ["'{\"requests\":'", "'{}'", "'[]'"] {
+        let halve = format!(
+            "window.whole = window.whole || window.fetch; \
+             window.fetch = async () => new Response({cut}, {{ status: 200 }}); 1"
+        );
+        browser.value(&halve).await;
+        browser
+            .until("document.getElementById('state').className === 'bad'")
+            .await;
+        browser.value("window.fetch = window.whole; 1").await;
+        browser.until(well).await;
+    }
+}

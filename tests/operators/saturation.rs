@@ -115,6 +115,14 @@ fn alerts_fire_for_what_they_are_about() {
             &format!("0+{each}x200"),
         )
     };
+    let calls = |class: &str, each: u32| {
+        let calls = [("2xx", 60), (class, each)].map(|(class, each)| {
+            let class = format!(",status_class=\"{class}\"");
+            let values = format!("0+{each}x200");
+            input("fetch_duration_seconds_count", &class, &values)
+        });
+        calls.concat()
+    };
     let cases = [
         ("ResponseCacheHitRatioLow", hits(50), true),
         ("ResponseCacheHitRatioLow", hits(70), false),
@@ -123,6 +131,10 @@ fn alerts_fire_for_what_they_are_about() {
         ("ResponseCacheMemoryHigh", size(90) + &evicted(1), false),
         ("ResponseCacheEvictionsHigh", evicted(61), true),
         ("ResponseCacheEvictionsHigh", evicted(59), false),
+        ("ResponseCacheOriginFailing", calls("error", 8), true),
+        ("ResponseCacheOriginFailing", calls("5xx", 8), true),
+        ("ResponseCacheOriginFailing", calls("4xx", 8), false),
+        ("ResponseCacheOriginFailing", calls("error", 6), false),
         (
             "ResponseCacheOriginSaturated",
             input("origin_requests_waiting", "", "3x200"),

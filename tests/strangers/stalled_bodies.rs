@@ -393,3 +393,44 @@ async fn a_small_body_that_breaks_off_is_only_its_clients() {
         assert_eq!(origin.calls(), 2);
     }
 }
+
+/// All bytes of a known length are here, and then the body fails, or goes on: only its client sees
+/// that, whether trailers are announced or not.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_fails_after_its_last_byte_is_only_its_clients() {
+    for announces_trailer in [false, true] {
+        for goes_on in [false, true] {
+            let scripts = Arc::<Mutex<Vec<_>>>::default();
+            let kept = scripts.clone();
+            let origin = Origin::at_once(move |request: &Request<()>| {
+                if !request.headers().contains_key("x-odd") {
+                    return cacheable("page");
+                }
+                let (script, body) = scripted();
+                kept.lock().expect("scripts").push(script);
+                let lines = [
+                    ("cache-control", "max-age=60"),
+                    ("content-length", "4"),
+                    ("trailer", "x-sum"),
+                ];
+                answer(200, &lines[..if announces_trailer { 3 } else { 2 }], "").map(|_| body)
+            });
+            let service = layer().layer(origin.clone());
+            let odd = service.clone().oneshot(with(get("/a"), "x-odd", "1"));
+            let _odd = odd.await.expect("a head");
+            let script = scripts.lock().expect("scripts").pop().expect("a call");
+            let breaks = async {
+                settle().await;
+                script.send(data("fake")).expect("room");
+                sleep(SECOND / 2).await;
+                let _ = match goes_on {
+                    true => script.send(data("and more")),
+                    false => script.send(Err("connection lost".into())),
+                };
+            };
+            let (answers, ()) = tokio::join!(send_all(&service, gets(20)), breaks);
+            assert!(answers.iter().all(|answer| answer.body == "page"));
+            assert_eq!(origin.calls(), 2);
+        }
+    }
+}

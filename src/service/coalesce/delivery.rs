@@ -70,9 +70,9 @@ impl<B: Backend> Delivery<'_, B> {
     }
 }
 
-/// A response that is for the followers of a flight, too, once its body is whole. A follower that
-/// has its head can turn to no other response, and the body may stall, or trickle, for the fields of
-/// its leader's request.
+/// A response that is for the followers of a flight, too, once its body has ended well. A follower
+/// that has its head can turn to no other response, and the body may stall, trickle or fail for the
+/// fields of its leader's request.
 pub(super) struct Publication<F> {
     leader: SharedLeader<F>,
     /// Their key.
