@@ -177,6 +177,9 @@ fn check(wanted: &mut Invalidation, cache: &dyn Cache) -> Result<(), String> {
             let wrong = errors.find_map(|(uri, checked)| Some((uri, checked.err()?)));
             wrong.map_or(Ok(()), |(uri, error)| Err(format!("{uri:?}: {error}")))
         }
+        Kind::Group if wanted.selectors.iter().any(String::is_empty) => {
+            Err("a group has a name".to_owned())
+        }
         Kind::Group => Ok(()),
     }
 }

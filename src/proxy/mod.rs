@@ -90,8 +90,8 @@
 //!
 //! # Failures
 //!
-//! A request with an invalid target, host or framing is answered 400, `CONNECT` 501. A failed
-//! upstream is a [`ProxyError`], so that a cache around the proxy can serve a stale response
+//! A request with an invalid target, host or framing is answered 400, `CONNECT` 501, and `PURGE`
+//! 405: a client must not empty the cache of an upstream that understands it. A failed upstream is a [`ProxyError`], so that a cache around the proxy can serve a stale response
 //! instead. [`ErrorResponder`] answers the error with the status of its
 //! [kind](ProxyErrorKind::status), 502 or 504 for a failed upstream, and the reason in
 //! `Proxy-Status` (RFC 9209).

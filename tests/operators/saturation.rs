@@ -126,9 +126,9 @@ fn alerts_fire_for_what_they_are_about() {
     let cases = [
         ("ResponseCacheHitRatioLow", hits(50), true),
         ("ResponseCacheHitRatioLow", hits(70), false),
-        ("ResponseCacheMemoryHigh", size(96) + &evicted(1), true),
+        ("ResponseCacheMemoryHigh", size(84) + &evicted(1), true),
         ("ResponseCacheMemoryHigh", size(96), false),
-        ("ResponseCacheMemoryHigh", size(90) + &evicted(1), false),
+        ("ResponseCacheMemoryHigh", size(70) + &evicted(1), false),
         ("ResponseCacheEvictionsHigh", evicted(61), true),
         ("ResponseCacheEvictionsHigh", evicted(59), false),
         ("ResponseCacheOriginFailing", calls("error", 8), true),

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, MAX_FORWARDS, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, request};
 
@@ -33,6 +33,8 @@ pub(in crate::proxy) enum RejectedRequest {
     Connection,
     /// CONNECT is not supported.
     Connect,
+    /// PURGE asks a cache to remove a response: operators do that elsewhere.
+    Purge,
     /// `OPTIONS *` concerns the proxy itself.
     Asterisk,
     /// `Max-Forwards` of OPTIONS or TRACE is zero (RFC 9110 §7.6.2).
@@ -73,6 +75,10 @@ impl RejectedRequest {
                 StatusCode::NOT_IMPLEMENTED,
                 "this server makes no tunnels\n",
             ),
+            Self::Purge => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "responses are not purged here\n",
+            ),
             Self::Asterisk | Self::LastHop => (StatusCode::NO_CONTENT, ""),
             Self::Loop => (
                 StatusCode::LOOP_DETECTED,
@@ -96,6 +102,13 @@ impl RejectedRequest {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
+        if self == Self::Purge {
+            // RFC 9110 §15.5.6: what a resource may allow.
+            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(methods));
+        }
         if !text.is_empty() {
             let plain = HeaderValue::from_static("text/plain");
             response.headers_mut().insert(CONTENT_TYPE, plain);
@@ -109,6 +122,9 @@ impl RejectedRequest {
 pub(super) fn validate(request: &mut request::Parts) -> Result<(), RejectedRequest> {
     if request.method == Method::CONNECT {
         return Err(RejectedRequest::Connect);
+    }
+    if request.method.as_str() == "PURGE" {
+        return Err(RejectedRequest::Purge);
     }
     let headers = &request.headers;
     // RFC 9112 §6.3: a sign of request smuggling, which works where two recipients differ in the

@@ -55,3 +55,26 @@ async fn another_method_is_found_in_whatever_spelling() {
         assert!(said.contains("fwd=bypass"), "{line}: {said}");
     }
 }
+
+/// A client does not empty the cache, nor ask an upstream to, which may understand it.
+#[tokio::test]
+async fn clients_cannot_purge() {
+    let origin = Origin::saying(fresh("hello")).await;
+    let proxy = Example::start("proxy", &["--upstream", &origin.url()]).await;
+    exchange(proxy.port(), last_get("/a")).await;
+    assert_eq!(origin.heard().len(), 1);
+    for path in ["/a", "/", "/%61"] {
+        let purge = last_get(path).replacen("GET", "PURGE", 1);
+        let said = exchange(proxy.port(), purge).await;
+        assert!(
+            said.starts_with("HTTP/1.1 405 ") && said.contains("\r\nallow: GET"),
+            "{said}"
+        );
+    }
+    assert!(
+        exchange(proxy.port(), last_get("/a"))
+            .await
+            .contains("; hit")
+    );
+    assert_eq!(origin.heard().len(), 0);
+}
