@@ -10,7 +10,7 @@ use crate::{CacheLayer, CacheOptions, RequestDirective, Rules, Ttl};
 type Layer = CacheLayer<MemoryBackend>;
 
 /// The options that are functions, clocks or sources of random numbers.
-const HOOKS: [&str; 13] = [
+const HOOKS: [&str; 14] = [
     "also_invalidate",
     "classify_writes",
     "clock",
@@ -19,6 +19,7 @@ const HOOKS: [&str; 13] = [
     "key",
     "key_by",
     "on_rewritten_target",
+    "origin_monitor",
     "private_by",
     "random",
     "skip",
