@@ -111,6 +111,10 @@ pub struct Health {
     pub failures: u64,
     /// The number of operations that did not finish by their deadline.
     pub timeouts: u64,
+    /// The number of operations that a healthy backend
+    /// [refused](crate::backend::BackendError::refused), for example because it is full. No circuit
+    /// breaker opens for them, and they are not among `failures`.
+    pub refused: u64,
     /// The number of operations that were not attempted, because the circuit breaker was open or an
     /// invalidation of the resource was undelivered.
     pub rejected: u64,

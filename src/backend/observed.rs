@@ -67,7 +67,8 @@ fn result_of<R>(ended: &Result<R, BackendError>) -> OperationResult {
     match ended {
         Ok(_) => OperationResult::Ok,
         Err(error) if error.is_timeout() => OperationResult::Timeout,
-        Err(error) if error.is_unavailable() || error.is_refused() || error.is_inconclusive() => {
+        Err(error) if error.is_refused() => OperationResult::Refused,
+        Err(error) if error.is_unavailable() || error.is_inconclusive() => {
             OperationResult::Rejected
         }
         Err(_) => OperationResult::Error,

@@ -248,7 +248,9 @@ reasons! {
         Error => "error",
         /// It did not end by its deadline.
         Timeout => "timeout",
-        /// It was not attempted, or a healthy backend refused it.
+        /// A healthy backend refused it, for example because it is full.
+        Refused => "refused",
+        /// It was not attempted, or ended for a reason that tells nothing of the backend.
         Rejected => "rejected",
     }
 }

@@ -311,3 +311,53 @@ async fn an_answer_that_is_cut_off_does_not_stop_the_page() {
         browser.until(well).await;
     }
 }
+
+/// The state and what is red are decided by what was counted in the last seconds, not only by what
+/// is the case at the moment of asking. Each row is a change of the figures, made at each look.
+#[tokio::test]
+async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
+    let server = Example::start("products", &["--admin", "127.0.0.1:0"]).await;
+    let mut browser = Chromium::start().await;
+    browser.open(server.admin()).await;
+    // Ten looks a second instead of one.
+    let hurry = "window.slowly = window.setTimeout; \
+                 window.setTimeout = (run, time) => slowly(run, time === 1000 ? 100 : time); 1";
+    browser.value(hurry).await;
+    // What the program answers, as if it had an origin with a queue and a backend elsewhere.
+    let feign = |change: &str| {
+        format!(
+            "window.whole = window.whole || window.fetch; window.polls = 0; window.n = window.n || 0; \
+             window.fetch = async (...of) => {{ \
+               const all = await (await window.whole(...of)).json(), n = ++window.n; window.polls += 1; \
+               all.health = {{ breaker: 'closed', invalidation_breaker: 'closed', undelivered: 0, \
+                 to_be_cleared: false, failures: n, timeouts: n, refused: 7, rejected: n, opened: 7, \
+                 invalidation_breaker_opened: 7, replayed: n, reconnects: 7 }}; \
+               all.origin = {{ in_flight: 1, max_in_flight: 1, waiting: 0, refused: 7, repeated: n }}; \
+               all.requests.overload = 7; \
+               all.backend_operations = [{{ op: 'get', result: 'ok', count: 100 * n }}, \
+                 {{ op: 'get', result: 'timeout', count: n }}]; \
+               {change}; \
+               return new Response(JSON.stringify(all), {{ status: 200 }}); }}; 1"
+        )
+    };
+    let well = "document.getElementById('state').textContent === 'well' && \
+                document.querySelector('main .bad') === null";
+    for (change, told) in [("all.health.refused += n", "is it full?")] {
+        // What has been counted before the page was opened is no news.
+        browser.value(&feign("")).await;
+        browser.until("window.polls > 2").await;
+        browser.value("samples = []; window.polls = 0").await;
+        browser.until("window.polls > 3").await;
+        assert_eq!(browser.value(well).await, true, "before {change}");
+        browser.value(&feign(change)).await;
+        let told = format!(
+            "document.getElementById('state').className === 'bad' && \
+             document.getElementById('state').textContent.includes('{told}') && \
+             document.querySelector('main .bad') !== null"
+        );
+        browser.until(&told).await;
+        // It stays so for as long as it grows.
+        browser.until("window.polls > 4").await;
+        assert_eq!(browser.value(&told).await, true, "{change}");
+    }
+}

@@ -85,11 +85,16 @@ fn alerts_fire_for_what_they_are_about() {
         let labels = format!(",tier=\"far\",breaker=\"{breaker}\",state=\"closed\"");
         input("backend_breaker_state", &labels, values)
     };
-    let operations = input(
-        "backend_operations_total",
-        ",op=\"get\",result=\"rejected\"",
-        "0+60x200",
-    );
+    let operations = |result: &str, each: u32| {
+        let labels = format!(",tier=\"far\",op=\"get\",result=\"{result}\"");
+        input(
+            "backend_operations_total",
+            &labels,
+            &format!("0+{each}x200"),
+        )
+    };
+    // Few of the operations of each case.
+    let usual = operations("ok", 600) + &operations("error", 6);
     let failed = input(
         "invalidations_total",
         ",target=\"resource\",mode=\"remove\",result=\"failed\"",
@@ -181,6 +186,26 @@ fn alerts_fire_for_what_they_are_about() {
             false,
         ),
         (
+            "ResponseCacheBackendUnhealthy",
+            operations("refused", 70),
+            true,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            operations("timeout", 70),
+            true,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            operations("rejected", 70),
+            true,
+        ),
+        (
+            "ResponseCacheBackendUnhealthy",
+            operations("refused", 50),
+            false,
+        ),
+        (
             "ResponseCacheInvalidationsFailing",
             breaker("invalidations", idle),
             true,
@@ -212,7 +237,7 @@ fn alerts_fire_for_what_they_are_about() {
     for interval in ["15s", "1m"] {
         for (alert, series, fires) in &cases {
             tests += &format!("  - interval: {interval}\n    input_series:\n");
-            for series in [series, &requests, &operations, &failed] {
+            for series in [series, &requests, &usual, &failed] {
                 tests += series;
             }
             // How often it fires, whatever its annotations say.

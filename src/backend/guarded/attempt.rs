@@ -151,6 +151,9 @@ impl<'g> Attempt<'g> {
         if has_failed {
             count(&self.counts.failures);
         }
+        if outcome.as_ref().is_err_and(BackendError::is_refused) {
+            count(&self.counts.refused);
+        }
         if let Some(permit) = self.permit.take()
             && !tells_nothing
         {
@@ -208,6 +211,7 @@ mod tests {
             (error(BackendError::inconclusive), is_large, nothing),
         ] {
             let case = format!("{outcome:?}, {limit:?}");
+            let is_refused = matches!(&outcome, Some(Err(error)) if error.is_refused());
             let breaker = CircuitBreaker::new(BreakerOptions {
                 min_samples: 1,
                 ..BreakerOptions::default()
@@ -227,6 +231,8 @@ mod tests {
             let failures = counts.failures.into_inner();
             let is_counted = recorded == fails || counts.timeouts.into_inner() > 0;
             assert_eq!(failures > 0, is_counted, "{case}");
+            let refused = counts.refused.into_inner();
+            assert_eq!(refused, u64::from(is_refused), "{case}");
         }
     }
 }

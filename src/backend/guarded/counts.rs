@@ -11,6 +11,7 @@ use crate::backend::{BackendError, InvalidationTarget, ReplayedInvalidations};
 pub(super) struct Counts {
     pub(super) failures: AtomicU64,
     pub(super) timeouts: AtomicU64,
+    pub(super) refused: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) skipped_invalidations: AtomicU64,
     replayed: Mutex<ReplayedInvalidations>,

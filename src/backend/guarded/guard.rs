@@ -146,6 +146,7 @@ impl<B: Backend> Guard<B> {
             invalidation_breaker_opened: self.invalidation_breaker.opened(),
             failures: counts.failures.load(Ordering::Relaxed),
             timeouts: counts.timeouts.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
             rejected: counts.rejected.load(Ordering::Relaxed),
             replayed: replayed.total(),
             replayed_by: replayed,

@@ -69,7 +69,8 @@ use super::Backend;
 /// deadline by then. If a reply is read later than one and a half times the deadline, this process
 /// was too busy to cancel the operation in time. That shows an overloaded process, not a failing
 /// backend, and is no failure. An operation that a healthy backend
-/// [refuses](crate::backend::BackendError::refused) is no failure either. One that was
+/// [refuses](crate::backend::BackendError::refused) is no failure either; it is counted as
+/// [`refused`](crate::backend::Health::refused). One that was
 /// [not attempted](crate::backend::BackendError::unavailable), or whose error
 /// [tells nothing](crate::backend::BackendError::inconclusive), counts as nothing. So does a store
 /// of more than 32 KiB that takes too long; it is never a probe.

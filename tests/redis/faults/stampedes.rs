@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tower_response_cache::stats::{BackendOperation, OperationResult};
 
 use crate::faults::world::instance::Instance;
 use crate::faults::world::{World, guarded, options, patient};
@@ -54,7 +55,7 @@ async fn one_that_hangs_lets_through_few() {
     few_calls_for_many(&instance, "hanging").await;
 }
 
-/// A miss creates no token.
+/// A miss creates no token: the lookup is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_is_full_lets_through_few() {
     let config = RedisServer::configure().max_memory("16mb", "noeviction");
@@ -64,5 +65,14 @@ async fn one_that_is_full_lets_through_few() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     instance.write(0).await;
     few_calls_for_many(&instance, "full").await;
-    assert_eq!(instance.health().failures, 0);
+    let (stats, health) = (instance.handle.stats(), instance.health());
+    assert_eq!(health.failures, 0);
+    // It is told, although no breaker opens: apart from what failed, and what was not attempted.
+    let lookups = |result| stats.backend_operations.get(BackendOperation::Get, result);
+    assert!(lookups(OperationResult::Refused) > 0, "{stats:?}");
+    assert_eq!(lookups(OperationResult::Rejected), 0, "{stats:?}");
+    assert!(
+        health.refused >= lookups(OperationResult::Refused),
+        "{health:?}"
+    );
 }
