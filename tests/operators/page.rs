@@ -342,7 +342,21 @@ async fn what_goes_wrong_between_two_looks_is_shown_in_red() {
     };
     let well = "document.getElementById('state').textContent === 'well' && \
                 document.querySelector('main .bad') === null";
-    for (change, told) in [("all.health.refused += n", "is it full?")] {
+    for (change, told) in [
+        ("all.health.refused += n", "is it full?"),
+        ("all.requests.overload += n", "requests refused"),
+        ("all.origin.refused += n", "requests refused"),
+        ("all.in_flight.waiting_fills = 3", "3 requests wait"),
+        ("all.origin.waiting = 3", "3 requests wait"),
+        (
+            "all.backend_operations[1].count *= 50",
+            "of the backend\\'s operations fail",
+        ),
+        (
+            "all.fetch_durations.error = { count: n }",
+            "100.0 % of the calls to the origin fail",
+        ),
+    ] {
         // What has been counted before the page was opened is no news.
         browser.value(&feign("")).await;
         browser.until("window.polls > 2").await;
