@@ -36,8 +36,8 @@ impl<B: Backend> CacheLayer<B> {
     /// The leader has its response as it arrives. Followers get it once its body is whole, so that
     /// none depends on a body that stalls or trickles: one that is not whole after this time counts
     /// as a call that hangs. A body that turns out to be larger than
-    /// [`max_body`](Self::max_body) is not shared, as one whose head says so: each client calls for
-    /// itself, without waiting.
+    /// [`max_body`](Self::max_body) is not shared, as one whose head says so: those that have waited
+    /// for it call for themselves, and so do later requests with the same fields, without waiting.
     #[must_use]
     pub fn coalesce_takeover_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.coalesce_takeover_timeout = timeout)

@@ -18,7 +18,7 @@ use tower_response_cache::stats::Refusal;
 
 use crate::support::origin::{self, BodyStep, Origin, answer, cacheable, data, scripted};
 use crate::support::time::{SECOND, in_virtual_time, settle};
-use crate::support::{get, gets, send, send_all, with};
+use crate::support::{get, gets, is_stored, send, send_all, with};
 
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The bytes that the bodies which stall announce.
@@ -280,6 +280,45 @@ async fn a_body_slower_than_a_fill_may_be_is_for_its_client() {
     let answers = send_all(&layer().layer(origin.clone()), gets(100)).await;
     assert!(answers.iter().all(|answer| answer.body.len() == 40));
     assert!(begun.elapsed() <= SECOND * 100, "{:?}", begun.elapsed());
+}
+
+/// Lengths that are announced, and never come, hold half of the budget at most.
+#[tokio::test(start_paused = true)]
+async fn announced_lengths_leave_room_for_others() {
+    let (origin, _scripts) = stalling(0);
+    let pages = Origin::at_once(|_| {
+        let (script, body) = scripted();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                sleep(SECOND / 10).await;
+                let _ = script.send(data("page"));
+            }
+        });
+        answer(
+            200,
+            &[("cache-control", "max-age=60"), ("content-length", "8")],
+            "",
+        )
+        .map(|_| body)
+    });
+    let inner = tower::service_fn(move |request: Request<()>| {
+        match request.headers().contains_key("x-odd") {
+            true => origin.clone().oneshot(request),
+            false => pages.clone().oneshot(request),
+        }
+    });
+    let layer = layer();
+    let service = layer.layer(inner);
+    for second in 0..60 {
+        for number in 0..10 {
+            let odd = with(get(&format!("/odd/{second}/{number}")), "x-odd", "1");
+            drop(service.clone().oneshot(odd).await.expect("a head"));
+        }
+        let path = format!("/page/{second}");
+        assert_eq!(send(&service, get(&path)).await.body, "pagepage");
+        sleep(SECOND).await;
+        assert!(is_stored(&service, get(&path)).await, "{second}");
+    }
 }
 
 /// A body whose bytes are all here needs no end: that of one client's request may never come.

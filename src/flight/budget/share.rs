@@ -49,6 +49,20 @@ impl BudgetShare {
         is_taken
     }
 
+    /// Takes bytes ahead of need like [`try_reserve`](Self::try_reserve), if all of them fit into
+    /// half of the limit: a length is only announced, and may never come. The other half is for
+    /// bytes that have arrived. Returns whether the whole limit has room for them at all.
+    pub(crate) fn reserve_announced(&self, bytes: u64) -> bool {
+        let (budget, max) = (&self.budget, self.limits.max_buffered);
+        let held = budget
+            .collected_bytes()
+            .saturating_add(budget.unread_bytes());
+        if held.saturating_add(bytes) <= max / 2 {
+            self.try_reserve(bytes);
+        }
+        bytes <= max
+    }
+
     /// Takes bytes, reserved ones first. Returns whether there was room for all of them; if not,
     /// it takes none.
     pub(crate) fn try_take(&self, bytes: u64) -> bool {

@@ -153,8 +153,8 @@ fn pump<B: Backend>(
         opened.late.mark_refused(*refusal);
     }
     // A sixteenth more, for the bookkeeping of chunks.
-    let reserved = length.map_or(0, |length| length.saturating_add(length / 16));
-    let has_room = share.may_store(length.unwrap_or(0)) && share.try_reserve(reserved);
+    let announced = length.map_or(0, |length| length.saturating_add(length / 16));
+    let has_room = share.reserve_announced(announced) && share.may_store(length.unwrap_or(0));
     let limits = state.config.coalesce;
     let received = storable.sharing.grant.freshness.received;
     let time_left = limits
