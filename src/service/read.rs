@@ -6,7 +6,7 @@
 
 use std::future::Future;
 
-use http::Request;
+use http::{Request, request};
 
 use crate::backend::Backend;
 use crate::state::LayerState;
@@ -65,11 +65,7 @@ where
         let outcome = lookup(&state, &key, &parts.headers, preconditions).await;
         match outcome.leave_to_partition(&key) {
             LookupOutcome::Answer(found) => {
-                let (served, refresh) = answer(&state, found, key.preconditions(&parts));
-                if let Some(refresh) = refresh {
-                    refresh.spawn(inner, Request::from_parts(parts, body), key);
-                }
-                Ok(served)
+                Ok(answer_and_refresh(&state, inner, (parts, body), found, key))
             }
             LookupOutcome::Fetch(miss) => {
                 let (request, fill) = (Request::from_parts(parts, body), miss.with_key(key));
@@ -107,10 +103,33 @@ where
             let request = Request::from_parts(parts, body);
             return Box::pin(coalesce(state, inner, request, fill)).await;
         };
-        let (served, refresh) = answer(&state, found, fill.key.preconditions(&parts));
-        if let Some(refresh) = refresh {
-            refresh.spawn(inner, Request::from_parts(parts, body), fill.key);
-        }
-        Ok(served)
+        Ok(answer_and_refresh(
+            &state,
+            inner,
+            (parts, body),
+            found,
+            fill.key,
+        ))
     }
+}
+
+/// The response that a lookup has found. The refresh that it is due for begins.
+fn answer_and_refresh<S, B, Req, Res>(
+    state: &LayerState<B>,
+    inner: S,
+    (parts, body): (request::Parts, Req),
+    found: CacheAnswer<B::Fence>,
+    key: RequestKey,
+) -> Served<Res>
+where
+    S: InnerService<Req, Res>,
+    B: Backend,
+    Req: Send + 'static,
+    Res: InnerBody,
+{
+    let (served, refresh) = answer(state, found, key.preconditions(&parts));
+    if let Some(refresh) = refresh {
+        refresh.spawn(inner, Request::from_parts(parts, body), key);
+    }
+    served
 }
