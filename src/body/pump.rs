@@ -32,18 +32,6 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// announces trailers.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The response of a body that has not ended. It is shared at the clean end of that: all bytes may
-/// be here, and the body may fail yet, or go on.
-struct Unshared<F>(Option<F>);
-
-impl<F: FnOnce()> Unshared<F> {
-    fn share(&mut self) {
-        if let Some(share) = self.0.take() {
-            share();
-        }
-    }
-}
-
 /// The body of one fill on its way. While it is collected for the store it runs at the inner
 /// service's pace; when it is not, at the pace of its slowest reader.
 pub(crate) struct Pump {
@@ -99,21 +87,21 @@ impl Pump {
     where
         Res: Body<Data = Bytes, Error: Send + 'static>,
     {
-        let mut unshared = Unshared(Some(share));
+        let mut share = Some(share);
         let FirstFrames { chunks, rest } = first;
         for chunk in chunks.into_iter().flatten() {
             self.push(chunk);
         }
         let mut body = match rest {
             Rest::Ended(trailers) => {
-                self.share_at_end(&mut unshared);
+                self.share_at_end(share);
                 return self.end(trailers).await;
             }
             Rest::Failed(error) => return self.fail(error),
             Rest::Panicked => return,
             Rest::More(body) => body,
         };
-        self.note_progress(&mut unshared);
+        self.note_progress(&mut share);
         // The task that sends the head goes on first.
         yield_now().await;
         loop {
@@ -125,22 +113,22 @@ impl Pump {
                 PumpEvent::Abandoned => return,
                 PumpEvent::TooSlow => {
                     self.capture.give_up(Refusal::TooSlow);
-                    unshared = Unshared(None);
+                    share = None;
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {
                         self.push(keepable(&data));
-                        self.note_progress(&mut unshared);
+                        self.note_progress(&mut share);
                     }
                     Err(frame) => {
-                        self.share_at_end(&mut unshared);
+                        self.share_at_end(share);
                         let trailers = frame.into_trailers().ok();
                         return self.end(trailers).await;
                     }
                 },
                 PumpEvent::End => {
-                    self.share_at_end(&mut unshared);
+                    self.share_at_end(share);
                     return self.end(None).await;
                 }
                 PumpEvent::Failed(error) => return self.fail(error),
@@ -164,18 +152,19 @@ impl Pump {
 
     /// Notes since when all bytes are here. A response that is not collected is left to its client:
     /// no reader waits for another.
-    fn note_progress(&mut self, unshared: &mut Unshared<impl FnOnce()>) {
+    fn note_progress(&mut self, share: &mut Option<impl FnOnce()>) {
         let is_whole = self.stream.is_whole();
         self.whole_since = is_whole.then(|| self.whole_since.unwrap_or_else(Instant::now));
         if self.capture.is_over() {
-            *unshared = Unshared(None);
+            *share = None;
         }
     }
 
-    /// Shares the response at the clean end of its body, unless bytes are missing.
-    fn share_at_end(&self, unshared: &mut Unshared<impl FnOnce()>) {
-        if self.stream.has_announced_length() {
-            unshared.share();
+    /// Shares the response at the clean end of its body, unless bytes are missing. Before, the body
+    /// may fail yet, or go on, although all announced bytes are here.
+    fn share_at_end(&self, share: Option<impl FnOnce()>) {
+        if let Some(share) = share.filter(|_| self.stream.has_announced_length()) {
+            share();
         }
     }
 
