@@ -46,7 +46,32 @@ pub(in crate::proxy) enum RejectedRequest {
 impl RejectedRequest {
     /// The response to the client.
     pub(in crate::proxy) fn response<Res: From<Bytes>>(self) -> Response<Res> {
-        let (status, text) = match self {
+        self.log();
+        let (status, text) = self.said();
+        let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        if matches!(self, Self::Framing | Self::TransferCoding) {
+            // Where this request ends is not certain.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        if self == Self::Purge {
+            // RFC 9110 §15.5.6: what a resource may allow.
+            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if !text.is_empty() {
+            let plain = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(CONTENT_TYPE, plain);
+        }
+        response
+    }
+
+    /// The status of the response, and its text.
+    fn said(self) -> (StatusCode, &'static str) {
+        match self {
             Self::Host => (
                 StatusCode::BAD_REQUEST,
                 "the request's host is missing, doubled, or no host\n",
@@ -84,7 +109,10 @@ impl RejectedRequest {
                 StatusCode::LOOP_DETECTED,
                 "the request has passed this server before\n",
             ),
-        };
+        }
+    }
+
+    fn log(self) {
         match self {
             // Any client can send one.
             Self::Loop => {
@@ -95,25 +123,6 @@ impl RejectedRequest {
             }
             _ => tracing::debug!(reason = ?self, "request not forwarded"),
         }
-        let mut response = Response::new(Res::from(Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        if matches!(self, Self::Framing | Self::TransferCoding) {
-            // Where this request ends is not certain.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-        }
-        if self == Self::Purge {
-            // RFC 9110 §15.5.6: what a resource may allow.
-            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(methods));
-        }
-        if !text.is_empty() {
-            let plain = HeaderValue::from_static("text/plain");
-            response.headers_mut().insert(CONTENT_TYPE, plain);
-        }
-        response
     }
 }
 
