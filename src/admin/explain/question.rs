@@ -1,6 +1,4 @@
-//! Explanations: the content of `POST /explain`, and of its answer.
-
-pub(super) mod outer_layers;
+//! The content of `POST /explain`, and of its answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,14 +8,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, request};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, error, json};
-use super::options::Admin;
+use crate::admin::answer::{Answer, error, json};
+use crate::admin::options::Admin;
 use crate::service::explain::{ExplainedKey, ExplainedResponse, Explanation};
 
 /// The content of `POST /explain`: the head of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub(in crate::admin) struct Question {
     #[serde(default = "get")]
     method: String,
     uri: String,
@@ -89,7 +87,7 @@ impl Question {
 
 impl Admin {
     /// Answers `POST /explain`.
-    pub(super) async fn explain(&self, question: Question) -> Answer {
+    pub(in crate::admin) async fn explain(&self, question: Question) -> Answer {
         let parts = match question.into_parts() {
             Ok(parts) => parts,
             Err(text) => return error(StatusCode::BAD_REQUEST, &text),
