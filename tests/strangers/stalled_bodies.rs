@@ -28,10 +28,13 @@ fn layer() -> CacheLayer<MemoryBackend> {
     in_virtual_time(MemoryBackend::default())
 }
 
-/// An origin whose responses to requests with `x-odd` stall after so many bytes. The senders of
-/// their bodies are kept.
-fn stalling(bytes: usize) -> (Origin, Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>) {
-    let scripts = Arc::<Mutex<Vec<_>>>::default();
+/// The senders of the bodies of odd responses.
+type Scripts = Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>;
+
+/// An origin whose responses to requests with `x-odd` have these fields, and bodies that stall after
+/// so many bytes. The senders of their bodies are kept.
+fn odd_origin(bytes: usize, lines: Vec<(&'static str, String)>) -> (Origin, Scripts) {
+    let scripts = Scripts::default();
     let kept = scripts.clone();
     let origin = Origin::at_once(move |request: &Request<()>| {
         if !request.headers().contains_key("x-odd") {
@@ -43,13 +46,21 @@ fn stalling(bytes: usize) -> (Origin, Arc<Mutex<Vec<UnboundedSender<BodyStep>>>>
             script.send(Ok(frame)).expect("room");
         }
         kept.lock().expect("scripts").push(script);
-        let lines = [
-            ("cache-control", "max-age=60"),
-            ("content-length", &LENGTH.to_string()),
-        ];
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         answer(200, &lines, "").map(|_| body)
     });
     (origin, scripts)
+}
+
+fn stalling(bytes: usize) -> (Origin, Scripts) {
+    let length = ("content-length", LENGTH.to_string());
+    odd_origin(
+        bytes,
+        vec![("cache-control", "max-age=60".to_owned()), length],
+    )
 }
 
 /// The client whose call it is has its head at once. All others share one further call.
@@ -439,21 +450,16 @@ async fn a_small_body_that_breaks_off_is_only_its_clients() {
 async fn a_body_that_fails_after_its_last_byte_is_only_its_clients() {
     for announces_trailer in [false, true] {
         for goes_on in [false, true] {
-            let scripts = Arc::<Mutex<Vec<_>>>::default();
-            let kept = scripts.clone();
-            let origin = Origin::at_once(move |request: &Request<()>| {
-                if !request.headers().contains_key("x-odd") {
-                    return cacheable("page");
-                }
-                let (script, body) = scripted();
-                kept.lock().expect("scripts").push(script);
-                let lines = [
-                    ("cache-control", "max-age=60"),
-                    ("content-length", "4"),
-                    ("trailer", "x-sum"),
-                ];
-                answer(200, &lines[..if announces_trailer { 3 } else { 2 }], "").map(|_| body)
-            });
+            let lines = [
+                ("cache-control", "max-age=60"),
+                ("content-length", "4"),
+                ("trailer", "x-sum"),
+            ];
+            let lines = &lines[..if announces_trailer { 3 } else { 2 }];
+            let owned = lines
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()));
+            let (origin, scripts) = odd_origin(0, owned.collect());
             let service = layer().layer(origin.clone());
             let odd = service.clone().oneshot(with(get("/a"), "x-odd", "1"));
             let _odd = odd.await.expect("a head");
