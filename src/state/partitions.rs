@@ -5,7 +5,7 @@
 //! count their own.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::key::CacheKey;
 
@@ -14,8 +14,11 @@ const WAYS: usize = 4;
 
 /// The keys that were stored last, for each of 4,096 clients at most; a fifth one of the same four
 /// slots replaces the one that has stored nothing for the longest time.
-#[derive(Debug)]
-pub(crate) struct Partitions(Box<[Mutex<Vec<Stored>>]>);
+#[derive(Debug, Default)]
+pub(crate) struct Partitions(OnceLock<Sets>);
+
+/// Made for the first response that is stored for a client: most layers store none.
+type Sets = Box<[Mutex<Vec<Stored>>]>;
 
 /// The keys of one client.
 #[derive(Debug)]
@@ -23,12 +26,6 @@ struct Stored {
     partition: u128,
     /// The one that was stored first is in front.
     keys: VecDeque<CacheKey>,
-}
-
-impl Default for Partitions {
-    fn default() -> Self {
-        Self((0..SETS).map(|_| Mutex::default()).collect())
-    }
 }
 
 impl Partitions {
@@ -40,7 +37,8 @@ impl Partitions {
         key: CacheKey,
         limit: usize,
     ) -> Vec<CacheKey> {
-        let set = &self.0[partition as usize % SETS];
+        let new_sets = || (0..SETS).map(|_| Mutex::default()).collect();
+        let set = &self.0.get_or_init(new_sets)[partition as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stored = match set.iter().position(|stored| stored.partition == partition) {
             Some(at) => set.remove(at),
