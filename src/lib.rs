@@ -65,9 +65,9 @@
 //!   Redis acknowledges invalidations; [`Guarded`](backend::Guarded) documents what happens
 //!   otherwise.
 //! * **One call per key.** Concurrent misses of a key share one call to the inner service. No
-//!   client can cancel it for the others, or delay them for longer than
-//!   [`slow_reader_timeout`](CacheLayer::slow_reader_timeout). A response that may not be stored is
-//!   never shared, and its key is remembered for [a while](CacheLayer::uncacheable_ttl), so that
+//!   client can cancel it for the others, none reads for another, and a call that brings no
+//!   whole response in [time](CacheLayer::coalesce_takeover_timeout) is joined by a second one.
+//!   A response that may not be stored is never shared, and its key is remembered for [a while](CacheLayer::uncacheable_ttl), so that
 //!   later requests do not queue. While the backend fails, a request joins a call only before the
 //!   call has started: concurrent misses of a key then make at most two calls.
 //! * **Stale only where allowed.** [`stale_while_revalidate`](CacheLayer::stale_while_revalidate),

@@ -90,16 +90,18 @@ impl<B: Backend> CacheLayer<B> {
     ///
     /// Default: 64 MiB. With 0, only responses without content are stored. A response that would
     /// exceed the limit is not stored ([`Refusal::Budget`](crate::stats::Refusal::Budget)) and
-    /// streams at the pace of its slowest reader; see
-    /// [`slow_reader_timeout`](Self::slow_reader_timeout). Each response is counted until it is
+    /// streams to its client at the pace of that. Those that wait for it call for themselves, as
+    /// after a failed call. Lengths that are only announced take half of the limit at most. Each
+    /// response is counted until it is
     /// stored or refused, and for [`fill_timeout`](Self::fill_timeout) at most, whether its clients
     /// read or not. Stored responses are not counted here but by the backend.
     ///
     /// Bytes that are not stored, and that clients have yet to read
     /// ([`unread_bytes`](crate::stats::InFlight::unread_bytes)), count too. Bodies that only pass
     /// take half of the limit at most; beyond it they wait for their readers after each chunk. Once
-    /// all unread bytes exceed half of the limit, readers that stop for `slow_reader_timeout` are
-    /// cut off, even if no other reader waits for them, so that others are stored again.
+    /// all unread bytes exceed half of the limit, readers that stop for
+    /// [`slow_reader_timeout`](Self::slow_reader_timeout) are cut off, so that others are stored
+    /// again.
     #[must_use]
     pub fn max_buffered_bytes(self, bytes: u64) -> Self {
         self.with(|config| config.max_buffered_bytes = bytes)

@@ -1,4 +1,5 @@
-//! A body that many clients read while it arrives, each at its own pace.
+//! A body that its client reads while it arrives, and others once it is whole, each at its own
+//! pace.
 //!
 //! Knows bytes and the budget, not requests or responses. `mod` is the source's end, `reader` the
 //! readers', `buffer` what lies between. Start at [`BodyStream`].

@@ -1,4 +1,5 @@
-//! Hands a fetched response to its client, and to the store and the followers as it streams.
+//! Hands a fetched response to its client and to the store as it streams, and to the followers once
+//! it is whole.
 
 use std::sync::Arc;
 
