@@ -67,9 +67,10 @@
 //! * **One call per key.** Concurrent misses of a key share one call to the inner service. No
 //!   client can cancel it for the others, none reads for another, and a call that brings no
 //!   whole response in [time](CacheLayer::coalesce_takeover_timeout) is joined by a second one.
-//!   A response that may not be stored is never shared, and its key is remembered for [a while](CacheLayer::uncacheable_ttl), so that
-//!   later requests do not queue. While the backend fails, a request joins a call only before the
-//!   call has started: concurrent misses of a key then make at most two calls.
+//!   A response that may not be stored is never shared, and its key is remembered for
+//!   [a while](CacheLayer::uncacheable_ttl), so that later requests do not queue. While the backend
+//!   fails, a request joins a call only before the call has started: concurrent misses of a key then
+//!   make at most two calls.
 //! * **Stale only where allowed.** [`stale_while_revalidate`](CacheLayer::stale_while_revalidate),
 //!   [`stale_if_error`](CacheLayer::stale_if_error) and
 //!   [`stale_if_unreachable`](CacheLayer::stale_if_unreachable) have bounds, and directives that
