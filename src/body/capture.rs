@@ -74,6 +74,11 @@ impl Capture {
         self.collecting.is_none()
     }
 
+    /// The length of what was collected, in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Takes the next bytes of the body.
     pub(crate) fn data(&mut self, data: &Bytes) {
         let Some(collecting) = &mut self.collecting else {

@@ -38,12 +38,22 @@ pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
     ends_by: Option<Instant>,
+    collecting: CollectingTime,
     /// The time for the end of the body after its last byte, and since when that is waited for.
     end_timeout: Duration,
     whole_since: Option<Instant>,
     slow_reader_timeout: Duration,
     /// Whether the readers know how the body has ended.
     has_ended: bool,
+}
+
+/// The time for collecting a body. What it does in the second half of that tells those that stall
+/// from those that have no end.
+enum CollectingTime {
+    /// It is in the first half; the second one takes as long.
+    FirstHalf(Duration),
+    /// It is in the second half, at whose beginning this many bytes were here.
+    SecondHalf(u64),
 }
 
 /// The next event of a body.
@@ -71,7 +81,8 @@ impl Pump {
         Self {
             stream,
             capture,
-            ends_by: Instant::now().checked_add(time_left),
+            ends_by: Instant::now().checked_add(time_left / 2),
+            collecting: CollectingTime::FirstHalf(time_left / 2),
             end_timeout,
             whole_since: None,
             slow_reader_timeout: limits.slow_reader_timeout,
@@ -112,8 +123,8 @@ impl Pump {
             match self.next(body.as_mut()).await {
                 PumpEvent::Abandoned => return,
                 PumpEvent::TooSlow => {
-                    self.capture.give_up(Refusal::TooSlow);
-                    share = None;
+                    self.end_half();
+                    share = share.filter(|_| !self.capture.is_over());
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
@@ -133,6 +144,21 @@ impl Pump {
                 }
                 PumpEvent::Failed(error) => return self.fail(error),
             }
+        }
+    }
+
+    /// Goes on to the second half of the time for collecting, or stops at the end of that.
+    fn end_half(&mut self) {
+        let collected = self.capture.length();
+        match self.collecting {
+            CollectingTime::FirstHalf(second) => {
+                self.collecting = CollectingTime::SecondHalf(collected);
+                self.ends_by = self.ends_by.and_then(|half| half.checked_add(second));
+            }
+            CollectingTime::SecondHalf(before) if collected > before => {
+                self.capture.give_up(Refusal::Endless);
+            }
+            CollectingTime::SecondHalf(_) => self.capture.give_up(Refusal::TooSlow),
         }
     }
 

@@ -387,8 +387,10 @@ reasons! {
         Truncated => "truncated",
         /// The client left before the end of the body.
         Abandoned => "abandoned",
-        /// The fill took longer than its timeout.
+        /// The fill took longer than its timeout, and the body had stalled.
         TooSlow => "too-slow",
+        /// The fill took longer than its timeout, and the body was still coming.
+        Endless => "endless",
         /// The request may not wait for another one's fill (`coalesce_timeout` is zero) and went to
         /// the inner service itself.
         WaitedTooLong => "waited-too-long",

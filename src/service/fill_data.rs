@@ -285,7 +285,11 @@ pub(crate) struct Storable<F> {
     pub(crate) has_trailers: bool,
     /// How it is merged with stored parts, if it is a part itself.
     pub(crate) merge: Option<MergePlan>,
-    /// The request, if its body may turn out to be too large, which other requests learn then.
+    /// Whether requests with the same fields get the same, as far as is known: the request is for
+    /// the whole response, and its client forces nothing.
+    pub(crate) is_typical: bool,
+    /// The request, if it is typical and its body streams: it may turn out to be too large, or to
+    /// have no end, which other requests learn then.
     pub(crate) request: Option<RequestDigest>,
 }
 

@@ -108,8 +108,6 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         note_storable(state, [&lookup_key, &key], outgoing.kind, &grant);
     }
     let length = announced_length(head, body);
-    // Only a body of unknown length may turn out to be too large.
-    let is_noted = length.is_none() && !is_forced && outgoing.is_for_whole();
     Ok(Box::new(Storable {
         draft: Draft {
             head: StoredHead::new(target.identity, head.status, &head.headers, grant.clone()),
@@ -134,7 +132,8 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         fence,
         has_trailers: head.headers.contains_key(TRAILER),
         merge: None,
-        request: is_noted.then(|| state.digest_of(&outgoing.headers)),
+        is_typical: !is_forced && outgoing.is_for_whole(),
+        request: None,
     }))
 }
 
@@ -194,11 +193,8 @@ pub(crate) fn commit<B: Backend>(
             return refuse_whole(state, guard, (storable.sharing.called, refusal));
         }
         (Err(refusal), _) => {
-            // The next requests need not wait for a response that is not kept either.
-            if let Some(request) = storable.request.filter(|_| refusal == Refusal::TooLarge) {
-                let source = &storable.draft.source;
-                let key = NotedKey::new(&source.lookup_key, source.kind);
-                note_refused(state, (key, request), RefusalCause::Response);
+            if let Some(request) = storable.request {
+                note_late_refusal(state, &storable.draft.source, request, refusal);
             }
             guard.mark_refused(refusal);
             return record_unstored(state, storable.sharing.called, refusal);
@@ -230,6 +226,25 @@ pub(crate) fn commit<B: Backend>(
         drop(share);
         end_fill(&task, refusal, guard).await;
     });
+}
+
+/// Remembers that a body turned out to be too large, or to have no end: the next requests need not
+/// wait for a response that is not kept either.
+fn note_late_refusal<B: Backend>(
+    state: &LayerState<B>,
+    source: &EntrySource,
+    request: RequestDigest,
+    refusal: Refusal,
+) {
+    let key = NotedKey::new(&source.lookup_key, source.kind);
+    match refusal {
+        Refusal::TooLarge => note_refused(state, (key, request), RefusalCause::Response),
+        Refusal::Endless => {
+            let uncacheable = &state.shared.coalescing.uncacheable;
+            uncacheable.note_endless((key, request), state.now());
+        }
+        _ => {}
+    }
 }
 
 /// Ends a fill whose response is stored, or refused.
@@ -341,6 +356,8 @@ impl<F> NewEntry<F> {
                 let origin = &state.shared.origin;
                 let lookup_key = NotedKey::new(&source.lookup_key, source.kind);
                 origin.failures.forget(lookup_key);
+                let uncacheable = &state.shared.coalescing.uncacheable;
+                uncacheable.forget_endless(lookup_key);
                 let (key, time) = ((&source.lookup_key, source.kind), (self.now, self.cost));
                 let table = &origin.short_refreshes;
                 match source.is_confirmed {

@@ -21,6 +21,8 @@ use super::noted_requests::{MAX_NOTED, NotedKey, NotedRequests, RequestDigest};
 const REFUSED: u8 = 1;
 /// The note that a request was rejected.
 const REJECTED: u8 = 2;
+/// The note that a body had no end.
+const ENDLESS: u8 = 1;
 
 /// What a refusal is due to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub(crate) enum ExpectedRefusal {
 const LONG_STALE: Duration = Duration::from_secs(60);
 /// The number of different requests whose refreshes were refused that speak for others then.
 const ENOUGH_REFUSED: usize = 3;
+/// The time for which a body without an end is noted, unless the response for its key is stored.
+const ENDLESS_TTL: Duration = Duration::from_secs(10 * 60);
 /// The longest time for which a refused refresh is noted.
 const MAX_REFRESH_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,6 +60,9 @@ pub(crate) struct UncacheableRequests {
     all: NotedRequests,
     /// Those whose refreshes were refused.
     refreshes: NotedRequests,
+    /// Those whose bodies had no end. Noted apart: nothing speaks against storing such a response,
+    /// nor against using a stale one in its place.
+    endless: NotedRequests,
     /// The keys of responses that could be stored, for each kind of request but plain ones.
     storable: [ExpiringSet; 4],
 }
@@ -115,6 +122,34 @@ impl UncacheableRequests {
             ExpectedRefusal::OfMany
         } else {
             ExpectedRefusal::No
+        }
+    }
+
+    /// Remembers that the body of the response to a request was still coming when the time for
+    /// collecting it was over.
+    pub(crate) fn note_endless(&self, (key, request): (NotedKey, RequestDigest), now: Moment) {
+        self.endless.note(key, request, ENDLESS, now, ENDLESS_TTL);
+    }
+
+    /// Forgets all bodies without an end: the response for this key is stored.
+    pub(crate) fn forget_endless(&self, key: NotedKey) {
+        self.endless.forget(key);
+    }
+
+    /// Whether the body of the response to a request will have no end, as far as is known.
+    ///
+    /// `request` is called only if something is remembered for the key.
+    pub(crate) fn expected_endless(
+        &self,
+        key: NotedKey,
+        now: Moment,
+        request: impl FnOnce() -> RequestDigest,
+    ) -> ExpectedRefusal {
+        let noted = self.endless.find(key, now, request);
+        match noted.alike {
+            0 if noted.count < MAX_NOTED => ExpectedRefusal::No,
+            0 => ExpectedRefusal::OfMany,
+            _ => ExpectedRefusal::Alike,
         }
     }
 

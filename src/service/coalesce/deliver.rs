@@ -31,9 +31,10 @@ pub(crate) fn deliver_captured<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
     body: OriginBody<Res>,
-    storable: Box<Storable<B::Fence>>,
+    mut storable: Box<Storable<B::Fence>>,
 ) -> Served<Res> {
     let state = delivery.state;
+    storable.request = delivery.noted_request(&storable);
     let late = LateRefusal::default();
     let share = Arc::new(state.buffer_share());
     let capture = capture(state, storable, share, false, late.clone());
@@ -110,10 +111,11 @@ fn deliver_streaming<B: Backend, Res: InnerBody>(
     delivery: Delivery<'_, B>,
     mut head: response::Parts,
     first: FirstFrames<Res>,
-    storable: Box<Storable<B::Fence>>,
+    mut storable: Box<Storable<B::Fence>>,
     (leader, runtime): (Option<SharedLeader<B::Fence>>, Handle),
 ) -> Served<Res> {
     let state = delivery.state;
+    storable.request = delivery.noted_request(&storable);
     let new_stream = || BodyStream::new(state.buffer_share());
     let opened = OpenStream::new(leader.clone(), delivery.outgoing.kind, new_stream);
     let (own, late, length) = (

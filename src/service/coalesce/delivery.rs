@@ -11,13 +11,14 @@ use crate::flight::{BodyReader, BodyStream, FlightOutcome, Leader};
 use crate::key::CacheKey;
 use crate::semantics::reason::{FetchReason, Refusal, RequestResult};
 use crate::semantics::request_kind::RequestKind;
-use crate::service::fill_data::{FetchInfo, SharingRules};
+use crate::service::fill_data::{FetchInfo, SharingRules, Storable};
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::respond::Responder;
 use crate::service::select::stored::cut_response;
 use crate::service::served::Served;
 use crate::service::store_fill::{CaptureGuard, LateRefusal};
 use crate::state::LayerState;
+use crate::state::noted_requests::RequestDigest;
 use crate::state::shared_head::SharedHead;
 
 /// The leader of a flight, as the fill and its guard share it.
@@ -32,6 +33,12 @@ pub(crate) struct Delivery<'d, B: Backend> {
 }
 
 impl<B: Backend> Delivery<'_, B> {
+    /// The request, if others with its fields learn how its body ends.
+    pub(super) fn noted_request(&self, storable: &Storable<B::Fence>) -> Option<RequestDigest> {
+        let headers = &self.outgoing.headers;
+        storable.is_typical.then(|| self.state.digest_of(headers))
+    }
+
     /// Cuts the head to the client's preconditions, and marks it; the body to send instead, if
     /// that is another.
     pub(super) fn finish_head<Res>(
@@ -177,7 +184,7 @@ impl<F> Drop for OpenStream<F> {
             // Its body is whole, stored or not.
             (Some(leader), _) if leader.has_outcome() => leader.close_whole(),
             // As one whose head tells its length: each client has it for itself.
-            (Some(leader), Some(Refusal::TooLarge)) => {
+            (Some(leader), Some(Refusal::TooLarge | Refusal::Endless)) => {
                 leader.close_with(FlightOutcome::Refused(self.kind));
             }
             (Some(leader), _) => leader.close(),

@@ -15,6 +15,7 @@ use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::storage_fence;
 use crate::state::LayerState;
+use crate::state::noted_requests::NotedKey;
 use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
@@ -155,6 +156,25 @@ impl<F: Clone> FlightMember<F> {
         now: Moment,
     ) -> Joined<F> {
         self.place.take_if(|place| *place.key() != self.key);
+        let patience = self.patience_with_endless(state, outgoing, now);
+        if patience.is_zero() {
+            self.place = None;
+            return Joined::Neither;
+        }
+        match self.join_or_lead(state, fill, outgoing, now) {
+            Joined::Follower(time_left) => Joined::Follower(time_left.min(patience)),
+            joined => joined,
+        }
+    }
+
+    /// Joins a flight, or begins one.
+    fn join_or_lead<B: Backend<Fence = F>>(
+        &mut self,
+        state: &LayerState<B>,
+        fill: &Fill<F>,
+        outgoing: &OutgoingRequest,
+        now: Moment,
+    ) -> Joined<F> {
         let is_known = is_known(state, fill, now);
         let is_refused = self.expects_refusal(state, fill, outgoing, (now, is_known));
         if is_refused && !is_known {
@@ -202,6 +222,29 @@ impl<F: Clone> FlightMember<F> {
                 .enter(self.key, fence, rules, decide, place, new_stream)
         };
         self.joined(entered, own, has_place)
+    }
+
+    /// The time that it still waits for responses of others, whose bodies may have no end: none
+    /// where that of a request with the same fields had none, and the time of one call where those
+    /// of many different requests had none. A single client may have sent these.
+    fn patience_with_endless<B: Backend>(
+        &self,
+        state: &LayerState<B>,
+        outgoing: &OutgoingRequest,
+        now: Moment,
+    ) -> Duration {
+        let uncacheable = &state.shared.coalescing.uncacheable;
+        let request = || state.digest_of(&outgoing.headers);
+        let key = NotedKey::new(&self.key, outgoing.kind);
+        match uncacheable.expected_endless(key, now, request) {
+            ExpectedRefusal::No => Duration::MAX,
+            ExpectedRefusal::OfMany => {
+                let limits = &state.config.coalesce;
+                let waited = now.since(self.began);
+                limits.coalesce_takeover_timeout.saturating_sub(waited)
+            }
+            ExpectedRefusal::Alike => Duration::ZERO,
+        }
     }
 
     /// Whether the response will be refused, as far as is known. Where it may well be, the request

@@ -195,6 +195,7 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         fence,
         has_trailers: false,
         merge: Some(merge),
+        is_typical: false,
         request: None,
     }))
 }
