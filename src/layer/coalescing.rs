@@ -56,10 +56,13 @@ impl<B: Backend> CacheLayer<B> {
     /// Sets how long a fill may take, from the call to the last byte of the body.
     ///
     /// Default: 30 seconds. After that the response is neither stored nor shared, and the next
-    /// request starts another fill. Its own client goes on reading it. The response to a write whose
-    /// representation is stored ([`write_through`](Self::write_through)) is delivered after that
-    /// time even if its body has not ended, and not stored. With zero, no requests are
-    /// coalesced and only bodies that are complete at once are stored.
+    /// request starts another fill. Its own client goes on reading it. A body that was still coming
+    /// may have no end: for ten minutes, or until a response for the key is stored, requests with
+    /// the same fields call without waiting for others, and after eight different ones all others
+    /// wait for [`coalesce_takeover_timeout`](Self::coalesce_takeover_timeout) at most. The
+    /// response to a write whose representation is stored ([`write_through`](Self::write_through))
+    /// is delivered after that time even if its body has not ended, and not stored. With zero, no
+    /// requests are coalesced and only bodies that are complete at once are stored.
     #[must_use]
     pub fn fill_timeout(self, timeout: Duration) -> Self {
         self.with(|config| config.coalesce.fill_timeout = timeout)
