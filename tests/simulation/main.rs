@@ -26,7 +26,7 @@
 //!
 //! The origin may have validators of one second's grain, and replicas that lag: see `source`.
 //!
-//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 1,000, a few hundred for the
+//! `SIMULATION_SEEDS` is the number of seeds each test runs (default 500, 200 for the
 //! larger worlds), `SIMULATION_FROM` the first. A failing seed is printed; `SIMULATION_FROM=<seed>
 //! SIMULATION_SEEDS=1 cargo test --test simulation <name of the test>` repeats it. Not so where a
 //! backend fails, whose guard has a chance of its own, and on a real Redis, which takes as long as
@@ -93,7 +93,7 @@ fn every_seed_of(kind: Kind) {
     } = kind;
     let is_basic =
         instances == 1 && !kind.is_narrow && matches!(store, Store::Memory | Store::Dawdling);
-    let seen = each(if is_basic { 1_000 } else { 400 }, |seed| {
+    let seen = each(if is_basic { 500 } else { 200 }, |seed| {
         stores::run(seed, kind).0
     });
     println!("{seen:?}");
