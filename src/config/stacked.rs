@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AlsoInvalidate, Config};
+use super::{AlsoInvalidate, ClassifyWrite, Config};
 
 impl Config {
     /// The options of a layer for the response to a request that has passed another layer of the
@@ -51,10 +51,7 @@ impl Config {
             // The fence of such a response was captured before the call, if this layer stores it.
             write_through: self.write_through && inner.write_through,
             store_posts: self.store_posts && inner.store_posts,
-            classify_writes: inner
-                .classify_writes
-                .clone()
-                .or_else(|| self.classify_writes.clone()),
+            classify_writes: self.classify_writes_with(inner),
             invalidate_on_unknown: inner.invalidate_on_unknown,
             write_grace_window: inner.write_grace_window,
             detached_write_timeout: inner.detached_write_timeout,
@@ -70,6 +67,12 @@ impl Config {
             clock: self.clock.clone(),
             random: self.random.clone(),
         }
+    }
+
+    /// The hook of the inner layer, or else of this one.
+    fn classify_writes_with(&self, inner: &Self) -> Option<Arc<ClassifyWrite>> {
+        let inner = inner.classify_writes.clone();
+        inner.or_else(|| self.classify_writes.clone())
     }
 
     /// The hooks of this layer and of another one, each once.

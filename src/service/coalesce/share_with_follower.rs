@@ -91,8 +91,17 @@ pub(crate) fn follow<B: Backend, Res>(
         let cut = cut_response(&mut head, preconditions, confirmed, state.now());
         body = cut.unwrap_or(body);
     }
+    marked(state, Response::from_parts(head, body), reuse, fill)
+}
+
+/// A shared response with its `Cache-Status`: a hit, if it was stored for its reuse before.
+fn marked<B: Backend, Res>(
+    state: &LayerState<B>,
+    mut response: Response<ResponseBody<Res>>,
+    reuse: Option<Reuse>,
+    fill: &Fill<B::Fence>,
+) -> Followed<Res> {
     let responder = Responder::new(state);
-    let mut response = Response::from_parts(head, body);
     if let Some(reuse) = reuse {
         let result = responder.mark_joined_whole(response.headers_mut(), reuse);
         return Followed::Hit(Served::new(response, result));

@@ -160,29 +160,24 @@ pub(crate) fn decide<B: Backend, Res: Body>(
     let target = fill.key.target(rules.is_private);
     let parts_key = target.key.for_partial_content(&state.shared.store.seed);
     let key = variant_key(state, parts_key, &grant, &outgoing.headers);
-    let headers = &part.head.headers;
-    let stored = StoredHead::new(target.identity, StatusCode::OK, headers, grant.clone());
+    let (identity, headers) = (target.identity, &part.head.headers);
+    let stored = StoredHead::new(identity, StatusCode::OK, headers, grant.clone());
     let limit = state.max_stored_body();
     let (merge, parts) = part.merge_plan(key, limit).ok_or(Refusal::Status)?;
-    let (key, stored) = if parts.is_whole() {
-        let key = variant_key(state, target.key, &grant, &outgoing.headers);
-        (key, stored)
-    } else {
-        remember_partly_stored(state, &target.key, grant.freshness.lifetime);
-        (key, stored.with_parts(parts))
+    let (key, stored) = match parts.is_whole() {
+        true => (
+            variant_key(state, target.key, &grant, &outgoing.headers),
+            stored,
+        ),
+        false => {
+            remember_partly_stored(state, &target.key, grant.freshness.lifetime);
+            (key, stored.with_parts(parts))
+        }
     };
     Ok(Box::new(Storable {
         draft: Draft {
             head: stored,
-            source: EntrySource {
-                key,
-                shared_key: key,
-                lookup_key: fill.miss.lookup_key,
-                kind: outgoing.kind,
-                is_short_refresh: fill.is_short_refresh,
-                is_confirmed: false,
-                partition: target.partition,
-            },
+            source: source_of(&fill, outgoing, key, target.partition),
         },
         is_for_flight: target.is_own,
         sharing: SharingRules {
@@ -198,6 +193,24 @@ pub(crate) fn decide<B: Backend, Res: Body>(
         is_typical: false,
         request: None,
     }))
+}
+
+/// The source of an entry with parts, which is shared under the key that it is stored under.
+fn source_of<F>(
+    fill: &Fill<F>,
+    outgoing: &OutgoingRequest,
+    key: CacheKey,
+    partition: Option<u128>,
+) -> EntrySource {
+    EntrySource {
+        key,
+        shared_key: key,
+        lookup_key: fill.miss.lookup_key,
+        kind: outgoing.kind,
+        is_short_refresh: fill.is_short_refresh,
+        is_confirmed: false,
+        partition,
+    }
 }
 
 /// Lets requests for the whole response look for its parts, too.

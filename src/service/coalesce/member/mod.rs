@@ -1,5 +1,7 @@
 //! One request among the flights of its key.
 
+mod notes;
+
 use std::future::poll_fn;
 use std::time::Duration;
 
@@ -10,7 +12,6 @@ use crate::flight::{BodyStream, Entered, FlightOutcome, JoinRules, Leader, Place
 use crate::key::CacheKey;
 use crate::semantics::moment::Moment;
 use crate::semantics::reason::WaitedFor;
-use crate::semantics::request_kind::RequestKind;
 use crate::service::fill_data::Fill;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::service::storing_permission::storage_fence;
@@ -20,8 +21,7 @@ use crate::state::shared_head::SharedHead;
 use crate::state::uncacheable::ExpectedRefusal;
 use crate::timeout::with_timeout;
 
-use super::followed_flights::{FlightEnd, FollowedFlights};
-use super::share_with_follower::Followed;
+use crate::service::coalesce::followed_flights::{FlightEnd, FollowedFlights};
 
 /// Flights without a usable response that a request takes part in before it goes alone.
 const MAX_FLIGHTS: usize = 3;
@@ -356,100 +356,6 @@ impl<F: Clone> FlightMember<F> {
             true => Waited::RetryLookup,
             false => waited,
         }
-    }
-
-    /// Notes a flight without a response for this request.
-    pub(crate) fn note_lost_flight(&mut self) {
-        self.flights_left = self.flights_left.saturating_sub(1);
-    }
-
-    /// Notes a flight that has failed.
-    pub(crate) fn note_failed_flight(&mut self) {
-        self.failed_calls += 1;
-        self.note_lost_flight();
-    }
-
-    /// Whether a call that it followed has failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed_calls > 0
-    }
-
-    /// Whether it has seen enough calls fail to use a stale response without a call of its own.
-    pub(crate) fn has_seen_failures(&self) -> bool {
-        self.failed_calls >= ENOUGH_FAILURES
-    }
-
-    /// Notes that the flights it follows take too long, and whether its own time is up.
-    pub(crate) fn note_slow_flight<B: Backend<Fence = F>>(&mut self, state: &LayerState<B>) {
-        self.was_slow = true;
-        self.is_time_up |= self.time_left(state).is_zero();
-    }
-
-    /// Lets it join one more flight, because there is one with a response.
-    pub(super) fn allow_one_flight(&mut self) {
-        self.looks_for_others = true;
-        self.flights_left = self.flights_left.max(1);
-        self.is_time_up = false;
-    }
-
-    /// Tells those that wait for places what this request has found out about a shared response, if
-    /// it was woken to look: all of them share it, or another one looks.
-    pub(super) fn note_look<B: Backend<Fence = F>, Res>(
-        &mut self,
-        state: &LayerState<B>,
-        followed: &Followed<Res>,
-    ) {
-        if !std::mem::take(&mut self.looks_for_others) {
-            return;
-        }
-        let flights = &state.shared.coalescing.flights;
-        match followed {
-            Followed::Hit(_) | Followed::Collapsed(_) => flights.end_pacing(&self.key),
-            // They are wanted again when the next response is there.
-            Followed::Lost => {}
-            Followed::OtherVariant(_) | Followed::TooOld | Followed::NotShareable => {
-                flights.let_another_look(&self.key);
-            }
-        }
-    }
-
-    /// Notes a flight whose leader's request is none of the cache's. It uses up no try, but a
-    /// follower waits for a few of them only.
-    pub(crate) fn note_exempt_flight(&mut self) {
-        self.exempt_left = self.exempt_left.saturating_sub(1);
-        if self.exempt_left == 0 {
-            self.flights_left = 0;
-        }
-    }
-
-    /// Notes a response that was refused for another kind of request. The first one of each kind
-    /// says nothing of this request; more of them are bounded as all flights are.
-    pub(crate) fn note_refused_kind(&mut self, kind: RequestKind) {
-        let bit = 1 << kind as u8;
-        if self.refused_kinds & bit != 0 {
-            self.note_lost_flight();
-        }
-        self.refused_kinds |= bit;
-    }
-
-    /// Notes the key that a later lookup ended at.
-    pub(crate) fn set_key_looked_up(&mut self, key: CacheKey) {
-        // A flight may know a `Vary` that is not stored yet.
-        if key != self.key.primary() {
-            self.key = key;
-        }
-    }
-
-    /// Turns to the flights of this request's own variant.
-    pub(crate) fn set_variant(&mut self, variant: CacheKey) {
-        self.key = variant;
-        self.note_lost_flight();
-    }
-
-    /// Refuses responses of calls that began before this request.
-    pub(crate) fn require_newer(&mut self) {
-        self.requires_newer = true;
-        self.note_lost_flight();
     }
 }
 
