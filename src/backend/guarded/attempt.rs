@@ -11,15 +11,14 @@ use super::counts::{Counts, count};
 use crate::backend::{Backend, BackendError, PanicsAsErrors};
 use crate::timeout::{max_transfer_time, with_timeout};
 
-/// The time limit of an operation, and what a slow one says of the backend.
+/// The time limit of an operation, and what it says of the backend if it passes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TimeLimit {
-    /// A request waits for it: one that takes more than half of its deadline counts as a failure.
-    /// It may take longer by the time of what is transferred meanwhile.
+    /// A request waits for it. It may take longer by the time of what is transferred meanwhile.
     Lookup(Duration),
-    /// One that ends by its deadline is a success.
+    /// It transfers a response, or nothing.
     Transfer(Duration),
-    /// One that transfers a lot: that it takes too long may be the network's fault.
+    /// It transfers a lot: that it takes too long may be the network's fault.
     LargeTransfer(Duration),
 }
 
@@ -69,6 +68,7 @@ impl TimeLimit {
 
 /// An operation in progress.
 ///
+/// It is a success if it is answered by its deadline, however late: what is answered is of use.
 /// Dropped before its end, it counts as a failure if it was slow by then, and as nothing otherwise.
 /// A large transfer that is slow counts as nothing, too.
 pub(super) struct Attempt<'g> {
@@ -122,15 +122,20 @@ impl<'g> Attempt<'g> {
         time.min(deadline.saturating_mul(MAX_DEADLINES - 1))
     }
 
-    /// Whether the backend was slow. An operation that is noticed long after its deadline was
-    /// noticed late: then this process is slow, and an open breaker would make it slower.
+    /// Whether the backend was slow.
     fn is_slow(&self, elapsed: Duration) -> bool {
         if let TimeLimit::LargeTransfer(_) = self.limit {
             return false;
         }
+        let limit = self.limit.deadline() / 2 + self.transfer_time();
+        elapsed > limit && !self.is_noticed_late(elapsed)
+    }
+
+    /// Whether the end of the operation was noticed long after its deadline: then this process is
+    /// slow, and an open breaker would make it slower.
+    fn is_noticed_late(&self, elapsed: Duration) -> bool {
         let deadline = self.limit.deadline();
-        let elapsed = elapsed.saturating_sub(self.transfer_time());
-        elapsed > deadline / 2 && elapsed <= deadline + deadline / 2
+        elapsed > deadline + deadline / 2 + self.transfer_time()
     }
 
     /// Records the outcome; `None` means that the deadline has passed.
@@ -140,9 +145,10 @@ impl<'g> Attempt<'g> {
     ) -> Result<T, BackendError> {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.started);
-        let is_slow = matches!(self.limit, TimeLimit::Lookup(_)) && self.is_slow(elapsed);
         let tells_nothing = match &outcome {
-            None => matches!(self.limit, TimeLimit::LargeTransfer(_)),
+            None => {
+                self.is_noticed_late(elapsed) || matches!(self.limit, TimeLimit::LargeTransfer(_))
+            }
             Some(Err(error)) => error.is_unavailable() || error.is_inconclusive(),
             Some(Ok(_)) => false,
         };
@@ -157,7 +163,7 @@ impl<'g> Attempt<'g> {
         if let Some(permit) = self.permit.take()
             && !tells_nothing
         {
-            permit.record(has_failed || is_slow, now);
+            permit.record(has_failed, now);
         }
         outcome
     }

@@ -42,8 +42,8 @@ use super::Backend;
 ///   longer is cancelled and fails. An operation that transfers a response to the backend has a
 ///   second more for each MiB, and a lookup has more time while responses are
 ///   [transferred](Self::lookup_deadline).
-/// * **Circuit breaker.** An operation counts as a failure if it fails; a lookup also if it takes
-///   more than half of its deadline. The breaker opens when at least ten operations have ended in
+/// * **Circuit breaker.** An operation counts as a failure if it fails, or is not answered by its
+///   deadline. The breaker opens when at least ten operations have ended in
 ///   the last ten seconds and at least half of them were failures; or when at least ten failures in
 ///   a row span 250 ms or more. While it is open, all operations fail at once. After 500 ms one
 ///   operation is let through as a probe. Each failed probe doubles the time to the next one, up to
@@ -66,9 +66,9 @@ use super::Backend;
 ///   that it cannot deliver in its time are lost, and an error is logged.
 ///
 /// An operation whose client left counts as a failure if it had taken more than half of its
-/// deadline by then. If a reply is read later than one and a half times the deadline, this process
-/// was too busy to cancel the operation in time. That shows an overloaded process, not a failing
-/// backend, and is no failure. An operation that a healthy backend
+/// deadline by then. If its end is noticed later than one and a half times the deadline, this
+/// process was too busy to end the operation in time. That shows an overloaded process, not a
+/// failing backend, and counts as nothing. An operation that a healthy backend
 /// [refuses](crate::backend::BackendError::refused) is no failure either; it is counted as
 /// [`refused`](crate::backend::Health::refused). One that was
 /// [not attempted](crate::backend::BackendError::unavailable), or whose error

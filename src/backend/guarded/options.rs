@@ -25,7 +25,8 @@ impl<B: Backend> Guarded<B> {
     ///
     /// Default: 50 ms. A request for a response that varies makes two lookups, and a miss that ran
     /// concurrently with a fill may repeat its lookup. A write whose response may be stored makes
-    /// one before its call. A lookup that takes longer is a miss whose response is not stored.
+    /// one before its call. A lookup that takes longer is a miss whose response is not stored. One
+    /// that is answered in time counts as a success, whatever its share of the deadline.
     ///
     /// A network that is busy is no slow backend: a lookup may take a second longer for each 8 MiB
     /// of responses that the backend [transfers](Backend::transferred_bytes) meanwhile, but not
@@ -86,11 +87,11 @@ impl<B: Backend> Guarded<B> {
 ///     .max_half_open_delay(Duration::from_secs(10));
 /// ```
 impl<B: Backend> Guarded<B> {
-    /// Sets the ratio of failed operations and slow lookups, among those of the last ten seconds,
-    /// at which the circuit breaker opens.
+    /// Sets the ratio of failed operations, among those of the last ten seconds, at which the
+    /// circuit breaker opens.
     ///
-    /// Default: 0.5, at least half of them. A lookup is slow if it takes more than half of its
-    /// deadline. The circuit breaker of invalidations has the same options.
+    /// Default: 0.5, at least half of them. The circuit breaker of invalidations has the same
+    /// options.
     ///
     /// # Panics
     /// If `ratio` is 0, negative, greater than 1 or NaN.
