@@ -32,12 +32,17 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 /// announces trailers.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The periods of the time for collecting a body: of a second each by default.
+const PERIODS: u32 = 30;
+
+/// The bytes that a body may hold without moving, also where room is scarce.
+const SMALL: u64 = 16 * 1024;
+
 /// The body of one fill on its way. While it is collected for the store it runs at the inner
 /// service's pace; when it is not, at the pace of its slowest reader.
 pub(crate) struct Pump {
     stream: BodyStream,
     capture: Capture,
-    ends_by: Option<Instant>,
     collecting: CollectingTime,
     /// The time for the end of the body after its last byte, and since when that is waited for.
     end_timeout: Duration,
@@ -47,13 +52,48 @@ pub(crate) struct Pump {
     has_ended: bool,
 }
 
-/// The time for collecting a body. What it does in the second half of that tells those that stall
-/// from those that have no end.
-enum CollectingTime {
-    /// It is in the first half; the second one takes as long.
-    FirstHalf(Duration),
-    /// It is in the second half, at whose beginning this many bytes were here.
-    SecondHalf(u64),
+/// The time for collecting a body, in [`PERIODS`], at whose ends its progress is looked at.
+struct CollectingTime {
+    period: Duration,
+    /// The end of this period; `None` if it is beyond all time.
+    ends: Option<Instant>,
+    /// The periods that have ended.
+    ended: u32,
+    /// The bytes that were here at the beginning of this period, and of the second half.
+    before: u64,
+    at_half: u64,
+}
+
+impl CollectingTime {
+    fn new(time: Duration) -> Self {
+        let period = time / PERIODS;
+        Self {
+            period,
+            ends: Instant::now().checked_add(period),
+            ended: 0,
+            before: 0,
+            at_half: 0,
+        }
+    }
+
+    /// Ends a period, at whose end so many bytes are here. Returns why the body is not collected
+    /// any more: it is not whole after the last period, or it hardly moves while room is scarce.
+    fn end_period(&mut self, bytes: u64, is_scarce: bool) -> Option<Refusal> {
+        self.ended += 1;
+        let is_stuck = bytes > SMALL && bytes - self.before <= self.before / 4;
+        self.before = bytes;
+        if self.ended == PERIODS / 2 {
+            self.at_half = bytes;
+        }
+        if self.ended < PERIODS {
+            self.ends = self.ends.and_then(|end| end.checked_add(self.period));
+            return (is_scarce && is_stuck).then_some(Refusal::Budget);
+        }
+        Some(match bytes > self.at_half {
+            true => Refusal::Endless,
+            false => Refusal::TooSlow,
+        })
+    }
 }
 
 /// The next event of a body.
@@ -62,7 +102,7 @@ enum PumpEvent<E> {
     End,
     Failed(BodyError<E>),
     Abandoned,
-    TooSlow,
+    PeriodOver,
 }
 
 impl Pump {
@@ -81,8 +121,7 @@ impl Pump {
         Self {
             stream,
             capture,
-            ends_by: Instant::now().checked_add(time_left / 2),
-            collecting: CollectingTime::FirstHalf(time_left / 2),
+            collecting: CollectingTime::new(time_left),
             end_timeout,
             whole_since: None,
             slow_reader_timeout: limits.slow_reader_timeout,
@@ -122,8 +161,8 @@ impl Pump {
             }
             match self.next(body.as_mut()).await {
                 PumpEvent::Abandoned => return,
-                PumpEvent::TooSlow => {
-                    self.end_half();
+                PumpEvent::PeriodOver => {
+                    self.end_period();
                     share = share.filter(|_| !self.capture.is_over());
                 }
                 PumpEvent::Frame(frame) => match frame.into_data() {
@@ -147,18 +186,12 @@ impl Pump {
         }
     }
 
-    /// Goes on to the second half of the time for collecting, or stops at the end of that.
-    fn end_half(&mut self) {
-        let collected = self.capture.length();
-        match self.collecting {
-            CollectingTime::FirstHalf(second) => {
-                self.collecting = CollectingTime::SecondHalf(collected);
-                self.ends_by = self.ends_by.and_then(|half| half.checked_add(second));
-            }
-            CollectingTime::SecondHalf(before) if collected > before => {
-                self.capture.give_up(Refusal::Endless);
-            }
-            CollectingTime::SecondHalf(_) => self.capture.give_up(Refusal::TooSlow),
+    /// Looks at the progress of the body, and gives it up if that is not enough.
+    fn end_period(&mut self) {
+        let is_scarce = self.stream.share().is_scarce();
+        let refusal = self.collecting.end_period(self.capture.length(), is_scarce);
+        if let Some(refusal) = refusal {
+            self.capture.give_up(refusal);
         }
     }
 
@@ -235,7 +268,7 @@ impl Pump {
         self.stream.end(end);
     }
 
-    /// The next event of the body, or of the deadline while it is being collected.
+    /// The next event of the body, or of the period while it is being collected.
     async fn next<Res>(&mut self, mut body: Pin<&mut OriginBody<Res>>) -> PumpEvent<Res::Error>
     where
         Res: Body<Data = Bytes>,
@@ -255,8 +288,10 @@ impl Pump {
             let end = with_deadline(since + self.end_timeout, next).await;
             return end.unwrap_or(PumpEvent::End);
         }
-        match self.ends_by.filter(|_| is_kept) {
-            Some(at) => with_deadline(at, next).await.unwrap_or(PumpEvent::TooSlow),
+        match self.collecting.ends.filter(|_| is_kept) {
+            Some(at) => with_deadline(at, next)
+                .await
+                .unwrap_or(PumpEvent::PeriodOver),
             None => next.await,
         }
     }

@@ -91,10 +91,13 @@ impl<B: Backend> CacheLayer<B> {
     /// Default: 64 MiB. With 0, only responses without content are stored. A response that would
     /// exceed the limit is not stored ([`Refusal::Budget`](crate::stats::Refusal::Budget)) and
     /// streams to its client at the pace of that. Those that wait for it call for themselves, as
-    /// after a failed call. Lengths that are only announced take half of the limit at most. Each
-    /// response is counted until it is
-    /// stored or refused, and for [`fill_timeout`](Self::fill_timeout) at most, whether its clients
-    /// read or not. Stored responses are not counted here but by the backend.
+    /// after a failed call. Each response is counted until it is stored or refused, and for
+    /// [`fill_timeout`](Self::fill_timeout) at most, whether its clients read or not. Stored
+    /// responses are not counted here but by the backend.
+    ///
+    /// Half of the limit is for bodies that come fast. Lengths that are only announced take the
+    /// other half at most, and while more than that is taken, a body of more than 16 KiB that grows
+    /// by less than a quarter within a thirtieth of `fill_timeout` (a second by default) is given up.
     ///
     /// Bytes that are not stored, and that clients have yet to read
     /// ([`unread_bytes`](crate::stats::InFlight::unread_bytes)), count too. Bodies that only pass

@@ -140,7 +140,7 @@ async fn a_fill_that_takes_too_long_is_not_stored_and_blocks_no_request() {
             .expect("no error");
         sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(layer.handle().stats().refusals.get(Refusal::TooSlow), 1);
+    assert_eq!(layer.handle().stats().refusals.get(Refusal::Endless), 1);
     assert_eq!(send(&service, get("/a")).await.body, "quick");
     body.send(data("y")).expect("a reader");
     drop(body);

@@ -294,42 +294,58 @@ async fn a_body_slower_than_a_fill_may_be_is_for_its_client() {
     assert!(begun.elapsed() <= SECOND * 100, "{:?}", begun.elapsed());
 }
 
-/// Lengths that are announced, and never come, hold half of the budget at most.
+/// Pages whose bodies take a moment are stored beside ten bodies a second that stop after so many
+/// bytes: lengths that are announced, and never come, hold half of the budget at most, and bytes
+/// that came hold it for seconds.
 #[tokio::test(start_paused = true)]
-async fn announced_lengths_leave_room_for_others() {
-    let (origin, _scripts) = stalling(0);
-    let pages = Origin::at_once(|_| {
-        let (script, body) = scripted();
-        tokio::spawn(async move {
-            for _ in 0..2 {
-                sleep(SECOND / 10).await;
-                let _ = script.send(data("page"));
+async fn bodies_that_stop_leave_room_for_others() {
+    const PAGE: usize = 200_000;
+    for (bytes, is_announced) in [
+        (0, true),
+        (800_000, true),
+        (800_000, false),
+        (60_000, false),
+    ] {
+        let announced = ("content-length", LENGTH.to_string());
+        let mut lines = vec![("cache-control", "max-age=60".to_owned()), announced];
+        lines.truncate(if is_announced { 2 } else { 1 });
+        let (origin, _scripts) = odd_origin(bytes, lines);
+        let pages = Origin::at_once(|_| {
+            let (script, body) = scripted();
+            tokio::spawn(async move {
+                for _ in 0..2 {
+                    sleep(SECOND / 10).await;
+                    let half = Bytes::from(vec![b'p'; PAGE / 2]);
+                    let _ = script.send(Ok(Frame::data(half)));
+                }
+            });
+            let length = PAGE.to_string();
+            let lines = [
+                ("cache-control", "max-age=60"),
+                ("content-length", &*length),
+            ];
+            answer(200, &lines, "").map(|_| body)
+        });
+        let inner = tower::service_fn(move |request: Request<()>| {
+            match request.headers().contains_key("x-odd") {
+                true => origin.clone().oneshot(request),
+                false => pages.clone().oneshot(request),
             }
         });
-        answer(
-            200,
-            &[("cache-control", "max-age=60"), ("content-length", "8")],
-            "",
-        )
-        .map(|_| body)
-    });
-    let inner = tower::service_fn(move |request: Request<()>| {
-        match request.headers().contains_key("x-odd") {
-            true => origin.clone().oneshot(request),
-            false => pages.clone().oneshot(request),
+        let service = layer().layer(inner);
+        let mut reading = JoinSet::new();
+        for second in 0..60 {
+            for number in 0..10 {
+                let odd = with(get(&format!("/odd/{second}/{number}")), "x-odd", "1");
+                let head = service.clone().oneshot(odd).await.expect("a head");
+                reading.spawn(head.collect());
+            }
+            let path = format!("/page/{second}");
+            assert_eq!(send(&service, get(&path)).await.body.len(), PAGE);
+            sleep(SECOND).await;
+            let is_stored = is_stored(&service, get(&path)).await;
+            assert!(is_stored, "{bytes} {is_announced} {second}");
         }
-    });
-    let layer = layer();
-    let service = layer.layer(inner);
-    for second in 0..60 {
-        for number in 0..10 {
-            let odd = with(get(&format!("/odd/{second}/{number}")), "x-odd", "1");
-            drop(service.clone().oneshot(odd).await.expect("a head"));
-        }
-        let path = format!("/page/{second}");
-        assert_eq!(send(&service, get(&path)).await.body, "pagepage");
-        sleep(SECOND).await;
-        assert!(is_stored(&service, get(&path)).await, "{second}");
     }
 }
 

@@ -7,7 +7,8 @@
 //! copied      read from a backend outside of this process    stored    none
 //! ```
 //!
-//! Collected bytes are released by `fill_timeout` at the latest, whatever clients do. Those that
+//! Collected bytes are released by `fill_timeout` at the latest, whatever clients do, and once half
+//! of the limit is taken, by bodies that hardly move within a thirtieth of that. Those that
 //! only slow clients keep are unread from then on. Bodies that merely pass take at most half of the
 //! limit, and beyond half of it readers that stop are dropped: the other half is for fills.
 //!

@@ -131,6 +131,12 @@ impl BudgetShare {
         self.budget.unread.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether more than half of the limit is taken. The rest is for bodies that come fast.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let (collected, unread) = (self.budget.collected_bytes(), self.budget.unread_bytes());
+        collected.saturating_add(unread) > self.limits.max_buffered / 2
+    }
+
     /// Whether the bytes for readers alone take more than half of their limit: readers that stop
     /// are dropped then, also where none waits for them.
     pub(crate) fn is_crowded(&self) -> bool {
