@@ -4,6 +4,7 @@
 //! file may not name `service`, `layer` or `handle`. Start with [`Config`].
 
 mod coalesce_options;
+mod content_options;
 #[cfg(all(test, feature = "serde"))]
 mod described;
 mod group_options;
@@ -23,11 +24,11 @@ pub(crate) use self::coalesce_options::CoalesceOptions;
 pub(crate) use self::group_options::GroupOptions;
 pub(crate) use self::routes::BeforeRouting;
 use crate::clock::{Clock, SystemClock};
-use crate::empty_body::EmptyBodies;
 use crate::error::panics::{Panicked, catch};
 use crate::key::canonical::cookies::CookieLines;
 use crate::key::{Authority, QueryRules, Sites};
 use crate::random::{Random, SeededRandom};
+use crate::request_body::RequestBodies;
 use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::TargetedFields;
 use crate::semantics::cache_control::{IgnoredDirectives, RequestDirective};
@@ -42,6 +43,7 @@ use crate::write_info::WriteInfo;
 use self::hook::{HookSubject, KeyHook};
 
 pub(crate) type Skip = dyn Fn(&request::Parts) -> Result<bool, Panicked> + Send + Sync;
+pub(crate) type ReadOnlyPosts = dyn Fn(&request::Parts) -> Result<bool, Panicked> + Send + Sync;
 /// Gets the extensions of a request whose target was rewritten, and a function that rewrites a URI
 /// alike.
 pub(crate) type OnRewrittenTarget = dyn Fn(HookSubject<'_>, &mut Extensions, &dyn Fn(&mut Uri)) -> Result<(), Panicked>
@@ -87,7 +89,7 @@ pub(crate) struct Config {
     pub(crate) generate_etags: bool,
     /// `None` without any: every miss asks.
     pub(crate) groups: Option<Arc<GroupOptions>>,
-    pub(crate) empty_request_bodies: EmptyBodies,
+    pub(crate) request_bodies: RequestBodies,
 
     pub(crate) authority: Authority,
     pub(crate) sites: Sites,
@@ -103,6 +105,9 @@ pub(crate) struct Config {
     pub(crate) scope: Arc<str>,
     pub(crate) skip: Option<Arc<Skip>>,
     pub(crate) bypass_fields: BypassFields,
+    /// `None`: a QUERY bypasses the cache.
+    pub(crate) cache_queries: Option<usize>,
+    pub(crate) read_only_posts: Option<Arc<ReadOnlyPosts>>,
 
     /// The hook of this layer, and those of the layers of the same cache inside of it.
     pub(crate) also_invalidate: Vec<Arc<AlsoInvalidate>>,
@@ -174,7 +179,7 @@ impl Default for Config {
             store_parts: true,
             generate_etags: false,
             groups: None,
-            empty_request_bodies: EmptyBodies::default(),
+            request_bodies: RequestBodies::default(),
             authority: Authority::default(),
             sites: Sites::default(),
             key: None,
@@ -186,6 +191,8 @@ impl Default for Config {
             scope: Arc::from(""),
             skip: None,
             bypass_fields: BypassFields::default(),
+            cache_queries: None,
+            read_only_posts: None,
             also_invalidate: Vec::new(),
             write_through: false,
             store_posts: true,

@@ -219,7 +219,6 @@ pub mod backend;
 mod body;
 pub mod clock;
 mod config;
-mod empty_body;
 mod error;
 /// What a cache would do with a request, and why: see [`CacheHandle::explain`].
 pub mod explain {
@@ -240,6 +239,7 @@ mod policy;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod random;
+mod request_body;
 mod semantics;
 mod service;
 mod state;
@@ -258,6 +258,7 @@ pub use layer::{CacheLayer, InvalidOption};
 pub use options::CacheOptions;
 pub use options::Rules;
 pub use policy::CachePolicy;
+pub use request_body::RequestContent;
 pub use semantics::bypass_fields::DEFAULT_BYPASS_FIELDS;
 pub use semantics::cache_control::RequestDirective;
 pub use semantics::freshness::Ttl;

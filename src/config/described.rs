@@ -12,9 +12,9 @@ impl Config {
             ignore_request_directives: _, ignore_client_freshness: _, ignored,
             max_body, max_head, max_buffered_bytes, credential_fields, max_lingering_bytes,
             store_set_cookie, private_by: _, max_private_entries, store_if: _, store_parts, generate_etags, groups,
-            empty_request_bodies: _, authority, sites, key: _, key_covers_credentials, query,
+            request_bodies: _, authority, sites, key: _, key_covers_credentials, query,
             before_routing: _, is_of_route: _, on_rewritten_target: _, scope, skip: _,
-            bypass_fields, also_invalidate: _, write_through, store_posts, classify_writes: _,
+            bypass_fields, cache_queries, read_only_posts: _, also_invalidate: _, write_through, store_posts, classify_writes: _,
             invalidate_on_unknown, write_grace_window, detached_write_timeout,
             max_detached_writes, coalesce, stale, failure_backoff, early_refresh, log_query,
             cache_status, cache_status_name, clock: _, random: _, origin_monitor: _,
@@ -32,7 +32,7 @@ impl Config {
             format!("{write_through} {store_posts} {invalidate_on_unknown} {write_grace_window:?}"),
             format!("{detached_write_timeout:?} {max_detached_writes} {coalesce:?} {stale:?}"),
             format!("{max_private_entries} {failure_backoff:?} {early_refresh:?} {log_query} {cache_status} {name:?}"),
-            format!("{routes:?}"),
+            format!("{routes:?} {cache_queries:?}"),
         ]
     }
 }

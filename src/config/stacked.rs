@@ -35,7 +35,7 @@ impl Config {
             store_parts: inner.store_parts,
             generate_etags: inner.generate_etags,
             groups: inner.groups.clone(),
-            empty_request_bodies: self.empty_request_bodies.clone(),
+            request_bodies: self.request_bodies.clone(),
             authority: self.authority.clone(),
             sites: self.sites,
             key: self.key.clone(),
@@ -47,6 +47,8 @@ impl Config {
             scope: self.scope.clone(),
             skip: self.skip.clone(),
             bypass_fields: self.bypass_fields.clone(),
+            cache_queries: self.cache_queries,
+            read_only_posts: self.read_only_posts.clone(),
             also_invalidate: self.also_invalidate_with(inner),
             // The fence of such a response was captured before the call, if this layer stores it.
             write_through: self.write_through && inner.write_through,

@@ -111,6 +111,7 @@ use crate::state::LayerState;
 /// | [freshness](#freshness) | how long a response is fresh, and which directives count |
 /// | [storing](#storing) | which responses are stored, and how large they may be |
 /// | [keys](#keys) | which requests share a stored response, and which bypass the cache |
+/// | [requests with content](#requests-with-content) | QUERY, and POSTs that only read |
 /// | [writes](#writes) | what a write invalidates or stores |
 /// | [coalescing](#coalescing) | how requests share a call to the inner service |
 /// | [stale responses](#stale-responses) | when a response is used beyond its lifetime |
@@ -153,6 +154,7 @@ use crate::state::LayerState;
 /// |---|---|
 /// | `key`, `key_by` | a read bypasses the cache; a write is answered 500, and not carried out |
 /// | `skip`, `on_rewritten_target` | the read bypasses the cache |
+/// | `read_only_posts` | the POST is a write |
 /// | `ttl_by`, `store_if` | the response is not stored |
 /// | `classify_writes` | the outcome of the write is unknown |
 /// | `also_invalidate` | the write invalidates everything else that it names |
@@ -164,7 +166,7 @@ use crate::state::LayerState;
 /// `panic = "abort"` ends at the first panic: there is nothing to catch. Panics of the inner
 /// service are its own and reach the caller. A [clock](Self::clock), a source of
 /// [random](Self::random) numbers and a function for
-/// [empty bodies](Self::empty_request_body) must not panic.
+/// [empty bodies](Self::empty_request_body) or [request bodies](Self::request_body) must not panic.
 pub struct CacheLayer<B: Backend> {
     state: LayerState<B>,
 }

@@ -17,6 +17,8 @@ mod keys_and_bypass;
 
 mod routes;
 
+mod queries;
+
 mod writes;
 
 mod coalescing;

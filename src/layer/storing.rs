@@ -336,6 +336,6 @@ impl<B: Backend> CacheLayer<B> {
     /// ```
     #[must_use]
     pub fn empty_request_body<Req: 'static>(self, make: fn() -> Req) -> Self {
-        self.with(|config| config.empty_request_bodies.add(make))
+        self.with(|config| config.request_bodies.add_empty(make))
     }
 }

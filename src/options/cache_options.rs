@@ -104,6 +104,9 @@ pub struct CacheOptions {
     pub scope: Option<String>,
     /// [`CacheLayer::bypass_fields`](crate::CacheLayer::bypass_fields).
     pub bypass_fields: Option<Vec<String>>,
+    /// [`CacheLayer::cache_queries`](crate::CacheLayer::cache_queries).
+    #[serde(deserialize_with = "deserialize::size")]
+    pub cache_queries: Option<usize>,
     /// [`CacheLayer::write_through`](crate::CacheLayer::write_through).
     pub write_through: Option<bool>,
     /// [`CacheLayer::store_posts`](crate::CacheLayer::store_posts).

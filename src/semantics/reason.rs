@@ -302,7 +302,8 @@ reasons! {
 reasons! {
     /// Why a request went to the inner service without consulting the cache.
     Bypass {
-        /// The method is neither GET, HEAD nor a write.
+        /// The method is neither GET, HEAD nor a write; or it is that of a read-only POST with a
+        /// condition or a range, which are not defined for POST.
         Method => "method",
         /// The request asks for another protocol on its connection.
         Upgrade => "upgrade",
@@ -319,6 +320,15 @@ reasons! {
         /// A function that an option was given panicked, so that the request has no key, or may not
         /// reach the inner service in the form of its key.
         HookPanicked => "hook-panicked",
+        /// A QUERY or read-only POST has longer content than
+        /// [`cache_queries`](crate::CacheLayer::cache_queries) lets the cache collect.
+        ContentTooLong => "content-too-long",
+        /// The content of a QUERY or read-only POST broke off, has trailers, or is not of the length
+        /// that its head announced.
+        ContentUnusable => "content-unusable",
+        /// The cache cannot make a request body of this type: see
+        /// [`request_body`](crate::CacheLayer::request_body).
+        RequestBodyType => "request-body-type",
     }
 }
 

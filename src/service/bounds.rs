@@ -15,6 +15,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::request::content::HiddenContent;
+
 /// A service that the cache can call, also from a background task.
 pub(crate) trait InnerService<Req, Res>:
     Service<Request<Req>, Response = Response<Res>, Error: Send + 'static, Future: Send + 'static>
@@ -77,6 +79,7 @@ impl<S, Req> Service<Request<Req>> for HttpService<S>
 where
     S: Service<Request<Req>>,
     S::Response: HttpResponse,
+    Req: 'static,
 {
     type Response = Response<BodyOf<S, Req>>;
     type Error = S::Error;
@@ -88,7 +91,7 @@ where
 
     fn call(&mut self, request: Request<Req>) -> Self::Future {
         HttpFuture {
-            inner: self.0.call(request),
+            inner: self.0.call(HiddenContent::show(request)),
         }
     }
 }

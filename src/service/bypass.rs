@@ -4,7 +4,6 @@ use http::{Request, Response};
 
 use crate::backend::Backend;
 use crate::body::response::ResponseBody;
-use crate::semantics::invalidation::is_safe;
 use crate::semantics::reason::{Bypass, Reason, RequestResult};
 use crate::state::LayerState;
 use crate::state::inner_layers::Marked;
@@ -33,18 +32,20 @@ where
 {
     state.count(Event::Bypass(reason));
     tracing::debug!(reason = reason.as_str(), "bypass");
+    let (parts, body) = request.into_parts();
     // A write bypasses the cache only without a key.
-    if !is_safe(request.method())
+    if state.config.is_write(&parts)
         && let Some(suppressed) = state.admit_log(Message::WriteWithoutKey)
     {
         tracing::warn!(
-            method = %request.method(),
-            path = request.uri().path(),
+            method = %parts.method,
+            path = parts.uri.path(),
             reason = reason.as_str(),
             suppressed,
             "a write without a key invalidates nothing"
         );
     }
+    let request = Request::from_parts(parts, body);
     let response = call(Marked::new(inner, &state), request).await?;
     let (mut head, body) = response.into_parts();
     take_own(&state.config, &mut head.headers, &mut head.extensions);

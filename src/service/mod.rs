@@ -5,6 +5,7 @@
 //!    read    -> lookup -> hit: respond            (on the spot, no boxed future)
 //!                      -> miss: coalesce -> origin -> store_fill -> store
 //!                      -> refresh in the background
+//!    content -> content_read: collects it, then as a read
 //!    write   -> write: inner service, then invalidation, then the response
 //!    bypass  -> inner service
 //!    refuse  -> respond: 400
@@ -21,6 +22,7 @@ mod bounds;
 mod bypass;
 mod cached_values;
 mod coalesce;
+mod content_read;
 pub(crate) mod explain;
 mod fill_data;
 mod future;
@@ -61,6 +63,7 @@ use crate::state::inner_layers::find_layers;
 use self::bounds::{BodyOf, HttpResponse, HttpService};
 use self::bypass::{bypass, pass_on};
 use self::coalesce::coalesce;
+use self::content_read::{ContentRead, read_by_content};
 use self::fill_data::Fill;
 use self::lookup::{CacheAnswer, LookupOutcome, lookup_now, note_lookup};
 use self::read::{answer, read, read_private};
@@ -240,6 +243,8 @@ enum Step<B: Backend, Res> {
     Read(RequestKey),
     /// The inner service is asked.
     Fetch(Box<Fill<B::Fence>>),
+    /// The content of the request is collected first.
+    Content(Box<ContentRead>),
     /// The inner service is asked, and its answer invalidates.
     Write(WriteTarget),
     /// The inner service is asked, past the cache.
@@ -308,6 +313,10 @@ impl<S, B: Backend> Cache<S, B> {
             Route::Read(read_request) => {
                 let key = read_request.into_key(config, seed, parts);
                 self.after_lookup(key, outcome, parts)
+            }
+            Route::Content(read) => {
+                let (key, form) = read.into_key(config, seed, parts);
+                return Step::Content(Box::new(ContentRead { key, form, cookies }));
             }
             Route::Write(target) => Step::Write(target),
             Route::Bypass(reason) => Step::Bypass(reason),
@@ -389,6 +398,9 @@ impl<S, B: Backend> Cache<S, B> {
             }
             Step::Fetch(fill) => self.forward(Miss, request, |state, inner, request| {
                 coalesce(state, inner, request, fill)
+            }),
+            Step::Content(pending) => self.forward(Miss, request, |state, inner, request| {
+                read_by_content(state, inner, request, pending)
             }),
             Step::Write(target) => self.forward(Bypass, request, |state, inner, request| {
                 write(state, inner, request, target)

@@ -15,6 +15,7 @@ mod poisoning;
 mod policy;
 mod posts;
 mod private;
+mod queries;
 mod ranges;
 mod routes;
 mod sharing;

@@ -3,6 +3,7 @@
 
 pub mod around;
 pub mod both;
+pub mod contents;
 pub mod dying;
 pub mod gate;
 pub mod logs;

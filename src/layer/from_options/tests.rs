@@ -10,7 +10,7 @@ use crate::{CacheLayer, CacheOptions, RequestDirective, Rules, Ttl};
 type Layer = CacheLayer<MemoryBackend>;
 
 /// The options that are functions, clocks or sources of random numbers.
-const HOOKS: [&str; 14] = [
+const HOOKS: [&str; 16] = [
     "also_invalidate",
     "classify_writes",
     "clock",
@@ -22,6 +22,8 @@ const HOOKS: [&str; 14] = [
     "origin_monitor",
     "private_by",
     "random",
+    "read_only_posts",
+    "request_body",
     "skip",
     "store_if",
     "ttl_by",
@@ -80,6 +82,7 @@ fn rows() -> Vec<(&'static str, Value, Layer)> {
         row!(ignore_request_cookies, ["_ga"], ["_ga"]),
         row!(scope, "shop", "shop"),
         row!(bypass_fields, ["x-other"], ["x-other"]),
+        row!(cache_queries, "7KiB", 7 << 10),
         row!(write_through, true, true),
         row!(store_posts, false, false),
         row!(invalidate_on_unknown, false, false),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{Either, Empty};
+use http_body_util::Either;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -20,11 +20,13 @@ use super::RequestRules;
 use super::validate_request::RejectedRequest;
 use crate::error::BoxError;
 use crate::proxy::upstream::routes::UpstreamRoutes;
+use crate::request_body::RequestContent;
 
-/// The body of a canonical request: the client's, or an empty one. A server's body type, such as
-/// hyper's `Incoming`, may have no empty value, which a cache needs to
-/// [repeat](crate::CacheLayer::empty_request_body) a request.
-pub type CanonicalBody<B> = Either<B, Empty<Bytes>>;
+/// The body of a canonical request: the client's, or one that a cache has made. A server's body
+/// type, such as hyper's `Incoming`, can be made of nothing else, which a cache needs to do to
+/// [repeat](crate::CacheLayer::empty_request_body) a request or to read its
+/// [content](crate::CacheLayer::request_body).
+pub type CanonicalBody<B> = Either<B, RequestContent>;
 
 /// A [`Layer`] that makes requests canonical before a cache sees them. Made by
 /// [`ReverseProxy::request_layer`](crate::proxy::ReverseProxy::request_layer).

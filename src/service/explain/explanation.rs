@@ -45,6 +45,9 @@ pub enum Verdict {
     GatewayTimeout,
     /// By the inner service, without consulting the cache.
     Bypass(Bypass),
+    /// From the store or by the inner service, as the content of the request says, which is not
+    /// explained.
+    ByContent,
     /// By the inner service; the answer decides what it invalidates.
     Write,
     /// With 400: the host of the request is invalid (RFC 9112 §3.2).
@@ -69,6 +72,7 @@ impl Verdict {
             Self::Fetch(_) => "fetch",
             Self::GatewayTimeout => "gateway-timeout",
             Self::Bypass(_) => "bypass",
+            Self::ByContent => "by-content",
             Self::Write => "write",
             Self::BadRequest => "bad-request",
             Self::FailedWrite => "failed-write",
@@ -106,6 +110,10 @@ impl fmt::Display for Verdict {
             Self::Write => (
                 "The request is a write: the inner service is called, and the resource is \
                  invalidated if the write may have changed it.",
+                "",
+            ),
+            Self::ByContent => (
+                "The request is read by its content, which is not known here.",
                 "",
             ),
             Self::BadRequest => ("The host of the request is invalid: 400.", ""),

@@ -47,6 +47,10 @@ pub(crate) async fn explain<B: Backend>(
                 read.into_key(config, &state.shared.store.seed, &request),
             )
         }
+        Route::Content(read) => {
+            let explained = explained_key(state, &read.parts, *read.key.resource());
+            return without_lookup(Verdict::ByContent, Some(explained));
+        }
         Route::Write(target) => {
             let key = ExplainedKey {
                 scheme: target.scheme,

@@ -18,6 +18,7 @@ use crate::semantics::reason::{
 use crate::service::bounds::{InnerBody, InnerService};
 use crate::service::fill_data::Fill;
 use crate::service::parts::fetch_missing_range::narrow;
+use crate::service::request::content::HiddenContent;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 use crate::state::throttled_log::Message;
@@ -158,7 +159,7 @@ fn note_repetition<B: Backend, Req>(
         return;
     };
     tracing::warn!(
-        method = %request.method(),
+        method = %HiddenContent::method_of(request),
         path = request.uri().path(),
         %status,
         reason = contradiction.as_str(),

@@ -7,12 +7,13 @@
 use http::{Extensions, Request, Uri, Version};
 
 use crate::backend::Backend;
+use crate::request_body::MakeEmpty;
 use crate::service::request::outgoing::OutgoingRequest;
 use crate::state::LayerState;
 
-/// The parts of a request that the first call took, and a function for another empty body.
+/// The parts of a request that the first call took, and how another empty body is made.
 pub(crate) struct Repetition<Req> {
-    make_body: fn() -> Req,
+    empty: MakeEmpty<Req>,
     uri: Uri,
     version: Version,
     extensions: Extensions,
@@ -20,17 +21,18 @@ pub(crate) struct Repetition<Req> {
 
 /// Whether requests with this type of body can be repeated. If not, the cache narrows no range.
 pub(crate) fn can_repeat<B: Backend, Req: 'static>(state: &LayerState<B>) -> bool {
-    state.config.empty_request_bodies.get::<Req>().is_some()
+    state.config.request_bodies.empty::<Req>().is_some()
 }
 
 impl<Req: 'static> Repetition<Req> {
     /// The repetition of a request; `None` without an empty body of its type.
     ///
-    /// A GET or HEAD that announces content never gets here: it bypasses the cache.
+    /// A GET or HEAD that announces content never gets here: it bypasses the cache. Content by which
+    /// a request is read is in its extensions.
     pub(crate) fn new<B: Backend>(state: &LayerState<B>, request: &Request<Req>) -> Option<Self> {
-        let make_body = state.config.empty_request_bodies.get()?;
+        let empty = state.config.request_bodies.empty()?;
         Some(Self {
-            make_body,
+            empty,
             uri: request.uri().clone(),
             version: request.version(),
             extensions: request.extensions().clone(),
@@ -39,7 +41,7 @@ impl<Req: 'static> Repetition<Req> {
 
     /// The request with the fields it has without those of the cache.
     pub(crate) fn into_request(self, outgoing: &OutgoingRequest) -> Request<Req> {
-        let mut request = Request::new((self.make_body)());
+        let mut request = Request::new(self.empty.make());
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;

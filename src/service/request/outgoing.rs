@@ -17,6 +17,7 @@ use crate::semantics::storing::RequestHead;
 use crate::semantics::validation;
 use crate::service::storing_permission::Asked;
 
+use super::content::HiddenContent;
 use super::preconditions::{Preconditions, has_condition_for};
 
 /// The parts of a request that are needed when its response comes.
@@ -157,6 +158,9 @@ impl OutgoingRequest {
         if self.method != Method::GET || self.is_partial() || stored.parts().is_some() {
             return;
         }
+        if !HiddenContent::lets_add_conditions(request) {
+            return;
+        }
         let mut has_any = false;
         let stored_headers = stored.headers();
         for (name, value) in validation::origin_conditions(stored.status(), &stored_headers) {
@@ -172,7 +176,7 @@ impl OutgoingRequest {
 /// A copy of the head of a request, its extensions included.
 pub(crate) fn copy_of_head<Req>(request: &Request<Req>) -> Box<request::Parts> {
     let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method = request.method().clone();
+    copy.method = HiddenContent::method_of(request).clone();
     copy.uri = request.uri().clone();
     copy.version = request.version();
     copy.headers = request.headers().clone();

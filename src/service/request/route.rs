@@ -1,13 +1,6 @@
 //! The route of a request, decided from its head (RFC 9111 §3, §4; RFC 9110 §9.2).
 
-use std::sync::Arc;
-
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE,
-    HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING,
-    UPGRADE, UPGRADE_INSECURE_REQUESTS, USER_AGENT,
-};
-use http::{HeaderMap, Method, Uri, request};
+use http::{Method, Uri, request};
 
 use crate::backend::Backend;
 use crate::config::Config;
@@ -16,16 +9,18 @@ use crate::error::panics::Panicked;
 use crate::key::{
     Authority, CacheKey, DigestSeed, HostLines, InvalidAuthority, KeyParts, Resource,
 };
-use crate::semantics::bypass_fields::BypassFields;
 use crate::semantics::cache_control::RequestDirectives;
 use crate::semantics::invalidation;
 use crate::semantics::reason::Bypass;
-use crate::semantics::request_kind::{CredentialFields, RequestKind};
+use crate::semantics::request_kind::RequestKind;
+use crate::semantics::reuse::is_condition_or_range;
 use crate::state::LayerState;
 
 use super::forwarded_form::{ForwardedForm, is_spelled_by_key};
-use super::partition::{Partition, PartitionKey};
+use super::partition::Partition;
 use super::preconditions::Preconditions;
+pub(crate) use super::request_key::RequestKey;
+use super::route_fields::RouteFields;
 
 /// The route of a request through the cache.
 #[allow(
@@ -35,6 +30,9 @@ use super::preconditions::Preconditions;
 pub(crate) enum Route<'r> {
     /// A GET or HEAD: the cache may have the response.
     Read(ReadRequest<'r>),
+    /// A QUERY (RFC 10008) or read-only POST: the cache may have the response, as its content says.
+    // Boxed: no GET may have to move it.
+    Content(Box<ReadRequest<'r>>),
     /// An unsafe request: it goes to the inner service, and invalidates.
     Write(WriteTarget),
     /// A request that goes to the inner service untouched.
@@ -46,7 +44,7 @@ pub(crate) enum Route<'r> {
     FailWrite,
 }
 
-/// A GET or HEAD and its key, borrowed from the request.
+/// A read and its key, borrowed from the request. That of a request with content is without it.
 pub(crate) struct ReadRequest<'r> {
     pub(crate) parts: KeyParts<'r>,
     pub(crate) key: CacheKey,
@@ -109,116 +107,6 @@ impl ReadRequest<'_> {
     }
 }
 
-/// The key and directives of a GET or HEAD.
-pub(crate) struct RequestKey {
-    pub(crate) key: CacheKey,
-    /// The full key, of which `key` holds the digest.
-    pub(crate) identity: Arc<[u8]>,
-    pub(crate) directives: RequestDirectives,
-    /// The partition of its client.
-    pub(crate) partition: Partition,
-    /// Whether credentials and cookies are in the key.
-    has_credentials: bool,
-    is_selective: bool,
-}
-
-impl RequestKey {
-    /// What a request with this key and these header fields carries that is in no part of the key.
-    pub(crate) fn kind(&self, fields: &CredentialFields, headers: &HeaderMap) -> RequestKind {
-        match self.has_credentials {
-            true => RequestKind::Plain,
-            false => fields.kind_of(headers),
-        }
-    }
-
-    /// The conditions and ranges of the request, if its fields may have any.
-    pub(crate) fn preconditions<'p>(&self, request: &'p request::Parts) -> Preconditions<'p> {
-        self.preconditions_of(&request.method, &request.headers)
-    }
-
-    /// The conditions and ranges of the request with this method and these fields.
-    pub(crate) fn preconditions_of<'p>(
-        &self,
-        method: &'p Method,
-        headers: &'p HeaderMap,
-    ) -> Preconditions<'p> {
-        Preconditions::new(method, headers, self.is_selective)
-    }
-
-    /// The key in the partition of the request, if it has one.
-    pub(crate) fn partition_key(&self) -> Option<&PartitionKey> {
-        match &self.partition {
-            Partition::Of(partition) => Some(partition),
-            Partition::Public | Partition::LongId => None,
-        }
-    }
-
-    /// Whether the request has a partition that it has not entered.
-    pub(crate) fn can_enter_partition(&self) -> bool {
-        self.partition_key()
-            .is_some_and(|partition| partition.public.is_none())
-    }
-
-    /// Whether the request has entered its partition.
-    pub(crate) fn is_in_partition(&self) -> bool {
-        self.partition_key()
-            .is_some_and(|partition| partition.public.is_some())
-    }
-
-    /// Makes the key in the partition the one by which the request looks up, joins flights and
-    /// fetches.
-    pub(crate) fn enter_partition(&mut self) {
-        if let Partition::Of(partition) = &mut self.partition
-            && partition.public.is_none()
-        {
-            let key = std::mem::replace(&mut self.key, partition.key);
-            let identity = std::mem::replace(&mut self.identity, partition.identity.clone());
-            partition.public = Some((key, identity));
-        }
-    }
-
-    /// Makes the public key the one of the request again.
-    pub(crate) fn leave_partition(&mut self) {
-        if let Partition::Of(partition) = &mut self.partition
-            && let Some((key, identity)) = partition.public.take()
-        {
-            (self.key, self.identity) = (key, identity);
-        }
-    }
-
-    /// The place of a response: in the partition if it is for the client alone, else the public
-    /// one.
-    pub(crate) fn target(&self, is_private: bool) -> StoredUnder {
-        let partition = self.partition_key();
-        let (key, identity) = match partition {
-            Some(partition) if is_private => (partition.key, &partition.identity),
-            Some(PartitionKey {
-                public: Some((key, identity)),
-                ..
-            }) => (*key, identity),
-            _ => (self.key, &self.identity),
-        };
-        StoredUnder {
-            key,
-            identity: identity.clone(),
-            partition: partition.filter(|_| is_private).map(|own| own.digest),
-            is_own: !is_private || self.is_in_partition(),
-        }
-    }
-}
-
-/// The key that a response is stored under.
-pub(crate) struct StoredUnder {
-    pub(crate) key: CacheKey,
-    /// The full key.
-    pub(crate) identity: Arc<[u8]>,
-    /// The digest of the partition, if it is in one.
-    pub(crate) partition: Option<u128>,
-    /// Whether it is stored for all that may join the flight of its call: for one client if the
-    /// request has entered its partition, or else for all.
-    pub(crate) is_own: bool,
-}
-
 /// The resource that an unsafe request is sent to.
 pub(crate) struct WriteTarget {
     /// The target as it was sent. Hooks see it, whatever form the inner service gets.
@@ -243,48 +131,82 @@ pub(crate) fn classify<'r>(
     seed: &DigestSeed,
     request: &'r request::Parts,
 ) -> Route<'r> {
-    let is_read = matches!(request.method, Method::GET | Method::HEAD);
     let fields = RouteFields::from_headers(&request.headers, &config.bypass_fields);
-    if is_read {
-        if let Some(reason) = bypass_reason(config, request, &fields) {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return classify_other(config, seed, request, &fields);
+    }
+    if let Some(reason) = bypass_reason(config, request, &fields) {
+        return Route::Bypass(reason);
+    }
+    match read_request(config, seed, request, &fields) {
+        Ok(read) => Route::Read(read),
+        Err(route) => route,
+    }
+}
+
+/// Decides the route of a request that is no GET or HEAD.
+#[inline(never)]
+fn classify_other<'r>(
+    config: &'r Config,
+    seed: &DigestSeed,
+    request: &'r request::Parts,
+    fields: &RouteFields<'r>,
+) -> Route<'r> {
+    if config.is_read_by_content(request) {
+        if let Some(reason) = content_bypass_reason(config, request, fields) {
             return Route::Bypass(reason);
         }
-    } else if invalidation::is_safe(&request.method) {
+        return match read_request(config, seed, request, fields) {
+            Ok(read) => Route::Content(Box::new(read)),
+            Err(route) => route,
+        };
+    }
+    if invalidation::is_safe(&request.method) {
         return match is_misused_authority_form(request) {
             true => Route::Refuse,
             false => Route::Bypass(Bypass::Method),
         };
     }
-    let target = is_read
-        .then(|| config.query.trimmed(&request.uri))
-        .flatten()
-        .map(Box::new);
-    let parts = match key_parts(config, request, target.as_deref(), fields.hosts) {
+    let parts = match key_parts(config, request, None, fields.hosts) {
         Ok(parts) => parts,
-        Err(Bypass::Authority) if !is_read || is_misused_authority_form(request) => {
-            return Route::Refuse;
-        }
-        Err(Bypass::HookPanicked) if !is_read => return Route::FailWrite,
+        Err(Bypass::Authority) => return Route::Refuse,
+        Err(Bypass::HookPanicked) => return Route::FailWrite,
         Err(reason) => return Route::Bypass(reason),
     };
-    if !is_read {
-        return Route::Write(WriteTarget {
-            uri: request.uri.clone(),
-            resource: resource_with(config, seed, &parts),
-            authority: parts.authority().into(),
-            path: parts.path().into(),
-            scheme: parts.scheme().map(Into::into),
-            is_spelled: config.authority == Authority::FromRequest
-                && is_spelled_by_key(config, request, fields.hosts, parts.authority()),
-        });
-    }
+    Route::Write(WriteTarget {
+        uri: request.uri.clone(),
+        resource: resource_with(config, seed, &parts),
+        authority: parts.authority().into(),
+        path: parts.path().into(),
+        scheme: parts.scheme().map(Into::into),
+        is_spelled: config.authority == Authority::FromRequest
+            && is_spelled_by_key(config, request, fields.hosts, parts.authority()),
+    })
+}
+
+/// Makes the key of a read from its head. If there is none, the error is the request's route.
+#[inline(always)]
+fn read_request<'r>(
+    config: &'r Config,
+    seed: &DigestSeed,
+    request: &'r request::Parts,
+    fields: &RouteFields<'r>,
+) -> Result<ReadRequest<'r>, Route<'r>> {
+    let target = config.query.trimmed(&request.uri).map(Box::new);
+    let parts = match key_parts(config, request, target.as_deref(), fields.hosts) {
+        Ok(parts) => parts,
+        Err(Bypass::Authority) if is_misused_authority_form(request) => {
+            return Err(Route::Refuse);
+        }
+        Err(reason) => return Err(Route::Bypass(reason)),
+    };
     let key = CacheKey::new(seed, &config.scope, config.sites, &parts);
     let directives = if fields.has_directives {
         RequestDirectives::from_headers(&request.headers, config.ignored)
     } else {
         RequestDirectives::default()
     };
-    Route::Read(ReadRequest {
+    Ok(ReadRequest {
         parts,
         key,
         directives,
@@ -342,8 +264,7 @@ pub(crate) fn resource_of_write<B: Backend>(
     state: &LayerState<B>,
     request: &request::Parts,
 ) -> Option<Resource> {
-    let is_write = !invalidation::is_safe(&request.method);
-    is_write
+    (state.config.is_write(request))
         .then(|| resource_of(&state.config, &state.shared.store.seed, request))
         .flatten()
 }
@@ -383,56 +304,36 @@ fn bypass_reason(
     if fields.has_content {
         return Some(Bypass::RequestContent);
     }
+    exemption(config, request, fields)
+}
+
+/// Why a request that is read by its content bypasses the cache, if it does.
+fn content_bypass_reason(
+    config: &Config,
+    request: &request::Parts,
+    fields: &RouteFields<'_>,
+) -> Option<Bypass> {
+    if fields.upgrades {
+        return Some(Bypass::Upgrade);
+    }
+    // RFC 9110 §13.1 and §14.2: an origin answers those of a POST otherwise than those of a QUERY.
+    if request.method == Method::POST && request.headers.keys().any(is_condition_or_range) {
+        return Some(Bypass::Method);
+    }
+    exemption(config, request, fields)
+}
+
+/// Why the application lets a request bypass the cache, if it does.
+fn exemption(
+    config: &Config,
+    request: &request::Parts,
+    fields: &RouteFields<'_>,
+) -> Option<Bypass> {
     if fields.has_bypass_field {
         return Some(Bypass::BypassField);
     }
     match config.skip.as_ref()?(request) {
         Ok(skips) => skips.then_some(Bypass::Skipped),
         Err(Panicked) => Some(Bypass::HookPanicked),
-    }
-}
-
-/// The header fields that decide the route, read in one pass because every hit pays for it.
-#[derive(Default)]
-struct RouteFields<'r> {
-    upgrades: bool,
-    /// Content that is no part of the key must not shape the response stored under it.
-    has_content: bool,
-    has_directives: bool,
-    /// Whether the fields may select less than the whole response.
-    is_selective: bool,
-    has_bypass_field: bool,
-    hosts: HostLines<'r>,
-}
-
-impl<'r> RouteFields<'r> {
-    /// Reads all fields once.
-    fn from_headers(headers: &'r HeaderMap, bypass_fields: &BypassFields) -> Self {
-        let mut fields = Self {
-            has_bypass_field: bypass_fields.has_other_in(headers),
-            ..Self::default()
-        };
-        for (name, value) in headers {
-            match *name {
-                HOST => fields.hosts.add(value),
-                UPGRADE => fields.upgrades = true,
-                TRANSFER_ENCODING => fields.has_content = true,
-                CONTENT_LENGTH => fields.has_content |= value != "0",
-                CACHE_CONTROL | PRAGMA => fields.has_directives = true,
-                IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE => fields.is_selective = true,
-                // Most requests have these. They cost no look at their names.
-                ACCEPT
-                | ACCEPT_ENCODING
-                | ACCEPT_LANGUAGE
-                | CONNECTION
-                | COOKIE
-                | ORIGIN
-                | REFERER
-                | UPGRADE_INSECURE_REQUESTS
-                | USER_AGENT => {}
-                _ => fields.has_bypass_field |= bypass_fields.has_extension(name),
-            }
-        }
-        fields
     }
 }

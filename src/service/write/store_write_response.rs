@@ -194,7 +194,11 @@ fn represented_get<B: Backend>(
             read.into_key(&state.config, &state.shared.store.seed, &get)
                 .0
         }
-        Route::Write(_) | Route::Bypass(_) | Route::Refuse | Route::FailWrite => {
+        Route::Content(_)
+        | Route::Write(_)
+        | Route::Bypass(_)
+        | Route::Refuse
+        | Route::FailWrite => {
             return Err(Refusal::NotRepresentation);
         }
     };

@@ -10,7 +10,6 @@ use http::{Extensions, Request, request};
 use tower_service::Service;
 
 use crate::backend::Backend;
-use crate::semantics::invalidation;
 use crate::state::layer_state::{LayerState, SharedState};
 use crate::stats::Event;
 
@@ -30,10 +29,7 @@ pub(crate) fn find_layers<B: Backend>(
         return None;
     }
     let mut mark = request.extensions.get::<Mark>();
-    let (cache, is_write) = (
-        CacheId::new(&state.shared),
-        !invalidation::is_safe(&request.method),
-    );
+    let (cache, is_write) = (CacheId::new(&state.shared), state.config.is_write(request));
     while let Some(found) = mark {
         if found.owner == cache
             && (found.invalidates || !is_write)

@@ -7,7 +7,6 @@ use http::request;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::key::Resource;
-use crate::semantics::invalidation;
 use crate::semantics::reason::Refusal;
 use crate::state::layer_state::LayerState;
 
@@ -48,7 +47,7 @@ impl InnerLayers {
         request: &request::Parts,
         written: Option<Resource>,
     ) {
-        let is_skipped = invalidation::is_safe(&request.method) && config.exempts(request);
+        let is_skipped = !config.is_write(request) && config.exempts(request);
         let mut passed = self.passed();
         // A request that is repeated between the layers passes them once more.
         passed.configs.retain(|known| !Arc::ptr_eq(known, config));

@@ -10,6 +10,7 @@ mod groups;
 mod instances;
 mod private;
 mod protocol;
+mod queries;
 mod retries;
 mod sharing;
 mod start;
