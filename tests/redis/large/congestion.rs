@@ -11,7 +11,7 @@ use tower_response_cache::backend::{Backend, Guarded, Lookup, PutOutcome, RedisB
 
 use super::bodies::long;
 use crate::faults::world::guarded;
-use crate::support::redis::{Link, LinkSpeed, RedisServer};
+use crate::support::redis::{Link, LinkSpeed, RedisServer, until};
 use crate::support::sample::{Sample, at};
 
 /// How long each test stores and reads.
@@ -126,17 +126,23 @@ async fn more_stores_than_a_slow_network_carries_do_not_stop_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_late_is_removed_and_delays_the_next_one_only() {
     let setup = Setup::over(3).await;
-    let late = Sample::of(&setup.slow, "/late", text(900_000)).await;
+    let late = Sample::of(&setup.slow, "/late", text(1_000_000)).await;
     let fence = late.fence(&setup.slow).await;
     let put = late.response.clone();
     let error = setup.slow.put(&late.key, fence, put, at(0)).await;
-    error.expect_err("it takes 2.4 s, and 1.9 s are allowed");
+    error.expect_err("it takes 2.7 s, and 2 s are allowed");
     let before = setup.link.bytes_to_server();
-    let next = Sample::of(&setup.slow, "/next", long("n")).await;
+    let next = Sample::of(&setup.slow, "/next", text(40_000)).await;
     let fence = next.fence(&setup.slow).await;
-    assert_eq!(next.put(&setup.slow, &fence).await, PutOutcome::Stored);
+    // Its turn comes after 0.7 s. It waits for a second, which is not enough on a busy machine.
+    until("the next one is stored", async || {
+        let (fence, response) = (fence.clone(), next.response.clone());
+        let put = setup.slow.put(&next.key, fence, response, at(0)).await;
+        matches!(put, Ok(PutOutcome::Stored))
+    })
+    .await;
     assert_eq!(setup.server.names("test:b:*:*").await, [""; 0]);
-    assert!(setup.link.bytes_to_server() - before < 900_000);
+    assert!(setup.link.bytes_to_server() - before < 1_000_000);
     // The connections of lookups, and the one of stores: none was given up.
     assert!(setup.link.accepted() <= 3, "{}", setup.link.accepted());
 }
