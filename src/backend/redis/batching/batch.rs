@@ -21,6 +21,11 @@ const MAX_REPLY_BYTES: usize = 128 * 1024;
 /// How far apart the moments of two lookups may be for them to share a reply. The age of a response
 /// may be wrong by as much.
 const MAX_MOMENT_DISTANCE: Duration = Duration::from_millis(100);
+/// How long a batch waits for those in flight. Over a slow network it would wait for nearly a round
+/// trip more, with nothing gained.
+const MAX_WAIT: Duration = Duration::from_millis(1);
+/// How many times the usual number of batches may be in flight for that reason.
+const MAX_OVERLAP: usize = 4;
 
 pub(crate) type BatchLookupResult = Result<LookupReply, CommandError>;
 
@@ -86,7 +91,7 @@ impl LookupQueue {
     ) {
         let mut state = self.state();
         let result = state.add(key, variant, now);
-        if state.in_flight >= self.max_in_flight {
+        if state.in_flight >= self.max_in_flight && !state.is_overdue(now, self.max_in_flight) {
             return (result, None);
         }
         let Some(batch) = state.next_batch() else {
@@ -145,6 +150,18 @@ impl State {
         result
     }
 
+    /// Whether the next batch has waited long enough to be sent beside those in flight. All of
+    /// their replies together are no larger for that.
+    fn is_overdue(&self, now: Moment, max_in_flight: usize) -> bool {
+        let Some(batch) = self.batches.front() else {
+            return false;
+        };
+        let (overlap, replies) = (self.in_flight + 1, batch.len() * self.bytes_per_key);
+        overlap <= max_in_flight * MAX_OVERLAP
+            && overlap * replies <= max_in_flight * MAX_REPLY_BYTES
+            && now.monotonic_since(batch[0].now) >= MAX_WAIT
+    }
+
     fn record_reply_size(&mut self, bytes: usize, keys: usize) {
         self.bytes_per_key = (3 * self.bytes_per_key + bytes / keys.max(1)) / 4;
     }
@@ -168,12 +185,16 @@ pub(crate) struct BatchPermit {
 }
 
 impl BatchPermit {
-    /// Takes the next batch, or releases the permit if there is none.
+    /// Takes the next batch, or releases the permit if there is none, or if more batches than
+    /// usual are in flight.
     ///
     /// Both happen under one lock: a lookup that is added after it finds the permit free.
     pub(crate) fn next_batch(&mut self) -> Option<LookupBatch> {
         let mut state = self.queue.state();
-        let next = state.next_batch();
+        let next = match state.in_flight > self.queue.max_in_flight {
+            true => None,
+            false => state.next_batch(),
+        };
         if next.is_none() {
             state.in_flight -= 1;
             self.is_released = true;
@@ -231,6 +252,47 @@ mod tests {
             assert!(pending.len() == 3 && pending.iter().all(|lookup| lookup.waiters.len() == 10));
             drop(results);
             assert!(state.next_batch().is_none(), "all lookups were cancelled");
+        }
+    }
+
+    /// Promise: a slow network delays a lookup by one round trip, not by two.
+    #[test]
+    fn a_batch_that_has_waited_is_sent_beside_those_in_flight() {
+        let queue = Arc::new(LookupQueue::new(1));
+        let mut results = Vec::new();
+        let mut sent = |number: usize, millis| {
+            let (result, batch) = queue.add(&key(number), None, at(millis));
+            results.push(result);
+            batch.map(|(batch, permit)| (batch.len(), permit))
+        };
+        let (keys, mut usual) = sent(0, 0).expect("none is in flight");
+        assert_eq!(keys, 1);
+        assert!(sent(1, 10).is_none() && sent(2, 10).is_none());
+        let (keys, mut more) = sent(3, 11).expect("the first one has waited for a millisecond");
+        assert_eq!(keys, 3);
+        assert!(sent(4, 11).is_none());
+        // The usual one goes on with what waits; one more does not stay.
+        assert!(more.next_batch().is_none());
+        assert_eq!(usual.next_batch().map(|batch| batch.len()), Some(1));
+        assert!(usual.next_batch().is_none());
+        assert_eq!(queue.state().in_flight, 0);
+    }
+
+    /// Promise: neither the number of batches in flight nor the size of their replies grows for it.
+    #[test]
+    fn batches_beside_those_in_flight_are_bounded() {
+        for (bytes_per_key, most) in [(1000, 2 * MAX_OVERLAP), (MAX_REPLY_BYTES, 2)] {
+            let queue = Arc::new(LookupQueue::new(2));
+            queue.state().bytes_per_key = bytes_per_key;
+            let mut kept = Vec::new();
+            for number in 0..100 {
+                kept.push(queue.add(&key(number), None, at(number as u64)));
+            }
+            let sent = kept.iter().filter(|(_, sent)| sent.is_some()).count();
+            assert_eq!(sent, most, "{bytes_per_key} bytes a key");
+            assert_eq!(queue.state().in_flight, most);
+            drop(kept);
+            assert_eq!(queue.state().in_flight, 0);
         }
     }
 

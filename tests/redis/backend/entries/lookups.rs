@@ -62,7 +62,19 @@ type Looking<'l> = Pin<Box<dyn Future<Output = Lookup<RedisFence>> + 'l>>;
 
 /// A lookup that has begun.
 async fn looking<'l>(backend: &'l RedisBackend, sample: &'l Sample) -> Looking<'l> {
-    let lookup = async { backend.get(&sample.key, at(0)).await.expect("a lookup") };
+    looking_at(backend, sample, 0).await
+}
+
+/// A lookup that has begun after so many seconds.
+async fn looking_at<'l>(
+    backend: &'l RedisBackend,
+    sample: &'l Sample,
+    seconds: u64,
+) -> Looking<'l> {
+    let lookup = async move {
+        let lookup = backend.get(&sample.key, at(seconds)).await;
+        lookup.expect("a lookup")
+    };
     let mut lookup: Looking<'l> = Box::pin(lookup);
     assert!(!begin(&mut lookup).await);
     lookup
@@ -105,6 +117,35 @@ async fn a_lookup_takes_no_reply_to_a_command_sent_before_it_began() {
     assert!(is_found(&beside.await));
     // The script that invalidates reads, too.
     assert_eq!(server.calls("mget").await, 3, "one for all who came late");
+}
+
+/// Over a slow network lookups do not wait for the replies to earlier ones.
+#[tokio::test]
+async fn lookups_that_have_waited_are_sent_beside_those_in_flight() {
+    let server = RedisServer::start().await;
+    let tap = Tap::to(server.port()).await;
+    let one = options(&tap.url(), "test").max_connections(1).build();
+    let (a, b) = (
+        Sample::of(&one, "/a", "a").await,
+        Sample::of(&one, "/b", "b").await,
+    );
+    a.store(&one).await;
+    b.store(&one).await;
+    server.command(&["CONFIG", "RESETSTAT"]).await;
+    tap.hold_replies();
+    let asked = async |times| {
+        until("it was asked", async || server.calls("mget").await == times).await;
+    };
+    let first = looking(&one, &a).await;
+    asked(1).await;
+    let second = looking(&one, &a).await;
+    let third = looking_at(&one, &b, 1).await;
+    asked(2).await;
+    tap.pass();
+    for lookup in [first, second, third] {
+        assert!(is_found(&lookup.await));
+    }
+    assert_eq!(server.calls("mget").await, 2);
 }
 
 /// Lookups that were cancelled are not sent and do not delay the others.
