@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::breaker::Permit;
 use super::counts::{Counts, count};
 use crate::backend::{Backend, BackendError, PanicsAsErrors};
-use crate::timeout::{max_transfer_time, with_timeout};
+use crate::timeout::{max_transfer_time, with_deadline};
 
 /// The time limit of an operation, and what it says of the backend if it passes.
 #[derive(Clone, Copy, Debug)]
@@ -99,13 +99,18 @@ impl<'g> Attempt<'g> {
 
     /// Waits for a lookup until its deadline, and for as much longer as is transferred meanwhile.
     pub(super) async fn wait_for<F: Future>(&self, mut lookup: Pin<&mut F>) -> Option<F::Output> {
-        let mut left = self.limit.deadline();
+        let mut limit = self.limit.deadline();
         loop {
-            let outcome = with_timeout(left, lookup.as_mut()).await;
-            let limit = self.limit.deadline() + self.transfer_time();
-            left = limit.saturating_sub(self.started.elapsed());
-            if outcome.is_some() || left.is_zero() {
-                return outcome;
+            // No clock is read for it.
+            let Some(deadline) = self.started.checked_add(limit) else {
+                return Some(lookup.await);
+            };
+            if let Some(output) = with_deadline(deadline, lookup.as_mut()).await {
+                return Some(output);
+            }
+            limit = self.limit.deadline() + self.transfer_time();
+            if self.started.elapsed() >= limit {
+                return None;
             }
         }
     }

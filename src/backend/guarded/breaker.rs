@@ -164,7 +164,11 @@ impl CircuitBreaker {
             _ => return,
         };
         let options = &self.options;
-        let SampleCounts { total, failed } = samples.record(is_failure, now, options.window);
+        samples.record(is_failure, now, options.window);
+        if !is_failure {
+            return;
+        }
+        let SampleCounts { total, failed } = samples.recent(now, options.window);
         let is_above_threshold = f64::from(failed) >= options.failure_threshold * f64::from(total);
         if total >= options.min_samples
             && (is_above_threshold || samples.has_only_failures(options.min_samples, now))
@@ -269,15 +273,15 @@ impl SampleWindow {
         }
     }
 
-    /// Records an outcome and returns the counts of the window that ends now.
-    pub(super) fn record(
-        &mut self,
-        is_failure: bool,
-        now: Instant,
-        window: Duration,
-    ) -> SampleCounts {
-        let elapsed = now.saturating_duration_since(self.started).as_nanos();
-        let number = (elapsed * BUCKETS as u128 / window.as_nanos().max(1)) as usize;
+    /// Returns the number of the bucket for what ends now.
+    fn bucket(&self, now: Instant, window: Duration) -> usize {
+        let elapsed = now.saturating_duration_since(self.started).as_millis() as u64;
+        (elapsed * BUCKETS as u64 / (window.as_millis() as u64).max(1)) as usize
+    }
+
+    /// Records an outcome.
+    pub(super) fn record(&mut self, is_failure: bool, now: Instant, window: Duration) {
+        let number = self.bucket(now, window);
         let (bucket, counts) = &mut self.buckets[number % BUCKETS];
         if *bucket != number {
             (*bucket, *counts) = (number, SampleCounts::default());
@@ -297,6 +301,11 @@ impl SampleWindow {
                 count: 1,
             },
         });
+    }
+
+    /// Returns the counts of the window that ends now.
+    pub(super) fn recent(&self, now: Instant, window: Duration) -> SampleCounts {
+        let number = self.bucket(now, window);
         let recent = self
             .buckets
             .iter()

@@ -53,9 +53,9 @@ pub(crate) fn lookup_now<B: Backend>(
     read: &ReadRequest<'_>,
     request: &request::Parts,
 ) -> Option<LookupOutcome<B::Fence>> {
-    let now = state.now();
     let completed_fills = state.shared.coalescing.flights.completed_fills(&read.key);
     let (lookup, lookup_key) = state.shared.store.lookup_now(&read.key, &request.headers)?;
+    let now = state.now();
     let result = LookupResult {
         lookup,
         lookup_key,
