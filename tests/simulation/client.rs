@@ -90,6 +90,9 @@ impl<B: Backend> Client<B> {
         if self.plan.has_kinds {
             request = self.of_any_kind(request);
         }
+        if self.plan.is_extended && luck.chance(40) {
+            request = self.query(request);
+        }
         if !self.plan.is_stormy {
             return request;
         }
@@ -114,6 +117,14 @@ impl<B: Backend> Client<B> {
             _ => {}
         }
         request
+    }
+
+    /// One of two questions about the target of a GET.
+    pub fn query(&self, request: Request<()>) -> Request<()> {
+        let content_type = self.luck.pick(&["text/a", "text/b"]);
+        let mut query = with(request, "content-type", content_type);
+        *query.method_mut() = Method::from_bytes(b"QUERY").expect("a method");
+        query
     }
 
     /// Half of the requests with cookies, credentials or both, of one of two clients.

@@ -16,6 +16,8 @@
 //! * a write that was rejected costs nothing, also if its client left before,
 //! * a write whose outcome is unknown is visible to every later request once it is committed, if
 //!   that happens within the grace period and its client has an answer,
+//! * a job that changes the database beside the cache, and has it invalidate the resource or its
+//!   group, or make it stale, is as good as a write,
 //! * in the end the cache answers what the database holds.
 //!
 //! Worlds of two instances share one backend; the second promise holds for each instance there. A
@@ -34,6 +36,7 @@
 
 mod client;
 mod history;
+mod jobs;
 mod plan;
 mod source;
 mod stores;
@@ -200,6 +203,25 @@ fn stormy_worlds_of_several_kinds_of_requests() {
     });
 }
 
+/// With QUERYs, groups said by a function, partitions of clients, and jobs that expire.
+#[test]
+fn extended_worlds_in_memory() {
+    for store in [Store::Memory, Store::Dawdling] {
+        every_seed_of(Kind {
+            is_extended: true,
+            ..Kind::calm(store, 1)
+        });
+    }
+}
+
+#[test]
+fn extended_worlds_of_two_instances() {
+    every_seed_of(Kind {
+        is_extended: true,
+        ..Kind::calm(Store::Dawdling, 2)
+    });
+}
+
 #[test]
 fn writes_whose_clients_leave_in_memory() {
     every_seed_of(Kind {
@@ -320,6 +342,16 @@ mod on_redis {
     fn writes_of_unknown_outcome_at_two_instances() {
         let kind = Kind {
             is_unsure: true,
+            instances: 2,
+            ..Kind::default()
+        };
+        every_seed(80, kind);
+    }
+
+    #[test]
+    fn extended_worlds_of_two_instances() {
+        let kind = Kind {
+            is_extended: true,
             instances: 2,
             ..Kind::default()
         };

@@ -6,8 +6,10 @@ use tower_response_cache::CacheLayer;
 use tower_response_cache::backend::Backend;
 use tower_response_cache::random::SeededRandom;
 
+use crate::history::{TEAM, resource_of};
 use crate::luck::Luck;
 use crate::source::validators::Validators;
+use crate::source::{TEAM_GROUP, owner_of_fields};
 use crate::support::time::in_virtual_time;
 
 #[derive(Clone, Copy)]
@@ -30,6 +32,9 @@ pub struct Plan {
     /// Whether half of the requests have cookies or credentials, to which the origin answers what
     /// is their client's alone.
     pub has_kinds: bool,
+    /// Whether some requests are QUERYs, groups are said by a function of the layer, each client has
+    /// a partition, and jobs change the database beside the cache, and tell it so.
+    pub is_extended: bool,
     /// How many requests in a hundred are for a range.
     pub ranges: u64,
     /// Whether resources have several names and spellings.
@@ -91,6 +96,7 @@ impl Plan {
             },
             is_narrow: false,
             has_kinds: false,
+            is_extended: false,
             ranges: 0,
             cache_control: if is_stormy {
                 luck.pick(&lifetimes)
@@ -115,6 +121,12 @@ impl Plan {
         self.interval = luck.pick(&[10, 50]);
         self.cut = 0;
         self.cut_writes = 70;
+    }
+
+    /// Makes the world one in which all that an application can say is said.
+    pub fn extend(&mut self, luck: &Luck) {
+        self.is_extended = true;
+        self.has_kinds = luck.chance(50);
     }
 
     /// Makes the world one in which the outcome of many writes is unknown, of nearly always the
@@ -157,6 +169,18 @@ impl Plan {
             .write_grace_window(Duration::from_millis(self.grace));
         if self.write_through {
             layer = layer.write_through(true);
+        }
+        if self.is_extended {
+            layer = layer
+                .cache_queries(0)
+                .groups_by(|request, _| {
+                    let is_member = resource_of(request.uri.path()) == TEAM;
+                    is_member.then(|| TEAM_GROUP.to_owned())
+                })
+                .private_by(move |request| {
+                    let owner = owner_of_fields(self, &request.headers);
+                    (!owner.is_empty()).then_some(owner)
+                });
         }
         if !self.is_stormy {
             return layer;

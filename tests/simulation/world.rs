@@ -117,6 +117,10 @@ impl<B: Backend> World<B> {
         for _ in 0..writers {
             actors.push(Box::pin(self.client.clone().writes()));
         }
+        if self.client.plan.is_extended {
+            let handles = self.layers.iter().map(CacheLayer::handle).collect();
+            actors.push(Box::pin(self.client.clone().works(handles)));
+        }
         if self.client.plan.is_stormy && luck.chance(30) {
             actors.push(Box::pin(self.administrates()));
         }
@@ -167,6 +171,9 @@ impl<B: Backend> World<B> {
             self.client.get("/plain?q=1"),
             with(self.client.get("/varies"), "accept-language", "de"),
         ];
+        if self.client.plan.is_extended {
+            requests.push(self.client.query(self.client.get("/plain")));
+        }
         // The groups of a write that fails without an answer are unknown.
         if !self.client.plan.is_stormy {
             requests.push(self.client.get("/member/1"));

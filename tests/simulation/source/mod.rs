@@ -28,7 +28,10 @@ use crate::plan::Plan;
 use crate::support::origin::{Origin, OriginError, Response, answer, full};
 use crate::support::trickle::{Step, Trickle};
 
-/// The group of the team's members, as a field says it.
+/// The group of the team's members.
+pub const TEAM_GROUP: &str = "team";
+
+/// The same as a field says it.
 const GROUP: &str = "\"team\"";
 
 /// What stands behind an instance.
@@ -88,14 +91,22 @@ pub fn key_of(request: &Request<()>) -> String {
         let language = language.split([';', ',']).next().unwrap_or_default();
         key = format!("{key} {}", language.trim());
     }
+    if request.method().as_str() == "QUERY" {
+        // Without content in these worlds: what its fields say of it tells questions apart.
+        key = format!("{key} QUERY {}", text(request.headers(), "content-type"));
+    }
     key
 }
 
 /// The client whose answer a request gets, if it may be one for that client alone.
 pub fn owner_of(plan: Plan, request: &Request<()>) -> String {
-    let credentials = text(request.headers(), "authorization");
+    owner_of_fields(plan, request.headers())
+}
+
+pub fn owner_of_fields(plan: Plan, headers: &HeaderMap) -> String {
+    let credentials = text(headers, "authorization");
     match plan.has_kinds {
-        true => format!("{}{credentials}", text(request.headers(), "cookie")),
+        true => format!("{}{credentials}", text(headers, "cookie")),
         false => credentials,
     }
 }
@@ -245,7 +256,7 @@ impl Source {
         if resource_of(key) == "/varies" {
             headers.insert("vary", "accept-language".parse().expect("a field value"));
         }
-        if resource_of(key) == TEAM {
+        if resource_of(key) == TEAM && !self.plan.is_extended {
             headers.insert("cache-groups", GROUP.parse().expect("a field value"));
         }
     }

@@ -31,6 +31,8 @@ pub struct Kind {
     pub is_narrow: bool,
     /// See [`Plan::has_kinds`].
     pub has_kinds: bool,
+    /// See [`Plan::extend`].
+    pub is_extended: bool,
     /// See [`Plan::doubt`].
     pub is_unsure: bool,
     /// See [`Plan::leave`].
@@ -46,6 +48,7 @@ impl Kind {
             is_stormy: false,
             is_narrow: false,
             has_kinds: false,
+            is_extended: false,
             is_unsure: false,
             writers_leave: false,
             store,
@@ -75,6 +78,9 @@ pub fn run(seed: u64, kind: Kind) -> (Seen, u64) {
         plan.narrow(&luck);
     }
     plan.has_kinds = kind.has_kinds;
+    if kind.is_extended {
+        plan.extend(&luck);
+    }
     if kind.is_unsure {
         plan.doubt(&luck);
     }

@@ -22,6 +22,8 @@ pub struct Kind {
     pub is_stormy: bool,
     /// See [`Plan::narrow`].
     pub is_narrow: bool,
+    /// See [`Plan::extend`].
+    pub is_extended: bool,
     /// See [`Plan::doubt`].
     pub is_unsure: bool,
     pub evicts: bool,
@@ -35,6 +37,7 @@ impl Default for Kind {
         Self {
             is_stormy: false,
             is_narrow: false,
+            is_extended: false,
             is_unsure: false,
             evicts: false,
             cuts: false,
@@ -64,6 +67,9 @@ impl Server {
         let mut plan = Plan::of(&luck, kind.is_stormy, true);
         if kind.is_narrow {
             plan.narrow(&luck);
+        }
+        if kind.is_extended {
+            plan.extend(&luck);
         }
         if kind.is_unsure {
             plan.doubt(&luck);
