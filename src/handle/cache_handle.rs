@@ -313,6 +313,7 @@ impl<B: Backend> CacheHandle<B> {
             histograms: &shared.histograms,
             operations: &shared.store.operations,
             origin: self.state.config.origin_load(),
+            max_response: backend.max_response_size(),
             usage: backend.usage(),
             health: backend.health(),
         };

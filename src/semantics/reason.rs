@@ -145,6 +145,8 @@ reasons! {
         Near => "near",
         /// Outside of this process, such as in Redis.
         Far => "far",
+        /// It keeps none: there is no backend, or it takes no response of any size.
+        Nowhere => "none",
     }
 }
 

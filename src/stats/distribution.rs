@@ -27,35 +27,27 @@ pub(super) struct Buckets {
     unit: Unit,
 }
 
+// Few: each bucket is a series for each value of a label, and those of a cache are bounded.
 /// 1 ms to 30 s.
 pub(super) const CALLS: Buckets = Buckets {
     bounds: &[
-        1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-        10_000_000, 30_000_000,
+        1_000, 5_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000, 30_000_000,
     ],
+    unit: Unit::Seconds,
+};
+/// 10 ms to 30 s, for what takes as long as a call and longer.
+pub(super) const WAITS: Buckets = Buckets {
+    bounds: &[10_000, 100_000, 1_000_000, 5_000_000, 30_000_000],
     unit: Unit::Seconds,
 };
 /// 50 us to 1 s.
 pub(super) const OPERATIONS: Buckets = Buckets {
-    bounds: &[
-        50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000,
-    ],
+    bounds: &[50, 250, 1_000, 5_000, 50_000, 1_000_000],
     unit: Unit::Seconds,
 };
-/// 256 B to 64 MiB.
+/// 1 KiB to 64 MiB.
 pub(super) const SIZES: Buckets = Buckets {
-    bounds: &[
-        1 << 8,
-        1 << 10,
-        1 << 12,
-        1 << 14,
-        1 << 16,
-        1 << 18,
-        1 << 20,
-        1 << 22,
-        1 << 24,
-        1 << 26,
-    ],
+    bounds: &[1 << 10, 1 << 14, 1 << 18, 1 << 22, 1 << 26],
     unit: Unit::Bytes,
 };
 
@@ -142,6 +134,20 @@ impl Distribution {
             })
     }
 
+    /// The distribution of the values of several, which have the same buckets.
+    pub(super) fn merged<'d>(distributions: impl Iterator<Item = &'d Self>) -> Self {
+        let mut merged = Self::default();
+        for one in distributions {
+            merged.buckets = one.buckets;
+            merged.counts.resize(one.counts.len(), 0);
+            for (sum, count) in merged.counts.iter_mut().zip(&one.counts) {
+                *sum += count;
+            }
+            merged.sum = merged.sum.wrapping_add(one.sum);
+        }
+        merged
+    }
+
     fn shown(&self, value: u64) -> f64 {
         match self.buckets.unit {
             Unit::Seconds => value as f64 / 1e6,
@@ -172,7 +178,7 @@ mod tests {
 
     #[test]
     fn values_count_in_the_first_bucket_that_has_room_for_them() {
-        for buckets in [CALLS, OPERATIONS, SIZES] {
+        for buckets in [CALLS, WAITS, OPERATIONS, SIZES] {
             assert!(buckets.bounds.is_sorted());
         }
         let histogram = Histogram::new(OPERATIONS);
@@ -181,9 +187,23 @@ mod tests {
         }
         let distribution = histogram.distribution();
         let counts: Vec<_> = distribution.buckets().collect();
-        assert_eq!(counts[..2], [(50e-6, 2), (100e-6, 3)]);
-        assert_eq!(counts[11..], [(1.0, 4), (f64::INFINITY, 5)]);
+        assert_eq!(counts[..2], [(50e-6, 2), (250e-6, 3)]);
+        assert_eq!(counts[5..], [(1.0, 4), (f64::INFINITY, 5)]);
         assert_eq!((distribution.count(), distribution.sum()), (5, 2.000_102));
+    }
+
+    #[test]
+    fn merged_distributions_have_the_values_of_each() {
+        let histograms = [Histogram::new(WAITS), Histogram::new(WAITS)];
+        for (histogram, values) in histograms.iter().zip([[5_000, 50_000], [7_000, 60_000_000]]) {
+            values.map(|value| histogram.observe(value));
+        }
+        let distributions = histograms.map(|histogram| histogram.distribution());
+        let merged = Distribution::merged(distributions.iter());
+        let counts: Vec<_> = merged.buckets().map(|(_, count)| count).collect();
+        assert_eq!(counts, [2, 3, 3, 3, 3, 4]);
+        assert_eq!((merged.count(), merged.sum()), (4, 60.062));
+        assert_eq!(Distribution::merged([].iter()), Distribution::default());
     }
 
     #[test]

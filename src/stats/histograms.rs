@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::distribution::{Buckets, CALLS, Distribution, Histogram, OPERATIONS, SIZES};
+use super::distribution::{Buckets, CALLS, Distribution, Histogram, OPERATIONS, SIZES, WAITS};
 use super::{BackendOperation, FillOutcome, OperationResult, Reason, StatusClass, WaitedFor};
 use crate::backend::ObserveOperations;
 
@@ -87,8 +87,8 @@ impl Default for Histograms {
     fn default() -> Self {
         Self {
             fetches: HistogramsBy::new(CALLS),
-            fills: HistogramsBy::new(CALLS),
-            waits: HistogramsBy::new(CALLS),
+            fills: HistogramsBy::new(WAITS),
+            waits: HistogramsBy::new(WAITS),
             stored_bytes: Histogram::new(SIZES),
         }
     }

@@ -152,6 +152,26 @@ impl<'s> Families<'s> {
         self
     }
 
+    /// Adds a sample for all distributions of a set together.
+    pub(super) fn merged<R: Reason>(&mut self, distributions: &Distributions<R>) -> &mut Self {
+        let all = distributions.iter().map(|(_, distribution)| distribution);
+        self.distribution(vec![], &Distribution::merged(all))
+    }
+
+    /// Adds a sample for each class of the reasons of a set.
+    pub(super) fn classes<R: Reason>(
+        &mut self,
+        label: &'static str,
+        counts: &ReasonCounts<R>,
+        class_of: fn(R) -> &'static str,
+    ) -> &mut Self {
+        let counts = counts.iter().map(|(reason, count)| (class_of(reason), count));
+        for (class, count) in sum_by(counts) {
+            self.count(vec![(label, class.into())], count);
+        }
+        self
+    }
+
     /// Adds a sample for each reason of a set.
     pub(super) fn reasons<R: Reason>(
         &mut self,
@@ -163,4 +183,16 @@ impl<'s> Families<'s> {
         }
         self
     }
+}
+
+/// Adds up the counts of each key, in the order in which the keys come.
+pub(super) fn sum_by<K: PartialEq>(counts: impl Iterator<Item = (K, u64)>) -> Vec<(K, u64)> {
+    let mut sums: Vec<(K, u64)> = Vec::new();
+    for (key, count) in counts {
+        match sums.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((key, count)),
+        }
+    }
+    sums
 }

@@ -159,6 +159,8 @@ pub(crate) struct Snapshot<'s> {
     pub(crate) histograms: &'s Histograms,
     pub(crate) operations: &'s BackendOperations,
     pub(crate) origin: Option<OriginLoad>,
+    /// The largest response that the backend accepts.
+    pub(crate) max_response: u64,
     pub(crate) usage: Option<Usage>,
     pub(crate) health: Option<Health>,
 }
@@ -315,6 +317,7 @@ impl Stats {
             in_flight: now.in_flight,
             origin: now.origin,
             tier: match (&now.usage, &now.health) {
+                _ if now.max_response == 0 => Tier::Nowhere,
                 (Some(_), None) => Tier::Near,
                 _ => Tier::Far,
             },

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Distribution;
-use super::distribution::{CALLS, Histogram};
+use super::distribution::{Histogram, WAITS};
 
 /// Says how busy an inner service with a queue of its own is.
 ///
@@ -81,7 +81,7 @@ impl WaitTimes {
     /// Creates a count without any.
     #[must_use]
     pub fn new() -> Self {
-        Self(Histogram::new(CALLS))
+        Self(Histogram::new(WAITS))
     }
 
     /// Counts one time.

@@ -3,9 +3,15 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use crate::example::Example;
 use crate::http_client::{get, make_product, send};
+use crate::programs::{TOKEN, TokenFile};
 
 /// Checks a text with `promtool`.
 pub fn promtool(arguments: &[&str], text: &str) -> String {
@@ -128,19 +134,125 @@ async fn vary_everything(server: &Example, path: &str, numbers: std::ops::Range<
     }
 }
 
+/// An origin behind the proxy that makes every histogram have values: it answers with each class of
+/// status, or not at all, and slowly enough for others to wait.
+async fn every_status() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                let length = stream.read(&mut head).await.unwrap_or_default();
+                let head = String::from_utf8_lossy(&head[..length]).into_owned();
+                let status = head.split('/').nth(1).map_or("", |rest| &rest[..3.min(rest.len())]);
+                sleep(Duration::from_millis(20)).await;
+                if status.parse::<u16>().is_ok() {
+                    let answer = format!(
+                        "HTTP/1.1 {status} So\r\ncache-control: max-age=60\r\nconnection: close\r\n\
+                         content-length: 1\r\n\r\nx"
+                    );
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// The number of series in a scrape, each bucket counted as one.
+fn series_in(metrics: &str) -> usize {
+    let lines = metrics.lines();
+    lines.filter(|line| !line.starts_with('#')).count()
+}
+
+/// Sends what makes all histograms have values, and as many label values as can be.
+async fn touch_everything(proxy: &Example) {
+    let requests = ["200", "204", "301", "404", "500", "none"].into_iter().flat_map(|status| {
+        // Two at once: one waits for the call of the other, and both for the place of a third.
+        [status; 2].into_iter().chain(["200?1"])
+    });
+    let requests = requests.map(|path| {
+        let (base, path) = (proxy.base().to_owned(), format!("/{path}"));
+        tokio::spawn(async move { get(&base, &path).await.status })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        request.await.expect("an answer");
+    }
+    for (method, path) in [
+        ("PUT", "/200"),
+        ("POST", "/500"),
+        ("OPTIONS", "/200"),
+        ("PURGE", "/200"),
+        ("PUT", "/none"),
+    ] {
+        send(proxy.base(), method, path, &[], "x").await;
+    }
+    for (name, value) in [
+        ("cache-control", "no-cache"),
+        ("cache-control", "only-if-cached"),
+        ("cache-control", "no-store"),
+        ("authorization", "x"),
+        ("cookie", "a=b"),
+        ("range", "bytes=0-0"),
+        ("expect", "200-ok"),
+    ] {
+        send(proxy.base(), "GET", "/200?2", &[(name, value)], "").await;
+    }
+}
+
+/// The worst cases: everything is configured, and everything has happened once.
+#[tokio::test]
+async fn a_scrape_has_at_most_200_series_whatever_has_happened() {
+    let upstream = every_status().await;
+    let token = TokenFile::new(TOKEN);
+    let authorization = format!("Bearer {TOKEN}");
+    for backend in ["memory", "redis", "none"] {
+        let arguments = [
+            ["--upstream", &upstream],
+            ["--admin", "127.0.0.1:0"],
+            ["--admin-token-file", token.path()],
+            // One place before the origin, so that others wait for it.
+            ["--concurrency", "1"],
+            ["--backend", backend],
+            // Nothing listens there: each operation fails.
+            ["--redis-url", "redis://127.0.0.1:1/"],
+        ];
+        let proxy = Example::start("proxy", arguments.as_flattened()).await;
+        touch_everything(&proxy).await;
+        for target in [
+            r#""uri","selectors":["http://a.example/200"]"#,
+            r#""group","selectors":["g"],"authority":"a.example""#,
+            r#""all""#,
+        ] {
+            for purge in [true, false] {
+                let content = format!(r#"{{"type":{target},"purge":{purge}}}"#);
+                let lines = [
+                    ("authorization", &*authorization),
+                    ("content-type", "application/json"),
+                ];
+                send(proxy.admin(), "POST", "/invalidate", &lines, content).await;
+            }
+        }
+        let metrics = get(proxy.admin(), "/metrics").await.text;
+        promtool(&["check", "metrics"], &metrics);
+        assert!(series_in(&metrics) <= 200, "{backend}: {}", series_in(&metrics));
+        let has = |text: &str| metrics.contains(text);
+        assert_eq!(has("tier=\"far\""), backend == "redis", "{backend}");
+        assert_eq!(has("tier=\"near\""), backend == "memory", "{backend}");
+        assert!(has("fetch_duration_seconds_bucket") && has("origin_wait_duration_seconds_bucket"));
+        assert!(has("on=\"flight\"") || backend != "memory", "{metrics}");
+    }
+}
+
 #[tokio::test]
 async fn metrics_of_both_programs_are_clean_and_bounded_whatever_clients_send() {
     let products = Example::start("products", &["--admin", "127.0.0.1:0"]).await;
     let upstream = ["--upstream", products.base(), "--admin", "127.0.0.1:0"];
     let proxy = Example::start("proxy", &upstream).await;
     let path = make_product(&products, "Lamp").await;
-    let series = |metrics: &str| {
-        metrics
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .count()
-    };
     for server in [&products, &proxy] {
+        assert!(!get(server.admin(), "/metrics").await.text.contains("tier=\"far\""));
         // What each of these requests makes first: a histogram has no series before.
         vary_everything(server, &path, 0..1).await;
         let before = get(server.admin(), "/metrics").await;
@@ -149,11 +261,11 @@ async fn metrics_of_both_programs_are_clean_and_bounded_whatever_clients_send() 
         let after = get(server.admin(), "/metrics").await;
         promtool(&["check", "metrics"], &after.text);
         assert_eq!(
-            series(&before.text),
-            series(&after.text),
+            series_in(&before.text),
+            series_in(&after.text),
             "requests make no series"
         );
-        assert!(series(&after.text) <= 200, "{} series", series(&after.text));
+        assert!(series_in(&after.text) <= 200, "{} series", series_in(&after.text));
         assert!(
             !after.text.contains("value-"),
             "no label has text of clients"

@@ -124,7 +124,7 @@ fn alerts_fire_for_what_they_are_about() {
         let calls = [("2xx", 60), (class, each)].map(|(class, each)| {
             let class = format!(",status_class=\"{class}\"");
             let values = format!("0+{each}x200");
-            input("fetch_duration_seconds_count", &class, &values)
+            input("fetch_calls_total", &class, &values)
         });
         calls.concat()
     };

@@ -1,10 +1,17 @@
 //! Metrics of the backend: what it stores, how healthy it is, and its operations.
 
-use super::super::metric_family::{Families, Label};
-use super::super::{Reason, Stats, Tier};
-use crate::backend::BreakerState;
+use super::super::BackendOperation::{Get, Invalidate, Put};
+use super::super::metric_family::{Families, Label, sum_by};
+use super::super::{Distribution, Reason, Stats, Tier};
+use super::classes;
+use crate::backend::{BreakerState, Usage};
 
 impl Stats {
+    /// What is stored, if anything is.
+    fn usage(&self) -> Option<&Usage> {
+        self.usage.as_ref().filter(|_| self.tier != Tier::Nowhere)
+    }
+
     fn tier_label(&self) -> Label {
         ("tier", self.tier.as_str().into())
     }
@@ -14,7 +21,7 @@ impl Stats {
             "response_cache_evictions",
             "Entries that were evicted, by cause.",
         );
-        for (cause, count) in self.usage.iter().flat_map(|usage| {
+        for (cause, count) in self.usage().into_iter().flat_map(|usage| {
             [
                 ("size", usage.evictions),
                 ("expired", usage.expired),
@@ -23,7 +30,7 @@ impl Stats {
         }) {
             to.count(vec![self.tier_label(), ("cause", cause.into())], count);
         }
-        let usage = self.usage.as_ref();
+        let usage = self.usage();
         for (name, help, value) in [
             (
                 "response_cache_entries",
@@ -115,22 +122,23 @@ impl Stats {
             "response_cache_backend_operations",
             "Operations of a backend outside of the process, by result.",
         );
-        for ((operation, result), count) in self.backend_operations.iter() {
-            let (operation, result) = (operation.as_str().into(), result.as_str().into());
-            if self.tier == Tier::Far {
-                to.count(
-                    vec![self.tier_label(), ("op", operation), ("result", result)],
-                    count,
-                );
-            }
+        let counts = self.backend_operations.iter();
+        let counts = counts.filter(|_| self.tier == Tier::Far);
+        let counts = counts.map(|((op, result), count)| ((classes::of_operation(op), result), count));
+        for ((op, result), count) in sum_by(counts) {
+            let result = result.as_str().into();
+            let labels = vec![self.tier_label(), ("op", op.into()), ("result", result)];
+            to.count(labels, count);
         }
         to.histogram(
             "response_cache_backend_operation_duration_seconds",
             "Operations of a backend outside of the process that were attempted.",
         );
-        for (operation, distribution) in self.backend_durations.iter() {
-            let labels = vec![self.tier_label(), ("op", operation.as_str().into())];
-            to.distribution(labels, distribution);
+        for class in [Get, Put, Invalidate].map(classes::of_operation) {
+            let all = self.backend_durations.iter();
+            let all = all.filter(|(op, _)| classes::of_operation(*op) == class);
+            let merged = Distribution::merged(all.map(|(_, distribution)| distribution));
+            to.distribution(vec![self.tier_label(), ("op", class.into())], &merged);
         }
     }
 }
