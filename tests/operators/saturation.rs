@@ -231,23 +231,60 @@ fn alerts_fire_for_what_they_are_about() {
             false,
         ),
     ];
+    check_alerts(&cases, &[requests, usual, failed].concat(), "");
+}
+
+/// A single failure, or a few calls of which most fail, is no reason to wake anybody.
+#[test]
+fn alerts_are_silent_for_a_failure_among_a_few_calls() {
+    let failed_call = ",status_class=\"error\"";
+    let failed_operation = ",tier=\"far\",op=\"get\",result=\"timeout\"";
+    let overload = ",result=\"overload\"";
+    let one = |name: &str, labels: &str| input(name, labels, "0x20 1x180");
+    let few = |name: &str, labels: &str| input(name, labels, "0x20 1+1x3 5x180");
+    let many = |name: &str, labels: &str| input(name, labels, "0+10x200");
+    // The other requests, of which there are few, too.
+    let requests = input("requests_total", ",result=\"miss\"", "0x10 1+1x5 6x180");
+    let mut cases = Vec::new();
+    for (alert, name, labels) in [
+        ("ResponseCacheOriginFailing", "fetch_calls_total", failed_call),
+        ("ResponseCacheOverload", "origin_refused_total", ""),
+        ("ResponseCacheOverload", "requests_total", overload),
+        (
+            "ResponseCacheBackendUnhealthy",
+            "backend_operations_total",
+            failed_operation,
+        ),
+    ] {
+        cases.push((alert, one(name, labels), false));
+        cases.push((alert, few(name, labels), false));
+        cases.push((alert, many(name, labels), true));
+    }
+    // At any time, not only in the end.
+    check_alerts(&cases, &requests, "[40m:15s]");
+}
+
+/// Lets Prometheus' own tool decide whether alerts fire after 40 minutes, or `within` them.
+fn check_alerts(cases: &[(&str, String, bool)], others: &str, within: &str) {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
     let mut tests = format!("rule_files: [{rules}]\nevaluation_interval: 15s\ntests:\n");
     // Scraped as the documentation says, and as seldom as Prometheus does by itself.
     for interval in ["15s", "1m"] {
-        for (alert, series, fires) in &cases {
-            tests += &format!("  - interval: {interval}\n    input_series:\n");
-            for series in [series, &requests, &usual, &failed] {
-                tests += series;
-            }
+        for (alert, series, fires) in cases {
+            tests += &format!("  - interval: {interval}\n    input_series:\n{series}{others}");
             // How often it fires, whatever its annotations say.
             let samples = match fires {
                 true => "[{labels: '{}', value: 1}]",
                 false => "[]",
             };
+            let firing = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
+            let counted = match within {
+                "" => format!("count({firing})"),
+                within => format!("count(count_over_time({firing}{within}))"),
+            };
             tests += &format!(
-                "    promql_expr_test:\n      - expr: count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}})\n        \
-                 eval_time: 40m\n        exp_samples: {samples}\n"
+                "    promql_expr_test:\n      - expr: {counted}\n        eval_time: 40m\n        \
+                 exp_samples: {samples}\n"
             );
         }
     }
